@@ -1,0 +1,1 @@
+"""Restart fleets of Huawei Cloud ECS servers through the batch-restart API."""

@@ -1,0 +1,1 @@
+"""The ECS API: signing, the wire's shapes, the client."""

@@ -1,0 +1,50 @@
+"""One HTTP request, sent once: the seam between the client and a network, real or simulated.
+
+A sender is called as ``await sender(request, on_sent)``. It calls ``on_sent()`` before the first byte can leave;
+an exception before that call proves that nothing was sent. It follows no redirect and retries nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""An answer longer than this is cut: a job of 1,000 sub-jobs is about 290 KB, a page of 1,000 servers a few MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A signed request, byte for byte as it goes on the wire.
+
+    Attributes:
+        method: ``GET``, ``POST`` or ``PUT``.
+        url: absolute and already percent-encoded; a sender must not encode it again.
+        headers: all headers, names as they are to be sent.
+        body: the bytes that were signed, b"" for none.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: the HTTP status.
+        headers: names in lower case.
+        body: the bytes read.
+        complete: False where the body broke off or was longer than `MAX_ANSWER_BYTES`.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    complete: bool = True
+
+
+Sender = Callable[[Request, Callable[[], None]], Awaitable[Answer]]

@@ -1,0 +1,134 @@
+"""What can go wrong, sorted by what the caller may do next.
+
+    EcsbatchError
+    +-- ConfigError         a setting or argument is wrong: correct it, nothing was sent
+    +-- SelectionError      no servers, or a list that cannot be read: correct it, nothing was sent
+    +-- RunConflict         another run or process holds this: wait for it, or leave its servers out
+    +-- PlanStale           the fleet is not what the plan saw: plan again
+    +-- StoreError          the store cannot be read or written: mend it, then resume
+    +-- EngineStopped       the engine ended before this server did: resume the run
+    +-- CloudError          the cloud answered, or did not (status, code, request_id)
+        +-- NotAccepted     certainly not accepted: the same request may be sent again
+        |   +-- NotSent     no byte left this machine
+        |   +-- Throttled   the cloud's own limit (retry_after, limit, window where it said them)
+        +-- Refused         the cloud said no to this request: change it before sending again
+        |   +-- JobNotFound the job id is not known, or not known any more: look at the servers
+        +-- AuthError       the key or token is not accepted: stop, repeated failures lock a key
+        |   +-- TokenExpired  the token ran out: renew it once, then send again
+        +-- UnknownAnswer   the request may have been carried out: never send it again blindly
+"""
+
+from __future__ import annotations
+
+
+class EcsbatchError(Exception):
+    """Anything that ecsbatch raises on purpose; its text is one sentence and the way on."""
+
+
+class ConfigError(EcsbatchError):
+    """A setting or argument is wrong; nothing was sent."""
+
+
+class SelectionError(EcsbatchError):
+    """The servers to restart cannot be told: none selected, or a list that cannot be read."""
+
+
+class RunConflict(EcsbatchError):
+    """Another run or another process holds what was asked for."""
+
+
+class PlanStale(EcsbatchError):
+    """The fleet is no longer what the plan saw."""
+
+
+class StoreError(EcsbatchError):
+    """The store cannot be opened, read or written; what it has acknowledged before is safe."""
+
+
+class EngineStopped(EcsbatchError):
+    """The engine ended, by a fault or by being closed, before this server had an outcome."""
+
+
+class CloudError(EcsbatchError):
+    """A request to the cloud did not give what it was sent for.
+
+    Attributes:
+        status: the HTTP status, 0 where there was no answer.
+        code: the cloud's error code such as ``Ecs.0114``, "" where it gave none.
+        request_id: the cloud's ``X-Request-Id``, "" where it gave none; its support asks for it.
+        answered: True where the cloud began an HTTP answer, so that it has counted the request already.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, code: str = "", request_id: str = "", answered: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.answered = answered
+
+    def __str__(self) -> str:
+        facts = [f"HTTP {self.status}"] if self.status else []
+        facts += [self.code] if self.code else []
+        facts += [f"request {self.request_id}"] if self.request_id else []
+        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+
+
+class NotAccepted(CloudError):
+    """The cloud certainly did not take the request; the same one may be sent again after a pause."""
+
+
+class NotSent(NotAccepted):
+    """No byte of the request left this machine (refused connection, DNS, TLS)."""
+
+
+class Throttled(NotAccepted):
+    """The cloud's own limit turned the request away (429).
+
+    Attributes:
+        retry_after: seconds to wait that the answer named, or None.
+        limit: requests or servers per ``window`` that the message named, or None.
+        window: seconds that the message named, or None.
+    """
+
+    def __init__(  # noqa: PLR0913 - the facts of one answer, all by keyword
+        self,
+        message: str,
+        *,
+        status: int = 429,
+        code: str = "",
+        request_id: str = "",
+        answered: bool = True,
+        retry_after: float | None = None,
+        limit: int | None = None,
+        window: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, request_id=request_id, answered=answered)
+        self.retry_after = retry_after
+        self.limit = limit
+        self.window = window
+
+
+class Refused(CloudError):
+    """The cloud said no to this very request (4xx about its content); sending it unchanged is pointless."""
+
+
+class JobNotFound(Refused):
+    """The job id is not known to the cloud: read too early, or ended more than a day ago."""
+
+
+class AuthError(CloudError):
+    """The key or token is not accepted, or lacks a permission.
+
+    Stop at once: more than five failures in a row lock a key for five minutes.
+    """
+
+
+class TokenExpired(AuthError):
+    """The token ran out; one caller renews it, once."""
+
+
+class UnknownAnswer(CloudError):
+    """The request may have been carried out (timeout, reset, 5xx, a 2xx without a job id)."""
