@@ -1,21 +1,23 @@
 """What can go wrong, sorted by what the caller may do next.
 
-    EcsbatchError
-    +-- ConfigError         a setting or argument is wrong: correct it, nothing was sent
-    +-- SelectionError      no servers, or a list that cannot be read: correct it, nothing was sent
-    +-- RunConflict         another run or process holds this: wait for it, or leave its servers out
-    +-- PlanStale           the fleet is not what the plan saw: plan again
-    +-- StoreError          the store cannot be read or written: mend it, then resume
-    +-- EngineStopped       the engine ended before this server did: resume the run
-    +-- CloudError          the cloud answered, or did not (status, code, request_id)
-        +-- NotAccepted     certainly not accepted: the same request may be sent again
-        |   +-- NotSent     no byte left this machine
-        |   +-- Throttled   the cloud's own limit (retry_after, limit, window where it said them)
-        +-- Refused         the cloud said no to this request: change it before sending again
-        |   +-- JobNotFound the job id is not known, or not known any more: look at the servers
-        +-- AuthError       the key or token is not accepted: stop, repeated failures lock a key
-        |   +-- TokenExpired  the token ran out: renew it once, then send again
-        +-- UnknownAnswer   the request may have been carried out: never send it again blindly
+EcsbatchError
++-- ConfigError         a setting or argument is wrong: correct it, nothing was sent
++-- SelectionError      no servers, or a list that cannot be read: correct it, nothing was sent
++-- RunConflict         another run or process holds this: wait for it, or leave its servers out
++-- PlanStale           the fleet is not what the plan saw: plan again
++-- StoreError          the store cannot be read or written: mend it, then resume
++-- EngineStopped       the engine ended before this server did: resume the run
++-- CloudError          the cloud answered, or did not (status, code, request_id)
+    +-- NotAccepted     certainly not accepted: the same request may be sent again
+    |   +-- NotSent     no byte left this machine
+    |   +-- Throttled   the cloud's own limit (retry_after, limit, window where it said them)
+    +-- Refused         the cloud said no to this request: change it before sending again
+    |   +-- JobNotFound the job id is not known, or not known any more: look at the servers
+    +-- AuthError       the key or token is not accepted: stop, repeated failures lock a key
+    |   +-- TokenExpired  the token ran out: renew it once, then send again
+    +-- UnknownAnswer   the request may have been carried out: never send it again blindly
+
+Every text is one sentence and the way on.
 """
 
 from __future__ import annotations
@@ -77,7 +79,13 @@ class CloudError(EcsbatchError):
 
 
 class NotAccepted(CloudError):
-    """The cloud certainly did not take the request; the same one may be sent again after a pause."""
+    """The cloud certainly did not take the request; the same one may be sent again after a pause.
+
+    Attributes:
+        retry_after: seconds to wait that the answer named, or None.
+    """
+
+    retry_after: float | None = None
 
 
 class NotSent(NotAccepted):
@@ -88,27 +96,12 @@ class Throttled(NotAccepted):
     """The cloud's own limit turned the request away (429).
 
     Attributes:
-        retry_after: seconds to wait that the answer named, or None.
         limit: requests or servers per ``window`` that the message named, or None.
         window: seconds that the message named, or None.
     """
 
-    def __init__(  # noqa: PLR0913 - the facts of one answer, all by keyword
-        self,
-        message: str,
-        *,
-        status: int = 429,
-        code: str = "",
-        request_id: str = "",
-        answered: bool = True,
-        retry_after: float | None = None,
-        limit: int | None = None,
-        window: float | None = None,
-    ) -> None:
-        super().__init__(message, status=status, code=code, request_id=request_id, answered=answered)
-        self.retry_after = retry_after
-        self.limit = limit
-        self.window = window
+    limit: int | None = None
+    window: float | None = None
 
 
 class Refused(CloudError):

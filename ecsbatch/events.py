@@ -1,0 +1,377 @@
+"""What can happen: one frozen dataclass each, and their JSON.
+
+Events are the spine. The journal is the stored events; state, log, display, report, ``explain``, ``audit`` and
+``resume`` all read them. One event is one line of JSON::
+
+    {"v":1,"ts":"2026-01-01T00:00:00.000Z","seq":7,"run_id":"k7f3q2","event":"batch.accepted","batch":3,"job_id":"…"}
+
+Names and fields are a contract: fields are added, never renamed, and a reader ignores what it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import orjson
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact about a run. Lists of servers hold their ids; a field that is left out of a line is empty."""
+
+    name: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """The run exists; its targets are frozen in the store. ``plan`` is the plan's JSON without the servers."""
+
+    name: ClassVar[str] = "run.started"
+    total: int = 0
+    plan: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WaveStarted(Event):
+    """A wave's servers may be submitted from now on."""
+
+    name: ClassVar[str] = "wave.started"
+    wave: int = 0
+    servers: int = 0
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSubmitting(Event):
+    """The intent: stored with its quota grant before the first byte of the request leaves.
+
+    ``updated`` is each server's ``updated`` as precheck saw it, in the order of ``servers``: the baseline by which
+    a request without an answer is judged.
+    """
+
+    name: ClassVar[str] = "batch.submitting"
+    batch: int = 0
+    servers: Sequence[str] = ()
+    wave: int = 0
+    type: str = ""
+    site: str = ""
+    grant: str = ""
+    updated: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAccepted(Event):
+    """The cloud answered with a job."""
+
+    name: ClassVar[str] = "batch.accepted"
+    batch: int = 0
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRejected(Event):
+    """The cloud certainly did not carry the request out; its servers are waiting again.
+
+    ``kind`` is ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``.
+    """
+
+    name: ClassVar[str] = "batch.rejected"
+    batch: int = 0
+    kind: str = ""
+    message: str = ""
+    status: int = 0
+    code: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUnknown(Event):
+    """The request may or may not have been carried out; the servers' own records will tell."""
+
+    name: ClassVar[str] = "batch.unknown"
+    batch: int = 0
+    message: str = ""
+    status: int = 0
+    code: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUnstarted(Event):
+    """The cloud's record shows that an unknown request did not start these servers; they are waiting again."""
+
+    name: ClassVar[str] = "batch.unstarted"
+    batch: int = 0
+    servers: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaThrottled(Event):
+    """A 429; ``wait`` seconds without submits follow. ``limit`` and ``window`` are what its message named."""
+
+    name: ClassVar[str] = "quota.throttled"
+    wait: float = 0.0
+    message: str = ""
+    limit: int | None = None
+    window: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaDesync(Event):
+    """A 429 while our ledger showed room: somebody else spends; the limit is lowered for ``seconds``."""
+
+    name: ClassVar[str] = "quota.desync"
+    limit: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress(Event):
+    """A look found further servers of a job at their end."""
+
+    name: ClassVar[str] = "job.progress"
+    batch: int = 0
+    job_id: str = ""
+    ended: int = 0
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished(Event):
+    """Nothing more is to be learned from a job: all its servers ended, or it is over or gone.
+
+    ``status`` is the parent's last word as seen, ``GONE`` where the cloud does not know the job (any more).
+    """
+
+    name: ClassVar[str] = "job.finished"
+    batch: int = 0
+    job_id: str = ""
+    status: str = ""
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent(Event):
+    """An outcome. ``holds`` is True where the server may still be down and keeps its place in the budget."""
+
+    server: str = ""
+    wave: int = 0
+    domain: str = ""
+    batch: int = 0
+    reason: str = ""
+    evidence: str = ""
+    code: str = ""
+    message: str = ""
+    job_id: str = ""
+    host: str = ""
+    holds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRestarted(ServerEvent):
+    """Restarted, and healthy where a check is set."""
+
+    name: ClassVar[str] = "server.restarted"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFailed(ServerEvent):
+    """The cloud said that the restart failed, or the server did not become healthy in time."""
+
+    name: ClassVar[str] = "server.failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTimedOut(ServerEvent):
+    """A successful look after the deadline still saw no end."""
+
+    name: ClassVar[str] = "server.timed_out"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUnknown(ServerEvent):
+    """Whether it was restarted cannot be established."""
+
+    name: ClassVar[str] = "server.unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSkipped(ServerEvent):
+    """Left alone, rightly; ``reason`` says why."""
+
+    name: ClassVar[str] = "server.skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReleased(Event):
+    """A look found a server up that had kept its place in the budget after its outcome; the outcome stays."""
+
+    name: ClassVar[str] = "server.released"
+    server: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateChecked(Event):
+    """A gate was asked: ``verdict`` is ``go``, ``wait`` or ``stop``."""
+
+    name: ClassVar[str] = "gate.checked"
+    gate: str = ""
+    verdict: str = ""
+    wave: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChanged(Event):
+    """A limit of the run was changed while it ran, or by a resume."""
+
+    name: ClassVar[str] = "limit.changed"
+    limit: str = ""
+    old: Any = None
+    new: Any = None
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HolderChanged(Event):
+    """A process took the run; ``fence`` counts the holders so far, ``from_`` names a dead one before it."""
+
+    name: ClassVar[str] = "holder.changed"
+    holder: str = ""
+    host: str = ""
+    pid: int = 0
+    fence: int = 0
+    previous: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaveFinished(Event):
+    """All servers of a wave have an outcome."""
+
+    name: ClassVar[str] = "wave.finished"
+    wave: int = 0
+    restarted: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused(Event):
+    """No new submits until resumed; the holder stays."""
+
+    name: ClassVar[str] = "run.paused"
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    """The run goes on. ``retry`` names outcome kinds whose servers are waiting again.
+
+    ``forgive`` says that failures so far no longer count and have given their places back.
+    """
+
+    name: ClassVar[str] = "run.resumed"
+    by: str = ""
+    retry: Sequence[str] = ()
+    forgive: bool = False
+    skip_domains: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped(Event):
+    """The run ended before its servers did and can be resumed: ``status`` is ``stopped`` or ``interrupted``."""
+
+    name: ClassVar[str] = "run.stopped"
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """The run is over: ``status`` is ``succeeded``, ``failed`` or ``aborted``."""
+
+    name: ClassVar[str] = "run.finished"
+    status: str = ""
+    reason: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event at its place in a run's history.
+
+    Attributes:
+        seq: from 1, without gaps, per run.
+        ts: when it was stored, seconds since 1970.
+        run_id: whose history.
+        event: what happened.
+    """
+
+    seq: int
+    ts: float
+    run_id: str
+    event: Event
+
+
+def _known(base: type[Event]) -> dict[str, type[Event]]:
+    found: dict[str, type[Event]] = {}
+    for kind in base.__subclasses__():
+        if kind.name:
+            found[kind.name] = kind
+        found |= _known(kind)
+    return found
+
+
+EVENTS: Mapping[str, type[Event]] = _known(Event)
+"""Every event by its name."""
+
+_FIELDS: Mapping[type[Event], tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
+
+
+def stamp(ts: float) -> str:
+    """Write seconds since 1970 as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(ts, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encode(recorded: Recorded) -> bytes:
+    """Write one line of JSON, without its line end. Fields that say nothing are left out."""
+    event = recorded.event
+    line: dict[str, Any] = {
+        "v": VERSION,
+        "ts": stamp(recorded.ts),
+        "seq": recorded.seq,
+        "run_id": recorded.run_id,
+        "event": event.name,
+    }
+    for name in _FIELDS[type(event)]:
+        value = getattr(event, name)
+        if value or value == 0:
+            line[name] = value
+    return orjson.dumps(line)
+
+
+def decode(line: bytes | str) -> Recorded | None:
+    """Read one line back; None for an event that this version does not know.
+
+    Raises:
+        ValueError: the line is no event at all.
+    """
+    raw = orjson.loads(line)
+    try:
+        kind = EVENTS.get(raw["event"])
+        ts = datetime.fromisoformat(raw["ts"]).timestamp()
+        if kind is None:
+            return None
+        return Recorded(raw["seq"], ts, raw["run_id"], kind(**{f: raw[f] for f in _FIELDS[kind] if f in raw}))
+    except (KeyError, TypeError) as e:
+        raise ValueError(f"This line is no event: {line[:80]!r}.") from e

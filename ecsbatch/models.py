@@ -1,0 +1,341 @@
+"""The nouns: frozen values without I/O. Words are those of the README's glossary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal
+
+RestartType = Literal["SOFT", "HARD"]
+
+MAX_BATCH: Final = 1000
+"""Servers that one request may name (API reference, BatchRebootServers)."""
+
+MAX_LOOK: Final = 100
+"""Servers that one ``server_id=`` query may name (API reference, ListServersDetails: at most 100 advised)."""
+
+
+class OutcomeKind(StrEnum):
+    """How a server ended. Every targeted server ends with exactly one."""
+
+    RESTARTED = "restarted"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+    NOT_STARTED = "not_started"
+
+
+class SkipReason(StrEnum):
+    """Why a server was left alone, rightly."""
+
+    NOT_FOUND = "not_found"
+    NOT_ACTIVE = "not_active"
+    LOCKED = "locked"
+    ALREADY_RESTARTING = "already_restarting"
+    RESTARTED_RECENTLY = "restarted_recently"
+    EXCLUDED = "excluded"
+
+
+class Evidence(StrEnum):
+    """What an outcome rests on: the job's word, the server's state, or a health check."""
+
+    JOB = "job"
+    STATE = "state"
+    CHECK = "check"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; the last three are over."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    ORPHANED = "orphaned"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+    @property
+    def over(self) -> bool:
+        """True where nothing more can happen to the run."""
+        return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One ECS, as a target.
+
+    Attributes:
+        id: its UUID.
+        domain: its unit of failure, the availability zone unless another key was chosen; "" where not known.
+        name: as the cloud or the fleet file names it; for people only.
+        site: the key of its site in a `Restarter` of several sites; "" is the only one.
+    """
+
+    id: str
+    domain: str = ""
+    name: str = ""
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One project in one region.
+
+    Attributes:
+        endpoint: ``https://ecs.{region}.myhuaweicloud.com`` or another, without a trailing slash.
+        project_id: the project in whose path all requests go.
+        region: for people; "" where only the endpoint was given.
+    """
+
+    endpoint: str
+    project_id: str
+    region: str = ""
+
+    @property
+    def quota_group(self) -> str:
+        """The key under which all processes share this site's quota."""
+        return f"{self.endpoint}/{self.project_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Servers that the cloud lets through in any window of so many seconds."""
+
+    limit: int = 1000
+    window: float = 60.0
+
+    def __str__(self) -> str:
+        return f"{self.limit}/{self.window:g}s"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What one look showed of a server.
+
+    Attributes:
+        id: its UUID.
+        found: False where the cloud does not know the id; all else is empty then.
+        status: ``ACTIVE``, ``SHUTOFF``, ``REBOOT``, ...
+        task_state: ``OS-EXT-STS:task_state``, "" where the server is in no transition.
+        updated: the cloud's time of the last change, as it wrote it (RFC 3339).
+        locked: a lock refuses restarts.
+        az, name, host_id, enterprise_project_id: as the cloud has them, "" where it gave none.
+        tags: ``key=value`` or ``key``, as the cloud writes them.
+    """
+
+    id: str
+    found: bool = True
+    status: str = ""
+    task_state: str = ""
+    updated: str = ""
+    locked: bool = False
+    az: str = ""
+    name: str = ""
+    host_id: str = ""
+    enterprise_project_id: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One query of up to `MAX_LOOK` servers' states.
+
+    Attributes:
+        servers: a view for every id asked for that the answer told of.
+        cloud_time: the answer's ``Date``, seconds since 1970, or None where it had none.
+    """
+
+    servers: Mapping[str, ServerView]
+    cloud_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubJob:
+    """The ended part of a job that is about one server.
+
+    Attributes:
+        server_id: its UUID.
+        succeeded: True for SUCCESS, False for FAIL.
+        code, message: why it failed, "" where it did not say.
+        seconds: from its begin to its end by the cloud's own times, or None.
+    """
+
+    server_id: str
+    succeeded: bool
+    code: str = ""
+    message: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One look at a job.
+
+    Attributes:
+        id: as the submit answered it.
+        status: of the parent: ``INIT``, ``RUNNING``, ``SUCCESS``, ``FAIL`` or a word we do not know yet.
+        ended: the ended sub-jobs among the servers asked about.
+        running: sub-jobs among the servers asked about that are listed and have not ended.
+        code, message: the parent's own, "" where it gave none.
+    """
+
+    id: str
+    status: str
+    ended: Sequence[SubJob] = ()
+    running: int = 0
+    code: str = ""
+    message: str = ""
+
+    @property
+    def over(self) -> bool:
+        """True where the parent has ended, whatever its sub-jobs say."""
+        return self.status in {"SUCCESS", "FAIL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one server ended.
+
+    Attributes:
+        server: its id.
+        kind: see `OutcomeKind`.
+        reason: a word of ours such as ``not_found`` or ``unhealthy``; "" where the kind says it all.
+        evidence: what this rests on; None where nothing was sent.
+        code, message: the cloud's own, "" where it gave none.
+        job_id: the job that restarted it or failed to; "" where there was none.
+        attempts: requests that named this server.
+        submitted_at, ended_at: seconds since 1970, None where it never was.
+    """
+
+    server: str
+    kind: OutcomeKind
+    reason: str = ""
+    evidence: Evidence | None = None
+    code: str = ""
+    message: str = ""
+    job_id: str = ""
+    attempts: int = 0
+    submitted_at: float | None = None
+    ended_at: float | None = None
+
+
+class Fleet(Sequence[Server]):
+    """A frozen, ordered list of servers, held in columns: a million fit into memory.
+
+    The order is the order of the rollout.
+    """
+
+    __slots__ = ("_index", "domains", "ids", "names", "sites")
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        domains: Sequence[str] | None = None,
+        names: Sequence[str] | None = None,
+        sites: Sequence[str] | None = None,
+    ) -> None:
+        """Hold one entry per server in each column; a column left out is empty for all."""
+        self.ids = tuple(ids)
+        self.domains: tuple[str, ...] | None = _column(domains)
+        self.names: tuple[str, ...] | None = _column(names)
+        self.sites: tuple[str, ...] | None = _column(sites)
+        self._index = {id_: i for i, id_ in enumerate(self.ids)}
+        if len(self._index) != len(self.ids):
+            raise ValueError("A fleet names each server once.")
+
+    @classmethod
+    def of(cls, servers: Sequence[Server]) -> Fleet:
+        """Build the columns from servers."""
+        return cls(
+            [s.id for s in servers], [s.domain for s in servers], [s.name for s in servers], [s.site for s in servers]
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, i: int) -> Server:  # type: ignore[override]  # slices would hide the cost of copying
+        return Server(self.ids[i], self.domain(i), self.names[i] if self.names else "", self.site(i))
+
+    def __iter__(self) -> Iterator[Server]:
+        return (self[i] for i in range(len(self.ids)))
+
+    def domain(self, i: int) -> str:
+        """Return the domain of the i-th server."""
+        return self.domains[i] if self.domains else ""
+
+    def site(self, i: int) -> str:
+        """Return the site's key of the i-th server."""
+        return self.sites[i] if self.sites else ""
+
+    def find(self, server_id: str) -> int:
+        """Return the place of a server; KeyError where it is not of this fleet."""
+        return self._index[server_id]
+
+    def __contains__(self, server_id: object) -> bool:
+        return server_id in self._index
+
+
+def _column(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Drop a column that is empty throughout; share equal strings."""
+    if values is None or not any(values):
+        return None
+    seen: dict[str, str] = {}
+    return tuple(seen.setdefault(v, v) for v in values)
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """A barrier group: the servers ``start`` to ``end`` (exclusive) of the plan's fleet.
+
+    Attributes:
+        number: from 1.
+        start, end: places in the fleet.
+        label: as the strategy named it: ``1``, ``10%``, ``az2``.
+    """
+
+    number: int
+    start: int
+    end: int
+    label: str = ""
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a run.
+
+    Attributes:
+        name: who: user@host, or what the embedding service calls itself.
+        host, pid: where.
+        since: seconds since 1970.
+    """
+
+    name: str
+    host: str
+    pid: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the quota ledger says now.
+
+    Attributes:
+        limit: servers per window.
+        held: tokens of requests in flight.
+        cooling: tokens whose request was answered less than a window ago.
+        free: what may be taken now.
+        next_free_in: seconds until more is free, by what is known now; None where nothing is held.
+    """
+
+    limit: int
+    held: int
+    cooling: int
+    free: int
+    next_free_in: float | None = field(default=None)
