@@ -355,7 +355,7 @@ def encode(recorded: Recorded) -> bytes:
     }
     for name in _FIELDS[type(event)]:
         value = getattr(event, name)
-        if value or value == 0:
+        if value or (value == 0 and value is not False):
             line[name] = value
     return orjson.dumps(line)
 
