@@ -51,7 +51,7 @@ class BatchSubmitting(Event):
     """The intent: stored with its quota grant before the first byte of the request leaves.
 
     ``updated`` is each server's ``updated`` as precheck saw it, in the order of ``servers``: the baseline by which
-    a request without an answer is judged.
+    a request without an answer is judged; ``cloud_time`` is the cloud's clock at the intent, 0 where not known.
     """
 
     name: ClassVar[str] = "batch.submitting"
@@ -62,6 +62,7 @@ class BatchSubmitting(Event):
     site: str = ""
     grant: str = ""
     updated: Sequence[str] = ()
+    cloud_time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

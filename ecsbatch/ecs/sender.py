@@ -7,7 +7,7 @@ an exception before that call proves that nothing was sent. It follows no redire
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """An answer longer than this is cut: a job of 1,000 sub-jobs is about 290 KB, a page of 1,000 servers a few MB."""
@@ -15,7 +15,7 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A signed request, byte for byte as it goes on the wire.
+    """A signed request, byte for byte as it goes on the wire. Its repr keeps the headers' secrets to itself.
 
     Attributes:
         method: ``GET``, ``POST`` or ``PUT``.
@@ -26,8 +26,8 @@ class Request:
 
     method: str
     url: str
-    headers: Mapping[str, str]
-    body: bytes = b""
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     complete: bool = True
 
 

@@ -1,0 +1,45 @@
+"""`Agenda`: what is to be done when. One heap and one timer, however many items."""
+
+from __future__ import annotations
+
+import asyncio
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Agenda(Generic[T]):
+    """Items by the loop time at which they are due; equal times keep the order in which they were put."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._heap: list[tuple[float, int, T]] = []
+        self._count = 0
+        self._sooner = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def put(self, due: float, item: T) -> None:
+        """Add an item."""
+        if not self._heap or due < self._heap[0][0]:
+            self._sooner.set()
+        self._count += 1
+        heappush(self._heap, (due, self._count, item))
+
+    async def due(self) -> list[T]:
+        """Wait for the next item, and take all that are due with it."""
+        loop = asyncio.get_running_loop()
+        while not self._heap or self._heap[0][0] > loop.time():
+            self._sooner.clear()
+            try:
+                async with asyncio.timeout_at(self._heap[0][0] if self._heap else None):
+                    await self._sooner.wait()
+            except TimeoutError:
+                continue
+        now = loop.time()
+        items: list[T] = []
+        while self._heap and self._heap[0][0] <= now:
+            items.append(heappop(self._heap)[2])
+        return items

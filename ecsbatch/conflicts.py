@@ -1,0 +1,1 @@
+from ecsbatch.store.conflicts import RunExists as RunExists

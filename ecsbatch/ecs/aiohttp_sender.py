@@ -1,0 +1,205 @@
+"""The sender for real networks: aiohttp, told to do one thing once.
+
+What is switched off, and why: redirects (they would repeat a restart elsewhere), cookies, ``trust_env`` (for the
+sake of proxies it reads ``~/.netrc`` in a thread for each request, and an entry there clashes with our
+``Authorization``), so that proxies are taken from the environment here. aiohttp sends a GET again whose kept
+connection turned out dead; a POST it never does.
+
+Answers are asked for without compression: unpacking a job costs more than the bytes save in a data centre. A
+server that compresses all the same is understood, up to `MAX_ANSWER_BYTES`.
+"""
+
+from __future__ import annotations
+
+import ssl
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from ecsbatch.ecs.endpoint import is_loopback
+from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
+from ecsbatch.errors import ConfigError
+
+_KEEPALIVE_SECONDS: Final = 30.0
+"""Idle connections are closed on our side before gateways do (60 s or more): a POST sent into a connection that
+closes at that instant would be an unknown answer, and submits come in bursts a quota window, 60 s, apart."""
+
+_UNPACK: Final = zlib.MAX_WBITS | 32  # gzip or zlib, told by their headers
+_ENCODED: Final = {"gzip", "x-gzip", "deflate"}
+_UNWANTED: Final = ("Accept", "User-Agent", "Content-Type")
+
+
+class AiohttpSender:
+    """Sends over HTTP; safe to share between tasks of one event loop.
+
+    Args:
+        connect_timeout: seconds for name, connection and TLS.
+        ca_file: the certificates to trust, in PEM; None for the system's.
+        max_answer_bytes: an answer longer than this, unpacked, is cut.
+
+    Raises:
+        ConfigError: the file of certificates cannot be read.
+    """
+
+    def __init__(
+        self, *, connect_timeout: float = 10.0, ca_file: Path | None = None, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout, sock_connect=connect_timeout)
+        self._ca_file = ca_file
+        self._ssl = _ssl_context(ca_file) if ca_file else None
+        self._max_answer_bytes = max_answer_bytes
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._proxies: dict[str, URL | None] = {}
+
+    async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:
+        """Send once and read the answer.
+
+        Raises:
+            ConnectionError: there was no answer; its text says why, in words.
+        """
+        url = URL(request.url, encoded=True)
+        try:
+            answer = await self._open().request(
+                request.method,
+                url,
+                headers=request.headers,
+                data=request.body or None,
+                allow_redirects=False,
+                proxy=self._proxy(url),
+                trace_request_ctx=on_sent,
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as e:
+            # Not chained: aiohttp's errors carry the proxy's address with its password.
+            raise ConnectionError(_in_words(e, url, self._ca_file)) from None
+        try:
+            body, complete = await self._body(answer)
+        finally:
+            # Closes the connection unless the answer was read to its end.
+            answer.close()
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return self._unpacked(Answer(answer.status, headers, body, complete))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Return the session; it is made inside the running loop, with the first request."""
+        if self._closed:
+            raise ConnectionError("the client is closed")
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_headers_sent)
+            connector = aiohttp.TCPConnector(
+                limit=0,
+                keepalive_timeout=_KEEPALIVE_SECONDS,
+                ssl=self._ssl if self._ssl is not None else True,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=_UNWANTED,
+                headers={"Accept-Encoding": "identity"},
+                trace_configs=[trace],
+            )
+        return self._session
+
+    def _proxy(self, url: URL) -> URL | None:
+        """Return the proxy that HTTPS_PROXY, ALL_PROXY and NO_PROXY name for a host; never one for this machine."""
+        origin = f"{url.scheme}://{url.host}:{url.port}"
+        if origin not in self._proxies:
+            self._proxies[origin] = _proxy_from_environment(url)
+        return self._proxies[origin]
+
+    async def _body(self, answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+        """Read as much of the body as comes and is allowed; say whether that was all."""
+        chunks: list[bytes] = []
+        room = self._max_answer_bytes
+        try:
+            while chunk := await answer.content.readany():
+                if len(chunk) > room:
+                    chunks.append(chunk[:room])
+                    return b"".join(chunks), False
+                chunks.append(chunk)
+                room -= len(chunk)
+        except (aiohttp.ClientError, OSError):
+            return b"".join(chunks), False
+        return b"".join(chunks), True
+
+    def _unpacked(self, answer: Answer) -> Answer:
+        """Unpack an answer that was compressed unasked, never past the limit."""
+        if answer.headers.get("content-encoding", "").strip().lower() not in _ENCODED:
+            return answer
+        unpacker = zlib.decompressobj(_UNPACK)
+        try:
+            body = unpacker.decompress(answer.body, self._max_answer_bytes)
+        except zlib.error:
+            return Answer(answer.status, answer.headers, b"", complete=False)
+        return Answer(answer.status, answer.headers, body, answer.complete and unpacker.eof)
+
+
+async def _headers_sent(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    """Tell the caller; aiohttp calls this when the connection stands and before it writes the first byte."""
+    context.trace_request_ctx()
+
+
+def _ssl_context(ca_file: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except (OSError, ValueError) as e:  # ssl.SSLError is an OSError
+        raise ConfigError(f"--ca-file {ca_file} cannot be read as PEM certificates: {e}.") from e
+
+
+def _proxy_from_environment(url: URL) -> URL | None:
+    proxies: dict[str, str] = getproxies()
+    address = proxies.get(url.scheme) or proxies.get("all")
+    host = url.host or ""
+    if not address or is_loopback(host) or proxy_bypass(f"{host}:{url.port}"):
+        return None
+    if urlsplit(address).scheme not in {"http", "https"}:
+        raise ValueError("the proxy in the environment is no http:// address: check HTTPS_PROXY and NO_PROXY")
+    return URL(address)
+
+
+def _in_words(error: Exception, url: URL, ca_file: Path | None) -> str:
+    """Return why there was no answer."""
+    place = f"{url.host}:{url.port}"
+    why = _why(error)
+    refused = isinstance(getattr(error, "os_error", None), ConnectionRefusedError)
+    hint = f"check that --ca-file {ca_file} holds its CA" if ca_file else "name its CA with --ca-file"
+    reasons: tuple[tuple[type[Exception], str], ...] = (
+        (aiohttp.ClientConnectorCertificateError, f"TLS with {place} failed ({why}): {hint}"),
+        (aiohttp.ClientConnectorSSLError, f"TLS with {place} failed ({why}): {hint}"),
+        (aiohttp.ClientProxyConnectionError, f"the proxy for {place} failed: check HTTPS_PROXY and NO_PROXY"),
+        (aiohttp.ClientHttpProxyError, f"the proxy for {place} said no: check HTTPS_PROXY and NO_PROXY"),
+        (aiohttp.ClientConnectorDNSError, f"the name {url.host} cannot be resolved"),
+        (aiohttp.ConnectionTimeoutError, f"no connection to {place} in time"),
+        (
+            aiohttp.ClientConnectorError,
+            f"connection refused by {place}" if refused else f"no connection to {place}: {why}",
+        ),
+        (aiohttp.ServerDisconnectedError, f"{place} closed the connection without an answer"),
+        (ConnectionResetError, f"{place} reset the connection"),
+    )
+    return next((words for kind, words in reasons if isinstance(error, kind)), f"{why} ({place})")
+
+
+def _why(error: Exception) -> str:
+    """Return the reason inside an error of aiohttp, in one line."""
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    return str(getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or inner or type(inner).__name__)

@@ -1,0 +1,262 @@
+r"""Who asks: SDK-HMAC-SHA256 signatures and tokens, without any I/O.
+
+The signature (API reference, "AK/SK signing"; huaweicloudsdkcore ``signer.py``)::
+
+    canonical request = METHOD \n path/ \n query \n headers \n names of the headers \n sha256(body)
+    string to sign    = SDK-HMAC-SHA256 \n date \n sha256(canonical request)
+    signature         = hex(HMAC-SHA256(secret key, string to sign))
+
+The gateway recomputes it from the bytes it receives, so the query that is signed and the query on the wire are one
+string: `canonical_query` makes it, and nothing may encode it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+from urllib.parse import quote, unquote
+
+from ecsbatch.errors import ConfigError
+
+ALGORITHM: Final = "SDK-HMAC-SHA256"
+JSON_TYPE: Final = "application/json;charset=utf-8"
+
+_EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
+_NOTHING_TO_QUOTE: Final = re.compile(r"[A-Za-z0-9_.~,-]*")
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_.~/-]*")
+_SECRET: Final = re.compile(r"[!-~]+")
+_SIGNATURE: Final = re.compile(r"(Signature=)[0-9a-f]+")
+_SHOWN: Final = 4
+_HIDDEN: Final = "***"
+_WORTH_HIDING: Final = 6
+"""Characters of a secret: real ones have 20 and more; a shorter one would blot out ordinary words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """What is to be signed.
+
+    Attributes:
+        method: ``GET`` or ``POST``.
+        host: as in the endpoint, with its port where that is not the scheme's own.
+        path: percent-encoded, as it goes on the wire.
+        query: from `canonical_query`, "" for none.
+        body: b"" for none; a request with a body is sent as `JSON_TYPE`.
+        project_id: goes into ``X-Project-Id``; sub-projects need it.
+    """
+
+    method: str
+    host: str
+    path: str
+    query: str
+    body: bytes
+    project_id: str
+
+
+class Auth(Protocol):
+    """How requests are authenticated."""
+
+    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
+        """Return all headers to send. Pure; called inside each attempt, since a signature is good for 15 minutes.
+
+        Args:
+            request: what is to be signed.
+            now: seconds since 1970.
+        """
+        ...
+
+    async def renew(self) -> bool:
+        """Get a new token in place of one that ran out; False where there is nothing to renew.
+
+        The client calls it for one caller at a time, and not where another has just renewed it.
+        """
+        ...
+
+    def redact(self, text: str) -> str:
+        """Return text from the cloud without any secret of ours that it may echo."""
+        ...
+
+
+def quoted(text: str) -> str:
+    """Percent-encode all but letters, digits and ``-_.~``."""
+    if _NOTHING_TO_QUOTE.fullmatch(text):
+        return text.replace(",", "%2C")
+    return quote(text, safe="~")
+
+
+def canonical_query(params: Iterable[tuple[str, str]]) -> str:
+    """Return the query as it is signed and as it goes on the wire: sorted by name, then by value."""
+    return "&".join([f"{quoted(name)}={quoted(value)}" for name, value in sorted(params)])
+
+
+def _canonical_path(path: str) -> str:
+    """Return the path with the slash at its end that only the canonical form has."""
+    if not _PLAIN_PATH.fullmatch(path):
+        path = "/".join([quote(part, safe="~") for part in unquote(path).split("/")])
+    return path if path.endswith("/") else path + "/"
+
+
+def canonical_request(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
+    """Return the canonical request and the list of the headers that it covers.
+
+    Args:
+        method: the HTTP method.
+        path: percent-encoded or not.
+        query: from `canonical_query`.
+        headers: all headers to be signed; names with an underscore are left out, as gateways drop them.
+        body: the bytes to be sent.
+    """
+    lower = sorted([(name.lower(), value.strip()) for name, value in headers.items() if "_" not in name])
+    signed = ";".join([name for name, _ in lower])
+    digest = hashlib.sha256(body).hexdigest() if body else _EMPTY_SHA256
+    if body:
+        digest = dict(lower).get("x-sdk-content-sha256") or digest
+    lines = "".join([f"{name}:{value}\n" for name, value in lower])
+    return f"{method}\n{_canonical_path(path)}\n{query}\n{lines}\n{signed}\n{digest}", signed
+
+
+def authorization(access_key: str, secret_key: str, date: str, canonical: str, signed: str) -> str:
+    """Return the ``Authorization`` header.
+
+    Args:
+        access_key: the key's public half.
+        secret_key: its secret half.
+        date: the ``X-Sdk-Date`` that is among the signed headers.
+        canonical: from `canonical_request`.
+        signed: the names of the headers that it covers.
+    """
+    to_sign = f"{ALGORITHM}\n{date}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    signature = hmac.digest(secret_key.encode(), to_sign.encode(), "sha256").hex()
+    return f"{ALGORITHM} Access={access_key}, SignedHeaders={signed}, Signature={signature}"
+
+
+def sdk_date(now: float) -> str:
+    """Write seconds since 1970 as ``X-Sdk-Date`` wants them: 20250101T000000Z."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+
+
+def _checked(name: str, secret: str) -> str:
+    """Refuse what no header can carry, without repeating it."""
+    if not _SECRET.fullmatch(secret):
+        raise ConfigError(f"The {name} is empty or holds blanks or unprintable characters: copy it again.")
+    return secret
+
+
+def _without(secret: str, text: str) -> str:
+    return text.replace(secret, _HIDDEN) if len(secret) >= _WORTH_HIDING else text
+
+
+class KeyAuth:
+    """An access key, permanent or temporary: every request is signed.
+
+    Raises:
+        ConfigError: a part is empty or cannot stand in a header.
+    """
+
+    __slots__ = ("_access_key", "_secret_key", "_security_token")
+
+    def __init__(self, access_key: str, secret_key: str, security_token: str = "") -> None:
+        self._access_key = _checked("access key", access_key)
+        self._secret_key = _checked("secret key", secret_key)
+        self._security_token = _checked("security token", security_token) if security_token else ""
+
+    def __repr__(self) -> str:
+        temporary = ", temporary" if self._security_token else ""
+        return f"<KeyAuth {self._access_key[:_SHOWN]}{_HIDDEN}{temporary}>"
+
+    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
+        """Return the signed headers and their signature."""
+        date = sdk_date(now)
+        headers = {"Host": request.host, "X-Project-Id": request.project_id, "X-Sdk-Date": date}
+        if self._security_token:
+            headers["X-Security-Token"] = self._security_token
+        if request.body:
+            headers["Content-Type"] = JSON_TYPE
+        canonical, signed = canonical_request(request.method, request.path, request.query, headers, request.body)
+        headers["Authorization"] = authorization(self._access_key, self._secret_key, date, canonical, signed)
+        return headers
+
+    async def renew(self) -> bool:
+        """Return False: a key given once stays as it is."""
+        return False
+
+    def redact(self, text: str) -> str:
+        """Hide the key's three parts and any signature."""
+        for secret in (self._secret_key, self._security_token, self._access_key):
+            text = _without(secret, text)
+        return _SIGNATURE.sub(r"\1" + _HIDDEN, text)
+
+
+class TokenAuth:
+    """A project-scoped IAM token, good for 24 hours at most.
+
+    Raises:
+        ConfigError: the token is empty or cannot stand in a header.
+    """
+
+    __slots__ = ("_token",)
+
+    def __init__(self, token: str) -> None:
+        self._token = _checked("token", token)
+
+    def __repr__(self) -> str:
+        return f"<TokenAuth {_HIDDEN}>"
+
+    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:  # noqa: ARG002 - a token has no date
+        """Return the headers with the token; nothing is signed."""
+        headers = {"Host": request.host, "X-Project-Id": request.project_id, "X-Auth-Token": self._token}
+        if request.body:
+            headers["Content-Type"] = JSON_TYPE
+        return headers
+
+    async def renew(self) -> bool:
+        """Return False: nobody told how to get another."""
+        return False
+
+    def redact(self, text: str) -> str:
+        """Hide the token."""
+        return _without(self._token, text)
+
+
+def _from_key(env: Mapping[str, str]) -> Auth | None:
+    """Read the variables of the official SDK."""
+    access = env.get("HUAWEICLOUD_SDK_AK", "").strip()
+    secret = env.get("HUAWEICLOUD_SDK_SK", "").strip()
+    if not access and not secret:
+        return None
+    if not access or not secret:
+        missing, given = ("AK", "SK") if not access else ("SK", "AK")
+        raise ConfigError(
+            f"HUAWEICLOUD_SDK_{given} is set but HUAWEICLOUD_SDK_{missing} is not: export both halves of the key."
+        )
+    return KeyAuth(access, secret, env.get("HUAWEICLOUD_SDK_SECURITY_TOKEN", "").strip())
+
+
+def _from_token(env: Mapping[str, str]) -> Auth | None:
+    """Read a token that something else has got."""
+    token = env.get("ECSBATCH_AUTH_TOKEN", "").strip()
+    return TokenAuth(token) if token else None
+
+
+_SOURCES: Final = (_from_key, _from_token)
+
+
+def credentials(env: Mapping[str, str] = os.environ) -> Auth:
+    """Return the first credentials that the environment holds: a key, else a token.
+
+    Raises:
+        ConfigError: there are none, or half a key.
+    """
+    for source in _SOURCES:
+        if auth := source(env):
+            return auth
+    raise ConfigError(
+        "No credentials found: export HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK"
+        " (and HUAWEICLOUD_SDK_SECURITY_TOKEN for a temporary key), or ECSBATCH_AUTH_TOKEN."
+    )

@@ -1,0 +1,369 @@
+"""The ECS API, as much of it as restarting servers takes.
+
+`EcsClient.submit` is exactly one attempt at one request and says by its error what may be done next; everything
+else only reads and may be asked again. The client signs inside each attempt, so that a request that waited for its
+turn is not dated in the past.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self, TypedDict, TypeVar, Unpack, get_type_hints
+
+from aiolimiter import AsyncLimiter
+
+from ecsbatch.clock import Clock, SystemClock
+from ecsbatch.ecs.aiohttp_sender import AiohttpSender
+from ecsbatch.ecs.auth import Auth, Unsigned, canonical_query, quoted
+from ecsbatch.ecs.codes import What, clean, cut, date_of, error_of
+from ecsbatch.ecs.endpoint import site_of
+from ecsbatch.ecs.sender import Answer, Request, Sender
+from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, views_of
+from ecsbatch.errors import (
+    AuthError,
+    ConfigError,
+    EcsbatchError,
+    NotAccepted,
+    NotSent,
+    TokenExpired,
+    UnknownAnswer,
+)
+from ecsbatch.models import MAX_LOOK, Job, Look, RestartType, Site
+
+T = TypeVar("T")
+
+MAX_PAGE: Final = 1000
+"""Rows of a listing's page (API reference, ListServersDetails)."""
+
+_RETRY_WAITS: Final = (1.0, 2.0, 4.0)
+_MAX_RETRY_WAIT: Final = 60.0
+
+
+class Filters(TypedDict, total=False):
+    """What ListServersDetails can filter by. ``tags`` is one ``key=value`` or ``key``; ``name`` is fuzzy."""
+
+    name: str
+    status: str
+    tags: str
+    not_tags: str
+    flavor: str
+    ip: str
+    ip_eq: str
+    reservation_id: str
+    enterprise_project_id: str
+
+
+_FILTERS: Final = frozenset(get_type_hints(Filters))
+
+
+class Closable(Protocol):
+    """Something that is closed with the client."""
+
+    async def aclose(self) -> None:
+        """Let go of everything held."""
+        ...
+
+
+class EcsClient:
+    """One site's API: submit restarts, look at jobs and servers, list servers.
+
+    Args:
+        auth: see `ecsbatch.ecs.auth.credentials`.
+        project_id: the project in whose path all requests go.
+        region: gives the endpoint ``https://ecs.{region}.myhuaweicloud.com``.
+        endpoint: another cloud's ``https://HOST[:PORT]``; ``http`` for this machine only.
+        sender: carries requests instead of aiohttp; whoever gives it closes it.
+        clock: dates the signatures.
+        request_timeout: seconds from a request's first step to the end of its answer.
+        connect_timeout: seconds of those for the connection.
+        api_rate: requests a second, looks and submits together.
+        ca_file: the certificates to trust, in PEM; None for the system's.
+
+    Attributes:
+        site: where requests go.
+        api_rate: requests a second, as given.
+        fallback_store: the store of restarters that were given none; closed with the client.
+
+    Raises:
+        ConfigError: a setting is missing or malformed.
+    """
+
+    def __init__(  # noqa: PLR0913 - settings, by keyword only, each with a default but two
+        self,
+        *,
+        auth: Auth,
+        project_id: str,
+        region: str = "",
+        endpoint: str = "",
+        sender: Sender | None = None,
+        clock: Clock | None = None,
+        request_timeout: float = 30.0,
+        connect_timeout: float = 10.0,
+        api_rate: float = 20.0,
+        ca_file: Path | None = None,
+    ) -> None:
+        for name, seconds in (("request_timeout", request_timeout), ("connect_timeout", connect_timeout)):
+            _positive(name, seconds)
+        self.site: Site = site_of(endpoint=endpoint, region=region, project_id=project_id)
+        self.fallback_store: Closable | None = None
+        self._auth = auth
+        self._clock = clock or SystemClock()
+        self._request_timeout = request_timeout
+        self._own_sender: AiohttpSender | None = None
+        if sender is None:
+            sender = self._own_sender = AiohttpSender(connect_timeout=connect_timeout, ca_file=ca_file)
+        self._sender: Sender = sender
+        self.api_rate = _positive("api_rate", api_rate)
+        burst = max(1.0, api_rate)
+        self._pace = AsyncLimiter(burst, burst / api_rate)
+        self._renewing = asyncio.Lock()
+        self._host = self.site.endpoint.partition("://")[2]
+        self._path = f"/v1/{project_id}"
+
+    def __repr__(self) -> str:
+        return f"<EcsClient {self.site.endpoint} project {self.site.project_id} {self._auth!r}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, and the fallback store where there is one."""
+        store, self.fallback_store = self.fallback_store, None
+        try:
+            if store is not None:
+                await store.aclose()
+        finally:
+            if self._own_sender is not None:
+                await self._own_sender.aclose()
+
+    async def turn(self) -> None:
+        """Wait for this client's next turn under ``api_rate``; looks do it themselves, `submit` does not."""
+        await self._pace.acquire()
+
+    async def submit(
+        self,
+        type_: RestartType,
+        ids: Sequence[str],
+        on_sent: Callable[[], None] | None = None,
+    ) -> str:
+        """Ask for the restart of up to 1,000 servers, in one attempt, and return the job's id (BatchRebootServers).
+
+        Args:
+            type_: ``SOFT`` or ``HARD``.
+            ids: the servers.
+            on_sent: called before the first byte can leave; where it raises, nothing is sent.
+
+        Raises:
+            NotSent: no byte left this machine.
+            NotAccepted: certainly not carried out; `Throttled` where a limit said no.
+            Refused: this request will not do.
+            AuthError: the key, the token or the address will not do.
+            UnknownAnswer: it may have been carried out.
+            ValueError: no servers, or more than 1,000.
+        """
+        unsigned = self._unsigned("POST", "/cloudservers/action", body=reboot_body(type_, ids))
+        headers = self._auth.headers(unsigned, self._clock.wall())
+        try:
+            answer = await self._attempt(unsigned, headers, on_sent, what="submit")
+        except TokenExpired as e:
+            if not await self._renewed(unsigned, headers):
+                raise
+            # A second attempt here would leave without a quota grant of its own.
+            again = NotAccepted(
+                "The token ran out and was renewed.",
+                status=e.status,
+                code=e.code,
+                request_id=e.request_id,
+                answered=True,
+            )
+            again.retry_after = 0.0
+            raise again from e
+        return self._read(answer, partial(job_id_of, answer.body))
+
+    async def show_job(self, job_id: str, pending: Container[str]) -> Job:
+        """Look at a job (ShowJob); sub-jobs of servers outside ``pending`` are passed over.
+
+        Raises:
+            JobNotFound: the cloud does not know it: read too early, or ended more than a day ago.
+            AuthError: the key, the token or the address will not do.
+            CloudError: nothing could be seen.
+        """
+        answer = await self._get(f"/jobs/{quoted(job_id)}", "", what="job")
+        return self._read(answer, partial(job_of, answer.body, job_id, pending))
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Look at up to 100 servers' states in one request (ListServersDetails, ``server_id``).
+
+        Raises:
+            AuthError: the key, the token or the address will not do.
+            CloudError: nothing could be seen.
+            ValueError: more than 100 servers.
+        """
+        if len(ids) > MAX_LOOK:
+            raise ValueError(f"A look names at most {MAX_LOOK} servers, not {len(ids)}.")
+        if not ids:
+            return Look({})
+        query = canonical_query([("limit", str(MAX_LOOK)), ("server_id", ",".join(ids))])
+        answer = await self._get("/cloudservers/detail", query, what="look")
+        views = self._read(answer, partial(views_of, answer.body, frozenset(ids)))
+        return Look({view.id: view for view in views}, date_of(answer.headers))
+
+    async def list_servers(self, *, limit: int = MAX_PAGE, **filters: Unpack[Filters]) -> AsyncIterator[ListingPage]:
+        """List servers page by page (ListServersDetails with ``marker``).
+
+        A listing either ends or raises: what came before an error is not the fleet.
+
+        Args:
+            limit: rows a page, 1 to 1,000.
+            **filters: see `Filters`; an empty one is left out.
+
+        Raises:
+            ConfigError: a filter that the API does not have; it would list the whole fleet instead.
+            CloudError: a page could not be had after 4 attempts, or the pages go round in circles.
+        """
+        params = _params(limit, filters)
+        markers: set[str] = set()
+        seen, marker = 0, ""
+        while True:
+            page = await self._page(params, marker)
+            yield page
+            seen += len(page.servers)
+            # A cloud that caps pages below `limit` still tells by its count that there is more.
+            if not page.servers or (len(page.servers) < limit and seen >= (page.count or 0)):
+                return
+            marker = page.servers[-1].id
+            if marker in markers:
+                raise UnknownAnswer(
+                    "The listing goes round in circles: the cloud does not page by marker.", answered=True
+                )
+            markers.add(marker)
+
+    async def _page(self, params: Sequence[tuple[str, str]], marker: str) -> ListingPage:
+        """Get one page, again after a pause where the cloud fails to answer: reading may be repeated."""
+        query = canonical_query([*params, ("marker", marker)] if marker else params)
+        for wait in (*_RETRY_WAITS, None):
+            try:
+                answer = await self._get("/cloudservers/detail", query, what="look")
+                return self._read(answer, partial(page_of, answer.body))
+            except (UnknownAnswer, NotAccepted) as e:
+                if wait is None:
+                    raise
+                asked = e.retry_after or 0.0 if isinstance(e, NotAccepted) else 0.0
+                await asyncio.sleep(min(max(wait, asked), _MAX_RETRY_WAIT))
+        raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+    async def _get(self, path: str, query: str, *, what: What) -> Answer:
+        """Ask in turn; once more where a token ran out and could be renewed."""
+        unsigned = self._unsigned("GET", path, query=query)
+        await self.turn()
+        headers = self._auth.headers(unsigned, self._clock.wall())
+        try:
+            return await self._attempt(unsigned, headers, None, what=what)
+        except TokenExpired:
+            if not await self._renewed(unsigned, headers):
+                raise
+        await self.turn()
+        headers = self._auth.headers(unsigned, self._clock.wall())
+        return await self._attempt(unsigned, headers, None, what=what)
+
+    def _unsigned(self, method: str, path: str, *, query: str = "", body: bytes = b"") -> Unsigned:
+        return Unsigned(method, self._host, self._path + path, query, body, self.site.project_id)
+
+    async def _attempt(
+        self, unsigned: Unsigned, headers: Mapping[str, str], on_sent: Callable[[], None] | None, *, what: What
+    ) -> Answer:
+        """Send once; return a 2xx answer, raise for all else."""
+        query = f"?{unsigned.query}" if unsigned.query else ""
+        url = f"{self.site.endpoint}{unsigned.path}{query}"
+        answer = await self._send(Request(unsigned.method, url, headers, unsigned.body), on_sent)
+        if 200 <= answer.status < 300:  # noqa: PLR2004 - what HTTP calls success
+            return answer
+        raise error_of(answer.status, answer.headers, answer.body, what=what, redact=self._auth.redact)
+
+    async def _send(self, request: Request, on_sent: Callable[[], None] | None) -> Answer:
+        """Send once; whatever goes wrong is sorted by whether a byte may have left."""
+        sent = False
+
+        def mark() -> None:
+            nonlocal sent
+            if not sent and on_sent is not None:
+                on_sent()
+            sent = True
+
+        scope = asyncio.timeout(self._request_timeout)
+        try:
+            async with scope:
+                return await self._sender(request, mark)
+        except Exception as e:  # noqa: BLE001 - a sender is anybody's; its reason is passed on
+            if isinstance(e, TimeoutError) and scope.expired():
+                reason = f"no answer within {self._request_timeout:g} s"
+            else:
+                reason = self._reason(e)
+            # A cause is printed with the error: one that holds a secret must not be.
+            cause = e if self._auth.redact(str(e)) == str(e) else None
+            if not sent:
+                raise NotSent(f"The request was not sent: {reason}.") from cause
+            start = "Nothing could be seen" if request.method == "GET" else "The request may have been carried out"
+            raise UnknownAnswer(f"{start}: {reason}.") from cause
+
+    async def _renewed(self, unsigned: Unsigned, spent: Mapping[str, str]) -> bool:
+        """Renew the token that ``spent`` carried, unless another caller has just done so."""
+        async with self._renewing:
+            if _token(self._auth.headers(unsigned, self._clock.wall())) != _token(spent):
+                return True
+            try:
+                return await self._auth.renew()
+            except EcsbatchError:
+                raise
+            except Exception as e:  # noqa: BLE001 - as is what renews a token
+                cause = e if self._auth.redact(str(e)) == str(e) else None
+                raise AuthError(f"The token ran out and could not be renewed: {self._reason(e)}.") from cause
+
+    def _reason(self, error: Exception) -> str:
+        """Return what an error of someone else's says, fit to be shown."""
+        return cut(self._auth.redact(clean(str(error))).rstrip(".")) or type(error).__name__
+
+    def _read(self, answer: Answer, read: Callable[[], T]) -> T:
+        """Read a 2xx answer; an unreadable one says which answer it was."""
+        try:
+            return read()
+        except UnknownAnswer as e:
+            if not answer.complete:
+                e.message = "The cloud's answer broke off."
+            e.status = answer.status
+            e.request_id = cut(self._auth.redact(clean(answer.headers.get("x-request-id", ""))), 128)
+            raise
+
+
+def _positive(name: str, value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{name} is {value!r}: give a number above 0.")
+    return value
+
+
+def _token(headers: Mapping[str, str]) -> str | None:
+    """Return the part of the headers that a renewal changes."""
+    return headers.get("X-Auth-Token") or headers.get("X-Security-Token")
+
+
+def _params(limit: int, filters: Filters) -> list[tuple[str, str]]:
+    """Return the query of a listing, without its marker."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise ConfigError(f"A page has 1 to {MAX_PAGE} servers, not {limit}.")
+    if unknown := sorted(set(filters) - _FILTERS):
+        raise ConfigError(f"The API cannot filter servers by {', '.join(unknown)}.")
+    chosen = [("not-tags" if name == "not_tags" else name, str(value)) for name, value in filters.items() if value]
+    try:
+        canonical_query(chosen)
+    except UnicodeEncodeError as e:
+        raise ConfigError("A filter holds characters that are no text: check the terminal's encoding.") from e
+    return [("limit", str(limit)), *chosen]

@@ -1,0 +1,195 @@
+"""The JSON of the API, and what it means in our words.
+
+`job_of` runs for up to 1,000 sub-jobs a look and is the busiest code of a rollout: it reads servers that are still
+awaited, builds nothing for those that run on, and leaves the checking of shapes to the exceptions that a wrong one
+raises. All else fails closed: a shape that is not the documented one is an `UnknownAnswer`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Container, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from ecsbatch.ecs.codes import clean, cut
+from ecsbatch.errors import UnknownAnswer
+from ecsbatch.models import MAX_BATCH, Job, RestartType, ServerView, SubJob
+
+_JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_UNKNOWN_STATUS: Final = "UNKNOWN"
+_MAX_WORD: Final = 64
+_MAX_NAME: Final = 256
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPage:
+    """One page of a listing.
+
+    Attributes:
+        servers: its rows, in the cloud's order.
+        count: the cloud's ``count``, None where it gave none.
+    """
+
+    servers: Sequence[ServerView]
+    count: int | None = None
+
+
+def reboot_body(type_: RestartType, ids: Sequence[str]) -> bytes:
+    """Return the body of BatchRebootServers.
+
+    Raises:
+        ValueError: no servers, or more than `MAX_BATCH`.
+    """
+    if not 1 <= len(ids) <= MAX_BATCH:
+        raise ValueError(f"A request names 1 to {MAX_BATCH} servers, not {len(ids)}.")
+    return orjson.dumps({"reboot": {"type": type_, "servers": [{"id": id_} for id_ in ids]}})
+
+
+@contextmanager
+def _reading(what: str) -> Generator[None]:
+    """Turn whatever a wrong shape raises into the error that says so."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as e:
+        raise UnknownAnswer(f"The cloud's answer is not {what} as documented.", answered=True) from e
+
+
+def job_id_of(body: bytes) -> str:
+    """Return the job that a submit was answered with.
+
+    Raises:
+        UnknownAnswer: the answer names none, so that nothing is certain.
+    """
+    with _reading("a job id"):
+        job_id = orjson.loads(body)["job_id"]
+        if not _JOB_ID.fullmatch(job_id):
+            raise ValueError
+        return str(job_id)
+
+
+def job_of(body: bytes, job_id: str, pending: Container[str]) -> Job:
+    """Read ShowJob.
+
+    Args:
+        body: the answer.
+        job_id: the job that was asked for.
+        pending: the servers that have not ended yet; sub-jobs of others are passed over.
+
+    Raises:
+        UnknownAnswer: the answer is not this job.
+    """
+    with _reading("a job"):
+        job: Any = orjson.loads(body)
+        status = job["status"]
+        if not isinstance(status, str) or not status or (job.get("job_id") or job_id) != job_id:
+            raise ValueError
+        ended: dict[str, SubJob] = {}
+        running: set[str] = set()
+        for sub in (job.get("entities") or _NOTHING).get("sub_jobs") or ():
+            server_id = (sub.get("entities") or _NOTHING).get("server_id")
+            if server_id is not None and server_id in pending:
+                said = sub.get("status")
+                if said == "SUCCESS" or said == "FAIL":  # noqa: PLR1714 - a set would hash the word each time
+                    ended[server_id] = _sub_job(sub, server_id, succeeded=said == "SUCCESS")
+                else:
+                    running.add(server_id)
+        return Job(
+            job_id,
+            _word(status),
+            tuple(ended.values()),
+            len(running.difference(ended)),
+            _word(job.get("error_code")),
+            _text(job.get("fail_reason")),
+        )
+
+
+def _sub_job(sub: Any, server_id: str, *, succeeded: bool) -> SubJob:
+    """Build what is kept of an ended sub-job."""
+    seconds = _seconds(sub.get("begin_time"), sub.get("end_time"))
+    if succeeded:
+        return SubJob(server_id, True, "", "", seconds)  # noqa: FBT003 - by place: 1,000 of them a look
+    reasons = (_text(sub.get("fail_reason")), _text(sub["entities"].get("errorcode_message")))
+    message = cut("; ".join(dict.fromkeys(filter(None, reasons))))
+    return SubJob(server_id, succeeded, _word(sub.get("error_code")), message, seconds)
+
+
+def _seconds(begin: Any, end: Any) -> float | None:
+    """Return the time between two of the cloud's stamps, None where they do not make sense."""
+    if not isinstance(begin, str) or not isinstance(end, str) or not begin or not end:
+        return None
+    try:
+        took = (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return took if took >= 0 else None
+
+
+def _text(value: Any) -> str:
+    """Return a foreign sentence, fit to be shown; "" for null."""
+    return cut(clean(value)) if isinstance(value, str) else ""
+
+
+def _word(value: Any, limit: int = _MAX_WORD) -> str:
+    """Return a foreign name, fit to be shown; "" for null."""
+    if not value:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError
+    return value if len(value) <= limit and value.isascii() and value.isprintable() else cut(clean(value), limit)
+
+
+def page_of(body: bytes) -> ListingPage:
+    """Read a page of ListServersDetails.
+
+    Raises:
+        UnknownAnswer: the answer is no list of servers.
+    """
+    with _reading("a list of servers"):
+        answer = orjson.loads(body)
+        count = answer.get("count")
+        servers = [_view(row) for row in answer["servers"]]
+        return ListingPage(servers, count if isinstance(count, int) and not isinstance(count, bool) else None)
+
+
+def views_of(body: bytes, asked: Collection[str] | None) -> list[ServerView]:
+    """Read the rows of ListServersDetails.
+
+    Args:
+        body: the answer.
+        asked: the ids that were asked for, other rows are dropped; None keeps all.
+
+    Raises:
+        UnknownAnswer: the answer is no list of servers.
+    """
+    servers = page_of(body).servers
+    return [s for s in servers if asked is None or s.id in asked]
+
+
+def _view(row: Any) -> ServerView:
+    """Keep what we need of a server: never the whole row, whose ``user_data`` may carry secrets."""
+    id_ = row["id"]
+    if not isinstance(id_, str) or not id_:
+        raise TypeError
+    status = row.get("status")
+    if not status and row.get("fault"):
+        # An id that the cloud does not know gives a row of nulls with a fault ("Instance ... could not be found").
+        return ServerView(id_, found=False)
+    return ServerView(
+        id_,
+        True,  # noqa: FBT003 - by place: a listing has a million of them
+        _word(status) or _UNKNOWN_STATUS,
+        _word(row.get("OS-EXT-STS:task_state")),
+        _word(row.get("updated")),
+        bool(row.get("locked")),
+        _word(row.get("OS-EXT-AZ:availability_zone")),
+        _word(row.get("name"), _MAX_NAME),
+        _word(row.get("hostId"), _MAX_NAME),
+        _word(row.get("enterprise_project_id")),
+        tuple([_word(tag, _MAX_NAME) for tag in row.get("tags") or ()]),
+    )

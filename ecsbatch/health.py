@@ -1,0 +1,108 @@
+"""`Health`: SUCCESS is the hypervisor's word; here the server itself is asked, and watched for ``min_ready``."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ecsbatch import events as ev
+from ecsbatch.agenda import Agenda
+from ecsbatch.line import Batch, Check, restarted
+from ecsbatch.models import Evidence, Server
+from ecsbatch.sight import Sight
+
+CHECK_TIMEOUT = 10.0
+"""Seconds that one check may take."""
+
+
+@dataclass(slots=True)
+class Recovery:
+    """A server that the cloud says is restarted, until it is healthy for long enough."""
+
+    batch: Batch
+    server: str
+    evidence: Evidence
+    healthy_since: float | None = None
+
+
+class Health:
+    """Checks the restarted servers of all lines of a site."""
+
+    def __init__(self, sight: Sight, workers: int) -> None:
+        """Run at most ``workers`` checks at once."""
+        self._sight = sight
+        self._workers = workers
+        self._agenda: Agenda[Recovery] = Agenda()
+        self._due: asyncio.Queue[Recovery] = asyncio.Queue()
+
+    def watch(self, batch: Batch, server: str, evidence: Evidence) -> None:
+        """Follow a server that the cloud says is restarted to its outcome."""
+        self._agenda.put(asyncio.get_running_loop().time(), Recovery(batch, server, evidence))
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hand_out(), name="health")
+            for i in range(self._workers):
+                group.create_task(self._work(), name=f"check-{i}")
+
+    async def _hand_out(self) -> None:
+        while True:
+            for recovery in await self._agenda.due():
+                self._due.put_nowait(recovery)
+
+    async def _work(self) -> None:
+        while True:
+            await self._step(await self._due.get())
+
+    async def _step(self, recovery: Recovery) -> None:
+        """Check once; end the server, or come back."""
+        line = recovery.batch.line
+        if line.dropped or recovery.server not in recovery.batch.open:
+            return
+        now = asyncio.get_running_loop().time()
+        healthy = line.terms.check is None or await is_healthy(line.terms.check, line.server(recovery.server))
+        if not healthy:
+            recovery.healthy_since = None
+            if self._sight.clock() > recovery.batch.deadline:
+                await self._end(recovery, healthy=False)
+                return
+        elif recovery.healthy_since is None:
+            recovery.healthy_since = now
+        since = recovery.healthy_since
+        if since is not None and now - since >= line.terms.min_ready:
+            await self._end(recovery, healthy=True)
+            return
+        wait = line.terms.check_interval
+        if since is not None:
+            left = since + line.terms.min_ready - now
+            wait = left if line.terms.check is None else min(wait, left)
+        self._agenda.put(now + wait, recovery)
+
+    async def _end(self, recovery: Recovery, *, healthy: bool) -> None:
+        batch, server = recovery.batch, recovery.server
+        batch.open.discard(server)
+        evidence = recovery.evidence if batch.line.terms.check is None else Evidence.CHECK
+        if healthy:
+            await batch.line.tell([restarted(batch, server, evidence)])
+            return
+        failed = batch.line.fact(
+            ev.ServerFailed,
+            server,
+            batch,
+            reason="unhealthy",
+            evidence=evidence.value,
+            message="Restarted, but its health check did not pass in time.",
+            holds=True,
+        )
+        await batch.line.tell([failed])
+        batch.line.failed(server)
+
+
+async def is_healthy(check: Check, server: Server) -> bool:
+    """Ask a check once; raising or taking too long means: not yet."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            return bool(await check(server))
+    except Exception:  # noqa: BLE001 - a check is foreign code, and whatever it raises means: not healthy yet
+        return False

@@ -1,0 +1,252 @@
+"""`Line`: one caller's servers at one site, from the queue to their outcomes.
+
+A rollout has a line at each of its sites, the direct restarts of a `Restarter` share one. The engine's parts work on
+lines and never on rollouts: they take servers from a line, and every fact about them goes back through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ecsbatch import events as ev
+from ecsbatch.errors import EcsbatchError
+from ecsbatch.journal import Journal
+from ecsbatch.models import Evidence, RestartType, Server, ServerView
+from ecsbatch.records import Commit, Grant
+
+Check = Callable[[Server], Awaitable[bool]]
+"""Asks a server whether it is healthy; False or raising: not yet."""
+
+E = TypeVar("E", bound=ev.ServerEvent)
+
+
+@dataclass(slots=True)
+class Terms:
+    """How a line's servers are to be restarted. A rollout may change them while it runs.
+
+    Attributes:
+        type: ``SOFT`` or ``HARD``.
+        batch_size: servers per request at the most.
+        precheck: leave out what must not be restarted.
+        server_timeout: seconds from a server's intent to its outcome.
+        resend: how often a server is sent again whose request was shown not to have started it.
+        check: asks a server's own health; None: the cloud's word is enough.
+        check_interval: seconds between two checks of a server.
+        min_ready: seconds for which a server must stay healthy.
+        linger: seconds that a batch waits for more servers.
+    """
+
+    type: RestartType = "SOFT"
+    batch_size: int = 100
+    precheck: bool = True
+    server_timeout: float = 600.0
+    resend: int = 2
+    check: Check | None = None
+    check_interval: float = 5.0
+    min_ready: float = 0.0
+    linger: float = 0.5
+
+
+@dataclass(slots=True)
+class Packet:
+    """Servers that were looked at and may go into one request.
+
+    Attributes:
+        views: what precheck saw of each, in order: the baseline.
+        looked_at: loop time of the look.
+        refusals: how often the cloud refused exactly these; a packet that was refused goes alone.
+    """
+
+    views: dict[str, ServerView]
+    looked_at: float
+    refusals: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """The servers of one request, from its intent to its last server's outcome.
+
+    Attributes:
+        number: in its run.
+        line: whose servers.
+        views: what precheck saw of each.
+        grant: its tokens; None once settled, or where another process took them.
+        granted_at: loop time.
+        cloud_time: the cloud's clock at the intent, 0 where not known.
+        deadline: by the site's sighted clock; when a server without an end has timed out.
+        open: servers without an outcome.
+        refusals: of the packet it came from.
+        job_id: "" until accepted.
+    """
+
+    number: int
+    line: Line
+    views: Mapping[str, ServerView]
+    grant: Grant | None
+    granted_at: float
+    cloud_time: float
+    deadline: float
+    open: set[str]
+    refusals: int = 0
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why a line's servers get no further: ``cloud_unreachable`` or ``auth``."""
+
+    reason: str
+    message: str
+
+
+@dataclass(eq=False)
+class Line:
+    """A queue of servers and the way back for their facts.
+
+    Attributes:
+        site: the key of its site.
+        terms: how to restart.
+        journal: where the facts go.
+        locate: a server's wave and domain, for its events.
+        wave: the number of the wave under way, 0 for direct restarts.
+        waiting: offered, not looked at.
+        stock: looked at, ready to be sent.
+        in_air: requests that are sent and not answered.
+        more: more servers are to be expected, so a small batch may wait for them.
+        open: servers may be sent.
+        halt: set where the engine cannot go on with this line.
+        claims: its servers are claimed with their intent and freed with their outcome; a rollout claims at its start.
+        returned: takes servers that were recalled while the engine had them in hand.
+        admit: keeps those of the servers that may be restarted; None: all.
+        dropped: nobody waits for these servers any more; what the engine has in hand is let go.
+        hold: has a server watched until its place in the budget is free.
+        fault: why this line's record cannot be written any more.
+    """
+
+    site: str
+    terms: Terms
+    journal: Journal
+    locate: Callable[[str], tuple[int, str]]
+    wake: Callable[[], None]
+    claims: bool = False
+    wave: int = 0
+    waiting: deque[str] = field(default_factory=lambda: deque[str]())
+    stock: deque[Packet] = field(default_factory=lambda: deque[Packet]())
+    in_air: int = 0
+    more: bool = False
+    open: bool = True
+    halt: Halt | None = None
+    waiting_since: float = 0.0
+    looking: int = 0
+    unaccepted_since: float | None = None
+    generation: int = 0
+    returned: Callable[[Iterable[str]], None] | None = None
+    resends: dict[str, int] = field(default_factory=lambda: dict[str, int]())
+    fault: EcsbatchError | None = None
+    admit: Callable[[Sequence[str]], Awaitable[Sequence[str]]] | None = None
+    dropped: bool = False
+    hold: Callable[[str], None] | None = None
+
+    # -- the queue -------------------------------------------------------------------------------------------------
+
+    def offer(self, servers: Iterable[str]) -> None:
+        """Append servers to the queue."""
+        if not self.waiting:
+            self.waiting_since = asyncio.get_running_loop().time()
+        self.waiting.extend(servers)
+        self.wake()
+
+    def recall(self) -> list[str]:
+        """Take back every server that has no intent yet; one that is being looked at comes through `returned`."""
+        self.generation += 1
+        taken = [server for packet in self.stock for server in packet.views]
+        taken += self.waiting
+        self.stock.clear()
+        self.waiting.clear()
+        return taken
+
+    def again(self, servers: Sequence[str]) -> None:
+        """Put servers back at the head of the queue, to be looked at anew."""
+        if not self.waiting:
+            self.waiting_since = asyncio.get_running_loop().time()
+        self.waiting.extendleft(reversed(servers))
+        self.wake()
+
+    @property
+    def stocked(self) -> int:
+        """Servers that are ready to be sent."""
+        return sum(len(packet.views) for packet in self.stock)
+
+    @property
+    def queued(self) -> int:
+        """Servers that were offered and have no intent yet."""
+        return len(self.waiting) + self.stocked + self.looking
+
+    def ripe_at(self, size: int) -> float:
+        """Loop time from which waiting servers should go on: at once when there are enough, else after the linger."""
+        if not self.more or len(self.waiting) + self.stocked >= size:
+            return 0.0
+        return self.waiting_since + self.terms.linger
+
+    # -- facts -----------------------------------------------------------------------------------------------------
+
+    def record(self, events: Sequence[ev.Event], **what: Any) -> asyncio.Future[Commit]:
+        """Store facts about this line's servers; see `Journal.record`."""
+        if self.claims:
+            ended = [(self.site, e.server) for e in events if isinstance(e, ev.ServerEvent)]
+            if ended:
+                what["unclaim"] = ended
+        return self.journal.record(events, **what)
+
+    async def tell(self, events: Sequence[ev.Event], **what: Any) -> bool:
+        """Store facts and wait; where that fails this line ends, and the engine goes on with the others."""
+        try:
+            await self.record(events, **what)
+        except EcsbatchError as e:
+            self.broken(e)
+            return False
+        return True
+
+    def broken(self, fault: EcsbatchError) -> None:
+        """End the line: its record cannot be written any more."""
+        self.fault = self.fault or fault
+        self.stop("store", str(fault))
+
+    def fact(self, kind: type[E], server: str, batch: Batch | None = None, **more: Any) -> E:
+        """Make a server's event, with its place in the run filled in."""
+        wave, domain = self.locate(server)
+        view = batch.views.get(server) if batch else None
+        return kind(
+            server=server,
+            wave=wave,
+            domain=domain or (view.az if view else ""),
+            batch=batch.number if batch else 0,
+            job_id=batch.job_id if batch else "",
+            host=view.host_id if view and kind is not ev.ServerRestarted else "",
+            **more,
+        )
+
+    def server(self, server: str) -> Server:
+        """Return a server as checks want it."""
+        return Server(server, self.locate(server)[1], site=self.site)
+
+    def failed(self, server: str) -> None:
+        """Have a server watched that failed and may be down."""
+        if self.hold is not None:
+            self.hold(server)
+
+    def stop(self, reason: str, message: str) -> None:
+        """Let nothing more be sent: the engine cannot go on."""
+        if self.halt is None:
+            self.halt = Halt(reason, message)
+            self.open = False
+        self.wake()
+
+
+def restarted(batch: Batch, server: str, evidence: Evidence) -> ev.ServerRestarted:
+    """Make the event that every server is meant to end with."""
+    return batch.line.fact(ev.ServerRestarted, server, batch, evidence=evidence.value)

@@ -1,0 +1,115 @@
+"""Go, wait or stop: what a rollout does next, decided from its state alone. The loop in `rollout` carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from ecsbatch.plan import Plan
+from ecsbatch.state import RolloutState, Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers that bind a run now: the plan's, as adjusted since."""
+
+    max_unavailable: int
+    max_unavailable_per_domain: Mapping[str, int] | None
+    max_failures: int
+    max_failures_per_wave: tuple[int, ...] | None
+    max_failures_per_domain: Mapping[str, int] | None
+
+
+def limits_of(plan: Plan, changed: Mapping[str, Any]) -> Limits:
+    """Return the plan's limits with the changes of `limit.changed` events folded in."""
+    limits = Limits(
+        plan.max_unavailable,
+        plan.max_unavailable_per_domain,
+        plan.max_failures,
+        plan.max_failures_per_wave,
+        plan.max_failures_per_domain,
+    )
+    known = {name: _frozen(value) for name, value in changed.items() if name in Limits.__dataclass_fields__}
+    return replace(limits, **known) if known else limits
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A failure limit that is exceeded. ``limit`` is the setting's name, ``where`` the wave or domain."""
+
+    limit: str
+    failures: int
+    allowed: int
+    where: str = ""
+
+    def __str__(self) -> str:
+        at = f" in {self.where}" if self.where else ""
+        return f"{self.failures} failures{at}, {self.allowed} are allowed ({self.limit})"
+
+
+def breach(state: RolloutState, limits: Limits) -> Breach | None:
+    """Return the first failure limit that is exceeded: 10% of 50 allows 5 and stops at the 6th."""
+    if state.run.failures > limits.max_failures:
+        return Breach("max_failures", state.run.failures, limits.max_failures)
+    if limits.max_failures_per_wave is not None:
+        for number, (tally, allowed) in enumerate(zip(state.waves, limits.max_failures_per_wave, strict=True), 1):
+            if tally.failures > allowed:
+                return Breach("max_failures_per_wave", tally.failures, allowed, f"wave {number}")
+    if limits.max_failures_per_domain is not None:
+        for domain, allowed in limits.max_failures_per_domain.items():
+            failures = state.domains[domain].failures
+            if failures > allowed:
+                return Breach("max_failures_per_domain", failures, allowed, domain)
+    return None
+
+
+class Step(StrEnum):
+    """What a rollout does next inside a wave."""
+
+    FEED = "feed"
+    WAIT = "wait"
+    WAVE_DONE = "wave_done"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A step; ``room`` is how many servers may be offered where it is FEED."""
+
+    step: Step
+    room: int = 0
+
+
+def decide(state: RolloutState, limits: Limits, wave: Tally, offered: int, ahead: int) -> Decision:
+    """Decide how a wave goes on.
+
+    Args:
+        state: of the run.
+        limits: that bind it now.
+        wave: the tally of the wave under way.
+        offered: servers of it that the engine has and has not submitted; each holds a place as if it were down.
+        ahead: how many the engine should have at hand at the most.
+    """
+    if not wave.waiting and not wave.in_flight:
+        return Decision(Step.WAVE_DONE)
+    to_offer = wave.waiting - offered
+    room = min(limits.max_unavailable - state.down - offered, ahead - offered, to_offer)
+    if room > 0:
+        return Decision(Step.FEED, room)
+    if to_offer > 0 and not offered and not state.run.in_flight:
+        return Decision(Step.BUDGET_EXHAUSTED)
+    return Decision(Step.WAIT)
+
+
+def domain_room(state: RolloutState, limits: Limits, domain: str, offered: int) -> int:
+    """Return how many more servers of a domain may be offered; ``offered`` are already."""
+    if limits.max_unavailable_per_domain is None:
+        return limits.max_unavailable
+    allowed = limits.max_unavailable_per_domain.get(domain, limits.max_unavailable)
+    return allowed - state.domains[domain].down - offered

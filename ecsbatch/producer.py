@@ -1,0 +1,350 @@
+"""`Producer`: from the lines' queues to batches that hold their tokens. Read `Producer.pack` first.
+
+Two loops for each site. One looks at waiting servers, up to 100 a look: precheck, and the baseline by which a request
+without an answer is judged. The other takes what was looked at, waits for tokens and stores grant and intent in one
+transaction; only then does a batch go to the submit workers. Lines take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Protocol
+
+from ecsbatch import events as ev
+from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict, Throttled
+from ecsbatch.records import Commit, Grant, Room, Settle, Take
+from ecsbatch.limiter import TokenBucket
+from ecsbatch.line import Batch, Line, Packet
+from ecsbatch.models import MAX_LOOK, Look, ServerView
+from ecsbatch.retry import Backoff
+from ecsbatch.selection import classify
+from ecsbatch.sight import Sight
+
+BASELINE_AGE = 55.0
+"""Seconds after which a look is no baseline any more and is taken again; a minute is promised."""
+
+
+class Lookout(Protocol):
+    """Shows the state of servers, and whose turn it is to ask."""
+
+    async def turn(self) -> None:
+        """Wait for a place in the rate of API requests."""
+        ...
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Show up to `MAX_LOOK` servers; raises CloudError."""
+        ...
+
+
+class Recalled(Exception):  # noqa: N818 - no error: a signal from the transaction to the packing loop
+    """The servers were taken back, or looked at too long ago, while they waited for tokens."""
+
+
+class Producer:
+    """The lines of one site, and the two loops that work on them."""
+
+    def __init__(
+        self,
+        cloud: Lookout,
+        bucket: TokenBucket,
+        sight: Sight,
+        backoff: Backoff,
+        send: Callable[[Batch], None],
+        slots: asyncio.Semaphore,
+    ) -> None:
+        """Hand ready batches to ``send``; a slot is taken for each and given back by whoever sends it."""
+        self.lines: list[Line] = []
+        self._cloud = cloud
+        self._bucket = bucket
+        self._sight = sight
+        self._backoff = backoff
+        self._send = send
+        self._slots = slots
+        self._to_look = asyncio.Event()
+        self._to_pack = asyncio.Event()
+        self._turn = 0
+
+    def wake(self) -> None:
+        """Look at the lines again: servers were offered, or a line has changed."""
+        self._to_look.set()
+        self._to_pack.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_ahead(), name="precheck")
+            group.create_task(self._pack_all(), name="pack")
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def _look_ahead(self) -> None:
+        while True:
+            line = await self._choose(self._to_look, _look_due)
+            await self.look_at(line)
+
+    async def look_at(self, line: Line) -> None:
+        """Look at the next servers of a line, skip what must be left alone, stock the rest."""
+        servers = [line.waiting.popleft() for _ in range(min(MAX_LOOK, len(line.waiting)))]
+        line.waiting_since = asyncio.get_running_loop().time()
+        if line.admit is not None:
+            servers = list(await line.admit(servers))
+            if not servers:
+                return
+        generation = line.generation
+        line.looking += len(servers)
+        try:
+            seen = await self._see(line, servers)
+        finally:
+            line.looking -= len(servers)
+        if line.generation != generation:
+            if line.returned is not None:
+                line.returned(servers)
+        elif seen is None:
+            line.again(servers)
+        else:
+            await self.stock(line, servers, seen)
+
+    async def _see(self, line: Line, servers: Sequence[str]) -> Look | None:
+        """Look once; None where nothing could be seen, after a pause."""
+        try:
+            look = await self._cloud.look(servers)
+        except AuthError as e:
+            line.stop("auth", str(e))
+            return None
+        except CloudError as e:
+            if not isinstance(e, Throttled):
+                self._sight.failed(e)
+            self._to_pack.set()
+            await asyncio.sleep(max(self._backoff.next(), getattr(e, "retry_after", None) or 0.0))
+            return None
+        self._backoff.succeeded()
+        self._sight.seen(look.cloud_time)
+        return look
+
+    async def stock(self, line: Line, servers: Iterable[str], look: Look, refusals: int = 0) -> None:
+        """Sort looked-at servers into those to skip and those to send."""
+        views: dict[str, ServerView] = {}
+        skipped: list[ev.Event] = []
+        for server in servers:
+            view = look.servers.get(server) or ServerView(server)
+            reason = classify(view) if line.terms.precheck or refusals else None
+            if reason is None:
+                views[server] = view
+            else:
+                skipped.append(
+                    line.fact(ev.ServerSkipped, server, reason=reason[0].value, host=view.host_id, holds=reason[1])
+                )
+        if views:
+            packet = Packet(views, asyncio.get_running_loop().time(), refusals)
+            line.stock.appendleft(packet) if refusals else line.stock.append(packet)
+        self._to_pack.set()
+        if skipped:
+            await line.tell(skipped)
+
+    # -- packing ---------------------------------------------------------------------------------------------------
+
+    async def _pack_all(self) -> None:
+        while True:
+            await self._slots.acquire()
+            taken = False
+            try:
+                line = await self._choose(self._to_pack, _pack_due)
+                taken = await self.pack(line)
+            finally:
+                if not taken:
+                    self._slots.release()
+
+    async def pack(self, line: Line) -> bool:
+        """Take tokens for a line's next packet, store grant and intent, send it. False where nothing was sent."""
+        await self._cloud.turn()
+        packet = self._next_packet(line)
+        if packet is None:
+            return False
+        intent = _Intent(line, packet, self._sight, line.generation)
+        want = len(packet.views)
+        # A packet that was refused goes as it is: what offends in it is found by halving.
+        at_least = want if packet.refusals else max(1, min(want, line.terms.batch_size // 4))
+        try:
+            grant = await self._bucket.acquire(want, at_least, ledger=intent)
+        except Recalled:
+            self._put_back(line, packet, intent.generation)
+            return False
+        except RunConflict as e:
+            if line.admit is None:
+                line.broken(e)
+            line.again(list(packet.views))
+            return False
+        except EcsbatchError as e:
+            line.stock.appendleft(packet)
+            line.broken(e)
+            return False
+        self._send_granted(line, packet, intent, grant)
+        return True
+
+    @staticmethod
+    def _put_back(line: Line, packet: Packet, generation: int) -> None:
+        """Return servers that could not be sent now to where they are looked for next."""
+        if line.generation != generation:
+            if line.returned is not None:
+                line.returned(packet.views)
+        elif _stale(packet) and not packet.refusals:
+            line.again(list(packet.views))
+        else:
+            line.stock.appendleft(packet)
+
+    def _send_granted(self, line: Line, packet: Packet, intent: _Intent, grant: Grant) -> None:
+        """Make the batch of the servers that the grant is enough for; the rest stays first in line."""
+        views = dict(islice(packet.views.items(), grant.tokens))
+        rest = dict(islice(packet.views.items(), grant.tokens, None))
+        if rest:
+            line.stock.appendleft(Packet(rest, packet.looked_at))
+        line.in_air += 1
+        self._send(
+            Batch(
+                number=intent.batch,
+                line=line,
+                views=views,
+                grant=grant,
+                granted_at=asyncio.get_running_loop().time(),
+                cloud_time=intent.cloud_time,
+                deadline=self._sight.clock() + line.terms.server_timeout,
+                open=set(views),
+                refusals=packet.refusals,
+            )
+        )
+        self._to_look.set()
+
+    def _next_packet(self, line: Line) -> Packet | None:
+        """Merge stock into one packet of at most a batch; what was looked at too long ago is looked at again."""
+        while line.stock and _stale(line.stock[0]) and not line.stock[0].refusals:
+            line.again(list(line.stock.popleft().views))
+        if not line.stock or not line.open:
+            return None
+        first = line.stock.popleft()
+        if first.refusals:
+            return first
+        size = line.terms.batch_size
+        while line.stock and len(first.views) < size and not line.stock[0].refusals:
+            first.views.update(line.stock.popleft().views)
+        if len(first.views) > size:
+            line.stock.appendleft(Packet(dict(islice(first.views.items(), size, None)), first.looked_at))
+            first = Packet(dict(islice(first.views.items(), size)), first.looked_at)
+        return first
+
+    # -- whose turn ------------------------------------------------------------------------------------------------
+
+    async def _choose(self, news: asyncio.Event, due: Callable[[Line], float | None]) -> Line:
+        """Wait for a line that is due; lines take turns."""
+        loop = asyncio.get_running_loop()
+        while True:
+            news.clear()
+            now = loop.time()
+            soonest: float | None = None
+            for i in range(len(self.lines)):
+                line = self.lines[(self._turn + i) % len(self.lines)]
+                at = due(line)
+                if at is not None and at <= now:
+                    self._turn = (self._turn + i + 1) % len(self.lines)
+                    return line
+                if at is not None:
+                    soonest = at if soonest is None else min(soonest, at)
+            await _news(news, None if soonest is None else soonest)
+
+
+class _Intent:
+    """Takes tokens in the transaction that stores the intent to spend them."""
+
+    def __init__(self, line: Line, packet: Packet, sight: Sight, generation: int) -> None:
+        self.generation = generation
+        self.batch = line.journal.next_batch()
+        self.cloud_time = 0.0
+        self._line = line
+        self._packet = packet
+        self._sight = sight
+
+    def take(self, take: Take) -> asyncio.Future[Grant | Room]:
+        """Store grant and intent; the servers that the tokens are enough for are those named."""
+        recalled = self._line.generation != self.generation or not self._line.open
+        if recalled or (_stale(self._packet) and not self._packet.refusals):
+            raise Recalled
+        self.cloud_time = self._sight.cloud_time()
+        claim: Sequence[tuple[str, str]] = ()
+        if self._line.claims:
+            claim = [(self._line.site, server) for server in self._packet.views]
+        written = self._line.record([], take=take, intent=self._events, claim=claim)
+        answer: asyncio.Future[Grant | Room] = asyncio.get_running_loop().create_future()
+        written.add_done_callback(lambda done: _pass_on(done, answer))
+        return answer
+
+    def settle(self, settle: Settle) -> asyncio.Future[None]:
+        """Give an intent back that nobody is left to send."""
+        gave_up = ev.BatchRejected(batch=self.batch, kind="not_sent", message="Stopped before it was sent.")
+        written = self._line.record([gave_up], settle=[settle])
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        written.add_done_callback(lambda _: answer.done() or answer.set_result(None))
+        return answer
+
+    def _events(self, grant: Grant) -> Sequence[ev.Event]:
+        named = list(islice(self._packet.views.items(), grant.tokens))
+        return [
+            ev.BatchSubmitting(
+                batch=self.batch,
+                servers=[server for server, _ in named],
+                wave=self._line.wave,
+                type=self._line.terms.type,
+                site=self._line.site,
+                grant=grant.id,
+                updated=[view.updated for _, view in named],
+                cloud_time=self.cloud_time,
+            )
+        ]
+
+
+def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room]) -> None:
+    if answer.done():
+        return
+    failure = done.exception()
+    if failure is not None:
+        answer.set_exception(failure)
+        return
+    commit = done.result()
+    if commit.grant is not None:
+        answer.set_result(commit.grant)
+    elif commit.room is not None:
+        answer.set_result(commit.room)
+    else:
+        answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
+
+
+def _stale(packet: Packet) -> bool:
+    """Tell whether a packet's look is too old to be a baseline."""
+    return packet.looked_at < asyncio.get_running_loop().time() - BASELINE_AGE
+
+
+def _look_due(line: Line) -> float | None:
+    """When waiting servers of a line should be looked at: when ripe, and no sooner than they can be sent."""
+    size = line.terms.batch_size
+    if not line.open or not line.waiting or line.stocked >= size:
+        return None
+    return line.ripe_at(size)
+
+
+def _pack_due(line: Line) -> float | None:
+    """When a line's stock should be packed: once it fills a batch, or nothing is on its way to fill it."""
+    if not line.open or not line.stock:
+        return None
+    if line.stock[0].refusals or line.stocked >= line.terms.batch_size or not (line.waiting or line.looking):
+        return 0.0
+    # Servers are on their way: their look will wake us; the linger bounds the wait where they are not ripe yet.
+    return line.stock[-1].looked_at + line.terms.linger
+
+
+async def _news(news: asyncio.Event, until: float | None) -> None:
+    """Wait for news, at the longest until a loop time."""
+    try:
+        async with asyncio.timeout_at(until):
+            await news.wait()
+    except TimeoutError:
+        return

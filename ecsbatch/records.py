@@ -1,0 +1,1 @@
+from ecsbatch.store.records import Claim as Claim, Command as Command, Commit as Commit, Grant as Grant, Hold as Hold, NewRun as NewRun, Room as Room, RunRecord as RunRecord, Settle as Settle, Take as Take

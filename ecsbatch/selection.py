@@ -1,0 +1,226 @@
+"""Who is to be restarted: reading fleets, filtering listings, telling who must be left alone."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Container, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final, cast
+
+import orjson
+
+from ecsbatch.errors import SelectionError
+from ecsbatch.models import Server, ServerView, SkipReason
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+_RESTING: Final = frozenset(
+    {"SHUTOFF", "SHELVED", "SHELVED_OFFLOADED", "PAUSED", "SUSPENDED", "DELETED", "SOFT_DELETED"}
+)
+"""States that somebody has chosen; a server in them is down on purpose and nobody waits for it."""
+
+_Row = tuple[int, Server]
+
+
+def read_fleet(source: Path | str) -> list[Server]:
+    """Read a fleet file, or standard input for ``-``.
+
+    One id a line with ``#`` comments, CSV with a header, or JSON lines; of the latter two ``id`` must be there,
+    ``az``, ``name`` and ``site`` may. The name's end decides which it is (``.csv``, ``.jsonl``), else the first line.
+
+    Raises:
+        SelectionError: it cannot be read, a line names no server, one is named twice, or there is none.
+    """
+    name = "standard input" if str(source) == "-" else str(source)
+    return parse_fleet(_read(source), name)
+
+
+def parse_fleet(data: bytes, name: str) -> list[Server]:
+    """Parse what `read_fleet` read; ``name`` is for messages and tells the form by its end."""
+    text = _decode(data, name)
+    seen: dict[str, int] = {}
+    servers: list[Server] = []
+    for line, server in _form(name, text)(text, name):
+        if not _ID.fullmatch(server.id):
+            raise SelectionError(
+                f"{name}, line {line}: {_short(server.id)} is no server id; "
+                "give a UUID such as 0d0bd7c6-5d3c-4d35-9d3f-8f3c6d1a2b3c."
+            )
+        if server.id in seen:
+            raise SelectionError(
+                f"{name}, line {line}: {server.id} stands in line {seen[server.id]} already; "
+                "remove one of them, a server is restarted once."
+            )
+        seen[server.id] = line
+        servers.append(server)
+    if not servers:
+        raise SelectionError(f"{name} names no server; nothing is never taken to mean all.")
+    return servers
+
+
+def as_servers(targets: Iterable[Server | str]) -> list[Server]:
+    """Take servers or their ids from a program.
+
+    Raises:
+        SelectionError: there is none, one is named twice or an id is empty.
+    """
+    servers: list[Server] = []
+    seen: set[str] = set()
+    for place, target in enumerate(targets):
+        server = Server(target) if isinstance(target, str) else target
+        if not server.id or server.id in seen:
+            problem = "is named twice" if server.id else "has no id"
+            raise SelectionError(f"Server {_short(server.id)} at place {place} {problem}; name each server once.")
+        seen.add(server.id)
+        servers.append(server)
+    if not servers:
+        raise SelectionError("No server is selected; nothing is never taken to mean all.")
+    return servers
+
+
+def from_view(view: ServerView, site: str = "") -> Server:
+    """Make a listed server a target; its availability zone is its domain."""
+    return Server(view.id, view.az, view.name, site)
+
+
+def filter_views(
+    views: Iterable[ServerView],
+    *,
+    tags: Sequence[str] = (),
+    name: str = "",
+    az: Sequence[str] = (),
+    status: Sequence[str] = (),
+    enterprise_project: str = "",
+    exclude: Container[str] = (),
+) -> list[ServerView]:
+    """Check every row of a listing again: the cloud's own filters are fuzzy, and some answer more than was asked.
+
+    Args:
+        views: the listing.
+        tags: ``key=value`` or ``key`` for a tag without a value; a server must bear all of them, exactly.
+        name: the whole name, with ``*`` and ``?`` as wildcards.
+        az: availability zones, one of which must be the server's.
+        status: states, one of which must be the server's.
+        enterprise_project: the id of the enterprise project.
+        exclude: ids to leave out.
+    """
+    wanted = {_tag(tag) for tag in tags}
+    states = {state.upper() for state in status}
+    return [
+        view
+        for view in views
+        if view.found
+        and view.id not in exclude
+        and wanted <= {_tag(tag) for tag in view.tags}
+        and (not name or fnmatchcase(view.name, name))
+        and (not az or view.az in az)
+        and (not states or view.status in states)
+        and (not enterprise_project or view.enterprise_project_id == enterprise_project)
+    ]
+
+
+def classify(view: ServerView) -> tuple[SkipReason, bool] | None:
+    """Tell why a server must not be restarted now, and whether it holds a place in the budget; None where it may."""
+    if not view.found:
+        return SkipReason.NOT_FOUND, False
+    if view.status in {"REBOOT", "HARD_REBOOT"} or view.task_state.startswith("reboot"):
+        return SkipReason.ALREADY_RESTARTING, True
+    # The status alone hides transitions: powering-off still shows ACTIVE, powering-on still SHUTOFF.
+    if view.task_state or view.status not in {"ACTIVE", *_RESTING}:
+        return SkipReason.NOT_ACTIVE, True
+    if view.status in _RESTING:
+        return SkipReason.NOT_ACTIVE, False
+    return (SkipReason.LOCKED, False) if view.locked else None
+
+
+def _read(source: Path | str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(source) == "-" else Path(source).read_bytes()
+    except OSError as e:
+        raise SelectionError(f"{source} cannot be read ({e.strerror}); name a file of server ids, or -.") from e
+
+
+def _decode(data: bytes, name: str) -> str:
+    if (at := data.find(b"\0")) >= 0:
+        raise SelectionError(f"{name}, line {_line(data, at)}: this is a binary file; give text, one server id a line.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise SelectionError(
+            f"{name}, line {_line(data, e.start)}: this is not UTF-8; save the file as UTF-8."
+        ) from None
+
+
+def _line(data: bytes, at: int) -> int:
+    return data.count(b"\n", 0, at) + 1
+
+
+def _form(name: str, text: str) -> Any:
+    """Choose the reader by the name's end, else by the first line that says something."""
+    lowered = name.lower()
+    if lowered.endswith((".jsonl", ".ndjson")):
+        return _jsonl
+    if lowered.endswith(".csv"):
+        return _csv
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if first.lstrip().startswith("{"):
+        return _jsonl
+    return _csv if "id" in _header(first.split(",")) else _lines
+
+
+def _lines(text: str, _name: str) -> Iterator[_Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if server_id := line.partition("#")[0].strip():
+            yield number, Server(server_id.lower())
+
+
+def _csv(text: str, name: str) -> Iterator[_Row]:
+    reader = csv.reader(text.split("\n"), strict=True)
+    try:
+        header = _header(next(reader, [""]))
+        if "id" not in header:
+            raise SelectionError(f"{name}, line 1: the header has no column id ({_short(', '.join(header))}); add one.")
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) != len(header):
+                raise SelectionError(
+                    f"{name}, line {reader.line_num}: {len(row)} cells under a header of {len(header)}; mend the line."
+                )
+            yield reader.line_num, _server(dict(zip(header, (cell.strip() for cell in row), strict=True)))
+    except csv.Error as e:
+        raise SelectionError(f"{name}, line {reader.line_num}: this is no CSV ({e}); mend the line.") from None
+
+
+def _header(cells: Iterable[str]) -> list[str]:
+    return [cell.strip().lower() for cell in cells]
+
+
+def _jsonl(text: str, name: str) -> Iterator[_Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as e:
+            raise SelectionError(f"{name}, line {number}: this is no JSON ({e.msg}); mend the line.") from None
+        if not isinstance(row, dict) or not isinstance(cast("dict[str, Any]", row).get("id"), str):
+            raise SelectionError(f'{name}, line {number}: no id; give an object such as {{"id": "…", "az": "…"}}.')
+        fields = cast("dict[str, Any]", row)
+        yield number, _server({key: value for key, value in fields.items() if isinstance(value, str)})
+
+
+def _server(row: dict[str, str]) -> Server:
+    return Server(row["id"].lower(), row.get("az", ""), row.get("name", ""), row.get("site", ""))
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    return key, value
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")  # noqa: PLR2004  # about what one line of a terminal bears

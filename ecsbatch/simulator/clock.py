@@ -1,0 +1,258 @@
+"""Virtual time: an event loop whose clock jumps to the next timer when nothing is ready.
+
+A rollout of hours runs in seconds and always in the same order. When nothing is ready and no timer is set, no code
+of the program can ever run again: the loop raises `Hang` instead of sleeping for ever, which catches every deadlock.
+
+Files, sockets and threads still work, in real time: the loop asks the real selector before each jump, and does not
+jump at all while a thread that it started (`run_in_executor`) is at work.
+
+A crash is simulated by `Killed`, raised out of `run` between two steps of the loop (`VirtualLoop.kill_after`) or from
+inside a step, and then `abandon`. One time line continues over crashes: `VirtualLoop(start=dead_loop.time())`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+EPOCH = 1_767_225_600.0
+"""2026-01-01T00:00:00Z, where virtual wall clocks start unless told otherwise."""
+
+THREAD_PATIENCE = 0.05
+"""Real seconds of one wait for a thread; its end wakes the loop earlier."""
+
+CLOSE_ATTEMPTS = 100
+"""A coroutine that awaits again while it is closed is closed again, this often."""
+
+T = TypeVar("T")
+
+
+class Hang(RuntimeError):
+    """Nothing is ready and nothing is scheduled, or the virtual time has passed `max_time`."""
+
+
+class Killed(SystemExit):
+    """The simulated `kill -9`.
+
+    It is a SystemExit because asyncio lets only SystemExit and KeyboardInterrupt out of a callback.
+    """
+
+
+class JumpingSelector(selectors.BaseSelector):
+    """Waits by moving a virtual clock instead of sleeping."""
+
+    def __init__(self, real: selectors.BaseSelector) -> None:
+        self.now = 0.0
+        self.threads = 0
+        self._real = real
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what real files have ready, else jump by `timeout` virtual seconds."""
+        if self.threads and (timeout is None or timeout > 0):
+            return self._real.select(THREAD_PATIENCE)
+        ready = self._real.select(0)
+        if ready:
+            return ready
+        if timeout is None:
+            raise Hang("nothing scheduled")
+        self.now += max(0.0, timeout)
+        return ready
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch a real file."""
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Stop watching a real file."""
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch a real file for something else."""
+        return self._real.modify(fileobj, events, data)
+
+    def close(self) -> None:
+        """Close the real selector."""
+        self._real.close()
+
+    def get_map(self) -> Any:
+        """Return the watched files."""
+        return self._real.get_map()
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time.
+
+    Args:
+        start: what `time()` reads first, in seconds; a later loop of one time line starts where the last one ended.
+        max_time: a guard; `Hang` is raised once `time()` has passed it.
+    """
+
+    def __init__(self, *, start: float = 0.0, max_time: float | None = None) -> None:
+        self._jumping = JumpingSelector(selectors.DefaultSelector())
+        self._jumping.now = start
+        self._max_time = max_time
+        self._steps = 0
+        self._kill_at: int | None = None
+        super().__init__(self._jumping)
+        # Two timers this near are one instant; the default is the resolution of the real clock.
+        self._clock_resolution = 1e-9
+
+    def __repr__(self) -> str:
+        """Say the instant and the steps taken."""
+        return f"<VirtualLoop [Time: {self.time():.3f} s, {self._steps} steps]>"
+
+    @property
+    def steps(self) -> int:
+        """How many rounds of ready callbacks the loop has run: the instants at which a kill can strike."""
+        return self._steps
+
+    def time(self) -> float:
+        """Return the virtual time in seconds."""
+        return self._jumping.now
+
+    def kill_after(self, steps: int) -> None:
+        """Raise `Killed` out of `run` before the round number `steps` from now, between two rounds.
+
+        No `finally` runs by it, as with a real `kill -9`.
+        """
+        self._kill_at = self._steps + steps
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]  # typeshed spells the arguments with a TypeVarTuple
+        """Run `func` in a thread; virtual time stands still until it is done."""
+        future = super().run_in_executor(executor, func, *args)
+        self._jumping.threads += 1
+        future.add_done_callback(self._thread_done)
+        return future
+
+    def _thread_done(self, _future: asyncio.Future[Any]) -> None:
+        self._jumping.threads -= 1
+
+    def _run_once(self) -> None:
+        if self._kill_at is not None and self._steps >= self._kill_at:
+            self._kill_at = None
+            raise Killed(f"killed at step {self._steps}")
+        self._steps += 1
+        if self._max_time is not None and self.time() > self._max_time:
+            raise Hang(f"virtual time has passed {self._max_time} s\n{self._waiting()}")
+        try:
+            super()._run_once()  # type: ignore[misc]  # asyncio's own step, absent from the type stubs
+        except Hang as hang:
+            raise Hang(f"{hang}\n{self._waiting()}") from None
+
+    def _waiting(self) -> str:
+        tasks = sorted(asyncio.all_tasks(self), key=lambda task: task.get_name())
+        return "\n".join(f"  {task.get_name()} waits {_where(task)}" for task in tasks) or "  no task is left"
+
+
+def _where(task: asyncio.Task[Any]) -> str:
+    frames = task.get_stack()
+    if not frames:
+        return "nowhere"
+    code = frames[-1].f_code
+    return f"in {code.co_qualname}, line {frames[-1].f_lineno} of {code.co_filename}"
+
+
+class VirtualClock:
+    """The three readings of `ecsbatch.clock.Clock`, from a virtual loop.
+
+    Args:
+        time: a `VirtualLoop`, or anything that returns seconds.
+        epoch: the wall time (seconds since 1970) at time 0.
+        boot: the boot's name; a machine that restarts gets another.
+
+    Attributes:
+        wall_offset: seconds added to `wall()`; tests let the wall clock jump by it.
+    """
+
+    def __init__(
+        self, time: asyncio.AbstractEventLoop | Callable[[], float], *, epoch: float = EPOCH, boot: str = "boot-1"
+    ) -> None:
+        self.wall_offset = 0.0
+        self.boot = boot
+        self._time = time.time if isinstance(time, asyncio.AbstractEventLoop) else time
+        self._epoch = epoch
+
+    def wall(self) -> float:
+        """Return seconds since 1970."""
+        return self._epoch + self._time() + self.wall_offset
+
+    def monotonic(self) -> float:
+        """Return the virtual time in seconds."""
+        return self._time()
+
+    def boot_id(self) -> str:
+        """Return the boot's name."""
+        return self.boot
+
+
+def run(main: Coroutine[Any, Any, T], *, loop: VirtualLoop | None = None) -> T:
+    """Run `main` in virtual time, as `asyncio.run` does in real time: leftovers are cancelled, the loop is closed.
+
+    After `Killed` nothing is cancelled and the loop stays as the crash left it: the caller takes the sender and the
+    store away and calls `abandon(loop)`.
+
+    Raises:
+        Hang: nothing could run any more, or `max_time` has passed.
+        Killed: the simulated crash.
+    """
+    virtual = loop or VirtualLoop()
+    task = virtual.create_task(main)
+    try:
+        result = virtual.run_until_complete(task)
+    except Killed:
+        # A dead process logs nothing about the tasks that died with it.
+        virtual.set_exception_handler(_say_nothing)
+        raise
+    except BaseException:
+        _finish(virtual)
+        raise
+    _finish(virtual)
+    return result
+
+
+def _finish(loop: VirtualLoop) -> None:
+    """Cancel what is left and close; a leftover that refuses to end is abandoned, the first error counts."""
+    try:
+        leftovers = asyncio.all_tasks(loop)
+        for task in leftovers:
+            task.cancel()
+        loop.run_until_complete(_gather(leftovers))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    except Hang:
+        abandon(loop)
+    else:
+        loop.close()
+
+
+async def _gather(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def abandon(loop: VirtualLoop) -> None:
+    """Drop a loop after a crash: no callback and no task of it runs again, and nothing is logged about them.
+
+    Python cannot drop a suspended coroutine without running its `finally` blocks. They run here, at once, with the
+    loop closed: the caller severs whatever they could reach (the sender, the store) first.
+    """
+    tasks = asyncio.all_tasks(loop)
+    loop.set_exception_handler(_say_nothing)
+    loop.close()
+    for task in tasks:
+        _close(task)
+
+
+def _say_nothing(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
+    """Take the place of asyncio's log of tasks that were destroyed, or whose exception nobody asked for."""
+
+
+def _close(task: asyncio.Task[Any]) -> None:
+    coroutine = task.get_coro()
+    for _ in range(CLOSE_ATTEMPTS):
+        # A finally block may await again (RuntimeError) or fail on the closed loop: a dead process reports neither.
+        with contextlib.suppress(BaseException):
+            coroutine.close()
+            return

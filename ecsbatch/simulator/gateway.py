@@ -1,0 +1,189 @@
+"""The gateway in front of the service: who may speak (signatures, tokens) and how much (quotas).
+
+The signature is recomputed from what arrived on the wire: a client whose HTTP library re-encodes the query after
+signing is refused here, as by the real gateway. The gateway counts the servers of a reboot request once it has let the
+request's author in, before the service looks at the servers: a request that the service then refuses is counted too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import quote, unquote
+
+from ecsbatch.simulator.cloud_config import CloudConfig
+
+ALGORITHM: Final = "SDK-HMAC-SHA256"
+MAX_SKEW: Final = 15 * 60.0
+"""Seconds by which a signature's date may be off."""
+
+FOREIGN_EVERY: Final = 6.0
+"""Somebody else's restarts come in requests this many seconds apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request as it came in; header names in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_action(self) -> bool:
+        """Whether it submits a batch action."""
+        return self.method == "POST" and self.path.endswith("/cloudservers/action")
+
+
+def canonical_uri(path: str) -> str:
+    """Return the decoded path, each segment quoted anew (only ``-_.~`` stay), with one slash at its end."""
+    quoted = "/".join(quote(segment, safe="~") for segment in unquote(path).split("/"))
+    return quoted if quoted.endswith("/") else quoted + "/"
+
+
+def canonical_query(query: str) -> str:
+    """Return the pairs as they are on the wire, sorted by decoded name and value."""
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    pairs.sort(key=lambda pair: (unquote(pair[0]), unquote(pair[2])))
+    return "&".join(f"{name}={value}" for name, _, value in pairs)
+
+
+def signature(secret_key: str, arrival: Arrival, signed_headers: str, date: str) -> str:
+    """Return the hex signature that the holder of `secret_key` would have sent."""
+    names = signed_headers.split(";")
+    canonical_headers = "".join(f"{name}:{arrival.headers.get(name, '').strip()}\n" for name in names)
+    declared = arrival.headers.get("x-sdk-content-sha256") if arrival.body else None
+    canonical = "\n".join(
+        (
+            arrival.method.upper(),
+            canonical_uri(arrival.path),
+            canonical_query(arrival.query),
+            canonical_headers,
+            signed_headers,
+            declared or hashlib.sha256(arrival.body).hexdigest(),
+        )
+    )
+    to_sign = f"{ALGORITHM}\n{date}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    return hmac.new(secret_key.encode(), to_sign.encode(), hashlib.sha256).hexdigest()
+
+
+class Entrance:
+    """Decides who may speak. Its answers are None (come in) or the gateway's own words for no."""
+
+    def __init__(self, config: CloudConfig, wall: Callable[[], float]) -> None:
+        self.tokens: dict[str, float] = {}
+        self.bad_signatures = 0
+        self._config = config
+        self._wall = wall
+        self._failures: Counter[str] = Counter()
+        self._locked_until: dict[str, float] = {}
+
+    def issue(self, token: str, at: float) -> None:
+        """Let a token in until its time is over; an earlier one stays valid."""
+        self.tokens[token] = at + self._config.token_ttl
+
+    def objection(self, arrival: Arrival, at: float) -> str | None:
+        """Return why this request may not come in, None if it may."""
+        if not self._config.check_auth:
+            return None
+        token = arrival.headers.get("x-auth-token")
+        if token is not None:
+            return self._token_objection(token, at)
+        authorization = arrival.headers.get("authorization")
+        if authorization is None:
+            return "x-auth-token not found"
+        return self._signature_objection(arrival, authorization, at)
+
+    def _token_objection(self, token: str, at: float) -> str | None:
+        expires = self.tokens.get(token)
+        if expires is None:
+            return "decrypt token fail"
+        return "token expires" if at >= expires else None
+
+    def _signature_objection(self, arrival: Arrival, authorization: str, at: float) -> str | None:
+        algorithm, _, rest = authorization.partition(" ")
+        parts = {name: value for name, _, value in (part.strip().partition("=") for part in rest.split(","))}
+        access_key = parts.get("Access", "")
+        if at < self._locked_until.get(access_key, at):
+            return "AK access failed to reach the limit,forbidden"
+        reason = self._mismatch(arrival, algorithm, parts)
+        if reason is None:
+            del self._failures[access_key]
+            return None
+        self.bad_signatures += 1
+        self._failures[access_key] += 1
+        if self._failures[access_key] > self._config.max_failures:
+            self._locked_until[access_key] = at + self._config.lock_time
+            del self._failures[access_key]
+        return reason
+
+    def _mismatch(self, arrival: Arrival, algorithm: str, parts: Mapping[str, str]) -> str | None:
+        config, headers = self._config, arrival.headers
+        date, signed_headers = headers.get("x-sdk-date", ""), parts.get("SignedHeaders", "")
+        if algorithm != ALGORITHM or "x-sdk-date" not in signed_headers.split(";"):
+            return "verify aksk signature fail"
+        if parts.get("Access") != config.access_key:
+            return "Get secretKey failed"
+        if headers.get("x-security-token", "") != config.security_token:
+            return "verify aksk signature fail"
+        if not self._fresh(date):
+            return "verify aksk signature fail, x-sdk-date is expired"
+        expected = signature(config.secret_key, arrival, signed_headers, date)
+        return None if hmac.compare_digest(expected, parts.get("Signature", "")) else "verify aksk signature fail"
+
+    def _fresh(self, date: str) -> bool:
+        try:
+            signed_at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            return False
+        return abs(self._wall() - signed_at) <= MAX_SKEW
+
+
+class Quota:
+    """At most `limit` servers in any closed window, shared with somebody else who spends `foreign` a minute."""
+
+    def __init__(self, limit: int, window: float, *, counts_refused: bool, foreign: float, start: float) -> None:
+        self.foreign: list[tuple[float, int]] = []
+        self._limit = limit
+        self._window = window
+        self._counts_refused = counts_refused
+        self._foreign_size = foreign * FOREIGN_EVERY / 60.0
+        self._foreign_due = start
+        self._foreign_rest = 0.0
+        self._held: deque[tuple[float, int]] = deque()
+        self._sum = 0
+
+    def admit(self, at: float, servers: int) -> bool:
+        """Count a request at this instant and tell whether it may pass; instants never go back."""
+        self._let_foreigners_spend(at)
+        self._forget(at)
+        fits = self._sum + servers <= self._limit
+        if fits or self._counts_refused:
+            self._hold(at, servers)
+        return fits
+
+    def _let_foreigners_spend(self, at: float) -> None:
+        while self._foreign_size and self._foreign_due <= at:
+            self._forget(self._foreign_due)
+            self._foreign_rest += self._foreign_size
+            size = min(int(self._foreign_rest), max(0, self._limit - self._sum))
+            self._foreign_rest -= int(self._foreign_rest)
+            if size:
+                self._hold(self._foreign_due, size)
+                self.foreign.append((self._foreign_due, size))
+            self._foreign_due += FOREIGN_EVERY
+
+    def _forget(self, at: float) -> None:
+        while self._held and self._held[0][0] < at - self._window:
+            self._sum -= self._held.popleft()[1]
+
+    def _hold(self, at: float, servers: int) -> None:
+        self._held.append((at, servers))
+        self._sum += servers

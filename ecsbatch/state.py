@@ -1,0 +1,447 @@
+"""`RolloutState`: what is true of a run, a fold over its events and the only reader of history.
+
+The running engine, ``resume``, ``status``, ``explain``, the display and the report all read this state, so they
+cannot disagree. Per-server facts live in columns: a million servers fit into some tens of megabytes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Final
+
+from ecsbatch import events as ev
+from ecsbatch.models import Evidence, Outcome, OutcomeKind, RunStatus
+from ecsbatch.plan import Plan
+
+
+class Stage(IntEnum):
+    """Where one server stands; from ``RESTARTED`` on it has its outcome."""
+
+    WAITING = 0
+    SUBMITTING = 1
+    ACCEPTED = 2
+    UNSETTLED = 3
+    RESTARTED = 4
+    FAILED = 5
+    TIMED_OUT = 6
+    UNKNOWN = 7
+    SKIPPED = 8
+
+
+_KIND: Final = {
+    Stage.RESTARTED: OutcomeKind.RESTARTED,
+    Stage.FAILED: OutcomeKind.FAILED,
+    Stage.TIMED_OUT: OutcomeKind.TIMED_OUT,
+    Stage.UNKNOWN: OutcomeKind.UNKNOWN,
+    Stage.SKIPPED: OutcomeKind.SKIPPED,
+}
+_STAGE: Final = {kind.value: stage for stage, kind in _KIND.items()}
+FAILURES: Final = frozenset({Stage.FAILED, Stage.TIMED_OUT, Stage.UNKNOWN})
+"""The stages that count against ``max_failures``."""
+_EVIDENCE: Final = ("", *(e.value for e in Evidence))
+_RECENT_FAILURES: Final = 1000
+
+
+@dataclass(slots=True)
+class Flight:
+    """A batch between its intent and its last server's outcome.
+
+    Attributes:
+        batch: its number in the run.
+        servers: the ids that the request named.
+        updated: their ``updated`` before, in the same order.
+        open: those without an outcome yet.
+        submitted_at: when the intent was stored, seconds since 1970.
+        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
+        job_id: "" until the cloud answered with one.
+        unknown_at: when the answer was given up, seconds since 1970; None where it was not.
+    """
+
+    batch: int
+    servers: Sequence[str]
+    updated: Sequence[str]
+    open: set[str]
+    type: str
+    site: str
+    grant: str
+    submitted_at: float
+    cloud_time: float = 0.0
+    job_id: str = ""
+    unknown_at: float | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one wave, one domain or the whole run."""
+
+    total: int = 0
+    waiting: int = 0
+    in_flight: int = 0
+    held: int = 0
+    ended: Counter[OutcomeKind] = field(default_factory=lambda: Counter[OutcomeKind]())
+    failures: int = 0
+
+    @property
+    def down(self) -> int:
+        """Servers that hold a place in the budget."""
+        return self.in_flight + self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a failed, timed-out or unknown server is remembered by."""
+
+    server: str
+    kind: OutcomeKind
+    domain: str
+    host: str
+    reason: str
+    code: str
+    message: str
+
+
+class RolloutState:
+    """The truth about one run, as its events tell it.
+
+    Attributes:
+        run_id, plan: which run.
+        status, reason, message: where it stands, and why.
+        seq: of the last event folded in.
+        wave: number of the wave under way, 0 before the first.
+        run, waves, domains: tallies; ``waves[0]`` is the first wave, skips at plan time belong to none.
+        flights: batches under way by number.
+        held: places in the fleet of ended servers that may still be down.
+        failures: the most recent ones, oldest first.
+    """
+
+    def __init__(self, run_id: str, plan: Plan) -> None:
+        """Begin before the first event."""
+        n = len(plan.fleet)
+        self.run_id = run_id
+        self.plan = plan
+        self.status = RunStatus.RUNNING
+        self.reason = ""
+        self.message = ""
+        self.seq = 0
+        self.wave = 0
+        self.wave_over = 0
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.updated_at = 0.0
+        self.holder = ""
+        self.fence = 0
+        self.paused_by = ""
+        self.stage = bytearray(n)
+        self.run = Tally(total=n, waiting=n)
+        self.waves = [Tally(total=len(w), waiting=len(w)) for w in plan.waves]
+        self._starts = [w.start for w in plan.waves]
+        self._in_waves = plan.to_restart
+        self.domains: dict[str, Tally] = defaultdict(Tally)
+        for i in range(n):
+            tally = self.domains[plan.fleet.domain(i)]
+            tally.total += 1
+            tally.waiting += 1
+        self.flights: dict[int, Flight] = {}
+        self.held: set[int] = set()
+        self.failures: deque[Failure] = deque(maxlen=_RECENT_FAILURES)
+        self.failed_by: dict[str, Counter[str]] = {"domain": Counter(), "host": Counter(), "code": Counter()}
+        self.limits: dict[str, Any] = {}
+        self.gate: ev.GateChecked | None = None
+        self.throttled: tuple[float, ev.QuotaThrottled] | None = None
+        self.last_batch = 0
+        self._attempts = bytearray(n)
+        self._evidence = bytearray(n)
+        self._batch = array("i", bytes(4 * n))
+        self._ended_at = array("d", bytes(8 * n))
+        self._jobs: list[str] = [""]
+        self._submitted = array("d", [0.0])
+        self._detail: dict[int, tuple[str, str, str]] = {}
+
+    # -- folding ---------------------------------------------------------------------------------------------------
+
+    def apply(self, recorded: ev.Recorded) -> None:
+        """Fold the next event in; events come in the order of their ``seq``."""
+        self.seq = recorded.seq
+        self.updated_at = recorded.ts
+        fold = _FOLDS.get(type(recorded.event))
+        if fold is not None:
+            fold(self, recorded.event, recorded.ts)
+
+    def _run_started(self, _: ev.RunStarted, ts: float) -> None:
+        self.started_at = ts
+
+    def _wave_started(self, event: ev.WaveStarted, _: float) -> None:
+        self.wave = event.wave
+
+    def _wave_finished(self, event: ev.WaveFinished, _: float) -> None:
+        self.wave_over = event.wave
+
+    def _submitting(self, event: ev.BatchSubmitting, ts: float) -> None:
+        flight = Flight(
+            batch=event.batch,
+            servers=event.servers,
+            updated=event.updated,
+            open=set(event.servers),
+            type=event.type,
+            site=event.site,
+            grant=event.grant,
+            submitted_at=ts,
+            cloud_time=event.cloud_time,
+        )
+        self.flights[event.batch] = flight
+        self._note_batch(event.batch, ts)
+        for server in event.servers:
+            i = self.plan.fleet.find(server)
+            self._move(i, Stage.SUBMITTING)
+            self._batch[i] = event.batch
+            self._attempts[i] = min(255, self._attempts[i] + 1)
+
+    def _note_batch(self, batch: int, ts: float) -> None:
+        self.last_batch = max(self.last_batch, batch)
+        while len(self._jobs) <= batch:
+            self._jobs.append("")
+            self._submitted.append(0.0)
+        self._submitted[batch] = ts
+
+    def _accepted(self, event: ev.BatchAccepted, _: float) -> None:
+        flight = self.flights.get(event.batch)
+        if flight is None:
+            return
+        flight.job_id = self._jobs[event.batch] = event.job_id
+        for server in flight.open:
+            self._move(self.plan.fleet.find(server), Stage.ACCEPTED)
+
+    def _rejected(self, event: ev.BatchRejected, _: float) -> None:
+        flight = self.flights.pop(event.batch, None)
+        for server in flight.open if flight else ():
+            self._move(self.plan.fleet.find(server), Stage.WAITING)
+
+    def _unanswered(self, event: ev.BatchUnknown, ts: float) -> None:
+        flight = self.flights.get(event.batch)
+        if flight is None:
+            return
+        flight.unknown_at = ts
+        for server in flight.open:
+            self._move(self.plan.fleet.find(server), Stage.UNSETTLED)
+
+    def _unstarted(self, event: ev.BatchUnstarted, _: float) -> None:
+        for server in event.servers:
+            self._move(self.plan.fleet.find(server), Stage.WAITING)
+            self._close(event.batch, server)
+
+    def _close(self, batch: int, server: str) -> None:
+        flight = self.flights.get(batch)
+        if flight is not None:
+            flight.open.discard(server)
+            if not flight.open:
+                del self.flights[batch]
+
+    def _ended(self, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
+        i = self.plan.fleet.find(event.server)
+        self._move(i, stage)
+        self._ended_at[i] = ts
+        self._evidence[i] = _EVIDENCE.index(event.evidence)
+        if event.reason or event.code or event.message:
+            self._detail[i] = (event.reason, event.code, event.message)
+        else:
+            self._detail.pop(i, None)
+        if event.holds:
+            self._hold(i)
+        else:
+            self._release(i)
+        self._close(event.batch, event.server)
+        if stage in FAILURES:
+            self._remember(stage, event)
+
+    def _remember(self, stage: Stage, event: ev.ServerEvent) -> None:
+        what = event.code or event.reason or _KIND[stage].value
+        self.failures.append(
+            Failure(event.server, _KIND[stage], event.domain, event.host, event.reason, event.code, event.message)
+        )
+        for key, value in (("domain", event.domain), ("host", event.host), ("code", what)):
+            if value:
+                self.failed_by[key][value] += 1
+
+    def _restarted(self, event: ev.ServerRestarted, ts: float) -> None:
+        self._ended(Stage.RESTARTED, event, ts)
+
+    def _failed(self, event: ev.ServerFailed, ts: float) -> None:
+        self._ended(Stage.FAILED, event, ts)
+
+    def _timed_out(self, event: ev.ServerTimedOut, ts: float) -> None:
+        self._ended(Stage.TIMED_OUT, event, ts)
+
+    def _unknown(self, event: ev.ServerUnknown, ts: float) -> None:
+        self._ended(Stage.UNKNOWN, event, ts)
+
+    def _skipped(self, event: ev.ServerSkipped, ts: float) -> None:
+        self._ended(Stage.SKIPPED, event, ts)
+
+    def _released(self, event: ev.ServerReleased, _: float) -> None:
+        self._release(self.plan.fleet.find(event.server))
+
+    def _hold(self, i: int) -> None:
+        if i not in self.held:
+            self.held.add(i)
+            for tally in self._tallies(i):
+                tally.held += 1
+
+    def _release(self, i: int) -> None:
+        if i in self.held:
+            self.held.discard(i)
+            for tally in self._tallies(i):
+                tally.held -= 1
+
+    def _move(self, i: int, to: Stage) -> None:
+        """Change a server's stage and every count that depends on it."""
+        was = self.stage[i]
+        self.stage[i] = to
+        if to == Stage.SUBMITTING:
+            self._release(i)
+        for tally in self._tallies(i):
+            _count(tally, was, -1)
+            _count(tally, to, 1)
+
+    def _tallies(self, i: int) -> Sequence[Tally]:
+        domain = self.domains[self.plan.fleet.domain(i)]
+        if i >= self._in_waves:
+            return self.run, domain
+        return self.run, domain, self.waves[bisect_right(self._starts, i) - 1]
+
+    def _gate_checked(self, event: ev.GateChecked, _: float) -> None:
+        self.gate = event
+
+    def _limit_changed(self, event: ev.LimitChanged, _: float) -> None:
+        self.limits[event.limit] = event.new
+
+    def _holder_changed(self, event: ev.HolderChanged, _: float) -> None:
+        self.holder = event.holder
+        self.fence = event.fence
+
+    def _quota_throttled(self, event: ev.QuotaThrottled, ts: float) -> None:
+        self.throttled = (ts, event)
+
+    def _paused(self, event: ev.RunPaused, _: float) -> None:
+        self.status, self.reason, self.paused_by = RunStatus.PAUSED, event.reason, event.by
+
+    def _resumed(self, event: ev.RunResumed, _: float) -> None:
+        self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
+        if event.forgive:
+            self._forgive()
+        again = {_STAGE[kind] for kind in event.retry if kind in _STAGE}
+        if again:
+            self._wait_again(again)
+
+    def _forgive(self) -> None:
+        for i in list(self.held):
+            if self.stage[i] in FAILURES:
+                self._release(i)
+        for tally in (self.run, *self.waves, *self.domains.values()):
+            tally.failures = 0
+
+    def _wait_again(self, stages: set[Stage]) -> None:
+        """Put the servers of these outcomes back in line; a waiting wave is no longer over."""
+        for i, stage in enumerate(self.stage):
+            if stage in stages:
+                self._move(i, Stage.WAITING)
+                if i < self._in_waves:
+                    self.wave_over = min(self.wave_over, bisect_right(self._starts, i) - 1)
+
+    def _stopped(self, event: ev.RunStopped, ts: float) -> None:
+        self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
+        self.ended_at = ts
+
+    def _finished(self, event: ev.RunFinished, ts: float) -> None:
+        self.status, self.reason, self.ended_at = RunStatus(event.status), event.reason, ts
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> dict[OutcomeKind, int]:
+        """Outcomes so far; a server under way counts as unknown, a waiting one as not started."""
+        counts = {kind: self.run.ended[kind] for kind in OutcomeKind}
+        counts[OutcomeKind.UNKNOWN] += self.run.in_flight
+        counts[OutcomeKind.NOT_STARTED] = self.run.waiting
+        return counts
+
+    @property
+    def down(self) -> int:
+        """Servers that hold a place in the budget now."""
+        return self.run.down
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the run's start to its end, or to its last event."""
+        if self.started_at is None:
+            return 0.0
+        return (self.ended_at or self.updated_at) - self.started_at
+
+    def outcome(self, i: int) -> Outcome:
+        """Return how the i-th server ended, or stands where it has not."""
+        stage = Stage(self.stage[i])
+        kind = _KIND.get(stage, OutcomeKind.NOT_STARTED if stage == Stage.WAITING else OutcomeKind.UNKNOWN)
+        reason, code, message = self._detail.get(i, ("", "", "")) if stage >= Stage.RESTARTED else ("", "", "")
+        if Stage.SUBMITTING <= stage <= Stage.UNSETTLED:
+            reason = "in_flight"
+        evidence = _EVIDENCE[self._evidence[i]] if stage >= Stage.RESTARTED else ""
+        batch = self._batch[i]
+        return Outcome(
+            server=self.plan.fleet.ids[i],
+            kind=kind,
+            reason=reason,
+            evidence=Evidence(evidence) if evidence else None,
+            code=code,
+            message=message,
+            job_id=self._jobs[batch],
+            attempts=self._attempts[i],
+            submitted_at=self._submitted[batch] or None,
+            ended_at=self._ended_at[i] or None,
+        )
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield every server's outcome in the order of the rollout."""
+        return (self.outcome(i) for i in range(len(self.plan.fleet)))
+
+
+def _count(tally: Tally, stage: int, by: int) -> None:
+    if stage == Stage.WAITING:
+        tally.waiting += by
+    elif stage <= Stage.UNSETTLED:
+        tally.in_flight += by
+    else:
+        tally.ended[_KIND[Stage(stage)]] += by
+        if stage in FAILURES:
+            tally.failures = max(0, tally.failures + by)
+
+
+_Fold = Callable[[RolloutState, Any, float], None]
+
+_FOLDS: Final[dict[type[ev.Event], _Fold]] = {
+    ev.RunStarted: RolloutState._run_started,
+    ev.WaveStarted: RolloutState._wave_started,
+    ev.WaveFinished: RolloutState._wave_finished,
+    ev.BatchSubmitting: RolloutState._submitting,
+    ev.BatchAccepted: RolloutState._accepted,
+    ev.BatchRejected: RolloutState._rejected,
+    ev.BatchUnknown: RolloutState._unanswered,
+    ev.BatchUnstarted: RolloutState._unstarted,
+    ev.ServerRestarted: RolloutState._restarted,
+    ev.ServerFailed: RolloutState._failed,
+    ev.ServerTimedOut: RolloutState._timed_out,
+    ev.ServerUnknown: RolloutState._unknown,
+    ev.ServerSkipped: RolloutState._skipped,
+    ev.ServerReleased: RolloutState._released,
+    ev.GateChecked: RolloutState._gate_checked,
+    ev.LimitChanged: RolloutState._limit_changed,
+    ev.HolderChanged: RolloutState._holder_changed,
+    ev.QuotaThrottled: RolloutState._quota_throttled,
+    ev.RunPaused: RolloutState._paused,
+    ev.RunResumed: RolloutState._resumed,
+    ev.RunStopped: RolloutState._stopped,
+    ev.RunFinished: RolloutState._finished,
+}

@@ -1,0 +1,356 @@
+"""All that a store does, synchronously, on one database and one thread.
+
+Writes come in groups, one durable transaction for each: fsync is what a commit costs. A write that is refused leaves
+nothing behind and does not disturb its group; a database that fails takes the whole group with it, and every hold that
+had a part in it writes nothing more: what follows an event that was lost must not be stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import uuid4
+
+import orjson
+import sqlalchemy as sa
+
+from ecsbatch.clock import Clock
+from ecsbatch.errors import ConfigError, RunConflict, StoreError
+from ecsbatch.events import Event, Recorded
+from ecsbatch.models import Holder, RunStatus, Usage
+from ecsbatch.store import claims, journal, runs, targets
+from ecsbatch.store.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
+from ecsbatch.store.database import Database, Prepared
+from ecsbatch.store.ledger import Ledger
+from ecsbatch.store.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
+from ecsbatch.store.schema import commands
+
+_RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+_COMMAND = Prepared(
+    sa.insert(commands)
+    .values({name: sa.bindparam(name) for name in ("run_id", "ts", "who", "body")})
+    .returning(commands.c.id)
+)
+_COMMANDS = Prepared(
+    sa.select(commands.c.id, commands.c.ts, commands.c.who, commands.c.body)
+    .where(commands.c.run_id == sa.bindparam("run"), commands.c.id > sa.bindparam("after"))
+    .order_by(commands.c.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one commit is asked to do; see `Store.commit`."""
+
+    hold: Hold
+    events: Sequence[Event]
+    take: Take | None
+    intent: Callable[[Grant], Sequence[Event]] | None
+    settle: Sequence[Settle]
+    status: RunStatus | None
+    claim: Sequence[Claim]
+    unclaim: Sequence[Claim]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One member of a group: what to do, and for which run, "" for none."""
+
+    do: Callable[[], Any]
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """Where a held run's history ends."""
+
+    fence: int
+    seq: int
+    status: RunStatus
+    counts: Mapping[str, int]
+    grants: int = 0
+
+
+class Books:
+    """Runs, journal, claims and ledger of one database, as one process keeps them."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._ledger = Ledger(database, clock.boot_id())
+        self._locks = database.locks()
+        self._heads: dict[str, _Head] = {}
+        self._staged: dict[str, _Head] = {}
+        self._broken: dict[str, str] = {}
+        self._bare = f"{uuid4().hex[:12]}."
+        self._bare_grants = 0
+
+    # Transactions
+
+    def together(self, writes: Sequence[Write]) -> list[Any]:
+        """Do all in one durable transaction; return for each its result, or the exception that refused it."""
+        try:
+            with self._database.writing():
+                done = [self._attempt(write) for write in writes]
+        except StoreError as e:
+            self._staged.clear()
+            self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
+            return [StoreError(str(e)) for _ in writes]
+        self._heads |= self._staged
+        self._staged.clear()
+        return done
+
+    def _attempt(self, write: Write) -> Any:
+        try:
+            with self._database.attempt():
+                return write.do()
+        except self._database.errors:
+            raise
+        except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
+            return e
+
+    @contextmanager
+    def _taking(self, run_id: str) -> Generator[None, None, None]:
+        """Lock a run and write in one transaction; where that fails, the run is free again."""
+        locked = False
+        try:
+            with self._database.writing():
+                self._lock(run_id)
+                locked = True
+                yield
+        except BaseException:
+            self._staged.clear()
+            if locked:
+                self._locks.release(run_id)
+            raise
+        self._broken.pop(run_id, None)
+        self._heads |= self._staged
+        self._staged.clear()
+
+    def _lock(self, run_id: str) -> None:
+        if self._locks.acquire(run_id):
+            return
+        record = runs.get(self._database, run_id, self._locks)
+        if record is not None:
+            raise RunHeld(run_id, record.holder)
+        raise RunConflict(f"The lock of run {run_id} is held by another process: choose another run id.")
+
+    # Runs and their holders
+
+    def create(self, new: NewRun, holder: Holder) -> Hold:
+        """Store a new run with its targets, claims and first events, held."""
+        if not _RUN_ID.fullmatch(new.run_id):
+            raise ConfigError(
+                f"A run id has up to 64 letters, digits, dots, dashes and underscores, unlike {new.run_id!r}."
+            )
+        with self._database.reading():
+            self._refuse_existing(new.run_id)
+        with self._taking(new.run_id):
+            self._refuse_existing(new.run_id)
+            servers = targets.in_key_order(new.fleet) if new.fleet is not None else tuple[Claim, ...]
+            self._claim(new.run_id, servers, new.ignore)
+            recorded = journal.record(new.run_id, 0, self._clock.wall(), new.events)
+            counts = runs.counted({}, new.events)
+            runs.insert(
+                self._database,
+                RunRecord(
+                    run_id=new.run_id,
+                    kind=new.kind,
+                    created_at=self._clock.wall(),
+                    status=RunStatus.RUNNING,
+                    holder=holder,
+                    held=True,
+                    fence=1,
+                    seq=len(recorded),
+                    total=len(new.fleet) if new.fleet is not None else 0,
+                    counts=counts,
+                    targets_hash=targets.hash_of(servers()),
+                    plan=new.plan,
+                ),
+            )
+            if new.fleet is not None:
+                targets.write(self._database, new.run_id, new.fleet)
+            self._append(recorded)
+            self._staged[new.run_id] = _Head(1, len(recorded), RunStatus.RUNNING, counts)
+        return Hold(new.run_id, holder, 1, None, recorded)
+
+    def hold(self, run_id: str, holder: Holder) -> Hold:
+        """Take a run over from a holder that is gone."""
+        with self._database.reading():
+            self._exactly(run_id)
+        with self._taking(run_id):
+            record = self._exactly(run_id)
+            if record.status is RunStatus.ABORTED:
+                raise RunOver(run_id)
+            # A dead holder's status stays as it is: the new one says what it makes of it.
+            status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
+            if status.over:
+                self._claim(run_id, targets.in_key_order(targets.read(self._database, run_id)), frozenset())
+                status = RunStatus.INTERRUPTED
+            runs.hold(self._database, run_id, holder, record.fence + 1, status)
+            self._staged[run_id] = _Head(record.fence + 1, record.seq, status, record.counts)
+        return Hold(run_id, holder, record.fence + 1, record.holder)
+
+    def release(self, hold: Hold) -> None:
+        """Let a run go, if this hold is still the one."""
+        head = self._heads.get(hold.run_id)
+        if head is not None and head.fence == hold.fence:
+            del self._heads[hold.run_id]
+            self._locks.release(hold.run_id)
+
+    def drop(self) -> None:
+        """Let all runs go, as the kernel does for a dead process."""
+        self._heads.clear()
+        self._locks.drop()
+
+    def release_all(self) -> None:
+        """Let all runs go."""
+        for run_id in self._heads:
+            self._locks.release(run_id)
+        self.drop()
+
+    def _refuse_held(self, run_id: str) -> None:
+        record = runs.get(self._database, run_id, self._locks)
+        if record is not None:
+            raise RunHeld(run_id, record.holder)
+        raise RunConflict(f"The lock of run {run_id} is held by another process: choose another run id.")
+
+    def _refuse_existing(self, run_id: str) -> None:
+        existing = runs.get(self._database, run_id, self._locks)
+        if existing is not None:
+            raise RunExists(existing)
+
+    def _exactly(self, run_id: str) -> RunRecord:
+        record = runs.get(self._database, run_id, self._locks)
+        if record is None:
+            raise runs.missing(self._database, run_id)
+        return record
+
+    # Commits
+
+    def commit(self, order: Order) -> Commit:
+        """Do what one commit asks, inside the transaction of its group."""
+        run_id = order.hold.run_id
+        head = self._head(order.hold)
+        now = self._clock.monotonic()
+        for settle in order.settle:
+            self._ledger.settle(settle, now)
+        grant_id = f"{run_id}.{head.fence}.{head.grants + 1}"
+        got = None if order.take is None else self._take(order.take, grant_id, run_id, now)
+        grant, room = (got, None) if isinstance(got, Grant) else (None, got)
+        events = [*order.events, *order.intent(grant)] if grant and order.intent else order.events
+        recorded = journal.record(run_id, head.seq, self._clock.wall(), events)
+        self._append(recorded)
+        self._change_claims(order)
+        self._advance(run_id, head, events, order.status, grant)
+        return Commit(recorded, grant, room)
+
+    def take(self, take: Take) -> Grant | Room:
+        """Take tokens without a run."""
+        self._bare_grants += 1
+        return self._take(take, f"{self._bare}{self._bare_grants}", "", self._clock.monotonic())
+
+    def settle(self, settle: Settle) -> None:
+        """Settle a grant without a run."""
+        self._ledger.settle(settle, self._clock.monotonic())
+
+    def wait_out(self, seconds: float) -> None:
+        """Lend nothing to anybody for a while."""
+        self._bare_grants += 1
+        self._ledger.wait_out(seconds, self._clock.monotonic(), f"{self._bare}{self._bare_grants}")
+
+    def _take(self, take: Take, grant_id: str, run_id: str, now: float) -> Grant | Room:
+        tokens = self._ledger.tokens(take, now)
+        if isinstance(tokens, Room):
+            return tokens
+        grant = Grant(grant_id, tokens, now)
+        self._ledger.lend(take, grant, run_id)
+        return grant
+
+    def _head(self, hold: Hold) -> _Head:
+        """Return where the run stands, for its holder only."""
+        broken = self._broken.get(hold.run_id)
+        if broken:
+            raise StoreError(broken)
+        fence = runs.fence(self._database, hold.run_id)
+        if fence != hold.fence:
+            record = self._exactly(hold.run_id)
+            raise RunTaken(hold.run_id, record.holder)
+        head = self._staged.get(hold.run_id) or self._heads.get(hold.run_id)
+        if head is None:
+            raise RunConflict(f"Run {hold.run_id} was released by this process: hold it again before writing to it.")
+        return head
+
+    def _append(self, recorded: Sequence[Recorded]) -> None:
+        if recorded:
+            journal.append(self._database, recorded, journal.encoded(recorded))
+
+    def _advance(
+        self, run_id: str, head: _Head, events: Sequence[Event], status: RunStatus | None, grant: Grant | None
+    ) -> None:
+        new = replace(
+            head,
+            seq=head.seq + len(events),
+            status=status or head.status,
+            counts=runs.counted(head.counts, events) if events else head.counts,
+            grants=head.grants + (grant is not None),
+        )
+        if events or status:
+            runs.advance(self._database, run_id, new.seq, new.status, new.counts)
+        if status and status.over:
+            claims.free_all(self._database, run_id)
+        self._staged[run_id] = new
+
+    # Claims
+
+    def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
+        """Return who has these servers, of those that are claimed."""
+        owners = claims.owners(self._database, servers)
+        void = {run_id for run_id in set(owners.values()) if self._void(run_id)}
+        return {server: run_id for server, run_id in owners.items() if run_id not in void}
+
+    def _change_claims(self, order: Order) -> None:
+        if order.unclaim:
+            claims.free(self._database, order.hold.run_id, order.unclaim)
+        if order.claim:
+            wanted = sorted(order.claim)
+            self._claim(order.hold.run_id, lambda: iter(wanted), frozenset())
+
+    def _claim(self, run_id: str, servers: Callable[[], Any], ignore: frozenset[str]) -> None:
+        others = claims.take(self._database, run_id, servers, self._void)
+        in_the_way = {other: count for other, count in others.most_common() if other not in ignore}
+        if in_the_way:
+            raise ServersClaimed(self._exactly(next(iter(in_the_way))), in_the_way)
+
+    def _void(self, run_id: str) -> bool:
+        record = runs.get(self._database, run_id, self._locks)
+        return record is None or record.status.over or (record.kind == "direct" and not record.held)
+
+    # Questions
+
+    def usage(self, group: str, limit: int) -> Usage:
+        """Return what a quota group's ledger says."""
+        return self._ledger.usage(group, limit, self._clock.monotonic())
+
+    def run(self, name: str) -> RunRecord:
+        """Return a run by its id, a unique prefix, or "" for the latest."""
+        return runs.find(self._database, name, self._locks)
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        """Return the last runs, the newest first."""
+        return runs.latest(self._database, limit, self._locks)
+
+    def command(self, run_id: str, body: Mapping[str, Any], who: str) -> int:
+        """Store what somebody wants of a run's holder."""
+        run = self._exactly(run_id).run_id
+        row = {"run_id": run, "ts": self._clock.wall(), "who": who, "body": orjson.dumps(body).decode()}
+        return int(self._database.execute(_COMMAND, row).fetchone()[0])
+
+    def commands(self, run_id: str, after: int) -> list[Command]:
+        """Return what was wanted of a run's holder since."""
+        rows = self._database.execute(_COMMANDS, {"run": run_id, "after": after})
+        return [Command(id_, ts, who, orjson.loads(body)) for id_, ts, who, body in rows]

@@ -1,0 +1,327 @@
+"""One connection to a database, and everything that is particular to SQLite.
+
+Statements are SQLAlchemy Core, rendered once per dialect and then run by the driver: a commit costs microseconds,
+most of which would otherwise be spent on building the same text again. Transactions are begun and ended in so many
+words, since what the ledger promises rests on when the write lock is taken.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
+
+from ecsbatch.errors import ConfigError, StoreError
+from ecsbatch.store import schema
+from ecsbatch.store.holders import FileLocks, Locks, MemoryLocks
+
+_BUSY: Final = 10.0
+"""Seconds to wait for another process's transaction."""
+
+_WAL_KEPT: Final = 16 * 2**20
+"""Bytes of write-ahead log that stay on disk after a large transaction."""
+
+
+class Prepared:
+    """A Core statement whose text is rendered once per dialect; its values are given by name."""
+
+    def __init__(self, statement: sa.ClauseElement | CreateTable | CreateIndex | DropTable) -> None:
+        self._statement = statement
+        self._texts: dict[str, str] = {}
+
+    def text(self, dialect: sa.Dialect) -> str:
+        """Return the SQL in a dialect's own words."""
+        text = self._texts.get(dialect.name)
+        if text is None:
+            text = self._texts[dialect.name] = str(self._statement.compile(dialect=dialect))
+        return text
+
+
+_CREATE = {
+    table.name: (Prepared(CreateTable(table)), *(Prepared(CreateIndex(index)) for index in table.indexes))
+    for table in schema.metadata.sorted_tables
+}
+_DROP_GRANTS = Prepared(DropTable(schema.grants, if_exists=True))
+_VERSION = Prepared(sa.select(schema.facts.c.value).where(schema.facts.c.name == sa.bindparam("name")))
+_STATE = Prepared(sa.insert(schema.facts).values(name=sa.bindparam("name"), value=sa.bindparam("value")))
+
+
+class Database:
+    """An SQLite database, used by one thread at a time.
+
+    Attributes:
+        url: as it was asked for.
+        errors: what its driver raises.
+        connection: the driver's.
+    """
+
+    def __init__(self, url: str, path: str) -> None:
+        self.url = url
+        self._mutex = threading.RLock()
+        self._engine = sa.create_engine(
+            "sqlite://", creator=lambda: _connect(path), poolclass=StaticPool, paramstyle="named"
+        )
+        self._dialect = self._engine.dialect
+        self.errors: type[Exception] = sqlite3.Error
+        self.connection: Any = self._engine.raw_connection().driver_connection
+
+    def execute(self, statement: Prepared, values: Mapping[str, Any] | None = None) -> Any:
+        """Run a statement; return the driver's cursor."""
+        return self.connection.execute(statement.text(self._dialect), values or {})
+
+    def execute_many(self, statement: Prepared, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Run a statement for each row; return how many rows it changed in all."""
+        cursor = self.connection.executemany(statement.text(self._dialect), rows)
+        return int(cursor.rowcount)
+
+    @contextmanager
+    def writing(self) -> Generator[None, None, None]:
+        """Hold the write lock; at the end all is durable, or nothing was done.
+
+        Raises:
+            StoreError: the database refused.
+        """
+        with self._transaction("BEGIN IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def reading(self) -> Generator[None, None, None]:
+        """See one state of the database throughout.
+
+        Raises:
+            StoreError: the database refused.
+        """
+        with self._transaction("BEGIN"):
+            yield
+
+    @contextmanager
+    def attempt(self) -> Generator[None, None, None]:
+        """Undo, inside a transaction, only what was written here if this raises."""
+        self.connection.execute("SAVEPOINT attempt")
+        try:
+            yield
+        except self.errors:
+            raise  # the whole transaction is lost, and may be undone already
+        except BaseException:
+            self.connection.execute("ROLLBACK TO attempt")
+            self.connection.execute("RELEASE attempt")
+            raise
+        self.connection.execute("RELEASE attempt")
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Generator[None, None, None]:
+        try:
+            with self._mutex:
+                self.connection.execute(begin)
+                try:
+                    yield
+                    self.connection.execute("COMMIT")
+                except BaseException:
+                    # The database has rolled back by itself where its disk was full.
+                    with suppress(self.errors):
+                        self.connection.execute("ROLLBACK")
+                    raise
+        except self.errors as e:
+            raise StoreError(f"The store {self.url} {_complaint(e)}") from e
+
+    def prepare(self) -> tuple[bool, bool]:
+        """Make the tables where they are missing.
+
+        Returns:
+            Whether the store is new, and whether its ledger was lost.
+
+        Raises:
+            StoreError: this is another program's database, or a later version's.
+        """
+        with self.writing():
+            names = {row[0] for row in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not names - {"sqlite_sequence"}:
+                self._create(_CREATE)
+                self.execute(_STATE, {"name": "schema", "value": str(schema.VERSION)})
+                return True, False
+            self._check_version(names)
+            return False, self._ledger_lost()
+
+    def _create(self, tables: Iterable[str]) -> None:
+        for table in tables:
+            for statement in _CREATE[table]:
+                self.execute(statement)
+
+    def _check_version(self, names: set[str]) -> None:
+        if schema.facts.name not in names:
+            raise StoreError(f"The store {self.url} is another program's database: choose another file.")
+        row = self.execute(_VERSION, {"name": "schema"}).fetchone()
+        version = int(row[0]) if row else 0
+        if version > schema.VERSION:
+            raise StoreError(
+                f"The store {self.url} was written by a newer ecsbatch (schema {version}, this one reads up to "
+                f"{schema.VERSION}): update ecsbatch, or choose another file."
+            )
+
+    def _ledger_lost(self) -> bool:
+        columns = ", ".join(column.name for column in schema.grants.c)
+        try:
+            # Every row is read on purpose: a broken page shows only when it is touched.
+            for _ in self.connection.execute(f"SELECT {columns} FROM grants"):  # noqa: S608  # our own column names
+                pass
+        except self.errors:
+            self.execute(_DROP_GRANTS)
+            self._create([schema.grants.name])
+            return True
+        return False
+
+    def locks(self) -> Locks:
+        """Return a new set of holders' locks, which one store keeps."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the connection; a transaction in progress is undone."""
+        self.connection.close()
+        self._engine.dispose()
+
+
+class FileDatabase(Database):
+    """An SQLite file, shared by all processes of this machine."""
+
+    def __init__(self, url: str, path: Path) -> None:
+        """Open or create the file.
+
+        Raises:
+            ConfigError: its folder is missing.
+            StoreError: it cannot be opened, or is no database.
+        """
+        self.path = path
+        try:
+            _make(path)
+            super().__init__(url, str(path))
+        except OSError as e:
+            raise StoreError(
+                f"The store {url} cannot be opened ({e.strerror}): mend its permissions, or choose another file."
+            ) from e
+        except sqlite3.Error as e:
+            raise StoreError(f"The store {url} {_complaint(e)}") from e
+
+        try:
+            self._write_ahead()
+            self.connection.execute("PRAGMA synchronous = FULL")
+            self.connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
+        except BaseException as e:
+            self.close()
+            if isinstance(e, sqlite3.Error):
+                raise StoreError(f"The store {url} {_complaint(e)}") from e
+            raise
+
+    def _write_ahead(self) -> None:
+        """Switch to the write-ahead log, which SQLite does not wait for when two processes do it at once."""
+        give_up = time.monotonic() + _BUSY
+        while self._journal_mode("") != "wal":
+            try:
+                self._require_wal(self._journal_mode(" = WAL"))
+            except sqlite3.OperationalError as e:
+                if "locked" not in str(e) or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.01)
+
+    def _journal_mode(self, change: str) -> str:
+        return str(self.connection.execute(f"PRAGMA journal_mode{change}").fetchone()[0])
+
+    def _require_wal(self, mode: str) -> None:
+        if mode != "wal":
+            raise StoreError(
+                f"The store {self.url} is on a file system without shared memory, which its write-ahead log needs: "
+                "choose a local disk."
+            )
+
+    def locks(self) -> Locks:
+        """Return locks on files beside the database."""
+        return FileLocks(self.path)
+
+
+class MemoryDatabase(Database):
+    """A database in memory that outlives the stores opened on it, as a disk outlives a process."""
+
+    def __init__(self) -> None:
+        super().__init__("memory:", ":memory:")
+        self._holders: dict[str, object] = {}
+        weakref.finalize(self, self.connection.close)
+
+    def locks(self) -> Locks:
+        """Return locks that all stores on this database heed."""
+        return MemoryLocks(self._holders)
+
+
+def database_at(url: str) -> FileDatabase | MemoryDatabase:
+    """Open the database that a URL names.
+
+    Raises:
+        ConfigError: there is no such kind of URL, or its folder is missing.
+        StoreError: it cannot be opened.
+    """
+    if url == "memory:":
+        return MemoryDatabase()
+    return FileDatabase(url, path_of(url))
+
+
+def path_of(url: str) -> Path:
+    """Return the file that a URL names.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or path.startswith(":") or "?" in path:
+        # Whatever stands behind the scheme may hold a password.
+        raise ConfigError(
+            f"A store cannot be opened by a {url.partition(':')[0]!r} URL of this form: "
+            "give sqlite:///relative.db, sqlite:////absolute.db or memory:."
+        )
+    return Path(path).expanduser()
+
+
+def _make(path: Path) -> None:
+    """Create the file, and its folder where only that is missing, for this user alone.
+
+    A file that is there is left alone: closing a second descriptor of it would drop the locks that SQLite keeps for
+    another store of this process.
+    """
+    if path.is_dir():
+        raise ConfigError(f"The store {path} is a folder: name a file in it.")
+    if not path.parent.is_dir():
+        if not path.parent.parent.is_dir():
+            raise ConfigError(f"The store {path} has no folder: create {path.parent} first, or choose another file.")
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+
+
+_COMPLAINTS: Final = {
+    "SQLITE_FULL": "has no space left on its disk: make room, then resume",
+    "SQLITE_BUSY": f"was kept by another process for {_BUSY:g} s: end that one, then resume",
+    "SQLITE_NOTADB": "is not a database: choose another file",
+    "SQLITE_CORRUPT": "is damaged: restore it, or choose another file",
+    "SQLITE_READONLY": "may not be written: mend its permissions, then resume",
+    "SQLITE_CANTOPEN": "cannot be opened: mend its permissions, or choose another file",
+    "SQLITE_IOERR": "cannot be read or written: mend its disk, then resume",
+}
+
+
+def _complaint(error: Exception) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    for prefix, words in _COMPLAINTS.items():
+        if name.startswith(prefix):
+            return f"{words} ({error})."
+    return f"cannot be used: {error}."

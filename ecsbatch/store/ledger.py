@@ -1,0 +1,153 @@
+"""The quota ledger: grants in a table, read and written inside a transaction that holds the write lock.
+
+Its clock is `Clock.monotonic`, which all processes of a boot share. A row of another boot, or one that would be free
+later than its whole hold from now, was reckoned on a clock that cannot be compared: it counts as given up when it is
+first seen, and holds in full from there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ecsbatch.models import Usage
+from ecsbatch.store import accounting
+from ecsbatch.store.accounting import Lent
+from ecsbatch.store.database import Database, Prepared
+from ecsbatch.store.records import Grant, Room, Settle, Take
+from ecsbatch.store.schema import grants
+
+_EVERY_GROUP: Final = "*"
+"""The quota group of a row that holds all tokens of every group: a ledger that is waited out."""
+
+_ALL_TOKENS: Final = 2**40
+
+_KEPT: Final = 86_400.0
+"""Seconds that a lapsed grant stays that nobody settled: its late settling counts it again."""
+
+_PURGE_AT: Final = 64
+"""Dead rows that may pile up in a group before they are deleted."""
+
+_ZERO: Final[sa.ColumnElement[int]] = sa.literal_column("0", sa.Integer)
+_ONE: Final[sa.ColumnElement[int]] = sa.literal_column("1", sa.Integer)
+
+_g = grants.c
+_group = _g.quota_group.in_([sa.bindparam("group"), sa.literal_column(f"'{_EVERY_GROUP}'")])
+_foreign = sa.or_(_g.boot != sa.bindparam("boot"), _g.free_at > sa.bindparam("now") + _g.hold)
+
+
+def _sum(condition: sa.ColumnElement[bool], what: sa.ColumnElement[int] = _ONE) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.func.sum(sa.case((condition, what), else_=_ZERO)), _ZERO)
+
+
+_SUMS = Prepared(
+    sa.select(
+        _sum(_g.free_at > sa.bindparam("now"), _g.tokens),
+        _sum(_foreign),
+        _sum(_g.free_at <= sa.bindparam("now")),
+    ).where(_group)
+)
+_ROWS = Prepared(sa.select(_g.tokens, _g.free_at, _g.settled, _g.hold, _g.boot).where(_group))
+_ADOPT = Prepared(
+    sa.update(grants)
+    .where(_foreign)
+    .values(boot=sa.bindparam("boot"), free_at=sa.bindparam("now") + _g.hold, granted=sa.bindparam("now"))
+)
+_INSERT = Prepared(sa.insert(grants).values({column.name: sa.bindparam(column.name) for column in _g}))
+# A second settling never shortens the first: of two ends of one request the later one counts.
+_until: sa.ColumnElement[float] = sa.bindparam("until", type_=sa.Float)
+_hold: sa.ColumnElement[float] = sa.bindparam("hold", type_=sa.Float)
+_later = sa.and_(_g.settled == _ONE, _g.free_at > _until)
+_SETTLE = Prepared(
+    sa.update(grants)
+    .where(_g.grant_id == sa.bindparam("grant"))
+    .values(
+        free_at=sa.case((_later, _g.free_at), else_=_until),
+        hold=sa.case((_later, _g.hold), else_=_hold),
+        settled=_ONE,
+        boot=sa.bindparam("boot"),
+    )
+)
+_REFUND = Prepared(sa.delete(grants).where(_g.grant_id == sa.bindparam("grant"), _g.settled == _ZERO))
+_PURGE = Prepared(
+    sa.delete(grants).where(
+        _g.boot == sa.bindparam("boot"),
+        sa.or_(
+            sa.and_(_g.settled == _ONE, _g.free_at <= sa.bindparam("now")),
+            _g.free_at <= sa.bindparam("long_ago"),
+        ),
+    )
+)
+
+
+class Ledger:
+    """The grants of one database, as one process of one boot sees them.
+
+    Every method wants to be called inside a transaction, with ``now`` read in it: then all processes agree on the
+    order of what they do.
+    """
+
+    def __init__(self, database: Database, boot: str) -> None:
+        self._database = database
+        self._boot = boot
+
+    def tokens(self, take: Take, now: float) -> int | Room:
+        """Return how many tokens a take can have, or why none; nothing is taken yet."""
+        values = {"group": take.group, "now": now, "boot": self._boot}
+        held, foreign, dead = self._database.execute(_SUMS, values).fetchone()
+        if foreign:
+            self._adopt(now)
+            held, _, dead = self._database.execute(_SUMS, values).fetchone()
+        if dead > _PURGE_AT:
+            self._database.execute(_PURGE, {"now": now, "long_ago": now - _KEPT, "boot": self._boot})
+        return accounting.allot(take, held) or accounting.room(take, self._lent(take.group, now), now)
+
+    def lend(self, take: Take, grant: Grant, run_id: str) -> None:
+        """Write down a grant."""
+        self._insert(take.group, grant, take.hold, run_id, settled=False)
+
+    def settle(self, settle: Settle, now: float) -> None:
+        """Write down the end of a grant. One that had lapsed before counts again: its request did happen."""
+        if settle.hold is None:
+            self._database.execute(_REFUND, {"grant": settle.grant})
+            return
+        self._database.execute(
+            _SETTLE,
+            {"grant": settle.grant, "until": now + settle.hold, "hold": settle.hold, "boot": self._boot},
+        )
+
+    def wait_out(self, seconds: float, now: float, grant_id: str) -> None:
+        """Lend nothing to anybody for a while, since what is out is not known."""
+        self._insert(_EVERY_GROUP, Grant(grant_id, _ALL_TOKENS, now), seconds, "", settled=True)
+
+    def usage(self, group: str, limit: int, now: float) -> Usage:
+        """Return what a quota group's ledger says."""
+        return accounting.usage(limit, self._lent(group, now), now)
+
+    def _lent(self, group: str, now: float) -> list[Lent]:
+        rows = self._database.execute(_ROWS, {"group": group})
+        return [
+            Lent(tokens, self._free_at(now, free_at, hold, boot), bool(settled))
+            for tokens, free_at, settled, hold, boot in rows
+        ]
+
+    def _free_at(self, now: float, free_at: float, hold: float, boot: str) -> float:
+        return min(free_at, now + hold) if boot == self._boot else now + hold
+
+    def _adopt(self, now: float) -> None:
+        self._database.execute(_ADOPT, {"boot": self._boot, "now": now})
+
+    def _insert(self, group: str, grant: Grant, hold: float, run_id: str, *, settled: bool) -> None:
+        row: dict[str, Any] = {
+            "grant_id": grant.id,
+            "quota_group": group,
+            "run_id": run_id,
+            "tokens": grant.tokens,
+            "granted": grant.granted,
+            "free_at": grant.granted + hold,
+            "hold": hold,
+            "settled": int(settled),
+            "boot": self._boot,
+        }
+        self._database.execute(_INSERT, row)

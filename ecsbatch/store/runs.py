@@ -1,0 +1,196 @@
+"""The rows of runs: what one is, where it stands, who holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+import sqlalchemy as sa
+
+from ecsbatch.errors import ConfigError
+from ecsbatch.events import (
+    Event,
+    RunFinished,
+    RunResumed,
+    ServerFailed,
+    ServerRestarted,
+    ServerSkipped,
+    ServerTimedOut,
+    ServerUnknown,
+)
+from ecsbatch.models import Holder, OutcomeKind, RunStatus
+from ecsbatch.store.database import Database, Prepared
+from ecsbatch.store.holders import Locks
+from ecsbatch.store.records import RunRecord
+from ecsbatch.store.schema import runs
+
+_NAMED: Final = 5
+"""Candidates that an ambiguous prefix's complaint lists."""
+
+_OUTCOMES: Final[Mapping[type[Event], str]] = {
+    ServerRestarted: OutcomeKind.RESTARTED.value,
+    ServerFailed: OutcomeKind.FAILED.value,
+    ServerTimedOut: OutcomeKind.TIMED_OUT.value,
+    ServerUnknown: OutcomeKind.UNKNOWN.value,
+    ServerSkipped: OutcomeKind.SKIPPED.value,
+}
+
+_r = runs.c
+_this = _r.run_id == sa.bindparam("run")
+_INSERT = Prepared(
+    sa.insert(runs)
+    .inline()
+    .values({column.name: sa.bindparam(column.name) for column in _r if column.name != "number"})
+)
+_ONE = Prepared(sa.select(runs).where(_this))
+_LATEST = Prepared(sa.select(runs).order_by(_r.kind.desc(), _r.number.desc()))
+_PREFIX = Prepared(
+    sa.select(runs)
+    .where(sa.func.substr(_r.run_id, sa.literal_column("1"), sa.bindparam("length")) == sa.bindparam("prefix"))
+    .order_by(_r.number.desc())
+)
+_ALL = Prepared(sa.select(runs).order_by(_r.number.desc()))
+_FENCE = Prepared(sa.select(_r.fence).where(_this))
+_ADVANCE = Prepared(
+    sa.update(runs)
+    .where(_this)
+    .values(seq=sa.bindparam("seq"), status=sa.bindparam("status"), counts=sa.bindparam("counts"))
+)
+_HOLD = Prepared(
+    sa.update(runs)
+    .where(_this)
+    .values(
+        fence=sa.bindparam("fence"),
+        status=sa.bindparam("status"),
+        holder=sa.bindparam("holder"),
+        host=sa.bindparam("host"),
+        pid=sa.bindparam("pid"),
+        since=sa.bindparam("since"),
+    )
+)
+_COLUMNS: Final = tuple(column.name for column in _r)
+
+
+def insert(database: Database, record: RunRecord) -> None:
+    """Store a new run."""
+    database.execute(
+        _INSERT,
+        {
+            "run_id": record.run_id,
+            "kind": record.kind,
+            "created_at": record.created_at,
+            "status": record.status.value,
+            "fence": record.fence,
+            "seq": record.seq,
+            "total": record.total,
+            "counts": _text(record.counts),
+            "targets_hash": record.targets_hash,
+            "plan": _text(record.plan),
+            **_columns_of(record.holder),
+        },
+    )
+
+
+def fence(database: Database, run_id: str) -> int:
+    """Return the number of a run's last holder, 0 where there is no such run."""
+    row = database.execute(_FENCE, {"run": run_id}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def advance(database: Database, run_id: str, seq: int, status: RunStatus, counts: Mapping[str, int]) -> None:
+    """Store where a run stands."""
+    database.execute(_ADVANCE, {"run": run_id, "seq": seq, "status": status.value, "counts": _text(counts)})
+
+
+def hold(database: Database, run_id: str, holder: Holder, number: int, status: RunStatus) -> None:
+    """Store a run's new holder."""
+    values = {"run": run_id, "fence": number, "status": status.value, **_columns_of(holder)}
+    database.execute(_HOLD, values)
+
+
+def get(database: Database, run_id: str, locks: Locks) -> RunRecord | None:
+    """Return a run by its whole id, or None."""
+    row = database.execute(_ONE, {"run": run_id}).fetchone()
+    return _record(row, locks) if row else None
+
+
+def find(database: Database, name: str, locks: Locks) -> RunRecord:
+    """Return a run by its id or a unique prefix of it; the latest, rollouts before direct runs, for "".
+
+    Raises:
+        ConfigError: there is none, or there are several.
+    """
+    rows = _candidates(database, name)
+    if not rows:
+        raise missing(database, name)
+    records = [_record(row, locks) for row in rows]
+    exact = [record for record in records if record.run_id == name]
+    if len(records) > 1 and not exact:
+        named = ", ".join(record.run_id for record in records[:_NAMED])
+        more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
+        raise ConfigError(f"Several runs begin with {name!r} ({named}{more}): give more of its id.")
+    return (exact or records)[0]
+
+
+def missing(database: Database, name: str) -> ConfigError:
+    """Return the complaint about a run that is not there."""
+    what = f"There is no run {name!r} in" if name else "There are no runs yet in"
+    return ConfigError(f"{what} {database.url}: `ecsbatch runs` lists what there is.")
+
+
+def latest(database: Database, limit: int, locks: Locks) -> list[RunRecord]:
+    """Return the last runs, the newest first."""
+    return [_record(row, locks) for row in database.execute(_ALL).fetchmany(limit)]
+
+
+def counted(counts: Mapping[str, int], events: Sequence[Event]) -> Mapping[str, int]:
+    """Return the outcomes so far, with those that events tell of."""
+    new = dict(counts)
+    for event in events:
+        kind = _OUTCOMES.get(type(event))
+        if kind is not None:
+            new[kind] = new.get(kind, 0) + 1
+        elif isinstance(event, RunResumed):
+            new = {kind: count for kind, count in new.items() if kind not in event.retry}
+        elif isinstance(event, RunFinished) and event.counts:
+            new = dict(event.counts)
+    return new
+
+
+def _candidates(database: Database, name: str) -> list[Sequence[Any]]:
+    if not name:
+        row = database.execute(_LATEST).fetchone()
+        return [row] if row else []
+    found: list[Sequence[Any]] = database.execute(_PREFIX, {"prefix": name, "length": len(name)}).fetchall()
+    return found
+
+
+def _columns_of(holder: Holder) -> dict[str, Any]:
+    return {"holder": holder.name, "host": holder.host, "pid": holder.pid, "since": holder.since}
+
+
+def _record(row: Sequence[Any], locks: Locks) -> RunRecord:
+    has: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    status = RunStatus(has["status"])
+    held = not status.over and locks.held(has["run_id"])
+    if not held and status in {RunStatus.RUNNING, RunStatus.PAUSED}:
+        status = RunStatus.ORPHANED
+    return RunRecord(
+        run_id=has["run_id"],
+        kind=has["kind"],
+        created_at=has["created_at"],
+        status=status,
+        holder=Holder(has["holder"], has["host"], has["pid"], has["since"]),
+        held=held,
+        fence=has["fence"],
+        seq=has["seq"],
+        total=has["total"],
+        counts=orjson.loads(has["counts"]),
+        targets_hash=has["targets_hash"],
+        plan=orjson.loads(has["plan"]),
+    )
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return orjson.dumps(value).decode()

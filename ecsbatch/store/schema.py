@@ -1,0 +1,102 @@
+"""The tables, in SQLAlchemy Core: the same for every database.
+
+Times are floats: ``ts`` and ``created_at`` seconds since 1970, ``granted`` and ``free_at`` seconds on the ledger's own
+clock. JSON stands in text columns, so that a row can be read with any tool.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+VERSION: Final = 1
+"""Counts the shapes that these tables have had; a store of a higher one is refused."""
+
+metadata = sa.MetaData()
+
+facts = sa.Table(
+    "ecsbatch",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+"""What the store says of itself: ``schema``, its version. Its presence tells our store from another's database."""
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("counts", sa.Text, nullable=False),
+    sa.Column("targets_hash", sa.Text, nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+targets = sa.Table(
+    "targets",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("servers", sa.LargeBinary, nullable=False),
+)
+"""The frozen list of a run's servers: compressed JSON columns, a part per some ten thousand servers."""
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("site", sa.Text, primary_key=True),
+    sa.Column("server_id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The key is the last number of a row: "everything after n" is then one descent of the index.
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("seq_last", sa.Integer, primary_key=True),
+    sa.Column("seq_first", sa.Integer, nullable=False),
+    sa.Column("ts", sa.Float, nullable=False),
+    sa.Column("lines", sa.LargeBinary, nullable=False),
+)
+"""One commit, one row: its events as lines of JSON, joined by line ends."""
+
+grants = sa.Table(
+    "grants",
+    metadata,
+    sa.Column("grant_id", sa.Text, primary_key=True),
+    sa.Column("quota_group", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("tokens", sa.Integer, nullable=False),
+    sa.Column("granted", sa.Float, nullable=False),
+    sa.Column("free_at", sa.Float, nullable=False),
+    sa.Column("hold", sa.Float, nullable=False),
+    sa.Column("settled", sa.Integer, nullable=False),
+    sa.Column("boot", sa.Text, nullable=False),
+    sa.Index("grants_by_group", "quota_group"),
+)
+"""Tokens that are out, never a remainder. ``hold`` is the seconds from which ``free_at`` was reckoned."""
+
+commands = sa.Table(
+    "commands",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False, index=True),
+    sa.Column("ts", sa.Float, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,315 @@
+"""The store: runs, their journals, claims, holders and the quota ledger, behind one asynchronous door."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from ecsbatch.clock import Clock, SystemClock
+from ecsbatch.errors import StoreError
+from ecsbatch.events import Event, Recorded
+from ecsbatch.models import Fleet, Holder, RunStatus, Usage
+from ecsbatch.store import journal, targets
+from ecsbatch.store.books import Books, Order, Write
+from ecsbatch.store.database import Database, MemoryDatabase, database_at, path_of
+from ecsbatch.store.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
+from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker
+
+T = TypeVar("T")
+
+COLD_START: Final = 60.05
+"""Seconds that a new store lends nothing after a cold start: a window and its guard."""
+
+LOST_LEDGER: Final = 155.05
+"""Seconds that an unreadable ledger is waited out: the longest hold of a killed process's grant by the defaults."""
+
+
+def open_store(
+    url: str | MemoryDatabase,
+    *,
+    clock: Clock | None = None,
+    cold_start: bool = False,
+    cold_start_window: float = COLD_START,
+    inline: bool = False,
+) -> Store:
+    """Name a store; ``async with`` opens it.
+
+    Args:
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory:``; or a database in memory that
+            outlives its stores.
+        clock: stamps events and counts the ledger's time.
+        cold_start: a newly created store lends nothing for ``cold_start_window``: for containers without a volume,
+            whose last store may have spent the quota a moment ago.
+        cold_start_window: seconds.
+        inline: work at once in the caller instead of on a thread: for virtual time.
+
+    Raises:
+        ConfigError: the URL is of no kind that is known.
+    """
+    if isinstance(url, str) and url != "memory:":
+        path_of(url)
+    return Store(url, clock or SystemClock(), cold_start_window if cold_start else 0.0, inline=inline)
+
+
+class Store:
+    """All that outlives a process. Made by `open_store`; every call but `commit` and `settle` is awaited.
+
+    A call that is cancelled is carried out all the same.
+
+    Attributes:
+        url: as it was given.
+    """
+
+    def __init__(self, url: str | MemoryDatabase, clock: Clock, cold_start: float, *, inline: bool) -> None:
+        self.url = url if isinstance(url, str) else url.url
+        self._given = None if isinstance(url, str) else url
+        self._clock = clock
+        self._cold_start = cold_start
+        self._inline = inline
+        self._worker: Worker | None = None
+        self._opened: tuple[Database, Books] | None = None
+        self._state = "not open"
+
+    def __repr__(self) -> str:
+        return f"<Store {self.url} [{self._state}]>"
+
+    # Opening and closing
+
+    async def __aenter__(self) -> Self:
+        """Open the database.
+
+        Raises:
+            ConfigError: its folder is missing.
+            StoreError: it cannot be read or written, is damaged, or another program's, or a newer version's.
+        """
+        worker = InlineWorker if self._inline else ThreadWorker
+        self._worker = worker(self._together, self.url)
+        try:
+            await self._worker.alone(self._open)
+        except BaseException:
+            self.sever()
+            raise
+        self._state = "open"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Write what was given, let all runs go and close the database."""
+        if self._worker is None or self._state != "open":
+            return
+        self._state = "closed"
+        await asyncio.shield(self._worker.finish(self._close))
+
+    def sever(self) -> None:
+        """Break off as a killed process does: write nothing more, and let the kernel drop the holder's locks."""
+        self._state = "severed"
+        if self._worker is not None:
+            self._worker.sever()
+        if self._opened is not None:
+            self._opened[1].drop()
+            self._leave(self._opened[0])
+
+    def _open(self) -> None:
+        database = self._given or database_at(self.url)
+        try:
+            new, lost = database.prepare()
+            books = Books(database, self._clock)
+            wait = LOST_LEDGER if lost else self._cold_start if new else 0.0
+            if wait:
+                books.together([Write(partial(books.wait_out, wait))])
+        except BaseException:
+            self._leave(database)
+            raise
+        self._opened = database, books
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened[1].release_all()
+            self._leave(self._opened[0])
+
+    def _leave(self, database: Database) -> None:
+        if database is not self._given:
+            database.close()
+
+    # Runs and holders
+
+    async def create_run(self, new: NewRun, holder: Holder) -> Hold:
+        """Store a new run, held by ``holder``: its targets, its claims, its first events, in one transaction.
+
+        Raises:
+            RunExists: the run id is taken.
+            ServersClaimed: another run that is not over has some of the servers.
+        """
+        return await self._keep(self._alone(lambda books: books.create(new, holder)))
+
+    async def hold(self, run_id: str, holder: Holder) -> Hold:
+        """Take a run whose holder is gone, at once; from now on the holder before it can write nothing.
+
+        A run that is over takes its servers again and is ``interrupted`` then.
+
+        Raises:
+            RunHeld: a living process has it.
+            RunOver: it was aborted.
+            ServersClaimed: it was over, and another run has some of its servers now.
+            ConfigError: there is no such run.
+        """
+        return await self._keep(self._alone(lambda books: books.hold(run_id, holder)))
+
+    async def release(self, hold: Hold) -> None:
+        """Let a run go; a hold that is not valid any more is ignored."""
+        await self._alone(lambda books: books.release(hold))
+
+    async def run(self, name: str = "") -> RunRecord:
+        """Return a run by its id or a unique prefix; "" is the latest, rollouts before direct runs.
+
+        Raises:
+            ConfigError: there is none, or several.
+        """
+        return await self._read(lambda _, books: books.run(name))
+
+    async def runs(self, limit: int = 50) -> list[RunRecord]:
+        """Return the last runs, the newest first."""
+        return await self._read(lambda _, books: books.runs(limit))
+
+    async def targets(self, run_id: str) -> Fleet:
+        """Return a run's frozen targets in their order; none for a direct run."""
+        return await self._read(lambda database, _: targets.read(database, run_id))
+
+    async def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
+        """Return the run of each of these servers that one has, by ``(site, id)``."""
+        return await self._read(lambda _, books: books.claimed(servers))
+
+    # History
+
+    def commit(
+        self,
+        hold: Hold,
+        events: Sequence[Event] = (),
+        *,
+        take: Take | None = None,
+        intent: Callable[[Grant], Sequence[Event]] | None = None,
+        settle: Sequence[Settle] = (),
+        status: RunStatus | None = None,
+        claim: Sequence[Claim] = (),
+        unclaim: Sequence[Claim] = (),
+    ) -> asyncio.Future[Commit]:
+        """Do all of this in one durable transaction, or nothing; the future is done when it is on disk.
+
+        Commits are journaled in the order of their calls. After a `StoreError` the hold writes nothing more: release
+        the run and hold it again.
+
+        Args:
+            hold: the right to write; checked in the transaction.
+            events: happened.
+            take: tokens wanted; what is settled here is free for it. Where they are not to be had, the rest is done
+                all the same.
+            intent: what is about to be done with the grant: its events are stored with it. Called on the store's
+                thread, so it must only compute.
+            settle: grants that have ended.
+            status: the run's from now on; one that is over frees its servers.
+            claim: servers that the run takes.
+            unclaim: servers that it lets go.
+
+        The future raises:
+            RunTaken: the run has another holder.
+            ServersClaimed: another run has a server of ``claim``.
+            StoreError: nothing was written.
+        """
+        order = Order(hold, events, take, intent, settle, status, claim, unclaim)
+        return self._write(lambda books: books.commit(order), hold.run_id)
+
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        """Return up to ``limit`` of a run's events behind number ``after``."""
+        return await self._read(lambda database, _: journal.events(database, run_id, after, limit))
+
+    async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
+        """Return the same as lines of JSON, without line ends; the first is event ``after + 1``, without gaps."""
+        return await self._read(lambda database, _: journal.lines(database, run_id, after, limit))
+
+    # Commands
+
+    async def command(self, run_id: str, command: Mapping[str, Any], who: str) -> int:
+        """Ask something of a run's holder; return the command's number.
+
+        Raises:
+            ConfigError: there is no such run.
+        """
+        number: int = await self._write(lambda books: books.command(run_id, command, who))
+        return number
+
+    async def commands(self, run_id: str, after: int = 0) -> list[Command]:
+        """Return what was asked of a run's holder since a command's number."""
+        return await self._read(lambda _, books: books.commands(run_id, after))
+
+    # The ledger by itself
+
+    async def take(self, take: Take) -> Grant | Room:
+        """Take tokens without a run."""
+        got: Grant | Room = await self._write(lambda books: books.take(take))
+        return got
+
+    def settle(self, settle: Settle) -> asyncio.Future[None]:
+        """Settle a grant without a run."""
+        return self._write(lambda books: books.settle(settle))
+
+    async def usage(self, group: str, limit: int) -> Usage:
+        """Return what a quota group's ledger says now."""
+        return await self._read(lambda _, books: books.usage(group, limit))
+
+    # Handing work over
+
+    def _together(self, writes: Sequence[Write]) -> list[Any]:
+        return self._parts()[1].together(writes)
+
+    def _parts(self) -> tuple[Database, Books]:
+        if self._opened is None:
+            raise self._not_open()
+        return self._opened
+
+    def _not_open(self) -> StoreError:
+        return StoreError(f"The store {self.url} is not open: enter it with `async with` first.")
+
+    def _write(self, do: Callable[[Books], Any], run_id: str = "") -> asyncio.Future[Any]:
+        return self._worker_now().write(Write(lambda: do(self._parts()[1]), run_id))
+
+    def _alone(self, do: Callable[[Books], T]) -> asyncio.Future[T]:
+        return self._worker_now().alone(lambda: do(self._parts()[1]))
+
+    def _read(self, do: Callable[[Database, Books], T]) -> asyncio.Future[T]:
+        def reading() -> T:
+            database, books = self._parts()
+            with database.reading():
+                return do(database, books)
+
+        return self._worker_now().alone(reading)
+
+    def _worker_now(self) -> Worker:
+        """Return the worker; one that was stopped refuses by itself."""
+        if self._worker is None:
+            raise self._not_open()
+        return self._worker
+
+    async def _keep(self, future: asyncio.Future[Hold]) -> Hold:
+        """Wait for a hold; where nobody waits any more when it comes, let it go again."""
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(self._let_go)
+            raise
+
+    def _let_go(self, future: asyncio.Future[Hold]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._alone(lambda books: books.release(future.result())).add_done_callback(_seen)
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    """Mark a failure as seen: a store that is closed has let all its runs go."""
+    if not future.cancelled():
+        future.exception()

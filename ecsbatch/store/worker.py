@@ -1,0 +1,200 @@
+"""Where a store's work is done: on a thread of its own, or at once in simulation, where a thread breaks virtual time.
+
+Work is done in the order in which it was given. Writes that wait together become one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from ecsbatch.errors import StoreError
+from ecsbatch.store.books import Write
+
+T = TypeVar("T")
+
+Together = Callable[[Sequence[Write]], list[Any]]
+"""Does a group of writes in one transaction; for each its result or the exception that refused it."""
+
+
+class Worker(Protocol):
+    """Does work in order; a waiter that is cancelled does not stop it."""
+
+    def alone(self, do: Callable[[], T]) -> asyncio.Future[T]:
+        """Do something by itself."""
+        ...
+
+    def write(self, write: Write) -> asyncio.Future[Any]:
+        """Do a write in one transaction with those that wait beside it."""
+        ...
+
+    def finish(self, do: Callable[[], None]) -> asyncio.Future[None]:
+        """Do a last thing after all that was given before; from now on take no more work."""
+        ...
+
+    def sever(self) -> None:
+        """Do nothing more, what was given before included, except what is being done this moment."""
+        ...
+
+
+class InlineWorker:
+    """Does everything at once, in its caller."""
+
+    def __init__(self, together: Together, url: str) -> None:
+        self._together = together
+        self._url = url
+        self._stopped = False
+
+    def alone(self, do: Callable[[], T]) -> asyncio.Future[T]:
+        """Do it now."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        _resolve([(future, _closed(self._url) if self._stopped else _result(do))])
+        return future
+
+    def write(self, write: Write) -> asyncio.Future[Any]:
+        """Write it now, in a transaction of its own."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        _resolve([(future, _closed(self._url) if self._stopped else self._together([write])[0])])
+        return future
+
+    def finish(self, do: Callable[[], None]) -> asyncio.Future[None]:
+        """Do a last thing."""
+        future = self.alone(do)
+        self._stopped = True
+        return future
+
+    def sever(self) -> None:
+        """Take no more work."""
+        self._stopped = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    future: asyncio.Future[Any]
+    do: Callable[[], Any] | None = None
+    write: Write | None = None
+
+
+class ThreadWorker:
+    """Does everything on one thread of its own."""
+
+    def __init__(self, together: Together, url: str) -> None:
+        self._together = together
+        self._url = url
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._stopped = False
+        self._severed = False
+        # A daemon, since a store that nobody closed must not keep a process from ending.
+        self._thread = threading.Thread(target=self._work, name="ecsbatch-store", daemon=True)
+        self._thread.start()
+
+    def alone(self, do: Callable[[], T]) -> asyncio.Future[T]:
+        """Do it by itself, after all that was given before."""
+        return self._give(_Job(asyncio.get_running_loop().create_future(), do=do))
+
+    def write(self, write: Write) -> asyncio.Future[Any]:
+        """Write it, after all that was given before."""
+        return self._give(_Job(asyncio.get_running_loop().create_future(), write=write))
+
+    def finish(self, do: Callable[[], None]) -> asyncio.Future[None]:
+        """Do a last thing; the thread ends after it."""
+        future = self.alone(do)
+        self._stop()
+        return future
+
+    def sever(self) -> None:
+        """Drop what was given, and wait for what is being done."""
+        self._severed = True
+        self._stop()
+        self._thread.join()
+
+    def _stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._jobs.put(None)
+
+    def _give(self, job: _Job) -> asyncio.Future[Any]:
+        if self._stopped:
+            _resolve([(job.future, _closed(self._url))])
+        else:
+            self._jobs.put(job)
+        return job.future
+
+    def _work(self) -> None:
+        going = True
+        while going:
+            jobs = self._waiting()
+            going = None not in jobs
+            self._do([job for job in jobs if job is not None])
+
+    def _waiting(self) -> list[_Job | None]:
+        """Wait for a job; return it with all that stand behind it."""
+        jobs = [self._jobs.get()]
+        with suppress(queue.Empty):
+            while True:
+                jobs.append(self._jobs.get_nowait())
+        return jobs
+
+    def _do(self, jobs: Sequence[_Job]) -> None:
+        group: list[_Job] = []
+        for job in jobs:
+            if job.write is not None:
+                group.append(job)
+                continue
+            self._do_group(group)
+            group = []
+            self._do_alone(job)
+        self._do_group(group)
+
+    def _do_alone(self, job: _Job) -> None:
+        if job.do is not None:
+            _tell([(job.future, _closed(self._url) if self._severed else _result(job.do))])
+
+    def _do_group(self, jobs: Sequence[_Job]) -> None:
+        if not jobs:
+            return
+        if self._severed:
+            _tell([(job.future, _closed(self._url)) for job in jobs])
+            return
+        results = self._together([job.write for job in jobs if job.write is not None])
+        _tell([(job.future, result) for job, result in zip(jobs, results, strict=True)])
+
+
+_Told = Sequence[tuple[asyncio.Future[Any], Any]]
+
+
+def _result(do: Callable[[], Any]) -> Any:
+    try:
+        return do()
+    except Exception as e:  # noqa: BLE001  # whatever it is, the waiter is told
+        return e
+
+
+def _closed(url: str) -> StoreError:
+    return StoreError(f"The store {url} is closed: open it again, then resume.")
+
+
+def _tell(told: _Told) -> None:
+    """Resolve futures on their own loops, with one wake-up for each."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for future, result in told:
+        by_loop.setdefault(future.get_loop(), []).append((future, result))
+    for loop, pairs in by_loop.items():
+        # A loop that was closed meanwhile has nobody left to tell.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_resolve, pairs)
+
+
+def _resolve(told: _Told) -> None:
+    for future, result in told:
+        if future.done():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -1,0 +1,249 @@
+"""`Submitter`: sends batches, one attempt each, and acts on what every answer means for tokens and servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Protocol
+
+from ecsbatch import events as ev
+from ecsbatch.errors import CloudError, NotAccepted, NotSent, Refused, Throttled
+from ecsbatch.records import Grant, Settle
+from ecsbatch.limiter import DESYNC_SECONDS, SEND_WITHIN, TokenBucket
+from ecsbatch.line import Batch, Packet
+from ecsbatch.models import MAX_LOOK, Look, RestartType, ServerView
+from ecsbatch.retry import AfterSubmit, Backoff, Charge, Next, after_submit, skip_of
+from ecsbatch.selection import classify
+from ecsbatch.sight import Sight
+
+THROTTLE_WAIT = 60.0
+"""Seconds without submits after a 429 that does not say its period: the API counts by the minute."""
+
+_WHOLE_REFUSAL = 2
+"""Refusals of one packet after which it is halved; the first only makes us look."""
+
+
+class Requests(Protocol):
+    """Sends one restart request, and shows servers."""
+
+    async def submit(self, type_: RestartType, ids: Sequence[str], on_sent: Callable[[], None] | None = None) -> str:
+        """Send once; return the job id. Raises CloudError, whose class says what may be done next."""
+        ...
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Show up to `MAX_LOOK` servers; raises CloudError."""
+        ...
+
+
+class Watcher(Protocol):
+    """Takes over what was sent."""
+
+    def watch_job(self, batch: Batch) -> None:
+        """Follow an accepted batch to its servers' outcomes."""
+        ...
+
+    def watch_unknown(self, batch: Batch) -> None:
+        """Find out what became of a request without an answer."""
+        ...
+
+
+class Submitter:
+    """The submit workers of one site."""
+
+    def __init__(
+        self,
+        cloud: Requests,
+        bucket: TokenBucket,
+        sight: Sight,
+        backoff: Backoff,
+        watcher: Watcher,
+        wake: Callable[[], None],
+        workers: int,
+    ) -> None:
+        """``slots`` bounds the batches that hold tokens; ``wake`` is called when servers wait again."""
+        self.slots = asyncio.Semaphore(workers)
+        self._cloud = cloud
+        self._bucket = bucket
+        self._sight = sight
+        self._backoff = backoff
+        self._watcher = watcher
+        self._wake = wake
+        self._workers = workers
+        self._batches: asyncio.Queue[Batch] = asyncio.Queue()
+
+    def send(self, batch: Batch) -> None:
+        """Hand a batch that holds its tokens to the next free worker."""
+        self._batches.put_nowait(batch)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for i in range(self._workers):
+                group.create_task(self._work(), name=f"submit-{i}")
+
+    async def _work(self) -> None:
+        while True:
+            batch = await self._batches.get()
+            try:
+                await self._submit(batch)
+            finally:
+                batch.line.in_air -= 1
+                self.slots.release()
+                batch.line.wake()
+
+    async def _submit(self, batch: Batch) -> None:
+        """Send a batch and store what came of it."""
+        grant = batch.grant
+        assert grant is not None  # noqa: S101 - a batch comes here with the tokens that it was granted
+        try:
+            job_id = await self._attempt(batch)
+        except CloudError as error:
+            await self._not_accepted(batch, grant, error)
+            return
+        batch.job_id = job_id
+        batch.line.unaccepted_since = None
+        self._backoff.succeeded()
+        self._sight.seen()
+        await batch.line.tell(
+            [ev.BatchAccepted(batch=batch.number, job_id=job_id)], settle=[self._bucket.answered(grant)]
+        )
+        self._settled(batch)
+        self._watcher.watch_job(batch)
+
+    async def _attempt(self, batch: Batch) -> str:
+        if asyncio.get_running_loop().time() > batch.granted_at + SEND_WITHIN:
+            raise NotSent("The request was not sent in time after its tokens were granted.")
+        return await self._cloud.submit(batch.line.terms.type, list(batch.views))
+
+    def _settled(self, batch: Batch) -> None:
+        batch.grant = None
+        self._bucket.changed()
+
+    async def _not_accepted(self, batch: Batch, grant: Grant, error: CloudError) -> None:
+        after = after_submit(error)
+        told = await batch.line.tell([_event(batch, after, error)], settle=[self._settle(after.charge, grant)])
+        self._settled(batch)
+        if not told:
+            return
+        match after.next:
+            case Next.STOP:
+                batch.line.again(list(batch.views))
+                batch.line.stop("auth", str(error))
+            case Next.RECONCILE:
+                self._sight.failed(error)
+                self._watcher.watch_unknown(batch)
+            case Next.LOOK:
+                self._sight.seen()
+                await self._refused(batch, error)
+            case Next.AGAIN:
+                await self._again(batch, error)
+
+    def _settle(self, charge: Charge, grant: Grant) -> Settle:
+        match charge:
+            case Charge.REFUND:
+                return self._bucket.refund(grant)
+            case Charge.ANSWERED:
+                return self._bucket.answered(grant)
+            case Charge.GIVEN_UP:
+                return self._bucket.given_up(grant)
+
+    # -- certainly not accepted ------------------------------------------------------------------------------------
+
+    async def _again(self, batch: Batch, error: CloudError) -> None:
+        """Put the servers back first in line, and pause as long as the answer asks or the back-off says."""
+        line = batch.line
+        now = asyncio.get_running_loop().time()
+        if line.unaccepted_since is None:
+            line.unaccepted_since = now
+        elif now - line.unaccepted_since > line.terms.server_timeout:
+            line.stop("cloud_unreachable", f"No request was accepted for {now - line.unaccepted_since:.0f} s: {error}")
+        if isinstance(error, Throttled):
+            await self._throttled(batch, error)
+        else:
+            if isinstance(error, NotSent):
+                self._sight.failed(error)
+            wait = error.retry_after if isinstance(error, NotAccepted) else None
+            self._bucket.close_for(self._backoff.next() if wait is None else wait)
+        # Back in the queue, not in the stock: by the time of its next turn the look at it may be too old.
+        line.again(list(batch.views))
+        self._wake()
+
+    async def _throttled(self, batch: Batch, error: Throttled) -> None:
+        """Obey a 429. Our ledger had granted the tokens, so somebody else spends this quota: lower our own limit."""
+        wait = error.retry_after or error.window or max(THROTTLE_WAIT, self._backoff.next())
+        said = ev.QuotaThrottled(wait=wait, message=error.message, limit=error.limit, window=error.window)
+        lowered = ev.QuotaDesync(limit=self._bucket.lower(), seconds=DESYNC_SECONDS)
+        self._bucket.close_for(wait)
+        await batch.line.tell([said, lowered])
+
+    # -- refused ---------------------------------------------------------------------------------------------------
+
+    async def _refused(self, batch: Batch, error: CloudError) -> None:
+        """Find what the cloud refuses: look first, halve what is refused twice, until an offender stands alone."""
+        servers = list(batch.views)
+        look = await self._look(servers)
+        if look is None:
+            batch.line.again(servers)
+            return
+        rest: dict[str, ServerView] = {}
+        ended: list[ev.Event] = []
+        for server in servers:
+            view = look.get(server) or ServerView(server)
+            skip = classify(view)
+            if skip is not None:
+                ended.append(batch.line.fact(ev.ServerSkipped, server, batch, reason=skip[0].value, holds=skip[1]))
+            else:
+                rest[server] = view
+        if len(rest) == 1 and len(servers) == 1:
+            ended.append(_alone(batch, servers[0], error))
+            rest = {}
+        if ended:
+            await batch.line.tell(ended)
+        self._put_back(batch, rest, found=bool(ended))
+
+    def _put_back(self, batch: Batch, rest: Mapping[str, ServerView], *, found: bool) -> None:
+        """Send the rest again: whole after the first refusal or a find, else in halves."""
+        if not rest:
+            return
+        now = asyncio.get_running_loop().time()
+        refusals = 1 if found else batch.refusals + 1
+        if refusals < _WHOLE_REFUSAL:
+            batch.line.stock.appendleft(Packet(dict(rest), now, refusals))
+        else:
+            half = (len(rest) + 1) // 2
+            for part in (islice(rest.items(), half, None), islice(rest.items(), half)):
+                if views := dict(part):
+                    batch.line.stock.appendleft(Packet(views, now, refusals))
+        self._wake()
+
+    async def _look(self, servers: Sequence[str]) -> dict[str, ServerView] | None:
+        """Look at all servers of a batch; None where nothing could be seen."""
+        seen: dict[str, ServerView] = {}
+        for start in range(0, len(servers), MAX_LOOK):
+            try:
+                look = await self._cloud.look(servers[start : start + MAX_LOOK])
+            except CloudError as e:
+                self._sight.failed(e)
+                await asyncio.sleep(self._backoff.next())
+                return None
+            seen.update(look.servers)
+            self._sight.seen(look.cloud_time)
+        return seen
+
+
+def _event(batch: Batch, after: AfterSubmit, error: CloudError) -> ev.Event:
+    facts = {"status": error.status, "code": error.code, "request_id": error.request_id}
+    if after.next is Next.RECONCILE:
+        return ev.BatchUnknown(batch=batch.number, message=error.message, **facts)
+    return ev.BatchRejected(batch=batch.number, kind=after.kind, message=error.message, **facts)
+
+
+def _alone(batch: Batch, server: str, error: CloudError) -> ev.ServerEvent:
+    """End a server that the cloud refuses by itself, by the code that it refuses with."""
+    skip = skip_of(error.code) if isinstance(error, Refused) else None
+    if skip is not None:
+        return batch.line.fact(ev.ServerSkipped, server, batch, reason=skip.value, code=error.code)
+    return batch.line.fact(
+        ev.ServerFailed, server, batch, reason="refused", code=error.code, message=error.message, evidence="job"
+    )

@@ -1,0 +1,1 @@
+from ecsbatch.store.targets import targets_hash as targets_hash

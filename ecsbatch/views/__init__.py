@@ -1,0 +1,1 @@
+"""Ways to see a run: they read its state and its events, and never steer it."""

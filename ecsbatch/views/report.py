@@ -1,0 +1,105 @@
+"""The report: one row for every server of a run, as JSON or CSV, written piece by piece."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+import orjson
+
+from ecsbatch.events import stamp
+from ecsbatch.models import OutcomeKind
+from ecsbatch.state import RolloutState
+
+COLUMNS: Final = (
+    "id",
+    "outcome",
+    "reason",
+    "evidence",
+    "error_code",
+    "job_id",
+    "wave",
+    "domain",
+    "attempts",
+    "submitted_at",
+    "ended_at",
+)
+"""What is told of each server; a contract: columns are added, never renamed."""
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_ROWS_AT_ONCE: Final = 1000
+
+
+def run_json(state: RolloutState) -> dict[str, Any]:
+    """Return the one object that ``-o json`` prints of a run."""
+    counts = {kind.value: state.counts[kind] for kind in OutcomeKind}
+    return {
+        "run_id": state.run_id,
+        "status": state.status.value,
+        "reason": state.reason,
+        "total": state.run.total,
+        **counts,
+        "elapsed_s": round(state.elapsed, 3),
+    }
+
+
+def report_json(state: RolloutState) -> Iterator[bytes]:
+    """Yield the pieces of ``{"run": {...}, "servers": [...]}``."""
+    run = run_json(state) | {
+        "message": state.message,
+        "started_at": _time(state.started_at),
+        "ended_at": _time(state.ended_at),
+        "wave": state.wave,
+        "waves": len(state.plan.waves),
+        "plan": state.plan.to_json(),
+    }
+    yield b'{"run":' + orjson.dumps(run) + b',"servers":['
+    between = b"\n"
+    rows = _rows(state)
+    while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+        yield between + b",\n".join(orjson.dumps(dict(zip(COLUMNS, row, strict=True))) for row in chunk)
+        between = b",\n"
+    yield b"\n]}\n"
+
+
+def report_csv(state: RolloutState) -> Iterator[bytes]:
+    """Yield the pieces of a table with a header; no cell begins as a formula of a spreadsheet."""
+    rows = _rows(state)
+    chunk: list[tuple[Any, ...]] = [COLUMNS]
+    while chunk:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in row] for row in chunk)
+        yield text.getvalue().encode()
+        chunk = list(islice(rows, _ROWS_AT_ONCE))
+
+
+def _rows(state: RolloutState) -> Iterator[tuple[Any, ...]]:
+    fleet = state.plan.fleet
+    for place, outcome in enumerate(state.outcomes()):
+        wave = state.plan.wave_of(place)
+        yield (
+            outcome.server,
+            outcome.kind.value,
+            outcome.reason,
+            outcome.evidence.value if outcome.evidence else "",
+            outcome.code,
+            outcome.job_id,
+            wave.number if wave else None,
+            fleet.domain(place),
+            outcome.attempts,
+            _time(outcome.submitted_at),
+            _time(outcome.ended_at),
+        )
+
+
+def _time(ts: float | None) -> str | None:
+    return None if ts is None else stamp(ts)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    return "" if value is None else value

@@ -1,0 +1,250 @@
+"""JSON to models and back."""
+
+import contextlib
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecsbatch.ecs.wire import job_id_of, job_of, page_of, reboot_body, views_of
+from ecsbatch.errors import UnknownAnswer
+from ecsbatch.models import Job, ServerView, SubJob
+
+
+def sub(server: str, status: str = "SUCCESS", **fields: Any) -> dict[str, Any]:
+    return {
+        "status": status,
+        "entities": {"server_id": server, "errorcode_message": fields.pop("errorcode_message", None)},
+        "job_id": "s",
+        "job_type": "serverActions",
+        "begin_time": "2025-03-23T07:28:46.894Z",
+        "end_time": "" if status == "RUNNING" else "2025-03-23T07:29:19.585Z",
+        "error_code": None,
+        "fail_reason": None,
+        **fields,
+    }
+
+
+def job(*subs: Any, status: str = "RUNNING", **fields: Any) -> bytes:
+    return orjson.dumps(
+        {"status": status, "job_id": "j", "entities": {"sub_jobs_total": len(subs), "sub_jobs": subs}, **fields}
+    )
+
+
+def test_a_restart_s_body_is_byte_for_byte_the_documented_one() -> None:
+    assert reboot_body("HARD", ["a", "b"]) == b'{"reboot":{"type":"HARD","servers":[{"id":"a"},{"id":"b"}]}}'
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_a_restart_names_1_to_1000_servers(count: int) -> None:
+    with pytest.raises(ValueError, match="1 to 1000"):
+        reboot_body("SOFT", ["x"] * count)
+
+
+def test_a_job_id_is_read() -> None:
+    assert job_id_of(b'{"job_id":"ff80808288d41e1b018990260955686a"}') == "ff80808288d41e1b018990260955686a"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"job_id":null}', b'{"job_id":""}', b'{"job_id":7}', b'{"job_id":"../x"}', b"<html>"]
+)
+def test_an_answer_without_a_job_id_is_unknown(body: bytes) -> None:
+    with pytest.raises(UnknownAnswer):
+        job_id_of(body)
+
+
+def test_the_recorded_job_is_read() -> None:
+    """Recorded from the real API: the parent closed eight seconds after its only sub-job."""
+    assert job_of(job(sub("a")), "j", {"a"}) == Job("j", "RUNNING", (SubJob("a", succeeded=True, seconds=32.691),), 0)
+
+
+def test_only_awaited_servers_are_read() -> None:
+    body = job(sub("a"), sub("b"), sub("c", "RUNNING"), sub("d", "INIT"), sub("e", "RUNNING"))
+    seen = job_of(body, "j", {"b", "c", "d", "not-listed"})
+
+    assert [s.server_id for s in seen.ended] == ["b"]
+    assert seen.running == 2
+
+
+def test_a_failed_sub_job_says_all_its_reasons_once() -> None:
+    body = job(
+        sub("a", "FAIL", error_code="Ecs.0605", fail_reason="locked\x1b[1m!", errorcode_message="by\nsomeone"),
+        sub("b", "FAIL", fail_reason="same", errorcode_message="same"),
+        sub("c", "FAIL", end_time=None),
+        status="FAIL",
+        error_code="Common.0021",
+        fail_reason="Subjob fails.",
+    )
+    seen = job_of(body, "j", {"a", "b", "c"})
+
+    assert seen == Job(
+        "j",
+        "FAIL",
+        (
+            SubJob("a", succeeded=False, code="Ecs.0605", message="locked!; by someone", seconds=32.691),
+            SubJob("b", succeeded=False, code="", message="same", seconds=32.691),
+            SubJob("c", succeeded=False),
+        ),
+        0,
+        "Common.0021",
+        "Subjob fails.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("", ""),
+        (None, None),
+        (1, 2),
+        ("then", "now"),
+        ("2025-01-01T00:00:09Z", "2025-01-01T00:00:01Z"),
+        ("2025-01-01T00:00:00", "2025-01-01T00:00:01Z"),
+    ],
+)
+def test_times_that_make_no_sense_are_none(begin: Any, end: Any) -> None:
+    seen = job_of(job(sub("a", begin_time=begin, end_time=end)), "j", {"a"})
+
+    assert seen.ended[0].seconds is None
+
+
+@pytest.mark.parametrize("entities", [None, {}, {"sub_jobs": None}, {"sub_jobs": []}, {"sub_jobs": [{}]}, "absent"])
+def test_sub_jobs_may_not_be_there_yet(entities: Any) -> None:
+    body: dict[str, Any] = {"status": "INIT", "entities": entities, "new_field": {"x": 1}}
+    if entities == "absent":
+        del body["entities"]
+
+    assert job_of(orjson.dumps(body), "j", {"a"}) == Job("j", "INIT")
+
+
+def test_a_server_named_twice_counts_once_and_its_end_wins() -> None:
+    seen = job_of(job(sub("a", "RUNNING"), sub("a"), sub("a", "INIT")), "j", {"a"})
+
+    assert (len(seen.ended), seen.running) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"status":null}',
+        b'{"status":7}',
+        b'{"status":"SUCCESS","job_id":"another"}',
+        b'{"status":"RUNNING","entities":[1]}',
+        b'{"status":"RUNNING","entities":{"sub_jobs":{"a":1}}}',
+        b'{"status":"RUNNING","entities":{"sub_jobs":[null]}}',
+        b'{"status":"RUNNING","entities":{"sub_jobs":[{"entities":[1]}]}}',
+        b'{"status":"RUNNING","entities":{"sub_jobs":[{"entities":{"server_id":["a"]}}]}}',
+        b'{"status":"RUNNING","entities":{"sub_jobs":5}}',
+        job(sub("a"))[:-20],
+    ],
+)
+def test_another_shape_is_a_look_that_failed(body: bytes) -> None:
+    with pytest.raises(UnknownAnswer) as caught:
+        job_of(body, "j", {"a"})
+
+    assert caught.value.answered
+
+
+ROW = {
+    "id": "a",
+    "status": "ACTIVE",
+    "name": "web\x1b[31m",
+    "updated": "2025-03-23T07:29:19Z",
+    "locked": True,
+    "hostId": "h",
+    "tags": ["k=v", "solo"],
+    "enterprise_project_id": "0",
+    "OS-EXT-AZ:availability_zone": "az1",
+    "OS-EXT-STS:task_state": "rebooting",
+    "OS-EXT-SRV-ATTR:user_data": "Q0FOQVJZ",
+}
+
+
+def test_a_server_is_read_without_its_user_data() -> None:
+    (view,) = views_of(orjson.dumps({"count": 1, "servers": [ROW]}), None)
+
+    assert view == ServerView(
+        id="a",
+        status="ACTIVE",
+        task_state="rebooting",
+        updated="2025-03-23T07:29:19Z",
+        locked=True,
+        az="az1",
+        name="web",
+        host_id="h",
+        enterprise_project_id="0",
+        tags=("k=v", "solo"),
+    )
+    assert "Q0FOQVJZ" not in repr(view)
+
+
+def test_an_unknown_id_is_a_row_of_nulls_with_a_fault() -> None:
+    row = dict.fromkeys(ROW) | {"id": "x", "fault": {"message": "Instance x could not be found."}}
+
+    assert views_of(orjson.dumps({"servers": [row]}), {"x"}) == [ServerView("x", found=False)]
+
+
+def test_a_server_without_a_status_is_unknown_not_missing() -> None:
+    assert views_of(b'{"servers":[{"id":"x","status":null}]}', None) == [ServerView("x", status="UNKNOWN")]
+
+
+def test_rows_that_were_not_asked_for_are_dropped() -> None:
+    body = orjson.dumps({"servers": [ROW, {**ROW, "id": "b"}]})
+
+    assert [v.id for v in views_of(body, {"b", "c"})] == ["b"]
+    assert [v.id for v in views_of(body, None)] == ["a", "b"]
+
+
+def test_a_page_tells_the_cloud_s_count() -> None:
+    assert page_of(b'{"count":7,"servers":[]}').count == 7
+    assert page_of(b'{"count":true,"servers":[]}').count is None
+    assert page_of(b'{"servers":[]}').count is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[]",
+        b'{"servers":null}',
+        b'{"servers":[null]}',
+        b'{"servers":[{"id":null}]}',
+        b'{"servers":[{"id":1}]}',
+        b'{"servers":[{"id":"a","status":["ACTIVE"]}]}',
+        b'{"servers":[{"id":"a","status":"ACTIVE","tags":[{"key":"k"}]}]}',
+        b'{"servers":"no"}',
+    ],
+)
+def test_another_shape_is_a_listing_that_failed(body: bytes) -> None:
+    with pytest.raises(UnknownAnswer):
+        page_of(body)
+
+
+KEYS = ["status", "entities", "sub_jobs", "server_id", "servers", "id", "job_id", "count", "tags", "name", "begin_time"]
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.sampled_from(["SUCCESS", "FAIL", "a", "j"])
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=30,
+)
+
+
+@given(JSON.map(orjson.dumps) | st.binary(max_size=50))
+def test_no_body_raises_anything_but_an_unknown_answer(body: bytes) -> None:
+    for read in (
+        lambda: job_of(body, "j", {"a"}),
+        lambda: job_id_of(body),
+        lambda: page_of(body),
+        lambda: views_of(body, {"a"}),
+    ):
+        with contextlib.suppress(UnknownAnswer):
+            read()

@@ -1,0 +1,288 @@
+"""The quota ledger against a brute force model, and the properties that the quota rests on."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_world import CRASH_HOLD, WINDOW, HandClock, want
+
+from ecsbatch.store import Grant, MemoryDatabase, Room, Settle, Store, Take, open_store
+from ecsbatch.store.accounting import Lent, allot, held_at, room, usage
+from ecsbatch.store.database import Database
+
+TAKES = st.builds(
+    Take, st.just("g"), want=st.integers(1, 30), at_least=st.integers(1, 30), limit=st.just(40), hold=st.just(50.0)
+)
+LENT = st.lists(st.builds(Lent, st.integers(1, 20), st.floats(0, 100), st.booleans()), max_size=8)
+
+
+def enough(take: Take) -> int:
+    return min(take.at_least, take.want)
+
+
+@given(take=TAKES, held=st.integers(0, 60))
+def test_an_allotment_is_wanted_enough_and_within_the_limit(take: Take, held: int) -> None:
+    tokens = allot(take, held)
+
+    assert tokens == 0 or (enough(take) <= tokens <= take.want and held + tokens <= take.limit)
+    assert tokens > 0 or held + enough(take) > take.limit
+
+
+@given(take=TAKES, lent=LENT, now=st.floats(0, 100), short=st.integers(1, 40))
+def test_after_the_wait_there_is_enough_and_not_before(take: Take, lent: list[Lent], now: float, short: int) -> None:
+    lent = [*lent, Lent(1, now + 50, settled=True)]
+    take = replace(take, limit=max(enough(take), held_at(lent, now) + enough(take) - short))
+    assert allot(take, held_at(lent, now)) == 0
+    said = room(take, lent, now)
+    assert said.next_in is not None
+    then = now + said.next_in
+
+    assert take.limit - held_at(lent, then + 1e-9) >= enough(take)
+    if said.next_in > 0.001:
+        assert take.limit - held_at(lent, then - 1e-9) < enough(take)
+
+
+def test_more_than_the_limit_never_comes() -> None:
+    assert Room(40, None, 0) == room(Take("g", 50, 41, 40, 50.0), [], 0.0)
+
+
+def test_usage_tells_in_flight_from_cooling() -> None:
+    said = usage(100, [Lent(30, 7.0, settled=False), Lent(20, 9.0, settled=True), Lent(99, 5.0, settled=True)], 5.0)
+
+    assert (said.held, said.cooling, said.free, said.next_free_in) == (30, 20, 50, 2.0)
+
+
+@dataclass
+class Brute:
+    """Every grant that was ever given, with the instant at which it stops counting."""
+
+    grants: dict[str, tuple[int, float, float]] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
+
+    def held(self, now: float) -> int:
+        """Return the tokens that count at an instant."""
+        return sum(tokens for tokens, free_at, _ in self.grants.values() if free_at > now)
+
+    def settle(self, grant: str, hold: float | None, now: float) -> None:
+        """End a grant; of two ends the later one counts."""
+        if grant not in self.grants:
+            return
+        tokens, free_at, _ = self.grants[grant]
+        if hold is None:
+            if grant not in self.settled:
+                del self.grants[grant]
+            return
+        if grant not in self.settled or now + hold >= free_at:
+            self.grants[grant] = tokens, now + hold, hold
+        self.settled.add(grant)
+
+    def reboot(self, now: float) -> None:
+        """Hold everything in full from now."""
+        self.grants = {grant: (tokens, now + hold, hold) for grant, (tokens, _, hold) in self.grants.items()}
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("take"), st.integers(1, 60), st.integers(1, 60)),
+    st.tuples(st.just("settle"), st.integers(0, 9), st.sampled_from([60.05, 120.05])),
+    st.tuples(st.just("refund"), st.integers(0, 9), st.just(0)),
+    st.tuples(st.just("advance"), st.sampled_from([0.5, 20.0, 60.0, 60.05, 200.0]), st.just(0)),
+    st.tuples(st.just("crash"), st.just(0), st.just(0)),
+    st.tuples(st.just("reboot"), st.integers(0, 500), st.just(0)),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=st.lists(STEPS, max_size=40))
+async def test_never_above_the_limit_and_no_token_is_lost(steps: list[tuple[str, float, float]]) -> None:
+    """The table and the list of everything agree after any takes, settlings, refunds, crashes and reboots."""
+    clock, brute, database = HandClock(), Brute(), MemoryDatabase()
+    ids: list[str] = []
+    store = await open_store(database, clock=clock, inline=True).__aenter__()
+    for step, a, b in steps:
+        if step == "take":
+            before = brute.held(clock.now)
+            got = await store.take(Take("g", int(max(a, b)), int(min(a, b)), 100, CRASH_HOLD))
+            if isinstance(got, Grant):
+                brute.grants[got.id] = got.tokens, clock.now + CRASH_HOLD, CRASH_HOLD
+                ids.append(got.id)
+                assert got.tokens == min(max(a, b), 100 - before)
+            else:
+                assert 100 - before < min(a, b)
+                assert got.next_in is not None
+        elif step in {"settle", "refund"} and ids:
+            grant, hold = ids[-1 - int(a) % len(ids)], b or None
+            await store.settle(Settle(grant, hold))
+            brute.settle(grant, hold, clock.now)
+        elif step == "advance":
+            clock.now += a
+        elif step == "crash":
+            store.sever()
+            store = await open_store(database, clock=clock, inline=True).__aenter__()
+        elif step == "reboot":
+            store.sever()
+            clock.now, clock.boot = float(a), f"{clock.boot}+"
+            brute.reboot(clock.now)
+            store = await open_store(database, clock=clock, inline=True).__aenter__()
+            # The first sight of another boot's rows is by a take; until then they count in full.
+            await store.take(Take("g", 1, 1, 0, CRASH_HOLD))
+        said = await store.usage("g", 100)
+        assert max(0, 100 - brute.held(clock.now)) == said.free
+    clock.now += 1000
+    assert (await store.usage("g", 100)).free == 100
+    await store.aclose()
+    database.close()
+
+
+async def ledger(database: MemoryDatabase, clock: HandClock) -> Store:
+    return await open_store(database, clock=clock, inline=True).__aenter__()
+
+
+def waits(got: Grant | Room, seconds: float, in_flight: int = 0) -> bool:
+    """Return whether nothing was granted, nothing is free, and something will be in so many seconds."""
+    return (
+        isinstance(got, Room) and (got.free, got.in_flight) == (0, in_flight) and got.next_in == pytest.approx(seconds)
+    )
+
+
+async def test_the_last_tokens_are_used() -> None:
+    async with open_store("memory:", clock=HandClock(), inline=True) as store:
+        first, second = await store.take(want(960)), await store.take(want(100))
+
+        assert isinstance(first, Grant)
+        assert isinstance(second, Grant)
+        assert (first.tokens, second.tokens) == (960, 40)
+
+
+async def test_groups_do_not_share() -> None:
+    async with open_store("memory:", clock=HandClock(), inline=True) as store:
+        await store.take(want(1000, group="one"))
+
+        assert isinstance(await store.take(want(1000, group="two")), Grant)
+
+
+async def test_tokens_come_back_a_window_after_the_answer_and_not_sooner() -> None:
+    clock = HandClock()
+    async with open_store("memory:", clock=clock, inline=True) as store:
+        grant = await store.take(want(1000))
+        assert isinstance(grant, Grant)
+        clock.now += 3
+        await store.settle(Settle(grant.id, WINDOW))
+        assert waits(await store.take(want(1)), WINDOW)
+        clock.now += WINDOW - 0.01
+        assert isinstance(await store.take(want(1)), Room)
+        clock.now += 0.02
+
+        assert isinstance(await store.take(want(1)), Grant)
+
+
+async def test_a_grant_settled_after_it_had_lapsed_counts_again() -> None:
+    """A machine that slept through its own grant did send the request all the same."""
+    clock = HandClock()
+    async with open_store("memory:", clock=clock, inline=True) as store:
+        grant = await store.take(want(1000))
+        assert isinstance(grant, Grant)
+        clock.now += CRASH_HOLD + 1
+        await store.take(want(1000))
+        await store.settle(Settle(grant.id, WINDOW))
+
+        assert (await store.usage("site", 1000)).free == 0
+        assert isinstance(await store.take(want(1, limit=1500)), Room)
+
+
+async def test_a_second_settling_never_shortens_the_first() -> None:
+    clock = HandClock()
+    async with open_store("memory:", clock=clock, inline=True) as store:
+        grant = await store.take(want(1000))
+        assert isinstance(grant, Grant)
+        await store.settle(Settle(grant.id, 120.0))
+        await store.settle(Settle(grant.id, 60.0))
+        await store.settle(Settle(grant.id, None))
+        said = await store.usage("site", 1000)
+
+        assert (said.free, said.next_free_in) == (0, 120.0)
+
+
+async def test_another_boots_grants_hold_in_full_from_when_they_are_seen() -> None:
+    clock, database = HandClock(), MemoryDatabase()
+    store = await ledger(database, clock)
+    await store.take(want(1000))
+    store.sever()
+    clock.now, clock.boot = 5.0, "boot-2"
+    async with open_store(database, clock=clock, inline=True) as store:
+        clock.now = 40.0
+        denied = await store.take(want(1))
+        clock.now += 100
+
+        assert waits(denied, CRASH_HOLD, in_flight=1000)
+        assert pytest.approx((await store.usage("site", 1000)).next_free_in) == CRASH_HOLD - 100
+    database.close()
+
+
+async def test_a_row_from_a_clock_that_is_ahead_cannot_hold_for_ever() -> None:
+    clock, database = HandClock(), MemoryDatabase()
+    clock.now = 1e9
+    store = await ledger(database, clock)
+    await store.take(want(1000))
+    store.sever()
+    clock.now = 10.0
+    async with open_store(database, clock=clock, inline=True) as store:
+        denied = await store.take(want(1))
+
+        assert waits(denied, CRASH_HOLD, in_flight=1000)
+    database.close()
+
+
+async def test_old_grants_are_swept() -> None:
+    clock, database = HandClock(), MemoryDatabase()
+    async with open_store(database, clock=clock, inline=True) as store:
+        for _ in range(500):
+            grant = await store.take(want(100))
+            assert isinstance(grant, Grant)
+            await store.settle(Settle(grant.id, WINDOW))
+            clock.now += 60
+        assert rows(database) < 100
+    database.close()
+
+
+def rows(database: Database) -> int:
+    count: int = database.connection.execute("SELECT count(*) FROM grants").fetchone()[0]
+    return count
+
+
+async def test_a_cold_start_waits_out_a_window_once() -> None:
+    clock, database = HandClock(), MemoryDatabase()
+    async with open_store(database, clock=clock, cold_start=True, inline=True) as store:
+        assert waits(await store.take(want(1, group="any")), WINDOW)
+        said = await store.usage("other", 500)
+        assert (said.free, said.held, said.cooling) == (0, 0, 500)
+        assert said.next_free_in == pytest.approx(WINDOW)
+        clock.now += WINDOW
+        assert isinstance(await store.take(want(1000)), Grant)
+    async with open_store(database, clock=clock, cold_start=True, inline=True) as store:
+        assert (await store.usage("site", 1000)).cooling == 0
+    database.close()
+
+
+async def test_a_lost_ledger_is_waited_out(tmp_path: Path) -> None:
+    url, clock = f"sqlite:///{tmp_path / 'x.db'}", HandClock()
+    async with open_store(url, clock=clock) as store:
+        await store.take(want(10))
+        assert store._opened is not None
+        store._opened[0].connection.execute("ALTER TABLE grants DROP COLUMN tokens")
+    async with open_store(url, clock=clock) as store:
+        denied = await store.take(want(10))
+        assert waits(denied, CRASH_HOLD)
+        clock.now += CRASH_HOLD
+
+        assert isinstance(await store.take(want(10)), Grant)
+
+
+async def test_many_takes_at_once_on_two_stores_stay_within_the_limit(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    async with open_store(url) as one, open_store(url) as two:
+        got = await asyncio.gather(*(store.take(want(7)) for _ in range(100) for store in (one, two)))
+
+        assert sum(grant.tokens for grant in got if isinstance(grant, Grant)) == 1000

@@ -1,0 +1,408 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from store_world import ALICE, BOB, HandClock, want
+
+from ecsbatch.errors import ConfigError, RunConflict, StoreError
+from ecsbatch.events import (
+    BatchAccepted,
+    BatchSubmitting,
+    Event,
+    RunResumed,
+    RunStarted,
+    ServerFailed,
+    ServerRestarted,
+    decode,
+)
+from ecsbatch.models import Fleet, RunStatus, Server
+from ecsbatch.store import (
+    Grant,
+    NewRun,
+    RunExists,
+    RunHeld,
+    RunOver,
+    RunTaken,
+    ServersClaimed,
+    Settle,
+    Store,
+    open_store,
+    targets_hash,
+)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'restarts.db'}"
+
+
+@pytest.fixture(params=[False, True], ids=["thread", "inline"])
+async def store(url: str, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    async with open_store(url, clock=HandClock(), inline=request.param) as opened:
+        yield opened
+
+
+def rollout(run_id: str, *servers: str) -> NewRun:
+    return NewRun(run_id, plan={"waves": [1]}, fleet=Fleet(servers), events=[RunStarted(total=len(servers))])
+
+
+async def test_a_run_is_read_back_as_it_was_created(store: Store) -> None:
+    fleet = Fleet.of([Server("s2", "az1", "web"), Server("s1", "az2", "db", "north")])
+    hold = await store.create_run(NewRun("k7f3", plan={"x": 1}, fleet=fleet, events=[RunStarted(total=2)]), ALICE)
+    record = await store.run("k7f3")
+
+    assert (hold.fence, hold.holder, hold.previous) == (1, ALICE, None)
+    assert (
+        record.run_id,
+        record.kind,
+        record.status,
+        record.held,
+        record.total,
+        record.seq,
+    ) == ("k7f3", "rollout", RunStatus.RUNNING, True, 2, 1)
+    assert ({"x": 1}, targets_hash(fleet), ALICE) == (record.plan, record.targets_hash, record.holder)
+    assert list(fleet) == list(await store.targets("k7f3"))
+    assert list(hold.recorded) == await store.events("k7f3")
+
+
+async def test_targets_of_many_parts_keep_their_order(store: Store) -> None:
+    fleet = Fleet([f"s{i * 7919 % 50_000:05}" for i in range(50_000)], [f"az{i % 3}" for i in range(50_000)])
+    await store.create_run(NewRun("big", fleet=fleet), ALICE)
+    found = await store.targets("big")
+
+    assert (fleet.ids, fleet.domains, None) == (found.ids, found.domains, found.names)
+
+
+def test_the_name_of_a_set_of_targets_knows_no_order() -> None:
+    assert targets_hash(Fleet(["a", "b"])) == targets_hash(Fleet(["b", "a"], ["az1", ""]))
+    assert targets_hash(Fleet(["a", "b"])) != targets_hash(Fleet(["a", "b"], sites=["n", "n"]))
+    assert targets_hash(Fleet(["a"])) != targets_hash(Fleet(["a", "b"]))
+
+
+async def test_a_taken_run_id_is_refused_with_what_is_needed_to_compare(store: Store) -> None:
+    await store.create_run(rollout("k7f3", "a"), ALICE)
+    with pytest.raises(RunExists) as refused:
+        await store.create_run(rollout("k7f3", "b"), BOB)
+
+    assert ("k7f3", targets_hash(Fleet(["a"]))) == (refused.value.run_id, refused.value.targets_hash)
+    assert await store.claimed([("", "b")]) == {}
+
+
+@pytest.mark.parametrize("run_id", ["", "../x", "a b", ".hidden", "x" * 65])
+async def test_a_run_id_must_be_fit_for_a_file_name(store: Store, run_id: str) -> None:
+    with pytest.raises(ConfigError, match="run id"):
+        await store.create_run(rollout(run_id, "a"), ALICE)
+
+
+async def test_overlapping_targets_are_refused_with_the_run_its_holder_and_its_progress(store: Store) -> None:
+    hold = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
+    await store.commit(hold, [ServerRestarted(server="a")])
+    with pytest.raises(ServersClaimed) as refused:
+        await store.create_run(rollout("second", "b", "c", "d"), BOB)
+
+    assert (refused.value.run_id, refused.value.servers, refused.value.runs) == ("first", 2, {"first": 2})
+    for word in ("first", "alice@desk", "pid 11", "1 of 3 done", "--exclude-claimed"):
+        assert word in str(refused.value)
+    assert await store.claimed([("", "b"), ("", "d")]) == {("", "b"): "first"}
+    with pytest.raises(ConfigError):
+        await store.run("second")
+
+
+async def test_the_same_id_at_another_site_is_another_server(store: Store) -> None:
+    await store.create_run(NewRun("north", fleet=Fleet(["a"], sites=["n"])), ALICE)
+    await store.create_run(NewRun("south", fleet=Fleet(["a"], sites=["s"])), ALICE)
+
+    assert await store.claimed([("n", "a"), ("s", "a")]) == {("n", "a"): "north", ("s", "a"): "south"}
+
+
+async def test_an_ignored_run_keeps_its_claims_and_is_no_conflict(store: Store) -> None:
+    await store.create_run(rollout("first", "a"), ALICE)
+    await store.create_run(NewRun("second", fleet=Fleet(["a", "b"]), ignore=frozenset({"first"})), ALICE)
+
+    assert await store.claimed([("", "a"), ("", "b")]) == {("", "a"): "first", ("", "b"): "second"}
+
+
+@pytest.mark.parametrize("status", [RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED])
+async def test_a_run_that_is_over_frees_its_servers(store: Store, status: RunStatus) -> None:
+    hold = await store.create_run(rollout("first", "a"), ALICE)
+    await store.commit(hold, status=status)
+
+    assert await store.claimed([("", "a")]) == {}
+    await store.create_run(rollout("second", "a"), BOB)
+
+
+async def test_a_stopped_or_orphaned_run_keeps_its_servers(store: Store) -> None:
+    hold = await store.create_run(rollout("first", "a"), ALICE)
+    await store.commit(hold, status=RunStatus.STOPPED)
+    await store.release(hold)
+    with pytest.raises(ServersClaimed):
+        await store.create_run(rollout("second", "a"), BOB)
+
+
+async def test_a_direct_run_claims_while_in_flight(store: Store) -> None:
+    direct = await store.create_run(NewRun("direct", "direct"), ALICE)
+    await store.create_run(rollout("first", "z"), ALICE)
+    await store.commit(direct, claim=[("", "b"), ("", "a")])
+    with pytest.raises(ServersClaimed, match="first"):
+        await store.commit(direct, [BatchAccepted()], claim=[("", "c"), ("", "z")])
+
+    assert {("", "a"), ("", "b")} == set(await store.claimed([("", c) for c in "abcz"])) - {("", "z")}
+    assert await store.events("direct") == []
+    await store.commit(direct, unclaim=[("", "a"), ("", "z")], claim=[("", "b"), ("", "c")])
+
+    owners = {"b": "direct", "c": "direct", "z": "first"}
+    assert {("", server): run for server, run in owners.items()} == await store.claimed([("", c) for c in "abcz"])
+
+
+async def test_the_claims_of_a_dead_direct_run_are_void(url: str) -> None:
+    async with open_store(url) as dead, open_store(url) as store:
+        direct = await dead.create_run(NewRun("direct", "direct"), ALICE)
+        await dead.commit(direct, claim=[("", "a"), ("", "b")])
+        with pytest.raises(ServersClaimed):
+            await store.create_run(rollout("first", "a"), BOB)
+        dead.sever()
+
+        assert await store.claimed([("", "a")]) == {}
+        await store.create_run(rollout("first", "a"), BOB)
+        assert await store.claimed([("", "a"), ("", "b")]) == {("", "a"): "first"}
+
+
+async def test_a_hundred_thousand_claims_and_a_late_conflict(store: Store) -> None:
+    fleet = Fleet([f"s{i:06}" for i in range(100_000)])
+    await store.create_run(NewRun("first", fleet=Fleet(["s099999"])), ALICE)
+    with pytest.raises(ServersClaimed) as refused:
+        await store.create_run(NewRun("second", fleet=fleet), ALICE)
+
+    assert refused.value.servers == 1
+    assert await store.claimed([("", server) for server in fleet.ids]) == {("", "s099999"): "first"}
+
+
+async def test_a_prefix_must_be_unique(store: Store) -> None:
+    for run_id in ("ab1", "ab2", "ab"):
+        await store.create_run(NewRun(run_id), ALICE)
+
+    assert (await store.run("ab1")).run_id == "ab1"
+    assert (await store.run("ab")).run_id == "ab"
+    with pytest.raises(ConfigError, match=r"'a' \(ab, ab2, ab1\)"):
+        await store.run("a")
+    with pytest.raises(ConfigError, match="ecsbatch runs"):
+        await store.run("zz")
+    with pytest.raises(ConfigError, match="no run 'ab3'"):
+        await store.hold("ab3", BOB)
+
+
+async def test_a_hold_wants_the_whole_id(store: Store) -> None:
+    hold = await store.create_run(NewRun("ab12"), ALICE)
+    await store.release(hold)
+    with pytest.raises(ConfigError):
+        await store.hold("ab", BOB)
+
+
+async def test_the_latest_run_is_a_rollout_before_a_direct_one(store: Store) -> None:
+    with pytest.raises(ConfigError, match="no runs yet"):
+        await store.run()
+    await store.create_run(NewRun("d1", "direct"), ALICE)
+    assert (await store.run()).run_id == "d1"
+    await store.create_run(NewRun("r1"), ALICE)
+    await store.create_run(NewRun("r2"), ALICE)
+    await store.create_run(NewRun("d2", "direct"), ALICE)
+
+    assert (await store.run()).run_id == "r2"
+    assert [record.run_id for record in await store.runs(2)] == ["d2", "r2"]
+
+
+async def test_events_are_numbered_and_read_from_anywhere(store: Store) -> None:
+    hold = await store.create_run(rollout("k", "a"), ALICE)
+    done = [await store.commit(hold, [BatchAccepted(batch=3 * i + j) for j in range(3)]) for i in range(4)]
+    stored = await store.events("k")
+
+    assert list(range(1, 14)) == [recorded.seq for recorded in stored]
+    assert [*hold.recorded, *(one for commit in done for one in commit.recorded)] == stored
+    for after in range(14):
+        lines = await store.lines("k", after, 4)
+        assert stored[after : after + 4] == await store.events("k", after, 4)
+        assert stored[after : after + 4] == [decode(line) for line in lines]
+
+
+async def test_commits_given_at_once_keep_their_order(store: Store) -> None:
+    hold = await store.create_run(rollout("k", "a"), ALICE)
+    futures = [store.commit(hold, [BatchAccepted(batch=i)]) for i in range(200)]
+    commits = await asyncio.gather(*futures)
+
+    assert list(range(2, 202)) == [commit.recorded[0].seq for commit in commits]
+    assert list(range(200)) == [
+        one.event.batch for one in await store.events("k", 1) if isinstance(one.event, BatchAccepted)
+    ]
+
+
+async def test_a_cancelled_waiter_does_not_stop_a_commit(store: Store) -> None:
+    hold = await store.create_run(rollout("k", "a"), ALICE)
+    store.commit(hold, [BatchAccepted(batch=1)]).cancel()
+    last = await store.commit(hold, [BatchAccepted(batch=2)])
+
+    assert last.recorded[0].seq == 3
+
+
+async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store: Store) -> None:
+    hold = await store.create_run(rollout("k", "a"), ALICE)
+    first = await store.commit(hold, take=want(600))
+    assert first.grant is not None
+
+    def broken(_: Grant) -> list[Event]:
+        raise ZeroDivisionError
+
+    futures = [
+        store.commit(hold, [BatchAccepted(batch=1)]),
+        store.commit(hold, take=want(100), intent=broken, settle=[Settle(first.grant.id, None)]),
+        store.commit(hold, [BatchAccepted(batch=2)]),
+    ]
+    results = await asyncio.gather(*futures, return_exceptions=True)
+
+    assert isinstance(results[1], ZeroDivisionError)
+    assert [one.seq for one in await store.events("k", 1)] == [2, 3]
+    assert (await store.usage("site", 1000)).held == 600
+
+
+async def test_a_grant_and_its_intent_are_one(store: Store) -> None:
+    hold = await store.create_run(rollout("k", "a"), ALICE)
+
+    def intent(grant: Grant) -> list[Event]:
+        return [BatchSubmitting(batch=grant.tokens, grant=grant.id)]
+
+    granted = await store.commit(hold, [BatchAccepted()], take=want(700), intent=intent)
+    denied = await store.commit(hold, [BatchAccepted()], take=want(700, at_least=400), intent=intent)
+
+    assert granted.grant is not None
+    assert (granted.recorded[-1].event.name, len(granted.recorded)) == ("batch.submitting", 2)
+    assert (denied.grant, len(denied.recorded)) == (None, 1)
+    assert denied.room is not None
+    assert (denied.room.free, denied.room.in_flight) == (300, 700)
+
+
+async def test_progress_counts_outcomes_and_forgets_those_that_are_tried_again(store: Store) -> None:
+    hold = await store.create_run(rollout("k", "a", "b", "c"), ALICE)
+    await store.commit(hold, [ServerRestarted(server="a"), ServerFailed(server="b"), ServerFailed(server="c")])
+    assert (await store.run("k")).counts == {"restarted": 1, "failed": 2}
+    await store.commit(hold, [RunResumed(retry=["failed"]), ServerRestarted(server="b")])
+
+    assert (await store.run("k")).counts == {"restarted": 2}
+
+
+async def test_a_living_holder_is_named_to_whoever_wants_its_run(url: str) -> None:
+    async with open_store(url) as one, open_store(url) as two:
+        await one.create_run(rollout("k", "a"), ALICE)
+        for store in (one, two):
+            with pytest.raises(RunHeld, match="alice@desk, pid 11 on desk since 2023-11-14"):
+                await store.hold("k", BOB)
+        assert (await two.run("k")).held
+
+
+async def test_a_dead_holder_is_replaced_at_once(url: str) -> None:
+    async with open_store(url) as two:
+        one = await open_store(url).__aenter__()
+        await one.create_run(rollout("k", "a"), ALICE)
+        assert (await two.run("k")).status == RunStatus.RUNNING
+        one.sever()
+        assert (await two.run("k")).status == RunStatus.ORPHANED
+        hold = await two.hold("k", BOB)
+        commit = await two.commit(hold, [BatchAccepted()])
+
+        assert (hold.fence, hold.previous, commit.recorded[0].seq) == (2, ALICE, 2)
+        assert (await two.run("k")).status == RunStatus.RUNNING
+
+
+async def test_a_holder_of_yesterday_writes_nothing(url: str) -> None:
+    """Where the lock is lost without the process knowing, the number in the row still stops it."""
+    async with open_store(url) as one, open_store(url) as two:
+        old = await one.create_run(rollout("k", "a"), ALICE)
+        for path in Path(url.removeprefix("sqlite:///")).parent.glob("*.lock"):
+            path.unlink()
+        await two.hold("k", BOB)
+        with pytest.raises(RunTaken, match="bob@lab"):
+            await one.commit(old, [BatchAccepted()], take=want(10), status=RunStatus.FAILED)
+
+        assert len(await two.events("k")) == 1
+        assert (await two.usage("site", 1000)).held == 0
+
+
+async def test_a_released_run_is_anybodys(store: Store) -> None:
+    first = await store.create_run(rollout("k", "a"), ALICE)
+    await store.release(first)
+    with pytest.raises(RunConflict, match="released"):
+        await store.commit(first, [BatchAccepted()])
+    second = await store.hold("k", BOB)
+    await store.release(first)
+    await store.commit(second, [BatchAccepted()])
+
+    assert (await store.run("k")).held
+
+
+async def test_an_aborted_run_is_never_held_again(store: Store) -> None:
+    hold = await store.create_run(rollout("k", "a"), ALICE)
+    await store.commit(hold, status=RunStatus.ABORTED)
+    await store.release(hold)
+    with pytest.raises(RunOver):
+        await store.hold("k", BOB)
+
+    assert not (await store.run("k")).held
+
+
+async def test_a_run_that_is_over_takes_its_servers_again_or_is_refused(store: Store) -> None:
+    hold = await store.create_run(rollout("k", "a"), ALICE)
+    await store.commit(hold, status=RunStatus.FAILED)
+    await store.release(hold)
+    again = await store.hold("k", BOB)
+    assert (await store.run("k")).status == RunStatus.INTERRUPTED
+    assert await store.claimed([("", "a")]) == {("", "a"): "k"}
+    await store.commit(again, status=RunStatus.FAILED)
+    await store.release(again)
+    await store.create_run(rollout("other", "a"), ALICE)
+    with pytest.raises(ServersClaimed):
+        await store.hold("k", BOB)
+
+    assert (await store.run("k")).status == RunStatus.FAILED
+
+
+async def test_a_cancelled_creation_leaves_no_lock_behind(url: str) -> None:
+    async with open_store(url) as store:
+        creating = asyncio.ensure_future(store.create_run(rollout("k", "a"), ALICE))
+        await asyncio.sleep(0)
+        creating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await creating
+        while not await store.runs():
+            pass
+        while (await store.run("k")).held:
+            pass
+
+        assert (await store.hold("k", BOB)).fence == 2
+
+
+async def test_anyone_may_leave_a_command(url: str) -> None:
+    async with open_store(url, clock=HandClock()) as one, open_store(url, clock=HandClock()) as two:
+        await one.create_run(rollout("k", "a"), ALICE)
+        first = await two.command("k", {"do": "pause"}, "bob")
+        second = await two.command("k", {"do": "adjust", "max_failures": 3}, "bob")
+        commands = await one.commands("k")
+
+        assert [first, second] == [command.id for command in commands]
+        assert (commands[0].body, commands[0].who) == ({"do": "pause"}, "bob")
+        assert [second] == [command.id for command in await one.commands("k", first)]
+        with pytest.raises(ConfigError):
+            await two.command("nothing", {}, "bob")
+
+
+async def test_a_closed_store_says_so(url: str) -> None:
+    store = open_store(url)
+    assert "not open" in repr(store)
+    async with store:
+        hold = await store.create_run(rollout("k", "a"), ALICE)
+        flushed = store.commit(hold, [BatchAccepted()])
+    assert (await flushed).recorded[0].seq == 2
+    assert "closed" in repr(store)
+    with pytest.raises(StoreError, match="closed"):
+        await store.run("k")
+    with pytest.raises(StoreError, match="closed"):
+        await store.commit(hold, [BatchAccepted()])
+    await store.aclose()

@@ -1,0 +1,170 @@
+"""Who is to be restarted, and who must be left alone."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecsbatch.errors import SelectionError
+from ecsbatch.models import Server, ServerView, SkipReason
+from ecsbatch.selection import as_servers, classify, filter_views, from_view, parse_fleet, read_fleet
+
+A = "aaaaaaaa-0000-4000-8000-000000000001"
+B = "bbbbbbbb-0000-4000-8000-000000000002"
+C = "cccccccc-0000-4000-8000-000000000003"
+
+
+def test_a_list_holds_one_id_a_line_with_comments() -> None:
+    text = f"# the web tier\n\n{A}\n  {B}  # web-2\r\n{C.upper()}"
+
+    assert parse_fleet(text.encode(), "fleet.txt") == [Server(A), Server(B), Server(C)]
+
+
+def test_csv_needs_an_id_and_may_say_more() -> None:
+    text = f'\ufeffName, ID ,az,site,price\r\nweb-1,{A},az1,eu,3\r\n\r\n"web, 2",{B},,,\r\n'
+
+    assert parse_fleet(text.encode(), "fleet.csv") == [Server(A, "az1", "web-1", "eu"), Server(B, "", "web, 2")]
+
+
+def test_json_lines_need_an_id_and_may_say_more() -> None:
+    text = f'{{"id": "{A}", "az": "az1", "name": "web-1", "tags": ["x"]}}\n\n{{"id": "{B}", "az": null}}\n'
+
+    assert parse_fleet(text.encode(), "fleet.jsonl") == [Server(A, "az1", "web-1"), Server(B)]
+
+
+@pytest.mark.parametrize("text", [f"{A}\n", f"id,az\n{A},\n", f'{{"id":"{A}"}}\n'])
+def test_standard_input_may_be_any_of_the_three(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    assert read_fleet("-") == [Server(A)]
+
+
+BAD_LISTS: list[tuple[str, bytes, str]] = [
+    ("f.txt", b"", "f.txt names no server; nothing is never taken to mean all."),
+    ("f.txt", b"# nothing\n\n", "f.txt names no server; nothing is never taken to mean all."),
+    ("f.csv", b"id,az\n", "f.csv names no server; nothing is never taken to mean all."),
+    ("f.txt", f"{A}\nweb-1\n".encode(), "f.txt, line 2: 'web-1' is no server id; give a UUID such as "),
+    ("f.txt", f"{A} {B}\n".encode(), f"f.txt, line 1: '{A} {B[:23]}…' is no server id; "),
+    ("f.txt", f"{A}\n\n{A.upper()}\n".encode(), f"f.txt, line 3: {A} stands in line 1 already; "),
+    ("f.csv", f"id\n{A}\n{A}\n".encode(), f"f.csv, line 3: {A} stands in line 2 already; "),
+    ("f.txt", b"\x7fELF\n\0\0", "f.txt, line 2: this is a binary file; "),
+    ("f.txt", f"{A}\n# caf\xe9\n".encode("latin-1"), "f.txt, line 2: this is not UTF-8; "),
+    ("f.csv", f"name;id\nx;{A}\n".encode(), "f.csv, line 1: the header has no column id ('name;id'); "),
+    ("f.csv", b"", "f.csv, line 1: the header has no column id (''); "),
+    ("f.csv", f"id,az\n{A}\n".encode(), "f.csv, line 2: 1 cells under a header of 2; "),
+    ("f.csv", f'id,az\n{A},"az1\n'.encode(), "f.csv, line 3: this is no CSV (unexpected end of data); "),
+    ("f.csv", b"id,az\n,az1\n", "f.csv, line 2: '' is no server id; "),
+    ("f.jsonl", f'{{"id": "{A}"}}\n{{"id": \n'.encode(), "f.jsonl, line 2: this is no JSON ("),
+    ("f.jsonl", b'["id"]\n', "f.jsonl, line 1: no id; "),
+    ("f.jsonl", b'{"id": 5}\n', "f.jsonl, line 1: no id; "),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "error"), BAD_LISTS)
+def test_a_bad_list_is_one_clear_sentence_with_its_line(name: str, data: bytes, error: str) -> None:
+    with pytest.raises(SelectionError) as caught:
+        parse_fleet(data, name)
+
+    assert str(caught.value).startswith(error)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=80), st.sampled_from(["f.txt", "f.csv", "f.jsonl", "-"]))
+def test_whatever_a_file_holds_it_is_servers_or_one_sentence(data: bytes, name: str) -> None:
+    try:
+        servers = parse_fleet(data, name)
+    except SelectionError as e:
+        assert "\n" not in str(e)  # noqa: PT017  # both ends are fine, a third is not
+    else:
+        assert len({server.id for server in servers}) == len(servers) > 0
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "fleet.txt").write_text(A, encoding="utf-8")
+
+    assert read_fleet(tmp_path / "fleet.txt") == [Server(A)]
+    with pytest.raises(SelectionError, match=r"none\.txt cannot be read \(No such file or directory\); "):
+        read_fleet(tmp_path / "none.txt")
+    with pytest.raises(SelectionError, match=r"cannot be read \(Is a directory\); "):
+        read_fleet(str(tmp_path))
+
+
+def test_a_program_may_give_ids_or_servers() -> None:
+    assert as_servers([A, Server(B, "az1")]) == [Server(A), Server(B, "az1")]
+    with pytest.raises(SelectionError, match="No server is selected"):
+        as_servers([])
+    with pytest.raises(SelectionError, match="named twice"):
+        as_servers([A, Server(A, "az1")])
+    with pytest.raises(SelectionError, match="has no id"):
+        as_servers([""])
+
+
+LISTING = [
+    ServerView("1", status="ACTIVE", az="az1", name="web-1", tags=("role=web", "blue")),
+    ServerView("2", status="ACTIVE", az="az2", name="web-22", tags=("role=web", "tier=a=b"), enterprise_project_id="e"),
+    ServerView("3", status="SHUTOFF", az="az1", name="db-1", tags=("role=website",)),
+    ServerView("4", found=False),
+]
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        ({}, "123"),
+        ({"tags": ["role=web"]}, "12"),
+        ({"tags": ["role=web", "tier=a=b"]}, "2"),
+        ({"tags": ["role=web", "role=website"]}, ""),
+        ({"tags": ["blue"]}, "1"),
+        ({"tags": ["role"]}, ""),
+        ({"name": "web-1"}, "1"),
+        ({"name": "web-?"}, "1"),
+        ({"name": "web-*"}, "12"),
+        ({"name": "web"}, ""),
+        ({"az": ["az1"]}, "13"),
+        ({"az": ["az1", "az2"]}, "123"),
+        ({"status": ["shutoff"]}, "3"),
+        ({"status": ["ACTIVE"], "az": ["az2"]}, "2"),
+        ({"enterprise_project": "e"}, "2"),
+        ({"exclude": {"1", "3"}}, "2"),
+    ],
+)
+def test_a_listing_is_filtered_exactly_and_by_all_filters(filters: dict[str, list[str]], ids: str) -> None:
+    assert "".join(view.id for view in filter_views(LISTING, **filters)) == ids  # type: ignore[arg-type]
+
+
+def test_a_listed_server_brings_its_zone_as_its_domain() -> None:
+    assert from_view(LISTING[0], "eu") == Server("1", "az1", "web-1", "eu")
+
+
+@pytest.mark.parametrize(
+    ("view", "verdict"),
+    [
+        (ServerView(A, status="ACTIVE"), None),
+        (ServerView(A, found=False), (SkipReason.NOT_FOUND, False)),
+        (ServerView(A, status="ACTIVE", locked=True), (SkipReason.LOCKED, False)),
+        (ServerView(A, status="SHUTOFF"), (SkipReason.NOT_ACTIVE, False)),
+        (ServerView(A, status="SHUTOFF", locked=True), (SkipReason.NOT_ACTIVE, False)),
+        (ServerView(A, status="SHELVED_OFFLOADED"), (SkipReason.NOT_ACTIVE, False)),
+        (ServerView(A, status="REBOOT", task_state="rebooting"), (SkipReason.ALREADY_RESTARTING, True)),
+        (ServerView(A, status="HARD_REBOOT"), (SkipReason.ALREADY_RESTARTING, True)),
+        (ServerView(A, status="ACTIVE", task_state="reboot_pending_hard"), (SkipReason.ALREADY_RESTARTING, True)),
+        (ServerView(A, status="REBOOT", locked=True), (SkipReason.ALREADY_RESTARTING, True)),
+        (ServerView(A, status="ACTIVE", task_state="powering-off"), (SkipReason.NOT_ACTIVE, True)),
+        (ServerView(A, status="SHUTOFF", task_state="powering-on"), (SkipReason.NOT_ACTIVE, True)),
+        (ServerView(A, status="ERROR"), (SkipReason.NOT_ACTIVE, True)),
+        (ServerView(A, status="UNKNOWN"), (SkipReason.NOT_ACTIVE, True)),
+        (ServerView(A, status="MIGRATING"), (SkipReason.NOT_ACTIVE, True)),
+        (ServerView(A, status=""), (SkipReason.NOT_ACTIVE, True)),
+        (ServerView(A, status="A_NEW_WORD"), (SkipReason.NOT_ACTIVE, True)),
+    ],
+)
+def test_only_a_resting_active_server_may_be_restarted(
+    view: ServerView, verdict: tuple[SkipReason, bool] | None
+) -> None:
+    """What is down by nobody's choice, or on its way, takes a place in the budget."""
+    assert classify(view) == verdict
