@@ -30,6 +30,10 @@ CLOSE_ATTEMPTS = 100
 T = TypeVar("T")
 
 
+STEP = 1e-6
+"""Seconds that each round of the loop takes: a wait too short to move a clock of floats must end all the same."""
+
+
 class Hang(RuntimeError):
     """Nothing is ready and nothing is scheduled, or the virtual time has passed `max_time`."""
 
@@ -58,7 +62,7 @@ class JumpingSelector(selectors.BaseSelector):
             return ready
         if timeout is None:
             raise Hang("nothing scheduled")
-        self.now += max(0.0, timeout)
+        self.now += max(0.0, timeout) + STEP
         return ready
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:

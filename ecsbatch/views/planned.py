@@ -1,0 +1,147 @@
+"""The plan on one screen: what will happen, in numbers, before anything does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from textwrap import wrap
+from typing import Any, Final
+
+from ecsbatch.models import Quota
+from ecsbatch.plan import Plan, Skip, TimeModel
+from ecsbatch.views.printable import counted, lasting, printable
+
+_LABEL: Final = 12
+_DOMAINS: Final = 6
+_WAVES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and what surrounds it.
+
+    Attributes:
+        plan: what is to be done.
+        model: what its numbers mean in time.
+        quota: servers per window.
+        typical_restart: seconds that the model takes a restart to last.
+        place: where the servers are, such as a region and a project.
+        store: the URL of the store.
+    """
+
+    plan: Plan
+    model: TimeModel
+    quota: Quota
+    typical_restart: float
+    place: str
+    store: str
+
+
+def planned_json(planned: Planned) -> dict[str, Any]:
+    """Return what ``restart --dry-run -o json`` prints: the plan without its servers, and the model."""
+    return {"plan": planned.plan.to_json(), "time": asdict(planned.model), "quota": str(planned.quota)}
+
+
+def planned_lines(planned: Planned, width: int = 80) -> list[str]:
+    """Write a plan for people, a label and a sentence or two for each matter."""
+    plan = planned.plan
+    rows: list[tuple[str, str]] = [
+        ("Restart", f"{counted(plan.to_restart, 'server')}, {plan.type}, {planned.place}"),
+        ("Domains", _domains(plan)),
+        ("Skipped", _skips(plan.skips)),
+        ("Waves", _waves(plan)),
+        ("At once", _at_once(plan)),
+        ("Stops", _stops(plan)),
+        ("Health", _health(plan)),
+        ("Pace", _pace(planned)),
+        ("Takes", _takes(planned)),
+        ("At worst", f"{counted(planned.model.worst_case_down, 'server')} down if it stops at the worst instant."),
+        ("Store", printable(planned.store)),
+    ]
+    if not plan.to_restart:
+        rows = [row for row in rows if row[0] in {"Restart", "Skipped", "Store"}]
+    lines: list[str] = []
+    for label, text in rows:
+        if text:
+            lines += _row(label, text, width)
+    return lines
+
+
+def _row(label: str, text: str, width: int) -> list[str]:
+    parts = wrap(text, max(width - _LABEL, 20), break_on_hyphens=False) or [""]
+    return [f"{label:{_LABEL}}{parts[0]}", *(f"{'':{_LABEL}}{part}" for part in parts[1:])]
+
+
+def _domains(plan: Plan) -> str:
+    return _listed({printable(name, 30) or "(not known)": count for name, count in plan.domains().items()}, _DOMAINS)
+
+
+def _listed(counts: Mapping[str, int], most: int) -> str:
+    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:most]]
+    more = len(counts) - most
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _skips(skips: Sequence[Skip]) -> str:
+    total = sum(len(skip) for skip in skips)
+    if not total:
+        return "none"
+    reasons: dict[str, int] = {}
+    for skip in skips:
+        word = skip.reason.replace("_", " ") + (" (and changing: holds a place)" if skip.holds else "")
+        reasons[word] = reasons.get(word, 0) + len(skip)
+    return f"{total:,}: {_listed(reasons, len(reasons))}"
+
+
+def _waves(plan: Plan) -> str:
+    waves = plan.waves
+    if len(waves) <= 1:
+        return "1, all servers"
+    sizes = [f"{len(wave):,}" + (f" ({printable(wave.label, 20)})" if wave.label else "") for wave in waves[:_WAVES]]
+    more = f", … {len(waves) - _WAVES} more" if len(waves) > _WAVES else ""
+    soak = f"; {lasting(plan.soak)} between two" if plan.soak else ""
+    return f"{len(waves)}: {', '.join(sizes)}{more}{soak}"
+
+
+def _at_once(plan: Plan) -> str:
+    text = f"at most {plan.max_unavailable:,} down, {plan.batch_size:,} in one request"
+    if plan.held:
+        text += f"; {plan.held:,} of these places are taken by servers that are down already"
+    if plan.max_unavailable_per_domain is not None:
+        limits = {printable(name, 30): limit for name, limit in plan.max_unavailable_per_domain.items()}
+        text += f"; by domain {_listed(limits, _DOMAINS)}"
+    return text
+
+
+def _stops(plan: Plan) -> str:
+    verb = "pauses" if plan.on_failure == "pause" else "stops"
+    text = f"{verb} at failure number {plan.max_failures + 1:,} ({plan.max_failures:,} allowed)"
+    if plan.max_failures_per_wave is not None:
+        text += f"; per wave {', '.join(f'{n + 1:,}' for n in plan.max_failures_per_wave[:_WAVES])}"
+    if plan.max_failures_per_domain is not None:
+        limits = {printable(name, 30): limit + 1 for name, limit in plan.max_failures_per_domain.items()}
+        text += f"; per domain {_listed(limits, _DOMAINS)}"
+    return text
+
+
+def _health(plan: Plan) -> str:
+    ready = f", place kept for {lasting(plan.min_ready)} more" if plan.min_ready else ""
+    if plan.check:
+        return f"{printable(plan.check)}{ready}"
+    return f"no check: a restart counts once the cloud says so, not once the server answers{ready}"
+
+
+def _pace(planned: Planned) -> str:
+    model = planned.model
+    bound = {
+        "quota": f"the quota ({planned.quota})",
+        "max_unavailable": "max_unavailable",
+        "max_unavailable_per_domain": "max_unavailable_per_domain",
+        "waves": "the waves, which follow one another",
+        "restart": "the restart itself",
+    }[model.binds]
+    return f"{model.rate_per_s * 60:,.0f} servers a minute; what binds is {bound}. {model.what_would_change}"
+
+
+def _takes(planned: Planned) -> str:
+    return f"about {lasting(planned.model.seconds)}, if a restart takes {lasting(planned.typical_restart)}"

@@ -1,0 +1,92 @@
+"""What a run came to: counts, what failed and where, and what can be done next. For people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ecsbatch.models import OutcomeKind, RunStatus
+from ecsbatch.state import RolloutState
+from ecsbatch.views.printable import WORDS, counted, lasting, printable
+
+_COLUMN: Final = 12
+_TOP: Final = 4
+_FAILURES: Final = 5
+_FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
+
+
+def headline(state: RolloutState) -> str:
+    """Say in one line how a run stands."""
+    why = f" ({printable(state.reason)})" if state.reason else ""
+    took = f" after {lasting(state.elapsed)}" if state.ended_at else f", {lasting(state.elapsed)} so far"
+    done = state.counts[OutcomeKind.RESTARTED]
+    return f"Run {printable(state.run_id)} {state.status.value}{why}{took}: {done:,} of {state.run.total:,} restarted."
+
+
+def summary_lines(state: RolloutState) -> list[str]:
+    """Write a run for people: a headline, the counts, what the failures have in common, what to do next."""
+    lines = [headline(state)]
+    if state.message:
+        lines.append(printable(state.message))
+    lines.append("")
+    lines += [f"  {WORDS[kind]:{_COLUMN}}{n:>9,}" for kind, n in _counts(state)]
+    if state.run.in_flight:
+        lines.append(f"  {'on their way':{_COLUMN}}{state.run.in_flight:>9,}")
+    lines += _down(state)
+    lines += _failures(state)
+    lines += next_steps(state)
+    return lines
+
+
+def _counts(state: RolloutState) -> list[tuple[OutcomeKind, int]]:
+    counts = state.counts
+    counts[OutcomeKind.UNKNOWN] -= state.run.in_flight
+    return [(kind, counts[kind]) for kind in OutcomeKind if counts[kind] or kind is OutcomeKind.RESTARTED]
+
+
+def _down(state: RolloutState) -> list[str]:
+    if state.status is RunStatus.RUNNING or not state.run.held:
+        return []
+    return [f"  {'not back':{_COLUMN}}{state.run.held:>9,}   not seen up since"]
+
+
+def _failures(state: RolloutState) -> list[str]:
+    if not any(state.run.ended[kind] for kind in _FAILED):
+        return []
+    lines = ["", "What failed:"]
+    for key, noun in (("code", "by reason"), ("domain", "by domain"), ("host", "by host")):
+        counts = state.failed_by[key]
+        if counts:
+            top = ", ".join(f"{printable(name, 40)} {n:,}" for name, n in counts.most_common(_TOP))
+            more = f" and {len(counts) - _TOP} more" if len(counts) > _TOP else ""
+            lines.append(f"  {noun:{_COLUMN}}{top}{more}")
+    for failure in list(state.failures)[-_FAILURES:]:
+        words = [failure.server, failure.kind.value, failure.domain, failure.code or failure.reason, failure.message]
+        lines.append("  " + "  ".join(printable(word) for word in words if word))
+    return lines
+
+
+def next_steps(state: RolloutState) -> list[str]:
+    """Name the commands that lead on from here."""
+    run = printable(state.run_id)
+    steps: list[tuple[str, str]] = []
+    failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
+    if state.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED}:
+        steps.append((f"ecsbatch resume {run}", "go on where it ended"))
+        if failed:
+            steps.append((f"ecsbatch resume {run} --forgive", "go on, the failures so far stop counting"))
+            worst = state.failed_by["domain"].most_common(1)
+            if worst and len(state.domains) > 1:
+                zone = printable(worst[0][0])
+                steps.append((f"ecsbatch resume {run} --forgive --skip-domain {zone}", f"go on without {zone}"))
+    if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
+        steps.append((f"ecsbatch resume {run} --retry {','.join(failed)}", "restart these again"))
+    if state.status is RunStatus.PAUSED:
+        steps.append((f"ecsbatch resume {run}", "let it go on"))
+    steps.append((f"ecsbatch report {run} -o csv", f"every one of {counted(state.run.total, 'server')}"))
+    return ["", "Next:", *_aligned(steps)]
+
+
+def _aligned(steps: Sequence[tuple[str, str]]) -> list[str]:
+    width = max(len(command) for command, _ in steps)
+    return [f"  {command:{width}}  {why}" for command, why in steps]

@@ -1,0 +1,256 @@
+"""The display on a terminal: one picture of a run, a few times a second.
+
+`picture` is pure: state and quota in, lines out. `Display` shows it from a thread, since a terminal that is held
+(Ctrl-S) must not hold the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from ecsbatch.models import OutcomeKind, Quota, RunStatus, Usage
+from ecsbatch.policy import limits_of
+from ecsbatch.state import RolloutState, Tally
+from ecsbatch.views.printable import STYLES, WORDS, lasting, printable
+
+PACE_SPAN: Final = 30.0
+"""Seconds that the pace is taken over."""
+
+_NARROW: Final = 60
+_DOMAINS: Final = 8
+_FAILURES: Final = 3
+_LABEL: Final = 10
+_FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
+
+
+class Pace:
+    """How fast servers end, from samples of a monotonic clock."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def note(self, now: float, ended: int) -> None:
+        """Take a sample."""
+        self._samples.append((now, ended))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - PACE_SPAN:  # noqa: PLR2004 - a span has two ends
+            self._samples.popleft()
+
+    @property
+    def per_minute(self) -> float | None:
+        """Servers per minute lately; None while none has ended."""
+        if not self._samples:
+            return None
+        (then, before), (now, ended) = self._samples[0], self._samples[-1]
+        return (ended - before) * 60 / (now - then) if ended > before and now > then else None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a picture is about.
+
+    Attributes:
+        state: of the run.
+        quota: servers per window.
+        usage: what the ledger said last, None while it has not been asked.
+        per_minute: servers that ended lately, None while none did.
+        elapsed: seconds since the run's start.
+        notice: a sentence from whoever runs it, such as that it is stopping.
+    """
+
+    state: RolloutState
+    quota: Quota
+    usage: Usage | None = None
+    per_minute: float | None = None
+    elapsed: float = 0.0
+    notice: str = ""
+
+
+def picture(moment: Moment, width: int, *, ascii_only: bool = False) -> RenderableType:
+    """Draw a run into lines of at most ``width`` columns."""
+    state = moment.state
+    cells = _ASCII if ascii_only else _BLOCKS
+    lines: list[Text] = [*_flow(_title(moment), width)]
+    lines.append(_bar_line("", state.run, width, cells))
+    lines += _flow(_counts(state.run), width)
+    lines += _flow(_down(state), width)
+    lines += _flow(_quota(moment), width)
+    lines += _flow(_time(moment), width)
+    if 1 < len(state.domains) <= _DOMAINS:
+        lines += _domains(state, width, cells)
+    lines += _news(moment, width)
+    for line in lines:
+        line.no_wrap = True
+        line.truncate(width, overflow="ellipsis")
+    return Group(*lines)
+
+
+_BLOCKS: Final = {"restarted": "█", "failed": "▓", "skipped": "▒", "flight": "▌", "waiting": "░"}
+_ASCII: Final = {"restarted": "#", "failed": "!", "skipped": "-", "flight": ">", "waiting": "."}
+
+
+def _title(moment: Moment) -> list[Text]:
+    state = moment.state
+    waves = state.plan.waves
+    parts = [Text.assemble(("run ", "dim"), (printable(state.run_id), "bold"))]
+    if waves:
+        number = max(state.wave, 1)
+        parts.append(Text(f"wave {number} of {len(waves)} ({len(waves[number - 1]):,} servers)"))
+    style = "green" if state.status in {RunStatus.RUNNING, RunStatus.SUCCEEDED} else "bold yellow"
+    parts.append(Text(state.status.value, style))
+    parts.append(Text(lasting(moment.elapsed), "dim"))
+    return parts
+
+
+def _counts(tally: Tally) -> list[Text]:
+    parts = [_count(WORDS[kind], tally.ended[kind], STYLES[kind]) for kind in OutcomeKind if tally.ended[kind]]
+    return [*parts, _count("waiting", tally.waiting, "")]
+
+
+def _count(word: str, number: int, style: str) -> Text:
+    return Text.assemble((f"{number:,}", style or "bold"), f" {word}")
+
+
+def _down(state: RolloutState) -> list[Text]:
+    limits = limits_of(state.plan, state.limits)
+    parts = [Text(f"down now {state.down:,} of {limits.max_unavailable:,}"), Text(f"{state.run.in_flight:,} on their way")]
+    if state.run.held:
+        parts.append(Text(f"{state.run.held:,} not back yet", "yellow"))
+    failures = Text(f"failures {state.run.failures:,}, {limits.max_failures:,} allowed")
+    failures.stylize("red" if state.run.failures else "dim")
+    return [*parts, failures]
+
+
+def _quota(moment: Moment) -> list[Text]:
+    usage = moment.usage
+    parts = [Text(f"quota {moment.quota.limit:,}/{moment.quota.window:g}s")]
+    if usage is not None:
+        parts += [Text(f"{usage.free:,} free"), Text(f"{usage.cooling + usage.held:,} taken")]
+        if usage.next_free_in is not None and usage.free < usage.limit:
+            parts.append(Text(f"next free in {lasting(usage.next_free_in)}"))
+    return parts
+
+
+def _time(moment: Moment) -> list[Text]:
+    left = moment.state.run.waiting + moment.state.run.in_flight
+    if moment.state.status is not RunStatus.RUNNING or not left:
+        return []
+    if not moment.per_minute:
+        return [Text("pace not known yet", "dim")]
+    minutes = left / moment.per_minute
+    return [Text(f"{moment.per_minute:,.0f} servers a minute"), Text(f"about {lasting(minutes * 60)} left at this pace")]
+
+
+def _domains(state: RolloutState, width: int, cells: dict[str, str]) -> list[Text]:
+    lines = [Text("")]
+    limits = limits_of(state.plan, state.limits).max_unavailable_per_domain
+    for name, tally in sorted(state.domains.items()):
+        line = _bar_line(printable(name) or "(no zone)", tally, width, cells)
+        lines.append(line)
+        failures = f", {tally.failures:,} failed" if tally.failures else ""
+        of = f" of {limits[name]:,}" if limits and name in limits else ""
+        detail = Text(f"{'':{_LABEL}} {tally.down:,}{of} down{failures}", "dim")
+        if width < _NARROW or not (tally.down or failures):
+            continue
+        lines.append(detail)
+    return lines
+
+
+def _bar_line(label: str, tally: Tally, width: int, cells: dict[str, str]) -> Text:
+    """Draw what has become of a group: a label where there is one, a bar, its figures."""
+    ended = sum(tally.ended.values())
+    share = 100 * ended // tally.total if tally.total else 100
+    figures = f" {share:3d}%  {ended:,} of {tally.total:,}"
+    head = f"{_cut(label, _LABEL):{_LABEL}} " if label else ""
+    room = max(width - len(head) - max(len(figures), 20), 5)
+    line = Text(head)
+    line.append_text(_bar(tally, room, cells))
+    line.append(figures)
+    return line
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+def _bar(tally: Tally, room: int, cells: dict[str, str]) -> Text:
+    """Share the room out; whatever is not nothing gets a cell, so that one failure in a thousand is seen."""
+    parts = (
+        (cells["restarted"], tally.ended[OutcomeKind.RESTARTED], "green"),
+        (cells["failed"], sum(tally.ended[kind] for kind in _FAILED), "red"),
+        (cells["skipped"], tally.ended[OutcomeKind.SKIPPED], "yellow"),
+        (cells["flight"], tally.in_flight, "cyan"),
+    )
+    total = max(tally.total, 1)
+    bar = Text()
+    left = room
+    for cell, number, style in parts:
+        length = min(max(number * room // total, 1 if number else 0), left)
+        bar.append(cell * length, style)
+        left -= length
+    bar.append((cells["restarted"] if not tally.waiting and not tally.in_flight else cells["waiting"]) * left, "dim")
+    return bar
+
+
+def _news(moment: Moment, width: int) -> list[Text]:
+    """What a person should know beyond the figures."""
+    state = moment.state
+    lines: list[Text] = []
+    if state.status is RunStatus.PAUSED:
+        by = f" by {printable(state.paused_by)}" if state.paused_by else ""
+        lines.append(Text(f"Paused{by} ({printable(state.reason)}); go on with: ecsbatch resume {state.run_id}", "yellow"))
+    if state.throttled is not None and state.updated_at - state.throttled[0] < state.throttled[1].wait:
+        lines.append(Text(f"The cloud throttles: no submits for {lasting(state.throttled[1].wait)}.", "yellow"))
+    failures = list(state.failures)[-_FAILURES:]
+    for failure in reversed(failures):
+        what = failure.code or failure.reason
+        words = [failure.kind.value, failure.server, failure.domain, what, failure.message]
+        lines.append(Text("  ".join(printable(word) for word in words if word), "red"))
+    if moment.notice:
+        lines += [part for part in Text(moment.notice, "bold").wrap(_WRAPPER, width)]
+    return [Text(""), *lines] if lines else []
+
+
+_WRAPPER: Final = Console(width=80, no_color=True)
+
+
+def _flow(parts: Sequence[Text], width: int) -> Iterable[Text]:
+    """Set parts beside one another, into as many lines as they take."""
+    line = Text()
+    for part in parts:
+        if line and len(line) + 3 + len(part) > width:
+            yield line
+            line = Text()
+        if line:
+            line.append("   ")
+        line.append_text(part)
+    if line:
+        yield line
+
+
+class Display:
+    """Shows pictures in place, on stderr."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    async def start(self) -> None:
+        """Take the terminal's last lines."""
+        await asyncio.to_thread(self._live.start)
+
+    async def show(self, moment: Moment) -> None:
+        """Draw a run as it is now."""
+        drawn = picture(moment, max(self._console.width - 1, 20), ascii_only=self._console.options.ascii_only)
+        await asyncio.to_thread(self._live.update, drawn, refresh=True)
+
+    async def stop(self) -> None:
+        """Give the lines back."""
+        await asyncio.to_thread(self._live.stop)
