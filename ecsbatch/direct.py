@@ -50,7 +50,7 @@ def outcome_of(event: ev.ServerEvent, ended_at: float, attempts: int, submitted_
     """Turn a server's last event into its outcome."""
     return Outcome(
         server=event.server,
-        kind=_KINDS[type(event)],  # type: ignore[index]  # every ServerEvent that is recorded is one of these
+        kind=_KINDS[type(event)],
         reason=event.reason,
         evidence=Evidence(event.evidence) if event.evidence else None,
         code=event.code,
@@ -66,8 +66,13 @@ class Direct:
     """The tickets of all callers, and one line for each site and type that was asked for."""
 
     def __init__(
-        self, store: DirectStore, holder: Holder, run_id: str, terms: Callable[[RestartType], Terms],
-        add: Callable[[Line], None], wake: Callable[[str], None]
+        self,
+        store: DirectStore,
+        holder: Holder,
+        run_id: str,
+        terms: Callable[[RestartType], Terms],
+        add: Callable[[Line], None],
+        wake: Callable[[str], None],
     ) -> None:
         """``add`` has a new line worked on; ``wake`` tells a site's pipeline of new servers."""
         self._store = store
@@ -150,7 +155,9 @@ class Direct:
             elif owner != self._run_id:
                 self._fail(
                     [server],
-                    RunConflict(f"Server {server} belongs to run {owner}: wait for its outcome there, or abort that run."),
+                    RunConflict(
+                        f"Server {server} belongs to run {owner}: wait for its outcome there, or abort that run."
+                    ),
                 )
             else:
                 admitted.append(server)
@@ -190,9 +197,7 @@ class Direct:
             ticket = self._tickets.pop(server, None)
             if ticket is not None and halt is not None:
                 kind = OutcomeKind.UNKNOWN if ticket.submitted_at and server not in waiting else OutcomeKind.NOT_STARTED
-                _resolve(
-                    ticket, Outcome(server, kind, halt.reason, message=halt.message, attempts=ticket.attempts)
-                )
+                _resolve(ticket, Outcome(server, kind, halt.reason, message=halt.message, attempts=ticket.attempts))
         line.open = True
 
     def _fail(self, servers: Sequence[str], fault: BaseException) -> None:
@@ -212,8 +217,9 @@ class Direct:
     def end(self, fault: BaseException | None) -> None:
         """The engine has ended: whoever still waits hears why."""
         stopped = EngineStopped(
-            f"The engine ended before this server did: {fault}" if fault else
-            "The Restarter was closed before this server had an outcome."
+            f"The engine ended before this server did: {fault}"
+            if fault
+            else "The Restarter was closed before this server had an outcome."
         )
         stopped.__cause__ = fault
         self._fail(list(self._tickets), stopped)

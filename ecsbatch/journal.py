@@ -8,8 +8,8 @@ from typing import Protocol
 
 from ecsbatch.errors import EngineStopped
 from ecsbatch.events import Event, Recorded
-from ecsbatch.records import Commit, Grant, Hold, Settle, Take
 from ecsbatch.models import RunStatus
+from ecsbatch.records import Commit, Grant, Hold, Settle, Take
 
 
 class JournalStore(Protocol):
@@ -44,7 +44,9 @@ class Journal:
         closed: nothing more is written by this process.
     """
 
-    def __init__(self, store: JournalStore, hold: Hold, fold: Callable[[Recorded], None], *, last_batch: int = 0) -> None:
+    def __init__(
+        self, store: JournalStore, hold: Hold, fold: Callable[[Recorded], None], *, last_batch: int = 0
+    ) -> None:
         """Write to the run that ``hold`` is about; ``fold`` sees every event once, in order."""
         self.failed: BaseException | None = None
         self.last_batch = last_batch

@@ -18,8 +18,8 @@ from typing import Protocol
 
 from aiolimiter import AsyncLimiter
 
-from ecsbatch.records import Grant, Room, Settle, Take
 from ecsbatch.models import Quota, Usage
+from ecsbatch.records import Grant, Room, Settle, Take
 
 GUARD = 0.05
 """Seconds added to the window, for the rate by which clocks differ."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
@@ -275,8 +276,29 @@ class Fleet(Sequence[Server]):
         """Return the place of a server; KeyError where it is not of this fleet."""
         return self._index[server_id]
 
-    def __contains__(self, server_id: object) -> bool:
-        return server_id in self._index
+    def key_order(self) -> Callable[[], Iterator[tuple[str, str]]]:
+        """Sort the servers by ``(site, id)`` once; every call of the result goes through them."""
+        if self.sites is None:
+            ids = sorted(self.ids)
+            return lambda: (("", server_id) for server_id in ids)
+        keys = sorted(zip(self.sites, self.ids, strict=True))
+        return lambda: iter(keys)
+
+    def targets_hash(self) -> str:
+        """Name the set of servers, in whatever order: 64 hex digits of SHA-256."""
+        return targets_hash(self.key_order()())
+
+    def place(self, server_id: str) -> int | None:
+        """Return the place of a server, None where it is not of this fleet."""
+        return self._index.get(server_id)
+
+
+def targets_hash(keys: Iterable[tuple[str, str]]) -> str:
+    """Name a set of servers by their sorted ``(site, id)``."""
+    digest = hashlib.sha256()
+    for site, server_id in keys:
+        digest.update(f"{site}\t{server_id}\n".encode())
+    return digest.hexdigest()
 
 
 def _column(values: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -78,9 +78,7 @@ class Pipeline:
         self.submitter = Submitter(
             cloud, self.bucket, self.sight, backoff, self.poller, self.wake, engine.submit_workers
         )
-        self.producer = Producer(
-            cloud, self.bucket, self.sight, backoff, self.submitter.send, self.submitter.slots
-        )
+        self.producer = Producer(cloud, self.bucket, self.sight, backoff, self.submitter.send, self.submitter.slots)
 
     @property
     def lines(self) -> list[Line]:
@@ -114,5 +112,3 @@ class Pipeline:
     def _blinded(self, message: str) -> None:
         for line in list(self.lines):
             line.stop("cloud_unreachable", message)
-
-

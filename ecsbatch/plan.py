@@ -153,10 +153,7 @@ class Plan:
     @cached_property
     def targets(self) -> str:
         """Identify the servers asked for, in whatever order: 64 hex digits of SHA-256."""
-        digest = hashlib.sha256()
-        for server_id in sorted(self.fleet.ids):
-            digest.update(f"{self.fleet.site(self.fleet.find(server_id))}\t{server_id}\n".encode())
-        return digest.hexdigest()
+        return self.fleet.targets_hash()
 
     def to_json(self) -> dict[str, Any]:
         """Write everything but the servers, with ``total``, ``domains``, ``hash`` and ``targets`` for readers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -325,9 +325,7 @@ class Poller:
             found.failed.append(watch.server)
         elif late and self._sight.clock() - watch.since > self._grace:
             batch.open.discard(watch.server)
-            found.events.append(
-                watch.line.fact(ev.ServerUnknown, watch.server, batch, reason="no_trace", holds=True)
-            )
+            found.events.append(watch.line.fact(ev.ServerUnknown, watch.server, batch, reason="no_trace", holds=True))
             found.failed.append(watch.server)
         else:
             self._again_later(watch, self._unit * min(2.0 + watch.looks, 10.0))
@@ -390,13 +388,9 @@ class Poller:
         return [restarted(batch, server, evidence)]
 
     @staticmethod
-    def _skipped(
-        batch: Batch, server: str, reason: SkipReason, evidence: Evidence, code: str = ""
-    ) -> ev.ServerSkipped:
+    def _skipped(batch: Batch, server: str, reason: SkipReason, evidence: Evidence, code: str = "") -> ev.ServerSkipped:
         batch.open.discard(server)
-        return batch.line.fact(
-            ev.ServerSkipped, server, batch, reason=reason.value, evidence=evidence.value, code=code
-        )
+        return batch.line.fact(ev.ServerSkipped, server, batch, reason=reason.value, evidence=evidence.value, code=code)
 
     @staticmethod
     def _failed(batch: Batch, server: str, evidence: Evidence, **facts: Any) -> ev.ServerFailed:
@@ -406,9 +400,7 @@ class Poller:
     def _fail(self, watch: ServerWatch, batch: Batch, found: _Findings, reason: str = "") -> None:
         evidence = Evidence.JOB if watch.code and not reason else Evidence.STATE
         found.events.append(
-            self._failed(
-                batch, watch.server, evidence, reason=reason, code=watch.code, message=watch.message
-            )
+            self._failed(batch, watch.server, evidence, reason=reason, code=watch.code, message=watch.message)
         )
         found.failed.append(watch.server)
 

@@ -14,10 +14,10 @@ from typing import Protocol
 
 from ecsbatch import events as ev
 from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict, Throttled
-from ecsbatch.records import Commit, Grant, Room, Settle, Take
 from ecsbatch.limiter import TokenBucket
 from ecsbatch.line import Batch, Line, Packet
 from ecsbatch.models import MAX_LOOK, Look, ServerView
+from ecsbatch.records import Commit, Grant, Room, Settle, Take
 from ecsbatch.retry import Backoff
 from ecsbatch.selection import classify
 from ecsbatch.sight import Sight
@@ -38,7 +38,7 @@ class Lookout(Protocol):
         ...
 
 
-class Recalled(Exception):  # noqa: N818 - no error: a signal from the transaction to the packing loop
+class Recalled(Exception):
     """The servers were taken back, or looked at too long ago, while they waited for tokens."""
 
 
@@ -283,7 +283,12 @@ class _Intent:
         gave_up = ev.BatchRejected(batch=self.batch, kind="not_sent", message="Stopped before it was sent.")
         written = self._line.record([gave_up], settle=[settle])
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        written.add_done_callback(lambda _: answer.done() or answer.set_result(None))
+
+        def given_back(_: object) -> None:
+            if not answer.done():
+                answer.set_result(None)
+
+        written.add_done_callback(given_back)
         return answer
 
     def _events(self, grant: Grant) -> Sequence[ev.Event]:

@@ -194,7 +194,9 @@ class Restarter:
             joined = rollout.join(target.id)
             if joined is not None:
                 if rollout.plan.type != type:
-                    raise ConfigError(f"Server {target.id} is part of run {rollout.run_id}, which is {rollout.plan.type}.")
+                    raise ConfigError(
+                        f"Server {target.id} is part of run {rollout.run_id}, which is {rollout.plan.type}."
+                    )
                 return joined
         return direct.submit(target.id, target.site, type)
 
@@ -281,8 +283,9 @@ class Restarter:
     def _plan(
         self, servers: Iterable[Server | str], strategy: Strategy, check: Check | None, gate: Gate | None
     ) -> Plan:
-        named = {"check": "a callable" if check else "", "gate": "a callable" if gate else ""}
-        return make_plan(as_servers(servers), strategy, **named)
+        return make_plan(
+            as_servers(servers), strategy, check="a callable" if check else "", gate="a callable" if gate else ""
+        )
 
     def _direct_terms(self, type_: RestartType) -> Terms:
         defaults = Strategy()
@@ -340,4 +343,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "somebody"
-

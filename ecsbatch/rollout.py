@@ -10,13 +10,14 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol
 
 from ecsbatch import events as ev
 from ecsbatch import policy
-from ecsbatch.conflicts import RunExists
 from ecsbatch.config import Engine
+from ecsbatch.conflicts import RunExists
 from ecsbatch.direct import outcome_of
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.gates import Gate
@@ -30,7 +31,6 @@ from ecsbatch.policy import Step
 from ecsbatch.records import Command, Hold, NewRun, RunRecord
 from ecsbatch.state import RolloutState, Stage
 from ecsbatch.strategy import resolve_limits
-from ecsbatch.targets import targets_hash
 
 GATE_PAUSE: Final = 15.0
 """Seconds between two askings of a gate that says ``wait``."""
@@ -304,7 +304,8 @@ class Rollout:
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
         """Wait for a server's outcome with this run; None where it is not of this run or has ended."""
-        if server not in self.plan.fleet or self.state.stage[self.plan.fleet.find(server)] >= Stage.RESTARTED:
+        place = self.plan.fleet.place(server)
+        if place is None or self.state.stage[place] >= Stage.RESTARTED:
             return None
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._joined.setdefault(server, []).append(waiter)
@@ -318,7 +319,7 @@ class Rollout:
             try:
                 await self._create()
             except RunExists as e:
-                if e.targets_hash != targets_hash(self.plan.fleet):
+                if e.targets_hash != self.plan.targets:
                     raise
                 self._changes = Changes(by=self._host.holder.name)
         if self._changes is not None:
@@ -399,7 +400,7 @@ class Rollout:
                 ),
                 journal=self._written,
                 locate=self._locate,
-                wake=lambda site=site: self._woken(site),
+                wake=partial(self._woken, site),
                 returned=self._returned,
             )
             self._lines[site] = line
@@ -441,9 +442,7 @@ class Rollout:
         for skip in self.plan.skips:
             waiting = (i for i in range(skip.start, skip.end) if self.state.stage[i] == Stage.WAITING)
             while chunk := list(islice(waiting, _SKIPS_AT_ONCE)):
-                await self._written.record(
-                    [self._skipped(i, skip.reason, holds=skip.holds) for i in chunk]
-                )
+                await self._written.record([self._skipped(i, skip.reason, holds=skip.holds) for i in chunk])
                 if skip.holds:
                     for i in chunk:
                         self._watch_held(i)
@@ -457,9 +456,7 @@ class Rollout:
 
     def _skipped(self, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
         wave, domain = self._locate(self.plan.fleet.ids[place])
-        return ev.ServerSkipped(
-            server=self.plan.fleet.ids[place], wave=wave, domain=domain, reason=reason, holds=holds
-        )
+        return ev.ServerSkipped(server=self.plan.fleet.ids[place], wave=wave, domain=domain, reason=reason, holds=holds)
 
     # -- driving ---------------------------------------------------------------------------------------------------
 
@@ -482,9 +479,7 @@ class Rollout:
                 return
             if self.state.wave < wave.number:
                 if await self._cleared(wave):
-                    await self._written.record(
-                        [ev.WaveStarted(wave=wave.number, servers=len(wave), label=wave.label)]
-                    )
+                    await self._written.record([ev.WaveStarted(wave=wave.number, servers=len(wave), label=wave.label)])
                 continue
             await self._go_on(wave)
 

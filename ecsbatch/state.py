@@ -9,10 +9,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ecsbatch import events as ev
 from ecsbatch.models import Evidence, Outcome, OutcomeKind, RunStatus
@@ -168,7 +168,7 @@ class RolloutState:
         """Fold the next event in; events come in the order of their ``seq``."""
         self.seq = recorded.seq
         self.updated_at = recorded.ts
-        fold = _FOLDS.get(type(recorded.event))
+        fold = self._folds.get(type(recorded.event))
         if fold is not None:
             fold(self, recorded.event, recorded.ts)
 
@@ -359,6 +359,31 @@ class RolloutState:
     def _finished(self, event: ev.RunFinished, ts: float) -> None:
         self.status, self.reason, self.ended_at = RunStatus(event.status), event.reason, ts
 
+    _folds: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, float], None]]] = {
+        ev.RunStarted: _run_started,
+        ev.WaveStarted: _wave_started,
+        ev.WaveFinished: _wave_finished,
+        ev.BatchSubmitting: _submitting,
+        ev.BatchAccepted: _accepted,
+        ev.BatchRejected: _rejected,
+        ev.BatchUnknown: _unanswered,
+        ev.BatchUnstarted: _unstarted,
+        ev.ServerRestarted: _restarted,
+        ev.ServerFailed: _failed,
+        ev.ServerTimedOut: _timed_out,
+        ev.ServerUnknown: _unknown,
+        ev.ServerSkipped: _skipped,
+        ev.ServerReleased: _released,
+        ev.GateChecked: _gate_checked,
+        ev.LimitChanged: _limit_changed,
+        ev.HolderChanged: _holder_changed,
+        ev.QuotaThrottled: _quota_throttled,
+        ev.RunPaused: _paused,
+        ev.RunResumed: _resumed,
+        ev.RunStopped: _stopped,
+        ev.RunFinished: _finished,
+    }
+
     # -- asking ----------------------------------------------------------------------------------------------------
 
     @property
@@ -417,31 +442,3 @@ def _count(tally: Tally, stage: int, by: int) -> None:
         tally.ended[_KIND[Stage(stage)]] += by
         if stage in FAILURES:
             tally.failures = max(0, tally.failures + by)
-
-
-_Fold = Callable[[RolloutState, Any, float], None]
-
-_FOLDS: Final[dict[type[ev.Event], _Fold]] = {
-    ev.RunStarted: RolloutState._run_started,
-    ev.WaveStarted: RolloutState._wave_started,
-    ev.WaveFinished: RolloutState._wave_finished,
-    ev.BatchSubmitting: RolloutState._submitting,
-    ev.BatchAccepted: RolloutState._accepted,
-    ev.BatchRejected: RolloutState._rejected,
-    ev.BatchUnknown: RolloutState._unanswered,
-    ev.BatchUnstarted: RolloutState._unstarted,
-    ev.ServerRestarted: RolloutState._restarted,
-    ev.ServerFailed: RolloutState._failed,
-    ev.ServerTimedOut: RolloutState._timed_out,
-    ev.ServerUnknown: RolloutState._unknown,
-    ev.ServerSkipped: RolloutState._skipped,
-    ev.ServerReleased: RolloutState._released,
-    ev.GateChecked: RolloutState._gate_checked,
-    ev.LimitChanged: RolloutState._limit_changed,
-    ev.HolderChanged: RolloutState._holder_changed,
-    ev.QuotaThrottled: RolloutState._quota_throttled,
-    ev.RunPaused: RolloutState._paused,
-    ev.RunResumed: RolloutState._resumed,
-    ev.RunStopped: RolloutState._stopped,
-    ev.RunFinished: RolloutState._finished,
-}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from ecsbatch import events as ev
 from ecsbatch.errors import CloudError, NotAccepted, NotSent, Refused, Throttled
-from ecsbatch.records import Grant, Settle
 from ecsbatch.limiter import DESYNC_SECONDS, SEND_WITHIN, TokenBucket
 from ecsbatch.line import Batch, Packet
 from ecsbatch.models import MAX_LOOK, Look, RestartType, ServerView
+from ecsbatch.records import Grant, Settle
 from ecsbatch.retry import AfterSubmit, Backoff, Charge, Next, after_submit, skip_of
 from ecsbatch.selection import classify
 from ecsbatch.sight import Sight
@@ -233,7 +233,7 @@ class Submitter:
 
 
 def _event(batch: Batch, after: AfterSubmit, error: CloudError) -> ev.Event:
-    facts = {"status": error.status, "code": error.code, "request_id": error.request_id}
+    facts: dict[str, Any] = {"status": error.status, "code": error.code, "request_id": error.request_id}
     if after.next is Next.RECONCILE:
         return ev.BatchUnknown(batch=batch.number, message=error.message, **facts)
     return ev.BatchRejected(batch=batch.number, kind=after.kind, message=error.message, **facts)

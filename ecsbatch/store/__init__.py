@@ -6,9 +6,8 @@ transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and `le
 particular to SQLite.
 """
 
-from ecsbatch.store.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
-from ecsbatch.store.database import MemoryDatabase
-from ecsbatch.store.records import (
+from ecsbatch.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
+from ecsbatch.records import (
     Claim,
     Command,
     Commit,
@@ -21,8 +20,8 @@ from ecsbatch.store.records import (
     Settle,
     Take,
 )
+from ecsbatch.store.database import MemoryDatabase
 from ecsbatch.store.store import Store, open_store
-from ecsbatch.store.targets import targets_hash
 
 __all__ = [
     "Claim",
@@ -44,5 +43,4 @@ __all__ = [
     "Store",
     "Take",
     "open_store",
-    "targets_hash",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ecsbatch.models import Usage
-from ecsbatch.store.records import Room, Take
+from ecsbatch.records import Room, Take
 
 _SHORTEST_WAIT: Final = 0.001
 """A caller that sleeps for less may wake before the instant it waits for, by rounding, and would spin."""

@@ -18,14 +18,14 @@ import orjson
 import sqlalchemy as sa
 
 from ecsbatch.clock import Clock
+from ecsbatch.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
 from ecsbatch.errors import ConfigError, RunConflict, StoreError
 from ecsbatch.events import Event, Recorded
-from ecsbatch.models import Holder, RunStatus, Usage
+from ecsbatch.models import Holder, RunStatus, Usage, targets_hash
+from ecsbatch.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
 from ecsbatch.store import claims, journal, runs, targets
-from ecsbatch.store.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.ledger import Ledger
-from ecsbatch.store.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
 from ecsbatch.store.schema import commands
 
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -151,7 +151,7 @@ class Books:
             self._refuse_existing(new.run_id)
         with self._taking(new.run_id):
             self._refuse_existing(new.run_id)
-            servers = targets.in_key_order(new.fleet) if new.fleet is not None else tuple[Claim, ...]
+            servers = new.fleet.key_order() if new.fleet is not None else tuple[Claim, ...]
             self._claim(new.run_id, servers, new.ignore)
             recorded = journal.record(new.run_id, 0, self._clock.wall(), new.events)
             counts = runs.counted({}, new.events)
@@ -168,7 +168,7 @@ class Books:
                     seq=len(recorded),
                     total=len(new.fleet) if new.fleet is not None else 0,
                     counts=counts,
-                    targets_hash=targets.hash_of(servers()),
+                    targets_hash=targets_hash(servers()),
                     plan=new.plan,
                 ),
             )
@@ -189,7 +189,7 @@ class Books:
             # A dead holder's status stays as it is: the new one says what it makes of it.
             status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
             if status.over:
-                self._claim(run_id, targets.in_key_order(targets.read(self._database, run_id)), frozenset())
+                self._claim(run_id, targets.read(self._database, run_id).key_order(), frozenset())
                 status = RunStatus.INTERRUPTED
             runs.hold(self._database, run_id, holder, record.fence + 1, status)
             self._staged[run_id] = _Head(record.fence + 1, record.seq, status, record.counts)

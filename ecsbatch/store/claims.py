@@ -13,8 +13,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from ecsbatch.records import Claim
 from ecsbatch.store.database import Database, Prepared
-from ecsbatch.store.records import Claim
 from ecsbatch.store.schema import claims
 
 _CHUNK: Final = 10_000

@@ -12,10 +12,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ecsbatch.models import Usage
+from ecsbatch.records import Grant, Room, Settle, Take
 from ecsbatch.store import accounting
 from ecsbatch.store.accounting import Lent
 from ecsbatch.store.database import Database, Prepared
-from ecsbatch.store.records import Grant, Room, Settle, Take
 from ecsbatch.store.schema import grants
 
 _EVERY_GROUP: Final = "*"

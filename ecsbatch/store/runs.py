@@ -20,9 +20,9 @@ from ecsbatch.events import (
     ServerUnknown,
 )
 from ecsbatch.models import Holder, OutcomeKind, RunStatus
+from ecsbatch.records import RunRecord
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.holders import Locks
-from ecsbatch.store.records import RunRecord
 from ecsbatch.store.schema import runs
 
 _NAMED: Final = 5

@@ -12,10 +12,10 @@ from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.errors import StoreError
 from ecsbatch.events import Event, Recorded
 from ecsbatch.models import Fleet, Holder, RunStatus, Usage
+from ecsbatch.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
 from ecsbatch.store import journal, targets
 from ecsbatch.store.books import Books, Order, Write
 from ecsbatch.store.database import Database, MemoryDatabase, database_at, path_of
-from ecsbatch.store.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
 from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def open_store(
 
 
 class Store:
-    """All that outlives a process. Made by `open_store`; every call but `commit` and `settle` is awaited.
+    """All that outlives a process. Made by `open_store`; `commit`, `take` and `settle` give futures.
 
     A call that is cancelled is carried out all the same.
 
@@ -250,10 +250,9 @@ class Store:
 
     # The ledger by itself
 
-    async def take(self, take: Take) -> Grant | Room:
+    def take(self, take: Take) -> asyncio.Future[Grant | Room]:
         """Take tokens without a run."""
-        got: Grant | Room = await self._write(lambda books: books.take(take))
-        return got
+        return self._write(lambda books: books.take(take))
 
     def settle(self, settle: Settle) -> asyncio.Future[None]:
         """Settle a grant without a run."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -12,7 +11,6 @@ import sqlalchemy as sa
 
 from ecsbatch.models import Fleet
 from ecsbatch.store.database import Database, Prepared
-from ecsbatch.store.records import Claim
 from ecsbatch.store.schema import targets
 
 _PART: Final = 20_000
@@ -22,28 +20,6 @@ _INSERT = Prepared(sa.insert(targets).values({column.name: sa.bindparam(column.n
 _PARTS = Prepared(
     sa.select(targets.c.servers).where(targets.c.run_id == sa.bindparam("run_id")).order_by(targets.c.part)
 )
-
-
-def in_key_order(fleet: Fleet) -> Callable[[], Iterator[Claim]]:
-    """Sort a fleet's servers by their key, once; every call of the result goes through them as claims."""
-    if fleet.sites is None:
-        ids = sorted(fleet.ids)
-        return lambda: (("", server_id) for server_id in ids)
-    claims = sorted(zip(fleet.sites, fleet.ids, strict=True))
-    return lambda: iter(claims)
-
-
-def targets_hash(fleet: Fleet) -> str:
-    """Name a set of targets: equal for the same servers of the same sites in any order."""
-    return hash_of(in_key_order(fleet)())
-
-
-def hash_of(servers: Iterable[Claim]) -> str:
-    """Name a set of targets that is sorted by its key already."""
-    digest = hashlib.sha256()
-    for site, server_id in servers:
-        digest.update(f"{site}\t{server_id}\n".encode())
-    return digest.hexdigest()
 
 
 def write(database: Database, run_id: str, fleet: Fleet) -> None:

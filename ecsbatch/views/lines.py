@@ -1,4 +1,4 @@
-"""The events of a run as lines of JSON, for a file or another program."""
+"""Writing that delays nobody: the log on stderr and the lines of events go through a thread of their own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import os
 import queue
 import threading
 from pathlib import Path
-from typing import Final
 
 from ecsbatch.errors import ConfigError
 
-_END: Final = None
 
-
-class LineWriter:
-    """Writes lines on a thread of its own: a full pipe or a slow disk delays nobody but itself.
+class PatientWriter:
+    """Writes to a descriptor on a thread: a full pipe, a held terminal or a slow disk does not stop a run.
 
     Attributes:
         fault: why it has given up, None while it has not.
@@ -26,22 +23,30 @@ class LineWriter:
         self._descriptor = descriptor
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         # A reader that never reads must not keep the process: what it is owed goes with the process's end.
-        self._thread = threading.Thread(target=self._write_all, name="events", daemon=True)
+        self._thread = threading.Thread(target=self._write_all, name="writer", daemon=True)
         self._thread.start()
 
-    def write(self, line: bytes) -> None:
-        """Write a line without its end, some time soon."""
-        self._waiting.put(line)
+    def write(self, data: bytes) -> int:
+        """Write some time soon."""
+        self._waiting.put(data)
+        return len(data)
+
+    def line(self, line: bytes) -> None:
+        """Write a line that has no end yet."""
+        self._waiting.put(line + b"\n")
+
+    def flush(self) -> None:
+        """Do nothing: what is written is on its way."""
 
     def close(self, patience: float) -> None:
         """Write what is left, for so many seconds at most."""
-        self._waiting.put(_END)
+        self._waiting.put(None)
         self._thread.join(patience)
 
     def _write_all(self) -> None:
         try:
-            while (line := self._waiting.get()) is not None:
-                _write(self._descriptor, line + b"\n")
+            while (data := self._waiting.get()) is not None:
+                _write(self._descriptor, data)
         except OSError as e:
             self.fault = e
         finally:
@@ -54,17 +59,18 @@ def _write(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def open_lines(target: str) -> tuple[LineWriter, bool]:
+def open_lines(target: str) -> tuple[PatientWriter, bool]:
     """Open a file for its owner only, at its end, or standard output for ``-``; also say whether it has lines already.
 
     Raises:
         ConfigError: it cannot be written.
     """
     if target == "-":
-        return LineWriter(os.dup(1)), False
-    path = Path(target)
+        return PatientWriter(os.dup(1)), False
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(Path(target), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as e:
-        raise ConfigError(f"--events {target} cannot be written ({e.strerror}): name a file in a folder of yours.") from e
-    return LineWriter(descriptor), os.fstat(descriptor).st_size > 0
+        raise ConfigError(
+            f"--events {target} cannot be written ({e.strerror}): name a file in a folder of yours."
+        ) from e
+    return PatientWriter(descriptor), os.fstat(descriptor).st_size > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, BinaryIO, Final, Literal, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import orjson
 import structlog
@@ -38,13 +38,25 @@ _LEVELS: Final[Mapping[str, Level]] = {
 _HEAD: Final = frozenset({"v", "event", "plan", "updated"})
 
 
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write, now or soon."""
+        ...
+
+    def flush(self) -> None:
+        """Let nothing wait for long."""
+        ...
+
+
 class Log:
     """Lines on stderr, each with a level, a name and fields."""
 
     def __init__(
-        self, stream: BinaryIO, *, form: Literal["console", "json"], level: Level = "info", color: bool = False
+        self, stream: Stream, *, form: Literal["console", "json"], level: Level = "info", color: bool = False
     ) -> None:
-        """Write to a binary stream; ``color`` is for terminals."""
+        """Write to a stream of bytes; ``color`` is for terminals."""
         self.level: Level = level
         self._log = _json_log(stream, level) if form == "json" else _console_log(stream, level, color=color)
 
@@ -88,7 +100,7 @@ def _is_routine(line: bytes) -> bool:
     return any(name in head for name in _ROUTINE)
 
 
-def _json_log(stream: BinaryIO, level: Level) -> Any:
+def _json_log(stream: Stream, level: Level) -> Any:
     return structlog.wrap_logger(
         structlog.BytesLogger(stream),
         processors=[structlog.processors.add_log_level, _stamped, structlog.processors.JSONRenderer(_dumps)],
@@ -98,7 +110,7 @@ def _json_log(stream: BinaryIO, level: Level) -> Any:
     )
 
 
-def _console_log(stream: BinaryIO, level: Level, *, color: bool) -> Any:
+def _console_log(stream: Stream, level: Level, *, color: bool) -> Any:
     renderer = structlog.dev.ConsoleRenderer(
         colors=color,
         sort_keys=False,

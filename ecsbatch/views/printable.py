@@ -35,7 +35,9 @@ _HOUR: Final = 3_600.0
 def printable(text: str, limit: int = 200) -> str:
     """Replace whatever could move a terminal's cursor, change its colours or turn its text around; cut at ``limit``."""
     shown = text if len(text) <= limit else text[: limit - 1] + "…"
-    return shown if shown.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    return (
+        shown if shown.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    )
 
 
 def lasting(seconds: float) -> str:

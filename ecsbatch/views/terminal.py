@@ -120,7 +120,10 @@ def _count(word: str, number: int, style: str) -> Text:
 
 def _down(state: RolloutState) -> list[Text]:
     limits = limits_of(state.plan, state.limits)
-    parts = [Text(f"down now {state.down:,} of {limits.max_unavailable:,}"), Text(f"{state.run.in_flight:,} on their way")]
+    parts = [
+        Text(f"down now {state.down:,} of {limits.max_unavailable:,}"),
+        Text(f"{state.run.in_flight:,} on their way"),
+    ]
     if state.run.held:
         parts.append(Text(f"{state.run.held:,} not back yet", "yellow"))
     failures = Text(f"failures {state.run.failures:,}, {limits.max_failures:,} allowed")
@@ -145,7 +148,10 @@ def _time(moment: Moment) -> list[Text]:
     if not moment.per_minute:
         return [Text("pace not known yet", "dim")]
     minutes = left / moment.per_minute
-    return [Text(f"{moment.per_minute:,.0f} servers a minute"), Text(f"about {lasting(minutes * 60)} left at this pace")]
+    return [
+        Text(f"{moment.per_minute:,.0f} servers a minute"),
+        Text(f"about {lasting(minutes * 60)} left at this pace"),
+    ]
 
 
 def _domains(state: RolloutState, width: int, cells: dict[str, str]) -> list[Text]:
@@ -205,7 +211,9 @@ def _news(moment: Moment, width: int) -> list[Text]:
     lines: list[Text] = []
     if state.status is RunStatus.PAUSED:
         by = f" by {printable(state.paused_by)}" if state.paused_by else ""
-        lines.append(Text(f"Paused{by} ({printable(state.reason)}); go on with: ecsbatch resume {state.run_id}", "yellow"))
+        lines.append(
+            Text(f"Paused{by} ({printable(state.reason)}); go on with: ecsbatch resume {state.run_id}", "yellow")
+        )
     if state.throttled is not None and state.updated_at - state.throttled[0] < state.throttled[1].wait:
         lines.append(Text(f"The cloud throttles: no submits for {lasting(state.throttled[1].wait)}.", "yellow"))
     failures = list(state.failures)[-_FAILURES:]

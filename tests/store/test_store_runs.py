@@ -28,7 +28,6 @@ from ecsbatch.store import (
     Settle,
     Store,
     open_store,
-    targets_hash,
 )
 
 
@@ -61,7 +60,7 @@ async def test_a_run_is_read_back_as_it_was_created(store: Store) -> None:
         record.total,
         record.seq,
     ) == ("k7f3", "rollout", RunStatus.RUNNING, True, 2, 1)
-    assert ({"x": 1}, targets_hash(fleet), ALICE) == (record.plan, record.targets_hash, record.holder)
+    assert ({"x": 1}, fleet.targets_hash(), ALICE) == (record.plan, record.targets_hash, record.holder)
     assert list(fleet) == list(await store.targets("k7f3"))
     assert list(hold.recorded) == await store.events("k7f3")
 
@@ -75,9 +74,9 @@ async def test_targets_of_many_parts_keep_their_order(store: Store) -> None:
 
 
 def test_the_name_of_a_set_of_targets_knows_no_order() -> None:
-    assert targets_hash(Fleet(["a", "b"])) == targets_hash(Fleet(["b", "a"], ["az1", ""]))
-    assert targets_hash(Fleet(["a", "b"])) != targets_hash(Fleet(["a", "b"], sites=["n", "n"]))
-    assert targets_hash(Fleet(["a"])) != targets_hash(Fleet(["a", "b"]))
+    assert Fleet(["a", "b"]).targets_hash() == Fleet(["b", "a"], ["az1", ""]).targets_hash()
+    assert Fleet(["a", "b"]).targets_hash() != Fleet(["a", "b"], sites=["n", "n"]).targets_hash()
+    assert Fleet(["a"]).targets_hash() != Fleet(["a", "b"]).targets_hash()
 
 
 async def test_a_taken_run_id_is_refused_with_what_is_needed_to_compare(store: Store) -> None:
@@ -85,7 +84,7 @@ async def test_a_taken_run_id_is_refused_with_what_is_needed_to_compare(store: S
     with pytest.raises(RunExists) as refused:
         await store.create_run(rollout("k7f3", "b"), BOB)
 
-    assert ("k7f3", targets_hash(Fleet(["a"]))) == (refused.value.run_id, refused.value.targets_hash)
+    assert ("k7f3", Fleet(["a"]).targets_hash()) == (refused.value.run_id, refused.value.targets_hash)
     assert await store.claimed([("", "b")]) == {}
 
 

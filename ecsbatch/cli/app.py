@@ -1,0 +1,132 @@
+"""The commands and their way in: what is typed is parsed, run, and answered with one line where it fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from cyclopts import App, CycloptsError, Group
+
+from ecsbatch.cli.exits import Exit, code_of_error
+from ecsbatch.cli.help import TwoColumns
+from ecsbatch.errors import EcsbatchError
+
+RUNNING: Final = Group("Restarting", sort_key=1)
+READING: Final = Group("Looking at runs", sort_key=2)
+STEERING: Final = Group("Steering a run from another terminal", sort_key=3)
+TRYING: Final = Group("Trying it out", sort_key=4)
+
+COMMANDS: Final = (
+    ("restart", "restarting:restart", RUNNING, "Restart the servers of a list."),
+    ("resume", "resuming:resume", RUNNING, "Go on with a run that was stopped, interrupted or paused."),
+    ("status", "reading:status", READING, "Say where a run stands."),
+    ("report", "reading:report", READING, "Write every server of a run with its outcome."),
+    ("runs", "reading:runs", READING, "List the last runs."),
+    ("pause", "steering:pause", STEERING, "Send nothing new until the run is resumed."),
+    ("adjust", "steering:adjust", STEERING, "Change the limits of a run while it goes on."),
+    ("abort", "steering:abort", STEERING, "End a run for good."),
+    ("simulate", "simulating:simulate", TRYING, "Serve a simulated cloud on this machine."),
+    ("demo", "demonstrating:demo", TRYING, "Watch a rollout on a simulated cloud, in half a minute."),
+)
+
+
+def build_app() -> App:
+    """Return the application; a command's module is imported when the command is used."""
+    app = App(
+        name="ecsbatch",
+        help="Restart fleets of Huawei Cloud ECS servers: never over the quota, never lost, never twice by accident.",
+        help_epilogue=(
+            "Every option can be given as a variable ECSBATCH_<OPTION> and in the file of --config."
+            " Start with: ecsbatch demo"
+        ),
+        help_format="plaintext",
+        help_formatter=TwoColumns(),
+        version=lambda: version("ecsbatch"),
+        result_action="return_value",
+        print_error=False,
+        exit_on_error=False,
+    )
+    for place, (name, where, group, text) in enumerate(COMMANDS):
+        app.command(f"ecsbatch.cli.{where}", name=name, group=group, help=text, sort_key=place)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(tokens)
+    except KeyboardInterrupt:
+        _complain("interrupted before anything was sent.")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left; the interpreter must not trip over the same pipe at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Exit.ERROR
+
+
+def _run(tokens: list[str]) -> int:
+    try:
+        code = build_app()(tokens)
+        sys.stdout.flush()
+    except CycloptsError as e:
+        _complain(_usage(e, tokens))
+        return Exit.USAGE
+    except EcsbatchError as e:
+        _complain(" ".join(str(e).split()))
+        return code_of_error(e)
+    except BrokenPipeError:
+        raise
+    except Exception as e:  # noqa: BLE001 - the last line of defence: nobody is to see a traceback unasked
+        return _bug(e, tokens)
+    return int(code or 0)
+
+
+def _usage(error: CycloptsError, tokens: Sequence[str]) -> str:
+    """Say in one line what is wrong with what was typed."""
+    error.verbose = False
+    unused = [token for token in error.unused_tokens or () if token not in (error.root_input_tokens or ())[:0]]
+    command = next((token for token in tokens if not token.startswith("-")), "")
+    known = any(name == command for name, *_ in COMMANDS)
+    hint = f"see ecsbatch {command} --help" if known else "see ecsbatch --help"
+    stray = next((token for token in unused if token.startswith("-")), None)
+    if stray is not None:
+        return f"{command or 'ecsbatch'} has no option {stray}: {hint}."
+    if unused and type(error).__name__ == "UnusedCliTokensError":
+        return f"{unused[0]!r} is one argument too many: {hint}."
+    return f"{' '.join(str(error).split()).rstrip('.')}: {hint}."
+
+
+def _bug(error: Exception, tokens: Sequence[str]) -> Exit:
+    """Tell of an error that nobody foresaw; the traceback goes to a file for its owner only, or to who asks for it."""
+    if {"-v", "--verbose"} & set(tokens):
+        traceback.print_exception(error)
+        _complain(f"this is a bug in ecsbatch: {type(error).__name__}. The run's record is safe; see the lines above.")
+        return Exit.ERROR
+    where = _note(error)
+    again = f"the traceback is in {where}" if where else "run it again with -v for the traceback"
+    _complain(f"this is a bug in ecsbatch ({type(error).__name__}): {again}. The run's record is safe, resume goes on.")
+    return Exit.ERROR
+
+
+def _note(error: Exception) -> Path | None:
+    from ecsbatch.config import default_store  # noqa: PLC0415 - only for a bug
+
+    path = Path(default_store().removeprefix("sqlite:///")).with_name("traceback.log")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return None
+    return path
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"ecsbatch: {text}\n")

@@ -1,0 +1,79 @@
+"""Exit codes, a contract: what a script may conclude from the way a command ended."""
+
+from __future__ import annotations
+
+import signal
+from enum import IntEnum
+from typing import Final
+
+from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale, RunConflict, SelectionError
+from ecsbatch.models import OutcomeKind, RunStatus
+from ecsbatch.state import RolloutState
+
+
+class Exit(IntEnum):
+    """What each code says; where several fit: 1, 7, 130/143, 4, 5, 6, 3, 0."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    FAILURES = 3
+    STOPPED = 4
+    TIME = 5
+    UNKNOWN = 6
+    REFUSED = 7
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class UsageError(EcsbatchError):
+    """The command line cannot be meant."""
+
+
+class Declined(EcsbatchError):
+    """Refused before anything was sent: no confirmation, or more servers than a guard allows."""
+
+
+ERROR_REASONS: Final = frozenset({"cloud_unreachable", "auth", "store", "closed"})
+"""Why a run stopped where that is an error, not a limit."""
+
+TIME_REASONS: Final = frozenset({"window", "deadline", "progress_deadline"})
+
+
+def code_of_error(error: EcsbatchError) -> Exit:
+    """Return the code that a command ends with that raised this."""
+    if isinstance(error, UsageError | ConfigError):
+        return Exit.USAGE
+    if isinstance(error, Declined | RunConflict | PlanStale):
+        return Exit.REFUSED
+    if isinstance(error, SelectionError):
+        return Exit.REFUSED if is_refusal(error) else Exit.USAGE
+    return Exit.ERROR
+
+
+def is_refusal(error: SelectionError) -> bool:
+    """Tell a selection that can be read and is refused (empty, or nothing could start) from one that cannot."""
+    return any(words in str(error) for words in ("never taken to mean all", "fill max_unavailable"))
+
+
+def code_of_signal(number: int) -> Exit:
+    """Return the code of a command that a signal ended."""
+    return Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
+
+
+def code_of_run(state: RolloutState, received: int = 0) -> Exit:
+    """Return the code that a run's state asks for; ``received`` is the signal that stopped it, 0 for none."""
+    if state.status is RunStatus.STOPPED and state.reason in ERROR_REASONS:
+        return Exit.ERROR
+    if received and not state.status.over:
+        return code_of_signal(received)
+    if state.status is RunStatus.STOPPED:
+        return Exit.TIME if state.reason in TIME_REASONS else Exit.STOPPED
+    if state.status is RunStatus.ABORTED:
+        return Exit.STOPPED
+    if not state.status.over:
+        return Exit.ERROR
+    counts = state.counts
+    if counts[OutcomeKind.UNKNOWN]:
+        return Exit.UNKNOWN
+    return Exit.FAILURES if counts[OutcomeKind.FAILED] or counts[OutcomeKind.TIMED_OUT] else Exit.OK

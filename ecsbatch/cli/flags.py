@@ -1,0 +1,171 @@
+"""Flags, made of the settings that `config` defines, and the settings that flags, environment and file come to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import field, make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+from cyclopts import Group, Parameter
+
+from ecsbatch.config import SETTINGS, Setting, default_store
+from ecsbatch.errors import ConfigError
+from ecsbatch.models import Quota
+from ecsbatch.quantities import Choice, Rate, Seconds, Servers, Sizes, Switch, Whole, Window, format_duration
+from ecsbatch.sources import Settings, from_environment, from_flags, load, settle
+from ecsbatch.strategy import LIMITS
+
+GO_AHEAD: Final = Group("Going ahead", sort_key=1)
+GROUPS: Final[Mapping[str, Group]] = {
+    "strategy": Group("Strategy", sort_key=2),
+    "engine": Group("Engine", sort_key=3),
+    "connection": Group("Connection", sort_key=4),
+    "output": Group("Output", sort_key=5),
+}
+
+NOT_YET: Final = frozenset({"hold_after", "check", "check_interval", "gate", "gate_timeout"})
+"""Settings that this version reads and cannot follow: refused rather than ignored, and not offered as flags."""
+
+OWN_VARIABLES: Final = frozenset(
+    {"auth_token", "config", "run_id", "yes", "confirm_count", "max_servers", "dry_run", "quiet", "verbose"}
+)
+"""``ECSBATCH_*`` variables that are no settings: credentials, and flags of single commands."""
+
+_SHORT: Final = {"output": "-o"}
+
+
+def _metavar(setting: Setting) -> str:
+    kind = setting.kind
+    if isinstance(kind, Choice):
+        return "|".join(kind.words)
+    named = {Whole: "N", Seconds: "TIME", Servers: "N|N%", Sizes: "SIZES", Window: "N/TIME", Rate: "N/s"}
+    words = {"store": "URL", "endpoint": "URL", "events": "FILE", "ca_file": "FILE"}
+    return named.get(type(kind), words.get(setting.name, "TEXT"))
+
+
+def shown_default(setting: Setting) -> str:
+    """Write a setting's default as one would give it; "" where there is none to speak of."""
+    value = setting.default
+    if value is None or value == "" or isinstance(value, bool):
+        return ""
+    if isinstance(setting.kind, Seconds) and isinstance(value, float):
+        return format_duration(value)
+    if isinstance(setting.kind, Rate):
+        return f"{value:g}/s"
+    return str(value) if isinstance(value, Quota | int | str) else ""
+
+
+def _flag(setting: Setting) -> tuple[str, Any, Any]:
+    default = shown_default(setting)
+    text = f"{setting.help} [{default}]" if default else setting.help
+    names = [setting.flag, _SHORT[setting.name]] if setting.name in _SHORT else [setting.flag]
+    metavar = None if isinstance(setting.kind, Switch) else _metavar(setting)
+    parameter = Parameter(name=names, help=text, group=GROUPS[setting.section], metavar=metavar)
+    type_ = bool if isinstance(setting.kind, Switch) else str
+    return setting.name, Annotated[type_ | None, parameter], field(default=None)
+
+
+def _flags(name: str, settings: Iterable[str]) -> Any:
+    """Make a dataclass whose fields are these settings' flags."""
+    fields = [_flag(SETTINGS[each]) for each in settings if each not in NOT_YET]
+    return make_dataclass(name, fields, kw_only=True, namespace={"__module__": __name__})
+
+
+def _sections(*sections: str) -> list[str]:
+    return [name for name, setting in SETTINGS.items() if setting.section in sections]
+
+
+if TYPE_CHECKING:
+    RestartFlags: TypeAlias = Any
+    ResumeFlags: TypeAlias = Any
+    AskFlags: TypeAlias = Any
+    StoreFlags: TypeAlias = Any
+else:
+    RestartFlags = _flags("RestartFlags", SETTINGS)
+    ResumeFlags = _flags("ResumeFlags", [*LIMITS, *_sections("engine", "connection", "output")])
+    AskFlags = _flags("AskFlags", ["store", "output"])
+    StoreFlags = _flags("StoreFlags", ["store"])
+
+ConfigFile: TypeAlias = Annotated[
+    Path | None,
+    Parameter(
+        help="Settings in a TOML file; flags and variables go before it.",
+        group=GROUPS["output"],
+        metavar="FILE",
+        env_var="ECSBATCH_CONFIG",
+        show_env_var=False,
+    ),
+]
+Quiet: TypeAlias = Annotated[
+    bool,
+    Parameter(
+        name=["--quiet", "-q"],
+        negative="",
+        group=GROUPS["output"],
+        env_var="ECSBATCH_QUIET",
+        show_env_var=False,
+        help="Print no plan and no progress, only warnings and the result.",
+        show_default=False,
+    ),
+]
+Verbose: TypeAlias = Annotated[
+    bool,
+    Parameter(
+        name=["--verbose", "-v"],
+        negative="",
+        group=GROUPS["output"],
+        env_var="ECSBATCH_VERBOSE",
+        show_env_var=False,
+        help="Log every event; show tracebacks.",
+        show_default=False,
+    ),
+]
+
+
+def settings_of(flags: Any, config: Path | None = None) -> Settings:
+    """Settle flags, environment and file.
+
+    Raises:
+        ConfigError: one of them cannot be meant, or asks for what this version cannot do.
+    """
+    given = vars(flags) if flags is not None else {}
+    layers = [from_flags(given), from_environment(os.environ, OWN_VARIABLES)]
+    if config is not None:
+        layers.append(load(config))
+    settings = settle(*layers)
+    _refuse_unsupported(settings, settings.origins)
+    return settings
+
+
+def given_limits(flags: Any) -> dict[str, int | str]:
+    """Return the limits that were given as flags, as a `Strategy` takes them.
+
+    Raises:
+        ConfigError: one that cannot be meant.
+    """
+    given = {name: value for name, value in vars(flags).items() if name in LIMITS} if flags is not None else {}
+    return {name: value.value for name, value in from_flags(given).items() if isinstance(value.value, int | str)}
+
+
+def store_url(settings: Settings) -> str:
+    """Return the store's URL; the default one's folder is made where it is missing.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    if settings.output.store:
+        return settings.output.store
+    url = default_store()
+    folder = Path(url.removeprefix("sqlite:///")).parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f"The folder {folder} cannot be made ({e.strerror}): give --store sqlite:///PATH.") from e
+    return url
+
+
+def _refuse_unsupported(settings: Settings, origins: Collection[str]) -> None:
+    for name in sorted(NOT_YET.intersection(origins)):
+        raise ConfigError(f"{name} ({settings.origins[name]}) is not supported by this version: leave it out.")

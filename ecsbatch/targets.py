@@ -1,1 +1,0 @@
-from ecsbatch.store.targets import targets_hash as targets_hash
