@@ -51,12 +51,20 @@ class Why(StrEnum):
 
 @dataclass(eq=False, slots=True)
 class JobWatch:
-    """An accepted batch whose job still has something to tell."""
+    """An accepted batch whose job still has something to tell.
+
+    Attributes:
+        since: loop time of the acceptance.
+        pending: servers that it has not told the end of.
+        size: how many there were.
+        age: seconds after the acceptance, at the last successful look.
+    """
 
     batch: Batch
     since: float
     pending: set[str]
     size: int
+    age: float = 0.0
     failures: int = 0
 
 
@@ -222,12 +230,15 @@ class Poller:
     async def _learn(self, watch: JobWatch, job: Job) -> None:
         """Store what a job's look tells of its servers."""
         batch, line = watch.batch, watch.batch.line
-        events, failed = self._ended(watch, job.ended)
+        age = self._now() - watch.since
+        events, failed = self._ended(watch, job.ended, age)
+        watch.age = age
         if not watch.pending or job.over:
             await self._end_job(watch, job, events, failed)
             return
         if self._sight.clock() > batch.deadline:
             late = sorted(watch.pending)
+            self._schedule.observe(age, math.inf, len(late))
             events += [self._timed_out(batch, server) for server in late]
             failed += late
             watch.pending.clear()
@@ -238,7 +249,6 @@ class Poller:
             progress = ev.JobProgress(batch=batch.number, job_id=job.id, ended=watch.size - left, running=left)
             await line.tell([*events, progress])
             self._hold(line, failed)
-        age = self._now() - watch.since
         self._agenda.put(watch.since + self._schedule.next_look(age, len(watch.pending), watch.size), watch)
 
     async def _end_job(
@@ -254,7 +264,7 @@ class Poller:
         self._hold(batch.line, failed)
         self._watch_servers(batch, sorted(watch.pending), Why.NO_JOB, job)
 
-    def _ended(self, watch: JobWatch, ended: Iterable[SubJob]) -> tuple[list[ev.Event], list[str]]:
+    def _ended(self, watch: JobWatch, ended: Iterable[SubJob], age: float) -> tuple[list[ev.Event], list[str]]:
         """Turn ended sub-jobs into events; the servers that failed are named a second time."""
         batch = watch.batch
         events: list[ev.Event] = []
@@ -263,8 +273,12 @@ class Poller:
             if sub.server_id not in watch.pending:
                 continue
             watch.pending.discard(sub.server_id)
-            if sub.seconds is not None:
-                self._schedule.observe(sub.seconds, sub.seconds)
+            if sub.seconds is None:
+                self._schedule.observe(watch.age, age)
+            else:
+                # The cloud's own time knows nothing of how long the job lay before it began.
+                at = min(max(sub.seconds, watch.age), age)
+                self._schedule.observe(at, at)
             if sub.succeeded:
                 events += self._up(batch, sub.server_id, Evidence.JOB)
             elif (skip := skip_of(sub.code)) is not None:

@@ -70,15 +70,32 @@ class Host(Protocol):
     """The engine that a rollout runs on."""
 
     @property
-    def store(self) -> RolloutStore: ...
+    def store(self) -> RolloutStore:
+        """Where everything is written."""
+        ...
+
     @property
-    def pipelines(self) -> Mapping[str, Pipeline]: ...
+    def pipelines(self) -> Mapping[str, Pipeline]:
+        """The parts for each site, by its key."""
+        ...
+
     @property
-    def holder(self) -> Holder: ...
+    def holder(self) -> Holder:
+        """This process."""
+        ...
+
     @property
-    def engine(self) -> Engine: ...
-    def enter(self, rollout: Rollout) -> None: ...
-    def leave(self, rollout: Rollout) -> None: ...
+    def engine(self) -> Engine:
+        """The settings."""
+        ...
+
+    def enter(self, rollout: Rollout) -> None:
+        """Take a rollout in; raises EngineStopped."""
+        ...
+
+    def leave(self, rollout: Rollout) -> None:
+        """Let a rollout go."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +184,8 @@ class Rollout:
         self._request: _Ending | None = None
         self._soak_until: float | None = None
         self._gate_until: float | None = None
+        self._gate_again = 0.0
+        self._told_hold = 0
         self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
         self._fault: EcsbatchError | None = None
         self.last_command = 0
@@ -245,7 +264,8 @@ class Rollout:
         self._end_by(_Ending(RunStatus.ABORTED, "aborted", f"Aborted by {by}." if by else "", drain=True))
 
     def _end_by(self, ending: _Ending) -> None:
-        if self._request is None or ending.status is RunStatus.ABORTED:
+        """Ask the loop to end the run; a wish to stop at once beats one that waits, an abort beats a stop."""
+        if self._request is None or ending.status in {RunStatus.ABORTED, RunStatus.INTERRUPTED}:
             self._request = ending
         self._notice()
 
@@ -469,6 +489,8 @@ class Rollout:
             if ending is not None:
                 await self._end(ending)
                 return
+            if self.state.status is RunStatus.RUNNING:
+                await self._pause_on_breach()
             if self.state.status is RunStatus.PAUSED:
                 self._recall()
                 await self._changed.wait()
@@ -574,11 +596,15 @@ class Rollout:
             ]
         )
         self._soak_until = self._gate_until = None
+        self._gate_again = 0.0
 
     async def _cleared(self, wave: Wave) -> bool:
         """Stand between two waves: soak, hold, gate; True once the wave may start."""
         if wave.number == 1:
             return True
+        return await self._soaked() and await self._promoted(wave) and await self._gate_open(wave)
+
+    async def _soaked(self) -> bool:
         now = asyncio.get_running_loop().time()
         if self._soak_until is None:
             self._soak_until = now + self.plan.soak
@@ -586,6 +612,63 @@ class Rollout:
             await self._wait(self._soak_until)
             return False
         return True
+
+    async def _promoted(self, wave: Wave) -> bool:
+        """Wait for somebody's word where the plan wants it."""
+        if wave.number - 1 not in self.plan.hold_after or self.state.promoted >= wave.number:
+            return True
+        if self._told_hold < wave.number:
+            self._told_hold = wave.number
+            await self._written.record([ev.GateChecked(gate="hold", verdict="wait", wave=wave.number)])
+        await self._changed.wait()
+        return False
+
+    async def _gate_open(self, wave: Wave) -> bool:
+        """Ask the gate; an inconclusive one pauses the run, for no answer is neither yes nor no."""
+        if self._gate is None:
+            return True
+        now = asyncio.get_running_loop().time()
+        if self._gate_until is None:
+            self._gate_until = now + self.plan.gate_timeout
+        if now < self._gate_again:
+            await self._wait(self._gate_again)
+            return False
+        verdict, message = await self._ask_gate(self._gate)
+        if verdict == "interrupted":
+            return False
+        checked = ev.GateChecked(gate=self.plan.gate, verdict=verdict, wave=wave.number, message=message)
+        await self._written.record([checked])
+        now = asyncio.get_running_loop().time()
+        if verdict == "stop" or (verdict == "wait" and now >= self._gate_until):
+            reason = "gate" if verdict == "stop" else "gate_timeout"
+            self._end_by(_Ending(RunStatus.STOPPED, reason, message))
+        elif verdict == "wait":
+            self._gate_again = min(now + GATE_PAUSE, self._gate_until)
+        elif verdict == "inconclusive":
+            self._gate_until = None
+            await self._written.record([ev.RunPaused(reason="gate_inconclusive")], status=RunStatus.PAUSED)
+        return verdict == "go"
+
+    async def _ask_gate(self, gate: Gate) -> tuple[str, str]:
+        """Ask once; the run's own end or a pause interrupts the asking."""
+
+        async def ask() -> tuple[str, str]:
+            try:
+                async with asyncio.timeout(self.plan.gate_timeout):
+                    return await gate(self.state), ""
+            except Exception as e:  # noqa: BLE001 - a gate is foreign code, and whatever it raises is no verdict
+                return "inconclusive", str(e) or type(e).__name__
+
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(ask(), name="gate")
+            asking.add_done_callback(lambda _: self._notice())
+            while not asking.done():
+                self._changed.clear()
+                if self._ending() is not None or self.state.status is RunStatus.PAUSED:
+                    asking.cancel()
+                    break
+                await self._changed.wait()
+        return ("interrupted", "") if asking.cancelled() else asking.result()
 
     def _ending(self) -> _Ending | None:
         """Return why the run must end here, if it must."""
@@ -595,31 +678,38 @@ class Rollout:
         if self._request is not None:
             return self._request
         breach = policy.breach(self.state, self._limits)
-        if breach is None or self.state.status is RunStatus.PAUSED:
-            return None
-        if self.plan.on_failure == "pause":
-            self.pause(reason=breach.limit)
+        if breach is None or self.plan.on_failure == "pause":
             return None
         return _Ending(RunStatus.STOPPED, breach.limit, f"{breach}.", drain=True)
+
+    async def _pause_on_breach(self) -> None:
+        breach = policy.breach(self.state, self._limits)
+        if breach is not None and self.plan.on_failure == "pause":
+            await self._written.record([ev.RunPaused(reason=breach.limit)], status=RunStatus.PAUSED)
 
     async def _end(self, ending: _Ending) -> None:
         """Send nothing new, wait for what the ending waits for, and say so."""
         self._recall()
-        while self._busy(ending):
+        while True:
             self._changed.clear()
             self._raise_fault()
-            if any(line.halt for line in self._lines.values()):
+            ending = self._overruled(ending)
+            if not self._busy(ending):
                 break
-            if self._request is not None and not self._request.drain:
-                ending = self._request if ending.drain and ending.status is not RunStatus.ABORTED else ending
-                if not self._busy(self._request):
-                    break
-            if self._busy(ending):
-                await self._changed.wait()
+            await self._changed.wait()
         event: ev.Event = ev.RunStopped(status=ending.status.value, reason=ending.reason, message=ending.message)
         if ending.status.over:
             event = self._finished(ending.status, ending.reason)
         await self._written.record([event], status=ending.status)
+
+    def _overruled(self, ending: _Ending) -> _Ending:
+        """Return what cuts the waiting short: the cloud is gone, or somebody asks to stop at once."""
+        if not ending.drain:
+            return ending
+        halt = next((line.halt for line in self._lines.values() if line.halt is not None), None)
+        if halt is not None:
+            return _Ending(RunStatus.STOPPED, halt.reason, halt.message)
+        return self._request or ending
 
     def _busy(self, ending: _Ending) -> bool:
         in_air = any(line.in_air for line in self._lines.values())

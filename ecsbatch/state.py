@@ -117,6 +117,11 @@ class RolloutState:
         flights: batches under way by number.
         held: places in the fleet of ended servers that may still be down.
         failures: the most recent ones, oldest first.
+        failed_by: how many failures each domain, host and code has.
+        limits: as changed since the plan, by the setting's name.
+        gate, promoted: the last gate event; the wave up to which somebody has promoted the run.
+        wave_over, wave_over_at: the last finished wave, and when it finished.
+        throttled: the last 429 and when it came.
     """
 
     def __init__(self, run_id: str, plan: Plan) -> None:
@@ -152,6 +157,8 @@ class RolloutState:
         self.failed_by: dict[str, Counter[str]] = {"domain": Counter(), "host": Counter(), "code": Counter()}
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
+        self.promoted = 0
+        self.wave_over_at: float | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.last_batch = 0
         self._attempts = bytearray(n)
@@ -178,8 +185,9 @@ class RolloutState:
     def _wave_started(self, event: ev.WaveStarted, _: float) -> None:
         self.wave = event.wave
 
-    def _wave_finished(self, event: ev.WaveFinished, _: float) -> None:
+    def _wave_finished(self, event: ev.WaveFinished, ts: float) -> None:
         self.wave_over = event.wave
+        self.wave_over_at = ts
 
     def _submitting(self, event: ev.BatchSubmitting, ts: float) -> None:
         flight = Flight(
@@ -315,6 +323,8 @@ class RolloutState:
 
     def _gate_checked(self, event: ev.GateChecked, _: float) -> None:
         self.gate = event
+        if event.gate == "hold" and event.verdict == "go":
+            self.promoted = max(self.promoted, event.wave)
 
     def _limit_changed(self, event: ev.LimitChanged, _: float) -> None:
         self.limits[event.limit] = event.new

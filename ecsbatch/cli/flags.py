@@ -82,11 +82,15 @@ if TYPE_CHECKING:
     ResumeFlags: TypeAlias = Any
     AskFlags: TypeAlias = Any
     StoreFlags: TypeAlias = Any
+    AdjustFlags: TypeAlias = Any
+    AbortFlags: TypeAlias = Any
 else:
     RestartFlags = _flags("RestartFlags", SETTINGS)
     ResumeFlags = _flags("ResumeFlags", [*LIMITS, *_sections("engine", "connection", "output")])
     AskFlags = _flags("AskFlags", ["store", "output"])
     StoreFlags = _flags("StoreFlags", ["store"])
+    AdjustFlags = _flags("AdjustFlags", [*LIMITS, "store"])
+    AbortFlags = _flags("AbortFlags", [*_sections("engine", "connection"), "store"])
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,

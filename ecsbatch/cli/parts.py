@@ -1,0 +1,81 @@
+"""The parts that commands put together: the client, the store, the engine, the terminal. Imported when used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecsbatch.sources import Settings
+from ecsbatch.views.printable import printable
+
+if TYPE_CHECKING:
+    from ecsbatch.ecs.client import EcsClient
+    from ecsbatch.restarter import Restarter
+    from ecsbatch.store import Store
+
+
+def make_client(settings: Settings) -> EcsClient:
+    """Return the client of the site that the settings name.
+
+    Raises:
+        ConfigError: no credentials, or a part of the connection is missing or malformed.
+    """
+    from ecsbatch.ecs.auth import credentials
+    from ecsbatch.ecs.client import EcsClient
+
+    connection, engine = settings.connection, settings.engine
+    return EcsClient(
+        auth=credentials(os.environ),
+        project_id=connection.project_id or os.environ.get("HUAWEICLOUD_SDK_PROJECT_ID", "").strip(),
+        region=connection.region,
+        endpoint=connection.endpoint,
+        request_timeout=engine.request_timeout,
+        connect_timeout=engine.connect_timeout,
+        api_rate=connection.api_rate,
+        ca_file=Path(connection.ca_file) if connection.ca_file else None,
+    )
+
+
+def make_store(url: str) -> Store:
+    """Return the store; ``async with`` opens it.
+
+    Raises:
+        ConfigError: the URL is of no kind that is known.
+    """
+    from ecsbatch.store import open_store
+
+    return open_store(url)
+
+
+@asynccontextmanager
+async def engine(settings: Settings, store: Store) -> AsyncIterator[Restarter]:
+    """Run an engine for as long as the block lasts."""
+    from ecsbatch.restarter import Restarter
+
+    async with make_client(settings) as ecs, Restarter(ecs, store, engine=settings.engine) as restarter:
+        yield restarter
+
+
+def say(lines: Sequence[str], *, to_stdout: bool) -> None:
+    """Print lines for people."""
+    stream = sys.stdout if to_stdout else sys.stderr
+    text = "\n".join(lines) + "\n"
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()
+
+
+def who() -> str:
+    """Name the person at this terminal, for the record."""
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "somebody"
+    return printable(f"{user}@{socket.gethostname()}")

@@ -1,0 +1,162 @@
+"""``ecsbatch resume``: go on with a run, here or in the process that holds it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from ecsbatch.cli.confirming import Consent, confirm
+from ecsbatch.cli.driving import Driven, drive
+from ecsbatch.cli.exits import UsageError
+from ecsbatch.cli.flags import (
+    GO_AHEAD,
+    ConfigFile,
+    Quiet,
+    ResumeFlags,
+    Verbose,
+    given_limits,
+    settings_of,
+    store_url,
+)
+from ecsbatch.cli.parts import engine, make_store, say, who
+from ecsbatch.cli.reading import RunName, fold, read_run
+from ecsbatch.cli.restarting import check_outputs, conclude
+from ecsbatch.cli.steering import ask_holder
+from ecsbatch.cli.watching import Watching
+from ecsbatch.errors import RunConflict
+from ecsbatch.models import OutcomeKind, RunStatus
+from ecsbatch.rollout import Changes
+from ecsbatch.sources import Settings
+from ecsbatch.views.printable import counted
+
+if TYPE_CHECKING:
+    from ecsbatch.records import RunRecord
+    from ecsbatch.state import RolloutState
+
+RETRIED: Final = (OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, OutcomeKind.UNKNOWN.value)
+
+
+def resume(
+    run: RunName = "",
+    /,
+    *,
+    retry: Annotated[
+        str,
+        Parameter(
+            group=GO_AHEAD,
+            metavar="KINDS",
+            show_default=False,
+            help="Restart servers again that ended so: failed, timed_out, unknown, or several with commas.",
+        ),
+    ] = "",
+    forgive: Annotated[
+        bool,
+        Parameter(
+            group=GO_AHEAD,
+            negative="",
+            show_default=False,
+            help="Failures so far stop counting and give their places back; asks first.",
+        ),
+    ] = False,
+    skip_domain: Annotated[
+        list[str] | None,
+        Parameter(
+            group=GO_AHEAD,
+            metavar="NAME",
+            negative="",
+            show_default=False,
+            help="Leave the waiting servers of this domain alone; can be given several times.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool,
+        Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask."),
+    ] = False,
+    flags: Annotated[ResumeFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Go on with a run that was stopped, interrupted or paused, exactly as it was planned.
+
+    Servers under way are looked at first, and nothing is sent twice.
+    """
+    settings = settings_of(flags, config)
+    check_outputs(settings)
+    changes = Changes(
+        retry=_kinds(retry), forgive=forgive, skip_domains=skip_domain or [], limits=given_limits(flags), by=who()
+    )
+    record, state = asyncio.run(read_run(store_url(settings), run))
+    _check_domains(changes.skip_domains, state)
+    if forgive:
+        confirm(
+            max(state.run.failures, 1),
+            Consent(yes=yes),
+            lambda: None,
+            what=f"forgive the failures of run {record.run_id}:",
+        )
+    if record.held:
+        return _wake(record, state, changes, settings)
+    driven = asyncio.run(_go_on(record.run_id, changes, settings, Watching(quiet, verbose)))
+    return conclude(driven, settings)
+
+
+def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Watching) -> int:
+    """Go on with a run that was named again with the same servers; one that is over only shows its result."""
+    _, state = asyncio.run(read_run(store_url(settings), run_id))
+    if state.status.over:
+        return conclude(Driven(state, 0), settings)
+    left = state.run.waiting + state.run.in_flight
+
+    def show() -> None:
+        if not watching.quiet:
+            say([f"Run {run_id} exists with these servers: {counted(left, 'server')} left of it."], to_stdout=False)
+
+    confirm(left, consent, show)
+    return conclude(asyncio.run(_go_on(run_id, Changes(by=who()), settings, watching)), settings)
+
+
+async def _go_on(run_id: str, changes: Changes, settings: Settings, watching: Watching) -> Driven:
+    async with make_store(store_url(settings)) as store:
+        record = await store.run(run_id)
+        state = await fold(store, record)
+        if state.status.over and not changes.retry:
+            return Driven(state, 0)
+        async with engine(settings, store) as restarter:
+            rollout = await restarter.resume(run_id, changes=changes)
+            return await drive(restarter, rollout, settings, watching, known=record.seq)
+
+
+def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Settings) -> int:
+    """Let a paused run go on in the process that holds it.
+
+    Raises:
+        RunConflict: it is not paused.
+    """
+    if state.status is not RunStatus.PAUSED or changes.skip_domains:
+        holder = record.holder
+        raise RunConflict(
+            f"Run {record.run_id} is {state.status.value} and held by {holder.name}, pid {holder.pid} on {holder.host}: "
+            "watch it there, or stop that process first."
+        )
+    if changes.limits:
+        ask_holder(record.run_id, {"command": "adjust", "limits": dict(changes.limits)}, settings, until=None)
+    command = {"command": "resume", "forgive": changes.forgive, "retry": list(changes.retry)}
+    return ask_holder(record.run_id, command, settings, until={RunStatus.RUNNING})
+
+
+def _kinds(text: str) -> list[str]:
+    kinds = [kind.strip().replace("-", "_") for kind in text.split(",") if kind.strip()]
+    for kind in kinds:
+        if kind not in RETRIED:
+            raise UsageError(f"--retry {kind}: give {', '.join(RETRIED[:-1])} or {RETRIED[-1]}.")
+    return kinds
+
+
+def _check_domains(names: list[str] | tuple[str, ...] | object, state: RolloutState) -> None:
+    for name in names if isinstance(names, list) else ():
+        if name not in state.domains:
+            known = ", ".join(sorted(state.domains)) or "none"
+            raise UsageError(f"--skip-domain {name}: the run has no such domain; it has {known}.")

@@ -1,0 +1,142 @@
+"""Steering a run from another terminal: a command is a row in the store that the run's holder follows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
+
+from ecsbatch.cli.confirming import Consent, confirm
+from ecsbatch.cli.driving import drive
+from ecsbatch.cli.exits import Exit, UsageError
+from ecsbatch.cli.flags import (
+    GO_AHEAD,
+    AbortFlags,
+    AdjustFlags,
+    ConfigFile,
+    StoreFlags,
+    given_limits,
+    settings_of,
+    store_url,
+)
+from ecsbatch.cli.parts import engine, make_store, say, who
+from ecsbatch.cli.reading import RunName, read_run
+from ecsbatch.cli.watching import Watching
+from ecsbatch.errors import RunConflict
+from ecsbatch.models import RunStatus
+from ecsbatch.rollout import Changes
+from ecsbatch.sources import Settings
+from ecsbatch.views.printable import printable
+
+if TYPE_CHECKING:
+    from ecsbatch.records import RunRecord
+
+_PATIENCE: Final = 10.0
+_GLANCE: Final = 0.2
+
+_Yes = Annotated[
+    bool, Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask.")
+]
+
+
+def pause(
+    run: RunName = "", /, *, flags: Annotated[StoreFlags | None, Parameter(name="*")] = None, config: ConfigFile = None
+) -> int:
+    """Send nothing new until the run is resumed; servers under way go on, and the run's process stays."""
+    settings = settings_of(flags, config)
+    record, _ = asyncio.run(read_run(store_url(settings), run))
+    _need_holder(record, "pause")
+    return ask_holder(record.run_id, {"command": "pause"}, settings, until={RunStatus.PAUSED})
+
+
+def adjust(
+    run: RunName = "",
+    /,
+    *,
+    flags: Annotated[AdjustFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+) -> int:
+    """Change the limits of a run while it goes on. A run that stands still takes them with resume."""
+    settings = settings_of(flags, config)
+    limits = given_limits(flags)
+    if not limits:
+        raise UsageError("adjust needs a limit: see ecsbatch adjust --help.")
+    record, _ = asyncio.run(read_run(store_url(settings), run))
+    _need_holder(record, "adjust")
+    return ask_holder(record.run_id, {"command": "adjust", "limits": limits}, settings, until=None)
+
+
+def abort(
+    run: RunName = "",
+    /,
+    *,
+    yes: _Yes = False,
+    flags: Annotated[AbortFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+) -> int:
+    """End a run for good: nothing new is sent, servers under way get their outcome, and nothing resumes it.
+
+    A restart that was sent is not undone. Where no process holds the run, this one ends it and needs the cloud.
+    """
+    settings = settings_of(flags, config)
+    record, state = asyncio.run(read_run(store_url(settings), run))
+    if record.status.over:
+        raise RunConflict(f"Run {record.run_id} is over already ({record.status.value}).")
+    waiting = max(state.run.waiting, 1)
+    confirm(
+        waiting, Consent(yes=yes), lambda: None, what=f"abort run {printable(record.run_id)} and never restart its last"
+    )
+    if record.held:
+        return ask_holder(record.run_id, {"command": "abort"}, settings, until={RunStatus.ABORTED})
+    asyncio.run(_end(record.run_id, settings))
+    say([f"Run {printable(record.run_id)} aborted."], to_stdout=True)
+    return Exit.OK
+
+
+async def _end(run_id: str, settings: Settings) -> None:
+    """Take a run that nobody holds, and end it."""
+    async with make_store(store_url(settings)) as store, engine(settings, store) as restarter:
+        by = who()
+        rollout = await restarter.resume(run_id, changes=Changes(by=by))
+        rollout.abort(by)
+        await drive(restarter, rollout, settings, Watching(quiet=True))
+
+
+def _need_holder(record: RunRecord, verb: str) -> None:
+    if not record.held:
+        raise RunConflict(
+            f"No process is at run {record.run_id} ({record.status.value}), so that there is nothing to {verb}: "
+            f"go on with ecsbatch resume {record.run_id}."
+        )
+
+
+def ask_holder(run_id: str, command: Mapping[str, Any], settings: Settings, until: Collection[RunStatus] | None) -> int:
+    """Ask something of the process that holds a run, and wait until it is so.
+
+    Raises:
+        RunConflict: it did not follow in time.
+    """
+    status = asyncio.run(_ask(store_url(settings), run_id, command, until))
+    if until is not None and status not in until:
+        raise RunConflict(
+            f"Run {run_id} is still {status.value}: {command['command']} is asked of it, see ecsbatch status {run_id}."
+        )
+    word = status.value if until is not None else f"asked to {command['command']}"
+    say([f"Run {printable(run_id)}: {word}."], to_stdout=True)
+    return Exit.OK
+
+
+async def _ask(url: str, run_id: str, command: Mapping[str, Any], until: Collection[RunStatus] | None) -> RunStatus:
+    async with make_store(url) as store:
+        await store.command(run_id, command, who())
+        status = (await store.run(run_id)).status
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while until is not None and status not in until and not status.over:
+                    await asyncio.sleep(_GLANCE)
+                    status = (await store.run(run_id)).status
+        except TimeoutError:
+            return status
+        return status

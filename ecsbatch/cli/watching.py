@@ -1,0 +1,172 @@
+"""What is shown of a run while it goes on: pictures on a terminal, lines elsewhere, events for other programs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ecsbatch.errors import EcsbatchError
+from ecsbatch.models import Usage
+from ecsbatch.rollout import Rollout
+from ecsbatch.sources import Settings
+from ecsbatch.views.lines import PatientWriter, open_lines
+from ecsbatch.views.log import Level, Log
+from ecsbatch.views.terminal import Display, Moment, Pace
+
+if TYPE_CHECKING:
+    from ecsbatch.restarter import Restarter
+
+FRAME: Final = 0.25
+"""Seconds between two pictures."""
+
+LINE: Final = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+_USAGE: Final = 1.0
+_PATIENCE: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """How much is shown.
+
+    Attributes:
+        quiet: only warnings.
+        verbose: every event.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def level(self) -> Level:
+        """The least level of the log's lines."""
+        return "debug" if self.verbose else "warning" if self.quiet else "info"
+
+    def by_picture(self, settings: Settings) -> bool:
+        """Tell whether pictures are drawn: on a terminal that can, where nobody asked for lines."""
+        plain = self.quiet or self.verbose or settings.output.log_format == "json" or os.environ.get("TERM") == "dumb"
+        return not plain and sys.stderr.isatty()
+
+
+def make_log(stream: PatientWriter, settings: Settings, watching: Watching) -> Log:
+    """Return the log that the settings ask for."""
+    color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return Log(stream, form=settings.output.log_format, level=watching.level, color=color)
+
+
+class Watchers:
+    """The views of one run; one that fails says so and is missed, the run goes on."""
+
+    def __init__(  # noqa: PLR0913 - all that there is to be seen
+        self,
+        restarter: Restarter,
+        rollout: Rollout,
+        settings: Settings,
+        watching: Watching,
+        notice: Callable[[], str],
+        known: int,
+    ) -> None:
+        """``notice`` returns what else is to be told now; ``known`` is the last event of an earlier process."""
+        self._restarter = restarter
+        self._rollout = rollout
+        self._quota = settings.engine.quota
+        self._notice = notice
+        self._known = known
+        self._pictures = watching.by_picture(settings)
+        self._events, self._continued = None, False
+        if settings.output.events is not None:
+            self._events, self._continued = open_lines(settings.output.events)
+        self._stderr = PatientWriter(os.dup(2))
+        self._log = make_log(self._stderr, settings, watching)
+        self._pace = Pace()
+        self._asked: tuple[float, Usage | None] = (-_USAGE, None)
+        self._ended = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Begin to watch."""
+        views = [self._show() if self._pictures else self._tell()]
+        if self._events is not None or not self._pictures:
+            views.append(self._follow())
+        self._tasks = [group.create_task(self._guarded(view), name="view") for view in views]
+
+    async def end(self, *, whole: bool) -> None:
+        """Stop watching; ``whole`` waits for the journal's end, which only a run that was begun has."""
+        self._ended.set()
+        if whole:
+            await asyncio.wait(self._tasks, timeout=_PATIENCE)
+        for task in self._tasks[1:]:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Write what is left."""
+        for writer in (self._stderr, self._events):
+            if writer is not None:
+                await asyncio.to_thread(writer.close, _PATIENCE)
+
+    async def _guarded(self, view: Awaitable[None]) -> None:
+        try:
+            await view
+        except Exception as e:  # noqa: BLE001 - a view watches, it never stops what it watches
+            self._log.say("warning", "view.failed", {"why": f"{type(e).__name__}: {e}"})
+
+    # -- the views -------------------------------------------------------------------------------------------------
+
+    async def _show(self) -> None:
+        """Draw pictures until the end."""
+        from rich.console import Console
+
+        display = Display(Console(stderr=True, highlight=False, markup=False, emoji=False))
+        await display.start()
+        try:
+            while not self._ended.is_set():
+                await display.show(await self._moment())
+                await self._pause(FRAME)
+        finally:
+            await display.stop()
+
+    async def _tell(self) -> None:
+        """Write a line now and then until the end."""
+        while not self._ended.is_set():
+            await self._pause(LINE)
+            if not self._ended.is_set():
+                moment = await self._moment()
+                self._log.progress(moment.state, moment.usage, moment.per_minute)
+
+    async def _follow(self) -> None:
+        """Hand each line of the journal to the log and to the events' file."""
+        async for line in self._rollout.lines(self._known if self._continued or self._events is None else 0):
+            if self._events is not None:
+                self._events.line(line)
+            if not self._pictures:
+                self._log.line(line)
+
+    async def _moment(self) -> Moment:
+        state, now = self._rollout.state, time.monotonic()
+        self._pace.note(now, sum(state.run.ended.values()))
+        elapsed = time.time() - state.started_at if state.started_at else 0.0
+        return Moment(state, self._quota, await self._usage(now), self._pace.per_minute, elapsed, self._notice())
+
+    async def _usage(self, now: float) -> Usage | None:
+        """Ask the ledger, once a second at most."""
+        asked, usage = self._asked
+        if now - asked >= _USAGE:
+            try:
+                usage = await self._restarter.usage()
+            except EcsbatchError:
+                usage = None
+            self._asked = (now, usage)
+        return usage
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            return
