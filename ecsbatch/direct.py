@@ -32,7 +32,7 @@ class Ticket:
     """One server that was asked for, and everybody who waits for it."""
 
     type: RestartType
-    waiters: list[asyncio.Future[Outcome]] = field(default_factory=lambda: list[asyncio.Future[Outcome]]())
+    waiters: list[asyncio.Future[Outcome]] = field(default_factory=list[asyncio.Future[Outcome]])
     attempts: int = 0
     submitted_at: float | None = None
 

@@ -74,7 +74,7 @@ class Batch:
         number: in its run.
         line: whose servers.
         views: what precheck saw of each.
-        grant: its tokens; None once settled, or where another process took them.
+        grant: its tokens; an adopted batch names the one that another process took.
         granted_at: loop time.
         cloud_time: the cloud's clock at the intent, 0 where not known.
         deadline: by the site's sighted clock; when a server without an end has timed out.
@@ -86,7 +86,7 @@ class Batch:
     number: int
     line: Line
     views: Mapping[str, ServerView]
-    grant: Grant | None
+    grant: Grant
     granted_at: float
     cloud_time: float
     deadline: float
@@ -134,8 +134,8 @@ class Line:
     wake: Callable[[], None]
     claims: bool = False
     wave: int = 0
-    waiting: deque[str] = field(default_factory=lambda: deque[str]())
-    stock: deque[Packet] = field(default_factory=lambda: deque[Packet]())
+    waiting: deque[str] = field(default_factory=deque[str])
+    stock: deque[Packet] = field(default_factory=deque[Packet])
     in_air: int = 0
     more: bool = False
     open: bool = True
@@ -145,7 +145,7 @@ class Line:
     unaccepted_since: float | None = None
     generation: int = 0
     returned: Callable[[Iterable[str]], None] | None = None
-    resends: dict[str, int] = field(default_factory=lambda: dict[str, int]())
+    resends: dict[str, int] = field(default_factory=dict[str, int])
     fault: EcsbatchError | None = None
     admit: Callable[[Sequence[str]], Awaitable[Sequence[str]]] | None = None
     dropped: bool = False

@@ -9,10 +9,15 @@ from ecsbatch.models import Fleet, Wave
 
 
 class Picker:
-    """The servers of one wave that are not in the engine's hands."""
+    """The servers of one wave that are not in the engine's hands.
+
+    Attributes:
+        wave: whose servers.
+    """
 
     def __init__(self, fleet: Fleet, wave: Wave, waiting: Callable[[int], bool]) -> None:
         """``waiting`` tells whether the server at a place still waits to be restarted."""
+        self.wave = wave
         self._fleet = fleet
         self._end = wave.end
         self._next = wave.start

@@ -95,10 +95,10 @@ class ServerWatch:
 class _Findings:
     """What one look at servers means for one line."""
 
-    events: list[ev.Event] = field(default_factory=lambda: list[ev.Event]())
-    unstarted: dict[int, list[str]] = field(default_factory=lambda: dict[int, list[str]]())
-    again: list[str] = field(default_factory=lambda: list[str]())
-    failed: list[str] = field(default_factory=lambda: list[str]())
+    events: list[ev.Event] = field(default_factory=list[ev.Event])
+    unstarted: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    again: list[str] = field(default_factory=list[str])
+    failed: list[str] = field(default_factory=list[str])
 
 
 class Poller:

@@ -101,19 +101,19 @@ class Restarter:
         self._engine_task: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
         self._closed = False
+        self._landed = asyncio.Event()
 
     def __repr__(self) -> str:
         waiting = len(self._direct) if self._direct else 0
         state = "closed" if self._closed else "running" if self._engine_task else "not started"
         queued = sum(line.queued for p in self.pipelines.values() for line in p.lines)
-        in_air = sum(line.in_air for p in self.pipelines.values() for line in p.lines)
         rooms = [p.bucket.last_room for p in self.pipelines.values()]
         tokens = "".join(
             f", {room.free} tokens free, more in {room.next_in:.0f} s" for room in rooms if room and room.next_in
         )
         return (
             f"<Restarter {state} [{waiting} direct, {len(self._rollouts)} rollouts, {queued} queued, "
-            f"{in_air} requests in the air{tokens}]>"
+            f"{self._in_air} requests in the air{tokens}]>"
         )
 
     async def __aenter__(self) -> Self:
@@ -127,7 +127,7 @@ class Restarter:
             self._new_run_id(),
             self._direct_terms,
             self._add_line,
-            lambda site: self.pipelines[site].wake(),
+            self._wake,
         )
         # The one task that no group owns: the engine must outlive the caller's own groups and never cancel them.
         self._engine_task = asyncio.get_running_loop().create_task(self._run(), name="ecsbatch-engine")
@@ -147,22 +147,23 @@ class Restarter:
         for rollout in list(self._rollouts):
             rollout.stop("closed", "The Restarter was closed.")
         try:
-            await self._land()
+            await self._land(self._engine_task)
         finally:
             self._engine_task.cancel()
             await asyncio.wait([self._engine_task])
             self._direct.end(self._fault)
             await self._direct.release()
 
-    async def _land(self) -> None:
+    async def _land(self, engine: asyncio.Task[None]) -> None:
         """Wait for requests in the air: each is bounded by the client's own timeout."""
-        assert self._engine_task is not None
-        while not self._engine_task.done() and (self._in_air or self._rollouts):
-            await asyncio.sleep(0.01)
+        engine.add_done_callback(lambda _: self._landed.set())
+        while not engine.done() and (self._in_air or self._rollouts):
+            self._landed.clear()
+            await self._landed.wait()
 
     @property
-    def _in_air(self) -> bool:
-        return any(line.in_air for p in self.pipelines.values() for line in p.lines)
+    def _in_air(self) -> int:
+        return sum(line.in_air for p in self.pipelines.values() for line in p.lines)
 
     async def _memory_store(self) -> EngineStore:
         """Use the store in memory that the client keeps for its restarters: they share the client's quota."""
@@ -242,9 +243,8 @@ class Restarter:
             ConfigError: there is no such run.
         """
         self._running()
-        assert self._store is not None
-        record = await self._store.run(run_id)
-        plan = Plan.from_json(record.plan, await self._store.targets(record.run_id))
+        record = await self.store.run(run_id)
+        plan = Plan.from_json(record.plan, await self.store.targets(record.run_id))
         changes = changes or Changes(by=self.holder.name)
         return Rollout(self, plan, record.run_id, check=check, gate=gate, changes=changes)
 
@@ -258,7 +258,8 @@ class Restarter:
     @property
     def store(self) -> EngineStore:
         """Where everything is written."""
-        assert self._store is not None, "the store is there once the engine was started"
+        if self._store is None:
+            raise EngineStopped("The Restarter was not started: use it inside `async with`.")
         return self._store
 
     def enter(self, rollout: Rollout) -> None:
@@ -270,6 +271,7 @@ class Restarter:
         """Let a rollout go."""
         if rollout in self._rollouts:
             self._rollouts.remove(rollout)
+        self._landed.set()
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -296,6 +298,10 @@ class Restarter:
             linger=self.engine.linger,
         )
 
+    def _wake(self, site: str) -> None:
+        self.pipelines[site].wake()
+        self._landed.set()
+
     def _add_line(self, line: Line) -> None:
         self.pipelines[line.site].add(line)
 
@@ -312,13 +318,10 @@ class Restarter:
                 group.create_task(self._steer(), name="steer")
         except BaseExceptionGroup as group_fault:
             self._fault = _first(group_fault)
-            self._broken(self._fault)
-
-    def _broken(self, fault: BaseException) -> None:
-        assert self._direct is not None
-        self._direct.end(fault)
-        for rollout in list(self._rollouts):
-            rollout.engine_stopped(fault)
+            if self._direct is not None:
+                self._direct.end(self._fault)
+            for rollout in list(self._rollouts):
+                rollout.engine_stopped(self._fault)
 
     async def _steer(self) -> None:
         """Hand the rollouts what was asked of them through the store."""

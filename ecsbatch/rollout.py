@@ -28,7 +28,7 @@ from ecsbatch.picker import Picker
 from ecsbatch.pipeline import Pipeline
 from ecsbatch.plan import Plan
 from ecsbatch.policy import Step
-from ecsbatch.records import Command, Hold, NewRun, RunRecord
+from ecsbatch.records import Command, Grant, Hold, NewRun, RunRecord
 from ecsbatch.state import RolloutState, Stage
 from ecsbatch.strategy import resolve_limits
 
@@ -113,7 +113,7 @@ class Changes:
     retry: Sequence[str] = ()
     forgive: bool = False
     skip_domains: Sequence[str] = ()
-    limits: Mapping[str, int | str] = field(default_factory=lambda: dict[str, int | str]())
+    limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     by: str = ""
 
 
@@ -175,7 +175,6 @@ class Rollout:
         self._journal: Journal | None = None
         self._lines: dict[str, Line] = {}
         self._picker: Picker | None = None
-        self._picking: int = 0
         self._offered: set[str] = set()
         self._offered_by_domain: Counter[str] = Counter()
         self._limits = policy.limits_of(plan, {})
@@ -436,7 +435,7 @@ class Rollout:
                 number=flight.batch,
                 line=line,
                 views=views,
-                grant=None,
+                grant=Grant(flight.grant, len(flight.servers), 0.0),
                 granted_at=0.0,
                 cloud_time=flight.cloud_time,
                 deadline=pipeline.sight.clock() + self.plan.server_timeout,
@@ -511,8 +510,8 @@ class Rollout:
 
     async def _go_on(self, wave: Wave) -> None:
         """Take one step inside a wave."""
-        if self._picking != wave.number:
-            self._pick_from(wave)
+        if self._picker is None or self._picker.wave is not wave:
+            self._picker = Picker(self.plan.fleet, wave, self._may_go)
         decision = policy.decide(
             self.state,
             self._limits,
@@ -521,7 +520,7 @@ class Rollout:
             2 * self._host.engine.quota.limit,
         )
         match decision.step:
-            case Step.FEED if self._feed(wave, decision.room):
+            case Step.FEED if self._feed(self._picker, decision.room):
                 return
             case Step.WAVE_DONE:
                 await self._end_wave(wave)
@@ -529,25 +528,19 @@ class Rollout:
             case Step.BUDGET_EXHAUSTED:
                 await self._exhausted()
                 return
+            case _ if not self.state.run.in_flight and not self._offered:
+                # Servers wait, none is under way: every waiting one's domain is full.
+                await self._exhausted()
             case _:
-                if self._stuck_by_domain():
-                    await self._exhausted()
-                else:
-                    await self._changed.wait()
+                await self._changed.wait()
 
-    def _pick_from(self, wave: Wave) -> None:
-        self._picking = wave.number
-        self._picker = Picker(
-            self.plan.fleet,
-            wave,
-            lambda i: self.state.stage[i] == Stage.WAITING and self.plan.fleet.ids[i] not in self._offered,
-        )
+    def _may_go(self, place: int) -> bool:
+        return self.state.stage[place] == Stage.WAITING and self.plan.fleet.ids[place] not in self._offered
 
-    def _feed(self, wave: Wave, room: int) -> int:
+    def _feed(self, picker: Picker, room: int) -> int:
         """Offer servers to the engine; return how many."""
-        assert self._picker is not None
         per_domain = None if self._limits.max_unavailable_per_domain is None else self._domain_room
-        places = self._picker.pick(room, per_domain)
+        places = picker.pick(room, per_domain)
         fleet = self.plan.fleet
         by_site: dict[str, list[str]] = {}
         for place in places:
@@ -555,19 +548,15 @@ class Rollout:
             self._offer(server, fleet.domain(place))
             by_site.setdefault(fleet.site(place), []).append(server)
         for site, line in self._lines.items():
-            line.wave = wave.number
+            line.wave = picker.wave.number
             line.open = line.halt is None
-            line.more = not self._picker.exhausted
+            line.more = not picker.exhausted
             if servers := by_site.get(site):
                 line.offer(servers)
         return len(places)
 
     def _domain_room(self, domain: str) -> int:
         return policy.domain_room(self.state, self._limits, domain, self._offered_by_domain[domain])
-
-    def _stuck_by_domain(self) -> bool:
-        """True where servers wait, none is under way, and every waiting one's domain is full."""
-        return not self.state.run.in_flight and not self._offered
 
     async def _exhausted(self) -> None:
         """Every place is held by servers that are not back: look at them once more, then stop."""
@@ -758,7 +747,8 @@ class Rollout:
 
     @property
     def _written(self) -> Journal:
-        assert self._journal is not None, "a run is written only once it is held"
+        if self._journal is None:
+            raise EngineStopped(f"Run {self.run_id} is not held by this process yet.")
         return self._journal
 
     def _record(self, events: Sequence[ev.Event], **what: Any) -> None:

@@ -83,7 +83,7 @@ class Tally:
     waiting: int = 0
     in_flight: int = 0
     held: int = 0
-    ended: Counter[OutcomeKind] = field(default_factory=lambda: Counter[OutcomeKind]())
+    ended: Counter[OutcomeKind] = field(default_factory=Counter[OutcomeKind])
     failures: int = 0
 
     @property

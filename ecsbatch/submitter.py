@@ -94,21 +94,19 @@ class Submitter:
 
     async def _submit(self, batch: Batch) -> None:
         """Send a batch and store what came of it."""
-        grant = batch.grant
-        assert grant is not None  # noqa: S101 - a batch comes here with the tokens that it was granted
         try:
             job_id = await self._attempt(batch)
         except CloudError as error:
-            await self._not_accepted(batch, grant, error)
+            await self._not_accepted(batch, error)
             return
         batch.job_id = job_id
         batch.line.unaccepted_since = None
         self._backoff.succeeded()
         self._sight.seen()
         await batch.line.tell(
-            [ev.BatchAccepted(batch=batch.number, job_id=job_id)], settle=[self._bucket.answered(grant)]
+            [ev.BatchAccepted(batch=batch.number, job_id=job_id)], settle=[self._bucket.answered(batch.grant)]
         )
-        self._settled(batch)
+        self._bucket.changed()
         self._watcher.watch_job(batch)
 
     async def _attempt(self, batch: Batch) -> str:
@@ -116,14 +114,10 @@ class Submitter:
             raise NotSent("The request was not sent in time after its tokens were granted.")
         return await self._cloud.submit(batch.line.terms.type, list(batch.views))
 
-    def _settled(self, batch: Batch) -> None:
-        batch.grant = None
-        self._bucket.changed()
-
-    async def _not_accepted(self, batch: Batch, grant: Grant, error: CloudError) -> None:
+    async def _not_accepted(self, batch: Batch, error: CloudError) -> None:
         after = after_submit(error)
-        told = await batch.line.tell([_event(batch, after, error)], settle=[self._settle(after.charge, grant)])
-        self._settled(batch)
+        told = await batch.line.tell([_event(batch, after, error)], settle=[self._settle(after.charge, batch.grant)])
+        self._bucket.changed()
         if not told:
             return
         match after.next:

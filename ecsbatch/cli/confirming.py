@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TextIO
 
 from ecsbatch.cli.exits import Declined
@@ -68,7 +70,7 @@ def guard(count: int, consent: Consent, inventory: int | None) -> None:
         )
 
 
-def confirm(count: int, consent: Consent, show: Callable[[], None], what: str = "restart") -> None:
+def confirm(count: int, consent: Consent, show: Callable[[], None]) -> None:
     """Show what it is about and ask, unless it was answered already or there is nothing to ask about.
 
     Raises:
@@ -78,32 +80,40 @@ def confirm(count: int, consent: Consent, show: Callable[[], None], what: str = 
         show()
         return
     servers = counted(count, "server")
-    terminal = _terminal(consent)
-    if terminal is None:
-        raise Declined(
-            f"nobody can be asked here whether to {what} {servers}: give --yes, or --confirm-count {count}; "
-            "nothing was sent."
-        )
-    show()
-    with terminal:
+    with _terminal(consent, f"give --yes, or --confirm-count {count}, to restart {servers}") as terminal:
+        show()
         if count > TYPED_ABOVE:
-            answer = _ask(terminal, f"To {what} {servers}, type their number: ")
+            answer = _ask(terminal, f"To restart {servers}, type their number: ")
             agreed = answer.replace(",", "").replace("_", "") == str(count)
         else:
-            agreed = _ask(terminal, f"{what.capitalize()} {servers}? [y/N] ").lower() in {"y", "yes"}
+            agreed = _agrees(terminal, f"Restart {servers}?")
     if not agreed:
         raise Declined("not confirmed: nothing was sent.")
 
 
-def _terminal(consent: Consent) -> TextIO | None:
-    if not sys.stderr.isatty():
-        return None
-    if not consent.stdin_taken and not sys.stdin.isatty():
-        return None
-    try:
-        return open("/dev/tty", encoding="utf-8", errors="replace")  # noqa: SIM115 - the caller closes it
-    except OSError:
-        return None
+def agree(question: str, *, yes: bool) -> None:
+    """Ask a plain question, unless it was answered already.
+
+    Raises:
+        Declined: nobody can be asked, or the answer was no.
+    """
+    if yes:
+        return
+    with _terminal(Consent(), "give --yes") as terminal:
+        if not _agrees(terminal, question):
+            raise Declined("not confirmed: nothing was changed.")
+
+
+def _agrees(terminal: TextIO, question: str) -> bool:
+    return _ask(terminal, f"{question} [y/N] ").lower() in {"y", "yes"}
+
+
+def _terminal(consent: Consent, way_on: str) -> TextIO:
+    """Return the terminal; it is read itself where standard input is the list of servers."""
+    if sys.stderr.isatty() and (consent.stdin_taken or sys.stdin.isatty()):
+        with suppress(OSError):
+            return Path("/dev/tty").open(encoding="utf-8", errors="replace")
+    raise Declined(f"nobody can be asked here: {way_on}; nothing was sent.")
 
 
 def _ask(terminal: TextIO, question: str) -> str:

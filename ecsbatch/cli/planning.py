@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecsbatch.cli.fleet import Seen, see
 from ecsbatch.cli.flags import store_url
+from ecsbatch.cli.fleet import Seen, see
 from ecsbatch.cli.parts import make_client
 from ecsbatch.models import Server
 from ecsbatch.plan import time_model

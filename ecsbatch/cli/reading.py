@@ -13,7 +13,7 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.exits import Exit
-from ecsbatch.cli.flags import AskFlags, ConfigFile, GROUPS, StoreFlags, settings_of, store_url
+from ecsbatch.cli.flags import GROUPS, AskFlags, ConfigFile, StoreFlags, settings_of, store_url
 from ecsbatch.cli.parts import make_store, say
 from ecsbatch.errors import ConfigError
 from ecsbatch.events import stamp

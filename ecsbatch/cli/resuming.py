@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -155,8 +156,8 @@ def _kinds(text: str) -> list[str]:
     return kinds
 
 
-def _check_domains(names: list[str] | tuple[str, ...] | object, state: RolloutState) -> None:
-    for name in names if isinstance(names, list) else ():
+def _check_domains(names: Sequence[str], state: RolloutState) -> None:
+    for name in names:
         if name not in state.domains:
             known = ", ".join(sorted(state.domains)) or "none"
             raise UsageError(f"--skip-domain {name}: the run has no such domain; it has {known}.")

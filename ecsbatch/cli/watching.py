@@ -63,7 +63,7 @@ def make_log(stream: PatientWriter, settings: Settings, watching: Watching) -> L
 class Watchers:
     """The views of one run; one that fails says so and is missed, the run goes on."""
 
-    def __init__(  # noqa: PLR0913 - all that there is to be seen
+    def __init__(
         self,
         restarter: Restarter,
         rollout: Rollout,
