@@ -71,7 +71,8 @@ class Strategy:
         metadata=_of(Servers(0), "Failures that are allowed; one more stops. Rounded down, 0 stops at the first."),
     )
     max_failures_per_wave: int | str | None = field(
-        default=None, metadata=_of(Servers(0), "The same for each wave, of the wave's servers.")
+        default="10%",
+        metadata=_of(Servers(0), "The same for each wave, of the wave's servers: a canary of one that fails stops."),
     )
     max_failures_per_domain: int | str | None = field(
         default=None, metadata=_of(Servers(0), "The same for each domain, of the domain's servers.")

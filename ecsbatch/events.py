@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import orjson
@@ -339,6 +340,7 @@ EVENTS: Mapping[str, type[Event]] = _known(Event)
 _FIELDS: Mapping[type[Event], tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
 
 
+@lru_cache(maxsize=64)  # the events of one commit share their time
 def stamp(ts: float) -> str:
     """Write seconds since 1970 as RFC 3339 in UTC, to the millisecond."""
     return datetime.fromtimestamp(ts, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ecsbatch import events as ev
 from ecsbatch.agenda import Agenda
+from ecsbatch.errors import CloudError
 from ecsbatch.line import Batch, Check, restarted
-from ecsbatch.models import Evidence, Server
+from ecsbatch.models import Evidence, Look, Server
 from ecsbatch.sight import Sight
 
 CHECK_TIMEOUT = 10.0
 """Seconds that one check may take."""
+
+
+class Looks(Protocol):
+    """Shows servers."""
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Show up to 100 servers; raises CloudError."""
+        ...
 
 
 @dataclass(slots=True)
@@ -28,8 +39,9 @@ class Recovery:
 class Health:
     """Checks the restarted servers of all lines of a site."""
 
-    def __init__(self, sight: Sight, workers: int) -> None:
+    def __init__(self, cloud: Looks, sight: Sight, workers: int) -> None:
         """Run at most ``workers`` checks at once."""
+        self._cloud = cloud
         self._sight = sight
         self._workers = workers
         self._agenda: Agenda[Recovery] = Agenda()
@@ -60,8 +72,8 @@ class Health:
         line = recovery.batch.line
         if line.dropped or recovery.server not in recovery.batch.open:
             return
+        healthy = line.terms.check is None or await is_healthy(line.terms.check, await self._server(recovery))
         now = asyncio.get_running_loop().time()
-        healthy = line.terms.check is None or await is_healthy(line.terms.check, line.server(recovery.server))
         if not healthy:
             recovery.healthy_since = None
             if self._sight.clock() > recovery.batch.deadline:
@@ -78,6 +90,22 @@ class Health:
             left = since + line.terms.min_ready - now
             wait = left if line.terms.check is None else min(wait, left)
         self._agenda.put(now + wait, recovery)
+
+    async def _server(self, recovery: Recovery) -> Server:
+        """Return the server as checks want it; one taken over from an earlier process is looked at for its address."""
+        views = recovery.batch.views
+        view = views.get(recovery.server)
+        if view is None or not view.status:
+            try:
+                look = await self._cloud.look([recovery.server])
+            except CloudError as e:
+                self._sight.failed(e)
+            else:
+                self._sight.seen(look.cloud_time)
+                view = look.servers.get(recovery.server)
+                if view is not None:
+                    views[recovery.server] = view
+        return recovery.batch.line.server(recovery.server, view)
 
     async def _end(self, recovery: Recovery, *, healthy: bool) -> None:
         batch, server = recovery.batch, recovery.server

@@ -14,6 +14,7 @@ the store gives the *guarantee*, across processes and crashes.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from typing import Protocol
 
 from aiolimiter import AsyncLimiter
@@ -124,11 +125,12 @@ class TokenBucket:
 
     async def _first_in_line(self, want: int, at_least: int, ledger: Taker) -> Grant:
         while True:
+            least = min(at_least, want, self._burst, self.limit)
+            await self._shape_up(max(1, least), want)
             await self._open()
-            most = min(want, self._burst, self.limit)
-            await self._shape_up(most)
+            most = min(want, self._shaped, self.limit)
             self._news.clear()
-            wish = Take(self.group, most, max(1, min(at_least, most)), self.limit, self._crash_hold)
+            wish = Take(self.group, most, max(1, min(least, most)), self.limit, self._crash_hold)
             answer = await _unharmed(ledger, wish)
             if isinstance(answer, Grant):
                 self._shaped -= answer.tokens
@@ -137,17 +139,25 @@ class TokenBucket:
             self.last_room = answer
             await self._wait(answer)
 
-    async def _shape_up(self, tokens: int) -> None:
-        """Pass the shape once for tokens; what the ledger then denies is kept for the next try."""
-        missing = tokens - self._shaped
-        if missing > 0:
-            await self._shape.acquire(missing)
-            self._shaped += missing
+    async def _shape_up(self, least: int, most: int) -> None:
+        """Pass the shape for at least so many tokens, and for as many more as fit through at once.
+
+        What the ledger then denies has passed already: it is kept for the next try.
+        """
+        if self._shaped < least:
+            await self._shape.acquire(least - self._shaped)
+            self._shaped = least
+        more = min(most, self._burst) - self._shaped
+        # Capacity is a threshold: the largest amount that fits is found by halving the range of amounts.
+        fits = bisect_left(range(1, more + 1), x=True, key=lambda tokens: not self._shape.has_capacity(tokens))
+        if fits:
+            await self._shape.acquire(fits)
+            self._shaped += fits
 
     async def _open(self) -> None:
         """Wait out what a 429 asked for."""
         loop = asyncio.get_running_loop()
-        while (left := self._closed_until - loop.time()) > 0:
+        while (left := self._closed_until - loop.time()) > 0:  # noqa: ASYNC110 - a later 429 may move the end
             await asyncio.sleep(left)
 
     async def _wait(self, room: Room) -> None:

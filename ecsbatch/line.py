@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -85,7 +85,7 @@ class Batch:
 
     number: int
     line: Line
-    views: Mapping[str, ServerView]
+    views: dict[str, ServerView]
     grant: Grant
     granted_at: float
     cloud_time: float
@@ -216,10 +216,13 @@ class Line:
         self.fault = self.fault or fault
         self.stop("store", str(fault))
 
-    def fact(self, kind: type[E], server: str, batch: Batch | None = None, **more: Any) -> E:
-        """Make a server's event, with its place in the run filled in."""
+    def fact(
+        self, kind: type[E], server: str, batch: Batch | None = None, view: ServerView | None = None, **more: Any
+    ) -> E:
+        """Make a server's event, with its place in the run filled in from its batch or from a look at it."""
         wave, domain = self.locate(server)
-        view = batch.views.get(server) if batch else None
+        if view is None and batch is not None:
+            view = batch.views.get(server)
         return kind(
             server=server,
             wave=wave,
@@ -230,9 +233,10 @@ class Line:
             **more,
         )
 
-    def server(self, server: str) -> Server:
-        """Return a server as checks want it."""
-        return Server(server, self.locate(server)[1], site=self.site)
+    def server(self, server: str, view: ServerView | None) -> Server:
+        """Return a server as checks want it, with what a look told of it."""
+        name, address = (view.name, view.address) if view else ("", "")
+        return Server(server, self.locate(server)[1], name, self.site, address)
 
     def failed(self, server: str) -> None:
         """Have a server watched that failed and may be down."""

@@ -74,12 +74,14 @@ class Server:
         domain: its unit of failure, the availability zone unless another key was chosen; "" where not known.
         name: as the cloud or the fleet file names it; for people only.
         site: the key of its site in a `Restarter` of several sites; "" is the only one.
+        address: its first private address, for health checks; "" where not known.
     """
 
     id: str
     domain: str = ""
     name: str = ""
     site: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class ServerView:
         locked: a lock refuses restarts.
         az, name, host_id, enterprise_project_id: as the cloud has them, "" where it gave none.
         tags: ``key=value`` or ``key``, as the cloud writes them.
+        address: the first private (fixed) address, IPv4 before IPv6.
     """
 
     id: str
@@ -139,6 +142,7 @@ class ServerView:
     host_id: str = ""
     enterprise_project_id: str = ""
     tags: tuple[str, ...] = ()
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Pipeline:
             request_timeout=engine.request_timeout,
             unknown_grace=engine.unknown_grace,
         )
-        self.health = Health(self.sight, CHECK_WORKERS)
+        self.health = Health(cloud, self.sight, CHECK_WORKERS)
         schedule = PollSchedule(
             typical_restart=engine.typical_restart,
             looks_per_second=cloud.api_rate * LOOK_SHARE,

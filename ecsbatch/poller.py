@@ -301,12 +301,23 @@ class Poller:
         self._sight.seen(look.cloud_time)
         findings: dict[Line, _Findings] = {}
         for watch in watches:
-            view = look.servers.get(watch.server) or ServerView(watch.server, found=False)
-            watch.looks += 1
-            watch.failures = 0
-            await self._find(watch, view, findings.setdefault(watch.line, _Findings()), once=once)
+            view = look.servers.get(watch.server)
+            found = findings.setdefault(watch.line, _Findings())
+            if view is not None:
+                watch.looks += 1
+                watch.failures = 0
+                await self._find(watch, view, found, once=once)
+            elif not once:
+                self._left_out(watch, found)
         for line, found in findings.items():
             await self._tell(line, found)
+
+    def _left_out(self, watch: ServerWatch, found: _Findings) -> None:
+        """A look that leaves a server out tells nothing of it; its deadline ends the asking."""
+        if watch.batch is None:
+            self._again_later(watch, self._pause(watch))
+        elif watch.server in watch.batch.open:
+            self._follow(watch, watch.batch, found)
 
     async def _find(self, watch: ServerWatch, view: ServerView, found: _Findings, *, once: bool) -> None:
         """Say what one server's look means."""
@@ -364,7 +375,9 @@ class Poller:
     async def _find_held(self, watch: ServerWatch, view: ServerView, found: _Findings, *, once: bool) -> None:
         """Release a server's place in the budget once it is up, and healthy where a check is set."""
         line = watch.line
-        up = is_up(view) and (line.terms.check is None or await is_healthy(line.terms.check, line.server(watch.server)))
+        up = is_up(view) and (
+            line.terms.check is None or await is_healthy(line.terms.check, line.server(watch.server, view))
+        )
         if up or not view.found:
             self._held.discard(watch)
             found.events.append(ev.ServerReleased(server=watch.server, why="up" if up else "not_found"))

@@ -123,22 +123,20 @@ class Producer:
         self._sight.seen(look.cloud_time)
         return look
 
-    async def stock(self, line: Line, servers: Iterable[str], look: Look, refusals: int = 0) -> None:
+    async def stock(self, line: Line, servers: Iterable[str], look: Look) -> None:
         """Sort looked-at servers into those to skip and those to send."""
         views: dict[str, ServerView] = {}
         skipped: list[ev.Event] = []
         for server in servers:
-            view = look.servers.get(server) or ServerView(server)
-            reason = classify(view) if line.terms.precheck or refusals else None
+            view = look.servers.get(server)
+            # A look that leaves a server out tells nothing of it: the request itself will.
+            reason = classify(view) if view is not None and line.terms.precheck else None
             if reason is None:
-                views[server] = view
+                views[server] = view or ServerView(server)
             else:
-                skipped.append(
-                    line.fact(ev.ServerSkipped, server, reason=reason[0].value, host=view.host_id, holds=reason[1])
-                )
+                skipped.append(line.fact(ev.ServerSkipped, server, view=view, reason=reason[0].value, holds=reason[1]))
         if views:
-            packet = Packet(views, asyncio.get_running_loop().time(), refusals)
-            line.stock.appendleft(packet) if refusals else line.stock.append(packet)
+            line.stock.append(Packet(views, asyncio.get_running_loop().time()))
         self._to_pack.set()
         if skipped:
             await line.tell(skipped)

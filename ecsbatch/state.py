@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, Final
@@ -203,11 +203,16 @@ class RolloutState:
         )
         self.flights[event.batch] = flight
         self._note_batch(event.batch, ts)
-        for server in event.servers:
-            i = self.plan.fleet.find(server)
-            self._move(i, Stage.SUBMITTING)
+        places = self._places(event.servers)
+        self._move(places, Stage.SUBMITTING)
+        for i in places:
             self._batch[i] = event.batch
             self._attempts[i] = min(255, self._attempts[i] + 1)
+        for i in self.held.intersection(places):
+            self._release(i)
+
+    def _places(self, servers: Iterable[str]) -> list[int]:
+        return [self.plan.fleet.find(server) for server in servers]
 
     def _note_batch(self, batch: int, ts: float) -> None:
         self.last_batch = max(self.last_batch, batch)
@@ -221,25 +226,22 @@ class RolloutState:
         if flight is None:
             return
         flight.job_id = self._jobs[event.batch] = event.job_id
-        for server in flight.open:
-            self._move(self.plan.fleet.find(server), Stage.ACCEPTED)
+        self._move(self._places(flight.open), Stage.ACCEPTED)
 
     def _rejected(self, event: ev.BatchRejected, _: float) -> None:
         flight = self.flights.pop(event.batch, None)
-        for server in flight.open if flight else ():
-            self._move(self.plan.fleet.find(server), Stage.WAITING)
+        self._move(self._places(flight.open if flight else ()), Stage.WAITING)
 
     def _unanswered(self, event: ev.BatchUnknown, ts: float) -> None:
         flight = self.flights.get(event.batch)
         if flight is None:
             return
         flight.unknown_at = ts
-        for server in flight.open:
-            self._move(self.plan.fleet.find(server), Stage.UNSETTLED)
+        self._move(self._places(flight.open), Stage.UNSETTLED)
 
     def _unstarted(self, event: ev.BatchUnstarted, _: float) -> None:
+        self._move(self._places(event.servers), Stage.WAITING)
         for server in event.servers:
-            self._move(self.plan.fleet.find(server), Stage.WAITING)
             self._close(event.batch, server)
 
     def _close(self, batch: int, server: str) -> None:
@@ -251,7 +253,7 @@ class RolloutState:
 
     def _ended(self, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
         i = self.plan.fleet.find(event.server)
-        self._move(i, stage)
+        self._move((i,), stage)
         self._ended_at[i] = ts
         self._evidence[i] = _EVIDENCE.index(event.evidence)
         if event.reason or event.code or event.message:
@@ -296,30 +298,37 @@ class RolloutState:
     def _hold(self, i: int) -> None:
         if i not in self.held:
             self.held.add(i)
-            for tally in self._tallies(i):
+            for tally in self._tallies_of(i):
                 tally.held += 1
 
     def _release(self, i: int) -> None:
         if i in self.held:
             self.held.discard(i)
-            for tally in self._tallies(i):
+            for tally in self._tallies_of(i):
                 tally.held -= 1
 
-    def _move(self, i: int, to: Stage) -> None:
-        """Change a server's stage and every count that depends on it."""
-        was = self.stage[i]
-        self.stage[i] = to
-        if to == Stage.SUBMITTING:
-            self._release(i)
-        for tally in self._tallies(i):
-            _count(tally, was, -1)
-            _count(tally, to, 1)
+    def _move(self, places: Iterable[int], to: Stage) -> None:
+        """Change servers' stage and every count that depends on it, those alike together."""
+        fleet, starts, stages = self.plan.fleet, self._starts, self.stage
+        alike: dict[tuple[int, str, int], int] = {}
+        for i in places:
+            wave = bisect_right(starts, i) if i < self._in_waves else 0
+            key = (stages[i], fleet.domain(i), wave)
+            alike[key] = alike.get(key, 0) + 1
+            stages[i] = to
+        for (was, domain, wave), n in alike.items():
+            for tally in self._tallies(domain, wave):
+                _count(tally, was, -n)
+                _count(tally, to, n)
 
-    def _tallies(self, i: int) -> Sequence[Tally]:
-        domain = self.domains[self.plan.fleet.domain(i)]
-        if i >= self._in_waves:
-            return self.run, domain
-        return self.run, domain, self.waves[bisect_right(self._starts, i) - 1]
+    def _tallies(self, domain: str, wave: int) -> Sequence[Tally]:
+        if not wave:
+            return self.run, self.domains[domain]
+        return self.run, self.domains[domain], self.waves[wave - 1]
+
+    def _tallies_of(self, i: int) -> Sequence[Tally]:
+        wave = bisect_right(self._starts, i) if i < self._in_waves else 0
+        return self._tallies(self.plan.fleet.domain(i), wave)
 
     def _gate_checked(self, event: ev.GateChecked, _: float) -> None:
         self.gate = event
@@ -356,11 +365,10 @@ class RolloutState:
 
     def _wait_again(self, stages: set[Stage]) -> None:
         """Put the servers of these outcomes back in line; a waiting wave is no longer over."""
-        for i, stage in enumerate(self.stage):
-            if stage in stages:
-                self._move(i, Stage.WAITING)
-                if i < self._in_waves:
-                    self.wave_over = min(self.wave_over, bisect_right(self._starts, i) - 1)
+        again = [i for i, stage in enumerate(self.stage) if stage in stages]
+        self._move(again, Stage.WAITING)
+        waves = [bisect_right(self._starts, i) - 1 for i in again if i < self._in_waves]
+        self.wave_over = min([self.wave_over, *waves])
 
     def _stopped(self, event: ev.RunStopped, ts: float) -> None:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message

@@ -183,12 +183,12 @@ class Submitter:
         rest: dict[str, ServerView] = {}
         ended: list[ev.Event] = []
         for server in servers:
-            view = look.get(server) or ServerView(server)
-            skip = classify(view)
+            view = look.get(server)
+            skip = classify(view) if view is not None else None
             if skip is not None:
                 ended.append(batch.line.fact(ev.ServerSkipped, server, batch, reason=skip[0].value, holds=skip[1]))
             else:
-                rest[server] = view
+                rest[server] = view or ServerView(server)
         if len(rest) == 1 and len(servers) == 1:
             ended.append(_alone(batch, servers[0], error))
             rest = {}

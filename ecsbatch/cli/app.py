@@ -21,29 +21,37 @@ READING: Final = Group("Looking at runs", sort_key=2)
 STEERING: Final = Group("Steering a run from another terminal", sort_key=3)
 TRYING: Final = Group("Trying it out", sort_key=4)
 
-COMMANDS: Final = (
-    ("restart", "restarting:restart", RUNNING, "Restart the servers of a list."),
-    ("resume", "resuming:resume", RUNNING, "Go on with a run that was stopped, interrupted or paused."),
-    ("status", "reading:status", READING, "Say where a run stands."),
-    ("report", "reading:report", READING, "Write every server of a run with its outcome."),
-    ("runs", "reading:runs", READING, "List the last runs."),
-    ("pause", "steering:pause", STEERING, "Send nothing new until the run is resumed."),
-    ("adjust", "steering:adjust", STEERING, "Change the limits of a run while it goes on."),
-    ("abort", "steering:abort", STEERING, "End a run for good."),
-    ("simulate", "simulating:simulate", TRYING, "Serve a simulated cloud on this machine."),
-    ("demo", "demonstrating:demo", TRYING, "Watch a rollout on a simulated cloud, in half a minute."),
+COMMANDS: Final = (  # name, where, group, usage, one line
+    ("restart", "restarting:restart", RUNNING, "FILE|- [OPTIONS]", "Restart the servers of a list."),
+    (
+        "resume",
+        "resuming:resume",
+        RUNNING,
+        "[RUN] [OPTIONS]",
+        "Go on with a run that was stopped, interrupted or paused.",
+    ),
+    ("status", "reading:status", READING, "[RUN] [OPTIONS]", "Say where a run stands."),
+    ("report", "reading:report", READING, "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
+    ("runs", "reading:runs", READING, "[OPTIONS]", "List the last runs."),
+    ("pause", "steering:pause", STEERING, "[RUN] [OPTIONS]", "Send nothing new until the run is resumed."),
+    ("adjust", "steering:adjust", STEERING, "[RUN] [OPTIONS]", "Change the limits of a run while it goes on."),
+    ("abort", "steering:abort", STEERING, "[RUN] [OPTIONS]", "End a run for good."),
+    ("simulate", "simulating:simulate", TRYING, "[OPTIONS]", "Serve a simulated cloud on this machine."),
+    ("demo", "demonstrating:demo", TRYING, "[OPTIONS]", "Watch a rollout on a simulated cloud, in half a minute."),
 )
 
 
-def build_app() -> App:
-    """Return the application; a command's module is imported when the command is used."""
+def build_app(chosen: str = "") -> App:
+    """Return the application; a command's module is imported when the command is used.
+
+    Args:
+        chosen: the command whose own docstring is wanted instead of its one line.
+    """
     app = App(
         name="ecsbatch",
         help="Restart fleets of Huawei Cloud ECS servers: never over the quota, never lost, never twice by accident.",
-        help_epilogue=(
-            "Every option can be given as a variable ECSBATCH_<OPTION> and in the file of --config."
-            " Start with: ecsbatch demo"
-        ),
+        help_epilogue=("Options can be given as variables ECSBATCH_<OPTION> and in the file of --config, too."),
+        group_commands=Group("Options", sort_key=9),
         help_format="plaintext",
         help_formatter=TwoColumns(),
         version=lambda: version("ecsbatch"),
@@ -51,8 +59,15 @@ def build_app() -> App:
         print_error=False,
         exit_on_error=False,
     )
-    for place, (name, where, group, text) in enumerate(COMMANDS):
-        app.command(f"ecsbatch.cli.{where}", name=name, group=group, help=text, sort_key=place)
+    for place, (name, where, group, usage, text) in enumerate(COMMANDS):
+        app.command(
+            f"ecsbatch.cli.{where}",
+            name=name,
+            group=group,
+            usage=f"ecsbatch {name} {usage}",
+            help=None if name == chosen else text,
+            sort_key=place,
+        )
     return app
 
 
@@ -72,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(tokens: list[str]) -> int:
     try:
-        code = build_app()(tokens)
+        code = build_app(_command(tokens))(tokens)
         sys.stdout.flush()
     except CycloptsError as e:
         _complain(_usage(e, tokens))
@@ -87,13 +102,18 @@ def _run(tokens: list[str]) -> int:
     return int(code or 0)
 
 
+def _command(tokens: Sequence[str]) -> str:
+    """Return the command that was typed, "" where none was that there is."""
+    first = next((token for token in tokens if not token.startswith("-")), "")
+    return first if any(name == first for name, *_ in COMMANDS) else ""
+
+
 def _usage(error: CycloptsError, tokens: Sequence[str]) -> str:
     """Say in one line what is wrong with what was typed."""
     error.verbose = False
-    unused = [token for token in error.unused_tokens or () if token not in (error.root_input_tokens or ())[:0]]
-    command = next((token for token in tokens if not token.startswith("-")), "")
-    known = any(name == command for name, *_ in COMMANDS)
-    hint = f"see ecsbatch {command} --help" if known else "see ecsbatch --help"
+    unused = list(error.unused_tokens or ())
+    command = _command(tokens)
+    hint = f"see ecsbatch {command} --help" if command else "see ecsbatch --help"
     stray = next((token for token in unused if token.startswith("-")), None)
     if stray is not None:
         return f"{command or 'ecsbatch'} has no option {stray}: {hint}."

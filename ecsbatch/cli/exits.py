@@ -38,6 +38,9 @@ ERROR_REASONS: Final = frozenset({"cloud_unreachable", "auth", "store", "closed"
 """Why a run stopped where that is an error, not a limit."""
 
 TIME_REASONS: Final = frozenset({"window", "deadline", "progress_deadline"})
+"""Why a run stopped where its time was over."""
+
+_STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR) | dict.fromkeys(TIME_REASONS, Exit.TIME)
 
 
 def code_of_error(error: EcsbatchError) -> Exit:
@@ -63,16 +66,16 @@ def code_of_signal(number: int) -> Exit:
 
 def code_of_run(state: RolloutState, received: int = 0) -> Exit:
     """Return the code that a run's state asks for; ``received`` is the signal that stopped it, 0 for none."""
-    if state.status is RunStatus.STOPPED and state.reason in ERROR_REASONS:
-        return Exit.ERROR
-    if received and not state.status.over:
+    if received and not state.status.over and state.reason not in ERROR_REASONS:
         return code_of_signal(received)
     if state.status is RunStatus.STOPPED:
-        return Exit.TIME if state.reason in TIME_REASONS else Exit.STOPPED
+        return _STOPS.get(state.reason, Exit.STOPPED)
     if state.status is RunStatus.ABORTED:
         return Exit.STOPPED
-    if not state.status.over:
-        return Exit.ERROR
+    return _code_of_counts(state) if state.status.over else Exit.ERROR
+
+
+def _code_of_counts(state: RolloutState) -> Exit:
     counts = state.counts
     if counts[OutcomeKind.UNKNOWN]:
         return Exit.UNKNOWN

@@ -57,8 +57,8 @@ def shown_default(setting: Setting) -> str:
     return str(value) if isinstance(value, Quota | int | str) else ""
 
 
-def _flag(setting: Setting) -> tuple[str, Any, Any]:
-    default = shown_default(setting)
+def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
+    default = shown_default(setting) if defaults or setting.section != "strategy" else ""
     text = f"{setting.help} [{default}]" if default else setting.help
     names = [setting.flag, _SHORT[setting.name]] if setting.name in _SHORT else [setting.flag]
     metavar = None if isinstance(setting.kind, Switch) else _metavar(setting)
@@ -67,9 +67,9 @@ def _flag(setting: Setting) -> tuple[str, Any, Any]:
     return setting.name, Annotated[type_ | None, parameter], field(default=None)
 
 
-def _flags(name: str, settings: Iterable[str]) -> Any:
-    """Make a dataclass whose fields are these settings' flags."""
-    fields = [_flag(SETTINGS[each]) for each in settings if each not in NOT_YET]
+def _flags(name: str, settings: Iterable[str], *, defaults: bool = True) -> Any:
+    """Make a dataclass whose fields are these settings' flags; a run that exists has its own strategy as defaults."""
+    fields = [_flag(SETTINGS[each], defaults=defaults) for each in settings if each not in NOT_YET]
     return make_dataclass(name, fields, kw_only=True, namespace={"__module__": __name__})
 
 
@@ -86,10 +86,10 @@ if TYPE_CHECKING:
     AbortFlags: TypeAlias = Any
 else:
     RestartFlags = _flags("RestartFlags", SETTINGS)
-    ResumeFlags = _flags("ResumeFlags", [*LIMITS, *_sections("engine", "connection", "output")])
+    ResumeFlags = _flags("ResumeFlags", [*LIMITS, *_sections("engine", "connection", "output")], defaults=False)
     AskFlags = _flags("AskFlags", ["store", "output"])
     StoreFlags = _flags("StoreFlags", ["store"])
-    AdjustFlags = _flags("AdjustFlags", [*LIMITS, "store"])
+    AdjustFlags = _flags("AdjustFlags", [*LIMITS, "store"], defaults=False)
     AbortFlags = _flags("AbortFlags", [*_sections("engine", "connection"), "store"])
 
 ConfigFile: TypeAlias = Annotated[

@@ -18,29 +18,29 @@ class TwoColumns:
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Print one group."""
+        del options
         if not panel.entries:
             return
-        _say(console, f"{_plain(panel.title)}:", min(options.max_width, _WIDTH))
+        _say(console, f"{_plain(panel.title)}:")
         narrow = min((max(len(_label(entry)) for entry in panel.entries) + 4), _LABELS)
         for entry in panel.entries:
             for line in _entry(_label(entry), _told(entry), narrow):
-                _say(console, line, _WIDTH)
-        _say(console, "", _WIDTH)
+                _say(console, line)
+        _say(console, "")
 
     def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
         """Print the usage line."""
         del options
         if text := _plain(usage):
-            _say(console, text if text.startswith("Usage:") else f"Usage: {text}", _WIDTH)
-            _say(console, "", _WIDTH)
+            _say(console, text if text.startswith("Usage:") else f"Usage: {text}")
 
     def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:
         """Print what the command does."""
         del options
         for paragraph in _plain(description).split("\n\n"):
             if text := " ".join(paragraph.split()):
-                _say(console, textwrap.fill(text, _WIDTH), _WIDTH)
-                _say(console, "", _WIDTH)
+                _say(console, textwrap.fill(text, _WIDTH))
+                _say(console, "")
 
 
 def _entry(label: str, text: str, left: int) -> list[str]:
@@ -69,6 +69,5 @@ def _plain(text: Any) -> str:
     return str(text)
 
 
-def _say(console: Console, text: str, width: int) -> None:
-    del width
+def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -70,7 +70,7 @@ class GoAhead:
     ] = ""
 
 
-def restart(
+def restart(  # noqa: D417 - the options are told of where they are defined
     file: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
     /,
     *,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 RETRIED: Final = (OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, OutcomeKind.UNKNOWN.value)
 
 
-def resume(
+def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     run: RunName = "",
     /,
     *,
@@ -92,12 +92,8 @@ def resume(
     record, state = asyncio.run(read_run(store_url(settings), run))
     _check_domains(changes.skip_domains, state)
     if forgive:
-        confirm(
-            max(state.run.failures, 1),
-            Consent(yes=yes),
-            lambda: None,
-            what=f"forgive the failures of run {record.run_id}:",
-        )
+        failures = counted(state.run.failures, "failure")
+        agree(f"Forgive {failures} of run {printable(record.run_id)}, so that it restarts more servers?", yes=yes)
     if record.held:
         return _wake(record, state, changes, settings)
     driven = asyncio.run(_go_on(record.run_id, changes, settings, Watching(quiet, verbose)))

@@ -177,8 +177,8 @@ def _introduce(running: Running, ids: Path | None, *, as_json: bool) -> None:
     restart = format_duration(max(round(running.cloud.config.restart_median / running.speed, 1), 1.0))
     say(
         [
-            f"A simulated cloud of {running.cloud.config.servers:,} servers at {running.url}; its time runs"
-            f" {running.speed:g} times as fast. Ctrl-C ends it.",
+            f"A simulated cloud of {running.cloud.config.servers:,} servers at {running.url}.",
+            f"Its time runs {running.speed:g} times as fast as the real one. Ctrl-C ends it.",
             "",
             "In another terminal:",
             *(f"  export {name}={value}" for name, value in variables.items()),
@@ -203,14 +203,14 @@ def _write_ids(path: Path, running: Running) -> None:
         raise ConfigError(f"--ids {path} cannot be written ({e.strerror}): name a file in a folder of yours.") from e
 
 
-def _faults(text: str) -> tuple[Any, Any, dict[str, float]]:
+def _faults(text: str) -> tuple[Any, Any, dict[str, Any]]:
     """Read ``--faults`` into those of submits, those of looks, and rates of restarts."""
     from ecsbatch.simulator.cloud_config import Faults
 
     known = {each.name for each in fields_of(Faults) if isinstance(each.default, float)} - {"late_max", "slow_by"}
-    submits: dict[str, float] = {}
-    looks: dict[str, float] = {}
-    rates: dict[str, float] = {}
+    submits: dict[str, Any] = {}
+    looks: dict[str, Any] = {}
+    rates: dict[str, Any] = {}
     for part in (part.strip() for part in text.split(",")):
         if not part:
             continue

@@ -83,10 +83,8 @@ def abort(
     record, state = asyncio.run(read_run(store_url(settings), run))
     if record.status.over:
         raise RunConflict(f"Run {record.run_id} is over already ({record.status.value}).")
-    waiting = max(state.run.waiting, 1)
-    confirm(
-        waiting, Consent(yes=yes), lambda: None, what=f"abort run {printable(record.run_id)} and never restart its last"
-    )
+    left = counted(state.run.waiting, "server")
+    agree(f"Abort run {printable(record.run_id)}? {left} of it will not be restarted.", yes=yes)
     if record.held:
         return ask_holder(record.run_id, {"command": "abort"}, settings, until={RunStatus.ABORTED})
     asyncio.run(_end(record.run_id, settings))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.errors import EcsbatchError
-from ecsbatch.models import Usage
+from ecsbatch.models import OutcomeKind, Usage
 from ecsbatch.rollout import Rollout
 from ecsbatch.sources import Settings
 from ecsbatch.views.lines import PatientWriter, open_lines
@@ -149,7 +149,7 @@ class Watchers:
 
     async def _moment(self) -> Moment:
         state, now = self._rollout.state, time.monotonic()
-        self._pace.note(now, sum(state.run.ended.values()))
+        self._pace.note(now, sum(state.run.ended.values()) - state.run.ended[OutcomeKind.SKIPPED])
         elapsed = time.time() - state.started_at if state.started_at else 0.0
         return Moment(state, self._quota, await self._usage(now), self._pace.per_minute, elapsed, self._notice())
 

@@ -21,7 +21,6 @@ from ecsbatch.errors import UnknownAnswer
 from ecsbatch.models import MAX_BATCH, Job, RestartType, ServerView, SubJob
 
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_UNKNOWN_STATUS: Final = "UNKNOWN"
 _MAX_WORD: Final = 64
 _MAX_NAME: Final = 256
 _NOTHING: Final[dict[str, Any]] = {}
@@ -158,7 +157,7 @@ def page_of(body: bytes) -> ListingPage:
 
 
 def views_of(body: bytes, asked: Collection[str] | None) -> list[ServerView]:
-    """Read the rows of ListServersDetails.
+    """Read the rows of ListServersDetails; one without a status tells nothing and is left out.
 
     Args:
         body: the answer.
@@ -168,7 +167,7 @@ def views_of(body: bytes, asked: Collection[str] | None) -> list[ServerView]:
         UnknownAnswer: the answer is no list of servers.
     """
     servers = page_of(body).servers
-    return [s for s in servers if asked is None or s.id in asked]
+    return [s for s in servers if (asked is None or s.id in asked) and (s.status or not s.found)]
 
 
 def _view(row: Any) -> ServerView:
@@ -183,7 +182,7 @@ def _view(row: Any) -> ServerView:
     return ServerView(
         id_,
         True,  # noqa: FBT003 - by place: a listing has a million of them
-        _word(status) or _UNKNOWN_STATUS,
+        _word(status),
         _word(row.get("OS-EXT-STS:task_state")),
         _word(row.get("updated")),
         bool(row.get("locked")),
@@ -192,4 +191,15 @@ def _view(row: Any) -> ServerView:
         _word(row.get("hostId"), _MAX_NAME),
         _word(row.get("enterprise_project_id")),
         tuple([_word(tag, _MAX_NAME) for tag in row.get("tags") or ()]),
+        _address(row.get("addresses")),
     )
+
+
+def _address(networks: Any) -> str:
+    """Return the first fixed address, IPv4 before IPv6; "" where the row names none."""
+    fixed = [
+        port for ports in (networks or {}).values() for port in ports if port.get("OS-EXT-IPS:type", "fixed") == "fixed"
+    ]
+    if len(fixed) > 1:
+        fixed.sort(key=lambda port: str(port.get("version")))
+    return _word(fixed[0].get("addr")) if fixed else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 
 import orjson
 import structlog
@@ -91,6 +91,8 @@ class Log:
         self.say("info", "progress", fields)
 
 
+_FOR_PROGRAMS: Final = frozenset({"seq", "run_id", "counts", "grant"})
+
 _ROUTINE: Final = tuple(f'"event":"{name}"'.encode() for name, level in _LEVELS.items() if level == "debug")
 
 
@@ -102,7 +104,7 @@ def _is_routine(line: bytes) -> bool:
 
 def _json_log(stream: Stream, level: Level) -> Any:
     return structlog.wrap_logger(
-        structlog.BytesLogger(stream),
+        structlog.BytesLogger(cast("BinaryIO", stream)),
         processors=[structlog.processors.add_log_level, _stamped, structlog.processors.JSONRenderer(_dumps)],
         wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[level]),
         context_class=dict,
@@ -123,7 +125,7 @@ def _console_log(stream: Stream, level: Level, *, color: bool) -> Any:
         return str(renderer(*given)).encode(errors="backslashreplace")
 
     return structlog.wrap_logger(
-        structlog.BytesLogger(stream),
+        structlog.BytesLogger(cast("BinaryIO", stream)),
         processors=[structlog.processors.add_log_level, _stamped, _short_time, _shown, encoded],
         wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[level]),
         context_class=dict,
@@ -141,9 +143,9 @@ def _stamped(logger: Any, method: str, event: _Event) -> _Event:
 
 
 def _short_time(_logger: Any, _method: str, event: _Event) -> _Event:
-    """Leave the day out: a person who watches knows it."""
+    """Leave out what a person who watches knows: the day, and the run that it is about."""
     event["ts"] = str(event["ts"])[11:19]
-    return event
+    return {name: value for name, value in event.items() if name not in _FOR_PROGRAMS}
 
 
 def _shown(_logger: Any, _method: str, event: _Event) -> _Event:

@@ -51,7 +51,7 @@ def planned_lines(planned: Planned, width: int = 80) -> list[str]:
         ("Skipped", _skips(plan.skips)),
         ("Waves", _waves(plan)),
         ("At once", _at_once(plan)),
-        ("Stops", _stops(plan)),
+        ("Failures", _stops(plan)),
         ("Health", _health(plan)),
         ("Pace", _pace(planned)),
         ("Takes", _takes(planned)),
@@ -115,12 +115,12 @@ def _at_once(plan: Plan) -> str:
 
 def _stops(plan: Plan) -> str:
     verb = "pauses" if plan.on_failure == "pause" else "stops"
-    text = f"{verb} at failure number {plan.max_failures + 1:,} ({plan.max_failures:,} allowed)"
+    text = f"{plan.max_failures:,} allowed; failure number {plan.max_failures + 1:,} {verb} the run"
     if plan.max_failures_per_wave is not None:
-        text += f"; per wave {', '.join(f'{n + 1:,}' for n in plan.max_failures_per_wave[:_WAVES])}"
+        text += f"; allowed per wave {', '.join(f'{n:,}' for n in plan.max_failures_per_wave[:_WAVES])}"
     if plan.max_failures_per_domain is not None:
-        limits = {printable(name, 30): limit + 1 for name, limit in plan.max_failures_per_domain.items()}
-        text += f"; per domain {_listed(limits, _DOMAINS)}"
+        limits = {printable(name, 30): limit for name, limit in plan.max_failures_per_domain.items()}
+        text += f"; allowed per domain {_listed(limits, _DOMAINS)}"
     return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Final
 
 from ecsbatch.models import OutcomeKind, RunStatus
@@ -24,7 +25,12 @@ def headline(state: RolloutState) -> str:
 
 
 def summary_lines(state: RolloutState) -> list[str]:
-    """Write a run for people: a headline, the counts, what the failures have in common, what to do next."""
+    """Write a run for people: what it came to, and what to do next."""
+    return [*outcome_lines(state), *next_steps(state)]
+
+
+def outcome_lines(state: RolloutState) -> list[str]:
+    """Write what a run came to: a headline, the counts, what the failures have in common."""
     lines = [headline(state)]
     if state.message:
         lines.append(printable(state.message))
@@ -33,9 +39,7 @@ def summary_lines(state: RolloutState) -> list[str]:
     if state.run.in_flight:
         lines.append(f"  {'on their way':{_COLUMN}}{state.run.in_flight:>9,}")
     lines += _down(state)
-    lines += _failures(state)
-    lines += next_steps(state)
-    return lines
+    return lines + _failures(state)
 
 
 def _counts(state: RolloutState) -> list[tuple[OutcomeKind, int]]:
@@ -56,13 +60,14 @@ def _failures(state: RolloutState) -> list[str]:
     lines = ["", "What failed:"]
     for key, noun in (("code", "by reason"), ("domain", "by domain"), ("host", "by host")):
         counts = state.failed_by[key]
-        if counts:
-            top = ", ".join(f"{printable(name, 40)} {n:,}" for name, n in counts.most_common(_TOP))
+        # Hosts that failed once each have nothing in common.
+        if counts and (key != "host" or counts.most_common(1)[0][1] > 1):
+            top = ", ".join(f"{printable(name, 24)} {n:,}" for name, n in counts.most_common(_TOP))
             more = f" and {len(counts) - _TOP} more" if len(counts) > _TOP else ""
             lines.append(f"  {noun:{_COLUMN}}{top}{more}")
     for failure in list(state.failures)[-_FAILURES:]:
         words = [failure.server, failure.kind.value, failure.domain, failure.code or failure.reason, failure.message]
-        lines.append("  " + "  ".join(printable(word) for word in words if word))
+        lines.append("  " + "  ".join(printable(word, 60) for word in words if word))
     return lines
 
 
@@ -78,7 +83,7 @@ def next_steps(state: RolloutState) -> list[str]:
             worst = state.failed_by["domain"].most_common(1)
             if worst and len(state.domains) > 1:
                 zone = printable(worst[0][0])
-                steps.append((f"ecsbatch resume {run} --forgive --skip-domain {zone}", f"go on without {zone}"))
+                steps.append((f"ecsbatch resume {run} --forgive --skip-domain {quote(zone)}", f"go on without {zone}"))
     if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
         steps.append((f"ecsbatch resume {run} --retry {','.join(failed)}", "restart these again"))
     if state.status is RunStatus.PAUSED:

@@ -19,7 +19,7 @@ from rich.text import Text
 from ecsbatch.models import OutcomeKind, Quota, RunStatus, Usage
 from ecsbatch.policy import limits_of
 from ecsbatch.state import RolloutState, Tally
-from ecsbatch.views.printable import STYLES, WORDS, lasting, printable
+from ecsbatch.views.printable import STYLES, WORDS, counted, lasting, printable
 
 PACE_SPAN: Final = 30.0
 """Seconds that the pace is taken over."""
@@ -102,7 +102,7 @@ def _title(moment: Moment) -> list[Text]:
     parts = [Text.assemble(("run ", "dim"), (printable(state.run_id), "bold"))]
     if waves:
         number = max(state.wave, 1)
-        parts.append(Text(f"wave {number} of {len(waves)} ({len(waves[number - 1]):,} servers)"))
+        parts.append(Text(f"wave {number} of {len(waves)} ({counted(len(waves[number - 1]), 'server')})"))
     style = "green" if state.status in {RunStatus.RUNNING, RunStatus.SUCCEEDED} else "bold yellow"
     parts.append(Text(state.status.value, style))
     parts.append(Text(lasting(moment.elapsed), "dim"))
@@ -222,7 +222,7 @@ def _news(moment: Moment, width: int) -> list[Text]:
         words = [failure.kind.value, failure.server, failure.domain, what, failure.message]
         lines.append(Text("  ".join(printable(word) for word in words if word), "red"))
     if moment.notice:
-        lines += [part for part in Text(moment.notice, "bold").wrap(_WRAPPER, width)]
+        lines += list(Text(moment.notice, "bold").wrap(_WRAPPER, width))
     return [Text(""), *lines] if lines else []
 
 

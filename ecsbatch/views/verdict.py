@@ -20,12 +20,12 @@ def verdict_lines(audit: Mapping[str, Any]) -> list[str]:
     fullest = f"{audit['fullest_window']:,} servers in {window:g} s"
     quota = f"{fullest}, {limit:,} are allowed{used}" if limit else fullest
     faults = ", ".join(f"{name} {count:,}" for name, count in sorted(audit["faults"].items())) or "none"
-    twice = audit["restarted_more_than_once"]
+    restarted, twice = audit["restarted_servers"], audit["restarted_more_than_once"]
     by_zone = ", ".join(f"{zone} {count:,}" for zone, count in audit["most_down_by_zone"].items())
     return [
         "The simulated cloud's own books:",
         f"  fullest window   {quota}  {_mark(ok=_quota_held(audit))}",
-        f"  restarted        {audit['restarted_servers']:,} servers, {twice:,} of them more than once  {_mark(ok=not twice)}",
+        f"  restarted        {restarted:,} servers, {twice:,} of them more than once  {_mark(ok=not twice)}",
         f"  most down        {audit['most_down']:,} at once ({by_zone})",
         f"  requests         {audit['requests']:,}, {audit['throttled_requests']:,} of them throttled (429)",
         f"  misfortunes      {faults}",

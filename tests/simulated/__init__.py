@@ -1,0 +1,1 @@
+"""Whole rollouts in virtual time, each from a seed, and an independent checker of what was promised."""

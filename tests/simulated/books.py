@@ -1,0 +1,190 @@
+"""What the world writes down while a rollout is simulated: the cloud's side of every request, the order of all writes.
+
+Two witnesses. `WatchedCloud` notes each submit when it leaves and when the cloud carries it out, with the servers that
+begin to restart by it and how that will end. `WatchedDatabase` notes when each row of the journal was committed, on
+the same count of ticks, so that the checker can say what came first. Neither tells the engine anything.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from ecsbatch.errors import StoreError
+from ecsbatch.simulator.cloud import Cloud, CloudConfig, Exchange, Faults, Reply
+from ecsbatch.simulator.fleet import ENDINGS
+from ecsbatch.simulator.gateway import Arrival
+from ecsbatch.simulator.misfortunes import Misfortunes
+from ecsbatch.store.database import MemoryDatabase
+
+FOREVER: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """One restart that the cloud began; ``ending`` as the simulator drew it."""
+
+    server: str
+    at: float
+    ends: float
+    ending: str
+
+
+@dataclass(slots=True)
+class Sent:
+    """One submit whose bytes have left.
+
+    Attributes:
+        tick, at: when it left.
+        servers: whom it names, in its order.
+        performed_at: when the cloud carried it out; None for never.
+        begun: the restarts that began by it.
+        arrival: keeps the request alive, as its identity is its name.
+    """
+
+    tick: int
+    at: float
+    servers: tuple[str, ...]
+    arrival: Arrival
+    performed_at: float | None = None
+    begun: list[Begun] = field(default_factory=list[Begun])
+
+
+class WatchedCloud(Cloud):
+    """The simulated cloud with a witness.
+
+    Args:
+        config: what it is like.
+        ticks: the world's count of everything that happens.
+        longest: seconds from a send to the instant at which the cloud carries it out, at most: what the engine assumes
+            of a request that was given up must be true of this cloud.
+
+    Attributes:
+        calm: nothing goes wrong any more.
+        heals: (server, instant) of every repair.
+    """
+
+    def __init__(self, config: CloudConfig, ticks: itertools.count[int], longest: float) -> None:
+        super().__init__(config, lambda: 0.0)
+        self.calm = False
+        self.sends: list[Sent] = []
+        self.heals: list[tuple[str, float]] = []
+        self.performed = 0
+        self._ticks = ticks
+        self._longest = longest
+        self._watched: dict[int, Sent] = {}
+
+    def receive(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Exchange:
+        """Let a request in, and note a submit that leaves."""
+        if self.calm:
+            exchange = self._receive_calmly(method, target, headers, body)
+        else:
+            exchange = super().receive(method, target, headers, body)
+        if exchange.arrival.is_action and not exchange.refused:
+            named = tuple(str(server["id"]) for server in orjson.loads(body)["reboot"]["servers"])
+            sent = Sent(next(self._ticks), self.now(), named, exchange.arrival)
+            self.sends.append(sent)
+            self._watched[id(exchange.arrival)] = sent
+        return exchange
+
+    def _receive_calmly(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Exchange:
+        self.advance()
+        self.auditor.requests += 1
+        path, _, query = target.partition("?")
+        arrival = Arrival(method, path, query, {name.lower(): value for name, value in headers.items()}, body)
+        return Exchange(self, arrival, "", Misfortunes(Faults(), random.Random(0)))
+
+    def perform(self, arrival: Arrival, misfortune: str, at: float) -> Reply | None:
+        """Carry a request out, and note whom it restarts."""
+        sent = self._watched.get(id(arrival))
+        if sent is None:
+            return super().perform(arrival, misfortune, at)
+        fleet = self.fleet
+        numbers = {server: fleet.numbers[server] for server in sent.servers if server in fleet.numbers}
+        before = {server: fleet.restart_count[number] for server, number in numbers.items()}
+        reply = super().perform(arrival, misfortune, at)
+        sent.performed_at = at
+        for server, number in numbers.items():
+            if fleet.restart_count[number] > before[server]:
+                ending = ENDINGS[fleet._ending[number]]  # noqa: SLF001 - the draw itself is the truth to check against
+                sent.begun.append(Begun(server, at, fleet._ends[number], ending))  # noqa: SLF001 - the same
+        return reply
+
+    def latency(self) -> tuple[float, float]:
+        """Draw both ways, the first no longer than the engine's assumption allows."""
+        there, back = super().latency()
+        return min(there, self._longest), back
+
+    def repair(self, server: str) -> None:
+        """Heal a server, as an operator would."""
+        self.heal(server)
+        self.heals.append((server, self.now()))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One committed row of the journal."""
+
+    tick: int
+    at: float
+    run_id: str
+    lines: tuple[bytes, ...]
+
+
+class WatchedDatabase(MemoryDatabase):
+    """A database in memory that notes when each row of the journal became durable, and can fail or end a process.
+
+    Attributes:
+        now: the instant; the next life's loop replaces it.
+        writes: transactions so far.
+        strike: called before (False) and after (True) each transaction; raising StoreError before refuses it.
+    """
+
+    def __init__(self, ticks: itertools.count[int]) -> None:
+        super().__init__()
+        self.now: Callable[[], float] = lambda: 0.0
+        self.writes = 0
+        self.strike: Callable[[bool], None] | None = None
+        self.stamps: dict[int, tuple[int, float]] = {}
+        self._ticks = ticks
+        self._last_row = 0
+
+    @contextmanager
+    def writing(self) -> Generator[None, None, None]:
+        """Write, and note what was written."""
+        if self.strike is not None:
+            self.strike(False)
+        with super().writing():
+            yield
+        self.writes += 1
+        self._note()
+        if self.strike is not None:
+            self.strike(True)
+
+    def _note(self) -> None:
+        if not self.stamps and not self._has_journal():
+            return
+        rows = self.connection.execute("SELECT rowid FROM journal WHERE rowid > ?", (self._last_row,)).fetchall()
+        for (rowid,) in rows:
+            self.stamps[rowid] = (next(self._ticks), self.now())
+            self._last_row = rowid
+
+    def _has_journal(self) -> bool:
+        found: Any = self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone()
+        return found is not None
+
+    def journal(self) -> list[Row]:
+        """Return every committed row in the order of its commit."""
+        rows = self.connection.execute("SELECT rowid, run_id, lines FROM journal ORDER BY rowid").fetchall()
+        return [Row(*self.stamps[rowid], run_id, tuple(lines.split(b"\n"))) for rowid, run_id, lines in rows]
+
+
+def disk_full() -> StoreError:
+    """Return what a store says when nothing more fits."""
+    return StoreError("The store memory: has no space left on its disk: make room, then resume.")
