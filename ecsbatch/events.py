@@ -243,7 +243,10 @@ class LimitChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class HolderChanged(Event):
-    """A process took the run; ``fence`` counts the holders so far, ``from_`` names a dead one before it."""
+    """A process took the run; ``fence`` counts the holders so far, ``previous`` names the one before it.
+
+    ``limit`` and ``window`` are the quota that it spends by; with the two times, ``audit`` can recompute what it did.
+    """
 
     name: ClassVar[str] = "holder.changed"
     holder: str = ""
@@ -251,6 +254,10 @@ class HolderChanged(Event):
     pid: int = 0
     fence: int = 0
     previous: str = ""
+    limit: int = 0
+    window: float = 0.0
+    unknown_grace: float = 0.0
+    request_timeout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,11 +364,18 @@ class Poller:
             found.unstarted.setdefault(batch.number, []).append(server)
             found.again.append(server)
         elif watch.code:
-            batch.open.add(server)
             self._fail(watch, batch, found)
         else:
+            # Sent again as often as allowed and shown each time not to have begun: that is known, and no restart.
+            known = watch.why is Why.NO_ANSWER and line.terms.resend > 0
+            kind = ev.ServerFailed if known else ev.ServerUnknown
+            reason = "not_begun" if known else "no_trace"
             down = not is_up(view)
-            found.events.append(line.fact(ev.ServerUnknown, server, batch, reason="no_trace", holds=down))
+            found.events.append(
+                line.fact(
+                    kind, server, batch, reason=reason, evidence=Evidence.STATE.value if known else "", holds=down
+                )
+            )
             if down:
                 found.failed.append(server)
 

@@ -271,6 +271,8 @@ class Rollout:
     def pause(self, by: str = "", reason: str = "paused") -> None:
         """Send nothing new until `resume`; servers under way go on."""
         if self.state.status is RunStatus.RUNNING:
+            # First stop, then say so: no intent may follow the pause in the record.
+            self._recall()
             self._record([ev.RunPaused(reason=reason, by=by)], status=RunStatus.PAUSED)
 
     def resume(self, by: str = "", *, forgive: bool = False, retry: Sequence[str] = ()) -> None:
@@ -289,7 +291,9 @@ class Rollout:
         Raises:
             ConfigError: a limit that does not exist or cannot be.
         """
-        self._record(self._limit_events(limits, by))
+        events = self._limit_events(limits, by)
+        self._recall()
+        self._record(events)
 
     def command(self, command: Command) -> None:
         """Follow what was asked of the run's holder from elsewhere."""
@@ -356,7 +360,7 @@ class Rollout:
             fleet=self.plan.fleet,
             events=[
                 ev.RunStarted(total=len(self.plan.fleet), plan=self.plan.to_json()),
-                ev.HolderChanged(holder=holder.name, host=holder.host, pid=holder.pid, fence=1),
+                self._holder_changed(1),
             ],
         )
         self._hold = await self._host.store.create_run(new, holder)
@@ -369,20 +373,12 @@ class Rollout:
         await self._read_history()
         if self.state.status.over and not changes.retry:
             return
-        holder = self._host.holder
-        self._hold = await self._host.store.hold(self.run_id, holder)
+        self._hold = await self._host.store.hold(self.run_id, self._host.holder)
         await self._read_history()
         self._journal = Journal(self._host.store, self._hold, self._fold, last_batch=self.state.last_batch)
-        previous = self._hold.previous
         await self._journal.record(
             [
-                ev.HolderChanged(
-                    holder=holder.name,
-                    host=holder.host,
-                    pid=holder.pid,
-                    fence=self._hold.fence,
-                    previous=previous.name if previous else "",
-                ),
+                self._holder_changed(self._hold.fence, self._hold.previous),
                 ev.RunResumed(
                     by=changes.by, retry=changes.retry, forgive=changes.forgive, skip_domains=changes.skip_domains
                 ),
@@ -391,6 +387,20 @@ class Rollout:
             status=RunStatus.RUNNING,
         )
         await self._leave_out(changes.skip_domains)
+
+    def _holder_changed(self, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
+        holder, engine = self._host.holder, self._host.engine
+        return ev.HolderChanged(
+            holder=holder.name,
+            host=holder.host,
+            pid=holder.pid,
+            fence=fence,
+            previous=previous.name if previous else "",
+            limit=engine.quota.limit,
+            window=engine.quota.window,
+            unknown_grace=engine.unknown_grace,
+            request_timeout=engine.request_timeout,
+        )
 
     async def _read_history(self) -> None:
         while recorded := await self._host.store.events(self.run_id, self.state.seq):
@@ -418,6 +428,7 @@ class Rollout:
                     linger=self._host.engine.linger,
                 ),
                 journal=self._written,
+                resends=dict(self.state.unstarted),
                 locate=self._locate,
                 wake=partial(self._woken, site),
                 returned=self._returned,

@@ -59,6 +59,7 @@ class Flight:
         submitted_at: when the intent was stored, seconds since 1970.
         cloud_time: the cloud's clock at the intent, or 0 where it was not known.
         job_id: "" until the cloud answered with one.
+        job_status: the job's last word, "" while it may still tell something.
         unknown_at: when the answer was given up, seconds since 1970; None where it was not.
     """
 
@@ -72,6 +73,7 @@ class Flight:
     submitted_at: float
     cloud_time: float = 0.0
     job_id: str = ""
+    job_status: str = ""
     unknown_at: float | None = None
 
 
@@ -122,6 +124,9 @@ class RolloutState:
         gate, promoted: the last gate event; the wave up to which somebody has promoted the run.
         wave_over, wave_over_at: the last finished wave, and when it finished.
         throttled: the last 429 and when it came.
+        rejected: the last rejected request and when, None once one was accepted.
+        unstarted: how often a server's request was shown not to have begun.
+        gate_at, status_at: when the last gate was asked; when the status last changed.
     """
 
     def __init__(self, run_id: str, plan: Plan) -> None:
@@ -153,14 +158,19 @@ class RolloutState:
             tally.waiting += 1
         self.flights: dict[int, Flight] = {}
         self.held: set[int] = set()
+        self.unstarted: dict[str, int] = {}
         self.failures: deque[Failure] = deque(maxlen=_RECENT_FAILURES)
         self.failed_by: dict[str, Counter[str]] = {"domain": Counter(), "host": Counter(), "code": Counter()}
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
         self.promoted = 0
-        self.wave_over_at: float | None = None
+        self.gate_at = 0.0
+        self.wave_over_at = 0.0
+        self.status_at = 0.0
+        self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.last_batch = 0
+        self._lent: set[int] = set()
         self._attempts = bytearray(n)
         self._evidence = bytearray(n)
         self._batch = array("i", bytes(4 * n))
@@ -180,7 +190,7 @@ class RolloutState:
             fold(self, recorded.event, recorded.ts)
 
     def _run_started(self, _: ev.RunStarted, ts: float) -> None:
-        self.started_at = ts
+        self.started_at = self.status_at = ts
 
     def _wave_started(self, event: ev.WaveStarted, _: float) -> None:
         self.wave = event.wave
@@ -204,12 +214,14 @@ class RolloutState:
         self.flights[event.batch] = flight
         self._note_batch(event.batch, ts)
         places = self._places(event.servers)
+        again = self.held.intersection(places)
         self._move(places, Stage.SUBMITTING)
         for i in places:
             self._batch[i] = event.batch
             self._attempts[i] = min(255, self._attempts[i] + 1)
-        for i in self.held.intersection(places):
+        for i in again:
             self._release(i)
+        self._lent |= again
 
     def _places(self, servers: Iterable[str]) -> list[int]:
         return [self.plan.fleet.find(server) for server in servers]
@@ -223,14 +235,21 @@ class RolloutState:
 
     def _accepted(self, event: ev.BatchAccepted, _: float) -> None:
         flight = self.flights.get(event.batch)
+        self.rejected = None
         if flight is None:
             return
         flight.job_id = self._jobs[event.batch] = event.job_id
         self._move(self._places(flight.open), Stage.ACCEPTED)
 
-    def _rejected(self, event: ev.BatchRejected, _: float) -> None:
+    def _job_finished(self, event: ev.JobFinished, _: float) -> None:
+        flight = self.flights.get(event.batch)
+        if flight is not None:
+            flight.job_status = event.status
+
+    def _rejected(self, event: ev.BatchRejected, ts: float) -> None:
         flight = self.flights.pop(event.batch, None)
-        self._move(self._places(flight.open if flight else ()), Stage.WAITING)
+        self._wait(flight.open if flight else ())
+        self.rejected = (ts, event)
 
     def _unanswered(self, event: ev.BatchUnknown, ts: float) -> None:
         flight = self.flights.get(event.batch)
@@ -240,9 +259,18 @@ class RolloutState:
         self._move(self._places(flight.open), Stage.UNSETTLED)
 
     def _unstarted(self, event: ev.BatchUnstarted, _: float) -> None:
-        self._move(self._places(event.servers), Stage.WAITING)
+        self._wait(event.servers)
         for server in event.servers:
+            self.unstarted[server] = self.unstarted.get(server, 0) + 1
             self._close(event.batch, server)
+
+    def _wait(self, servers: Iterable[str]) -> None:
+        """Put servers back in line; one that was down before its request is down again."""
+        places = self._places(servers)
+        self._move(places, Stage.WAITING)
+        for i in self._lent.intersection(places):
+            self._lent.discard(i)
+            self._hold(i)
 
     def _close(self, batch: int, server: str) -> None:
         flight = self.flights.get(batch)
@@ -254,6 +282,7 @@ class RolloutState:
     def _ended(self, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
         i = self.plan.fleet.find(event.server)
         self._move((i,), stage)
+        self._lent.discard(i)
         self._ended_at[i] = ts
         self._evidence[i] = _EVIDENCE.index(event.evidence)
         if event.reason or event.code or event.message:
@@ -293,7 +322,9 @@ class RolloutState:
         self._ended(Stage.SKIPPED, event, ts)
 
     def _released(self, event: ev.ServerReleased, _: float) -> None:
-        self._release(self.plan.fleet.find(event.server))
+        i = self.plan.fleet.find(event.server)
+        self._lent.discard(i)
+        self._release(i)
 
     def _hold(self, i: int) -> None:
         if i not in self.held:
@@ -330,8 +361,8 @@ class RolloutState:
         wave = bisect_right(self._starts, i) if i < self._in_waves else 0
         return self._tallies(self.plan.fleet.domain(i), wave)
 
-    def _gate_checked(self, event: ev.GateChecked, _: float) -> None:
-        self.gate = event
+    def _gate_checked(self, event: ev.GateChecked, ts: float) -> None:
+        self.gate, self.gate_at = event, ts
         if event.gate == "hold" and event.verdict == "go":
             self.promoted = max(self.promoted, event.wave)
 
@@ -345,10 +376,12 @@ class RolloutState:
     def _quota_throttled(self, event: ev.QuotaThrottled, ts: float) -> None:
         self.throttled = (ts, event)
 
-    def _paused(self, event: ev.RunPaused, _: float) -> None:
+    def _paused(self, event: ev.RunPaused, ts: float) -> None:
+        self.status_at = ts
         self.status, self.reason, self.paused_by = RunStatus.PAUSED, event.reason, event.by
 
-    def _resumed(self, event: ev.RunResumed, _: float) -> None:
+    def _resumed(self, event: ev.RunResumed, ts: float) -> None:
+        self.status_at = ts
         self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
         if event.forgive:
             self._forgive()
@@ -372,10 +405,11 @@ class RolloutState:
 
     def _stopped(self, event: ev.RunStopped, ts: float) -> None:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
-        self.ended_at = ts
+        self.ended_at = self.status_at = ts
 
     def _finished(self, event: ev.RunFinished, ts: float) -> None:
         self.status, self.reason, self.ended_at = RunStatus(event.status), event.reason, ts
+        self.status_at = ts
 
     _folds: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, float], None]]] = {
         ev.RunStarted: _run_started,
@@ -386,6 +420,7 @@ class RolloutState:
         ev.BatchRejected: _rejected,
         ev.BatchUnknown: _unanswered,
         ev.BatchUnstarted: _unstarted,
+        ev.JobFinished: _job_finished,
         ev.ServerRestarted: _restarted,
         ev.ServerFailed: _failed,
         ev.ServerTimedOut: _timed_out,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,7 @@ from ecsbatch.views.summary import outcome_lines
 from ecsbatch.views.verdict import is_clean, verdict_lines
 
 SERVERS: Final = 3000
-SPEED: Final = 12
+SPEED: Final = 15
 FAULTS: Final = "lost_reply=5%,reset=4%,reject_503=4%,look.reject_503=3%,fail=0.2%"
 
 _SETTINGS: Final[dict[str, str | bool | None]] = {
@@ -38,9 +38,9 @@ _SETTINGS: Final[dict[str, str | bool | None]] = {
     "max_failures": "2%",
     "server_timeout": "30s",
     "quota": f"1000/{60 // SPEED}s",
-    "typical_restart": "3.3s",
+    "typical_restart": "2.7s",
     "request_timeout": "2s",
-    "unknown_grace": "4s",
+    "unknown_grace": "3s",
     "linger": "0.1s",
     "api_rate": "100/s",
 }
@@ -57,7 +57,7 @@ def demo(
 ) -> int:
     """Watch a rollout on a simulated cloud, in half a minute.
 
-    The cloud runs in a process of its own, twelve times as fast as the real one, and loses replies, breaks connections
+    The cloud runs in a process of its own, fifteen times as fast as the real one, and loses replies, breaks connections
     and fails to answer now and then. Nothing outside of this machine is touched, and nothing stays behind.
     """
     with TemporaryDirectory(prefix="ecsbatch-demo-") as folder:
@@ -131,7 +131,7 @@ class _Cloud:
 
 
 @contextmanager
-def _simulator(servers: int, fleet: Path) -> Iterator[_Cloud]:
+def _simulator(servers: int, fleet: Path) -> Generator[_Cloud]:
     """Run a simulator; it is gone when the block is left."""
     command = [sys.executable, "-m", "ecsbatch", "simulate", "-o", "json", "--ids", str(fleet)]
     command += ["--servers", str(servers), "--speed", str(SPEED), "--latency", "50ms", "--seed", "7"]

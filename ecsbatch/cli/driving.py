@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -39,7 +39,7 @@ class Signals:
         self._task = asyncio.current_task()
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def installed(self) -> Generator[None]:
         """Listen while the block runs; a signal that is ignored (nohup) stays so."""
         loop = asyncio.get_running_loop()
         wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +24,8 @@ def make_client(settings: Settings) -> EcsClient:
     Raises:
         ConfigError: no credentials, or a part of the connection is missing or malformed.
     """
-    from ecsbatch.ecs.auth import credentials
-    from ecsbatch.ecs.client import EcsClient
+    from ecsbatch.ecs.auth import credentials  # noqa: PLC0415 - imported when used
+    from ecsbatch.ecs.client import EcsClient  # noqa: PLC0415 - imported when used
 
     connection, engine = settings.connection, settings.engine
     return EcsClient(
@@ -46,15 +46,15 @@ def make_store(url: str) -> Store:
     Raises:
         ConfigError: the URL is of no kind that is known.
     """
-    from ecsbatch.store import open_store
+    from ecsbatch.store import open_store  # noqa: PLC0415 - imported when used
 
     return open_store(url)
 
 
 @asynccontextmanager
-async def engine(settings: Settings, store: Store) -> AsyncIterator[Restarter]:
+async def engine(settings: Settings, store: Store) -> AsyncGenerator[Restarter]:
     """Run an engine for as long as the block lasts."""
-    from ecsbatch.restarter import Restarter
+    from ecsbatch.restarter import Restarter  # noqa: PLC0415 - imported when used
 
     async with make_client(settings) as ecs, Restarter(ecs, store, engine=settings.engine) as restarter:
         yield restarter
@@ -71,8 +71,8 @@ def say(lines: Sequence[str], *, to_stdout: bool) -> None:
 
 def who() -> str:
     """Name the person at this terminal, for the record."""
-    import getpass
-    import socket
+    import getpass  # noqa: PLC0415 - imported when used
+    import socket  # noqa: PLC0415 - imported when used
 
     try:
         user = getpass.getuser()

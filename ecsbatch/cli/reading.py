@@ -155,7 +155,8 @@ def _line(record: RunRecord) -> str:
     done = sum(record.counts.values())
     started = stamp(record.created_at)[:19].replace("T", " ")
     run = printable(record.run_id)
-    return f"{run:15} {started:22}{record.status.value:13}{done:>9,} {record.total:>9,}  {printable(record.holder.name, 24)}"
+    figures = f"{done:>9,} {record.total:>9,}"
+    return f"{run:15} {started:22}{record.status.value:13}{figures}  {printable(record.holder.name, 24)}"
 
 
 def _row(record: RunRecord) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def restart(  # noqa: D417 - the options are told of where they are defined
     watching = Watching(quiet, verbose)
     servers = read_fleet(file)
     if going.run_id and (known := asyncio.run(known_run(going.run_id, servers, settings))):
-        from ecsbatch.cli.resuming import continue_run
+        from ecsbatch.cli.resuming import continue_run  # noqa: PLC0415 - imported when used
 
         return continue_run(known, settings, consent, watching)
     prepared = asyncio.run(prepare(servers, settings, count=most is not None and most.percent is not None))

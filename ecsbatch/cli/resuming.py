@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from ecsbatch.cli.confirming import Consent, confirm
+from ecsbatch.cli.confirming import Consent, agree, confirm
 from ecsbatch.cli.driving import Driven, drive
 from ecsbatch.cli.exits import UsageError
 from ecsbatch.cli.flags import (
@@ -30,7 +30,7 @@ from ecsbatch.errors import RunConflict
 from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.rollout import Changes
 from ecsbatch.sources import Settings
-from ecsbatch.views.printable import counted
+from ecsbatch.views.printable import counted, printable
 
 if TYPE_CHECKING:
     from ecsbatch.records import RunRecord
@@ -135,8 +135,8 @@ def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Se
     if state.status is not RunStatus.PAUSED or changes.skip_domains:
         holder = record.holder
         raise RunConflict(
-            f"Run {record.run_id} is {state.status.value} and held by {holder.name}, pid {holder.pid} on {holder.host}: "
-            "watch it there, or stop that process first."
+            f"Run {record.run_id} is {state.status.value} and held by {holder.name}, pid {holder.pid} on {holder.host}:"
+            " watch it there, or stop that process first."
         )
     if changes.limits:
         ask_holder(record.run_id, {"command": "adjust", "limits": dict(changes.limits)}, settings, until=None)

@@ -105,7 +105,7 @@ def config_of(world: World) -> CloudConfig:
     Raises:
         ConfigError: a value that cannot be meant.
     """
-    from ecsbatch.simulator.cloud_config import CloudConfig
+    from ecsbatch.simulator.cloud_config import CloudConfig  # noqa: PLC0415 - imported when used
 
     if not 1 <= world.servers <= _MOST_SERVERS:
         raise ConfigError(f"--servers {world.servers}: give a whole number from 1 to {_MOST_SERVERS}.")
@@ -145,7 +145,7 @@ def exports(running: Running) -> dict[str, str]:
 
 
 async def _serve(config: CloudConfig, speed: float, port: int, ids: Path | None, *, as_json: bool) -> None:
-    from ecsbatch.simulator.server import serve
+    from ecsbatch.simulator.server import serve  # noqa: PLC0415 - imported when used
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -175,9 +175,10 @@ def _introduce(running: Running, ids: Path | None, *, as_json: bool) -> None:
     window = format_duration(round(running.cloud.config.quota_window / running.speed, 3))
     quota = f"{running.cloud.config.quota_limit}/{window}"
     restart = format_duration(max(round(running.cloud.config.restart_median / running.speed, 1), 1.0))
+    servers = running.cloud.config.servers
     say(
         [
-            f"A simulated cloud of {running.cloud.config.servers:,} servers at {running.url}.",
+            f"A simulated cloud of {servers:,} servers at {running.url}.",
             f"Its time runs {running.speed:g} times as fast as the real one. Ctrl-C ends it.",
             "",
             "In another terminal:",
@@ -205,7 +206,7 @@ def _write_ids(path: Path, running: Running) -> None:
 
 def _faults(text: str) -> tuple[Any, Any, dict[str, Any]]:
     """Read ``--faults`` into those of submits, those of looks, and rates of restarts."""
-    from ecsbatch.simulator.cloud_config import Faults
+    from ecsbatch.simulator.cloud_config import Faults  # noqa: PLC0415 - imported when used
 
     known = {each.name for each in fields_of(Faults) if isinstance(each.default, float)} - {"late_max", "slow_by"}
     submits: dict[str, Any] = {}

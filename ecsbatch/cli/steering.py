@@ -27,7 +27,7 @@ from ecsbatch.errors import RunConflict
 from ecsbatch.models import RunStatus
 from ecsbatch.rollout import Changes
 from ecsbatch.sources import Settings
-from ecsbatch.views.printable import printable
+from ecsbatch.views.printable import counted, printable
 
 if TYPE_CHECKING:
     from ecsbatch.records import RunRecord

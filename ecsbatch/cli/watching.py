@@ -16,7 +16,7 @@ from ecsbatch.rollout import Rollout
 from ecsbatch.sources import Settings
 from ecsbatch.views.lines import PatientWriter, open_lines
 from ecsbatch.views.log import Level, Log
-from ecsbatch.views.terminal import Display, Moment, Pace
+from ecsbatch.views.moment import Moment, Pace
 
 if TYPE_CHECKING:
     from ecsbatch.restarter import Restarter
@@ -120,7 +120,9 @@ class Watchers:
 
     async def _show(self) -> None:
         """Draw pictures until the end."""
-        from rich.console import Console
+        from rich.console import Console  # noqa: PLC0415 - imported when used
+
+        from ecsbatch.views.terminal import Display  # noqa: PLC0415 - imported when used
 
         display = Display(Console(stderr=True, highlight=False, markup=False, emoji=False))
         await display.start()
@@ -136,8 +138,7 @@ class Watchers:
         while not self._ended.is_set():
             await self._pause(LINE)
             if not self._ended.is_set():
-                moment = await self._moment()
-                self._log.progress(moment.state, moment.usage, moment.per_minute)
+                self._log.progress(await self._moment())
 
     async def _follow(self) -> None:
         """Hand each line of the journal to the log and to the events' file."""

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 import orjson
 import structlog
 
-from ecsbatch.models import OutcomeKind, Usage
-from ecsbatch.state import RolloutState
+from ecsbatch.models import OutcomeKind
+from ecsbatch.views.moment import Moment
 from ecsbatch.views.printable import printable
 
 Level = Literal["debug", "info", "warning"]
@@ -76,8 +76,9 @@ class Log:
             fields["servers"] = len(fields["servers"])
         self.say(_LEVELS.get(event, "info"), event, fields)
 
-    def progress(self, state: RolloutState, usage: Usage | None, per_minute: float | None) -> None:
+    def progress(self, moment: Moment) -> None:
         """Write where a run stands."""
+        state, usage, per_minute = moment.state, moment.usage, moment.per_minute
         counts = {kind.value: n for kind in OutcomeKind if (n := state.counts[kind])}
         counts.pop("unknown", None)
         fields: dict[str, Any] = {"run_id": state.run_id, "wave": f"{state.wave}/{len(state.plan.waves)}", **counts}

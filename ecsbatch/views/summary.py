@@ -21,7 +21,8 @@ def headline(state: RolloutState) -> str:
     why = f" ({printable(state.reason)})" if state.reason else ""
     took = f" after {lasting(state.elapsed)}" if state.ended_at else f", {lasting(state.elapsed)} so far"
     done = state.counts[OutcomeKind.RESTARTED]
-    return f"Run {printable(state.run_id)} {state.status.value}{why}{took}: {done:,} of {state.run.total:,} restarted."
+    how = "ended with failures" if state.status is RunStatus.FAILED else state.status.value
+    return f"Run {printable(state.run_id)} {how}{why}{took}: {done:,} of {state.run.total:,} restarted."
 
 
 def summary_lines(state: RolloutState) -> list[str]:

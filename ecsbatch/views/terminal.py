@@ -7,70 +7,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from ecsbatch.models import OutcomeKind, Quota, RunStatus, Usage
+from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.policy import limits_of
 from ecsbatch.state import RolloutState, Tally
+from ecsbatch.views.moment import Moment
 from ecsbatch.views.printable import STYLES, WORDS, counted, lasting, printable
-
-PACE_SPAN: Final = 30.0
-"""Seconds that the pace is taken over."""
 
 _NARROW: Final = 60
 _DOMAINS: Final = 8
 _FAILURES: Final = 3
 _LABEL: Final = 10
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
-
-
-class Pace:
-    """How fast servers end, from samples of a monotonic clock."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()
-
-    def note(self, now: float, ended: int) -> None:
-        """Take a sample."""
-        self._samples.append((now, ended))
-        while len(self._samples) > 2 and self._samples[1][0] <= now - PACE_SPAN:  # noqa: PLR2004 - a span has two ends
-            self._samples.popleft()
-
-    @property
-    def per_minute(self) -> float | None:
-        """Servers per minute lately; None while none has ended."""
-        if not self._samples:
-            return None
-        (then, before), (now, ended) = self._samples[0], self._samples[-1]
-        return (ended - before) * 60 / (now - then) if ended > before and now > then else None
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What a picture is about.
-
-    Attributes:
-        state: of the run.
-        quota: servers per window.
-        usage: what the ledger said last, None while it has not been asked.
-        per_minute: servers that ended lately, None while none did.
-        elapsed: seconds since the run's start.
-        notice: a sentence from whoever runs it, such as that it is stopping.
-    """
-
-    state: RolloutState
-    quota: Quota
-    usage: Usage | None = None
-    per_minute: float | None = None
-    elapsed: float = 0.0
-    notice: str = ""
 
 
 def picture(moment: Moment, width: int, *, ascii_only: bool = False) -> RenderableType:
