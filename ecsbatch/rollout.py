@@ -187,6 +187,7 @@ class Rollout:
         self._told_hold = 0
         self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
         self._fault: EcsbatchError | None = None
+        self._live = True
         self.last_command = 0
 
     def __repr__(self) -> str:
@@ -744,15 +745,12 @@ class Rollout:
             self._host.pipelines[site].drop(line)
         if self._journal is not None:
             self._journal.close()
+        self._live = False
         self._host.leave(self)
         self._notice()
         self._tell_joined()
         if self._hold is not None:
             await self._host.store.release(self._hold)
-
-    @property
-    def _live(self) -> bool:
-        return self._journal is None or not self._journal.closed
 
     # -- small steps -----------------------------------------------------------------------------------------------
 

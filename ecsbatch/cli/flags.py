@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from ecsbatch.config import SETTINGS, Setting, default_store
 from ecsbatch.errors import ConfigError
 from ecsbatch.models import Quota
-from ecsbatch.quantities import Choice, Rate, Seconds, Servers, Sizes, Switch, Whole, Window, format_duration
+from ecsbatch.quantities import Choice, Kind, Rate, Seconds, Servers, Sizes, Switch, Whole, Window, format_duration
 from ecsbatch.sources import Settings, from_environment, from_flags, load, settle
 from ecsbatch.strategy import LIMITS
 
@@ -40,7 +40,14 @@ def _metavar(setting: Setting) -> str:
     kind = setting.kind
     if isinstance(kind, Choice):
         return "|".join(kind.words)
-    named = {Whole: "N", Seconds: "TIME", Servers: "N|N%", Sizes: "SIZES", Window: "N/TIME", Rate: "N/s"}
+    named: dict[type[Kind], str] = {
+        Whole: "N",
+        Seconds: "TIME",
+        Servers: "N|N%",
+        Sizes: "SIZES",
+        Window: "N/TIME",
+        Rate: "N/s",
+    }
     words = {"store": "URL", "endpoint": "URL", "events": "FILE", "ca_file": "FILE"}
     return named.get(type(kind), words.get(setting.name, "TEXT"))
 
@@ -134,7 +141,7 @@ def settings_of(flags: Any, config: Path | None = None) -> Settings:
     Raises:
         ConfigError: one of them cannot be meant, or asks for what this version cannot do.
     """
-    given = vars(flags) if flags is not None else {}
+    given: dict[str, Any] = vars(flags) if flags is not None else {}
     layers = [from_flags(given), from_environment(os.environ, OWN_VARIABLES)]
     if config is not None:
         layers.append(load(config))
@@ -149,7 +156,8 @@ def given_limits(flags: Any) -> dict[str, int | str]:
     Raises:
         ConfigError: one that cannot be meant.
     """
-    given = {name: value for name, value in vars(flags).items() if name in LIMITS} if flags is not None else {}
+    all_given: dict[str, Any] = vars(flags) if flags is not None else {}
+    given = {name: value for name, value in all_given.items() if name in LIMITS}
     return {name: value.value for name, value in from_flags(given).items() if isinstance(value.value, int | str)}
 
 

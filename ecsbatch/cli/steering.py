@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from ecsbatch.cli.confirming import agree
 from ecsbatch.cli.driving import drive
 from ecsbatch.cli.exits import Exit, UsageError
 from ecsbatch.cli.flags import (

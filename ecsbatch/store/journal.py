@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import orjson
 import sqlalchemy as sa
 
-from ecsbatch.events import Event, Recorded, decode, encode
+from ecsbatch.events import Event, Recorded, ServerRestarted, decode, encode
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.schema import journal
 
@@ -21,6 +22,8 @@ _AFTER = Prepared(
     .where(_j.run_id == sa.bindparam("run_id"), _j.seq_last > sa.bindparam("after"))
     .order_by(_j.seq_last)
 )
+
+_SINCE = Prepared(sa.select(_j.lines).where(_j.ts >= sa.bindparam("since")))
 
 
 def record(run_id: str, after: int, wall: float, events: Sequence[Event]) -> tuple[Recorded, ...]:
@@ -60,6 +63,17 @@ def events(database: Database, run_id: str, after: int, limit: int) -> list[Reco
         recorded = decode(line)
         if recorded is not None:
             found.append(recorded)
+    return found
+
+
+def restarted_since(database: Database, since: float) -> set[str]:
+    """Return the servers that any run of this store has restarted since a wall time."""
+    mark = f'"event":"{ServerRestarted.name}"'.encode()
+    found: set[str] = set()
+    for (joined,) in database.execute(_SINCE, {"since": since}):
+        for line in joined.split(b"\n"):
+            if mark in line:
+                found.add(orjson.loads(line)["server"])
     return found
 
 

@@ -233,6 +233,10 @@ class Store:
         """Return the same as lines of JSON, without line ends; the first is event ``after + 1``, without gaps."""
         return await self._read(lambda database, _: journal.lines(database, run_id, after, limit))
 
+    async def restarted_since(self, since: float) -> set[str]:
+        """Return the servers that any run of this store has restarted since a wall time, seconds since 1970."""
+        return await self._read(lambda database, _: journal.restarted_since(database, since))
+
     # Commands
 
     async def command(self, run_id: str, command: Mapping[str, Any], who: str) -> int:

@@ -1,0 +1,68 @@
+"""Other people's commands: run without a shell, bounded in time, killed with everything that they started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO
+
+from ecsbatch.errors import ConfigError
+
+_REAP = 5.0
+"""Seconds that a killed command gets to be gone: the kernel may hold one that waits for a disk."""
+
+
+def split_command(text: str) -> tuple[str, ...]:
+    """Split a command line into words as a shell would; nothing in them is expanded.
+
+    Raises:
+        ConfigError: no command, or a quotation without an end.
+    """
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as e:
+        raise ConfigError(f"The command {text!r} cannot be split into words ({e}): correct its quotes.") from None
+    if not words or not words[0]:
+        raise ConfigError(f"{text!r} is no command: name a program.")
+    return words
+
+
+async def run_program(
+    words: Sequence[str],
+    timeout: float,  # noqa: ASYNC109 - a limit of the command's own, and it is killed when it passes
+    *,
+    stdin: IO[bytes] | int = asyncio.subprocess.DEVNULL,
+    output: IO[bytes] | int = asyncio.subprocess.DEVNULL,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Run a command to its end and return its exit code, negative where a signal ended it.
+
+    It leads a process group of its own: a Ctrl-C at the terminal is not meant for it, and a timeout or a cancellation
+    kills what it started as well.
+
+    Raises:
+        OSError: it cannot be started.
+        ValueError: a word holds a NUL.
+        TimeoutError: it took too long.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *words, stdin=stdin, stdout=output, stderr=output, env=environment, start_new_session=True
+    )
+    try:
+        async with asyncio.timeout(timeout):
+            return await process.wait()
+    finally:
+        if process.returncode is None:
+            await _kill(process)
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_REAP):
+            await process.wait()
