@@ -219,6 +219,8 @@ class CommandCheck:
         if any("{address}" in word for word in self._words):
             values["address"] = _needed(self._address_of, server)
         words = [_filled(word, values) for word in self._words]
+        if any(new.startswith("-") > old.startswith("-") for new, old in zip(words, self._words, strict=True)):
+            raise NotHealthy("its id, name or address would be read as an option of the command")
         try:
             code = await run_program(words, self._timeout)
         except TimeoutError:

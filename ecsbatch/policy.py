@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from ecsbatch.line import Halt
+from ecsbatch.models import RunStatus
 from ecsbatch.plan import Plan
 from ecsbatch.state import RolloutState, Tally
 
@@ -67,6 +69,25 @@ def breach(state: RolloutState, limits: Limits) -> Breach | None:
             if failures > allowed:
                 return Breach("max_failures_per_domain", failures, allowed, domain)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a run ends here. With ``drain`` every server under way gets its outcome first, else only requests theirs."""
+
+    status: RunStatus
+    reason: str
+    message: str = ""
+    drain: bool = False
+
+
+def overruled(ending: Ending, halt: Halt | None, request: Ending | None) -> Ending:
+    """Return what cuts an ending's waiting short: the cloud is gone, or somebody asks to stop at once."""
+    if not ending.drain:
+        return ending
+    if halt is not None:
+        return Ending(RunStatus.STOPPED, halt.reason, halt.message)
+    return request or ending
 
 
 class Step(StrEnum):

@@ -7,6 +7,7 @@ import getpass
 import os
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from types import TracebackType
@@ -15,7 +16,7 @@ from typing import Any, Final, Protocol, Self
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.config import Engine, Strategy
 from ecsbatch.direct import Direct, DirectStore
-from ecsbatch.errors import ConfigError, EngineStopped
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.gates import Gate
 from ecsbatch.limiter import Ledger
 from ecsbatch.line import Check, Line, Terms
@@ -330,7 +331,9 @@ class Restarter:
             for rollout in list(self._rollouts):
                 if rollout.held:
                     for command in await self.store.commands(rollout.run_id, rollout.last_command):
-                        rollout.command(command)
+                        # Anybody may append a command; one that cannot be followed changes nothing.
+                        with suppress(EcsbatchError, TypeError, ValueError):
+                            rollout.command(command)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -448,6 +448,11 @@ class RolloutState:
         return counts
 
     @property
+    def failed(self) -> bool:
+        """True where a server ended otherwise than restarted or rightly skipped, forgiven or not."""
+        return any(self.run.ended[_KIND[stage]] for stage in FAILURES)
+
+    @property
     def down(self) -> int:
         """Servers that hold a place in the budget now."""
         return self.run.down

@@ -69,16 +69,17 @@ class Scenario:
 
 
 SHARE = st.floats(0, 1)
+EITHER_END = st.one_of(st.sampled_from([0.0, 1.0]), SHARE)
 OFTEN_SHORT = st.one_of(st.just(0.0), st.floats(0, 0.01), SHARE)
 ASKS = st.builds(
     Ask,
     gap=st.one_of(st.just(0.0), st.floats(0, 5), st.floats(0, 70)),
-    want=SHARE,
-    at_least=SHARE,
-    fate=st.sampled_from([Fate.ANSWERED, Fate.ANSWERED, Fate.ANSWERED, *Fate]),
+    want=st.one_of(st.just(1.0), SHARE),
+    at_least=st.one_of(st.just(0.0), SHARE),
+    fate=st.sampled_from([Fate.ANSWERED, Fate.ANSWERED, Fate.GIVEN_UP, *Fate]),
     sent_after=OFTEN_SHORT,
     takes=OFTEN_SHORT,
-    counted=st.one_of(st.sampled_from([0.0, 1.0]), SHARE),
+    counted=EITHER_END,
     patience=st.one_of(st.none(), st.none(), OFTEN_SHORT),
 )
 SCENARIOS = st.builds(

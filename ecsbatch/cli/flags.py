@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
 
 from cyclopts import Group, Parameter
 
@@ -141,8 +141,7 @@ def settings_of(flags: Any, config: Path | None = None) -> Settings:
     Raises:
         ConfigError: one of them cannot be meant, or asks for what this version cannot do.
     """
-    given: dict[str, Any] = vars(flags) if flags is not None else {}
-    layers = [from_flags(given), from_environment(os.environ, OWN_VARIABLES)]
+    layers = [from_flags(_given(flags)), from_environment(os.environ, OWN_VARIABLES)]
     if config is not None:
         layers.append(load(config))
     settings = settle(*layers)
@@ -156,9 +155,12 @@ def given_limits(flags: Any) -> dict[str, int | str]:
     Raises:
         ConfigError: one that cannot be meant.
     """
-    all_given: dict[str, Any] = vars(flags) if flags is not None else {}
-    given = {name: value for name, value in all_given.items() if name in LIMITS}
+    given = {name: value for name, value in _given(flags).items() if name in LIMITS}
     return {name: value.value for name, value in from_flags(given).items() if isinstance(value.value, int | str)}
+
+
+def _given(flags: Any) -> dict[str, Any]:
+    return {} if flags is None else cast("dict[str, Any]", vars(flags))
 
 
 def store_url(settings: Settings) -> str:

@@ -132,6 +132,8 @@ def draw(seed: int) -> World:
         latency=chance.choice((0.0, 0.05, 0.2, 1.0, 5.0, longest / 2)),
         latency_sigma=chance.choice((0.0, 0.3, 1.0)),
         client_patience=faults_room["patience"],
+        task_state_lag=faults_room["lag"],
+        init_time=faults_room["init"],
     )
     processes = 2 if chance.random() < 0.3 else 1
     runs = _runs(chance, cloud, processes)
@@ -256,7 +258,7 @@ def _strategy(chance: random.Random, *, checked: bool) -> Strategy:
         waves=waves,
         soak=chance.choice((0.0, 0.0, 0.0, 5.0)),
         max_failures=chance.choice((0, 1, "5%", "30%", "100%", "100%")),
-        max_failures_per_wave=chance.choice((0, "50%")) if chance.random() < 0.1 else None,
+        max_failures_per_wave=chance.choice(("100%", "100%", "10%", 0)),
         max_failures_per_domain=chance.choice((0, "50%")) if chance.random() < 0.1 else None,
         on_failure=chance.choice(("stop", "stop", "pause")),
         order=chance.choice(("spread", "domain", "input")),

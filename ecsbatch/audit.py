@@ -1,0 +1,422 @@
+"""`audit`: a receipt by an independent replay of a run's record. Read `Auditor.feed` first.
+
+It shares no code with what it judges (state, policy, limiter, plan) beyond reading events: it keeps its own books of
+who was down, who was sent when, and what was allowed, and compares them with the promises. Pure, no I/O.
+
+Steering reaches an engine while intents are on their way to the disk; those of one second are not held against it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+import orjson
+
+from ecsbatch import events as ev
+from ecsbatch.books import Failures, Limits, Place, Places
+from ecsbatch.models import Fleet, Quota
+from ecsbatch.receipt import Finding, Peak, Receipt, Rule, collect
+from ecsbatch.windows import Request, Requests, Terms, Timeline, fullest_windows
+
+ON_ITS_WAY: Final = 1.0
+"""Seconds in which an intent may follow what should have prevented it: steering is to be seen within a second."""
+
+_KEPT: Final = 100
+_ROUNDING: Final = 0.01
+_KINDS: Final = {
+    ev.ServerRestarted: "restarted",
+    ev.ServerFailed: "failed",
+    ev.ServerTimedOut: "timed_out",
+    ev.ServerUnknown: "unknown",
+    ev.ServerSkipped: "skipped",
+}
+_FAILURES: Final = frozenset({"failed", "timed_out", "unknown"})
+
+History = Iterable[ev.Recorded | bytes | str]
+"""A run's events from its first on, as the store's or an events file's lines, or decoded."""
+
+
+def audit(
+    history: History,
+    fleet: Fleet | None = None,
+    *,
+    quota: Quota | None = None,
+    terms: Terms | None = None,
+    beside: Iterable[History] = (),
+) -> Receipt:
+    """Replay a run's record and say what it proves.
+
+    Args:
+        history: all of its events, in order; lines are better, since they tell of events that we do not know.
+        fleet: the run's frozen targets; None for direct restarts.
+        quota: of the cloud; None: what the record says, else ``terms``.
+        terms: of holders that the record does not tell of.
+        beside: the histories of other runs that share the quota on this store.
+    """
+    auditor = Auditor(fleet, terms or Terms(), quota)
+    for entry in history:
+        auditor.read(entry)
+    for other in beside:
+        auditor.count_beside(other)
+    return auditor.receipt()
+
+
+class Auditor:
+    """Replays one run."""
+
+    def __init__(self, fleet: Fleet | None = None, terms: Terms | None = None, quota: Quota | None = None) -> None:
+        """Begin before the first event."""
+        given = terms or Terms()
+        self._quota = quota
+        self._requests = Requests(replace(given, quota=quota) if quota else given)
+        self._beside: list[Request] = []
+        self._timeline = Timeline()
+        self._fleet = fleet
+        self._places = Places(fleet)
+        self._limits = Limits({})
+        self._failures = Failures()
+        self._findings: list[Finding] = []
+        self._breaches: Counter[Rule] = Counter()
+        self._notes: dict[str, None] = {}
+        self._run_id = ""
+        self._status = "empty"
+        self._reason = ""
+        self._plan: Mapping[str, Any] = {}
+        self._waves: list[tuple[int, int]] = []
+        self._unfinished: list[int] = []
+        self._started: set[int] = set()
+        self._verdicts: dict[tuple[bool, int], str] = {}
+        self._events = self._seq = self._holders = self._fence = 0
+        self._ended_at: float | None = None
+        self._down = Peak()
+        self._down_by_domain: dict[str, Peak] = {}
+        self._submitted = self._repeated = self._retried = 0
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def read(self, entry: ev.Recorded | bytes | str) -> None:
+        """Replay the next entry of the record."""
+        if isinstance(entry, ev.Recorded):
+            self.feed(entry)
+            return
+        try:
+            recorded = ev.decode(entry)
+            if recorded is None:
+                raw = orjson.loads(entry)
+                recorded = ev.Recorded(raw["seq"], self._timeline.now, raw["run_id"], ev.Event())
+                self._note(f"Events named {raw['event']!r} are not known to this version.")
+        except (ValueError, KeyError, TypeError) as e:
+            self._found(Rule.RECORD, f"A line behind event {self._seq} cannot be read: {e}")
+            return
+        self.feed(recorded)
+
+    def feed(self, recorded: ev.Recorded) -> None:
+        """Replay the next event."""
+        self._events += 1
+        if recorded.seq != self._seq + 1:
+            self._found(Rule.RECORD, f"Event {recorded.seq} follows event {self._seq}.", recorded.seq)
+        self._seq = recorded.seq
+        self._run_id = self._run_id or recorded.run_id
+        if recorded.run_id != self._run_id:
+            self._found(Rule.RECORD, f"The event is of run {recorded.run_id}.", recorded.seq)
+        step = self._steps.get(type(recorded.event))
+        if type(recorded.event) is not ev.Event:
+            self._timeline.follow(recorded)
+        if step is not None:
+            step(self, recorded.event, recorded)
+
+    def count_beside(self, history: History) -> None:
+        """Count another run's requests into the windows, where both were stamped by a clock that ran forward."""
+        other = Auditor(None, self._requests.terms, self._quota)
+        for entry in history:
+            other.read(entry)
+        if self._timeline.set_backs or other._timeline.set_backs:
+            self._note(f"Run {other._run_id} was not counted in: the clock was set back.")
+        else:
+            self._beside += other._requests.by_batch.values()
+
+    def _found(self, rule: Rule, text: str, seq: int | None = None, server: str = "") -> None:
+        self._breaches[rule] += 1
+        if self._breaches[rule] <= _KEPT:
+            self._findings.append(Finding(rule, text, self._seq if seq is None else seq, server))
+
+    def _note(self, text: str) -> None:
+        self._notes[text] = None
+
+    # -- the run ---------------------------------------------------------------------------------------------------
+
+    def _run_started(self, event: ev.RunStarted, _: ev.Recorded) -> None:
+        self._status = "running"
+        self._plan = event.plan
+        self._limits = Limits(event.plan)
+        if self._fleet is None:
+            return
+        if event.total != len(self._fleet):
+            self._found(Rule.TARGETS, f"The run was of {event.total} servers, the list holds {len(self._fleet)}.")
+        self._waves = [(wave["start"], wave["end"]) for wave in event.plan.get("waves", ())]
+        self._unfinished = [end - start for start, end in self._waves]
+
+    def _holder_changed(self, event: ev.HolderChanged, _: ev.Recorded) -> None:
+        self._holders += 1
+        if event.fence <= self._fence:
+            self._found(Rule.HOLDER, f"Holder {event.fence} came after holder {self._fence}.")
+        self._fence = event.fence
+        terms = self._requests.terms
+        limit, window = getattr(event, "limit", 0), getattr(event, "window", 0.0)
+        self._requests.terms = Terms(
+            Quota(limit, window) if limit and window and self._quota is None else terms.quota,
+            getattr(event, "unknown_grace", 0.0) or terms.unknown_grace,
+            getattr(event, "request_timeout", 0.0) or terms.request_timeout,
+        )
+        if not limit and self._quota is None:
+            self._note(f"The record does not say the quota; {terms.quota} was taken.")
+
+    def _paused(self, event: ev.RunPaused, _: ev.Recorded) -> None:
+        self._end("paused", event.reason)
+
+    def _stopped(self, event: ev.RunStopped, _: ev.Recorded) -> None:
+        self._end(event.status, event.reason)
+
+    def _end(self, status: str, reason: str) -> None:
+        self._status, self._reason, self._ended_at = status, reason, self._timeline.now
+
+    def _resumed(self, event: ev.RunResumed, _: ev.Recorded) -> None:
+        self._status, self._reason, self._ended_at = "running", "", None
+        if event.forgive:
+            for place in self._failures.forgive():
+                place.holds = False
+        for place in self._places.ended_as(frozenset(event.retry)):
+            place.retried = True
+            place.kind = ""
+            self._failures.discard(place)
+            if place.wave:
+                self._unfinished[place.wave - 1] += 1
+        self._judge_failures()
+
+    def _limit_changed(self, event: ev.LimitChanged, _: ev.Recorded) -> None:
+        self._limits.change(event.limit, event.new, self._timeline.now)
+        self._judge_failures()
+
+    def _wave_started(self, event: ev.WaveStarted, _: ev.Recorded) -> None:
+        wave = event.wave
+        self._started.add(wave)
+        if wave == 1:
+            return
+        if wave - 1 in self._plan.get("hold_after", ()) and self._verdicts.get((True, wave)) != "go":
+            self._found(Rule.HELD_BACK, f"Wave {wave} began although nobody had promoted the run.")
+        if self._plan.get("gate") and self._verdicts.get((False, wave)) != "go":
+            self._found(Rule.HELD_BACK, f"Wave {wave} began although its gate had not said go.")
+
+    def _gate_checked(self, event: ev.GateChecked, _: ev.Recorded) -> None:
+        self._verdicts[event.gate == "hold", event.wave] = event.verdict
+
+    def _finished(self, event: ev.RunFinished, _: ev.Recorded) -> None:
+        self._end(event.status, event.reason)
+        if self._fleet is None:
+            return
+        counts = self._outcomes()
+        open_ = counts["not_started"] + self._places.in_flight
+        if open_ and event.status != "aborted":
+            self._found(Rule.OUTCOME, f"The run is over, and {open_} servers have no outcome.")
+        if event.counts:
+            told = Counter({kind: count for kind, count in event.counts.items() if count})
+            counts["unknown"] += self._places.in_flight
+            if told != +counts:
+                self._found(Rule.OUTCOME, f"The run's own counts {dict(told)} are not {dict(+counts)}.")
+
+    # -- requests --------------------------------------------------------------------------------------------------
+
+    def _submitting(self, event: ev.BatchSubmitting, recorded: ev.Recorded) -> None:
+        now = self._timeline.now
+        self._judge_running(now)
+        if event.batch in self._requests.by_batch:
+            self._found(Rule.RECORD, f"Batch {event.batch} was sent twice under one number.")
+        self._requests.submitting(event, now, recorded.ts)
+        self._submitted += len(event.servers)
+        domains: set[str] = set()
+        for server in event.servers:
+            place = self._place(server)
+            if place is not None:
+                self._judge_server(place, event)
+                place.flight = event.batch
+                place.sent += 1
+                self._places.count(place)
+                domains.add(place.domain)
+        self._judge_down(domains, recorded)
+
+    def _judge_running(self, now: float) -> None:
+        """Nothing is sent in a run that is held back, or has failed too often."""
+        if self._status != "running" and (self._ended_at is None or now > self._ended_at + ON_ITS_WAY):
+            self._found(Rule.HELD_BACK, f"Servers were sent while the run was {self._status}.")
+        if self._failures.exceeded is not None and now > self._failures.exceeded_at + ON_ITS_WAY:
+            self._found(Rule.FAILURES, f"Servers were sent although there were {self._failures.exceeded}.")
+
+    def _judge_server(self, place: Place, event: ev.BatchSubmitting) -> None:
+        server = place.server
+        if place.flight:
+            self._found(Rule.TWICE, f"Server {server} was sent again while batch {place.flight} had it.", server=server)
+        elif place.kind and self._fleet is not None:
+            self._found(Rule.TWICE, f"Server {server} was sent although it was {place.kind} already.", server=server)
+        elif place.retried:
+            self._retried += 1
+        elif place.sent and self._fleet is not None:
+            self._repeated += 1
+        place.retried = False
+        if self._fleet is not None:
+            self._judge_wave(place, event)
+
+    def _judge_wave(self, place: Place, event: ev.BatchSubmitting) -> None:
+        wave, server = place.wave, place.server
+        if not wave:
+            self._found(Rule.TARGETS, f"Server {server} was sent although the plan leaves it out.", server=server)
+        elif event.wave != wave or wave not in self._started:
+            self._found(Rule.WAVES, f"Server {server} of wave {wave} was sent before its wave.", server=server)
+        elif any(self._unfinished[: wave - 1]):
+            self._found(Rule.WAVES, f"Server {server} was sent before the waves before it were over.", server=server)
+
+    def _judge_down(self, domains: Iterable[str], recorded: ev.Recorded) -> None:
+        now = self._timeline.now
+        down, allowed = self._places.down, self._limits.number("max_unavailable", now, ON_ITS_WAY)
+        if allowed is not None and down > allowed:
+            self._found(Rule.BUDGET, f"{down} servers were down at once, {allowed} are allowed.")
+        if down > self._down.servers:
+            self._down = Peak(down, allowed, recorded.ts)
+        for domain in domains:
+            down = self._places.down_in[domain]
+            allowed = self._limits.of("max_unavailable_per_domain", domain, now, ON_ITS_WAY)
+            if allowed is not None and down > allowed:
+                self._found(Rule.BUDGET, f"{down} servers of {domain} were down at once, {allowed} are allowed.")
+            if down > self._down_by_domain.get(domain, Peak()).servers:
+                self._down_by_domain[domain] = Peak(down, allowed, recorded.ts)
+
+    def _answered(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, _: ev.Recorded) -> None:
+        request = self._requests.answer(event, self._timeline.now)
+        if request is None:
+            self._found(Rule.RECORD, f"Batch {event.batch} got an answer that no request was waiting for.")
+        elif isinstance(event, ev.BatchRejected):
+            self._return(request.servers, event.batch)
+            request.servers = ()
+        elif isinstance(event, ev.BatchAccepted):
+            request.servers = ()
+
+    def _return(self, servers: Iterable[str], batch: int) -> None:
+        """A request did nothing to these servers: they wait again."""
+        for server in servers:
+            place = self._place(server)
+            if place is not None and place.flight == batch:
+                place.flight = 0
+                self._places.count(place)
+
+    def _unstarted(self, event: ev.BatchUnstarted, _: ev.Recorded) -> None:
+        request = self._requests.by_batch.get(event.batch)
+        if request is None or request.answer != ev.BatchUnknown.name:
+            self._found(Rule.TWICE, f"Batch {event.batch} was taken for not started, but its answer was not unknown.")
+        elif self._timeline.now - request.answered < request.terms.unknown_grace - _ROUNDING:
+            waited = self._timeline.now - request.answered
+            self._found(Rule.RESENT_EARLY, f"Batch {event.batch} was taken for not started after {waited:.1f} s.")
+        self._return(event.servers, event.batch)
+
+    # -- servers ---------------------------------------------------------------------------------------------------
+
+    def _place(self, server: str) -> Place | None:
+        place = self._places.get(server)
+        if place is None:
+            self._found(Rule.TARGETS, f"Server {server} is none of the run's.", server=server)
+        elif place.wave is None:
+            place.wave = self._wave_of(place.number)
+        return place
+
+    def _wave_of(self, number: int) -> int:
+        if not self._waves or number >= self._waves[-1][1]:
+            return 0
+        return bisect_right(self._waves, number, key=lambda wave: wave[0])
+
+    def _outcome(self, event: ev.ServerEvent, _: ev.Recorded) -> None:
+        place = self._place(event.server)
+        if place is None:
+            return
+        kind = _KINDS[type(event)]
+        if place.kind and not place.flight:
+            self._found(Rule.OUTCOME, f"Server {place.server} was {place.kind} and then {kind}.", server=place.server)
+        if kind in {"restarted", "timed_out", "unknown"} and not place.flight:
+            self._found(Rule.OUTCOME, f"Server {place.server} is {kind}, but was not sent.", server=place.server)
+        if not place.kind and place.wave:
+            self._unfinished[place.wave - 1] -= 1
+        place.kind, place.flight, place.holds, place.retried = kind, 0, event.holds, False
+        self._places.count(place)
+        if kind in _FAILURES:
+            self._failures.add(place)
+            self._judge_failures()
+
+    def _released(self, event: ev.ServerReleased, _: ev.Recorded) -> None:
+        place = self._place(event.server)
+        if place is not None:
+            place.holds = False
+            self._places.count(place)
+
+    def _judge_failures(self) -> None:
+        self._failures.judge(self._limits, self._timeline.now)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _outcomes(self) -> Counter[str]:
+        counts = Counter(place.kind for place in self._places.all() if place.kind)
+        if self._fleet is not None:
+            counts["not_started"] = len(self._fleet) - counts.total() - self._places.in_flight
+        return counts
+
+    def receipt(self) -> Receipt:
+        """Return what the record so far proves."""
+        own = list(self._requests.by_batch.values())
+        windows = tuple(fullest_windows([*own, *self._beside]))
+        for window in windows:
+            if window.servers > window.quota.limit:
+                text = f"Up to {window.servers} servers in one window, the quota is {window.quota}."
+                self._found(Rule.QUOTA, text, seq=0)
+        if self._timeline.set_backs:
+            self._note(f"The clock was set back {self._timeline.set_backs} times; nothing is judged across that.")
+        findings, breaches = collect(self._findings, self._breaches)
+        return Receipt(
+            run_id=self._run_id,
+            status=self._status,
+            reason=self._reason,
+            events=self._events,
+            holders=self._holders,
+            requests=len(own),
+            total=None if self._fleet is None else len(self._fleet),
+            findings=findings,
+            breaches=breaches,
+            windows=windows,
+            down=self._down,
+            down_by_domain=dict(sorted(self._down_by_domain.items())),
+            submitted=self._submitted,
+            repeated=self._repeated,
+            retried=self._retried,
+            failures=len(self._failures),
+            allowed_failures=self._limits.number("max_failures", self._timeline.now, 0.0),
+            outcomes={kind: count for kind, count in self._outcomes().items() if count},
+            notes=tuple(self._notes),
+        )
+
+    _steps: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, ev.Recorded], None]]] = {
+        ev.RunStarted: _run_started,
+        ev.HolderChanged: _holder_changed,
+        ev.RunPaused: _paused,
+        ev.RunResumed: _resumed,
+        ev.RunStopped: _stopped,
+        ev.RunFinished: _finished,
+        ev.LimitChanged: _limit_changed,
+        ev.WaveStarted: _wave_started,
+        ev.GateChecked: _gate_checked,
+        ev.BatchSubmitting: _submitting,
+        ev.BatchAccepted: _answered,
+        ev.BatchRejected: _answered,
+        ev.BatchUnknown: _answered,
+        ev.BatchUnstarted: _unstarted,
+        ev.ServerReleased: _released,
+        **dict.fromkeys(_KINDS, _outcome),
+    }

@@ -1,0 +1,225 @@
+"""`Feeder`: a rollout's servers in the engine's hands. It opens the lines, offers who goes next, and takes back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+from ecsbatch import events as ev
+from ecsbatch import policy
+from ecsbatch.errors import ConfigError
+from ecsbatch.journal import Journal
+from ecsbatch.line import Batch, Check, Halt, Line, Terms
+from ecsbatch.models import ServerView, Wave
+from ecsbatch.picker import Picker
+from ecsbatch.pipeline import Pipeline
+from ecsbatch.plan import Plan
+from ecsbatch.policy import Limits
+from ecsbatch.records import Grant
+from ecsbatch.state import Flight, RolloutState, Stage
+
+_RESENDS = 2
+"""How often a server is sent again whose request was shown not to have begun (``on_unknown = "verify"``)."""
+
+
+class Feeder:
+    """One line at each site of a fleet, and which servers are on them.
+
+    ``offered`` servers are the engine's and have no intent yet: each takes a place of the budget as if it were down.
+    """
+
+    def __init__(
+        self, plan: Plan, state: RolloutState, pipelines: Mapping[str, Pipeline], notice: Callable[[], None]
+    ) -> None:
+        """``notice`` is called when something has changed that the rollout may want to act on."""
+        self._plan = plan
+        self._state = state
+        self._pipelines = pipelines
+        self._notice = notice
+        self._lines: dict[str, Line] = {}
+        self._picker: Picker | None = None
+        self._offered: set[str] = set()
+        self._by_domain: Counter[str] = Counter()
+
+    @property
+    def offered(self) -> int:
+        """Servers that the engine has and has not submitted."""
+        return len(self._offered)
+
+    @property
+    def in_air(self) -> int:
+        """Requests that are sent and not answered."""
+        return sum(line.in_air for line in self._lines.values())
+
+    @property
+    def halt(self) -> Halt | None:
+        """Why the engine cannot go on with one of the lines, if so."""
+        return next((line.halt for line in self._lines.values() if line.halt is not None), None)
+
+    # -- opening and closing ---------------------------------------------------------------------------------------
+
+    def open(self, journal: Journal, check: Check | None, linger: float) -> None:
+        """Open a line at each site of the fleet.
+
+        Raises:
+            ConfigError: the fleet names a site that the engine does not have.
+        """
+        for site in set(self._plan.fleet.sites or ("",)):
+            if site not in self._pipelines:
+                known = ", ".join(sorted(self._pipelines)) or "none"
+                raise ConfigError(f"The fleet names the site {site!r}, which the Restarter does not have: {known}.")
+            line = Line(
+                site=site,
+                terms=self._terms(check, linger),
+                journal=journal,
+                locate=self.locate,
+                wake=partial(self._woken, site),
+                returned=self._put_back,
+                resends=dict(self._state.unstarted),
+            )
+            self._lines[site] = line
+            self._pipelines[site].add(line)
+
+    def _terms(self, check: Check | None, linger: float) -> Terms:
+        plan = self._plan
+        return Terms(
+            type=plan.type,
+            batch_size=plan.batch_size,
+            precheck=plan.precheck,
+            server_timeout=plan.server_timeout,
+            resend=_RESENDS if plan.on_unknown == "verify" else 0,
+            check=check,
+            check_interval=plan.check_interval,
+            min_ready=plan.min_ready,
+            linger=linger,
+        )
+
+    def take_up(self) -> list[ev.Event]:
+        """Have the engine follow what an earlier process left under way.
+
+        Returns:
+            What is to be recorded of it: an intent without an answer is unknown.
+        """
+        found: list[ev.Event] = []
+        for flight in list(self._state.flights.values()):
+            pipeline = self._pipelines[flight.site]
+            batch = self._batch(flight, pipeline.sight.clock())
+            if flight.job_id:
+                pipeline.poller.watch_job(batch)
+                continue
+            if flight.unknown_at is None:
+                found.append(ev.BatchUnknown(batch=flight.batch, message="The process ended before the answer."))
+            pipeline.poller.watch_unknown(batch)
+        for place in self._state.held:
+            self.watch_held(place)
+        return found
+
+    def _batch(self, flight: Flight, now: float) -> Batch:
+        """Rebuild a batch; its deadline begins anew, for nobody looked while the process was gone."""
+        views = {s: ServerView(s, updated=u) for s, u in zip(flight.servers, flight.updated, strict=True)}
+        return Batch(
+            number=flight.batch,
+            line=self._lines[flight.site],
+            views=views,
+            grant=Grant(flight.grant, len(flight.servers), 0.0),
+            granted_at=0.0,
+            cloud_time=flight.cloud_time,
+            deadline=now + self._plan.server_timeout,
+            open=set(flight.open),
+            job_id=flight.job_id,
+        )
+
+    def watch_held(self, place: int) -> None:
+        """Have an ended server watched that may still be down."""
+        site = self._plan.fleet.site(place)
+        self._pipelines[site].poller.watch_held(self._lines[site], self._plan.fleet.ids[place])
+
+    async def look_at_held(self) -> None:
+        """Look now at every server that keeps its place after its outcome."""
+        for pipeline in self._pipelines.values():
+            await pipeline.poller.look_at_held(self._lines.values())
+
+    def drop(self) -> None:
+        """Let everything go: the run ends in this process."""
+        for site, line in self._lines.items():
+            self._pipelines[site].drop(line)
+
+    # -- feeding ---------------------------------------------------------------------------------------------------
+
+    def feed(self, wave: Wave, room: int, limits: Limits) -> int:
+        """Offer up to ``room`` servers of a wave; return how many there were."""
+        if self._picker is None or self._picker.wave is not wave:
+            self._picker = Picker(self._plan.fleet, wave, self._may_go)
+        per_domain = None if limits.max_unavailable_per_domain is None else partial(self._domain_room, limits)
+        places = self._picker.pick(room, per_domain)
+        fleet = self._plan.fleet
+        by_site: dict[str, list[str]] = {}
+        for place in places:
+            self._offer(fleet.ids[place])
+            by_site.setdefault(fleet.site(place), []).append(fleet.ids[place])
+        for site, line in self._lines.items():
+            line.wave = wave.number
+            line.open = line.halt is None
+            line.more = not self._picker.exhausted
+            if servers := by_site.get(site):
+                line.offer(servers)
+        return len(places)
+
+    def _may_go(self, place: int) -> bool:
+        return self._state.stage[place] == Stage.WAITING and self._plan.fleet.ids[place] not in self._offered
+
+    def _domain_room(self, limits: Limits, domain: str) -> int:
+        return policy.domain_room(self._state, limits, domain, self._by_domain[domain])
+
+    def recall(self) -> None:
+        """Close the lines and take back every server that has no intent."""
+        for line in self._lines.values():
+            line.open = False
+            self._put_back(line.recall())
+
+    def _put_back(self, servers: Iterable[str]) -> None:
+        back = list(servers)
+        for server in back:
+            self._gone(server)
+        if self._picker is not None:
+            self._picker.put_back(back)
+        self._notice()
+
+    def before(self, event: ev.Event) -> None:
+        """Follow an event that is about to be folded: who has an intent or an end is no longer merely offered."""
+        match event:
+            case ev.BatchSubmitting():
+                for server in event.servers:
+                    self._gone(server)
+            case ev.BatchRejected() if self._lines and event.batch in self._state.flights:
+                for server in self._state.flights[event.batch].open:
+                    self._offer(server)
+            case ev.BatchUnstarted() if self._lines:
+                for server in event.servers:
+                    self._offer(server)
+            case ev.ServerEvent():
+                self._gone(event.server)
+
+    def _offer(self, server: str) -> None:
+        if server not in self._offered:
+            self._offered.add(server)
+            self._by_domain[self._domain(server)] += 1
+
+    def _gone(self, server: str) -> None:
+        if server in self._offered:
+            self._offered.discard(server)
+            self._by_domain[self._domain(server)] -= 1
+
+    def _domain(self, server: str) -> str:
+        return self._plan.fleet.domain(self._plan.fleet.find(server))
+
+    def _woken(self, site: str) -> None:
+        self._pipelines[site].wake()
+        self._notice()
+
+    def locate(self, server: str) -> tuple[int, str]:
+        """Return a server's wave, 0 where it is in none, and its domain."""
+        place = self._plan.fleet.find(server)
+        wave = self._plan.wave_of(place)
+        return wave.number if wave else 0, self._plan.fleet.domain(place)

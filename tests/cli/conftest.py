@@ -1,0 +1,83 @@
+"""The real command line against the real simulator, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ECSBATCH = [sys.executable, "-m", "ecsbatch"]
+
+
+@dataclass
+class Terminal:
+    """A folder and an environment in which commands are typed."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ECSBATCH", "HUAWEI"))}
+        return subprocess.Popen(
+            [*ECSBATCH, *arguments],
+            cwd=self.folder,
+            env={**inherited, "XDG_STATE_HOME": str(self.folder / "state"), **self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def type(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        process = self.begin(*arguments, **environment)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+@dataclass
+class Simulator:
+    """A simulated cloud in a process of its own."""
+
+    environment: dict[str, str]
+    ids: list[str]
+
+    @property
+    def url(self) -> str:
+        return self.environment["ECSBATCH_ENDPOINT"]
+
+    def audit(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url}/_simulator/audit") as answer:
+            audit: dict[str, Any] = json.load(answer)
+        return audit
+
+
+def simulate(folder: Path, arguments: Sequence[str]) -> Iterator[Simulator]:
+    command = [*ECSBATCH, "simulate", "-o", "json", "--latency", "5ms", "--ids", "all.txt", *arguments]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    introduction = json.loads(process.stdout.readline())
+    yield Simulator(introduction["environment"], (folder / "all.txt").read_text().split())
+    process.send_signal(signal.SIGTERM)
+    verdict, err = process.communicate(timeout=20)
+    assert json.loads(verdict)["requests"] >= 0
+    assert err == ""
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    yield from simulate(tmp_path_factory.mktemp("cloud"), ["--servers", "400", "--speed", "60", "--shutoff", "4"])
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, cloud: Simulator) -> Terminal:
+    return Terminal(tmp_path, dict(cloud.environment))

@@ -1,0 +1,234 @@
+"""What people type, and what they get: data on stdout, one line on stderr where it fails, the documented code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Simulator, Terminal
+
+FAST = (
+    *("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s"),
+    *("--waves", "10%,100%", "--max-unavailable", "50%", "--max-failures", "20%"),
+)
+
+
+def fleet(terminal: Terminal, ids: list[str], name: str = "fleet.txt") -> str:
+    (terminal.folder / name).write_text("\n".join(ids) + "\n", encoding="utf-8")
+    return name
+
+
+def test_a_fleet_file_goes_in_and_restarted_servers_come_out(terminal: Terminal, cloud: Simulator) -> None:
+    """The summary, the events, the report and the simulator's books agree."""
+    before = cloud.audit()
+    done = terminal.type("restart", fleet(terminal, cloud.ids[:150]), *FAST, "--yes", "-o", "json", "--events", "e.jsonl")
+
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    events = [json.loads(line) for line in (terminal.folder / "e.jsonl").read_text().splitlines()]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["counts"] == {name: summary[name] for name in events[-1]["counts"]}
+    report = json.loads(terminal.type("report", summary["run_id"]).stdout)
+    outcomes = [server["outcome"] for server in report["servers"]]
+    assert (summary["total"], len(outcomes)) == (150, 150)
+    assert summary["restarted"] == outcomes.count("restarted")
+    assert summary["skipped"] == outcomes.count("skipped")
+    after = cloud.audit()
+    assert after["restarts"] - before["restarts"] == summary["restarted"]
+    assert after["restarted_more_than_once"] == 0
+    assert "wave.started" in done.stderr
+    assert (terminal.folder / "e.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_the_same_run_id_with_the_same_servers_gives_the_same_result(terminal: Terminal, cloud: Simulator) -> None:
+    arguments = ["restart", fleet(terminal, cloud.ids[150:160]), *FAST, "--yes", "-q", "-o", "json", "--run-id", "night"]
+    first, second = terminal.type(*arguments), terminal.type(*arguments)
+    other = terminal.type("restart", fleet(terminal, cloud.ids[160:170]), *arguments[2:])
+
+    assert (first.returncode, second.returncode, other.returncode) == (0, 0, 7)
+    assert json.loads(first.stdout) == json.loads(second.stdout)
+    assert "exists already with other servers" in other.stderr
+
+
+def test_a_run_is_interrupted_by_a_signal_and_resumed_to_its_end(terminal: Terminal, cloud: Simulator) -> None:
+    before = cloud.audit()["restarts"]
+    run = terminal.begin(
+        *("restart", fleet(terminal, cloud.ids[170:370]), *FAST, "--yes", "-v", "-o", "json"), ECSBATCH_RUN_ID="stopped"
+    )
+    assert run.stderr is not None
+    for line in run.stderr:
+        if "batch.accepted" in line:
+            break
+    run.send_signal(signal.SIGTERM)
+    out, err = run.communicate(timeout=30)
+
+    assert run.returncode == 143, err
+    assert json.loads(out)["status"] == "interrupted"
+    assert "ecsbatch resume stopped" in err
+    status = json.loads(terminal.type("status", "stop", "-o", "json").stdout)
+    assert (status["status"], status["held"]) == ("interrupted", False)
+    resumed = terminal.type("resume", "stopped", "-o", "json", *FAST[:8])
+    assert resumed.returncode == 0, resumed.stderr
+    summary = json.loads(resumed.stdout)
+    assert (summary["total"], summary["not_started"], summary["unknown"]) == (200, 0, 0)
+    assert cloud.audit()["restarts"] - before == summary["restarted"]
+    assert cloud.audit()["restarted_more_than_once"] == 0
+    assert "stopped" in terminal.type("runs").stdout
+
+
+def test_a_run_is_paused_resumed_and_aborted_from_another_terminal(terminal: Terminal, cloud: Simulator) -> None:
+    slow = [*FAST, "--max-unavailable", "1"][: len(FAST)]
+    slow[slow.index("50%")] = "1"
+    run = terminal.begin("restart", fleet(terminal, cloud.ids[370:]), *slow, "--yes", "-v", ECSBATCH_RUN_ID="steered")
+    assert run.stderr is not None
+    for line in run.stderr:
+        if "server.restarted" in line:
+            break
+    paused = terminal.type("pause", "steered")
+    adjusted = terminal.type("adjust", "steered", "--max-failures", "3")
+    again = terminal.type("resume", "steered")
+    aborted = terminal.type("abort", "steered", "--yes")
+    out, _ = run.communicate(timeout=30)
+
+    assert [each.returncode for each in (paused, adjusted, again, aborted)] == [0, 0, 0, 0], aborted.stderr
+    assert run.returncode == 4
+    assert "Run steered aborted" in out
+    assert terminal.type("resume", "steered").returncode == 7
+
+
+def test_a_plan_is_shown_and_nothing_is_restarted(terminal: Terminal, cloud: Simulator) -> None:
+    before = cloud.audit()["restarts"]
+    table = terminal.type("restart", fleet(terminal, cloud.ids), "--dry-run")
+    plan = terminal.type("restart", "fleet.txt", "--dry-run", "-o", "json")
+
+    assert (table.returncode, plan.returncode) == (0, 0)
+    assert "396 servers" in table.stdout
+    assert all(len(line) <= 80 for line in table.stdout.splitlines())
+    assert json.loads(plan.stdout)["plan"]["to_restart"] == 396
+    assert cloud.audit()["restarts"] == before
+
+
+def test_guards_and_missing_consent_refuse(terminal: Terminal, cloud: Simulator) -> None:
+    before = cloud.audit()["restarts"]
+    name = fleet(terminal, cloud.ids[:120])
+    refused = [
+        terminal.type("restart", name),
+        terminal.type("restart", name, "--yes", "--max-servers", "50"),
+        terminal.type("restart", name, "--yes", "--max-servers", "10%"),
+        terminal.type("restart", name, "--confirm-count", "3"),
+    ]
+
+    assert [each.returncode for each in refused] == [7, 7, 7, 7]
+    assert all(each.stdout == "" for each in refused)
+    assert all(each.stderr.count("\n") == 1 for each in refused), [each.stderr for each in refused]
+    assert cloud.audit()["restarts"] == before
+
+
+def test_the_report_is_a_table_that_no_spreadsheet_runs(terminal: Terminal, cloud: Simulator) -> None:
+    terminal.type("restart", fleet(terminal, cloud.ids[:5]), *FAST, "--yes", "-q")
+    rows = list(csv.DictReader(io.StringIO(terminal.type("report", "-o", "csv").stdout)))
+
+    assert sorted(row["id"] for row in rows) == sorted(cloud.ids[:5])
+    assert terminal.type("report", "-o", "csv", "--out", "r.csv").stdout == ""
+    assert (terminal.folder / "r.csv").read_text().count("\n") == 6
+
+
+BAD: list[tuple[list[str], int, str]] = [
+    ([], 2, "restart needs a list of servers"),
+    (["missing.txt"], 2, "cannot be read"),
+    (["binary.txt"], 2, "binary file"),
+    (["noid.txt"], 2, "is no server id"),
+    (["twice.txt"], 2, "stands in line 1 already"),
+    (["empty.txt"], 7, "names no server"),
+    (["good.txt", "--quota", "0"], 2, "--quota 0: give servers per window"),
+    (["good.txt", "--batch-size", "1001"], 2, "--batch-size 1001: give a whole number from 1 to 1000"),
+    (["good.txt", "--max-unavailable", "0"], 2, "--max-unavailable 0"),
+    (["good.txt", "--config", "unknown.toml"], 2, "there is no such setting, the nearest is batch_size"),
+    (["good.txt", "--config", "gate.toml"], 2, "not supported by this version"),
+    (["good.txt", "--endpoint", "https://host/path"], 2, "--endpoint"),
+    (["good.txt", "--store", "mysql://x"], 2, "--store"),
+    (["good.txt", "--store", "sqlite:///no/such/folder/x.db"], 2, "folder"),
+    (["good.txt", "--events", "-", "-o", "json"], 2, "standard output"),
+    (["good.txt", "--max-servers", "many"], 2, "--max-servers many"),
+    (["good.txt", "--no-such-option"], 2, "has no option --no-such-option"),
+    (["--no-such-option"], 2, "has no option --no-such-option"),
+    (["good.txt", "more.txt"], 2, "one argument too many"),
+    (["good.txt", "--batch-size"], 2, "requires an argument"),
+    (["good.txt", "--confirm-count", "x"], 2, "--confirm-count"),
+]
+
+
+def test_bad_input_gets_one_line_and_nothing_is_sent(terminal: Terminal, cloud: Simulator) -> None:
+    """All at once, since each is a process of half a second."""
+    for name, data in {
+        "binary.txt": b"\x7fELF\0\1",
+        "noid.txt": b"web-1\n",
+        "twice.txt": f"{cloud.ids[0]}\n{cloud.ids[0]}\n".encode(),
+        "empty.txt": b"# nobody\n",
+        "good.txt": f"{cloud.ids[0]}\n".encode(),
+        "unknown.toml": b"[strategy]\nbatchsize = 3\n",
+        "gate.toml": b'[strategy]\ngate = "./go"\n',
+    }.items():
+        (terminal.folder / name).write_bytes(data)
+    before = cloud.audit()["requests"]
+    begun = [(arguments, code, words, terminal.begin("restart", *arguments, "--yes")) for arguments, code, words in BAD]
+    for arguments, code, words, process in begun:
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (code, ""), (arguments, err)
+        assert words in err, (arguments, err)
+        assert err.count("\n") == 1, (arguments, err)
+        assert err.startswith("ecsbatch: ")
+
+    # The store's folder is looked at before the cloud is: nothing at all was sent.
+    assert cloud.audit()["requests"] == before
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "words"),
+    [
+        ({"HUAWEICLOUD_SDK_SK": "wrong-secret-key-000000000"}, 1, "signature"),
+        ({"HUAWEICLOUD_SDK_AK": "", "HUAWEICLOUD_SDK_SK": ""}, 2, "No credentials found"),
+        ({"ECSBATCH_BATCHSIZE": "3"}, 2, "there is no such setting"),
+        ({"ECSBATCH_ENDPOINT": "http://127.0.0.1:9"}, 1, "refused"),
+    ],
+)
+def test_a_wrong_key_costs_two_requests_at_most(
+    terminal: Terminal, cloud: Simulator, environment: dict[str, str], code: int, words: str
+) -> None:
+    before = cloud.audit()["requests"]
+    done = terminal.type("restart", fleet(terminal, cloud.ids), "--yes", "--region", "r", **environment)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
+    assert words.lower() in done.stderr.lower()
+    assert "wrong-secret" not in done.stderr
+    assert cloud.audit()["requests"] - before <= 2
+
+
+@pytest.mark.parametrize("command", ["resume", "status", "report"])
+def test_a_run_that_does_not_exist_is_named(terminal: Terminal, command: str) -> None:
+    done = terminal.type(command, "zzz")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+
+
+def test_help_fits_80_columns(terminal: Terminal) -> None:
+    pages: list[Any] = [terminal.begin(*words, "--help") for words in ([], ["restart"], ["resume"], ["simulate"])]
+    for page in pages:
+        out, err = page.communicate(timeout=30)
+        assert (page.returncode, err) == (0, "")
+        assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_the_demo_accounts_for_every_server(terminal: Terminal, tmp_path: Path) -> None:
+    done = terminal.type("demo", "--servers", "60", "--quiet")
+
+    assert done.returncode == 0, done.stderr
+    assert "Every server is accounted for." in done.stdout
+    assert list(tmp_path.iterdir()) == []
