@@ -8,7 +8,6 @@ Steering reaches an engine while intents are on their way to the disk; those of 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -17,9 +16,9 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from ecsbatch import events as ev
-from ecsbatch.books import Failures, Limits, Place, Places
 from ecsbatch.models import Fleet, Quota
 from ecsbatch.receipt import Finding, Peak, Receipt, Rule, collect
+from ecsbatch.reckoning import Failures, Limits, Place, Places, Waves
 from ecsbatch.windows import Request, Requests, Terms, Timeline, fullest_windows
 
 ON_ITS_WAY: Final = 1.0
@@ -27,7 +26,7 @@ ON_ITS_WAY: Final = 1.0
 
 _KEPT: Final = 100
 _ROUNDING: Final = 0.01
-_KINDS: Final = {
+_KINDS: Final[Mapping[type[ev.ServerEvent], str]] = {
     ev.ServerRestarted: "restarted",
     ev.ServerFailed: "failed",
     ev.ServerTimedOut: "timed_out",
@@ -78,18 +77,15 @@ class Auditor:
         self._fleet = fleet
         self._places = Places(fleet)
         self._limits = Limits({})
+        self._waves = Waves({})
         self._failures = Failures()
         self._findings: list[Finding] = []
         self._breaches: Counter[Rule] = Counter()
         self._notes: dict[str, None] = {}
         self._run_id = ""
-        self._status = "empty"
+        self._status = "running"
         self._reason = ""
-        self._plan: Mapping[str, Any] = {}
-        self._waves: list[tuple[int, int]] = []
-        self._unfinished: list[int] = []
-        self._started: set[int] = set()
-        self._verdicts: dict[tuple[bool, int], str] = {}
+        self._quota_known = quota is not None
         self._events = self._seq = self._holders = self._fence = 0
         self._ended_at: float | None = None
         self._down = Peak()
@@ -123,6 +119,8 @@ class Auditor:
         self._run_id = self._run_id or recorded.run_id
         if recorded.run_id != self._run_id:
             self._found(Rule.RECORD, f"The event is of run {recorded.run_id}.", recorded.seq)
+        if self._events == 1 and self._fleet is not None and not isinstance(recorded.event, ev.RunStarted):
+            self._found(Rule.RECORD, "The record does not begin with the run's start.", recorded.seq)
         step = self._steps.get(type(recorded.event))
         if type(recorded.event) is not ev.Event:
             self._timeline.follow(recorded)
@@ -150,15 +148,10 @@ class Auditor:
     # -- the run ---------------------------------------------------------------------------------------------------
 
     def _run_started(self, event: ev.RunStarted, _: ev.Recorded) -> None:
-        self._status = "running"
-        self._plan = event.plan
-        self._limits = Limits(event.plan)
-        if self._fleet is None:
-            return
-        if event.total != len(self._fleet):
+        self._limits, self._waves = Limits(event.plan), Waves(event.plan)
+        self._places.divide(event.plan.get("waves") or ())
+        if self._fleet is not None and event.total != len(self._fleet):
             self._found(Rule.TARGETS, f"The run was of {event.total} servers, the list holds {len(self._fleet)}.")
-        self._waves = [(wave["start"], wave["end"]) for wave in event.plan.get("waves", ())]
-        self._unfinished = [end - start for start, end in self._waves]
 
     def _holder_changed(self, event: ev.HolderChanged, _: ev.Recorded) -> None:
         self._holders += 1
@@ -172,8 +165,7 @@ class Auditor:
             getattr(event, "unknown_grace", 0.0) or terms.unknown_grace,
             getattr(event, "request_timeout", 0.0) or terms.request_timeout,
         )
-        if not limit and self._quota is None:
-            self._note(f"The record does not say the quota; {terms.quota} was taken.")
+        self._quota_known |= bool(limit and window)
 
     def _paused(self, event: ev.RunPaused, _: ev.Recorded) -> None:
         self._end("paused", event.reason)
@@ -187,14 +179,15 @@ class Auditor:
     def _resumed(self, event: ev.RunResumed, _: ev.Recorded) -> None:
         self._status, self._reason, self._ended_at = "running", "", None
         if event.forgive:
-            for place in self._failures.forgive():
+            self._failures.forgive()
+        for place in self._places.all():
+            if event.forgive and place.kind in _FAILURES:
                 place.holds = False
-        for place in self._places.ended_as(frozenset(event.retry)):
-            place.retried = True
-            place.kind = ""
-            self._failures.discard(place)
-            if place.wave:
-                self._unfinished[place.wave - 1] += 1
+                self._places.count(place)
+            if place.kind and place.kind in event.retry:
+                place.kind, place.retried = "", True
+                self._failures.discard(place)
+                self._waves.again(place)
         self._judge_failures()
 
     def _limit_changed(self, event: ev.LimitChanged, _: ev.Recorded) -> None:
@@ -202,17 +195,12 @@ class Auditor:
         self._judge_failures()
 
     def _wave_started(self, event: ev.WaveStarted, _: ev.Recorded) -> None:
-        wave = event.wave
-        self._started.add(wave)
-        if wave == 1:
-            return
-        if wave - 1 in self._plan.get("hold_after", ()) and self._verdicts.get((True, wave)) != "go":
-            self._found(Rule.HELD_BACK, f"Wave {wave} began although nobody had promoted the run.")
-        if self._plan.get("gate") and self._verdicts.get((False, wave)) != "go":
-            self._found(Rule.HELD_BACK, f"Wave {wave} began although its gate had not said go.")
+        hindrance = self._waves.start(event.wave)
+        if hindrance:
+            self._found(Rule.HELD_BACK, hindrance)
 
     def _gate_checked(self, event: ev.GateChecked, _: ev.Recorded) -> None:
-        self._verdicts[event.gate == "hold", event.wave] = event.verdict
+        self._waves.asked(event.gate, event.wave, event.verdict)
 
     def _finished(self, event: ev.RunFinished, _: ev.Recorded) -> None:
         self._end(event.status, event.reason)
@@ -252,7 +240,7 @@ class Auditor:
         """Nothing is sent in a run that is held back, or has failed too often."""
         if self._status != "running" and (self._ended_at is None or now > self._ended_at + ON_ITS_WAY):
             self._found(Rule.HELD_BACK, f"Servers were sent while the run was {self._status}.")
-        if self._failures.exceeded is not None and now > self._failures.exceeded_at + ON_ITS_WAY:
+        if self._failures.exceeded and now > self._failures.since + ON_ITS_WAY:
             self._found(Rule.FAILURES, f"Servers were sent although there were {self._failures.exceeded}.")
 
     def _judge_server(self, place: Place, event: ev.BatchSubmitting) -> None:
@@ -266,17 +254,10 @@ class Auditor:
         elif place.sent and self._fleet is not None:
             self._repeated += 1
         place.retried = False
-        if self._fleet is not None:
-            self._judge_wave(place, event)
-
-    def _judge_wave(self, place: Place, event: ev.BatchSubmitting) -> None:
-        wave, server = place.wave, place.server
-        if not wave:
+        if self._fleet is not None and not place.wave:
             self._found(Rule.TARGETS, f"Server {server} was sent although the plan leaves it out.", server=server)
-        elif event.wave != wave or wave not in self._started:
-            self._found(Rule.WAVES, f"Server {server} of wave {wave} was sent before its wave.", server=server)
-        elif any(self._unfinished[: wave - 1]):
-            self._found(Rule.WAVES, f"Server {server} was sent before the waves before it were over.", server=server)
+        elif self._fleet is not None and self._waves.too_early(place, event.wave):
+            self._found(Rule.WAVES, f"Server {server} was sent before the turn of wave {place.wave}.", server=server)
 
     def _judge_down(self, domains: Iterable[str], recorded: ev.Recorded) -> None:
         now = self._timeline.now
@@ -326,14 +307,7 @@ class Auditor:
         place = self._places.get(server)
         if place is None:
             self._found(Rule.TARGETS, f"Server {server} is none of the run's.", server=server)
-        elif place.wave is None:
-            place.wave = self._wave_of(place.number)
         return place
-
-    def _wave_of(self, number: int) -> int:
-        if not self._waves or number >= self._waves[-1][1]:
-            return 0
-        return bisect_right(self._waves, number, key=lambda wave: wave[0])
 
     def _outcome(self, event: ev.ServerEvent, _: ev.Recorded) -> None:
         place = self._place(event.server)
@@ -344,8 +318,8 @@ class Auditor:
             self._found(Rule.OUTCOME, f"Server {place.server} was {place.kind} and then {kind}.", server=place.server)
         if kind in {"restarted", "timed_out", "unknown"} and not place.flight:
             self._found(Rule.OUTCOME, f"Server {place.server} is {kind}, but was not sent.", server=place.server)
-        if not place.kind and place.wave:
-            self._unfinished[place.wave - 1] -= 1
+        if not place.kind:
+            self._waves.ended(place)
         place.kind, place.flight, place.holds, place.retried = kind, 0, event.holds, False
         self._places.count(place)
         if kind in _FAILURES:
@@ -377,6 +351,8 @@ class Auditor:
             if window.servers > window.quota.limit:
                 text = f"Up to {window.servers} servers in one window, the quota is {window.quota}."
                 self._found(Rule.QUOTA, text, seq=0)
+        if own and not self._quota_known:
+            self._note(f"The record does not say the quota; {self._requests.terms.quota} was taken.")
         if self._timeline.set_backs:
             self._note(f"The clock was set back {self._timeline.set_backs} times; nothing is judged across that.")
         findings, breaches = collect(self._findings, self._breaches)

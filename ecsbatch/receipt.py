@@ -161,11 +161,9 @@ class Receipt:
         yield "  record", f"{_many(self.events, 'event')}, {_many(self.holders, 'holder')}"
         for window in self.windows:
             site = f" at {window.site}" if window.site else ""
-            yield (
-                "  quota",
-                f"at most {window.servers:,} of {window.quota.limit:,} servers in any {window.quota.window:g} s{site}"
-                f" ({window.certain:,} for certain), at {stamp(window.at)}",
-            )
+            span = f"any {window.quota.window:g} s{site}"
+            text = f"at most {window.servers:,} of {window.quota.limit:,} servers in {span}"
+            yield "  quota", f"{text} ({window.certain:,} for certain), at {stamp(window.at)}"
         if self.requests:
             yield "  down at once", _down("", self.down)
         fullest = sorted(self.down_by_domain.items(), key=lambda item: -item[1].servers)

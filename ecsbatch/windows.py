@@ -17,7 +17,7 @@ import heapq
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ecsbatch import events as ev
@@ -35,7 +35,7 @@ _ROUNDING: Final = 0.01
 class Terms:
     """What a holder ran with; durations in seconds."""
 
-    quota: Quota = Quota()
+    quota: Quota = field(default_factory=Quota)
     unknown_grace: float = 60.0
     request_timeout: float = 30.0
 

@@ -24,10 +24,11 @@ class Terminal:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ECSBATCH", "HUAWEI"))}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*ECSBATCH, *arguments],
             cwd=self.folder,
             env={**inherited, "XDG_STATE_HOME": str(self.folder / "state"), **self.environment, **environment},
@@ -36,6 +37,14 @@ class Terminal:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever the test came to."""
+        for process in self.processes:
+            with process:
+                process.kill()
 
     def type(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         process = self.begin(*arguments, **environment)
@@ -79,5 +88,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, cloud: Simulator) -> Terminal:
-    return Terminal(tmp_path, dict(cloud.environment))
+def terminal(tmp_path: Path, cloud: Simulator) -> Iterator[Terminal]:
+    typed = Terminal(tmp_path, dict(cloud.environment))
+    yield typed
+    typed.end()

@@ -1,0 +1,63 @@
+"""What a poller watches: jobs, and bare servers where no job tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ecsbatch.line import Batch, Line
+
+
+class Why(StrEnum):
+    """Why a bare server is watched."""
+
+    NO_ANSWER = "no_answer"
+    NO_JOB = "no_job"
+    HELD = "held"
+
+
+@dataclass(eq=False, slots=True)
+class JobWatch:
+    """An accepted batch whose job still has something to tell.
+
+    Attributes:
+        since: loop time of the acceptance.
+        pending: servers that it has not told the end of.
+        size: how many there were.
+        age: seconds after the acceptance, at the last successful look.
+    """
+
+    batch: Batch
+    since: float
+    pending: set[str]
+    size: int
+    age: float = 0.0
+    failures: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class ServerWatch:
+    """A server whose own state has to tell: no answer came, the job told nothing, or it may still be down.
+
+    Attributes:
+        since: sighted clock from which ``unknown_grace`` counts.
+        looks: successful ones.
+        under_way: a sign of the restart was seen.
+        code, message: the job's own failure, which the server shares unless its state says otherwise.
+    """
+
+    line: Line
+    batch: Batch | None
+    server: str
+    why: Why
+    since: float
+    looks: int = 0
+    under_way: bool = False
+    failures: int = 0
+    code: str = ""
+    message: str = ""
+
+
+def line_of(watch: JobWatch | ServerWatch) -> Line:
+    """Return whose server or batch is watched."""
+    return watch.line if isinstance(watch, ServerWatch) else watch.batch.line

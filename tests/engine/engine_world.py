@@ -1,0 +1,100 @@
+"""A cloud, a store that survives crashes, and engines between them, in virtual time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from ecsbatch.config import Engine
+from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.ecs.client import EcsClient
+from ecsbatch.models import Look
+from ecsbatch.restarter import Restarter
+from ecsbatch.simulator.clock import Killed, VirtualClock, VirtualLoop, abandon, run
+from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.store import MemoryDatabase, Store, open_store
+
+T = TypeVar("T")
+
+MONTH = 30 * 86_400.0
+
+
+class BrokenClient(EcsClient):
+    """A client with a bug: its looks raise what nobody expects once it is `broken`."""
+
+    broken = False
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Look, or fall over."""
+        if self.broken:
+            raise RuntimeError("a bug in a look")
+        return await super().look(ids)
+
+
+class World:
+    """One cloud and one database over any number of lives of the machine."""
+
+    def __init__(self, **cloud: Any) -> None:
+        self.loop = VirtualLoop(max_time=MONTH)
+        self.clock = VirtualClock(self.loop)
+        self.config = CloudConfig(**{"servers": 100, **cloud})
+        self.cloud = Cloud(self.config, self.loop.time)
+        self.database = MemoryDatabase()
+        self.ids = self.cloud.ids()
+        self._mortal: list[SimulatedSender | Store] = []
+
+    def live(self, main: Callable[[], Awaitable[T]], kill_after: int | None = None) -> T:
+        """Run a life to its end, or to its kill after so many steps of the loop.
+
+        Raises:
+            Killed: at that step.
+        """
+
+        async def life() -> T:
+            return await main()
+
+        if kill_after is not None:
+            self.loop.kill_after(kill_after)
+        try:
+            return run(life(), loop=self.loop)
+        except Killed:
+            for part in self._mortal:
+                part.sever()
+            abandon(self.loop)
+            raise
+        finally:
+            self._mortal.clear()
+            self.loop = VirtualLoop(start=self.loop.time() + 1, max_time=MONTH)
+            self.clock = VirtualClock(self.loop)
+            self.cloud.now = self.loop.time
+
+    @contextlib.asynccontextmanager
+    async def store(self) -> AsyncGenerator[Store]:
+        """Open the one store."""
+        async with open_store(self.database, inline=True, clock=self.clock) as store:
+            self._mortal.append(store)
+            yield store
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncGenerator[BrokenClient]:
+        """Make a client of the cloud."""
+        sender = SimulatedSender(self.cloud)
+        self._mortal.append(sender)
+        auth = KeyAuth(self.config.access_key, self.config.secret_key)
+        endpoint = "https://ecs.example.com"
+        async with BrokenClient(
+            auth=auth, project_id=self.config.project_id, endpoint=endpoint, sender=sender, clock=self.clock
+        ) as client:
+            yield client
+
+    @contextlib.asynccontextmanager
+    async def restarter(self, engine: Engine | None = None) -> AsyncGenerator[Restarter]:
+        """Start an engine with a client and a store of its own."""
+        async with (
+            self.client() as client,
+            self.store() as store,
+            Restarter(client, store, engine=engine, clock=self.clock, seed=1, name="tester") as restarter,
+        ):
+            yield restarter
