@@ -159,13 +159,13 @@ class Auditor:
             self._found(Rule.HOLDER, f"Holder {event.fence} came after holder {self._fence}.")
         self._fence = event.fence
         terms = self._requests.terms
-        limit, window = getattr(event, "limit", 0), getattr(event, "window", 0.0)
+        told = event.limit > 0 and event.window > 0
+        self._quota_known |= told
         self._requests.terms = Terms(
-            Quota(limit, window) if limit and window and self._quota is None else terms.quota,
-            getattr(event, "unknown_grace", 0.0) or terms.unknown_grace,
-            getattr(event, "request_timeout", 0.0) or terms.request_timeout,
+            Quota(event.limit, event.window) if told and self._quota is None else terms.quota,
+            event.unknown_grace or terms.unknown_grace,
+            event.request_timeout or terms.request_timeout,
         )
-        self._quota_known |= bool(limit and window)
 
     def _paused(self, event: ev.RunPaused, _: ev.Recorded) -> None:
         self._end("paused", event.reason)

@@ -123,7 +123,8 @@ class Between:
         async def ask() -> tuple[str, str]:
             try:
                 async with asyncio.timeout(run.plan.gate_timeout):
-                    return await gate(run.state), ""
+                    verdict = await gate(run.state)
+                    return verdict, str(getattr(gate, "message", ""))
             except Exception as e:  # noqa: BLE001 - a gate is foreign code, and whatever it raises is no verdict
                 return "inconclusive", str(e) or type(e).__name__
 

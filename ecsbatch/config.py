@@ -19,8 +19,8 @@ from ecsbatch.quantities import Choice, Kind, Rate, Seconds, Servers, Sizes, Swi
 _DAY: Final = 86_400.0
 _COMMAND = Text(r"(?s).*\S.*", "a command line")
 _CHECK = Text(
-    r"(?s)(tcp:[0-9]{1,5}|https?:[0-9]{1,5}(/\S*)?|cmd:.*\S.*)",
-    '"tcp:22", "http:8080/health" or "cmd:./up {id}"',
+    r"(?s)(tcp:[0-9]{1,5}|https?:[0-9]{1,5}(/\S*)?|url:https?://\S+|cmd:.*\S.*)",
+    '"tcp:22", "http:8080/health", "url:http://monitor/{id}" or "cmd:./up {id}"',
 )
 
 

@@ -156,7 +156,7 @@ class Direct:
                 self._fail(
                     [server],
                     RunConflict(
-                        f"Server {server} belongs to run {owner}: wait for its outcome there, or abort that run."
+                        f"Server {server} belongs to run {owner}: ask again once that run is over, or abort it."
                     ),
                 )
             else:

@@ -34,6 +34,7 @@ class Recovery:
     server: str
     evidence: Evidence
     healthy_since: float | None = None
+    complaint: str = ""
 
 
 class Health:
@@ -72,9 +73,10 @@ class Health:
         line = recovery.batch.line
         if line.dropped or recovery.server not in recovery.batch.open:
             return
-        healthy = line.terms.check is None or await is_healthy(line.terms.check, await self._server(recovery))
+        if line.terms.check is not None:
+            recovery.complaint = await complaint(line.terms.check, await self._server(recovery))
         now = asyncio.get_running_loop().time()
-        if not healthy:
+        if recovery.complaint:
             recovery.healthy_since = None
             if self._sight.clock() > recovery.batch.deadline:
                 await self._end(recovery, healthy=False)
@@ -120,17 +122,19 @@ class Health:
             batch,
             reason="unhealthy",
             evidence=evidence.value,
-            message="Restarted, but its health check did not pass in time.",
+            message=f"Restarted, but its health check did not pass in time: {recovery.complaint}.",
             holds=True,
         )
         await batch.line.tell([failed])
         batch.line.failed(server)
 
 
-async def is_healthy(check: Check, server: Server) -> bool:
-    """Ask a check once; raising or taking too long means: not yet."""
+async def complaint(check: Check, server: Server) -> str:
+    """Ask a check once; return why the server is not healthy yet, "" where it is."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
-            return bool(await check(server))
-    except Exception:  # noqa: BLE001 - a check is foreign code, and whatever it raises means: not healthy yet
-        return False
+            return "" if await check(server) else "the check says no"
+    except TimeoutError:
+        return f"the check took longer than {CHECK_TIMEOUT:.0f} s"
+    except Exception as e:  # noqa: BLE001 - a check is foreign code, and whatever it raises means: not healthy yet
+        return str(e) or type(e).__name__

@@ -98,7 +98,7 @@ class TokenBucket:
         self._news = asyncio.Event()
         self._closed_until = 0.0
         self._lowered: tuple[int, float] | None = None
-        self.last_room: Room | None = None
+        self._room: tuple[Room, float] | None = None
 
     @property
     def limit(self) -> int:
@@ -134,9 +134,9 @@ class TokenBucket:
             answer = await _unharmed(ledger, wish)
             if isinstance(answer, Grant):
                 self._shaped -= answer.tokens
-                self.last_room = None
+                self._room = None
                 return answer
-            self.last_room = answer
+            self._room = answer, asyncio.get_running_loop().time()
             await self._wait(answer)
 
     async def _shape_up(self, least: int, most: int) -> None:
@@ -200,6 +200,13 @@ class TokenBucket:
     async def usage(self) -> Usage:
         """Say what is held, cooling and free now."""
         return await self._ledger.usage(self.group, self.limit)
+
+    def shortage(self) -> tuple[int, float] | None:
+        """Return the free tokens and the seconds until enough are, while somebody waits for them; else None."""
+        if self._room is None or self._room[0].next_in is None:
+            return None
+        room, asked_at = self._room
+        return room.free, max(0.0, (room.next_in or 0.0) - (asyncio.get_running_loop().time() - asked_at))
 
     def __repr__(self) -> str:
         return f"<TokenBucket {self.quota} for {self.group}, limit now {self.limit}>"

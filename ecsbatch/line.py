@@ -115,6 +115,7 @@ class Line:
         wave: the number of the wave under way, 0 for direct restarts.
         waiting: offered, not looked at.
         stock: looked at, ready to be sent.
+        looking, packing: servers that are just being looked at, and that wait for tokens.
         in_air: requests that are sent and not answered.
         more: more servers are to be expected, so a small batch may wait for them.
         open: servers may be sent.
@@ -142,6 +143,7 @@ class Line:
     halt: Halt | None = None
     waiting_since: float = 0.0
     looking: int = 0
+    packing: int = 0
     unaccepted_since: float | None = None
     generation: int = 0
     returned: Callable[[Iterable[str]], None] | None = None
@@ -184,7 +186,7 @@ class Line:
     @property
     def queued(self) -> int:
         """Servers that were offered and have no intent yet."""
-        return len(self.waiting) + self.stocked + self.looking
+        return len(self.waiting) + self.stocked + self.looking + self.packing
 
     def ripe_at(self, size: int) -> float:
         """Loop time from which waiting servers should go on: at once when there are enough, else after the linger."""

@@ -164,6 +164,7 @@ class Producer:
         want = len(packet.views)
         # A packet that was refused goes as it is: what offends in it is found by halving.
         at_least = want if packet.refusals else max(1, min(want, line.terms.batch_size // 4))
+        line.packing = want
         try:
             grant = await self._bucket.acquire(want, at_least, ledger=intent)
         except Recalled:
@@ -178,6 +179,8 @@ class Producer:
             line.stock.appendleft(packet)
             line.broken(e)
             return False
+        finally:
+            line.packing = 0
         self._send_granted(line, packet, intent, grant)
         return True
 

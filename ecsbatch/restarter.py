@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import math
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -108,10 +109,8 @@ class Restarter:
         waiting = len(self._direct) if self._direct else 0
         state = "closed" if self._closed else "running" if self._engine_task else "not started"
         queued = sum(line.queued for p in self.pipelines.values() for line in p.lines)
-        rooms = [p.bucket.last_room for p in self.pipelines.values()]
-        tokens = "".join(
-            f", {room.free} tokens free, more in {room.next_in:.0f} s" for room in rooms if room and room.next_in
-        )
+        short = [shortage for p in self.pipelines.values() if (shortage := p.bucket.shortage()) is not None]
+        tokens = "".join(f", {free} tokens free, more in {math.ceil(seconds)} s" for free, seconds in short)
         return (
             f"<Restarter {state} [{waiting} direct, {len(self._rollouts)} rollouts, {queued} queued, "
             f"{self._in_air} requests in the air{tokens}]>"

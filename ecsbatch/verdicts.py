@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ecsbatch import events as ev
-from ecsbatch.health import Health, is_healthy
+from ecsbatch.health import Health, complaint
 from ecsbatch.line import Batch, restarted
 from ecsbatch.models import Evidence, ServerView, SkipReason, SubJob
 from ecsbatch.reconcile import Case, Verdict, is_up, judge
@@ -143,7 +143,7 @@ class Verdicts:
         check = watch.line.terms.check
         up = view is not None and is_up(view)
         if up and check is not None:
-            up = await is_healthy(check, watch.line.server(watch.server, view))
+            up = not await complaint(check, watch.line.server(watch.server, view))
         if up or (view is not None and not view.found):
             found.released.append(watch)
             found.events.append(ev.ServerReleased(server=watch.server, why="up" if up else "not_found"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ecsbatch.cli.flags import store_url
 from ecsbatch.cli.fleet import Seen, see
-from ecsbatch.cli.parts import make_client
+from ecsbatch.cli.parts import make_client, make_store
 from ecsbatch.models import Server
 from ecsbatch.plan import time_model
 from ecsbatch.sources import Settings
@@ -24,20 +24,28 @@ class Prepared:
     inventory: int | None
 
 
-async def prepare(servers: Sequence[Server], settings: Settings, *, count: bool = False) -> Prepared:
+async def prepare(
+    servers: Sequence[Server], settings: Settings, *, count: bool = False, opened: bool = True
+) -> Prepared:
     """Look at a fleet and plan its restart; nothing is restarted.
 
     Args:
         servers: the fleet.
         settings: of the connection, the engine and the strategy.
         count: the project's number of servers is wanted.
+        opened: the store will be written to: it is opened once, to see that it can be.
 
     Raises:
         ConfigError: a setting is missing or malformed.
         SelectionError: see `make_plan`.
         CloudError: not everything could be seen.
+        StoreError: the store cannot be opened.
     """
     store = store_url(settings)
+    if opened:
+        # Whatever is wrong with the store is told before anything is looked at or asked.
+        async with make_store(store):
+            pass
     async with make_client(settings) as ecs:
         seen: Seen = await see(ecs, servers, count=count)
         place = f"{ecs.site.region or ecs.site.endpoint}, project {ecs.site.project_id}"

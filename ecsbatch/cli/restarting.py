@@ -99,7 +99,8 @@ def restart(  # noqa: D417 - the options are told of where they are defined
         from ecsbatch.cli.resuming import continue_run  # noqa: PLC0415 - imported when used
 
         return continue_run(known, settings, consent, watching)
-    prepared = asyncio.run(prepare(servers, settings, count=most is not None and most.percent is not None))
+    share = most is not None and most.percent is not None
+    prepared = asyncio.run(prepare(servers, settings, count=share, opened=not going.dry_run))
     if going.dry_run:
         return show_plan(prepared.planned, settings)
     return go_ahead(prepared, settings, consent, watching, going.run_id)

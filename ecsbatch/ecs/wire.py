@@ -136,11 +136,14 @@ def _text(value: Any) -> str:
 
 def _word(value: Any, limit: int = _MAX_WORD) -> str:
     """Return a foreign name, fit to be shown; "" for null."""
+    # The usual case first: a listing of 20,000 servers comes by here 200,000 times.
+    if type(value) is str and len(value) <= limit and value.isascii() and value.isprintable():
+        return value
     if not value:
         return ""
     if not isinstance(value, str):
         raise TypeError
-    return value if len(value) <= limit and value.isascii() and value.isprintable() else cut(clean(value), limit)
+    return cut(clean(value), limit)
 
 
 def page_of(body: bytes) -> ListingPage:

@@ -27,8 +27,9 @@ class Terminal:
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Type a command and do not wait for its end."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ECSBATCH", "HUAWEI"))}
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own program
             [*ECSBATCH, *arguments],
             cwd=self.folder,
             env={**inherited, "XDG_STATE_HOME": str(self.folder / "state"), **self.environment, **environment},
@@ -47,6 +48,7 @@ class Terminal:
                 process.kill()
 
     def type(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Type a command and wait for its end."""
         process = self.begin(*arguments, **environment)
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
@@ -61,17 +63,19 @@ class Simulator:
 
     @property
     def url(self) -> str:
+        """Where it listens."""
         return self.environment["ECSBATCH_ENDPOINT"]
 
     def audit(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/_simulator/audit") as answer:
+        """Return what the simulator itself has counted."""
+        with urllib.request.urlopen(f"{self.url}/_simulator/audit") as answer:  # noqa: S310 - our own server
             audit: dict[str, Any] = json.load(answer)
         return audit
 
 
 def simulate(folder: Path, arguments: Sequence[str]) -> Iterator[Simulator]:
     command = [*ECSBATCH, "simulate", "-o", "json", "--latency", "5ms", "--ids", "all.txt", *arguments]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - ours
     assert process.stdout is not None
     introduction = json.loads(process.stdout.readline())
     yield Simulator(introduction["environment"], (folder / "all.txt").read_text().split())

@@ -27,7 +27,9 @@ def fleet(terminal: Terminal, ids: list[str], name: str = "fleet.txt") -> str:
 def test_a_fleet_file_goes_in_and_restarted_servers_come_out(terminal: Terminal, cloud: Simulator) -> None:
     """The summary, the events, the report and the simulator's books agree."""
     before = cloud.audit()
-    done = terminal.type("restart", fleet(terminal, cloud.ids[:150]), *FAST, "--yes", "-o", "json", "--events", "e.jsonl")
+    done = terminal.type(
+        "restart", fleet(terminal, cloud.ids[:150]), *FAST, "--yes", "-o", "json", "--events", "e.jsonl"
+    )
 
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
@@ -48,7 +50,17 @@ def test_a_fleet_file_goes_in_and_restarted_servers_come_out(terminal: Terminal,
 
 
 def test_the_same_run_id_with_the_same_servers_gives_the_same_result(terminal: Terminal, cloud: Simulator) -> None:
-    arguments = ["restart", fleet(terminal, cloud.ids[150:160]), *FAST, "--yes", "-q", "-o", "json", "--run-id", "night"]
+    arguments = [
+        "restart",
+        fleet(terminal, cloud.ids[150:160]),
+        *FAST,
+        "--yes",
+        "-q",
+        "-o",
+        "json",
+        "--run-id",
+        "night",
+    ]
     first, second = terminal.type(*arguments), terminal.type(*arguments)
     other = terminal.type("restart", fleet(terminal, cloud.ids[160:170]), *arguments[2:])
 
@@ -84,8 +96,7 @@ def test_a_run_is_interrupted_by_a_signal_and_resumed_to_its_end(terminal: Termi
 
 
 def test_a_run_is_paused_resumed_and_aborted_from_another_terminal(terminal: Terminal, cloud: Simulator) -> None:
-    slow = [*FAST, "--max-unavailable", "1"][: len(FAST)]
-    slow[slow.index("50%")] = "1"
+    slow = ["1" if each == "50%" else each for each in FAST]
     run = terminal.begin("restart", fleet(terminal, cloud.ids[370:]), *slow, "--yes", "-v", ECSBATCH_RUN_ID="steered")
     assert run.stderr is not None
     for line in run.stderr:
@@ -196,7 +207,6 @@ def test_bad_input_gets_one_line_and_nothing_is_sent(terminal: Terminal, cloud: 
         ({"HUAWEICLOUD_SDK_SK": "wrong-secret-key-000000000"}, 1, "signature"),
         ({"HUAWEICLOUD_SDK_AK": "", "HUAWEICLOUD_SDK_SK": ""}, 2, "No credentials found"),
         ({"ECSBATCH_BATCHSIZE": "3"}, 2, "there is no such setting"),
-        ({"ECSBATCH_ENDPOINT": "http://127.0.0.1:9"}, 1, "refused"),
     ],
 )
 def test_a_wrong_key_costs_two_requests_at_most(

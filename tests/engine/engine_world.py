@@ -34,16 +34,26 @@ class BrokenClient(EcsClient):
 
 
 class World:
-    """One cloud and one database over any number of lives of the machine."""
+    """One cloud and one database over any number of lives of the machine.
+
+    Attributes:
+        steps: rounds of the loop in the last life.
+    """
 
     def __init__(self, **cloud: Any) -> None:
-        self.loop = VirtualLoop(max_time=MONTH)
-        self.clock = VirtualClock(self.loop)
+        self.steps = 0
+        self._loop: VirtualLoop | None = None
+        self._start = 0.0
+        self.clock = VirtualClock(self.now)
         self.config = CloudConfig(**{"servers": 100, **cloud})
-        self.cloud = Cloud(self.config, self.loop.time)
+        self.cloud = Cloud(self.config, self.now)
         self.database = MemoryDatabase()
         self.ids = self.cloud.ids()
         self._mortal: list[SimulatedSender | Store] = []
+
+    def now(self) -> float:
+        """Return the seconds of all lives so far."""
+        return self._start if self._loop is None else self._loop.time()
 
     def live(self, main: Callable[[], Awaitable[T]], kill_after: int | None = None) -> T:
         """Run a life to its end, or to its kill after so many steps of the loop.
@@ -55,20 +65,20 @@ class World:
         async def life() -> T:
             return await main()
 
+        loop = self._loop = VirtualLoop(start=self._start, max_time=MONTH)
         if kill_after is not None:
-            self.loop.kill_after(kill_after)
+            loop.kill_after(kill_after)
         try:
-            return run(life(), loop=self.loop)
+            return run(life(), loop=loop)
         except Killed:
             for part in self._mortal:
                 part.sever()
-            abandon(self.loop)
+            abandon(loop)
             raise
         finally:
             self._mortal.clear()
-            self.loop = VirtualLoop(start=self.loop.time() + 1, max_time=MONTH)
-            self.clock = VirtualClock(self.loop)
-            self.cloud.now = self.loop.time
+            self.steps = loop.steps
+            self._start, self._loop = loop.time() + 1, None
 
     @contextlib.asynccontextmanager
     async def store(self) -> AsyncGenerator[Store]:
