@@ -1,1 +1,66 @@
-"""Restart fleets of Huawei Cloud ECS servers through the batch-restart API."""
+"""Restart fleets of Huawei Cloud ECS servers through the batch-restart API.
+
+`Restarter` is the engine; `Rollout` is one pass over a frozen list of servers on it, as a `Strategy` says. An
+`EcsClient` speaks to one site, and `open_store` names what outlives the process. Whatever goes wrong is an
+`EcsbatchError`; the module `ecsbatch.errors` draws the tree.
+
+Names are imported when they are first used: `import ecsbatch` is quick, and brings no HTTP and no database along.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ecsbatch.config import Engine, Strategy
+    from ecsbatch.ecs.auth import credentials
+    from ecsbatch.ecs.client import EcsClient
+    from ecsbatch.errors import EcsbatchError
+    from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
+    from ecsbatch.restarter import Restarter
+    from ecsbatch.rollout import Changes, Result, Rollout
+    from ecsbatch.store import open_store
+
+__all__ = [
+    "Changes",
+    "EcsClient",
+    "EcsbatchError",
+    "Engine",
+    "Outcome",
+    "OutcomeKind",
+    "Quota",
+    "Restarter",
+    "Result",
+    "Rollout",
+    "RunStatus",
+    "Server",
+    "Strategy",
+    "credentials",
+    "open_store",
+]
+
+_HOMES = {
+    "config": ("Engine", "Strategy"),
+    "ecs.auth": ("credentials",),
+    "ecs.client": ("EcsClient",),
+    "errors": ("EcsbatchError",),
+    "models": ("Outcome", "OutcomeKind", "Quota", "RunStatus", "Server"),
+    "restarter": ("Restarter",),
+    "rollout": ("Changes", "Result", "Rollout"),
+    "store": ("open_store",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name what is public, imported or not."""
+    return sorted({*globals(), *__all__})

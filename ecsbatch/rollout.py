@@ -172,6 +172,7 @@ class Rollout:
         self._request: Ending | None = None
         self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
         self._fault: EcsbatchError | None = None
+        self._begun = False
         self._live = True
         self._follow(plan)
 
@@ -185,7 +186,7 @@ class Rollout:
     def __repr__(self) -> str:
         tally = self.state.run
         return (
-            f"<Rollout {self.run_id} {self.state.status} [{tally.waiting} waiting, {self._feeder.offered} queued, "
+            f"<Rollout {self.run_id} {self.state.status if self._begun else 'new'} [{tally.waiting} waiting, {self._feeder.offered} queued, "
             f"{tally.in_flight} in flight, {self.state.down} of {self._limits.max_unavailable} down]>"
         )
 
@@ -230,7 +231,7 @@ class Rollout:
         """Follow the run's journal from behind an event's number; ends with the run's end in this process."""
         while True:
             news, live = self._news, self._live
-            recorded = await self._host.store.events(self.run_id, after) if self._hold else []
+            recorded = await self._host.store.events(self.run_id, after) if self._begun else []
             for each in recorded:
                 yield each
                 after = each.seq
@@ -243,7 +244,7 @@ class Rollout:
         """Follow the same as lines of JSON, without line ends."""
         while True:
             news, live = self._news, self._live
-            found = await self._host.store.lines(self.run_id, after) if self._hold else []
+            found = await self._host.store.lines(self.run_id, after) if self._begun else []
             for line in found:
                 yield line
             after += len(found)
@@ -361,6 +362,7 @@ class Rollout:
         events = [ev.RunStarted(total=len(self.plan.fleet), plan=plan), self._holder_changed(1)]
         new = NewRun(self.run_id, plan=plan, fleet=self.plan.fleet, events=events)
         self._hold = await self._host.store.create_run(new, self._host.holder)
+        self._begun = True
         self._journal = Journal(self._host.store, self._hold, self._fold)
         for recorded in self._hold.recorded:
             self._fold(recorded)
@@ -399,6 +401,7 @@ class Rollout:
         )
 
     async def _read_history(self) -> None:
+        self._begun = True
         while recorded := await self._host.store.events(self.run_id, self.state.seq):
             for each in recorded:
                 self._fold(each)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import field, make_dataclass
+from dataclasses import field, fields, make_dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
 
 from cyclopts import Group, Parameter
@@ -69,15 +70,21 @@ def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
     text = f"{setting.help} [{default}]" if default else setting.help
     names = [setting.flag, _SHORT[setting.name]] if setting.name in _SHORT else [setting.flag]
     metavar = None if isinstance(setting.kind, Switch) else _metavar(setting)
-    parameter = Parameter(name=names, help=text, group=GROUPS[setting.section], metavar=metavar)
+    parameter = Parameter(
+        name=names,
+        help=text,
+        group=GROUPS[setting.section],
+        metavar=metavar,
+        allow_leading_hyphen=setting.name == "events",
+    )
     type_ = bool if isinstance(setting.kind, Switch) else str
     return setting.name, Annotated[type_ | None, parameter], field(default=None)
 
 
 def _flags(name: str, settings: Iterable[str], *, defaults: bool = True) -> Any:
     """Make a dataclass whose fields are these settings' flags; a run that exists has its own strategy as defaults."""
-    fields = [_flag(SETTINGS[each], defaults=defaults) for each in settings if each not in NOT_YET]
-    return make_dataclass(name, fields, kw_only=True, namespace={"__module__": __name__})
+    made = [_flag(SETTINGS[each], defaults=defaults) for each in settings if each not in NOT_YET]
+    return make_dataclass(name, made, kw_only=True, namespace={"__module__": __name__})
 
 
 def _sections(*sections: str) -> list[str]:
@@ -157,6 +164,18 @@ def given_limits(flags: Any) -> dict[str, int | str]:
     """
     given = {name: value for name, value in _given(flags).items() if name in LIMITS}
     return {name: value.value for name, value in from_flags(given).items() if isinstance(value.value, int | str)}
+
+
+def repeated(settings: Settings, *, reading: bool = False) -> str:
+    """Return the flags of this call that the next command about its run needs too, as one would type them."""
+    names = ["store"] if reading else ["store", "endpoint", "region", "project_id", "ca_file", "quota"]
+    values = {**_fields(settings.output), **_fields(settings.connection), **_fields(settings.engine)}
+    given = [name for name in names if settings.origins.get(name) == SETTINGS[name].flag]
+    return "".join(f" {SETTINGS[name].flag} {quote(str(values[name]))}" for name in given)
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    return {each.name: getattr(section, each.name) for each in fields(section)}
 
 
 def _given(flags: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.exits import Exit
-from ecsbatch.cli.flags import GROUPS, AskFlags, ConfigFile, StoreFlags, settings_of, store_url
+from ecsbatch.cli.flags import GROUPS, AskFlags, ConfigFile, StoreFlags, repeated, settings_of, store_url
 from ecsbatch.cli.parts import make_store, say
 from ecsbatch.errors import ConfigError
 from ecsbatch.events import stamp
@@ -22,7 +22,7 @@ from ecsbatch.plan import Plan
 from ecsbatch.state import RolloutState
 from ecsbatch.views.printable import printable
 from ecsbatch.views.report import report_csv, report_json, run_json
-from ecsbatch.views.summary import summary_lines
+from ecsbatch.views.summary import Again, summary_lines
 
 if TYPE_CHECKING:
     from ecsbatch.records import RunRecord
@@ -45,7 +45,10 @@ def status(
     if settings.output.output == "json":
         _print_json(run_json(state) | _holding(record))
     else:
-        say([*summary_lines(state), "", *_standing(record, state)], to_stdout=True)
+        say(
+            [*summary_lines(state, Again(*[repeated(settings, reading=True)] * 2)), "", *_standing(record, state)],
+            to_stdout=True,
+        )
     return Exit.OK
 
 

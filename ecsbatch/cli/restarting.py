@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shutil import get_terminal_size
 from typing import Annotated, Final
 
 import orjson
@@ -14,7 +15,7 @@ from cyclopts import Parameter
 from ecsbatch.cli.confirming import Consent, confirm, guard, parse_guard
 from ecsbatch.cli.driving import Driven, drive
 from ecsbatch.cli.exits import Exit, UsageError, code_of_run
-from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, settings_of, store_url
+from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, repeated, settings_of, store_url
 from ecsbatch.cli.parts import engine, make_store, say
 from ecsbatch.cli.planning import Prepared, prepare
 from ecsbatch.cli.watching import Watching
@@ -25,7 +26,7 @@ from ecsbatch.selection import read_fleet
 from ecsbatch.sources import Settings
 from ecsbatch.views.planned import Planned, planned_json, planned_lines
 from ecsbatch.views.report import run_json
-from ecsbatch.views.summary import next_steps, summary_lines
+from ecsbatch.views.summary import Again, next_steps, summary_lines
 
 _ALL_RUNS: Final = 1_000_000
 
@@ -125,7 +126,10 @@ def check_outputs(settings: Settings) -> None:
     Raises:
         UsageError: so it is.
     """
-    if settings.output.events == "-" and settings.output.output == "json":
+    events = settings.output.events or ""
+    if events.startswith("-") and events != "-":
+        raise UsageError(f"--events needs a file, or -: {events} is an option.")
+    if events == "-" and settings.output.output == "json":
         raise UsageError("--events - and -o json both want standard output: give --events a file.")
 
 
@@ -145,7 +149,8 @@ def go_ahead(prepared: Prepared, settings: Settings, consent: Consent, watching:
 
     def show() -> None:
         if not watching.quiet:
-            say([*planned_lines(prepared.planned), ""], to_stdout=False)
+            width = min(get_terminal_size().columns, 80)
+            say([*planned_lines(prepared.planned, width), ""], to_stdout=False)
 
     confirm(plan.to_restart, consent, show)
     driven = asyncio.run(carry_out(plan, settings, watching, run_id))
@@ -179,11 +184,11 @@ async def known_run(run_id: str, servers: Sequence[Server], settings: Settings) 
 
 def conclude(driven: Driven, settings: Settings) -> int:
     """Print what a run came to and return its code."""
-    state = driven.state
+    state, again = driven.state, Again(repeated(settings), repeated(settings, reading=True))
     if settings.output.output == "json":
         sys.stdout.buffer.write(orjson.dumps(run_json(state)) + b"\n")
         if not state.status.over:
-            say(next_steps(state)[1:], to_stdout=False)
+            say(next_steps(state, again)[1:], to_stdout=False)
     else:
-        say(["", *summary_lines(state)], to_stdout=settings.output.events != "-")
+        say(["", *summary_lines(state, again)], to_stdout=settings.output.events != "-")
     return code_of_run(state, driven.received)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from shlex import quote
 from typing import Final
 
@@ -11,6 +12,7 @@ from ecsbatch.state import RolloutState
 from ecsbatch.views.printable import WORDS, counted, lasting, printable
 
 _COLUMN: Final = 12
+_WIDEST: Final = 44
 _TOP: Final = 4
 _FAILURES: Final = 5
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
@@ -18,16 +20,27 @@ _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN
 
 def headline(state: RolloutState) -> str:
     """Say in one line how a run stands."""
-    why = f" ({printable(state.reason)})" if state.reason else ""
+    why = f" ({printable(state.reason)})" if state.reason not in {"", state.status.value} else ""
     took = f" after {lasting(state.elapsed)}" if state.ended_at else f", {lasting(state.elapsed)} so far"
     done = state.counts[OutcomeKind.RESTARTED]
     how = "ended with failures" if state.status is RunStatus.FAILED else state.status.value
     return f"Run {printable(state.run_id)} {how}{why}{took}: {done:,} of {state.run.total:,} restarted."
 
 
-def summary_lines(state: RolloutState) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Flags that commands about a run must be given again: those that go on with it, and those that only read."""
+
+    go_on: str = ""
+    read: str = ""
+
+
+NOTHING_AGAIN: Final = Again()
+
+
+def summary_lines(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
     """Write a run for people: what it came to, and what to do next."""
-    return [*outcome_lines(state), *next_steps(state)]
+    return [*outcome_lines(state), *next_steps(state, again)]
 
 
 def outcome_lines(state: RolloutState) -> list[str]:
@@ -72,27 +85,31 @@ def _failures(state: RolloutState) -> list[str]:
     return lines
 
 
-def next_steps(state: RolloutState) -> list[str]:
+def next_steps(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
     """Name the commands that lead on from here."""
     run = printable(state.run_id)
+    resume = f"ecsbatch resume {run}{again.go_on}"
     steps: list[tuple[str, str]] = []
     failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
     if state.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED}:
-        steps.append((f"ecsbatch resume {run}", "go on where it ended"))
+        steps.append((resume, "go on where it ended"))
         if failed:
-            steps.append((f"ecsbatch resume {run} --forgive", "go on, the failures so far stop counting"))
+            steps.append((f"{resume} --forgive", "go on, the failures so far stop counting"))
             worst = state.failed_by["domain"].most_common(1)
             if worst and len(state.domains) > 1:
                 zone = printable(worst[0][0])
-                steps.append((f"ecsbatch resume {run} --forgive --skip-domain {quote(zone)}", f"go on without {zone}"))
+                steps.append((f"{resume} --forgive --skip-domain {quote(zone)}", f"go on without {zone}"))
     if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
-        steps.append((f"ecsbatch resume {run} --retry {','.join(failed)}", "restart these again"))
+        steps.append((f"{resume} --retry {','.join(failed)}", "restart these again"))
     if state.status is RunStatus.PAUSED:
-        steps.append((f"ecsbatch resume {run}", "let it go on"))
-    steps.append((f"ecsbatch report {run} -o csv", f"every one of {counted(state.run.total, 'server')}"))
+        steps.append((resume, "let it go on"))
+    steps.append((f"ecsbatch report {run}{again.read} -o csv", f"every one of {counted(state.run.total, 'server')}"))
     return ["", "Next:", *_aligned(steps)]
 
 
 def _aligned(steps: Sequence[tuple[str, str]]) -> list[str]:
+    """Set reasons beside the commands, or below them where that would be too wide."""
     width = max(len(command) for command, _ in steps)
+    if width > _WIDEST:
+        return [line for command, why in steps for line in (f"  {command}", f"      {why}")]
     return [f"  {command:{width}}  {why}" for command, why in steps]

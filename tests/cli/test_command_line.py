@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.cli.conftest import Simulator, Terminal
+from typed_commands import Simulator, Terminal
 
 FAST = (
     *("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s"),
