@@ -354,7 +354,8 @@ class Auditor:
         if own and not self._quota_known:
             self._note(f"The record does not say the quota; {self._requests.terms.quota} was taken.")
         if self._timeline.set_backs:
-            self._note(f"The clock was set back {self._timeline.set_backs} times; nothing is judged across that.")
+            often = "once" if self._timeline.set_backs == 1 else f"{self._timeline.set_backs} times"
+            self._note(f"The clock was set back {often}; no window is judged across that.")
         findings, breaches = collect(self._findings, self._breaches)
         return Receipt(
             run_id=self._run_id,

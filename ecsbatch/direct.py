@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,7 +37,7 @@ class Ticket:
     submitted_at: float | None = None
 
 
-_KINDS = {
+_KINDS: Mapping[type[ev.ServerEvent], OutcomeKind] = {
     ev.ServerRestarted: OutcomeKind.RESTARTED,
     ev.ServerFailed: OutcomeKind.FAILED,
     ev.ServerTimedOut: OutcomeKind.TIMED_OUT,

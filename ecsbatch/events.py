@@ -34,7 +34,7 @@ class RunStarted(Event):
 
     name: ClassVar[str] = "run.started"
     total: int = 0
-    plan: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +311,7 @@ class RunFinished(Event):
     name: ClassVar[str] = "run.finished"
     status: str = ""
     reason: str = ""
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
     elapsed_s: float = 0.0
 
 
@@ -365,7 +365,7 @@ def encode(recorded: Recorded) -> bytes:
     }
     for name in _FIELDS[type(event)]:
         value = getattr(event, name)
-        if value or (value == 0 and value is not False):
+        if value or (type(value) is int):
             line[name] = value
     return orjson.dumps(line)
 

@@ -10,12 +10,12 @@ from ecsbatch import events as ev
 from ecsbatch import policy
 from ecsbatch.errors import ConfigError
 from ecsbatch.journal import Journal
-from ecsbatch.line import Batch, Check, Halt, Line, Terms
+from ecsbatch.line import Batch, Check, Line, Terms
 from ecsbatch.models import ServerView, Wave
 from ecsbatch.picker import Picker
 from ecsbatch.pipeline import Pipeline
 from ecsbatch.plan import Plan
-from ecsbatch.policy import Limits
+from ecsbatch.policy import Halt, Limits
 from ecsbatch.records import Grant
 from ecsbatch.state import Flight, RolloutState, Stage
 
@@ -200,6 +200,8 @@ class Feeder:
                     self._offer(server)
             case ev.ServerEvent():
                 self._gone(event.server)
+            case _:
+                return
 
     def _offer(self, server: str) -> None:
         if server not in self._offered:

@@ -16,6 +16,7 @@ from ecsbatch import events as ev
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.journal import Journal
 from ecsbatch.models import Evidence, RestartType, Server, ServerView
+from ecsbatch.policy import Halt
 from ecsbatch.records import Commit, Grant
 
 Check = Callable[[Server], Awaitable[bool]]
@@ -93,14 +94,6 @@ class Batch:
     open: set[str]
     refusals: int = 0
     job_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """Why a line's servers get no further: ``cloud_unreachable`` or ``auth``."""
-
-    reason: str
-    message: str
 
 
 @dataclass(eq=False)

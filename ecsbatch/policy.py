@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
-from ecsbatch.line import Halt
 from ecsbatch.models import RunStatus
 from ecsbatch.plan import Plan
 from ecsbatch.state import RolloutState, Tally
@@ -38,7 +37,7 @@ def limits_of(plan: Plan, changed: Mapping[str, Any]) -> Limits:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(cast("list[int]", value)) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,14 @@ def breach(state: RolloutState, limits: Limits) -> Breach | None:
             if failures > allowed:
                 return Breach("max_failures_per_domain", failures, allowed, domain)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why a line's servers get no further: ``cloud_unreachable``, ``auth`` or ``store``."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,10 +337,8 @@ class Restarter:
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first fault of a nested group."""
-    fault: BaseException = group
-    while isinstance(fault, BaseExceptionGroup):
-        fault = fault.exceptions[0]
-    return fault
+    fault: BaseException | BaseExceptionGroup[BaseException] = group.exceptions[0]
+    return _first(fault) if isinstance(fault, BaseExceptionGroup) else fault
 
 
 def _user() -> str:

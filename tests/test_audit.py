@@ -404,7 +404,7 @@ def test_a_clock_that_jumps_accuses_nobody(seed: int) -> None:
 def test_a_clock_that_was_set_back_is_noted() -> None:
     entries: list[At] = [(100, sent(1, "a")), (101, accepted(1)), (50, sent(2, "b"))]
 
-    assert audited(entries, 1).notes == ("The clock was set back once; nothing is judged across that.",)
+    assert audited(entries, 1).notes == ("The clock was set back once; no window is judged across that.",)
 
 
 def test_what_was_provably_not_sent_is_not_counted() -> None:
@@ -471,7 +471,7 @@ def test_a_record_that_does_not_say_its_quota_is_noted() -> None:
 def test_the_receipt_fits_the_screen_and_names_what_is_broken() -> None:
     lines = audit(history(*WAVE_1, (42, sent(2, *IDS[2:], wave=2)), limit=5), FLEET).lines(80)
 
-    assert lines[0] == "Audit of run k7f (running): promises are broken twice."
+    assert lines[0] == "Audit of run k7f (running): promises are broken 2 times."
     assert max(map(len, lines)) <= 80
     assert any("#10: 4 servers were down at once, 3 are allowed." in line for line in lines)
 

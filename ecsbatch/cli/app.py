@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cyclopts import App, CycloptsError, Group
+from cyclopts.exceptions import UnusedCliTokensError
 
 from ecsbatch.cli.exits import Exit, code_of_error
 from ecsbatch.cli.help import TwoColumns
@@ -111,13 +112,13 @@ def _command(tokens: Sequence[str]) -> str:
 def _usage(error: CycloptsError, tokens: Sequence[str]) -> str:
     """Say in one line what is wrong with what was typed."""
     error.verbose = False
-    unused = list(error.unused_tokens or ())
+    unused = list(error.unused_tokens or ()) if isinstance(error, UnusedCliTokensError) else []
     command = _command(tokens)
     hint = f"see ecsbatch {command} --help" if command else "see ecsbatch --help"
     stray = next((token for token in unused if token.startswith("-")), None)
     if stray is not None:
         return f"{command or 'ecsbatch'} has no option {stray}: {hint}."
-    if unused and type(error).__name__ == "UnusedCliTokensError":
+    if unused:
         return f"{unused[0]!r} is one argument too many: {hint}."
     return f"{' '.join(str(error).split()).rstrip('.')}: {hint}."
 

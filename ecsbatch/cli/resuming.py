@@ -90,6 +90,11 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
         retry=_kinds(retry), forgive=forgive, skip_domains=skip_domain or [], limits=given_limits(flags), by=who()
     )
     record, state = asyncio.run(read_run(store_url(settings), run))
+    if state.status is RunStatus.ABORTED:
+        raise RunConflict(
+            f"Run {record.run_id} was aborted, which is final: start a new run for what is left, "
+            f"ecsbatch report {record.run_id} -o csv lists it."
+        )
     _check_domains(changes.skip_domains, state)
     if forgive:
         failures = counted(state.run.failures, "failure")

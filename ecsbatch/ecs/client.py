@@ -8,6 +8,7 @@ turn is not dated in the past.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -73,7 +74,7 @@ class EcsClient:
 
     Args:
         auth: see `ecsbatch.ecs.auth.credentials`.
-        project_id: the project in whose path all requests go.
+        project_id: the project in whose path all requests go; "" for the one that ``HUAWEICLOUD_SDK_PROJECT_ID`` names.
         region: gives the endpoint ``https://ecs.{region}.myhuaweicloud.com``.
         endpoint: another cloud's ``https://HOST[:PORT]``; ``http`` for this machine only.
         sender: carries requests instead of aiohttp; whoever gives it closes it.
@@ -96,7 +97,7 @@ class EcsClient:
         self,
         *,
         auth: Auth,
-        project_id: str,
+        project_id: str = "",
         region: str = "",
         endpoint: str = "",
         sender: Sender | None = None,
@@ -108,6 +109,7 @@ class EcsClient:
     ) -> None:
         for name, seconds in (("request_timeout", request_timeout), ("connect_timeout", connect_timeout)):
             _positive(name, seconds)
+        project_id = project_id or os.environ.get("HUAWEICLOUD_SDK_PROJECT_ID", "")
         self.site: Site = site_of(endpoint=endpoint, region=region, project_id=project_id)
         self.fallback_store: Closable | None = None
         self._auth = auth

@@ -200,9 +200,9 @@ def _view(row: Any) -> ServerView:
 
 def _address(networks: Any) -> str:
     """Return the first fixed address, IPv4 before IPv6; "" where the row names none."""
-    fixed = [
-        port for ports in (networks or {}).values() for port in ports if port.get("OS-EXT-IPS:type", "fixed") == "fixed"
-    ]
-    if len(fixed) > 1:
-        fixed.sort(key=lambda port: str(port.get("version")))
-    return _word(fixed[0].get("addr")) if fixed else ""
+    found: list[tuple[str, str]] = []
+    for ports in (networks or _NOTHING).values():
+        for port in ports:
+            if port.get("OS-EXT-IPS:type", "fixed") == "fixed":
+                found.append((str(port.get("version")), _word(port.get("addr"))))
+    return min(found)[1] if found else ""

@@ -167,7 +167,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["good.txt", "--store", "sqlite:///no/such/folder/x.db"], 2, "folder"),
     (["good.txt", "--events", "-", "-o", "json"], 2, "standard output"),
     (["good.txt", "--max-servers", "many"], 2, "--max-servers many"),
-    (["good.txt", "--no-such-option"], 2, "has no option --no-such-option"),
+    (["good.txt", "--no-such-option"], 2, "option: --no-such-option"),
     (["--no-such-option"], 2, "has no option --no-such-option"),
     (["good.txt", "more.txt"], 2, "one argument too many"),
     (["good.txt", "--batch-size"], 2, "requires an argument"),

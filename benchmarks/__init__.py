@@ -1,0 +1,1 @@
+"""What the design promises in numbers, measured: ``python -m benchmarks quota|cpu|size|looks``."""

@@ -1,0 +1,255 @@
+"""The built-in health checks, against real sockets and real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from ecsbatch.checks import NotHealthy, check_of
+from ecsbatch.errors import ConfigError
+from ecsbatch.models import Server
+
+HERE = Server("id-1", name="web one", address="127.0.0.1")
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[int]:
+    """Accept connections on a free port."""
+
+    async def accepted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def serving(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[int]:
+    """Answer every request on a free port."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def passes(text: str, server: Server = HERE, timeout: float = 10.0) -> bool:  # noqa: ASYNC109 - the check's own
+    async with aclosing(check_of(text, timeout=timeout)) as check:
+        return await check(server)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "tcp",
+        "tcp:",
+        "tcp:0",
+        "tcp:65536",
+        "tcp:ssh",
+        "tcp:٢٢",
+        "udp:53",
+        "http:",
+        "http:/health",
+        "http:0/health",
+        "http:80 /x",
+        "https:99999/",
+        "url:",
+        "url:ftp://host/",
+        "url:http:///x",
+        "url:http://[half",
+        "url:http://host:x/",
+        "url:http://host/a b",
+        "cmd:",
+        "cmd:   ",
+        "cmd:'half",
+        "cmd:{id} now",
+        "cmd:./{name}",
+    ],
+)
+def test_what_is_no_check_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        check_of(text)
+
+
+# -- tcp -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_port_that_accepts_is_healthy() -> None:
+    async with listening() as port:
+        assert await passes(f"tcp:{port}")
+
+
+async def test_a_port_that_is_closed_is_not_healthy_yet() -> None:
+    async with listening() as port:
+        pass
+    with pytest.raises(NotHealthy, match=f"no connection to port {port}"):
+        await passes(f"tcp:{port}")
+
+
+async def test_a_server_whose_address_is_not_known_is_not_healthy() -> None:
+    with pytest.raises(NotHealthy, match="address is not known"):
+        await passes("tcp:22", Server("id-1"))
+
+
+async def test_addresses_can_come_from_elsewhere() -> None:
+    async with listening() as port:
+        check = check_of(f"tcp:{port}", address_of=lambda server: {"id-9": "127.0.0.1"}[server.id])
+
+        assert await check(Server("id-9"))
+
+
+# -- http ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (204, True), (302, True), (404, False), (503, False)])
+async def test_two_and_three_hundreds_are_healthy(status: int, healthy: bool) -> None:  # noqa: FBT001 - a table's column
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Location": "/elsewhere"} if status == 302 else {})
+
+    async with serving(answer) as port:
+        if healthy:
+            assert await passes(f"http:{port}/health")
+        else:
+            with pytest.raises(NotHealthy, match=f"it answered {status}"):
+                await passes(f"http:{port}/health")
+
+
+async def test_redirects_are_not_followed() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
+
+    async with serving(answer) as port:
+        await passes(f"http:{port}/health")
+
+    assert asked == ["/health"]
+
+
+async def test_without_a_path_the_root_is_asked() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        return web.Response()
+
+    async with serving(answer) as port:
+        await passes(f"http:{port}")
+
+    assert asked == ["/"]
+
+
+async def test_a_url_is_filled_with_the_servers_data_and_nothing_more() -> None:
+    """A name of the cloud's must not lead to another path, query or host."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        return web.Response()
+
+    server = Server("id/../1", name="{id}?x=1#y@z", address="127.0.0.1")
+    async with serving(answer) as port:
+        await passes(f"url:http://127.0.0.1:{port}/health/{{id}}/{{name}}", server)
+
+    assert asked == ["/health/id%2F..%2F1/%7Bid%7D%3Fx=1%23y@z"]
+
+
+async def test_a_url_may_name_the_address() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    async with serving(answer) as port:
+        assert await passes(f"url:http://{{address}}:{port}/")
+
+
+async def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with serving(answer) as port:
+        with pytest.raises(NotHealthy, match=r"no answer within 0\.2 s"):
+            await passes(f"http:{port}", timeout=0.2)
+
+
+async def test_what_does_not_speak_http_is_not_healthy() -> None:
+    async with listening() as port:
+        with pytest.raises(NotHealthy, match="no answer"):
+            await passes(f"http:{port}")
+
+
+async def test_a_check_can_be_closed_and_used_again() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    async with serving(answer) as port:
+        check = check_of(f"http:{port}")
+        await check(HERE)
+        await check.aclose()
+
+        assert await check(HERE)
+        await check.aclose()
+
+
+# -- commands ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_command_that_ends_with_0_is_healthy() -> None:
+    assert await passes(f"cmd:'{sys.executable}' -c 'print(1)'")
+
+
+async def test_a_command_that_ends_otherwise_is_not_healthy_yet() -> None:
+    with pytest.raises(NotHealthy, match="ended with 3"):
+        await passes("cmd:sh -c 'exit 3'")
+
+
+async def test_a_command_that_cannot_be_started_is_not_healthy() -> None:
+    with pytest.raises(NotHealthy, match="cannot be started"):
+        await passes("cmd:/nowhere/up {id}")
+
+
+async def test_a_servers_data_fills_words_and_makes_no_new_ones(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    server = Server("x; touch oops", name="$(id) {address} 'q", address="10.0.0.1")
+    await passes(f"""cmd:sh -c 'printf "%s\\n" "$@" > "{said}"' - {{id}} n={{name}} {{address}}""", server)
+
+    assert said.read_text().splitlines() == ["x; touch oops", "n=$(id) {address} 'q", "10.0.0.1"]
+
+
+async def test_a_name_is_never_taken_for_an_option() -> None:
+    with pytest.raises(NotHealthy, match="as an option"):
+        await passes("cmd:true {name}", Server("id-1", name="--delete-all"))
+
+
+async def test_a_nul_in_a_name_starts_nothing() -> None:
+    with pytest.raises(NotHealthy, match="cannot be started"):
+        await passes("cmd:true {name}", Server("id-1", name="a\0b"))
+
+
+async def test_a_command_without_an_end_is_killed_with_its_children(tmp_path: Path) -> None:
+    """The pipe's end comes only once the last process that could write to it is gone."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    check = check_of(f"""cmd:sh -c 'sleep 1000 > "{pipe}" & wait'""", timeout=1)
+    ended = asyncio.ensure_future(asyncio.to_thread(pipe.read_bytes))
+    with pytest.raises(NotHealthy, match="longer than 1 s"):
+        await check(HERE)
+    with suppress(OSError):  # where the child had not come to open the pipe, the reader is still waiting for a first
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+
+    assert await asyncio.wait_for(ended, 60) == b""

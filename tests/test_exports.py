@@ -1,0 +1,74 @@
+"""The public names: sorted, true, documented, and quick to import."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import ecsbatch
+
+PUBLIC = [getattr(ecsbatch, name) for name in ecsbatch.__all__]
+
+
+def test_the_public_names_are_few_and_sorted() -> None:
+    assert sorted(ecsbatch.__all__) == ecsbatch.__all__
+    assert len(ecsbatch.__all__) <= 15
+
+
+@pytest.mark.parametrize("name", ecsbatch.__all__)
+def test_a_public_name_is_what_its_own_module_calls_so(name: str) -> None:
+    thing = getattr(ecsbatch, name)
+
+    assert thing.__name__ == name
+    assert getattr(sys.modules[thing.__module__], name) is thing
+
+
+def test_dir_tells_them_before_they_are_imported() -> None:
+    program = "import ecsbatch; print(set(ecsbatch.__all__) <= set(dir(ecsbatch)), 'Restarter' in vars(ecsbatch))"
+
+    assert _python(program) == "True False"
+
+
+def test_a_star_import_brings_exactly_them() -> None:
+    program = "from ecsbatch import *; print(sorted(name for name in globals() if name[0] != '_'))"
+
+    assert _python(program) == str(ecsbatch.__all__)
+
+
+def test_other_names_are_no_attributes() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'restart_everything'"):
+        ecsbatch.restart_everything  # noqa: B018
+
+
+@pytest.mark.parametrize("thing", PUBLIC, ids=ecsbatch.__all__)
+def test_everything_public_is_documented(thing: type | object) -> None:
+    undocumented = [
+        name
+        for name, member in inspect.getmembers(thing, callable)
+        if not name.startswith("_") and inspect.isroutine(member) and not inspect.getdoc(member)
+    ]
+
+    assert inspect.getdoc(thing)
+    assert undocumented == []
+
+
+@pytest.mark.parametrize(
+    ("module", "unpaid"),
+    [
+        ("ecsbatch", {"aiohttp", "sqlalchemy", "structlog", "cyclopts", "rich", "asyncio"}),
+        ("ecsbatch.restarter", {"cyclopts", "rich", "structlog", "ecsbatch.simulator"}),
+        ("ecsbatch.ecs.client", {"cyclopts", "rich", "structlog", "sqlalchemy"}),
+    ],
+)
+def test_importing_one_part_does_not_cost_another(module: str, unpaid: set[str]) -> None:
+    loaded = set(_python(f"import sys, {module}; print(*sys.modules)").split())
+
+    assert unpaid & loaded == set()
+
+
+def _python(program: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()  # noqa: S603 - ours
