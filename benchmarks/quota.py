@@ -1,7 +1,7 @@
 """Fullest window and share of the quota, as the simulated cloud's auditor counts them, in virtual time.
 
 The cloud lets everything through and writes down the instant at which it counts each request, somewhere between the
-first byte and the answer. Everybody sends batches of 100 from ten workers, as fast as the limiter lets them, for half
+first byte and the answer. Everybody sends batches of 100 from ten workers, as fast as the limiter lets them, for
 an hour; "ours" is also shown as a whole rollout. The promise is a fullest window of at most 1,000 in every column, and
 at least 99% of limit x time after the first window at a round trip of 100 ms.
 """
@@ -20,7 +20,7 @@ from ecsbatch import Quota, Strategy
 from ecsbatch.limiter import TokenBucket
 from ecsbatch.simulator.auditor import fullest_window
 
-LIMIT, WINDOW, BATCH, MINUTES = 1000, 60.0, 100, 30
+LIMIT, WINDOW, BATCH, MINUTES = 1000, 60.0, 100, 20
 PROMISED_SHARE = 0.99
 
 

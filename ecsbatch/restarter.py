@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, cast
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.config import Engine, Strategy
@@ -337,8 +337,10 @@ class Restarter:
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first fault of a nested group."""
-    fault: BaseException | BaseExceptionGroup[BaseException] = group.exceptions[0]
-    return _first(fault) if isinstance(fault, BaseExceptionGroup) else fault
+    fault = group.exceptions[0]
+    if isinstance(fault, BaseExceptionGroup):
+        return _first(cast("BaseExceptionGroup[BaseException]", fault))
+    return fault
 
 
 def _user() -> str:

@@ -185,8 +185,9 @@ class Rollout:
 
     def __repr__(self) -> str:
         tally = self.state.run
+        status = self.state.status if self._begun else "new"
         return (
-            f"<Rollout {self.run_id} {self.state.status if self._begun else 'new'} [{tally.waiting} waiting, {self._feeder.offered} queued, "
+            f"<Rollout {self.run_id} {status} [{tally.waiting} waiting, {self._feeder.offered} queued, "
             f"{tally.in_flight} in flight, {self.state.down} of {self._limits.max_unavailable} down]>"
         )
 

@@ -12,12 +12,14 @@ from typing import Annotated, Final
 import orjson
 from cyclopts import Parameter
 
+from ecsbatch.cli.concluding import check_outputs, conclude
 from ecsbatch.cli.confirming import Consent, confirm, guard, parse_guard
 from ecsbatch.cli.driving import Driven, drive
-from ecsbatch.cli.exits import Exit, UsageError, code_of_run
-from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, repeated, settings_of, store_url
+from ecsbatch.cli.exits import Exit, UsageError
+from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, settings_of, store_url
 from ecsbatch.cli.parts import engine, make_store, say
 from ecsbatch.cli.planning import Prepared, prepare
+from ecsbatch.cli.resuming import continue_run
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
 from ecsbatch.models import Server
@@ -25,8 +27,6 @@ from ecsbatch.plan import Plan
 from ecsbatch.selection import read_fleet
 from ecsbatch.sources import Settings
 from ecsbatch.views.planned import Planned, planned_json, planned_lines
-from ecsbatch.views.report import run_json
-from ecsbatch.views.summary import Again, next_steps, summary_lines
 
 _ALL_RUNS: Final = 1_000_000
 
@@ -97,8 +97,6 @@ def restart(  # noqa: D417 - the options are told of where they are defined
     watching = Watching(quiet, verbose)
     servers = read_fleet(file)
     if going.run_id and (known := asyncio.run(known_run(going.run_id, servers, settings))):
-        from ecsbatch.cli.resuming import continue_run  # noqa: PLC0415 - imported when used
-
         return continue_run(known, settings, consent, watching)
     share = most is not None and most.percent is not None
     prepared = asyncio.run(prepare(servers, settings, count=share, opened=not going.dry_run))
@@ -118,19 +116,6 @@ def check_usage(file: str, settings: Settings) -> None:
     if file.startswith("-") and file != "-":
         raise UsageError(f"restart has no option {file}: see ecsbatch restart --help.")
     check_outputs(settings)
-
-
-def check_outputs(settings: Settings) -> None:
-    """Refuse two kinds of data on one stream.
-
-    Raises:
-        UsageError: so it is.
-    """
-    events = settings.output.events or ""
-    if events.startswith("-") and events != "-":
-        raise UsageError(f"--events needs a file, or -: {events} is an option.")
-    if events == "-" and settings.output.output == "json":
-        raise UsageError("--events - and -o json both want standard output: give --events a file.")
 
 
 def show_plan(planned: Planned, settings: Settings) -> int:
@@ -180,15 +165,3 @@ async def known_run(run_id: str, servers: Sequence[Server], settings: Settings) 
             "choose another --run-id, or give the same list."
         )
     return run_id
-
-
-def conclude(driven: Driven, settings: Settings) -> int:
-    """Print what a run came to and return its code."""
-    state, again = driven.state, Again(repeated(settings), repeated(settings, reading=True))
-    if settings.output.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(run_json(state)) + b"\n")
-        if not state.status.over:
-            say(next_steps(state, again)[1:], to_stdout=False)
-    else:
-        say(["", *summary_lines(state, again)], to_stdout=settings.output.events != "-")
-    return code_of_run(state, driven.received)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
+from ecsbatch.cli.concluding import check_outputs, conclude
 from ecsbatch.cli.confirming import Consent, agree, confirm
 from ecsbatch.cli.driving import Driven, drive
 from ecsbatch.cli.exits import UsageError
@@ -23,7 +24,6 @@ from ecsbatch.cli.flags import (
 )
 from ecsbatch.cli.parts import engine, make_store, say, who
 from ecsbatch.cli.reading import RunName, fold, read_run
-from ecsbatch.cli.restarting import check_outputs, conclude
 from ecsbatch.cli.steering import ask_holder
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict

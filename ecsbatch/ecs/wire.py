@@ -200,9 +200,7 @@ def _view(row: Any) -> ServerView:
 
 def _address(networks: Any) -> str:
     """Return the first fixed address, IPv4 before IPv6; "" where the row names none."""
-    found: list[tuple[str, str]] = []
-    for ports in (networks or _NOTHING).values():
-        for port in ports:
-            if port.get("OS-EXT-IPS:type", "fixed") == "fixed":
-                found.append((str(port.get("version")), _word(port.get("addr"))))
+    ports: list[dict[str, Any]] = [port for named in (networks or _NOTHING).values() for port in named]
+    fixed = [port for port in ports if port.get("OS-EXT-IPS:type", "fixed") == "fixed"]
+    found = [(str(port.get("version")), _word(port.get("addr"))) for port in fixed]
     return min(found)[1] if found else ""
