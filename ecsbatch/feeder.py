@@ -180,6 +180,8 @@ class Feeder:
 
     def _put_back(self, servers: Iterable[str]) -> None:
         back = list(servers)
+        if not back:
+            return
         for server in back:
             self._gone(server)
         if self._picker is not None:

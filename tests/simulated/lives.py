@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import random
+import signal
+import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, Final
 
 from ecsbatch.ecs.auth import KeyAuth
@@ -41,6 +43,31 @@ OPERATOR_EVERY: Final = 20.0
 
 FULL_FOR: Final = 3
 """Transactions that a full disk refuses."""
+
+
+SPIN: Final = 5.0
+"""Seconds of the processor for one life: a task that never yields stops virtual time, and no guard of the loop sees it."""
+
+
+class Spun(Killed):
+    """A life took far more processor than it could need."""
+
+
+@contextlib.contextmanager
+def watchdog() -> Generator[None, None, None]:
+    """Raise `Spun` out of whatever runs once a life has spun for too long."""
+
+    def bark(_number: int, frame: FrameType | None) -> None:
+        at = "".join(traceback.format_stack(frame, limit=4))
+        raise Spun(f"spun for {SPIN:g} s at\n{at}")
+
+    before = signal.signal(signal.SIGVTALRM, bark)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SPIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _same(part: Any) -> Any:
@@ -311,18 +338,14 @@ class LifeRun:
         if doom.kind == "step":
             self.loop.kill_after(doom.count)
         try:
-            run(self._live(runs), loop=self.loop)
-        except Killed:
-            self._killed = True
-            record.tally[f"crashes ({doom.kind})"] += 1
-            self._sever_all()
-            abandon(self.loop)
-        except Hang as hang:
+            with watchdog():
+                run(self._live(runs), loop=self.loop)
+        except (Spun, Hang) as hang:
             record.complaints.append(f"life {machine.life} hung: {hang}")
-            self._killed = True
-            self._sever_all()
-            with contextlib.suppress(BaseException):
-                abandon(self.loop)
+            self._drop()
+        except Killed:
+            record.tally[f"crashes ({doom.kind})"] += 1
+            self._drop()
         record.database.strike = None
         record.steps.append(self.loop.steps)
         record.writes.append(record.database.writes - self._begun)
@@ -332,6 +355,13 @@ class LifeRun:
             machine.boot += 1
             machine.booted_at = machine.now - 10.0
             record.tally["reboots"] += 1
+
+    def _drop(self) -> None:
+        """Let everything of this life go, as the kernel does."""
+        self._killed = True
+        self._sever_all()
+        if not self.loop.is_closed():
+            abandon(self.loop)
 
     async def _live(self, runs: list[RunSpec]) -> None:
         world = self._record.world
