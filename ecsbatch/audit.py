@@ -56,7 +56,7 @@ def audit(
         terms: of holders that the record does not tell of.
         beside: the histories of other runs that share the quota on this store.
     """
-    auditor = Auditor(fleet, terms or Terms(), quota)
+    auditor = Auditor(fleet, terms, quota)
     for entry in history:
         auditor.read(entry)
     for other in beside:
@@ -85,7 +85,8 @@ class Auditor:
         self._run_id = ""
         self._status = "running"
         self._reason = ""
-        self._quota_known = quota is not None
+        self._quota_known = quota is not None or terms is not None
+        self._grace_known = terms is not None
         self._events = self._seq = self._holders = self._fence = 0
         self._ended_at: float | None = None
         self._down = Peak()
@@ -161,6 +162,7 @@ class Auditor:
         terms = self._requests.terms
         told = event.limit > 0 and event.window > 0
         self._quota_known |= told
+        self._grace_known |= event.unknown_grace > 0
         self._requests.terms = Terms(
             Quota(event.limit, event.window) if told and self._quota is None else terms.quota,
             event.unknown_grace or terms.unknown_grace,
@@ -296,7 +298,7 @@ class Auditor:
         request = self._requests.by_batch.get(event.batch)
         if request is None or request.answer != ev.BatchUnknown.name:
             self._found(Rule.TWICE, f"Batch {event.batch} was taken for not started, but its answer was not unknown.")
-        elif self._timeline.now - request.answered < request.terms.unknown_grace - _ROUNDING:
+        elif self._grace_known and self._timeline.now - request.answered < request.terms.unknown_grace - _ROUNDING:
             waited = self._timeline.now - request.answered
             self._found(Rule.RESENT_EARLY, f"Batch {event.batch} was taken for not started after {waited:.1f} s.")
         self._return(event.servers, event.batch)
@@ -314,7 +316,7 @@ class Auditor:
         if place is None:
             return
         kind = _KINDS[type(event)]
-        if place.kind and not place.flight:
+        if place.kind and not place.flight and self._fleet is not None:
             self._found(Rule.OUTCOME, f"Server {place.server} was {place.kind} and then {kind}.", server=place.server)
         if kind in {"restarted", "timed_out", "unknown"} and not place.flight:
             self._found(Rule.OUTCOME, f"Server {place.server} is {kind}, but was not sent.", server=place.server)
@@ -346,13 +348,13 @@ class Auditor:
     def receipt(self) -> Receipt:
         """Return what the record so far proves."""
         own = list(self._requests.by_batch.values())
-        windows = tuple(fullest_windows([*own, *self._beside]))
+        windows = tuple(fullest_windows([*own, *self._beside])) if self._quota_known else ()
         for window in windows:
             if window.servers > window.quota.limit:
                 text = f"Up to {window.servers} servers in one window, the quota is {window.quota}."
                 self._found(Rule.QUOTA, text, seq=0)
         if own and not self._quota_known:
-            self._note(f"The record does not say the quota; {self._requests.terms.quota} was taken.")
+            self._note("The record does not say the quota, which is not judged.")
         if self._timeline.set_backs:
             often = "once" if self._timeline.set_backs == 1 else f"{self._timeline.set_backs} times"
             self._note(f"The clock was set back {often}; no window is judged across that.")

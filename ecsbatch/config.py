@@ -212,7 +212,7 @@ class Output:
     store: str = field(
         default="",
         metadata=_of(
-            Text(r"(sqlite|postgresql)(\+\w+)?://\S+", '"sqlite:///path/to/restarts.db" or "postgresql://host/name"'),
+            Text(r"(sqlite|postgresql)(\+\w+)?://\S+", '"sqlite:///path/to/restarts.db"'),
             "Where runs and quota are kept; an SQLite file in the user's state directory where left out.",
         ),
     )

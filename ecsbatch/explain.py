@@ -369,9 +369,7 @@ class _Asked:
         tally = state.run if domain is None else state.domains[domain]
         held = [i for i in sorted(state.held) if domain is None or fleet.domain(i) == domain]
         failed = sum(state.stage[i] in FAILURES for i in held)
-        text = f"{tally.in_flight:,} are under way"
-        if failed:
-            text += f", {failed:,} failed and are not back"
+        text = f"{tally.in_flight:,} are under way" + (f", {failed:,} failed and are not back" if failed else "")
         if len(held) > failed:
             text += f", {len(held) - failed:,} were left alone and are not up"
         named = ", ".join(fleet.ids[i] for i in held[:_NAMED])

@@ -77,6 +77,7 @@ class Feeder:
                 wake=partial(self._woken, site),
                 returned=self._put_back,
                 resends=dict(self._state.unstarted),
+                wave=max(1, self._state.wave),
             )
             self._lines[site] = line
             self._pipelines[site].add(line)
@@ -165,6 +166,19 @@ class Feeder:
             if servers := by_site.get(site):
                 line.offer(servers)
         return len(places)
+
+    @property
+    def closed(self) -> bool:
+        """True where nothing may be sent now."""
+        return not all(line.open for line in self._lines.values())
+
+    def over(self, limits: Limits) -> bool:
+        """Tell whether the engine has more in hand than the budget has places: a limit was tightened meanwhile."""
+        if not self._offered:
+            return False
+        if self._state.down + len(self._offered) > limits.max_unavailable:
+            return True
+        return any(n and policy.domain_room(self._state, limits, d, n) < 0 for d, n in self._by_domain.items())
 
     def _may_go(self, place: int) -> bool:
         return self._state.stage[place] == Stage.WAITING and self._plan.fleet.ids[place] not in self._offered

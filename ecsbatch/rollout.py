@@ -455,6 +455,8 @@ class Rollout:
 
     async def _go_on(self, wave: Wave) -> None:
         """Take one step inside a wave."""
+        if self._feeder.closed:
+            self._feeder.recall()
         tally = self.state.waves[wave.number - 1]
         ahead = 2 * self._host.engine.quota.limit
         decision = policy.decide(self.state, self._limits, tally, self._feeder.offered, ahead)
@@ -594,7 +596,9 @@ class Rollout:
         event = recorded.event
         self._feeder.before(event)
         self.state.apply(recorded)
-        if isinstance(event, ev.LimitChanged):
+        if isinstance(event, ev.BatchRejected | ev.BatchUnstarted) and self._feeder.over(self._limits):
+            self._feeder.recall()
+        elif isinstance(event, ev.LimitChanged):
             self._limits = policy.limits_of(self.plan, self.state.limits)
         elif isinstance(event, ev.ServerEvent) and event.server in self._joined:
             known = self.state.outcome(self.plan.fleet.find(event.server))

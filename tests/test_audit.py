@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -16,7 +17,7 @@ from ecsbatch import events as ev
 from ecsbatch.audit import Auditor, audit
 from ecsbatch.models import Fleet, Quota
 from ecsbatch.receipt import Receipt, Rule
-from ecsbatch.windows import Request, Terms, fullest_windows
+from ecsbatch.windows import Request, Terms, Timeline, fullest_windows
 
 START = 1_767_225_600.0
 IDS = [f"s{i}" for i in range(6)]
@@ -407,6 +408,37 @@ def test_a_clock_that_was_set_back_is_noted() -> None:
     assert audited(entries, 1).notes == ("The clock was set back once; no window is judged across that.",)
 
 
+@dataclass(frozen=True, slots=True)
+class Granted(ev.BatchSubmitting):
+    """An intent that tells the ledger's clock as well."""
+
+    granted: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("readings", "expected"),
+    [
+        ([(0, 500), (61, 561)], [0, 61]),
+        ([(0, 500), (31, 561), (41, 571)], [0, 61, 71]),
+        ([(0, 500), (3661, 561), (3671, 571)], [0, 3661, 3671]),
+        ([(0, 500), (-39, 561), (-29, 571)], [0, 61, 71]),
+        ([(0, 500), (300, 20), (310, 30)], [0, 300, 310]),
+        ([(0, 0), (61, 0)], [0, 61]),
+    ],
+    ids=["a quiet clock", "set back unseen", "set forward", "set back", "another boot", "not told"],
+)
+def test_the_ledgers_clock_tells_how_much_time_a_set_back_hid(
+    readings: list[tuple[int, int]], expected: list[int]
+) -> None:
+    timeline = Timeline()
+    times = [
+        timeline.follow(ev.Recorded(seq, START + wall, "k7f", Granted(granted=granted)))
+        for seq, (wall, granted) in enumerate(readings, 1)
+    ]
+
+    assert [round(at - START) for at in times] == expected
+
+
 def test_what_was_provably_not_sent_is_not_counted() -> None:
     entries: list[At] = [
         (1, sent(1, "a", "b")),
@@ -458,11 +490,24 @@ def test_a_quota_changed_by_a_resume_is_judged_with_each_holders_own() -> None:
     )
 
 
-def test_a_record_that_does_not_say_its_quota_is_noted() -> None:
-    recorded = [ev.Recorded(1, START, "k7f", sent(1, "a"))]
+def test_a_record_that_does_not_say_its_quota_is_not_judged_by_it() -> None:
+    recorded = [ev.Recorded(1, START, "k7f", sent(1, *IDS))]
 
-    assert audit(recorded).notes == ("The record does not say the quota; 1000/60s was taken.",)
-    assert audit(recorded, quota=Quota(5, 60)).notes == ()
+    assert audit(recorded).notes == ("The record does not say the quota, which is not judged.",)
+    assert rules(audit(recorded, quota=Quota(5, 60))) == {Rule.QUOTA: 1}
+
+
+def test_a_grace_that_the_record_does_not_say_is_not_judged() -> None:
+    events = [sent(1, "x"), ev.BatchUnknown(batch=1), ev.BatchUnstarted(batch=1, servers=["x"])]
+    recorded = [ev.Recorded(seq, START + seq, "direct", event) for seq, event in enumerate(events, 1)]
+
+    assert (rules(audit(recorded)), rules(audit(recorded, terms=Terms()))) == ({}, {Rule.RESENT_EARLY: 1})
+
+
+def test_a_direct_server_may_be_skipped_as_often_as_it_is_asked_for() -> None:
+    skipped = ev.ServerSkipped(server="x", reason="locked")
+
+    assert audit([ev.Recorded(seq, START, "direct", skipped) for seq in (1, 2)]).ok
 
 
 # -- the receipt ---------------------------------------------------------------------------------------------------
