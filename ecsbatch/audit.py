@@ -25,7 +25,7 @@ ON_ITS_WAY: Final = 1.0
 """Seconds in which an intent may follow what should have prevented it: steering is to be seen within a second."""
 
 _KEPT: Final = 100
-_ROUNDING: Final = 0.01
+_MS: Final = 0.001
 _KINDS: Final[Mapping[type[ev.ServerEvent], str]] = {
     ev.ServerRestarted: "restarted",
     ev.ServerFailed: "failed",
@@ -76,15 +76,13 @@ class Auditor:
         self._timeline = Timeline()
         self._fleet = fleet
         self._places = Places(fleet)
-        self._limits = Limits({})
-        self._waves = Waves({})
+        self._limits, self._waves = Limits({}), Waves({})
         self._failures = Failures()
         self._findings: list[Finding] = []
         self._breaches: Counter[Rule] = Counter()
         self._notes: dict[str, None] = {}
         self._run_id = ""
-        self._status = "running"
-        self._reason = ""
+        self._status, self._reason = "running", ""
         self._quota_known = quota is not None or terms is not None
         self._grace_known = terms is not None
         self._events = self._seq = self._holders = self._fence = 0
@@ -232,8 +230,7 @@ class Auditor:
             place = self._place(server)
             if place is not None:
                 self._judge_server(place, event)
-                place.flight = event.batch
-                place.sent += 1
+                place.flight, place.sent = event.batch, place.sent + 1
                 self._places.count(place)
                 domains.add(place.domain)
         self._judge_down(domains, recorded)
@@ -298,8 +295,9 @@ class Auditor:
         request = self._requests.by_batch.get(event.batch)
         if request is None or request.answer != ev.BatchUnknown.name:
             self._found(Rule.TWICE, f"Batch {event.batch} was taken for not started, but its answer was not unknown.")
-        elif self._grace_known and self._timeline.now - request.answered < request.terms.unknown_grace - _ROUNDING:
-            waited = self._timeline.now - request.answered
+        elif (
+            self._grace_known and (waited := self._timeline.now - request.answered) < request.terms.unknown_grace - _MS
+        ):
             self._found(Rule.RESENT_EARLY, f"Batch {event.batch} was taken for not started after {waited:.1f} s.")
         self._return(event.servers, event.batch)
 

@@ -172,7 +172,11 @@ class Direct:
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
-    def _fold(self, recorded: ev.Recorded) -> None:
+    def _fold(self, commit: Sequence[ev.Recorded]) -> None:
+        for recorded in commit:
+            self._fold_one(recorded)
+
+    def _fold_one(self, recorded: ev.Recorded) -> None:
         event = recorded.event
         if isinstance(event, ev.ServerEvent):
             ticket = self._tickets.pop(event.server, None)

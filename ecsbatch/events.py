@@ -10,10 +10,11 @@ Names and fields are a contract: fields are added, never renamed, and a reader i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import orjson
@@ -345,6 +346,9 @@ EVENTS: Mapping[str, type[Event]] = _known(Event)
 """Every event by its name."""
 
 _FIELDS: Mapping[type[Event], tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
+_VALUES: Mapping[type[Event], Callable[[Any], tuple[Any, ...]]] = {
+    kind: attrgetter(*names) for kind, names in _FIELDS.items()
+}
 
 
 @lru_cache(maxsize=64)  # the events of one commit share their time
@@ -363,10 +367,9 @@ def encode(recorded: Recorded) -> bytes:
         "run_id": recorded.run_id,
         "event": event.name,
     }
-    for name in _FIELDS[type(event)]:
-        value = getattr(event, name)
-        if value or (type(value) is int):
-            line[name] = value
+    kind = type(event)
+    said = zip(_FIELDS[kind], _VALUES[kind](event), strict=True)
+    line |= {name: value for name, value in said if value or type(value) is int}
     return orjson.dumps(line)
 
 

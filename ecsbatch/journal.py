@@ -45,9 +45,9 @@ class Journal:
     """
 
     def __init__(
-        self, store: JournalStore, hold: Hold, fold: Callable[[Recorded], None], *, last_batch: int = 0
+        self, store: JournalStore, hold: Hold, fold: Callable[[Sequence[Recorded]], None], *, last_batch: int = 0
     ) -> None:
-        """Write to the run that ``hold`` is about; ``fold`` sees every event once, in order."""
+        """Write to the run that ``hold`` is about; ``fold`` sees every commit's events once, in order."""
         self.failed: BaseException | None = None
         self.last_batch = last_batch
         self._store = store
@@ -112,7 +112,7 @@ class Journal:
                 told.exception()  # it is kept in `failed` too: a writer that has gone need not fetch it
             return
         commit = done.result()
-        for recorded in commit.recorded:
-            self._fold(recorded)
+        if commit.recorded:
+            self._fold(commit.recorded)
         if not told.done():
             told.set_result(commit)

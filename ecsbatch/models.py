@@ -184,14 +184,12 @@ class Job:
         id: as the submit answered it.
         status: of the parent: ``INIT``, ``RUNNING``, ``SUCCESS``, ``FAIL`` or a word we do not know yet.
         ended: the ended sub-jobs among the servers asked about.
-        running: sub-jobs among the servers asked about that are listed and have not ended.
         code, message: the parent's own, "" where it gave none.
     """
 
     id: str
     status: str
     ended: Sequence[SubJob] = ()
-    running: int = 0
     code: str = ""
     message: str = ""
 

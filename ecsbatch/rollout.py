@@ -365,8 +365,7 @@ class Rollout:
         self._hold = await self._host.store.create_run(new, self._host.holder)
         self._begun = True
         self._journal = Journal(self._host.store, self._hold, self._fold)
-        for recorded in self._hold.recorded:
-            self._fold(recorded)
+        self._fold(self._hold.recorded)
 
     async def _take(self, changes: Changes) -> None:
         """Take over an existing run; one that is over and not to be retried is left as it is."""
@@ -404,8 +403,7 @@ class Rollout:
     async def _read_history(self) -> None:
         self._begun = True
         while recorded := await self._host.store.events(self.run_id, self.state.seq):
-            for each in recorded:
-                self._fold(each)
+            self._fold(recorded)
 
     async def _skip_planned(self) -> None:
         """End the servers that the plan knows are to be left alone."""
@@ -591,8 +589,13 @@ class Rollout:
             for name in limits
         ]
 
-    def _fold(self, recorded: ev.Recorded) -> None:
-        """Fold an event into the state, and what the engine has at hand with it."""
+    def _fold(self, commit: Sequence[ev.Recorded]) -> None:
+        """Fold a commit's events into the state, and what the engine has at hand with them."""
+        for recorded in commit:
+            self._fold_one(recorded)
+        self.notice()
+
+    def _fold_one(self, recorded: ev.Recorded) -> None:
         event = recorded.event
         self._feeder.before(event)
         self.state.apply(recorded)
@@ -600,10 +603,9 @@ class Rollout:
             self._feeder.recall()
         elif isinstance(event, ev.LimitChanged):
             self._limits = policy.limits_of(self.plan, self.state.limits)
-        elif isinstance(event, ev.ServerEvent) and event.server in self._joined:
+        elif self._joined and isinstance(event, ev.ServerEvent) and event.server in self._joined:
             known = self.state.outcome(self.plan.fleet.find(event.server))
             self._tell_joined(event.server, outcome_of(event, recorded.ts, known.attempts, known.submitted_at))
-        self.notice()
 
     def _tell_joined(self, server: str, outcome: Outcome) -> None:
         for waiter in self._joined.pop(server):

@@ -40,10 +40,13 @@ _KIND: Final = {
     Stage.UNKNOWN: OutcomeKind.UNKNOWN,
     Stage.SKIPPED: OutcomeKind.SKIPPED,
 }
+_KINDS: Final = {int(stage): kind for stage, kind in _KIND.items()}
+_WAITING, _RESTARTED, _SKIPPED = int(Stage.WAITING), int(Stage.RESTARTED), int(Stage.SKIPPED)
 _STAGE: Final = {kind.value: stage for stage, kind in _KIND.items()}
 FAILURES: Final = frozenset({Stage.FAILED, Stage.TIMED_OUT, Stage.UNKNOWN})
 """The stages that count against ``max_failures``."""
-_EVIDENCE: Final = ("", *(e.value for e in Evidence))
+_EVIDENCES: Final = ("", *(e.value for e in Evidence))
+_EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
 _RECENT_FAILURES: Final = 1000
 
 
@@ -92,6 +95,21 @@ class Tally:
     def down(self) -> int:
         """Servers that hold a place in the budget."""
         return self.in_flight + self.held
+
+    def move(self, was: int, to: int, n: int) -> None:
+        """Count so many servers at another stage."""
+        self._count(was, -n)
+        self._count(to, n)
+
+    def _count(self, stage: int, by: int) -> None:
+        if stage == _WAITING:
+            self.waiting += by
+        elif stage < _RESTARTED:
+            self.in_flight += by
+        else:
+            self.ended[_KINDS[stage]] += by
+            if stage > _RESTARTED and stage != _SKIPPED:
+                self.failures = max(0, self.failures + by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,14 +299,16 @@ class RolloutState:
 
     def _ended(self, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
         i = self.plan.fleet.find(event.server)
-        self._move((i,), stage)
-        self._lent.discard(i)
+        was, self.stage[i] = self.stage[i], stage
+        for tally in self._tallies_of(i):
+            tally.move(was, stage, 1)
         self._ended_at[i] = ts
-        self._evidence[i] = _EVIDENCE.index(event.evidence)
+        self._evidence[i] = _EVIDENCE[event.evidence]
         if event.reason or event.code or event.message:
             self._detail[i] = (event.reason, event.code, event.message)
         else:
             self._detail.pop(i, None)
+        self._lent.discard(i)
         if event.holds:
             self._hold(i)
         else:
@@ -349,8 +369,7 @@ class RolloutState:
             stages[i] = to
         for (was, domain, wave), n in alike.items():
             for tally in self._tallies(domain, wave):
-                _count(tally, was, -n)
-                _count(tally, to, n)
+                tally.move(was, to, n)
 
     def _tallies(self, domain: str, wave: int) -> Sequence[Tally]:
         if not wave:
@@ -471,7 +490,7 @@ class RolloutState:
         reason, code, message = self._detail.get(i, ("", "", "")) if stage >= Stage.RESTARTED else ("", "", "")
         if Stage.SUBMITTING <= stage <= Stage.UNSETTLED:
             reason = "in_flight"
-        evidence = _EVIDENCE[self._evidence[i]] if stage >= Stage.RESTARTED else ""
+        evidence = _EVIDENCES[self._evidence[i]] if stage >= Stage.RESTARTED else ""
         batch = self._batch[i]
         return Outcome(
             server=self.plan.fleet.ids[i],
@@ -489,14 +508,3 @@ class RolloutState:
     def outcomes(self) -> Iterator[Outcome]:
         """Yield every server's outcome in the order of the rollout."""
         return (self.outcome(i) for i in range(len(self.plan.fleet)))
-
-
-def _count(tally: Tally, stage: int, by: int) -> None:
-    if stage == Stage.WAITING:
-        tally.waiting += by
-    elif stage <= Stage.UNSETTLED:
-        tally.in_flight += by
-    else:
-        tally.ended[_KIND[Stage(stage)]] += by
-        if stage in FAILURES:
-            tally.failures = max(0, tally.failures + by)

@@ -35,6 +35,7 @@ COMMANDS: Final = (  # name, where, group, usage, one line
     ("report", "reading:report", READING, "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
     ("runs", "reading:runs", READING, "[OPTIONS]", "List the last runs."),
     ("pause", "steering:pause", STEERING, "[RUN] [OPTIONS]", "Send nothing new until the run is resumed."),
+    ("promote", "steering:promote", STEERING, "[RUN] [OPTIONS]", "Let a run pass the hold that it stands at."),
     ("adjust", "steering:adjust", STEERING, "[RUN] [OPTIONS]", "Change the limits of a run while it goes on."),
     ("abort", "steering:abort", STEERING, "[RUN] [OPTIONS]", "End a run for good."),
     ("simulate", "simulating:simulate", TRYING, "[OPTIONS]", "Serve a simulated cloud on this machine."),

@@ -26,7 +26,7 @@ GROUPS: Final[Mapping[str, Group]] = {
     "output": Group("Output", sort_key=5),
 }
 
-NOT_YET: Final = frozenset({"hold_after", "check", "check_interval", "gate", "gate_timeout"})
+NOT_YET: Final = frozenset({"check", "check_interval", "gate", "gate_timeout"})
 """Settings that this version reads and cannot follow: refused rather than ignored, and not offered as flags."""
 
 OWN_VARIABLES: Final = frozenset(

@@ -29,6 +29,7 @@ from ecsbatch.models import RunStatus
 from ecsbatch.rollout import Changes
 from ecsbatch.sources import Settings
 from ecsbatch.views.printable import counted, printable
+from ecsbatch.views.summary import is_held
 
 if TYPE_CHECKING:
     from ecsbatch.records import RunRecord
@@ -49,6 +50,18 @@ def pause(
     record, _ = asyncio.run(read_run(store_url(settings), run))
     _need_holder(record, "pause")
     return ask_holder(record.run_id, {"command": "pause"}, settings, until={RunStatus.PAUSED})
+
+
+def promote(
+    run: RunName = "", /, *, flags: Annotated[StoreFlags | None, Parameter(name="*")] = None, config: ConfigFile = None
+) -> int:
+    """Let a run pass the hold that it stands at (--hold-after), so that its next wave begins."""
+    settings = settings_of(flags, config)
+    record, state = asyncio.run(read_run(store_url(settings), run))
+    _need_holder(record, "promote")
+    if not is_held(state):
+        raise RunConflict(f"Run {record.run_id} stands at no hold: it is {state.status.value} in wave {state.wave}.")
+    return ask_holder(record.run_id, {"command": "promote"}, settings, until=None)
 
 
 def adjust(

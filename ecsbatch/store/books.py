@@ -93,6 +93,8 @@ class Books:
 
     def together(self, writes: Sequence[Write]) -> list[Any]:
         """Do all in one durable transaction; return for each its result, or the exception that refused it."""
+        if len(writes) == 1:
+            return [self._by_itself(writes[0])]
         try:
             with self._database.writing():
                 done = [self._attempt(write) for write in writes]
@@ -100,6 +102,23 @@ class Books:
             self._staged.clear()
             self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
             return [StoreError(str(e)) for _ in writes]
+        self._heads |= self._staged
+        self._staged.clear()
+        return done
+
+    def _by_itself(self, write: Write) -> Any:
+        """Do one write in a transaction of its own: what refuses it undoes the transaction, no savepoint is needed."""
+        try:
+            with self._database.writing():
+                done = write.do()
+        except StoreError as e:
+            self._staged.clear()
+            if write.run_id:
+                self._broken[write.run_id] = str(e)
+            return StoreError(str(e))
+        except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
+            self._staged.clear()
+            return e
         self._heads |= self._staged
         self._staged.clear()
         return done

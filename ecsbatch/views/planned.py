@@ -100,7 +100,9 @@ def _waves(plan: Plan) -> str:
     sizes = [f"{len(wave):,}" + (f" ({printable(wave.label, 20)})" if wave.label else "") for wave in waves[:_WAVES]]
     more = f", … {len(waves) - _WAVES} more" if len(waves) > _WAVES else ""
     soak = f"; {lasting(plan.soak)} between two" if plan.soak else ""
-    return f"{len(waves)}: {', '.join(sizes)}{more}{soak}"
+    held = ", ".join(f"{number:,}" for number in plan.hold_after[:_WAVES])
+    hold = f"; waits for ecsbatch promote after wave {held}" if held else ""
+    return f"{len(waves)}: {', '.join(sizes)}{more}{soak}{hold}"
 
 
 def _at_once(plan: Plan) -> str:

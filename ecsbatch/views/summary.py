@@ -18,6 +18,13 @@ _FAILURES: Final = 5
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 
 
+def is_held(state: RolloutState) -> bool:
+    """Tell whether a run waits between two waves for a person to promote it."""
+    gate = state.gate
+    waits = gate is not None and gate.gate == "hold" and gate.verdict == "wait" and state.promoted < gate.wave
+    return waits and state.status in {RunStatus.RUNNING, RunStatus.PAUSED}
+
+
 def headline(state: RolloutState) -> str:
     """Say in one line how a run stands."""
     why = f" ({printable(state.reason)})" if state.reason not in {"", state.status.value} else ""
@@ -101,6 +108,8 @@ def next_steps(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
                 steps.append((f"{resume} --forgive --skip-domain {quote(zone)}", f"go on without {zone}"))
     if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
         steps.append((f"{resume} --retry {','.join(failed)}", "restart these again"))
+    if is_held(state):
+        steps.append((f"ecsbatch promote {run}{again.read}", f"wave {state.wave} is done: let the next one begin"))
     if state.status is RunStatus.PAUSED:
         steps.append((resume, "let it go on"))
     steps.append((f"ecsbatch report {run}{again.read} -o csv", f"every one of {counted(state.run.total, 'server')}"))

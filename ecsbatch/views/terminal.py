@@ -19,6 +19,7 @@ from ecsbatch.policy import limits_of
 from ecsbatch.state import RolloutState, Tally
 from ecsbatch.views.moment import Moment
 from ecsbatch.views.printable import STYLES, WORDS, counted, lasting, printable
+from ecsbatch.views.summary import is_held
 
 _NARROW: Final = 60
 _DOMAINS: Final = 8
@@ -167,6 +168,10 @@ def _news(moment: Moment, width: int) -> list[Text]:
         by = f" by {printable(state.paused_by)}" if state.paused_by else ""
         lines.append(
             Text(f"Paused{by} ({printable(state.reason)}); go on with: ecsbatch resume {state.run_id}", "yellow")
+        )
+    if is_held(state):
+        lines.append(
+            Text(f"Held after wave {state.wave}; let it go on with: ecsbatch promote {state.run_id}", "yellow")
         )
     if state.throttled is not None and state.updated_at - state.throttled[0] < state.throttled[1].wait:
         lines.append(Text(f"The cloud throttles: no submits for {lasting(state.throttled[1].wait)}.", "yellow"))

@@ -21,7 +21,7 @@ from typing import Any, Final
 from ecsbatch.ecs.auth import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Sender
-from ecsbatch.errors import ConfigError, EcsbatchError
+from ecsbatch.errors import ConfigError, EcsbatchError, StoreError
 from ecsbatch.models import Outcome, RunStatus, Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout import Changes, Result, Rollout
@@ -375,7 +375,8 @@ class LifeRun:
             mains.append(process.main)
         ends = await asyncio.gather(*mains, return_exceptions=True)
         for process, end in zip(self.processes, ends, strict=True):
-            if isinstance(end, BaseException) and not process.dead:
+            full = isinstance(end, StoreError) and self._full
+            if isinstance(end, BaseException) and not process.dead and not full:
                 self._record.complaints.append(f"process {process.number} ended by {end!r}")
         for jump in jumps:
             jump.cancel()
@@ -444,19 +445,33 @@ def _mend(machine: Machine) -> None:
     record = machine.record
     record.cloud.calm = True
     for _ in range(MENDINGS):
-        runs = [spec for spec in _not_over(record) if not _stays(record, spec.run_id)]
+        runs = _unfinished(record)
         if not runs:
             return
         machine.life += 1
         machine.now += 1.0
         limits: dict[str, int | str] = {}
         if record.world.finish:
-            limits = {"max_failures": "100%"}
+            limits = _generous(record.world)
             _repair_all(machine)
         forgive = record.world.finish
         LifeRun(machine, Life(limits=limits, forgive=forgive)).play(runs)
         record.tally["mendings"] += 1
-    record.complaints.append(f"not over after {MENDINGS} calm lives: {[spec.run_id for spec in _not_over(record)]}")
+    if left := _unfinished(record):
+        record.complaints.append(f"not over after {MENDINGS} calm lives: {[spec.run_id for spec in left]}")
+
+
+def _unfinished(record: Record) -> list[RunSpec]:
+    return [spec for spec in _not_over(record) if not _stays(record, spec.run_id)]
+
+
+def _generous(world: World) -> dict[str, int | str]:
+    """Return limits that stop nothing any more."""
+    limits: dict[str, int | str] = {"max_failures": "100%", "max_failures_per_wave": "100%", "max_unavailable": "100%"}
+    for name in ("max_failures_per_domain", "max_unavailable_per_domain"):
+        if getattr(world.strategy, name) is not None:
+            limits[name] = "100%"
+    return limits
 
 
 def _repair_all(machine: Machine) -> None:
@@ -464,10 +479,9 @@ def _repair_all(machine: Machine) -> None:
     cloud = machine.record.cloud
     now = machine.now
     cloud.now = lambda: now
-    broken = {begun.server for sent in cloud.sends for begun in sent.begun if begun.ending in {"error", "stuck"}}
-    for server in sorted(broken):
-        truth = cloud.truth(server)
-        if truth.status != "ACTIVE":
+    stuck = {begun.server for sent in cloud.sends for begun in sent.begun if begun.ending in {"stuck", "unhealthy"}}
+    for server in cloud.ids():
+        if server in stuck or cloud.truth(server).status == "ERROR":
             cloud.repair(server)
 
 

@@ -1,0 +1,146 @@
+"""Three programs that restart every server of a cloud: ``python -m benchmarks.contestants NAME URL INTERVAL``.
+
+Each prints the CPU seconds that it had spent when it was ready to begin. The two peers do the least that a careful
+person would write: batches of 100, looks at every job at a fixed interval until all its sub-jobs have ended.
+"""
+
+from __future__ import annotations
+
+# Each contestant imports what it needs itself, since its start is measured.
+# ruff: noqa: PLC0415
+import asyncio
+import sys
+import tempfile
+import time
+import urllib.request
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.judge import SPEED
+
+BATCH = 100
+THREADS = 32
+ENDED = {"SUCCESS", "FAIL"}
+KEY, SECRET, PROJECT = (
+    "SIMULATEDKEY00000000",
+    "simulated-secret-key-canary-0000000000000",
+    "0a0b0c0d0e0f40008000000000000001",
+)
+
+
+def batches(url: str) -> list[list[str]]:
+    """Fetch the ids of all servers, in batches."""
+    with urllib.request.urlopen(f"{url}/_simulator/ids") as answer:  # noqa: S310 - the simulator on this machine
+        ids = answer.read().decode().split()
+    return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+
+
+def ready() -> None:
+    """Tell what starting has cost."""
+    sys.stdout.write(f"{time.process_time()}\n")
+    sys.stdout.flush()
+
+
+def ours(url: str, _interval: float) -> None:
+    """`ecsbatch` as a library, with a store on disk."""
+    from ecsbatch import EcsClient, Engine, Quota, Restarter, Strategy, open_store
+    from ecsbatch.ecs.auth import KeyAuth
+
+    engine = Engine(quota=Quota(1_000_000, 1.0), typical_restart=40 / SPEED, look_workers=16)
+    ids = [server for batch in batches(url) for server in batch]
+
+    async def main(store: str) -> None:
+        async with (
+            EcsClient(auth=KeyAuth(KEY, SECRET), project_id=PROJECT, endpoint=url, api_rate=1000) as ecs,
+            open_store(f"sqlite:///{store}/restarts.db") as books,
+            Restarter(ecs, books, engine=engine) as restarter,
+        ):
+            ready()
+            await restarter.rollout(ids, Strategy(max_unavailable="100%", waves="100%")).run()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(main(folder))
+
+
+def command_line(url: str, _interval: float) -> None:
+    """`ecsbatch restart`, as typed; it is ready when it begins to start."""
+    import os
+
+    from ecsbatch.cli.app import main
+
+    ready()
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder, "ids.txt")
+        listed.write_text("\n".join(server for batch in batches(url) for server in batch))
+        os.environ |= {"HUAWEICLOUD_SDK_AK": KEY, "HUAWEICLOUD_SDK_SK": SECRET, "HUAWEICLOUD_SDK_PROJECT_ID": PROJECT}
+        line = (
+            f"restart {listed} --endpoint {url} --store sqlite:///{folder}/restarts.db --yes -o json"
+            " --max-unavailable 100% --waves 100% --quota 1000000/1s --api-rate 1000/s --look-workers 16"
+            f" --typical-restart {40 / SPEED:.2f}s"
+        )
+        code = main(line.split())
+    assert code == 0, code
+
+
+def bare(url: str, interval: float) -> None:
+    """A loop of aiohttp and orjson with our signer, and nothing that a crash or a lost answer would ask for."""
+    import aiohttp
+    import orjson
+
+    from ecsbatch.ecs.auth import KeyAuth, Unsigned
+
+    auth = KeyAuth(KEY, SECRET)
+    host, root = url.partition("://")[2], f"/v1/{PROJECT}"
+
+    async def ask(session: aiohttp.ClientSession, method: str, path: str, body: bytes = b"") -> dict[str, object]:
+        headers = auth.headers(Unsigned(method, host, root + path, "", body, PROJECT), time.time())
+        async with session.request(method, url + root + path, data=body or None, headers=headers) as answer:
+            return orjson.loads(await answer.read())
+
+    async def restart(session: aiohttp.ClientSession, servers: Sequence[str]) -> None:
+        order = {"reboot": {"type": "SOFT", "servers": [{"id": server} for server in servers]}}
+        submitted = await ask(session, "POST", "/cloudservers/action", orjson.dumps(order))
+        ended = 0
+        while ended < len(servers):
+            await asyncio.sleep(interval)
+            job = await ask(session, "GET", f"/jobs/{submitted['job_id']}")
+            ended = sum(one["status"] in ENDED for one in job["entities"].get("sub_jobs", ()))
+
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+            ready()
+            for servers in batches(url):
+                group.create_task(restart(session, servers))
+
+    asyncio.run(main())
+
+
+def sdk(url: str, interval: float) -> None:
+    """The official SDK, a thread for each of 32 batches at a time."""
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from huaweicloudsdkcore.auth.credentials import BasicCredentials
+    from huaweicloudsdkecs import v2 as ecs
+
+    client = (
+        ecs.EcsClient.new_builder().with_credentials(BasicCredentials(KEY, SECRET, PROJECT)).with_endpoint(url).build()
+    )
+
+    def restart(servers: Sequence[str]) -> None:
+        option = ecs.BatchRebootSeversOption(servers=[ecs.ServerId(server) for server in servers], type="SOFT")
+        body = ecs.BatchRebootServersRequestBody(reboot=option)
+        job_id = client.batch_reboot_servers(ecs.BatchRebootServersRequest(body=body)).job_id
+        ended = 0
+        while ended < len(servers):
+            time.sleep(interval)
+            job = client.show_job(ecs.ShowJobRequest(job_id))
+            ended = sum(one.status in ENDED for one in job.entities.sub_jobs or ())
+
+    ready()
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(restart, batches(url)))
+
+
+if __name__ == "__main__":
+    {"ours": ours, "command_line": command_line, "bare": bare, "sdk": sdk}[sys.argv[1]](sys.argv[2], float(sys.argv[3]))

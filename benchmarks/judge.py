@@ -1,0 +1,113 @@
+"""A simulated cloud in a process of its own that also notes every look at a job: ``python -m benchmarks.judge``.
+
+It prints its URL, serves until its standard input ends, and then prints what it saw: how long an ending stayed unseen,
+by the cloud's own instants, so that all clients are measured by the same eyes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from aiohttp import web
+
+from ecsbatch.simulator.cloud import Cloud, CloudConfig, Reply
+from ecsbatch.simulator.gateway import Arrival
+from ecsbatch.simulator.server import Front
+
+SPEED = 12.0
+"""The cloud's seconds in a real one: a restart of 40 s takes 3.3 s."""
+
+
+class Judge(Cloud):
+    """A cloud that remembers who looked when."""
+
+    def __init__(self, config: CloudConfig) -> None:
+        started = time.monotonic()
+        super().__init__(config, lambda: (time.monotonic() - started) * SPEED, time.time)
+        self.looks: defaultdict[str, list[float]] = defaultdict(list)
+
+    def perform(self, arrival: Arrival, misfortune: str, at: float) -> Reply | None:
+        """Note looks at jobs."""
+        head, _, job_id = arrival.path.rpartition("/")
+        if head.endswith("/jobs"):
+            self.looks[job_id].append(at)
+        return super().perform(arrival, misfortune, at)
+
+    def verdict(self) -> dict[str, Any]:
+        """Return what matters; seconds are real."""
+        delays: list[float] = []
+        for job in self.jobs:
+            looks = self.looks[job.id]
+            # A look between the last ending and none at all: whoever stopped looking early has not seen it.
+            delays += [
+                (looks[place] - end) / SPEED for end in job.sub_ends if (place := bisect_left(looks, end)) < len(looks)
+            ]
+        audit = self.audit()
+        return {
+            "restarted": audit["restarted_servers"],
+            "twice": audit["restarted_more_than_once"],
+            "seen": len(delays),
+            "delay": mean(delays) if delays else 0.0,
+            "looks": mean(len(looks) for looks in self.looks.values()) if self.looks else 0.0,
+        }
+
+    @property
+    def jobs(self) -> list[Any]:
+        """All jobs, from where the cloud keeps them."""
+        return list(self._service.jobs._jobs.values())  # noqa: SLF001 - the judge is the cloud
+
+
+async def serve(servers: int) -> None:
+    """Serve until standard input ends."""
+    judge = Judge(CloudConfig(servers=servers, quota_limit=None, latency=0.0, job_retention=86_400.0))
+    runner = web.ServerRunner(web.Server(Front(judge, SPEED).answer, access_log=None))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    sys.stdout.write(f"http://127.0.0.1:{runner.addresses[0][1]}\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    sys.stdout.write(json.dumps(judge.verdict()) + "\n")
+    await runner.cleanup()
+
+
+@dataclass
+class Court:
+    """A judge at work.
+
+    Attributes:
+        url: of the cloud.
+        verdict: what the judge saw, once the block is over.
+    """
+
+    url: str
+    verdict: dict[str, Any]
+
+
+@contextmanager
+def court(servers: int) -> Generator[Court]:
+    """Have a judge in another process for as long as the block runs."""
+    command = [sys.executable, "-m", "benchmarks.judge", str(servers)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+        assert process.stdin is not None
+        assert process.stdout is not None
+        there = Court(process.stdout.readline().strip(), {})
+        try:
+            yield there
+        finally:
+            process.stdin.close()
+            there.verdict.update(json.loads(process.stdout.readline()))
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

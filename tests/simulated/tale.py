@@ -1,0 +1,241 @@
+"""One run's history as the raw journal tells it: lines of JSON, read by a small reader of the checker's own.
+
+A *round* is one server's way from waiting to an outcome: the batches that named it, and how it ended. A retry, or a
+caller who asks for the same server once more, begins another round.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from .books import FOREVER, Row, WatchedDatabase
+
+OUTCOMES: Final = {
+    "server.restarted": "restarted",
+    "server.failed": "failed",
+    "server.timed_out": "timed_out",
+    "server.unknown": "unknown",
+    "server.skipped": "skipped",
+}
+FAILURES: Final = frozenset({"failed", "timed_out", "unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One event of the journal, and when its commit was durable."""
+
+    tick: int
+    at: float
+    seq: int
+    name: str
+    body: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Intent:
+    """A ``batch.submitting``."""
+
+    tick: int
+    at: float
+    run_id: str
+    batch: int
+    wave: int
+    servers: tuple[str, ...]
+    answered: bool = False
+    rejected: bool = False
+
+
+@dataclass(slots=True)
+class Round:
+    """One server's way to one outcome.
+
+    Attributes:
+        batches: that named it.
+        outcome: "" while there is none; ``fact`` told it.
+        forgiven_at: when a resume forgave it.
+    """
+
+    run_id: str
+    server: str
+    batches: list[int] = field(default_factory=list[int])
+    outcome: str = ""
+    fact: Fact | None = None
+    forgiven_at: float = FOREVER
+
+    @property
+    def name(self) -> str:
+        """Name it in a complaint."""
+        return f"{self.server[:8]} of {self.run_id}"
+
+
+@dataclass
+class Tale:
+    """One run.
+
+    Attributes:
+        plan: the JSON of ``run.started``; empty for direct restarts.
+        targets: the frozen list, in its order.
+        domain: of each target.
+        wave_of: its wave's number, 0 for none.
+        waiting, flying: servers without and with a batch under way, as the journal stands at its end.
+        broken: what the journal itself contradicts.
+    """
+
+    run_id: str
+    status: str
+    kind: str
+    facts: list[Fact]
+    targets: Sequence[str] = ()
+    domain: dict[str, str] = field(default_factory=dict[str, str])
+    wave_of: dict[str, int] = field(default_factory=dict[str, int])
+    plan: dict[str, Any] = field(default_factory=dict[str, Any])
+    intents: dict[int, Intent] = field(default_factory=dict[int, Intent])
+    rounds: list[Round] = field(default_factory=list[Round])
+    stage: dict[str, str] = field(default_factory=dict[str, str])
+    broken: list[str] = field(default_factory=list[str])
+
+    def round_of(self, server: str, batch: int) -> Round | None:
+        """Return the round in which a batch named a server."""
+        return self._by_batch.get((server, batch))
+
+    def last(self, server: str) -> Round | None:
+        """Return a server's last round."""
+        return self._open.get(server)
+
+    def __post_init__(self) -> None:
+        self._by_batch: dict[tuple[str, int], Round] = {}
+        self._open: dict[str, Round] = {}
+
+    def complain(self, fact: Fact, what: str) -> None:
+        """Note a contradiction."""
+        self.broken.append(f"{self.run_id} #{fact.seq} {fact.name}: {what}")
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Go through the history once."""
+        for number, fact in enumerate(self.facts, 1):
+            if fact.seq != number:
+                self.complain(fact, f"is number {fact.seq}, {number} was to follow")
+            self._read(fact)
+
+    def _read(self, fact: Fact) -> None:
+        match fact.name:
+            case "run.started":
+                self._started(fact)
+            case "batch.submitting":
+                self._submitting(fact)
+            case "batch.accepted":
+                self.intents[fact.body["batch"]].answered = True
+            case "batch.rejected":
+                self._rejected(fact)
+            case "batch.unstarted":
+                self._wait_again(fact, fact.body["servers"])
+            case "run.resumed":
+                self._resumed(fact)
+            case name if name in OUTCOMES:
+                self._ended(fact)
+            case _:
+                pass
+
+    def _started(self, fact: Fact) -> None:
+        self.plan = fact.body["plan"]
+        self.stage = dict.fromkeys(self.targets, "waiting")
+        for wave in self.plan["waves"]:
+            for place in range(wave["start"], wave["end"]):
+                self.wave_of[self.targets[place]] = wave["number"]
+
+    def _submitting(self, fact: Fact) -> None:
+        body = fact.body
+        intent = Intent(
+            fact.tick, fact.at, self.run_id, body["batch"], body.get("wave", 0), tuple(body.get("servers", ()))
+        )
+        if intent.batch in self.intents:
+            self.complain(fact, f"batch {intent.batch} was submitted before")
+        self.intents[intent.batch] = intent
+        for server in intent.servers:
+            stage = self.stage.get(server, "waiting" if not self.plan else "no target")
+            if stage != "waiting" and not (self.kind == "direct" and stage in OUTCOMES.values()):
+                self.complain(fact, f"{server[:8]} is named while it is {stage}")
+            self.stage[server] = "flying"
+            current = self._open.get(server)
+            if current is None or current.outcome:
+                current = self._open[server] = Round(self.run_id, server)
+                self.rounds.append(current)
+            current.batches.append(intent.batch)
+            self._by_batch[server, intent.batch] = current
+
+    def _rejected(self, fact: Fact) -> None:
+        intent = self.intents.get(fact.body["batch"])
+        if intent is not None:
+            intent.rejected = True
+            self._wait_again(fact, intent.servers)
+
+    def _wait_again(self, fact: Fact, servers: Sequence[str]) -> None:
+        for server in servers:
+            if self.stage.get(server) != "flying":
+                self.complain(fact, f"{server[:8]} waits again while it is {self.stage.get(server)}")
+            self.stage[server] = "waiting"
+
+    def _ended(self, fact: Fact) -> None:
+        server, kind = fact.body["server"], OUTCOMES[fact.name]
+        stage = self.stage.get(server, "waiting" if not self.plan else "no target")
+        if stage not in {"waiting", "flying"} and self.kind != "direct":
+            self.complain(fact, f"{server[:8]} has its outcome already: {stage}")
+        if stage == "waiting" and kind != "skipped":
+            self.complain(fact, f"{server[:8]} was never under way")
+        self.stage[server] = kind
+        current = self._open.get(server)
+        if current is None or current.outcome:
+            current = self._open[server] = Round(self.run_id, server)
+            self.rounds.append(current)
+        current.outcome, current.fact = kind, fact
+
+    def _resumed(self, fact: Fact) -> None:
+        if fact.body.get("forgive"):
+            for each in self._open.values():
+                if each.outcome in FAILURES:
+                    each.forgiven_at = min(each.forgiven_at, fact.at)
+        for server, stage in self.stage.items():
+            if stage in fact.body.get("retry", ()):
+                self.stage[server] = "waiting"
+
+
+def read_tales(database: WatchedDatabase) -> dict[str, Tale]:
+    """Return every run of the store by its id, read from the raw tables."""
+    if not database.stamps:
+        return {}
+    facts: dict[str, list[Fact]] = defaultdict(list)
+    for row in database.journal():
+        facts[row.run_id] += _facts(row)
+    tales: dict[str, Tale] = {}
+    query = "SELECT run_id, status, kind FROM runs ORDER BY number"
+    for run_id, status, kind in database.connection.execute(query).fetchall():
+        tale = Tale(run_id, status, kind, facts[run_id])
+        tale.targets, tale.domain = _targets(database, run_id)
+        tale.read()
+        tales[run_id] = tale
+    return tales
+
+
+def _facts(row: Row) -> Iterator[Fact]:
+    for line in row.lines:
+        body = orjson.loads(line)
+        yield Fact(row.tick, row.at, body["seq"], body["event"], body)
+
+
+def _targets(database: WatchedDatabase, run_id: str) -> tuple[list[str], dict[str, str]]:
+    ids: list[str] = []
+    domains: list[str] = []
+    query = "SELECT servers FROM targets WHERE run_id = ? ORDER BY part"
+    for (packed,) in database.connection.execute(query, (run_id,)).fetchall():
+        columns = orjson.loads(zlib.decompress(packed))
+        ids += columns["ids"]
+        domains += columns.get("domains") or [""] * len(columns["ids"])
+    return ids, dict(zip(ids, domains, strict=True))
