@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ecsbatch import events as ev
+from ecsbatch.config import Engine
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict
 from ecsbatch.journal import Journal, JournalStore
 from ecsbatch.line import Line, Terms
@@ -62,6 +63,21 @@ def outcome_of(event: ev.ServerEvent, ended_at: float, attempts: int, submitted_
     )
 
 
+def held_by(holder: Holder, engine: Engine, fence: int, previous: str = "") -> ev.HolderChanged:
+    """Say who has a run from now on, and by which quota it spends."""
+    return ev.HolderChanged(
+        holder=holder.name,
+        host=holder.host,
+        pid=holder.pid,
+        fence=fence,
+        previous=previous,
+        limit=engine.quota.limit,
+        window=engine.quota.window,
+        unknown_grace=engine.unknown_grace,
+        request_timeout=engine.request_timeout,
+    )
+
+
 class Direct:
     """The tickets of all callers, and one line for each site and type that was asked for."""
 
@@ -69,6 +85,7 @@ class Direct:
         self,
         store: DirectStore,
         holder: Holder,
+        engine: Engine,
         run_id: str,
         terms: Callable[[RestartType], Terms],
         add: Callable[[Line], None],
@@ -77,6 +94,7 @@ class Direct:
         """``add`` has a new line worked on; ``wake`` tells a site's pipeline of new servers."""
         self._store = store
         self._holder = holder
+        self._engine = engine
         self._run_id = run_id
         self._terms = terms
         self._add = add
@@ -166,7 +184,9 @@ class Direct:
     async def _open_journal(self) -> Journal:
         async with self._opening:
             if self._journal is None:
-                self._hold = await self._store.create_run(NewRun(self._run_id, kind="direct"), self._holder)
+                self._hold = await self._store.create_run(
+                    NewRun(self._run_id, kind="direct", events=[held_by(self._holder, self._engine, 1)]), self._holder
+                )
                 self._journal = Journal(self._store, self._hold, self._fold)
             return self._journal
 

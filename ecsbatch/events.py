@@ -54,6 +54,7 @@ class BatchSubmitting(Event):
 
     ``updated`` is each server's ``updated`` as precheck saw it, in the order of ``servers``: the baseline by which
     a request without an answer is judged; ``cloud_time`` is the cloud's clock at the intent, 0 where not known.
+    ``granted`` is the grant's time on the ledger's clock, which does not jump, and ``group`` whose quota it spends.
     """
 
     name: ClassVar[str] = "batch.submitting"
@@ -65,6 +66,8 @@ class BatchSubmitting(Event):
     grant: str = ""
     updated: Sequence[str] = ()
     cloud_time: float = 0.0
+    granted: float = 0.0
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

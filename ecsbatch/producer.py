@@ -160,7 +160,7 @@ class Producer:
         packet = self._next_packet(line)
         if packet is None:
             return False
-        intent = _Intent(line, packet, self._sight, line.generation)
+        intent = _Intent(line, packet, self._sight, self._bucket.group)
         want = len(packet.views)
         # A packet that was refused goes as it is: what offends in it is found by halving.
         at_least = want if packet.refusals else max(1, min(want, line.terms.batch_size // 4))
@@ -257,8 +257,9 @@ class Producer:
 class _Intent:
     """Takes tokens in the transaction that stores the intent to spend them."""
 
-    def __init__(self, line: Line, packet: Packet, sight: Sight, generation: int) -> None:
-        self.generation = generation
+    def __init__(self, line: Line, packet: Packet, sight: Sight, group: str) -> None:
+        self.generation = line.generation
+        self._group = group
         self.batch = line.journal.next_batch()
         self.cloud_time = 0.0
         self._line = line
@@ -304,6 +305,8 @@ class _Intent:
                 grant=grant.id,
                 updated=[view.updated for _, view in named],
                 cloud_time=self.cloud_time,
+                granted=grant.granted,
+                group=self._group,
             )
         ]
 

@@ -124,6 +124,7 @@ class Restarter:
         self._direct = Direct(
             self._store,
             self.holder,
+            self.engine,
             self._new_run_id(),
             self._direct_terms,
             self._add_line,

@@ -17,7 +17,7 @@ from ecsbatch import policy
 from ecsbatch.between import Between
 from ecsbatch.config import Engine
 from ecsbatch.conflicts import RunExists
-from ecsbatch.direct import outcome_of
+from ecsbatch.direct import held_by, outcome_of
 from ecsbatch.errors import EcsbatchError, EngineStopped
 from ecsbatch.feeder import Feeder
 from ecsbatch.gates import Gate
@@ -387,18 +387,7 @@ class Rollout:
         await self._leave_out(changes.skip_domains)
 
     def _holder_changed(self, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
-        holder, engine = self._host.holder, self._host.engine
-        return ev.HolderChanged(
-            holder=holder.name,
-            host=holder.host,
-            pid=holder.pid,
-            fence=fence,
-            previous=previous.name if previous else "",
-            limit=engine.quota.limit,
-            window=engine.quota.window,
-            unknown_grace=engine.unknown_grace,
-            request_timeout=engine.request_timeout,
-        )
+        return held_by(self._host.holder, self._host.engine, fence, previous.name if previous else "")
 
     async def _read_history(self) -> None:
         self._begun = True

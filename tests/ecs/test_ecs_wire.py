@@ -86,7 +86,6 @@ def test_a_failed_sub_job_says_all_its_reasons_once() -> None:
             SubJob("b", succeeded=False, code="", message="same", seconds=32.691),
             SubJob("c", succeeded=False),
         ),
-        0,
         "Common.0021",
         "Subjob fails.",
     )

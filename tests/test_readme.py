@@ -1,0 +1,112 @@
+"""What the README says is run: its Python against the simulator, its commands against the command line's own parser."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ecsbatch.cli.exits import Exit
+from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.server import serve
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(mark: str) -> list[str]:
+    """Return the blocks that stand behind ``<!-- mark -->``."""
+    return re.findall(rf"<!-- {mark} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [
+    line
+    for block in [*blocks("shell"), *blocks("demo")]
+    for line in block.splitlines()
+    if not line.startswith("export")
+]
+
+
+async def test_the_python_block_runs_as_it_stands(tmp_path: Path) -> None:
+    """Only the cloud is another one: the simulator's endpoint in the place of a region."""
+    [block] = blocks("run")
+    assert 'region="eu-west-101"' in block
+    async with serve(CloudConfig(servers=12, latency=0.0, restart_median=8.0), speed=40) as running:
+        config, ids = running.cloud.config, running.cloud.ids()
+        program = block.replace('region="eu-west-101"', f"endpoint={running.url!r}, api_rate=200")
+        program = f"SERVER_ID, IDS = {ids[0]!r}, {ids[1:]!r}\n{program}"
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("HUAWEICLOUD", "ECSBATCH"))},
+            "HUAWEICLOUD_SDK_AK": config.access_key,
+            "HUAWEICLOUD_SDK_SK": config.secret_key,
+            "HUAWEICLOUD_SDK_PROJECT_ID": config.project_id,
+        }
+        command = [sys.executable, "-W", "error", "-c", program]
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        out, err = await process.communicate()
+        audit = running.audit()
+
+    assert (process.returncode, err.decode()) == (0, "")
+    assert out.decode().splitlines()[0].split()[:2] == [ids[0], "restarted"]
+    assert "succeeded" in out.decode().splitlines()[1]
+    assert (audit["restarted_servers"], audit["restarted_more_than_once"]) == (12, 0)
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(COMMANDS) >= 6
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_is_one_that_the_command_line_knows(line: str) -> None:
+    """Each is parsed with an option added that only asks for help, and so for nothing to be done."""
+    words = shlex.split(line.rpartition("&&")[2])
+    options = [word.partition("=")[0] for word in words if word.startswith("--")]
+    told = ecsbatch(words[1], "--help")
+
+    assert Path(words[0]).name == "ecsbatch"
+    assert told.returncode == Exit.OK, told.stderr
+    assert [option for option in options if option not in told.stdout] == []
+
+
+def test_every_command_that_the_text_names_exists() -> None:
+    named = {word for word in re.findall(r"`ecsbatch (\w+)", README)}
+    told = ecsbatch("--help").stdout
+
+    assert named
+    assert [name for name in named if not re.search(rf"^  {name} ", told, re.MULTILINE)] == []
+
+
+def test_every_option_that_the_text_names_exists() -> None:
+    named = {option for option in re.findall(r"`(--[a-z-]+)`", README)}
+    told = "".join(ecsbatch(command, "--help").stdout for command in ("restart", "report", "simulate"))
+
+    assert named
+    assert [option for option in named if option not in told] == []
+
+
+def test_the_exit_codes_are_those_of_the_command_line() -> None:
+    named = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", README, re.MULTILINE) for code in row.split(",")}
+
+    assert named == {int(code) for code in Exit}
+
+
+def test_every_file_that_it_links_exists() -> None:
+    linked = re.findall(r"\]\(([^)#:]+)\)", README)
+
+    assert linked
+    assert [name for name in linked if not (ROOT / name).exists()] == []
+
+
+def ecsbatch(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line."""
+    command = [sys.executable, "-m", "ecsbatch", *words]
+    environment = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)  # noqa: S603 - ours
