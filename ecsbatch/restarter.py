@@ -26,7 +26,7 @@ from ecsbatch.pipeline import Cloud, Pipeline
 from ecsbatch.plan import Plan
 from ecsbatch.records import Command
 from ecsbatch.rollout import Changes, Rollout, RolloutStore
-from ecsbatch.selection import as_servers
+from ecsbatch.selection import as_fleet
 from ecsbatch.store import open_store
 from ecsbatch.strategy import make_plan
 
@@ -189,7 +189,7 @@ class Restarter:
             EngineStopped: the engine is not running.
         """
         direct = self._running()
-        target = as_servers([server])[0]
+        target = as_fleet([server])[0]
         if target.site not in self.pipelines:
             raise ConfigError(f"The site {target.site!r} is none of this Restarter's.")
         for rollout in self._rollouts:
@@ -287,7 +287,7 @@ class Restarter:
         self, servers: Iterable[Server | str], strategy: Strategy, check: Check | None, gate: Gate | None
     ) -> Plan:
         return make_plan(
-            as_servers(servers), strategy, check="a callable" if check else "", gate="a callable" if gate else ""
+            as_fleet(servers), strategy, check="a callable" if check else "", gate="a callable" if gate else ""
         )
 
     def _direct_terms(self, type_: RestartType) -> Terms:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import sys
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Final, cast
 import orjson
 
 from ecsbatch.errors import SelectionError
-from ecsbatch.models import Server, ServerView, SkipReason
+from ecsbatch.models import Fleet, Server, ServerView, SkipReason
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -61,24 +62,36 @@ def parse_fleet(data: bytes, name: str) -> list[Server]:
     return servers
 
 
-def as_servers(targets: Iterable[Server | str]) -> list[Server]:
-    """Take servers or their ids from a program.
+def as_fleet(targets: Iterable[Server | str]) -> Fleet:
+    """Take servers or their ids from a program, straight into columns: a million ids are no million objects.
 
     Raises:
         SelectionError: there is none, one is named twice or an id is empty.
     """
-    servers: list[Server] = []
-    seen: set[str] = set()
-    for place, target in enumerate(targets):
-        server = Server(target) if isinstance(target, str) else target
-        if not server.id or server.id in seen:
-            problem = "is named twice" if server.id else "has no id"
-            raise SelectionError(f"Server {_short(server.id)} at place {place} {problem}; name each server once.")
-        seen.add(server.id)
-        servers.append(server)
-    if not servers:
+    if isinstance(targets, Fleet):
+        return targets
+    columns: tuple[list[str], ...] = ([], [], [], [])
+    ids, domains, names, sites = columns
+    for target in targets:
+        if isinstance(target, str):
+            ids.append(target)
+            continue
+        for column in (domains, names, sites):
+            column.extend([""] * (len(ids) - len(column)))
+        for column, value in zip(columns, (target.id, target.domain, target.name, target.site), strict=True):
+            column.append(value)
+    for column in (domains, names, sites):
+        column.extend([""] * (len(ids) - len(column)) if column else ())
+    if not ids:
         raise SelectionError("No server is selected; nothing is never taken to mean all.")
-    return servers
+    try:
+        fleet = Fleet(ids, domains, names, sites)
+    except ValueError:
+        twice, times = Counter(ids).most_common(1)[0]
+        raise SelectionError(f"Server {_short(twice)} is named {times} times; name each server once.") from None
+    if fleet.place("") is not None:
+        raise SelectionError(f"The server at place {fleet.find('')} has no id; name each server by its UUID.")
+    return fleet
 
 
 def from_view(view: ServerView, site: str = "") -> Server:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ecsbatch.errors import SelectionError
 from ecsbatch.models import Server, ServerView, SkipReason
-from ecsbatch.selection import as_servers, classify, filter_views, from_view, parse_fleet, read_fleet
+from ecsbatch.selection import as_fleet, classify, filter_views, from_view, parse_fleet, read_fleet
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"
 B = "bbbbbbbb-0000-4000-8000-000000000002"
@@ -95,13 +95,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_program_may_give_ids_or_servers() -> None:
-    assert as_servers([A, Server(B, "az1")]) == [Server(A), Server(B, "az1")]
+    assert list(as_fleet([A, Server(B, "az1")])) == [Server(A), Server(B, "az1")]
     with pytest.raises(SelectionError, match="No server is selected"):
-        as_servers([])
-    with pytest.raises(SelectionError, match="named twice"):
-        as_servers([A, Server(A, "az1")])
+        as_fleet([])
+    with pytest.raises(SelectionError, match="named 2 times"):
+        as_fleet([A, Server(A, "az1")])
     with pytest.raises(SelectionError, match="has no id"):
-        as_servers([""])
+        as_fleet([""])
 
 
 LISTING = [
