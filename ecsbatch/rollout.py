@@ -18,7 +18,7 @@ from ecsbatch.between import Between
 from ecsbatch.config import Engine
 from ecsbatch.conflicts import RunExists
 from ecsbatch.direct import held_by, outcome_of
-from ecsbatch.errors import EcsbatchError, EngineStopped
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.feeder import Feeder
 from ecsbatch.gates import Gate
 from ecsbatch.journal import Journal, JournalStore
@@ -359,7 +359,7 @@ class Rollout:
             await self._skip_planned()
 
     async def _create(self) -> None:
-        plan = self.plan.to_json()
+        plan = self.plan.to_json() | {"sites": self._sites()}
         events = [ev.RunStarted(total=len(self.plan.fleet), plan=plan), self._holder_changed(1)]
         new = NewRun(self.run_id, plan=plan, fleet=self.plan.fleet, events=events)
         self._hold = await self._host.store.create_run(new, self._host.holder)
@@ -367,8 +367,21 @@ class Rollout:
         self._journal = Journal(self._host.store, self._hold, self._fold)
         self._fold(self._hold.recorded)
 
+    def _sites(self) -> dict[str, str]:
+        """Name the project and region behind each site of the engine."""
+        return {site: pipeline.cloud.site.quota_group for site, pipeline in self._host.pipelines.items()}
+
+    async def _same_sites(self) -> None:
+        """Refuse to go on with a run in another project or region than it was begun in."""
+        record = await self._host.store.run(self.run_id)
+        for site, place in record.plan.get("sites", {}).items():
+            now = self._sites().get(site, "nowhere")
+            if now != place:
+                raise ConfigError(f"Run {self.run_id} belongs to {place}, not to {now}: use its endpoint and project.")
+
     async def _take(self, changes: Changes) -> None:
         """Take over an existing run; one that is over and not to be retried is left as it is."""
+        await self._same_sites()
         await self._read_history()
         if self.state.status.over and not changes.retry:
             return

@@ -188,6 +188,7 @@ class RolloutState:
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.last_batch = 0
+        self._elapsed: float | None = None
         self._lent: set[int] = set()
         self._attempts = bytearray(n)
         self._evidence = bytearray(n)
@@ -400,7 +401,7 @@ class RolloutState:
         self.status, self.reason, self.paused_by = RunStatus.PAUSED, event.reason, event.by
 
     def _resumed(self, event: ev.RunResumed, ts: float) -> None:
-        self.status_at = ts
+        self.status_at, self._elapsed = ts, None
         self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
         if event.forgive:
             self._forgive()
@@ -428,7 +429,7 @@ class RolloutState:
 
     def _finished(self, event: ev.RunFinished, ts: float) -> None:
         self.status, self.reason, self.ended_at = RunStatus(event.status), event.reason, ts
-        self.status_at = ts
+        self.status_at, self._elapsed = ts, event.elapsed_s
 
     _folds: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, float], None]]] = {
         ev.RunStarted: _run_started,
@@ -479,6 +480,8 @@ class RolloutState:
     @property
     def elapsed(self) -> float:
         """Seconds from the run's start to its end, or to its last event."""
+        if self._elapsed is not None:
+            return self._elapsed
         if self.started_at is None:
             return 0.0
         return (self.ended_at or self.updated_at) - self.started_at

@@ -112,7 +112,8 @@ def _sub_job(sub: Any, server_id: str, *, succeeded: bool) -> SubJob:
     if succeeded:
         return SubJob(server_id, True, "", "", seconds)  # noqa: FBT003 - by place: 1,000 of them a look
     reasons = (_text(sub.get("fail_reason")), _text(sub["entities"].get("errorcode_message")))
-    message = cut("; ".join(dict.fromkeys(filter(None, reasons))))
+    told = [reason for reason in dict.fromkeys(reasons) if reason]
+    message = cut("; ".join(one for one in told if not any(one in other and one != other for other in told)))
     return SubJob(server_id, succeeded, _word(sub.get("error_code")), message, seconds)
 
 
