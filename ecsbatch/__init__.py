@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from ecsbatch.ecs.auth import credentials
     from ecsbatch.ecs.client import EcsClient
     from ecsbatch.errors import EcsbatchError
+    from ecsbatch.hosting import Changes, Result
     from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
     from ecsbatch.restarter import Restarter
-    from ecsbatch.rollout import Changes, Result, Rollout
+    from ecsbatch.rollout import Rollout
     from ecsbatch.store import open_store
 
 __all__ = [
@@ -47,7 +48,8 @@ _HOMES = {
     "errors": ("EcsbatchError",),
     "models": ("Outcome", "OutcomeKind", "Quota", "RunStatus", "Server"),
     "restarter": ("Restarter",),
-    "rollout": ("Changes", "Result", "Rollout"),
+    "hosting": ("Changes", "Result"),
+    "rollout": ("Rollout",),
     "store": ("open_store",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -19,13 +19,14 @@ from ecsbatch.config import Engine, Strategy
 from ecsbatch.direct import Direct, DirectStore
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.gates import Gate
+from ecsbatch.hosting import Changes, Guest, RolloutStore
 from ecsbatch.limiter import Ledger
 from ecsbatch.line import Check, Line, Terms
 from ecsbatch.models import Fleet, Holder, Outcome, Quota, RestartType, Server, Usage
 from ecsbatch.pipeline import Cloud, Pipeline
 from ecsbatch.plan import Plan
 from ecsbatch.records import Command
-from ecsbatch.rollout import Changes, Rollout, RolloutStore
+from ecsbatch.rollout import Rollout
 from ecsbatch.selection import as_fleet
 from ecsbatch.store import open_store
 from ecsbatch.strategy import make_plan
@@ -98,7 +99,7 @@ class Restarter:
         host = socket.gethostname()
         self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self._clock.wall())
         self.pipelines: dict[str, Pipeline] = {}
-        self._rollouts: list[Rollout] = []
+        self._rollouts: list[Guest] = []
         self._direct: Direct | None = None
         self._engine_task: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
@@ -263,15 +264,15 @@ class Restarter:
             raise EngineStopped("The Restarter was not started: use it inside `async with`.")
         return self._store
 
-    def enter(self, rollout: Rollout) -> None:
+    def enter(self, guest: Guest) -> None:
         """Take a rollout in."""
         self._running()
-        self._rollouts.append(rollout)
+        self._rollouts.append(guest)
 
-    def leave(self, rollout: Rollout) -> None:
+    def leave(self, guest: Guest) -> None:
         """Let a rollout go."""
-        if rollout in self._rollouts:
-            self._rollouts.remove(rollout)
+        if guest in self._rollouts:
+            self._rollouts.remove(guest)
         self._landed.set()
 
     # -- inside ----------------------------------------------------------------------------------------------------

@@ -8,135 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ecsbatch import events as ev
 from ecsbatch import policy
 from ecsbatch.between import Between
-from ecsbatch.config import Engine
 from ecsbatch.conflicts import RunExists
 from ecsbatch.direct import held_by, outcome_of
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.feeder import Feeder
 from ecsbatch.gates import Gate
-from ecsbatch.journal import Journal, JournalStore
+from ecsbatch.hosting import Changes, Host, Result
+from ecsbatch.journal import Journal
 from ecsbatch.line import Check
-from ecsbatch.models import Fleet, Holder, Outcome, OutcomeKind, RunStatus, Wave
-from ecsbatch.pipeline import Pipeline
+from ecsbatch.models import Holder, Outcome, OutcomeKind, RunStatus, Wave
 from ecsbatch.plan import Plan
 from ecsbatch.policy import Ending, Step
-from ecsbatch.records import Command, Hold, NewRun, RunRecord
+from ecsbatch.records import Command, Hold, NewRun
 from ecsbatch.state import RolloutState, Stage
 from ecsbatch.strategy import resolve_limits
 
 _SKIPS_AT_ONCE: Final = 1000
-
-
-class RolloutStore(JournalStore, Protocol):
-    """What a rollout needs of a store."""
-
-    async def create_run(self, new: NewRun, holder: Holder) -> Hold:
-        """Store a new run; raises RunConflict."""
-        ...
-
-    async def hold(self, run_id: str, holder: Holder) -> Hold:
-        """Take a run whose holder is gone; raises RunConflict."""
-        ...
-
-    async def release(self, hold: Hold) -> None:
-        """Let a run go."""
-        ...
-
-    async def run(self, name: str = "") -> RunRecord:
-        """Return a run by its id."""
-        ...
-
-    async def targets(self, run_id: str) -> Fleet:
-        """Return a run's frozen servers."""
-        ...
-
-    async def commands(self, run_id: str, after: int = 0) -> list[Command]:
-        """Return what was asked of a run's holder."""
-        ...
-
-    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[ev.Recorded]:
-        """Return events behind a number."""
-        ...
-
-    async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
-        """Return the same as lines of JSON."""
-        ...
-
-
-class Host(Protocol):
-    """The engine that a rollout runs on."""
-
-    @property
-    def store(self) -> RolloutStore:
-        """Where everything is written."""
-        ...
-
-    @property
-    def pipelines(self) -> Mapping[str, Pipeline]:
-        """The parts for each site, by its key."""
-        ...
-
-    @property
-    def holder(self) -> Holder:
-        """This process."""
-        ...
-
-    @property
-    def engine(self) -> Engine:
-        """The settings."""
-        ...
-
-    def enter(self, rollout: Rollout) -> None:
-        """Take a rollout in; raises EngineStopped."""
-        ...
-
-    def leave(self, rollout: Rollout) -> None:
-        """Let a rollout go."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a resume asks for beyond going on.
-
-    Attributes:
-        retry: outcome kinds whose servers wait again: ``failed``, ``timed_out``, ``unknown``.
-        forgive: failures so far stop counting and give their places back.
-        skip_domains: domains whose waiting servers are left alone.
-        limits: settings and their new values, as in a strategy.
-        by: who asks.
-    """
-
-    retry: Sequence[str] = ()
-    forgive: bool = False
-    skip_domains: Sequence[str] = ()
-    limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
-    by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a run stands when `Rollout.run` returns.
-
-    Attributes:
-        counts: servers by outcome; ``unknown`` includes those still under way, ``not_started`` the waiting.
-        elapsed_s: seconds since the run's start.
-    """
-
-    run_id: str
-    status: RunStatus
-    reason: str
-    message: str
-    total: int
-    counts: Mapping[OutcomeKind, int]
-    elapsed_s: float
 
 
 class Rollout:

@@ -27,8 +27,8 @@ from ecsbatch.cli.reading import RunName, fold, read_run
 from ecsbatch.cli.steering import ask_holder
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
+from ecsbatch.hosting import Changes
 from ecsbatch.models import OutcomeKind, RunStatus
-from ecsbatch.rollout import Changes
 from ecsbatch.sources import Settings
 from ecsbatch.views.printable import counted, printable
 

@@ -25,8 +25,8 @@ from ecsbatch.cli.parts import engine, make_store, say, who
 from ecsbatch.cli.reading import RunName, read_run
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
+from ecsbatch.hosting import Changes
 from ecsbatch.models import RunStatus
-from ecsbatch.rollout import Changes
 from ecsbatch.sources import Settings
 from ecsbatch.views.printable import counted, printable
 from ecsbatch.views.summary import is_held

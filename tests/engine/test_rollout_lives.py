@@ -10,8 +10,8 @@ from engine_world import World
 
 from ecsbatch.config import Engine, Strategy
 from ecsbatch.errors import ConfigError, RunConflict
+from ecsbatch.hosting import Result
 from ecsbatch.models import OutcomeKind, Quota, RunStatus
-from ecsbatch.rollout import Result
 from ecsbatch.simulator.clock import Killed
 from ecsbatch.simulator.cloud_config import Faults
 

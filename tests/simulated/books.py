@@ -114,8 +114,8 @@ class WatchedCloud(Cloud):
         sent.performed_at = at
         for server, number in numbers.items():
             if fleet.restart_count[number] > before[server]:
-                ending = ENDINGS[fleet._ending[number]]  # noqa: SLF001 - the draw itself is the truth to check against
-                sent.begun.append(Begun(server, at, fleet._ends[number], ending))  # noqa: SLF001 - the same
+                ending = ENDINGS[fleet._ending[number]]
+                sent.begun.append(Begun(server, at, fleet._ends[number], ending))
         return reply
 
     def latency(self) -> tuple[float, float]:

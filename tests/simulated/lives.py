@@ -22,9 +22,10 @@ from ecsbatch.ecs.auth import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Sender
 from ecsbatch.errors import ConfigError, EcsbatchError, StoreError
+from ecsbatch.hosting import Changes, Result
 from ecsbatch.models import Outcome, RunStatus, Server
 from ecsbatch.restarter import Restarter
-from ecsbatch.rollout import Changes, Result, Rollout
+from ecsbatch.rollout import Rollout
 from ecsbatch.simulator.clock import EPOCH, Hang, Killed, VirtualLoop, abandon, run
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.store import open_store
@@ -498,7 +499,7 @@ def _not_over(record: Record) -> list[RunSpec]:
 
 def _statuses(record: Record) -> list[tuple[str, str]]:
     database = record.database
-    if not record.database.stamps and not database._has_journal():  # noqa: SLF001 - the same package
+    if not record.database.stamps and not database._has_journal():
         return []
     return database.connection.execute("SELECT run_id, status FROM runs").fetchall()
 

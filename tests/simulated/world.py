@@ -154,16 +154,16 @@ def draw(seed: int) -> World:
 
 def _size(chance: random.Random) -> int:
     kind = chance.random()
-    if kind < 0.03:
+    if kind < 0.004:
         return chance.randint(300, 1000)
-    if kind < 0.2:
+    if kind < 0.06:
         return chance.randint(60, 300)
-    return chance.randint(1, 4) if kind < 0.25 else chance.randint(5, 60)
+    return chance.randint(1, 4) if kind < 0.12 else chance.randint(5, 40)
 
 
 def _timing(chance: random.Random) -> tuple[Engine, float, dict[str, float]]:
     """Draw timeouts, and what delays the cloud may have so that the one assumption about late starts is true."""
-    grace = chance.choice((15.0, 30.0, 60.0, 120.0))
+    grace = chance.choice((12.0, 25.0, 60.0, 120.0))
     timeout = chance.choice((3.0, 10.0, 30.0))
     room = grace - SLACK
     late = chance.uniform(0.0, 0.4) * room
@@ -176,7 +176,7 @@ def _timing(chance: random.Random) -> tuple[Engine, float, dict[str, float]]:
         request_timeout=timeout,
         unknown_grace=grace,
         blind_timeout=chance.choice((20.0, 60.0, 300.0)),
-        typical_restart=chance.choice((5.0, 10.0, 40.0)),
+        typical_restart=chance.choice((3.0, 10.0, 40.0)),
         submit_workers=chance.choice((1, 2, 4)),
         look_workers=chance.choice((1, 2, 4)),
         linger=chance.choice((0.0, 0.5, 2.0)),
@@ -203,8 +203,8 @@ def _cloud(chance: random.Random, seed: int, size: int, engine: Engine, mood: st
         locked=min(size, chance.choice((0, 0, few))),
         shutoff=min(size, chance.choice((0, 0, few))),
         error=min(size, chance.choice((0, 0, 0, few))),
-        restart_median=chance.choice((1.0, 5.0, 15.0, 40.0)),
-        restart_sigma=chance.choice((0.0, 0.25, 1.0)),
+        restart_median=chance.choice((1.0, 3.0, 8.0, 20.0)),
+        restart_sigma=chance.choice((0.0, 0.25, 0.8)),
         parent_lag=chance.choice((0.0, 1.0, 8.0)),
         boot_time=chance.choice((0.0, 2.0, 20.0)) if checked else 0.0,
         job_retention=chance.choice((86_400.0, 86_400.0, 86_400.0, 5.0, 60.0)),
@@ -242,7 +242,7 @@ def _faults(chance: random.Random, mood: str, room: Mapping[str, float], *, subm
         count = chance.randint(1, 4) if mood == "faulty" else len(possible)
         for kind in chance.sample(possible, count):
             rates[kind] = chance.choice((0.02, 0.05, 0.1)) if mood == "faulty" else chance.uniform(0.0, 0.06)
-        if chance.random() < 0.01:
+        if chance.random() < 0.003:
             rates["huge"] = 0.05
     return Faults(**rates, late_max=room["late"], slow_by=room["slow"], huge_bytes=BIG)
 
@@ -253,7 +253,7 @@ def _strategy(chance: random.Random, *, checked: bool) -> Strategy:
     return Strategy(
         type=chance.choice(("soft", "soft", "hard")),
         batch_size=chance.choice((1, 3, 10, 30, 100)),
-        max_unavailable=chance.choice((1, 3, "10%", "30%", "50%", "100%")),
+        max_unavailable=chance.choice((2, 3, "10%", "30%", "50%", "100%")),
         max_unavailable_per_domain=chance.choice((1, "20%", "50%")) if per_domain else None,
         waves=waves,
         soak=chance.choice((0.0, 0.0, 0.0, 5.0)),
@@ -264,7 +264,7 @@ def _strategy(chance: random.Random, *, checked: bool) -> Strategy:
         order=chance.choice(("spread", "domain", "input")),
         check_interval=chance.choice((0.5, 5.0)),
         min_ready=chance.choice((None, 0.0, 2.0, 10.0)) if checked else chance.choice((None, None, 3.0)),
-        server_timeout=chance.choice((30.0, 90.0, 300.0)),
+        server_timeout=chance.choice((20.0, 60.0, 150.0)),
         on_unknown=chance.choice(("verify", "verify", "leave")),
         precheck=chance.random() < 0.75,
     )
@@ -329,7 +329,7 @@ def _doom(chance: random.Random, processes: int) -> Doom:
         at=round(chance.choice((0.5, 5.0, 60.0)) * chance.random(), 3),
         process=chance.randrange(processes),
         reboot=chance.random() < 0.25,
-        gap=chance.choice((0.0, 0.1, 5.0, 70.0, 400.0)),
+        gap=chance.choice((0.0, 0.1, 5.0, 70.0, 4000.0)),
     )
 
 

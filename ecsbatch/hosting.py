@@ -1,0 +1,150 @@
+"""What a rollout is told, what it tells, and what it needs of the engine that it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ecsbatch import events as ev
+from ecsbatch.config import Engine
+from ecsbatch.journal import JournalStore
+from ecsbatch.models import Fleet, Holder, Outcome, OutcomeKind, RunStatus
+from ecsbatch.pipeline import Pipeline
+from ecsbatch.plan import Plan
+from ecsbatch.records import Command, Hold, NewRun, RunRecord
+
+
+class RolloutStore(JournalStore, Protocol):
+    """What a rollout needs of a store."""
+
+    async def create_run(self, new: NewRun, holder: Holder) -> Hold:
+        """Store a new run; raises RunConflict."""
+        ...
+
+    async def hold(self, run_id: str, holder: Holder) -> Hold:
+        """Take a run whose holder is gone; raises RunConflict."""
+        ...
+
+    async def release(self, hold: Hold) -> None:
+        """Let a run go."""
+        ...
+
+    async def run(self, name: str = "") -> RunRecord:
+        """Return a run by its id."""
+        ...
+
+    async def targets(self, run_id: str) -> Fleet:
+        """Return a run's frozen servers."""
+        ...
+
+    async def commands(self, run_id: str, after: int = 0) -> list[Command]:
+        """Return what was asked of a run's holder."""
+        ...
+
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[ev.Recorded]:
+        """Return events behind a number."""
+        ...
+
+    async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
+        """Return the same as lines of JSON."""
+        ...
+
+
+class Guest(Protocol):
+    """A rollout, as its engine sees it."""
+
+    run_id: str
+    plan: Plan
+    last_command: int
+
+    @property
+    def held(self) -> bool:
+        """True while this process holds the run."""
+        ...
+
+    def stop(self, reason: str = "interrupted", message: str = "") -> None:
+        """End here, resumable."""
+        ...
+
+    def command(self, command: Command) -> None:
+        """Follow what was asked of the run's holder from elsewhere; raises ConfigError."""
+        ...
+
+    def join(self, server: str) -> asyncio.Future[Outcome] | None:
+        """Wait for a server's outcome with this run; None where it is not of this run or has ended."""
+        ...
+
+    def engine_stopped(self, fault: BaseException) -> None:
+        """The engine ended under this rollout."""
+        ...
+
+
+class Host(Protocol):
+    """The engine that a rollout runs on."""
+
+    @property
+    def store(self) -> RolloutStore:
+        """Where everything is written."""
+        ...
+
+    @property
+    def pipelines(self) -> Mapping[str, Pipeline]:
+        """The parts for each site, by its key."""
+        ...
+
+    @property
+    def holder(self) -> Holder:
+        """This process."""
+        ...
+
+    @property
+    def engine(self) -> Engine:
+        """The settings."""
+        ...
+
+    def enter(self, guest: Guest) -> None:
+        """Take a rollout in; raises EngineStopped."""
+        ...
+
+    def leave(self, guest: Guest) -> None:
+        """Let a rollout go."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a resume asks for beyond going on.
+
+    Attributes:
+        retry: outcome kinds whose servers wait again: ``failed``, ``timed_out``, ``unknown``.
+        forgive: failures so far stop counting and give their places back.
+        skip_domains: domains whose waiting servers are left alone.
+        limits: settings and their new values, as in a strategy.
+        by: who asks.
+    """
+
+    retry: Sequence[str] = ()
+    forgive: bool = False
+    skip_domains: Sequence[str] = ()
+    limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run stands when `Rollout.run` returns.
+
+    Attributes:
+        counts: servers by outcome; ``unknown`` includes those still under way, ``not_started`` the waiting.
+        elapsed_s: seconds since the run's start.
+    """
+
+    run_id: str
+    status: RunStatus
+    reason: str
+    message: str
+    total: int
+    counts: Mapping[OutcomeKind, int]
+    elapsed_s: float
