@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from benchmarks.judge import SPEED
 
@@ -94,7 +95,7 @@ def bare(url: str, interval: float) -> None:
     auth = KeyAuth(KEY, SECRET)
     host, root = url.partition("://")[2], f"/v1/{PROJECT}"
 
-    async def ask(session: aiohttp.ClientSession, method: str, path: str, body: bytes = b"") -> dict[str, object]:
+    async def ask(session: aiohttp.ClientSession, method: str, path: str, body: bytes = b"") -> Any:
         headers = auth.headers(Unsigned(method, host, root + path, "", body, PROJECT), time.time())
         async with session.request(method, url + root + path, data=body or None, headers=headers) as answer:
             return orjson.loads(await answer.read())

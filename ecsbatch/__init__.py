@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ecsbatch.config import Engine, Strategy
-    from ecsbatch.ecs.auth import credentials
     from ecsbatch.ecs.client import EcsClient
+    from ecsbatch.ecs.credentials import credentials
     from ecsbatch.errors import EcsbatchError
     from ecsbatch.hosting import Changes, Result
     from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
@@ -43,8 +43,8 @@ __all__ = [
 
 _HOMES = {
     "config": ("Engine", "Strategy"),
-    "ecs.auth": ("credentials",),
     "ecs.client": ("EcsClient",),
+    "ecs.credentials": ("credentials",),
     "errors": ("EcsbatchError",),
     "models": ("Outcome", "OutcomeKind", "Quota", "RunStatus", "Server"),
     "restarter": ("Restarter",),

@@ -2,7 +2,8 @@
 
 EcsbatchError
 +-- ConfigError         a setting or argument is wrong: correct it, nothing was sent
-+-- SelectionError      no servers, or a list that cannot be read: correct it, nothing was sent
++-- SelectionError      the servers cannot be told, the list cannot be read: correct it, nothing was sent
+|   +-- SelectionRefused  they can be told and must not be restarted so: change the selection or the limits
 +-- RunConflict         another run or process holds this: wait for it, or leave its servers out
 +-- PlanStale           the fleet is not what the plan saw: plan again
 +-- StoreError          the store cannot be read or written: mend it, then resume
@@ -32,7 +33,11 @@ class ConfigError(EcsbatchError):
 
 
 class SelectionError(EcsbatchError):
-    """The servers to restart cannot be told: none selected, or a list that cannot be read."""
+    """The servers to restart cannot be told, such as from a list that cannot be read; see `SelectionRefused`."""
+
+
+class SelectionRefused(SelectionError):
+    """The selection is readable and must not be restarted: it is empty, or what is down fills the budget alone."""
 
 
 class RunConflict(EcsbatchError):

@@ -30,6 +30,7 @@ from ecsbatch.state import RolloutState, Stage
 from ecsbatch.strategy import resolve_limits
 
 _SKIPS_AT_ONCE: Final = 1000
+_READ_AT_ONCE: Final = 1000
 
 
 class Rollout:
@@ -125,7 +126,7 @@ class Rollout:
         """Follow the run's journal from behind an event's number; ends with the run's end in this process."""
         while True:
             news, live = self._news, self._live
-            recorded = await self._host.store.events(self.run_id, after) if self._begun else []
+            recorded = await self._host.store.events(self.run_id, after, self._untold(after)) if self._begun else []
             for each in recorded:
                 yield each
                 after = each.seq
@@ -138,7 +139,7 @@ class Rollout:
         """Follow the same as lines of JSON, without line ends."""
         while True:
             news, live = self._news, self._live
-            found = await self._host.store.lines(self.run_id, after) if self._begun else []
+            found = await self._host.store.lines(self.run_id, after, self._untold(after)) if self._begun else []
             for line in found:
                 yield line
             after += len(found)
@@ -146,6 +147,10 @@ class Rollout:
                 if not live:
                     return
                 await news.wait()
+
+    def _untold(self, after: int) -> int:
+        """How many events behind a number may be told now: no reader is ahead of the state."""
+        return max(0, min(_READ_AT_ONCE, self.state.seq - after))
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
         """Wait for a server's outcome with this run; None where it is not of this run or has ended."""

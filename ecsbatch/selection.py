@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import orjson
 
-from ecsbatch.errors import SelectionError
+from ecsbatch.errors import SelectionError, SelectionRefused
 from ecsbatch.models import Fleet, Server, ServerView, SkipReason
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -33,7 +33,8 @@ def read_fleet(source: Path | str) -> list[Server]:
     ``az``, ``name`` and ``site`` may. The name's end decides which it is (``.csv``, ``.jsonl``), else the first line.
 
     Raises:
-        SelectionError: it cannot be read, a line names no server, one is named twice, or there is none.
+        SelectionError: it cannot be read, a line names no server, one is named twice.
+        SelectionRefused: there is none.
     """
     name = "standard input" if str(source) == "-" else str(source)
     return parse_fleet(_read(source), name)
@@ -58,7 +59,7 @@ def parse_fleet(data: bytes, name: str) -> list[Server]:
         seen[server.id] = line
         servers.append(server)
     if not servers:
-        raise SelectionError(f"{name} names no server; nothing is never taken to mean all.")
+        raise SelectionRefused(f"{name} names no server; nothing is never taken to mean all.")
     return servers
 
 
@@ -66,7 +67,8 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
     """Take servers or their ids from a program, straight into columns: a million ids are no million objects.
 
     Raises:
-        SelectionError: there is none, one is named twice or an id is empty.
+        SelectionError: one is named twice or an id is empty.
+        SelectionRefused: there is none.
     """
     if isinstance(targets, Fleet):
         return targets
@@ -83,7 +85,7 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
     for column in (domains, names, sites):
         column.extend([""] * (len(ids) - len(column)) if column else ())
     if not ids:
-        raise SelectionError("No server is selected; nothing is never taken to mean all.")
+        raise SelectionRefused("No server is selected; nothing is never taken to mean all.")
     try:
         fleet = Fleet(ids, domains, names, sites)
     except ValueError:

@@ -50,21 +50,47 @@ def load(path: Path | str) -> dict[str, Given]:
     Raises:
         ConfigError: it cannot be read, is no TOML, names an unknown key or gives a value that cannot be meant.
     """
+    given, mistakes = review(path)
+    if mistakes:
+        raise mistakes[0]
+    return given
+
+
+def review(path: Path | str) -> tuple[dict[str, Given], list[ConfigError]]:
+    """Read a TOML file of settings to its end; return what can be meant, and every mistake in its order.
+
+    Raises:
+        ConfigError: it cannot be read, or is no TOML.
+    """
     given: dict[str, Given] = {}
+    mistakes: list[ConfigError] = []
     for section, table in _read(path).items():
         if section not in SECTIONS:
-            raise ConfigError(_stray(section, path))
-        if not isinstance(table, dict):
-            raise ConfigError(f"{section} = {_toml(table)} in {path}: give a table, [{section}].")
-        for key, raw in cast("dict[str, Any]", table).items():
-            setting = _find(key, f"{key} in [{section}] of {path}")
-            if setting.section != section:
-                raise ConfigError(f"{key} in [{section}] of {path}: it belongs into [{setting.section}].")
-            if setting.name in given:
-                raise ConfigError(f"{setting.name} stands twice in {path}: keep one.")
-            value = _value(setting, raw, f"{key} = {_toml(raw)} in {path}")
-            given[setting.name] = Given(value, str(path))
-    return given
+            mistakes.append(ConfigError(_stray(section, path)))
+        elif not isinstance(table, dict):
+            mistakes.append(ConfigError(f"{section} = {_toml(table)} in {path}: give a table, [{section}]."))
+        else:
+            for key, raw in cast("dict[str, Any]", table).items():
+                try:
+                    name, value = _entry(section, key, raw, path)
+                    if name in given:
+                        raise ConfigError(f"{name} stands twice in {path}: keep one.")  # noqa: TRY301 - as the others
+                    given[name] = Given(value, str(path))
+                except ConfigError as e:
+                    mistakes.append(e)
+    return given, mistakes
+
+
+def _entry(section: str, key: str, raw: object, path: Path | str) -> tuple[str, object]:
+    """Read one key of a file.
+
+    Raises:
+        ConfigError: it is unknown, stands in the wrong table, or its value cannot be meant.
+    """
+    setting = _find(key, f"{key} in [{section}] of {path}")
+    if setting.section != section:
+        raise ConfigError(f"{key} in [{section}] of {path}: it belongs into [{setting.section}].")
+    return setting.name, _value(setting, raw, f"{key} = {_toml(raw)} in {path}")
 
 
 def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()) -> dict[str, Given]:

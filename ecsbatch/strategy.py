@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final, Literal, cast
 
 from ecsbatch.config import Strategy
-from ecsbatch.errors import SelectionError
+from ecsbatch.errors import SelectionError, SelectionRefused
 from ecsbatch.models import Fleet, RestartType, Server, ServerView, SkipReason, Wave
 from ecsbatch.plan import OUTSIDE_PERCENTAGES, Plan, Skip
 from ecsbatch.quantities import Amount
@@ -51,8 +51,8 @@ def make_plan(
         gate: what the caller calls the gate that it brings itself.
 
     Raises:
-        SelectionError: no servers, one twice, a domain that must be known and is not, or a budget that servers which
-            are down already fill alone.
+        SelectionError: one server twice, or a domain that must be known and is not.
+        SelectionRefused: no servers, or a budget that servers which are down already fill alone.
     """
     views = views or {}
     fleet = _fleet(servers, views)
@@ -137,7 +137,7 @@ def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
 def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
     """Hold the targets in columns; a domain that the list does not give is the cloud's availability zone."""
     if not servers:
-        raise SelectionError("No server is selected; nothing is never taken to mean all.")
+        raise SelectionRefused("No server is selected; nothing is never taken to mean all.")
     try:
         fleet = servers if isinstance(servers, Fleet) else Fleet.of(servers)
     except ValueError:
@@ -313,14 +313,14 @@ def _refuse_full_budgets(plan: Plan, views: _Views) -> None:
         return
     places = [i for skip in plan.skips if skip.holds for i in range(skip.start, skip.end)]
     if plan.held >= plan.max_unavailable:
-        raise SelectionError(_full("max_unavailable", plan.max_unavailable, plan, places, views))
+        raise SelectionRefused(_full("max_unavailable", plan.max_unavailable, plan, places, views))
     limits = plan.max_unavailable_per_domain or {}
     held = plan.held_by_domain()
     for domain in plan.domains():
         limit = limits.get(domain)
         if limit is not None and held.get(domain, 0) >= limit:
             of_it = [i for i in places if plan.fleet.domain(i) == domain]
-            raise SelectionError(_full(f"max_unavailable_per_domain of {domain}", limit, plan, of_it, views))
+            raise SelectionRefused(_full(f"max_unavailable_per_domain of {domain}", limit, plan, of_it, views))
 
 
 def _full(limit: str, value: int, plan: Plan, places: Sequence[int], views: _Views) -> str:

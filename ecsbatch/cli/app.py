@@ -21,9 +21,13 @@ RUNNING: Final = Group("Restarting", sort_key=1)
 READING: Final = Group("Looking at runs", sort_key=2)
 STEERING: Final = Group("Steering a run from another terminal", sort_key=3)
 TRYING: Final = Group("Trying it out", sort_key=4)
+SETTING_UP: Final = Group("Setting up", sort_key=5)
 
 COMMANDS: Final = (  # name, where, group, usage, one line
-    ("restart", "restarting:restart", RUNNING, "FILE|- [OPTIONS]", "Restart the servers of a list."),
+    ("check", "checking:check", RUNNING, "[OPTIONS]", "See that key, project, clock, store and quota are ready."),
+    ("restart", "restarting:restart", RUNNING, "[FILE|-] [OPTIONS]", "Restart the servers of a list or a selection."),
+    ("plan", "applying:plan", RUNNING, "[FILE|-] [OPTIONS]", "Show what restart would do, and keep it in a file."),
+    ("apply", "applying:apply", RUNNING, "FILE [OPTIONS]", "Carry out a plan that was kept, exactly as it is."),
     (
         "resume",
         "resuming:resume",
@@ -31,15 +35,34 @@ COMMANDS: Final = (  # name, where, group, usage, one line
         "[RUN] [OPTIONS]",
         "Go on with a run that was stopped, interrupted or paused.",
     ),
+    ("servers", "listing:servers", READING, "[FILE|-] [OPTIONS]", "Look at a fleet before touching it."),
     ("status", "reading:status", READING, "[RUN] [OPTIONS]", "Say where a run stands."),
     ("report", "reading:report", READING, "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
+    ("watch", "watching_runs:watch", READING, "[RUN] [OPTIONS]", "Watch a run that another process holds."),
+    (
+        "explain",
+        "explaining:explain",
+        READING,
+        "[SERVER] [RUN] [OPTIONS]",
+        "Say why a server is not restarted yet, or what holds the run now.",
+    ),
+    ("audit", "auditing:audit", READING, "[RUN] [OPTIONS]", "Prove from a run's record that its promises were kept."),
     ("runs", "reading:runs", READING, "[OPTIONS]", "List the last runs."),
     ("pause", "steering:pause", STEERING, "[RUN] [OPTIONS]", "Send nothing new until the run is resumed."),
     ("promote", "steering:promote", STEERING, "[RUN] [OPTIONS]", "Let a run pass the hold that it stands at."),
     ("adjust", "steering:adjust", STEERING, "[RUN] [OPTIONS]", "Change the limits of a run while it goes on."),
     ("abort", "steering:abort", STEERING, "[RUN] [OPTIONS]", "End a run for good."),
+    ("rehearse", "rehearsing:rehearse", TRYING, "[FILE|-] [OPTIONS]", "Try a rollout in virtual time."),
     ("simulate", "simulating:simulate", TRYING, "[OPTIONS]", "Serve a simulated cloud on this machine."),
     ("demo", "demonstrating:demo", TRYING, "[OPTIONS]", "Watch a rollout on a simulated cloud, in half a minute."),
+    (
+        "config",
+        "configuring:config",
+        SETTING_UP,
+        "check FILE | show [OPTIONS]",
+        "Check a settings file; show what holds.",
+    ),
+    ("completion", "completing:completion", SETTING_UP, "bash|zsh|fish", "Print what makes a shell complete commands."),
 )
 
 

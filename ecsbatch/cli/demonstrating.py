@@ -18,8 +18,9 @@ from cyclopts import Parameter
 from ecsbatch.cli.driving import Driven
 from ecsbatch.cli.exits import Exit, code_of_signal
 from ecsbatch.cli.parts import say
-from ecsbatch.cli.planning import prepare
+from ecsbatch.cli.planning import prepare, survey
 from ecsbatch.cli.restarting import carry_out
+from ecsbatch.cli.selecting import Selection
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.selection import read_fleet
@@ -70,7 +71,7 @@ def demo(
 
 
 def _restart(fleet: Path, settings: Settings, watching: Watching) -> Driven:
-    prepared = asyncio.run(prepare(read_fleet(fleet), settings))
+    prepared = prepare(asyncio.run(survey(Selection(read_fleet(fleet)), settings)), settings)
     if not watching.quiet:
         opening = [
             f"A simulated cloud, {SPEED} times as fast as the real one, with some misfortunes:",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ecsbatch.cli.watching import Watchers, Watching
+from ecsbatch.cli.watching import Surroundings, Watchers, Watching
 from ecsbatch.rollout import Rollout
 from ecsbatch.sources import Settings
 from ecsbatch.state import RolloutState
@@ -82,7 +82,8 @@ async def drive(
         EcsbatchError: whatever the rollout raises.
     """
     signals = Signals(rollout)
-    watchers = Watchers(restarter, rollout, settings, watching, signals.notice, known)
+    around = Surroundings(settings.engine.quota, restarter.usage, signals.notice, known)
+    watchers = Watchers(rollout, around, settings, watching)
     failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:

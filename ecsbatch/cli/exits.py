@@ -6,7 +6,7 @@ import signal
 from enum import IntEnum
 from typing import Final
 
-from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale, RunConflict, SelectionError
+from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale, RunConflict, SelectionError, SelectionRefused
 from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.state import RolloutState
 
@@ -45,18 +45,11 @@ _STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR) | dict.fromkeys(TIME_RE
 
 def code_of_error(error: EcsbatchError) -> Exit:
     """Return the code that a command ends with that raised this."""
-    if isinstance(error, UsageError | ConfigError):
-        return Exit.USAGE
-    if isinstance(error, Declined | RunConflict | PlanStale):
+    if isinstance(error, Declined | RunConflict | PlanStale | SelectionRefused):
         return Exit.REFUSED
-    if isinstance(error, SelectionError):
-        return Exit.REFUSED if is_refusal(error) else Exit.USAGE
+    if isinstance(error, UsageError | ConfigError | SelectionError):
+        return Exit.USAGE
     return Exit.ERROR
-
-
-def is_refusal(error: SelectionError) -> bool:
-    """Tell a selection that can be read and is refused (empty, or nothing could start) from one that cannot."""
-    return any(words in str(error) for words in ("never taken to mean all", "fill max_unavailable"))
 
 
 def code_of_signal(number: int) -> Exit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, make_dataclass
 from pathlib import Path
 from shlex import quote
@@ -26,15 +26,25 @@ GROUPS: Final[Mapping[str, Group]] = {
     "output": Group("Output", sort_key=5),
 }
 
-NOT_YET: Final = frozenset({"check", "check_interval", "gate", "gate_timeout"})
-"""Settings that this version reads and cannot follow: refused rather than ignored, and not offered as flags."""
-
 OWN_VARIABLES: Final = frozenset(
-    {"auth_token", "config", "run_id", "yes", "confirm_count", "max_servers", "dry_run", "quiet", "verbose"}
+    {"auth_token", "credentials", "iam_user", "iam_password", "iam_domain", "metadata_endpoint"}
+    | {"config", "run_id", "yes", "confirm_count", "max_servers", "dry_run", "quiet", "verbose"}
+    | {"tag", "name", "az", "status", "enterprise_project", "all"}
+    | {"exclude", "exclude_claimed", "skip_restarted_since", "skip_updated_since", "max_age"}
 )
 """``ECSBATCH_*`` variables that are no settings: credentials, and flags of single commands."""
 
 _SHORT: Final = {"output": "-o"}
+
+_WORDS: Final = {
+    "store": "URL",
+    "endpoint": "URL",
+    "events": "FILE",
+    "ca_file": "FILE",
+    "check": "CHECK",
+    "gate": "CMD",
+    "hold_after": "N|each",
+}
 
 
 def _metavar(setting: Setting) -> str:
@@ -49,8 +59,7 @@ def _metavar(setting: Setting) -> str:
         Window: "N/TIME",
         Rate: "N/s",
     }
-    words = {"store": "URL", "endpoint": "URL", "events": "FILE", "ca_file": "FILE"}
-    return named.get(type(kind), words.get(setting.name, "TEXT"))
+    return named.get(type(kind), _WORDS.get(setting.name, "TEXT"))
 
 
 def shown_default(setting: Setting) -> str:
@@ -83,7 +92,7 @@ def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
 
 def _flags(name: str, settings: Iterable[str], *, defaults: bool = True) -> Any:
     """Make a dataclass whose fields are these settings' flags; a run that exists has its own strategy as defaults."""
-    made = [_flag(SETTINGS[each], defaults=defaults) for each in settings if each not in NOT_YET]
+    made = [_flag(SETTINGS[each], defaults=defaults) for each in settings]
     return make_dataclass(name, made, kw_only=True, namespace={"__module__": __name__})
 
 
@@ -96,15 +105,23 @@ if TYPE_CHECKING:
     ResumeFlags: TypeAlias = Any
     AskFlags: TypeAlias = Any
     StoreFlags: TypeAlias = Any
+    WatchFlags: TypeAlias = Any
+    SiteFlags: TypeAlias = Any
+    ApplyFlags: TypeAlias = Any
     AdjustFlags: TypeAlias = Any
     AbortFlags: TypeAlias = Any
+    CheckFlags: TypeAlias = Any
 else:
     RestartFlags = _flags("RestartFlags", SETTINGS)
     ResumeFlags = _flags("ResumeFlags", [*LIMITS, *_sections("engine", "connection", "output")], defaults=False)
     AskFlags = _flags("AskFlags", ["store", "output"])
     StoreFlags = _flags("StoreFlags", ["store"])
+    WatchFlags = _flags("WatchFlags", ["store", "output", "events", "log_format"])
+    SiteFlags = _flags("SiteFlags", [*_sections("connection"), "request_timeout", "connect_timeout", "store"])
+    ApplyFlags = _flags("ApplyFlags", _sections("engine", "connection", "output"))
     AdjustFlags = _flags("AdjustFlags", [*LIMITS, "store"], defaults=False)
     AbortFlags = _flags("AbortFlags", [*_sections("engine", "connection"), "store"])
+    CheckFlags = _flags("CheckFlags", [*_sections("connection"), "quota", "connect_timeout", "store", "output"])
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
@@ -146,14 +163,12 @@ def settings_of(flags: Any, config: Path | None = None) -> Settings:
     """Settle flags, environment and file.
 
     Raises:
-        ConfigError: one of them cannot be meant, or asks for what this version cannot do.
+        ConfigError: one of them cannot be meant.
     """
     layers = [from_flags(_given(flags)), from_environment(os.environ, OWN_VARIABLES)]
     if config is not None:
         layers.append(load(config))
-    settings = settle(*layers)
-    _refuse_unsupported(settings, settings.origins)
-    return settings
+    return settle(*layers)
 
 
 def given_limits(flags: Any) -> dict[str, int | str]:
@@ -197,8 +212,3 @@ def store_url(settings: Settings) -> str:
     except OSError as e:
         raise ConfigError(f"The folder {folder} cannot be made ({e.strerror}): give --store sqlite:///PATH.") from e
     return url
-
-
-def _refuse_unsupported(settings: Settings, origins: Collection[str]) -> None:
-    for name in sorted(NOT_YET.intersection(origins)):
-        raise ConfigError(f"{name} ({settings.origins[name]}) is not supported by this version: leave it out.")

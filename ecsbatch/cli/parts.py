@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,31 +14,54 @@ from ecsbatch.sources import Settings
 from ecsbatch.views.printable import printable
 
 if TYPE_CHECKING:
+    from ecsbatch.ecs.auth import Auth
     from ecsbatch.ecs.client import EcsClient
+    from ecsbatch.ecs.sender import Sender
     from ecsbatch.restarter import Restarter
     from ecsbatch.store import Store
 
 
-def make_client(settings: Settings) -> EcsClient:
-    """Return the client of the site that the settings name.
+def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender | None = None) -> EcsClient:
+    """Return the client of the site that the settings name; ``async with`` looks its project up where that is missing.
+
+    Args:
+        settings: of the connection.
+        auth: the credentials; None for those that the environment has.
+        sender: carries the requests; None for aiohttp.
 
     Raises:
         ConfigError: no credentials, or a part of the connection is missing or malformed.
     """
-    from ecsbatch.ecs.auth import credentials  # noqa: PLC0415 - imported when used
     from ecsbatch.ecs.client import EcsClient  # noqa: PLC0415 - imported when used
 
     connection, engine = settings.connection, settings.engine
     return EcsClient(
-        auth=credentials(os.environ),
-        project_id=connection.project_id or os.environ.get("HUAWEICLOUD_SDK_PROJECT_ID", "").strip(),
+        auth=auth or _credentials(),
+        project_id=connection.project_id,
         region=connection.region,
         endpoint=connection.endpoint,
+        sender=sender,
         request_timeout=engine.request_timeout,
         connect_timeout=engine.connect_timeout,
         api_rate=connection.api_rate,
         ca_file=Path(connection.ca_file) if connection.ca_file else None,
     )
+
+
+def _credentials() -> Auth:
+    """Return the first credentials that there are; say what is to be warned of."""
+    from ecsbatch.ecs.credentials import find  # noqa: PLC0415 - imported when used
+
+    found = find(os.environ)
+    if found.warning:
+        _warn(found.warning)
+    return found.auth
+
+
+@cache
+def _warn(text: str) -> None:
+    """Say a warning once, however often a command makes a client."""
+    say([f"ecsbatch: warning: {text}"], to_stdout=False)
 
 
 def make_store(url: str) -> Store:

@@ -1,55 +1,152 @@
-"""From a list of servers to a plan that a person can read."""
+"""From servers that are meant to a plan that a person can read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ecsbatch.cli.flags import store_url
-from ecsbatch.cli.fleet import Seen, see
+from ecsbatch.cli.fleet import find
 from ecsbatch.cli.parts import make_client, make_store
-from ecsbatch.models import Server
-from ecsbatch.plan import time_model
+from ecsbatch.cli.selecting import Selection
+from ecsbatch.errors import SelectionRefused
+from ecsbatch.models import Server, ServerView, Site
+from ecsbatch.plan import Plan, time_model
 from ecsbatch.sources import Settings
 from ecsbatch.strategy import make_plan
 from ecsbatch.views.planned import Planned
-from ecsbatch.views.printable import printable
+from ecsbatch.views.printable import counted, printable
+
+if TYPE_CHECKING:
+    from ecsbatch.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """The servers that are meant, as they were found.
+
+    Attributes:
+        servers: those of them that no other run has, where that was asked for.
+        views: what the cloud says of each.
+        site: where they are.
+        inventory: servers in the project; None where nothing told.
+        excluded, recent: ids to be left alone, by request and since they were restarted or changed already.
+        claimed: servers that other runs have and that were left out for it, by run.
+    """
+
+    servers: Sequence[Server]
+    views: Mapping[str, ServerView]
+    site: Site
+    inventory: int | None = None
+    excluded: frozenset[str] = field(default=frozenset(), repr=False)
+    recent: frozenset[str] = field(default=frozenset(), repr=False)
+    claimed: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def left(self) -> list[Server]:
+        """The servers that are not to be left alone."""
+        return [s for s in self.servers if s.id not in self.excluded and s.id not in self.recent]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A plan to be shown, and how many servers the project has, None where nothing told."""
+    """A plan to be shown, what it was made from, and how many servers the project has, None where nothing told."""
 
     planned: Planned
+    views: Mapping[str, ServerView]
+    site: Site
     inventory: int | None
 
 
-async def prepare(
-    servers: Sequence[Server], settings: Settings, *, count: bool = False, opened: bool = True
-) -> Prepared:
-    """Look at a fleet and plan its restart; nothing is restarted.
+async def survey(
+    selection: Selection, settings: Settings, *, count: bool = False, opened: bool = True, run_id: str = ""
+) -> Surveyed:
+    """Look at the servers that are meant, and at what the store knows of them; nothing is restarted.
 
     Args:
-        servers: the fleet.
-        settings: of the connection, the engine and the strategy.
+        selection: who is meant.
+        settings: of the connection, and the store.
         count: the project's number of servers is wanted.
         opened: the store will be written to: it is opened once, to see that it can be.
+        run_id: the run that this is for; its own servers are no other run's.
 
     Raises:
         ConfigError: a setting is missing or malformed.
-        SelectionError: see `make_plan`.
+        SelectionRefused: nothing is left.
         CloudError: not everything could be seen.
         StoreError: the store cannot be opened.
     """
-    store = store_url(settings)
-    if opened:
+    async with AsyncExitStack() as stack:
+        store: Store | None = None
         # Whatever is wrong with the store is told before anything is looked at or asked.
-        async with make_store(store):
-            pass
-    async with make_client(settings) as ecs:
-        seen: Seen = await see(ecs, servers, count=count)
-        place = f"{ecs.site.region or ecs.site.endpoint}, project {ecs.site.project_id}"
-    plan = make_plan(servers, settings.strategy, views=seen.views)
+        if opened or selection.exclude_claimed or selection.restarted_since is not None:
+            store = await stack.enter_async_context(make_store(store_url(settings)))
+        ecs = await stack.enter_async_context(make_client(settings))
+        seen = await find(ecs, selection, count=count)
+        recent = selection.updated(seen.views.values())
+        servers, claimed = seen.servers, dict[str, int]()
+        if store is not None:
+            if selection.restarted_since is not None:
+                recent |= await store.restarted_since(selection.restarted_since)
+            if selection.exclude_claimed:
+                servers, claimed = await _unclaimed(store, servers, run_id)
+    return Surveyed(servers, seen.views, ecs.site, seen.inventory, selection.excluded, frozenset(recent), claimed)
+
+
+async def _unclaimed(store: Store, servers: Sequence[Server], run_id: str) -> tuple[list[Server], dict[str, int]]:
+    """Leave out the servers that other runs have.
+
+    They are left out of the plan, not skipped by it: a run claims every server that it accounts for.
+
+    Raises:
+        SelectionRefused: nothing is left.
+    """
+    owners = await store.claimed([(server.site, server.id) for server in servers])
+    others: dict[str, int] = {}
+    for owner in owners.values():
+        others[owner] = others.get(owner, 0) + 1
+    for owner in list(others):
+        record = await store.run(owner)
+        # The single restarts of a program that is gone have nothing to resume: their claims are void.
+        if owner == run_id or (record.kind == "direct" and not record.held):
+            del others[owner]
+    left = [server for server in servers if owners.get((server.site, server.id), "") not in others]
+    if not left:
+        runs = ", ".join(others)
+        raise SelectionRefused(
+            f"All of {counted(len(servers), 'server')} belong to other runs ({runs}): wait for them, or abort them."
+        )
+    return left, others
+
+
+def prepare(surveyed: Surveyed, settings: Settings) -> Prepared:
+    """Plan the restart of what was found.
+
+    Raises:
+        SelectionError: see `make_plan`.
+    """
+    plan = make_plan(
+        surveyed.servers,
+        settings.strategy,
+        views=surveyed.views,
+        excluded=surveyed.excluded,
+        restarted_recently=surveyed.recent,
+    )
+    planned = planned_of(plan, settings, surveyed.site, surveyed.claimed)
+    return Prepared(planned, surveyed.views, surveyed.site, surveyed.inventory)
+
+
+def planned_of(plan: Plan, settings: Settings, site: Site, claimed: Mapping[str, int] | None = None) -> Planned:
+    """Put a plan beside what surrounds it here and now."""
     engine = settings.engine
-    model = time_model(plan, engine.quota, engine.typical_restart)
-    return Prepared(Planned(plan, model, engine.quota, engine.typical_restart, printable(place), store), seen.inventory)
+    return Planned(
+        plan,
+        time_model(plan, engine.quota, engine.typical_restart),
+        engine.quota,
+        engine.typical_restart,
+        printable(f"{site.region or site.endpoint}, project {site.project_id}"),
+        store_url(settings),
+        claimed or {},
+    )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -13,15 +11,15 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.exits import Exit
+from ecsbatch.cli.files import write_file
 from ecsbatch.cli.flags import GROUPS, AskFlags, ConfigFile, StoreFlags, repeated, settings_of, store_url
 from ecsbatch.cli.parts import make_store, say
-from ecsbatch.errors import ConfigError
+from ecsbatch.cli.stories import Story, read_story, story_of
 from ecsbatch.events import stamp
-from ecsbatch.models import RunStatus
-from ecsbatch.plan import Plan
 from ecsbatch.state import RolloutState
 from ecsbatch.views.printable import printable
 from ecsbatch.views.report import report_csv, report_json, run_json
+from ecsbatch.views.steered import steering_json, steering_lines
 from ecsbatch.views.summary import Again, summary_lines
 
 if TYPE_CHECKING:
@@ -41,14 +39,13 @@ def status(
 ) -> int:
     """Say where a run stands: its outcomes so far, what failed, and what can be done next."""
     settings = settings_of(flags, config)
-    record, state = asyncio.run(read_run(store_url(settings), run))
+    story = asyncio.run(read_story(store_url(settings), run))
     if settings.output.output == "json":
-        _print_json(run_json(state) | _holding(record))
+        steering = {"steering": steering_json(story.steering), "aborting": story.asked_to_abort is not None}
+        _print_json(run_json(story.state) | _holding(story.record) | steering)
     else:
-        say(
-            [*summary_lines(state, Again(*[repeated(settings, reading=True)] * 2)), "", *_standing(record, state)],
-            to_stdout=True,
-        )
+        again = Again(*[repeated(settings, reading=True)] * 2)
+        say([*summary_lines(story.state, again), "", *_standing(story)], to_stdout=True)
     return Exit.OK
 
 
@@ -82,7 +79,7 @@ def report(
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
     else:
-        _write_file(out, pieces)
+        write_file(out, pieces)
     return Exit.OK
 
 
@@ -111,23 +108,17 @@ async def read_run(url: str, name: str) -> tuple[RunRecord, RolloutState]:
         ConfigError: there is no such run, or it is one of single restarts.
         StoreError: the store cannot be read.
     """
-    async with make_store(url) as store:
-        record = await store.run(name)
-        return record, await fold(store, record)
+    story = await read_story(url, name)
+    return story.record, story.state
 
 
 async def fold(store: Store, record: RunRecord) -> RolloutState:
-    """Fold a run's history into its state."""
-    if record.kind == "direct":
-        raise ConfigError(f"Run {record.run_id} holds single restarts of a program: only rollouts have a report.")
-    plan = Plan.from_json(record.plan, await store.targets(record.run_id))
-    state = RolloutState(record.run_id, plan)
-    while events := await store.events(record.run_id, state.seq):
-        for event in events:
-            state.apply(event)
-    if record.status is RunStatus.ORPHANED:
-        state.status, state.reason = RunStatus.ORPHANED, "its process is gone"
-    return state
+    """Fold a run's history into its state.
+
+    Raises:
+        ConfigError: it is a run of single restarts.
+    """
+    return (await story_of(store, record)).state
 
 
 async def _read_runs(url: str, limit: int) -> list[RunRecord]:
@@ -135,8 +126,8 @@ async def _read_runs(url: str, limit: int) -> list[RunRecord]:
         return await store.runs(limit)
 
 
-def _standing(record: RunRecord, state: RolloutState) -> list[str]:
-    holder = record.holder
+def _standing(story: Story) -> list[str]:
+    record, state, holder = story.record, story.state, story.record.holder
     name = f"{printable(holder.name)}, pid {holder.pid}"
     verb = "Held by" if record.held else "Last held by"
     lines = [f"{verb} {name} since {stamp(holder.since)}."]
@@ -144,7 +135,13 @@ def _standing(record: RunRecord, state: RolloutState) -> list[str]:
         lines.append(
             f"Wave {state.wave} of {len(state.plan.waves)}, {state.down:,} down now, {state.run.waiting:,} waiting."
         )
-    return lines
+    if story.asked_to_abort is not None and not state.status.over:
+        asked = story.asked_to_abort
+        lines.append(
+            f"{printable(asked.who)} asked to abort at {stamp(asked.ts)}: servers under way get their outcome first."
+        )
+    steered = steering_lines(story.steering)
+    return [*lines, "", "Steering (UTC):", *steered] if steered else lines
 
 
 def _holding(record: RunRecord) -> dict[str, Any]:
@@ -176,16 +173,3 @@ def _row(record: RunRecord) -> dict[str, Any]:
 def _print_json(value: Any) -> None:
     sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
     sys.stdout.buffer.flush()
-
-
-def _write_file(path: Path, pieces: Iterator[bytes]) -> None:
-    """Write a file for its owner only; the old one stays until the new one is whole."""
-    part = path.with_name(path.name + ".part")
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        part.replace(path)
-    except OSError as e:
-        raise ConfigError(f"--out {path} cannot be written ({e.strerror}): name a file in a folder of yours.") from e

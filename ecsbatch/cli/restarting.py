@@ -1,4 +1,4 @@
-"""``ecsbatch restart``: look, plan, ask, restart."""
+"""``ecsbatch restart``: look, plan, ask, restart; its pieces are those of ``apply``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from typing import Annotated, Final
 import orjson
 from cyclopts import Parameter
 
+from ecsbatch.cli.asking import asked_of, refuse_unaskable
 from ecsbatch.cli.concluding import check_outputs, conclude
 from ecsbatch.cli.confirming import Consent, confirm, guard, parse_guard
 from ecsbatch.cli.driving import Driven, drive
-from ecsbatch.cli.exits import Exit, UsageError
+from ecsbatch.cli.exits import Exit
 from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, settings_of, store_url
 from ecsbatch.cli.parts import engine, make_store, say
-from ecsbatch.cli.planning import Prepared, prepare
+from ecsbatch.cli.planning import Prepared, prepare, survey
 from ecsbatch.cli.resuming import continue_run
+from ecsbatch.cli.selecting import Selection, SelectionFlags, read_selection
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
 from ecsbatch.models import Server
 from ecsbatch.plan import Plan
-from ecsbatch.selection import read_fleet
 from ecsbatch.sources import Settings
 from ecsbatch.views.planned import Planned, planned_json, planned_lines
 
@@ -79,43 +80,59 @@ def restart(  # noqa: D417 - the options are told of where they are defined
         GoAhead | None,
         Parameter(name="*", group=GO_AHEAD, show_env_var=False, show_default=False),
     ] = None,
+    selecting: Annotated[SelectionFlags | None, Parameter(name="*")] = None,
     flags: Annotated[RestartFlags | None, Parameter(name="*")] = None,
     config: ConfigFile = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Restart the servers of a list: look at them, show the plan, ask, restart wave by wave.
+    """Restart the servers of a list or a selection: look at them, show the plan, ask, restart wave by wave.
 
     Args:
         file: Servers, one id a line, or .csv with a column id, or .jsonl; - is standard input.
     """
     going = going or GoAhead()
     settings = settings_of(flags, config)
-    check_usage(file, settings)
+    check_usage(settings)
+    selection = read_selection(file, selecting, "restart")
     most = parse_guard(going.max_servers)
-    consent = Consent(going.yes, going.confirm_count, most, stdin_taken=file == "-")
+    consent = Consent(going.yes, going.confirm_count, most, stdin_taken=selection.from_stdin)
     watching = Watching(quiet, verbose)
-    servers = read_fleet(file)
-    if going.run_id and (known := asyncio.run(known_run(going.run_id, servers, settings))):
-        return continue_run(known, settings, consent, watching)
-    share = most is not None and most.percent is not None
-    prepared = asyncio.run(prepare(servers, settings, count=share, opened=not going.dry_run))
     if going.dry_run:
-        return show_plan(prepared.planned, settings)
-    return go_ahead(prepared, settings, consent, watching, going.run_id)
+        return show_plan(prepare(asyncio.run(survey(selection, settings, opened=False)), settings).planned, settings)
+    return _restart(selection, settings, consent, watching, going.run_id)
 
 
-def check_usage(file: str, settings: Settings) -> None:
+def _restart(selection: Selection, settings: Settings, consent: Consent, watching: Watching, run_id: str) -> int:
+    """Look, plan, ask, restart; a run of this name that exists goes on instead."""
+    fewer = selection.exclude_claimed
+    if selection.servers is not None and is_known(run_id, selection.servers, settings, fewer=fewer):
+        return continue_run(run_id, settings, consent, watching)
+    share = consent.max_servers is not None and consent.max_servers.percent is not None
+    surveyed = asyncio.run(survey(selection, settings, count=share, run_id=run_id))
+    if selection.servers is None and is_known(run_id, surveyed.servers, settings, fewer=fewer):
+        return continue_run(run_id, settings, consent, watching)
+    return go_ahead(prepare(surveyed, settings), settings, consent, watching, run_id)
+
+
+def is_known(run_id: str, servers: Sequence[Server], settings: Settings, *, fewer: bool = False) -> bool:
+    """Tell whether a run has this id already; ``fewer``: it may have left servers out that others had then.
+
+    Raises:
+        RunConflict: that run is about other servers.
+    """
+    return bool(run_id) and asyncio.run(_known_run(run_id, servers, settings, fewer=fewer))
+
+
+def check_usage(settings: Settings) -> None:
     """Refuse what cannot be meant together.
 
     Raises:
         UsageError: so it is.
+        ConfigError: a check or a gate that cannot be asked.
     """
-    if not file:
-        raise UsageError("restart needs a list of servers: ecsbatch restart FILE, or - for standard input.")
-    if file.startswith("-") and file != "-":
-        raise UsageError(f"restart has no option {file}: see ecsbatch restart --help.")
     check_outputs(settings)
+    refuse_unaskable(settings.strategy.check, settings.strategy.gate)
 
 
 def show_plan(planned: Planned, settings: Settings) -> int:
@@ -144,24 +161,25 @@ def go_ahead(prepared: Prepared, settings: Settings, consent: Consent, watching:
 
 async def carry_out(plan: Plan, settings: Settings, watching: Watching, run_id: str = "") -> Driven:
     """Run a plan as it is."""
-    async with make_store(store_url(settings)) as store, engine(settings, store) as restarter:
-        return await drive(restarter, restarter.rollout(plan, run_id=run_id), settings, watching)
+    async with (
+        asked_of(plan) as asked,
+        make_store(store_url(settings)) as store,
+        engine(settings, store) as restarter,
+    ):
+        rollout = restarter.rollout(plan, check=asked.check, gate=asked.gate, run_id=run_id)
+        return await drive(restarter, rollout, settings, watching)
 
 
-async def known_run(run_id: str, servers: Sequence[Server], settings: Settings) -> str:
-    """Return the run id where a run has it already, "" where it is free.
-
-    Raises:
-        RunConflict: that run is about other servers.
-    """
+async def _known_run(run_id: str, servers: Sequence[Server], settings: Settings, *, fewer: bool) -> bool:
     async with make_store(store_url(settings)) as store:
         record = next((each for each in await store.runs(limit=_ALL_RUNS) if each.run_id == run_id), None)
         if record is None:
-            return ""
+            return False
         fleet = await store.targets(run_id)
-    if set(fleet.ids) != {server.id for server in servers}:
+    wanted, has = {server.id for server in servers}, set(fleet.ids)
+    if has != wanted and not (fewer and has < wanted):
         raise RunConflict(
             f"Run {run_id} exists already with other servers ({len(fleet)}, not {len(servers)}): "
             "choose another --run-id, or give the same list."
         )
-    return run_id
+    return True

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
+from ecsbatch.cli.asking import asked_of
+from ecsbatch.cli.commanding import ask_and_see, ask_holder, changed
 from ecsbatch.cli.concluding import check_outputs, conclude
 from ecsbatch.cli.confirming import Consent, agree, confirm
 from ecsbatch.cli.driving import Driven, drive
@@ -24,7 +26,6 @@ from ecsbatch.cli.flags import (
 )
 from ecsbatch.cli.parts import engine, make_store, say, who
 from ecsbatch.cli.reading import RunName, fold, read_run
-from ecsbatch.cli.steering import ask_holder
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
 from ecsbatch.hosting import Changes
@@ -126,8 +127,8 @@ async def _go_on(run_id: str, changes: Changes, settings: Settings, watching: Wa
         state = await fold(store, record)
         if state.status.over and not changes.retry:
             return Driven(state, 0)
-        async with engine(settings, store) as restarter:
-            rollout = await restarter.resume(run_id, changes=changes)
+        async with asked_of(state.plan) as asked, engine(settings, store) as restarter:
+            rollout = await restarter.resume(run_id, check=asked.check, gate=asked.gate, changes=changes)
             return await drive(restarter, rollout, settings, watching, known=record.seq)
 
 
@@ -144,9 +145,10 @@ def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Se
             " watch it there, or stop that process first."
         )
     if changes.limits:
-        ask_holder(record.run_id, {"command": "adjust", "limits": dict(changes.limits)}, settings, until=None)
+        adjust = {"command": "adjust", "limits": dict(changes.limits)}
+        ask_and_see(record, adjust, store_url(settings), changed(changes.limits))
     command = {"command": "resume", "forgive": changes.forgive, "retry": list(changes.retry)}
-    return ask_holder(record.run_id, command, settings, until={RunStatus.RUNNING})
+    return ask_holder(record.run_id, command, store_url(settings), until={RunStatus.RUNNING})
 
 
 def _kinds(text: str) -> list[str]:

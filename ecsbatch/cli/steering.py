@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ecsbatch.cli.asking import asked_of
+from ecsbatch.cli.commanding import ask_and_see, ask_holder, ask_to_abort, changed, loosened, promoted
 from ecsbatch.cli.confirming import agree
 from ecsbatch.cli.driving import drive
 from ecsbatch.cli.exits import Exit, UsageError
@@ -32,10 +33,8 @@ from ecsbatch.views.printable import counted, printable
 from ecsbatch.views.summary import is_held
 
 if TYPE_CHECKING:
+    from ecsbatch.plan import Plan
     from ecsbatch.records import RunRecord
-
-_PATIENCE: Final = 10.0
-_GLANCE: Final = 0.2
 
 _Yes = Annotated[
     bool, Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask.")
@@ -49,7 +48,7 @@ def pause(
     settings = settings_of(flags, config)
     record, _ = asyncio.run(read_run(store_url(settings), run))
     _need_holder(record, "pause")
-    return ask_holder(record.run_id, {"command": "pause"}, settings, until={RunStatus.PAUSED})
+    return ask_holder(record.run_id, {"command": "pause"}, store_url(settings), until={RunStatus.PAUSED})
 
 
 def promote(
@@ -61,24 +60,31 @@ def promote(
     _need_holder(record, "promote")
     if not is_held(state):
         raise RunConflict(f"Run {record.run_id} stands at no hold: it is {state.status.value} in wave {state.wave}.")
-    return ask_holder(record.run_id, {"command": "promote"}, settings, until=None)
+    return ask_and_see(record, {"command": "promote"}, store_url(settings), promoted)
 
 
 def adjust(
     run: RunName = "",
     /,
     *,
+    yes: _Yes = False,
     flags: Annotated[AdjustFlags | None, Parameter(name="*")] = None,
     config: ConfigFile = None,
 ) -> int:
-    """Change the limits of a run while it goes on. A run that stands still takes them with resume."""
+    """Change the limits of a run while it goes on: a tighter one at once, a looser one is confirmed first.
+
+    A run that stands still takes them with resume.
+    """
     settings = settings_of(flags, config)
     limits = given_limits(flags)
     if not limits:
         raise UsageError("adjust needs a limit: see ecsbatch adjust --help.")
-    record, _ = asyncio.run(read_run(store_url(settings), run))
+    record, state = asyncio.run(read_run(store_url(settings), run))
     _need_holder(record, "adjust")
-    return ask_holder(record.run_id, {"command": "adjust", "limits": limits}, settings, until=None)
+    # A value that cannot be meant is refused here: the holder ignores what it cannot follow.
+    if looser := loosened(state, limits):
+        agree(f"Loosen {', '.join(looser)} of run {printable(record.run_id)}?", yes=yes)
+    return ask_and_see(record, {"command": "adjust", "limits": limits}, store_url(settings), changed(limits))
 
 
 def abort(
@@ -100,17 +106,21 @@ def abort(
     left = counted(state.run.waiting, "server")
     agree(f"Abort run {printable(record.run_id)}? {left} of it will not be restarted.", yes=yes)
     if record.held:
-        return ask_holder(record.run_id, {"command": "abort"}, settings, until={RunStatus.ABORTED})
-    asyncio.run(_end(record.run_id, settings))
+        return ask_to_abort(record, store_url(settings))
+    asyncio.run(_end(record.run_id, state.plan, settings))
     say([f"Run {printable(record.run_id)} aborted."], to_stdout=True)
     return Exit.OK
 
 
-async def _end(run_id: str, settings: Settings) -> None:
+async def _end(run_id: str, plan: Plan, settings: Settings) -> None:
     """Take a run that nobody holds, and end it."""
-    async with make_store(store_url(settings)) as store, engine(settings, store) as restarter:
+    async with (
+        asked_of(plan) as asked,
+        make_store(store_url(settings)) as store,
+        engine(settings, store) as restarter,
+    ):
         by = who()
-        rollout = await restarter.resume(run_id, changes=Changes(by=by))
+        rollout = await restarter.resume(run_id, check=asked.check, gate=asked.gate, changes=Changes(by=by))
         rollout.abort(by)
         await drive(restarter, rollout, settings, Watching(quiet=True))
 
@@ -121,33 +131,3 @@ def _need_holder(record: RunRecord, verb: str) -> None:
             f"No process is at run {record.run_id} ({record.status.value}), so that there is nothing to {verb}: "
             f"go on with ecsbatch resume {record.run_id}."
         )
-
-
-def ask_holder(run_id: str, command: Mapping[str, Any], settings: Settings, until: Collection[RunStatus] | None) -> int:
-    """Ask something of the process that holds a run, and wait until it is so.
-
-    Raises:
-        RunConflict: it did not follow in time.
-    """
-    status = asyncio.run(_ask(store_url(settings), run_id, command, until))
-    if until is not None and status not in until:
-        raise RunConflict(
-            f"Run {run_id} is still {status.value}: {command['command']} is asked of it, see ecsbatch status {run_id}."
-        )
-    word = status.value if until is not None else f"asked to {command['command']}"
-    say([f"Run {printable(run_id)}: {word}."], to_stdout=True)
-    return Exit.OK
-
-
-async def _ask(url: str, run_id: str, command: Mapping[str, Any], until: Collection[RunStatus] | None) -> RunStatus:
-    async with make_store(url) as store:
-        await store.command(run_id, command, who())
-        status = (await store.run(run_id)).status
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                while until is not None and status not in until and not status.over:
-                    await asyncio.sleep(_GLANCE)
-                    status = (await store.run(run_id)).status
-        except TimeoutError:
-            return status
-        return status

@@ -6,20 +6,18 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from ecsbatch.cli.flags import repeated
 from ecsbatch.errors import EcsbatchError
-from ecsbatch.models import OutcomeKind, Usage
-from ecsbatch.rollout import Rollout
+from ecsbatch.models import OutcomeKind, Quota, Usage
 from ecsbatch.sources import Settings
+from ecsbatch.state import RolloutState
 from ecsbatch.views.lines import PatientWriter, open_lines
 from ecsbatch.views.log import Level, Log
 from ecsbatch.views.moment import Moment, Pace
-
-if TYPE_CHECKING:
-    from ecsbatch.restarter import Restarter
 
 FRAME: Final = 0.25
 """Seconds between two pictures."""
@@ -60,25 +58,45 @@ def make_log(stream: PatientWriter, settings: Settings, watching: Watching) -> L
     return Log(stream, form=settings.output.log_format, level=watching.level, color=color)
 
 
+class Watched(Protocol):
+    """A run that is watched, held by this process or by another."""
+
+    @property
+    def state(self) -> RolloutState:
+        """Where it stands."""
+        ...
+
+    def lines(self, after: int = 0) -> AsyncIterator[bytes]:
+        """Follow its journal from behind an event's number; ends with the run's end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is shown beside a run.
+
+    Attributes:
+        quota: servers per window.
+        usage: asks the quota's ledger.
+        notice: returns what else is to be told now.
+        known: the last event of an earlier process, which the events' file may have already.
+    """
+
+    quota: Quota
+    usage: Callable[[], Awaitable[Usage | None]]
+    notice: Callable[[], str]
+    known: int = 0
+
+
 class Watchers:
     """The views of one run; one that fails says so and is missed, the run goes on."""
 
-    def __init__(
-        self,
-        restarter: Restarter,
-        rollout: Rollout,
-        settings: Settings,
-        watching: Watching,
-        notice: Callable[[], str],
-        known: int,
-    ) -> None:
-        """``notice`` returns what else is to be told now; ``known`` is the last event of an earlier process."""
-        self._restarter = restarter
-        self._rollout = rollout
-        self._quota = settings.engine.quota
-        self._notice = notice
-        self._known = known
+    def __init__(self, watched: Watched, around: Surroundings, settings: Settings, watching: Watching) -> None:
+        """Open what is written to; `start` begins to watch."""
+        self._watched = watched
+        self._around = around
         self._pictures = watching.by_picture(settings)
+        self._again = repeated(settings)
         self._events, self._continued = None, False
         if settings.output.events is not None:
             self._events, self._continued = open_lines(settings.output.events)
@@ -142,24 +160,26 @@ class Watchers:
 
     async def _follow(self) -> None:
         """Hand each line of the journal to the log and to the events' file."""
-        async for line in self._rollout.lines(self._known if self._continued or self._events is None else 0):
+        known = self._around.known if self._continued or self._events is None else 0
+        async for line in self._watched.lines(known):
             if self._events is not None:
                 self._events.line(line)
             if not self._pictures:
                 self._log.line(line)
 
     async def _moment(self) -> Moment:
-        state, now = self._rollout.state, time.monotonic()
+        state, around, now = self._watched.state, self._around, time.monotonic()
         self._pace.note(now, sum(state.run.ended.values()) - state.run.ended[OutcomeKind.SKIPPED])
         elapsed = time.time() - state.started_at if state.started_at else 0.0
-        return Moment(state, self._quota, await self._usage(now), self._pace.per_minute, elapsed, self._notice())
+        usage = await self._usage(now)
+        return Moment(state, around.quota, usage, self._pace.per_minute, elapsed, around.notice(), self._again)
 
     async def _usage(self, now: float) -> Usage | None:
         """Ask the ledger, once a second at most."""
         asked, usage = self._asked
         if now - asked >= _USAGE:
             try:
-                usage = await self._restarter.usage()
+                usage = await self._around.usage()
             except EcsbatchError:
                 usage = None
             self._asked = (now, usage)

@@ -23,7 +23,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from ecsbatch.ecs.endpoint import is_loopback
+from ecsbatch.ecs.endpoint import is_near
 from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
 from ecsbatch.errors import ConfigError
 
@@ -121,7 +121,7 @@ class AiohttpSender:
         """Return the proxy that HTTPS_PROXY, ALL_PROXY and NO_PROXY name for a host; never one for this machine."""
         origin = f"{url.scheme}://{url.host}:{url.port}"
         if origin not in self._proxies:
-            self._proxies[origin] = _proxy_from_environment(url)
+            self._proxies[origin] = proxy_from_environment(url)
         return self._proxies[origin]
 
     async def _body(self, answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
@@ -165,11 +165,16 @@ def _ssl_context(ca_file: Path) -> ssl.SSLContext:
         raise ConfigError(f"--ca-file {ca_file} cannot be read as PEM certificates: {e}.") from e
 
 
-def _proxy_from_environment(url: URL) -> URL | None:
+def proxy_from_environment(url: URL) -> URL | None:
+    """Return the proxy for a URL, None for a direct connection.
+
+    Raises:
+        ValueError: the environment names a proxy of a kind that is not known here.
+    """
     proxies: dict[str, str] = getproxies()
     address = proxies.get(url.scheme) or proxies.get("all")
     host = url.host or ""
-    if not address or is_loopback(host) or proxy_bypass(f"{host}:{url.port}"):
+    if not address or is_near(host) or proxy_bypass(f"{host}:{url.port}"):
         return None
     if urlsplit(address).scheme not in {"http", "https"}:
         raise ValueError("the proxy in the environment is no http:// address: check HTTPS_PROXY and NO_PROXY")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -48,7 +47,7 @@ class Unsigned:
         path: percent-encoded, as it goes on the wire.
         query: from `canonical_query`, "" for none.
         body: b"" for none; a request with a body is sent as `JSON_TYPE`.
-        project_id: goes into ``X-Project-Id``; sub-projects need it.
+        project_id: goes into ``X-Project-Id``; sub-projects need it. "" where the request is about no project.
     """
 
     method: str
@@ -155,13 +154,27 @@ def _without(secret: str, text: str) -> str:
 class KeyAuth:
     """An access key, permanent or temporary: every request is signed.
 
+    Attributes:
+        project_id: the project that stands beside the key in its file, "" for none.
+        iam_endpoint: IAM's endpoint that stands there, "" for none.
+
     Raises:
         ConfigError: a part is empty or cannot stand in a header.
     """
 
-    __slots__ = ("_access_key", "_secret_key", "_security_token")
+    __slots__ = ("_access_key", "_secret_key", "_security_token", "iam_endpoint", "project_id")
 
-    def __init__(self, access_key: str, secret_key: str, security_token: str = "") -> None:
+    def __init__(
+        self,
+        access_key: str,
+        secret_key: str,
+        security_token: str = "",
+        *,
+        project_id: str = "",
+        iam_endpoint: str = "",
+    ) -> None:
+        self.project_id = project_id
+        self.iam_endpoint = iam_endpoint
         self._access_key = _checked("access key", access_key)
         self._secret_key = _checked("secret key", secret_key)
         self._security_token = _checked("security token", security_token) if security_token else ""
@@ -173,7 +186,9 @@ class KeyAuth:
     def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
         """Return the signed headers and their signature."""
         date = sdk_date(now)
-        headers = {"Host": request.host, "X-Project-Id": request.project_id, "X-Sdk-Date": date}
+        headers = {"Host": request.host, "X-Sdk-Date": date}
+        if request.project_id:
+            headers["X-Project-Id"] = request.project_id
         if self._security_token:
             headers["X-Security-Token"] = self._security_token
         if request.body:
@@ -210,7 +225,9 @@ class TokenAuth:
 
     def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:  # noqa: ARG002 - a token has no date
         """Return the headers with the token; nothing is signed."""
-        headers = {"Host": request.host, "X-Project-Id": request.project_id, "X-Auth-Token": self._token}
+        headers = {"Host": request.host, "X-Auth-Token": self._token}
+        if request.project_id:
+            headers["X-Project-Id"] = request.project_id
         if request.body:
             headers["Content-Type"] = JSON_TYPE
         return headers
@@ -222,41 +239,3 @@ class TokenAuth:
     def redact(self, text: str) -> str:
         """Hide the token."""
         return _without(self._token, text)
-
-
-def _from_key(env: Mapping[str, str]) -> Auth | None:
-    """Read the variables of the official SDK."""
-    access = env.get("HUAWEICLOUD_SDK_AK", "").strip()
-    secret = env.get("HUAWEICLOUD_SDK_SK", "").strip()
-    if not access and not secret:
-        return None
-    if not access or not secret:
-        missing, given = ("AK", "SK") if not access else ("SK", "AK")
-        raise ConfigError(
-            f"HUAWEICLOUD_SDK_{given} is set but HUAWEICLOUD_SDK_{missing} is not: export both halves of the key."
-        )
-    return KeyAuth(access, secret, env.get("HUAWEICLOUD_SDK_SECURITY_TOKEN", "").strip())
-
-
-def _from_token(env: Mapping[str, str]) -> Auth | None:
-    """Read a token that something else has got."""
-    token = env.get("ECSBATCH_AUTH_TOKEN", "").strip()
-    return TokenAuth(token) if token else None
-
-
-_SOURCES: Final = (_from_key, _from_token)
-
-
-def credentials(env: Mapping[str, str] = os.environ) -> Auth:
-    """Return the first credentials that the environment holds: a key, else a token.
-
-    Raises:
-        ConfigError: there are none, or half a key.
-    """
-    for source in _SOURCES:
-        if auth := source(env):
-            return auth
-    raise ConfigError(
-        "No credentials found: export HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK"
-        " (and HUAWEICLOUD_SDK_SECURITY_TOKEN for a temporary key), or ECSBATCH_AUTH_TOKEN."
-    )

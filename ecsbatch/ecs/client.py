@@ -19,15 +19,14 @@ from aiolimiter import AsyncLimiter
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender
-from ecsbatch.ecs.auth import Auth, Unsigned, canonical_query, quoted
+from ecsbatch.ecs.auth import Auth, KeyAuth, Unsigned, canonical_query, quoted
 from ecsbatch.ecs.codes import What, clean, cut, date_of, error_of
 from ecsbatch.ecs.endpoint import site_of
 from ecsbatch.ecs.sender import Answer, Request, Sender
+from ecsbatch.ecs.signing import Signer
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, views_of
 from ecsbatch.errors import (
-    AuthError,
     ConfigError,
-    EcsbatchError,
     NotAccepted,
     NotSent,
     TokenExpired,
@@ -73,9 +72,10 @@ class EcsClient:
     """One site's API: submit restarts, look at jobs and servers, list servers.
 
     Args:
-        auth: see `ecsbatch.ecs.auth.credentials`.
-        project_id: the project in whose path all requests go; "" for the one that ``HUAWEICLOUD_SDK_PROJECT_ID`` names.
-        region: gives the endpoint ``https://ecs.{region}.myhuaweicloud.com``.
+        auth: see `ecsbatch.ecs.credentials.credentials`.
+        project_id: the project in whose path all requests go; "" for the one that ``HUAWEICLOUD_SDK_PROJECT_ID`` or
+            the credentials file names, else the region's, looked up when the client is entered.
+        region: gives the endpoint ``https://ecs.{region}.myhuaweicloud.com``, or that of the region's own cloud.
         endpoint: another cloud's ``https://HOST[:PORT]``; ``http`` for this machine only.
         sender: carries requests instead of aiohttp; whoever gives it closes it.
         clock: dates the signatures.
@@ -109,11 +109,11 @@ class EcsClient:
     ) -> None:
         for name, seconds in (("request_timeout", request_timeout), ("connect_timeout", connect_timeout)):
             _positive(name, seconds)
-        project_id = project_id or os.environ.get("HUAWEICLOUD_SDK_PROJECT_ID", "")
+        project_id = project_id or os.environ.get("HUAWEICLOUD_SDK_PROJECT_ID", "").strip()
+        project_id = project_id or (auth.project_id if isinstance(auth, KeyAuth) else "")
         self.site: Site = site_of(endpoint=endpoint, region=region, project_id=project_id)
         self.fallback_store: Closable | None = None
-        self._auth = auth
-        self._clock = clock or SystemClock()
+        self._signer = Signer(auth, self.site, clock or SystemClock(), self._ask)
         self._request_timeout = request_timeout
         self._own_sender: AiohttpSender | None = None
         if sender is None:
@@ -122,14 +122,26 @@ class EcsClient:
         self.api_rate = _positive("api_rate", api_rate)
         burst = max(1.0, api_rate)
         self._pace = AsyncLimiter(burst, burst / api_rate)
-        self._renewing = asyncio.Lock()
         self._host = self.site.endpoint.partition("://")[2]
-        self._path = f"/v1/{project_id}"
 
     def __repr__(self) -> str:
-        return f"<EcsClient {self.site.endpoint} project {self.site.project_id} {self._auth!r}>"
+        return f"<EcsClient {self.site.endpoint} project {self.site.project_id} {self._signer!r}>"
 
     async def __aenter__(self) -> Self:
+        """Look the project's id up where none was given.
+
+        Raises:
+            ConfigError: the region has no project, or several.
+            AuthError: the key, the token or the address will not do.
+            NotSent: IAM does not answer.
+        """
+        if not self.site.project_id:
+            try:
+                project_id = await self._signer.find_project()
+                self.site = site_of(endpoint=self.site.endpoint, region=self.site.region, project_id=project_id)
+            except BaseException:
+                await self.aclose()
+                raise
         return self
 
     async def __aexit__(
@@ -173,11 +185,11 @@ class EcsClient:
             ValueError: no servers, or more than 1,000.
         """
         unsigned = self._unsigned("POST", "/cloudservers/action", body=reboot_body(type_, ids))
-        headers = self._auth.headers(unsigned, self._clock.wall())
+        headers = await self._signer.headers(unsigned)
         try:
             answer = await self._attempt(unsigned, headers, on_sent, what="submit")
         except TokenExpired as e:
-            if not await self._renewed(unsigned, headers):
+            if not await self._signer.renewed(unsigned, headers):
                 raise
             # A second attempt here would leave without a quota grant of its own.
             again = NotAccepted(
@@ -267,18 +279,21 @@ class EcsClient:
         """Ask in turn; once more where a token ran out and could be renewed."""
         unsigned = self._unsigned("GET", path, query=query)
         await self.turn()
-        headers = self._auth.headers(unsigned, self._clock.wall())
+        headers = await self._signer.headers(unsigned)
         try:
             return await self._attempt(unsigned, headers, None, what=what)
         except TokenExpired:
-            if not await self._renewed(unsigned, headers):
+            if not await self._signer.renewed(unsigned, headers):
                 raise
         await self.turn()
-        headers = self._auth.headers(unsigned, self._clock.wall())
+        headers = await self._signer.headers(unsigned)
         return await self._attempt(unsigned, headers, None, what=what)
 
     def _unsigned(self, method: str, path: str, *, query: str = "", body: bytes = b"") -> Unsigned:
-        return Unsigned(method, self._host, self._path + path, query, body, self.site.project_id)
+        project_id = self.site.project_id
+        if not project_id:
+            raise ConfigError("The project's id is not known yet: enter the EcsClient with async with.")
+        return Unsigned(method, self._host, f"/v1/{project_id}{path}", query, body, project_id)
 
     async def _attempt(
         self, unsigned: Unsigned, headers: Mapping[str, str], on_sent: Callable[[], None] | None, *, what: What
@@ -289,7 +304,10 @@ class EcsClient:
         answer = await self._send(Request(unsigned.method, url, headers, unsigned.body), on_sent)
         if 200 <= answer.status < 300:  # noqa: PLR2004 - what HTTP calls success
             return answer
-        raise error_of(answer.status, answer.headers, answer.body, what=what, redact=self._auth.redact)
+        raise error_of(answer.status, answer.headers, answer.body, what=what, redact=self._signer.redact)
+
+    async def _ask(self, request: Request) -> Answer:
+        return await self._send(request, None)
 
     async def _send(self, request: Request, on_sent: Callable[[], None] | None) -> Answer:
         """Send once; whatever goes wrong is sorted by whether a byte may have left."""
@@ -309,30 +327,13 @@ class EcsClient:
             if isinstance(e, TimeoutError) and scope.expired():
                 reason = f"no answer within {self._request_timeout:g} s"
             else:
-                reason = self._reason(e)
+                reason = self._signer.reason(e)
             # A cause is printed with the error: one that holds a secret must not be.
-            cause = e if self._auth.redact(str(e)) == str(e) else None
+            cause = e if self._signer.redact(str(e)) == str(e) else None
             if not sent:
                 raise NotSent(f"The request was not sent: {reason}.") from cause
             start = "Nothing could be seen" if request.method == "GET" else "The request may have been carried out"
             raise UnknownAnswer(f"{start}: {reason}.") from cause
-
-    async def _renewed(self, unsigned: Unsigned, spent: Mapping[str, str]) -> bool:
-        """Renew the token that ``spent`` carried, unless another caller has just done so."""
-        async with self._renewing:
-            if _token(self._auth.headers(unsigned, self._clock.wall())) != _token(spent):
-                return True
-            try:
-                return await self._auth.renew()
-            except EcsbatchError:
-                raise
-            except Exception as e:  # noqa: BLE001 - as is what renews a token
-                cause = e if self._auth.redact(str(e)) == str(e) else None
-                raise AuthError(f"The token ran out and could not be renewed: {self._reason(e)}.") from cause
-
-    def _reason(self, error: Exception) -> str:
-        """Return what an error of someone else's says, fit to be shown."""
-        return cut(self._auth.redact(clean(str(error))).rstrip(".")) or type(error).__name__
 
     def _read(self, answer: Answer, read: Callable[[], T]) -> T:
         """Read a 2xx answer; an unreadable one says which answer it was."""
@@ -342,7 +343,7 @@ class EcsClient:
             if not answer.complete:
                 e.message = "The cloud's answer broke off."
             e.status = answer.status
-            e.request_id = cut(self._auth.redact(clean(answer.headers.get("x-request-id", ""))), 128)
+            e.request_id = cut(self._signer.redact(clean(answer.headers.get("x-request-id", ""))), 128)
             raise
 
 
@@ -350,11 +351,6 @@ def _positive(name: str, value: float) -> float:
     if not 0 < value < float("inf"):
         raise ConfigError(f"{name} is {value!r}: give a number above 0.")
     return value
-
-
-def _token(headers: Mapping[str, str]) -> str | None:
-    """Return the part of the headers that a renewal changes."""
-    return headers.get("X-Auth-Token") or headers.get("X-Security-Token")
 
 
 def _params(limit: int, filters: Filters) -> list[tuple[str, str]]:

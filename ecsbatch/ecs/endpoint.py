@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.models import Site
+
+DOMAINS: Final[Mapping[str, str]] = {
+    "eu-west-101": "myhuaweicloud.eu",  # Huawei Cloud EU (Dublin): its own "Regions and Endpoints"
+    "eu-de": "otc.t-systems.com",  # Open Telekom Cloud: opentelekomcloud-docs/regions-and-endpoints
+    "eu-nl": "otc.t-systems.com",
+    "eu-west-0": "prod-cloud-ocb.orange-business.com",  # Flexible Engine
+    "ru-moscow-1": "hc.sbercloud.ru",  # SberCloud
+}
+"""The domain of a region whose cloud is not ``myhuaweicloud.com``; where one name stands for two clouds, --endpoint
+says which."""
+
+_DOMAIN: Final = "myhuaweicloud.com"
+_GLOBAL_IAM: Final = frozenset(
+    {"af-north-1", "ap-southeast-5", "cn-north-11", "cn-south-4", "cn-southwest-3", "eu-west-101"}
+)
+"""Regions without an IAM of their own (huaweicloudsdkcore 3.1.219, ``auth/endpoint.py``; IAM of the EU's guide)."""
 
 _REGION: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PROJECT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -19,22 +36,46 @@ _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 def site_of(*, endpoint: str, region: str, project_id: str) -> Site:
     """Return the site that these settings name; the endpoint wins over the region's own.
 
+    Without a project id it is one that is still to be looked up by its region.
+
     Raises:
         ConfigError: one of them is missing or malformed.
     """
-    if not _PROJECT.fullmatch(project_id):
+    if not project_id and not region:
         raise ConfigError(
-            "No project id: give --project-id or export HUAWEICLOUD_SDK_PROJECT_ID (My Credentials in the console)."
-            if not project_id
-            else f"The project id {project_id[:80]!r} is malformed: it has letters, digits, - and _ only."
+            "No project id: give --project-id or export HUAWEICLOUD_SDK_PROJECT_ID (My Credentials in the console),"
+            " or give --region to have it looked up."
         )
+    if project_id and not _PROJECT.fullmatch(project_id):
+        raise ConfigError(f"The project id {project_id[:80]!r} is malformed: it has letters, digits, - and _ only.")
     if region and not _REGION.fullmatch(region):
         raise ConfigError(f"The region {region[:80]!r} is malformed: give one like eu-west-101, or --endpoint.")
     if not endpoint:
         if not region:
             raise ConfigError("No place to ask: give --region, or --endpoint for another cloud.")
-        endpoint = f"https://ecs.{region}.myhuaweicloud.com"
+        endpoint = f"https://ecs.{region}.{DOMAINS.get(region, _DOMAIN)}"
     return Site(_normal(endpoint), project_id, region)
+
+
+def iam_of(site: Site, given: str = "") -> str:
+    """Return IAM's endpoint for a site, "" where it cannot be told.
+
+    One that is given wins; an endpoint ``ecs.PLACE`` has its IAM at ``iam.PLACE``; this machine has one for both.
+
+    Raises:
+        ConfigError: the given one is malformed.
+    """
+    if given:
+        return _normal(given)
+    scheme, _, place = site.endpoint.partition("://")
+    if is_loopback(urlsplit(site.endpoint).hostname or ""):
+        return site.endpoint
+    domain = DOMAINS.get(site.region, _DOMAIN)
+    if site.region in _GLOBAL_IAM and place == f"ecs.{site.region}.{domain}":
+        return f"https://iam.{domain}"
+    if place.startswith("ecs."):
+        return f"{scheme}://iam.{place.removeprefix('ecs.')}"
+    return f"https://iam.{site.region}.{domain}" if site.region and place.endswith(domain) else ""
 
 
 def _normal(endpoint: str) -> str:
@@ -70,6 +111,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_near(host: str) -> bool:
+    """Tell whether a host is this machine or on its own link: such are never reached through a proxy."""
+    try:
+        return is_loopback(host) or ipaddress.ip_address(host.strip("[]")).is_link_local
+    except ValueError:
+        return False
 
 
 def _malformed(endpoint: str) -> ConfigError:

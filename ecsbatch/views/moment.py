@@ -45,6 +45,7 @@ class Moment:
         per_minute: servers that ended lately, None while none did.
         elapsed: seconds since the run's start.
         notice: a sentence from whoever runs it, such as that it is stopping.
+        again: flags that commands about this run need too.
     """
 
     state: RolloutState
@@ -53,3 +54,4 @@ class Moment:
     per_minute: float | None = None
     elapsed: float = 0.0
     notice: str = ""
+    again: str = ""

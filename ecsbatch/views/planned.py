@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from textwrap import wrap
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ class Planned:
         typical_restart: seconds that the model takes a restart to last.
         place: where the servers are, such as a region and a project.
         store: the URL of the store.
+        claimed: servers that were left out of the plan since other runs have them, by run.
     """
 
     plan: Plan
@@ -35,11 +36,17 @@ class Planned:
     typical_restart: float
     place: str
     store: str
+    claimed: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def planned_json(planned: Planned) -> dict[str, Any]:
-    """Return what ``restart --dry-run -o json`` prints: the plan without its servers, and the model."""
-    return {"plan": planned.plan.to_json(), "time": asdict(planned.model), "quota": str(planned.quota)}
+    """Return what ``plan -o json`` prints: the plan without its servers, and the model."""
+    return {
+        "plan": planned.plan.to_json(),
+        "time": asdict(planned.model),
+        "quota": str(planned.quota),
+        "claimed_by_others": dict(planned.claimed),
+    }
 
 
 def planned_lines(planned: Planned, width: int = 80) -> list[str]:
@@ -49,6 +56,7 @@ def planned_lines(planned: Planned, width: int = 80) -> list[str]:
         ("Restart", f"{counted(plan.to_restart, 'server')}, {plan.type}, {planned.place}"),
         ("Domains", _domains(plan)),
         ("Skipped", _skips(plan.skips)),
+        ("Left out", _claimed(planned.claimed)),
         ("Waves", _waves(plan)),
         ("At once", _at_once(plan)),
         ("Failures", _stops(plan)),
@@ -57,9 +65,10 @@ def planned_lines(planned: Planned, width: int = 80) -> list[str]:
         ("Takes", _takes(planned)),
         ("At worst", f"{counted(planned.model.worst_case_down, 'server')} down if it stops at the worst instant."),
         ("Store", printable(planned.store)),
+        ("Hash", plan.hash),
     ]
     if not plan.to_restart:
-        rows = [row for row in rows if row[0] in {"Restart", "Skipped", "Store"}]
+        rows = [row for row in rows if row[0] in {"Restart", "Skipped", "Left out", "Store", "Hash"}]
     lines: list[str] = []
     for label, text in rows:
         if text:
@@ -91,6 +100,13 @@ def _skips(skips: Sequence[Skip]) -> str:
         word = skip.reason.replace("_", " ") + (" (and changing: holds a place)" if skip.holds else "")
         reasons[word] = reasons.get(word, 0) + len(skip)
     return f"{total:,}: {_listed(reasons, len(reasons))}"
+
+
+def _claimed(claimed: Mapping[str, int]) -> str:
+    if not claimed:
+        return ""
+    runs = _listed({f"run {printable(run)}:": count for run, count in claimed.items()}, _DOMAINS)
+    return f"{sum(claimed.values()):,} that other runs have ({runs})"
 
 
 def _waves(plan: Plan) -> str:

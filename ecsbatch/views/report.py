@@ -13,6 +13,7 @@ import orjson
 from ecsbatch.events import stamp
 from ecsbatch.models import OutcomeKind
 from ecsbatch.state import RolloutState
+from ecsbatch.views.spreadsheet import cell
 
 COLUMNS: Final = (
     "id",
@@ -29,7 +30,6 @@ COLUMNS: Final = (
 )
 """What is told of each server; a contract: columns are added, never renamed."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _ROWS_AT_ONCE: Final = 1000
 
 
@@ -71,7 +71,7 @@ def report_csv(state: RolloutState) -> Iterator[bytes]:
     chunk: list[tuple[Any, ...]] = [COLUMNS]
     while chunk:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in row] for row in chunk)
+        csv.writer(text, lineterminator="\n").writerows([cell(value) for value in row] for row in chunk)
         yield text.getvalue().encode()
         chunk = list(islice(rows, _ROWS_AT_ONCE))
 
@@ -97,9 +97,3 @@ def _rows(state: RolloutState) -> Iterator[tuple[Any, ...]]:
 
 def _time(ts: float | None) -> str | None:
     return None if ts is None else stamp(ts)
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return "" if value is None else value

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
+from textwrap import wrap
 from typing import Final
 
+from ecsbatch import policy
 from ecsbatch.models import OutcomeKind, RunStatus
-from ecsbatch.state import RolloutState
+from ecsbatch.policy import limits_of
+from ecsbatch.state import Failure, RolloutState
 from ecsbatch.views.printable import WORDS, counted, lasting, printable
 
 _COLUMN: Final = 12
 _WIDEST: Final = 44
 _TOP: Final = 4
 _FAILURES: Final = 5
+_MESSAGE: Final = 74
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 
 
@@ -70,9 +74,13 @@ def _counts(state: RolloutState) -> list[tuple[OutcomeKind, int]]:
 
 
 def _down(state: RolloutState) -> list[str]:
-    if state.status is RunStatus.RUNNING or not state.run.held:
+    if state.status is RunStatus.RUNNING or not state.down:
         return []
-    return [f"  {'not back':{_COLUMN}}{state.run.held:>9,}   not seen up since"]
+    lines = [f"  {'not back':{_COLUMN}}{state.run.held:>9,}   not seen up since"] if state.run.held else []
+    if not state.status.over:
+        allowed = limits_of(state.plan, state.limits).max_unavailable
+        lines.append(f"  {'down':{_COLUMN}}{state.down:>9,}   because of us, of {allowed:,} allowed")
+    return lines
 
 
 def _failures(state: RolloutState) -> list[str]:
@@ -83,37 +91,85 @@ def _failures(state: RolloutState) -> list[str]:
         counts = state.failed_by[key]
         # Hosts that failed once each have nothing in common.
         if counts and (key != "host" or counts.most_common(1)[0][1] > 1):
-            top = ", ".join(f"{printable(name, 24)} {n:,}" for name, n in counts.most_common(_TOP))
+            top = ", ".join(
+                f"{printable(name, 24)} {n:,}{_of(state, key, name)}" for name, n in counts.most_common(_TOP)
+            )
             more = f" and {len(counts) - _TOP} more" if len(counts) > _TOP else ""
             lines.append(f"  {noun:{_COLUMN}}{top}{more}")
-    for failure in list(state.failures)[-_FAILURES:]:
-        words = [failure.server, failure.kind.value, failure.domain, failure.code or failure.reason, failure.message]
-        lines.append("  " + "  ".join(printable(word, 60) for word in words if word))
-    return lines
+    return lines + _last(list(state.failures)[-_FAILURES:])
+
+
+def _last(failures: Sequence[Failure]) -> list[str]:
+    """Write the last failures, and a message once where several say the same."""
+    lines: list[str] = []
+    message = ""
+    for failure in failures:
+        if message and failure.message != message:
+            lines += _message(message)
+        message = failure.message
+        words = [failure.server, WORDS[failure.kind], failure.domain, failure.code or failure.reason]
+        lines.append("  " + "  ".join(printable(word, 40) for word in words if word))
+    return lines + _message(message)
+
+
+def _message(text: str) -> list[str]:
+    return [f"      {line}" for line in wrap(printable(text), _MESSAGE, break_on_hyphens=False)]
+
+
+def _of(state: RolloutState, key: str, name: str) -> str:
+    return f" of {state.domains[name].total:,}" if key == "domain" and name in state.domains else ""
 
 
 def next_steps(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
     """Name the commands that lead on from here."""
     run = printable(state.run_id)
     resume = f"ecsbatch resume {run}{again.go_on}"
-    steps: list[tuple[str, str]] = []
-    failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
-    if state.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED}:
-        steps.append((resume, "go on where it ended"))
-        if failed:
-            steps.append((f"{resume} --forgive", "go on, the failures so far stop counting"))
-            worst = state.failed_by["domain"].most_common(1)
-            if worst and len(state.domains) > 1:
-                zone = printable(worst[0][0])
-                steps.append((f"{resume} --forgive --skip-domain {quote(zone)}", f"go on without {zone}"))
-    if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
-        steps.append((f"{resume} --retry {','.join(failed)}", "restart these again"))
+    steps = list(ways_on(state, resume))
     if is_held(state):
         steps.append((f"ecsbatch promote {run}{again.read}", f"wave {state.wave} is done: let the next one begin"))
-    if state.status is RunStatus.PAUSED:
-        steps.append((resume, "let it go on"))
+    if state.status in STANDING_STILL:
+        steps.append((f"ecsbatch abort {run}{again.go_on}", "end it for good"))
     steps.append((f"ecsbatch report {run}{again.read} -o csv", f"every one of {counted(state.run.total, 'server')}"))
     return ["", "Next:", *_aligned(steps)]
+
+
+_RESTING: Final = frozenset({RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED})
+STANDING_STILL: Final = _RESTING | {RunStatus.PAUSED}
+"""Runs that somebody has to set going again."""
+
+
+def ways_on(state: RolloutState, resume: str) -> Iterator[tuple[str, str]]:
+    """Yield the ways in which a run that stands still, or has failures, can go on: a command and what it does."""
+    breach = policy.breach(state, limits_of(state.plan, state.limits))
+    failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
+    if state.status in STANDING_STILL:
+        if breach is None:
+            yield resume, _GOES_ON.get(state.reason, "let it go on where it stands")
+        else:
+            yield f"{resume} --forgive", "go on, the failures so far stop counting"
+            flag, more = breach.limit.replace("_", "-"), 2 * breach.failures
+            yield f"{resume} --{flag} {more}", f"go on and allow {more:,} instead of {breach.allowed:,}"
+        if state.reason == "budget_exhausted":
+            more = state.down + limits_of(state.plan, state.limits).max_unavailable
+            yield f"{resume} --max-unavailable {more}", f"go on with {more:,} down at once"
+            yield f"{resume} --forgive", "go on, servers that failed give their places back"
+    if state.status in _RESTING:
+        worst = state.failed_by["domain"].most_common(1)
+        if worst and len(state.domains) > 1:
+            forgive = " --forgive" if breach is not None else ""
+            zone = printable(worst[0][0])
+            yield f"{resume}{forgive} --skip-domain {quote(zone)}", f"go on without {zone}"
+    if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
+        yield f"{resume} --retry {','.join(failed)}", "restart these again"
+
+
+_GOES_ON: Final = {
+    "gate": "go on, the gate is asked again",
+    "gate_timeout": "go on, the gate is asked again",
+    "gate_inconclusive": "go on, the gate is asked again",
+    "budget_exhausted": "go on: those that are not back are looked at first",
+    "cloud_unreachable": "go on once the cloud answers again",
+}
 
 
 def _aligned(steps: Sequence[tuple[str, str]]) -> list[str]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -19,7 +19,7 @@ from ecsbatch.policy import limits_of
 from ecsbatch.state import RolloutState, Tally
 from ecsbatch.views.moment import Moment
 from ecsbatch.views.printable import STYLES, WORDS, counted, lasting, printable
-from ecsbatch.views.summary import is_held
+from ecsbatch.views.summary import is_held, ways_on
 
 _NARROW: Final = 60
 _DOMAINS: Final = 8
@@ -166,13 +166,11 @@ def _news(moment: Moment, width: int) -> list[Text]:
     lines: list[Text] = []
     if state.status is RunStatus.PAUSED:
         by = f" by {printable(state.paused_by)}" if state.paused_by else ""
-        lines.append(
-            Text(f"Paused{by} ({printable(state.reason)}); go on with: ecsbatch resume {state.run_id}", "yellow")
-        )
+        lines.append(Text(f"Paused{by} ({printable(state.reason)}). Type in another terminal:", "yellow"))
+        lines += _typed(moment, list(ways_on(state, f"ecsbatch resume {state.run_id}")), width)
     if is_held(state):
-        lines.append(
-            Text(f"Held after wave {state.wave}; let it go on with: ecsbatch promote {state.run_id}", "yellow")
-        )
+        lines.append(Text(f"Held after wave {state.wave}. Type in another terminal:", "yellow"))
+        lines += _typed(moment, [(f"ecsbatch promote {state.run_id}", "let the next wave begin")], width)
     if state.throttled is not None and state.updated_at - state.throttled[0] < state.throttled[1].wait:
         lines.append(Text(f"The cloud throttles: no submits for {lasting(state.throttled[1].wait)}.", "yellow"))
     failures = list(state.failures)[-_FAILURES:]
@@ -183,6 +181,15 @@ def _news(moment: Moment, width: int) -> list[Text]:
     if moment.notice:
         lines += list(Text(moment.notice, "bold").wrap(_WRAPPER, width))
     return [Text(""), *lines] if lines else []
+
+
+def _typed(moment: Moment, steps: Sequence[tuple[str, str]], width: int) -> Iterator[Text]:
+    """Write commands whole, whatever the width: half a command is none."""
+    abort = (f"ecsbatch abort {moment.state.run_id}", "end it for good")
+    for command, why in (*steps, abort):
+        line = f"  {printable(command)}{moment.again}"
+        beside = f"{line}   {why}"
+        yield from Text(beside if len(beside) <= width else line, "yellow").wrap(_WRAPPER, width)
 
 
 _WRAPPER: Final = Console(width=80, no_color=True)

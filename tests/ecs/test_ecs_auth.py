@@ -16,9 +16,9 @@ from ecsbatch.ecs.auth import (
     authorization,
     canonical_query,
     canonical_request,
-    credentials,
     quoted,
 )
+from ecsbatch.ecs.credentials import credentials
 from ecsbatch.errors import ConfigError
 
 AK, SK = "AKEXAMPLE000000000AA", "SKEXAMPLE0000000000000000000000000000000"

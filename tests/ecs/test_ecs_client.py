@@ -99,10 +99,10 @@ async def test_a_submit_is_one_signed_post() -> None:
     assert sent == [1]
     assert (request.method, request.url) == (
         "POST",
-        "https://ecs.eu-west-101.myhuaweicloud.com/v1/p1/cloudservers/action",
+        "https://ecs.eu-west-101.myhuaweicloud.eu/v1/p1/cloudservers/action",
     )
     assert request.body == b'{"reboot":{"type":"SOFT","servers":[{"id":"a"},{"id":"b"}]}}'
-    assert request.headers["Host"] == "ecs.eu-west-101.myhuaweicloud.com"
+    assert request.headers["Host"] == "ecs.eu-west-101.myhuaweicloud.eu"
     assert request.headers["Content-Type"] == JSON_TYPE
     assert request.headers["Authorization"].startswith(
         "SDK-HMAC-SHA256 Access=AKIAEXAMPLE, SignedHeaders=content-type;"
@@ -430,5 +430,5 @@ async def test_nothing_shows_a_secret() -> None:
         assert "CANARY" not in repr(ecs) + str(error) + repr(error) + repr(script.requests) + error.request_id
         assert "CANARY" not in "".join(traceback.format_exception(error)).replace('"CANARY', "")
     assert repr(client(Script())) == (
-        "<EcsClient https://ecs.eu-west-101.myhuaweicloud.com project p1 <KeyAuth AKIA***>>"
+        "<EcsClient https://ecs.eu-west-101.myhuaweicloud.eu project p1 <KeyAuth AKIA***>>"
     )

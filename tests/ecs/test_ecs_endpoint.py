@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecsbatch.ecs.endpoint import site_of
+from ecsbatch.ecs.endpoint import iam_of, site_of
 from ecsbatch.errors import ConfigError
 from ecsbatch.models import Site
 
@@ -10,7 +10,7 @@ from ecsbatch.models import Site
 def test_a_region_gives_the_endpoint() -> None:
     site = site_of(endpoint="", region="eu-west-101", project_id="p")
 
-    assert site == Site("https://ecs.eu-west-101.myhuaweicloud.com", "p", "eu-west-101")
+    assert site == Site("https://ecs.eu-west-101.myhuaweicloud.eu", "p", "eu-west-101")
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,59 @@ def test_a_malformed_region_is_refused(region: str) -> None:
 
 @pytest.mark.parametrize(
     ("project", "says"),
-    [("", "HUAWEICLOUD_SDK_PROJECT_ID"), ("a/b", "malformed"), ("a b", "malformed"), ("a\n", "malf")],
+    [("a/b", "malformed"), ("a b", "malformed"), ("a\n", "malf")],
 )
 def test_a_malformed_project_is_refused(project: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         site_of(endpoint="", region="eu", project_id=project)
+
+
+def test_a_project_that_cannot_be_looked_up_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="HUAWEICLOUD_SDK_PROJECT_ID"):
+        site_of(endpoint="https://ecs.example.com", region="", project_id="")
+
+    assert site_of(endpoint="", region="cn-north-4", project_id="").project_id == ""
+
+
+@pytest.mark.parametrize(
+    ("region", "ecs", "iam"),
+    [
+        ("cn-north-4", "https://ecs.cn-north-4.myhuaweicloud.com", "https://iam.cn-north-4.myhuaweicloud.com"),
+        ("cn-north-11", "https://ecs.cn-north-11.myhuaweicloud.com", "https://iam.myhuaweicloud.com"),
+        ("eu-west-101", "https://ecs.eu-west-101.myhuaweicloud.eu", "https://iam.myhuaweicloud.eu"),
+        ("eu-de", "https://ecs.eu-de.otc.t-systems.com", "https://iam.eu-de.otc.t-systems.com"),
+        ("ru-moscow-1", "https://ecs.ru-moscow-1.hc.sbercloud.ru", "https://iam.ru-moscow-1.hc.sbercloud.ru"),
+        (
+            "eu-west-0",
+            "https://ecs.eu-west-0.prod-cloud-ocb.orange-business.com",
+            "https://iam.eu-west-0.prod-cloud-ocb.orange-business.com",
+        ),
+    ],
+)
+def test_every_cloud_has_its_own_domain(region: str, ecs: str, iam: str) -> None:
+    site = site_of(endpoint="", region=region, project_id="p")
+
+    assert (site.endpoint, iam_of(site)) == (ecs, iam)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region", "given", "iam"),
+    [
+        ("https://ecs.eu-west-0.myhuaweicloud.com", "eu-west-0", "", "https://iam.eu-west-0.myhuaweicloud.com"),
+        ("https://ecs.private.example", "", "", "https://iam.private.example"),
+        ("http://127.0.0.1:8080", "eu-west-101", "", "http://127.0.0.1:8080"),
+        ("https://gateway.example", "eu-de", "", ""),
+        ("https://gateway.example", "eu-de", "https://IAM.example/", "https://iam.example"),
+    ],
+)
+def test_an_endpoint_wins_over_the_regions_and_brings_its_own_iam(
+    endpoint: str, region: str, given: str, iam: str
+) -> None:
+    """A key is never shown to another cloud than the one that was named."""
+    site = site_of(endpoint=endpoint, region=region, project_id="p")
+
+    assert site.endpoint == endpoint
+    assert iam_of(site, given) == iam
 
 
 def test_nowhere_to_ask_is_refused() -> None:

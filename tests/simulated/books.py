@@ -131,6 +131,10 @@ class WatchedCloud(Cloud):
         self.heals.append((server, self.now()))
 
 
+def _nothing() -> None:
+    """Let a transaction be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One committed row of the journal."""
@@ -147,14 +151,15 @@ class WatchedDatabase(MemoryDatabase):
     Attributes:
         now: the instant; the next life's loop replaces it.
         writes: transactions so far.
-        strike: called before (False) and after (True) each transaction; raising StoreError before refuses it.
+        before_write, after_write: called around each transaction; StoreError raised before refuses it.
     """
 
     def __init__(self, ticks: itertools.count[int]) -> None:
         super().__init__()
         self.now: Callable[[], float] = lambda: 0.0
         self.writes = 0
-        self.strike: Callable[[bool], None] | None = None
+        self.before_write: Callable[[], None] = _nothing
+        self.after_write: Callable[[], None] = _nothing
         self.stamps: dict[int, tuple[int, float]] = {}
         self._ticks = ticks
         self._last_row = 0
@@ -162,14 +167,12 @@ class WatchedDatabase(MemoryDatabase):
     @contextmanager
     def writing(self) -> Generator[None, None, None]:
         """Write, and note what was written."""
-        if self.strike is not None:
-            self.strike(False)
+        self.before_write()
         with super().writing():
             yield
         self.writes += 1
         self._note()
-        if self.strike is not None:
-            self.strike(True)
+        self.after_write()
 
     def _note(self) -> None:
         if not self.stamps and not self._has_journal():

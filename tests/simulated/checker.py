@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from ecsbatch.conflicts import RunConflict
 from ecsbatch.errors import EngineStopped, StoreError
@@ -88,15 +88,15 @@ def _match_sends(case: Case) -> None:
         for begun in sent.begun:
             one = case.tales[intent.run_id].round_of(begun.server, intent.batch)
             if one is not None:
-                case.restarts.setdefault(id(one), []).append(
-                    Restart(begun, sent, intent, _up_at(case.record, begun))
-                )
+                case.restarts.setdefault(id(one), []).append(Restart(begun, sent, intent, _up_at(case.record, begun)))
 
 
 def _up_at(record: Record, begun: Begun) -> float:
     """Return when a restarted server is up again by the cloud's books, or was repaired."""
     world = record.world
-    repaired = min((at for server, at in record.cloud.heals if server == begun.server and at >= begun.at), default=FOREVER)
+    repaired = min(
+        (at for server, at in record.cloud.heals if server == begun.server and at >= begun.at), default=FOREVER
+    )
     checked = world.check_delay is not None
     lasting = {"error", "stuck", "unhealthy"} if checked else {"error", "stuck"}
     if begun.ending in lasting:
@@ -143,9 +143,7 @@ def _ownership(case: Case) -> Iterator[str]:
         for intent in tale.intents.values():
             for server in intent.servers:
                 others = [
-                    owner
-                    for begin, end, owner in spans[server]
-                    if owner != intent.run_id and begin < intent.tick < end
+                    owner for begin, end, owner in spans[server] if owner != intent.run_id and begin < intent.tick < end
                 ]
                 if others:
                     yield f"claims: {server[:8]} was submitted by {intent.run_id} while {others[0]} had it"
@@ -222,24 +220,25 @@ def _untrue(case: Case, one: Round) -> str:
         case "timed_out":
             return _untrue_timed_out(case, one, restarts)
         case "unknown":
-            return _untrue_unknown(case, one, restarts)
+            return _untrue_unknown(restarts)
         case _:
             return _untrue_skipped(case, one, restarts)
 
 
 def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     assert one.fact is not None
+    if any(server == one.server and at <= one.fact.at for server, at in case.record.cloud.heals):
+        return ""  # an operator's repair moved its record too, and no look can tell the two apart
     if not restarts:
         return "the cloud never began it"
     last = restarts[-1]
-    if any(server == one.server and last.begun.at <= at <= one.fact.at for server, at in case.record.cloud.heals):
-        return ""
     if last.begun.ends > one.fact.at + TOLERANCE:
         return f"its restart ends at {last.begun.ends:.2f} only"
     if last.begun.ending == "fail" and one.fact.body.get("evidence") == "state" and not _job_told(case, last):
         return ""  # the server is ACTIVE and was changed by our request: its record tells no more
-    allowed = {"ok"} if case.record.world.check_delay is not None else {"ok", "unhealthy"}
-    if case.record.world.check_delay is not None and last.begun.ending == "fail" and not _job_told(case, last):
+    checked = case.record.world.check_delay is not None and case.tales[one.run_id].kind == "rollout"
+    allowed = {"ok"} if checked else {"ok", "unhealthy"}
+    if checked and last.begun.ending == "fail" and not _job_told(case, last):
         return ""
     return "" if last.begun.ending in allowed else f"its restart ended as {last.begun.ending}"
 
@@ -276,8 +275,7 @@ def _untrue_timed_out(case: Case, one: Round, restarts: Sequence[Restart]) -> st
     return "" if last.begun.ends >= seen else f"its restart ended at {last.begun.ends:.2f} as {last.begun.ending}"
 
 
-def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
-    assert one.fact is not None
+def _untrue_unknown(restarts: Sequence[Restart]) -> str:
     if not restarts:
         return ""
     return f"the cloud began it at {restarts[-1].begun.at:.2f} ({restarts[-1].begun.ending}), as its record shows"
@@ -289,17 +287,13 @@ def _untrue_skipped(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
         return f"this run restarted it at {restarts[-1].begun.at:.2f}"
     fleet, reason = case.record.cloud.fleet, one.fact.body.get("reason")
     number = fleet.numbers.get(one.server)
-    if reason == "not_found":
-        return "" if number is None else "it exists"
-    if number is None:
-        return "it does not exist"
-    if reason == "locked":
-        return "" if fleet.locked[number] else "it is not locked"
-    if reason == "not_active":
-        return "" if _was_inactive(case, one.server, one.fact) else "it was ACTIVE all the time"
-    if reason == "already_restarting":
-        return "" if _was_restarting(case, one.server, one.fact) else "nothing was restarting it"
-    return f"nobody knows the reason {reason}"
+    so = {
+        "not_found": number is None,
+        "locked": number is not None and bool(fleet.locked[number]),
+        "not_active": number is not None and _was_inactive(case, one.server, one.fact),
+        "already_restarting": number is not None and _was_restarting(case, one.server, one.fact),
+    }
+    return "" if so.get(str(reason)) else "that is not so"
 
 
 def _was_inactive(case: Case, server: str, fact: Fact) -> bool:
@@ -347,7 +341,8 @@ def _budget_of(case: Case, tale: Tale) -> Iterator[str]:
             return
         here = sum(tale.domain[other[2]] == tale.domain[span[2]] for other in open_)
         if here > per_domain:
-            yield f"budget: {here} servers of {tale.run_id} in {tale.domain[span[2]]} were down at {at:.2f} s, {per_domain:g} are allowed"
+            where = tale.domain[span[2]]
+            yield f"budget: {here} of {tale.run_id} in {where} were down at {at:.2f} s, {per_domain:g} are allowed"
             return
 
 
@@ -463,7 +458,11 @@ def _ends(case: Case) -> Iterator[str]:
     for end in record.ends:
         how, where = end.how, f"{end.run_id} in life {end.life}"
         if isinstance(how, BaseException):
-            excused = end.doomed or isinstance(how, RunConflict) or (disk_full and isinstance(how, StoreError | EngineStopped))
+            excused = (
+                end.doomed
+                or isinstance(how, RunConflict)
+                or (disk_full and isinstance(how, StoreError | EngineStopped))
+            )
             if not excused:
                 yield f"raised: {where} ended by {how!r}"
         elif how.status.value == "stopped" and not how.reason.startswith(STOPS):
@@ -505,9 +504,3 @@ def _untrue_told(how: Outcome, begun: Iterable[Begun]) -> str:
     if how.kind in {OutcomeKind.FAILED, OutcomeKind.TIMED_OUT} and how.reason != "refused":
         return "" if restarts else "nothing was begun"
     return ""
-
-
-def facts_of(record: Record) -> dict[str, Any]:
-    """Return figures of a world for the summary: faults, crashes, resumes."""
-    faults = {f"fault {kind}": count for kind, count in record.cloud.auditor.faults.items()}
-    return {**faults, **record.tally}

@@ -30,7 +30,7 @@ from ecsbatch.simulator.clock import EPOCH, Hang, Killed, VirtualLoop, abandon, 
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.store import open_store
 
-from .books import FOREVER, WatchedCloud, WatchedDatabase, disk_full
+from .books import WatchedCloud, WatchedDatabase, disk_full
 from .world import Ask, Doom, Life, Order, RunSpec, World
 
 LONGEST_LIFE: Final = 6 * 3600.0
@@ -47,7 +47,7 @@ FULL_FOR: Final = 3
 
 
 SPIN: Final = 5.0
-"""Seconds of the processor for one life: a task that never yields stops virtual time, and no guard of the loop sees it."""
+"""Seconds of the processor for one life: a task that never yields stops virtual time, and the loop cannot see it."""
 
 
 class Spun(Killed):
@@ -73,6 +73,10 @@ def watchdog() -> Generator[None, None, None]:
 
 def _same(part: Any) -> Any:
     return part
+
+
+def _nothing() -> None:
+    """Let a transaction be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +338,8 @@ class LifeRun:
         machine, record, doom = self._machine, self._record, self._life.doom
         record.cloud.now = self.loop.time
         record.database.now = self.loop.time
-        record.database.strike = self._strike
+        record.database.before_write = self._before_write
+        record.database.after_write = self._after_write
         self.loop.set_exception_handler(self._complain)
         if doom.kind == "step":
             self.loop.kill_after(doom.count)
@@ -347,7 +352,7 @@ class LifeRun:
         except Killed:
             record.tally[f"crashes ({doom.kind})"] += 1
             self._drop()
-        record.database.strike = None
+        record.database.before_write = record.database.after_write = _nothing
         record.steps.append(self.loop.steps)
         record.writes.append(record.database.writes - self._begun)
         machine.wall_offset = self.clock.wall_offset
@@ -390,23 +395,30 @@ class LifeRun:
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    def _strike(self, after: bool) -> None:  # noqa: FBT001 - the two sides of a transaction
-        doom = self._life.doom
-        number = self._record.database.writes - self._begun + (0 if after else 1)
-        if doom.kind == "full_disk" and not after and self._full < FULL_FOR and number >= doom.count:
+    def _before_write(self) -> None:
+        doom, number = self._life.doom, self._record.database.writes - self._begun + 1
+        if doom.kind == "full_disk" and self._full < FULL_FOR and number >= doom.count:
             self._full += 1
             self._record.tally["writes that found a full disk"] += 1
             raise disk_full()
+        if doom.kind == "before_write" and number == doom.count and not self._killed:
+            self._kill_machine()
+            raise disk_full()
+
+    def _after_write(self) -> None:
+        doom, number = self._life.doom, self._record.database.writes - self._begun
         if number != doom.count or self._killed:
             return
-        if doom.kind == ("after_write" if after else "before_write"):
-            self._killed = True
-            self._sever_all()
-            self.loop.kill_after(0)
-            if not after:
-                raise disk_full()
-        elif doom.kind == "process" and after and doom.process < len(self.processes):
+        if doom.kind == "after_write":
+            self._kill_machine()
+        elif doom.kind == "process" and doom.process < len(self.processes):
             self._kill_process(self.processes[doom.process])
+
+    def _kill_machine(self) -> None:
+        """Sever everything now; what is left of this step of the loop reaches nothing any more."""
+        self._killed = True
+        self._sever_all()
+        self.loop.kill_after(0)
 
     def _kill_process(self, process: Process) -> None:
         if not process.dead:
@@ -488,7 +500,7 @@ def _repair_all(machine: Machine) -> None:
 
 def _not_over(record: Record) -> list[RunSpec]:
     """Return the runs that want another life: those that are not over and were not refused for good."""
-    statuses = {run_id: status for run_id, status in _statuses(record)}
+    statuses = dict(_statuses(record))
     over = {"succeeded", "failed", "aborted"}
     return [
         spec
@@ -517,6 +529,3 @@ def _stays(record: Record, run_id: str) -> bool:
         return False
     reason = last[-1].how.reason
     return reason.startswith("max_failures") or reason == "budget_exhausted"
-
-
-__all__ = ["FOREVER", "End", "Record", "Seams", "Told", "play"]

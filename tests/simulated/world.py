@@ -17,7 +17,7 @@ from ecsbatch.simulator.fleet import server_ids
 from ecsbatch.simulator.misfortunes import KINDS
 
 SLACK: Final = 3.0
-"""Seconds by which `unknown_grace` exceeds the latest start of a given-up request: the assumption holds with a margin."""
+"""Seconds by which `unknown_grace` exceeds the latest start of a given-up request."""
 
 SUBMIT_ONLY: Final = frozenset({"late_execution", "ecs_0603_501", "no_job_id"})
 BIG: Final = 33_600_000
@@ -299,9 +299,7 @@ def _lives(
     return tuple(_life(chance, cloud, runs, processes, last=number == count - 1) for number in range(count))
 
 
-def _life(
-    chance: random.Random, cloud: CloudConfig, runs: tuple[RunSpec, ...], processes: int, *, last: bool
-) -> Life:
+def _life(chance: random.Random, cloud: CloudConfig, runs: tuple[RunSpec, ...], processes: int, *, last: bool) -> Life:
     asking = chance.random() < 0.25
     jumping = chance.random() < 0.15
     farthest = 400.0 if cloud.check_auth else 5000.0
@@ -320,7 +318,16 @@ def _life(
 
 
 def _doom(chance: random.Random, processes: int) -> Doom:
-    kinds: tuple[DoomKind, ...] = ("step", "before_write", "after_write", "process", "full_disk", "stop", "cancel", "close")
+    kinds: tuple[DoomKind, ...] = (
+        "step",
+        "before_write",
+        "after_write",
+        "process",
+        "full_disk",
+        "stop",
+        "cancel",
+        "close",
+    )
     kind = chance.choices(kinds, (8, 4, 4, 3 if processes > 1 else 0, 1, 2, 2, 1))[0]
     most = 2500 if kind == "step" else 60
     return Doom(

@@ -156,16 +156,23 @@ def test_a_plan_is_one_screen_of_numbers() -> None:
 
 
 def test_a_summary_names_what_failed_and_the_way_on() -> None:
-    stopped = history(plan(), ev.RunStopped(status="stopped", reason="max_failures", message="4 failures, 3 allowed."))
+    stopped = history(
+        plan(),
+        ev.LimitChanged(limit="max_failures", old=3, new=0, by="ann@web"),
+        ev.RunStopped(status="stopped", reason="max_failures", message="1 failure, 0 allowed."),
+    )
     text = "\n".join(summary_lines(stopped))
 
     for words in (
         "Run k7f3q2 stopped (max_failures) after",
         "4 of 40 restarted",
         "by reason   Ecs.0227 1",
-        "by domain   az1 1",
+        "by domain   az1 1 of 20",
+        "down                6   because of us, of 10 allowed",
         "on their way        5",
         "ecsbatch resume k7f3q2 --forgive --skip-domain az1",
+        "ecsbatch resume k7f3q2 --max-failures 2",
+        "ecsbatch abort k7f3q2",
         "ecsbatch resume k7f3q2 --retry failed",
         "ecsbatch report k7f3q2 -o csv",
     ):

@@ -1,0 +1,135 @@
+"""Asking something of the process that holds a run, and seeing that it was done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from ecsbatch.cli.exits import Exit
+from ecsbatch.cli.parts import make_store, say, who
+from ecsbatch.errors import RunConflict
+from ecsbatch.events import Event, GateChecked, LimitChanged
+from ecsbatch.models import RunStatus
+from ecsbatch.policy import limits_of
+from ecsbatch.strategy import resolve_limits
+from ecsbatch.views.printable import printable
+from ecsbatch.views.steered import told_of
+
+if TYPE_CHECKING:
+    from ecsbatch.records import RunRecord
+    from ecsbatch.state import RolloutState
+
+_PATIENCE: Final = 10.0
+_GLANCE: Final = 0.2
+
+Seen: TypeAlias = Callable[[Sequence[Event]], bool]
+"""Tells whether events show that what was asked for is done."""
+
+Body: TypeAlias = Mapping[str, Any]
+"""What is asked, as the holder reads it."""
+
+
+def ask_holder(run_id: str, body: Body, url: str, until: Collection[RunStatus]) -> int:
+    """Ask something of the process that holds a run, and wait until it is so.
+
+    Raises:
+        RunConflict: it did not follow in time.
+    """
+    status = asyncio.run(_ask(url, run_id, body, until))
+    if status not in until:
+        raise RunConflict(
+            f"Run {run_id} is still {status.value}: {body['command']} is asked of it, see ecsbatch status {run_id}."
+        )
+    say([f"Run {printable(run_id)}: {status.value}."], to_stdout=True)
+    return Exit.OK
+
+
+def ask_to_abort(record: RunRecord, url: str) -> int:
+    """Ask the holder to end its run; servers under way may take minutes, and nobody has to wait for them here."""
+    status = asyncio.run(_ask(url, record.run_id, {"command": "abort"}, {RunStatus.ABORTED}))
+    run = printable(record.run_id)
+    told = f"Run {run} aborted." if status is RunStatus.ABORTED else ""
+    told = told or f"Run {run} sends nothing more, and ends once its servers under way have their outcome."
+    say([told], to_stdout=True)
+    return Exit.OK
+
+
+async def _ask(url: str, run_id: str, body: Body, until: Collection[RunStatus]) -> RunStatus:
+    async with make_store(url) as store:
+        await store.command(run_id, body, who())
+        status = (await store.run(run_id)).status
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while status not in until and not status.over:
+                    await asyncio.sleep(_GLANCE)
+                    status = (await store.run(run_id)).status
+        return status
+
+
+def ask_and_see(record: RunRecord, body: Body, url: str, seen: Seen) -> int:
+    """Ask something of the process that holds a run, and wait until its journal says that it is done.
+
+    Raises:
+        RunConflict: it did not follow in time.
+    """
+    done = asyncio.run(_ask_and_see(url, record.run_id, body, seen))
+    run = printable(record.run_id)
+    if not done:
+        raise RunConflict(
+            f"Run {run} has not followed yet: {body['command']} is asked of it, see ecsbatch status {run}."
+        )
+    say([f"Run {run}: {text}." for text in told_of(done)], to_stdout=True)
+    return Exit.OK
+
+
+async def _ask_and_see(url: str, run_id: str, body: Body, seen: Seen) -> list[Event]:
+    """Return the events that carried it out, none where they did not come in time."""
+    found: list[Event] = []
+    async with make_store(url) as store:
+        after = (await store.run(run_id)).seq
+        await store.command(run_id, body, who())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while not seen(found):
+                    await asyncio.sleep(_GLANCE)
+                    for recorded in await store.events(run_id, after):
+                        after = recorded.seq
+                        found += [recorded.event] if isinstance(recorded.event, LimitChanged | GateChecked) else []
+    return found if seen(found) else []
+
+
+def promoted(events: Sequence[Event]) -> bool:
+    """Tell whether somebody's word let a wave go."""
+    return any(isinstance(event, GateChecked) and (event.gate, event.verdict) == ("hold", "go") for event in events)
+
+
+def changed(limits: Mapping[str, int | str]) -> Seen:
+    """Return what tells whether all of these limits were changed."""
+
+    def seen(events: Sequence[Event]) -> bool:
+        return {event.limit for event in events if isinstance(event, LimitChanged)} >= set(limits)
+
+    return seen
+
+
+def loosened(state: RolloutState, limits: Mapping[str, int | str]) -> list[str]:
+    """Return those of new limits that would allow more than the run's own do now, anywhere.
+
+    Raises:
+        ConfigError: a limit that cannot be.
+    """
+    now = limits_of(state.plan, state.limits)
+    new = limits_of(resolve_limits(state.plan, **limits), {})
+    return [name for name in limits if _looser(getattr(now, name), getattr(new, name))]
+
+
+def _looser(now: Any, new: Any) -> bool:
+    """Compare one number, one for each wave or one for each domain; where there was no limit, any is tighter."""
+    if now is None or new is None:
+        return now is not None
+    if isinstance(now, int):
+        return bool(new > now)
+    keys: Iterable[Any] = cast("Mapping[str, int]", now) if isinstance(now, Mapping) else range(len(now))
+    return any(new[key] > now[key] for key in keys)

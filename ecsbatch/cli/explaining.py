@@ -1,0 +1,116 @@
+"""``ecsbatch explain``: why is this server not restarted yet, what holds the run now? From the store alone."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+from cyclopts import Parameter
+
+from ecsbatch.cli.exits import Exit, UsageError
+from ecsbatch.cli.flags import AskFlags, ConfigFile, repeated, settings_of, store_url
+from ecsbatch.cli.parts import make_store, say
+from ecsbatch.cli.stories import story_of
+from ecsbatch.errors import SelectionError
+from ecsbatch.explain import explain as explain_state
+from ecsbatch.selection import as_fleet
+from ecsbatch.views.explained import explained_json, explained_lines
+from ecsbatch.views.printable import printable
+from ecsbatch.views.summary import STANDING_STILL, Again, ways_on
+
+if TYPE_CHECKING:
+    from ecsbatch.cli.stories import Story
+    from ecsbatch.explain import Explanation
+    from ecsbatch.models import Usage
+    from ecsbatch.state import RolloutState
+    from ecsbatch.store import Store
+
+_Server = Annotated[
+    str, Parameter(help="The server, by its id; left out: what holds the whole run now.", show_default=False)
+]
+_Run = Annotated[
+    str,
+    Parameter(
+        help="The run, by its id or a unique beginning of it; the latest where left out. Alone it needs no server.",
+        show_default=False,
+    ),
+]
+
+
+def explain(
+    server: _Server = "",
+    run: _Run = "",
+    /,
+    *,
+    flags: Annotated[AskFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+) -> int:
+    """Say why a server is not restarted yet, or what holds the run now, and what can be done about it."""
+    settings = settings_of(flags, config)
+    if server and not run and not _is_server_id(server):
+        server, run = "", server
+    if server and not _is_server_id(server):
+        raise UsageError(f"{server!r} is no server id: ecsbatch explain SERVER RUN, or only one of the two.")
+    story, answer = asyncio.run(_ask(store_url(settings), server.lower(), run))
+    again = Again(*[repeated(settings, reading=True)] * 2)
+    run_id = story.record.run_id
+    if settings.output.output == "json":
+        sys.stdout.buffer.write(orjson.dumps(explained_json(answer, run_id, server, again)) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        say(explained_lines(answer, run_id, server, now=time.time(), again=again), to_stdout=True)
+    return Exit.OK
+
+
+def _is_server_id(text: str) -> bool:
+    try:
+        as_fleet([text.lower()])
+    except SelectionError:
+        return False
+    return True
+
+
+async def _ask(url: str, server: str, run: str) -> tuple[Story, Explanation]:
+    async with make_store(url) as store:
+        story = await story_of(store, await store.run(run))
+        claimed_by = await _claimed_by(store, story, server) if server else ""
+        answer = explain_state(
+            story.state,
+            now=time.time(),
+            server=server or None,
+            usage=await _usage(store, story, server),
+            holder_alive=story.record.held,
+            claimed_by=claimed_by,
+        )
+        return story, _with_ways_on(answer, story.state)
+
+
+def _with_ways_on(answer: Explanation, state: RolloutState) -> Explanation:
+    """Name the commands that lead on from a run that stands still: a plain resume would only stop once more."""
+    run = printable(state.run_id)
+    if state.status not in STANDING_STILL or not any(" resume " in command for command in answer.commands):
+        return answer
+    ways = [command for command, _ in ways_on(state, f"ecsbatch resume {run}")]
+    return replace(answer, commands=(*ways, f"ecsbatch abort {run}"))
+
+
+async def _usage(store: Store, story: Story, server: str) -> Usage | None:
+    """Ask the ledger about the quota that the server's site spends; the record says which, and how much it is."""
+    groups: dict[str, str] = story.record.plan.get("sites", {})
+    fleet = story.state.plan.fleet
+    place = fleet.place(server) if server else 0 if len(fleet) else None
+    group = groups.get(fleet.site(place)) if place is not None else None
+    if group is None or story.holders is None or not story.holders.limit:
+        return None
+    return await store.usage(group, story.holders.limit)
+
+
+async def _claimed_by(store: Store, story: Story, server: str) -> str:
+    """Return the other run that has a server, "" where none has."""
+    sites = {"", *story.record.plan.get("sites", {})}
+    owners = (await store.claimed([(site, server) for site in sorted(sites)])).values()
+    return next((owner for owner in owners if owner != story.record.run_id), "")

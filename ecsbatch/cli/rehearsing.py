@@ -1,0 +1,181 @@
+"""``ecsbatch rehearse``: the same plan, the same engine, a simulated cloud of the same shape, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import orjson
+from cyclopts import Group, Parameter
+
+from ecsbatch.cli.concluding import check_outputs
+from ecsbatch.cli.exits import Exit
+from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
+from ecsbatch.cli.parts import say
+from ecsbatch.cli.planfile import is_plan, read_plan
+from ecsbatch.cli.planning import prepare, survey
+from ecsbatch.cli.selecting import SelectionFlags, read_selection
+from ecsbatch.cli.simulating import World, config_of
+from ecsbatch.models import Fleet, Server
+from ecsbatch.plan import Plan, time_model
+from ecsbatch.quantities import format_duration
+from ecsbatch.sources import Settings
+from ecsbatch.state import RolloutState
+from ecsbatch.views.printable import counted, lasting
+from ecsbatch.views.report import run_json
+from ecsbatch.views.summary import outcome_lines
+from ecsbatch.views.verdict import is_clean, verdict_lines
+
+if TYPE_CHECKING:
+    from ecsbatch.simulator.clock import VirtualClock
+    from ecsbatch.simulator.cloud import Cloud
+
+_WORLD: Final = Group("The simulated cloud", sort_key=0)
+_LONGEST: Final = 30 * 86_400.0
+"""Virtual seconds after which a rehearsal counts as one that never ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsalFlags:
+    """What the simulated cloud is like; all else is the plan's."""
+
+    restart_time: Annotated[
+        str | None,
+        Parameter(group=_WORLD, metavar="TIME", help="The median of a restart; --typical-restart where left out."),
+    ] = None
+    latency: Annotated[str, Parameter(group=_WORLD, metavar="TIME", help="The mean round trip. [100ms]")] = "100ms"
+    faults: Annotated[
+        str, Parameter(group=_WORLD, metavar="NAME=N%,...", help="Misfortunes, as of ecsbatch simulate.")
+    ] = ""
+    seed: Annotated[int, Parameter(group=_WORLD, metavar="N", help="Names all its chances. [1]")] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """How it went: the run's state, and what the simulated cloud counted."""
+
+    state: RolloutState
+    audit: dict[str, Any]
+
+
+def rehearse(  # noqa: D417 - the options are told of where they are defined
+    file: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
+    /,
+    *,
+    rehearsal: Annotated[RehearsalFlags | None, Parameter(name="*", show_default=False)] = None,
+    selecting: Annotated[SelectionFlags | None, Parameter(name="*")] = None,
+    flags: Annotated[RestartFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+) -> int:
+    """Run a plan in virtual time against a simulated cloud of the same zones and sizes; nothing is restarted.
+
+    Hours take seconds. Holds are passed at once and gates say go; a health check asks the simulated servers.
+
+    Args:
+        file: Servers, as for restart, or a plan that ecsbatch plan --out wrote, which needs no cloud at all.
+    """
+    settings = settings_of(flags, config)
+    check_outputs(settings)
+    rehearsal = rehearsal or RehearsalFlags()
+    if is_plan(file):
+        plan = read_plan(file).plan
+    else:
+        selection = read_selection(file, selecting, "rehearse")
+        plan = prepare(asyncio.run(survey(selection, settings, opened=False)), settings).planned.plan
+    rehearsed = run_rehearsal(plan, settings, rehearsal)
+    _show(plan, settings, rehearsed)
+    clean = rehearsed.state.status.over and is_clean(rehearsed.audit)
+    return Exit.OK if clean and not rehearsed.state.failed else Exit.ERROR if not clean else Exit.FAILURES
+
+
+def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> Rehearsed:
+    """Run a plan in virtual time; the state that it comes to tells of simulated servers.
+
+    Raises:
+        ConfigError: a value that cannot be meant.
+    """
+    from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run  # noqa: PLC0415 - imported when used
+    from ecsbatch.simulator.cloud import Cloud  # noqa: PLC0415 - imported when used
+
+    restart_time = rehearsal.restart_time or format_duration(settings.engine.typical_restart)
+    quota = f"{settings.engine.quota.limit}/{settings.engine.quota.window:g}s"
+    world = World(
+        servers=len(plan.fleet),
+        restart_time=restart_time,
+        quota=quota,
+        latency=rehearsal.latency,
+        faults=rehearsal.faults,
+        seed=rehearsal.seed,
+    )
+    # A zone for each server: the simulated fleet has exactly the plan's zones, in the plan's order.
+    zones = tuple(plan.fleet.domain(place) or "(not known)" for place in range(len(plan.fleet)))
+    config = replace(config_of(world), zones=zones)
+    loop = VirtualLoop(max_time=_LONGEST)
+    clock = VirtualClock(loop)
+    cloud = Cloud(config, loop.time, clock.wall)
+    twin = _twin(plan, cloud)
+    state = run(_roll_out(twin, settings, cloud, clock, rehearsal.seed), loop=loop)
+    return Rehearsed(state, cloud.audit())
+
+
+def _twin(plan: Plan, cloud: Cloud) -> Plan:
+    """Return the plan of simulated servers in the places of the real ones; nobody is there to promote or be asked."""
+    fleet = Fleet(cloud.ids(), plan.fleet.domains)
+    for skip in plan.skips:
+        for place in range(skip.start, skip.end):
+            cloud.set_status(fleet.ids[place], "ERROR" if skip.holds else "SHUTOFF")
+    return replace(plan, fleet=fleet, hold_after=(), gate="")
+
+
+async def _roll_out(plan: Plan, settings: Settings, cloud: Cloud, clock: VirtualClock, seed: int) -> RolloutState:
+    from ecsbatch.ecs.auth import KeyAuth  # noqa: PLC0415 - imported when used
+    from ecsbatch.ecs.client import EcsClient  # noqa: PLC0415 - imported when used
+    from ecsbatch.restarter import Restarter  # noqa: PLC0415 - imported when used
+    from ecsbatch.simulator.sender import SimulatedSender  # noqa: PLC0415 - imported when used
+    from ecsbatch.store import open_store  # noqa: PLC0415 - imported when used
+
+    async def healthy(server: Server) -> bool:
+        return cloud.healthy(server.id)
+
+    ecs = EcsClient(
+        auth=KeyAuth(cloud.config.access_key, cloud.config.secret_key),
+        project_id=cloud.config.project_id,
+        endpoint="http://127.0.0.1",
+        sender=SimulatedSender(cloud),
+        clock=clock,
+        request_timeout=settings.engine.request_timeout,
+        api_rate=settings.connection.api_rate,
+    )
+    async with (
+        ecs,
+        open_store("memory:", clock=clock, inline=True) as store,
+        Restarter(ecs, store, engine=settings.engine, clock=clock, seed=seed) as restarter,
+    ):
+        rollout = restarter.rollout(plan, check=healthy if plan.check else None, run_id="rehearsal")
+        await rollout.run()
+        return rollout.state
+
+
+def _show(plan: Plan, settings: Settings, rehearsed: Rehearsed) -> None:
+    state, audit = rehearsed.state, rehearsed.audit
+    model = time_model(plan, settings.engine.quota, settings.engine.typical_restart)
+    if settings.output.output == "json":
+        told = run_json(state) | {
+            "planned_s": round(model.seconds, 3),
+            "most_down": audit["most_down"],
+            "most_down_by_zone": audit["most_down_by_zone"],
+            "fullest_window": audit["fullest_window"],
+        }
+        sys.stdout.buffer.write(orjson.dumps(told) + b"\n")
+        return
+    took, expected = lasting(state.elapsed), lasting(model.seconds)
+    lines = [
+        f"A rehearsal of {counted(plan.to_restart, 'server')}: {took}, where the plan expects about {expected}.",
+        "",
+        *outcome_lines(state),
+        "",
+        *verdict_lines(audit),
+    ]
+    say(lines, to_stdout=True)
