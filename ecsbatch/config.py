@@ -294,7 +294,7 @@ def _check_fields(settings: Any) -> None:
     """Check every field of a settings dataclass and bring it into its one form."""
     for f in fields(settings):
         value = getattr(settings, f.name)
-        if not value and value == f.default:
+        if (value is None and "None" in str(f.type)) or (not value and value == f.default):
             continue
         try:
             object.__setattr__(settings, f.name, f.metadata["kind"].check(value))

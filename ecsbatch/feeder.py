@@ -65,7 +65,7 @@ class Feeder:
         Raises:
             ConfigError: the fleet names a site that the engine does not have.
         """
-        for site in set(self._plan.fleet.sites or ("",)):
+        for site in dict.fromkeys(self._plan.fleet.sites or ("",)):
             if site not in self._pipelines:
                 known = ", ".join(sorted(self._pipelines)) or "none"
                 raise ConfigError(f"The fleet names the site {site!r}, which the Restarter does not have: {known}.")
@@ -178,6 +178,8 @@ class Feeder:
             return False
         if self._state.down + len(self._offered) > limits.max_unavailable:
             return True
+        if limits.max_unavailable_per_domain is None:
+            return False
         return any(n and policy.domain_room(self._state, limits, d, n) < 0 for d, n in self._by_domain.items())
 
     def _may_go(self, place: int) -> bool:

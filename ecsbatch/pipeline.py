@@ -9,7 +9,6 @@ import asyncio
 from random import Random
 from typing import Protocol
 
-from ecsbatch.clock import Clock
 from ecsbatch.config import Engine
 from ecsbatch.health import Health
 from ecsbatch.limiter import Ledger, TokenBucket
@@ -46,10 +45,10 @@ class Cloud(Requests, Looks, Lookout, Protocol):
 class Pipeline:
     """Everything that works on one site's servers."""
 
-    def __init__(self, cloud: Cloud, ledger: Ledger, engine: Engine, clock: Clock, chance: Random) -> None:
+    def __init__(self, cloud: Cloud, ledger: Ledger, engine: Engine, chance: Random) -> None:
         """Put the parts together; nothing runs yet."""
         self.cloud = cloud
-        self.sight = Sight(clock, engine.blind_timeout, self._blinded)
+        self.sight = Sight(engine.blind_timeout, self._blinded)
         backoff = Backoff(chance)
         self.bucket = TokenBucket(
             ledger,

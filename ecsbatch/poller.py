@@ -64,30 +64,31 @@ class Poller:
         self._verdicts = Verdicts(sight, health, unknown_grace, self._unit)
         self._agenda: Agenda[JobWatch | ServerWatch] = Agenda()
         self._due: asyncio.Queue[JobWatch | list[ServerWatch]] = asyncio.Queue()
-        self._jobs: set[JobWatch] = set()
-        self._held: set[ServerWatch] = set()
+        # Dicts, for they keep the order: the same seed gives the same looks.
+        self._jobs: dict[JobWatch, None] = {}
+        self._held: dict[ServerWatch, None] = {}
 
     # -- what to watch ---------------------------------------------------------------------------------------------
 
     def watch_job(self, batch: Batch) -> None:
         """Follow an accepted batch to its servers' outcomes."""
         watch = JobWatch(batch, self._now(), set(batch.open), len(batch.open))
-        self._jobs.add(watch)
+        self._jobs[watch] = None
         self._agenda.put(self._now() + self._schedule.next_look(0.0, watch.size, watch.size), watch)
 
     def watch_unknown(self, batch: Batch) -> None:
         """Find out what became of a request without an answer."""
-        self._watch_servers(batch, batch.open, Why.NO_ANSWER)
+        self._watch_servers(batch, [s for s in batch.views if s in batch.open], Why.NO_ANSWER)
 
     def watch_held(self, line: Line, server: str) -> None:
         """Look until a server is up that may be down although it has its outcome."""
         watch = ServerWatch(line, None, server, Why.HELD, self._sight.clock())
-        self._held.add(watch)
+        self._held[watch] = None
         self._agenda.put(self._now(), watch)
 
     async def look_at_held(self, lines: Iterable[Line]) -> None:
         """Look now at every server of these lines that keeps its place after its outcome."""
-        wanted = set(lines)
+        wanted = list(lines)
         held = [w for w in self._held if w.line in wanted]
         for start in range(0, len(held), MAX_LOOK):
             await self._look_at_servers(held[start : start + MAX_LOOK], once=True)
@@ -131,9 +132,9 @@ class Poller:
 
     def _forget(self, watch: JobWatch | ServerWatch) -> None:
         if isinstance(watch, JobWatch):
-            self._jobs.discard(watch)
+            self._jobs.pop(watch, None)
         else:
-            self._held.discard(watch)
+            self._held.pop(watch, None)
 
     async def _work(self) -> None:
         while True:
@@ -159,7 +160,7 @@ class Poller:
             if self._unseen(batch.line, e):
                 self._agenda.put(self._now() + self._pause(watch), watch)
             else:
-                self._jobs.discard(watch)
+                self._jobs.pop(watch, None)
             return
         self._sight.seen()
         watch.failures = 0
@@ -198,7 +199,7 @@ class Poller:
     async def _end_job(self, watch: JobWatch, job: Job, found: Findings) -> None:
         """Close a job; servers that it told nothing of are watched by their own state."""
         batch = watch.batch
-        self._jobs.discard(watch)
+        self._jobs.pop(watch, None)
         finished = ev.JobFinished(
             batch=batch.number, job_id=job.id, status=job.status, code=job.code, message=job.message
         )
@@ -211,7 +212,7 @@ class Poller:
         try:
             look = await self._cloud.look([watch.server for watch in watches])
         except CloudError as e:
-            seen_again = {line: self._unseen(line, e) for line in {watch.line for watch in watches}}
+            seen_again = {line: self._unseen(line, e) for line in dict.fromkeys(watch.line for watch in watches)}
             for watch in watches if not once else ():
                 if seen_again[watch.line]:
                     self._again_later(watch, self._pause(watch))
@@ -234,7 +235,8 @@ class Poller:
 
     async def _tell(self, line: Line, found: Findings) -> None:
         """Record what was found, then act on it."""
-        self._held.difference_update(found.released)
+        for watch in found.released:
+            self._held.pop(watch, None)
         events = found.all_events()
         if not events or not await line.tell(events):
             return

@@ -121,7 +121,7 @@ class Restarter:
         """Start the engine."""
         self._store = self._given_store or await self._memory_store()
         for site, cloud in self._clouds.items():
-            self.pipelines[site] = Pipeline(cloud, self._store, self.engine, self._clock, self._chance)
+            self.pipelines[site] = Pipeline(cloud, self._store, self.engine, self._chance)
         self._direct = Direct(
             self._store,
             self.holder,

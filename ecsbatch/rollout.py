@@ -67,6 +67,7 @@ class Rollout:
         self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
         self._fault: EcsbatchError | None = None
         self._begun = False
+        self._steering = 0
         self._live = True
         self._follow(plan)
 
@@ -193,7 +194,18 @@ class Rollout:
         if self.state.status is RunStatus.RUNNING:
             # First stop, then say so: no intent may follow the pause in the record.
             self._feeder.recall()
-            self._record([ev.RunPaused(reason=reason, by=by)], status=RunStatus.PAUSED)
+            self._steer([ev.RunPaused(reason=reason, by=by)], status=RunStatus.PAUSED)
+
+    def _steer(self, events: Sequence[ev.Event], status: RunStatus | None = None) -> None:
+        """Record what somebody asked for; until it is folded nothing is fed, for it would go by the old word."""
+        if self._journal is None or not events:
+            return
+        self._steering += 1
+        self._journal.record(events, status=status).add_done_callback(self._steered)
+
+    def _steered(self, _: object) -> None:
+        self._steering -= 1
+        self.notice()
 
     def resume(self, by: str = "", *, forgive: bool = False, retry: Sequence[str] = ()) -> None:
         """Go on after `pause`."""
@@ -213,7 +225,7 @@ class Rollout:
         """
         events = self._limit_events(limits, by)
         self._feeder.recall()
-        self._record(events)
+        self._steer(events)
 
     def command(self, command: Command) -> None:
         """Follow what was asked of the run's holder from elsewhere.
@@ -353,6 +365,9 @@ class Rollout:
 
     async def _go_on(self, wave: Wave) -> None:
         """Take one step inside a wave."""
+        if self._steering:
+            await self.change()
+            return
         if self._feeder.closed:
             self._feeder.recall()
         tally = self.state.waves[wave.number - 1]
@@ -493,15 +508,16 @@ class Rollout:
         """Fold a commit's events into the state, and what the engine has at hand with them."""
         for recorded in commit:
             self._fold_one(recorded)
+        # Here and not a step later in the loop: an intent may be on its way to the store at this very instant.
+        if self._feeder.over(self._limits) or policy.breach(self.state, self._limits) is not None:
+            self._feeder.recall()
         self.notice()
 
     def _fold_one(self, recorded: ev.Recorded) -> None:
         event = recorded.event
         self._feeder.before(event)
         self.state.apply(recorded)
-        if isinstance(event, ev.BatchRejected | ev.BatchUnstarted) and self._feeder.over(self._limits):
-            self._feeder.recall()
-        elif isinstance(event, ev.LimitChanged):
+        if isinstance(event, ev.LimitChanged):
             self._limits = policy.limits_of(self.plan, self.state.limits)
         elif self._joined and isinstance(event, ev.ServerEvent) and event.server in self._joined:
             known = self.state.outcome(self.plan.fleet.find(event.server))

@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ecsbatch.clock import Clock
-
 
 class Sight:
     """When the site last answered, and how far its clock is from ours."""
 
-    def __init__(self, clock: Clock, blind_timeout: float, blinded: Callable[[str], None]) -> None:
+    def __init__(self, blind_timeout: float, blinded: Callable[[str], None]) -> None:
         """Begin sighted; ``blinded`` is told, in a sentence, once nothing was seen for ``blind_timeout`` seconds."""
-        self._clock = clock
         self._blind_timeout = blind_timeout
         self._blinded = blinded
         self._blind_since: float | None = None
         self._blind_total = 0.0
+        # Against the loop's clock, not the wall's: a wall clock may jump between this answer and the next intent.
         self._ahead: float | None = None
 
     def seen(self, cloud_time: float | None = None) -> None:
@@ -30,7 +28,7 @@ class Sight:
             self._blind_total += self._now() - self._blind_since
             self._blind_since = None
         if cloud_time is not None:
-            self._ahead = cloud_time - self._clock.wall()
+            self._ahead = cloud_time - self._now()
 
     def failed(self, why: object = "") -> None:
         """Note a request that gave no answer about what was asked."""
@@ -49,7 +47,7 @@ class Sight:
 
     def cloud_time(self) -> float:
         """The cloud's clock now, seconds since 1970; 0 where no answer has told it yet."""
-        return 0.0 if self._ahead is None else self._clock.wall() + self._ahead
+        return 0.0 if self._ahead is None else self._now() + self._ahead
 
     @staticmethod
     def _now() -> float:

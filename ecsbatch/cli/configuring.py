@@ -50,11 +50,11 @@ def config(  # noqa: D417 - the options are told of where they are defined
 def _check(path: Path) -> int:
     given, mistakes = review(path)
     texts = [str(mistake) for mistake in mistakes]
-    if not texts:
+    if "quota" in given or not any(text.startswith("quota = ") for text in texts):
         try:
             settle(given)
         except ConfigError as e:
-            texts = [str(e)]
+            texts.append(str(e))
     for text in texts:
         sys.stderr.write(f"ecsbatch: {printable(' '.join(text.split()), 1000)}\n")
     if texts:

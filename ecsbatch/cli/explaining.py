@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import orjson
 from cyclopts import Parameter
@@ -15,9 +16,7 @@ from ecsbatch.cli.exits import Exit, UsageError
 from ecsbatch.cli.flags import AskFlags, ConfigFile, repeated, settings_of, store_url
 from ecsbatch.cli.parts import make_store, say
 from ecsbatch.cli.stories import story_of
-from ecsbatch.errors import SelectionError
 from ecsbatch.explain import explain as explain_state
-from ecsbatch.selection import as_fleet
 from ecsbatch.views.explained import explained_json, explained_lines
 from ecsbatch.views.printable import printable
 from ecsbatch.views.summary import STANDING_STILL, Again, ways_on
@@ -68,10 +67,9 @@ def explain(
 
 def _is_server_id(text: str) -> bool:
     try:
-        as_fleet([text.lower()])
-    except SelectionError:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
         return False
-    return True
 
 
 async def _ask(url: str, server: str, run: str) -> tuple[Story, Explanation]:

@@ -11,7 +11,7 @@ import orjson
 from cyclopts import Group, Parameter
 
 from ecsbatch.cli.concluding import check_outputs
-from ecsbatch.cli.exits import Exit
+from ecsbatch.cli.exits import Exit, code_of_run
 from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
 from ecsbatch.cli.parts import say
 from ecsbatch.cli.planfile import is_plan, read_plan
@@ -86,8 +86,7 @@ def rehearse(  # noqa: D417 - the options are told of where they are defined
         plan = prepare(asyncio.run(survey(selection, settings, opened=False)), settings).planned.plan
     rehearsed = run_rehearsal(plan, settings, rehearsal)
     _show(plan, settings, rehearsed)
-    clean = rehearsed.state.status.over and is_clean(rehearsed.audit)
-    return Exit.OK if clean and not rehearsed.state.failed else Exit.ERROR if not clean else Exit.FAILURES
+    return code_of_run(rehearsed.state) if is_clean(rehearsed.audit) else Exit.ERROR
 
 
 def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> Rehearsed:

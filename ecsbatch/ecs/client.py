@@ -304,7 +304,9 @@ class EcsClient:
         answer = await self._send(Request(unsigned.method, url, headers, unsigned.body), on_sent)
         if 200 <= answer.status < 300:  # noqa: PLR2004 - what HTTP calls success
             return answer
-        raise error_of(answer.status, answer.headers, answer.body, what=what, redact=self._signer.redact)
+        raise error_of(
+            answer.status, answer.headers, answer.body, what=what, redact=self._signer.redact, complete=answer.complete
+        )
 
     async def _ask(self, request: Request) -> Answer:
         return await self._send(request, None)

@@ -180,7 +180,9 @@ def _read(body: bytes) -> _Said:
         return _Said()
 
 
-def _classify(status: int, code: str, *, what: What, said_anything: bool) -> tuple[type[CloudError], str]:
+def _classify(
+    status: int, code: str, *, what: What, said_anything: bool, complete: bool
+) -> tuple[type[CloudError], str]:
     """Return the class of error and the start of its sentence. The order is the point: see the module's text."""
     known = CODES.get(code)
     if known and known[0] in {Throttled, NotAccepted}:
@@ -194,10 +196,12 @@ def _classify(status: int, code: str, *, what: What, said_anything: bool) -> tup
         return JobNotFound, "The cloud does not know this job (any more)"
     if known and status >= HTTPStatus.BAD_REQUEST:
         return known
-    return _by_status(status, code, service_code=service_code, said_anything=said_anything)
+    return _by_status(status, code, service_code=service_code, said_anything=said_anything, complete=complete)
 
 
-def _by_status(status: int, code: str, *, service_code: bool, said_anything: bool) -> tuple[type[CloudError], str]:
+def _by_status(
+    status: int, code: str, *, service_code: bool, said_anything: bool, complete: bool
+) -> tuple[type[CloudError], str]:
     """Judge a 3xx, and a 4xx whose code is not in the table."""
     if status < HTTPStatus.BAD_REQUEST:
         return AuthError, "The endpoint answers with a redirect: check --endpoint"
@@ -205,7 +209,7 @@ def _by_status(status: int, code: str, *, service_code: bool, said_anything: boo
         return AuthError, "The cloud does not accept the key or token, or a permission is missing"
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return AuthError, "A proxy wants credentials: check HTTPS_PROXY and NO_PROXY"
-    if status in _WRONG_ADDRESS and not service_code:
+    if status in _WRONG_ADDRESS and not service_code and complete:
         return AuthError, f"The endpoint does not know this API: {_ENDPOINT}"
     if code.startswith("Ecs.") or (status in _ABOUT_CONTENT and said_anything and not service_code):
         return Refused, "The cloud refused the request"
@@ -222,7 +226,13 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def error_of(
-    status: int, headers: Mapping[str, str], body: bytes, *, what: What, redact: Callable[[str], str] = str
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    what: What,
+    redact: Callable[[str], str] = str,
+    complete: bool = True,
 ) -> CloudError:
     """Return, not raise, the error for an answer that is no success.
 
@@ -232,6 +242,7 @@ def error_of(
         body: whatever came.
         what: what was asked for.
         redact: removes secrets that a hostile or careless server echoes.
+        complete: False where the body broke off: then a missing code says nothing.
     """
 
     def shown(text: str, limit: int) -> str:
@@ -239,7 +250,9 @@ def error_of(
 
     said = _read(body)
     family = said.code.replace("APIG.", "APIGW.", 1) if said.code.startswith("APIG.") else said.code
-    kind, sentence = _classify(status, family, what=what, said_anything=bool(said.code or said.message))
+    kind, sentence = _classify(
+        status, family, what=what, complete=complete, said_anything=bool(said.code or said.message)
+    )
     if status == HTTPStatus.UNAUTHORIZED and family in _EXPIRABLE and "expire" in said.message.lower():
         kind, sentence = TokenExpired, "The token ran out"
     text = shown(said.message[:_READ_AT_MOST], MAX_TEXT - len(sentence) - 2)

@@ -23,6 +23,8 @@ from ecsbatch.models import MAX_BATCH, Job, RestartType, ServerView, SubJob
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MAX_WORD: Final = 64
 _MAX_NAME: Final = 256
+_ALWAYS_THERE: Final = ("name", "created", "hostId", "tenant_id", "flavor", "metadata", "OS-EXT-STS:vm_state")
+"""Fields of which every server that exists has some."""
 _NOTHING: Final[dict[str, Any]] = {}
 
 
@@ -178,7 +180,7 @@ def _view(row: Any) -> ServerView:
     if not isinstance(id_, str) or not id_:
         raise TypeError
     status = row.get("status")
-    if not status and row.get("fault"):
+    if not status and row.get("fault") and not any(row.get(name) for name in _ALWAYS_THERE):
         # An id that the cloud does not know gives a row of nulls with a fault ("Instance ... could not be found").
         return ServerView(id_, found=False)
     return ServerView(
