@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from ecsbatch.ecs.auth import Auth, Unsigned
 from ecsbatch.ecs.codes import date_of, error_of
 from ecsbatch.ecs.sender import Answer, Request
-from ecsbatch.errors import AuthError, CloudError, NotSent
+from ecsbatch.errors import AuthError, CloudError, NotSent, Refused
 
 EARLY: Final = 2400.0
 """Seconds before its end at which a key or token is replaced: 40 minutes, as the official SDK does."""
@@ -174,6 +174,9 @@ async def ask(desk: Desk, request: Request, what: str, redact: Callable[[str], s
     error = error_of(answer.status, answer.headers, answer.body, what="look", redact=redact)
     if isinstance(error, AuthError):
         raise error
+    if isinstance(error, Refused):
+        # Sent again, it would be refused again: whoever waits for it must stop.
+        raise AuthError(error.message, status=error.status, code=error.code, request_id=error.request_id, answered=True)
     raise NotSent(f"{what} cannot be had: {_reason(error)}.")
 
 

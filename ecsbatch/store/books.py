@@ -58,10 +58,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One member of a group: what to do, and for which run, "" for none."""
+    """One member of a group: what to do, for which run ("" for none), and whether somebody's next step waits for it."""
 
     do: Callable[[], Any]
     run_id: str = ""
+    urgent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

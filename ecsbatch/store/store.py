@@ -202,7 +202,8 @@ class Store:
     ) -> asyncio.Future[Commit]:
         """Do all of this in one durable transaction, or nothing; the future is done when it is on disk.
 
-        Commits are journaled in the order of their calls. After a `StoreError` the hold writes nothing more: release
+        Commits are journaled in the order of their calls; one that only tells what happened may wait some
+        milliseconds for others to share its transaction. After a `StoreError` the hold writes nothing more: release
         the run and hold it again.
 
         Args:
@@ -223,7 +224,8 @@ class Store:
             StoreError: nothing was written.
         """
         order = Order(hold, events, take, intent, settle, status, claim, unclaim)
-        return self._write(lambda books: books.commit(order), hold.run_id)
+        urgent = take is not None or bool(settle) or status is not None
+        return self._write(lambda books: books.commit(order), hold.run_id, urgent=urgent)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """Return up to ``limit`` of a run's events behind number ``after``."""
@@ -279,8 +281,8 @@ class Store:
     def _not_open(self) -> StoreError:
         return StoreError(f"The store {self.url} is not open: enter it with `async with` first.")
 
-    def _write(self, do: Callable[[Books], Any], run_id: str = "") -> asyncio.Future[Any]:
-        return self._worker_now().write(Write(lambda: do(self._parts()[1]), run_id))
+    def _write(self, do: Callable[[Books], Any], run_id: str = "", *, urgent: bool = True) -> asyncio.Future[Any]:
+        return self._worker_now().write(Write(lambda: do(self._parts()[1]), run_id, urgent))
 
     def _alone(self, do: Callable[[Books], T]) -> asyncio.Future[T]:
         return self._worker_now().alone(lambda: do(self._parts()[1]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from ecsbatch.errors import StoreError
 from ecsbatch.store.books import Write
 
 T = TypeVar("T")
+
+GATHER = 0.01
+"""Seconds for which a write that only tells what happened waits for others: each transaction costs the disk a sync."""
+
+_MOST_GATHERED = 64
 
 Together = Callable[[Sequence[Write]], list[Any]]
 """Does a group of writes in one transaction; for each its result or the exception that refused it."""
@@ -133,11 +139,14 @@ class ThreadWorker:
             self._do([job for job in jobs if job is not None])
 
     def _waiting(self) -> list[_Job | None]:
-        """Wait for a job; return it with all that stand behind it."""
+        """Wait for a job; return it with all that stand behind it, or come soon where nobody is in a hurry."""
         jobs = [self._jobs.get()]
+        until, hurry = time.monotonic() + GATHER, False
         with suppress(queue.Empty):
             while True:
-                jobs.append(self._jobs.get_nowait())
+                hurry = hurry or _urgent(jobs[-1]) or len(jobs) >= _MOST_GATHERED
+                left = 0.0 if hurry else until - time.monotonic()
+                jobs.append(self._jobs.get(timeout=left) if left > 0 else self._jobs.get_nowait())
         return jobs
 
     def _do(self, jobs: Sequence[_Job]) -> None:
@@ -163,6 +172,10 @@ class ThreadWorker:
             return
         results = self._together([job.write for job in jobs if job.write is not None])
         _tell([(job.future, result) for job, result in zip(jobs, results, strict=True)])
+
+
+def _urgent(job: _Job | None) -> bool:
+    return job is None or job.write is None or job.write.urgent
 
 
 _Told = Sequence[tuple[asyncio.Future[Any], Any]]

@@ -143,19 +143,21 @@ async def test_a_given_token_is_used_until_it_runs_out_and_the_password_renews_i
 
 async def test_a_servers_agency_gives_temporary_keys_that_are_renewed_in_time() -> None:
     clock = Later()
-    async with serve(cloud(security_token=STS, token_ttl=1500)) as running:
-        async with client_of(metadata(running), running, clock) as ecs:
-            await page(ecs)
-            assert asked(running, "metadata") == 2
-            clock.ahead = 700
-            await page(ecs)
-            assert asked(running, "metadata") == 2
-            clock.ahead = 800
-            await asyncio.gather(*(page(ecs) for _ in range(20)))
+    async with (
+        serve(cloud(security_token=STS, token_ttl=1500)) as running,
+        client_of(metadata(running), running, clock) as ecs,
+    ):
+        await page(ecs)
+        assert asked(running, "metadata") == 2
+        clock.ahead = 700
+        await page(ecs)
+        assert asked(running, "metadata") == 2
+        clock.ahead = 800
+        await asyncio.gather(*(page(ecs) for _ in range(20)))
 
-            assert asked(running, "metadata") == 4
-            assert await ecs.submit("SOFT", running.cloud.ids()[:1])
-            assert STS not in repr(ecs)
+        assert asked(running, "metadata") == 4
+        assert await ecs.submit("SOFT", running.cloud.ids()[:1])
+        assert STS not in repr(ecs)
 
 
 @pytest.mark.parametrize("source", ["key", "password", "metadata"])
