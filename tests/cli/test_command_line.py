@@ -179,7 +179,9 @@ BAD: list[tuple[list[str], int, str]] = [
     (["good.txt", "--batch-size", "1001"], 2, "--batch-size 1001: give a whole number from 1 to 1000"),
     (["good.txt", "--max-unavailable", "0"], 2, "--max-unavailable 0"),
     (["good.txt", "--config", "unknown.toml"], 2, "there is no such setting, the nearest is batch_size"),
-    (["good.txt", "--config", "gate.toml"], 2, "not supported by this version"),
+    (["good.txt", "--config", "gate.toml"], 2, "cannot be split into words"),
+    (["good.txt", "--check", "tcp:99999"], 2, "tcp:99999"),
+    (["good.txt", "--check", "ping"], 2, "--check ping"),
     (["good.txt", "--endpoint", "https://host/path"], 2, "--endpoint"),
     (["good.txt", "--store", "mysql://x"], 2, "--store"),
     (["good.txt", "--store", "sqlite:///no/such/folder/x.db"], 2, "folder"),
@@ -202,7 +204,7 @@ def test_bad_input_gets_one_line_and_nothing_is_sent(terminal: Terminal, cloud: 
         "empty.txt": b"# nobody\n",
         "good.txt": f"{cloud.ids[0]}\n".encode(),
         "unknown.toml": b"[strategy]\nbatchsize = 3\n",
-        "gate.toml": b'[strategy]\ngate = "./go"\n',
+        "gate.toml": b'[strategy]\ngate = "./go \'"\n',
     }.items():
         (terminal.folder / name).write_bytes(data)
     before = cloud.audit()["requests"]

@@ -19,6 +19,7 @@ FAST = (
     *("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s"),
     *("--max-failures", "20%", "--yes"),
 )
+SLOW_QUOTA = ("--quota", "400/30s", *FAST[2:])
 GATE = """#!/bin/sh
 echo "wave $ECSBATCH_WAVE of run $ECSBATCH_RUN_ID"
 exit $(cat verdict)
@@ -34,9 +35,11 @@ def gate(terminal: Terminal) -> Path:
     return verdict
 
 
-def begin(terminal: Terminal, ids: list[str], run_id: str, *arguments: str) -> subprocess.Popen[str]:
+def begin(
+    terminal: Terminal, ids: list[str], run_id: str, *arguments: str, fast: tuple[str, ...] = FAST
+) -> subprocess.Popen[str]:
     (terminal.folder / f"{run_id}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
-    return terminal.begin("restart", f"{run_id}.txt", *FAST, *arguments, "--run-id", run_id)
+    return terminal.begin("restart", f"{run_id}.txt", *fast, *arguments, "--run-id", run_id)
 
 
 def until(process: subprocess.Popen[str], words: str) -> None:
@@ -187,9 +190,9 @@ def test_a_run_is_watched_from_another_terminal_to_its_end(terminal: Terminal, c
 
 
 def test_an_audit_proves_a_good_run_and_finds_what_was_tampered_with(terminal: Terminal, cloud: Simulator) -> None:
-    fast = ("-q", "--waves", "100%", "--max-unavailable", "50%", "--quota", "400/30s")
+    wide = ("-q", "--waves", "100%", "--max-unavailable", "50%")
     begun = [
-        begin(terminal, ids, run_id, *fast)
+        begin(terminal, ids, run_id, *wide, fast=SLOW_QUOTA)
         for run_id, ids in (("beside", cloud.ids[230:240]), ("good", cloud.ids[240:290]))
     ]
     assert [each.wait(timeout=30) for each in begun] == [0, 0]
