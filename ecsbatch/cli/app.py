@@ -23,6 +23,11 @@ STEERING: Final = Group("Steering a run from another terminal", sort_key=3)
 TRYING: Final = Group("Trying it out", sort_key=4)
 SETTING_UP: Final = Group("Setting up", sort_key=5)
 
+_SECRETS: Final = (
+    *("HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"),
+    *("ECSBATCH_AUTH_TOKEN", "ECSBATCH_IAM_PASSWORD"),
+)
+
 COMMANDS: Final = (  # name, where, group, usage, one line
     ("check", "checking:check", RUNNING, "[OPTIONS]", "See that key, project, clock, store and quota are ready."),
     ("restart", "restarting:restart", RUNNING, "[FILE|-] [OPTIONS]", "Restart the servers of a list or a selection."),
@@ -150,7 +155,7 @@ def _usage(error: CycloptsError, tokens: Sequence[str]) -> str:
 def _bug(error: Exception, tokens: Sequence[str]) -> Exit:
     """Tell of an error that nobody foresaw; the traceback goes to a file for its owner only, or to who asks for it."""
     if {"-v", "--verbose"} & set(tokens):
-        traceback.print_exception(error)
+        sys.stderr.write(_traceback(error))
         _complain(f"this is a bug in ecsbatch: {type(error).__name__}. The run's record is safe; see the lines above.")
         return Exit.ERROR
     where = _note(error)
@@ -167,10 +172,19 @@ def _note(error: Exception) -> Path | None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            traceback.print_exception(error, file=file)
+            file.write(_traceback(error))
     except OSError:
         return None
     return path
+
+
+def _traceback(error: Exception) -> str:
+    """Write a traceback as one may send it to somebody: what the environment keeps secret is not in it."""
+    text = "".join(traceback.format_exception(error))
+    for name in _SECRETS:
+        if secret := os.environ.get(name, "").strip():
+            text = text.replace(secret, "***")
+    return text
 
 
 def _complain(text: str) -> None:

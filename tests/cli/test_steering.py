@@ -203,7 +203,7 @@ def test_an_audit_proves_a_good_run_and_finds_what_was_tampered_with(terminal: T
         (row, twice) = next(each for each in lines if b"server.restarted" in each[1])
         edited = twice.replace(b"server.restarted", b"server.skipped", 1)
         database.execute("UPDATE journal SET lines = ? WHERE rowid = ?", (edited, row))
-        database.execute("DELETE FROM journal WHERE run_id = 'beside' AND lines LIKE '%run.finished%'")
+        database.execute("DELETE FROM journal WHERE run_id = 'beside' AND instr(lines, CAST('run.finished' AS BLOB))")
     tampered = terminal.type("audit", "good")
     shortened = terminal.type("audit", "beside")
 

@@ -1,0 +1,266 @@
+"""The first hour: check says what is ready and what to do, config finds mistakes, shells complete."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typed_commands import Simulator, Terminal
+
+from ecsbatch.cli.app import COMMANDS
+from ecsbatch.config import SETTINGS
+
+ORDER = ["network", "key", "project", "clock", "listing", "store", "quota"]
+NO_KEY = {"HUAWEICLOUD_SDK_AK": "", "HUAWEICLOUD_SDK_SK": ""}
+ROOT = Path(__file__).parents[2]
+
+
+def checked(terminal: Terminal, *arguments: str, **environment: str) -> tuple[int, Mapping[str, Any]]:
+    """Type check, and return its code and its object with the findings by their names."""
+    done = terminal.type("check", "-o", "json", *arguments, HOME=str(terminal.folder), **environment)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+    report = json.loads(done.stdout)
+    assert report["ok"] is (done.returncode == 0)
+    return done.returncode, {**report, **{each["name"]: each for each in report["checks"]}}
+
+
+def test_everything_that_is_ready_says_ok(terminal: Terminal, cloud: Simulator) -> None:
+    before = cloud.audit()
+    table = terminal.type("check", HOME=str(terminal.folder))
+    after = cloud.audit()
+
+    assert (table.returncode, table.stderr) == (0, "")
+    lines = [line.split() for line in table.stdout.splitlines() if not line.startswith(" ")]
+    assert [line[:2] for line in lines] == [["ok", name] for name in ORDER]
+    assert "400 servers in az1, az2, az3" in table.stdout
+    assert "1,000 of 1,000 per 1m free" in table.stdout
+    assert str(terminal.folder / "state") in table.stdout.replace("\n" + " " * 20, "")
+    assert after["requests"] - before["requests"] == 1
+    assert after["restarts"] == before["restarts"]
+    assert max(map(len, table.stdout.splitlines())) <= max(80, len(str(terminal.folder)) + 60)
+
+
+def test_a_wrong_key_costs_one_request_and_says_whose_it_is(terminal: Terminal, cloud: Simulator) -> None:
+    """Five failures lock a key for five minutes: whoever checks is not to come near."""
+    before = cloud.audit()["requests"]
+    code, report = checked(terminal, HUAWEICLOUD_SDK_SK="CANARY-wrong-secret")
+
+    assert code == 1
+    assert report["key"]["state"] == "failed"
+    assert "HUAWEICLOUD_SDK_AK" in report["key"]["text"]
+    assert "APIGW.0301" in report["key"]["text"]
+    assert [report[name]["state"] for name in ("project", "listing")] == ["not tried", "not tried"]
+    assert [report[name]["state"] for name in ("network", "clock", "store")] == ["ok", "ok", "ok"]
+    assert "CANARY" not in str(report)
+    assert cloud.audit()["requests"] - before == report["requests"] == 1
+
+
+def test_a_wrong_key_without_a_project_costs_one_request_too(terminal: Terminal, cloud: Simulator) -> None:
+    before = cloud.audit()["requests"]
+    environment = {"HUAWEICLOUD_SDK_PROJECT_ID": "", "HUAWEICLOUD_SDK_SK": "CANARY-wrong-secret"}
+    code, report = checked(terminal, "--region", "eu-west-101", **environment)
+
+    assert (code, report["key"]["state"], report["project"]["state"]) == (1, "failed", "not tried")
+    assert cloud.audit()["requests"] - before == 1
+
+
+def test_the_project_is_looked_up_by_its_region(terminal: Terminal, cloud: Simulator) -> None:
+    found, report = checked(terminal, "--region", "eu-west-101", HUAWEICLOUD_SDK_PROJECT_ID="")
+    missing, error = checked(terminal, "--region", "mars-1", HUAWEICLOUD_SDK_PROJECT_ID="")
+
+    assert (found, report["project"]["text"]) == (0, cloud.environment["HUAWEICLOUD_SDK_PROJECT_ID"])
+    assert (missing, error["key"]["state"], error["project"]["state"]) == (1, "ok", "failed")
+    assert "No project is named mars-1" in error["project"]["text"]
+
+
+def test_a_project_of_somebody_else_is_not_the_keys_fault(terminal: Terminal) -> None:
+    code, report = checked(terminal, HUAWEICLOUD_SDK_PROJECT_ID="0123456789abcdef")
+
+    assert (code, report["key"]["state"], report["project"]["state"]) == (1, "ok", "failed")
+    assert "--project-id" in report["project"]["text"]
+
+
+def test_without_credentials_it_is_said_what_to_export(terminal: Terminal) -> None:
+    code, report = checked(terminal, **NO_KEY, HW_ACCESS_KEY="CANARY-of-terraform")
+
+    assert (code, report["requests"]) == (1, 0)
+    assert 'HUAWEICLOUD_SDK_AK="$HW_ACCESS_KEY"' in report["key"]["text"]
+    assert "CANARY" not in str(report)
+    assert [each["name"] for each in report["checks"]] == ORDER
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [("https://nowhere.invalid", "cannot be resolved"), ("http://127.0.0.1:{closed}", "no connection to 127.0.0.1")],
+)
+def test_an_endpoint_that_is_not_there_is_told_without_sending_a_key(
+    terminal: Terminal, endpoint: str, says: str
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = endpoint.format(closed=unused.getsockname()[1])
+    code, report = checked(terminal, "--endpoint", endpoint)
+
+    assert (code, report["requests"], report["network"]["state"]) == (1, 0, "failed")
+    assert says in report["network"]["text"]
+    assert "--endpoint" in report["network"]["text"]
+    assert report["key"]["state"] == "not tried"
+
+
+def test_a_proxy_in_use_is_named_without_its_password(terminal: Terminal) -> None:
+    environment = {"HTTPS_PROXY": "http://ops:CANARY@127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}
+    code, report = checked(terminal, "--endpoint", "https://ecs.example.com", **environment)
+
+    assert code == 1
+    assert "127.0.0.1:9" in report["network"]["text"]
+    assert "CANARY" not in str(report)
+
+
+def test_a_store_that_cannot_be_written_is_told(terminal: Terminal) -> None:
+    code, report = checked(terminal, "--store", "sqlite:////proc/restarts.db")
+
+    assert (code, report["store"]["state"], report["quota"]["state"]) == (1, "failed", "not tried")
+    assert report["listing"]["state"] == "ok"
+
+
+def test_the_quota_that_others_hold_is_told(terminal: Terminal, cloud: Simulator) -> None:
+    (terminal.folder / "fleet.txt").write_text("\n".join(cloud.ids[100:140]) + "\n")
+    limits = ("--quota", "50/60s", "--max-unavailable", "100%", "--waves", "100%", "--typical-restart", "1s")
+    run = terminal.begin("restart", "fleet.txt", *limits, "--yes", "-v", "--hold-after", "each", "--run-id", "tonight")
+    assert run.stderr is not None
+    for line in run.stderr:
+        if "batch.accepted" in line:
+            break
+    code, report = checked(terminal, "--quota", "50/60s")
+    run.communicate(timeout=60)
+
+    assert code == 0
+    assert "held now: tonight" in report["quota"]["text"]
+    assert "10 of 50 per 1m free" in report["quota"]["text"]
+
+
+def test_a_credentials_file_is_all_that_it_takes(terminal: Terminal, cloud: Simulator) -> None:
+    path = terminal.folder / ".huaweicloud" / "credentials"
+    path.parent.mkdir()
+    key = {name: cloud.environment[f"HUAWEICLOUD_SDK_{name.upper()}"] for name in ("ak", "sk", "project_id")}
+    path.write_text("[basic]\n" + "".join(f"{name} = {value}\n" for name, value in key.items()))
+    path.chmod(0o644)
+    environment = {**NO_KEY, "HUAWEICLOUD_SDK_PROJECT_ID": ""}
+    code, report = checked(terminal, **environment)
+    servers = terminal.type("restart", "ids.txt", "--dry-run", HOME=str(terminal.folder), **environment)
+
+    assert code == 0
+    assert str(path) in report["key"]["text"]
+    assert report["key file"]["state"] == "warning"
+    assert "ids.txt" in servers.stderr
+    (terminal.folder / "ids.txt").write_text(cloud.ids[0])
+    planned = terminal.type("restart", "ids.txt", "--dry-run", HOME=str(terminal.folder), **environment)
+    assert planned.returncode == 0, planned.stderr
+    assert planned.stderr.count("chmod 600") == 1
+    path.chmod(0o600)
+    assert "key file" not in checked(terminal, **environment)[1]
+
+
+# config
+
+
+def config_check(terminal: Terminal, text: str) -> subprocess.CompletedProcess[str]:
+    (terminal.folder / "mine.toml").write_text(text, encoding="utf-8")
+    return terminal.type("config", "check", "mine.toml")
+
+
+def test_every_mistake_in_a_file_is_named_with_its_key(terminal: Terminal) -> None:
+    done = config_check(
+        terminal,
+        '[engine]\nburst = 5000\nquotaa = "1"\nrequest_timeout = "soon"\n[foo]\na = 1\n'
+        '[connection]\nbatch_size = 3\nendpoint = "nowhere"\n',
+    )
+
+    assert (done.returncode, done.stdout) == (2, "mine.toml: 6 mistakes.\n")
+    said = done.stderr.splitlines()
+    assert [
+        next(k for k in ("quotaa", "request_timeout", "foo", "batch_size", "endpoint", "burst") if k in line)
+        for line in said
+    ] == [*("quotaa", "request_timeout", "foo", "batch_size", "endpoint", "burst")]
+    assert "the nearest is quota" in said[0]
+
+
+@pytest.mark.parametrize(("text", "says"), [("[engine\n", "no TOML"), ("a = 1\n", "no such table")])
+def test_a_file_that_is_none_is_an_error_of_its_own(terminal: Terminal, text: str, says: str) -> None:
+    done = config_check(terminal, text)
+
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.toml")), ids=lambda path: path.name)
+def test_the_files_that_come_with_it_are_fine(terminal: Terminal, path: Path) -> None:
+    done = terminal.type("config", "check", str(path))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "is fine" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("show", "x.toml"), ("mend", "x.toml"), ("check", "missing.toml")])
+def test_config_wants_to_be_asked_properly(terminal: Terminal, arguments: tuple[str, ...]) -> None:
+    done = terminal.type("config", *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_settings_that_hold_are_shown_with_where_they_come_from(terminal: Terminal) -> None:
+    (terminal.folder / "mine.toml").write_text('[strategy]\nbatch_size = 7\nsoak = "5m"\n')
+    arguments = ("--config", "mine.toml", "--soak", "1m", "--store", "postgresql://ops:CANARY@db/x")
+    done = terminal.type("config", "show", *arguments, ECSBATCH_LINGER="2s")
+    shown = tomllib.loads(done.stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert {name for section in shown.values() for name in section} == set(SETTINGS)
+    assert (shown["strategy"]["batch_size"], shown["strategy"]["soak"], shown["engine"]["linger"]) == (7, "1m", "2s")
+    origins = {line.split(" = ")[0]: line.rpartition("# ")[2] for line in done.stdout.splitlines() if " = " in line}
+    assert [origins[name] for name in ("batch_size", "soak", "linger", "waves", "endpoint")] == [
+        *("mine.toml", "--soak", "ECSBATCH_LINGER", "default", "ECSBATCH_ENDPOINT")
+    ]
+    assert "CANARY" not in done.stdout
+    secret = terminal.environment["HUAWEICLOUD_SDK_SK"]
+    assert secret not in done.stdout + terminal.type("config", "show", "-o", "json").stdout
+
+
+def test_what_is_shown_is_a_file_that_is_fine(terminal: Terminal) -> None:
+    shown = terminal.type("config", "show").stdout
+
+    assert config_check(terminal, shown).returncode == 0
+
+
+# completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_learns_every_command(terminal: Terminal, shell: str) -> None:
+    done = terminal.type("completion", shell)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [name for name, *_ in COMMANDS if name not in done.stdout] == []
+    assert "max-unavailable" in done.stdout
+
+
+def test_bash_completes_commands_and_options(terminal: Terminal) -> None:
+    (terminal.folder / "ecsbatch.bash").write_text(terminal.type("completion", "bash").stdout)
+    program = 'source ./ecsbatch.bash; compopt() { :; }; COMP_WORDS=({words}); COMP_CWORD={at}; _ecsbatch; echo "${{COMPREPLY[@]}}"'
+
+    def completed(*words: str) -> list[str]:
+        text = program.format(words=" ".join(f"'{word}'" for word in words), at=len(words) - 1)
+        done = subprocess.run(["bash", "-c", text], cwd=terminal.folder, capture_output=True, text=True, check=True)  # noqa: S603, S607 - ours
+        return done.stdout.split()
+
+    assert completed("ecsbatch", "che") == ["check"]
+    assert completed("ecsbatch", "restart", "--max-un") == ["--max-unavailable", "--max-unavailable-per-domain"]
+    assert completed("ecsbatch", "completion", "f") == ["fish"]
