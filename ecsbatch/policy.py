@@ -51,7 +51,8 @@ class Breach:
 
     def __str__(self) -> str:
         at = f" in {self.where}" if self.where else ""
-        return f"{self.failures} failures{at}, {self.allowed} are allowed ({self.limit})"
+        failures = "1 failure" if self.failures == 1 else f"{self.failures} failures"
+        return f"{failures}{at}, {self.allowed} {'is' if self.allowed == 1 else 'are'} allowed ({self.limit})"
 
 
 def breach(state: RolloutState, limits: Limits) -> Breach | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -131,5 +131,8 @@ def _looser(now: Any, new: Any) -> bool:
         return now is not None
     if isinstance(now, int):
         return bool(new > now)
-    keys: Iterable[Any] = cast("Mapping[str, int]", now) if isinstance(now, Mapping) else range(len(now))
-    return any(new[key] > now[key] for key in keys)
+    if isinstance(now, Mapping):
+        by_domain = cast("Mapping[str, int]", now)
+        return any(new[name] > limit for name, limit in by_domain.items())
+    by_wave = cast("Sequence[int]", now)
+    return any(bigger > limit for bigger, limit in zip(new, by_wave, strict=True))

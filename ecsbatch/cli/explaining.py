@@ -19,7 +19,8 @@ from ecsbatch.cli.stories import story_of
 from ecsbatch.explain import explain as explain_state
 from ecsbatch.views.explained import explained_json, explained_lines
 from ecsbatch.views.printable import printable
-from ecsbatch.views.summary import STANDING_STILL, Again, ways_on
+from ecsbatch.views.summary import Again
+from ecsbatch.views.ways import STANDING_STILL, ways_on
 
 if TYPE_CHECKING:
     from ecsbatch.cli.stories import Story
@@ -92,7 +93,7 @@ def _with_ways_on(answer: Explanation, state: RolloutState) -> Explanation:
     run = printable(state.run_id)
     if state.status not in STANDING_STILL or not any(" resume " in command for command in answer.commands):
         return answer
-    ways = [command for command, _ in ways_on(state, f"ecsbatch resume {run}")]
+    ways = [f"ecsbatch resume {run}{way.flags}" for way in ways_on(state)]
     return replace(answer, commands=(*ways, f"ecsbatch abort {run}"))
 
 

@@ -15,8 +15,8 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    part = path.with_name(path.name + ".part")
     try:
+        part = path.with_name(path.name + ".part")
         part.unlink(missing_ok=True)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -26,5 +26,5 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except (OSError, ValueError) as e:
-        reason = e.strerror if isinstance(e, OSError) else "this is no file's name"
+        reason = e.strerror if isinstance(e, OSError) else "that is no file's name"
         raise ConfigError(f"--out {path} cannot be written ({reason}): name a file in a folder of yours.") from e

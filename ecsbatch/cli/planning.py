@@ -92,7 +92,8 @@ async def survey(
                 recent |= await store.restarted_since(selection.restarted_since)
             if selection.exclude_claimed:
                 servers, claimed = await _unclaimed(store, servers, run_id)
-    return Surveyed(servers, seen.views, ecs.site, seen.inventory, selection.excluded, frozenset(recent), claimed)
+    excluded = frozenset(server.id for server in servers if server.id.lower() in selection.excluded)
+    return Surveyed(servers, seen.views, ecs.site, seen.inventory, excluded, frozenset(recent), claimed)
 
 
 async def _unclaimed(store: Store, servers: Sequence[Server], run_id: str) -> tuple[list[Server], dict[str, int]]:

@@ -18,6 +18,7 @@ from ecsbatch.cli.planfile import is_plan, read_plan
 from ecsbatch.cli.planning import prepare, survey
 from ecsbatch.cli.selecting import SelectionFlags, read_selection
 from ecsbatch.cli.simulating import World, config_of
+from ecsbatch.errors import EcsbatchError
 from ecsbatch.models import Fleet, Server
 from ecsbatch.plan import Plan, time_model
 from ecsbatch.quantities import format_duration
@@ -71,7 +72,8 @@ def rehearse(  # noqa: D417 - the options are told of where they are defined
 ) -> int:
     """Run a plan in virtual time against a simulated cloud of the same zones and sizes; nothing is restarted.
 
-    Hours take seconds. Holds are passed at once and gates say go; a health check asks the simulated servers.
+    Hours take seconds. Holds are passed at once and gates are not asked; a health check asks the simulated servers.
+    Exit codes are those of restart.
 
     Args:
         file: Servers, as for restart, or a plan that ecsbatch plan --out wrote, which needs no cloud at all.
@@ -94,8 +96,9 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
 
     Raises:
         ConfigError: a value that cannot be meant.
+        EcsbatchError: it never ends.
     """
-    from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run  # noqa: PLC0415 - imported when used
+    from ecsbatch.simulator.clock import Hang, VirtualClock, VirtualLoop, run  # noqa: PLC0415 - imported when used
     from ecsbatch.simulator.cloud import Cloud  # noqa: PLC0415 - imported when used
 
     restart_time = rehearsal.restart_time or format_duration(settings.engine.typical_restart)
@@ -115,17 +118,20 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
     clock = VirtualClock(loop)
     cloud = Cloud(config, loop.time, clock.wall)
     twin = _twin(plan, cloud)
-    state = run(_roll_out(twin, settings, cloud, clock, rehearsal.seed), loop=loop)
+    try:
+        state = run(_roll_out(twin, settings, cloud, clock, rehearsal.seed), loop=loop)
+    except Hang:
+        raise EcsbatchError(f"The rehearsal does not end within {lasting(_LONGEST)}: look at soak and waves.") from None
     return Rehearsed(state, cloud.audit())
 
 
 def _twin(plan: Plan, cloud: Cloud) -> Plan:
-    """Return the plan of simulated servers in the places of the real ones; nobody is there to promote or be asked."""
+    """Return the plan of simulated servers in the places of the real ones; nobody is there to promote or resume it."""
     fleet = Fleet(cloud.ids(), plan.fleet.domains)
     for skip in plan.skips:
         for place in range(skip.start, skip.end):
             cloud.set_status(fleet.ids[place], "ERROR" if skip.holds else "SHUTOFF")
-    return replace(plan, fleet=fleet, hold_after=(), gate="")
+    return replace(plan, fleet=fleet, hold_after=(), gate="", on_failure="stop")
 
 
 async def _roll_out(plan: Plan, settings: Settings, cloud: Cloud, clock: VirtualClock, seed: int) -> RolloutState:

@@ -13,7 +13,7 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.asking import asked_of, refuse_unaskable
-from ecsbatch.cli.concluding import check_outputs, conclude
+from ecsbatch.cli.concluding import check_outputs
 from ecsbatch.cli.confirming import Consent, confirm, guard, parse_guard
 from ecsbatch.cli.driving import Driven, drive
 from ecsbatch.cli.exits import Exit
@@ -22,6 +22,7 @@ from ecsbatch.cli.parts import engine, make_store, say
 from ecsbatch.cli.planning import Prepared, prepare, survey
 from ecsbatch.cli.resuming import continue_run
 from ecsbatch.cli.selecting import Selection, SelectionFlags, read_selection
+from ecsbatch.cli.staying import stay_and_conclude
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
 from ecsbatch.models import Server
@@ -156,7 +157,7 @@ def go_ahead(prepared: Prepared, settings: Settings, consent: Consent, watching:
 
     confirm(plan.to_restart, consent, show)
     driven = asyncio.run(carry_out(plan, settings, watching, run_id))
-    return conclude(driven, settings)
+    return stay_and_conclude(driven, settings, watching)
 
 
 async def carry_out(plan: Plan, settings: Settings, watching: Watching, run_id: str = "") -> Driven:
@@ -179,7 +180,7 @@ async def _known_run(run_id: str, servers: Sequence[Server], settings: Settings,
     wanted, has = {server.id for server in servers}, set(fleet.ids)
     if has != wanted and not (fewer and has < wanted):
         raise RunConflict(
-            f"Run {run_id} exists already with other servers ({len(fleet)}, not {len(servers)}): "
+            f"Run {run_id} exists already with other servers ({len(wanted & has):,} of its {len(has):,} are given): "
             "choose another --run-id, or give the same list."
         )
     return True

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from ecsbatch.cli.asking import asked_of
 from ecsbatch.cli.commanding import ask_and_see, ask_holder, changed
 from ecsbatch.cli.concluding import check_outputs, conclude
 from ecsbatch.cli.confirming import Consent, agree, confirm
-from ecsbatch.cli.driving import Driven, drive
+from ecsbatch.cli.driving import Driven
 from ecsbatch.cli.exits import UsageError
 from ecsbatch.cli.flags import (
     GO_AHEAD,
@@ -24,8 +23,10 @@ from ecsbatch.cli.flags import (
     settings_of,
     store_url,
 )
-from ecsbatch.cli.parts import engine, make_store, say, who
-from ecsbatch.cli.reading import RunName, fold, read_run
+from ecsbatch.cli.going_on import go_on
+from ecsbatch.cli.parts import say, who
+from ecsbatch.cli.reading import RunName, read_run
+from ecsbatch.cli.staying import stay_and_conclude
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
 from ecsbatch.hosting import Changes
@@ -102,8 +103,8 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
         agree(f"Forgive {failures} of run {printable(record.run_id)}, so that it restarts more servers?", yes=yes)
     if record.held:
         return _wake(record, state, changes, settings)
-    driven = asyncio.run(_go_on(record.run_id, changes, settings, Watching(quiet, verbose)))
-    return conclude(driven, settings)
+    watching = Watching(quiet, verbose)
+    return stay_and_conclude(asyncio.run(go_on(record.run_id, changes, settings, watching)), settings, watching)
 
 
 def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Watching) -> int:
@@ -118,18 +119,8 @@ def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Wa
             say([f"Run {run_id} exists with these servers: {counted(left, 'server')} left of it."], to_stdout=False)
 
     confirm(left, consent, show)
-    return conclude(asyncio.run(_go_on(run_id, Changes(by=who()), settings, watching)), settings)
-
-
-async def _go_on(run_id: str, changes: Changes, settings: Settings, watching: Watching) -> Driven:
-    async with make_store(store_url(settings)) as store:
-        record = await store.run(run_id)
-        state = await fold(store, record)
-        if state.status.over and not changes.retry:
-            return Driven(state, 0)
-        async with asked_of(state.plan) as asked, engine(settings, store) as restarter:
-            rollout = await restarter.resume(run_id, check=asked.check, gate=asked.gate, changes=changes)
-            return await drive(restarter, rollout, settings, watching, known=record.seq)
+    driven = asyncio.run(go_on(run_id, Changes(by=who()), settings, watching))
+    return stay_and_conclude(driven, settings, watching)
 
 
 def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Settings) -> int:
@@ -162,5 +153,5 @@ def _kinds(text: str) -> list[str]:
 def _check_domains(names: Sequence[str], state: RolloutState) -> None:
     for name in names:
         if name not in state.domains:
-            known = ", ".join(sorted(state.domains)) or "none"
-            raise UsageError(f"--skip-domain {name}: the run has no such domain; it has {known}.")
+            known = ", ".join(printable(each) for each in sorted(state.domains)) or "none"
+            raise UsageError(f"--skip-domain {printable(name)}: the run has no such domain; it has {known}.")

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ecsbatch.cli.asking import asked_of
 from ecsbatch.cli.commanding import ask_and_see, ask_holder, ask_to_abort, changed, loosened, promoted
 from ecsbatch.cli.confirming import agree
-from ecsbatch.cli.driving import drive
 from ecsbatch.cli.exits import Exit, UsageError
 from ecsbatch.cli.flags import (
     GO_AHEAD,
@@ -22,18 +20,15 @@ from ecsbatch.cli.flags import (
     settings_of,
     store_url,
 )
-from ecsbatch.cli.parts import engine, make_store, say, who
+from ecsbatch.cli.going_on import end
+from ecsbatch.cli.parts import say
 from ecsbatch.cli.reading import RunName, read_run
-from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
-from ecsbatch.hosting import Changes
 from ecsbatch.models import RunStatus
-from ecsbatch.sources import Settings
 from ecsbatch.views.printable import counted, printable
 from ecsbatch.views.summary import is_held
 
 if TYPE_CHECKING:
-    from ecsbatch.plan import Plan
     from ecsbatch.records import RunRecord
 
 _Yes = Annotated[
@@ -107,22 +102,9 @@ def abort(
     agree(f"Abort run {printable(record.run_id)}? {left} of it will not be restarted.", yes=yes)
     if record.held:
         return ask_to_abort(record, store_url(settings))
-    asyncio.run(_end(record.run_id, state.plan, settings))
+    asyncio.run(end(record.run_id, settings))
     say([f"Run {printable(record.run_id)} aborted."], to_stdout=True)
     return Exit.OK
-
-
-async def _end(run_id: str, plan: Plan, settings: Settings) -> None:
-    """Take a run that nobody holds, and end it."""
-    async with (
-        asked_of(plan) as asked,
-        make_store(store_url(settings)) as store,
-        engine(settings, store) as restarter,
-    ):
-        by = who()
-        rollout = await restarter.resume(run_id, check=asked.check, gate=asked.gate, changes=Changes(by=by))
-        rollout.abort(by)
-        await drive(restarter, rollout, settings, Watching(quiet=True))
 
 
 def _need_holder(record: RunRecord, verb: str) -> None:

@@ -18,6 +18,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, Protocol
 from urllib.parse import quote, unquote
 
@@ -35,6 +36,10 @@ _SHOWN: Final = 4
 _HIDDEN: Final = "***"
 _WORTH_HIDING: Final = 6
 """Characters of a secret: real ones have 20 and more; a shorter one would blot out ordinary words."""
+
+
+_HEAD: Final = 10
+"""Characters of a secret's beginning that are hidden wherever they stand; fewer might be an ordinary word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +152,17 @@ def _checked(name: str, secret: str) -> str:
     return secret
 
 
-def _without(secret: str, text: str) -> str:
-    return text.replace(secret, _HIDDEN) if len(secret) >= _WORTH_HIDING else text
+def without(secret: str, text: str) -> str:
+    """Hide a secret in a text, and as much of its beginning as an echo that was cut off may show."""
+    if len(secret) < _WORTH_HIDING:
+        return text
+    text = text.replace(secret, _HIDDEN)
+    head = secret[:_HEAD]
+    while len(head) < len(secret) and (start := text.find(head)) >= 0:
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(secret, text[start:], strict=False))
+        end = start + sum(1 for _ in same)
+        text = text[:start] + _HIDDEN + text[end:]
+    return text
 
 
 class KeyAuth:
@@ -204,7 +218,7 @@ class KeyAuth:
     def redact(self, text: str) -> str:
         """Hide the key's three parts and any signature."""
         for secret in (self._secret_key, self._security_token, self._access_key):
-            text = _without(secret, text)
+            text = without(secret, text)
         return _SIGNATURE.sub(r"\1" + _HIDDEN, text)
 
 
@@ -238,4 +252,4 @@ class TokenAuth:
 
     def redact(self, text: str) -> str:
         """Hide the token."""
-        return _without(self._token, text)
+        return without(self._token, text)

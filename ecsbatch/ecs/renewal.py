@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from ecsbatch.ecs.auth import Auth, Unsigned
+from ecsbatch.ecs.auth import Auth, Unsigned, without
 from ecsbatch.ecs.codes import date_of, error_of
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import AuthError, CloudError, NotSent, Refused
@@ -20,7 +20,6 @@ EARLY: Final = 2400.0
 
 _SHORTEST: Final = 60.0
 _TRY_AGAIN: Final = 60.0
-_WORTH_HIDING: Final = 6
 
 
 Ask: TypeAlias = Callable[[Request], Awaitable[Answer]]
@@ -154,7 +153,7 @@ class LeasedAuth:
         for each in (self._lease, self._before):
             text = each.auth.redact(text) if each else text
         for secret in self._hide:
-            text = text.replace(secret, "***") if len(secret) >= _WORTH_HIDING else text
+            text = without(secret, text)
         return text
 
 

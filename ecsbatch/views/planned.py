@@ -61,6 +61,7 @@ def planned_lines(planned: Planned, width: int = 80) -> list[str]:
         ("At once", _at_once(plan)),
         ("Failures", _stops(plan)),
         ("Health", _health(plan)),
+        ("Gate", _gate(plan)),
         ("Pace", _pace(planned)),
         ("Takes", _takes(planned)),
         ("At worst", f"{counted(planned.model.worst_case_down, 'server')} down if it stops at the worst instant."),
@@ -147,6 +148,12 @@ def _health(plan: Plan) -> str:
     if plan.check:
         return f"{printable(plan.check)}{ready}"
     return f"no check: a restart counts once the cloud says so, not once the server answers{ready}"
+
+
+def _gate(plan: Plan) -> str:
+    if not plan.gate or len(plan.waves) <= 1:
+        return ""
+    return f"{printable(plan.gate)}, asked between waves, for {lasting(plan.gate_timeout)} at most"
 
 
 def _pace(planned: Planned) -> str:

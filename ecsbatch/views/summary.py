@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from shlex import quote
 from textwrap import wrap
 from typing import Final
 
-from ecsbatch import policy
 from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.policy import limits_of
 from ecsbatch.state import Failure, RolloutState
 from ecsbatch.views.printable import WORDS, counted, lasting, printable
+from ecsbatch.views.ways import STANDING_STILL, ways_on
 
 _COLUMN: Final = 12
 _WIDEST: Final = 44
@@ -124,52 +123,13 @@ def next_steps(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
     """Name the commands that lead on from here."""
     run = printable(state.run_id)
     resume = f"ecsbatch resume {run}{again.go_on}"
-    steps = list(ways_on(state, resume))
+    steps = [(resume + way.flags, way.why) for way in ways_on(state)]
     if is_held(state):
         steps.append((f"ecsbatch promote {run}{again.read}", f"wave {state.wave} is done: let the next one begin"))
     if state.status in STANDING_STILL:
         steps.append((f"ecsbatch abort {run}{again.go_on}", "end it for good"))
     steps.append((f"ecsbatch report {run}{again.read} -o csv", f"every one of {counted(state.run.total, 'server')}"))
     return ["", "Next:", *_aligned(steps)]
-
-
-_RESTING: Final = frozenset({RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED})
-STANDING_STILL: Final = _RESTING | {RunStatus.PAUSED}
-"""Runs that somebody has to set going again."""
-
-
-def ways_on(state: RolloutState, resume: str) -> Iterator[tuple[str, str]]:
-    """Yield the ways in which a run that stands still, or has failures, can go on: a command and what it does."""
-    breach = policy.breach(state, limits_of(state.plan, state.limits))
-    failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
-    if state.status in STANDING_STILL:
-        if breach is None:
-            yield resume, _GOES_ON.get(state.reason, "let it go on where it stands")
-        else:
-            yield f"{resume} --forgive", "go on, the failures so far stop counting"
-            flag, more = breach.limit.replace("_", "-"), 2 * breach.failures
-            yield f"{resume} --{flag} {more}", f"go on and allow {more:,} instead of {breach.allowed:,}"
-        if state.reason == "budget_exhausted":
-            more = state.down + limits_of(state.plan, state.limits).max_unavailable
-            yield f"{resume} --max-unavailable {more}", f"go on with {more:,} down at once"
-            yield f"{resume} --forgive", "go on, servers that failed give their places back"
-    if state.status in _RESTING:
-        worst = state.failed_by["domain"].most_common(1)
-        if worst and len(state.domains) > 1:
-            forgive = " --forgive" if breach is not None else ""
-            zone = printable(worst[0][0])
-            yield f"{resume}{forgive} --skip-domain {quote(zone)}", f"go on without {zone}"
-    if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
-        yield f"{resume} --retry {','.join(failed)}", "restart these again"
-
-
-_GOES_ON: Final = {
-    "gate": "go on, the gate is asked again",
-    "gate_timeout": "go on, the gate is asked again",
-    "gate_inconclusive": "go on, the gate is asked again",
-    "budget_exhausted": "go on: those that are not back are looked at first",
-    "cloud_unreachable": "go on once the cloud answers again",
-}
 
 
 def _aligned(steps: Sequence[tuple[str, str]]) -> list[str]:

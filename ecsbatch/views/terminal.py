@@ -19,7 +19,8 @@ from ecsbatch.policy import limits_of
 from ecsbatch.state import RolloutState, Tally
 from ecsbatch.views.moment import Moment
 from ecsbatch.views.printable import STYLES, WORDS, counted, lasting, printable
-from ecsbatch.views.summary import is_held, ways_on
+from ecsbatch.views.summary import is_held
+from ecsbatch.views.ways import ways_on
 
 _NARROW: Final = 60
 _DOMAINS: Final = 8
@@ -167,7 +168,8 @@ def _news(moment: Moment, width: int) -> list[Text]:
     if state.status is RunStatus.PAUSED:
         by = f" by {printable(state.paused_by)}" if state.paused_by else ""
         lines.append(Text(f"Paused{by} ({printable(state.reason)}). Type in another terminal:", "yellow"))
-        lines += _typed(moment, list(ways_on(state, f"ecsbatch resume {state.run_id}")), width)
+        resume = f"ecsbatch resume {state.run_id}"
+        lines += _typed(moment, [(resume + way.flags, way.why) for way in ways_on(state)], width)
     if is_held(state):
         lines.append(Text(f"Held after wave {state.wave}. Type in another terminal:", "yellow"))
         lines += _typed(moment, [(f"ecsbatch promote {state.run_id}", "let the next wave begin")], width)

@@ -12,6 +12,7 @@ import pytest
 from typed_commands import Simulator, Terminal, simulate
 
 FAST = ("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s")
+AT_ONCE = ("--waves", "100%", "--max-unavailable", "100%")
 
 
 @pytest.fixture
@@ -75,13 +76,13 @@ def test_what_servers_prints_is_a_fleet_file_that_gives_the_same_plan(typist: Te
 
 
 def test_a_plan_is_refused_when_the_fleet_has_drifted_and_says_how(typist: Terminal, fresh: Simulator) -> None:
-    typist.type("plan", "--status", "ACTIVE", "--out", "a.plan")
+    typist.type("plan", "--status", "ACTIVE", *AT_ONCE, "--out", "a.plan")
     ids = [
         each["id"] for each in json.loads(typist.type("servers", "--status", "ACTIVE", "-o", "json").stdout)["servers"]
     ]
     change(fresh, delete=ids[:1], lock=ids[1:5])
     (typist.folder / "one.txt").write_text(ids[5] + "\n", encoding="utf-8")
-    typist.type("restart", "one.txt", *FAST, "--yes", "-q")
+    typist.type("restart", "one.txt", *FAST, *AT_ONCE, "--yes", "-q")
     before = fresh.audit()["restarts"]
     stale = typist.type("apply", "a.plan", *FAST, "--yes")
     old = typist.type("apply", "a.plan", *FAST, "--yes", "--max-age", "0.1s")
@@ -110,9 +111,13 @@ def test_a_plan_is_refused_when_the_fleet_has_drifted_and_says_how(typist: Termi
 
 def test_servers_are_left_out_by_file_by_history_by_the_cloud_and_by_claims(typist: Terminal, fresh: Simulator) -> None:
     (typist.folder / "some.txt").write_text("\n".join(fresh.ids[:20]) + "\n", encoding="utf-8")
-    restarted = json.loads(typist.type("restart", "some.txt", *FAST, "--yes", "-q", "-o", "json").stdout)["restarted"]
+    restarted = json.loads(typist.type("restart", "some.txt", *FAST, *AT_ONCE, "--yes", "-q", "-o", "json").stdout)[
+        "restarted"
+    ]
     (typist.folder / "rest.txt").write_text("\n".join(fresh.ids[20:50]) + "\n", encoding="utf-8")
-    held = typist.begin("restart", "rest.txt", *FAST, "--hold-after", "1", "--yes", "--run-id", "held")
+    held = typist.begin(
+        "restart", "rest.txt", *FAST, "--waves", "2,100%", "--hold-after", "1", "--yes", "--run-id", "held"
+    )
     assert held.stderr is not None
     for line in held.stderr:
         if "gate.checked" in line:

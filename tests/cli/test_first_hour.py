@@ -185,10 +185,8 @@ def test_every_mistake_in_a_file_is_named_with_its_key(terminal: Terminal) -> No
 
     assert (done.returncode, done.stdout) == (2, "mine.toml: 6 mistakes.\n")
     said = done.stderr.splitlines()
-    assert [
-        next(k for k in ("quotaa", "request_timeout", "foo", "batch_size", "endpoint", "burst") if k in line)
-        for line in said
-    ] == [*("quotaa", "request_timeout", "foo", "batch_size", "endpoint", "burst")]
+    for line, key in zip(said, ("quotaa", "request_timeout", "foo", "batch_size", "endpoint", "burst"), strict=True):
+        assert line.startswith(f"ecsbatch: {key} ")
     assert "the nearest is quota" in said[0]
 
 
@@ -254,11 +252,12 @@ def test_a_shell_learns_every_command(terminal: Terminal, shell: str) -> None:
 
 def test_bash_completes_commands_and_options(terminal: Terminal) -> None:
     (terminal.folder / "ecsbatch.bash").write_text(terminal.type("completion", "bash").stdout)
-    program = 'source ./ecsbatch.bash; compopt() { :; }; COMP_WORDS=({words}); COMP_CWORD={at}; _ecsbatch; echo "${{COMPREPLY[@]}}"'
+    begin = "source ./ecsbatch.bash; compopt() { :; }; "
 
     def completed(*words: str) -> list[str]:
-        text = program.format(words=" ".join(f"'{word}'" for word in words), at=len(words) - 1)
-        done = subprocess.run(["bash", "-c", text], cwd=terminal.folder, capture_output=True, text=True, check=True)  # noqa: S603, S607 - ours
+        typed = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _ecsbatch; "
+        command = ["bash", "-c", begin + typed + 'echo "${COMPREPLY[@]}"']
+        done = subprocess.run(command, cwd=terminal.folder, capture_output=True, text=True, check=True)  # noqa: S603 - ours
         return done.stdout.split()
 
     assert completed("ecsbatch", "che") == ["check"]

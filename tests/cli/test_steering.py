@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typed_commands import Simulator, Terminal, simulate
+from typed_commands import ECSBATCH, Simulator, Terminal, simulate
 
 FAST = (
     *("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s"),
@@ -245,3 +247,40 @@ def test_a_kernel_that_does_not_come_up_stops_at_the_canary(terminal: Terminal, 
     ):
         assert words in done.stdout
     assert (again.returncode, json.loads(again.stdout)["failed"]) == (4, 1), "a resumed run asks the same check"
+
+
+AT_A_TERMINAL = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
+
+
+def test_a_stopped_run_stays_at_a_terminal_and_goes_on_by_a_number(
+    terminal: Terminal, cloud: Simulator, gate: Path
+) -> None:
+    """Elsewhere it exits with 4; here the same process goes on once it is told how."""
+    gate.write_text("1", encoding="utf-8")
+    (terminal.folder / "stay.txt").write_text("\n".join(cloud.ids[290:300]), encoding="utf-8")
+    words = ["restart", "stay.txt", *FAST, "--waves", "2,100%", "--gate", "sh gate.sh", "--run-id", "stay"]
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", AT_A_TERMINAL, *ECSBATCH, *words],
+        cwd=terminal.folder,
+        env={**os.environ, "XDG_STATE_HOME": str(terminal.folder / "state"), **cloud.environment, "TERM": "dumb"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    terminal.processes.append(process)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    shown = ""
+    while "leave it as it is" not in shown:
+        line = process.stdout.readline()
+        assert line, shown
+        shown += line
+    gate.write_text("0", encoding="utf-8")
+    process.stdin.write("7\n1\n")
+    process.stdin.flush()
+    rest = process.stdout.read()
+
+    assert "go on, the gate is asked again" in shown
+    assert "Type a number from 1 to 2" in rest
+    assert "Run stay succeeded" in rest
+    assert process.wait(timeout=30) == 0

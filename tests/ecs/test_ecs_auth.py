@@ -193,6 +193,13 @@ def test_echoed_secrets_are_hidden() -> None:
     assert TokenAuth("CANARY").redact("a CANARY sang") == "a *** sang"
 
 
+def test_the_beginning_of_an_echo_that_was_cut_off_is_hidden_too() -> None:
+    auth = TokenAuth("CANARY-0123456789")
+
+    assert auth.redact("CANARY-0123456 and CANARY-0123456789, CANARY-012") == "*** and ***, ***"
+    assert auth.redact("CANARY-01") == "CANARY-01"
+
+
 @pytest.mark.parametrize("secret", ["", "two words", "line\nbreak", "ümlaut", "nul\x00"])
 def test_a_secret_that_no_header_can_carry_is_refused_without_being_repeated(secret: str) -> None:
     for make in (lambda: KeyAuth(AK, secret), lambda: KeyAuth(secret, SK), lambda: TokenAuth(secret)):

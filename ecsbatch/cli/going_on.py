@@ -1,0 +1,48 @@
+"""Going on with a run that nobody holds, in this process: to its end, or only to end it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecsbatch.cli.asking import asked_of
+from ecsbatch.cli.driving import Driven, drive
+from ecsbatch.cli.flags import store_url
+from ecsbatch.cli.parts import engine, make_store, who
+from ecsbatch.cli.stories import story_of
+from ecsbatch.cli.watching import Watching
+from ecsbatch.hosting import Changes
+
+if TYPE_CHECKING:
+    from ecsbatch.sources import Settings
+
+
+async def go_on(
+    run_id: str, changes: Changes, settings: Settings, watching: Watching, *, abort: bool = False
+) -> Driven:
+    """Take a run and drive it; one that is over is left as it is, unless servers of it are to be restarted again.
+
+    Args:
+        run_id: which run.
+        changes: what is asked for beyond going on.
+        settings: of the connection, the engine and the output.
+        watching: how much is shown.
+        abort: only look after the servers under way, and end it for good.
+
+    Raises:
+        RunConflict: another process has it.
+    """
+    async with make_store(store_url(settings)) as store:
+        record = await store.run(run_id)
+        state = (await story_of(store, record)).state
+        if state.status.over and not changes.retry:
+            return Driven(state, 0)
+        async with asked_of(state.plan) as asked, engine(settings, store) as restarter:
+            rollout = await restarter.resume(run_id, check=asked.check, gate=asked.gate, changes=changes)
+            if abort:
+                rollout.abort(changes.by)
+            return await drive(restarter, rollout, settings, watching, known=record.seq)
+
+
+async def end(run_id: str, settings: Settings) -> Driven:
+    """Take a run that nobody holds, and end it for good."""
+    return await go_on(run_id, Changes(by=who()), settings, Watching(quiet=True), abort=True)
