@@ -39,7 +39,7 @@ FAST: Final = (
     *("--unknown-grace", "0s", "--server-timeout", "10s"),
 )
 SPEAKING: Final = ("--yes", "-v", "--events", "events.jsonl", "--log-format", "json", "--run-id", "tonight")
-SLOTS: Final = 3
+SLOTS: Final = 6
 """Processes at once; the tests share few cores."""
 
 
@@ -88,7 +88,12 @@ class Desk:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
-            said, _ = await asyncio.wait_for(process.communicate(), 90)
+            try:
+                said, _ = await asyncio.wait_for(process.communicate(), 90)
+            except BaseException:
+                process.kill()
+                await process.wait()
+                raise
         self.said += f"$ {' '.join(arguments)}\n".encode() + said
         assert process.returncode is not None
         return process.returncode

@@ -38,6 +38,8 @@ def ask_holder(run_id: str, body: Body, url: str, until: Collection[RunStatus]) 
         RunConflict: it did not follow in time.
     """
     status = asyncio.run(_ask(url, run_id, body, until))
+    if status not in until and status.over:
+        raise RunConflict(f"Run {run_id} {status.value} before it could {body['command']}.")
     if status not in until:
         raise RunConflict(
             f"Run {run_id} is still {status.value}: {body['command']} is asked of it, see ecsbatch status {run_id}."

@@ -20,7 +20,7 @@ from ecsbatch.ecs.aiohttp_sender import AiohttpSender, proxy_from_environment
 from ecsbatch.ecs.client import MAX_PAGE, EcsClient
 from ecsbatch.ecs.codes import date_of
 from ecsbatch.ecs.credentials import Found, find
-from ecsbatch.ecs.endpoint import site_of
+from ecsbatch.ecs.endpoint import is_loopback, site_of
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import AuthError, ConfigError, EcsbatchError
@@ -36,6 +36,8 @@ SKEW_REFUSED: Final = 900.0
 """Seconds by which a signature's date may be off (API signing guide: 15 minutes)."""
 
 _ABOUT_PROJECT: Final = {"Ecs.0023", "Common.0018", "APIGW.0310"}
+_UNNOTICED: Final = 2.0
+_KEY_PATHS: Final = ("/v3/auth/tokens", "/api/token", "/securitykey")
 _RUNS: Final = 100
 _PORTS: Final = {"https": 443, "http": 80}
 
@@ -51,15 +53,24 @@ class Finding:
 
 @dataclass
 class Witness:
-    """A sender that remembers what the cloud's clock said; it counts the requests, too."""
+    """A sender that remembers what the cloud's clock said.
+
+    Attributes:
+        send: the real one.
+        behind: seconds that this machine is behind the cloud, None until an answer said.
+        requests: how many there were, keys and tokens included.
+        for_key: whether the last one was for a key or token.
+    """
 
     send: AiohttpSender
     behind: float | None = None
     requests: int = 0
+    for_key: bool = False
 
     async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:
         """Send, and compare the answer's ``Date`` with the middle of its round trip."""
         self.requests += 1
+        self.for_key = request.url.endswith(_KEY_PATHS)
         before = time.time()
         answer = await self.send(request, on_sent)
         if (said := date_of(answer.headers)) is not None:
@@ -172,14 +183,15 @@ class Inspection:
         finally:
             await sender.aclose()
         self.requests = witness.requests
-        self._key_and_project(found, error, looked_up=looked_up)
-        self._clock(witness.behind)
-        self._listing(page, error)
+        self._key_and_project(found, error, looked_up=looked_up, no_key=witness.for_key)
+        own_time = is_loopback(urlsplit(connection.endpoint).hostname or "")
+        self.note("clock", *clock(witness.behind, accepted=page is not None, own_time=own_time))
+        self._listing(page, None if witness.for_key else error)
 
-    def _key_and_project(self, found: Found, error: EcsbatchError | None, *, looked_up: bool) -> None:
+    def _key_and_project(self, found: Found, error: EcsbatchError | None, *, looked_up: bool, no_key: bool) -> None:
         who = _named(found)
         about_project = isinstance(error, AuthError) and error.code in _ABOUT_PROJECT
-        refused = isinstance(error, AuthError) and not about_project
+        refused = error is not None and (no_key or isinstance(error, AuthError)) and not about_project
         if refused and error is not None:
             self.note(
                 "key", "failed", f"{' '.join(str(error).split())}. It is the {who}: see that it is the right one."
@@ -194,19 +206,6 @@ class Inspection:
             self.note("project", "not tried", self.project_id or "It is looked up with a key that is accepted.")
         else:
             self.note("project", "ok", self.project_id)
-
-    def _clock(self, behind: float | None) -> None:
-        if behind is None:
-            self.note("clock", "not tried", "No answer of the cloud told the time.")
-            return
-        way = "behind" if behind > 0 else "ahead of"
-        text = f"this machine is {lasting(abs(behind))} {way} the cloud"
-        if abs(behind) > SKEW_REFUSED:
-            self.note("clock", "failed", f"{text}: above 15m no signature is accepted; set the clock (NTP).")
-        elif abs(behind) > SKEW_WARNED:
-            self.note("clock", "warning", f"{text}: set the clock (NTP) before it is 15m, when signatures fail.")
-        else:
-            self.note("clock", "ok", "agrees with the cloud's within 2s" if abs(behind) <= 2 else text)  # noqa: PLR2004
 
     def _listing(self, page: ListingPage | None, error: EcsbatchError | None) -> None:
         if page is None:
@@ -262,6 +261,29 @@ class Inspection:
     def _not_tried(self, *names: str) -> None:
         for name in names:
             self.note(name, "not tried", "What stands above it has to work first.")
+
+
+def clock(behind: float | None, *, accepted: bool, own_time: bool) -> tuple[State, str]:
+    """Judge the difference between two clocks.
+
+    Args:
+        behind: seconds that this machine is behind the cloud; None where no answer told the time.
+        accepted: whether the cloud accepted a request, so that its date cannot be too far off.
+        own_time: the endpoint is on this machine: a simulated cloud's clock runs as fast as it was told to.
+    """
+    if behind is None:
+        return "not tried", "No answer of the cloud told the time."
+    off = abs(behind)
+    if off <= _UNNOTICED:
+        return "ok", "agrees with the cloud's"
+    text = f"this machine is {lasting(off)} {'behind' if behind > 0 else 'ahead of'} the cloud"
+    if own_time and accepted:
+        return "ok", f"{text}, which keeps a time of its own here"
+    if off > SKEW_REFUSED and not accepted:
+        return "failed", f"{text}: above 15m no signature is accepted; set the clock (NTP)."
+    if off > SKEW_WARNED:
+        return "warning", f"{text}: set the clock (NTP); above 15m no signature is accepted."
+    return "ok", text
 
 
 async def _first_page(ecs: EcsClient) -> ListingPage | None:

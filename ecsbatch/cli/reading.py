@@ -14,7 +14,7 @@ from ecsbatch.cli.exits import Exit
 from ecsbatch.cli.files import write_file
 from ecsbatch.cli.flags import GROUPS, AskFlags, ConfigFile, StoreFlags, repeated, settings_of, store_url
 from ecsbatch.cli.parts import make_store, say
-from ecsbatch.cli.stories import Story, read_story, story_of
+from ecsbatch.cli.stories import Story, read_story
 from ecsbatch.events import stamp
 from ecsbatch.state import RolloutState
 from ecsbatch.views.printable import printable
@@ -24,7 +24,6 @@ from ecsbatch.views.summary import Again, summary_lines
 
 if TYPE_CHECKING:
     from ecsbatch.records import RunRecord
-    from ecsbatch.store import Store
 
 RunName = Annotated[
     str,
@@ -110,15 +109,6 @@ async def read_run(url: str, name: str) -> tuple[RunRecord, RolloutState]:
     """
     story = await read_story(url, name)
     return story.record, story.state
-
-
-async def fold(store: Store, record: RunRecord) -> RolloutState:
-    """Fold a run's history into its state.
-
-    Raises:
-        ConfigError: it is a run of single restarts.
-    """
-    return (await story_of(store, record)).state
 
 
 async def _read_runs(url: str, limit: int) -> list[RunRecord]:

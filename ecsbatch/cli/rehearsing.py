@@ -11,13 +11,14 @@ import orjson
 from cyclopts import Group, Parameter
 
 from ecsbatch.cli.concluding import check_outputs
-from ecsbatch.cli.exits import Exit, code_of_run
+from ecsbatch.cli.exits import Exit, UsageError, code_of_run
 from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
 from ecsbatch.cli.parts import say
 from ecsbatch.cli.planfile import is_plan, read_plan
 from ecsbatch.cli.planning import prepare, survey
 from ecsbatch.cli.selecting import SelectionFlags, read_selection
 from ecsbatch.cli.simulating import World, config_of
+from ecsbatch.config import SETTINGS
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.models import Fleet, Server
 from ecsbatch.plan import Plan, time_model
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from ecsbatch.simulator.cloud import Cloud
 
 _WORLD: Final = Group("The simulated cloud", sort_key=0)
-_LONGEST: Final = 30 * 86_400.0
-"""Virtual seconds after which a rehearsal counts as one that never ends."""
+_LONGEST_DAYS: Final = 7
+"""Virtual days after which a rehearsal counts as one that never ends; each costs a few seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ def rehearse(  # noqa: D417 - the options are told of where they are defined
     check_outputs(settings)
     rehearsal = rehearsal or RehearsalFlags()
     if is_plan(file):
+        _refuse_changes(file, settings, selecting)
         plan = read_plan(file).plan
     else:
         selection = read_selection(file, selecting, "rehearse")
@@ -89,6 +91,21 @@ def rehearse(  # noqa: D417 - the options are told of where they are defined
     rehearsed = run_rehearsal(plan, settings, rehearsal)
     _show(plan, settings, rehearsed)
     return code_of_run(rehearsed.state) if is_clean(rehearsed.audit) else Exit.ERROR
+
+
+def _refuse_changes(file: str, settings: Settings, selecting: SelectionFlags | None) -> None:
+    """Refuse to change what a plan has settled: nothing that was typed is ignored without a word.
+
+    Raises:
+        UsageError: so it was typed.
+    """
+    flags = [SETTINGS[name].flag for name in settings.origins if SETTINGS[name].section == "strategy"]
+    typed = [flag for flag in flags if flag in settings.origins.values()]
+    if typed or selecting is not None:
+        what = typed[0] if typed else "a selection"
+        raise UsageError(
+            f"{file} is a plan, which has settled servers and strategy already: leave {what} out, or plan again."
+        )
 
 
 def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> Rehearsed:
@@ -101,8 +118,11 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
     from ecsbatch.simulator.clock import Hang, VirtualClock, VirtualLoop, run  # noqa: PLC0415 - imported when used
     from ecsbatch.simulator.cloud import Cloud  # noqa: PLC0415 - imported when used
 
-    restart_time = rehearsal.restart_time or format_duration(settings.engine.typical_restart)
-    quota = f"{settings.engine.quota.limit}/{settings.engine.quota.window:g}s"
+    engine = settings.engine
+    if time_model(plan, engine.quota, engine.typical_restart).seconds > _LONGEST_DAYS * 86_400:
+        raise _too_long()
+    restart_time = rehearsal.restart_time or format_duration(engine.typical_restart)
+    quota = f"{engine.quota.limit}/{engine.quota.window:g}s"
     world = World(
         servers=len(plan.fleet),
         restart_time=restart_time,
@@ -114,15 +134,19 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
     # A zone for each server: the simulated fleet has exactly the plan's zones, in the plan's order.
     zones = tuple(plan.fleet.domain(place) or "(not known)" for place in range(len(plan.fleet)))
     config = replace(config_of(world), zones=zones)
-    loop = VirtualLoop(max_time=_LONGEST)
+    loop = VirtualLoop(max_time=_LONGEST_DAYS * 86_400.0)
     clock = VirtualClock(loop)
     cloud = Cloud(config, loop.time, clock.wall)
     twin = _twin(plan, cloud)
     try:
         state = run(_roll_out(twin, settings, cloud, clock, rehearsal.seed), loop=loop)
     except Hang:
-        raise EcsbatchError(f"The rehearsal does not end within {lasting(_LONGEST)}: look at soak and waves.") from None
+        raise _too_long() from None
     return Rehearsed(state, cloud.audit())
+
+
+def _too_long() -> EcsbatchError:
+    return EcsbatchError(f"The rehearsal does not end within {_LONGEST_DAYS} days: try it with a shorter soak.")
 
 
 def _twin(plan: Plan, cloud: Cloud) -> Plan:

@@ -139,7 +139,9 @@ def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Se
         adjust = {"command": "adjust", "limits": dict(changes.limits)}
         ask_and_see(record, adjust, store_url(settings), changed(changes.limits))
     command = {"command": "resume", "forgive": changes.forgive, "retry": list(changes.retry)}
-    return ask_holder(record.run_id, command, store_url(settings), until={RunStatus.RUNNING})
+    # One that has little left may be over before anybody looks.
+    gone_on = {RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}
+    return ask_holder(record.run_id, command, store_url(settings), until=gone_on)
 
 
 def _kinds(text: str) -> list[str]:

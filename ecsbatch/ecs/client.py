@@ -128,20 +128,21 @@ class EcsClient:
         return f"<EcsClient {self.site.endpoint} project {self.site.project_id} {self._signer!r}>"
 
     async def __aenter__(self) -> Self:
-        """Look the project's id up where none was given.
+        """Get the first key or token where they are issued; look the project's id up where none was given.
 
         Raises:
             ConfigError: the region has no project, or several.
-            AuthError: the key, the token or the address will not do.
-            NotSent: IAM does not answer.
+            AuthError: the key, the password or the address will not do.
+            NotSent: IAM, or the metadata service, does not answer.
         """
-        if not self.site.project_id:
-            try:
+        try:
+            await self._signer.ready()
+            if not self.site.project_id:
                 project_id = await self._signer.find_project()
                 self.site = site_of(endpoint=self.site.endpoint, region=self.site.region, project_id=project_id)
-            except BaseException:
-                await self.aclose()
-                raise
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(

@@ -41,6 +41,23 @@ class Signer:
     def __repr__(self) -> str:
         return repr(self._auth)
 
+    async def ready(self) -> None:
+        """Get what is missing or runs out soon; only its renewer waits while the old one still holds.
+
+        Raises:
+            AuthError: there is none, and it is denied.
+            NotSent: there is none, and it cannot be had now.
+        """
+        auth = self._auth
+        if not isinstance(auth, LeasedAuth) or not auth.due(self._clock.wall()):
+            return
+        if self._renewing.locked() and auth.usable(self._clock.wall()):
+            return
+        async with self._renewing:
+            now = self._clock.wall()
+            if auth.due(now):
+                await auth.refresh(now)
+
     async def headers(self, unsigned: Unsigned) -> Mapping[str, str]:
         """Sign with a key or token whose time is not over.
 
@@ -48,7 +65,7 @@ class Signer:
             AuthError: there is none, and it is denied.
             NotSent: there is none, and it cannot be had now.
         """
-        await self._in_time()
+        await self.ready()
         return self._auth.headers(unsigned, self._clock.wall())
 
     async def renewed(self, unsigned: Unsigned, spent: Mapping[str, str]) -> bool:
@@ -80,7 +97,6 @@ class Signer:
             AuthError: the key, the token or the address will not do.
             NotSent: IAM does not answer.
         """
-        await self._in_time()
         try:
             return await find_project(self._desk, self._auth)
         except TokenExpired:
@@ -91,18 +107,6 @@ class Signer:
     def reason(self, error: Exception) -> str:
         """Return what an error of someone else's says, fit to be shown."""
         return cut(self.redact(clean(str(error))).rstrip(".")) or type(error).__name__
-
-    async def _in_time(self) -> None:
-        """Replace what runs out soon; only its renewer waits while the old one still holds."""
-        auth = self._auth
-        if not isinstance(auth, LeasedAuth) or not auth.due(self._clock.wall()):
-            return
-        if self._renewing.locked() and auth.usable(self._clock.wall()):
-            return
-        async with self._renewing:
-            now = self._clock.wall()
-            if auth.due(now):
-                await auth.refresh(now)
 
 
 def _token(headers: Mapping[str, str]) -> str | None:

@@ -147,8 +147,10 @@ def test_a_kept_plan_is_rehearsed_without_a_cloud(typist: Terminal, fresh: Simul
     before = fresh.audit()["requests"]
     rehearsed = typist.type("rehearse", "a.plan", "-o", "json", **nowhere)
     table = typist.type("rehearse", "a.plan", "--faults", "fail=50%", **nowhere)
+    settled = typist.type("rehearse", "a.plan", "--max-unavailable", "50%", **nowhere)
     told = json.loads(rehearsed.stdout)
 
+    assert (settled.returncode, "leave --max-unavailable out" in settled.stderr) == (2, True)
     assert rehearsed.returncode == 0, rehearsed.stderr
     assert (told["restarted"], told["skipped"]) == (132, 18)
     assert told["most_down"] <= 13

@@ -248,7 +248,10 @@ def test_a_run_that_does_not_exist_is_named(terminal: Terminal, command: str) ->
 
 
 def test_help_fits_80_columns(terminal: Terminal) -> None:
-    pages: list[Any] = [terminal.begin(*words, "--help") for words in ([], ["restart"], ["resume"], ["simulate"])]
+    pages: list[Any] = [
+        terminal.begin(*words, "--help")
+        for words in ([], ["restart"], ["plan"], ["apply"], ["servers"], ["rehearse"], ["resume"], ["simulate"])
+    ]
     for page in pages:
         out, err = page.communicate(timeout=30)
         assert (page.returncode, err) == (0, "")

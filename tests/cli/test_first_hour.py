@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -14,7 +15,11 @@ import pytest
 from typed_commands import Simulator, Terminal
 
 from ecsbatch.cli.app import COMMANDS
+from ecsbatch.cli.probes import clock
+from ecsbatch.cli.simulating import exports
 from ecsbatch.config import SETTINGS
+from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.server import serve
 
 ORDER = ["network", "key", "project", "clock", "listing", "store", "quota"]
 NO_KEY = {"HUAWEICLOUD_SDK_AK": "", "HUAWEICLOUD_SDK_SK": ""}
@@ -57,7 +62,7 @@ def test_a_wrong_key_costs_one_request_and_says_whose_it_is(terminal: Terminal, 
     assert "HUAWEICLOUD_SDK_AK" in report["key"]["text"]
     assert "APIGW.0301" in report["key"]["text"]
     assert [report[name]["state"] for name in ("project", "listing")] == ["not tried", "not tried"]
-    assert [report[name]["state"] for name in ("network", "clock", "store")] == ["ok", "ok", "ok"]
+    assert [report[name]["state"] for name in ("network", "store")] == ["ok", "ok"]
     assert "CANARY" not in str(report)
     assert cloud.audit()["requests"] - before == report["requests"] == 1
 
@@ -166,6 +171,66 @@ def test_a_credentials_file_is_all_that_it_takes(terminal: Terminal, cloud: Simu
     assert planned.stderr.count("chmod 600") == 1
     path.chmod(0o600)
     assert "key file" not in checked(terminal, **environment)[1]
+
+
+def test_an_iam_user_is_all_that_it_takes(terminal: Terminal, cloud: Simulator) -> None:
+    user = {"ECSBATCH_IAM_USER": "simulated-user", "ECSBATCH_IAM_DOMAIN": "simulated-domain"}
+    environment = {**NO_KEY, **user, "HUAWEICLOUD_SDK_PROJECT_ID": "", "ECSBATCH_REGION": "eu-west-101"}
+    code, report = checked(terminal, **environment, ECSBATCH_IAM_PASSWORD="simulated-password-canary")
+    wrong, refused = checked(terminal, **environment, ECSBATCH_IAM_PASSWORD="CANARY-wrong")
+
+    assert (code, report["requests"]) == (0, 3)
+    assert report["project"]["text"] == cloud.environment["HUAWEICLOUD_SDK_PROJECT_ID"]
+    assert (wrong, refused["requests"], refused["key"]["state"]) == (1, 1, "failed")
+    assert "ECSBATCH_IAM_PASSWORD" in refused["key"]["text"]
+    assert "canary" not in str((report, refused)).lower()
+
+
+def test_a_metadata_service_that_is_not_there_is_the_keys_fault(terminal: Terminal) -> None:
+    environment = {**NO_KEY, "ECSBATCH_CREDENTIALS": "metadata", "ECSBATCH_METADATA_ENDPOINT": "http://127.0.0.1:9"}
+    code, report = checked(terminal, **environment)
+
+    assert (code, report["key"]["state"], report["listing"]["state"]) == (1, "failed", "not tried")
+    assert "on ECS servers only" in report["key"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("behind", "accepted", "state", "says"),
+    [
+        (None, False, "not tried", "told the time"),
+        (-1.0, True, "ok", "agrees"),
+        (30.0, True, "ok", "30s behind"),
+        (-120.0, True, "warning", "2m00s ahead of"),
+        (300.0, False, "warning", "5m00s behind"),
+        (1000.0, False, "failed", "no signature is accepted"),
+        (1000.0, True, "warning", "set the clock"),
+    ],
+)
+def test_a_clock_that_is_off_is_told_before_signatures_fail(
+    behind: float | None, state: str, says: str, *, accepted: bool
+) -> None:
+    """Above 15 minutes the gateway refuses whatever is signed, and says no more than that the signature is wrong."""
+    found, text = clock(behind, accepted=accepted, own_time=False)
+
+    assert found == state
+    assert says in text
+
+
+@pytest.mark.parametrize(
+    ("skew", "code", "state", "says"),
+    [(300.0, 0, "ok", "5m00s behind the cloud"), (1000.0, 1, "failed", "16m40s behind the cloud")],
+)
+async def test_the_clocks_difference_is_read_from_the_answers(
+    tmp_path: Path, skew: float, code: int, state: str, says: str
+) -> None:
+    """A simulated cloud keeps its own time, which may run fast: no reason to set a clock while it takes signatures."""
+    async with serve(CloudConfig(servers=3, latency=0.001, clock_skew=skew)) as running:
+        typed = Terminal(tmp_path, exports(running))
+        ended, report = await asyncio.to_thread(checked, typed)
+        typed.end()
+
+    assert (ended, report["clock"]["state"]) == (code, state)
+    assert says in report["clock"]["text"]
 
 
 # config

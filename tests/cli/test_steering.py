@@ -235,7 +235,12 @@ def test_a_kernel_that_does_not_come_up_stops_at_the_canary(terminal: Terminal, 
     after_canary = sick.audit()["restarts"]
     again = terminal.type("resume", "kernel", *FAST[:8], "--retry", "failed", "-q", "-o", "json")
 
+    aborted = terminal.type("abort", "kernel", "--yes")
+    late = terminal.type("resume", "kernel")
+
     assert done.returncode == 4, done.stderr
+    assert (aborted.returncode, late.returncode) == (0, 7), "nobody held it: the one who aborts ends it"
+    assert ask(terminal, "status", "kernel")["status"] == "aborted"
     assert (after_canary, sick.audit()["restarts"]) == (1, 2)
     for words in (
         "by reason   unhealthy 1",

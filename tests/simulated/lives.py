@@ -42,11 +42,14 @@ MENDINGS: Final = 8
 OPERATOR_EVERY: Final = 20.0
 """Seconds between two looks of the operator, who resumes what nobody else will."""
 
-FULL_FOR: Final = 3
+PATIENCE: Final = 3
+"""Looks at a paused run before the operator resumes it, and resumes before its limits are lifted."""
+
+FULL_FOR: Final = 6
 """Transactions that a full disk refuses."""
 
 
-SPIN: Final = 5.0
+SPIN: Final = 30.0
 """Seconds of the processor for one life: a task that never yields stops virtual time, and the loop cannot see it."""
 
 
@@ -292,18 +295,26 @@ class Process:
             await self._store.command(order.run_id, order.body, "someone")
 
     async def _operate(self) -> None:
-        """Resume what stays paused: nobody else would."""
+        """Resume what stays paused, and let it go on for good once that has happened often: nobody else would."""
         since: Counter[str] = Counter()
+        often: Counter[str] = Counter()
         while True:
             await asyncio.sleep(OPERATOR_EVERY)
             for rollout in self.rollouts:
-                since[rollout.run_id] += 1
-                if rollout.state.status is not RunStatus.PAUSED:
-                    since[rollout.run_id] = 0
-                elif since[rollout.run_id] > 6:
-                    since[rollout.run_id] = 0
-                    self._record.tally["resumes of a pause"] += 1
-                    await self._store.command(rollout.run_id, {"command": "resume", "forgive": True}, "operator")
+                name = rollout.run_id
+                since[name] = since[name] + 1 if rollout.state.status is RunStatus.PAUSED else 0
+                if since[name] > PATIENCE:
+                    since[name] = 0
+                    often[name] += 1
+                    await self._resume(name, generously=often[name] > PATIENCE)
+
+    async def _resume(self, run_id: str, *, generously: bool) -> None:
+        self._record.tally["resumes of a pause"] += 1
+        with contextlib.suppress(EcsbatchError):
+            if generously:
+                adjust = {"command": "adjust", "limits": generous(self._world)}
+                await self._store.command(run_id, adjust, "operator")
+            await self._store.command(run_id, {"command": "resume", "forgive": True}, "operator")
 
     async def _end_early(self, restarter: Restarter, doom: Doom) -> None:
         await asyncio.sleep(doom.at)
@@ -401,7 +412,9 @@ class LifeRun:
             self._full += 1
             self._record.tally["writes that found a full disk"] += 1
             raise disk_full()
-        if doom.kind == "before_write" and number == doom.count and not self._killed:
+        if self._killed:
+            raise disk_full()  # a store that tries again after its process has died writes nothing
+        if doom.kind == "before_write" and number == doom.count:
             self._kill_machine()
             raise disk_full()
 
@@ -465,7 +478,7 @@ def _mend(machine: Machine) -> None:
         machine.now += 1.0
         limits: dict[str, int | str] = {}
         if record.world.finish:
-            limits = _generous(record.world)
+            limits = generous(record.world)
             _repair_all(machine)
         forgive = record.world.finish
         LifeRun(machine, Life(limits=limits, forgive=forgive)).play(runs)
@@ -478,7 +491,7 @@ def _unfinished(record: Record) -> list[RunSpec]:
     return [spec for spec in _not_over(record) if not _stays(record, spec.run_id)]
 
 
-def _generous(world: World) -> dict[str, int | str]:
+def generous(world: World) -> dict[str, int | str]:
     """Return limits that stop nothing any more."""
     limits: dict[str, int | str] = {"max_failures": "100%", "max_failures_per_wave": "100%", "max_unavailable": "100%"}
     for name in ("max_failures_per_domain", "max_unavailable_per_domain"):
@@ -519,7 +532,9 @@ def _statuses(record: Record) -> list[tuple[str, str]]:
 def _refused(record: Record, run_id: str, statuses: dict[str, str]) -> bool:
     """Tell whether a run was refused at its start and never existed."""
     refusals = [end for end in record.ends if end.run_id == run_id and isinstance(end.how, EcsbatchError)]
-    return run_id not in statuses and bool(refusals) and not any(end.doomed for end in refusals)
+    scripted = len(record.world.lives)
+    final = any(end.life >= scripted for end in refusals) or not any(end.doomed for end in refusals)
+    return run_id not in statuses and bool(refusals) and final
 
 
 def _stays(record: Record, run_id: str) -> bool:

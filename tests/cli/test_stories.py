@@ -1,0 +1,56 @@
+"""What a reader makes of a store while another process holds the run."""
+
+from __future__ import annotations
+
+import time
+
+from ecsbatch import events as ev
+from ecsbatch.cli.stories import story_of
+from ecsbatch.cli.watching_runs import Followed
+from ecsbatch.models import Fleet, Holder, RunStatus, Wave
+from ecsbatch.plan import Plan
+from ecsbatch.records import Hold, NewRun
+from ecsbatch.store import Store, open_store
+
+IDS = [f"{i:08x}-0000-4000-8000-000000000000" for i in range(4)]
+HOLDER = Holder("ann@web", "web", 7, time.time())
+
+
+async def begun(store: Store) -> Hold:
+    plan = Plan(fleet=Fleet(IDS), waves=(Wave(1, 0, 4, "100%"),), max_unavailable=4, max_failures=0)
+    events = [ev.RunStarted(total=4), ev.HolderChanged(holder="ann@web", fence=1, limit=50, window=10.0)]
+    return await store.create_run(NewRun("k7f", plan=plan.to_json(), fleet=plan.fleet, events=events), HOLDER)
+
+
+async def test_who_asked_to_abort_is_known_before_the_run_has_ended() -> None:
+    """Servers under way may take minutes; an abort that was meant for an earlier holder is nobody's."""
+    async with open_store("memory:", inline=True) as store:
+        hold = await begun(store)
+        before = (await story_of(store, await store.run("k7f"))).asked_to_abort
+        await store.command("k7f", {"command": "abort"}, "bob@desk")
+        asked = (await story_of(store, await store.run("k7f"))).asked_to_abort
+        await store.release(hold)
+        gone = await story_of(store, await store.run("k7f"))
+
+    assert before is None
+    assert asked is not None
+    assert asked.who == "bob@desk"
+    assert (gone.asked_to_abort, gone.state.status) == (None, RunStatus.ORPHANED)
+
+
+async def test_a_follower_sees_what_is_new_and_ends_with_the_run() -> None:
+    async with open_store("memory:", inline=True) as store:
+        hold = await begun(store)
+        followed = Followed(store, await story_of(store, await store.run("k7f")))
+        quota = followed.quota
+        await store.commit(hold, [ev.RunPaused(by="bob@desk", reason="paused")], status=RunStatus.PAUSED)
+        await followed.glance()
+        paused = (followed.state.status, followed.over)
+        await store.commit(hold, [ev.RunFinished(status="aborted")], status=RunStatus.ABORTED)
+        await followed.glance()
+        lines = [line async for line in followed.lines(2)]
+
+    assert (quota.limit, quota.window) == (50, 10.0)
+    assert paused == (RunStatus.PAUSED, False)
+    assert (followed.state.status, followed.over) == (RunStatus.ABORTED, True)
+    assert [ev.decode(line).event.name for line in lines if ev.decode(line)] == ["run.paused", "run.finished"]  # type: ignore[union-attr]

@@ -1,0 +1,151 @@
+"""What people read of a run that is held up: why, by whom, and the ways on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+import pytest
+
+from ecsbatch import events as ev
+from ecsbatch.explain import Cause, Explanation
+from ecsbatch.models import Fleet, Wave
+from ecsbatch.plan import Plan
+from ecsbatch.state import RolloutState
+from ecsbatch.views.explained import explained_json, explained_lines
+from ecsbatch.views.steered import steering_json, steering_lines, told_of
+from ecsbatch.views.summary import Again, summary_lines
+from ecsbatch.views.ways import ways_on
+
+HOSTILE = "\x1b[2J\u202eaz2\r"
+IDS = [f"{i:08x}-0000-4000-8000-000000000000" for i in range(8)]
+
+
+def run(*more: ev.Event, max_failures: int = 0, max_unavailable: int = 3) -> RolloutState:
+    """Eight servers in two zones, three sent at once."""
+    plan = Plan(
+        fleet=Fleet(IDS, ["az1", "az2"] * 4),
+        waves=(Wave(1, 0, 8, "100%"),),
+        max_unavailable=max_unavailable,
+        max_failures=max_failures,
+    )
+    state = RolloutState("k7f", plan)
+    told = [
+        ev.RunStarted(total=8),
+        ev.WaveStarted(wave=1, servers=8),
+        ev.BatchSubmitting(batch=1, servers=IDS[:3], updated=[""] * 3, wave=1),
+        ev.BatchAccepted(batch=1, job_id="job-1"),
+        *more,
+    ]
+    for seq, event in enumerate(told, 1):
+        state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
+    return state
+
+
+def failed(place: int, *, message: str = "", holds: bool = True) -> ev.ServerFailed:
+    domain = ["az1", "az2"][place % 2]
+    return ev.ServerFailed(server=IDS[place], domain=domain, batch=1, reason="unhealthy", message=message, holds=holds)
+
+
+STOPS: list[tuple[Sequence[ev.Event], int, list[str]]] = [
+    (
+        [failed(1), ev.RunStopped(status="stopped", reason="max_failures")],
+        0,
+        [" --forgive", " --max-failures 2", " --forgive --skip-domain az2", " --retry failed"],
+    ),
+    (
+        [failed(0), failed(1), failed(2), ev.RunStopped(status="stopped", reason="budget_exhausted")],
+        5,
+        ["", " --max-unavailable 6", " --forgive", " --skip-domain az1", " --retry failed"],
+    ),
+    ([ev.RunStopped(status="stopped", reason="gate")], 0, [""]),
+    ([ev.RunStopped(status="stopped", reason="cloud_unreachable")], 0, [""]),
+    ([failed(1), ev.RunPaused(reason="max_failures")], 0, [" --forgive", " --max-failures 2"]),
+    ([failed(1)], 5, []),
+    ([failed(1), ev.RunFinished(status="failed")], 5, [" --retry failed"]),
+    ([failed(1), ev.RunFinished(status="aborted")], 5, []),
+]
+
+
+@pytest.mark.parametrize(("more", "allowed", "flags"), STOPS)
+def test_each_stop_has_its_own_ways_on(more: Sequence[ev.Event], allowed: int, flags: list[str]) -> None:
+    """A plain resume is proposed only where it would not stop at once again."""
+    assert [way.flags for way in ways_on(run(*more, max_failures=allowed))] == flags
+
+
+def test_a_stop_says_what_failed_and_how_many_are_down() -> None:
+    says = "Restarted, but its health check did not pass in time: it answered 503 " + HOSTILE
+    state = run(
+        failed(0, message=says), failed(1, message=says), ev.RunStopped(status="stopped", reason="max_failures")
+    )
+    text = "\n".join(lines := summary_lines(state))
+
+    for words in (
+        "on their way        1",
+        "not back            2",
+        "down                3   because of us, of 3 allowed",
+    ):
+        assert words in text
+    assert "by domain   az1 1 of 4, az2 1 of 4" in text
+    assert text.count("it answered 503") == 1, "what several say is written once"
+    assert max(map(len, lines)) <= 80
+    assert all(line.isprintable() for line in lines)
+
+
+def test_an_answer_fits_80_columns_and_its_commands_are_whole() -> None:
+    answer = Explanation(
+        Cause.HOLD, f"Wave 2 waits {HOSTILE} " * 8, 1_010.0, ("ecsbatch promote k7f", "ecsbatch abort k7f")
+    )
+    again = Again(" --store sqlite:///r.db --region r", " --store sqlite:///r.db")
+    lines = explained_lines(answer, "k7f", IDS[0], now=1_000.0, again=again)
+    told = orjson.loads(orjson.dumps(explained_json(answer, "k7f", "", again)))
+
+    assert lines[0] == f"Server {IDS[0]} of run k7f: hold."
+    assert max(map(len, lines)) <= 80
+    assert all(line.isprintable() for line in lines)
+    assert "(in 10s)" in "\n".join(lines)
+    assert lines[-2:] == [
+        "  ecsbatch promote k7f --store sqlite:///r.db",
+        "  ecsbatch abort k7f --store sqlite:///r.db --region r",
+    ]
+    assert (told["cause"], told["server"], told["until"]) == ("hold", None, "1970-01-01T00:16:50.000Z")
+    assert told["commands"] == [line.strip() for line in lines[-2:]]
+
+
+STEERING: list[tuple[ev.Event, str]] = [
+    (ev.RunPaused(reason="paused", by="ann@web"), "paused by ann@web"),
+    (ev.RunPaused(reason="max_failures"), "paused (max_failures)"),
+    (
+        ev.RunResumed(by="ann@web", forgive=True, retry=["failed"], skip_domains=["az2"]),
+        "resumed by ann@web, failures forgiven, failed again, without az2",
+    ),
+    (ev.LimitChanged(limit="max_failures", old=1200, new=3, by="bob"), "max_failures 1,200 -> 3 by bob"),
+    (ev.LimitChanged(limit="max_failures_per_wave", old=None, new=[1, 2]), "max_failures_per_wave none -> 1, 2"),
+    (
+        ev.LimitChanged(limit="max_unavailable_per_domain", old={"az1": 1}, new={"az1": 2}),
+        "max_unavailable_per_domain az1 1 -> az1 2",
+    ),
+    (ev.GateChecked(gate="hold", verdict="wait", wave=2), "held before wave 2"),
+    (ev.GateChecked(gate="hold", verdict="go", wave=2, message="promoted by ann"), "wave 2 let go: promoted by ann"),
+    (ev.GateChecked(gate="./go", verdict="stop", wave=3, message="red"), "gate said stop for wave 3: red"),
+    (ev.RunStopped(status="stopped", reason="gate"), "stopped (gate)"),
+    (ev.HolderChanged(holder="bob@b", pid=7, fence=2), "taken over by bob@b, pid 7"),
+    (ev.RunFinished(status="aborted"), "aborted"),
+    (ev.RunFinished(status="succeeded"), ""),
+]
+
+
+@pytest.mark.parametrize(("event", "text"), STEERING)
+def test_steering_is_told_in_a_line(event: ev.Event, text: str) -> None:
+    assert told_of([event]) == ([text] if text else [])
+
+
+def test_the_last_steering_is_shown_with_its_time() -> None:
+    told = [ev.Recorded(n, float(n), "k7f", ev.RunPaused(by=f"ann{n}@{HOSTILE}", reason="x" * 90)) for n in range(1, 9)]
+    lines = steering_lines(told)
+
+    assert len(lines) == 6
+    assert lines[-1].startswith("  1970-01-01 00:00:08Z  paused by ann8@")
+    assert max(map(len, lines)) <= 80
+    assert all(line.isprintable() for line in lines)
+    assert [each["seq"] for each in steering_json(told)] == list(range(1, 9))
