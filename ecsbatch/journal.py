@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ecsbatch.errors import EngineStopped
 from ecsbatch.events import Event, Recorded
@@ -15,7 +15,7 @@ from ecsbatch.records import Commit, Grant, Hold, Settle, Take
 class JournalStore(Protocol):
     """One durable transaction for everything that belongs together."""
 
-    def commit(
+    def commit(  # noqa: PLR0913 - one transaction, all but its events by keyword
         self,
         hold: Hold,
         events: Sequence[Event],
@@ -26,8 +26,9 @@ class JournalStore(Protocol):
         status: RunStatus | None = None,
         claim: Sequence[tuple[str, str]] = (),
         unclaim: Sequence[tuple[str, str]] = (),
+        folded: int | None = None,
     ) -> asyncio.Future[Commit]:
-        """Write all or nothing."""
+        """Write all or nothing; nothing is taken where a failure behind event ``folded`` is in the record already."""
         ...
 
     def settle(self, settle: Settle) -> asyncio.Future[None]:
@@ -53,6 +54,7 @@ class Journal:
         self._store = store
         self._hold = hold
         self._fold = fold
+        self._folded = 0
         self.closed = False
 
     def next_batch(self) -> int:
@@ -87,7 +89,7 @@ class Journal:
         told: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
         if self.closed:
             for each in settle:
-                self._store.settle(each)
+                self._store.settle(each).add_done_callback(seen)
             told.set_exception(EngineStopped("The run is no longer written by this process; resume it."))
             return told
         written = self._store.commit(
@@ -99,8 +101,12 @@ class Journal:
             status=status,
             claim=claim,
             unclaim=unclaim,
+            folded=self._folded,
         )
-        written.add_done_callback(lambda done: self._tell(done, told))
+        if written.done():
+            self._tell(written, told)
+        else:
+            written.add_done_callback(lambda done: self._tell(done, told))
         return told
 
     def _tell(self, done: asyncio.Future[Commit], told: asyncio.Future[Commit]) -> None:
@@ -114,5 +120,12 @@ class Journal:
         commit = done.result()
         if commit.recorded:
             self._fold(commit.recorded)
+            self._folded = commit.recorded[-1].seq
         if not told.done():
             told.set_result(commit)
+
+
+def seen(future: asyncio.Future[Any]) -> None:
+    """Fetch a failure that nobody waits for."""
+    if not future.cancelled():
+        future.exception()

@@ -218,7 +218,7 @@ async def _unharmed(ledger: Taker, wish: Take) -> Grant | Room:
 
     def give_back(taken: asyncio.Future[Grant | Room]) -> None:
         if not taken.cancelled() and taken.exception() is None and isinstance(grant := taken.result(), Grant):
-            ledger.settle(Settle(grant.id, None))
+            ledger.settle(Settle(grant.id, None)).add_done_callback(lambda done: done.cancelled() or done.exception())
 
     try:
         return await asyncio.shield(taking)

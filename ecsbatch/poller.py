@@ -26,6 +26,9 @@ from ecsbatch.watches import JobWatch, ServerWatch, Why, line_of
 JOB_VISIBLE_WITHIN = 60.0
 """Seconds after its submit in which a job id that the cloud does not know may still turn up."""
 
+LOOKS_WHEN_OVER = 3
+"""Looks at an ended job that leaves servers untold, before their own state has to tell: one look may be garbled."""
+
 
 class Looks(Protocol):
     """Shows jobs and servers."""
@@ -175,7 +178,8 @@ class Poller:
         if watch.pending and not job.over and self._sight.clock() > watch.batch.deadline:
             self._schedule.observe(age, math.inf, len(watch.pending))
             self._verdicts.overdue(watch, found)
-        if not watch.pending or job.over:
+        watch.over += job.over
+        if not watch.pending or watch.over >= LOOKS_WHEN_OVER:
             await self._end_job(watch, job, found)
             return
         watch.age = age
@@ -184,6 +188,9 @@ class Poller:
             progress = ev.JobProgress(batch=watch.batch.number, job_id=job.id, ended=watch.size - left, running=left)
             found.events.append(progress)
             await self._tell(watch.batch.line, found)
+        if job.over:
+            self._agenda.put(self._now() + self._pause(watch), watch)
+            return
         self._agenda.put(watch.since + self._schedule.next_look(age, len(watch.pending), watch.size), watch)
 
     def _observe(self, watch: JobWatch, ended: Iterable[SubJob], age: float) -> None:

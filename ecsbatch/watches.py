@@ -25,6 +25,7 @@ class JobWatch:
         pending: servers that it has not told the end of.
         size: how many there were.
         age: seconds after the acceptance, at the last successful look.
+        over: looks that showed the parent ended and left servers untold.
     """
 
     batch: Batch
@@ -32,6 +33,7 @@ class JobWatch:
     pending: set[str]
     size: int
     age: float = 0.0
+    over: int = 0
     failures: int = 0
 
 

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from ecsbatch.clock import Clock
 from ecsbatch.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
 from ecsbatch.errors import ConfigError, RunConflict, StoreError
-from ecsbatch.events import Event, Recorded
+from ecsbatch.events import Event, Recorded, ServerFailed, ServerTimedOut, ServerUnknown
 from ecsbatch.models import Holder, RunStatus, Usage, targets_hash
 from ecsbatch.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
 from ecsbatch.store import claims, journal, runs, targets
@@ -54,6 +54,7 @@ class Order:
     status: RunStatus | None
     claim: Sequence[Claim]
     unclaim: Sequence[Claim]
+    folded: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,12 @@ class _Head:
     status: RunStatus
     counts: Mapping[str, int]
     grants: int = 0
+    failed_at: int = 0
+
+
+_FAILURES: Final = (ServerFailed, ServerTimedOut, ServerUnknown)
+_NOT_NOW: Final = Room(0, 0.001, 0)
+"""The answer to who has not heard of a failure yet: at once again, with that in mind."""
 
 
 class Books:
@@ -171,8 +178,8 @@ class Books:
             self._refuse_existing(new.run_id)
         with self._taking(new.run_id):
             self._refuse_existing(new.run_id)
-            servers = new.fleet.key_order() if new.fleet is not None else tuple[Claim, ...]
-            self._claim(new.run_id, servers, new.ignore)
+            if new.fleet is not None:
+                self._claim(new.run_id, targets.meant(new.fleet, new.plan).key_order(), new.ignore)
             recorded = journal.record(new.run_id, 0, self._clock.wall(), new.events)
             counts = runs.counted({}, new.events)
             runs.insert(
@@ -188,7 +195,7 @@ class Books:
                     seq=len(recorded),
                     total=len(new.fleet) if new.fleet is not None else 0,
                     counts=counts,
-                    targets_hash=targets_hash(servers()),
+                    targets_hash=new.fleet.targets_hash() if new.fleet is not None else targets_hash(()),
                     plan=new.plan,
                 ),
             )
@@ -209,7 +216,8 @@ class Books:
             # A dead holder's status stays as it is: the new one says what it makes of it.
             status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
             if status.over:
-                self._claim(run_id, targets.read(self._database, run_id).key_order(), frozenset())
+                meant = targets.meant(targets.read(self._database, run_id), record.plan)
+                self._claim(run_id, meant.key_order(), frozenset())
                 status = RunStatus.INTERRUPTED
             runs.hold(self._database, run_id, holder, record.fence + 1, status)
             self._staged[run_id] = _Head(record.fence + 1, record.seq, status, record.counts)
@@ -260,7 +268,8 @@ class Books:
         for settle in order.settle:
             self._ledger.settle(settle, now)
         grant_id = f"{run_id}.{head.fence}.{head.grants + 1}"
-        got = None if order.take is None else self._take(order.take, grant_id, run_id, now)
+        unseen = order.folded is not None and head.failed_at > order.folded
+        got = None if order.take is None else _NOT_NOW if unseen else self._take(order.take, grant_id, run_id, now)
         grant, room = (got, None) if isinstance(got, Grant) else (None, got)
         events = [*order.events, *order.intent(grant)] if grant and order.intent else order.events
         recorded = journal.record(run_id, head.seq, self._clock.wall(), events)
@@ -318,6 +327,7 @@ class Books:
             status=status or head.status,
             counts=runs.counted(head.counts, events) if events else head.counts,
             grants=head.grants + (grant is not None),
+            failed_at=head.seq + len(events) if any(isinstance(e, _FAILURES) for e in events) else head.failed_at,
         )
         if events or status:
             runs.advance(self._database, run_id, new.seq, new.status, new.counts)

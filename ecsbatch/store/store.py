@@ -188,7 +188,7 @@ class Store:
 
     # History
 
-    def commit(
+    def commit(  # noqa: PLR0913 - one transaction, all but its events by keyword
         self,
         hold: Hold,
         events: Sequence[Event] = (),
@@ -199,6 +199,7 @@ class Store:
         status: RunStatus | None = None,
         claim: Sequence[Claim] = (),
         unclaim: Sequence[Claim] = (),
+        folded: int | None = None,
     ) -> asyncio.Future[Commit]:
         """Do all of this in one durable transaction, or nothing; the future is done when it is on disk.
 
@@ -217,13 +218,15 @@ class Store:
             status: the run's from now on; one that is over frees its servers.
             claim: servers that the run takes.
             unclaim: servers that it lets go.
+            folded: the last event that the caller knows of. Nothing is taken where a failure came after it: once
+                failures exceed their limit nothing new starts, not even what is decided in the same instant.
 
         The future raises:
             RunTaken: the run has another holder.
             ServersClaimed: another run has a server of ``claim``.
             StoreError: nothing was written.
         """
-        order = Order(hold, events, take, intent, settle, status, claim, unclaim)
+        order = Order(hold, events, take, intent, settle, status, claim, unclaim, folded)
         urgent = take is not None or bool(settle) or status is not None
         return self._write(lambda books: books.commit(order), hold.run_id, urgent=urgent)
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
 
-from ecsbatch.models import Fleet
+from ecsbatch.models import Fleet, SkipReason
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.schema import targets
 
 _PART: Final = 20_000
 """Servers in one row: only so many are held twice in memory while a list is written or read."""
 
+_LEFT_ALONE: Final = frozenset({SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value})
 _INSERT = Prepared(sa.insert(targets).values({column.name: sa.bindparam(column.name) for column in targets.c}))
 _PARTS = Prepared(
     sa.select(targets.c.servers).where(targets.c.run_id == sa.bindparam("run_id")).order_by(targets.c.part)
 )
+
+
+def meant(fleet: Fleet, plan: Mapping[str, Any]) -> Fleet:
+    """Return the servers that a plan is about: not those that it was told to leave alone, which others may have."""
+    left = [range(skip["start"], skip["end"]) for skip in plan.get("skips", ()) if skip["reason"] in _LEFT_ALONE]
+    if not any(map(len, left)):
+        return fleet
+    places = sorted(set(range(len(fleet))).difference(*left))
+    sites = fleet.sites
+    return Fleet([fleet.ids[i] for i in places], sites=None if sites is None else [sites[i] for i in places])
 
 
 def write(database: Database, run_id: str, fleet: Fleet) -> None:
