@@ -317,6 +317,7 @@ class RunFinished(Event):
     reason: str = ""
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     elapsed_s: float = 0.0
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ecsbatch import events as ev
+from ecsbatch.clock import Clock
 from ecsbatch.config import Engine
 from ecsbatch.journal import JournalStore
 from ecsbatch.models import Fleet, Holder, Outcome, OutcomeKind, RunStatus
@@ -97,6 +98,11 @@ class Host(Protocol):
     @property
     def holder(self) -> Holder:
         """This process."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Stamps and dates."""
         ...
 
     @property

@@ -62,6 +62,7 @@ class Restarter:
     Attributes:
         store: where everything is written; in memory where none was given.
         pipelines: by the key of the site.
+        clock: stamps and dates.
     """
 
     def __init__(
@@ -94,10 +95,10 @@ class Restarter:
             raise ConfigError("A Restarter needs at least one site's client.")
         self._given_store = store
         self._store: EngineStore | None = store
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._chance = Random(seed)
         host = socket.gethostname()
-        self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self._clock.wall())
+        self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall())
         self.pipelines: dict[str, Pipeline] = {}
         self._rollouts: list[Guest] = []
         self._direct: Direct | None = None
@@ -171,7 +172,7 @@ class Restarter:
         """Use the store in memory that the client keeps for its restarters: they share the client's quota."""
         cloud: Any = next(iter(self._clouds.values()))
         if cloud.fallback_store is None:
-            store = open_store("memory:", clock=self._clock, inline=True)
+            store = open_store("memory:", clock=self.clock, inline=True)
             await store.__aenter__()
             cloud.fallback_store = store
         kept: EngineStore = cloud.fallback_store

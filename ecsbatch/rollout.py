@@ -438,18 +438,24 @@ class Rollout:
                 break
             await self.change()
         if ending.status.over:
-            await self.note(self._finished(ending.status, ending.reason), ending.status)
+            await self.note(self._finished(ending), ending.status)
         else:
             stopped = ev.RunStopped(status=ending.status.value, reason=ending.reason, message=ending.message)
             await self.note(stopped, ending.status)
 
     async def _finish(self) -> None:
         status = RunStatus.FAILED if self.state.failed else RunStatus.SUCCEEDED
-        await self.note(self._finished(status, ""), status)
+        await self.note(self._finished(Ending(status, "")), status)
 
-    def _finished(self, status: RunStatus, reason: str) -> ev.RunFinished:
-        counts = {kind.value: n for kind, n in self.state.counts.items()}
-        return ev.RunFinished(status=status.value, reason=reason, counts=counts, elapsed_s=round(self.state.elapsed, 3))
+    def _finished(self, ending: Ending) -> ev.RunFinished:
+        elapsed = max(0.0, self._host.clock.wall() - (self.state.started_at or 0.0))
+        return ev.RunFinished(
+            status=ending.status.value,
+            reason=ending.reason,
+            counts={kind.value: n for kind, n in self.state.counts.items()},
+            elapsed_s=round(elapsed, 3),
+            message=ending.message,
+        )
 
     async def _break_off(self, reason: str) -> None:
         """End at once: what is in flight is resume's to find out."""

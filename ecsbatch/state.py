@@ -428,8 +428,9 @@ class RolloutState:
         self.ended_at = self.status_at = ts
 
     def _finished(self, event: ev.RunFinished, ts: float) -> None:
-        self.status, self.reason, self.ended_at = RunStatus(event.status), event.reason, ts
-        self.status_at, self._elapsed = ts, event.elapsed_s
+        self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
+        self.ended_at = self.status_at = ts
+        self._elapsed = event.elapsed_s
 
     _folds: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, float], None]]] = {
         ev.RunStarted: _run_started,
