@@ -22,8 +22,8 @@ _LEFT: Final = 20
 def check(*, flags: Annotated[CheckFlags | None, Parameter(name="*")] = None, config: ConfigFile = None) -> int:
     """Look at network, key, project, clock, listing, store and quota; restart nothing.
 
-    It sends one request to the cloud, two where the project is looked up by its region. A line that is not ok says
-    what to do. The store is created where it is missing.
+    It sends one request to the cloud, and one more for what has to be asked for first: the project of the region, a
+    token, a temporary key. A line that is not ok says what to do. The store is created where it is missing.
     """
     inspection = Inspection(settings_of(flags, config))
     asyncio.run(inspection.look())

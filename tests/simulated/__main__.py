@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from .agreement import false_alarms
 from .checker import check
 from .judging import Verdict, judge
 from .lives import play
@@ -54,7 +55,7 @@ def alone(seed: int, *, verbose: bool) -> int:
             say(f"{sent.tick:6d} {sent.at:11.3f} sent {len(sent.servers)}, carried out {sent.performed_at}: {begun}")
     for end in record.ends:
         say(f"life {end.life}: {end.run_id}: {end.how!r}")
-    broken = check(record)
+    broken = check(record) or list(false_alarms(record))
     for promise in broken:
         say(f"BROKEN {promise}")
     return 1 if broken else 0

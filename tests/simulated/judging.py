@@ -6,6 +6,7 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 
+from .agreement import false_alarms
 from .checker import check
 from .lives import Record, Seams, play
 from .world import World, draw
@@ -30,7 +31,7 @@ def judge_world(world: World, seams: Seams | None = None) -> Verdict:
     seed = world.seed
     try:
         record = play(world, seams)
-        broken = check(record)
+        broken = check(record) or list(false_alarms(record))
     except Exception:  # noqa: BLE001 - a world that cannot be played is a finding of its seed, not the end of the others
         return Verdict(seed, (traceback.format_exc(),))
     return Verdict(seed, tuple(broken), Counter(figures(record)))
