@@ -296,7 +296,10 @@ class Auditor:
         if request is None or request.answer != ev.BatchUnknown.name:
             self._found(Rule.TWICE, f"Batch {event.batch} was taken for not started, but its answer was not unknown.")
         elif (
-            self._grace_known and (waited := self._timeline.now - request.answered) < request.terms.unknown_grace - _MS
+            self._grace_known
+            # Stamps of a clock that was set back prove no pause too short.
+            and not self._timeline.set_backs
+            and (waited := self._timeline.now - request.answered) < request.terms.unknown_grace - _MS
         ):
             self._found(Rule.RESENT_EARLY, f"Batch {event.batch} was taken for not started after {waited:.1f} s.")
         self._return(event.servers, event.batch)
