@@ -153,7 +153,7 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
             ["ann@desk, is gone", "1 servers are under way and nobody looks"],
         ),
         ([*STARTED, ev.RunFinished(status="aborted", reason="aborted")], {}, {}, "a1", Cause.OVER, ["over: aborted"]),
-        (second_wave(sent(2, "b1"), FAILED), {"max_failures": 0}, {}, "b2", Cause.FAILURE_LIMIT, ["1 failures"]),
+        (second_wave(sent(2, "b1"), FAILED), {"max_failures": 0}, {}, "b2", Cause.FAILURE_LIMIT, ["1 failure"]),
         ([*STARTED], {}, {"blind_for": 30.0}, "a1", Cause.CLOUD_UNREACHABLE, ["seen of the cloud for 30s"]),
         (second_wave(sent(2, "b1"), REJECTED), {}, {}, "b1", Cause.CLOUD_UNREACHABLE, ["Connection refused."]),
         (second_wave(sent(2, "b1"), REFUSED), {}, {}, "b1", Cause.REFUSED, ["Not allowed."]),
