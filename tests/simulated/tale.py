@@ -199,8 +199,8 @@ class Tale:
 
     def _resumed(self, fact: Fact) -> None:
         if fact.body.get("forgive"):
-            for each in self._open.values():
-                if each.outcome in FAILURES:
+            for each in self.rounds:
+                if self.stage[each.server] in FAILURES:
                     each.forgiven_at = min(each.forgiven_at, fact.at)
         for server, stage in self.stage.items():
             if stage in fact.body.get("retry", ()):
