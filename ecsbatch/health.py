@@ -97,7 +97,8 @@ class Health:
         """Return the server as checks want it; one taken over from an earlier process is looked at for its address."""
         views = recovery.batch.views
         view = views.get(recovery.server)
-        if view is None or not view.status:
+        # While the cloud cannot be seen the deadline stands still, and a check alone would never learn that it can.
+        if view is None or not view.status or self._sight.blind_for() > 0:
             try:
                 look = await self._cloud.look([recovery.server])
             except CloudError as e:

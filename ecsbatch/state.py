@@ -309,8 +309,10 @@ class RolloutState:
             self._detail[i] = (event.reason, event.code, event.message)
         else:
             self._detail.pop(i, None)
+        # A server that was down before it was tried again is not up for being skipped: only a look says that.
+        still_down = stage is Stage.SKIPPED and (i in self.held or i in self._lent)
         self._lent.discard(i)
-        if event.holds:
+        if event.holds or still_down:
             self._hold(i)
         else:
             self._release(i)

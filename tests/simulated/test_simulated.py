@@ -43,7 +43,7 @@ def test_the_worlds_have_in_them_what_they_are_about() -> None:
 
 
 def test_a_seed_is_always_the_same_world() -> None:
-    assert _digest(range(5, 15)) == _digest(range(5, 15))
+    assert digest(range(5, 15)) == digest(range(5, 15))
 
 
 def test_a_seed_is_the_same_world_in_another_process() -> None:
@@ -72,9 +72,6 @@ def digest(seeds: Iterable[int]) -> str:
             for line in row.lines:
                 whole.update(line.replace(f'"pid":{os.getpid()}'.encode(), b'"pid":0') + b"\n")
     return whole.hexdigest()
-
-
-_digest = digest
 
 
 # -- killed everywhere -------------------------------------------------------------------------------------------------

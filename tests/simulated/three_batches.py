@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-
 from ecsbatch.config import Engine, Strategy
 from ecsbatch.models import Quota
 from ecsbatch.simulator.cloud_config import CloudConfig, Faults
 from ecsbatch.simulator.fleet import server_ids
 
-from .lives import Record, play
 from .world import Doom, DoomKind, Life, RunSpec, World
 
 SIZE = 6
@@ -65,13 +62,3 @@ def world(*dooms: Doom, lost_replies: float = 0.0) -> World:
 def kills(kind: DoomKind, counts: Sequence[int]) -> list[Doom]:
     """Return a death at each of these steps or writes."""
     return [Doom(kind, count=count, gap=0.5) for count in counts]
-
-
-def undisturbed(*before: Doom) -> Record:
-    """Play it with these dooms alone, to see how long its last life is."""
-    return play(world(*before))
-
-
-def with_gap(doom: Doom, gap: float) -> Doom:
-    """Return a doom after which the next life begins later."""
-    return replace(doom, gap=gap)
