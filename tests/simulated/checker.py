@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from ecsbatch.conflicts import RunConflict
-from ecsbatch.errors import EngineStopped, StoreError
+from ecsbatch.errors import EngineStopped, RunConflict, StoreError
 from ecsbatch.models import Outcome, OutcomeKind
 
 from .books import FOREVER, Begun, Sent
@@ -388,7 +387,9 @@ class Strictness:
 
     def __init__(self, tale: Tale) -> None:
         self._tale = tale
-        self._limits = {name: tale.plan.get(name) for name in tale.plan if name.startswith("max_failures")}
+        self._limits: dict[str, Any] = {
+            name: tale.plan.get(name) for name in tale.plan if name.startswith("max_failures")
+        }
         self._counted: set[str] = set()
         self._stage = dict.fromkeys(tale.targets, "waiting")
         self._left = [0, *(wave["end"] - wave["start"] for wave in tale.plan["waves"])]

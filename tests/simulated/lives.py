@@ -526,7 +526,8 @@ def _statuses(record: Record) -> list[tuple[str, str]]:
     database = record.database
     if not record.database.stamps and not database._has_journal():
         return []
-    return database.connection.execute("SELECT run_id, status FROM runs").fetchall()
+    rows: list[tuple[str, str]] = database.connection.execute("SELECT run_id, status FROM runs").fetchall()
+    return rows
 
 
 def _refused(record: Record, run_id: str, statuses: dict[str, str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from ecsbatch.config import Engine, Strategy
 from ecsbatch.models import Quota
 from ecsbatch.simulator.cloud_config import CloudConfig, Faults
