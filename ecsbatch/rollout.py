@@ -462,8 +462,10 @@ class Rollout:
         if self._journal is None or self._journal.failed is not None or self.state.status.over:
             return
         self._feeder.recall()
+        unanswered = [f.batch for f in self.state.flights.values() if not f.job_id and f.unknown_at is None]
+        unknown = [ev.BatchUnknown(batch=batch, message="Stopped before the answer.") for batch in unanswered]
         stopped = ev.RunStopped(status=RunStatus.INTERRUPTED.value, reason=reason)
-        await asyncio.shield(self._journal.record([stopped], status=RunStatus.INTERRUPTED))
+        await asyncio.shield(self._journal.record([*unknown, stopped], status=RunStatus.INTERRUPTED))
 
     async def _leave(self) -> None:
         """Let the engine and the store go of this run."""
