@@ -54,10 +54,11 @@ class Timeline:
         self._stamp = -math.inf
         self._added = 0.0
         self._anchor: tuple[float, float] | None = None
-        self._backs_at_anchor = 0
 
     def follow(self, recorded: ev.Recorded) -> float:
         """Return when an event was stored."""
+        if isinstance(recorded.event, ev.HolderChanged):
+            self._anchor = None  # perhaps another boot, whose ledger's clock began anew
         at = recorded.ts + self._added
         if recorded.ts < self._stamp:
             self.set_backs += 1
@@ -81,12 +82,7 @@ class Timeline:
                 return least
             if at <= least + _ROUNDING:
                 return at
-        elif self._anchor is not None and self.set_backs > self._backs_at_anchor:
-            # Another boot, and the clock was set back on the way: neither clock spans the gap, which proves nothing.
-            self._added += self.now - at + _A_DAY
-            at = self.now + _A_DAY
         self._anchor = (granted, max(self.now, at))
-        self._backs_at_anchor = self.set_backs
         return at
 
 
