@@ -75,6 +75,7 @@ def held_by(holder: Holder, engine: Engine, fence: int, previous: str = "") -> e
         window=engine.quota.window,
         unknown_grace=engine.unknown_grace,
         request_timeout=engine.request_timeout,
+        boot=holder.boot,
     )
 
 

@@ -250,6 +250,7 @@ class HolderChanged(Event):
     """A process took the run; ``fence`` counts the holders so far, ``previous`` names the one before it.
 
     ``limit`` and ``window`` are the quota that it spends by; with the two times, ``audit`` can recompute what it did.
+    ``boot`` names the boot in which the ledger's clock can be compared.
     """
 
     name: ClassVar[str] = "holder.changed"
@@ -262,6 +263,7 @@ class HolderChanged(Event):
     window: float = 0.0
     unknown_grace: float = 0.0
     request_timeout: float = 0.0
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

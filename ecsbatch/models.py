@@ -338,12 +338,14 @@ class Holder:
         name: who: user@host, or what the embedding service calls itself.
         host, pid: where.
         since: seconds since 1970.
+        boot: in which boot of the host; "" where not known.
     """
 
     name: str
     host: str
     pid: int
     since: float
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

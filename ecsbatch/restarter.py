@@ -98,7 +98,7 @@ class Restarter:
         self.clock = clock or SystemClock()
         self._chance = Random(seed)
         host = socket.gethostname()
-        self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall())
+        self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall(), self.clock.boot_id())
         self.pipelines: dict[str, Pipeline] = {}
         self._rollouts: list[Guest] = []
         self._direct: Direct | None = None

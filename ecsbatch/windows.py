@@ -54,11 +54,12 @@ class Timeline:
         self._stamp = -math.inf
         self._added = 0.0
         self._anchor: tuple[float, float] | None = None
+        self._boot = ""
 
     def follow(self, recorded: ev.Recorded) -> float:
         """Return when an event was stored."""
-        if isinstance(recorded.event, ev.HolderChanged):
-            self._anchor = None  # perhaps another boot, whose ledger's clock began anew
+        if isinstance(recorded.event, ev.HolderChanged) and recorded.event.boot != self._boot:
+            self._boot, self._anchor = recorded.event.boot, None  # the ledger's clock begins anew
         at = recorded.ts + self._added
         if recorded.ts < self._stamp:
             self.set_backs += 1
