@@ -189,7 +189,7 @@ def _view(row: Any) -> ServerView:
         _word(status),
         _word(row.get("OS-EXT-STS:task_state")),
         _word(row.get("updated")),
-        bool(row.get("locked")),
+        _flag(row.get("locked")),
         _word(row.get("OS-EXT-AZ:availability_zone")),
         _word(row.get("name"), _MAX_NAME),
         _word(row.get("hostId"), _MAX_NAME),
@@ -197,6 +197,13 @@ def _view(row: Any) -> ServerView:
         tuple([_word(tag, _MAX_NAME) for tag in row.get("tags") or ()]),
         _address(row.get("addresses")),
     )
+
+
+def _flag(value: Any) -> bool:
+    """Return a foreign yes or no; null is no, and whatever is neither makes the row another shape."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise TypeError
 
 
 def _address(networks: Any) -> str:

@@ -502,6 +502,8 @@ def _untrue_told(how: Outcome, begun: Iterable[Begun]) -> str:
     restarts = list(begun)
     if how.kind is OutcomeKind.RESTARTED:
         return "" if restarts else "it was never restarted"
+    if how.reason == "not_begun":
+        return "it was begun" if restarts else ""
     if how.kind in {OutcomeKind.FAILED, OutcomeKind.TIMED_OUT} and how.reason != "refused":
         return "" if restarts else "nothing was begun"
     return ""
