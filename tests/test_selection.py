@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,10 +38,11 @@ def test_json_lines_need_an_id_and_may_say_more() -> None:
 
 
 @pytest.mark.parametrize("text", [f"{A}\n", f"id,az\n{A},\n", f'{{"id":"{A}"}}\n'])
-def test_standard_input_may_be_any_of_the_three(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+def test_standard_input_may_be_any_of_the_three(text: str) -> None:
+    program = "from ecsbatch.selection import read_fleet; print([server.id for server in read_fleet('-')])"
+    piped = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True, check=True)  # noqa: S603 - our own
 
-    assert read_fleet("-") == [Server(A)]
+    assert piped.stdout.strip() == str([A])
 
 
 BAD_LISTS: list[tuple[str, bytes, str]] = [
