@@ -80,7 +80,7 @@ async def test_twenty_random_strategies_never_have_more_servers_down_than_they_m
 
 
 async def test_a_canary_and_then_zone_by_zone() -> None:
-    one = await trial(Strategy(waves="6,domain", max_unavailable="50%"), 60, seed=1)
+    one = await trial(Strategy(waves="20,domain", max_unavailable="50%"), 90, seed=1)
 
     began: dict[str, list[float]] = {}
     canary: set[str] = set()
