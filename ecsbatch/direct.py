@@ -63,7 +63,9 @@ def outcome_of(event: ev.ServerEvent, ended_at: float, attempts: int, submitted_
     )
 
 
-def held_by(holder: Holder, engine: Engine, fence: int, previous: str = "") -> ev.HolderChanged:
+def held_by(
+    holder: Holder, engine: Engine, fence: int, previous: str = "", ledger_time: float = 0.0
+) -> ev.HolderChanged:
     """Say who has a run from now on, and by which quota it spends."""
     return ev.HolderChanged(
         holder=holder.name,
@@ -76,6 +78,7 @@ def held_by(holder: Holder, engine: Engine, fence: int, previous: str = "") -> e
         unknown_grace=engine.unknown_grace,
         request_timeout=engine.request_timeout,
         boot=holder.boot,
+        ledger_time=ledger_time,
     )
 
 

@@ -250,7 +250,8 @@ class HolderChanged(Event):
     """A process took the run; ``fence`` counts the holders so far, ``previous`` names the one before it.
 
     ``limit`` and ``window`` are the quota that it spends by; with the two times, ``audit`` can recompute what it did.
-    ``boot`` names the boot in which the ledger's clock can be compared.
+    ``boot`` names the boot in which the ledger's clock can be compared, ``ledger_time`` is what that clock
+    read when the run was taken, 0 where not known.
     """
 
     name: ClassVar[str] = "holder.changed"
@@ -264,6 +265,7 @@ class HolderChanged(Event):
     unknown_grace: float = 0.0
     request_timeout: float = 0.0
     boot: str = ""
+    ledger_time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,7 +310,8 @@ class Rollout:
         await self._leave_out(changes.skip_domains)
 
     def _holder_changed(self, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
-        return held_by(self._host.holder, self._host.engine, fence, previous.name if previous else "")
+        host = self._host
+        return held_by(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
 
     async def _read_history(self) -> None:
         self._begun = True

@@ -68,7 +68,9 @@ class Timeline:
                 at = self.now + _A_DAY
         self._stamp = recorded.ts
         if isinstance(recorded.event, ev.BatchSubmitting):
-            at = self._by_ledger(at, getattr(recorded.event, "granted", 0.0))
+            at = self._by_ledger(at, recorded.event.granted)
+        elif isinstance(recorded.event, ev.HolderChanged):
+            at = self._by_ledger(at, recorded.event.ledger_time)
         self.now = max(self.now, at)
         return self.now
 
