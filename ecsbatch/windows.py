@@ -54,7 +54,7 @@ class Timeline:
         self._stamp = -math.inf
         self._added = 0.0
         self._anchor: tuple[float, float] | None = None
-        self._boot = ""
+        self._boot: str = ""
 
     def follow(self, recorded: ev.Recorded) -> float:
         """Return when an event was stored."""
