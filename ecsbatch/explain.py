@@ -16,7 +16,8 @@ from ecsbatch.events import stamp
 from ecsbatch.models import RunStatus, Usage
 from ecsbatch.policy import Limits
 from ecsbatch.quantities import format_duration
-from ecsbatch.state import FAILURES, Flight, RolloutState, Stage
+from ecsbatch.stages import FAILURES, Flight, Stage
+from ecsbatch.state import RolloutState
 
 _NAMED: Final = 5
 

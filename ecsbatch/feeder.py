@@ -17,7 +17,8 @@ from ecsbatch.pipeline import Pipeline
 from ecsbatch.plan import Plan
 from ecsbatch.policy import Halt, Limits
 from ecsbatch.records import Grant
-from ecsbatch.state import Flight, RolloutState, Stage
+from ecsbatch.stages import Flight, Stage
+from ecsbatch.state import RolloutState
 
 _RESENDS = 2
 """How often a server is sent again whose request was shown not to have begun (``on_unknown = "verify"``)."""

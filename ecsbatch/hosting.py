@@ -56,9 +56,20 @@ class RolloutStore(JournalStore, Protocol):
 class Guest(Protocol):
     """A rollout, as its engine sees it."""
 
-    run_id: str
-    plan: Plan
-    last_command: int
+    @property
+    def run_id(self) -> str:
+        """Which run."""
+        ...
+
+    @property
+    def plan(self) -> Plan:
+        """What it was planned as."""
+        ...
+
+    @property
+    def last_command(self) -> int:
+        """The number of the last command from elsewhere that was followed."""
+        ...
 
     @property
     def held(self) -> bool:

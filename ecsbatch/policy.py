@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from ecsbatch.models import RunStatus
 from ecsbatch.plan import Plan
-from ecsbatch.state import RolloutState, Tally
+from ecsbatch.stages import Tally
+from ecsbatch.state import RolloutState
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,119 +10,16 @@ from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any, ClassVar, Final
 
 from ecsbatch import events as ev
 from ecsbatch.models import Evidence, Outcome, OutcomeKind, RunStatus
 from ecsbatch.plan import Plan
+from ecsbatch.stages import ENDED, FAILURES, KIND, Failure, Flight, Stage, Tally
 
-
-class Stage(IntEnum):
-    """Where one server stands; from ``RESTARTED`` on it has its outcome."""
-
-    WAITING = 0
-    SUBMITTING = 1
-    ACCEPTED = 2
-    UNSETTLED = 3
-    RESTARTED = 4
-    FAILED = 5
-    TIMED_OUT = 6
-    UNKNOWN = 7
-    SKIPPED = 8
-
-
-_KIND: Final = {
-    Stage.RESTARTED: OutcomeKind.RESTARTED,
-    Stage.FAILED: OutcomeKind.FAILED,
-    Stage.TIMED_OUT: OutcomeKind.TIMED_OUT,
-    Stage.UNKNOWN: OutcomeKind.UNKNOWN,
-    Stage.SKIPPED: OutcomeKind.SKIPPED,
-}
-_KINDS: Final = {int(stage): kind for stage, kind in _KIND.items()}
-_WAITING, _RESTARTED, _SKIPPED = int(Stage.WAITING), int(Stage.RESTARTED), int(Stage.SKIPPED)
-_STAGE: Final = {kind.value: stage for stage, kind in _KIND.items()}
-FAILURES: Final = frozenset({Stage.FAILED, Stage.TIMED_OUT, Stage.UNKNOWN})
-"""The stages that count against ``max_failures``."""
 _EVIDENCES: Final = ("", *(e.value for e in Evidence))
 _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
 _RECENT_FAILURES: Final = 1000
-
-
-@dataclass(slots=True)
-class Flight:
-    """A batch between its intent and its last server's outcome.
-
-    Attributes:
-        batch: its number in the run.
-        servers: the ids that the request named.
-        updated: their ``updated`` before, in the same order.
-        open: those without an outcome yet.
-        submitted_at: when the intent was stored, seconds since 1970.
-        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
-        job_id: "" until the cloud answered with one.
-        job_status: the job's last word, "" while it may still tell something.
-        unknown_at: when the answer was given up, seconds since 1970; None where it was not.
-    """
-
-    batch: int
-    servers: Sequence[str]
-    updated: Sequence[str]
-    open: set[str]
-    type: str
-    site: str
-    grant: str
-    submitted_at: float
-    cloud_time: float = 0.0
-    job_id: str = ""
-    job_status: str = ""
-    unknown_at: float | None = None
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of one wave, one domain or the whole run."""
-
-    total: int = 0
-    waiting: int = 0
-    in_flight: int = 0
-    held: int = 0
-    ended: Counter[OutcomeKind] = field(default_factory=Counter[OutcomeKind])
-    failures: int = 0
-
-    @property
-    def down(self) -> int:
-        """Servers that hold a place in the budget."""
-        return self.in_flight + self.held
-
-    def move(self, was: int, to: int, n: int) -> None:
-        """Count so many servers at another stage."""
-        self._count(was, -n)
-        self._count(to, n)
-
-    def _count(self, stage: int, by: int) -> None:
-        if stage == _WAITING:
-            self.waiting += by
-        elif stage < _RESTARTED:
-            self.in_flight += by
-        else:
-            self.ended[_KINDS[stage]] += by
-            if stage > _RESTARTED and stage != _SKIPPED:
-                self.failures = max(0, self.failures + by)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What a failed, timed-out or unknown server is remembered by."""
-
-    server: str
-    kind: OutcomeKind
-    domain: str
-    host: str
-    reason: str
-    code: str
-    message: str
 
 
 class RolloutState:
@@ -321,9 +218,9 @@ class RolloutState:
             self._remember(stage, event)
 
     def _remember(self, stage: Stage, event: ev.ServerEvent) -> None:
-        what = event.code or event.reason or _KIND[stage].value
+        what = event.code or event.reason or KIND[stage].value
         self.failures.append(
-            Failure(event.server, _KIND[stage], event.domain, event.host, event.reason, event.code, event.message)
+            Failure(event.server, KIND[stage], event.domain, event.host, event.reason, event.code, event.message)
         )
         for key, value in (("domain", event.domain), ("host", event.host), ("code", what)):
             if value:
@@ -407,7 +304,7 @@ class RolloutState:
         self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
         if event.forgive:
             self._forgive()
-        again = {_STAGE[kind] for kind in event.retry if kind in _STAGE}
+        again = {ENDED[kind] for kind in event.retry if kind in ENDED}
         if again:
             self._wait_again(again)
 
@@ -473,7 +370,7 @@ class RolloutState:
     @property
     def failed(self) -> bool:
         """True where a server ended otherwise than restarted or rightly skipped, forgiven or not."""
-        return any(self.run.ended[_KIND[stage]] for stage in FAILURES)
+        return any(self.run.ended[KIND[stage]] for stage in FAILURES)
 
     @property
     def down(self) -> int:
@@ -492,7 +389,7 @@ class RolloutState:
     def outcome(self, i: int) -> Outcome:
         """Return how the i-th server ended, or stands where it has not."""
         stage = Stage(self.stage[i])
-        kind = _KIND.get(stage, OutcomeKind.NOT_STARTED if stage == Stage.WAITING else OutcomeKind.UNKNOWN)
+        kind = KIND.get(stage, OutcomeKind.NOT_STARTED if stage == Stage.WAITING else OutcomeKind.UNKNOWN)
         reason, code, message = self._detail.get(i, ("", "", "")) if stage >= Stage.RESTARTED else ("", "", "")
         if Stage.SUBMITTING <= stage <= Stage.UNSETTLED:
             reason = "in_flight"

@@ -129,7 +129,7 @@ def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Se
     Raises:
         RunConflict: it is not paused.
     """
-    if state.status is not RunStatus.PAUSED or changes.skip_domains:
+    if state.status is not RunStatus.PAUSED:
         holder = record.holder
         raise RunConflict(
             f"Run {record.run_id} is {state.status.value} and held by {holder.name}, pid {holder.pid} on {holder.host}:"
@@ -138,7 +138,12 @@ def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Se
     if changes.limits:
         adjust = {"command": "adjust", "limits": dict(changes.limits)}
         ask_and_see(record, adjust, store_url(settings), changed(changes.limits))
-    command = {"command": "resume", "forgive": changes.forgive, "retry": list(changes.retry)}
+    command = {
+        "command": "resume",
+        "forgive": changes.forgive,
+        "retry": list(changes.retry),
+        "skip_domains": list(changes.skip_domains),
+    }
     # One that has little left may be over before anybody looks.
     gone_on = {RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}
     return ask_holder(record.run_id, command, store_url(settings), until=gone_on)

@@ -14,7 +14,7 @@ from ecsbatch.errors import EngineStopped, RunConflict, StoreError
 from ecsbatch.models import Outcome, OutcomeKind
 
 from .books import FOREVER, Begun, Sent
-from .lives import Record
+from .lives import Record, Told
 from .tale import FAILURES, OUTCOMES, Fact, Intent, Round, Tale, read_tales
 
 OVER: Final = frozenset({"succeeded", "failed", "aborted"})
@@ -483,7 +483,7 @@ def _callers(case: Case) -> Iterator[str]:
     for told in record.told:
         how, name = told.how, f"{told.ask.server[:8]} asked for in life {told.life}"
         if isinstance(how, Outcome):
-            wrong = _untrue_told(how, begun[told.ask.server])
+            wrong = _untrue_told(told, how, begun[told.ask.server])
             if wrong:
                 yield f"caller: {name} was told {how.kind} {how.reason}, but {wrong}"
         elif isinstance(how, TimeoutError):
@@ -498,12 +498,13 @@ def _typed(error: BaseException) -> bool:
     return "HARD" in str(error) or "SOFT" in str(error)
 
 
-def _untrue_told(how: Outcome, begun: Iterable[Begun]) -> str:
-    restarts = list(begun)
+def _untrue_told(told: Told, how: Outcome, begun: Iterable[Begun]) -> str:
+    restarts = [one for one in begun if one.at <= told.heard]
     if how.kind is OutcomeKind.RESTARTED:
         return "" if restarts else "it was never restarted"
     if how.reason == "not_begun":
-        return "it was begun" if restarts else ""
+        # What another run began before this caller asked is another matter.
+        return "it was begun" if any(one.at >= told.asked for one in restarts) else ""
     if how.kind in {OutcomeKind.FAILED, OutcomeKind.TIMED_OUT} and how.reason != "refused":
         return "" if restarts else "nothing was begun"
     return ""

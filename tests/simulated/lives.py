@@ -104,10 +104,12 @@ class End:
 
 @dataclass(slots=True)
 class Told:
-    """What a caller of `Restarter.restart` was told."""
+    """What a caller of `Restarter.restart` was told, and the world's time at the question and at the answer."""
 
     life: int
     ask: Ask
+    asked: float
+    heard: float
     how: Outcome | BaseException
     doomed: bool
 
@@ -278,6 +280,8 @@ class Process:
 
     async def _ask(self, restarter: Restarter, ask: Ask) -> None:
         await asyncio.sleep(ask.at)
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
         how: Outcome | BaseException
         try:
             async with asyncio.timeout(ask.patience):
@@ -287,7 +291,7 @@ class Process:
         except (EcsbatchError, asyncio.CancelledError) as error:
             how = error
         if not self.dead:
-            self._record.told.append(Told(self._machine.life, ask, how, self._closing))
+            self._record.told.append(Told(self._machine.life, ask, asked, loop.time(), how, self._closing))
 
     async def _order(self, order: Order) -> None:
         await asyncio.sleep(order.at)

@@ -15,7 +15,8 @@ from ecsbatch.events import Event, Recorded
 from ecsbatch.models import Holder, Job, RestartType
 from ecsbatch.records import Claim, Commit, Grant, Hold, NewRun, Settle, Take
 from ecsbatch.rollout import Rollout
-from ecsbatch.state import RolloutState, Stage
+from ecsbatch.stages import Stage
+from ecsbatch.state import RolloutState
 
 from .lives import Seams
 from .world import World

@@ -1,0 +1,207 @@
+"""`Course`: a run as this process knows and writes it: its plan, the fold over its events, its journal.
+
+Whatever happens to a run is written first and folded then; who waits for news is told after both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+from ecsbatch import events as ev
+from ecsbatch import policy
+from ecsbatch.direct import outcome_of
+from ecsbatch.errors import EngineStopped
+from ecsbatch.feeder import Feeder
+from ecsbatch.hosting import Host
+from ecsbatch.journal import Journal
+from ecsbatch.models import Outcome, RunStatus
+from ecsbatch.plan import Plan
+from ecsbatch.records import Hold
+from ecsbatch.stages import Stage
+from ecsbatch.state import RolloutState
+from ecsbatch.strategy import resolve_limits
+
+_READ_AT_ONCE: Final = 1000
+
+
+class Course:
+    """One run's plan, state, limits and journal, and who waits for what.
+
+    Attributes:
+        run_id, plan: which run.
+        state: the fold over its events so far.
+        limits: those of the plan, as changed since.
+        feeder: its servers in the engine's hands.
+        stored: true once the run is in the store.
+        last_command: the number of the last command from elsewhere that was followed.
+    """
+
+    def __init__(self, host: Host, run_id: str, plan: Plan) -> None:
+        """Begin before the first event."""
+        self.host = host
+        self.run_id = run_id
+        self.stored = False
+        self.last_command = 0
+        self._hold: Hold | None = None
+        self._journal: Journal | None = None
+        self._changed = asyncio.Event()
+        self._news = asyncio.Event()
+        self._live = True
+        self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self.follow(plan)
+
+    def follow(self, plan: Plan) -> None:
+        """Begin the fold of a plan's run."""
+        self.plan = plan
+        self.state = RolloutState(self.run_id, plan)
+        self.limits = policy.limits_of(plan, {})
+        self.feeder = Feeder(plan, self.state, self.host.pipelines, self.notice)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def hold(self, hold: Hold) -> None:
+        """Have this process write the run from now on."""
+        self._hold, self.stored = hold, True
+        self._journal = Journal(self.host.store, hold, self.fold, last_batch=self.state.last_batch)
+
+    @property
+    def held(self) -> bool:
+        """True while this process holds the run."""
+        return self._journal is not None and not self._journal.closed
+
+    @property
+    def journal(self) -> Journal:
+        """Where the run is written; raises EngineStopped where this process does not hold it."""
+        if self._journal is None:
+            raise EngineStopped(f"Run {self.run_id} is not held by this process yet.")
+        return self._journal
+
+    @property
+    def fault(self) -> BaseException | None:
+        """Why nothing can be written any more."""
+        return self._journal.failed if self._journal is not None else None
+
+    async def note(self, event: ev.Event, status: RunStatus | None = None) -> None:
+        """Write an event and wait until it is folded."""
+        await self.journal.record([event], status=status)
+
+    def record(self, events: Sequence[ev.Event], status: RunStatus | None = None) -> asyncio.Future[Any] | None:
+        """Write without waiting; a failure shows as the course's fault."""
+        if self._journal is None or not events:
+            return None
+        return self._journal.record(events, status=status)
+
+    async def release(self) -> None:
+        """Let the store and whoever waits go."""
+        if self._journal is not None:
+            self._journal.close()
+        self._live = False
+        self.notice()
+        for server in list(self._joined):
+            self._tell_joined(server, self.state.outcome(self.plan.fleet.find(server)))
+        if self._hold is not None:
+            await self.host.store.release(self._hold)
+
+    # -- folding ---------------------------------------------------------------------------------------------------
+
+    async def read_history(self) -> None:
+        """Fold what the store has and this process has not read."""
+        self.stored = True
+        while recorded := await self.host.store.events(self.run_id, self.state.seq):
+            self.fold(recorded)
+
+    def fold(self, commit: Sequence[ev.Recorded]) -> None:
+        """Fold a commit's events into the state, and what the engine has at hand with them."""
+        for recorded in commit:
+            self._fold_one(recorded)
+        # Here and not a step later in the loop: an intent may be on its way to the store at this very instant.
+        if self.feeder.over(self.limits) or policy.breach(self.state, self.limits) is not None:
+            self.feeder.recall()
+        self.notice()
+
+    def _fold_one(self, recorded: ev.Recorded) -> None:
+        event = recorded.event
+        self.feeder.before(event)
+        self.state.apply(recorded)
+        if isinstance(event, ev.LimitChanged):
+            self.limits = policy.limits_of(self.plan, self.state.limits)
+        elif self._joined and isinstance(event, ev.ServerEvent) and event.server in self._joined:
+            known = self.state.outcome(self.plan.fleet.find(event.server))
+            self._tell_joined(event.server, outcome_of(event, recorded.ts, known.attempts, known.submitted_at))
+
+    def limit_events(self, limits: Mapping[str, int | str], by: str) -> list[ev.Event]:
+        """Say which limits change, by the names and in the forms that a `Strategy` has them.
+
+        Raises:
+            ConfigError: a limit that does not exist or cannot be.
+        """
+        if not limits:
+            return []
+        changed = policy.limits_of(resolve_limits(self.plan, **limits), {})
+        return [
+            ev.LimitChanged(limit=name, old=getattr(self.limits, name), new=getattr(changed, name), by=by)
+            for name in limits
+        ]
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    def notice(self) -> None:
+        """Say that something has changed."""
+        self._changed.set()
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def change(self, until: float | None = None) -> None:
+        """Wait until something has changed since the last call, at the longest until a loop time."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+    def join(self, server: str) -> asyncio.Future[Outcome] | None:
+        """Wait for a server's outcome with this run; None where it is not of this run or has ended."""
+        place = self.plan.fleet.place(server)
+        if place is None or self.state.stage[place] >= Stage.RESTARTED:
+            return None
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._joined.setdefault(server, []).append(waiter)
+        return waiter
+
+    def _tell_joined(self, server: str, outcome: Outcome) -> None:
+        for waiter in self._joined.pop(server):
+            if not waiter.done():
+                waiter.set_result(outcome)
+
+    async def events(self, after: int) -> AsyncIterator[ev.Recorded]:
+        """Follow the journal from behind an event's number to the run's end in this process."""
+        while True:
+            news, live = self._news, self._live
+            recorded = await self.host.store.events(self.run_id, after, self._untold(after)) if self.stored else []
+            for each in recorded:
+                yield each
+                after = each.seq
+            if not recorded:
+                if not live:
+                    return
+                await news.wait()
+
+    async def lines(self, after: int) -> AsyncIterator[bytes]:
+        """Follow the same as lines of JSON."""
+        while True:
+            news, live = self._news, self._live
+            found = await self.host.store.lines(self.run_id, after, self._untold(after)) if self.stored else []
+            for line in found:
+                yield line
+            after += len(found)
+            if not found:
+                if not live:
+                    return
+                await news.wait()
+
+    def _untold(self, after: int) -> int:
+        """How many events behind a number may be told now: no reader is ahead of the state."""
+        return max(0, min(_READ_AT_ONCE, self.state.seq - after))
