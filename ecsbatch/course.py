@@ -6,11 +6,12 @@ Whatever happens to a run is written first and folded then; who waits for news i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ecsbatch import events as ev
 from ecsbatch import policy
+from ecsbatch.cursors import Cursors
 from ecsbatch.direct import outcome_of
 from ecsbatch.errors import EngineStopped
 from ecsbatch.feeder import Feeder
@@ -23,8 +24,6 @@ from ecsbatch.stages import Stage
 from ecsbatch.state import RolloutState
 from ecsbatch.strategy import resolve_limits
 
-_READ_AT_ONCE: Final = 1000
-
 
 class Course:
     """One run's plan, state, limits and journal, and who waits for what.
@@ -36,6 +35,7 @@ class Course:
         feeder: its servers in the engine's hands.
         stored: true once the run is in the store.
         last_command: the number of the last command from elsewhere that was followed.
+        cursors: readers of its journal.
     """
 
     def __init__(self, host: Host, run_id: str, plan: Plan) -> None:
@@ -47,8 +47,7 @@ class Course:
         self._hold: Hold | None = None
         self._journal: Journal | None = None
         self._changed = asyncio.Event()
-        self._news = asyncio.Event()
-        self._live = True
+        self.cursors = Cursors(lambda: host.store, run_id, lambda: self.state.seq if self.stored else 0)
         self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
         self.follow(plan)
 
@@ -97,7 +96,7 @@ class Course:
         """Let the store and whoever waits go."""
         if self._journal is not None:
             self._journal.close()
-        self._live = False
+        self.cursors.close()
         self.notice()
         for server in list(self._joined):
             self._tell_joined(server, self.state.outcome(self.plan.fleet.find(server)))
@@ -150,8 +149,7 @@ class Course:
     def notice(self) -> None:
         """Say that something has changed."""
         self._changed.set()
-        self._news.set()
-        self._news = asyncio.Event()
+        self.cursors.notice()
 
     async def change(self, until: float | None = None) -> None:
         """Wait until something has changed since the last call, at the longest until a loop time."""
@@ -175,33 +173,3 @@ class Course:
         for waiter in self._joined.pop(server):
             if not waiter.done():
                 waiter.set_result(outcome)
-
-    async def events(self, after: int) -> AsyncIterator[ev.Recorded]:
-        """Follow the journal from behind an event's number to the run's end in this process."""
-        while True:
-            news, live = self._news, self._live
-            recorded = await self.host.store.events(self.run_id, after, self._untold(after)) if self.stored else []
-            for each in recorded:
-                yield each
-                after = each.seq
-            if not recorded:
-                if not live:
-                    return
-                await news.wait()
-
-    async def lines(self, after: int) -> AsyncIterator[bytes]:
-        """Follow the same as lines of JSON."""
-        while True:
-            news, live = self._news, self._live
-            found = await self.host.store.lines(self.run_id, after, self._untold(after)) if self.stored else []
-            for line in found:
-                yield line
-            after += len(found)
-            if not found:
-                if not live:
-                    return
-                await news.wait()
-
-    def _untold(self, after: int) -> int:
-        """How many events behind a number may be told now: no reader is ahead of the state."""
-        return max(0, min(_READ_AT_ONCE, self.state.seq - after))

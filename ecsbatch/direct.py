@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ecsbatch import events as ev
 from ecsbatch.config import Engine
+from ecsbatch.cursors import Cursors, ReadStore
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict
 from ecsbatch.journal import Journal, JournalStore
 from ecsbatch.line import Line, Terms
@@ -16,7 +17,7 @@ from ecsbatch.models import Evidence, Holder, Outcome, OutcomeKind, RestartType,
 from ecsbatch.records import Hold, NewRun
 
 
-class DirectStore(JournalStore, Protocol):
+class DirectStore(JournalStore, ReadStore, Protocol):
     """What direct restarts need of a store."""
 
     async def create_run(self, new: NewRun, holder: Holder) -> Hold:
@@ -83,7 +84,11 @@ def held_by(
 
 
 class Direct:
-    """The tickets of all callers, and one line for each site and type that was asked for."""
+    """The tickets of all callers, and one line for each site and type that was asked for.
+
+    Attributes:
+        cursors: readers of the journal of these restarts.
+    """
 
     def __init__(
         self,
@@ -108,6 +113,8 @@ class Direct:
         self._journal: Journal | None = None
         self._opening = asyncio.Lock()
         self._hold: Hold | None = None
+        self._folded = 0
+        self.cursors = Cursors(lambda: store, run_id, lambda: self._folded)
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -199,6 +206,8 @@ class Direct:
     def _fold(self, commit: Sequence[ev.Recorded]) -> None:
         for recorded in commit:
             self._fold_one(recorded)
+            self._folded = recorded.seq
+        self.cursors.notice()
 
     def _fold_one(self, recorded: ev.Recorded) -> None:
         event = recorded.event
@@ -254,9 +263,12 @@ class Direct:
 
     async def release(self) -> None:
         """Close the run of direct restarts; its claims are free."""
-        if self._journal is not None:
-            done = ev.RunFinished(status=RunStatus.SUCCEEDED.value, reason="closed")
-            await self._journal.record([done], status=RunStatus.SUCCEEDED)
+        try:
+            if self._journal is not None:
+                done = ev.RunFinished(status=RunStatus.SUCCEEDED.value, reason="closed")
+                await self._journal.record([done], status=RunStatus.SUCCEEDED)
+        finally:
+            self.cursors.close()
 
 
 def _resolve(ticket: Ticket, outcome: Outcome) -> None:

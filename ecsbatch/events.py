@@ -340,6 +340,19 @@ class Recorded:
     run_id: str
     event: Event
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return what its line of JSON says: ``v ts seq run_id event``, then the fields that say something."""
+        kind = type(self.event)
+        said = zip(_FIELDS[kind], _VALUES[kind](self.event), strict=True)
+        return {
+            "v": VERSION,
+            "ts": stamp(self.ts),
+            "seq": self.seq,
+            "run_id": self.run_id,
+            "event": kind.name,
+            **{name: value for name, value in said if value or type(value) is int},
+        }
+
 
 def _known(base: type[Event]) -> dict[str, type[Event]]:
     found: dict[str, type[Event]] = {}
@@ -366,19 +379,8 @@ def stamp(ts: float) -> str:
 
 
 def encode(recorded: Recorded) -> bytes:
-    """Write one line of JSON, without its line end. Fields that say nothing are left out."""
-    event = recorded.event
-    line: dict[str, Any] = {
-        "v": VERSION,
-        "ts": stamp(recorded.ts),
-        "seq": recorded.seq,
-        "run_id": recorded.run_id,
-        "event": event.name,
-    }
-    kind = type(event)
-    said = zip(_FIELDS[kind], _VALUES[kind](event), strict=True)
-    line |= {name: value for name, value in said if value or type(value) is int}
-    return orjson.dumps(line)
+    """Write one line of JSON, without its line end."""
+    return orjson.dumps(recorded.as_dict())
 
 
 def decode(line: bytes | str) -> Recorded | None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ecsbatch import events as ev
 from ecsbatch.clock import Clock
 from ecsbatch.config import Engine
+from ecsbatch.cursors import ReadStore
 from ecsbatch.journal import JournalStore
 from ecsbatch.models import Fleet, Holder, Outcome, OutcomeKind, RunStatus
 from ecsbatch.pipeline import Pipeline
@@ -17,7 +17,7 @@ from ecsbatch.plan import Plan
 from ecsbatch.records import Command, Hold, NewRun, RunRecord
 
 
-class RolloutStore(JournalStore, Protocol):
+class RolloutStore(JournalStore, ReadStore, Protocol):
     """What a rollout needs of a store."""
 
     async def create_run(self, new: NewRun, holder: Holder) -> Hold:
@@ -42,14 +42,6 @@ class RolloutStore(JournalStore, Protocol):
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:
         """Return what was asked of a run's holder."""
-        ...
-
-    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[ev.Recorded]:
-        """Return events behind a number."""
-        ...
-
-    async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
-        """Return the same as lines of JSON."""
         ...
 
 

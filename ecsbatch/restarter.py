@@ -7,7 +7,7 @@ import getpass
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
@@ -18,6 +18,7 @@ from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.config import Engine, Strategy
 from ecsbatch.direct import Direct, DirectStore
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
+from ecsbatch.events import Recorded
 from ecsbatch.gates import Gate
 from ecsbatch.hosting import Changes, Guest, RolloutStore
 from ecsbatch.limiter import Ledger
@@ -207,6 +208,13 @@ class Restarter:
     async def restart(self, server: str | Server, *, type: RestartType = "SOFT") -> Outcome:  # noqa: A002 - the API's word
         """Restart one server and return its outcome; see `submit`."""
         return await self.submit(server, type=type)
+
+    def events(self, after: int = 0) -> AsyncIterator[Recorded]:
+        """Follow what happens to servers that were asked for one by one, until this engine is closed.
+
+        A rollout has its own: `Rollout.events`.
+        """
+        return self._running().cursors.events(after)
 
     def rollout(
         self,

@@ -116,11 +116,11 @@ class Rollout:
 
     def events(self, after: int = 0) -> AsyncIterator[ev.Recorded]:
         """Follow the run's journal from behind an event's number; ends with the run's end in this process."""
-        return self._course.events(after)
+        return self._course.cursors.events(after)
 
     def lines(self, after: int = 0) -> AsyncIterator[bytes]:
         """Follow the same as lines of JSON, without line ends."""
-        return self._course.lines(after)
+        return self._course.cursors.lines(after)
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
         """Wait for a server's outcome with this run; None where it is not of this run or has ended."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-import orjson
-
 from ecsbatch import events as ev
 from ecsbatch.views.printable import printable
 
@@ -24,7 +22,7 @@ def steering_lines(steering: Sequence[ev.Recorded], last: int = _LAST) -> list[s
 def steering_json(steering: Iterable[ev.Recorded]) -> list[dict[str, Any]]:
     """Return the same as the events themselves, but for a run's own end."""
     told = (recorded for recorded in steering if not isinstance(recorded.event, ev.RunFinished))
-    return [orjson.loads(ev.encode(recorded)) for recorded in told]
+    return [recorded.as_dict() for recorded in told]
 
 
 def told_of(events: Iterable[ev.Event]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`Rollout.events` and `Rollout.lines`: cursors on the journal, for any number of watchers."""
+"""`Rollout.events`, `Rollout.lines` and `Restarter.events`: cursors on the journal, for any number of watchers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from engine_world import World
 
 from ecsbatch.config import Strategy
-from ecsbatch.events import Recorded
+from ecsbatch.events import Recorded, encode
 from ecsbatch.models import RunStatus
 
 T = TypeVar("T")
@@ -145,6 +145,44 @@ def test_a_run_that_is_over_can_still_be_read() -> None:
     second = world.live(once)
 
     assert first == second
+
+
+def test_what_callers_asked_for_one_by_one_can_be_followed_too() -> None:
+    """From before the first server was asked for to the engine's end; as a dictionary it is its line of JSON."""
+    world = World(servers=30)
+
+    async def main() -> tuple[list[Recorded], list[Recorded]]:
+        async with world.restarter() as restarter, asyncio.TaskGroup() as group:
+            early = group.create_task(_all(restarter.events()))
+            await asyncio.sleep(1)
+            await asyncio.gather(*map(restarter.restart, world.ids))
+            late = group.create_task(_all(restarter.events(after=2)))
+            await asyncio.sleep(0)
+            await restarter.aclose()
+        return await early, await late
+
+    early, late = world.live(main)
+    names = [recorded.event.name for recorded in early]
+
+    assert (names[0], names[-1]) == ("holder.changed", "run.finished")
+    assert sorted(recorded.as_dict()["server"] for recorded in early if recorded.event.name == "server.restarted") == (
+        sorted(world.ids)
+    )
+    assert late == early[2:]
+    assert [orjson.loads(encode(recorded)) for recorded in early] == [recorded.as_dict() for recorded in early]
+
+
+def test_who_follows_an_engine_that_nobody_asks_ends_with_it() -> None:
+    world = World(servers=1)
+
+    async def main() -> list[Recorded]:
+        async with world.restarter() as restarter, asyncio.TaskGroup() as group:
+            following = group.create_task(_all(restarter.events()))
+            await asyncio.sleep(1)
+            await restarter.aclose()
+        return await following
+
+    assert world.live(main) == []
 
 
 async def _all(cursor: AsyncIterator[T], pause: float | None = None) -> list[T]:
