@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale, RunConflict, SelectionError, SelectionRefused
 from ecsbatch.models import OutcomeKind, RunStatus
-from ecsbatch.state import RolloutState
+
+if TYPE_CHECKING:
+    from ecsbatch.state import RolloutState
 
 
 class Exit(IntEnum):
