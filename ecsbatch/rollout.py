@@ -298,13 +298,17 @@ class Rollout:
             return Ending(RunStatus.STOPPED, halt.reason, halt.message)
         if self._request is not None:
             return self._request
-        breach = policy.breach(self.state, self._course.limits)
+        breach = self._breach()
         if breach is None or self.plan.on_failure == "pause":
             return None
         return Ending(RunStatus.STOPPED, breach.limit, f"{breach}.", drain=True)
 
+    def _breach(self) -> policy.Breach | None:
+        """Return the failure limit that keeps servers from starting; where none waits, the run may as well end."""
+        return policy.breach(self.state, self._course.limits) if self.state.run.waiting else None
+
     async def _pause_on_breach(self) -> None:
-        breach = policy.breach(self.state, self._course.limits)
+        breach = self._breach()
         if breach is not None and self.plan.on_failure == "pause":
             self._course.feeder.recall()
             await self.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
@@ -326,7 +330,9 @@ class Rollout:
 
     async def _finish(self) -> None:
         status = RunStatus.FAILED if self.state.failed else RunStatus.SUCCEEDED
-        await self.note(self._finished(Ending(status, "")), status)
+        breach = policy.breach(self.state, self._course.limits)
+        ending = Ending(status, breach.limit, f"{breach}.") if breach is not None else Ending(status, "")
+        await self.note(self._finished(ending), status)
 
     def _finished(self, ending: Ending) -> ev.RunFinished:
         elapsed = max(0.0, self._host.clock.wall() - (self.state.started_at or 0.0))

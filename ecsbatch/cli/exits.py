@@ -42,6 +42,9 @@ ERROR_REASONS: Final = frozenset({"cloud_unreachable", "auth", "store", "closed"
 TIME_REASONS: Final = frozenset({"window", "deadline", "progress_deadline"})
 """Why a run stopped where its time was over."""
 
+FAILURE_LIMITS: Final = frozenset({"max_failures", "max_failures_per_wave", "max_failures_per_domain"})
+"""Why a run ended that had more failures than were allowed, stopped or not."""
+
 _STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR) | dict.fromkeys(TIME_REASONS, Exit.TIME)
 
 
@@ -65,7 +68,7 @@ def code_of_run(state: RolloutState, received: int = 0) -> Exit:
         return code_of_signal(received)
     if state.status is RunStatus.STOPPED:
         return _STOPS.get(state.reason, Exit.STOPPED)
-    if state.status is RunStatus.ABORTED:
+    if state.status is RunStatus.ABORTED or (state.status.over and state.reason in FAILURE_LIMITS):
         return Exit.STOPPED
     return _code_of_counts(state) if state.status.over else Exit.ERROR
 

@@ -111,6 +111,23 @@ def test_there_is_no_resuming_what_was_never_started() -> None:
         world.live(lambda: _resume(world, "nightly"))
 
 
+def test_a_run_with_nothing_left_to_start_is_over_and_lets_its_servers_go_whatever_has_failed() -> None:
+    """Stopping is for what has not begun; that more failed than was allowed is said all the same."""
+    world = World(servers=6, fail_rate=1.0)
+    strategy = Strategy(max_unavailable="100%", waves="100%", max_failures=0)
+
+    async def main() -> tuple[Result, Result]:
+        async with world.restarter() as restarter:
+            first = await restarter.rollout(world.ids, strategy).run()
+            return first, await restarter.rollout(world.ids, strategy).run()
+
+    first, second = world.live(main)
+
+    assert (first.status, first.reason) == (RunStatus.FAILED, "max_failures")
+    assert first.message == "6 failures, 0 are allowed (max_failures)."
+    assert second.total == 6
+
+
 # -- cancelled, closed, killed -------------------------------------------------------------------------------------
 
 
