@@ -184,7 +184,7 @@ class Auditor:
             if event.forgive and place.kind in _FAILURES:
                 place.holds = False
                 self._places.count(place)
-            if place.kind and place.kind in event.retry:
+            if place.kind and place.kind in event.retry and place.domain not in event.skip_domains:
                 place.kind, place.retried = "", True
                 self._failures.discard(place)
                 self._waves.again(place)

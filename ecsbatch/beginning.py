@@ -16,7 +16,7 @@ from ecsbatch.line import Check
 from ecsbatch.models import Holder, RunStatus
 from ecsbatch.plan import Plan
 from ecsbatch.records import NewRun
-from ecsbatch.stages import ENDED, Stage
+from ecsbatch.stages import Stage
 
 _SKIPS_AT_ONCE: Final = 1000
 
@@ -77,7 +77,7 @@ async def _take(course: Course, changes: Changes) -> None:
     limits = course.limit_events(changes.limits, changes.by)
     changed = _holder_changed(course, hold.fence, hold.previous)
     # One commit: a process that dies behind it has left the domains out.
-    skipped = left_out(course, changes.skip_domains, changes.retry)
+    skipped = left_out(course, changes.skip_domains)
     await course.journal.record([changed, resumed, *limits, *skipped], status=RunStatus.RUNNING)
 
 
@@ -110,10 +110,10 @@ async def _skip_planned(course: Course) -> None:
                 course.feeder.watch_held(i)
 
 
-def left_out(course: Course, domains: Sequence[str], retry: Sequence[str] = ()) -> list[ev.Event]:
-    """Skip the servers of domains that are not to be restarted any more, those that ``retry`` has wait again too."""
-    fleet, left = course.plan.fleet, {Stage.WAITING, *(ENDED[kind] for kind in retry if kind in ENDED)}
-    places = (i for i, stage in enumerate(course.state.stage) if stage in left and fleet.domain(i) in domains)
+def left_out(course: Course, domains: Sequence[str]) -> list[ev.Event]:
+    """Skip the waiting servers of domains that are not to be restarted any more."""
+    fleet, stage = course.plan.fleet, course.state.stage
+    places = (i for i in range(len(fleet)) if stage[i] == Stage.WAITING and fleet.domain(i) in domains)
     return [_skipped(course, i, "excluded") for i in places] if domains else []
 
 

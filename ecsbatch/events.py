@@ -290,7 +290,7 @@ class RunPaused(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
-    """The run goes on. ``retry`` names outcome kinds whose servers are waiting again.
+    """The run goes on. ``retry`` names outcomes whose servers are waiting again, but for those of ``skip_domains``.
 
     ``forgive`` says that failures so far no longer count and have given their places back.
     """

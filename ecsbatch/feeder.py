@@ -77,6 +77,7 @@ class Feeder:
                 locate=self.locate,
                 wake=partial(self._woken, site),
                 returned=self._put_back,
+                untried=self._untried,
                 resends=dict(self._state.unstarted),
                 wave=max(1, self._state.wave),
             )
@@ -89,6 +90,7 @@ class Feeder:
             type=plan.type,
             batch_size=plan.batch_size,
             precheck=plan.precheck,
+            skip_updated_since=plan.skip_updated_since,
             server_timeout=plan.server_timeout,
             resend=_RESENDS if plan.on_unknown == "verify" else 0,
             check=check,
@@ -208,6 +210,8 @@ class Feeder:
     def before(self, event: ev.Event) -> None:
         """Follow an event that is about to be folded: who has an intent or an end is no longer merely offered."""
         match event:
+            case ev.ServerEvent():
+                self._gone(event.server)
             case ev.BatchSubmitting():
                 for server in event.servers:
                     self._gone(server)
@@ -217,10 +221,13 @@ class Feeder:
             case ev.BatchUnstarted() if self._lines:
                 for server in event.servers:
                     self._offer(server)
-            case ev.ServerEvent():
-                self._gone(event.server)
+            case ev.RunResumed():
+                self._picker = None  # servers that are to be tried again stand where it has been already
             case _:
                 return
+
+    def _untried(self, server: str) -> bool:
+        return not self._state.attempts(self._plan.fleet.find(server))
 
     def _offer(self, server: str) -> None:
         if server not in self._offered:

@@ -33,6 +33,7 @@ class Terms:
         type: ``SOFT`` or ``HARD``.
         batch_size: servers per request at the most.
         precheck: leave out what must not be restarted.
+        skip_updated_since: leave out what others have changed since then, seconds since 1970; None: whatever they did.
         server_timeout: seconds from a server's intent to its outcome.
         resend: how often a server is sent again whose request was shown not to have started it.
         check: asks a server's own health; None: the cloud's word is enough.
@@ -44,6 +45,7 @@ class Terms:
     type: RestartType = "SOFT"
     batch_size: int = 100
     precheck: bool = True
+    skip_updated_since: float | None = None
     server_timeout: float = 600.0
     resend: int = 2
     check: Check | None = None
@@ -118,6 +120,7 @@ class Line:
         admit: keeps those of the servers that may be restarted; None: all.
         dropped: nobody waits for these servers any more; what the engine has in hand is let go.
         hold: has a server watched until its place in the budget is free.
+        untried: tells whether a server has never been in a request of this run.
         fault: why this line's record cannot be written any more.
     """
 
@@ -145,6 +148,7 @@ class Line:
     admit: Callable[[Sequence[str]], Awaitable[Sequence[str]]] | None = None
     dropped: bool = False
     hold: Callable[[str], None] | None = None
+    untried: Callable[[str], bool] = lambda _: True
 
     # -- the queue -------------------------------------------------------------------------------------------------
 
@@ -199,8 +203,12 @@ class Line:
 
     async def tell(self, events: Sequence[ev.Event], **what: Any) -> bool:
         """Store facts and wait; where that fails this line ends, and the engine goes on with the others."""
+        return await self.told(self.record(events, **what))
+
+    async def told(self, written: asyncio.Future[Commit]) -> bool:
+        """Wait for what `record` gave; see `tell`."""
         try:
-            await self.record(events, **what)
+            await written
         except EcsbatchError as e:
             self.broken(e)
             return False
@@ -224,7 +232,7 @@ class Line:
             domain=domain or (view.az if view else ""),
             batch=batch.number if batch else 0,
             job_id=batch.job_id if batch else "",
-            host=view.host_id if view and kind is not ev.ServerRestarted else "",
+            host=view.host_id if view else "",
             **more,
         )
 
@@ -247,5 +255,10 @@ class Line:
 
 
 def restarted(batch: Batch, server: str, evidence: Evidence) -> ev.ServerRestarted:
-    """Make the event that every server is meant to end with."""
-    return batch.line.fact(ev.ServerRestarted, server, batch, evidence=evidence.value)
+    """Make the event that every server is meant to end with; it needs no host, which is for counting failures by."""
+    wave, domain = batch.line.locate(server)
+    if not domain and server in batch.views:
+        domain = batch.views[server].az
+    return ev.ServerRestarted(
+        server=server, wave=wave, domain=domain, batch=batch.number, evidence=evidence.value, job_id=batch.job_id
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -143,6 +144,15 @@ class ServerView:
     enterprise_project_id: str = ""
     tags: tuple[str, ...] = ()
     address: str = ""
+
+    @property
+    def updated_at(self) -> float | None:
+        """``updated`` in seconds since 1970; None where it is no time."""
+        try:
+            then = datetime.fromisoformat(self.updated)
+        except ValueError:
+            return None
+        return then.timestamp() if then.tzinfo is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class Plan:
         server_timeout: from the accepted request until a server counts as timed out.
         on_unknown: what happens to servers whose request left no trace.
         precheck: False where servers in the wrong state are restarted as well.
+        skip_updated_since: seconds since 1970; a server that the cloud says has changed since then, other than by this
+            run, is left alone even where it changes after the plan was made.
     """
 
     fleet: Fleet = field(repr=False)
@@ -93,6 +95,7 @@ class Plan:
     server_timeout: float = 600.0
     on_unknown: Literal["verify", "leave"] = "verify"
     precheck: bool = True
+    skip_updated_since: float | None = None
 
     @property
     def to_restart(self) -> int:

@@ -16,10 +16,10 @@ from ecsbatch import events as ev
 from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict, Throttled
 from ecsbatch.limiter import TokenBucket
 from ecsbatch.line import Batch, Line, Packet
-from ecsbatch.models import MAX_LOOK, Look, ServerView
+from ecsbatch.models import MAX_LOOK, Look, ServerView, SkipReason
 from ecsbatch.records import Commit, Grant, Room, Settle, Take
 from ecsbatch.retry import Backoff
-from ecsbatch.selection import classify
+from ecsbatch.selection import why_not
 from ecsbatch.sight import Sight
 
 BASELINE_AGE = 55.0
@@ -130,7 +130,7 @@ class Producer:
         for server in servers:
             view = look.servers.get(server)
             # A look that leaves a server out tells nothing of it: the request itself will.
-            reason = classify(view) if view is not None and line.terms.precheck else None
+            reason = _why_not(line, server, view) if view is not None else None
             if reason is None:
                 views[server] = view or ServerView(server)
             else:
@@ -325,6 +325,13 @@ def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room])
         answer.set_result(commit.room)
     else:
         answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
+
+
+def _why_not(line: Line, server: str, view: ServerView) -> tuple[SkipReason, bool] | None:
+    terms = line.terms
+    # What one of this run's own requests has changed is no sign of somebody else's.
+    since = terms.skip_updated_since if line.untried(server) else None
+    return why_not(view, precheck=terms.precheck, updated_since=since)
 
 
 def _stale(packet: Packet) -> bool:

@@ -177,7 +177,7 @@ class Rollout:
         """Go on after `pause`, with the same words as `Restarter.resume` has them."""
         if self.state.status is RunStatus.PAUSED:
             resumed = ev.RunResumed(by=by, forgive=forgive, retry=retry, skip_domains=skip_domains)
-            skipped = left_out(self._course, skip_domains, retry)
+            skipped = left_out(self._course, skip_domains)
             self._course.record([resumed, *skipped], status=RunStatus.RUNNING)
 
     def promote(self, by: str = "") -> None:
@@ -272,7 +272,8 @@ class Rollout:
         held = len(self.state.held)
         await self._course.feeder.look_at_held()
         if len(self.state.held) == held:
-            message = f"{held} servers are not back and hold all places of max_unavailable."
+            servers = "1 server is not back and holds" if held == 1 else f"{held} servers are not back and hold"
+            message = f"{servers} all places of max_unavailable."
             self._end_by(Ending(RunStatus.STOPPED, "budget_exhausted", message))
 
     async def _end_wave(self, wave: Wave) -> None:

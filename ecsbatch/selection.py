@@ -151,6 +151,21 @@ def classify(view: ServerView) -> tuple[SkipReason, bool] | None:
     return (SkipReason.LOCKED, False) if view.locked else None
 
 
+def why_not(view: ServerView, *, precheck: bool, updated_since: float | None) -> tuple[SkipReason, bool] | None:
+    """Tell why a server that nobody has sent yet is to be left alone, as it is seen now; None where it is to go.
+
+    Args:
+        view: the server.
+        precheck: servers in the wrong state are left alone.
+        updated_since: servers that have changed since then are, seconds since 1970; None: whatever they did.
+    """
+    seen = classify(view)
+    at = view.updated_at if updated_since is not None else None
+    if updated_since is not None and at is not None and at >= updated_since:
+        return SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1]
+    return seen if precheck else None
+
+
 def _read(source: Path | str) -> bytes:
     try:
         return sys.stdin.buffer.read() if str(source) == "-" else Path(source).read_bytes()

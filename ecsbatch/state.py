@@ -306,7 +306,7 @@ class RolloutState:
             self._forgive()
         again = {ENDED[kind] for kind in event.retry if kind in ENDED}
         if again:
-            self._wait_again(again)
+            self._wait_again(again, event.skip_domains)
 
     def _forgive(self) -> None:
         for i in list(self.held):
@@ -315,9 +315,10 @@ class RolloutState:
         for tally in (self.run, *self.waves, *self.domains.values()):
             tally.failures = 0
 
-    def _wait_again(self, stages: set[Stage]) -> None:
-        """Put the servers of these outcomes back in line; a waiting wave is no longer over."""
-        again = [i for i, stage in enumerate(self.stage) if stage in stages]
+    def _wait_again(self, stages: set[Stage], left_out: Sequence[str]) -> None:
+        """Put the servers of these outcomes back in line, but for some domains'; a waiting wave is no longer over."""
+        domain = self.plan.fleet.domain
+        again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in left_out]
         self._move(again, Stage.WAITING)
         waves = [bisect_right(self._starts, i) - 1 for i in again if i < self._in_waves]
         self.wave_over = min([self.wave_over, *waves])
@@ -385,6 +386,10 @@ class RolloutState:
         if self.started_at is None:
             return 0.0
         return (self.ended_at or self.updated_at) - self.started_at
+
+    def attempts(self, i: int) -> int:
+        """Return in how many requests the i-th server was."""
+        return self._attempts[i]
 
     def outcome(self, i: int) -> Outcome:
         """Return how the i-th server ended, or stands where it has not."""

@@ -36,6 +36,7 @@ def make_plan(
     views: _Views | None = None,
     excluded: Container[str] = (),
     restarted_recently: Container[str] = (),
+    skip_updated_since: float | None = None,
     check: str = "",
     gate: str = "",
 ) -> Plan:
@@ -47,6 +48,7 @@ def make_plan(
         views: what the cloud says of them; a server without a view is planned for, precheck will look at it.
         excluded: ids to leave out by request.
         restarted_recently: ids to leave out since they were restarted already.
+        skip_updated_since: what has changed since then (seconds since 1970) after the plan is left alone too.
         check: what the caller calls the health check that it brings itself.
         gate: what the caller calls the gate that it brings itself.
 
@@ -81,6 +83,7 @@ def make_plan(
         server_timeout=strategy.server_timeout,
         on_unknown=strategy.on_unknown,
         precheck=strategy.precheck,
+        skip_updated_since=skip_updated_since,
     )
     plan = _with_limits(plan, strategy, LIMITS)
     _refuse_full_budgets(plan, views)
@@ -155,12 +158,15 @@ def _left_out(
     """Find the servers that the plan already knows are to be skipped; what was asked for goes before what is seen."""
     found: dict[int, _Verdict] = {}
     for i, server_id in enumerate(fleet.ids):
+        view = views.get(server_id)
+        seen = classify(view) if view else None
         if server_id in excluded:
             found[i] = (SkipReason.EXCLUDED, False)
         elif server_id in recent:
-            found[i] = (SkipReason.RESTARTED_RECENTLY, False)
-        elif strategy.precheck and (view := views.get(server_id)) and (verdict := classify(view)):
-            found[i] = verdict
+            # It may be down at this moment: the restart that it is left alone for need not be over.
+            found[i] = (SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1])
+        elif strategy.precheck and seen:
+            found[i] = seen
     return found
 
 

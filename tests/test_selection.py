@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from ecsbatch.errors import SelectionError
 from ecsbatch.models import Server, ServerView, SkipReason
-from ecsbatch.selection import as_fleet, classify, filter_views, from_view, parse_fleet, read_fleet
+from ecsbatch.selection import as_fleet, classify, filter_views, from_view, parse_fleet, read_fleet, why_not
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"
 B = "bbbbbbbb-0000-4000-8000-000000000002"
@@ -169,3 +170,27 @@ def test_only_a_resting_active_server_may_be_restarted(
 ) -> None:
     """What is down by nobody's choice, or on its way, takes a place in the budget."""
     assert classify(view) == verdict
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("view", "precheck", "since", "verdict"),
+    [
+        (ServerView("a", status="ACTIVE", updated="2026-03-01T12:00:00Z"), True, None, None),
+        (ServerView("a", status="ACTIVE", updated="2026-03-01T11:59:59Z"), True, NOON, None),
+        (ServerView("a", status="ACTIVE", updated="2026-03-01T12:00:00Z"), True, NOON, ("restarted_recently", False)),
+        (ServerView("a", status="ACTIVE", updated="2026-03-01T12:00:00Z"), False, NOON, ("restarted_recently", False)),
+        (ServerView("a", status="REBOOT", updated="2026-03-01T12:00:00Z"), True, NOON, ("restarted_recently", True)),
+        (ServerView("a", status="REBOOT", updated="2026-03-01T11:00:00Z"), True, NOON, ("already_restarting", True)),
+        (ServerView("a", status="REBOOT", updated="2026-03-01T11:00:00Z"), False, NOON, None),
+        (ServerView("a", status="ACTIVE", updated="yesterday"), True, NOON, None),
+        (ServerView("a", status="ACTIVE", updated="2026-03-01T13:00:00"), True, NOON, None),
+        (ServerView("a", found=False), True, NOON, ("not_found", False)),
+    ],
+)
+def test_why_a_server_is_left_alone_just_before_its_turn(
+    view: ServerView, since: float | None, verdict: tuple[str, bool] | None, *, precheck: bool
+) -> None:
+    assert why_not(view, precheck=precheck, updated_since=since) == verdict

@@ -143,6 +143,17 @@ def test_percentages_per_domain_are_of_the_domain_and_per_wave_of_the_wave() -> 
     assert plan.max_failures_per_wave == (1, 3)
 
 
+def test_what_is_left_alone_since_it_was_restarted_and_is_still_down_holds_its_place() -> None:
+    """A lost machine's restarts may be under way: they are down, whoever began them."""
+    servers = fleet(az=20)
+    views = states(servers, az_0000="REBOOT")
+
+    plan = make_plan(servers, Strategy(max_unavailable=5), views=views, restarted_recently={"az-0000", "az-0001"})
+
+    assert skips(plan) == [("restarted_recently", 1, False), ("restarted_recently", 1, True)]
+    assert plan.held == 1
+
+
 def test_percentages_leave_out_what_was_excluded_restarted_or_shut_off() -> None:
     """The others were meant to be restarted: they count, though they are skipped."""
     servers = fleet(az=107)

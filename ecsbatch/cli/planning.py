@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ecsbatch.cli.flags import store_url
@@ -34,6 +34,7 @@ class Surveyed:
         inventory: servers in the project; None where nothing told.
         excluded, recent: ids to be left alone, by request and since they were restarted or changed already.
         claimed: servers that other runs have and that were left out for it, by run.
+        skip_updated_since: what changes from then on is to be left alone as well, seconds since 1970.
     """
 
     servers: Sequence[Server]
@@ -43,6 +44,7 @@ class Surveyed:
     excluded: frozenset[str] = field(default=frozenset(), repr=False)
     recent: frozenset[str] = field(default=frozenset(), repr=False)
     claimed: Mapping[str, int] = field(default_factory=dict[str, int])
+    skip_updated_since: float | None = None
 
     @property
     def left(self) -> list[Server]:
@@ -93,7 +95,8 @@ async def survey(
             if selection.exclude_claimed:
                 servers, claimed = await _unclaimed(store, servers, run_id)
     excluded = frozenset(server.id for server in servers if server.id.lower() in selection.excluded)
-    return Surveyed(servers, seen.views, ecs.site, seen.inventory, excluded, frozenset(recent), claimed)
+    found = Surveyed(servers, seen.views, ecs.site, seen.inventory, excluded, frozenset(recent), claimed)
+    return replace(found, skip_updated_since=selection.updated_since)
 
 
 async def _unclaimed(store: Store, servers: Sequence[Server], run_id: str) -> tuple[list[Server], dict[str, int]]:
@@ -134,6 +137,7 @@ def prepare(surveyed: Surveyed, settings: Settings) -> Prepared:
         views=surveyed.views,
         excluded=surveyed.excluded,
         restarted_recently=surveyed.recent,
+        skip_updated_since=surveyed.skip_updated_since,
     )
     planned = planned_of(plan, settings, surveyed.site, surveyed.claimed)
     return Prepared(planned, surveyed.views, surveyed.site, surveyed.inventory)

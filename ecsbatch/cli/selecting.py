@@ -230,13 +230,9 @@ def _excluded(paths: Iterable[Path]) -> frozenset[str]:
 
 
 def _updated(view: ServerView) -> float:
-    try:
-        then = datetime.fromisoformat(view.updated)
-    except ValueError:
-        then = None
-    if then is None or then.tzinfo is None:
+    if (at := view.updated_at) is None:
         raise SelectionError(
             f"The cloud does not say when {view.id} changed last, which --skip-updated-since needs: "
             "exclude it, or leave the option out."
         )
-    return then.timestamp()
+    return at

@@ -152,6 +152,7 @@ def counted(counts: Mapping[str, int], events: Sequence[Event]) -> Mapping[str, 
         if kind is not None:
             new[kind] = new.get(kind, 0) + 1
         elif isinstance(event, RunResumed):
+            # Those of domains that are left out are not tried again, which nothing here knows: its end puts it right.
             new = {kind: count for kind, count in new.items() if kind not in event.retry}
         elif isinstance(event, RunFinished) and event.counts:
             new = dict(event.counts)

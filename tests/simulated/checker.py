@@ -280,6 +280,13 @@ def _untrue_unknown(restarts: Sequence[Restart]) -> str:
     return f"the cloud began it at {restarts[-1].begun.at:.2f} ({restarts[-1].begun.ending}), as its record shows"
 
 
+def _was_left_out(case: Case, one: Round) -> bool:
+    """Tell whether somebody had its domain left out, in the very commit that skipped it."""
+    tale = case.tales[one.run_id]
+    resumed = [fact for fact in tale.facts if fact.name == "run.resumed" and fact.tick == (one.fact and one.fact.tick)]
+    return any(tale.domain.get(one.server, "") in fact.body.get("skip_domains", ()) for fact in resumed)
+
+
 def _untrue_skipped(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     assert one.fact is not None
     if restarts:
@@ -290,6 +297,7 @@ def _untrue_skipped(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
         "not_found": number is None,
         "locked": number is not None and bool(fleet.locked[number]),
         "not_active": number is not None and _was_inactive(case, one.server, one.fact),
+        "excluded": _was_left_out(case, one),
         "already_restarting": number is not None and _was_restarting(case, one.server, one.fact),
     }
     return "" if so.get(str(reason)) else "that is not so"
@@ -420,7 +428,8 @@ class Strictness:
         if fact.body.get("forgive"):
             self._counted.clear()
         for server, stage in self._stage.items():
-            if stage in fact.body.get("retry", ()):
+            left_out = self._tale.domain.get(server, "") in fact.body.get("skip_domains", ())
+            if stage in fact.body.get("retry", ()) and not left_out:
                 self._stage[server] = "waiting"
                 self._counted.discard(server)
                 self._left[self._tale.wave_of.get(server, 0)] += 1

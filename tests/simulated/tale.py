@@ -203,7 +203,8 @@ class Tale:
                 if self.stage[each.server] in FAILURES:
                     each.forgiven_at = min(each.forgiven_at, fact.at)
         for server, stage in self.stage.items():
-            if stage in fact.body.get("retry", ()):
+            left_out = self.domain.get(server, "") in fact.body.get("skip_domains", ())
+            if stage in fact.body.get("retry", ()) and not left_out:
                 self.stage[server] = "waiting"
 
 

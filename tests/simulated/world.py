@@ -354,11 +354,16 @@ def _asks(chance: random.Random, cloud: CloudConfig, processes: int) -> tuple[As
 
 
 def _orders(chance: random.Random, runs: tuple[RunSpec, ...]) -> tuple[Order, ...]:
-    run_id = chance.choice(runs).run_id
+    run = chance.choice(runs)
+    run_id = run.run_id
     at = round(chance.uniform(0.0, 60.0), 2)
     kind = chance.random()
     if kind < 0.5:
         back: dict[str, Any] = {"command": "resume", "forgive": chance.random() < 0.3}
+        if chance.random() < 0.5:
+            back["retry"] = chance.sample(("failed", "timed_out", "unknown"), chance.randint(1, 3))
+        if chance.random() < 0.2:
+            back["skip_domains"] = [chance.choice(run.servers)[1]]
         return Order(at, run_id, {"command": "pause"}), Order(at + chance.choice((0.1, 5.0, 90.0)), run_id, back)
     if kind < 0.85:
         return (Order(at, run_id, {"command": "adjust", "limits": _limits(chance)}),)

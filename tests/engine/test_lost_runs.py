@@ -1,0 +1,63 @@
+"""Another machine finishes what a lost one began: what the cloud says has changed since then is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+from engine_world import World
+
+from ecsbatch.config import Strategy
+from ecsbatch.models import Outcome, OutcomeKind, Server
+from ecsbatch.restarter import Restarter
+from ecsbatch.store import open_store
+from ecsbatch.strategy import make_plan
+
+CANARY_FIRST = Strategy(waves="1,100%", soak=120.0, max_unavailable="100%")
+
+
+def test_what_the_lost_machine_still_restarts_while_we_go_on_is_not_restarted_again() -> None:
+    """Its last request may be carried out late: behind our plan, and before our own request."""
+    world = World(servers=20)
+    began = world.config.epoch + 5
+
+    async def main() -> list[Outcome]:
+        await asyncio.sleep(10)
+        async with world.client() as lost, open_store("memory:", inline=True, clock=world.clock) as its_store:
+            plan = make_plan([Server(id_) for id_ in world.ids], CANARY_FIRST, skip_updated_since=began)
+            later = plan.fleet.ids[10:13]
+            async with (
+                world.restarter() as ours,
+                Restarter(lost, its_store, clock=world.clock, seed=2) as theirs,
+                asyncio.TaskGroup() as group,
+            ):
+                rollout = ours.rollout(plan)
+                group.create_task(rollout.run())
+                await asyncio.sleep(30)
+                await asyncio.gather(*map(theirs.restart, later))
+            return [rollout.state.outcome(plan.fleet.find(id_)) for id_ in later]
+
+    left_alone = world.live(main)
+    books = world.cloud.audit()
+
+    assert {(o.kind, o.reason) for o in left_alone} == {(OutcomeKind.SKIPPED, "restarted_recently")}
+    assert (books["restarted_servers"], books["restarted_more_than_once"]) == (20, 0)
+
+
+def test_what_our_own_failed_restart_has_changed_may_be_tried_again() -> None:
+    world = World(servers=20, fail_rate=1.0)
+
+    async def main() -> int:
+        await asyncio.sleep(10)
+        async with world.restarter() as restarter, asyncio.TaskGroup() as group:
+            strategy = Strategy(waves="2,100%", soak=10.0, max_unavailable="100%", max_failures=1, on_failure="pause")
+            plan = make_plan([Server(id_) for id_ in world.ids], strategy, skip_updated_since=world.config.epoch + 5)
+            rollout = restarter.rollout(plan)
+            running = group.create_task(rollout.run())
+            await asyncio.sleep(100)
+            rollout.resume(retry=["failed"])
+            await asyncio.sleep(100)
+            rollout.stop()
+            await running
+            return rollout.state.outcome(0).attempts
+
+    assert world.live(main) == 2

@@ -1,0 +1,126 @@
+"""What looks find goes to the store in as few transactions as the store is quick; a failure never waits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Container, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+from ecsbatch.events import Event, Recorded, ServerEvent
+from ecsbatch.health import Health
+from ecsbatch.journal import Journal
+from ecsbatch.line import Batch, Line, Terms
+from ecsbatch.models import Holder, Job, Look, ServerView, SubJob
+from ecsbatch.poll_schedule import PollSchedule
+from ecsbatch.poller import Poller
+from ecsbatch.records import Commit, Grant, Hold, Settle
+from ecsbatch.sight import Sight
+
+TYPICAL = 0.04
+PATIENCE = 10.0
+
+
+class HandStore:
+    """Keeps every commit waiting until the test lets it through."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Sequence[Event], asyncio.Future[Commit]]] = []
+
+    def commit(self, _: Hold, events: Sequence[Event], **__: Any) -> asyncio.Future[Commit]:
+        """Take it."""
+        future: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
+        self.given.append((events, future))
+        return future
+
+    def settle(self, _: Settle) -> asyncio.Future[None]:
+        """Never called by looks."""
+        raise NotImplementedError
+
+    def servers(self) -> list[list[str]]:
+        """Name the servers of each commit so far."""
+        return [[event.server for event in events if isinstance(event, ServerEvent)] for events, _ in self.given]
+
+    def let_through(self, number: int) -> None:
+        """Say that a commit is on disk."""
+        events, future = self.given[number]
+        future.set_result(Commit(tuple(Recorded(seq, 0.0, "k", event) for seq, event in enumerate(events, 1))))
+
+
+class OneLook:
+    """A cloud whose jobs are over at the first look."""
+
+    def __init__(self) -> None:
+        self.shown: set[str] = set()
+
+    async def show_job(self, job_id: str, pending: Container[str]) -> Job:
+        """Show the job's only server at its end."""
+        self.shown.add(job_id)
+        assert job_id in pending
+        return Job(job_id, "SUCCESS", [SubJob(job_id, succeeded=not job_id.startswith("bad"))])
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Show nothing."""
+        return Look({id_: ServerView(id_, status="REBOOT") for id_ in ids})
+
+
+@asynccontextmanager
+async def looking() -> AsyncIterator[tuple[OneLook, HandStore, Callable[[str], None]]]:
+    """Run a poller; give its cloud, its store, and how to have a job of one server watched."""
+    cloud, store, sight = OneLook(), HandStore(), Sight(60.0, lambda _: None)
+    schedule = PollSchedule(typical_restart=TYPICAL, looks_per_second=1000.0)
+    poller = Poller(
+        cloud,
+        schedule,
+        sight,
+        Health(cloud, sight, 1),
+        Random(1),
+        workers=4,
+        unknown_grace=1.0,
+        typical_restart=TYPICAL,
+    )
+    journal = Journal(store, Hold("k", Holder("me", "here", 1, 0.0), 1), lambda _: None)
+    line = Line("", Terms(), journal, locate=lambda _: (1, "az1"), wake=lambda: None)
+
+    def watch(job: str) -> None:
+        views = {job: ServerView(job)}
+        poller.watch_job(Batch(1, line, views, Grant("g", 1, 0.0), 0.0, 0.0, 1e9, set(views), job_id=job))
+
+    work = asyncio.create_task(poller.run())
+    try:
+        yield cloud, store, watch
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not true():  # noqa: ASYNC110 - what is waited for is no event
+            await asyncio.sleep(0.001)
+
+
+async def test_what_is_found_while_the_store_writes_goes_together_into_the_next_commit() -> None:
+    async with looking() as (cloud, store, watch):
+        watch("a")
+        await until(lambda: store.servers() == [["a"]])
+        for job in ("b", "c", "d"):
+            watch(job)
+        await until(lambda: cloud.shown == {"a", "b", "c", "d"})
+        assert store.servers() == [["a"]]
+        store.let_through(0)
+        await until(lambda: len(store.given) > 1)
+
+        assert {"b", "c", "d"} == set(store.servers()[1])
+
+
+async def test_a_failure_is_written_at_once_with_all_that_was_found_before() -> None:
+    async with looking() as (cloud, store, watch):
+        watch("a")
+        await until(lambda: store.servers() == [["a"]])
+        watch("b")
+        await until(lambda: "b" in cloud.shown)
+        watch("bad")
+        await until(lambda: len(store.given) > 1)
+
+        assert store.servers() == [["a"], ["b", "bad"]]
+        assert not store.given[0][1].done()
