@@ -202,7 +202,8 @@ def _many(number: int, noun: str) -> str:
 
 
 def _row(label: str, text: str, width: int) -> list[str]:
-    parts = wrap(_plain(text), max(width - _LABEL - 2, 20), break_on_hyphens=False) or [""]
+    room = max(width - _LABEL - 2, 20)
+    parts = wrap(_plain(text), room, break_on_hyphens=False, break_long_words=False) or [""]
     return [f"{label:{_LABEL}}  {parts[0]}", *(" " * (_LABEL + 2) + part for part in parts[1:])]
 
 

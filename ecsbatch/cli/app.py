@@ -204,4 +204,15 @@ def _complain(text: str) -> None:
     if in_json():
         tell("error", "error", {"message": text})
     else:
-        sys.stderr.write(f"ecsbatch: {text}\n")
+        sys.stderr.write("".join(f"{line}\n" for line in _fitted(f"ecsbatch: {text}")))
+
+
+def _fitted(text: str) -> list[str]:
+    """Break a line between words where a terminal would break it within one; for programs it stays one."""
+    if not sys.stderr.isatty():
+        return [text]
+    from shutil import get_terminal_size  # noqa: PLC0415 - only for a complaint
+    from textwrap import wrap  # noqa: PLC0415 - the same
+
+    width = max(get_terminal_size().columns, 20)
+    return wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exits import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, settings_of, store_url
-from ecsbatch.cli.parts import make_store, say
+from ecsbatch.cli.parts import columns, make_store, say
 from ecsbatch.cli.reading import RunName
 from ecsbatch.cli.stories import pages
 from ecsbatch.events import BatchSubmitting, decode
@@ -45,7 +45,7 @@ def audit(
         sys.stdout.buffer.write(orjson.dumps(receipt.to_json()) + b"\n")
         sys.stdout.buffer.flush()
     else:
-        say(receipt.lines(), to_stdout=True)
+        say(receipt.lines(columns(to_stdout=True)), to_stdout=True)
     return Exit.OK if receipt.ok else Exit.ERROR
 
 

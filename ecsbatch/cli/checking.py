@@ -12,10 +12,9 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exits import Exit
 from ecsbatch.cli.flags import CheckFlags, ConfigFile, settings_of
-from ecsbatch.cli.parts import say
+from ecsbatch.cli.parts import columns, say
 from ecsbatch.cli.probes import Finding, Inspection, as_json
 
-_WIDTH: Final = 80
 _LEFT: Final = 20
 
 
@@ -31,12 +30,12 @@ def check(*, flags: Annotated[CheckFlags | None, Parameter(name="*")] = None, co
         sys.stdout.buffer.write(orjson.dumps(as_json(inspection)) + b"\n")
         sys.stdout.buffer.flush()
     else:
-        say([line for finding in inspection.findings for line in _lines(finding)], to_stdout=True)
+        width = columns(to_stdout=True)
+        say([line for finding in inspection.findings for line in _lines(finding, width)], to_stdout=True)
     return Exit.OK if inspection.ok else Exit.ERROR
 
 
-def _lines(finding: Finding) -> list[str]:
-    """Write a finding in 80 columns."""
-    head = f"{finding.state:11}{finding.name:9}"
-    wrapped = textwrap.wrap(finding.text, _WIDTH - _LEFT, break_long_words=False, break_on_hyphens=False) or [""]
+def _lines(finding: Finding, width: int) -> list[str]:
+    head, room = f"{finding.state:11}{finding.name:9}", max(width - _LEFT, _LEFT)
+    wrapped = textwrap.wrap(finding.text, room, break_long_words=False, break_on_hyphens=False) or [""]
     return [f"{head}{wrapped[0]}".rstrip(), *(f"{'':{_LEFT}}{line}" for line in wrapped[1:])]

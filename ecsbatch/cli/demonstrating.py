@@ -17,7 +17,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.driving import Driven
 from ecsbatch.cli.exits import Exit, code_of_signal
-from ecsbatch.cli.parts import say
+from ecsbatch.cli.parts import columns, say
 from ecsbatch.cli.planning import prepare, survey
 from ecsbatch.cli.restarting import carry_out
 from ecsbatch.cli.selecting import Selection
@@ -77,7 +77,7 @@ def _restart(fleet: Path, settings: Settings, watching: Watching) -> Driven:
             f"A simulated cloud, {SPEED} times as fast as the real one, with some misfortunes:",
             f"  {FAULTS}",
             "",
-            *planned_lines(prepared.planned),
+            *planned_lines(prepared.planned, columns(to_stdout=False)),
             "",
         ]
         say(opening, to_stdout=False)
@@ -94,9 +94,12 @@ def _conclude(driven: Driven, audit: dict[str, Any]) -> int:
     try_next = [
         "",
         "Every server is accounted for. What to try next:",
-        "  ecsbatch simulate --speed 12 --servers 2000 --ids fleet.csv   a cloud to play with",
-        "  ecsbatch restart fleet.csv                                    with the exports that it prints",
-        "  ecsbatch restart --help                                       waves, budgets, limits",
+        "  ecsbatch simulate --speed 12 --servers 2000 --ids fleet.csv",
+        "      a cloud to play with",
+        "  ecsbatch restart fleet.csv",
+        "      with the exports that it prints",
+        "  ecsbatch restart --help",
+        "      waves, budgets, limits",
     ]
     say(try_next, to_stdout=True)
     return Exit.OK

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exits import Exit, UsageError
 from ecsbatch.cli.flags import AskFlags, ConfigFile, repeated, settings_of, store_url
-from ecsbatch.cli.parts import make_store, say
+from ecsbatch.cli.parts import columns, make_store, say
 from ecsbatch.cli.stories import story_of
 from ecsbatch.explain import explain as explain_state
 from ecsbatch.views.explained import explained_json, explained_lines
@@ -62,7 +62,8 @@ def explain(
         sys.stdout.buffer.write(orjson.dumps(explained_json(answer, run_id, server, again)) + b"\n")
         sys.stdout.buffer.flush()
     else:
-        say(explained_lines(answer, run_id, server, now=time.time(), again=again), to_stdout=True)
+        width = columns(to_stdout=True)
+        say(explained_lines(answer, run_id, server, now=time.time(), again=again, width=width), to_stdout=True)
     return Exit.OK
 
 

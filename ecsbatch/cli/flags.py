@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
 
 from cyclopts import Group, Parameter
 
+from ecsbatch.cli.speaking import speak
 from ecsbatch.config import SETTINGS, Setting, default_store
 from ecsbatch.errors import ConfigError
 from ecsbatch.models import Quota
@@ -168,7 +169,9 @@ def settings_of(flags: Any, config: Path | None = None) -> Settings:
     layers = [from_flags(_given(flags)), from_environment(os.environ, OWN_VARIABLES)]
     if config is not None:
         layers.append(load(config))
-    return settle(*layers)
+    settings = settle(*layers)
+    speak(settings.output.log_format)
+    return settings
 
 
 def given_limits(flags: Any) -> dict[str, int | str]:

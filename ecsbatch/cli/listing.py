@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from ecsbatch.cli.exits import Exit
 from ecsbatch.cli.files import write_file
 from ecsbatch.cli.flags import GROUPS, ConfigFile, SiteFlags, settings_of
-from ecsbatch.cli.parts import say
+from ecsbatch.cli.parts import columns, say
 from ecsbatch.cli.planning import Surveyed, survey
 from ecsbatch.cli.selecting import SelectionFlags, read_selection
 from ecsbatch.errors import SelectionRefused
@@ -63,7 +63,8 @@ def servers(  # noqa: D417 - the options are told of where they are defined
     selection = read_selection(file, selecting, "servers")
     surveyed = asyncio.run(survey(selection, settings, opened=False))
     views = _kept(surveyed)
-    pieces = _WRITERS[output](views)
+    to_screen = output == "table" and out is None and sys.stdout.isatty()
+    pieces = servers_table(views, columns(to_stdout=True, most=200)) if to_screen else _WRITERS[output](views)
     if out is not None:
         write_file(out, pieces)
     else:

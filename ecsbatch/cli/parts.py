@@ -8,10 +8,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TextIO
 
+from ecsbatch.cli.speaking import in_json, tell
 from ecsbatch.sources import Settings
-from ecsbatch.views.printable import printable
+from ecsbatch.views.printable import fitted, printable
 
 if TYPE_CHECKING:
     from ecsbatch.ecs.auth import Auth
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ecsbatch.ecs.sender import Sender
     from ecsbatch.restarter import Restarter
     from ecsbatch.store import Store
+
+_WIDTH: Final = 80
 
 
 def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender | None = None) -> EcsClient:
@@ -61,7 +64,10 @@ def _credentials() -> Auth:
 @cache
 def _warn(text: str) -> None:
     """Say a warning once, however often a command makes a client."""
-    say([f"ecsbatch: warning: {text}"], to_stdout=False)
+    if in_json():
+        tell("warning", "warning", {"message": text})
+    else:
+        say([f"ecsbatch: warning: {text}"], to_stdout=False)
 
 
 def make_store(url: str) -> Store:
@@ -84,9 +90,27 @@ async def engine(settings: Settings, store: Store) -> AsyncGenerator[Restarter]:
         yield restarter
 
 
+def columns(*, to_stdout: bool, most: int = _WIDTH) -> int:
+    """Return how wide lines for people are on a stream: as wide as its terminal, 80 where that does not say."""
+    return min(_screen(sys.stdout if to_stdout else sys.stderr) or _WIDTH, most)
+
+
+def _screen(stream: TextIO) -> int:
+    """Return how wide the terminal of a stream is, 0 where it has none or does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 0
+
+
 def say(lines: Sequence[str], *, to_stdout: bool) -> None:
-    """Print lines for people."""
+    """Print lines for people; on a terminal that is narrower they are broken between words."""
+    if not to_stdout and in_json():
+        tell("info", "message", {"message": "\n".join(lines).strip()})
+        return
     stream = sys.stdout if to_stdout else sys.stderr
+    if width := _screen(stream):
+        lines = [part for line in lines for part in fitted(line, width)]
     text = "\n".join(lines) + "\n"
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "replace").decode(encoding))

@@ -13,12 +13,13 @@ from cyclopts import Parameter
 from ecsbatch.cli.exits import Exit
 from ecsbatch.cli.files import write_file
 from ecsbatch.cli.flags import GROUPS, AskFlags, ConfigFile, StoreFlags, repeated, settings_of, store_url
-from ecsbatch.cli.parts import make_store, say
+from ecsbatch.cli.parts import columns, make_store, say
 from ecsbatch.cli.stories import Story, read_story
 from ecsbatch.events import stamp
 from ecsbatch.state import RolloutState
 from ecsbatch.views.printable import printable
 from ecsbatch.views.report import report_csv, report_json, run_json
+from ecsbatch.views.runs import run_lines
 from ecsbatch.views.steered import steering_json, steering_lines
 from ecsbatch.views.summary import Again, summary_lines
 
@@ -94,7 +95,7 @@ def runs(
     if settings.output.output == "json":
         _print_json({"runs": [_row(record) for record in records]})
     elif records:
-        say([_HEADER, *(_line(record) for record in records)], to_stdout=True)
+        say(run_lines(records, columns(to_stdout=True)), to_stdout=True)
     else:
         say(["No runs yet."], to_stdout=True)
     return Exit.OK
@@ -136,17 +137,6 @@ def _standing(story: Story) -> list[str]:
 
 def _holding(record: RunRecord) -> dict[str, Any]:
     return {"held": record.held, "holder": record.holder.name, "pid": record.holder.pid}
-
-
-_HEADER: Final = f"{'RUN':16}{'STARTED (UTC)':22}{'STATUS':13}{'DONE':>9} {'OF':>9}  HOLDER"
-
-
-def _line(record: RunRecord) -> str:
-    done = sum(record.counts.values())
-    started = stamp(record.created_at)[:19].replace("T", " ")
-    run = printable(record.run_id)
-    figures = f"{done:>9,} {record.total:>9,}"
-    return f"{run:15} {started:22}{record.status.value:13}{figures}  {printable(record.holder.name, 24)}"
 
 
 def _row(record: RunRecord) -> dict[str, Any]:

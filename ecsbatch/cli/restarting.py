@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from shutil import get_terminal_size
 from typing import Annotated, Final
 
 import orjson
@@ -18,10 +17,11 @@ from ecsbatch.cli.confirming import Consent, confirm, guard, parse_guard
 from ecsbatch.cli.driving import Driven, drive
 from ecsbatch.cli.exits import Exit
 from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, settings_of, store_url
-from ecsbatch.cli.parts import engine, make_store, say
+from ecsbatch.cli.parts import columns, engine, make_store, say
 from ecsbatch.cli.planning import Prepared, prepare, survey
 from ecsbatch.cli.resuming import continue_run
 from ecsbatch.cli.selecting import Selection, SelectionFlags, read_selection
+from ecsbatch.cli.speaking import in_json, tell
 from ecsbatch.cli.staying import stay_and_conclude
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
@@ -141,7 +141,7 @@ def show_plan(planned: Planned, settings: Settings) -> int:
     if settings.output.output == "json":
         sys.stdout.buffer.write(orjson.dumps(planned_json(planned)) + b"\n")
     else:
-        say(planned_lines(planned), to_stdout=True)
+        say(planned_lines(planned, columns(to_stdout=True)), to_stdout=True)
     return Exit.OK
 
 
@@ -151,9 +151,12 @@ def go_ahead(prepared: Prepared, settings: Settings, consent: Consent, watching:
     guard(plan.to_restart, consent, prepared.inventory)
 
     def show() -> None:
-        if not watching.quiet:
-            width = min(get_terminal_size().columns, 80)
-            say([*planned_lines(prepared.planned, width), ""], to_stdout=False)
+        if watching.quiet:
+            return
+        if in_json():
+            tell("info", "plan", planned_json(prepared.planned))
+        else:
+            say([*planned_lines(prepared.planned, columns(to_stdout=False)), ""], to_stdout=False)
 
     confirm(plan.to_restart, consent, show)
     driven = asyncio.run(carry_out(plan, settings, watching, run_id))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -22,8 +22,11 @@ from ecsbatch.views.moment import Moment, Pace
 FRAME: Final = 0.25
 """Seconds between two pictures."""
 
-LINE: Final = 10.0
-"""Seconds between two lines of progress where there is no terminal."""
+_LINES: Final = ((120.0, 10.0), (1_800.0, 60.0), (float("inf"), 300.0))
+"""Up to so many seconds of watching, a line of progress each so many seconds, where there is no terminal."""
+
+_SIGN_OF_LIFE: Final = 3_600.0
+"""Seconds after which a line is written although nothing has changed."""
 
 _USAGE: Final = 1.0
 _PATIENCE: Final = 5.0
@@ -48,14 +51,28 @@ class Watching:
 
     def by_picture(self, settings: Settings) -> bool:
         """Tell whether pictures are drawn: on a terminal that can, where nobody asked for lines."""
-        plain = self.quiet or self.verbose or settings.output.log_format == "json" or os.environ.get("TERM") == "dumb"
-        return not plain and sys.stderr.isatty()
+        plain = self.quiet or self.verbose or settings.output.log_format == "json"
+        return not plain and sys.stderr.isatty() and not _is_dumb()
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "") in {"", "dumb", "unknown"}
 
 
 def make_log(stream: PatientWriter, settings: Settings, watching: Watching) -> Log:
     """Return the log that the settings ask for."""
-    color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    color = sys.stderr.isatty() and not _is_dumb() and not os.environ.get("NO_COLOR")
     return Log(stream, form=settings.output.log_format, level=watching.level, color=color)
+
+
+def until_next_line(watched: float) -> float:
+    """Return how long to wait for the next line of progress: a rollout of three hours writes some seventy."""
+    return next(pause for until, pause in _LINES if watched < until)
+
+
+def wants_ascii(environment: Mapping[str, str]) -> bool:
+    """Tell whether the locale is the one of plain ASCII; Python itself takes it for UTF-8."""
+    return (environment.get("LC_ALL") or environment.get("LANG", "")) in {"C", "POSIX"}
 
 
 class Watched(Protocol):
@@ -96,7 +113,7 @@ class Watchers:
         self._watched = watched
         self._around = around
         self._pictures = watching.by_picture(settings)
-        self._again = repeated(settings)
+        self._again = repeated(settings, reading=True)
         self._events, self._continued = None, False
         if settings.output.events is not None:
             self._events, self._continued = open_lines(settings.output.events)
@@ -142,8 +159,8 @@ class Watchers:
 
         from ecsbatch.views.terminal import Display  # noqa: PLC0415 - imported when used
 
-        display = Display(Console(stderr=True, highlight=False, markup=False, emoji=False))
-        await display.start()
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        display = Display(console, ascii_only=wants_ascii(os.environ))
         try:
             while not self._ended.is_set():
                 await display.show(await self._moment())
@@ -152,11 +169,14 @@ class Watchers:
             await display.stop()
 
     async def _tell(self) -> None:
-        """Write a line now and then until the end."""
+        """Write a line now and then until the end: often at first, then seldom, and seldom where nothing changes."""
+        began = spoke = time.monotonic()
         while not self._ended.is_set():
-            await self._pause(LINE)
+            await self._pause(until_next_line(time.monotonic() - began))
             if not self._ended.is_set():
-                self._log.progress(await self._moment())
+                anyhow = time.monotonic() - spoke >= _SIGN_OF_LIFE
+                if self._log.progress(await self._moment(), anyhow=anyhow):
+                    spoke = time.monotonic()
 
     async def _follow(self) -> None:
         """Hand each line of the journal to the log and to the events' file."""

@@ -35,7 +35,8 @@ def explained_lines(
     """Write an answer for people."""
     whom = f"Server {printable(server)} of run" if server else "Run"
     lines = [f"{whom} {printable(run_id)}: {explanation.cause.value.replace('_', ' ')}."]
-    lines += [f"  {line}" for line in wrap(printable(explanation.text, _LONGEST), width - 2, break_on_hyphens=False)]
+    text = printable(explanation.text, _LONGEST)
+    lines += [f"  {line}" for line in wrap(text, width - 2, break_on_hyphens=False, break_long_words=False)]
     if explanation.until is not None:
         left = explanation.until - now
         when = f"in {lasting(left)}" if left > 0 else "any moment"

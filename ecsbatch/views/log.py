@@ -8,9 +8,11 @@ from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 import orjson
 import structlog
 
-from ecsbatch.models import OutcomeKind
+from ecsbatch.models import OutcomeKind, RunStatus
+from ecsbatch.views.flood import Flood
 from ecsbatch.views.moment import Moment
-from ecsbatch.views.printable import printable
+from ecsbatch.views.printable import printable, told
+from ecsbatch.views.summary import is_held
 
 Level = Literal["debug", "info", "warning"]
 
@@ -37,6 +39,27 @@ _LEVELS: Final[Mapping[str, Level]] = {
 
 _HEAD: Final = frozenset({"v", "event", "plan", "updated"})
 
+_MANY: Final = frozenset(
+    {"batch.rejected", "batch.unknown", "batch.unstarted", "quota.throttled", "quota.desync", "gate.checked"}
+    | {"server.failed", "server.timed_out", "server.unknown"}
+)
+"""Events of which a bad night has thousands."""
+
+_ENDS: Final = frozenset({"run.stopped", "run.finished"})
+
+_OF_SERVERS: Final = frozenset({"batch", "evidence", "job_id", "host", "holds"})
+_DETAILS: Final[Mapping[str, frozenset[str]]] = {
+    "holder.changed": frozenset(
+        {"fence", "limit", "window", "unknown_grace", "request_timeout", "boot", "ledger_time", "previous"}
+    ),
+    "server.failed": _OF_SERVERS,
+    "server.timed_out": _OF_SERVERS,
+    "server.unknown": _OF_SERVERS,
+    "batch.unknown": frozenset({"request_id"}),
+    "batch.rejected": frozenset({"request_id"}),
+}
+"""What a person who watches does not need of an event; who asks for every event gets it."""
+
 
 class Stream(Protocol):
     """Where lines go."""
@@ -58,6 +81,9 @@ class Log:
     ) -> None:
         """Write to a stream of bytes; ``color`` is for terminals."""
         self.level: Level = level
+        self._for_people = form == "console" and level != "debug"
+        self._flood = Flood()
+        self._last: dict[str, Any] = {}
         self._log = _json_log(stream, level) if form == "json" else _console_log(stream, level, color=color)
 
     def say(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
@@ -71,28 +97,72 @@ class Log:
             return
         raw = cast("dict[str, Any]", orjson.loads(line))
         event = str(raw["event"])
+        level: Level = _LEVELS.get(event, "info")
         fields = {name: value for name, value in raw.items() if name not in _HEAD}
         if isinstance(fields.get("servers"), list):
             fields["servers"] = len(fields["servers"])
-        self.say(_LEVELS.get(event, "info"), event, fields)
+        if not self._for_people:
+            self.say(level, event, fields)
+        elif event == "batch.rejected" and fields.get("kind") == "throttled":
+            return  # quota.throttled says it, and how long the wait is
+        elif event in _MANY:
+            self._one_of_many(level, event, fields)
+        else:
+            if event in _ENDS:
+                self._tell_left_out()
+            self.say(level, event, _without_details(event, fields))
 
-    def progress(self, moment: Moment) -> None:
-        """Write where a run stands."""
-        state, usage, per_minute = moment.state, moment.usage, moment.per_minute
-        counts = {kind.value: n for kind in OutcomeKind if (n := state.counts[kind])}
-        counts.pop("unknown", None)
-        fields: dict[str, Any] = {"run_id": state.run_id, "wave": f"{state.wave}/{len(state.plan.waves)}", **counts}
-        fields |= {"in_flight": state.run.in_flight, "down": state.down}
-        if unknown := state.run.ended[OutcomeKind.UNKNOWN]:
-            fields["unknown"] = unknown
-        if usage is not None:
-            fields["quota_free"] = usage.free
-        if per_minute is not None:
-            fields["per_minute"] = round(per_minute)
+    def _one_of_many(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
+        about = str(fields.get("code") or fields.get("reason") or fields.get("message") or "")
+        admitted = self._flood.admit(event, f"{fields.get('verdict', '')} {about}")
+        if admitted != "leave_out":
+            self.say(level, event, _without_details(event, fields))
+        if admitted == "last":
+            self.say(level, "log.shortened", {"of": event, "why": "more that say the same are only counted"})
+
+    def _tell_left_out(self) -> None:
+        if left_out := self._flood.left_out:
+            self.say("warning", "log.left_out", dict(left_out))
+            left_out.clear()
+
+    def progress(self, moment: Moment, *, anyhow: bool = True) -> bool:
+        """Write where a run stands; unless ``anyhow`` only where it stands otherwise than at the last line."""
+        fields = _progress(moment)
+        if not anyhow and fields == self._last:
+            return False
+        self._last = fields
+        if moment.usage is not None:
+            fields = {**fields, "quota_free": moment.usage.free}
+        if moment.per_minute is not None:
+            fields = {**fields, "per_minute": round(moment.per_minute)}
         self.say("info", "progress", fields)
+        return True
 
 
-_FOR_PROGRAMS: Final = frozenset({"seq", "run_id", "counts", "grant"})
+def _progress(moment: Moment) -> dict[str, Any]:
+    state = moment.state
+    counts = {kind.value: n for kind in OutcomeKind if (n := state.counts[kind])}
+    counts.pop("unknown", None)
+    fields: dict[str, Any] = {"run_id": state.run_id}
+    if state.status is not RunStatus.RUNNING or is_held(state):
+        fields["status"] = "held" if is_held(state) else state.status.value
+    fields |= {"wave": f"{state.wave}/{len(state.plan.waves)}", "total": state.run.total, **counts}
+    fields |= {"in_flight": state.run.in_flight, "down": state.down}
+    if unknown := state.run.ended[OutcomeKind.UNKNOWN]:
+        fields["unknown"] = unknown
+    return fields
+
+
+def _without_details(event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    details = _DETAILS.get(event, frozenset())
+    kept = {name: value for name, value in fields.items() if name not in details and (name, value) != ("status", 0)}
+    if message := told(str(kept.get("message", "")), str(kept.get("code", ""))):
+        kept["message"] = message
+    return kept
+
+
+_FOR_PROGRAMS: Final = frozenset({"event", "ts", "seq", "run_id", "counts", "grant"})
+_NAMES_ITS_RUN: Final = frozenset({"run.started", "run.resumed"})
 
 _ROUTINE: Final = tuple(f'"event":"{name}"'.encode() for name, level in _LEVELS.items() if level == "debug")
 
@@ -114,24 +184,35 @@ def _json_log(stream: Stream, level: Level) -> Any:
 
 
 def _console_log(stream: Stream, level: Level, *, color: bool) -> Any:
-    renderer = structlog.dev.ConsoleRenderer(
-        colors=color,
-        sort_keys=False,
-        pad_event_to=0,
-        timestamp_key="ts",
-        exception_formatter=structlog.dev.plain_traceback,
-    )
-
-    def encoded(*given: Any) -> bytes:
-        return str(renderer(*given)).encode(errors="backslashreplace")
+    def encoded(_logger: Any, method: str, event: _Event) -> bytes:
+        return _console_line(method, event, color=color).encode(errors="backslashreplace")
 
     return structlog.wrap_logger(
         structlog.BytesLogger(cast("BinaryIO", stream)),
-        processors=[structlog.processors.add_log_level, _stamped, _short_time, _shown, encoded],
+        processors=[_stamped, encoded],
         wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[level]),
         context_class=dict,
         cache_logger_on_first_use=False,
     )
+
+
+def _console_line(level: str, event: Mapping[str, Any], *, color: bool) -> str:
+    """Write time, level where it is a warning, name and fields; the day and the run are known to who watches."""
+    name = printable(str(event["event"]))
+    said = "warning " if level == "warning" else ""
+    if color and said:
+        said = f"\x1b[31m{said}\x1b[0m"
+    known = _FOR_PROGRAMS - ({"run_id"} if name in _NAMES_ITS_RUN else frozenset())
+    fields = "".join(f" {key}={_value(value)}" for key, value in event.items() if key not in known)
+    return f"{str(event['ts'])[11:19]}Z {said}{name}{fields}"
+
+
+def _value(value: Any) -> str:
+    """Let nothing of the cloud's reach a terminal as it came; what has blanks in it stands in quotes."""
+    if not isinstance(value, str):
+        return printable(str(value), 1_000)
+    text = printable(value)
+    return repr(text) if not text or {" ", "=", '"', "'"} & set(text) else text
 
 
 _Event = MutableMapping[str, Any]
@@ -141,17 +222,6 @@ _now: Callable[[Any, str, _Event], _Event] = cast("Any", structlog.processors.Ti
 def _stamped(logger: Any, method: str, event: _Event) -> _Event:
     """Add the time where the event does not bring its own."""
     return event if "ts" in event else _now(logger, method, event)
-
-
-def _short_time(_logger: Any, _method: str, event: _Event) -> _Event:
-    """Leave out what a person who watches knows: the day, and the run that it is about."""
-    event["ts"] = str(event["ts"])[11:19]
-    return {name: value for name, value in event.items() if name not in _FOR_PROGRAMS}
-
-
-def _shown(_logger: Any, _method: str, event: _Event) -> _Event:
-    """Let nothing of the cloud's reach a terminal as it came."""
-    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _dumps(value: Any, **_: Any) -> bytes:

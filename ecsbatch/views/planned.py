@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, field
 from textwrap import wrap
 from typing import Any, Final
 
-from ecsbatch.models import Quota
+from ecsbatch.models import Quota, Wave
 from ecsbatch.plan import Plan, Skip, TimeModel
 from ecsbatch.views.printable import counted, lasting, printable
 
 _LABEL: Final = 12
 _DOMAINS: Final = 6
 _WAVES: Final = 8
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def planned_lines(planned: Planned, width: int = 80) -> list[str]:
     """Write a plan for people, a label and a sentence or two for each matter."""
     plan = planned.plan
     rows: list[tuple[str, str]] = [
-        ("Restart", f"{counted(plan.to_restart, 'server')}, {plan.type}, {planned.place}"),
+        ("Restart", f"{counted(plan.to_restart, 'server')}, {plan.type}"),
+        ("Where", printable(planned.place)),
         ("Domains", _domains(plan)),
         ("Skipped", _skips(plan.skips)),
         ("Left out", _claimed(planned.claimed)),
@@ -69,17 +71,23 @@ def planned_lines(planned: Planned, width: int = 80) -> list[str]:
         ("Hash", plan.hash),
     ]
     if not plan.to_restart:
-        rows = [row for row in rows if row[0] in {"Restart", "Skipped", "Left out", "Store", "Hash"}]
+        rows = [row for row in rows if row[0] in {"Restart", "Where", "Skipped", "Left out", "Store", "Hash"}]
     lines: list[str] = []
     for label, text in rows:
         if text:
             lines += _row(label, text, width)
-    return lines
+    return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def _row(label: str, text: str, width: int) -> list[str]:
-    parts = wrap(text, max(width - _LABEL, 20), break_on_hyphens=False) or [""]
+    """Break a text between words, what belongs together (`_whole`) never; a place, a store and a hash stay whole."""
+    room = max(width - _LABEL, 20)
+    parts = wrap(text, room, break_on_hyphens=False, break_long_words=False) or [""]
     return [f"{label:{_LABEL}}{parts[0]}", *(f"{'':{_LABEL}}{part}" for part in parts[1:])]
+
+
+def _whole(text: str) -> str:
+    return text.replace(" ", _NO_BREAK)
 
 
 def _domains(plan: Plan) -> str:
@@ -87,9 +95,9 @@ def _domains(plan: Plan) -> str:
 
 
 def _listed(counts: Mapping[str, int], most: int) -> str:
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:most]]
+    shown = [_whole(f"{name} {count:,}") for name, count in list(counts.items())[:most]]
     more = len(counts) - most
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(shown) + (f" and {_whole(f'{more} more')}" if more > 0 else "")
 
 
 def _skips(skips: Sequence[Skip]) -> str:
@@ -114,12 +122,18 @@ def _waves(plan: Plan) -> str:
     waves = plan.waves
     if len(waves) <= 1:
         return "1, all servers"
-    sizes = [f"{len(wave):,}" + (f" ({printable(wave.label, 20)})" if wave.label else "") for wave in waves[:_WAVES]]
+    sizes = [_whole(_size(wave)) for wave in waves[:_WAVES]]
     more = f", … {len(waves) - _WAVES} more" if len(waves) > _WAVES else ""
     soak = f"; {lasting(plan.soak)} between two" if plan.soak else ""
     held = ", ".join(f"{number:,}" for number in plan.hold_after[:_WAVES])
     hold = f"; waits for ecsbatch promote after wave {held}" if held else ""
     return f"{len(waves)}: {', '.join(sizes)}{more}{soak}{hold}"
+
+
+def _size(wave: Wave) -> str:
+    """Write a wave's size, and what it was asked for as where that says more."""
+    label = "" if wave.label in {"", str(len(wave))} else f" ({printable(wave.label, 20)})"
+    return f"{len(wave):,}{label}"
 
 
 def _at_once(plan: Plan) -> str:
@@ -136,7 +150,9 @@ def _stops(plan: Plan) -> str:
     verb = "pauses" if plan.on_failure == "pause" else "stops"
     text = f"{plan.max_failures:,} allowed; failure number {plan.max_failures + 1:,} {verb} the run"
     if plan.max_failures_per_wave is not None:
-        text += f"; allowed per wave {', '.join(f'{n:,}' for n in plan.max_failures_per_wave[:_WAVES])}"
+        more = ", …" if len(plan.max_failures_per_wave) > _WAVES else ""
+        each = f"{', '.join(f'{n:,}' for n in plan.max_failures_per_wave[:_WAVES])}{more}"
+        text += f"; {_whole(f'allowed per wave {each}')}"
     if plan.max_failures_per_domain is not None:
         limits = {printable(name, 30): limit for name, limit in plan.max_failures_per_domain.items()}
         text += f"; allowed per domain {_listed(limits, _DOMAINS)}"
@@ -162,7 +178,7 @@ def _pace(planned: Planned) -> str:
         "quota": f"the quota ({planned.quota})",
         "max_unavailable": "max_unavailable",
         "max_unavailable_per_domain": "max_unavailable_per_domain",
-        "waves": "the waves, which follow one another",
+        "waves": "the waves",
         "restart": "the restart itself",
     }[model.binds]
     return f"{model.rate_per_s * 60:,.0f} servers a minute; what binds is {bound}. {model.what_would_change}"

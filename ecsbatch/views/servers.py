@@ -32,7 +32,10 @@ COLUMNS: Final = (
 
 _ROWS_AT_ONCE: Final = 1000
 _LONGEST: Final = 256
-_SHOWN: Final = (("ID", 36), ("ZONE", 10), ("STATUS", 10), ("SKIP", 10))
+_SHOWN: Final = (("ID", 36), ("ZONE", 10), ("STATUS", 10), ("SKIP", 10), ("NAME", 64))
+_TITLES: Final = tuple(title for title, _ in _SHOWN)
+_WIDEST: Final = 200
+_LEAST: Final = 8
 
 Writer = Callable[[Sequence[ServerView]], Iterator[bytes]]
 
@@ -68,20 +71,34 @@ def servers_json(views: Sequence[ServerView]) -> Iterator[bytes]:
     yield b"\n]}\n"
 
 
-def servers_table(views: Sequence[ServerView]) -> Iterator[bytes]:
-    """Yield the pieces of a table for people."""
-    widths = [width for _, width in _SHOWN]
-    rows = chain([[title for title, _ in _SHOWN] + ["NAME"]], (_shown(view, widths) for view in views))
+def servers_table(views: Sequence[ServerView], width: int = 0) -> Iterator[bytes]:
+    """Yield the pieces of a table for people, cut from the right to a screen's width where there is one."""
+    widths = _widths(width or _WIDEST)
+    rows = chain([_TITLES], (_shown(view) for view in views))
     for chunk in _chunks(rows):
-        lines = (" ".join([*map(str.ljust, row[:-1], widths), row[-1]]).rstrip() for row in chunk)
+        lines = (" ".join(map(_celled, row, widths)).rstrip() for row in chunk)
         yield "".join(f"{line}\n" for line in lines).encode(errors="replace")
 
 
-def _shown(view: ServerView, widths: Sequence[int]) -> list[str]:
+def _widths(width: int) -> list[int]:
+    """Return the columns that fit; the id is always whole, the name takes what is left."""
+    widths = [_SHOWN[0][1]]
+    for _, wanted in _SHOWN[1:]:
+        left = width - sum(widths) - len(widths)
+        if left < min(wanted, _LEAST):
+            break
+        widths.append(min(wanted, left))
+    return widths
+
+
+def _celled(text: str, width: int) -> str:
+    return printable(text, width).ljust(width)
+
+
+def _shown(view: ServerView) -> tuple[str, ...]:
     state = view.status or ("" if view.found else "not found")
     state += f"/{view.task_state}" if view.task_state else ""
-    cells = (view.id, view.az, state, would_skip(view).replace("_", " ") if view.found else "")
-    return [*map(printable, cells, widths), printable(view.name, 64)]
+    return (view.id, view.az, state, would_skip(view).replace("_", " ") if view.found else "", view.name)
 
 
 def _row(view: ServerView) -> tuple[str, ...]:

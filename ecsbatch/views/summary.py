@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import Final
 
+from ecsbatch import policy
 from ecsbatch.models import OutcomeKind, RunStatus
-from ecsbatch.policy import limits_of
-from ecsbatch.state import Failure, RolloutState
-from ecsbatch.views.printable import WORDS, counted, lasting, printable
+from ecsbatch.stages import Failure
+from ecsbatch.state import RolloutState
+from ecsbatch.views.printable import WORDS, counted, fitted, lasting, printable, told
 from ecsbatch.views.ways import STANDING_STILL, ways_on
 
 _COLUMN: Final = 12
 _WIDEST: Final = 44
 _TOP: Final = 4
 _FAILURES: Final = 5
+_WIDTH: Final = 80
 _MESSAGE: Final = 74
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 
@@ -58,12 +60,22 @@ def outcome_lines(state: RolloutState) -> list[str]:
     lines = [headline(state)]
     if state.message:
         lines.append(printable(state.message))
+    if later := _failed_since(state):
+        lines.append(later)
     lines.append("")
     lines += [f"  {WORDS[kind]:{_COLUMN}}{n:>9,}" for kind, n in _counts(state)]
     if state.run.in_flight:
         lines.append(f"  {'on their way':{_COLUMN}}{state.run.in_flight:>9,}")
     lines += _down(state)
     return lines + _failures(state)
+
+
+def _failed_since(state: RolloutState) -> str:
+    """Say how many failures there are now, where servers under way failed after the run had stopped for some."""
+    breach = policy.breach(state, policy.limits_of(state.plan, state.limits))
+    if breach is None or state.reason != breach.limit or state.message.startswith(str(breach)):
+        return ""
+    return f"{counted(breach.failures, 'failure')} by now, with servers that were under way then."
 
 
 def _counts(state: RolloutState) -> list[tuple[OutcomeKind, int]]:
@@ -77,7 +89,7 @@ def _down(state: RolloutState) -> list[str]:
         return []
     lines = [f"  {'not back':{_COLUMN}}{state.run.held:>9,}   not seen up since"] if state.run.held else []
     if not state.status.over:
-        allowed = limits_of(state.plan, state.limits).max_unavailable
+        allowed = policy.limits_of(state.plan, state.limits).max_unavailable
         lines.append(f"  {'down':{_COLUMN}}{state.down:>9,}   because of us, of {allowed:,} allowed")
     return lines
 
@@ -86,16 +98,24 @@ def _failures(state: RolloutState) -> list[str]:
     if not any(state.run.ended[kind] for kind in _FAILED):
         return []
     lines = ["", "What failed:"]
-    for key, noun in (("code", "by reason"), ("domain", "by domain"), ("host", "by host")):
-        counts = state.failed_by[key]
-        # Hosts that failed once each have nothing in common.
-        if counts and (key != "host" or counts.most_common(1)[0][1] > 1):
+    for key, noun in (("code", "by reason"), ("domain", "by domain")):
+        if counts := state.failed_by[key]:
             top = ", ".join(
-                f"{printable(name, 24)} {n:,}{_of(state, key, name)}" for name, n in counts.most_common(_TOP)
+                f"{printable(name, 40)} {n:,}{_of(state, key, name)}" for name, n in counts.most_common(_TOP)
             )
             more = f" and {len(counts) - _TOP} more" if len(counts) > _TOP else ""
-            lines.append(f"  {noun:{_COLUMN}}{top}{more}")
-    return lines + _last(list(state.failures)[-_FAILURES:])
+            lines += fitted(f"  {noun:{_COLUMN}}{top}{more}", _WIDTH)
+    return [*lines, *_hosts(state), *_last(list(state.failures)[-_FAILURES:])]
+
+
+def _hosts(state: RolloutState) -> list[str]:
+    """Name the hosts on which many of the failures were; one or two of many are chance."""
+    total = state.failed_by["host"].total()
+    several = [(name, n) for name, n in state.failed_by["host"].most_common(_TOP) if n > 1 and n * 10 >= total]
+    labels = ["by host", *[""] * _TOP]
+    return [
+        f"  {label:{_COLUMN}}{printable(name, 60)} {n:,}" for label, (name, n) in zip(labels, several, strict=False)
+    ]
 
 
 def _last(failures: Sequence[Failure]) -> list[str]:
@@ -103,9 +123,10 @@ def _last(failures: Sequence[Failure]) -> list[str]:
     lines: list[str] = []
     message = ""
     for failure in failures:
-        if message and failure.message != message:
+        says = told(failure.message, failure.code)
+        if message and says != message:
             lines += _message(message)
-        message = failure.message
+        message = says
         words = [failure.server, WORDS[failure.kind], failure.domain, failure.code or failure.reason]
         lines.append("  " + "  ".join(printable(word, 40) for word in words if word))
     return lines + _message(message)

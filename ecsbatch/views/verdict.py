@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from textwrap import wrap
+from typing import Any, Final
+
+_WIDTH: Final = 80
+_LABEL: Final = 19
 
 
 def is_clean(audit: Mapping[str, Any]) -> bool:
@@ -13,23 +17,26 @@ def is_clean(audit: Mapping[str, Any]) -> bool:
 
 def verdict_lines(audit: Mapping[str, Any]) -> list[str]:
     """Write the auditor's summary."""
-    limit = audit["quota_limit"]
-    share = audit.get("quota_share")
-    used = f", {share:.1%} of it used after the first window" if share is not None else ""
+    limit, share = audit["quota_limit"], audit.get("quota_share")
     window = audit.get("quota_window_real", audit["quota_window"])
     fullest = f"{audit['fullest_window']:,} servers in {window:g} s"
-    quota = f"{fullest}, {limit:,} are allowed{used}" if limit else fullest
-    faults = ", ".join(f"{name} {count:,}" for name, count in sorted(audit["faults"].items())) or "none"
+    if limit:
+        fullest += f", {limit:,} are allowed: {_mark(ok=_quota_held(audit))}"
     restarted, twice = audit["restarted_servers"], audit["restarted_more_than_once"]
     by_zone = ", ".join(f"{zone} {count:,}" for zone, count in audit["most_down_by_zone"].items())
-    return [
-        "The simulated cloud's own books:",
-        f"  fullest window   {quota}  {_mark(ok=_quota_held(audit))}",
-        f"  restarted        {restarted:,} servers, {twice:,} of them more than once  {_mark(ok=not twice)}",
-        f"  most down        {audit['most_down']:,} at once ({by_zone})",
-        f"  requests         {audit['requests']:,}, {audit['throttled_requests']:,} of them throttled (429)",
-        f"  misfortunes      {faults}",
+    rows = [
+        ("fullest window", fullest),
+        ("use of quota", f"{share:.1%} after the first window" if share is not None else ""),
+        ("restarted", f"{restarted:,} servers, {twice:,} of them more than once: {_mark(ok=not twice)}"),
+        ("most down", f"{audit['most_down']:,} at once ({by_zone})"),
+        ("requests", f"{audit['requests']:,}, {audit['throttled_requests']:,} of them throttled (429)"),
+        ("misfortunes", ", ".join(f"{name} {count:,}" for name, count in sorted(audit["faults"].items())) or "none"),
     ]
+    lines = ["The simulated cloud's own books:"]
+    for label, text in rows:
+        parts = wrap(text, _WIDTH - _LABEL, break_on_hyphens=False)
+        lines += [f"{f'  {label}':{_LABEL}}{parts[0]}", *(" " * _LABEL + part for part in parts[1:])] if parts else []
+    return lines
 
 
 def _quota_held(audit: Mapping[str, Any]) -> bool:

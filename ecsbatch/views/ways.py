@@ -10,7 +10,7 @@ from typing import Final
 from ecsbatch import policy
 from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.state import RolloutState
-from ecsbatch.views.printable import printable
+from ecsbatch.views.printable import counted, printable
 
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 _RESTING: Final = frozenset({RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED})
@@ -65,7 +65,8 @@ def ways_on(state: RolloutState) -> Iterator[Way]:
         yield from _without_a_domain(state, forgive=breach is not None)
     failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
     if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
-        yield Way("restart these again", retry=failed)
+        number = sum(state.run.ended[kind] for kind in _FAILED)
+        yield Way(f"try {counted(number, 'failed server')} again", retry=failed)
 
 
 def _past(breach: policy.Breach) -> Iterator[Way]:
