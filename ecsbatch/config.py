@@ -216,6 +216,12 @@ class Output:
             "Where runs and quota are kept; an SQLite file in the user's state directory where left out.",
         ),
     )
+    cold_start: bool = field(
+        default=False,
+        metadata=_of(
+            Switch(), "Let a store without any runs lend no quota for a window: another machine may have spent it."
+        ),
+    )
     events: str | None = field(
         default=None,
         metadata=_of(Text(r".*\S.*", 'a file, or "-"'), "File for the events as JSON lines, - for stdout."),

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import orjson
 from cyclopts import Parameter
@@ -29,6 +29,10 @@ from ecsbatch.models import Server
 from ecsbatch.plan import Plan
 from ecsbatch.sources import Settings
 from ecsbatch.views.planned import Planned, planned_json, planned_lines
+from ecsbatch.views.printable import lasting
+
+if TYPE_CHECKING:
+    from ecsbatch.store import Store
 
 _ALL_RUNS: Final = 1_000_000
 
@@ -170,8 +174,23 @@ async def carry_out(plan: Plan, settings: Settings, watching: Watching, run_id: 
         make_store(store_url(settings)) as store,
         engine(settings, store) as restarter,
     ):
+        if settings.output.cold_start or plan.skip_updated_since is not None:
+            await _start_cold(store, settings.engine.quota.window, watching)
         rollout = restarter.rollout(plan, check=asked.check, gate=asked.gate, run_id=run_id)
         return await drive(restarter, rollout, settings, watching)
+
+
+async def _start_cold(store: Store, window: float, watching: Watching) -> None:
+    """Wait a window where this store knows of no earlier requests: those of a lost machine still count."""
+    from ecsbatch.limiter import GUARD  # noqa: PLC0415 - imported when used
+
+    if not await store.start_cold(window + GUARD) or watching.quiet:
+        return
+    text = f"This store has had no run: the first request waits {lasting(window)}, as another may have spent the quota."
+    if in_json():
+        tell("info", "cold_start", {"message": text, "seconds": window})
+    else:
+        say([text, ""], to_stdout=False)
 
 
 async def _known_run(run_id: str, servers: Sequence[Server], settings: Settings, *, fewer: bool) -> bool:

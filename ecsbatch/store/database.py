@@ -134,11 +134,11 @@ class Database:
         except self.errors as e:
             raise StoreError(f"The store {self.url} {_complaint(e)}") from e
 
-    def prepare(self) -> tuple[bool, bool]:
+    def prepare(self) -> bool:
         """Make the tables where they are missing.
 
         Returns:
-            Whether the store is new, and whether its ledger was lost.
+            Whether the store's ledger was lost.
 
         Raises:
             StoreError: this is another program's database, or a later version's.
@@ -148,9 +148,9 @@ class Database:
             if not names - {"sqlite_sequence"}:
                 self._create(_CREATE)
                 self.execute(_STATE, {"name": "schema", "value": str(schema.VERSION)})
-                return True, False
+                return False
             self._check_version(names)
-            return False, self._ledger_lost()
+            return self._ledger_lost()
 
     def _create(self, tables: Iterable[str]) -> None:
         for table in tables:

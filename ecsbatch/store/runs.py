@@ -144,6 +144,11 @@ def latest(database: Database, limit: int, locks: Locks) -> list[RunRecord]:
     return [_record(row, locks) for row in database.execute(_ALL).fetchmany(limit)]
 
 
+def none_yet(database: Database) -> bool:
+    """Tell whether this store has never had a run."""
+    return database.execute(_LATEST).fetchone() is None
+
+
 def counted(counts: Mapping[str, int], events: Sequence[Event]) -> Mapping[str, int]:
     """Return the outcomes so far, with those that events tell of."""
     new = dict(counts)

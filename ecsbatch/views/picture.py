@@ -160,7 +160,10 @@ def _pace(moment: Moment) -> list[Text]:
     parts = [Text(f"{moment.per_minute:,.0f} a minute")]
     wave = state.waves[state.wave - 1] if state.wave else Tally()
     if min(_SHARE * wave.total, _SHARE**2 * wave.ended.total()) >= left:
-        parts.append(Text(f"about {lasting(left / moment.per_minute * 60)} left at this pace"))
+        # A burst of tokens is quicker than what follows it can be.
+        quota = moment.quota.limit * 60 / moment.quota.window
+        pace = "this pace" if moment.per_minute <= quota else "the quota's pace"
+        parts.append(Text(f"about {lasting(left / min(moment.per_minute, quota) * 60)} left at {pace}"))
     return parts
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_world import CRASH_HOLD, WINDOW, HandClock, want
 
-from ecsbatch.store import Grant, MemoryDatabase, Room, Settle, Store, Take, open_store
+from ecsbatch.models import Fleet, Holder
+from ecsbatch.store import Grant, MemoryDatabase, NewRun, Room, Settle, Store, Take, open_store
 from ecsbatch.store.accounting import Lent, allot, held_at, room, usage
 from ecsbatch.store.database import Database
 
@@ -252,8 +253,11 @@ def rows(database: Database) -> int:
     return count
 
 
-async def test_a_cold_start_waits_out_a_window_once() -> None:
+async def test_a_cold_start_waits_out_a_window_until_there_has_been_a_run() -> None:
+    """Somebody may have looked into the store before, which tells nothing of what another one has spent."""
     clock, database = HandClock(), MemoryDatabase()
+    async with open_store(database, clock=clock, inline=True) as store:
+        assert (await store.usage("site", 1000)).free == 1000
     async with open_store(database, clock=clock, cold_start=True, inline=True) as store:
         assert waits(await store.take(want(1, group="any")), WINDOW)
         said = await store.usage("other", 500)
@@ -261,6 +265,11 @@ async def test_a_cold_start_waits_out_a_window_once() -> None:
         assert said.next_free_in == pytest.approx(WINDOW)
         clock.now += WINDOW
         assert isinstance(await store.take(want(1000)), Grant)
+        clock.now += 2 * WINDOW
+        assert await store.start_cold(WINDOW)
+        clock.now += WINDOW
+        await store.create_run(NewRun("k7f", fleet=Fleet(["a"])), Holder("ann@web", "web", 7, 0.0))
+        assert not await store.start_cold(WINDOW)
     async with open_store(database, clock=clock, cold_start=True, inline=True) as store:
         assert (await store.usage("site", 1000)).cooling == 0
     database.close()

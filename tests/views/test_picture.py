@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyte
 import pytest
@@ -127,6 +128,10 @@ def test_time_left_is_told_once_the_wave_says_something_of_the_rest() -> None:
         state.apply(ev.Recorded(seq, 1_000.0, "k7f", event))
         told.append("left at this pace" in "\n".join(drawn(state, 80)))
 
+    burst = replace(moment(state), per_minute=4_000.0)
+    assert "Pace      4,000 a minute, about 47s left at the quota's pace" in [
+        each.plain for each in picture(burst, 80, 99)
+    ]
     assert told[15] is False, "the second wave has only begun"
     assert told[-1] is True
 
