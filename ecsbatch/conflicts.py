@@ -36,8 +36,8 @@ class ServersClaimed(RunConflict):
         done = sum(record.counts.values())
         others = f", and {len(runs) - 1} more runs hold others" if len(runs) > 1 else ""
         super().__init__(
-            f"{self.servers} of these servers belong to run {record.run_id} ({record.status}, {done} of "
-            f"{record.total} done, {_named(record.holder)}){others}: wait for it, abort it, "
+            f"{self.servers:,} of these servers belong to run {record.run_id} ({record.status}, {done:,} of "
+            f"{record.total:,} done, {_named(record.holder)}){others}: wait for it, abort it, "
             "or leave its servers out with --exclude-claimed."
         )
 

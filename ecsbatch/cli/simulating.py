@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -29,6 +30,7 @@ _TROUBLE: Final = Group("Trouble", sort_key=2)
 _MOST_SERVERS: Final = 2_000_000
 _MOST_SPEED: Final = 10_000.0
 _MOST_PORT: Final = 65_535
+_OF_RESTARTS: Final = frozenset({"fail", "stuck", "unhealthy"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +59,9 @@ class World:
         Parameter(
             group=_TROUBLE,
             metavar="NAME=N%,...",
-            help="Misfortunes: fail, stuck, unhealthy of restarts; reject_503, throttle, reset, lost_reply, silent, "
-            "late_execution, error_500_after, html_502, garbage, slow of submits, and the same of looks as look.NAME.",
+            help="Misfortunes: fail, stuck, unhealthy of restarts, in one zone as fail@az2; reject_503, throttle, "
+            "reset, lost_reply, silent, late_execution, error_500_after, html_502, garbage, slow of submits, and the "
+            "same of looks as look.NAME.",
         ),
     ] = ""
 
@@ -115,7 +118,7 @@ def config_of(world: World) -> CloudConfig:
     if not zones:
         raise ConfigError("--zones: give at least one name, such as az1.")
     quota = _read("--quota", world.quota, Window())
-    submits, looks, rates = _faults(world.faults)
+    submits, looks, rates = _faults(world.faults, zones)
     return CloudConfig(
         seed=world.seed,
         servers=world.servers,
@@ -204,8 +207,8 @@ def _write_ids(path: Path, running: Running) -> None:
         raise ConfigError(f"--ids {path} cannot be written ({e.strerror}): name a file in a folder of yours.") from e
 
 
-def _faults(text: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Read ``--faults`` into those of submits, those of looks, and rates of restarts."""
+def _faults(text: str, zones: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+    """Read ``--faults`` into those of submits, those of looks, and rates of restarts, everywhere or in one zone."""
     from ecsbatch.simulator.cloud_config import Faults  # noqa: PLC0415 - imported when used
 
     known = {each.name for each in fields_of(Faults) if isinstance(each.default, float)} - {"late_max", "slow_by"}
@@ -219,7 +222,10 @@ def _faults(text: str) -> tuple[Any, Any, dict[str, Any]]:
         share = _percent(part, amount)
         plain = name.removeprefix("look.")
         plain = "reset_after" if plain == "reset" else plain
-        if name in {"fail", "stuck", "unhealthy"}:
+        kind, at, zone = name.partition("@")
+        if kind in _OF_RESTARTS and at:
+            rates.setdefault(f"{kind}_zones", {})[_zone(part, zone, zones)] = share
+        elif name in _OF_RESTARTS:
             rates[f"{name}_rate"] = share
         elif plain not in known:
             raise ConfigError(f"--faults {part}: there is no misfortune {plain}; see ecsbatch simulate --help.")
@@ -229,6 +235,12 @@ def _faults(text: str) -> tuple[Any, Any, dict[str, Any]]:
         if sum(shares.values()) > 1:
             raise ConfigError(f"--faults {text}: they come to more than 100%.")
     return Faults(**submits), Faults(**looks), rates
+
+
+def _zone(said: str, zone: str, zones: Sequence[str]) -> str:
+    if zone not in zones:
+        raise ConfigError(f"--faults {said}: there is no zone {zone}; there are {', '.join(zones)}.")
+    return zone
 
 
 def _percent(said: str, text: str) -> float:

@@ -42,6 +42,7 @@ class Chances:
     stuck_rate: float
     unhealthy_rate: float
     fail_zones: dict[str, float]
+    stuck_zones: dict[str, float]
     unhealthy_zones: dict[str, float]
     fail_hosts: dict[str, float]
     unhealthy_hosts: dict[str, float]
@@ -56,6 +57,7 @@ class Chances:
             config.stuck_rate,
             config.unhealthy_rate,
             dict(config.fail_zones),
+            dict(config.stuck_zones),
             dict(config.unhealthy_zones),
             dict(config.fail_hosts),
             dict(config.unhealthy_hosts),
@@ -184,7 +186,7 @@ class Actions:
         zone, host = self._fleet.zone(number), self._fleet.host(number)
         if draw() < chances.fail_hosts.get(host, chances.fail_zones.get(zone, chances.fail_rate)):
             return "error" if draw() < chances.fail_to_error else "fail"
-        if draw() < chances.stuck_rate:
+        if draw() < chances.stuck_zones.get(zone, chances.stuck_rate):
             return "stuck"
         if draw() < chances.unhealthy_hosts.get(host, chances.unhealthy_zones.get(zone, chances.unhealthy_rate)):
             return "unhealthy"

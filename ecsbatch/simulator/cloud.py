@@ -290,6 +290,15 @@ class Cloud:
         for number in self.fleet.select(zone, None, self.now()):
             self.fleet.hurt(number, self.now())
 
+    def zone_mended(self, zone: str) -> None:
+        """Let a zone be well again: its guests answer, and restarts in it end as anywhere else."""
+        chances = self._service.actions.chances
+        for rates in (chances.fail_zones, chances.stuck_zones, chances.unhealthy_zones):
+            rates.pop(zone, None)
+        for server_id in self.ids(zone):
+            if not self.healthy(server_id):
+                self.heal(server_id)
+
     def set_rates(self, **rates: float | Mapping[str, float]) -> None:
         """Change `fail_rate`, `stuck_rate`, `fail_zones` and the like while the cloud runs."""
         chances = self._service.actions.chances

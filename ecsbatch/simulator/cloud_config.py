@@ -98,7 +98,7 @@ class CloudConfig:
         fail_to_error: of these, the share whose server ends in ERROR instead of ACTIVE.
         stuck_rate: restarts that never end.
         unhealthy_rate: restarts that succeed while the guest never comes up.
-        fail_zones, unhealthy_zones: rates for single zones, in place of the general ones.
+        fail_zones, stuck_zones, unhealthy_zones: rates for single zones, in place of the general ones.
         fail_hosts, unhealthy_hosts: rates for single hosts (by ``hostId``), in place of both.
 
         check_auth: whether requests must be signed or carry a token.
@@ -160,6 +160,7 @@ class CloudConfig:
     stuck_rate: float = 0.0
     unhealthy_rate: float = 0.0
     fail_zones: Mapping[str, float] = field(default_factory=lambda: NO_SHARES)
+    stuck_zones: Mapping[str, float] = field(default_factory=lambda: NO_SHARES)
     unhealthy_zones: Mapping[str, float] = field(default_factory=lambda: NO_SHARES)
     fail_hosts: Mapping[str, float] = field(default_factory=lambda: NO_SHARES)
     unhealthy_hosts: Mapping[str, float] = field(default_factory=lambda: NO_SHARES)

@@ -6,7 +6,7 @@ while the latency stays as configured, in real seconds. Besides the API it serve
     GET  /_simulator/audit               the auditor's summary
     GET  /_simulator/health/{id}         200 or 503: a server's own health check
     GET  /_simulator/ids?az=&status=&format=txt|csv
-    POST /_simulator/set                 {"outage": 30}, {"zone_fail": "az2"}, {"lock": [ids]}, {"delete": [ids]}, ...
+    POST /_simulator/set                 {"outage": 30}, {"zone_fail": "az2"}, {"zone_mend": "az2"}, {"lock": [id]}, ...
 
 Signatures are checked against the real clock; `Date`, jobs, servers and the life of a token follow the cloud's.
 
@@ -172,6 +172,8 @@ class Front:
             self._cloud.begin_outage(float(value) * self._speed)
         elif name == "zone_fail":
             self._cloud.zone_down(value)
+        elif name == "zone_mend":
+            self._cloud.zone_mended(value)
         else:
             self._cloud.set_rates(**{name: value})
 

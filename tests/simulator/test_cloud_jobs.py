@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from simulated_world import World
 
+from ecsbatch.cli.simulating import World as Simulated
+from ecsbatch.cli.simulating import config_of
+from ecsbatch.errors import ConfigError
+
 
 def _sub_jobs(job: dict[str, Any]) -> Counter[str]:
     return Counter(sub_job["status"] for sub_job in job["entities"]["sub_jobs"])
@@ -125,6 +129,40 @@ def test_a_stuck_restart_never_ends_but_a_hard_one_gets_through(world: Callable[
     cloud.now += 300
 
     assert (cloud.job(hard)["status"], cloud.seen(server_id)["status"]) == ("SUCCESS", "ACTIVE")
+
+
+@pytest.mark.parametrize(
+    ("kind", "job", "healthy"), [("fail", "FAIL", True), ("stuck", "RUNNING", False), ("unhealthy", "SUCCESS", False)]
+)
+def test_a_zone_fails_alone(world: Callable[..., World], kind: str, job: str, *, healthy: bool) -> None:
+    """A zone's own rate stands in place of the general one, as the command line's fail@az2=100% says it."""
+    rates = config_of(Simulated(faults=f"{kind}@az2=100%"))
+    zones = getattr(rates, f"{kind}_zones")
+    cloud = world(servers=2, zones=("az1", "az2"), fail_to_error=0.0, **{f"{kind}_zones": zones})
+    ids = cloud.cloud.ids()
+    jobs = [cloud.act(one)[1]["job_id"] for one in ids]
+    cloud.now = 1000.0
+
+    assert [cloud.job(one)["status"] for one in jobs] == ["SUCCESS", job]
+    assert [cloud.cloud.healthy(one) for one in ids] == [True, healthy]
+
+    cloud.cloud.zone_mended("az2")
+
+    assert cloud.cloud.healthy(ids[1])
+
+    again = cloud.act(ids[1])[1]["job_id"]
+    cloud.now = 2000.0
+
+    assert cloud.job(again)["status"] == "SUCCESS"
+    assert cloud.cloud.healthy(ids[1])
+
+
+def test_a_zone_that_fails_is_one_that_there_is() -> None:
+    with pytest.raises(ConfigError, match="there is no zone az9; there are az1, az2"):
+        config_of(Simulated(zones="az1,az2", faults="stuck@az9=5%"))
+    with pytest.raises(ConfigError, match="no misfortune throttle@az1"):
+        config_of(Simulated(faults="throttle@az1=5%"))
+    assert config_of(Simulated(faults="fail=1%,fail@az2=60%,fail@az1=0%")).fail_zones == {"az2": 0.6, "az1": 0.0}
 
 
 def test_an_unhealthy_guest_never_answers_although_its_job_succeeds(world: Callable[..., World]) -> None:
