@@ -3,6 +3,11 @@
 The simulated cloud is another process; its own instants tell how long each ending stayed unseen. Ours runs first, then
 the peers with the fixed interval that gives them the same mean delay. The design promises at most a sixth of the
 official SDK's CPU for the engine, and at most a quarter for the whole process with its start, at 20,000 servers.
+
+Ours do more than is asked of the peers, and pay for it here: the library looks at every server before its batch is sent
+(precheck, 100 servers a look) and stores every step on disk; the command line also looks at all servers for its plan.
+The peers send what they are given, forget it with their process, and know nothing of a lost answer. The quota is lifted
+for all: every batch is under way at once, so that the schedule cannot learn from the first ones for the later ones.
 """
 
 from __future__ import annotations
@@ -21,12 +26,13 @@ NEAR = 0.1
 
 
 class Cost(NamedTuple):
-    """What one contestant took; CPU in microseconds per server, delay in seconds."""
+    """What one contestant took; CPU in microseconds per server, delay in seconds, looks at jobs and servers per job."""
 
     engine: float
     whole: float
     delay: float
     looks: float
+    server_looks: float
 
 
 def measure(name: str, servers: int, interval: float = 0.0) -> Cost:
@@ -45,7 +51,8 @@ def measure(name: str, servers: int, interval: float = 0.0) -> Cost:
     seen = cloud.verdict
     assert (seen["restarted"], seen["twice"], seen["seen"]) == (servers, 0, servers), seen
     whole = used.ru_utime + used.ru_stime
-    return Cost((whole - started) / servers * 1e6, whole / servers * 1e6, seen["delay"], seen["looks"])
+    figures = (seen[name] for name in ("delay", "looks", "server_looks"))
+    return Cost((whole - started) / servers * 1e6, whole / servers * 1e6, *figures)
 
 
 def at_delay(name: str, servers: int, delay: float) -> Cost:
@@ -77,11 +84,12 @@ def main() -> int:
             f"{cost.whole / sdk.whole:.2f}",
             f"{cost.delay:.2f} s",
             f"{cost.looks:.1f}",
+            f"{cost.server_looks:.1f}",
         ]
         for name, cost in rows.items()
     ]
-    cells.append(["promised of ours", "", f"<={ENGINE:.2f}", "", f"<={WHOLE:.2f}", "", ""])
-    head = ["", "started", "of SDK", "whole", "of SDK", "delay", "looks/job"]
+    cells.append(["promised of ours", "", f"<={ENGINE:.2f}", "", f"<={WHOLE:.2f}", "", "", ""])
+    head = ["", "started", "of SDK", "whole", "of SDK", "delay", "looks/job", "at servers"]
     table(f"CPU per server, {servers:,} servers in batches of 100", head, cells)
     kept = engine.engine / sdk.engine <= ENGINE and rows["ecsbatch restart"].whole / sdk.whole <= WHOLE
     print("promises kept" if kept else "A PROMISE IS BROKEN")

@@ -1,4 +1,4 @@
-"""A simulated cloud in a process of its own that also notes every look at a job: ``python -m benchmarks.judge``.
+"""A simulated cloud in a process of its own that also notes every look: ``python -m benchmarks.judge``.
 
 It prints its URL, serves until its standard input ends, and then prints what it saw: how long an ending stayed unseen,
 by the cloud's own instants, so that all clients are measured by the same eyes.
@@ -36,12 +36,14 @@ class Judge(Cloud):
         started = time.monotonic()
         super().__init__(config, lambda: (time.monotonic() - started) * SPEED, time.time)
         self.looks: defaultdict[str, list[float]] = defaultdict(list)
+        self.server_looks = 0
 
     def perform(self, arrival: Arrival, misfortune: str, at: float) -> Reply | None:
-        """Note looks at jobs."""
-        head, _, job_id = arrival.path.rpartition("/")
+        """Note looks."""
+        head, _, last = arrival.path.rpartition("/")
         if head.endswith("/jobs"):
-            self.looks[job_id].append(at)
+            self.looks[last].append(at)
+        self.server_looks += last == "detail"
         return super().perform(arrival, misfortune, at)
 
     def verdict(self) -> dict[str, Any]:
@@ -60,6 +62,7 @@ class Judge(Cloud):
             "seen": len(delays),
             "delay": mean(delays) if delays else 0.0,
             "looks": mean(len(looks) for looks in self.looks.values()) if self.looks else 0.0,
+            "server_looks": self.server_looks / max(1, len(self.looks)),
         }
 
     @property

@@ -33,11 +33,12 @@ class Agenda(Generic[T]):
         loop = asyncio.get_running_loop()
         while not self._heap or self._heap[0][0] > loop.time():
             self._sooner.clear()
+            timer = loop.call_at(self._heap[0][0], self._sooner.set) if self._heap else None
             try:
-                async with asyncio.timeout_at(self._heap[0][0] if self._heap else None):
-                    await self._sooner.wait()
-            except TimeoutError:
-                continue
+                await self._sooner.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
         now = loop.time()
         items: list[T] = []
         while self._heap and self._heap[0][0] <= now:

@@ -17,7 +17,8 @@ from ecsbatch.records import RunRecord
 
 
 def _named(holder: Holder) -> str:
-    return f"{holder.name}, pid {holder.pid} on {holder.host} since {stamp(holder.since)}"
+    where = "" if holder.name.endswith(f"@{holder.host}") else f" on {holder.host}"
+    return f"{holder.name}, pid {holder.pid}{where} since {stamp(holder.since)[:19]}Z"
 
 
 class ServersClaimed(RunConflict):
@@ -35,9 +36,11 @@ class ServersClaimed(RunConflict):
         self.runs = runs
         done = sum(record.counts.values())
         others = f", and {len(runs) - 1} more runs hold others" if len(runs) > 1 else ""
+        run = record.run_id
         super().__init__(
-            f"{self.servers:,} of these servers belong to run {record.run_id} ({record.status}, {done:,} of "
-            f"{record.total:,} done, {_named(record.holder)}){others}: wait for it, abort it, "
+            f"{self.servers:,} of these servers belong to run {run} ({record.status}, {done:,} of {record.total:,} "
+            f"done, {_named(record.holder)}){others}: wait for it (`ecsbatch watch {run}`), "
+            f"end it (`ecsbatch abort {run}`), "
             "or leave its servers out with --exclude-claimed."
         )
 

@@ -130,7 +130,8 @@ class PollSchedule:
 
     def observe(self, low: float, high: float, count: int = 1) -> None:
         """Learn that `count` servers ended between two ages (equal when known exactly; inf: lost sight of at `low`)."""
-        i, j = self._bin(low), self._bin(high)
+        i = self._bin(low)
+        j = i if high == low else self._bin(high)
         self._unread += count
         if high == inf:
             self._lost[i] += count

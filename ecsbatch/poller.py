@@ -19,6 +19,7 @@ from ecsbatch.health import Health
 from ecsbatch.line import Batch, Line
 from ecsbatch.models import MAX_LOOK, Job, Look, SubJob
 from ecsbatch.poll_schedule import PollSchedule, Watched
+from ecsbatch.records import Commit
 from ecsbatch.sight import Sight
 from ecsbatch.verdicts import Findings, Verdicts
 from ecsbatch.watches import JobWatch, ServerWatch, Why, line_of
@@ -28,6 +29,9 @@ JOB_VISIBLE_WITHIN = 60.0
 
 LOOKS_WHEN_OVER = 3
 """Looks at an ended job that leaves servers untold, before their own state has to tell: one look may be garbled."""
+
+TICK = 1 / 200
+"""Of a typical restart: the grid of the instants of looks at jobs, finer than their jitter."""
 
 
 class Looks(Protocol):
@@ -62,14 +66,19 @@ class Poller:
         self._schedule = schedule
         self._sight = sight
         self._chance = chance
+        self._now = asyncio.get_running_loop().time
         self._workers = workers
         self._unit = typical_restart / 40
+        self._tick = typical_restart * TICK
         self._verdicts = Verdicts(sight, health, unknown_grace, self._unit)
         self._agenda: Agenda[JobWatch | ServerWatch] = Agenda()
         self._due: asyncio.Queue[JobWatch | list[ServerWatch]] = asyncio.Queue()
         # Dicts, for they keep the order: the same seed gives the same looks.
         self._jobs: dict[JobWatch, None] = {}
         self._held: dict[ServerWatch, None] = {}
+        self._found: dict[Line, list[Findings]] = {}
+        self._written: list[tuple[Line, list[Findings], asyncio.Future[Commit]]] = []
+        self._news = asyncio.Event()
 
     # -- what to watch ---------------------------------------------------------------------------------------------
 
@@ -77,7 +86,7 @@ class Poller:
         """Follow an accepted batch to its servers' outcomes."""
         watch = JobWatch(batch, self._now(), set(batch.open), len(batch.open))
         self._jobs[watch] = None
-        self._agenda.put(self._now() + self._schedule.next_look(0.0, watch.size, watch.size), watch)
+        self._look_at_age(watch, self._schedule.next_look(0.0, watch.size, watch.size))
 
     def watch_unknown(self, batch: Batch) -> None:
         """Find out what became of a request without an answer."""
@@ -112,6 +121,7 @@ class Poller:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hand_out(), name="poll")
+            group.create_task(self._tell_all(), name="tell")
             for i in range(self._workers):
                 group.create_task(self._work(), name=f"look-{i}")
 
@@ -157,7 +167,7 @@ class Poller:
             if self._now() - watch.since < JOB_VISIBLE_WITHIN:
                 self._agenda.put(self._now() + self._pause(watch), watch)
             else:
-                await self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), Findings())
+                self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), Findings())
             return
         except CloudError as e:
             if self._unseen(batch.line, e):
@@ -167,9 +177,9 @@ class Poller:
             return
         self._sight.seen()
         watch.failures = 0
-        await self._learn(watch, job)
+        self._learn(watch, job)
 
-    async def _learn(self, watch: JobWatch, job: Job) -> None:
+    def _learn(self, watch: JobWatch, job: Job) -> None:
         """Store what a job's look tells of its servers."""
         age = self._now() - watch.since
         ended = [sub for sub in job.ended if sub.server_id in watch.pending]
@@ -180,18 +190,22 @@ class Poller:
             self._verdicts.overdue(watch, found)
         watch.over += job.over
         if not watch.pending or watch.over >= LOOKS_WHEN_OVER:
-            await self._end_job(watch, job, found)
+            self._end_job(watch, job, found)
             return
         watch.age = age
         if ended:
             left = len(watch.pending)
             progress = ev.JobProgress(batch=watch.batch.number, job_id=job.id, ended=watch.size - left, running=left)
             found.events.append(progress)
-            await self._tell(watch.batch.line, found)
+            self._tell(watch.batch.line, found)
         if job.over:
             self._agenda.put(self._now() + self._pause(watch), watch)
             return
-        self._agenda.put(watch.since + self._schedule.next_look(age, len(watch.pending), watch.size), watch)
+        self._look_at_age(watch, self._schedule.next_look(age, len(watch.pending), watch.size))
+
+    def _look_at_age(self, watch: JobWatch, age: float) -> None:
+        """Look at a job about then; looks that fall together cost less than each by itself."""
+        self._agenda.put(round((watch.since + age) / self._tick) * self._tick, watch)
 
     def _observe(self, watch: JobWatch, ended: Iterable[SubJob], age: float) -> None:
         """Teach the schedule how long restarts take."""
@@ -203,7 +217,7 @@ class Poller:
                 at = min(max(sub.seconds, watch.age), age)
                 self._schedule.observe(at, at)
 
-    async def _end_job(self, watch: JobWatch, job: Job, found: Findings) -> None:
+    def _end_job(self, watch: JobWatch, job: Job, found: Findings) -> None:
         """Close a job; servers that it told nothing of are watched by their own state."""
         batch = watch.batch
         self._jobs.pop(watch, None)
@@ -211,7 +225,7 @@ class Poller:
             batch=batch.number, job_id=job.id, status=job.status, code=job.code, message=job.message
         )
         found.events.append(finished)
-        await self._tell(batch.line, found)
+        self._tell(batch.line, found)
         self._watch_servers(batch, sorted(watch.pending), Why.NO_JOB, job)
 
     async def _look_at_servers(self, watches: Sequence[ServerWatch], *, once: bool = False) -> None:
@@ -225,6 +239,16 @@ class Poller:
                     self._again_later(watch, self._pause(watch))
             return
         self._sight.seen(look.cloud_time)
+        for line, found in (await self._judged(watches, look)).items():
+            if once:
+                await self._told(line, [found], line.record(found.all_events()))
+                continue
+            for watch, wait in found.later:
+                self._again_later(watch, wait)
+            self._tell(line, found)
+
+    async def _judged(self, watches: Iterable[ServerWatch], look: Look) -> dict[Line, Findings]:
+        """Say what a look at bare servers means for each of their lines."""
         findings: dict[Line, Findings] = {}
         for watch in watches:
             if watch.why is Why.HELD and watch not in self._held:
@@ -234,23 +258,47 @@ class Poller:
                 watch.looks += 1
                 watch.failures = 0
             await self._verdicts.server(watch, view, findings.setdefault(watch.line, Findings()))
-        for line, found in findings.items():
-            if not once:
-                for watch, wait in found.later:
-                    self._again_later(watch, wait)
-            await self._tell(line, found)
+        for found in findings.values():
+            for watch in found.released:
+                self._held.pop(watch, None)
+        return findings
 
-    async def _tell(self, line: Line, found: Findings) -> None:
-        """Record what was found, then act on it."""
-        for watch in found.released:
-            self._held.pop(watch, None)
-        events = found.all_events()
-        if not events or not await line.tell(events):
+    # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _tell(self, line: Line, found: Findings) -> None:
+        """Have it recorded. What is found while the store writes goes together into the next commit."""
+        if found.events or found.unstarted:
+            self._found.setdefault(line, []).append(found)
+            self._news.set()
+        if found.held:
+            # A failure does not wait for others: once there are too many, nothing new may start.
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the store all that was found."""
+        for line, found in self._found.items():
+            events = [event for each in found for event in each.all_events()]
+            self._written.append((line, found, line.record(events)))
+        self._found.clear()
+
+    async def _tell_all(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            self._hand_over()
+            written, self._written = self._written, []
+            for line, found, done in written:
+                await self._told(line, found, done)
+
+    async def _told(self, line: Line, found: Sequence[Findings], written: asyncio.Future[Commit]) -> None:
+        """Act on what was found once it is recorded."""
+        if not await line.told(written):
             return
-        for server in found.held:
-            self.watch_held(line, server)
-        for servers in found.unstarted.values():
-            line.again(servers)
+        for each in found:
+            for server in each.held:
+                self.watch_held(line, server)
+            for servers in each.unstarted.values():
+                line.again(servers)
 
     def _unseen(self, line: Line, error: CloudError) -> bool:
         """Note a look that showed nothing; False where looking on is pointless."""
@@ -266,7 +314,3 @@ class Poller:
         watch.failures += 1
         pause = self._unit * min(30.0, 2.0 ** min(watch.failures, 8))
         return pause * (0.5 + self._chance.random() / 2)
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()

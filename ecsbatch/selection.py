@@ -59,7 +59,7 @@ def parse_fleet(data: bytes, name: str) -> list[Server]:
         seen[server.id] = line
         servers.append(server)
     if not servers:
-        raise SelectionRefused(f"{name} names no server; nothing is never taken to mean all.")
+        raise SelectionRefused(f"{name} names no server; an empty list never means all.")
     return servers
 
 
@@ -85,7 +85,7 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
     for column in (domains, names, sites):
         column.extend([""] * (len(ids) - len(column)) if column else ())
     if not ids:
-        raise SelectionRefused("No server is selected; nothing is never taken to mean all.")
+        raise SelectionRefused("No server is selected; an empty selection never means all.")
     try:
         fleet = Fleet(ids, domains, names, sites)
     except ValueError:

@@ -21,6 +21,8 @@ class Sight:
         self._blind_total = 0.0
         # Against the loop's clock, not the wall's: a wall clock may jump between this answer and the next intent.
         self._ahead: float | None = None
+        # Found once: until Python 3.12 the kernel is asked for the process's number each time a loop is looked up.
+        self._now = asyncio.get_running_loop().time
 
     def seen(self, cloud_time: float | None = None) -> None:
         """Note an answer; ``cloud_time`` is its ``Date``, seconds since 1970."""
@@ -48,7 +50,3 @@ class Sight:
     def cloud_time(self) -> float:
         """The cloud's clock now, seconds since 1970; 0 where no answer has told it yet."""
         return 0.0 if self._ahead is None else self._now() + self._ahead
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()

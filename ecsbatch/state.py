@@ -35,6 +35,7 @@ class RolloutState:
         held: places in the fleet of ended servers that may still be down.
         failures: the most recent ones, oldest first.
         failed_by: how many failures each domain, host and code has.
+        skipped_by: how many skips each reason has.
         limits: as changed since the plan, by the setting's name.
         gate, promoted: the last gate event; the wave up to which somebody has promoted the run.
         wave_over, wave_over_at: the last finished wave, and when it finished.
@@ -76,6 +77,7 @@ class RolloutState:
         self.unstarted: dict[str, int] = {}
         self.failures: deque[Failure] = deque(maxlen=_RECENT_FAILURES)
         self.failed_by: dict[str, Counter[str]] = {"domain": Counter(), "host": Counter(), "code": Counter()}
+        self.skipped_by: Counter[str] = Counter()
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
         self.promoted = 0
@@ -239,6 +241,7 @@ class RolloutState:
         self._ended(Stage.UNKNOWN, event, ts)
 
     def _skipped(self, event: ev.ServerSkipped, ts: float) -> None:
+        self.skipped_by[event.reason] += 1
         self._ended(Stage.SKIPPED, event, ts)
 
     def _released(self, event: ev.ServerReleased, _: float) -> None:

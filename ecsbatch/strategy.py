@@ -140,7 +140,7 @@ def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
 def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
     """Hold the targets in columns; a domain that the list does not give is the cloud's availability zone."""
     if not servers:
-        raise SelectionRefused("No server is selected; nothing is never taken to mean all.")
+        raise SelectionRefused("No server is selected; an empty selection never means all.")
     try:
         fleet = servers if isinstance(servers, Fleet) else Fleet.of(servers)
     except ValueError:

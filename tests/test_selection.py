@@ -47,9 +47,9 @@ def test_standard_input_may_be_any_of_the_three(text: str) -> None:
 
 
 BAD_LISTS: list[tuple[str, bytes, str]] = [
-    ("f.txt", b"", "f.txt names no server; nothing is never taken to mean all."),
-    ("f.txt", b"# nothing\n\n", "f.txt names no server; nothing is never taken to mean all."),
-    ("f.csv", b"id,az\n", "f.csv names no server; nothing is never taken to mean all."),
+    ("f.txt", b"", "f.txt names no server; an empty list never means all."),
+    ("f.txt", b"# nothing\n\n", "f.txt names no server; an empty list never means all."),
+    ("f.csv", b"id,az\n", "f.csv names no server; an empty list never means all."),
     ("f.txt", f"{A}\nweb-1\n".encode(), "f.txt, line 2: 'web-1' is no server id; give a UUID such as "),
     ("f.txt", f"{A} {B}\n".encode(), f"f.txt, line 1: '{A} {B[:23]}…' is no server id; "),
     ("f.txt", f"{A}\n\n{A.upper()}\n".encode(), f"f.txt, line 3: {A} stands in line 1 already; "),

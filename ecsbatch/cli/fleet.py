@@ -46,9 +46,7 @@ async def find(ecs: EcsClient, selection: Selection, *, count: bool = False) -> 
     listed = await _listed(ecs, filters_of(selection))
     views = {view.id: view for view in selection.check(listed.values())}
     if not views:
-        raise SelectionRefused(
-            f"No server is selected ({len(listed):,} were looked at); nothing is never taken to mean all."
-        )
+        raise SelectionRefused("No server matches what was asked for; an empty selection never means all.")
     inventory = await _inventory(ecs) if count else None
     return Seen([from_view(view) for view in views.values()], views, inventory)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from ecsbatch.cli.flags import store_url
 from ecsbatch.cli.fleet import find
 from ecsbatch.cli.parts import make_client, make_store
 from ecsbatch.cli.selecting import Selection
+from ecsbatch.conflicts import ServersClaimed
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.models import Server, ServerView, Site
 from ecsbatch.plan import Plan, time_model
@@ -20,6 +22,7 @@ from ecsbatch.views.planned import Planned
 from ecsbatch.views.printable import counted, printable
 
 if TYPE_CHECKING:
+    from ecsbatch.records import Claim, RunRecord
     from ecsbatch.store import Store
 
 
@@ -63,7 +66,13 @@ class Prepared:
 
 
 async def survey(
-    selection: Selection, settings: Settings, *, count: bool = False, opened: bool = True, run_id: str = ""
+    selection: Selection,
+    settings: Settings,
+    *,
+    count: bool = False,
+    opened: bool = True,
+    refuse_claimed: bool = False,
+    run_id: str = "",
 ) -> Surveyed:
     """Look at the servers that are meant, and at what the store knows of them; nothing is restarted.
 
@@ -72,11 +81,13 @@ async def survey(
         settings: of the connection, and the store.
         count: the project's number of servers is wanted.
         opened: the store will be written to: it is opened once, to see that it can be.
+        refuse_claimed: servers that other runs have are refused, unless they are to be left out.
         run_id: the run that this is for; its own servers are no other run's.
 
     Raises:
         ConfigError: a setting is missing or malformed.
         SelectionRefused: nothing is left.
+        ServersClaimed: other runs have some of the servers.
         CloudError: not everything could be seen.
         StoreError: the store cannot be opened.
     """
@@ -94,6 +105,9 @@ async def survey(
                 recent |= await store.restarted_since(selection.restarted_since)
             if selection.exclude_claimed:
                 servers, claimed = await _unclaimed(store, servers, run_id)
+            elif refuse_claimed:
+                wanted = [server for server in servers if server.id.lower() not in selection.excluded]
+                await _refuse_claimed(store, wanted, run_id)
     excluded = frozenset(server.id for server in servers if server.id.lower() in selection.excluded)
     found = Surveyed(servers, seen.views, ecs.site, seen.inventory, excluded, frozenset(recent), claimed)
     return replace(found, skip_updated_since=selection.updated_since)
@@ -107,22 +121,40 @@ async def _unclaimed(store: Store, servers: Sequence[Server], run_id: str) -> tu
     Raises:
         SelectionRefused: nothing is left.
     """
-    owners = await store.claimed([(server.site, server.id) for server in servers])
-    others: dict[str, int] = {}
-    for owner in owners.values():
-        others[owner] = others.get(owner, 0) + 1
-    for owner in list(others):
-        record = await store.run(owner)
-        # The single restarts of a program that is gone have nothing to resume: their claims are void.
-        if owner == run_id or (record.kind == "direct" and not record.held):
-            del others[owner]
+    owners, others = await _claimed(store, servers, run_id)
     left = [server for server in servers if owners.get((server.site, server.id), "") not in others]
     if not left:
         runs = ", ".join(others)
         raise SelectionRefused(
             f"All of {counted(len(servers), 'server')} belong to other runs ({runs}): wait for them, or abort them."
         )
-    return left, others
+    return left, {run: n for run, (n, _) in others.items()}
+
+
+async def _refuse_claimed(store: Store, servers: Sequence[Server], run_id: str) -> None:
+    """Tell now what the store would refuse once a plan was read and agreed to.
+
+    Raises:
+        ServersClaimed: other runs have some of the servers.
+    """
+    _, others = await _claimed(store, servers, run_id)
+    if others:
+        _, most = max(others.values(), key=lambda other: other[0])
+        raise ServersClaimed(most, {run: n for run, (n, _) in others.items()})
+
+
+async def _claimed(
+    store: Store, servers: Sequence[Server], run_id: str
+) -> tuple[Mapping[Claim, str], dict[str, tuple[int, RunRecord]]]:
+    """Return who has which server, and the other runs among them, each with how many it has."""
+    owners = await store.claimed([(server.site, server.id) for server in servers])
+    others: dict[str, tuple[int, RunRecord]] = {}
+    for owner, number in Counter(owners.values()).items():
+        record = await store.run(owner)
+        # The single restarts of a program that is gone have nothing to resume: their claims are void.
+        if owner != run_id and not (record.kind == "direct" and not record.held):
+            others[owner] = number, record
+    return owners, others
 
 
 def prepare(surveyed: Surveyed, settings: Settings) -> Prepared:

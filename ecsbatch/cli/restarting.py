@@ -114,7 +114,7 @@ def _restart(selection: Selection, settings: Settings, consent: Consent, watchin
     if selection.servers is not None and is_known(run_id, selection.servers, settings, fewer=fewer):
         return continue_run(run_id, settings, consent, watching)
     share = consent.max_servers is not None and consent.max_servers.percent is not None
-    surveyed = asyncio.run(survey(selection, settings, count=share, run_id=run_id))
+    surveyed = asyncio.run(survey(selection, settings, count=share, refuse_claimed=True, run_id=run_id))
     if selection.servers is None and is_known(run_id, surveyed.servers, settings, fewer=fewer):
         return continue_run(run_id, settings, consent, watching)
     return go_ahead(prepare(surveyed, settings), settings, consent, watching, run_id)
@@ -190,7 +190,7 @@ async def _start_cold(store: Store, window: float, watching: Watching) -> None:
     if in_json():
         tell("info", "cold_start", {"message": text, "seconds": window})
     else:
-        say([text, ""], to_stdout=False)
+        say([text], to_stdout=False)
 
 
 async def _known_run(run_id: str, servers: Sequence[Server], settings: Settings, *, fewer: bool) -> bool:

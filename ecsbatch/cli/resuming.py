@@ -100,7 +100,9 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     _check_domains(changes.skip_domains, state)
     if forgive:
         failures = counted(state.run.failures, "failure")
-        agree(f"Forgive {failures} of run {printable(record.run_id)}, so that it restarts more servers?", yes=yes)
+        without = f", without {', '.join(map(printable, changes.skip_domains))}" if changes.skip_domains else ""
+        run = printable(record.run_id)
+        agree(f"Forgive {failures} of run {run} and restart more servers{without}?", yes=yes)
     if record.held:
         return _wake(record, state, changes, settings)
     watching = Watching(quiet, verbose)

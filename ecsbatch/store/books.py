@@ -2,7 +2,8 @@
 
 Writes come in groups, one durable transaction for each: fsync is what a commit costs. A write that is refused leaves
 nothing behind and does not disturb its group; a database that fails takes the whole group with it, and every hold that
-had a part in it writes nothing more: what follows an event that was lost must not be stored.
+had a part in it writes nothing more: what follows an event that was lost must not be stored. What a group tells of one
+run is kept aside while the group is done, and becomes one row of its journal and one change of its own row at the end.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
 
@@ -20,12 +21,13 @@ import sqlalchemy as sa
 from ecsbatch.clock import Clock
 from ecsbatch.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
 from ecsbatch.errors import ConfigError, RunConflict, StoreError
-from ecsbatch.events import Event, Recorded, ServerFailed, ServerTimedOut, ServerUnknown
+from ecsbatch.events import Recorded, ServerFailed, ServerTimedOut, ServerUnknown
 from ecsbatch.models import Holder, RunStatus, Usage, targets_hash
 from ecsbatch.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
 from ecsbatch.store import claims, journal, runs, targets
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.ledger import Ledger
+from ecsbatch.store.orders import Order, Write
 from ecsbatch.store.schema import commands
 
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -43,30 +45,6 @@ _COMMANDS = Prepared(
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What one commit is asked to do; see `Store.commit`."""
-
-    hold: Hold
-    events: Sequence[Event]
-    take: Take | None
-    intent: Callable[[Grant], Sequence[Event]] | None
-    settle: Sequence[Settle]
-    status: RunStatus | None
-    claim: Sequence[Claim]
-    unclaim: Sequence[Claim]
-    folded: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One member of a group: what to do, for which run ("" for none), and whether somebody's next step waits for it."""
-
-    do: Callable[[], Any]
-    run_id: str = ""
-    urgent: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class _Head:
     """Where a held run's history ends."""
 
@@ -76,6 +54,14 @@ class _Head:
     counts: Mapping[str, int]
     grants: int = 0
     failed_at: int = 0
+
+
+@dataclass(slots=True)
+class _Page:
+    """What a group has told of one run so far: its events, and them as lines, one piece for each write."""
+
+    recorded: list[Recorded] = field(default_factory=list[Recorded])
+    lines: list[bytes] = field(default_factory=list[bytes])
 
 
 _FAILURES: Final = (ServerFailed, ServerTimedOut, ServerUnknown)
@@ -93,6 +79,8 @@ class Books:
         self._locks = database.locks()
         self._heads: dict[str, _Head] = {}
         self._staged: dict[str, _Head] = {}
+        self._pages: dict[str, _Page] = {}
+        self._fences: dict[str, int] = {}
         self._broken: dict[str, str] = {}
         self._bare = f"{uuid4().hex[:12]}."
         self._bare_grants = 0
@@ -101,44 +89,44 @@ class Books:
 
     def together(self, writes: Sequence[Write]) -> list[Any]:
         """Do all in one durable transaction; return for each its result, or the exception that refused it."""
-        if len(writes) == 1:
-            return [self._by_itself(writes[0])]
         try:
             with self._database.writing():
-                done = [self._attempt(write) for write in writes]
+                # What refuses the only one undoes the transaction: no savepoint is needed.
+                done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
+                self._write_pages()
         except StoreError as e:
-            self._staged.clear()
+            self._forget_group()
             self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
             return [StoreError(str(e)) for _ in writes]
-        self._heads |= self._staged
-        self._staged.clear()
-        return done
-
-    def _by_itself(self, write: Write) -> Any:
-        """Do one write in a transaction of its own: what refuses it undoes the transaction, no savepoint is needed."""
-        try:
-            with self._database.writing():
-                done = write.do()
-        except StoreError as e:
-            self._staged.clear()
-            if write.run_id:
-                self._broken[write.run_id] = str(e)
-            return StoreError(str(e))
         except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
-            self._staged.clear()
-            return e
+            self._forget_group()
+            return [e for _ in writes]
         self._heads |= self._staged
-        self._staged.clear()
+        self._forget_group()
         return done
 
     def _attempt(self, write: Write) -> Any:
         try:
+            if not write.divisible:
+                return write.do()
             with self._database.attempt():
                 return write.do()
         except self._database.errors:
             raise
         except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
             return e
+
+    def _write_pages(self) -> None:
+        """Store what a group has told of its runs."""
+        for run_id, page in self._pages.items():
+            if page.recorded:
+                journal.append(self._database, page.recorded, page.lines)
+            head = self._staged[run_id]
+            runs.advance(self._database, run_id, head.seq, head.status, head.counts)
+
+    def _forget_group(self) -> None:
+        for each in (self._staged, self._pages, self._fences):
+            each.clear()
 
     @contextmanager
     def _taking(self, run_id: str) -> Generator[None, None, None]:
@@ -201,7 +189,8 @@ class Books:
             )
             if new.fleet is not None:
                 targets.write(self._database, new.run_id, new.fleet)
-            self._append(recorded)
+            if recorded:
+                journal.append(self._database, recorded, [journal.encoded(recorded)])
             self._staged[new.run_id] = _Head(1, len(recorded), RunStatus.RUNNING, counts)
         return Hold(new.run_id, holder, 1, None, recorded)
 
@@ -241,12 +230,6 @@ class Books:
             self._locks.release(run_id)
         self.drop()
 
-    def _refuse_held(self, run_id: str) -> None:
-        record = runs.get(self._database, run_id, self._locks)
-        if record is not None:
-            raise RunHeld(run_id, record.holder)
-        raise RunConflict(f"The lock of run {run_id} is held by another process: choose another run id.")
-
     def _refuse_existing(self, run_id: str) -> None:
         existing = runs.get(self._database, run_id, self._locks)
         if existing is not None:
@@ -273,9 +256,11 @@ class Books:
         grant, room = (got, None) if isinstance(got, Grant) else (None, got)
         events = [*order.events, *order.intent(grant)] if grant and order.intent else order.events
         recorded = journal.record(run_id, head.seq, self._clock.wall(), events)
-        self._append(recorded)
+        lines = journal.encoded(recorded)
         self._change_claims(order)
-        self._advance(run_id, head, events, order.status, grant)
+        if order.status and order.status.over:
+            claims.free_all(self._database, run_id)
+        self._stage(run_id, head, recorded, lines, order.status, grant)
         return Commit(recorded, grant, room)
 
     def take(self, take: Take) -> Grant | Room:
@@ -286,6 +271,13 @@ class Books:
     def settle(self, settle: Settle) -> None:
         """Settle a grant without a run."""
         self._ledger.settle(settle, self._clock.monotonic())
+
+    def start_cold(self, seconds: float) -> bool:
+        """Lend nothing for a while where there has never been a run; tell whether that is so."""
+        cold = runs.none_yet(self._database)
+        if cold:
+            self.wait_out(seconds)
+        return cold
 
     def wait_out(self, seconds: float) -> None:
         """Lend nothing to anybody for a while."""
@@ -305,7 +297,10 @@ class Books:
         broken = self._broken.get(hold.run_id)
         if broken:
             raise StoreError(broken)
-        fence = runs.fence(self._database, hold.run_id)
+        fence = self._fences.get(hold.run_id)
+        if fence is None:
+            # Once for a group: nobody else takes the run while the group has the write lock.
+            fence = self._fences[hold.run_id] = runs.fence(self._database, hold.run_id)
         if fence != hold.fence:
             record = self._exactly(hold.run_id)
             raise RunTaken(hold.run_id, record.holder)
@@ -314,26 +309,28 @@ class Books:
             raise RunConflict(f"Run {hold.run_id} was released by this process: hold it again before writing to it.")
         return head
 
-    def _append(self, recorded: Sequence[Recorded]) -> None:
-        if recorded:
-            journal.append(self._database, recorded, journal.encoded(recorded))
-
-    def _advance(
-        self, run_id: str, head: _Head, events: Sequence[Event], status: RunStatus | None, grant: Grant | None
+    def _stage(
+        self,
+        run_id: str,
+        head: _Head,
+        recorded: Sequence[Recorded],
+        lines: bytes,
+        status: RunStatus | None,
+        grant: Grant | None,
     ) -> None:
-        new = replace(
-            head,
-            seq=head.seq + len(events),
-            status=status or head.status,
-            counts=runs.counted(head.counts, events) if events else head.counts,
-            grants=head.grants + (grant is not None),
-            failed_at=head.seq + len(events) if any(isinstance(e, _FAILURES) for e in events) else head.failed_at,
+        """Keep aside what a write tells of its run; the last step of it, which cannot fail."""
+        seq, counts, failed_at = head.seq + len(recorded), head.counts, head.failed_at
+        if recorded:
+            events = [each.event for each in recorded]
+            counts = runs.counted(counts, events)
+            failed_at = seq if any(isinstance(event, _FAILURES) for event in events) else failed_at
+        self._staged[run_id] = _Head(
+            head.fence, seq, status or head.status, counts, head.grants + (grant is not None), failed_at
         )
-        if events or status:
-            runs.advance(self._database, run_id, new.seq, new.status, new.counts)
-        if status and status.over:
-            claims.free_all(self._database, run_id)
-        self._staged[run_id] = new
+        if recorded or status:
+            page = self._pages.setdefault(run_id, _Page())
+            page.recorded += recorded
+            page.lines += [lines] if recorded else []
 
     # Claims
 

@@ -1,4 +1,4 @@
-"""A run's history: one row per commit, its events as lines of JSON.
+"""A run's history: one row per transaction, its events as lines of JSON.
 
 The lines are stored as ``--events`` prints them, so that a reader hands them on without decoding.
 """
@@ -37,10 +37,11 @@ def encoded(recorded: Sequence[Recorded]) -> bytes:
     return b"\n".join(map(encode, recorded))
 
 
-def append(database: Database, recorded: Sequence[Recorded], lines: bytes) -> None:
-    """Store the events of one commit."""
+def append(database: Database, recorded: Sequence[Recorded], lines: Sequence[bytes]) -> None:
+    """Store a run's events of one transaction, and them as lines, in pieces; the row's time is that of the last."""
     first, last = recorded[0], recorded[-1]
-    row = {"run_id": first.run_id, "seq_first": first.seq, "seq_last": last.seq, "ts": first.ts, "lines": lines}
+    joined = b"\n".join(lines)
+    row = {"run_id": first.run_id, "seq_first": first.seq, "seq_last": last.seq, "ts": last.ts, "lines": joined}
     database.execute(_APPEND, row)
 
 

@@ -72,7 +72,7 @@ journal = sa.Table(
     sa.Column("ts", sa.Float, nullable=False),
     sa.Column("lines", sa.LargeBinary, nullable=False),
 )
-"""One commit, one row: its events as lines of JSON, joined by line ends."""
+"""One transaction, one row for each run: its events as lines of JSON, joined by line ends; the time of the last."""
 
 grants = sa.Table(
     "grants",

@@ -14,8 +14,9 @@ from ecsbatch.events import Event, Recorded
 from ecsbatch.models import Fleet, Holder, RunStatus, Usage
 from ecsbatch.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
 from ecsbatch.store import journal, targets
-from ecsbatch.store.books import Books, Order, Write
+from ecsbatch.store.books import Books
 from ecsbatch.store.database import Database, MemoryDatabase, database_at, path_of
+from ecsbatch.store.orders import Order, Write
 from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker
 
 T = TypeVar("T")
@@ -41,8 +42,8 @@ def open_store(
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory:``; or a database in memory that
             outlives its stores.
         clock: stamps events and counts the ledger's time.
-        cold_start: a newly created store lends nothing for ``cold_start_window``: for containers without a volume,
-            whose last store may have spent the quota a moment ago.
+        cold_start: a store that has never had a run lends nothing for ``cold_start_window``: for containers without a
+            volume, and machines that take over from a lost one, whose store may have spent the quota a moment ago.
         cold_start_window: seconds.
         inline: work at once in the caller instead of on a thread: for virtual time.
 
@@ -119,11 +120,12 @@ class Store:
     def _open(self) -> None:
         database = self._given or database_at(self.url)
         try:
-            new, lost = database.prepare()
+            lost = database.prepare()
             books = Books(database, self._clock)
-            wait = LOST_LEDGER if lost else self._cold_start if new else 0.0
-            if wait:
-                books.together([Write(partial(books.wait_out, wait))])
+            if lost:
+                books.together([Write(partial(books.wait_out, LOST_LEDGER))])
+            elif self._cold_start:
+                books.together([Write(partial(books.start_cold, self._cold_start))])
         except BaseException:
             self._leave(database)
             raise
@@ -227,8 +229,8 @@ class Store:
             StoreError: nothing was written.
         """
         order = Order(hold, events, take, intent, settle, status, claim, unclaim, folded)
-        urgent = take is not None or bool(settle) or status is not None
-        return self._write(lambda books: books.commit(order), hold.run_id, urgent=urgent)
+        write = Write(lambda: self._parts()[1].commit(order), hold.run_id, order.urgent, divisible=not order.only_tells)
+        return self._worker_now().write(write)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """Return up to ``limit`` of a run's events behind number ``after``."""
@@ -267,6 +269,11 @@ class Store:
         """Settle a grant without a run."""
         return self._write(lambda books: books.settle(settle))
 
+    async def start_cold(self, seconds: float) -> bool:
+        """Lend nothing for a while where this store has never had a run; tell whether that is so."""
+        cold: bool = await self._write(lambda books: books.start_cold(seconds))
+        return cold
+
     async def usage(self, group: str, limit: int) -> Usage:
         """Return what a quota group's ledger says now."""
         return await self._read(lambda _, books: books.usage(group, limit))
@@ -284,8 +291,8 @@ class Store:
     def _not_open(self) -> StoreError:
         return StoreError(f"The store {self.url} is not open: enter it with `async with` first.")
 
-    def _write(self, do: Callable[[Books], Any], run_id: str = "", *, urgent: bool = True) -> asyncio.Future[Any]:
-        return self._worker_now().write(Write(lambda: do(self._parts()[1]), run_id, urgent))
+    def _write(self, do: Callable[[Books], Any]) -> asyncio.Future[Any]:
+        return self._worker_now().write(Write(lambda: do(self._parts()[1])))
 
     def _alone(self, do: Callable[[Books], T]) -> asyncio.Future[T]:
         return self._worker_now().alone(lambda: do(self._parts()[1]))

@@ -8,18 +8,17 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ecsbatch.errors import StoreError
-from ecsbatch.store.books import Write
+from ecsbatch.store.orders import Write
 
 T = TypeVar("T")
 
-GATHER = 0.01
+GATHER = 0.025
 """Seconds for which a write that only tells what happened waits for others: each transaction costs the disk a sync."""
 
 _MOST_GATHERED = 64
@@ -93,6 +92,7 @@ class ThreadWorker:
         self._together = together
         self._url = url
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._hurry = threading.Event()
         self._stopped = False
         self._severed = False
         # A daemon, since a store that nobody closed must not keep a process from ending.
@@ -123,12 +123,15 @@ class ThreadWorker:
         if not self._stopped:
             self._stopped = True
             self._jobs.put(None)
+            self._hurry.set()
 
     def _give(self, job: _Job) -> asyncio.Future[Any]:
         if self._stopped:
             _resolve([(job.future, _closed(self._url))])
         else:
             self._jobs.put(job)
+            if _urgent(job) or self._jobs.qsize() >= _MOST_GATHERED:
+                self._hurry.set()
         return job.future
 
     def _work(self) -> None:
@@ -139,14 +142,18 @@ class ThreadWorker:
             self._do([job for job in jobs if job is not None])
 
     def _waiting(self) -> list[_Job | None]:
-        """Wait for a job; return it with all that stand behind it, or come soon where nobody is in a hurry."""
+        """Wait for a job; return it with all that stand behind it, or come soon where nobody is in a hurry.
+
+        The thread sleeps while jobs gather: to be woken by each would cost more than to do it.
+        """
         jobs = [self._jobs.get()]
-        until, hurry = time.monotonic() + GATHER, False
+        if not _urgent(jobs[0]):
+            self._hurry.wait(GATHER)
+        # Before the queue is emptied: a job is put first, then hurried, so that no hurry is lost.
+        self._hurry.clear()
         with suppress(queue.Empty):
             while True:
-                hurry = hurry or _urgent(jobs[-1]) or len(jobs) >= _MOST_GATHERED
-                left = 0.0 if hurry else until - time.monotonic()
-                jobs.append(self._jobs.get(timeout=left) if left > 0 else self._jobs.get_nowait())
+                jobs.append(self._jobs.get_nowait())
         return jobs
 
     def _do(self, jobs: Sequence[_Job]) -> None:

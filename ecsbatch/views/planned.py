@@ -149,7 +149,7 @@ def _at_once(plan: Plan) -> str:
 def _stops(plan: Plan) -> str:
     verb = "pauses" if plan.on_failure == "pause" else "stops"
     text = f"{plan.max_failures:,} allowed; failure number {plan.max_failures + 1:,} {verb} the run"
-    if plan.max_failures_per_wave is not None:
+    if plan.max_failures_per_wave is not None and min(plan.max_failures_per_wave) < plan.max_failures:
         more = ", …" if len(plan.max_failures_per_wave) > _WAVES else ""
         each = f"{', '.join(f'{n:,}' for n in plan.max_failures_per_wave[:_WAVES])}{more}"
         text += f"; {_whole(f'allowed per wave {each}')}"

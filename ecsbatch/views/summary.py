@@ -63,7 +63,7 @@ def outcome_lines(state: RolloutState) -> list[str]:
     if later := _failed_since(state):
         lines.append(later)
     lines.append("")
-    lines += [f"  {WORDS[kind]:{_COLUMN}}{n:>9,}" for kind, n in _counts(state)]
+    lines += [f"  {WORDS[kind]:{_COLUMN}}{n:>9,}{_why(state, kind)}" for kind, n in _counts(state)]
     if state.run.in_flight:
         lines.append(f"  {'on their way':{_COLUMN}}{state.run.in_flight:>9,}")
     lines += _down(state)
@@ -82,6 +82,14 @@ def _counts(state: RolloutState) -> list[tuple[OutcomeKind, int]]:
     counts = state.counts
     counts[OutcomeKind.UNKNOWN] -= state.run.in_flight
     return [(kind, counts[kind]) for kind in OutcomeKind if counts[kind] or kind is OutcomeKind.RESTARTED]
+
+
+def _why(state: RolloutState, kind: OutcomeKind) -> str:
+    """Say why servers were skipped, beside their number."""
+    if kind is not OutcomeKind.SKIPPED:
+        return ""
+    reasons = [(printable(reason).replace("_", " "), n) for reason, n in state.skipped_by.most_common(_TOP)]
+    return "   " + (reasons[0][0] if len(reasons) == 1 else ", ".join(f"{reason} {n:,}" for reason, n in reasons))
 
 
 def _down(state: RolloutState) -> list[str]:
@@ -111,7 +119,7 @@ def _failures(state: RolloutState) -> list[str]:
 def _hosts(state: RolloutState) -> list[str]:
     """Name the hosts on which many of the failures were; one or two of many are chance."""
     total = state.failed_by["host"].total()
-    several = [(name, n) for name, n in state.failed_by["host"].most_common(_TOP) if n > 1 and n * 10 >= total]
+    several = [(name, n) for name, n in state.failed_by["host"].most_common(_TOP) if n > 1 and n * 3 >= total]
     labels = ["by host", *[""] * _TOP]
     return [
         f"  {label:{_COLUMN}}{printable(name, 60)} {n:,}" for label, (name, n) in zip(labels, several, strict=False)

@@ -89,8 +89,8 @@ def test_every_row_is_checked_again() -> None:
     [
         ([page(row(A), count=2), Answer(503, {}, b"")], Exit.ERROR, "HTTP 503"),
         ([page(row(A), count=2), page(count=2)], Exit.ERROR, "ended after 1 of 2"),
-        ([page(count=0)], Exit.REFUSED, "never taken to mean all"),
-        ([page(row(A, "SHUTOFF"), count=1)], Exit.REFUSED, "1 were looked at"),
+        ([page(count=0)], Exit.REFUSED, "never means all"),
+        ([page(row(A, "SHUTOFF"), count=1)], Exit.REFUSED, "No server matches"),
     ],
 )
 def test_a_part_of_a_listing_is_no_fleet_and_nothing_is_not_all(pages: list[Answer], code: Exit, words: str) -> None:

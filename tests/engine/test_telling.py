@@ -1,7 +1,7 @@
 """What looks find goes to the store in as few transactions as the store is quick; a failure never waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Container, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -26,13 +26,13 @@ class HandStore:
     def __init__(self) -> None:
         self.given: list[tuple[Sequence[Event], asyncio.Future[Commit]]] = []
 
-    def commit(self, _: Hold, events: Sequence[Event], **__: Any) -> asyncio.Future[Commit]:
+    def commit(self, hold: Hold, events: Sequence[Event], **what: Any) -> asyncio.Future[Commit]:  # noqa: ARG002
         """Take it."""
         future: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
         self.given.append((events, future))
         return future
 
-    def settle(self, _: Settle) -> asyncio.Future[None]:
+    def settle(self, settle: Settle) -> asyncio.Future[None]:
         """Never called by looks."""
         raise NotImplementedError
 
@@ -64,7 +64,7 @@ class OneLook:
 
 
 @asynccontextmanager
-async def looking() -> AsyncIterator[tuple[OneLook, HandStore, Callable[[str], None]]]:
+async def looking() -> AsyncGenerator[tuple[OneLook, HandStore, Callable[[str], None]]]:
     """Run a poller; give its cloud, its store, and how to have a job of one server watched."""
     cloud, store, sight = OneLook(), HandStore(), Sight(60.0, lambda _: None)
     schedule = PollSchedule(typical_restart=TYPICAL, looks_per_second=1000.0)

@@ -1,5 +1,7 @@
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ecsbatch.events import (
     BatchAccepted,
     BatchSubmitting,
     Event,
+    LimitChanged,
     RunResumed,
     RunStarted,
     ServerFailed,
@@ -263,6 +266,42 @@ async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store:
     assert (await store.usage("site", 1000)).held == 600
 
 
+async def test_what_cannot_become_a_line_spares_those_beside_it(store: Store) -> None:
+    hold = await store.create_run(rollout("k", "a"), ALICE)
+    futures = [
+        store.commit(hold, [BatchAccepted(batch=1)]),
+        store.commit(hold, [BatchAccepted(batch=2), LimitChanged(limit="max_failures", new=object())]),
+        store.commit(hold, [BatchAccepted(batch=3)]),
+    ]
+    results = await asyncio.gather(*futures, return_exceptions=True)
+
+    assert isinstance(results[1], TypeError)
+    assert [(2, BatchAccepted(batch=1)), (3, BatchAccepted(batch=3))] == [
+        (one.seq, one.event) for one in await store.events("k", 1)
+    ]
+
+
+async def test_commits_that_wait_together_are_one_row_and_one_step_of_the_run(url: str) -> None:
+    async with open_store(url, clock=HandClock()) as store:
+        hold = await store.create_run(rollout("k", "a", "b"), ALICE)
+        other = await store.create_run(rollout("other", "c"), ALICE)
+        futures = [
+            store.commit(hold, [BatchAccepted(batch=1), ServerRestarted(server="a")]),
+            store.commit(other, [ServerFailed(server="c")]),
+            store.commit(hold, [ServerRestarted(server="b")]),
+        ]
+        await asyncio.gather(*futures)
+
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as beside:
+            rows = beside.execute(
+                "SELECT run_id, seq_first, seq_last FROM journal ORDER BY run_id, seq_first"
+            ).fetchall()
+        assert rows == [("k", 1, 1), ("k", 2, 4), ("other", 1, 1), ("other", 2, 2)]
+        assert [one.seq for one in await store.events("k", 1)] == [2, 3, 4]
+        assert (await store.run("k")).counts == {"restarted": 2}
+        assert (await store.run("other")).counts == {"failed": 1}
+
+
 async def test_a_grant_and_its_intent_are_one(store: Store) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
 
@@ -292,7 +331,7 @@ async def test_a_living_holder_is_named_to_whoever_wants_its_run(url: str) -> No
     async with open_store(url) as one, open_store(url) as two:
         await one.create_run(rollout("k", "a"), ALICE)
         for store in (one, two):
-            with pytest.raises(RunHeld, match="alice@desk, pid 11 on desk since 2023-11-14"):
+            with pytest.raises(RunHeld, match="alice@desk, pid 11 since 2023-11-14"):
                 await store.hold("k", BOB)
         assert (await two.run("k")).held
 
