@@ -116,7 +116,7 @@ class Course:
         for recorded in commit:
             self._fold_one(recorded)
         # Here and not a step later in the loop: an intent may be on its way to the store at this very instant.
-        if self.feeder.over(self.limits) or policy.breach(self.state, self.limits) is not None:
+        if self.feeder.stray or self.feeder.over(self.limits) or policy.breach(self.state, self.limits) is not None:
             self.feeder.recall()
         self.notice()
 

@@ -28,6 +28,9 @@ class Feeder:
     """One line at each site of a fleet, and which servers are on them.
 
     ``offered`` servers are the engine's and have no intent yet: each takes a place of the budget as if it were down.
+
+    Attributes:
+        stray: the engine has servers in hand whose wave's turn it is not: an earlier wave was opened again meanwhile.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Feeder:
         self._picker: Picker | None = None
         self._offered: set[str] = set()
         self._by_domain: Counter[str] = Counter()
+        self.stray = False
 
     @property
     def offered(self) -> int:
@@ -193,6 +197,7 @@ class Feeder:
 
     def recall(self) -> None:
         """Close the lines and take back every server that has no intent."""
+        self.stray = False
         for line in self._lines.values():
             line.open = False
             self._put_back(line.recall())
@@ -204,7 +209,8 @@ class Feeder:
         for server in back:
             self._gone(server)
         if self._picker is not None:
-            self._picker.put_back(back)
+            wave = self._picker.wave
+            self._picker.put_back(s for s in back if wave.start <= self._plan.fleet.find(s) < wave.end)
         self._notice()
 
     def before(self, event: ev.Event) -> None:
@@ -216,15 +222,22 @@ class Feeder:
                 for server in event.servers:
                     self._gone(server)
             case ev.BatchRejected() if self._lines and event.batch in self._state.flights:
-                for server in self._state.flights[event.batch].open:
-                    self._offer(server)
+                self._offer_again(self._state.flights[event.batch].open)
             case ev.BatchUnstarted() if self._lines:
-                for server in event.servers:
-                    self._offer(server)
+                self._offer_again(event.servers)
             case ev.RunResumed():
                 self._picker = None  # servers that are to be tried again stand where it has been already
             case _:
                 return
+
+    def _offer_again(self, servers: Iterable[str]) -> None:
+        wave = self._plan.waves[self._state.wave_over]
+        begun = self._state.wave >= wave.number
+        for line in self._lines.values():
+            line.wave = wave.number
+        for server in servers:
+            self._offer(server)
+            self.stray |= not (begun and wave.start <= self._plan.fleet.find(server) < wave.end)
 
     def _untried(self, server: str) -> bool:
         return not self._state.attempts(self._plan.fleet.find(server))

@@ -194,6 +194,7 @@ class Job:
         id: as the submit answered it.
         status: of the parent: ``INIT``, ``RUNNING``, ``SUCCESS``, ``FAIL`` or a word we do not know yet.
         ended: the ended sub-jobs among the servers asked about.
+        running: the servers that it shows under way, where that was asked for.
         code, message: the parent's own, "" where it gave none.
     """
 
@@ -202,6 +203,7 @@ class Job:
     ended: Sequence[SubJob] = ()
     code: str = ""
     message: str = ""
+    running: frozenset[str] = frozenset()
 
     @property
     def over(self) -> bool:

@@ -37,7 +37,7 @@ TICK = 1 / 200
 class Looks(Protocol):
     """Shows jobs and servers."""
 
-    async def show_job(self, job_id: str, pending: Container[str]) -> Job:
+    async def show_job(self, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
         """Show a job's ended sub-jobs among ``pending``; raises JobNotFound and other CloudErrors."""
         ...
 
@@ -161,7 +161,8 @@ class Poller:
         """Look once at a job; store what it tells, and say when to look again."""
         batch = watch.batch
         try:
-            job = await self._cloud.show_job(batch.job_id, watch.pending)
+            late = self._sight.clock() > batch.deadline
+            job = await self._cloud.show_job(batch.job_id, watch.pending, running=late)
         except JobNotFound as e:
             self._sight.seen()
             if self._now() - watch.since < JOB_VISIBLE_WITHIN:
@@ -177,18 +178,18 @@ class Poller:
             return
         self._sight.seen()
         watch.failures = 0
-        self._learn(watch, job)
+        self._learn(watch, job, late=late)
 
-    def _learn(self, watch: JobWatch, job: Job) -> None:
-        """Store what a job's look tells of its servers."""
+    def _learn(self, watch: JobWatch, job: Job, *, late: bool) -> None:
+        """Store what a job's look tells of its servers; a ``late`` one was begun after their deadline."""
         age = self._now() - watch.since
         ended = [sub for sub in job.ended if sub.server_id in watch.pending]
         self._observe(watch, ended, age)
         found = self._verdicts.job(watch, ended)
-        if watch.pending and not job.over and self._sight.clock() > watch.batch.deadline:
+        if watch.pending and not job.over and late:
             self._schedule.observe(age, math.inf, len(watch.pending))
-            self._verdicts.overdue(watch, found)
-        watch.over += job.over
+            self._verdicts.overdue(watch, job, found)
+        watch.over += job.over or late
         if not watch.pending or watch.over >= LOOKS_WHEN_OVER:
             self._end_job(watch, job, found)
             return
@@ -198,7 +199,7 @@ class Poller:
             progress = ev.JobProgress(batch=watch.batch.number, job_id=job.id, ended=watch.size - left, running=left)
             found.events.append(progress)
             self._tell(watch.batch.line, found)
-        if job.over:
+        if job.over or late:
             self._agenda.put(self._now() + self._pause(watch), watch)
             return
         self._look_at_age(watch, self._schedule.next_look(age, len(watch.pending), watch.size))

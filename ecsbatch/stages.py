@@ -36,7 +36,7 @@ KIND: Final = {
 ENDED: Final = {kind.value: stage for stage, kind in KIND.items()}
 """The stage of each outcome, by its word."""
 _KINDS: Final = {int(stage): kind for stage, kind in KIND.items()}
-_WAITING, _RESTARTED, _SKIPPED = int(Stage.WAITING), int(Stage.RESTARTED), int(Stage.SKIPPED)
+_WAITING, _RESTARTED = int(Stage.WAITING), int(Stage.RESTARTED)
 FAILURES: Final = frozenset({Stage.FAILED, Stage.TIMED_OUT, Stage.UNKNOWN})
 """The stages that count against ``max_failures``."""
 
@@ -73,7 +73,7 @@ class Flight:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one wave, one domain or the whole run."""
+    """Counts of one wave, one domain or the whole run; ``failures`` are those that nobody has forgiven."""
 
     total: int = 0
     waiting: int = 0
@@ -99,8 +99,6 @@ class Tally:
             self.in_flight += by
         else:
             self.ended[_KINDS[stage]] += by
-            if stage > _RESTARTED and stage != _SKIPPED:
-                self.failures = max(0, self.failures + by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ class RolloutState:
         self.last_batch = 0
         self._elapsed: float | None = None
         self._lent: set[int] = set()
+        self._forgiven: set[int] = set()
         self._attempts = bytearray(n)
         self._evidence = bytearray(n)
         self._batch = array("i", bytes(4 * n))
@@ -200,8 +201,11 @@ class RolloutState:
     def _ended(self, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
         i = self.plan.fleet.find(event.server)
         was, self.stage[i] = self.stage[i], stage
+        more = (stage in FAILURES) - self._counts_as_failure(i, was)
+        self._forgiven.discard(i)
         for tally in self._tallies_of(i):
             tally.move(was, stage, 1)
+            tally.failures += more
         self._ended_at[i] = ts
         self._evidence[i] = _EVIDENCE[event.evidence]
         if event.reason or event.code or event.message:
@@ -264,15 +268,19 @@ class RolloutState:
     def _move(self, places: Iterable[int], to: Stage) -> None:
         """Change servers' stage and every count that depends on it, those alike together."""
         fleet, starts, stages = self.plan.fleet, self._starts, self.stage
-        alike: dict[tuple[int, str, int], int] = {}
+        alike: dict[tuple[int, str, int, bool], int] = {}
         for i in places:
             wave = bisect_right(starts, i) if i < self._in_waves else 0
-            key = (stages[i], fleet.domain(i), wave)
+            key = (stages[i], fleet.domain(i), wave, self._counts_as_failure(i, stages[i]))
             alike[key] = alike.get(key, 0) + 1
             stages[i] = to
-        for (was, domain, wave), n in alike.items():
+        for (was, domain, wave, failed), n in alike.items():
             for tally in self._tallies(domain, wave):
                 tally.move(was, to, n)
+                tally.failures -= n if failed else 0
+
+    def _counts_as_failure(self, i: int, stage: int) -> bool:
+        return stage in FAILURES and i not in self._forgiven
 
     def _tallies(self, domain: str, wave: int) -> Sequence[Tally]:
         if not wave:
@@ -315,6 +323,7 @@ class RolloutState:
         for i in list(self.held):
             if self.stage[i] in FAILURES:
                 self._release(i)
+        self._forgiven.update(i for i, stage in enumerate(self.stage) if stage in FAILURES)
         for tally in (self.run, *self.waves, *self.domains.values()):
             tally.failures = 0
 
@@ -323,6 +332,7 @@ class RolloutState:
         domain = self.plan.fleet.domain
         again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in left_out]
         self._move(again, Stage.WAITING)
+        self._forgiven.difference_update(again)
         waves = [bisect_right(self._starts, i) - 1 for i in again if i < self._in_waves]
         self.wave_over = min([self.wave_over, *waves])
 

@@ -9,7 +9,7 @@ from typing import Any
 from ecsbatch import events as ev
 from ecsbatch.health import Health, complaint
 from ecsbatch.line import Batch, restarted
-from ecsbatch.models import Evidence, ServerView, SkipReason, SubJob
+from ecsbatch.models import Evidence, Job, ServerView, SkipReason, SubJob
 from ecsbatch.reconcile import Case, Verdict, is_up, judge
 from ecsbatch.retry import skip_of
 from ecsbatch.sight import Sight
@@ -66,11 +66,12 @@ class Verdicts:
                 self._failed(batch, sub.server_id, found, Evidence.JOB, code=sub.code, message=sub.message)
         return found
 
-    def overdue(self, watch: JobWatch, found: Findings) -> None:
-        """End the servers that a job still shows under way after their deadline."""
-        for server in sorted(watch.pending):
+    def overdue(self, watch: JobWatch, job: Job, found: Findings) -> None:
+        """End the servers that a job still shows under way after their deadline, not those that it leaves out."""
+        late = sorted(server for server in watch.pending if server in job.running)
+        for server in late:
             self._timed_out(watch.batch, server, found)
-        watch.pending.clear()
+        watch.pending.difference_update(late)
 
     # -- bare servers ----------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class JobWatch:
         pending: servers that it has not told the end of.
         size: how many there were.
         age: seconds after the acceptance, at the last successful look.
-        over: looks that showed the parent ended and left servers untold.
+        over: looks at a parent that had ended, or after the deadline, that left servers untold.
     """
 
     batch: Batch

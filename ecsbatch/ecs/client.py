@@ -204,8 +204,10 @@ class EcsClient:
             raise again from e
         return self._read(answer, partial(job_id_of, answer.body))
 
-    async def show_job(self, job_id: str, pending: Container[str]) -> Job:
+    async def show_job(self, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
         """Look at a job (ShowJob); sub-jobs of servers outside ``pending`` are passed over.
+
+        With ``running`` it names those that it shows under way, which takes a little longer to read.
 
         Raises:
             JobNotFound: the cloud does not know it: read too early, or ended more than a day ago.
@@ -213,7 +215,7 @@ class EcsClient:
             CloudError: nothing could be seen.
         """
         answer = await self._get(f"/jobs/{quoted(job_id)}", "", what="job")
-        return self._read(answer, partial(job_of, answer.body, job_id, pending))
+        return self._read(answer, partial(job_of, answer.body, job_id, pending, running=running))
 
     async def look(self, ids: Sequence[str]) -> Look:
         """Look at up to 100 servers' states in one request (ListServersDetails, ``server_id``).

@@ -74,13 +74,14 @@ def job_id_of(body: bytes) -> str:
         return str(job_id)
 
 
-def job_of(body: bytes, job_id: str, pending: Container[str]) -> Job:
+def job_of(body: bytes, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
     """Read ShowJob.
 
     Args:
         body: the answer.
         job_id: the job that was asked for.
         pending: the servers that have not ended yet; sub-jobs of others are passed over.
+        running: name those that are shown under way, too.
 
     Raises:
         UnknownAnswer: the answer is not this job.
@@ -91,10 +92,13 @@ def job_of(body: bytes, job_id: str, pending: Container[str]) -> Job:
         if not isinstance(status, str) or not status or (job.get("job_id") or job_id) != job_id:
             raise ValueError
         ended: dict[str, SubJob] = {}
+        shown: list[Any] = []
         for sub in (job.get("entities") or _NOTHING).get("sub_jobs") or ():
             said = sub.get("status")
             # Most rows of most looks are still running: no more is read of them than this.
             if said != "SUCCESS" and said != "FAIL":  # noqa: PLR1714 - a set would hash the word each time
+                if running:
+                    shown.append((sub.get("entities") or _NOTHING).get("server_id"))
                 continue
             server_id = (sub.get("entities") or _NOTHING).get("server_id")
             if server_id is not None and server_id in pending:
@@ -105,6 +109,7 @@ def job_of(body: bytes, job_id: str, pending: Container[str]) -> Job:
             tuple(ended.values()),
             _word(job.get("error_code")),
             _text(job.get("fail_reason")),
+            frozenset(server_id for server_id in shown if isinstance(server_id, str)),
         )
 
 

@@ -247,3 +247,11 @@ def test_no_body_raises_anything_but_an_unknown_answer(body: bytes) -> None:
     ):
         with contextlib.suppress(UnknownAnswer):
             read()
+
+
+def test_who_is_shown_under_way_is_named_where_that_is_asked_for() -> None:
+    """A server that the job leaves out is neither ended nor under way: the look says nothing of it."""
+    body = job(sub("a", "RUNNING"), sub("b", "INIT"), sub("c"), {"status": "RUNNING", "entities": None})
+
+    assert job_of(body, "j", {"a", "b", "c", "d"}, running=True).running == {"a", "b"}
+    assert job_of(body, "j", {"a", "b", "c", "d"}).running == frozenset()

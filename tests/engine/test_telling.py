@@ -52,7 +52,7 @@ class OneLook:
     def __init__(self) -> None:
         self.shown: set[str] = set()
 
-    async def show_job(self, job_id: str, pending: Container[str]) -> Job:
+    async def show_job(self, job_id: str, pending: Container[str], **_: bool) -> Job:
         """Show the job's only server at its end."""
         self.shown.add(job_id)
         assert job_id in pending

@@ -266,7 +266,8 @@ def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
 def _untrue_timed_out(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     assert one.fact is not None
     if not restarts:
-        return "the cloud never began it"
+        # One that was sent again while it is stuck in an earlier restart has not come back either.
+        return "" if _was_restarting(case, one.server, one.fact) else "the cloud never began it"
     seen = one.fact.at - case.record.world.engine.request_timeout - 1.0
     last = restarts[-1]
     if last.begun.ending == "unhealthy":

@@ -114,9 +114,9 @@ class Resends(Wrapper):
 class TrustsParent(Wrapper):
     """A client that takes a FAIL job's word for each of its servers."""
 
-    async def show_job(self, job_id: str, pending: Any) -> Job:
+    async def show_job(self, job_id: str, pending: Any, *, running: bool = False) -> Job:
         """Show a job."""
-        job: Job = await self._inner.show_job(job_id, pending)
+        job: Job = await self._inner.show_job(job_id, pending, running=running)
         if job.status != "FAIL":
             return job
         return replace(job, ended=tuple(replace(sub, succeeded=False, code="Ecs.0227") for sub in job.ended))
