@@ -152,7 +152,8 @@ class _Asked:
     def _ended(self, place: int, stage: Stage) -> Explanation:
         state, outcome = self.state, self.state.outcome(place)
         at = f" at {stamp(outcome.ended_at)}" if outcome.ended_at else ""
-        why = "".join(f", {word}" for word in (outcome.reason, outcome.code, outcome.message) if word)
+        words = (outcome.reason, outcome.code, outcome.message.rstrip("."))
+        why = "".join(f", {word}" for word in words if word)
         if stage == Stage.RESTARTED:
             return Explanation(Cause.RESTARTED, f"It was restarted{at}, by the word of its {outcome.evidence}.")
         held = " It keeps its place in the budget until it is seen up." if place in state.held else ""
@@ -182,7 +183,8 @@ class _Asked:
         if not flight.job_status:
             return Explanation(Cause.RESTARTING, f"It is being restarted by {job}.", late)
         if plan.check:
-            text = f"{job} has ended, and the health check {plan.check} has not passed for {plan.min_ready:g} s yet."
+            row = f" ({plan.min_ready:g} s in a row are wanted)" if plan.min_ready else ""
+            text = f"{job} has ended, and the health check {plan.check} has not passed yet{row}."
         elif plan.min_ready:
             text = f"{job} has ended; it keeps its place for another {plan.min_ready:g} s at most."
         else:
@@ -265,7 +267,9 @@ class _Asked:
         return None
 
     def _reason(self) -> str:
-        return "".join(f": {word}" for word in (self.state.reason, self.state.message.rstrip(".")) if word)
+        state = self.state
+        reason = "" if state.reason == state.status.value else state.reason
+        return "".join(f": {word}" for word in (reason, state.message.rstrip(".")) if word)
 
     # -- what holds a wave up --------------------------------------------------------------------------------------
 
@@ -346,9 +350,19 @@ class _Asked:
         if down < allowed:
             return None
         text = f"The budget is full: {down:,} of {allowed:,} servers are down at once (max_unavailable). "
-        return Explanation(
-            Cause.BUDGET, text + self._holding(None), None, (f"ecsbatch adjust {run} --max-unavailable N",)
-        )
+        text += self._holding(None)
+        if unhealthy := self._unhealthy():
+            text += f" {len(unhealthy):,} have restarted and not passed {self.state.plan.check} yet."
+            return Explanation(
+                Cause.BUDGET, text, None, (f"ecsbatch explain {unhealthy[0]} {run}", f"ecsbatch pause {run}")
+            )
+        return Explanation(Cause.BUDGET, text, None, (f"ecsbatch adjust {run} --max-unavailable N",))
+
+    def _unhealthy(self) -> list[str]:
+        """Return servers whose jobs have ended while their health check has not passed: more places would cost more."""
+        if not self.state.plan.check:
+            return []
+        return [server for flight in self.state.flights.values() if flight.job_status for server in sorted(flight.open)]
 
     def _full_domains(self, domain: str | None) -> Iterator[str]:
         """Yield the full one asked about; where none is, all where every domain with waiting servers is full."""

@@ -95,7 +95,7 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
             {},
             "a1",
             Cause.NOT_HEALTHY,
-            ["Job j9", "tcp:22 has not passed for 10 s"],
+            ["Job j9", "tcp:22 has not passed yet (10 s in a row"],
         ),
         ([*STARTED, sent(1, "a1"), ev.BatchUnknown(batch=1)], {}, {}, "a1", Cause.UNSETTLED, ["no answer", "For 1m"]),
         ([*STARTED, sent(1, "a1", "a2")], {}, {}, "b1", Cause.WAVE, ["wave 2 of 2", "wave 1 comes first"]),
@@ -173,6 +173,16 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
             "b3",
             Cause.BUDGET,
             ["2 of 2", "1 are under way, 1 failed and are not back: b1"],
+        ),
+        (
+            second_wave(
+                sent(2, "b1", "b2"), ev.BatchAccepted(batch=2, job_id="j"), ev.JobFinished(batch=2, status="S")
+            ),
+            {"check": "tcp:22"},
+            {},
+            "b3",
+            Cause.BUDGET,
+            ["2 of 2", "2 have restarted and not passed tcp:22 yet"],
         ),
         ([*STARTED], {}, {"usage": BUSY}, "a1", Cause.QUOTA, ["300 in requests, 700 cooling", "free again in 12s"]),
         ([*STARTED], {}, {"usage": FREE}, "a1", Cause.QUEUED, ["in line with 2 servers of wave 1"]),

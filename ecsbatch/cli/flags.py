@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, fields, make_dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cast
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from ecsbatch.cli.speaking import speak
 from ecsbatch.config import SETTINGS, Setting, default_store
@@ -86,9 +86,22 @@ def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
         group=GROUPS[setting.section],
         metavar=metavar,
         allow_leading_hyphen=setting.name == "events",
+        converter=_as_typed if isinstance(setting.kind, Choice) else None,
+        show_choices=False,
     )
-    type_ = bool if isinstance(setting.kind, Switch) else str
-    return setting.name, Annotated[type_ | None, parameter], field(default=None)
+    return setting.name, Annotated[_type(setting) | None, parameter], field(default=None)
+
+
+def _type(setting: Setting) -> Any:
+    """Return what shells complete: the words of a choice, else nothing."""
+    if isinstance(setting.kind, Switch):
+        return bool
+    return Literal[setting.kind.words] if isinstance(setting.kind, Choice) else str
+
+
+def _as_typed(_: Any, tokens: Sequence[Token]) -> str:
+    """Take a word as it is: whether it can be meant is for `config` to say, as it does of variables and files."""
+    return tokens[-1].value
 
 
 def _flags(name: str, settings: Iterable[str], *, defaults: bool = True) -> Any:
@@ -186,8 +199,8 @@ def given_limits(flags: Any) -> dict[str, int | str]:
 
 def repeated(settings: Settings, *, reading: bool = False) -> str:
     """Return the flags of this call that the next command about its run needs too, as one would type them."""
-    names = ["store"] if reading else ["store", "endpoint", "region", "project_id", "ca_file", "quota"]
-    values = {**_fields(settings.output), **_fields(settings.connection), **_fields(settings.engine)}
+    names = ["store"] if reading else ["store", "endpoint", "region", "project_id", "ca_file"]
+    values = {**_fields(settings.output), **_fields(settings.connection)}
     given = [name for name in names if settings.origins.get(name) == SETTINGS[name].flag]
     return "".join(f" {SETTINGS[name].flag} {quote(str(values[name]))}" for name in given)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ecsbatch.cli.asking import asked_of
@@ -14,6 +15,7 @@ from ecsbatch.hosting import Changes
 
 if TYPE_CHECKING:
     from ecsbatch.sources import Settings
+    from ecsbatch.state import RolloutState
 
 
 async def go_on(
@@ -36,11 +38,19 @@ async def go_on(
         state = (await story_of(store, record)).state
         if state.status.over and not changes.retry:
             return Driven(state, 0)
+        settings = _by_its_quota(state, settings)
         async with asked_of(state.plan) as asked, engine(settings, store) as restarter:
             rollout = await restarter.resume(run_id, check=asked.check, gate=asked.gate, changes=changes)
             if abort:
                 rollout.abort(changes.by)
             return await drive(restarter, rollout, settings, watching, known=record.seq)
+
+
+def _by_its_quota(state: RolloutState, settings: Settings) -> Settings:
+    """Let a run go on by the quota that it was begun with, unless another one is given: others may need the rest."""
+    if state.quota is None or "quota" in settings.origins:
+        return settings
+    return replace(settings, engine=replace(settings.engine, quota=state.quota))
 
 
 async def end(run_id: str, settings: Settings) -> Driven:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.flags import store_url
 from ecsbatch.cli.fleet import find
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from ecsbatch.store import Store
 
 
+LATELY: Final = 3600.0
+"""Seconds for which a restart of ours is worth a word in the next plan."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surveyed:
     """The servers that are meant, as they were found.
@@ -38,6 +43,7 @@ class Surveyed:
         excluded, recent: ids to be left alone, by request and since they were restarted or changed already.
         claimed: servers that other runs have and that were left out for it, by run.
         skip_updated_since: what changes from then on is to be left alone as well, seconds since 1970.
+        lately: how many of them our runs have restarted within the last hour, where nobody asked to leave those out.
     """
 
     servers: Sequence[Server]
@@ -48,6 +54,7 @@ class Surveyed:
     recent: frozenset[str] = field(default=frozenset(), repr=False)
     claimed: Mapping[str, int] = field(default_factory=dict[str, int])
     skip_updated_since: float | None = None
+    lately: int = 0
 
     @property
     def left(self) -> list[Server]:
@@ -57,12 +64,20 @@ class Surveyed:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A plan to be shown, what it was made from, and how many servers the project has, None where nothing told."""
+    """A plan to be shown, and what it was made from.
+
+    Attributes:
+        planned: the plan.
+        views, site: what the cloud says of its servers, and where they are.
+        inventory: how many servers the project has, None where nothing told.
+        lately: how many of the plan's our runs have restarted within the last hour.
+    """
 
     planned: Planned
     views: Mapping[str, ServerView]
     site: Site
     inventory: int | None
+    lately: int = 0
 
 
 async def survey(
@@ -99,7 +114,10 @@ async def survey(
         ecs = await stack.enter_async_context(make_client(settings))
         seen = await find(ecs, selection, count=count)
         recent = selection.updated(seen.views.values())
-        servers, claimed = seen.servers, dict[str, int]()
+        servers, claimed, lately = seen.servers, dict[str, int](), 0
+        if store is not None and selection.restarted_since is None:
+            ours = await store.restarted_since(time.time() - LATELY)
+            lately = sum(server.id in ours for server in servers)
         if store is not None:
             if selection.restarted_since is not None:
                 recent |= await store.restarted_since(selection.restarted_since)
@@ -110,7 +128,7 @@ async def survey(
                 await _refuse_claimed(store, wanted, run_id)
     excluded = frozenset(server.id for server in servers if server.id.lower() in selection.excluded)
     found = Surveyed(servers, seen.views, ecs.site, seen.inventory, excluded, frozenset(recent), claimed)
-    return replace(found, skip_updated_since=selection.updated_since)
+    return replace(found, skip_updated_since=selection.updated_since, lately=lately)
 
 
 async def _unclaimed(store: Store, servers: Sequence[Server], run_id: str) -> tuple[list[Server], dict[str, int]]:
@@ -172,7 +190,7 @@ def prepare(surveyed: Surveyed, settings: Settings) -> Prepared:
         skip_updated_since=surveyed.skip_updated_since,
     )
     planned = planned_of(plan, settings, surveyed.site, surveyed.claimed)
-    return Prepared(planned, surveyed.views, surveyed.site, surveyed.inventory)
+    return Prepared(planned, surveyed.views, surveyed.site, surveyed.inventory, surveyed.lately)
 
 
 def planned_of(plan: Plan, settings: Settings, site: Site, claimed: Mapping[str, int] | None = None) -> Planned:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import orjson
 from cyclopts import Parameter
 
-from ecsbatch.cli.exits import Exit
+from ecsbatch.cli.exits import Exit, UsageError
 from ecsbatch.cli.files import write_file
 from ecsbatch.cli.flags import GROUPS, AskFlags, ConfigFile, StoreFlags, repeated, settings_of, store_url
 from ecsbatch.cli.parts import columns, make_store, say
@@ -18,7 +18,7 @@ from ecsbatch.cli.stories import Story, read_story
 from ecsbatch.events import stamp
 from ecsbatch.state import RolloutState
 from ecsbatch.views.printable import printable
-from ecsbatch.views.report import report_csv, report_json, run_json
+from ecsbatch.views.report import ALL_KINDS, report_csv, report_json, run_json
 from ecsbatch.views.runs import run_lines
 from ecsbatch.views.steered import steering_json, steering_lines
 from ecsbatch.views.summary import Again, summary_lines
@@ -63,6 +63,15 @@ def report(
             group=GROUPS["output"],
         ),
     ] = "json",
+    outcome: Annotated[
+        str,
+        Parameter(
+            help="Only servers that ended so: restarted, failed, timed_out, unknown, skipped or not_started, or "
+            "several with commas.",
+            metavar="OUTCOMES",
+            show_default=False,
+        ),
+    ] = "",
     out: Annotated[
         Path | None,
         Parameter(help="Write it into this file instead of standard output.", metavar="FILE", group=GROUPS["output"]),
@@ -72,8 +81,9 @@ def report(
 ) -> int:
     """Write every server of a run with its outcome, its reason and what it rests on."""
     settings = settings_of(flags, config)
+    kinds = _kinds(outcome)
     _, state = asyncio.run(read_run(store_url(settings), run))
-    pieces = report_csv(state) if output == "csv" else report_json(state)
+    pieces = report_csv(state, kinds) if output == "csv" else report_json(state, kinds)
     if out is None:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
@@ -81,6 +91,13 @@ def report(
     else:
         write_file(out, pieces)
     return Exit.OK
+
+
+def _kinds(text: str) -> frozenset[str]:
+    kinds = frozenset(kind.strip().replace("-", "_") for kind in text.split(",") if kind.strip())
+    if unknown := sorted(kinds - ALL_KINDS):
+        raise UsageError(f"--outcome {printable(unknown[0])}: give {', '.join(sorted(ALL_KINDS))}.")
+    return kinds or ALL_KINDS
 
 
 def runs(

@@ -29,7 +29,7 @@ from ecsbatch.models import Server
 from ecsbatch.plan import Plan
 from ecsbatch.sources import Settings
 from ecsbatch.views.planned import Planned, planned_json, planned_lines
-from ecsbatch.views.printable import lasting
+from ecsbatch.views.printable import counted, lasting
 
 if TYPE_CHECKING:
     from ecsbatch.store import Store
@@ -160,11 +160,19 @@ def go_ahead(prepared: Prepared, settings: Settings, consent: Consent, watching:
         if in_json():
             tell("info", "plan", planned_json(prepared.planned))
         else:
-            say([*planned_lines(prepared.planned, columns(to_stdout=False)), ""], to_stdout=False)
+            say([*planned_lines(prepared.planned, columns(to_stdout=False)), *_lately(prepared), ""], to_stdout=False)
 
     confirm(plan.to_restart, consent, show)
     driven = asyncio.run(carry_out(plan, settings, watching, run_id))
-    return stay_and_conclude(driven, settings, watching)
+    return stay_and_conclude(driven, settings, watching, asks=not consent.yes)
+
+
+def _lately(prepared: Prepared) -> list[str]:
+    """Say that somebody has restarted these servers already: to do it once more may be a mistake."""
+    if not prepared.lately:
+        return []
+    restarted = f"{counted(prepared.lately, 'server')} of these {'was' if prepared.lately == 1 else 'were'} restarted"
+    return ["", f"{restarted} within the last hour: --skip-restarted-since 1h leaves them out."]
 
 
 async def carry_out(plan: Plan, settings: Settings, watching: Watching, run_id: str = "") -> Driven:

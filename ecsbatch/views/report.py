@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ COLUMNS: Final = (
 )
 """What is told of each server; a contract: columns are added, never renamed."""
 
+ALL_KINDS: Final = frozenset(kind.value for kind in OutcomeKind)
+
 _ROWS_AT_ONCE: Final = 1000
 
 
@@ -46,8 +48,8 @@ def run_json(state: RolloutState) -> dict[str, Any]:
     }
 
 
-def report_json(state: RolloutState) -> Iterator[bytes]:
-    """Yield the pieces of ``{"run": {...}, "servers": [...]}``."""
+def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Iterator[bytes]:
+    """Yield the pieces of ``{"run": {...}, "servers": [...]}``, with the servers that ended so."""
     run = run_json(state) | {
         "message": state.message,
         "started_at": _time(state.started_at),
@@ -58,16 +60,16 @@ def report_json(state: RolloutState) -> Iterator[bytes]:
     }
     yield b'{"run":' + orjson.dumps(run) + b',"servers":['
     between = b"\n"
-    rows = _rows(state)
+    rows = _rows(state, kinds)
     while chunk := list(islice(rows, _ROWS_AT_ONCE)):
         yield between + b",\n".join(orjson.dumps(dict(zip(COLUMNS, row, strict=True))) for row in chunk)
         between = b",\n"
     yield b"\n]}\n"
 
 
-def report_csv(state: RolloutState) -> Iterator[bytes]:
+def report_csv(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Iterator[bytes]:
     """Yield the pieces of a table with a header; no cell begins as a formula of a spreadsheet."""
-    rows = _rows(state)
+    rows = _rows(state, kinds)
     chunk: list[tuple[Any, ...]] = [COLUMNS]
     while chunk:
         text = io.StringIO()
@@ -76,9 +78,11 @@ def report_csv(state: RolloutState) -> Iterator[bytes]:
         chunk = list(islice(rows, _ROWS_AT_ONCE))
 
 
-def _rows(state: RolloutState) -> Iterator[tuple[Any, ...]]:
+def _rows(state: RolloutState, kinds: Container[str]) -> Iterator[tuple[Any, ...]]:
     fleet = state.plan.fleet
     for place, outcome in enumerate(state.outcomes()):
+        if outcome.kind.value not in kinds:
+            continue
         wave = state.plan.wave_of(place)
         yield (
             outcome.server,

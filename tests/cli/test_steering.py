@@ -245,9 +245,9 @@ def test_a_kernel_that_does_not_come_up_stops_at_the_canary(terminal: Terminal, 
     for words in (
         "by reason   unhealthy 1",
         "it answered 503",
-        "ecsbatch resume kernel --quota 1000/1s --max-failures-per-wave 2",
+        "ecsbatch resume kernel --max-failures-per-wave 2",
         "--forgive --skip-domain az1",
-        "ecsbatch resume kernel --quota 1000/1s --retry failed",
+        "ecsbatch resume kernel --retry failed",
         "ecsbatch abort kernel",
     ):
         assert words in done.stdout
