@@ -54,7 +54,7 @@ class Strategy:
         default="auto",
         metadata=_of(
             Sizes(),
-            "Sizes of the waves, the last repeats; domain is one wave per domain; "
+            "Sizes of the waves, the last repeats: 1,5%,25%, or 20,domain for a canary and then one wave per domain; "
             "auto is one wave up to 20 servers, above 1,1%,10%,100%.",
         ),
     )
@@ -89,7 +89,12 @@ class Strategy:
         ),
     )
     check: str | None = field(
-        default=None, metadata=_of(_CHECK, "Health check that a restarted server must pass; {id} and {name} are its.")
+        default=None,
+        metadata=_of(
+            _CHECK,
+            "What a restarted server must pass: tcp:PORT, http:PORT/PATH, https:PORT/PATH, url:URL or cmd:COMMAND; "
+            "{id}, {name} and {address} are the server's.",
+        ),
     )
     check_interval: float = field(
         default=5.0, metadata=_of(Seconds(0.1, 3_600), "Time between two checks of one server.")

@@ -1,7 +1,7 @@
 """The ways in which two runs or two processes can be in each other's way: kinds of `RunConflict`.
 
 RunConflict
-+-- ServersClaimed   another run holds some of the servers: wait for it, or leave them out
++-- ServersClaimed   another run has some of the servers: watch it, go on with it, or leave them out
 +-- RunExists        the run id is taken: the same targets continue that run, others need another id
 +-- RunHeld          a living process holds the run: ask it, or wait until it has ended
 +-- RunTaken         the run was taken over: this process must not go on with it
@@ -34,12 +34,13 @@ class ServersClaimed(RunConflict):
         self.run_id = record.run_id
         self.servers = runs[record.run_id]
         self.runs = runs
-        done = sum(record.counts.values())
         others = f", and {len(runs) - 1} more runs hold others" if len(runs) > 1 else ""
         run = record.run_id
+        last = "" if record.held else "last held by "
+        way = f"wait for it (`ecsbatch watch {run}`)" if record.held else f"go on with it (`ecsbatch resume {run}`)"
         super().__init__(
-            f"{self.servers:,} of these servers belong to run {run} ({record.status}, {done:,} of {record.total:,} "
-            f"done, {_named(record.holder)}){others}: wait for it (`ecsbatch watch {run}`), "
+            f"{self.servers:,} of these servers belong to run {run} ({record.status}, {record.ended:,} of "
+            f"{record.total:,} done, {last}{_named(record.holder)}){others}: {way}, "
             f"end it (`ecsbatch abort {run}`), "
             "or leave its servers out with --exclude-claimed."
         )

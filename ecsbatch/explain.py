@@ -351,18 +351,12 @@ class _Asked:
             return None
         text = f"The budget is full: {down:,} of {allowed:,} servers are down at once (max_unavailable). "
         text += self._holding(None)
-        if unhealthy := self._unhealthy():
+        if unhealthy := policy.unhealthy(self.state):
             text += f" {len(unhealthy):,} have restarted and not passed {self.state.plan.check} yet."
             return Explanation(
                 Cause.BUDGET, text, None, (f"ecsbatch explain {unhealthy[0]} {run}", f"ecsbatch pause {run}")
             )
         return Explanation(Cause.BUDGET, text, None, (f"ecsbatch adjust {run} --max-unavailable N",))
-
-    def _unhealthy(self) -> list[str]:
-        """Return servers whose jobs have ended while their health check has not passed: more places would cost more."""
-        if not self.state.plan.check:
-            return []
-        return [server for flight in self.state.flights.values() if flight.job_status for server in sorted(flight.open)]
 
     def _full_domains(self, domain: str | None) -> Iterator[str]:
         """Yield the full one asked about; where none is, all where every domain with waiting servers is full."""

@@ -223,7 +223,7 @@ class TimeModel:
     """What a plan's numbers mean in time, were every restart to take the typical time.
 
     Attributes:
-        rate_per_s: servers per second inside a large wave.
+        rate_per_s: servers per second inside a large wave; of the whole run where ``waves`` or ``restart`` bind.
         binds: the limit that sets the pace: ``quota``, ``max_unavailable``, ``max_unavailable_per_domain``,
             ``waves`` (restarts and soaks that follow one another) or ``restart`` (all servers go at once).
         seconds: from the first submit to the last server's return; gates and holds come on top.
@@ -259,7 +259,8 @@ def time_model(plan: Plan, quota: Quota, typical_restart: float) -> TimeModel:
             if several
             else "Nothing: all servers restart at once."
         )
-        return TimeModel(rate, "waves" if several else "restart", paced + fixed, worst, sentence)
+        over_all = min(plan.to_restart / (paced + fixed), by_quota) if plan.to_restart else rate
+        return TimeModel(over_all, "waves" if several else "restart", paced + fixed, worst, sentence)
     if by_quota <= by_budget:
         sentence = "Only a larger quota: the budget would let more servers go."
         return TimeModel(rate, "quota", paced + fixed, worst, sentence)

@@ -82,12 +82,16 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a run ends here. With ``drain`` every server under way gets its outcome first, else only requests theirs."""
+    """Why a run ends here. With ``drain`` every server under way gets its outcome first, else only requests theirs.
+
+    ``by`` names who asked for it, where somebody did.
+    """
 
     status: RunStatus
     reason: str
     message: str = ""
     drain: bool = False
+    by: str = ""
 
 
 def overruled(ending: Ending, halt: Halt | None, request: Ending | None) -> Ending:
@@ -135,6 +139,13 @@ def decide(state: RolloutState, limits: Limits, wave: Tally, offered: int, ahead
     if to_offer > 0 and not offered and not state.run.in_flight:
         return Decision(Step.BUDGET_EXHAUSTED)
     return Decision(Step.WAIT)
+
+
+def unhealthy(state: RolloutState) -> list[str]:
+    """Return servers whose jobs have ended while their health check has not passed yet."""
+    if not state.plan.check:
+        return []
+    return [server for flight in state.flights.values() if flight.job_status for server in sorted(flight.open)]
 
 
 def domain_room(state: RolloutState, limits: Limits, domain: str, offered: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ecsbatch.events import Event, Recorded
-from ecsbatch.models import Fleet, Holder, RunStatus
+from ecsbatch.models import Fleet, Holder, OutcomeKind, RunStatus
 
 RunKind = Literal["rollout", "direct"]
 
@@ -166,6 +166,11 @@ class RunRecord:
     counts: Mapping[str, int]
     targets_hash: str
     plan: Mapping[str, Any]
+
+    @property
+    def ended(self) -> int:
+        """How many targets the run is done with; what an aborted run never started is not among them."""
+        return sum(number for kind, number in self.counts.items() if kind != OutcomeKind.NOT_STARTED)
 
 
 @dataclass(frozen=True, slots=True)

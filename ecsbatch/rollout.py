@@ -77,6 +77,11 @@ class Rollout:
         """The number of the last command from elsewhere that was followed."""
         return self._course.last_command
 
+    @property
+    def ending(self) -> Ending | None:
+        """Why it ends here, where it was asked to; None while it goes on."""
+        return self._request
+
     # -- running and watching --------------------------------------------------------------------------------------
 
     async def run(self) -> Result:
@@ -134,7 +139,7 @@ class Rollout:
 
     def abort(self, by: str = "") -> None:
         """End for good: nothing new is sent, servers under way get their outcome; nothing un-sends a restart."""
-        self._end_by(Ending(RunStatus.ABORTED, "aborted", f"Aborted by {by}." if by else "", drain=True))
+        self._end_by(Ending(RunStatus.ABORTED, "aborted", f"Aborted by {by}." if by else "", drain=True, by=by))
 
     def gate_stops(self, reason: str, message: str) -> None:
         """End here, resumable: a gate said no."""

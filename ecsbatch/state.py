@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from ecsbatch import events as ev
-from ecsbatch.models import Evidence, Outcome, OutcomeKind, RunStatus
+from ecsbatch.models import Evidence, Outcome, OutcomeKind, Quota, RunStatus
 from ecsbatch.plan import Plan
 from ecsbatch.stages import ENDED, FAILURES, KIND, Failure, Flight, Stage, Tally
 
@@ -33,12 +33,13 @@ class RolloutState:
         run, waves, domains: tallies; ``waves[0]`` is the first wave, skips at plan time belong to none.
         flights: batches under way by number.
         held: places in the fleet of ended servers that may still be down.
-        failures: the most recent ones, oldest first.
-        failed_by: how many failures each domain, host and code has.
+        failures: the most recent ones, oldest first; those tried again are not among them.
+        failed_by: how many failures each domain, host and code has, without those tried again.
         skipped_by: how many skips each reason has.
         limits: as changed since the plan, by the setting's name.
         gate, promoted: the last gate event; the wave up to which somebody has promoted the run.
         wave_over, wave_over_at: the last finished wave, and when it finished.
+        quota: what its last holder spent by; None where the record does not say.
         throttled: the last 429 and when it came.
         rejected: the last rejected request and when, None once one was accepted.
         unstarted: how often a server's request was shown not to have begun.
@@ -51,16 +52,15 @@ class RolloutState:
         self.run_id = run_id
         self.plan = plan
         self.status = RunStatus.RUNNING
-        self.reason = ""
-        self.message = ""
+        self.reason = self.message = ""
         self.seq = 0
-        self.wave = 0
-        self.wave_over = 0
+        self.wave = self.wave_over = 0
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.updated_at = 0.0
         self.holder = ""
         self.fence = 0
+        self.quota: Quota | None = None
         self.paused_by = ""
         self.stage = bytearray(n)
         self.run = Tally(total=n, waiting=n)
@@ -224,13 +224,18 @@ class RolloutState:
             self._remember(stage, event)
 
     def _remember(self, stage: Stage, event: ev.ServerEvent) -> None:
-        what = event.code or event.reason or KIND[stage].value
-        self.failures.append(
-            Failure(event.server, KIND[stage], event.domain, event.host, event.reason, event.code, event.message)
-        )
-        for key, value in (("domain", event.domain), ("host", event.host), ("code", what)):
+        failure = Failure(event.server, KIND[stage], event.domain, event.host, event.reason, event.code, event.message)
+        self.failures.append(failure)
+        self._count_failure(failure, 1)
+
+    def _count_failure(self, failure: Failure, by: int) -> None:
+        what = failure.code or failure.reason or failure.kind.value
+        for key, value in (("domain", failure.domain), ("host", failure.host), ("code", what)):
             if value:
-                self.failed_by[key][value] += 1
+                counts = self.failed_by[key]
+                counts[value] += by
+                if counts[value] <= 0:
+                    del counts[value]
 
     def _restarted(self, event: ev.ServerRestarted, ts: float) -> None:
         self._ended(Stage.RESTARTED, event, ts)
@@ -302,6 +307,7 @@ class RolloutState:
     def _holder_changed(self, event: ev.HolderChanged, _: float) -> None:
         self.holder = event.holder
         self.fence = event.fence
+        self.quota = Quota(event.limit, event.window) if event.limit else self.quota
 
     def _quota_throttled(self, event: ev.QuotaThrottled, ts: float) -> None:
         self.throttled = (ts, event)
@@ -335,6 +341,18 @@ class RolloutState:
         self._forgiven.difference_update(again)
         waves = [bisect_right(self._starts, i) - 1 for i in again if i < self._in_waves]
         self.wave_over = min([self.wave_over, *waves])
+        self._forget(again)
+
+    def _forget(self, again: Sequence[int]) -> None:
+        """Take servers that are tried again out of the failures; of those too old to be remembered some count on."""
+        ids = {self.plan.fleet.ids[i] for i in again}
+        gone = [failure for failure in self.failures if failure.server in ids]
+        self.failures = deque((each for each in self.failures if each.server not in ids), maxlen=_RECENT_FAILURES)
+        for failure in gone:
+            self._count_failure(failure, -1)
+        if not self.failed:
+            for counts in self.failed_by.values():
+                counts.clear()
 
     def _stopped(self, event: ev.RunStopped, ts: float) -> None:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message

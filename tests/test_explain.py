@@ -81,7 +81,7 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
         (first_wave_done(), {}, {}, "a1", Cause.RESTARTED, ["2025-12-31T23:59:00.000Z", "word of its job"]),
         ([*STARTED], {}, {}, "off", Cause.SKIPPED, ["left alone", "not_active"]),
         ([ev.RunStarted(total=6)], {}, {}, "off", Cause.SKIPPED, ["The plan leaves it out: not_active"]),
-        (second_wave(sent(2, "b1"), FAILED), {}, {}, "b1", Cause.FAILED, ["Ecs.0608", "until it is seen up"]),
+        (second_wave(sent(2, "b1"), FAILED), {}, {}, "b1", Cause.FAILED, ["Ecs.0608, No. It keeps its place"]),
         ([*STARTED, sent(1, "a1")], {}, {}, "a1", Cause.SUBMITTING, ["Batch 1 was sent 1m ago"]),
         ([*STARTED, sent(1, "a1"), ev.BatchAccepted(batch=1, job_id="j9")], {}, {}, "a1", Cause.RESTARTING, ["job j9"]),
         (
@@ -128,12 +128,12 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
         ),
         (second_wave(sent(2, "b1"), FAILED, STOPPED), {}, {}, "b2", Cause.FAILURE_LIMIT, ["2 failures, 1 are allowed"]),
         (
-            [*STARTED, ev.RunStopped(status="interrupted", reason="interrupted")],
+            [*STARTED, ev.RunStopped(status="interrupted", reason="interrupted", message="Stopped by SIGINT.")],
             {},
             {},
             None,
             Cause.INTERRUPTED,
-            ["was interrupted 1m ago"],
+            ["was interrupted 1m ago: Stopped by SIGINT."],
         ),
         ([*STARTED, ev.RunStopped(status="stopped", reason="window")], {}, {}, None, Cause.STOPPED, ["window"]),
         (

@@ -52,3 +52,41 @@ def test_each_failure_counts_once_until_it_is_forgiven_or_tried_again(events: li
 
     assert state.run.failures == state.waves[0].failures == count
     assert sum(tally.failures for tally in state.domains.values()) == count
+
+
+def broken(*numbers: int, code: str = "Ecs.0227") -> list[ev.Event]:
+    return [ev.ServerFailed(server=IDS[i], code=code, domain=f"az{i % 2 + 1}", host=f"h{i}") for i in numbers]
+
+
+@pytest.mark.parametrize(
+    ("events", "remembered", "domains", "codes"),
+    [
+        ([*broken(0, 1)], ["s0", "s1"], {"az1": 1, "az2": 1}, {"Ecs.0227": 2}),
+        ([*broken(0, 1), FORGIVEN], ["s0", "s1"], {"az1": 1, "az2": 1}, {"Ecs.0227": 2}),
+        ([*broken(0, 1), AGAIN], [], {}, {}),
+        ([*broken(0, 1), AGAIN, ev.ServerRestarted(server="s0"), *broken(1)], ["s1"], {"az2": 1}, {"Ecs.0227": 1}),
+        ([*broken(0, 1), *unknown(2), AGAIN], ["s2"], {}, {"unknown": 1}),
+        ([*broken(0, 1), ev.RunResumed(retry=["failed"], skip_domains=["az1"])], ["s0"], {"az1": 1}, {"Ecs.0227": 1}),
+        ([*broken(0, code="A"), AGAIN, *broken(0, code="B")], ["s0"], {"az1": 1}, {"B": 1}),
+    ],
+)
+def test_a_server_that_is_tried_again_is_no_failure_any_more(
+    events: list[ev.Event], remembered: list[str], domains: dict[str, int], codes: dict[str, int]
+) -> None:
+    state = after(*events)
+
+    assert [failure.server for failure in state.failures] == remembered
+    assert (state.failed_by["domain"], state.failed_by["code"]) == (domains, codes)
+    assert state.failed_by["host"].total() == sum(domains.values())
+
+
+def test_more_failures_than_are_remembered_are_all_forgotten_when_all_are_tried_again() -> None:
+    ids = [f"s{i}" for i in range(1_500)]
+    plan = Plan(fleet=Fleet(ids, ["az1"] * 1_500), waves=(Wave(1, 0, 1_500, "100%"),), max_unavailable=1_500)
+    state = RolloutState("k7f", plan)
+    told = [*(ev.ServerFailed(server=each, code="A", domain="az1") for each in ids), ev.RunResumed(retry=["failed"])]
+    for seq, event in enumerate(told, 1):
+        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+
+    assert not state.failures
+    assert not any(state.failed_by.values())

@@ -29,6 +29,9 @@ _SECRETS: Final = (
     *("ECSBATCH_AUTH_TOKEN", "ECSBATCH_IAM_PASSWORD"),
 )
 
+_COMMANDS_LISTED: Final = " Available commands:"
+"""The parser names only the first few after this."""
+
 COMMANDS: Final = (  # name, where, group, usage, one line
     ("check", "checking:check", RUNNING, "[OPTIONS]", "See that key, project, clock, store and quota are ready."),
     ("restart", "restarting:restart", RUNNING, "[FILE|-] [OPTIONS]", "Restart the servers of a list or a selection."),
@@ -159,7 +162,8 @@ def _usage(error: CycloptsError, tokens: Sequence[str]) -> str:
         return f"{command or 'ecsbatch'} has no option {stray}: {hint}."
     if unused:
         return f"{unused[0]!r} is one argument too many: {hint}."
-    return f"{' '.join(str(error).split()).rstrip('.')}: {hint}."
+    said = " ".join(str(error).split()).partition(_COMMANDS_LISTED)[0].rstrip(".")
+    return f"{said} {hint[0].upper()}{hint[1:]}." if said.endswith("?") else f"{said}: {hint}."
 
 
 def _bug(error: Exception, tokens: Sequence[str]) -> Exit:

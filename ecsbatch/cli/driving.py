@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.watching import Surroundings, Watchers, Watching
+from ecsbatch.models import RunStatus
 from ecsbatch.rollout import Rollout
 from ecsbatch.sources import Settings
 from ecsbatch.state import RolloutState
+from ecsbatch.views.printable import counted, printable
 
 if TYPE_CHECKING:
     from ecsbatch.restarter import Restarter
@@ -52,10 +54,16 @@ class Signals:
                 loop.remove_signal_handler(number)
 
     def notice(self) -> str:
-        """Return what to tell about it, "" before the first."""
-        if not self.received:
+        """Return what to tell about the run's end, "" while nobody has asked for it; a signal beats an abort."""
+        if self.received:
+            return "Stopping: nothing new is sent, requests in flight get their answer. Once more breaks it off."
+        ending = self._rollout.ending
+        if ending is None or ending.status is not RunStatus.ABORTED:
             return ""
-        return "Stopping: nothing new is sent, requests in flight get their answer. Once more breaks it off."
+        by = f" (asked by {printable(ending.by)})" if ending.by else ""
+        under_way = self._rollout.state.run.in_flight
+        outcomes = "gets its outcome" if under_way == 1 else "get their outcome"
+        return f"Aborting{by}: nothing new is sent, {counted(under_way, 'server')} under way {outcomes}."
 
     def _receive(self, number: int) -> None:
         if not self.received:
@@ -82,7 +90,7 @@ async def drive(
         EcsbatchError: whatever the rollout raises.
     """
     signals = Signals(rollout)
-    around = Surroundings(settings.engine.quota, restarter.usage, signals.notice, known)
+    around = Surroundings(settings.engine.quota, restarter.usage, signals.notice, known, lambda: rollout.held)
     watchers = Watchers(rollout, around, settings, watching)
     failure: Exception | None = None
     try:

@@ -53,6 +53,8 @@ def explain(
     settings = settings_of(flags, config)
     if server and not run and not _is_server_id(server):
         server, run = "", server
+    elif _is_server_id(run) and not _is_server_id(server):
+        server, run = run, server
     if server and not _is_server_id(server):
         raise UsageError(f"{server!r} is no server id: ecsbatch explain SERVER RUN, or only one of the two.")
     story, answer = asyncio.run(_ask(store_url(settings), server.lower(), run))

@@ -38,9 +38,13 @@ class TwoColumns:
         """Print what the command does."""
         del options
         for paragraph in _plain(description).split("\n\n"):
-            if text := " ".join(paragraph.split()):
-                _say(console, textwrap.fill(text, _WIDTH))
-                _say(console, "")
+            lines = paragraph.splitlines()
+            if lines and all(line.startswith("  ") for line in lines):
+                # Set apart, to be copied: it stays as it is.
+                _say(console, f"{paragraph}\n")
+            elif text := " ".join(paragraph.split()):
+                filled = textwrap.fill(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
+                _say(console, f"{filled}\n")
 
 
 def _entry(label: str, text: str, left: int) -> list[str]:

@@ -18,8 +18,8 @@ from ecsbatch.cli.planning import Surveyed, survey
 from ecsbatch.cli.selecting import SelectionFlags, read_selection
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.models import ServerView
-from ecsbatch.views.printable import counted
-from ecsbatch.views.servers import Writer, servers_csv, servers_json, servers_jsonl, servers_table
+from ecsbatch.views.printable import counted, printable
+from ecsbatch.views.servers import Writer, servers_csv, servers_json, servers_jsonl, servers_table, would_skip
 
 Form: TypeAlias = Literal["table", "csv", "json", "jsonl"]
 
@@ -72,9 +72,18 @@ def servers(  # noqa: D417 - the options are told of where they are defined
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
     left_out = len(surveyed.servers) - len(views) + sum(surveyed.claimed.values())
-    more = f", {left_out:,} left out" if left_out else ""
-    say([f"{counted(len(views), 'server')}{more}."], to_stdout=False)
+    say([_told(views, left_out, out)], to_stdout=False)
     return Exit.OK
+
+
+def _told(views: list[ServerView], left_out: int, out: Path | None) -> str:
+    """Say how many there are, where they went, and how many of them are not fit for a restart now."""
+    where = f" written to {printable(str(out))}" if out is not None else ""
+    more = f", {left_out:,} left out" if left_out else ""
+    skipped = sum(bool(would_skip(view)) for view in views)
+    which = "it" if len(views) == 1 else f"{skipped:,} of them"
+    fit = f"; a restart would skip {which} now" if skipped else ""
+    return f"{counted(len(views), 'server')}{where}{more}{fit}."
 
 
 def _kept(surveyed: Surveyed) -> list[ServerView]:

@@ -94,8 +94,8 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     record, state = asyncio.run(read_run(store_url(settings), run))
     if state.status is RunStatus.ABORTED:
         raise RunConflict(
-            f"Run {record.run_id} was aborted, which is final: start a new run for what is left, "
-            f"ecsbatch report {record.run_id} -o csv lists it."
+            f"Run {record.run_id} was aborted, which is final: start a new run for what is left, which "
+            f"`ecsbatch report {record.run_id} --outcome not_started -o csv --out left.csv` writes down."
         )
     _check_domains(changes.skip_domains, state)
     if forgive:
@@ -106,7 +106,8 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     if record.held:
         return _wake(record, state, changes, settings)
     watching = Watching(quiet, verbose)
-    return stay_and_conclude(asyncio.run(go_on(record.run_id, changes, settings, watching)), settings, watching)
+    driven = asyncio.run(go_on(record.run_id, changes, settings, watching))
+    return stay_and_conclude(driven, settings, watching, asks=not yes)
 
 
 def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Watching) -> int:
@@ -122,7 +123,7 @@ def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Wa
 
     confirm(left, consent, show)
     driven = asyncio.run(go_on(run_id, Changes(by=who()), settings, watching))
-    return stay_and_conclude(driven, settings, watching)
+    return stay_and_conclude(driven, settings, watching, asks=not consent.yes)
 
 
 def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Settings) -> int:

@@ -166,7 +166,7 @@ async def _serve(config: CloudConfig, speed: float, port: int, ids: Path | None,
     if as_json:
         sys.stdout.write(orjson.dumps(audit).decode() + "\n")
     else:
-        say(verdict_lines(audit), to_stdout=True)
+        say(verdict_lines(audit, several_runs=True), to_stdout=True)
 
 
 def _introduce(running: Running, ids: Path | None, *, as_json: bool) -> None:

@@ -23,9 +23,16 @@ if TYPE_CHECKING:
     from ecsbatch.sources import Settings
 
 
-def stay_and_conclude(driven: Driven, settings: Settings, watching: Watching) -> int:
-    """Go on with a run that stopped for as long as somebody at the terminal says how; then print what it came to."""
-    while _stays(driven, settings, watching):
+def stay_and_conclude(driven: Driven, settings: Settings, watching: Watching, *, asks: bool = True) -> int:
+    """Go on with a run that stopped for as long as somebody at the terminal says how; then print what it came to.
+
+    Args:
+        driven: how the run stands.
+        settings: of the connection, the engine and the output.
+        watching: how much is shown.
+        asks: False where all questions were answered beforehand, with ``--yes``.
+    """
+    while asks and _stays(driven, settings, watching):
         state = driven.state
         ways = list(ways_on(state))
         say(["", *outcome_lines(state), "", *_menu(ways)], to_stdout=False)

@@ -17,6 +17,7 @@ from ecsbatch.cli.flags import (
     ConfigFile,
     StoreFlags,
     given_limits,
+    repeated,
     settings_of,
     store_url,
 )
@@ -24,12 +25,13 @@ from ecsbatch.cli.going_on import end
 from ecsbatch.cli.parts import say
 from ecsbatch.cli.reading import RunName, read_run
 from ecsbatch.errors import RunConflict
-from ecsbatch.models import RunStatus
+from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.views.printable import counted, printable
-from ecsbatch.views.summary import is_held
+from ecsbatch.views.summary import is_held, outcome_lines
 
 if TYPE_CHECKING:
     from ecsbatch.records import RunRecord
+    from ecsbatch.state import RolloutState
 
 _Yes = Annotated[
     bool, Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask.")
@@ -102,9 +104,21 @@ def abort(
     agree(f"Abort run {printable(record.run_id)}? {left} of it will not be restarted.", yes=yes)
     if record.held:
         return ask_to_abort(record, store_url(settings))
-    asyncio.run(end(record.run_id, settings))
-    say([f"Run {printable(record.run_id)} aborted."], to_stdout=True)
+    if flying := state.run.in_flight:
+        wait = f"Looking after {counted(flying, 'server')} under way, which may take minutes. Nothing new is sent."
+        say([wait], to_stdout=False)
+    ended = asyncio.run(end(record.run_id, settings)).state
+    say([*outcome_lines(ended), *_left(ended, repeated(settings, reading=True))], to_stdout=True)
     return Exit.OK
+
+
+def _left(state: RolloutState, again: str) -> list[str]:
+    """Name the command that lists what an aborted run never started."""
+    if not state.counts[OutcomeKind.NOT_STARTED]:
+        return []
+    run = printable(state.run_id)
+    command = f"ecsbatch report {run}{again} --outcome not_started -o csv --out left.csv"
+    return ["", "What is left, as a list for another run:", f"  {command}"]
 
 
 def _need_holder(record: RunRecord, verb: str) -> None:

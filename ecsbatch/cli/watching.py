@@ -12,12 +12,12 @@ from typing import Final, Protocol
 
 from ecsbatch.cli.flags import repeated
 from ecsbatch.errors import EcsbatchError
-from ecsbatch.models import OutcomeKind, Quota, Usage
+from ecsbatch.models import Quota, Usage
 from ecsbatch.sources import Settings
 from ecsbatch.state import RolloutState
 from ecsbatch.views.lines import PatientWriter, open_lines
 from ecsbatch.views.log import Level, Log
-from ecsbatch.views.moment import Moment, Pace
+from ecsbatch.views.moment import Moment, Pace, ended_behind
 
 FRAME: Final = 0.25
 """Seconds between two pictures."""
@@ -97,12 +97,14 @@ class Surroundings:
         usage: asks the quota's ledger.
         notice: returns what else is to be told now.
         known: the last event of an earlier process, which the events' file may have already.
+        begun: tells whether this process has the run now; what was before is not its pace. None where another has it.
     """
 
     quota: Quota
     usage: Callable[[], Awaitable[Usage | None]]
     notice: Callable[[], str]
     known: int = 0
+    begun: Callable[[], bool] | None = None
 
 
 class Watchers:
@@ -119,7 +121,8 @@ class Watchers:
             self._events, self._continued = open_lines(settings.output.events)
         self._stderr = PatientWriter(os.dup(2))
         self._log = make_log(self._stderr, settings, watching)
-        self._pace = Pace()
+        self._pace = Pace(around.quota)
+        self._first: int | None = None if around.begun else 0
         self._asked: tuple[float, Usage | None] = (-_USAGE, None)
         self._ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -189,7 +192,10 @@ class Watchers:
 
     async def _moment(self) -> Moment:
         state, around, now = self._watched.state, self._around, time.monotonic()
-        self._pace.note(now, sum(state.run.ended.values()) - state.run.ended[OutcomeKind.SKIPPED])
+        if self._first is None and around.begun is not None and around.begun():
+            self._first = state.last_batch
+        if self._first is not None:
+            self._pace.note(now, ended_behind(state, self._first))
         elapsed = time.time() - state.started_at if state.started_at else 0.0
         usage = await self._usage(now)
         return Moment(state, around.quota, usage, self._pace.per_minute, elapsed, around.notice(), self._again)

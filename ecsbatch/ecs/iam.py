@@ -83,7 +83,8 @@ async def find_project(desk: Desk, auth: Auth) -> str:
     query = canonical_query([("name", desk.region)])
     headers = auth.headers(Unsigned("GET", host, "/v3/projects", query, b"", ""), desk.wall())
     request = Request("GET", f"{desk.iam}/v3/projects?{query}", headers)
-    answer = await ask(desk, request, "The project's id", auth.redact)
+    unanswered = f"Is there a region {desk.region}? Check --region, then the network and HTTPS_PROXY."
+    answer = await ask(desk, request, "The project's id", auth.redact, unanswered=unanswered)
     return _the_one(_projects(answer.body), desk.region)
 
 

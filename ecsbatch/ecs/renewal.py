@@ -157,8 +157,17 @@ class LeasedAuth:
         return text
 
 
-async def ask(desk: Desk, request: Request, what: str, redact: Callable[[str], str] = str) -> Answer:
+async def ask(
+    desk: Desk, request: Request, what: str, redact: Callable[[str], str] = str, *, unanswered: str = ""
+) -> Answer:
     """Ask for a key, a token or a project; a request to ECS that waits for it is certainly not sent.
+
+    Args:
+        desk: by which it is asked.
+        request: what is sent.
+        what: is wanted, as a sentence begins.
+        redact: hides secrets in what was answered.
+        unanswered: a sentence on what to do where no answer comes.
 
     Raises:
         AuthError: it is denied.
@@ -167,7 +176,8 @@ async def ask(desk: Desk, request: Request, what: str, redact: Callable[[str], s
     try:
         answer = await desk.ask(request)
     except CloudError as e:
-        raise NotSent(f"{what} cannot be had: {_reason(e)}.") from None
+        advice = f" {unanswered}" if unanswered else ""
+        raise NotSent(f"{what} cannot be had: {_reason(e)}.{advice}") from None
     if 200 <= answer.status < 300:  # noqa: PLR2004 - what HTTP calls success
         return answer
     error = error_of(answer.status, answer.headers, answer.body, what="look", redact=redact)

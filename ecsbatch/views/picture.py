@@ -12,7 +12,7 @@ from typing import Final
 from rich.text import Text
 
 from ecsbatch.models import OutcomeKind, RunStatus
-from ecsbatch.policy import Limits, limits_of
+from ecsbatch.policy import Limits, limits_of, unhealthy
 from ecsbatch.stages import Failure, Tally
 from ecsbatch.state import RolloutState
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
@@ -143,8 +143,11 @@ def _failures(state: RolloutState, limits: Limits) -> list[Text]:
 
 def _down(state: RolloutState, limits: Limits) -> list[Text]:
     parts = [Text(f"{state.down:,} of {limits.max_unavailable:,} allowed")]
-    if state.run.in_flight:
-        parts.append(Text(f"{state.run.in_flight:,} restarting"))
+    waiting = len(unhealthy(state))
+    if state.run.in_flight > waiting:
+        parts.append(Text(f"{state.run.in_flight - waiting:,} restarting"))
+    if waiting:
+        parts.append(Text(f"{waiting:,} not healthy yet"))
     if state.run.held:
         parts.append(Text(f"{state.run.held:,} not back up"))
     return parts
@@ -153,17 +156,14 @@ def _down(state: RolloutState, limits: Limits) -> list[Text]:
 def _pace(moment: Moment) -> list[Text]:
     state = moment.state
     left = state.run.waiting + state.run.in_flight
-    if state.status is not RunStatus.RUNNING or not left or is_held(state):
+    if state.status is not RunStatus.RUNNING or not left or is_held(state) or moment.notice:
         return []
     if not moment.per_minute:
         return [Text("not known yet")]
     parts = [Text(f"{moment.per_minute:,.0f} a minute")]
     wave = state.waves[state.wave - 1] if state.wave else Tally()
     if min(_SHARE * wave.total, _SHARE**2 * wave.ended.total()) >= left:
-        # A burst of tokens is quicker than what follows it can be.
-        quota = moment.quota.limit * 60 / moment.quota.window
-        pace = "this pace" if moment.per_minute <= quota else "the quota's pace"
-        parts.append(Text(f"about {lasting(left / min(moment.per_minute, quota) * 60)} left at {pace}"))
+        parts.append(Text(f"about {lasting(left / moment.per_minute * 60)} left at this pace"))
     return parts
 
 

@@ -14,6 +14,8 @@ from ecsbatch.views.printable import counted, lasting, printable
 _LABEL: Final = 12
 _DOMAINS: Final = 6
 _WAVES: Final = 8
+_SPANS: Final = 4
+_SLOW: Final = 10
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
@@ -137,7 +139,7 @@ def _size(wave: Wave) -> str:
 
 
 def _at_once(plan: Plan) -> str:
-    text = f"at most {plan.max_unavailable:,} down, {plan.batch_size:,} in one request"
+    text = f"at most {plan.max_unavailable:,} down, {min(plan.batch_size, plan.max_unavailable):,} in one request"
     if plan.held:
         text += f"; {plan.held:,} of these places are taken by servers that are down already"
     if plan.max_unavailable_per_domain is not None:
@@ -149,14 +151,48 @@ def _at_once(plan: Plan) -> str:
 def _stops(plan: Plan) -> str:
     verb = "pauses" if plan.on_failure == "pause" else "stops"
     text = f"{plan.max_failures:,} allowed; failure number {plan.max_failures + 1:,} {verb} the run"
-    if plan.max_failures_per_wave is not None and min(plan.max_failures_per_wave) < plan.max_failures:
-        more = ", …" if len(plan.max_failures_per_wave) > _WAVES else ""
-        each = f"{', '.join(f'{n:,}' for n in plan.max_failures_per_wave[:_WAVES])}{more}"
-        text += f"; {_whole(f'allowed per wave {each}')}"
+    spans = _bound_waves(plan)
+    first = [span for span, limit in spans if not limit]
+    later = [_whole(f"{limit:,} in {_named([span])}") for span, limit in spans if limit]
+    if first:
+        each = sum(map(len, first)) == len(plan.waves) > 1
+        text += f"; in {'each wave' if each else _named(first)} the first does"
+    if later:
+        text += f"; allowed: {_cut(later)}"
     if plan.max_failures_per_domain is not None:
         limits = {printable(name, 30): limit for name, limit in plan.max_failures_per_domain.items()}
         text += f"; allowed per domain {_listed(limits, _DOMAINS)}"
     return text
+
+
+def _bound_waves(plan: Plan) -> list[tuple[range, int]]:
+    """Return the waves whose limit can be exceeded before the run's is, neighbours that allow the same together."""
+    spans: list[tuple[range, int]] = []
+    for wave, limit in zip(plan.waves, plan.max_failures_per_wave or (), strict=False):
+        if limit >= min(plan.max_failures, len(wave)):
+            continue
+        if spans and spans[-1] == (range(spans[-1][0].start, wave.number), limit):
+            spans[-1] = (range(spans[-1][0].start, wave.number + 1), limit)
+        else:
+            spans.append((range(wave.number, wave.number + 1), limit))
+    return spans
+
+
+def _named(spans: Sequence[range]) -> str:
+    """Name waves by their numbers: wave 1; waves 1 and 2; waves 1, 3 to 5."""
+    several = len(spans) > 1 or len(spans[0]) > 1
+    return _whole(f"wave{'s' if several else ''} ") + _cut([_whole(_numbers(span)) for span in spans])
+
+
+def _numbers(span: range) -> str:
+    first, last = span[0], span[-1]
+    if first == last:
+        return f"{first:,}"
+    return f"{first:,} {'and' if last == first + 1 else 'to'} {last:,}"
+
+
+def _cut(parts: Sequence[str]) -> str:
+    return ", ".join([*parts[:_SPANS], *(["…"] if len(parts) > _SPANS else [])])
 
 
 def _health(plan: Plan) -> str:
@@ -181,7 +217,14 @@ def _pace(planned: Planned) -> str:
         "waves": "the waves",
         "restart": "the restart itself",
     }[model.binds]
-    return f"{model.rate_per_s * 60:,.0f} servers a minute; what binds is {bound}. {model.what_would_change}"
+    return f"{_rate(model.rate_per_s)}; what binds is {bound}. {model.what_would_change}"
+
+
+def _rate(per_s: float) -> str:
+    """Write a pace so that it agrees with the time it leads to: slow ones with a digit more, or by the hour."""
+    number, unit = (per_s * 60, "minute") if per_s * 60 >= 1 else (per_s * 3600, "hour")
+    told = f"{number:,.0f}" if number >= _SLOW else f"{number:.1f}".removesuffix(".0")
+    return f"{told} {'server' if told == '1' else 'servers'} a{'n' if unit == 'hour' else ''} {unit}"
 
 
 def _takes(planned: Planned) -> str:

@@ -34,7 +34,6 @@ def run_lines(records: Sequence[RunRecord], width: int = 80) -> list[str]:
 
 
 def _row(record: RunRecord) -> tuple[str, ...]:
-    done = sum(record.counts.values())
     started = stamp(record.created_at)[:19].replace("T", " ")
-    figures = (f"{done:,}", f"{record.total:,}")
+    figures = (f"{record.ended:,}", f"{record.total:,}")
     return (printable(record.run_id), record.status.value, *figures, started, printable(record.holder.name))

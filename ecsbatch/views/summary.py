@@ -98,7 +98,9 @@ def _down(state: RolloutState) -> list[str]:
     lines = [f"  {'not back':{_COLUMN}}{state.run.held:>9,}   not seen up since"] if state.run.held else []
     if not state.status.over:
         allowed = policy.limits_of(state.plan, state.limits).max_unavailable
-        lines.append(f"  {'down':{_COLUMN}}{state.down:>9,}   because of us, of {allowed:,} allowed")
+        why = f"of {allowed:,} allowed, those on their way among them"
+        why = why if state.run.in_flight else f"because of us, of {allowed:,} allowed"
+        lines.append(f"  {'down':{_COLUMN}}{state.down:>9,}   {why}")
     return lines
 
 

@@ -69,6 +69,7 @@ def test_what_servers_prints_is_a_fleet_file_that_gives_the_same_plan(typist: Te
     for form in ("csv", "jsonl"):
         listed = typist.type("servers", *wanted, "-o", form, "--out", f"web.{form}")
         assert (listed.returncode, listed.stdout) == (0, ""), listed.stderr
+        assert f"{chosen['total']} servers written to web.{form}" in listed.stderr
         assert plan_of(typist, f"web.{form}") == chosen
     names = json.loads(typist.type("servers", *wanted, "-o", "json").stdout)["servers"]
     assert len(names) == chosen["total"] > 10

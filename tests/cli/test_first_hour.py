@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import select
+import shlex
 import socket
 import subprocess
 import tomllib
@@ -12,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typed_commands import Simulator, Terminal
+from typed_commands import ECSBATCH, Simulator, Terminal
 
 from ecsbatch.cli.app import COMMANDS
+from ecsbatch.cli.completing import BESIDES, INSTALL
 from ecsbatch.cli.probes import clock
 from ecsbatch.cli.simulating import exports
 from ecsbatch.config import SETTINGS
@@ -83,6 +87,17 @@ def test_the_project_is_looked_up_by_its_region(terminal: Terminal, cloud: Simul
     assert (found, report["project"]["text"]) == (0, cloud.environment["HUAWEICLOUD_SDK_PROJECT_ID"])
     assert (missing, error["key"]["state"], error["project"]["state"]) == (1, "ok", "failed")
     assert "No project is named mars-1" in error["project"]["text"]
+
+
+def test_a_mistyped_region_is_suspected_where_no_name_is_found(terminal: Terminal) -> None:
+    done = terminal.type(
+        *("servers", "--all", "--region", "eu-wset-101"),
+        HUAWEICLOUD_SDK_PROJECT_ID="",
+        HUAWEICLOUD_SDK_IAM_ENDPOINT="https://iam.invalid",
+    )
+
+    assert done.returncode == 1
+    assert "Is there a region eu-wset-101? Check --region" in done.stderr
 
 
 def test_a_project_of_somebody_else_is_not_the_keys_fault(terminal: Terminal) -> None:
@@ -315,6 +330,15 @@ def test_a_shell_learns_every_command(terminal: Terminal, shell: str) -> None:
     assert "max-unavailable" in done.stdout
 
 
+def test_zsh_is_told_that_fleets_are_files_and_commands_are_not(terminal: Terminal) -> None:
+    script = terminal.type("completion", "zsh").stdout
+    fleets = [line.strip() for line in script.splitlines() if line.strip().startswith("'1:Servers")]
+
+    assert fleets
+    assert {line.endswith(":_files' \\") for line in fleets} == {True}
+    assert "'1: :->cmds' \\" in script
+
+
 def test_bash_completes_commands_and_options(terminal: Terminal) -> None:
     (terminal.folder / "ecsbatch.bash").write_text(terminal.type("completion", "bash").stdout)
     begin = "source ./ecsbatch.bash; compopt() { :; }; "
@@ -328,3 +352,51 @@ def test_bash_completes_commands_and_options(terminal: Terminal) -> None:
     assert completed("ecsbatch", "che") == ["check"]
     assert completed("ecsbatch", "restart", "--max-un") == ["--max-unavailable", "--max-unavailable-per-domain"]
     assert completed("ecsbatch", "completion", "f") == ["fish"]
+    assert completed("ecsbatch", "restart", "--order", "") == ["spread", "domain", "input", "oldest"]
+
+
+def test_bash_completes_files_where_nothing_else_is_known(terminal: Terminal) -> None:
+    """In a bash that somebody types into: only that one falls back to files."""
+    (terminal.folder / "ecsbatch.bash").write_text(terminal.type("completion", "bash").stdout)
+    (terminal.folder / "fleet-of-friday.csv").write_text("id\n")
+    (terminal.folder / "rc").write_text('source ./ecsbatch.bash\necsbatch() { echo "<$*>"; exit; }\nPS1=ready:\n')
+    ours, its = os.openpty()
+    with subprocess.Popen(
+        ["bash", "--noprofile", "--rcfile", "rc", "-i"],  # noqa: S607 - the one that people have
+        cwd=terminal.folder,
+        env={"PATH": os.environ["PATH"], "TERM": "dumb", "INPUTRC": os.devnull, "HOME": str(terminal.folder)},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+    ) as process:
+        os.close(its)
+        terminal_says = read_until(ours, b"ready:")
+        os.write(ours, b"ecsbatch restart fl\t\n")
+        terminal_says += read_until(ours, b">")
+        process.wait(timeout=30)
+    os.close(ours)
+
+    assert b"<restart fleet-of-friday.csv>" in terminal_says.replace(b"\r", b"")
+
+
+def read_until(descriptor: int, words: bytes) -> bytes:
+    read = b""
+    while words not in read:
+        readable, _, _ = select.select([descriptor], [], [], 30)
+        assert readable, read
+        read += os.read(descriptor, 4096)
+    return read
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_is_installed_as_its_help_says(terminal: Terminal, shell: str) -> None:
+    told = terminal.type("completion", "--help").stdout.splitlines()
+    script = f'set -e; ecsbatch() {{ {shlex.join(ECSBATCH)} "$@"; }}\n' + "\n".join(INSTALL[shell])
+    environment = {**os.environ, "HOME": str(terminal.folder)}
+    subprocess.run(["bash", "-c", script], env=environment, check=True)  # noqa: S603, S607 - ours
+    written = [path for path in terminal.folder.rglob("*ecsbatch*") if path.is_file() and path.stat().st_size > 1000]
+
+    assert [line for line in INSTALL[shell] if f"  {line}" not in told] == []
+    assert [line for line in BESIDES[shell][1:] if line not in told] == []
+    assert len(written) == 1

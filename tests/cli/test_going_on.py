@@ -67,5 +67,5 @@ def test_a_report_of_some_outcomes_is_a_fleet_file_of_what_is_left(terminal: Ter
     assert (aborted.returncode, written.returncode, refused.returncode, resumed.returncode) == (0, 0, 2, 7)
     assert {row["outcome"] for row in rows} == {"not_started"}
     assert 0 < len(rows) <= 20
-    assert json.loads(planned.stdout)["total"] == len(rows)
+    assert json.loads(planned.stdout)["plan"]["to_restart"] == len(rows)
     assert "--outcome not_started" in resumed.stderr.replace("\n", " ")

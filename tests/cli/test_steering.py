@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from typed_commands import ECSBATCH, Simulator, Terminal, simulate
@@ -139,8 +140,10 @@ def test_explain_names_what_holds_a_run_and_its_servers(terminal: Terminal, clou
     run.send_signal(signal.SIGKILL)
     run.communicate()
     orphaned = ask(terminal, "explain", ids[-1], "held")
+    turned = ask(terminal, "explain", "held", ids[-1])
     person = terminal.type("explain", "held").stdout
 
+    assert (turned["server"], turned["cause"]) == (ids[-1], "orphaned"), "the other order is as good"
     assert (held["cause"], held["commands"][0]) == ("hold", "ecsbatch promote held")
     assert later["cause"] == "hold"
     assert done["cause"] in {"restarted", "skipped"}
@@ -240,6 +243,9 @@ def test_a_kernel_that_does_not_come_up_stops_at_the_canary(terminal: Terminal, 
 
     assert done.returncode == 4, done.stderr
     assert (aborted.returncode, late.returncode) == (0, 7), "nobody held it: the one who aborts ends it"
+    assert "Run kernel aborted" in aborted.stdout
+    assert "  not started " in aborted.stdout
+    assert "ecsbatch report kernel --outcome not_started -o csv --out left.csv" in aborted.stdout
     assert ask(terminal, "status", "kernel")["status"] == "aborted"
     assert (after_canary, sick.audit()["restarts"]) == (1, 2)
     for words in (
@@ -257,13 +263,10 @@ def test_a_kernel_that_does_not_come_up_stops_at_the_canary(terminal: Terminal, 
 AT_A_TERMINAL = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
 
 
-def test_a_stopped_run_stays_at_a_terminal_and_goes_on_by_a_number(
-    terminal: Terminal, cloud: Simulator, gate: Path
-) -> None:
-    """Elsewhere it exits with 4; here the same process goes on once it is told how."""
-    gate.write_text("1", encoding="utf-8")
-    (terminal.folder / "stay.txt").write_text("\n".join(cloud.ids[290:300]), encoding="utf-8")
-    words = ["restart", "stay.txt", *FAST, "--waves", "2,100%", "--gate", "sh gate.sh", "--run-id", "stay"]
+def begin_at_a_terminal(
+    terminal: Terminal, cloud: Simulator, run_id: str, fast: tuple[str, ...]
+) -> subprocess.Popen[str]:
+    words = ["restart", "stay.txt", *fast, "--waves", "2,100%", "--gate", "sh gate.sh", "--run-id", run_id]
     process = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-c", AT_A_TERMINAL, *ECSBATCH, *words],
         cwd=terminal.folder,
@@ -273,8 +276,35 @@ def test_a_stopped_run_stays_at_a_terminal_and_goes_on_by_a_number(
         text=True,
     )
     terminal.processes.append(process)
+    return process
+
+
+def test_a_run_that_was_agreed_to_with_yes_asks_nothing_when_it_stops(
+    terminal: Terminal, cloud: Simulator, gate: Path
+) -> None:
+    """What stands in a script must not wait for somebody, even at a terminal."""
+    gate.write_text("1", encoding="utf-8")
+    (terminal.folder / "stay.txt").write_text("\n".join(cloud.ids[280:290]), encoding="utf-8")
+    process = begin_at_a_terminal(terminal, cloud, "script", FAST)
+    assert process.stdout is not None
+    shown = process.stdout.read()
+
+    assert process.wait(timeout=30) == 4, shown
+    assert "ecsbatch resume script" in shown
+    assert "Type a number" not in shown
+
+
+def test_a_stopped_run_stays_at_a_terminal_and_goes_on_by_a_number(
+    terminal: Terminal, cloud: Simulator, gate: Path
+) -> None:
+    """Elsewhere it exits with 4; here the same process goes on once it is told how."""
+    gate.write_text("1", encoding="utf-8")
+    (terminal.folder / "stay.txt").write_text("\n".join(cloud.ids[290:300]), encoding="utf-8")
+    process = begin_at_a_terminal(terminal, cloud, "stay", FAST[:-1])
     assert process.stdout is not None
     assert process.stdin is not None
+    process.stdin.write("y\n")
+    process.stdin.flush()
     shown = ""
     while "leave it as it is" not in shown:
         line = process.stdout.readline()
@@ -289,3 +319,45 @@ def test_a_stopped_run_stays_at_a_terminal_and_goes_on_by_a_number(
     assert "Type a number from 1 to 2" in rest
     assert "Run stay succeeded" in rest
     assert process.wait(timeout=30) == 0
+
+
+def test_who_holds_a_run_sees_that_somebody_else_aborts_it(terminal: Terminal, cloud: Simulator) -> None:
+    """Servers under way may take minutes; meanwhile nothing new is sent, and there is no pace."""
+    (terminal.folder / "ending.txt").write_text("\n".join(cloud.ids[:2]), encoding="utf-8")
+    check = ("--check", "cmd:test -e up", "--check-interval", "0.2s", "--server-timeout", "60s", "--min-ready", "0s")
+    words = ["restart", "ending.txt", *FAST, *check, "--max-unavailable", "1", "--waves", "100%", "--run-id", "ending"]
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", AT_A_TERMINAL, *ECSBATCH, *words],
+        cwd=terminal.folder,
+        env={**os.environ, "XDG_STATE_HOME": str(terminal.folder / "state"), **cloud.environment, "TERM": "xterm"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    terminal.processes.append(process)
+    assert process.stdout is not None
+    shown_until(process.stdout, "1 restarting")
+    aborted = terminal.type("abort", "ending", "--yes")
+    shown = shown_until(process.stdout, "Aborting")
+    (terminal.folder / "up").touch()
+    rest = plain(shown + process.stdout.read())
+
+    assert aborted.returncode == 0, aborted.stderr
+    assert re.search(r"Aborting \(asked by \S+@\S+\): nothing new is sent, 1 server under way gets its outcome\.", rest)
+    assert "Run ending aborted" in rest
+    assert process.wait(timeout=30) == 4
+
+
+def shown_until(stream: IO[str], words: str) -> str:
+    """Read what a command shows up to a line with these words."""
+    shown = ""
+    for line in stream:
+        shown += line
+        if words in line:
+            return shown
+    raise AssertionError(f"it ended without {words!r}: {shown}")
+
+
+def plain(written: str) -> str:
+    """Leave out what moves the cursor and what colours."""
+    return " ".join(re.sub(r"\x1b\[[\d;?]*[A-Za-z]", " ", written).split())

@@ -13,8 +13,10 @@ from ecsbatch.events import (
     BatchSubmitting,
     Event,
     LimitChanged,
+    RunFinished,
     RunResumed,
     RunStarted,
+    RunStopped,
     ServerFailed,
     ServerRestarted,
     decode,
@@ -32,6 +34,7 @@ from ecsbatch.store import (
     Store,
     open_store,
 )
+from ecsbatch.views.runs import run_lines
 
 
 @pytest.fixture
@@ -168,6 +171,32 @@ async def test_the_claims_of_a_dead_direct_run_are_void(url: str) -> None:
         assert await store.claimed([("", "a")]) == {}
         await store.create_run(rollout("first", "a"), BOB)
         assert await store.claimed([("", "a"), ("", "b")]) == {("", "a"): "first"}
+
+
+async def test_a_conflict_with_a_run_that_nobody_holds_names_the_ways_on(store: Store) -> None:
+    hold = await store.create_run(rollout("first", "a", "b"), ALICE)
+    with pytest.raises(ServersClaimed, match="ecsbatch watch first") as living:
+        await store.create_run(rollout("second", "b"), BOB)
+    await store.commit(hold, [RunStopped(status="stopped", reason="gate")], status=RunStatus.STOPPED)
+    await store.release(hold)
+    with pytest.raises(ServersClaimed, match="go on with it") as left:
+        await store.create_run(rollout("second", "b"), BOB)
+
+    assert "resume" not in str(living.value)
+    assert "watch" not in str(left.value)
+    assert "`ecsbatch resume first`" in str(left.value)
+    assert "(stopped, 0 of 2 done, last held by alice@desk" in str(left.value)
+    assert "ecsbatch abort first" in str(left.value)
+
+
+async def test_what_an_aborted_run_never_started_is_not_done(store: Store) -> None:
+    hold = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
+    await store.commit(hold, [ServerRestarted(server="a")])
+    await store.commit(hold, [RunFinished(status="aborted", counts={"restarted": 1, "not_started": 2})])
+    record = await store.run("first")
+
+    assert (record.ended, record.total) == (1, 3)
+    assert run_lines([record])[1].split()[2:4] == ["1", "3"]
 
 
 async def test_a_hundred_thousand_claims_and_a_late_conflict(store: Store) -> None:

@@ -83,7 +83,7 @@ def test_a_stop_says_what_failed_and_how_many_are_down() -> None:
     for words in (
         "on their way        1",
         "not back            2",
-        "down                3   because of us, of 3 allowed",
+        "down                3   of 3 allowed, those on their way among them",
     ):
         assert words in text
     assert "by domain   az1 1 of 4, az2 1 of 4" in text

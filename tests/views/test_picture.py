@@ -52,6 +52,18 @@ def test_a_picture_tells_where_a_run_stands() -> None:
     ]
 
 
+def test_a_run_that_is_ending_has_no_pace() -> None:
+    assert not [line for line in drawn(history(plan()), 80, notice=STOPPING) if line.startswith("Pace")]
+
+
+def test_servers_whose_check_has_not_passed_are_told_from_those_that_restart() -> None:
+    checked = replace(plan(), check="tcp:22")
+    ended = ev.JobFinished(batch=2, status="SUCCESS")
+
+    assert "Down now  6 of 10 allowed, 5 not healthy yet, 1 not back up" in drawn(history(checked, ended), 80)
+    assert "Down now  6 of 10 allowed, 5 restarting, 1 not back up" in drawn(history(checked), 80)
+
+
 def test_a_narrow_and_short_screen_keeps_what_matters_most() -> None:
     assert drawn(history(plan(), *OVER_A_LIMIT), 40, 11) == [
         "run k7f3q2   paused   wave 2 of 2 (100%)",
@@ -128,10 +140,6 @@ def test_time_left_is_told_once_the_wave_says_something_of_the_rest() -> None:
         state.apply(ev.Recorded(seq, 1_000.0, "k7f", event))
         told.append("left at this pace" in "\n".join(drawn(state, 80)))
 
-    burst = replace(moment(state), per_minute=4_000.0)
-    assert "Pace      4,000 a minute, about 47s left at the quota's pace" in [
-        each.plain for each in picture(burst, 80, 99)
-    ]
     assert told[15] is False, "the second wave has only begun"
     assert told[-1] is True
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+from itertools import accumulate
 
 import orjson
 import pytest
 from scenes import HOSTILE, history, moment, plan
 
 from ecsbatch import events as ev
-from ecsbatch.models import OutcomeKind, Quota, RunStatus
+from ecsbatch.models import Fleet, OutcomeKind, Quota, RunStatus, Wave
 from ecsbatch.plan import Plan, time_model
-from ecsbatch.views.moment import Pace
+from ecsbatch.views.moment import Pace, ended_behind
 from ecsbatch.views.picture import picture
 from ecsbatch.views.planned import Planned, planned_json, planned_lines
 from ecsbatch.views.printable import copied, counted, fitted, lasting, printable
@@ -33,12 +34,48 @@ def test_nothing_of_the_clouds_reaches_a_terminal_as_it_came() -> None:
 
 
 def test_the_pace_is_taken_of_the_last_seconds() -> None:
-    pace = Pace()
+    pace = Pace(Quota(1000, 30.0))
     assert pace.per_minute is None
     for second in range(100):
         pace.note(float(second), second if second < 50 else 50 + 3 * (second - 50))
 
     assert pace.per_minute == pytest.approx(180.0)
+
+
+def test_a_burst_of_tokens_is_no_pace_that_lasts() -> None:
+    """A minute's tokens go at once, their servers end together forty seconds later."""
+    pace, told = Pace(Quota(1000, 60.0)), list[float | None]()
+    for second in range(180):
+        pace.note(float(second), 1000 * ((second + 20) // 60))
+        told.append(pace.per_minute)
+
+    assert told[39] is None
+    assert set(told[40:]) == {1000.0}
+
+
+def test_retries_begin_the_pace_anew() -> None:
+    pace = Pace(Quota())
+    for second, ended in enumerate([100, 100, 100, 130, 60, 60, 60, 60, 66]):
+        pace.note(float(second), ended)
+
+    assert pace.per_minute == pytest.approx(6 * 60 / 4)
+
+
+def test_what_was_under_way_before_a_process_is_not_its_pace() -> None:
+    state = history(plan())
+    before, ids = ended_behind(state, state.last_batch), state.plan.fleet.ids
+    told: list[ev.Event] = [
+        *(ev.ServerRestarted(server=each, batch=2) for each in ids[5:10]),
+        ev.BatchSubmitting(batch=3, servers=ids[10:12], updated=["", ""], wave=2),
+        ev.ServerRestarted(server=ids[10], batch=3),
+        ev.ServerSkipped(server=ids[11], batch=3, reason="not_found"),
+    ]
+    counts = []
+    for seq, event in enumerate(told, state.seq + 1):
+        state.apply(ev.Recorded(seq, 2_000.0, state.run_id, event))
+        counts.append(ended_behind(state, 2) - before)
+
+    assert counts == [0, 0, 0, 0, 0, 0, 1, 1]
 
 
 def planned(of: Plan) -> Planned:
@@ -56,13 +93,80 @@ def test_a_plan_is_one_screen_of_numbers() -> None:
         "az1 19, az2 19",
         "2: not active 2",
         "2: 4 (10%), 34 (100%)",
-        "at most 10 down, 100 in one request",
+        "at most 10 down, 10 in one request",
         "3 allowed; failure number 4 stops the run",
         "no check",
         "10 servers down if it stops at the worst instant.",
     ):
         assert words in text
     assert orjson.loads(orjson.dumps(planned_json(planned(plan()))))["plan"]["to_restart"] == 38
+
+
+def row(of: Plan, label: str) -> str:
+    """A row of the plan in one line."""
+    lines = planned_lines(planned(of), width=1000)
+    return next(line[len(label) :].strip() for line in lines if line.startswith(label))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "allowed", "per_wave", "words"),
+    [
+        ([1, 10, 10], 1, None, "1 allowed; failure number 2 stops the run"),
+        ([1, 1, 10, 100], 1, [0, 0, 1, 4], "…; in waves 1 and 2 the first does"),
+        ([1, 1, 10, 100], 8, [0, 0, 3, 9], "…; in waves 1 and 2 the first does; allowed: 3 in wave 3"),
+        ([9, 1, 1, 1], 1, [0, 0, 0, 0], "…; in each wave the first does"),
+        (
+            [1, 9, 1, 1, 1, 9],
+            9,
+            [0, 4, 0, 0, 0, 4],
+            "…; in waves 1, 3 to 5 the first does; allowed: 4 in wave 2, 4 in wave 6",
+        ),
+        ([1, 9, 9], 3, [1, 3, 5], "3 allowed; failure number 4 stops the run"),
+        (
+            [1, 2] * 6,
+            3,
+            [0, 1] * 6,
+            "…; in waves 1, 3, 5, 7, … the first does; allowed: 1 in wave 2, 1 in wave 4, 1 in wave 6, 1 in wave 8, …",
+        ),
+        ([20], 0, [0], "0 allowed; failure number 1 stops the run"),
+    ],
+)
+def test_the_failures_that_stop_a_run_are_those_that_can(
+    sizes: list[int], allowed: int, per_wave: list[int] | None, words: str
+) -> None:
+    ends = list(accumulate(sizes))
+    of = Plan(
+        fleet=Fleet([f"s{i}" for i in range(ends[-1])]),
+        waves=tuple(Wave(n, end - size, end) for n, (size, end) in enumerate(zip(sizes, ends, strict=True), 1)),
+        max_failures=allowed,
+        max_failures_per_wave=tuple(per_wave) if per_wave is not None else None,
+    )
+
+    assert row(of, "Failures") == words.replace(
+        "…", f"{allowed} allowed; failure number {allowed + 1} stops the run", words.startswith("…")
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "soak", "pace", "takes"),
+    [
+        ([9, *[1] * 187], 0.0, "1.6 servers a minute; what binds is the waves.", "about 2h05m"),
+        ([1] * 10, 3600.0, "1.1 servers an hour; what binds is the waves.", "about 9h07m"),
+        ([1, 1], 3530.0, "2 servers an hour", "about 1h00m"),
+        ([60], 0.0, "90 servers a minute; what binds is the restart itself.", "about 40s"),
+    ],
+)
+def test_pace_and_time_agree(sizes: list[int], soak: float, pace: str, takes: str) -> None:
+    ends = list(accumulate(sizes))
+    of = Plan(
+        fleet=Fleet([f"s{i}" for i in range(ends[-1])]),
+        waves=tuple(Wave(n, end - size, end) for n, (size, end) in enumerate(zip(sizes, ends, strict=True), 1)),
+        max_unavailable=200,
+        soak=soak,
+    )
+
+    assert row(of, "Pace").startswith(pace)
+    assert row(of, "Takes").startswith(takes)
 
 
 def test_a_summary_names_what_failed_and_the_way_on() -> None:
@@ -78,7 +182,7 @@ def test_a_summary_names_what_failed_and_the_way_on() -> None:
         "4 of 40 restarted",
         "by reason   Ecs.0227 1",
         "by domain   az1 1 of 20",
-        "down                6   because of us, of 10 allowed",
+        "down                6   of 10 allowed, those on their way among them",
         "on their way        5",
         "ecsbatch resume k7f3q2 --forgive --skip-domain az1",
         "ecsbatch resume k7f3q2 --max-failures 2",
@@ -111,25 +215,41 @@ def test_the_one_json_object_is_the_contract() -> None:
     assert sum(over[kind.value] for kind in OutcomeKind) == over["total"]
 
 
-def test_the_auditors_verdict_names_a_breach() -> None:
-    audit = {
-        "quota_limit": 1000,
-        "quota_window": 60.0,
-        "fullest_window": 1001,
-        "quota_share": 0.98,
-        "most_down": 3,
-        "most_down_by_zone": {"az1": 3},
-        "faults": {},
-        "restarted_servers": 5,
-        "restarted_more_than_once": 0,
-        "requests": 9,
-        "throttled_requests": 0,
-    }
+AUDIT: dict[str, object] = {
+    "quota_limit": 1000,
+    "quota_window": 60.0,
+    "fullest_window": 1001,
+    "quota_share": 0.98,
+    "most_down": 3,
+    "most_down_by_zone": {"az1": 3},
+    "faults": {},
+    "restarted_servers": 5,
+    "restarted_more_than_once": 0,
+    "requests": 9,
+    "throttled_requests": 0,
+}
 
-    assert not is_clean(audit)
-    assert "1,001 servers in 60 s, 1,000 are allowed: BREACH" in "\n".join(verdict_lines(audit))
-    assert max(map(len, verdict_lines(audit))) <= 80
-    assert is_clean({**audit, "fullest_window": 1000})
+
+def test_the_auditors_verdict_names_a_breach() -> None:
+    assert not is_clean(AUDIT)
+    assert "1,001 servers in 60 s, 1,000 are allowed: BREACH" in "\n".join(verdict_lines(AUDIT))
+    assert max(map(len, verdict_lines(AUDIT))) <= 80
+    assert is_clean({**AUDIT, "fullest_window": 1000})
+
+
+@pytest.mark.parametrize(
+    ("twice", "several_runs", "words"),
+    [
+        (39, False, "39 of them more than once: BREACH"),
+        (39, True, "39 of them more than once (a person may have asked for it)"),
+        (0, True, "0 of them more than once: ok"),
+    ],
+)
+def test_over_several_runs_a_second_restart_may_be_meant(twice: int, several_runs: bool, words: str) -> None:  # noqa: FBT001 - a table
+    lines = verdict_lines(AUDIT | {"restarted_more_than_once": twice}, several_runs=several_runs)
+
+    assert words in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80
 
 
 def test_numbers_read_as_people_write_them() -> None:
