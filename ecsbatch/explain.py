@@ -254,7 +254,8 @@ class _Asked:
     def _nobody(self) -> Explanation | None:
         """A run that nobody drives: what is under way goes on in the cloud, and nobody looks."""
         state, run = self.state, self.state.run_id
-        flying = f" {state.run.in_flight:,} servers are under way and nobody looks." if state.run.in_flight else ""
+        under_way = "1 server is" if state.run.in_flight == 1 else f"{state.run.in_flight:,} servers are"
+        flying = f" {under_way} under way and nobody looks." if state.run.in_flight else ""
         commands = (f"ecsbatch resume {run}", f"ecsbatch abort {run}")
         if state.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}:
             cause = Cause.STOPPED if state.status is RunStatus.STOPPED else Cause.INTERRUPTED

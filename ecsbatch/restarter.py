@@ -264,6 +264,14 @@ class Restarter:
         self._running()
         return await self.pipelines[site].bucket.usage()
 
+    def blindness(self) -> tuple[float, str]:
+        """Say for how many seconds nothing was seen of a site, and what the last request met; 0 where all are seen.
+
+        After ``blind_timeout`` of it a rollout stops, resumable: ``cloud_unreachable``.
+        """
+        sights = [pipeline.sight for pipeline in self.pipelines.values()]
+        return max(((sight.blind_for(), sight.why) for sight in sights), default=(0.0, ""))
+
     # -- being a host to rollouts ----------------------------------------------------------------------------------
 
     @property

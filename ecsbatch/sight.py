@@ -19,6 +19,7 @@ class Sight:
         self._blinded = blinded
         self._blind_since: float | None = None
         self._blind_total = 0.0
+        self._why = ""
         # Against the loop's clock, not the wall's: a wall clock may jump between this answer and the next intent.
         self._ahead: float | None = None
         # Found once: until Python 3.12 the kernel is asked for the process's number each time a loop is looked up.
@@ -34,6 +35,7 @@ class Sight:
 
     def failed(self, why: object = "") -> None:
         """Note a request that gave no answer about what was asked."""
+        self._why = str(why)
         if self._blind_since is None:
             self._blind_since = self._now()
         elif self.blind_for() > self._blind_timeout:
@@ -42,6 +44,11 @@ class Sight:
     def blind_for(self) -> float:
         """Seconds since the site was last seen, 0 while it is."""
         return 0.0 if self._blind_since is None else self._now() - self._blind_since
+
+    @property
+    def why(self) -> str:
+        """What the last request that gave no answer met."""
+        return self._why
 
     def clock(self) -> float:
         """Seconds on the sighted clock."""

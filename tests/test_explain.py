@@ -150,7 +150,7 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
             {"holder_alive": False},
             "a1",
             Cause.ORPHANED,
-            ["ann@desk, is gone", "1 servers are under way and nobody looks"],
+            ["ann@desk, is gone", "1 server is under way and nobody looks"],
         ),
         ([*STARTED, ev.RunFinished(status="aborted", reason="aborted")], {}, {}, "a1", Cause.OVER, ["over: aborted"]),
         (second_wave(sent(2, "b1"), FAILED), {"max_failures": 0}, {}, "b2", Cause.FAILURE_LIMIT, ["1 failure"]),

@@ -14,10 +14,13 @@ from ecsbatch.models import RunStatus
 from ecsbatch.rollout import Rollout
 from ecsbatch.sources import Settings
 from ecsbatch.state import RolloutState
-from ecsbatch.views.printable import counted, printable
+from ecsbatch.views.printable import counted, lasting, printable
 
 if TYPE_CHECKING:
     from ecsbatch.restarter import Restarter
+
+_A_MOMENT: Final = 3.0
+"""Seconds without an answer that are not worth a word."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -74,6 +77,16 @@ class Signals:
             self._task.cancel()
 
 
+def blind_notice(seconds: float, why: str, timeout: float) -> str:
+    """Return what to tell while nothing can be seen of the cloud, "" where that is no more than a moment."""
+    if seconds < _A_MOMENT:
+        return ""
+    return (
+        f"Nothing can be seen of the cloud for {lasting(seconds)}: {printable(why).rstrip('.')}. No server is blamed "
+        f"for it; after {lasting(timeout)} the run stops, and ecsbatch resume goes on."
+    )
+
+
 async def drive(
     restarter: Restarter, rollout: Rollout, settings: Settings, watching: Watching, *, known: int = 0
 ) -> Driven:
@@ -90,7 +103,11 @@ async def drive(
         EcsbatchError: whatever the rollout raises.
     """
     signals = Signals(rollout)
-    around = Surroundings(settings.engine.quota, restarter.usage, signals.notice, known, lambda: rollout.held)
+
+    def notice() -> str:
+        return signals.notice() or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
+
+    around = Surroundings(settings.engine.quota, restarter.usage, notice, known, lambda: rollout.held)
     watchers = Watchers(rollout, around, settings, watching)
     failure: Exception | None = None
     try:

@@ -128,9 +128,11 @@ class Log:
     def progress(self, moment: Moment, *, anyhow: bool = True) -> bool:
         """Write where a run stands; unless ``anyhow`` only where it stands otherwise than at the last line."""
         fields = _progress(moment)
-        if not anyhow and fields == self._last:
+        if not anyhow and fields == self._last and not moment.notice:
             return False
         self._last = fields
+        if moment.notice:
+            fields = {**fields, "notice": moment.notice}
         if moment.usage is not None:
             fields = {**fields, "quota_free": moment.usage.free}
         if moment.per_minute is not None:

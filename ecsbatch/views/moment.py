@@ -63,7 +63,7 @@ class Moment:
         usage: what the ledger said last, None while it has not been asked.
         per_minute: servers that ended lately, None while none did.
         elapsed: seconds since the run's start.
-        notice: a sentence from whoever runs it, where it is ending: there is no pace any more.
+        notice: a sentence from whoever runs it, where it is ending or sees nothing: there is no pace then.
         again: flags that commands about this run need too.
     """
 
