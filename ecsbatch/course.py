@@ -53,7 +53,7 @@ class Course:
     def follow(self, plan: Plan) -> None:
         """Begin the fold of a plan's run."""
         self.plan = plan
-        self._folded_at = asyncio.get_running_loop().time()
+        self._folded_at = 0.0
         self.state = RolloutState(self.run_id, plan)
         self.limits = policy.limits_of(plan, {})
         self.feeder = Feeder(plan, self.state, self.host.pipelines, self.notice)

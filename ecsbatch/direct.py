@@ -370,10 +370,11 @@ class Direct:
         mine = {server: ticket for server, ticket in self._tickets.items() if ticket.line is line}
         if fault is not None:
             self._fail(mine, fault)
-        for server, ticket in mine.items() if halt is not None and fault is None else ():
-            kind = OutcomeKind.UNKNOWN if self._under_way(server) else OutcomeKind.NOT_STARTED
-            del self._tickets[server]
-            _resolve(ticket, Outcome(server, kind, halt.reason, message=halt.message, attempts=ticket.attempts))
+        elif halt is not None:
+            for server, ticket in mine.items():
+                kind = OutcomeKind.UNKNOWN if self._under_way(server) else OutcomeKind.NOT_STARTED
+                del self._tickets[server]
+                _resolve(ticket, Outcome(server, kind, halt.reason, message=halt.message, attempts=ticket.attempts))
         line.open = True
 
     def _fail(self, servers: Iterable[str], fault: BaseException) -> None:

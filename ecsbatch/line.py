@@ -131,6 +131,7 @@ class Batch:
         open: servers without an outcome.
         refusals: of the packet it came from.
         job_id: "" until accepted.
+        begun: the cloud has shown that its request, taken for not carried out, did start its servers.
     """
 
     number: int
@@ -142,6 +143,7 @@ class Batch:
     open: set[str]
     refusals: int = 0
     job_id: str = ""
+    begun: bool = False
 
 
 @dataclass(eq=False)

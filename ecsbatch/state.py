@@ -378,7 +378,7 @@ class RolloutState:
         if event.skip_domains:
             self.left_out.update(event.skip_domains)
             self._leave_out()
-        again = {ENDED[kind] for kind in event.retry if kind in ENDED}
+        again: set[Stage] = {ENDED[kind] for kind in event.retry if kind in ENDED}
         if again:
             self._wait_again(again)
 
