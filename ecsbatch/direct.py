@@ -176,9 +176,10 @@ class Direct:
         ticket = self._tickets.get(server) if self.wanted(server) or self._under_way(server) else None
         before = ticket.line if ticket else self._aloft[server].line if server in self._aloft else line
         if before is not line:
+            at = f" at site {before.site}" if before.site != site else ""
             raise ConfigError(
-                f"Server {server} is being restarted already ({before.terms.type}{before.site and f', {before.site}'}): "
-                f"wait for it before asking for {type_}."
+                f"Server {server} is being restarted {before.terms.type} already{at}: wait for it before asking for "
+                f"{type_}."
             )
         if ticket is None:
             ticket = self._tickets[server] = Ticket(line)
