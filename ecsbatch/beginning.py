@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import Final
+from typing import Any, Final, cast
 
 from ecsbatch import events as ev
-from ecsbatch.conflicts import RunExists
+from ecsbatch.conflicts import RunExists, RunOver
 from ecsbatch.course import Course
 from ecsbatch.direct import held_by
 from ecsbatch.errors import ConfigError
@@ -15,7 +16,7 @@ from ecsbatch.hosting import Changes
 from ecsbatch.line import Check
 from ecsbatch.models import Holder, RunStatus
 from ecsbatch.plan import Plan
-from ecsbatch.records import NewRun
+from ecsbatch.records import Command, NewRun
 from ecsbatch.stages import Stage
 
 _SKIPS_AT_ONCE: Final = 1000
@@ -63,27 +64,42 @@ async def _take(course: Course, changes: Changes) -> None:
     """Take over an existing run; one that is over and not to be retried is left as it is."""
     await _same_sites(course)
     await course.read_history()
-    if course.state.status.over and not changes.retry:
+    over = course.state.status.over
+    if over and not changes.retry:
         return
+    check_domains(course.plan, changes.skip_domains)
+    if changes.more and not over and (course.state.aborting or await _abort_asked(course)):
+        raise RunOver(course.run_id)
     store = course.host.store
     hold = await store.hold(course.run_id, course.host.holder)
     await course.read_history()
-    # What was asked of earlier holders is theirs.
+    abort = None if over or course.state.aborting else await _abort_asked(course)
     course.last_command = max((command.id for command in await store.commands(course.run_id)), default=0)
     course.hold(hold)
-    resumed = ev.RunResumed(
-        by=changes.by, retry=changes.retry, forgive=changes.forgive, skip_domains=changes.skip_domains
-    )
-    limits = course.limit_events(changes.limits, changes.by)
-    changed = _holder_changed(course, hold.fence, hold.previous)
-    # One commit: a process that dies behind it has left the domains out.
-    skipped = left_out(course, changes.skip_domains)
-    await course.journal.record([changed, resumed, *limits, *skipped], status=RunStatus.RUNNING)
+    events: list[ev.Event] = [_holder_changed(course, hold.fence, hold.previous)]
+    if course.state.aborting or abort is not None:
+        events.append(ev.RunResumed(by=changes.by))
+        events += [ev.RunAborting(by=abort.who)] if abort is not None else []
+    else:
+        events.append(
+            ev.RunResumed(
+                by=changes.by, retry=changes.retry, forgive=changes.forgive, skip_domains=changes.skip_domains
+            )
+        )
+        events += course.limit_events(changes.limits, changes.by)
+    await course.journal.record(events, status=RunStatus.RUNNING)
+
+
+async def _abort_asked(course: Course) -> Command | None:
+    """Return an abort that was asked of the last holder and not followed: it outlives him, other commands do not."""
+    asked = await course.host.store.commands(course.run_id, course.state.last_command)
+    return next((command for command in asked if is_abort(command.body)), None)
 
 
 def _holder_changed(course: Course, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
     host = course.host
-    return held_by(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
+    changed = held_by(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
+    return replace(changed, command=course.last_command)
 
 
 def _sites(course: Course) -> dict[str, str]:
@@ -106,18 +122,26 @@ async def _skip_planned(course: Course) -> None:
         waiting = (i for i in range(skip.start, skip.end) if course.state.stage[i] == Stage.WAITING)
         while chunk := list(islice(waiting, _SKIPS_AT_ONCE)):
             await course.journal.record([_skipped(course, i, skip.reason, holds=skip.holds) for i in chunk])
-            for i in chunk if skip.holds else ():
-                course.feeder.watch_held(i)
-
-
-def left_out(course: Course, domains: Sequence[str]) -> list[ev.Event]:
-    """Skip the waiting servers of domains that are not to be restarted any more."""
-    fleet, stage = course.plan.fleet, course.state.stage
-    places = (i for i in range(len(fleet)) if stage[i] == Stage.WAITING and fleet.domain(i) in domains)
-    return [_skipped(course, i, "excluded") for i in places] if domains else []
 
 
 def _skipped(course: Course, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
     server = course.plan.fleet.ids[place]
     wave, domain = course.feeder.locate(server)
     return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)
+
+
+def is_abort(body: Any) -> bool:
+    """Tell whether a command's body, which anybody may have written, asks for an abort."""
+    return isinstance(body, dict) and cast("dict[str, Any]", body).get("command") == "abort"
+
+
+def check_domains(plan: Plan, domains: Sequence[str]) -> None:
+    """Refuse to leave out what is no domain of the fleet: a slip of the pen would leave out nothing.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    known = set(plan.fleet.domains or ("",))
+    for name in [domains] if isinstance(domains, str) else domains:
+        if name not in known or isinstance(domains, str):
+            raise ConfigError(f"skip_domains: {name!r} is no list of this run's domains: {', '.join(sorted(known))}.")

@@ -129,7 +129,7 @@ class Changes:
     Attributes:
         retry: outcome kinds whose servers wait again: ``failed``, ``timed_out``, ``unknown``.
         forgive: failures so far stop counting and give their places back.
-        skip_domains: domains whose waiting servers are left alone.
+        skip_domains: domains to whose servers nothing is sent any more; those that wait, now or later, are not started.
         limits: settings and their new values, as in a strategy.
         by: who asks.
     """
@@ -139,6 +139,11 @@ class Changes:
     skip_domains: Sequence[str] = ()
     limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     by: str = ""
+
+    @property
+    def more(self) -> bool:
+        """True where anything is asked for beyond going on."""
+        return bool(self.retry or self.forgive or self.skip_domains or self.limits)
 
 
 @dataclass(frozen=True, slots=True)

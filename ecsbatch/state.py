@@ -43,7 +43,7 @@ class RolloutState:
         throttled: the last 429 and when it came.
         rejected: the last rejected request and when, None once one was accepted.
         unstarted: how often a server's request was shown not to have begun, since its last outcome.
-        earlier: the last request of a server that waits again, where a look may yet show that it was carried out.
+        earlier: the last request of a server that waits again, where a look may yet show its restart.
         left_out: domains to whose servers nothing is sent any more.
         aborting, aborted_by: somebody has ended the run for good, though servers may still be under way; who it was.
         last_command: the last command that was asked before the present holder took the run.
@@ -378,7 +378,7 @@ class RolloutState:
         if event.skip_domains:
             self.left_out.update(event.skip_domains)
             self._leave_out()
-        again = {ENDED[kind] for kind in event.retry if kind in ENDED}
+        again: set[Stage] = {ENDED[kind] for kind in event.retry if kind in ENDED}
         if again:
             self._wait_again(again)
 
@@ -400,6 +400,9 @@ class RolloutState:
         """Put servers of these outcomes back in line, but for left-out domains'; a waiting wave is no longer over."""
         domain = self.plan.fleet.domain
         again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in self.left_out]
+        for i in again:
+            if self._attempts[i]:
+                self.earlier[self.plan.fleet.ids[i]] = Attempt(self._batch[i], "", 0.0)
         self._move(again, Stage.WAITING)
         self._forgiven.difference_update(again)
         waves = [bisect_right(self._starts, i) - 1 for i in again if i < self._in_waves]

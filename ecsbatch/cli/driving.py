@@ -60,11 +60,11 @@ class Signals:
         """Return what to tell about the run's end, "" while nobody has asked for it; a signal beats an abort."""
         if self.received:
             return "Stopping: nothing new is sent, requests in flight get their answer. Once more breaks it off."
-        ending = self._rollout.ending
-        if ending is None or ending.status is not RunStatus.ABORTED:
+        state = self._rollout.state
+        if not state.aborting or state.status.over:
             return ""
-        by = f" (asked by {printable(ending.by)})" if ending.by else ""
-        under_way = self._rollout.state.run.in_flight
+        by = f" (asked by {printable(state.aborted_by)})" if state.aborted_by else ""
+        under_way = state.run.in_flight
         outcomes = "gets its outcome" if under_way == 1 else "get their outcome"
         return f"Aborting{by}: nothing new is sent, {counted(under_way, 'server')} under way {outcomes}."
 
