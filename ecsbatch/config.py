@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.models import MAX_BATCH, Quota
@@ -134,10 +134,6 @@ class Strategy:
 @dataclass(frozen=True, slots=True)
 class Engine:
     """How one process talks to the cloud, whatever it restarts."""
-
-    send_within: ClassVar[float] = 5.0
-    """A request that could not leave so many seconds after its quota grant is dropped; readers of the ledger rely on
-    it, so that it is the same everywhere."""
 
     quota: Quota = field(
         default=Quota(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -131,7 +131,7 @@ class Batch:
         open: servers without an outcome.
         refusals: of the packet it came from.
         job_id: "" until accepted.
-        begun: the cloud has shown that its request, taken for not carried out, did start its servers.
+        begun: servers that the cloud has shown to be restarted by it, whatever was answered.
     """
 
     number: int
@@ -143,7 +143,7 @@ class Batch:
     open: set[str]
     refusals: int = 0
     job_id: str = ""
-    begun: bool = False
+    begun: Collection[str] = ()
 
 
 @dataclass(eq=False)

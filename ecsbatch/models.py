@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
+from ecsbatch.errors import Refused
+
 RestartType = Literal["SOFT", "HARD"]
 
 MAX_BATCH: Final = 1000
@@ -162,10 +164,19 @@ class Look:
     Attributes:
         servers: a view for every id asked for that the answer told of.
         cloud_time: the answer's ``Date``, seconds since 1970, or None where it had none.
+        asked_at: loop time at which it was asked, and the sighted clock then: what a look shows was so no later than
+            it is heard, and perhaps no longer than it was asked.
+        sighted_at: the same instant on the site's sighted clock.
+        refused: servers about which the cloud refuses to say anything, with its words.
+        unseen: servers that cannot be shown although others can, with how often in a row they could not.
     """
 
     servers: Mapping[str, ServerView]
     cloud_time: float | None = None
+    asked_at: float = 0.0
+    sighted_at: float = 0.0
+    refused: Mapping[str, Refused] = field(default_factory=dict[str, Refused])
+    unseen: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)

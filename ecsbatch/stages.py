@@ -57,7 +57,7 @@ class Flight:
         job_id: "" until the cloud answered with one.
         job_status: the job's last word, "" while it may still tell something.
         unknown_at: when the answer was given up, seconds since 1970; None where it was not.
-        begun: the cloud has shown that the request, taken for not carried out, did start these servers.
+        begun: servers of which the cloud has shown that the request, taken for not carried out, did start them.
     """
 
     batch: int
@@ -72,7 +72,7 @@ class Flight:
     job_id: str = ""
     job_status: str = ""
     unknown_at: float | None = None
-    begun: bool = False
+    begun: set[str] = field(default_factory=set[str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ class RolloutState:
                 batch, servers, updated, set(), self.plan.type, fleet.site(places[0]), "", self._submitted[batch]
             )
             flight.unknown_at = ts
-        flight.begun = True
+        flight.begun.update(servers)
         flight.open.update(servers)
         again = self.held.intersection(places)
         self._move(places, Stage.UNSETTLED)

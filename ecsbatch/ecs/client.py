@@ -86,7 +86,7 @@ class EcsClient:
 
     Attributes:
         site: where requests go.
-        api_rate: requests a second, as given.
+        api_rate, request_timeout, connect_timeout: as given.
         fallback_store: the store of restarters that were given none; closed with the client.
 
     Raises:
@@ -114,7 +114,8 @@ class EcsClient:
         self.site: Site = site_of(endpoint=endpoint, region=region, project_id=project_id)
         self.fallback_store: Closable | None = None
         self._signer = Signer(auth, self.site, clock or SystemClock(), self._ask)
-        self._request_timeout = request_timeout
+        self.request_timeout = request_timeout
+        self.connect_timeout = connect_timeout
         self._own_sender: AiohttpSender | None = None
         if sender is None:
             sender = self._own_sender = AiohttpSender(connect_timeout=connect_timeout, ca_file=ca_file)
@@ -324,17 +325,19 @@ class EcsClient:
                 on_sent()
             sent = True
 
-        scope = asyncio.timeout(self._request_timeout)
+        scope = asyncio.timeout(self.request_timeout)
         try:
             async with scope:
                 return await self._sender(request, mark)
-        except Exception as e:  # noqa: BLE001 - a sender is anybody's; its reason is passed on
+        except Exception as e:
             if isinstance(e, TimeoutError) and scope.expired():
-                reason = f"no answer within {self._request_timeout:g} s"
+                reason = f"no answer within {self.request_timeout:g} s"
             else:
                 reason = self._signer.reason(e)
             # A cause is printed with the error: one that holds a secret must not be.
             cause = e if self._signer.redact(str(e)) == str(e) else None
+            if not sent and isinstance(e, NotSent):
+                raise  # the caller's own word, by `on_sent`
             if not sent:
                 raise NotSent(f"The request was not sent: {reason}.") from cause
             start = "Nothing could be seen" if request.method == "GET" else "The request may have been carried out"

@@ -269,6 +269,10 @@ class Store:
         """Settle a grant without a run."""
         return self._write(lambda books: books.settle(settle))
 
+    def age(self, grant: Grant) -> float:
+        """Return the seconds since a grant."""
+        return self._clock.monotonic() - grant.granted
+
     async def start_cold(self, seconds: float) -> bool:
         """Lend nothing for a while where this store has never had a run; tell whether that is so."""
         cold: bool = await self._write(lambda books: books.start_cold(seconds))
