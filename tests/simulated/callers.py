@@ -51,7 +51,7 @@ def _untrue(case: Case, told: Told, how: Outcome) -> str:
         # What another run began before this caller asked is another matter.
         return "it was begun" if any(one.at >= told.asked for one in restarts) else ""
     if how.reason in {"cloud_unreachable", "auth"}:
-        return unseen_for(case, "", [told.ask.server], told.heard, how.reason)
+        return unseen_for(case, [told.ask.server], told.heard, how.reason)
     if how.kind in {OutcomeKind.FAILED, OutcomeKind.TIMED_OUT} and how.reason not in {"refused", "denied"}:
         return "" if restarts or somebody else "nothing was begun"
     return ""

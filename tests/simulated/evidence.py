@@ -26,6 +26,10 @@ FOLLOWED: Final = 5.0
 """Seconds in which a living holder has heard of a command and followed it, its store late or not."""
 
 
+Sending = tuple[str, str, int]
+"""A run, a server, and the number of the batch that names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Restart:
     """One restart that the cloud began by one of our requests.
@@ -54,9 +58,7 @@ class Case:
     record: Record
     tales: Mapping[str, Tale]
     sent_by: list[tuple[Sent, Intent]] = field(default_factory=list[tuple[Sent, Intent]])
-    restarts: dict[tuple[str, str, int], list[Restart]] = field(
-        default_factory=dict[tuple[str, str, int], list[Restart]]
-    )
+    restarts: dict[Sending, list[Restart]] = field(default_factory=dict[Sending, list[Restart]])
     begun: dict[str, list[tuple[Begun, str]]] = field(default_factory=dict[str, list[tuple[Begun, str]]])
     broken: list[str] = field(default_factory=list[str])
 
@@ -84,7 +86,7 @@ class Case:
         return any(one == server and at <= until for one, at in self.cloud_of(server).heals)
 
     def down(self, server: str) -> list[tuple[float, float]]:
-        """Return the spans in which a server is known to have been down; without an end where nothing brings it back."""
+        """Return the spans in which a server is known to have been down; some never end."""
         spans = [(one.at, up_at(self, one)) for one, _ in self.begun.get(server, ())]
         spans += self.foreign(server)
         cloud = self.cloud_of(server)
@@ -144,9 +146,9 @@ class Case:
         return sum(max(0.0, min(end, until) - max(begin, since)) for begin, end in spans)
 
 
-def gather(record: Record) -> Case:
-    """Put the evidence together, and give each request that left its intent."""
-    case = Case(record, read_tales(record.database))
+def gather(record: Record, tales: Mapping[str, Tale] | None = None) -> Case:
+    """Put the evidence together, and give each request that left its intent; the tales are the store's own."""
+    case = Case(record, read_tales(record.database) if tales is None else tales)
     _match_sends(case)
     return case
 

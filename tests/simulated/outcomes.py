@@ -137,7 +137,7 @@ def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     assert one.fact is not None
     reason = str(one.fact.body.get("reason", ""))
     if reason in {"cloud_unreachable", "auth"}:
-        wrong = unseen_for(case, one.run_id, [one.server], one.fact.at, reason)
+        wrong = unseen_for(case, [one.server], one.fact.at, reason)
         return wrong and f"that is not so: {wrong}"
     if not restarts or case.record.no_updated or one.server in case.record.hidden:
         return ""

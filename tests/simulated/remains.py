@@ -46,12 +46,11 @@ def _untrue_stop(case: Case, end: End, how: Result) -> str:
     if how.reason != "cloud_unreachable" or how.status.value != "stopped" or tale is None:
         return ""
     if not how.message.startswith("No request was accepted"):
-        return unseen_for(case, tale.run_id, tale.targets, end.at, how.reason)
+        return unseen_for(case, tale.targets, end.at, how.reason)
     since = end.at - tale.plan["server_timeout"]
     told = end.at - case.record.world.engine.request_timeout - FOLLOWED
-    broken = [
-        f for f in tale.facts if f.name in {"run.paused", "run.resumed", "batch.accepted"} and since < f.at < told
-    ]
+    against = {"run.paused", "run.resumed", "batch.accepted"}
+    broken = [fact for fact in tale.facts if fact.name in against and since < fact.at < told]
     if len(case.clouds) > 1 or not broken:
         return ""
     return f"there was {broken[0].name} at {broken[0].at:.2f} s"
@@ -84,7 +83,8 @@ def judge_places(case: Case) -> Iterator[str]:
             continue
         for release in tale.releases:
             if wrong := _untrue_release(case, release):
-                yield f"places: {release.server[:8]} of {tale.run_id} was released at {release.fact.at:.2f} s, but {wrong}"
+                name = f"{release.server[:8]} of {tale.run_id}"
+                yield f"places: {name} was released at {release.fact.at:.2f} s, but {wrong}"
         last = last_before(tale.facts, ENDS | TAKEN, tale.facts[-1].tick + 1) if tale.facts else None
         if last is not None and last.name in ENDS:
             yield from _kept(case, tale, last)

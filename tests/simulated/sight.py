@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final
 
 from ecsbatch.simulator.cloud import Exchange
@@ -19,7 +20,7 @@ WHOLE: Final = frozenset({"", "slow"})
 DENIALS: Final = frozenset({401, 403})
 
 
-def unseen_for(case: Case, run_id: str, servers: Iterable[str], at: float, reason: str) -> str:
+def unseen_for(case: Case, servers: Iterable[str], at: float, reason: str) -> str:
     """Return what contradicts that the cloud of these servers could not be seen, or did not know us; "" for nothing."""
     clouds = list({id(cloud): cloud for cloud in map(case.cloud_of, servers)}.values())
     if reason == "auth":
@@ -54,5 +55,5 @@ def _seen(case: Case, cloud: WatchedCloud, at: float) -> str:
             return f"a look was answered at {heard:.2f} s"
         tries.append(when)
     tries.append(at)
-    gap = max(later - earlier for earlier, later in zip(tries, tries[1:], strict=False))
+    gap = max(later - earlier for earlier, later in pairwise(tries))
     return f"nobody looked for {gap:.0f} s" if gap > APART + engine.request_timeout else ""

@@ -117,9 +117,8 @@ def _overheard(case: Case, tale: Tale, word: Ordered, due: float, until: float) 
     """Nothing is sent once a pause or an abort must have been heard."""
     asked = word.body["command"]
     late = [intent.at for intent in tale.intents.values() if due < intent.at < until]
-    late += [
-        sent.at for sent, intent in case.sent_by if intent.run_id == tale.run_id and due + FOLLOWED < sent.at < until
-    ]
+    sends = [sent.at for sent, intent in case.sent_by if intent.run_id == tale.run_id]
+    late += [at for at in sends if due + FOLLOWED < at < until]
     if late:
         yield f"words: {tale.run_id} sends at {min(late):.2f} s, though its last word is {asked} at {word.at:.2f} s"
 
