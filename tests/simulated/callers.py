@@ -10,7 +10,7 @@ from ecsbatch.models import Outcome, OutcomeKind
 
 from .evidence import Case, Restart
 from .lives import Told
-from .sight import unseen_for
+from .sight import UNACCEPTED, UNSEEN, unseen_for
 from .tale import Intent, Tale
 
 GIVEN: Final = 1.0
@@ -50,7 +50,7 @@ def _untrue(case: Case, told: Told, how: Outcome) -> str:
     if how.reason == "not_begun":
         # What another run began before this caller asked is another matter.
         return "it was begun" if any(one.at >= told.asked for one in restarts) else ""
-    if how.reason in {"cloud_unreachable", "auth"}:
+    if how.reason in UNSEEN and not how.message.startswith(UNACCEPTED):
         return unseen_for(case, [told.ask.server], told.heard, how.reason)
     if how.kind in {OutcomeKind.FAILED, OutcomeKind.TIMED_OUT} and how.reason not in {"refused", "denied"}:
         return "" if restarts or somebody else "nothing was begun"

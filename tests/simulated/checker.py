@@ -69,7 +69,7 @@ def judge_once(case: Case) -> Iterator[str]:
                 yield f"once: {one.name} was restarted {len(restarts)} times in one round: at {at}"
             sends = _sends(tale, one)
             allowed = 1 if tale.plan.get("on_unknown") == "leave" else SENDS
-            if sends > allowed:
+            if tale.plan and sends > allowed:
                 yield f"once: {one.name} was sent {sends} times in one round, {allowed} are allowed"
 
 

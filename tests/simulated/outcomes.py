@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from .evidence import OVER, TOLERANCE, Case, Restart, was_restarting
-from .sight import unseen_for
+from .sight import UNSEEN, unseen_for
 from .tale import OUTCOMES, Fact, Round, Tale
 
 LASTING: Final = 3600.0
@@ -136,7 +136,7 @@ def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     """Say where a server is called unknown whose record shows what became of it."""
     assert one.fact is not None
     reason = str(one.fact.body.get("reason", ""))
-    if reason in {"cloud_unreachable", "auth"}:
+    if reason in UNSEEN:
         wrong = unseen_for(case, [one.server], one.fact.at, reason)
         return wrong and f"that is not so: {wrong}"
     if not restarts or case.record.no_updated or one.server in case.record.hidden:

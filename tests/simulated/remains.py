@@ -11,11 +11,11 @@ from ecsbatch.hosting import Result
 from .books import FOREVER
 from .evidence import FOLLOWED, OVER, Case, last_before
 from .lives import End
-from .sight import unseen_for
+from .sight import UNACCEPTED, UNSEEN, unseen_for
 from .tale import Fact, Release, Tale
 from .words import ENDS, TAKEN
 
-STOPS: Final = ("max_failures", "budget_exhausted", "cloud_unreachable", "gate_timeout")
+STOPS: Final = ("max_failures", "budget_exhausted", "cloud_unreachable", "auth", "gate")
 
 
 def judge_ends(case: Case) -> Iterator[str]:
@@ -41,11 +41,11 @@ def judge_ends(case: Case) -> Iterator[str]:
 
 
 def _untrue_stop(case: Case, end: End, how: Result) -> str:
-    """Return what contradicts that the cloud could not be reached."""
+    """Return what contradicts that the cloud could not be reached, or did not know us."""
     tale = case.tales.get(end.run_id)
-    if how.reason != "cloud_unreachable" or how.status.value != "stopped" or tale is None:
+    if how.reason not in UNSEEN or how.status.value != "stopped" or tale is None:
         return ""
-    if not how.message.startswith("No request was accepted"):
+    if not how.message.startswith(UNACCEPTED):
         return unseen_for(case, tale.targets, end.at, how.reason)
     since = end.at - tale.plan["server_timeout"]
     told = end.at - case.record.world.engine.request_timeout - FOLLOWED

@@ -17,6 +17,12 @@ APART: Final = 60.0
 WHOLE: Final = frozenset({"", "slow"})
 """Misfortunes that leave a good answer as it is."""
 
+UNSEEN: Final = frozenset({"cloud_unreachable", "auth"})
+"""Reasons that say so."""
+
+UNACCEPTED: Final = "No request was accepted"
+"""How a message begins that blames a cloud that was seen and took no request."""
+
 DENIALS: Final = frozenset({401, 403})
 
 

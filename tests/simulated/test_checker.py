@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -398,6 +399,16 @@ def test_a_cloud_is_out_of_sight_only_where_nothing_was_seen(
     prepare(played.record.cloud)
 
     assert bool(unseen_for(played, IDS, 1000.0, reason)) is bool(expected)
+
+
+def test_a_cloud_that_does_not_know_us_is_no_reason_for_anothers_servers() -> None:
+    played = case(tale())
+    other = WatchedCloud(replace(WORLD.cloud, seed=4), itertools.count(1), WORLD.longest)
+    played.record.clouds |= {"": played.record.cloud, "b": other}
+    looks(other, 990, status=401)
+
+    assert unseen_for(played, IDS, 1000.0, "auth")
+    assert not unseen_for(played, other.ids(), 1000.0, "auth")
 
 
 def test_an_exchange_is_noted_whatever_becomes_of_it() -> None:
