@@ -6,13 +6,10 @@ The judges of `checker` read it. It shares no code with what is judged.
 from __future__ import annotations
 
 import heapq
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-
-from ecsbatch.simulator.misfortunes import KINDS
 
 from .books import FOREVER, Begun, Sent, WatchedCloud
 from .lives import Record
@@ -20,8 +17,6 @@ from .tale import Fact, Intent, Round, Tale, read_tales
 
 OVER: Final = frozenset({"succeeded", "failed", "aborted"})
 TOLERANCE: Final = 1e-6
-FEW: Final = 3
-"""Looks that somebody may need where none gets lost."""
 FOLLOWED: Final = 5.0
 """Seconds in which a living holder has heard of a command and followed it, its store late or not."""
 
@@ -118,32 +113,6 @@ class Case:
             if each.end >= since and each.begin <= at:
                 since = min(since, each.begin - seconds)
         return since
-
-    @property
-    def looking(self) -> float:
-        """Seconds after which somebody who looks at a place that is held has certainly seen it, but for outages."""
-        world = self.record.world
-        longest = 60.0 * world.engine.typical_restart / 40.0
-        return self._tries * (longest + world.engine.request_timeout + (world.check_delay or 0.0))
-
-    @property
-    def looking_now(self) -> float:
-        """Seconds that a look which is taken at once needs; as long as any where looks get lost."""
-        world = self.record.world
-        once = 2 * world.engine.request_timeout + (world.check_delay or 0.0) + FOLLOWED
-        return once if self._tries == FEW else self.looking
-
-    @property
-    def _tries(self) -> int:
-        """Looks of which one certainly comes through."""
-        faults = self.record.world.cloud.look_faults
-        lost = sum(getattr(faults, kind) for kind in KINDS)
-        return FEW if not lost else max(FEW, math.ceil(math.log(1e-6) / math.log(min(lost, 0.9))))
-
-    def unseen(self, since: float, until: float) -> float:
-        """Return for how many seconds of a span the cloud was not to be seen at all."""
-        spans = [*self.record.world.cloud.outages, *self.record.world.cloud.blackholes]
-        return sum(max(0.0, min(end, until) - max(begin, since)) for begin, end in spans)
 
 
 def gather(record: Record, tales: Mapping[str, Tale] | None = None) -> Case:

@@ -100,7 +100,9 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
 
 def _job_told(case: Case, restart: Restart) -> bool:
     """Tell whether the restart's job was known to us and there to be asked."""
-    return restart.intent.answered and case.record.world.cloud.job_retention >= LASTING
+    intent = restart.intent
+    hidden = intent.job_id in case.record.hidden
+    return intent.answered and not hidden and case.record.world.cloud.job_retention >= LASTING
 
 
 def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
@@ -141,6 +143,8 @@ def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
         return wrong and f"that is not so: {wrong}"
     if not restarts or case.record.no_updated or one.server in case.record.hidden:
         return ""
+    if reason == "no_trace" and not restarts[-1].intent.baseline(one.server):
+        return ""  # nothing was known of it before that its record could be compared with
     return f"the cloud began it at {restarts[-1].begun.at:.2f} ({restarts[-1].begun.ending}), as its record shows"
 
 

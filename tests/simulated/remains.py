@@ -11,9 +11,21 @@ from ecsbatch.hosting import Result
 from .books import FOREVER
 from .evidence import FOLLOWED, OVER, Case, last_before
 from .lives import End
-from .sight import UNACCEPTED, UNSEEN, unseen_for
+from .sight import UNACCEPTED, UNSEEN, glances, unseen_for
 from .tale import Fact, Release, Tale
 from .words import ENDS, TAKEN
+
+SHOWN: Final = 3
+"""Looks that may have shown a server up, one by whoever keeps its place among them."""
+
+CHECKED: Final = 12
+"""The same where a check is asked as well, which may fail for its own reasons."""
+
+LOOKS: Final = 1.5
+"""Typical restarts between two looks at a place that is kept, at most."""
+
+LATE: Final = 3
+"""Such pauses for which nobody may have looked."""
 
 STOPS: Final = ("max_failures", "budget_exhausted", "cloud_unreachable", "auth", "gate")
 
@@ -103,13 +115,29 @@ def _untrue_release(case: Case, release: Release) -> str:
 
 
 def _kept(case: Case, tale: Tale, end: Fact) -> Iterator[str]:
+    """A server that is up gives its place back: somebody looks at it, and believes what looks show."""
     taken = last_before(tale.facts, TAKEN, end.tick)
     for server, since in tale.held.items():
         up = case.up_since(server, end.at)
         if up == FOREVER or server in case.record.hidden or server not in case.cloud_of(server).fleet.numbers:
             continue
         watched = max(up, since.at, taken.at if taken is not None else 0.0)
-        looked = end.at - watched - case.unseen(watched, end.at)
-        if looked > (case.looking_now if end.body.get("reason") == "budget_exhausted" else case.looking):
-            yield f"places: {server[:8]} of {tale.run_id} keeps its place at {end.at:.2f} s, and is up since {up:.2f} s"
+        if wrong := _unwatched(case, server, watched, end):
+            name = f"{server[:8]} of {tale.run_id}"
+            yield f"places: {name} keeps its place at {end.at:.2f} s, and is up since {up:.2f} s: {wrong}"
             return
+
+
+def _unwatched(case: Case, server: str, since: float, end: Fact) -> str:
+    """Return what looks there were at a server that is up and keeps its place; "" where they excuse that."""
+    world = case.record.world
+    looks = glances(case, server, since, end.at)
+    believed = [look for look in looks if look.up and look.asked < end.at - FOLLOWED]
+    if len(believed) >= (SHOWN if world.check_delay is None else CHECKED):
+        return f"{len(believed)} looks have shown it"
+    apart = LOOKS * world.engine.typical_restart + world.engine.request_timeout + (world.check_delay or 0.0)
+    now = end.body.get("reason") == "budget_exhausted" and world.check_delay is None
+    least = 2 * world.engine.request_timeout + FOLLOWED if now else LATE * apart
+    last = max((look.asked for look in looks), default=since)
+    blind = case.record.freezes or end.body.get("reason") in UNSEEN
+    return f"nobody has looked for {end.at - last:.0f} s" if end.at - last > least and not blind else ""

@@ -1,10 +1,13 @@
-"""What could be seen of a cloud, by the cloud's own books: whether "the cloud cannot be seen" was so."""
+"""What could be seen by the cloud's own books: whether "it cannot be seen" was so, and what looks have shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from ecsbatch.simulator.cloud import Exchange
 
@@ -24,6 +27,37 @@ UNACCEPTED: Final = "No request was accepted"
 """How a message begins that blames a cloud that was seen and took no request."""
 
 DENIALS: Final = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One look at a server: when it was asked, and whether it was seen to show the server up."""
+
+    asked: float
+    up: bool
+
+
+def glances(case: Case, server: str, since: float, until: float) -> list[Glance]:
+    """Return the looks at a server in a span, those without a good answer as well."""
+    found: list[Glance] = []
+    for when, exchange in case.cloud_of(server).exchanges:
+        if since < when < until and not exchange.arrival.is_action and server in exchange.arrival.query:
+            heard = when + exchange.inbound + exchange.outbound
+            good = _good(exchange) and heard < until and heard - when < case.record.world.engine.request_timeout
+            found.append(Glance(when, good and _shows_up(exchange, server)))
+    return found
+
+
+def _good(exchange: Exchange) -> bool:
+    """Tell whether an exchange came to a good answer that nothing has spoilt."""
+    return _status(exchange) // 100 == 2 and exchange.fate == "answer" and exchange.misfortune in WHOLE
+
+
+def _shows_up(exchange: Exchange, server: str) -> bool:
+    rows: list[dict[str, Any]] = orjson.loads(exchange._reply.body).get("servers", []) if exchange._reply else []
+    return any(
+        row["id"] == server and row["status"] == "ACTIVE" and not row.get("OS-EXT-STS:task_state") for row in rows
+    )
 
 
 def unseen_for(case: Case, servers: Iterable[str], at: float, reason: str) -> str:
@@ -56,8 +90,12 @@ def _seen(case: Case, cloud: WatchedCloud, at: float) -> str:
         if when < since or when >= at:
             continue
         heard = when + exchange.inbound + exchange.outbound
-        good = _status(exchange) // 100 == 2 and exchange.fate == "answer" and exchange.misfortune in WHOLE
-        if good and heard < told and heard - when < engine.request_timeout and not exchange.arrival.is_action:
+        if (
+            _good(exchange)
+            and heard < told
+            and heard - when < engine.request_timeout
+            and not exchange.arrival.is_action
+        ):
             return f"a look was answered at {heard:.2f} s"
         tries.append(when)
     tries.append(at)

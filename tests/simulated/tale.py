@@ -49,8 +49,14 @@ class Intent:
     batch: int
     wave: int
     servers: tuple[str, ...]
+    updated: tuple[str, ...] = ()
+    job_id: str = ""
     answered: bool = False
     rejected: bool = False
+
+    def baseline(self, server: str) -> str:
+        """Return what a server's record told before, "" for nothing."""
+        return dict(zip(self.servers, self.updated, strict=False)).get(server, "")
 
 
 @dataclass(slots=True)
@@ -148,6 +154,7 @@ class Tale:
                 self._submitting(fact)
             case "batch.accepted":
                 self.intents[fact.body["batch"]].answered = True
+                self.intents[fact.body["batch"]].job_id = fact.body.get("job_id", "")
             case "batch.rejected":
                 self._rejected(fact)
             case "batch.unstarted":
@@ -173,7 +180,13 @@ class Tale:
     def _submitting(self, fact: Fact) -> None:
         body = fact.body
         intent = Intent(
-            fact.tick, fact.at, self.run_id, body["batch"], body.get("wave", 0), tuple(body.get("servers", ()))
+            tick=fact.tick,
+            at=fact.at,
+            run_id=self.run_id,
+            batch=body["batch"],
+            wave=body.get("wave", 0),
+            servers=tuple(body.get("servers", ())),
+            updated=tuple(body.get("updated", ())),
         )
         if intent.batch in self.intents:
             self.complain(fact, f"batch {intent.batch} was submitted before")

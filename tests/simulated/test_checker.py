@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+import orjson
 import pytest
 
 from ecsbatch.models import Outcome, OutcomeKind
@@ -84,7 +85,8 @@ def left(at: float, *servers: str, begun: float | None = None, ends: float = 0.0
 
 
 def submitting(at: float, batch: int, *servers: str, wave: int = 1) -> Entry:
-    return at, "batch.submitting", {"batch": batch, "servers": list(servers), "wave": wave}
+    known = ["2026-01-01T00:00:00Z"] * len(servers)
+    return at, "batch.submitting", {"batch": batch, "servers": list(servers), "wave": wave, "updated": known}
 
 
 def accepted(at: float, batch: int) -> Entry:
@@ -278,6 +280,13 @@ def test_outcomes_are_what_the_cloud_did(end: Entry, ends: float, expected: str)
     assert first(judge_outcomes(played)) == expected
 
 
+def test_nothing_can_be_said_of_a_server_of_which_nothing_was_known() -> None:
+    at, name, body = SENT_ONE[0]
+    told = tale((at, name, body | {"updated": [""]}), SENT_ONE[1], ended(40, "unknown", ONE, reason="no_trace"))
+
+    assert first(judge_outcomes(case(told, sends=(left(1, ONE, begun=1.5, ends=30.0),)))) == ""
+
+
 def test_our_own_restart_is_never_somebody_elses() -> None:
     late = ended(40, "timed_out", ONE, holds=True)
     skip = ended(42, "skipped", ONE, reason="already_restarting")
@@ -334,6 +343,17 @@ FAILED: Final = ended(5, "failed", ONE, holds=True)
         ([FAILED, (31, "server.released", {"server": ONE, "why": "not_found"})], 30.0, "places"),
     ],
 )
+def test_a_place_is_not_kept_against_what_looks_have_shown() -> None:
+    """Nor is it where nobody has looked for long, which is the table's business above."""
+    played = case(tale(*SENT_ONE, FAILED, (36, "run.stopped", {})), sends=(left(1, ONE, begun=1.5, ends=9),))
+    assert first(judge_places(played)) == ""
+
+    row = {"id": ONE, "status": "ACTIVE", "OS-EXT-STS:task_state": None}
+    shown = Reply(200, orjson.dumps({"servers": [row]}))
+    looks(played.record.cloud, 10, 20, 30, reply=shown, query=f"server_id={ONE}")
+    assert first(judge_places(played)) == "places"
+
+
 def test_a_place_is_kept_as_long_as_its_server_is_down(entries: list[Entry], ends: float, expected: str) -> None:
     played = case(tale(*SENT_ONE, *entries), sends=(left(1, ONE, begun=1.5, ends=ends, ending="fail"),))
 
@@ -371,12 +391,12 @@ def test_nothing_is_sent_for_who_has_been_told_otherwise(told: Told, sent_at: fl
 # -- what can be seen --------------------------------------------------------------------------------------------------
 
 
-def looks(cloud: WatchedCloud, *at: float, status: int) -> None:
+def looks(cloud: WatchedCloud, *at: float, status: int = 0, reply: Reply | None = None, query: str = "") -> None:
     """Let somebody look at these instants, and be answered."""
     for when in at:
         cloud.now = lambda when=when: when  # type: ignore[misc]  # each look at its own instant
-        exchange = cloud.receive("GET", "/v1/p/jobs/j", {})
-        exchange.performed, exchange._reply = True, Reply(status)
+        exchange = cloud.receive("GET", f"/v1/p/jobs/j?{query}", {})
+        exchange.performed, exchange._reply = True, reply or Reply(status)
 
 
 SEEN: Final = "that is not so"
