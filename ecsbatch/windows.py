@@ -122,7 +122,8 @@ class Requests:
     def submitting(self, event: ev.BatchSubmitting, at: float, ts: float) -> None:
         """Note an intent; without an answer ever it was given up in the time that a killed process would have had."""
         until = at + SEND_WITHIN + self.terms.request_timeout + self.terms.unknown_grace
-        site = str(getattr(event, "group", "") or event.site)
+        # Older versions wrote the endpoint into it; a project is of one region.
+        site = event.group.rpartition("/")[2] or event.site
         servers = tuple(event.servers)
         self.by_batch[event.batch] = Request(site, self.terms, servers, at, ts, until, counted=len(servers))
 

@@ -70,6 +70,7 @@ class WatchedCloud(Cloud):
     Attributes:
         calm: nothing goes wrong any more.
         heals: (server, instant) of every repair.
+        exchanges: (instant, exchange) of everything that somebody tried to ask.
     """
 
     def __init__(self, config: CloudConfig, ticks: itertools.count[int], longest: float) -> None:
@@ -77,6 +78,7 @@ class WatchedCloud(Cloud):
         self.calm = False
         self.sends: list[Sent] = []
         self.heals: list[tuple[str, float]] = []
+        self.exchanges: list[tuple[float, Exchange]] = []
         self.performed = 0
         self._ticks = ticks
         self._longest = longest
@@ -88,6 +90,7 @@ class WatchedCloud(Cloud):
             exchange = self._receive_calmly(method, target, headers, body)
         else:
             exchange = super().receive(method, target, headers, body)
+        self.exchanges.append((self.now(), exchange))
         if exchange.arrival.is_action and not exchange.refused:
             named = tuple(str(server["id"]) for server in orjson.loads(body)["reboot"]["servers"])
             sent = Sent(next(self._ticks), self.now(), named, exchange.arrival)

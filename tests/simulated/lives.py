@@ -13,7 +13,7 @@ import itertools
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final
@@ -30,7 +30,7 @@ from ecsbatch.simulator.clock import EPOCH, Hang, Killed, VirtualLoop, abandon, 
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.store import open_store
 
-from .books import WatchedCloud, WatchedDatabase, disk_full
+from .books import FOREVER, WatchedCloud, WatchedDatabase, disk_full
 from .world import Ask, Doom, Life, Order, RunSpec, World
 
 LONGEST_LIFE: Final = 6 * 3600.0
@@ -100,6 +100,7 @@ class End:
     run_id: str
     how: Result | BaseException
     doomed: bool
+    at: float = FOREVER
 
 
 @dataclass(slots=True)
@@ -112,6 +113,37 @@ class Told:
     heard: float
     how: Outcome | BaseException
     doomed: bool
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A command that was stored: its number, when, and in which life."""
+
+    tick: int
+    at: float
+    life: int
+    run_id: str
+    body: Mapping[str, Any]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A process that stood still."""
+
+    process: int
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A restart that somebody else asked for."""
+
+    server: str
+    begin: float
+    end: float
 
 
 @dataclass
@@ -128,6 +160,14 @@ class Record:
     steps: list[int] = field(default_factory=list[int])
     writes: list[int] = field(default_factory=list[int])
     finished_at: float = 0.0
+    commands: list[Ordered] = field(default_factory=list[Ordered])
+    freezes: list[Frozen] = field(default_factory=list[Frozen])
+    foreign: list[Foreign] = field(default_factory=list[Foreign])
+    clouds: dict[str, WatchedCloud] = field(default_factory=dict[str, WatchedCloud])
+    hidden: set[str] = field(default_factory=set[str])
+    no_updated: bool = False
+    dimensions: str = ""
+    ticks: Iterator[int] = field(default_factory=itertools.count)
 
 
 class WorldClock:
@@ -251,7 +291,8 @@ class Process:
         except (EcsbatchError, asyncio.CancelledError) as error:
             how = error
         if not self.dead:
-            self._record.ends.append(End(self._machine.life, spec.run_id, how, self._closing))
+            now = asyncio.get_running_loop().time()
+            self._record.ends.append(End(self._machine.life, spec.run_id, how, self._closing, now))
 
     async def _rollout(self, restarter: Restarter, spec: RunSpec) -> Rollout:
         """Begin the run, or go on with it: by resuming it, or by asking for the same servers under its id."""
@@ -291,12 +332,20 @@ class Process:
         except (EcsbatchError, asyncio.CancelledError) as error:
             how = error
         if not self.dead:
-            self._record.told.append(Told(self._machine.life, ask, asked, loop.time(), how, self._closing))
+            cancelled = isinstance(how, TimeoutError)
+            self._record.told.append(Told(self._machine.life, ask, asked, loop.time(), how, self._closing, cancelled))
 
     async def _order(self, order: Order) -> None:
         await asyncio.sleep(order.at)
+        await self._command(order.run_id, order.body, "someone")
+
+    async def _command(self, run_id: str, body: Mapping[str, Any], who: str) -> None:
+        """Ask something of a run's holder, and note that it was stored."""
         with contextlib.suppress(EcsbatchError):
-            await self._store.command(order.run_id, order.body, "someone")
+            number = await self._store.command(run_id, body, who)
+            now = asyncio.get_running_loop().time()
+            ordered = Ordered(next(self._record.ticks), now, self._machine.life, run_id, body, number)
+            self._record.commands.append(ordered)
 
     async def _operate(self) -> None:
         """Resume what stays paused, and let it go on for good once that has happened often: nobody else would."""
@@ -314,11 +363,9 @@ class Process:
 
     async def _resume(self, run_id: str, *, generously: bool) -> None:
         self._record.tally["resumes of a pause"] += 1
-        with contextlib.suppress(EcsbatchError):
-            if generously:
-                adjust = {"command": "adjust", "limits": generous(self._world)}
-                await self._store.command(run_id, adjust, "operator")
-            await self._store.command(run_id, {"command": "resume", "forgive": True}, "operator")
+        if generously:
+            await self._command(run_id, {"command": "adjust", "limits": generous(self._world)}, "operator")
+        await self._command(run_id, {"command": "resume", "forgive": True}, "operator")
 
     async def _end_early(self, restarter: Restarter, doom: Doom) -> None:
         await asyncio.sleep(doom.at)
@@ -458,7 +505,7 @@ def play(world: World, seams: Seams | None = None) -> Record:
     """Play a world through and return what is on record."""
     ticks = itertools.count(1)
     cloud = WatchedCloud(world.cloud, ticks, world.longest)
-    record = Record(world, cloud, WatchedDatabase(ticks))
+    record = Record(world, cloud, WatchedDatabase(ticks), clouds={"": cloud}, ticks=ticks)
     machine = Machine(record, seams or Seams())
     for number, life in enumerate(world.lives):
         machine.life = number
