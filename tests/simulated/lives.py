@@ -30,7 +30,7 @@ from ecsbatch.simulator.clock import EPOCH, Hang, Killed, VirtualLoop, abandon, 
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.store import open_store
 
-from .books import WatchedCloud, WatchedDatabase, disk_full
+from .books import Foreign, Ordered, WatchedCloud, WatchedDatabase, disk_full
 from .world import Ask, Doom, Life, Order, RunSpec, World
 
 LONGEST_LIFE: Final = 6 * 3600.0
@@ -104,7 +104,11 @@ class End:
 
 @dataclass(slots=True)
 class Told:
-    """What a caller of `Restarter.restart` was told, and the world's time at the question and at the answer."""
+    """What a caller of `Restarter.restart` was told, and the world's time at the question and at the answer.
+
+    Attributes:
+        cancelled: the caller gave up waiting.
+    """
 
     life: int
     ask: Ask
@@ -112,15 +116,42 @@ class Told:
     heard: float
     how: Outcome | BaseException
     doomed: bool
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A span in which a process stood still while everything else went on."""
+
+    process: int
+    begin: float
+    end: float
 
 
 @dataclass
 class Record:
-    """Everything that the checker may read."""
+    """Everything that the checker may read.
+
+    Attributes:
+        cloud: the first site's.
+        clouds: each site's, by its key.
+        commands: every command that was stored, by whomever.
+        foreign: restarts by others.
+        hidden: jobs and servers that can never be looked at.
+        no_updated: some rows tell no ``updated``.
+        dimensions: by which dimensions its world was drawn.
+    """
 
     world: World
     cloud: WatchedCloud
     database: WatchedDatabase
+    clouds: dict[str, WatchedCloud] = field(default_factory=dict[str, WatchedCloud])
+    commands: list[Ordered] = field(default_factory=list[Ordered])
+    freezes: list[Frozen] = field(default_factory=list[Frozen])
+    foreign: list[Foreign] = field(default_factory=list[Foreign])
+    hidden: set[str] = field(default_factory=set[str])
+    no_updated: bool = False
+    dimensions: str = "old"
     ends: list[End] = field(default_factory=list[End])
     told: list[Told] = field(default_factory=list[Told])
     complaints: list[str] = field(default_factory=list[str])
@@ -291,7 +322,9 @@ class Process:
         except (EcsbatchError, asyncio.CancelledError) as error:
             how = error
         if not self.dead:
-            self._record.told.append(Told(self._machine.life, ask, asked, loop.time(), how, self._closing))
+            cancelled = isinstance(how, TimeoutError)
+            told = Told(self._machine.life, ask, asked, loop.time(), how, self._closing, cancelled)
+            self._record.told.append(told)
 
     async def _order(self, order: Order) -> None:
         await asyncio.sleep(order.at)
@@ -355,6 +388,7 @@ class LifeRun:
         record.database.now = self.loop.time
         record.database.before_write = self._before_write
         record.database.after_write = self._after_write
+        record.database.life = machine.life
         self.loop.set_exception_handler(self._complain)
         if doom.kind == "step":
             self.loop.kill_after(doom.count)
@@ -458,7 +492,8 @@ def play(world: World, seams: Seams | None = None) -> Record:
     """Play a world through and return what is on record."""
     ticks = itertools.count(1)
     cloud = WatchedCloud(world.cloud, ticks, world.longest)
-    record = Record(world, cloud, WatchedDatabase(ticks))
+    database = WatchedDatabase(ticks)
+    record = Record(world, cloud, database, {"": cloud}, database.commands)
     machine = Machine(record, seams or Seams())
     for number, life in enumerate(world.lives):
         machine.life = number
