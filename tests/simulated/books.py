@@ -137,7 +137,11 @@ class WatchedCloud(Cloud):
             if fleet.restart_count[number] > before[server]:
                 ending = ENDINGS[fleet._ending[number]]
                 sent.begun.append(Begun(server, at, fleet._ends[number], ending))
+        self.carried_out(sent)
         return reply
+
+    def carried_out(self, sent: Sent) -> None:
+        """Take note of a submit that was carried out."""
 
     def latency(self) -> tuple[float, float]:
         """Draw both ways, the first no longer than the engine's assumption allows."""
