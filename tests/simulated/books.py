@@ -29,6 +29,27 @@ CALM: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered:
+    """One command that was stored for a run's holder, by whomever, in this life; ``number`` is its row's."""
+
+    tick: int
+    at: float
+    life: int
+    run_id: str
+    body: dict[str, Any]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """One restart that somebody else began, by none of our requests."""
+
+    server: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """One restart that the cloud began; ``ending`` as the simulator drew it."""
 
@@ -119,7 +140,11 @@ class WatchedCloud(Cloud):
             if fleet.restart_count[number] > before[server]:
                 ending = ENDINGS[fleet._ending[number]]
                 sent.begun.append(Begun(server, at, fleet._ends[number], ending))
+        self.carried_out(sent)
         return reply
+
+    def carried_out(self, sent: Sent) -> None:
+        """Take note of a submit that was carried out."""
 
     def latency(self) -> tuple[float, float]:
         """Draw both ways, the first no longer than the engine's assumption allows."""
@@ -155,6 +180,8 @@ class WatchedDatabase(MemoryDatabase):
         now: the instant; the next life's loop replaces it.
         writes: transactions so far.
         before_write, after_write: called around each transaction; StoreError raised before refuses it.
+        life: the number of the life that writes.
+        commands: every command that was stored.
     """
 
     def __init__(self, ticks: itertools.count[int]) -> None:
@@ -164,6 +191,8 @@ class WatchedDatabase(MemoryDatabase):
         self.before_write: Callable[[], None] = _nothing
         self.after_write: Callable[[], None] = _nothing
         self.stamps: dict[int, tuple[int, float]] = {}
+        self.life = 0
+        self.commands: list[Ordered] = []
         self._ticks = ticks
         self._last_row = 0
 
@@ -184,6 +213,11 @@ class WatchedDatabase(MemoryDatabase):
         for (rowid,) in rows:
             self.stamps[rowid] = (next(self._ticks), self.now())
             self._last_row = rowid
+        last = self.commands[-1].number if self.commands else 0
+        query = "SELECT id, run_id, body FROM commands WHERE id > ? ORDER BY id"
+        for number, run_id, body in self.connection.execute(query, (last,)).fetchall():
+            ordered = Ordered(next(self._ticks), self.now(), self.life, run_id, orjson.loads(body), number)
+            self.commands.append(ordered)
 
     def _has_journal(self) -> bool:
         found: Any = self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone()

@@ -13,8 +13,10 @@ import itertools
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
+from random import Random
 from types import FrameType
 from typing import Any, Final
 
@@ -27,10 +29,17 @@ from ecsbatch.models import Outcome, RunStatus, Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout import Rollout
 from ecsbatch.simulator.clock import EPOCH, Hang, Killed, VirtualLoop, abandon, run
+from ecsbatch.simulator.fleet import server_ids
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.store import open_store
+from ecsbatch.store.store import Store
 
-from .books import FOREVER, WatchedCloud, WatchedDatabase, disk_full
+from .books import Foreign, Ordered, WatchedCloud, WatchedDatabase, disk_full
+from .foreign_code import ForeignCode
+from .freezing import PROCESS, FreezingLoop
+from .late_store import LateStore
+from .troubled_cloud import TroubledCloud
+from .troubles import ELSEWHERE, Freeze
 from .world import Ask, Doom, Life, Order, RunSpec, World
 
 LONGEST_LIFE: Final = 6 * 3600.0
@@ -100,12 +109,15 @@ class End:
     run_id: str
     how: Result | BaseException
     doomed: bool
-    at: float = FOREVER
 
 
 @dataclass(slots=True)
 class Told:
-    """What a caller of `Restarter.restart` was told, and the world's time at the question and at the answer."""
+    """What a caller of `Restarter.restart` was told, and the world's time at the question and at the answer.
+
+    Attributes:
+        cancelled: the caller gave up waiting.
+    """
 
     life: int
     ask: Ask
@@ -117,42 +129,38 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
-    """A command that was stored: its number, when, and in which life."""
-
-    tick: int
-    at: float
-    life: int
-    run_id: str
-    body: Mapping[str, Any]
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
 class Frozen:
-    """A process that stood still."""
+    """A span in which a process stood still while everything else went on."""
 
     process: int
     begin: float
     end: float
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """A restart that somebody else asked for."""
-
-    server: str
-    begin: float
-    end: float
-
-
 @dataclass
 class Record:
-    """Everything that the checker may read."""
+    """Everything that the checker may read.
+
+    Attributes:
+        cloud: the first site's.
+        clouds: each site's, by its key.
+        commands: every command that was stored, by whomever.
+        foreign: restarts by others.
+        hidden: jobs and servers that can never be looked at.
+        no_updated: some rows tell no ``updated``.
+        dimensions: by which dimensions its world was drawn.
+    """
 
     world: World
     cloud: WatchedCloud
     database: WatchedDatabase
+    clouds: dict[str, TroubledCloud] = field(default_factory=dict[str, TroubledCloud])
+    commands: list[Ordered] = field(default_factory=list[Ordered])
+    freezes: list[Frozen] = field(default_factory=list[Frozen])
+    foreign: list[Foreign] = field(default_factory=list[Foreign])
+    hidden: set[str] = field(default_factory=set[str])
+    no_updated: bool = False
+    dimensions: str = "old"
     ends: list[End] = field(default_factory=list[End])
     told: list[Told] = field(default_factory=list[Told])
     complaints: list[str] = field(default_factory=list[str])
@@ -160,14 +168,18 @@ class Record:
     steps: list[int] = field(default_factory=list[int])
     writes: list[int] = field(default_factory=list[int])
     finished_at: float = 0.0
-    commands: list[Ordered] = field(default_factory=list[Ordered])
-    freezes: list[Frozen] = field(default_factory=list[Frozen])
-    foreign: list[Foreign] = field(default_factory=list[Foreign])
-    clouds: dict[str, WatchedCloud] = field(default_factory=dict[str, WatchedCloud])
-    hidden: set[str] = field(default_factory=set[str])
-    no_updated: bool = False
-    dimensions: str = ""
-    ticks: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        other = self.world.elsewhere
+        self._elsewhere = frozenset(server_ids(other.seed, other.servers)) if other is not None else frozenset[str]()
+
+    def site_of(self, server: str) -> str:
+        """Return the key of a server's site."""
+        return ELSEWHERE if server in self._elsewhere else ""
+
+    def note(self, what: str) -> None:
+        """Count something that was played."""
+        self.tally[what] += 1
 
 
 class WorldClock:
@@ -198,6 +210,7 @@ class Machine:
 
     record: Record
     seams: Seams
+    foreign: ForeignCode
     now: float = 0.0
     boot: int = 1
     booted_at: float = 0.0
@@ -219,33 +232,38 @@ class Process:
         self._clock = clock
         self._record = machine.record
         self._world = machine.record.world
-        self._sender = SimulatedSender(machine.record.cloud)
-        self._store = open_store(machine.record.database, clock=clock, inline=True)
+        self._senders = {site: SimulatedSender(cloud) for site, cloud in machine.record.clouds.items()}
+        self._store = self._new_store()
         self._closing = False
+
+    def _new_store(self) -> Store:
+        latest, unreadable = self._world.troubles.latest, self._life.unreadable
+        return LateStore(
+            self._record.database,
+            self._clock,
+            latest=latest[self.number] if latest else 0.0,
+            unreadable=unreadable,
+            chance=Random(f"store-{self._world.seed}-{self._machine.life}-{self.number}"),
+            note=self._record.note,
+        )
 
     def sever(self) -> None:
         """Die: nothing leaves and nothing is written any more."""
         self.dead = True
-        self._sender.sever()
+        for sender in self._senders.values():
+            sender.sever()
         self._store.sever()
 
     async def live(self, runs: list[RunSpec]) -> None:
         """Open everything, drive the runs to their ends, close everything."""
+        PROCESS.set(self.number)
         world, number = self._world, self.number
-        key = KeyAuth(world.cloud.access_key, world.cloud.secret_key)
-        client = EcsClient(
-            auth=key,
-            project_id=world.cloud.project_id,
-            endpoint="https://ecs.example.com",
-            sender=self._machine.seams.sender(self._sender),
-            clock=self._clock,
-            request_timeout=world.engine.request_timeout,
-            api_rate=world.api_rate,
-        )
-        async with client, self._store:
+        async with contextlib.AsyncExitStack() as opened:
+            clients = {site: await opened.enter_async_context(self._client(site)) for site in self._senders}
+            await opened.enter_async_context(self._store)
             store = self._machine.seams.store(self._store)
             restarter = Restarter(
-                self._machine.seams.client(client),
+                {site: self._machine.seams.client(client) for site, client in clients.items()},
                 store,
                 engine=world.engine,
                 clock=self._clock,
@@ -255,6 +273,18 @@ class Process:
             self.restarter = restarter
             async with restarter:
                 await self._work(restarter, runs)
+
+    def _client(self, site: str) -> EcsClient:
+        world, cloud = self._world, self._record.clouds[site].config
+        return EcsClient(
+            auth=KeyAuth(cloud.access_key, cloud.secret_key),
+            project_id=cloud.project_id,
+            endpoint="https://ecs.example.com",
+            sender=self._machine.seams.sender(self._senders[site]),
+            clock=self._clock,
+            request_timeout=world.engine.request_timeout,
+            api_rate=world.api_rate,
+        )
 
     async def _work(self, restarter: Restarter, runs: list[RunSpec]) -> None:
         beside = [asyncio.create_task(self._operate(), name="operator")]
@@ -280,6 +310,11 @@ class Process:
         mine = {spec.run_id for spec in runs}
         return [order for order in self._life.orders if order.run_id in mine]
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.dead or self.main is None or self.main.done()
+
     # -- runs ------------------------------------------------------------------------------------------------------
 
     async def _drive(self, restarter: Restarter, spec: RunSpec) -> None:
@@ -291,31 +326,33 @@ class Process:
         except (EcsbatchError, asyncio.CancelledError) as error:
             how = error
         if not self.dead:
-            now = asyncio.get_running_loop().time()
-            self._record.ends.append(End(self._machine.life, spec.run_id, how, self._closing, now))
+            self._record.ends.append(End(self._machine.life, spec.run_id, how, self._closing))
 
     async def _rollout(self, restarter: Restarter, spec: RunSpec) -> Rollout:
         """Begin the run, or go on with it: by resuming it, or by asking for the same servers under its id."""
         check = self._check if self._world.check_delay is not None else None
+        gate = self._machine.foreign.gate if self._world.troubles.gates is not None else None
         fresh = self._machine.life == 0 or self._life.by_same_id
         if not fresh:
             life = self._life
-            changes = Changes(retry=life.retry, forgive=life.forgive, limits=life.limits, by="resumer")
+            changes = Changes(life.retry, life.forgive, life.skip_domains, life.limits, by="resumer")
             try:
-                resumed = await restarter.resume(spec.run_id, check=check, changes=changes)
+                resumed = await restarter.resume(spec.run_id, check=check, gate=gate, changes=changes)
             except ConfigError:
                 pass  # the process was killed before the run was on disk
             else:
                 self._record.tally["resumes"] += 1
                 return resumed
-        servers = [Server(server, zone) for server, zone in spec.servers]
+        servers = [Server(server, zone, site=self._record.site_of(server)) for server, zone in spec.servers]
         if self._machine.life:
             self._record.tally["resumes by the same id"] += 1
-        return restarter.rollout(servers, self._world.strategy, check=check, run_id=spec.run_id)
+        return restarter.rollout(servers, self._world.strategy, check=check, gate=gate, run_id=spec.run_id)
 
     async def _check(self, server: Server) -> bool:
         await asyncio.sleep(self._world.check_delay or 0.0)
-        return self._record.cloud.healthy(server.id)
+        return await self._machine.foreign.check(
+            self._record.clouds[self._record.site_of(server.id)].healthy(server.id)
+        )
 
     # -- what goes on beside them ----------------------------------------------------------------------------------
 
@@ -326,26 +363,20 @@ class Process:
         how: Outcome | BaseException
         try:
             async with asyncio.timeout(ask.patience):
-                how = await restarter.restart(ask.server)
+                how = await restarter.restart(Server(ask.server, site=self._record.site_of(ask.server)))
         except TimeoutError as error:
             how = error
         except (EcsbatchError, asyncio.CancelledError) as error:
             how = error
         if not self.dead:
             cancelled = isinstance(how, TimeoutError)
-            self._record.told.append(Told(self._machine.life, ask, asked, loop.time(), how, self._closing, cancelled))
+            told = Told(self._machine.life, ask, asked, loop.time(), how, self._closing, cancelled)
+            self._record.told.append(told)
 
     async def _order(self, order: Order) -> None:
         await asyncio.sleep(order.at)
-        await self._command(order.run_id, order.body, "someone")
-
-    async def _command(self, run_id: str, body: Mapping[str, Any], who: str) -> None:
-        """Ask something of a run's holder, and note that it was stored."""
         with contextlib.suppress(EcsbatchError):
-            number = await self._store.command(run_id, body, who)
-            now = asyncio.get_running_loop().time()
-            ordered = Ordered(next(self._record.ticks), now, self._machine.life, run_id, body, number)
-            self._record.commands.append(ordered)
+            await self._store.command(order.run_id, order.body, "someone")
 
     async def _operate(self) -> None:
         """Resume what stays paused, and let it go on for good once that has happened often: nobody else would."""
@@ -363,9 +394,11 @@ class Process:
 
     async def _resume(self, run_id: str, *, generously: bool) -> None:
         self._record.tally["resumes of a pause"] += 1
-        if generously:
-            await self._command(run_id, {"command": "adjust", "limits": generous(self._world)}, "operator")
-        await self._command(run_id, {"command": "resume", "forgive": True}, "operator")
+        with contextlib.suppress(EcsbatchError):
+            if generously:
+                adjust = {"command": "adjust", "limits": generous(self._world)}
+                await self._store.command(run_id, adjust, "operator")
+            await self._store.command(run_id, {"command": "resume", "forgive": True}, "operator")
 
     async def _end_early(self, restarter: Restarter, doom: Doom) -> None:
         await asyncio.sleep(doom.at)
@@ -387,24 +420,29 @@ class LifeRun:
         self._machine = machine
         self._life = life
         self._record = machine.record
-        self.loop = VirtualLoop(start=machine.now, max_time=machine.now + LONGEST_LIFE)
+        longest = LONGEST_LIFE + max((ask.at for ask in life.asks), default=0.0)
+        self.loop = FreezingLoop(start=machine.now, max_time=machine.now + longest)
         self.clock = WorldClock(self.loop, machine.boot, machine.booted_at)
         self.clock.wall_offset = machine.wall_offset
         self.processes: list[Process] = []
         self._killed = False
         self._begun = machine.record.database.writes
         self._full = 0
+        self._frozen_since: dict[int, float] = {}
 
     def play(self, runs: list[RunSpec]) -> None:
         """Live it through; afterwards the machine's time stands where this life ended."""
         machine, record, doom = self._machine, self._record, self._life.doom
-        record.cloud.now = self.loop.time
+        for cloud in record.clouds.values():
+            cloud.now = self.loop.time
         record.database.now = self.loop.time
         record.database.before_write = self._before_write
         record.database.after_write = self._after_write
+        record.database.life = machine.life
         self.loop.set_exception_handler(self._complain)
         if doom.kind == "step":
             self.loop.kill_after(doom.count)
+        self._plan_freezes()
         try:
             with watchdog():
                 run(self._live(runs), loop=self.loop)
@@ -415,6 +453,7 @@ class LifeRun:
             record.tally[f"crashes ({doom.kind})"] += 1
             self._drop()
         record.database.before_write = record.database.after_write = _nothing
+        self._thaw_all()
         record.steps.append(self.loop.steps)
         record.writes.append(record.database.writes - self._begun)
         machine.wall_offset = self.clock.wall_offset
@@ -433,7 +472,11 @@ class LifeRun:
 
     async def _live(self, runs: list[RunSpec]) -> None:
         world = self._record.world
-        jumps = [asyncio.create_task(self._jump(at, by), name="jump") for at, by in self._life.jumps]
+        beside = [asyncio.create_task(self._jump(at, by), name="jump") for at, by in self._life.jumps]
+        if self._life.commands:
+            beside.append(asyncio.create_task(self._command(), name="terminal"))
+        if self._life.doom.kind == "instant":
+            beside.append(asyncio.create_task(self._die(self._life.doom.at), name="death"))
         mains: list[asyncio.Task[None]] = []
         for number in range(world.processes):
             process = Process(self._machine, number, self._life, self.clock)
@@ -446,22 +489,68 @@ class LifeRun:
             full = isinstance(end, StoreError) and self._full
             if isinstance(end, BaseException) and not process.dead and not full:
                 self._record.complaints.append(f"process {process.number} ended by {end!r}")
-        for jump in jumps:
-            jump.cancel()
-        await asyncio.gather(*jumps, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
     async def _jump(self, at: float, by: float) -> None:
         await asyncio.sleep(at)
         self.clock.wall_offset += by
         self._record.tally["wall clock jumps"] += 1
 
+    async def _command(self) -> None:
+        """Ask what somebody at another terminal asks of the runs."""
+        async with open_store(self._record.database, clock=self.clock, inline=True) as store:
+            began = self.loop.time()
+            for order in sorted(self._life.commands, key=lambda order: order.at):
+                await asyncio.sleep(max(0.0, began + order.at - self.loop.time()))
+                with contextlib.suppress(EcsbatchError):
+                    await store.command(order.run_id, order.body, "somebody")
+                    self._record.note(f"command {order.body['command']}")
+
+    # -- standing still --------------------------------------------------------------------------------------------
+
+    def _plan_freezes(self) -> None:
+        for freeze in self._life.freezes:
+            begin = partial(self._freeze, freeze)
+            if freeze.step:
+                self.loop.at_step(freeze.step, begin)
+            else:
+                self.loop.call_later(freeze.at, self.loop.at_step, 0, begin)
+
+    def _freeze(self, freeze: Freeze) -> None:
+        process = freeze.process
+        if process >= len(self.processes) or process in self._frozen_since or self.processes[process].over:
+            return
+        self._frozen_since[process] = self.loop.time()
+        self._record.note("freezes")
+        self.loop.freeze(process, freeze.seconds, partial(self._thawed, process))
+
+    def _thawed(self, process: int) -> None:
+        began = self._frozen_since.pop(process)
+        self._record.freezes.append(Frozen(process, began, self.loop.time()))
+
+    def _thaw_all(self) -> None:
+        """Note the end of what a life's end has cut short."""
+        for process in list(self._frozen_since):
+            self._thawed(process)
+
     # -- ends ------------------------------------------------------------------------------------------------------
+
+    async def _die(self, at: float) -> None:
+        await asyncio.sleep(at)
+        self._kill_machine()
 
     def _before_write(self) -> None:
         doom, number = self._life.doom, self._record.database.writes - self._begun + 1
         if doom.kind == "full_disk" and self._full < FULL_FOR and number >= doom.count:
             self._full += 1
             self._record.tally["writes that found a full disk"] += 1
+            raise disk_full()
+        if number == self._life.failing_write and not self._full:
+            self._full += 1
+            self._record.tally["writes that found a full disk"] += 1
+            self._record.note("writes that failed once")
             raise disk_full()
         if self._killed:
             raise disk_full()  # a store that tries again after its process has died writes nothing
@@ -487,6 +576,9 @@ class LifeRun:
     def _kill_process(self, process: Process) -> None:
         if not process.dead:
             process.sever()
+            if process.number in self._frozen_since:
+                self.loop.thaw(process.number)
+                self._thawed(process.number)
             self._record.tally["crashes (process)"] += 1
             if process.main is not None:
                 process.main.cancel()
@@ -503,24 +595,46 @@ class LifeRun:
 
 def play(world: World, seams: Seams | None = None) -> Record:
     """Play a world through and return what is on record."""
-    ticks = itertools.count(1)
-    cloud = WatchedCloud(world.cloud, ticks, world.longest)
-    record = Record(world, cloud, WatchedDatabase(ticks), clouds={"": cloud}, ticks=ticks)
-    machine = Machine(record, seams or Seams())
+    record = _new_record(world)
+    machine = Machine(record, seams or Seams(), ForeignCode(world, record.note))
     for number, life in enumerate(world.lives):
         machine.life = number
         LifeRun(machine, life).play(_not_over(record))
     _mend(machine)
     record.finished_at = machine.now
-    cloud.now = lambda: machine.now
-    cloud.advance()
+    for cloud in record.clouds.values():
+        cloud.now = lambda: machine.now
+        cloud.advance()
+        record.tally.update(cloud.played)
     return record
+
+
+def _new_record(world: World) -> Record:
+    ticks = itertools.count(1)
+    foreign: list[Foreign] = []
+    clouds = {"": TroubledCloud(world.cloud, ticks, world.longest, world.troubles.cloud, foreign)}
+    if world.elsewhere is not None:
+        clouds[ELSEWHERE] = TroubledCloud(world.elsewhere, ticks, world.longest, world.troubles.elsewhere, foreign)
+    database = WatchedDatabase(ticks)
+    return Record(
+        world,
+        clouds[""],
+        database,
+        dict(clouds),
+        commands=database.commands,
+        foreign=foreign,
+        hidden=clouds[""].hidden,
+        no_updated=bool(world.troubles.cloud.no_updated or world.troubles.elsewhere.no_updated),
+        dimensions=world.dimensions,
+    )
 
 
 def _mend(machine: Machine) -> None:
     """Let the weather clear, and resume until every run is over, or stopped for a reason that stays."""
     record = machine.record
-    record.cloud.calm = True
+    machine.foreign.calm = True
+    for cloud in record.clouds.values():
+        cloud.calm = True
     for _ in range(MENDINGS):
         runs = _unfinished(record)
         if not runs:
@@ -553,8 +667,11 @@ def generous(world: World) -> dict[str, int | str]:
 
 def _repair_all(machine: Machine) -> None:
     """Repair the servers that no restart will bring back by itself."""
-    cloud = machine.record.cloud
-    now = machine.now
+    for cloud in machine.record.clouds.values():
+        _repair(cloud, machine.now)
+
+
+def _repair(cloud: WatchedCloud, now: float) -> None:
     cloud.now = lambda: now
     stuck = {begun.server for sent in cloud.sends for begun in sent.begun if begun.ending in {"stuck", "unhealthy"}}
     for server in cloud.ids():

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from .books import FOREVER
 from .evidence import FOLLOWED, OVER, Case, last_before
-from .lives import Ordered
+from .books import Ordered
 from .tale import Fact, Tale
 
 WORDS: Final = frozenset({"pause", "resume", "abort"})
