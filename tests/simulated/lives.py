@@ -34,7 +34,7 @@ from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.store import open_store
 from ecsbatch.store.store import Store
 
-from .books import Foreign, Ordered, WatchedCloud, WatchedDatabase, disk_full
+from .books import FOREVER, Foreign, Ordered, WatchedCloud, WatchedDatabase, disk_full
 from .foreign_code import ForeignCode
 from .freezing import PROCESS, FreezingLoop
 from .late_store import LateStore
@@ -109,6 +109,7 @@ class End:
     run_id: str
     how: Result | BaseException
     doomed: bool
+    at: float = FOREVER
 
 
 @dataclass(slots=True)
@@ -326,7 +327,8 @@ class Process:
         except (EcsbatchError, asyncio.CancelledError) as error:
             how = error
         if not self.dead:
-            self._record.ends.append(End(self._machine.life, spec.run_id, how, self._closing))
+            now = asyncio.get_running_loop().time()
+            self._record.ends.append(End(self._machine.life, spec.run_id, how, self._closing, now))
 
     async def _rollout(self, restarter: Restarter, spec: RunSpec) -> Rollout:
         """Begin the run, or go on with it: by resuming it, or by asking for the same servers under its id."""
