@@ -5,7 +5,6 @@ producer queue -> precheck -> token bucket -> grant and intent -> submit workers
 
 from __future__ import annotations
 
-import asyncio
 from random import Random
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from ecsbatch.producer import Lookout, Producer
 from ecsbatch.retry import Backoff
 from ecsbatch.sight import Sight
 from ecsbatch.submitter import Requests, Submitter
+from ecsbatch.workers import work_together
 
 LOOK_SHARE = 0.7
 """Of the rate of API requests, what looks may plan with; the rest is for submits and prechecks."""
@@ -104,9 +104,8 @@ class Pipeline:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for part in (self.producer, self.submitter, self.poller, self.health):
-                group.create_task(part.run(), name=type(part).__name__.lower())
+        parts = (self.producer, self.submitter, self.poller, self.health)
+        await work_together({type(part).__name__.lower(): part.run() for part in parts})
 
     def _blinded(self, message: str) -> None:
         for line in list(self.lines):
