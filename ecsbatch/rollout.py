@@ -237,6 +237,7 @@ class Rollout:
                 await self._pause_on_breach()
             if self.state.status is RunStatus.PAUSED:
                 self._course.feeder.recall()
+                self._between.paused()
                 await self.change()
                 continue
             over = self.state.wave_over
@@ -295,8 +296,9 @@ class Rollout:
     # -- ending ----------------------------------------------------------------------------------------------------
 
     def wanted(self) -> bool:
-        """Tell whether the run ends, or is paused."""
-        return self._ending() is not None or self.state.status is RunStatus.PAUSED
+        """Tell whether the run ends, or is paused, or the engine has ended under it."""
+        fault = self._fault or self._course.fault
+        return fault is not None or self._ending() is not None or self.state.status is RunStatus.PAUSED
 
     def _ending(self) -> Ending | None:
         """Return why the run must end here, if it must."""

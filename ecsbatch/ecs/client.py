@@ -22,7 +22,7 @@ from ecsbatch.ecs.aiohttp_sender import AiohttpSender
 from ecsbatch.ecs.auth import Auth, KeyAuth, Unsigned, canonical_query, quoted
 from ecsbatch.ecs.codes import What, date_of, error_of
 from ecsbatch.ecs.endpoint import site_of
-from ecsbatch.ecs.sender import Answer, Request, Sender
+from ecsbatch.ecs.sender import Answer, Request, Sender, checked_headers
 from ecsbatch.ecs.signing import Signer
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, views_of
 from ecsbatch.errors import (
@@ -383,10 +383,11 @@ class _Line:
 def _answer(answer: object) -> Answer:
     if not isinstance(answer, Answer):
         raise unlike(answer, "an Answer")
-    headers = answer.headers
-    good = isinstance(answer.status, int) and isinstance(answer.body, bytes) and isinstance(headers, Mapping)
-    if not good or not all(isinstance(part, str) for pair in headers.items() for part in pair):
-        raise TypeError("it gave back an Answer whose parts are of the wrong kind")
+    # What a class declares and what somebody's sender puts into it may differ.
+    for part, kind in ((answer.status, int), (answer.body, bytes)):
+        if not isinstance(part, kind):
+            raise unlike(part, f"{kind.__name__} in its Answer")
+    checked_headers(answer.headers)
     return answer
 
 

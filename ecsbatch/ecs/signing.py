@@ -12,6 +12,7 @@ from ecsbatch.ecs.auth import Auth, KeyAuth, Unsigned
 from ecsbatch.ecs.endpoint import iam_of
 from ecsbatch.ecs.iam import find_project
 from ecsbatch.ecs.renewal import Ask, Desk, LeasedAuth
+from ecsbatch.ecs.sender import checked_headers
 from ecsbatch.errors import AuthError, ConfigError, NotAccepted, NotSent, TokenExpired
 from ecsbatch.foreign import Broke, asked, called, unlike
 from ecsbatch.models import Site
@@ -137,7 +138,7 @@ class _Guarded:
             AuthError, ConfigError: it says so itself.
         """
         try:
-            return called(lambda: self._auth.headers(request, now), _headers)
+            return called(lambda: self._auth.headers(request, now), checked_headers)
         except Broke as e:
             _on_purpose(e)
             message = f"The request was not sent, for it could not be signed: {self.reason(e)}."
@@ -178,15 +179,6 @@ def _on_purpose(broke: Broke) -> None:
     """Pass on what a way to sign says in our own words."""
     if isinstance(broke.error, AuthError | NotSent | ConfigError):
         raise broke.error
-
-
-def _headers(answer: object) -> Mapping[str, str]:
-    if not isinstance(answer, Mapping):
-        raise unlike(answer, "a mapping of headers")
-    headers = dict(answer)
-    if not all(isinstance(part, str) for pair in headers.items() for part in pair):
-        raise TypeError("it gave back headers that are no text")
-    return headers
 
 
 def _yes_or_no(answer: object) -> bool:
