@@ -6,13 +6,20 @@ import asyncio
 from typing import Final, Protocol
 
 from ecsbatch import events as ev
+from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.gates import Gate
 from ecsbatch.models import RunStatus, Wave
 from ecsbatch.plan import Plan
 from ecsbatch.state import RolloutState
+from ecsbatch.texts import clean, cut
 
 GATE_PAUSE: Final = 15.0
-"""Seconds between two askings of a gate that says ``wait``."""
+"""Seconds between two askings of a gate that says ``wait`` or nothing that can be used."""
+
+LAST_ASKING: Final = 1.0
+"""Seconds before the end of ``gate_timeout`` at which a gate is asked once more."""
+
+_VERDICTS: Final = ("go", "wait", "stop")
 
 
 class Run(Protocol):
@@ -41,7 +48,7 @@ class Run(Protocol):
         ...
 
     def wanted(self) -> bool:
-        """Tell whether the rollout has something else to do: it ends, or is paused."""
+        """Tell whether the rollout has something else to do: it ends or is paused, or nobody drives it any more."""
         ...
 
     def gate_stops(self, reason: str, message: str) -> None:
@@ -62,8 +69,13 @@ class Between:
     def begin(self) -> None:
         """A wave has ended: soak and gate begin anew."""
         self._soak_until: float | None = None
+        self.paused()
+
+    def paused(self) -> None:
+        """The run stands still for another reason, which is none of the gate's time."""
         self._gate_until: float | None = None
         self._gate_again = 0.0
+        self._said = ""
 
     async def cleared(self, wave: Wave) -> bool:
         """Take one step towards a wave; True once it may start."""
@@ -93,40 +105,49 @@ class Between:
         return False
 
     async def _gate_open(self, wave: Wave) -> bool:
-        """Ask the gate; an inconclusive one pauses the run, for no answer is neither yes nor no."""
+        """Ask the gate until it says go or stop, or its time is over; no verdict is one to wait for."""
         if self._gate is None:
             return True
-        run, loop = self._run, asyncio.get_running_loop()
+        run, now = self._run, asyncio.get_running_loop().time()
         if self._gate_until is None:
-            self._gate_until = loop.time() + run.plan.gate_timeout
-        if loop.time() < self._gate_again:
+            self._gate_until = now + run.plan.gate_timeout
+        if now >= self._gate_until:
+            run.gate_stops("gate_timeout", f"The gate did not say go within {run.plan.gate_timeout:g} s{self._said}.")
+            return False
+        if now < self._gate_again:
             await run.change(self._gate_again)
             return False
-        verdict, message = await self._ask(self._gate)
-        if verdict != "interrupted":
-            await run.note(ev.GateChecked(gate=run.plan.gate, verdict=verdict, wave=wave.number, message=message))
+        verdict, message = await self._ask(self._gate, self._gate_until - now)
+        if verdict == "interrupted":
+            return False
+        await run.note(ev.GateChecked(gate=run.plan.gate, verdict=verdict, wave=wave.number, message=message))
         if verdict == "stop":
             run.gate_stops("gate", message or "The gate said stop.")
-        elif verdict == "wait" and loop.time() >= self._gate_until:
-            run.gate_stops("gate_timeout", f"The gate said wait for {run.plan.gate_timeout:.0f} s.")
-        elif verdict == "wait":
-            self._gate_again = min(loop.time() + GATE_PAUSE, self._gate_until)
-        elif verdict == "inconclusive":
-            self._gate_until = None
-            await run.note(ev.RunPaused(reason="gate_inconclusive"), RunStatus.PAUSED)
+        self._gate_again = self._next_asking(self._gate_until)
+        self._said = f"; its last word was {verdict}{': ' if message else ''}{message.rstrip('.')}"
         return verdict == "go"
 
-    async def _ask(self, gate: Gate) -> tuple[str, str]:
+    @staticmethod
+    def _next_asking(until: float) -> float:
+        """Return when to ask again; a last time just before the end, where that is not over already."""
+        now = asyncio.get_running_loop().time()
+        last = until - LAST_ASKING
+        return min(now + GATE_PAUSE, last) if now < last else until
+
+    async def _ask(self, gate: Gate, within: float) -> tuple[str, str]:
         """Ask once; the run's own end or a pause interrupts the asking."""
         run = self._run
 
+        def read(answer: object) -> tuple[str, str]:
+            if not isinstance(answer, str) or answer not in _VERDICTS:
+                raise unlike(answer, '"go", "wait" or "stop"')
+            return _VERDICTS[_VERDICTS.index(answer)], cut(clean(str(getattr(gate, "message", ""))))
+
         async def ask() -> tuple[str, str]:
             try:
-                async with asyncio.timeout(run.plan.gate_timeout):
-                    verdict = await gate(run.state)
-                    return verdict, str(getattr(gate, "message", ""))
-            except Exception as e:  # noqa: BLE001 - a gate is foreign code, and whatever it raises is no verdict
-                return "inconclusive", str(e) or type(e).__name__
+                return await asked(lambda: gate(run.state), read, within)
+            except Broke as e:
+                return "inconclusive", str(e)
 
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(ask(), name="gate")

@@ -234,7 +234,7 @@ class ServerReleased(Event):
 
 @dataclass(frozen=True, slots=True)
 class GateChecked(Event):
-    """A gate was asked: ``verdict`` is ``go``, ``wait`` or ``stop``."""
+    """A gate was asked: ``verdict`` is ``go``, ``wait``, ``stop``, or ``inconclusive`` where it gave none."""
 
     name: ClassVar[str] = "gate.checked"
     gate: str = ""

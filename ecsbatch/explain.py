@@ -311,10 +311,11 @@ class _Asked:
             return Explanation(
                 Cause.GATE, f"The gate {self.state.plan.gate} is being asked whether wave {wave} may start."
             )
-        said = f": {gate.message}" if gate.message else ""
+        said = f": {gate.message.rstrip('.')}" if gate.message else ""
+        verdict = "gave no verdict" if gate.verdict == "inconclusive" else f"said {gate.verdict}"
         return Explanation(
             Cause.GATE,
-            f"The gate {gate.gate} said {gate.verdict} for wave {wave} {self._ago(self.state.gate_at)}{said}. "
+            f"The gate {gate.gate} {verdict} for wave {wave} {self._ago(self.state.gate_at)}{said}. "
             f"It is asked again, for {format_duration(self.state.plan.gate_timeout)} in all.",
             commands=(f"ecsbatch abort {self.state.run_id}",),
         )

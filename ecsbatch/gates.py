@@ -16,7 +16,10 @@ from ecsbatch.state import RolloutState
 
 GateVerdict = Literal["go", "wait", "stop"]
 Gate = Callable[[RolloutState], Awaitable[GateVerdict]]
-"""Asked before each wave but the first: ``go``, ask again (``wait``), or ``stop``; raising is inconclusive."""
+"""Asked before each wave but the first: ``go``, ask again (``wait``), or ``stop``.
+
+Whatever else it does, it has said nothing (``inconclusive``) and is asked again as if it had said ``wait``.
+"""
 
 ASK_AGAIN: Final = 75
 """The exit code that says ``wait``: EX_TEMPFAIL of sysexits.h."""
@@ -27,7 +30,7 @@ _ESCAPES: Final = re.compile(r"\x1b(\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\
 
 
 class GateInconclusive(EcsbatchError):
-    """A gate could not be asked: neither go nor stop, so that a person has to look."""
+    """A gate could not be asked: neither go nor stop; it is asked again until its time is over."""
 
 
 class CommandGate:
@@ -57,7 +60,7 @@ class CommandGate:
             code = await self._ask(state, told, said)
             self.message = last_line(said)
         if code < 0:
-            raise GateInconclusive(f"The gate {self.command!r} was killed by signal {-code}: ask it again by resuming.")
+            raise GateInconclusive(f"The gate {self.command!r} was killed by signal {-code}: mend it.")
         return "go" if code == 0 else "wait" if code == ASK_AGAIN else "stop"
 
     async def _ask(self, state: RolloutState, told: IO[bytes], said: IO[bytes]) -> int:
@@ -66,12 +69,10 @@ class CommandGate:
             return await run_program(self._words, self._timeout, stdin=told, output=said, environment=environment)
         except TimeoutError:
             raise GateInconclusive(
-                f"The gate {self.command!r} gave no answer within {self._timeout:g} s: mend it, then resume."
+                f"The gate {self.command!r} gave no answer within {self._timeout:g} s: mend it."
             ) from None
         except (OSError, ValueError) as e:
-            raise GateInconclusive(
-                f"The gate {self.command!r} cannot be started ({e}): mend it, then resume."
-            ) from None
+            raise GateInconclusive(f"The gate {self.command!r} cannot be started ({e}): mend it.") from None
 
 
 def command_gate(command: str, timeout: float) -> CommandGate:

@@ -11,9 +11,11 @@ from typing import Protocol
 from ecsbatch import events as ev
 from ecsbatch.agenda import Agenda
 from ecsbatch.errors import CloudError
+from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.line import Batch, Check, Line, restarted
 from ecsbatch.models import Evidence, Look, Server
 from ecsbatch.sight import Sight
+from ecsbatch.workers import work_together
 
 CHECK_TIMEOUT = 10.0
 """Seconds that one check may take."""
@@ -72,11 +74,9 @@ class Health:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._hand_out(), name="health")
-            for i in range(self._workers):
-                group.create_task(self._work(), name=f"check-{i}")
-                group.create_task(self._visit_all(), name=f"visit-{i}")
+        workers = {f"check-{i}": self._work() for i in range(self._workers)}
+        workers |= {f"visit-{i}": self._visit_all() for i in range(self._workers)}
+        await work_together({"health": self._hand_out(), **workers})
 
     async def _hand_out(self) -> None:
         while True:
@@ -156,9 +156,13 @@ class Health:
 async def complaint(check: Check, server: Server) -> str:
     """Ask a check once; return why the server is not healthy yet, "" where it is."""
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT):
-            return "" if await check(server) else "the check says no"
-    except TimeoutError:
-        return f"the check took longer than {CHECK_TIMEOUT:.0f} s"
-    except Exception as e:  # noqa: BLE001 - a check is foreign code, and whatever it raises means: not healthy yet
-        return str(e) or type(e).__name__
+        healthy = await asked(lambda: check(server), _yes_or_no, CHECK_TIMEOUT)
+    except Broke as e:
+        return f"the check took longer than {CHECK_TIMEOUT:.0f} s" if e.late else str(e)
+    return "" if healthy else "the check says no"
+
+
+def _yes_or_no(answer: object) -> bool:
+    if not isinstance(answer, bool):
+        raise unlike(answer, "True or False")
+    return answer

@@ -5,7 +5,6 @@ producer queue -> precheck -> token bucket -> grant and intent -> submit workers
 
 from __future__ import annotations
 
-import asyncio
 from random import Random
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from ecsbatch.producer import Producer
 from ecsbatch.retry import Backoff
 from ecsbatch.sight import LONGEST_PAUSE, Sight
 from ecsbatch.submitter import Requests, Submitter
+from ecsbatch.workers import work_together
 
 CHECK_WORKERS = 32
 """Health checks at once, of servers just restarted and of those that are not back; each waits for its server."""
@@ -123,9 +123,8 @@ class Pipeline:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for part in (self.producer, self.submitter, self.poller, self.health):
-                group.create_task(part.run(), name=type(part).__name__.lower())
+        parts = (self.producer, self.submitter, self.poller, self.health)
+        await work_together({type(part).__name__.lower(): part.run() for part in parts})
 
     def _blinded(self, message: str) -> None:
         for line in list(self.lines):

@@ -27,6 +27,7 @@ from ecsbatch.records import Commit
 from ecsbatch.sight import LONGEST_PAUSE, Sight
 from ecsbatch.verdicts import Findings, Verdicts
 from ecsbatch.watches import JobWatch, ServerWatch, Why, line_of
+from ecsbatch.workers import work_together
 
 LOOK_SHARE = 0.7
 """Of the rate of API requests, what looks may plan with; the rest is for submits and prechecks."""
@@ -163,11 +164,8 @@ class Poller:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._hand_out(), name="poll")
-            group.create_task(self._tell_all(), name="tell")
-            for i in range(self._workers):
-                group.create_task(self._work(), name=f"look-{i}")
+        workers = {f"look-{i}": self._work() for i in range(self._workers)}
+        await work_together({"poll": self._hand_out(), "tell": self._tell_all(), **workers})
 
     async def _hand_out(self) -> None:
         """Hand what is due to the look workers; servers that are due together share looks."""

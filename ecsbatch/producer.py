@@ -22,6 +22,7 @@ from ecsbatch.models import MAX_LOOK, Look
 from ecsbatch.precheck import Watcher, sort_out
 from ecsbatch.records import Commit, Grant, Room, Settle, Take
 from ecsbatch.sight import Sight
+from ecsbatch.workers import work_together
 
 BASELINE_AGE = 55.0
 """Seconds after which a look is no baseline any more and is taken again; a minute is promised."""
@@ -81,9 +82,7 @@ class Producer:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._look_ahead(), name="precheck")
-            group.create_task(self._pack_all(), name="pack")
+        await work_together({"precheck": self._look_ahead(), "pack": self._pack_all()})
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

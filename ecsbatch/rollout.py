@@ -13,7 +13,7 @@ from functools import partial
 
 from ecsbatch import events as ev
 from ecsbatch import policy
-from ecsbatch.beginning import begin, check_domains, is_abort
+from ecsbatch.beginning import begin, check_domains
 from ecsbatch.between import Between
 from ecsbatch.course import Course
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
@@ -265,6 +265,7 @@ class Rollout:
             await self.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
         elif self.state.status is RunStatus.PAUSED:
             self._course.feeder.recall()
+            self._between.paused()
             await self.change()
         elif (over := self.state.wave_over) == len(self.plan.waves):
             await self._finish()
@@ -329,8 +330,9 @@ class Rollout:
     # -- ending ----------------------------------------------------------------------------------------------------
 
     def wanted(self) -> bool:
-        """Tell whether the run has another thing to do than to wait for a gate: somebody's word, its end, a pause."""
-        return bool(self._words) or self._ending() is not None or self.state.status is RunStatus.PAUSED
+        """Tell whether the run has another thing to do than to wait for a gate: a word, a fault, its end, a pause."""
+        fault = self._fault or self._course.fault
+        return bool(self._words or fault) or self._ending() is not None or self.state.status is RunStatus.PAUSED
 
     def _ending(self) -> Ending | None:
         """Return why the run must end here, if it must."""

@@ -16,6 +16,7 @@ from ecsbatch.precheck import refused_alone, sort_out
 from ecsbatch.records import Grant, Settle
 from ecsbatch.retry import AfterSubmit, Backoff, Charge, Next, after_submit
 from ecsbatch.sight import Sight
+from ecsbatch.workers import work_together
 
 THROTTLE_WAIT = 60.0
 """Seconds without submits after a 429 that does not say its period: the API counts by the minute."""
@@ -96,9 +97,7 @@ class Submitter:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for i in range(self._workers):
-                group.create_task(self._work(), name=f"submit-{i}")
+        await work_together({f"submit-{i}": self._work() for i in range(self._workers)})
 
     async def _work(self) -> None:
         while True:

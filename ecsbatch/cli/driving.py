@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.watching import Surroundings, Watchers, Watching
-from ecsbatch.models import RunStatus
 from ecsbatch.rollout import Rollout
 from ecsbatch.sources import Settings
 from ecsbatch.state import RolloutState

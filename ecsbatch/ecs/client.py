@@ -20,9 +20,9 @@ from aiolimiter import AsyncLimiter
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender
 from ecsbatch.ecs.auth import Auth, KeyAuth, Unsigned, canonical_query, quoted
-from ecsbatch.ecs.codes import What, clean, cut, date_of, error_of
+from ecsbatch.ecs.codes import What, date_of, error_of
 from ecsbatch.ecs.endpoint import site_of
-from ecsbatch.ecs.sender import Answer, Request, Sender
+from ecsbatch.ecs.sender import Answer, Request, Sender, checked_headers
 from ecsbatch.ecs.signing import Signer
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, views_of
 from ecsbatch.errors import (
@@ -32,7 +32,9 @@ from ecsbatch.errors import (
     TokenExpired,
     UnknownAnswer,
 )
+from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.models import MAX_LOOK, Job, Look, RestartType, Site
+from ecsbatch.texts import clean, cut
 
 T = TypeVar("T")
 
@@ -41,6 +43,9 @@ MAX_PAGE: Final = 1000
 
 _RETRY_WAITS: Final = (1.0, 2.0, 4.0)
 _MAX_RETRY_WAIT: Final = 60.0
+
+_RENEWING: Final = 2.0
+"""Of ``request_timeout``, what getting a new key or token may take: some ask twice."""
 
 
 class Filters(TypedDict, total=False):
@@ -113,7 +118,7 @@ class EcsClient:
         project_id = project_id or (auth.project_id if isinstance(auth, KeyAuth) else "")
         self.site: Site = site_of(endpoint=endpoint, region=region, project_id=project_id)
         self.fallback_store: Closable | None = None
-        self._signer = Signer(auth, self.site, clock or SystemClock(), self._ask)
+        self._signer = Signer(auth, self.site, clock or SystemClock(), self._ask, _RENEWING * request_timeout)
         self.request_timeout = request_timeout
         self.connect_timeout = connect_timeout
         self._own_sender: AiohttpSender | None = None
@@ -317,31 +322,21 @@ class EcsClient:
 
     async def _send(self, request: Request, on_sent: Callable[[], None] | None) -> Answer:
         """Send once; whatever goes wrong is sorted by whether a byte may have left."""
-        sent = False
-
-        def mark() -> None:
-            nonlocal sent
-            if not sent and on_sent is not None:
-                on_sent()
-            sent = True
-
-        scope = asyncio.timeout(self.request_timeout)
+        line = _Line(on_sent)
         try:
-            async with scope:
-                return await self._sender(request, mark)
-        except Exception as e:
-            if isinstance(e, TimeoutError) and scope.expired():
-                reason = f"no answer within {self.request_timeout:g} s"
-            else:
-                reason = self._signer.reason(e)
-            # A cause is printed with the error: one that holds a secret must not be.
-            cause = e if self._signer.redact(str(e)) == str(e) else None
-            if not sent and isinstance(e, NotSent):
-                raise  # the caller's own word, by `on_sent`
-            if not sent:
+            return await asked(
+                lambda: self._sender(request, line.mark), _answer, self.request_timeout, given_up=line.cut
+            )
+        except Broke as e:
+            if line.refusal is not None and not line.sent:
+                raise line.refusal from None
+            reason, cause = self._signer.reason(e), self._signer.cause(e)
+            if not line.sent:
                 raise NotSent(f"The request was not sent: {reason}.") from cause
             start = "Nothing could be seen" if request.method == "GET" else "The request may have been carried out"
             raise UnknownAnswer(f"{start}: {reason}.") from cause
+        finally:
+            line.cut()
 
     def _read(self, answer: Answer, read: Callable[[], T]) -> T:
         """Read a 2xx answer; an unreadable one says which answer it was."""
@@ -353,6 +348,48 @@ class EcsClient:
             e.status = answer.status
             e.request_id = cut(self._signer.redact(clean(answer.headers.get("x-request-id", ""))), 128)
             raise
+
+
+class _Line:
+    """What a sender may still do for one request: once it is given up, no byte of it may leave any more.
+
+    Attributes:
+        sent: a byte may have left.
+        refusal: why the caller wanted none to leave, in its own words.
+    """
+
+    def __init__(self, on_sent: Callable[[], None] | None) -> None:
+        self.sent = False
+        self.refusal: NotSent | None = None
+        self._on_sent = on_sent
+        self._open = True
+
+    def mark(self) -> None:
+        """Be told by the sender that the first byte is about to leave."""
+        if not self._open:
+            raise NotSent("The request was given up: it must not be sent any more.")
+        if not self.sent and self._on_sent is not None:
+            try:
+                self._on_sent()
+            except NotSent as e:
+                self.refusal = e
+                raise
+        self.sent = True
+
+    def cut(self) -> None:
+        """Let nothing more be sent."""
+        self._open = False
+
+
+def _answer(answer: object) -> Answer:
+    if not isinstance(answer, Answer):
+        raise unlike(answer, "an Answer")
+    # What a class declares and what somebody's sender puts into it may differ.
+    for part, kind in ((answer.status, int), (answer.body, bytes)):
+        if not isinstance(part, kind):
+            raise unlike(part, f"{kind.__name__} in its Answer")
+    checked_headers(answer.headers)
+    return answer
 
 
 def _positive(name: str, value: float) -> float:

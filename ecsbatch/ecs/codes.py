@@ -27,6 +27,7 @@ from ecsbatch.errors import (
     TokenExpired,
     UnknownAnswer,
 )
+from ecsbatch.texts import MAX_TEXT, clean, cut
 
 What = Literal["submit", "job", "look"]
 """What was asked for: a restart, a job, or servers' states."""
@@ -35,7 +36,6 @@ BUSY_CODE: Final = "Ecs.0603"
 BUSY_SECONDS: Final = 60.0
 """``Ecs.0603`` says: commands are being executed, try again 1 minute later."""
 
-MAX_TEXT: Final = 300
 _MAX_RETRY_AFTER: Final = 86_400.0
 _MAX_DEPTH: Final = 8
 _READ_AT_MOST: Final = 65_536
@@ -112,24 +112,9 @@ _ABOUT_CONTENT: Final = {
     HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
-_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
-_BLANKS: Final = re.compile(r"\s+")
 _LIMIT: Final = re.compile(r"limit:\s*(\d{1,9})\s*,\s*time:\s*(\d{1,9})\s*(second|minute|hour|day)", re.ASCII)
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 _PAIRS: Final = (("error_code", "error_msg"), ("errorCode", "errorMsg"), ("code", "message"))
-
-
-def clean(text: str) -> str:
-    """Return a foreign text as one line without control characters, escape sequences and invisible marks."""
-    if text.isprintable():
-        return text
-    # What Unicode calls printable leaves out controls, marks that turn or hide text, and lone surrogates.
-    return "".join(filter(str.isprintable, _BLANKS.sub(" ", _ESCAPES.sub("", text)))).strip()
-
-
-def cut(text: str, limit: int = MAX_TEXT) -> str:
-    """Return at most ``limit`` characters of a text, with a mark where some are missing."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def date_of(headers: Mapping[str, str], name: str = "date") -> float | None:

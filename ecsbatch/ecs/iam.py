@@ -14,10 +14,10 @@ from typing import Any, Final
 import orjson
 
 from ecsbatch.ecs.auth import JSON_TYPE, Auth, TokenAuth, Unsigned, canonical_query
-from ecsbatch.ecs.codes import clean, cut
 from ecsbatch.ecs.renewal import Desk, Lease, LeasedAuth, ask, lease
 from ecsbatch.ecs.sender import Request
 from ecsbatch.errors import AuthError, ConfigError, NotSent
+from ecsbatch.texts import clean, cut
 
 _TOKEN_LASTS: Final = 86_400.0
 _DENIED: Final = {400, 401, 403}

@@ -13,7 +13,9 @@ from typing import Final, TypeAlias
 from ecsbatch.ecs.auth import Auth, Unsigned, without
 from ecsbatch.ecs.codes import date_of, error_of
 from ecsbatch.ecs.sender import Answer, Request
-from ecsbatch.errors import AuthError, CloudError, NotSent, Refused
+from ecsbatch.errors import AuthError, CloudError, EcsbatchError, NotSent, Refused
+from ecsbatch.foreign import Broke, asked, unlike
+from ecsbatch.texts import cut
 
 EARLY: Final = 2400.0
 """Seconds before its end at which a key or token is replaced: 40 minutes, as the official SDK does."""
@@ -35,6 +37,7 @@ class Desk:
         region: as the client was given it.
         project_id: as the client was given it, "" where it is still to be looked up.
         wall: seconds since 1970.
+        patience: seconds that getting a key or token may take.
     """
 
     ask: Ask
@@ -42,6 +45,7 @@ class Desk:
     region: str
     project_id: str
     wall: Callable[[], float]
+    patience: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,13 @@ class LeasedAuth:
         """
         if self._desk is None:
             raise AuthError("These credentials belong to no client yet: give them to an EcsClient.")
-        fresh = await self._issue(self._desk)
+        desk = self._desk
+        try:
+            fresh = await asked(lambda: self._issue(desk), _lease, desk.patience)
+        except Broke as e:
+            if isinstance(e.error, EcsbatchError):
+                raise e.error from e.error.__cause__
+            raise NotSent(f"The {self._name} cannot be had: {cut(self.redact(e.reason))}.") from None
         self._before, self._lease = self._lease, fresh
         return True
 
@@ -155,6 +165,12 @@ class LeasedAuth:
         for secret in self._hide:
             text = without(secret, text)
         return text
+
+
+def _lease(answer: object) -> Lease:
+    if not isinstance(answer, Lease):
+        raise unlike(answer, "a Lease")
+    return answer
 
 
 async def ask(

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from ecsbatch.foreign import unlike
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """An answer longer than this is cut: a job of 1,000 sub-jobs is about 290 KB, a page of 1,000 servers a few MB."""
@@ -45,6 +48,21 @@ class Answer:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     complete: bool = True
+
+
+def checked_headers(given: object) -> dict[str, str]:
+    """Return headers that somebody else has made, once it is sure that they are texts.
+
+    Raises:
+        TypeError: they are not.
+    """
+    mapping: Any = given
+    if not isinstance(given, Mapping):
+        raise unlike(given, "a mapping of headers")
+    headers: dict[Any, Any] = dict(mapping)
+    if not all(isinstance(part, str) for pair in headers.items() for part in pair):
+        raise TypeError("it gave back headers that are no texts")
+    return headers
 
 
 Sender = Callable[[Request, Callable[[], None]], Awaitable[Answer]]

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from typing import Final
 
 from ecsbatch.clock import Clock
 from ecsbatch.ecs.auth import Auth, KeyAuth, Unsigned
-from ecsbatch.ecs.codes import clean, cut
 from ecsbatch.ecs.endpoint import iam_of
 from ecsbatch.ecs.iam import find_project
 from ecsbatch.ecs.renewal import Ask, Desk, LeasedAuth
-from ecsbatch.errors import AuthError, EcsbatchError, NotAccepted, NotSent, TokenExpired
+from ecsbatch.ecs.sender import checked_headers
+from ecsbatch.errors import AuthError, ConfigError, NotAccepted, NotSent, TokenExpired
+from ecsbatch.foreign import Broke, asked, called, unlike
 from ecsbatch.models import Site
+from ecsbatch.texts import cut
+
+_NOT_SEARCHED: Final = "(not shown, for it could not be searched for secrets)"
 
 
 class Signer:
@@ -24,16 +29,18 @@ class Signer:
         site: where its requests go; its project may still be unknown.
         clock: dates signatures and tells when something runs out.
         ask: sends a request to IAM or to the metadata service.
+        patience: seconds that renewing may take.
 
     Raises:
         ConfigError: IAM's endpoint, where one is given, is malformed.
     """
 
-    def __init__(self, auth: Auth, site: Site, clock: Clock, ask: Ask) -> None:
+    def __init__(self, auth: Auth, site: Site, clock: Clock, ask: Ask, patience: float) -> None:
         given = os.environ.get("HUAWEICLOUD_SDK_IAM_ENDPOINT", "").strip()
         given = given or (auth.iam_endpoint if isinstance(auth, KeyAuth) else "")
-        self._desk = Desk(ask, iam_of(site, given), site.region, site.project_id, clock.wall)
-        self._auth = auth.at(self._desk) if isinstance(auth, LeasedAuth) else auth
+        self._desk = Desk(ask, iam_of(site, given), site.region, site.project_id, clock.wall, patience)
+        self._leased = auth.at(self._desk) if isinstance(auth, LeasedAuth) else None
+        self._auth = _Guarded(self._leased or auth, patience)
         self._clock = clock
         self._renewing = asyncio.Lock()
         self.redact = self._auth.redact
@@ -48,8 +55,8 @@ class Signer:
             AuthError: there is none, and it is denied.
             NotSent: there is none, and it cannot be had now.
         """
-        auth = self._auth
-        if not isinstance(auth, LeasedAuth) or not auth.due(self._clock.wall()):
+        auth = self._leased
+        if auth is None or not auth.due(self._clock.wall()):
             return
         if self._renewing.locked() and auth.usable(self._clock.wall()):
             return
@@ -63,10 +70,13 @@ class Signer:
 
         Raises:
             AuthError: there is none, and it is denied.
-            NotSent: there is none, and it cannot be had now.
+            NotSent: there is none, and it cannot be had now, or signing fails.
         """
-        await self.ready()
-        return self._auth.headers(unsigned, self._clock.wall())
+        try:
+            await self.ready()
+            return self._auth.headers(unsigned, self._clock.wall())
+        except ConfigError as e:
+            raise AuthError(str(e)) from e
 
     async def renewed(self, unsigned: Unsigned, spent: Mapping[str, str]) -> bool:
         """Renew the token that ``spent`` carried, unless another caller has just done so.
@@ -76,18 +86,15 @@ class Signer:
             NotAccepted: it cannot be had now.
         """
         async with self._renewing:
-            if _token(self._auth.headers(unsigned, self._clock.wall())) != _token(spent):
-                return True
             try:
+                if _token(self._auth.headers(unsigned, self._clock.wall())) != _token(spent):
+                    return True
                 return await self._auth.renew()
             except NotSent as e:
                 # The request that brought this to light was answered: it is not provably unsent.
                 raise NotAccepted(e.message, answered=True) from None
-            except EcsbatchError:
-                raise
-            except Exception as e:  # noqa: BLE001 - what renews a token may be anybody's
-                cause = e if self.redact(str(e)) == str(e) else None
-                raise AuthError(f"The token ran out and could not be renewed: {self.reason(e)}.") from cause
+            except ConfigError as e:
+                raise AuthError(str(e)) from e
 
     async def find_project(self) -> str:
         """Look the region's project up.
@@ -104,9 +111,86 @@ class Signer:
                 raise
         return await find_project(self._desk, self._auth)
 
-    def reason(self, error: Exception) -> str:
-        """Return what an error of someone else's says, fit to be shown."""
-        return cut(self.redact(clean(str(error))).rstrip(".")) or type(error).__name__
+    def reason(self, broke: Broke) -> str:
+        """Return what broke somebody else's code, fit to be shown."""
+        return self._auth.reason(broke)
+
+    def cause(self, broke: Broke) -> BaseException | None:
+        """Return the error behind it, None where it holds a secret: a cause is printed with what it caused."""
+        return self._auth.cause(broke)
+
+
+class _Guarded:
+    """Anybody's way to sign, called so that nothing that it does can harm the engine."""
+
+    def __init__(self, auth: Auth, patience: float) -> None:
+        self._auth = auth
+        self._patience = patience
+
+    def __repr__(self) -> str:
+        return repr(self._auth)
+
+    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
+        """Sign.
+
+        Raises:
+            NotSent: it fails.
+            AuthError, ConfigError: it says so itself.
+        """
+        try:
+            return called(lambda: self._auth.headers(request, now), checked_headers)
+        except Broke as e:
+            _on_purpose(e)
+            message = f"The request was not sent, for it could not be signed: {self.reason(e)}."
+            raise NotSent(message) from self.cause(e)
+
+    async def renew(self) -> bool:
+        """Renew.
+
+        Raises:
+            AuthError: it fails.
+            NotSent: it does not come to an end, or says so itself.
+            ConfigError: it says so itself.
+        """
+        try:
+            return await asked(self._auth.renew, _yes_or_no, self._patience)
+        except Broke as e:
+            _on_purpose(e)
+            if e.late:
+                raise NotSent(f"The token ran out and could not be renewed: {e}.") from None
+            message = f"The token ran out and could not be renewed: {self.reason(e)}."
+            raise AuthError(message) from self.cause(e)
+
+    def redact(self, text: str) -> str:
+        """Hide secrets; where that fails, everything."""
+        try:
+            return called(lambda: self._auth.redact(text), _text)
+        except Broke:
+            return _NOT_SEARCHED
+
+    def reason(self, broke: Broke) -> str:
+        return cut(self.redact(broke.reason)) or type(broke.error).__name__
+
+    def cause(self, broke: Broke) -> BaseException | None:
+        return broke.error if self.redact(broke.reason) == broke.reason else None
+
+
+def _on_purpose(broke: Broke) -> None:
+    """Pass on what a way to sign says in our own words."""
+    if isinstance(broke.error, AuthError | NotSent | ConfigError):
+        raise broke.error
+
+
+def _yes_or_no(answer: object) -> bool:
+    if not isinstance(answer, bool):
+        raise unlike(answer, "True or False")
+    return answer
+
+
+def _text(answer: object) -> str:
+    if not isinstance(answer, str):
+        raise unlike(answer, "a text")
+    return answer
 
 
 def _token(headers: Mapping[str, str]) -> str | None:

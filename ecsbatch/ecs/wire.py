@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import orjson
 
-from ecsbatch.ecs.codes import clean, cut
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.models import MAX_BATCH, Job, RestartType, ServerView, SubJob
+from ecsbatch.texts import clean, cut
 
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MAX_WORD: Final = 64

@@ -69,7 +69,8 @@ def _limit(event: ev.LimitChanged) -> str:
 def _gate(event: ev.GateChecked) -> str:
     said = f": {event.message}" if event.message else ""
     if event.gate != "hold":
-        return f"gate said {event.verdict} for wave {event.wave}{said}"
+        verdict = "gave no verdict" if event.verdict == "inconclusive" else f"said {event.verdict}"
+        return f"gate {verdict} for wave {event.wave}{said}"
     return f"held before wave {event.wave}" if event.verdict == "wait" else f"wave {event.wave} let go{said}"
 
 

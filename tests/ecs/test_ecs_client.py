@@ -229,7 +229,7 @@ async def test_a_token_that_cannot_be_renewed_is_an_auth_error() -> None:
             await client(Script(EXPIRED), auth).submit("SOFT", ["a"])
     with pytest.raises(AuthError, match=r"could not be renewed: disk is full of \*\*\*"):
         await client(Script(EXPIRED), Renewable(error=OSError("disk is full of CANARY"))).look(["a"])
-    with pytest.raises(StoreError):
+    with pytest.raises(AuthError, match="could not be renewed: x"):
         await client(Script(EXPIRED), Renewable(error=StoreError("x"))).look(["a"])
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.ecs.codes import CODES, MAX_TEXT, clean, date_of, error_of
+from ecsbatch.ecs.codes import CODES, date_of, error_of
 from ecsbatch.errors import (
     AuthError,
     CloudError,
@@ -16,6 +16,7 @@ from ecsbatch.errors import (
     TokenExpired,
     UnknownAnswer,
 )
+from ecsbatch.texts import MAX_TEXT, clean
 
 SHAPES = [
     '{"error":{"code":"%s","message":"%s","details":[{"code":"x","message":"y"}]}}',

@@ -46,7 +46,11 @@ def test_the_last_word_holds_however_quickly_it_follows(
     world = World(servers=40, zones=("az1",))
 
     async def main() -> tuple[RunStatus, int, int]:
-        async with world.client() as client, world.store() as store, world.engine(client, LateStore(store)) as restarter:
+        async with (
+            world.client() as client,
+            world.store() as store,
+            world.engine(client, LateStore(store)) as restarter,
+        ):
             rollout = restarter.rollout(world.ids, Strategy(waves="100%", max_unavailable=5))
             running = asyncio.create_task(rollout.run())
             await asyncio.sleep(30)
@@ -94,7 +98,11 @@ def test_nothing_leaves_behind_a_runs_end_and_what_is_recorded_is_so(end: str, a
     world = World(servers=40, zones=("az1",), latency=0.6, latency_sigma=0.0)
 
     async def main() -> tuple[int, int, Rollout]:
-        async with world.client() as client, world.store() as store, world.engine(client, LateStore(store)) as restarter:
+        async with (
+            world.client() as client,
+            world.store() as store,
+            world.engine(client, LateStore(store)) as restarter,
+        ):
             rollout = restarter.rollout(world.ids, AT_ONCE, run_id="r")
             running = asyncio.create_task(rollout.run())
             while not rollout.held:

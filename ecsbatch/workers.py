@@ -1,0 +1,57 @@
+"""Workers that belong together: none of them is meant to end, and whoever ends all the same ends all.
+
+A `asyncio.TaskGroup` takes a child that was cancelled for one that is done, so that a worker which somebody's stray
+cancellation has ended would be missed by nobody, and whoever waits for its work would wait for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from ecsbatch.errors import EngineStopped
+
+CANCEL_AGAIN: Final = 3.0
+"""Seconds after which a worker that goes on is cancelled once more: `wait_for` of Python 3.11 may lose the first."""
+
+
+async def work_together(workers: Mapping[str, Coroutine[Any, Any, None]]) -> NoReturn:
+    """Run workers, by their tasks' names, until cancelled, or until one of them ends; the others are ended then.
+
+    Raises:
+        EngineStopped: one ended by itself, or was cancelled by somebody else.
+        BaseException: whatever one of them raised.
+    """
+    tasks = [asyncio.create_task(work, name=name) for name, work in workers.items()]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        raise _fault([task for task in tasks if task.done()])
+    finally:
+        await _end(tasks)
+
+
+def _fault(ended: Sequence[asyncio.Task[None]]) -> BaseException:
+    """Return why workers ended: an error rather than a cancellation that came with it."""
+    faults = [fault for task in ended if not task.cancelled() and (fault := task.exception()) is not None]
+    if faults:
+        return faults[0]
+    how = "was cancelled from outside" if ended[0].cancelled() else "ended by itself"
+    return EngineStopped(f"the engine's task {ended[0].get_name()!r} {how}")
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel all, and wait until the last has ended, however often we are cancelled meanwhile."""
+    interrupted = False
+    while going := [task for task in tasks if not task.done()]:
+        for task in going:
+            task.cancel()
+        try:
+            await asyncio.wait(going, timeout=CANCEL_AGAIN)
+        except asyncio.CancelledError:
+            interrupted = True
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
+    if interrupted:
+        raise asyncio.CancelledError
