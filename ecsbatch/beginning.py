@@ -68,7 +68,7 @@ async def _take(course: Course, changes: Changes) -> None:
     if over and not changes.retry:
         return
     check_domains(course.plan, changes.skip_domains)
-    if changes.more and not over and (course.state.aborting or await _abort_asked(course)):
+    if changes.retry and not over and (course.state.aborting or await _abort_asked(course)):
         raise RunOver(course.run_id)
     store = course.host.store
     hold = await store.hold(course.run_id, course.host.holder)

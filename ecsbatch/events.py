@@ -118,7 +118,7 @@ class BatchUnstarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted(Event):
-    """The cloud shows that a request which was taken for not carried out did start these servers: they are under way."""
+    """The cloud shows that a request which was taken for not carried out did start these servers."""
 
     name: ClassVar[str] = "batch.started"
     batch: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 from ecsbatch import events as ev
 from ecsbatch import policy
@@ -19,6 +20,9 @@ from ecsbatch.policy import Halt, Limits
 from ecsbatch.records import Grant
 from ecsbatch.stages import Attempt, Flight, Stage
 from ecsbatch.state import RolloutState
+
+_INTRODUCED = 8
+"""Servers that the engine hears of beforehand, so that it has somebody to ask about where one cannot be shown."""
 
 _RESENDS = 2
 """How often a server is sent again whose request was shown not to have begun (``on_unknown = "verify"``)."""
@@ -83,6 +87,8 @@ class Feeder:
             )
             self._lines[site] = line
             self._pipelines[site].add(line)
+            known = (id_ for i, id_ in enumerate(self._plan.fleet.ids) if self._plan.fleet.site(i) == site)
+            self._pipelines[site].observer.meet(islice(known, _INTRODUCED))
 
     def _terms(self, check: Check | None, linger: float) -> Terms:
         plan = self._plan

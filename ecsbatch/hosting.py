@@ -140,11 +140,6 @@ class Changes:
     limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     by: str = ""
 
-    @property
-    def more(self) -> bool:
-        """True where anything is asked for beyond going on."""
-        return bool(self.retry or self.forgive or self.skip_domains or self.limits)
-
 
 @dataclass(frozen=True, slots=True)
 class Result:

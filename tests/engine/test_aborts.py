@@ -1,4 +1,4 @@
-"""An abort outlives whoever was told of it: killed, stopped, never asked, or blind, nothing is sent by a later holder."""
+"""An abort outlives whoever was told of it: whatever becomes of its holder, nothing is sent by a later one."""
 
 from __future__ import annotations
 
