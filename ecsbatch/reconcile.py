@@ -21,6 +21,9 @@ CLOCK_TOLERANCE: Final = 2.0
 LOOKS_NEEDED: Final = 3
 """Successful looks without a sign before a request counts as never begun."""
 
+LOOKS_IN_VAIN: Final = 8
+"""Looks in a row that do not show a server, before nothing is to be learned of it: in bad weather a few fail by chance."""
+
 RESTARTING: Final = frozenset({"REBOOT", "HARD_REBOOT"})
 """States of a server that is being restarted (API reference, ECS statuses)."""
 
@@ -92,7 +95,7 @@ def judge_unseen(case: Case) -> Verdict:
 
     What was seen of it before says nothing of now.
     """
-    over = case.late and case.given_up_for > case.grace and case.looks >= LOOKS_NEEDED
+    over = case.late and case.given_up_for > case.grace and case.looks >= LOOKS_IN_VAIN
     return Verdict.NO_TRACE if over else Verdict.NO_SIGN_YET
 
 

@@ -381,6 +381,7 @@ class Rollout:
         if not course.held or course.fault is not None or course.state.status.over:
             return
         course.feeder.recall()
+        course.feeder.drop()  # what is on its way to the disk may be granted behind the stop: it must not leave then
         stopped = ev.RunStopped(status=RunStatus.INTERRUPTED.value, reason=reason)
         await asyncio.shield(course.journal.record([stopped], status=RunStatus.INTERRUPTED))
 

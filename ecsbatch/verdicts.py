@@ -136,7 +136,8 @@ class Verdicts:
         if watch.code:
             self._failed(batch, watch.server, found, Evidence.JOB, code=watch.code, message=watch.message)
         else:
-            down = _may_be_down(view)
+            # It may have been restarted, and not be healthy since: with a check only that can tell.
+            down = _may_be_down(view) or watch.line.terms.check is not None
             self._end(ev.ServerUnknown, batch, watch.server, found, reason="no_trace", holds=down)
 
     def given_up(self, batch: Batch, servers: Iterable[str], reason: str, message: str) -> Findings:
