@@ -14,7 +14,7 @@ from ecsbatch import policy
 from ecsbatch.beginning import begin, left_out
 from ecsbatch.between import Between
 from ecsbatch.course import Course
-from ecsbatch.errors import EcsbatchError, EngineStopped
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.gates import Gate
 from ecsbatch.hosting import Changes, Host, Result
 from ecsbatch.line import Check
@@ -47,6 +47,7 @@ class Rollout:
         self._request: Ending | None = None
         self._fault: EcsbatchError | None = None
         self._steering = 0
+        self._called = False
 
     def __repr__(self) -> str:
         tally = self.state.run
@@ -93,8 +94,15 @@ class Rollout:
             RunConflict: another run has some of the servers, or another process has the run.
             StoreError: the store cannot be written; what it has acknowledged is safe.
             EngineStopped: the engine ended before the run did.
+            ConfigError: it was called before, or in another event loop than the engine's.
         """
+        if self._called:
+            raise ConfigError(
+                f"Run {self.run_id} is run by an earlier call of this `Rollout.run`: "
+                "await that one; once it has ended, go on with `Restarter.resume`."
+            )
         self._host.enter(self)
+        self._called = True
         try:
             await begin(self._course, self._changes, self._check)
             if not self.state.status.over:
@@ -104,6 +112,7 @@ class Rollout:
             raise
         finally:
             await self._leave()
+            self._called = self._course.begun  # who could not begin, for the servers are another run's, may try again
         return self.result
 
     @property
