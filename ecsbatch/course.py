@@ -71,6 +71,11 @@ class Course:
         return self._journal is not None and not self._journal.closed
 
     @property
+    def begun(self) -> bool:
+        """True once this process has held the run, be it over since."""
+        return self._journal is not None
+
+    @property
     def journal(self) -> Journal:
         """Where the run is written; raises EngineStopped where this process does not hold it."""
         if self._journal is None:

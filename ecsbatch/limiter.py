@@ -222,15 +222,24 @@ class TokenBucket:
 
 
 async def _unharmed(ledger: Taker, wish: Take) -> Grant | Room:
-    """Take; where the taker is cancelled meanwhile, what it was granted goes back: no token is lost."""
+    """Take; where the taker is cancelled meanwhile, what it was granted goes back: no token is lost.
+
+    Its going back is waited for, so that in the record it stands before whatever ends the run; cancelled once more,
+    the taker leaves it to itself.
+    """
     taking = ledger.take(wish)
-
-    def give_back(taken: asyncio.Future[Grant | Room]) -> None:
-        if not taken.cancelled() and taken.exception() is None and isinstance(grant := taken.result(), Grant):
-            ledger.settle(Settle(grant.id, None)).add_done_callback(lambda done: done.cancelled() or done.exception())
-
     try:
         return await asyncio.shield(taking)
     except asyncio.CancelledError:
-        taking.add_done_callback(give_back)
+        await asyncio.shield(asyncio.ensure_future(_given_back(ledger, taking)))
         raise
+
+
+async def _given_back(ledger: Taker, taking: asyncio.Future[Grant | Room]) -> None:
+    await asyncio.wait((taking,))
+    if taking.cancelled() or taking.exception() is not None or not isinstance(grant := taking.result(), Grant):
+        return
+    settled = ledger.settle(Settle(grant.id, None))
+    await asyncio.wait((settled,))
+    if not settled.cancelled():
+        settled.exception()  # where it cannot be written, it is held until it counts as given up

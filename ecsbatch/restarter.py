@@ -7,12 +7,12 @@ import getpass
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, cast
+from typing import Any, Final, Protocol, Self
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.config import Engine, Strategy
@@ -31,9 +31,16 @@ from ecsbatch.rollout import Rollout
 from ecsbatch.selection import as_fleet
 from ecsbatch.store import open_store
 from ecsbatch.strategy import make_plan
+from ecsbatch.workers import work_together
 
 STEER_INTERVAL: Final = 0.5
 """Seconds between two looks at what was asked of a run from elsewhere; it is to be seen within a second."""
+
+CLOSE_WITHIN: Final = 5.0
+"""Seconds that requests in the air get for their answers when an engine is closed."""
+
+_END_WITHIN: Final = 10.0
+"""Seconds for the engine's tasks to end; what other people's code does with its cancellation is bounded before."""
 
 _RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
 """Letters of a run id, without those that are easily mistaken, and how many."""
@@ -104,9 +111,12 @@ class Restarter:
         self._rollouts: list[Guest] = []
         self._direct: Direct | None = None
         self._engine_task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._fault: BaseException | None = None
         self._closed = False
+        self._broken_off = False
         self._landed = asyncio.Event()
+        self._gone = asyncio.Event()
 
     def __repr__(self) -> str:
         waiting = len(self._direct) if self._direct else 0
@@ -120,7 +130,23 @@ class Restarter:
         )
 
     async def __aenter__(self) -> Self:
-        """Start the engine."""
+        """Start the engine.
+
+        Raises:
+            ConfigError: it was started before.
+            StoreError: there is no store, and none can be opened in memory.
+        """
+        if self._loop is not None:
+            raise ConfigError("This Restarter was started before: make another for another `async with`.")
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._start()
+        except BaseException:
+            self._loop = None
+            raise
+        return self
+
+    async def _start(self) -> None:
         self._store = self._given_store or await self._memory_store()
         for site, cloud in self._clouds.items():
             self.pipelines[site] = Pipeline(cloud, self._store, self.engine, self._chance)
@@ -135,35 +161,70 @@ class Restarter:
         )
         # The one task that no group owns: the engine must outlive the caller's own groups and never cancel them.
         self._engine_task = asyncio.get_running_loop().create_task(self._run(), name="ecsbatch-engine")
-        return self
+        self._engine_task.add_done_callback(self._ended)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        try:
+            await self.aclose()
+        except EcsbatchError as e:
+            if error is None:
+                raise
+            # What has ended the block is what its caller must hear of.
+            error.add_note(f"And the Restarter could not be closed in order: {e}")
 
-    async def aclose(self) -> None:
-        """Stop: requests in flight get their answer, everybody who still waits hears EngineStopped."""
-        if self._closed or self._engine_task is None or self._direct is None:
+    async def aclose(self, within: float = CLOSE_WITHIN) -> None:
+        """Stop: nothing new is sent, and everybody who still waits hears EngineStopped.
+
+        Requests in the air get ``within`` seconds for their answers; those that come later are resume's to find out.
+        Whoever closes it again meanwhile waits for the same end.
+
+        Raises:
+            ConfigError: it runs in another event loop.
+            StoreError: the record of direct restarts cannot be ended.
+        """
+        if self._engine_task is None or self._direct is None:
+            return
+        self._be_at_home()
+        if self._closed:
+            await self._gone.wait()
             return
         self._closed = True
         self._direct.close()
         for rollout in list(self._rollouts):
             rollout.stop("closed", "The Restarter was closed.")
         try:
-            await self._land(self._engine_task)
+            await self._land(lambda: not self._ran_out and bool(self._in_air or self._rollouts), within)
         finally:
-            self._engine_task.cancel()
-            await asyncio.wait([self._engine_task])
-            self._direct.end(self._fault)
-            await self._direct.release()
+            await self._break_off(self._engine_task, self._direct, within)
 
-    async def _land(self, engine: asyncio.Task[None]) -> None:
-        """Wait for requests in the air: each is bounded by the client's own timeout."""
-        engine.add_done_callback(lambda _: self._landed.set())
-        while not engine.done() and (self._in_air or self._rollouts):
-            self._landed.clear()
-            await self._landed.wait()
+    async def _break_off(self, engine: asyncio.Task[None], direct: Direct, within: float) -> None:
+        """End the engine's task; the rollouts, which are their callers', write their end while the store is open."""
+        self._broken_off = True
+        try:
+            engine.cancel()
+            await asyncio.wait([engine], timeout=_END_WITHIN)
+            direct.end(self._fault)
+            await self._land(lambda: bool(self._rollouts), within)
+            for rollout in list(self._rollouts):
+                rollout.engine_stopped(EngineStopped("the Restarter was closed"))
+            await direct.release()
+        finally:
+            direct.end(self._fault)
+            self._gone.set()
+
+    async def _land(self, flying: Callable[[], bool], within: float) -> None:
+        """Wait until nothing flies any more, at the longest ``within`` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while flying():
+                    self._landed.clear()
+                    await self._landed.wait()
+
+    @property
+    def _ran_out(self) -> bool:
+        return self._engine_task is None or self._engine_task.done()
 
     @property
     def _in_air(self) -> int:
@@ -237,6 +298,7 @@ class Restarter:
         Raises:
             ConfigError, SelectionError: see `make_plan`.
         """
+        self._be_at_home()
         plan = servers if isinstance(servers, Plan) else self._plan(servers, strategy or Strategy(), check, gate)
         return Rollout(self, plan, run_id or self._new_run_id(), check=check, gate=gate)
 
@@ -294,7 +356,20 @@ class Restarter:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    def _be_at_home(self) -> None:
+        """Refuse other threads and event loops, from which nothing here can be touched safely."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if self._loop is not None and here is not self._loop:
+            raise ConfigError(
+                "This Restarter runs in another event loop: call it there, "
+                "from other threads with `asyncio.run_coroutine_threadsafe`."
+            )
+
     def _running(self) -> Direct:
+        self._be_at_home()
         if self._direct is None or self._engine_task is None:
             raise EngineStopped("The Restarter is not running: use it inside `async with`.")
         if self._closed or self._engine_task.done():
@@ -329,18 +404,21 @@ class Restarter:
         return "".join(self._chance.choices(letters, k=length))
 
     async def _run(self) -> None:
-        """Run all parts; a fault of one ends the engine and is told to everybody who waits."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for site, pipeline in self.pipelines.items():
-                    group.create_task(pipeline.run(), name=f"site-{site}")
-                group.create_task(self._steer(), name="steer")
-        except BaseExceptionGroup as group_fault:
-            self._fault = _first(group_fault)
-            if self._direct is not None:
-                self._direct.end(self._fault)
-            for rollout in list(self._rollouts):
-                rollout.engine_stopped(self._fault)
+        """Run all parts; a fault of one ends the engine."""
+        sites = {f"site-{site}": pipeline.run() for site, pipeline in self.pipelines.items()}
+        await work_together({**sites, "steer": self._steer()})
+
+    def _ended(self, engine: asyncio.Task[None]) -> None:
+        """Tell everybody who waits, however the engine has come to its end, unless it was closed."""
+        self._landed.set()
+        fault = None if engine.cancelled() else engine.exception()
+        if self._broken_off and (fault is None or isinstance(fault, EngineStopped)):
+            return
+        self._fault = fault or EngineStopped("its task was cancelled from outside")
+        if self._direct is not None:
+            self._direct.end(self._fault)
+        for rollout in list(self._rollouts):
+            rollout.engine_stopped(self._fault)
 
     async def _steer(self) -> None:
         """Hand the rollouts what was asked of them through the store."""
@@ -348,18 +426,15 @@ class Restarter:
             await asyncio.sleep(STEER_INTERVAL)
             for rollout in list(self._rollouts):
                 if rollout.held:
-                    for command in await self.store.commands(rollout.run_id, rollout.last_command):
-                        # Anybody may append a command; one that cannot be followed changes nothing.
-                        with suppress(EcsbatchError, TypeError, ValueError):
-                            rollout.command(command)
+                    await self._hand_over(rollout)
 
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first fault of a nested group."""
-    fault = group.exceptions[0]
-    if isinstance(fault, BaseExceptionGroup):
-        return _first(cast("BaseExceptionGroup[BaseException]", fault))
-    return fault
+    async def _hand_over(self, rollout: Guest) -> None:
+        # A read that fails now may not in a moment: it is not the run's end, as a failed write is.
+        with suppress(Exception):
+            for command in await self.store.commands(rollout.run_id, rollout.last_command):
+                # Anybody may append a command; one that cannot be followed changes nothing.
+                with suppress(Exception):
+                    rollout.command(command)
 
 
 def _user() -> str:

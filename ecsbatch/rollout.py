@@ -51,7 +51,7 @@ class Rollout:
         # What was asked of the run. One word at a time: each is judged by a state in which the one before is folded.
         self._words: deque[Callable[[], Awaitable[None]]] = deque()
         self._full_since: float | None = None
-        self._ran = False
+        self._called = False
 
     def __repr__(self) -> str:
         tally = self.state.run
@@ -93,14 +93,15 @@ class Rollout:
             RunConflict: another run has some of the servers, or another process has the run.
             StoreError: the store cannot be written; what it has acknowledged is safe.
             EngineStopped: the engine ended before the run did.
-            ConfigError: this rollout was run before.
+            ConfigError: it was called before, or in another event loop than the engine's.
         """
-        if self._ran:
+        if self._called:
             raise ConfigError(
-                f"Run {self.run_id} was run by this Rollout before: await that, or go on with Restarter.resume."
+                f"Run {self.run_id} is run by an earlier call of this `Rollout.run`: "
+                "await that one; once it has ended, go on with `Restarter.resume`."
             )
         self._host.enter(self)
-        self._ran = True
+        self._called = True
         try:
             await begin(self._course, self._changes, self._check)
             if not self.state.status.over:
@@ -110,6 +111,7 @@ class Rollout:
             raise
         finally:
             await self._leave()
+            self._called = self._course.begun  # who could not begin, for the servers are another run's, may try again
         return self.result
 
     @property

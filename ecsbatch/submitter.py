@@ -97,7 +97,12 @@ class Submitter:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await work_together({f"submit-{i}": self._work() for i in range(self._workers)})
+        try:
+            await work_together({f"submit-{i}": self._work() for i in range(self._workers)})
+        finally:
+            # Nobody is left to send these: whoever waits for what is in the air need not wait for them.
+            while not self._batches.empty():
+                self._let_go(self._batches.get_nowait())
 
     async def _work(self) -> None:
         while True:
@@ -105,9 +110,12 @@ class Submitter:
             try:
                 await self._submit(batch)
             finally:
-                batch.line.in_air -= 1
-                self.slots.release()
-                batch.line.wake()
+                self._let_go(batch)
+
+    def _let_go(self, batch: Batch) -> None:
+        batch.line.in_air -= 1
+        self.slots.release()
+        batch.line.wake()
 
     async def _submit(self, batch: Batch) -> None:
         """Send a batch and store what came of it."""

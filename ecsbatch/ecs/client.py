@@ -385,11 +385,15 @@ def _answer(answer: object) -> Answer:
     if not isinstance(answer, Answer):
         raise unlike(answer, "an Answer")
     # What a class declares and what somebody's sender puts into it may differ.
-    for part, kind in ((answer.status, int), (answer.body, bytes)):
-        if not isinstance(part, kind):
-            raise unlike(part, f"{kind.__name__} in its Answer")
+    _be(int, answer.status)
+    _be(bytes, answer.body)
     checked_headers(answer.headers)
     return answer
+
+
+def _be(kind: type[object], part: object) -> None:
+    if not isinstance(part, kind):
+        raise unlike(part, f"{kind.__name__} in its Answer")
 
 
 def _positive(name: str, value: float) -> float:
