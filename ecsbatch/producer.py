@@ -336,7 +336,7 @@ class _Intent:
 def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room]) -> None:
     if answer.done():
         return
-    failure = done.exception()
+    failure = EngineStopped("Nobody said whether tokens were granted.") if done.cancelled() else done.exception()
     if failure is not None:
         answer.set_exception(failure)
         return
