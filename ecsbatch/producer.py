@@ -289,7 +289,7 @@ class _Intent:
 
         def heard(done: asyncio.Future[Commit]) -> None:
             line.given.difference_update(servers)
-            if done.exception() is not None or done.result().grant is None:
+            if done.cancelled() or done.exception() is not None or done.result().grant is None:
                 self._land()
             _pass_on(done, answer)
 

@@ -56,8 +56,8 @@ def open_store(
     """
     if isinstance(url, str) and url != "memory:":
         path_of(url)
-    patience = Patience(busy_timeout)
-    return Store(url, clock or SystemClock(), cold_start_window if cold_start else 0.0, patience, inline=inline)
+    wait_out = cold_start_window if cold_start else 0.0
+    return Store(url, clock or SystemClock(), wait_out, inline=inline, busy_timeout=busy_timeout)
 
 
 class Store:
@@ -70,13 +70,19 @@ class Store:
     """
 
     def __init__(
-        self, url: str | MemoryDatabase, clock: Clock, cold_start: float, patience: Patience, *, inline: bool
+        self,
+        url: str | MemoryDatabase,
+        clock: Clock,
+        cold_start: float,
+        *,
+        inline: bool,
+        busy_timeout: float = BUSY_TIMEOUT,
     ) -> None:
         self.url = url if isinstance(url, str) else url.url
         self._given = None if isinstance(url, str) else url
         self._clock = clock
         self._cold_start = cold_start
-        self._patience = patience
+        self._patience = Patience(busy_timeout)
         self._inline = inline
         self._worker: Worker | None = None
         self._opened: tuple[Database, Books] | None = None
