@@ -9,7 +9,8 @@ run is kept aside while the group is done, and becomes one row of its journal an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from asyncio import CancelledError
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import uuid4
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 from ecsbatch.clock import Clock, Stamps
 from ecsbatch.conflicts import RunTaken
 from ecsbatch.errors import ConfigError, RunConflict, StoreError
-from ecsbatch.events import Recorded, ServerFailed, ServerTimedOut, ServerUnknown
+from ecsbatch.events import Event, Recorded, ServerFailed, ServerTimedOut, ServerUnknown
 from ecsbatch.models import Holder, RunStatus, Usage, targets_hash
 from ecsbatch.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
 from ecsbatch.store import claims, journal, runs
@@ -70,6 +71,14 @@ _NOT_NOW: Final = Room(0, 0.001, 0)
 """The answer to who has not heard of a failure yet: at once again, with that in mind."""
 
 
+def _intended(intent: Callable[[Grant], Sequence[Event]], grant: Grant) -> Sequence[Event]:
+    """Ask the caller's code what it means to do; what would end a task ends only this write."""
+    try:
+        return intent(grant)
+    except (CancelledError, GeneratorExit) as e:
+        raise RuntimeError(f"The intent to spend grant {grant.id} raised {type(e).__name__}.") from e
+
+
 class Books:
     """Runs, journal, claims and ledger of one database, as one process keeps them."""
 
@@ -99,15 +108,16 @@ class Books:
                 done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
                 self._write_pages()
         except StoreError as e:
-            self._forget_group()
             self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
             return [StoreError(str(e)) for _ in writes]
         except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
-            self._forget_group()
             return [e for _ in writes]
-        self._heads |= self._staged
-        self._forget_group()
-        return done
+        else:
+            self._heads |= self._staged
+            return done
+        finally:
+            # Whatever ends it: what one group has told must not be written by the next.
+            self._forget_group()
 
     def _attempt(self, write: Write) -> Any:
         try:
@@ -207,7 +217,7 @@ class Books:
         unseen = order.folded is not None and head.failed_at > order.folded
         got = None if order.take is None else _NOT_NOW if unseen else self._take(order.take, grant_id, run_id, now)
         grant, room = (got, None) if isinstance(got, Grant) else (None, got)
-        events = [*order.events, *order.intent(grant)] if grant and order.intent else order.events
+        events = [*order.events, *_intended(order.intent, grant)] if grant and order.intent else order.events
         recorded = journal.record(run_id, head.seq, self._stamps.now(), events)
         lines = journal.encoded(recorded)
         self._change_claims(order, grant)

@@ -7,6 +7,7 @@ words, since what the ledger promises rests on when the write lock is taken.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -167,9 +168,7 @@ class Database:
             try:
                 self._begin(_BEGIN_WRITING)
             except self.errors as e:
-                if not is_busy(e):
-                    raise StoreError(f"The store {self.url} {self._complaint(e)}") from e
-                return self.keeper()
+                return self.keeper() if is_busy(e) else None
             self._roll_back()
         return None
 
@@ -383,6 +382,8 @@ def _make(path: Path) -> None:
         path.parent.mkdir(mode=0o700, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _connect(path: str) -> sqlite3.Connection:
