@@ -14,7 +14,7 @@ from ecsbatch.direct import held_by
 from ecsbatch.errors import ConfigError
 from ecsbatch.hosting import Changes
 from ecsbatch.line import Check
-from ecsbatch.models import Holder, RunStatus
+from ecsbatch.models import Holder, RunStatus, quota_group
 from ecsbatch.plan import Plan
 from ecsbatch.records import Command, NewRun
 from ecsbatch.stages import Stage
@@ -112,7 +112,7 @@ async def _same_sites(course: Course) -> None:
     record, sites = await course.host.store.run(course.run_id), _sites(course)
     for site, place in record.plan.get("sites", {}).items():
         now = sites.get(site, "nowhere")
-        if now != place:
+        if now != quota_group(place):
             raise ConfigError(f"Run {course.run_id} belongs to {place}, not to {now}: use its endpoint and project.")
 
 

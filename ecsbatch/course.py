@@ -63,7 +63,9 @@ class Course:
     def hold(self, hold: Hold) -> None:
         """Have this process write the run from now on."""
         self._hold, self.stored = hold, True
-        self._journal = Journal(self.host.store, hold, self.fold, last_batch=self.state.last_batch)
+        self._journal = Journal(
+            self.host.store, hold, self.fold, last_batch=self.state.last_batch, on_failure=self.notice
+        )
 
     @property
     def held(self) -> bool:

@@ -329,6 +329,7 @@ class RunStopped(Event):
     status: str = ""
     reason: str = ""
     message: str = ""
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Ledger(Taker, Protocol):
         ...
 
     def age(self, grant: Grant) -> float:
-        """Return the seconds since a grant, on the clock that stamped it."""
+        """Say for how many seconds a grant has counted, by the ledger's own clock; rather too many than too few."""
         ...
 
 

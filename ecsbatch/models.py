@@ -103,8 +103,13 @@ class Site:
 
     @property
     def quota_group(self) -> str:
-        """The key under which all processes share this site's quota."""
-        return f"{self.endpoint}/{self.project_id}"
+        """The key under which all processes share this site's quota: a project has one, by whatever name it is met."""
+        return self.project_id
+
+
+def quota_group(key: str) -> str:
+    """Read the key of a quota group; older versions wrote the endpoint into it."""
+    return key.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

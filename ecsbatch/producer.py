@@ -288,7 +288,7 @@ class _Intent:
 
         def heard(done: asyncio.Future[Commit]) -> None:
             line.given.difference_update(servers)
-            if done.exception() is not None or done.result().grant is None:
+            if done.cancelled() or done.exception() is not None or done.result().grant is None:
                 self._land()
             _pass_on(done, answer)
 
@@ -335,7 +335,7 @@ class _Intent:
 def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room]) -> None:
     if answer.done():
         return
-    failure = done.exception()
+    failure = EngineStopped("Nobody said whether tokens were granted.") if done.cancelled() else done.exception()
     if failure is not None:
         answer.set_exception(failure)
         return

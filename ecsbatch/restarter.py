@@ -49,6 +49,16 @@ _RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
 class EngineStore(DirectStore, RolloutStore, Ledger, Protocol):
     """Everything that the engine needs of a store."""
 
+    @property
+    def waiting(self) -> float:
+        """Seconds for which it has waited for another process, 0 where it does not."""
+        ...
+
+    @property
+    def keeper(self) -> int:
+        """That process's id, 0 where nobody tells."""
+        ...
+
     async def targets(self, run_id: str) -> Fleet:
         """Return a run's frozen servers."""
         ...

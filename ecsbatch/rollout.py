@@ -357,8 +357,7 @@ class Rollout:
         if ending.status.over:
             await self.note(self._finished(ending), ending.status)
         else:
-            stopped = ev.RunStopped(status=ending.status.value, reason=ending.reason, message=ending.message)
-            await self.note(stopped, ending.status)
+            await self.note(self._stopped(ending), ending.status)
         return True
 
     async def _finish(self) -> None:
@@ -368,14 +367,21 @@ class Rollout:
         await self.note(self._finished(ending), status)
 
     def _finished(self, ending: Ending) -> ev.RunFinished:
-        elapsed = max(0.0, self._course.now - (self.state.started_at or self._course.now))
         return ev.RunFinished(
             status=ending.status.value,
             reason=ending.reason,
             counts={kind.value: n for kind, n in self.state.counts.items()},
-            elapsed_s=round(elapsed, 3),
+            elapsed_s=self._elapsed(),
             message=ending.message,
         )
+
+    def _stopped(self, ending: Ending) -> ev.RunStopped:
+        return ev.RunStopped(
+            status=ending.status.value, reason=ending.reason, message=ending.message, elapsed_s=self._elapsed()
+        )
+
+    def _elapsed(self) -> float:
+        return round(self.state.watch.by_ledger(self._host.clock.monotonic()), 3)
 
     async def _break_off(self, reason: str) -> None:
         """End at once: what is in flight is resume's to find out."""
@@ -384,7 +390,7 @@ class Rollout:
             return
         course.feeder.recall()
         course.feeder.drop()  # what is on its way to the disk may be granted behind the stop: it must not leave then
-        stopped = ev.RunStopped(status=RunStatus.INTERRUPTED.value, reason=reason)
+        stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
         await asyncio.shield(course.journal.record([stopped], status=RunStatus.INTERRUPTED))
 
     async def _leave(self) -> None:

@@ -16,6 +16,7 @@ from ecsbatch import events as ev
 from ecsbatch.models import Evidence, Outcome, OutcomeKind, Quota, RunStatus
 from ecsbatch.plan import Plan
 from ecsbatch.stages import ENDED, FAILURES, KIND, Attempt, Failure, Flight, Stage, Tally
+from ecsbatch.stopwatch import Stopwatch
 
 _EVIDENCES: Final = ("", *(e.value for e in Evidence))
 _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
@@ -47,6 +48,7 @@ class RolloutState:
         left_out: domains to whose servers nothing is sent any more.
         aborting, aborted_by: somebody has ended the run for good, though servers may still be under way; who it was.
         last_command: the last command that was asked before the present holder took the run.
+        watch: how long it has taken.
         gate_at, status_at: when the last gate was asked; when the status last changed.
     """
 
@@ -96,6 +98,7 @@ class RolloutState:
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.last_batch = 0
+        self.watch = Stopwatch()
         self._elapsed: float | None = None
         self._lent: set[int] = set()
         self._forgiven: set[int] = set()
@@ -352,7 +355,8 @@ class RolloutState:
     def _limit_changed(self, event: ev.LimitChanged, _: float) -> None:
         self.limits[event.limit] = event.new
 
-    def _holder_changed(self, event: ev.HolderChanged, _: float) -> None:
+    def _holder_changed(self, event: ev.HolderChanged, ts: float) -> None:
+        self.watch.taken(ts, event.boot, event.ledger_time)
         self.holder = event.holder
         self.fence = event.fence
         self.last_command = event.command
@@ -423,6 +427,7 @@ class RolloutState:
     def _stopped(self, event: ev.RunStopped, ts: float) -> None:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
         self.ended_at = self.status_at = ts
+        self._elapsed = event.elapsed_s or None
 
     def _finished(self, event: ev.RunFinished, ts: float) -> None:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
@@ -482,6 +487,8 @@ class RolloutState:
         """Seconds from the run's start to its end, or to its last event."""
         if self._elapsed is not None:
             return self._elapsed
+        if self.fence:
+            return self.watch.by_stamp(self.ended_at or self.updated_at)
         if self.started_at is None:
             return 0.0
         return (self.ended_at or self.updated_at) - self.started_at

@@ -86,6 +86,15 @@ def blind_notice(seconds: float, why: str, timeout: float) -> str:
     )
 
 
+def busy_notice(seconds: float, keeper: int) -> str:
+    """Return what to tell while another process keeps the store, "" where that is no more than a moment."""
+    if seconds < _A_MOMENT:
+        return ""
+    way = f" (end it, or kill -CONT {keeper} where it was stopped)" if keeper else ""
+    process = f"Process {keeper}" if keeper else "Another process"
+    return f"{process} keeps the store busy for {lasting(seconds)}: nothing is sent until it lets go{way}."
+
+
 async def drive(
     restarter: Restarter, rollout: Rollout, settings: Settings, watching: Watching, *, known: int = 0
 ) -> Driven:
@@ -104,7 +113,9 @@ async def drive(
     signals = Signals(rollout)
 
     def notice() -> str:
-        return signals.notice() or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
+        store = restarter.store
+        waits = busy_notice(store.waiting, store.keeper) if store.waiting else ""
+        return waits or signals.notice() or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
 
     around = Surroundings(settings.engine.quota, restarter.usage, notice, known, lambda: rollout.held)
     watchers = Watchers(rollout, around, settings, watching)

@@ -88,7 +88,16 @@ async def _ask(url: str, server: str, run: str) -> tuple[Story, Explanation]:
             holder_alive=story.record.held,
             claimed_by=claimed_by,
         )
-        return story, _with_ways_on(answer, story.state)
+        return story, _kept(_with_ways_on(answer, story.state), await store.kept_by())
+
+
+def _kept(answer: Explanation, keeper: int | None) -> Explanation:
+    """Say that some process keeps all others from writing, if one does: no run's record can tell that."""
+    if keeper is None:
+        return answer
+    process = f"Process {keeper}" if keeper else "A process"
+    text = f"{answer.text} {process} is in the middle of a write to the store: no run goes on until it lets go."
+    return replace(answer, text=text, commands=(*answer.commands, *([f"kill -CONT {keeper}"] if keeper else [])))
 
 
 def _with_ways_on(answer: Explanation, state: RolloutState) -> Explanation:
