@@ -343,6 +343,12 @@ FAILED: Final = ended(5, "failed", ONE, holds=True)
         ([FAILED, (31, "server.released", {"server": ONE, "why": "not_found"})], 30.0, "places"),
     ],
 )
+def test_a_place_is_kept_as_long_as_its_server_is_down(entries: list[Entry], ends: float, expected: str) -> None:
+    played = case(tale(*SENT_ONE, *entries), sends=(left(1, ONE, begun=1.5, ends=ends, ending="fail"),))
+
+    assert first(judge_places(played)) == expected
+
+
 def test_a_place_is_not_kept_against_what_looks_have_shown() -> None:
     """Nor is it where nobody has looked for long, which is the table's business above."""
     played = case(tale(*SENT_ONE, FAILED, (36, "run.stopped", {})), sends=(left(1, ONE, begun=1.5, ends=9),))
@@ -352,12 +358,6 @@ def test_a_place_is_not_kept_against_what_looks_have_shown() -> None:
     shown = Reply(200, orjson.dumps({"servers": [row]}))
     looks(played.record.cloud, 10, 20, 30, reply=shown, query=f"server_id={ONE}")
     assert first(judge_places(played)) == "places"
-
-
-def test_a_place_is_kept_as_long_as_its_server_is_down(entries: list[Entry], ends: float, expected: str) -> None:
-    played = case(tale(*SENT_ONE, *entries), sends=(left(1, ONE, begun=1.5, ends=ends, ending="fail"),))
-
-    assert first(judge_places(played)) == expected
 
 
 # -- callers -----------------------------------------------------------------------------------------------------------
