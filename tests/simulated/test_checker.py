@@ -124,6 +124,7 @@ def first(found: Iterator[str]) -> str:
 
 # -- what somebody asked for -------------------------------------------------------------------------------------------
 
+PAUSED: Final[Entry] = (2, "run.paused", {"reason": "paused"})
 OUT: Final = resumed(3, skip_domains=[ZONE[ONE]])
 
 
@@ -149,7 +150,9 @@ def test_the_journal_keeps_the_word(entries: list[Entry], expected: str) -> None
     ("asked", "entries", "expected"),
     [
         ([(1, "pause")], [submitting(9, 1, ONE)], "words"),
-        ([(1, "pause")], [submitting(2, 1, ONE)], ""),
+        ([(1, "pause")], [submitting(2, 1, ONE), PAUSED], ""),
+        ([(1, "pause")], [submitting(2, 1, ONE)], "words"),
+        ([(1, "pause")], [PAUSED, resumed(3), submitting(9, 1, ONE)], "words"),
         ([(1, "pause"), (3, "resume")], [submitting(9, 1, ONE)], ""),
         ([(1, "resume"), (1.3, "pause")], [submitting(9, 1, ONE)], "words"),
         ([(1, "pause"), (1.3, "resume")], [(1.5, "run.paused", {"reason": "paused"})], "words"),
