@@ -95,7 +95,7 @@ def _between(tale: Tale) -> Iterator[str]:
             case "wave.finished":
                 over[wave] = fact.at
             case "gate.checked":
-                verdicts[fact.body.get("gate") == HOLD, wave] = fact.body["verdict"]
+                verdicts[fact.body.get("gate") == HOLD, wave] = fact.body.get("verdict", "")
             case "wave.started" if wave > 1:
                 soaked = fact.at - over.get(wave - 1, FOREVER)
                 if soaked < tale.plan.get("soak", 0.0) - TOLERANCE:
@@ -133,9 +133,9 @@ class Strictness:
                 case "batch.rejected" if fact.body["batch"] in self._tale.intents:
                     self._wait(self._tale.intents[fact.body["batch"]].servers)
                 case "batch.unstarted":
-                    self._wait(fact.body["servers"])
+                    self._wait(fact.body.get("servers", ()))
                 case "batch.started":
-                    self._stage |= dict.fromkeys(fact.body["servers"], "flying")
+                    self._stage |= dict.fromkeys(fact.body.get("servers", ()), "flying")
                 case "limit.changed" if str(fact.body["limit"]).startswith("max_failures"):
                     self._limits[fact.body["limit"]] = fact.body["new"]
                 case "run.resumed":

@@ -84,9 +84,14 @@ class Case:
         """Return the spans in which a server is known to have been down; some never end."""
         spans = [(one.at, up_at(self, one)) for one, _ in self.begun.get(server, ())]
         spans += self.foreign(server)
+        return sorted(spans) or self._down_by_itself(server)
+
+    def _down_by_itself(self, server: str) -> list[tuple[float, float]]:
+        """Return the span of a server that was down from the beginning, up to its repair."""
         cloud = self.cloud_of(server)
-        by_itself = not spans and not self.healed(server) and server in cloud.fleet.numbers
-        return [(0.0, FOREVER)] if by_itself and cloud.truth(server).status != "ACTIVE" else sorted(spans)
+        repaired = min((at for one, at in cloud.heals if one == server), default=FOREVER)
+        unwell = server in cloud.fleet.numbers and cloud.truth(server).status != "ACTIVE"
+        return [(0.0, repaired)] if unwell or repaired < FOREVER else []
 
     def up_since(self, server: str, at: float) -> float:
         """Return since when a server was up at an instant; infinity where it was down then."""

@@ -90,12 +90,8 @@ def _seen(case: Case, cloud: WatchedCloud, at: float) -> str:
         if when < since or when >= at:
             continue
         heard = when + exchange.inbound + exchange.outbound
-        if (
-            _good(exchange)
-            and heard < told
-            and heard - when < engine.request_timeout
-            and not exchange.arrival.is_action
-        ):
+        in_time = heard < told and heard - when < engine.request_timeout
+        if _good(exchange) and in_time and not exchange.arrival.is_action:
             return f"a look was answered at {heard:.2f} s"
         tries.append(when)
     tries.append(at)

@@ -229,14 +229,14 @@ class Tale:
                 self.held[server] = self._lent.pop(server)
 
     def _unstarted(self, fact: Fact) -> None:
-        self._wait_again(fact, fact.body["servers"])
-        for server in fact.body["servers"]:
+        self._wait_again(fact, fact.body.get("servers", ()))
+        for server in fact.body.get("servers", ()):
             self._current(server).unstarted += 1
 
     def _started_after_all(self, fact: Fact) -> None:
         batch = fact.body["batch"]
         named = self.intents[batch].servers if batch in self.intents else ()
-        for server in fact.body["servers"]:
+        for server in fact.body.get("servers", ()):
             if server not in named:
                 self.complain(fact, f"batch {batch} did not name {server[:8]}")
             if self.stage.get(server) not in {"waiting", "left_out"}:

@@ -124,6 +124,7 @@ def first(found: Iterator[str]) -> str:
 
 # -- what somebody asked for -------------------------------------------------------------------------------------------
 
+PAUSED: Final[Entry] = (2, "run.paused", {"reason": "paused"})
 OUT: Final = resumed(3, skip_domains=[ZONE[ONE]])
 
 
@@ -149,7 +150,9 @@ def test_the_journal_keeps_the_word(entries: list[Entry], expected: str) -> None
     ("asked", "entries", "expected"),
     [
         ([(1, "pause")], [submitting(9, 1, ONE)], "words"),
-        ([(1, "pause")], [submitting(2, 1, ONE)], ""),
+        ([(1, "pause")], [submitting(2, 1, ONE), PAUSED], ""),
+        ([(1, "pause")], [submitting(2, 1, ONE)], "words"),
+        ([(1, "pause")], [PAUSED, resumed(3), submitting(9, 1, ONE)], "words"),
         ([(1, "pause"), (3, "resume")], [submitting(9, 1, ONE)], ""),
         ([(1, "resume"), (1.3, "pause")], [submitting(9, 1, ONE)], "words"),
         ([(1, "pause"), (1.3, "resume")], [(1.5, "run.paused", {"reason": "paused"})], "words"),
@@ -343,21 +346,21 @@ FAILED: Final = ended(5, "failed", ONE, holds=True)
         ([FAILED, (31, "server.released", {"server": ONE, "why": "not_found"})], 30.0, "places"),
     ],
 )
-def test_a_place_is_not_kept_against_what_looks_have_shown() -> None:
-    """Nor is it where nobody has looked for long, which is the table's business above."""
-    played = case(tale(*SENT_ONE, FAILED, (36, "run.stopped", {})), sends=(left(1, ONE, begun=1.5, ends=9),))
-    assert first(judge_places(played)) == ""
-
-    row = {"id": ONE, "status": "ACTIVE", "OS-EXT-STS:task_state": None}
-    shown = Reply(200, orjson.dumps({"servers": [row]}))
-    looks(played.record.cloud, 10, 20, 30, reply=shown, query=f"server_id={ONE}")
-    assert first(judge_places(played)) == "places"
-
-
 def test_a_place_is_kept_as_long_as_its_server_is_down(entries: list[Entry], ends: float, expected: str) -> None:
     played = case(tale(*SENT_ONE, *entries), sends=(left(1, ONE, begun=1.5, ends=ends, ending="fail"),))
 
     assert first(judge_places(played)) == expected
+
+
+def test_a_place_is_not_kept_against_what_looks_have_shown() -> None:
+    """Nor is it where nobody has looked for long, which is the table's business above."""
+    played = case(tale(*SENT_ONE, FAILED, (22, "run.stopped", {})), sends=(left(1, ONE, begun=1.5, ends=9),))
+    assert first(judge_places(played)) == ""
+
+    row = {"id": ONE, "status": "ACTIVE", "OS-EXT-STS:task_state": None}
+    shown = Reply(200, orjson.dumps({"servers": [row]}))
+    looks(played.record.cloud, 10, 12, 14, reply=shown, query=f"server_id={ONE}")
+    assert first(judge_places(played)) == "places"
 
 
 # -- callers -----------------------------------------------------------------------------------------------------------

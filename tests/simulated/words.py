@@ -100,9 +100,8 @@ def _last_words(case: Case, tale: Tale, asked: Sequence[Ordered]) -> Iterator[st
         due = case.thawed(word.at, FOLLOWED)
         if due >= until:
             continue
-        if word.body["command"] == "resume":
-            yield from _swallowed(case, tale, word, due)
-        else:
+        yield from _swallowed(case, tale, word, due)
+        if word.body["command"] != "resume":
             yield from _overheard(case, tale, word, due, until)
 
 
@@ -123,12 +122,16 @@ def _overheard(case: Case, tale: Tale, word: Ordered, due: float, until: float) 
 
 
 def _swallowed(case: Case, tale: Tale, word: Ordered, due: float) -> Iterator[str]:
-    """A run does not stay paused, by somebody's word, that somebody has resumed since."""
+    """A run neither stays paused that somebody has resumed since, nor goes on that somebody has paused."""
     lived = any(end.run_id == tale.run_id and end.life == word.life and end.at >= due for end in case.record.ends)
     heard = [fact for fact in tale.facts if fact.name in STEERED and fact.at <= due]
-    paused = bool(heard) and heard[-1].name == "run.paused" and heard[-1].body.get("reason") == "paused"
-    if lived and paused:
-        yield f"words: {tale.run_id} is paused at {due:.2f} s, though its last word is resume at {word.at:.2f} s"
+    if not lived or not heard:
+        return
+    paused = heard[-1].name == "run.paused" and heard[-1].body.get("reason") == "paused"
+    asked, goes_on = word.body["command"], heard[-1].name in TAKEN | {"run.resumed"}
+    if (asked == "resume" and paused) or (asked != "resume" and goes_on):
+        stands = "paused" if paused else "running"
+        yield f"words: {tale.run_id} is {stands} at {due:.2f} s, though its last word is {asked} at {word.at:.2f} s"
 
 
 def _aborts(case: Case, tale: Tale, asked: Sequence[Ordered]) -> Iterator[str]:
