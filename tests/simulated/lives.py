@@ -39,7 +39,7 @@ from .foreign_code import ForeignCode
 from .freezing import PROCESS, FreezingLoop
 from .late_store import LateStore
 from .troubled_cloud import TroubledCloud
-from .troubles import ELSEWHERE, Freeze
+from .troubles import ELSEWHERE
 from .world import Ask, Doom, Life, Order, RunSpec, World
 
 LONGEST_LIFE: Final = 6 * 3600.0
@@ -512,19 +512,18 @@ class LifeRun:
 
     def _plan_freezes(self) -> None:
         for freeze in self._life.freezes:
-            begin = partial(self._freeze, freeze)
+            begin = partial(self._freeze, freeze.process, freeze.seconds)
             if freeze.step:
                 self.loop.at_step(freeze.step, begin)
-            else:
+            elif not freeze.write:
                 self.loop.call_later(freeze.at, self.loop.at_step, 0, begin)
 
-    def _freeze(self, freeze: Freeze) -> None:
-        process = freeze.process
-        if process >= len(self.processes) or process in self._frozen_since or self.processes[process].over:
+    def _freeze(self, process: int, seconds: float) -> None:
+        if not 0 <= process < len(self.processes) or process in self._frozen_since or self.processes[process].over:
             return
         self._frozen_since[process] = self.loop.time()
         self._record.note("freezes")
-        self.loop.freeze(process, freeze.seconds, partial(self._thawed, process))
+        self.loop.freeze(process, seconds, partial(self._thawed, process))
 
     def _thawed(self, process: int) -> None:
         began = self._frozen_since.pop(process)
@@ -560,6 +559,9 @@ class LifeRun:
 
     def _after_write(self) -> None:
         doom, number = self._life.doom, self._record.database.writes - self._begun
+        for freeze in self._life.freezes:
+            if freeze.write == number:
+                self.loop.at_step(0, partial(self._freeze, PROCESS.get(), freeze.seconds))
         if number != doom.count or self._killed:
             return
         if doom.kind == "after_write":
