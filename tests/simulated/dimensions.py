@@ -15,7 +15,7 @@ from ecsbatch.simulator.cloud_config import CloudConfig, Faults
 from ecsbatch.simulator.fleet import server_ids
 
 from .troubles import CloudTroubles, Freeze, Outsider
-from .world import Ask, Doom, Life, Order, World
+from .world import Ask, Doom, DoomKind, Life, Order, World
 from .world import draw as draw_old
 
 OTHER_PROJECT: Final = "0a0b0c0d0e0f40008000000000000002"
@@ -87,13 +87,14 @@ def _late_store(world: World, chance: Random) -> World:
     """Let the store tell late; now and then a run is ended early, while some of its words are on their way."""
     latest = tuple(chance.choice((0.05, 0.2, 0.5, 0.5)) for _ in range(2))
     world = replace(world, troubles=replace(world.troubles, latest=latest))
-    kind = chance.choice(("abort", "abort", "abort", "stop", "cancel", "cancel", "close", ""))
-    if not kind:
+    kinds: tuple[DoomKind, ...] = ("none", "none", "none", "stop", "cancel", "cancel", "close")
+    if chance.random() < 0.1:
         return world
+    kind = chance.choice(kinds)
     if chance.random() < 0.6:
         world = _busy(world)
     at = round(8.0 ** chance.uniform(-0.5, 1.0), 3)
-    if kind == "abort":
+    if kind == "none":
         word = Order(at, chance.choice(world.runs).run_id, {"command": "abort"})
         return _each_life(world, lambda life: replace(life, commands=(*life.commands, word)))
     return _ending(world, Doom(kind, at=at, process=chance.randrange(world.processes), gap=5.0), chance)
