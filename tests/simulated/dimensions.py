@@ -5,7 +5,7 @@ So `old` plays a seed exactly as ever, whatever is added here, and a dimension's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any, Final
@@ -15,7 +15,7 @@ from ecsbatch.simulator.cloud_config import CloudConfig, Faults
 from ecsbatch.simulator.fleet import server_ids
 
 from .troubles import CloudTroubles, Freeze, Outsider
-from .world import Ask, Doom, Life, Order, World
+from .world import Ask, Doom, DoomKind, Life, Order, World
 from .world import draw as draw_old
 
 OTHER_PROJECT: Final = "0a0b0c0d0e0f40008000000000000002"
@@ -84,8 +84,26 @@ def _some(chance: Random, of: Sequence[str], most: int) -> list[str]:
 
 
 def _late_store(world: World, chance: Random) -> World:
+    """Let the store tell late; now and then a run is ended early, while some of its words are on their way."""
     latest = tuple(chance.choice((0.05, 0.2, 0.5, 0.5)) for _ in range(2))
-    return replace(world, troubles=replace(world.troubles, latest=latest))
+    world = replace(world, troubles=replace(world.troubles, latest=latest))
+    kinds: tuple[DoomKind, ...] = ("none", "none", "none", "stop", "cancel", "cancel", "close")
+    if chance.random() < 0.1:
+        return world
+    kind = chance.choice(kinds)
+    if chance.random() < 0.6:
+        world = _busy(world)
+    at = round(8.0 ** chance.uniform(-0.5, 1.0), 3)
+    if kind == "none":
+        word = Order(at, chance.choice(world.runs).run_id, {"command": "abort"})
+        return _each_life(world, lambda life: replace(life, commands=(*life.commands, word)))
+    return _ending(world, Doom(kind, at=at, process=chance.randrange(world.processes), gap=5.0), chance)
+
+
+def _busy(world: World) -> World:
+    """Let one request after another be sent from the start on."""
+    strategy = replace(world.strategy, batch_size=1, waves="100%", max_unavailable="100%")
+    return replace(world, strategy=strategy, engine=replace(world.engine, linger=0.0))
 
 
 def _failing_store(world: World, chance: Random) -> World:
@@ -98,22 +116,27 @@ def _failing_store(world: World, chance: Random) -> World:
 
 
 def _frozen(world: World, chance: Random) -> World:
-    """Freeze processes; most damage is done where two share a quota."""
+    """Freeze processes; most damage is done where two share a short quota and one stands still behind its grant."""
     if world.processes == 1 and chance.random() < 0.5:
         world = _shared(world, chance)
+    if world.processes == 2 and world.cloud.quota_limit is None and chance.random() < 0.5:
+        limit = max(1, world.cloud.servers // chance.choice((4, 10)))
+        engine = replace(world.engine, quota=Quota(limit, 10.0), burst=None)
+        strategy = replace(world.strategy, waves="100%", max_unavailable="100%")
+        world = replace(world, engine=engine, cloud=replace(world.cloud, quota_window=10.0), strategy=strategy)
+    return _each_life(world, lambda life: replace(life, freezes=(*life.freezes, *_freezes(world, chance))))
 
-    def change(life: Life) -> Life:
-        freezes = [
-            Freeze(
-                process=chance.randrange(world.processes),
-                seconds=round(chance.choice((1.0, 14.0, 60.0, 200.0)) * chance.uniform(0.5, 1.0), 3),
-                step=1 + round(chance.choice((60, 400, 2500)) ** chance.random()),
-            )
-            for _ in range(chance.randint(1, 4))
-        ]
-        return replace(life, freezes=(*life.freezes, *freezes))
 
-    return _each_life(world, change)
+def _freezes(world: World, chance: Random) -> Iterator[Freeze]:
+    engine = world.engine
+    held = engine.quota.window + engine.unknown_grace + engine.request_timeout + 5.0
+    for _ in range(chance.randint(1, 4)):
+        seconds = chance.choice((chance.uniform(1.0, 200.0), held + chance.uniform(0.0, 15.0)))
+        process = chance.randrange(world.processes)
+        if chance.random() < 0.5:
+            yield Freeze(process, seconds, write=round(50 ** chance.random()))
+        else:
+            yield Freeze(process, seconds, step=1 + round(chance.choice((60, 400, 2500)) ** chance.random()))
 
 
 def _shared(world: World, chance: Random) -> World:
@@ -152,6 +175,13 @@ def _wall_clock(world: World, chance: Random) -> World:
 
 
 def _slow_looks(world: World, chance: Random) -> World:
+    """Answer looks late, while requests that were given up begin as late as the one assumption allows."""
+    if chance.random() < 0.7:
+        faults, spare = world.cloud.submit_faults, 0.9 * world.longest
+        faults = replace(faults, late_execution=chance.choice((0.1, 0.3)), late_max=faults.late_max + spare)
+        world = replace(world, engine=replace(world.engine, request_timeout=30.0))
+        cloud = replace(world.cloud, submit_faults=_at_most_one(faults), latency=min(world.cloud.latency, 0.2))
+        world = replace(world, cloud=cloud, longest=world.longest - spare)
     rate = chance.choice((0.05, 0.2, 0.5))
     return _troubled(world, slow_looks=rate, slowest=world.engine.request_timeout * chance.choice((0.3, 0.95)))
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 from .world import World
 
 FOR_EVER: Final = 86_400.0
-NO: Final = (None, 0, "", [], False)
-YES: Final = (1, "yes", True)
+NO: Final[tuple[Any, ...]] = (None, 0, "", [], False)
+YES: Final[tuple[Any, ...]] = (1, "yes", True)
 NO_VERDICT: Final = (None, True, "maybe", "", 7)
 VERDICTS: Final = ("go", "wait", "stop")
 

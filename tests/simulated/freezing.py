@@ -56,7 +56,7 @@ class FreezingLoop(VirtualLoop):
             if handle.cancelled():
                 continue
             if isinstance(handle, asyncio.TimerHandle):
-                handle._scheduled = True
+                handle._scheduled = True  # type: ignore[attr-defined]  # asyncio's own mark
                 heapq.heappush(self._timers, handle)
             else:
                 self._queue.append(handle)
@@ -89,7 +89,8 @@ class FreezingLoop(VirtualLoop):
             self._timers[:] = going
 
     def _held_of(self, handle: asyncio.Handle) -> list[asyncio.Handle] | None:
-        return self._frozen.get(handle._context.get(PROCESS, -1))
+        context: contextvars.Context = handle._context  # type: ignore[attr-defined]  # absent from the type stubs
+        return self._frozen.get(context.get(PROCESS, -1))
 
     # asyncio's own two queues, absent from the type stubs
 

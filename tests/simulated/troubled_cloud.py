@@ -151,7 +151,8 @@ class TroubledCloud(WatchedCloud):
     # -- other people ----------------------------------------------------------------------------------------------
 
     def _expect(self, outsider: Outsider) -> None:
-        heapq.heappush(self._due, (outsider.at, next(self._numbering), Visit(outsider, self._visit)))  # type: ignore[arg-type]
+        due: Any = self._due
+        heapq.heappush(due, (outsider.at, next(self._numbering), Visit(outsider, self._visit)))
 
     def _visit(self, outsider: Outsider, at: float) -> None:
         number = self.fleet.numbers[outsider.server]

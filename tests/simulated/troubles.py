@@ -11,11 +11,18 @@ ELSEWHERE: Final = "b"
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """A process that stands still for so long, from a step of its life's loop on or, at step 0, from an instant."""
+    """A process that stands still for so long.
+
+    Attributes:
+        step: of its life's loop, from which on.
+        write: the transaction of its life behind which its writer stands still, whichever process that is.
+        at: the instant, where neither is given.
+    """
 
     process: int
     seconds: float
     step: int = 0
+    write: int = 0
     at: float = 0.0
 
 
