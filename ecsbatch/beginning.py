@@ -78,8 +78,7 @@ async def _take(course: Course, changes: Changes) -> None:
     course.hold(hold)
     events: list[ev.Event] = [_holder_changed(course, hold.fence, hold.previous)]
     if course.state.aborting or abort is not None:
-        events.append(ev.RunResumed(by=changes.by))
-        events += [ev.RunAborting(by=abort.who)] if abort is not None else []
+        events.append(ev.RunAborting(by=abort.who if abort is not None else course.state.aborted_by))
     else:
         events.append(
             ev.RunResumed(
