@@ -87,8 +87,8 @@ class Feeder:
             )
             self._lines[site] = line
             self._pipelines[site].add(line)
-            known = (id_ for i, id_ in enumerate(self._plan.fleet.ids) if self._plan.fleet.site(i) == site)
-            self._pipelines[site].observer.meet(islice(known, _INTRODUCED))
+            here = (id_ for i, id_ in enumerate(self._plan.fleet.ids) if self._plan.fleet.site(i) == site)
+            self._pipelines[site].observer.meet(islice(here, _INTRODUCED))
 
     def _terms(self, check: Check | None, linger: float) -> Terms:
         plan = self._plan
