@@ -239,7 +239,8 @@ class Observer:
         except CloudError:
             self._in_vain_at = self._now()
             # It may be the witness that cannot be shown any more: another one next time.
-            self._shown.rotate(1)
+            if server in self._shown:
+                self._shown.remove(server)
             self._met.rotate(1)
             return False
         self._sight.seen(look.cloud_time)

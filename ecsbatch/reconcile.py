@@ -22,7 +22,7 @@ LOOKS_NEEDED: Final = 3
 """Successful looks without a sign before a request counts as never begun."""
 
 LOOKS_IN_VAIN: Final = 8
-"""Looks in a row that do not show a server, before nothing is to be learned of it: in bad weather a few fail by chance."""
+"""Looks in a row that do not show a server, before nothing is to be learned of it: some fail by chance."""
 
 RESTARTING: Final = frozenset({"REBOOT", "HARD_REBOOT"})
 """States of a server that is being restarted (API reference, ECS statuses)."""

@@ -7,7 +7,7 @@ import getpass
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
@@ -41,6 +41,8 @@ CLOSE_WITHIN: Final = 5.0
 
 _END_WITHIN: Final = 10.0
 """Seconds for the engine's tasks to end; what other people's code does with its cancellation is bounded before."""
+
+_PLAIN: Final = Engine()
 
 _RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
 """Letters of a run id, without those that are easily mistaken, and how many."""
@@ -100,17 +102,20 @@ class Restarter:
             ecs: the client of the only site, or one for each key that servers name as their ``site``.
             store: remembers everything; None: this process's memory, kept with the client.
             quota: servers per window; default ``engine.quota``.
-            engine: all other settings of the engine.
+            engine: all other settings of the engine; a request's timeouts are set in its client.
             clock: stamps, dates and the ledger's time.
             seed: of all chance (jitter, run ids); None: from the system.
             name: what other people read as this process's name; default ``user@host``.
+
+        Raises:
+            ConfigError: no client, or a timeout of the engine that differs from its client's.
         """
-        self.engine = engine or Engine()
-        if quota is not None:
-            self.engine = replace(self.engine, quota=quota)
         self._clouds: Mapping[str, Cloud] = ecs if isinstance(ecs, Mapping) else {"": ecs}
         if not self._clouds:
             raise ConfigError("A Restarter needs at least one site's client.")
+        self.engine = _timed(engine or Engine(), list(self._clouds.values()))
+        if quota is not None:
+            self.engine = replace(self.engine, quota=quota)
         self._given_store = store
         self._store: EngineStore | None = store
         self.clock = clock or SystemClock()
@@ -445,6 +450,20 @@ class Restarter:
                 # Anybody may append a command; one that cannot be followed changes nothing.
                 with suppress(Exception):
                     rollout.command(command)
+
+
+def _timed(engine: Engine, clouds: Sequence[Cloud]) -> Engine:
+    """Return the engine with its clients' timeouts, of several the largest: the ledger must outwait them all."""
+    for name, default in (("request_timeout", _PLAIN.request_timeout), ("connect_timeout", _PLAIN.connect_timeout)):
+        wanted: float = getattr(engine, name)
+        other = next((has for cloud in clouds if (has := getattr(cloud, name)) != wanted), wanted)
+        if wanted not in {default, other}:
+            raise ConfigError(
+                f"Engine({name}={wanted:g}) beside EcsClient({name}={other:g}): set it in the EcsClient, the engine "
+                "takes it from there."
+            )
+    longest = {name: max(getattr(cloud, name) for cloud in clouds) for name in ("request_timeout", "connect_timeout")}
+    return replace(engine, **longest)
 
 
 def _user() -> str:
