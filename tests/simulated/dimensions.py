@@ -178,11 +178,11 @@ def _slow_looks(world: World, chance: Random) -> World:
     """Answer looks late, while requests that were given up begin as late as the one assumption allows."""
     if chance.random() < 0.7:
         faults, spare = world.cloud.submit_faults, 0.9 * world.longest
-        faults = replace(faults, late_execution=chance.choice((0.1, 0.3)), late_max=faults.late_max + spare)
+        faults = replace(faults, late_execution=chance.choice((0.2, 0.4)), late_max=faults.late_max + spare)
         world = replace(world, engine=replace(world.engine, request_timeout=30.0))
         cloud = replace(world.cloud, submit_faults=_at_most_one(faults), latency=min(world.cloud.latency, 0.2))
         world = replace(world, cloud=cloud, longest=world.longest - spare)
-    rate = chance.choice((0.05, 0.2, 0.5))
+    rate = chance.choice((0.1, 0.3, 0.6))
     return _troubled(world, slow_looks=rate, slowest=world.engine.request_timeout * chance.choice((0.3, 0.95)))
 
 
