@@ -85,7 +85,8 @@ def busy(stage: Stage, verdict: Verdict) -> None:
     """A colleague's process stands still inside a transaction, longer than a database waits."""
     cloud = stage.cloud(servers=70, frozen=True)
     machine = stage.machine(cloud, blind_timeout="60s")
-    mine = machine.restart("mine", cloud.ids[:60], "--max-unavailable", "20")
+    limits = ("--yes", "--waves", "100%", "--max-unavailable", "20", "--server-timeout", "60s")
+    mine = machine.restart("mine", cloud.ids[:60], limits=limits)
     cloud.until("mine is under way", lambda books: len(books.begun) == 20)
     other = machine.restart("other", cloud.ids[60:], freeze="transaction")
     other.until_frozen()

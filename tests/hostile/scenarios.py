@@ -29,6 +29,6 @@ def play(name: str, product: Product) -> Verdict:
         try:
             SCENARIOS[name](stage, verdict)
         except Stuck as e:
-            verdict.complaints.append(str(e))
+            verdict.complaints += [str(e), *stage.last_words()]
     verdict.note(f"{time.monotonic() - began:.0f} s")
     return verdict

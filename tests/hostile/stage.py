@@ -75,8 +75,7 @@ class Ended:
     @property
     def last_words(self) -> str:
         """The last line that it wrote to people."""
-        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        return _last_line(self.text)
 
 
 class Process:
@@ -271,7 +270,7 @@ class Stage:
         self._folder = folder
         self._product = product
         self._open = ExitStack()
-        self._machines = 0
+        self._machines: list[Machine] = []
 
     def cloud(self, **manners: Any) -> Hostile:
         """Open a cloud."""
@@ -281,8 +280,7 @@ class Stage:
 
     def machine(self, cloud: Hostile, **settings: str) -> Machine:
         """Set a machine up for a cloud; settings are those of the engine and the connection."""
-        self._machines += 1
-        folder = self._folder / f"machine-{self._machines}"
+        folder = self._folder / f"machine-{len(self._machines) + 1}"
         folder.mkdir()
         usual = {
             "endpoint": cloud.url,
@@ -294,8 +292,15 @@ class Stage:
             "api_rate": "50/s",
         }
         machine = Machine(folder, self._product, _variables({**usual, **settings}))
+        self._machines.append(machine)
         self._open.callback(machine.close)
         return machine
+
+    def last_words(self) -> list[str]:
+        """Return the last line of every command that was typed so far."""
+        return [
+            f"{process.name} {_last_line(process.err)!r}" for machine in self._machines for process in machine.processes
+        ]
 
     def __enter__(self) -> Self:
         return self
@@ -304,6 +309,10 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def _variables(settings: Mapping[str, str]) -> dict[str, str]:
