@@ -32,7 +32,6 @@ class Manners:
 
     Attributes:
         servers: how many it has.
-        named: how many of them have no UUID for an id but a name in capital letters.
         restart: how long a restart takes.
         frozen: restarts that have begun do not end.
         down: everything is answered with 503.
@@ -49,12 +48,12 @@ class Manners:
         endless_jobs_of: the sub-jobs of these servers stay RUNNING, whatever the server does.
         no_updated: rows do not say when a server was changed.
         holes: servers that a look leaves out; ``holes_alone``: also one that names nobody else.
+        no_show: servers cannot be asked for by their own address.
         no_filter: the filter by id is not heeded.
         forbidden: a request that names one of these servers is answered with 403.
     """
 
     servers: int = 40
-    named: int = 0
     restart: float = 0.5
     frozen: bool = False
     down: bool = False
@@ -69,6 +68,7 @@ class Manners:
     no_updated: bool = False
     holes: Sequence[str] = ()
     holes_alone: bool = False
+    no_show: bool = False
     no_filter: bool = False
     forbidden: Sequence[str] = ()
 
@@ -102,10 +102,9 @@ class Books:
     up: list[str] = field(default_factory=list)
 
 
-def ids_of(count: int, named: int = 0) -> list[str]:
-    """Return the ids of a fleet, the same each time: UUIDs, and names behind them."""
-    uuids = [str(UUID(int=(0x5E << 120) + number)) for number in range(1, count - named + 1)]
-    return uuids + [f"VM-{number:04}" for number in range(1, named + 1)]
+def ids_of(count: int) -> list[str]:
+    """Return the ids of a fleet, the same each time."""
+    return [str(UUID(int=(0x5E << 120) + number)) for number in range(1, count + 1)]
 
 
 class Cloud:
@@ -114,7 +113,7 @@ class Cloud:
     def __init__(self, manners: Manners) -> None:
         self.manners = manners
         self._since = time.monotonic()
-        ids = ids_of(manners.servers, manners.named)
+        ids = ids_of(manners.servers)
         self._servers = {id_: Server(id_, f"az{i % 2 + 1}") for i, id_ in enumerate(ids)}
         self._jobs: dict[str, list[tuple[str, float]]] = {}
         self._posts = list(manners.posts)
@@ -133,6 +132,7 @@ class Cloud:
             web.post("/v1/{project}/cloudservers/action", self.action),
             web.get("/v1/{project}/jobs/{job}", self.job),
             web.get("/v1/{project}/cloudservers/detail", self.detail),
+            web.get("/v1/{project}/cloudservers/{server}", self.show),
             web.post("/hostile/set", self.set),
             web.get("/hostile/books", self.books),
         ]
@@ -298,6 +298,18 @@ class Cloud:
             count = len(everyone)
         await self._hold(now)
         return web.json_response({"count": count, "servers": rows})
+
+    async def show(self, request: web.Request) -> web.Response:
+        """ShowServer."""
+        id_ = request.match_info["server"]
+        self._arrived(request, [id_])
+        if self.manners.no_show:
+            raise _error(404, "APIGW.0101", "The API does not exist or has not been published.")
+        if id_ not in self._servers:
+            raise _error(404, "Ecs.0114", f"The server {id_} does not exist.")
+        if id_ in self.manners.dead_looks_of:
+            raise _error(500, "Common.0001", "System exception.")
+        return web.json_response({"server": self._row(id_)})
 
     def _look(self, asked: Sequence[str], now: float) -> list[dict[str, Any]]:
         since = None if self._first_post is None else now - self._first_post

@@ -1,12 +1,13 @@
 """Runs the command line and stops its own process, once, at an instant that no signal from outside could hit.
 
 ``python freezing.py POINT COMMAND...``, with ``HOSTILE_MARK`` naming a file that is written just before; whoever began
-it sends SIGCONT. It reaches into nothing of ours but what is named here; everything else is the product as it is.
+it sends SIGCONT. It reaches into nothing but what is named here; everything else is the product as it is.
 
 ``granted``: behind the COMMIT of the transaction that took quota tokens, before anybody has heard of it.
 ``transaction``: in that transaction, before its COMMIT.
 ``signing``: when the restart request is about to be signed.
 ``connected``: when its connection stands, and its sender is about to be told that the first byte leaves.
+``wall``: nothing stops, but at the first quota tokens the wall clock is set forward by ten minutes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -55,12 +57,21 @@ class Connection(sqlite3.Connection):
         done = super().execute(sql, *values)
         if self.point == "granted":
             freeze(self.point)
+        if self.point == "wall":
+            _set_forward()
         return done
+
+
+def _set_forward() -> None:
+    if not _done:
+        _done.append("wall")
+        real = time.time
+        time.time = lambda: real() + 600.0
 
 
 def arm(point: str) -> None:
     """Put the wanted seam in."""
-    if point in {"granted", "transaction"}:
+    if point in {"granted", "transaction", "wall"}:
         Connection.point = point
         sqlite3.connect = partial(sqlite3.connect, factory=Connection)  # type: ignore[assignment]
     elif point == "signing":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 
-from .stage import FLEET_FLAGS, Stage, until
+from .stage import FLEET_FLAGS, Stage, stand_still, until
 from .verdict import Verdict
 
 
@@ -64,12 +66,22 @@ def holes(stage: Stage, verdict: Verdict) -> None:
 
 
 def gone(stage: Stage, verdict: Verdict) -> None:
-    """Looks leave servers out, even one that names such a server alone: that is refused, for it tells nothing."""
-    cloud = stage.cloud(servers=80)
+    """Looks leave servers out, even one that names such a server alone; only its own address shows it."""
+    _left_out(stage, verdict, no_show=False)
+
+
+def hidden(stage: Stage, verdict: Verdict) -> None:
+    """Looks leave servers out, and nothing else shows them: that tells nothing of them either."""
+    _left_out(stage, verdict, no_show=True)
+
+
+def _left_out(stage: Stage, verdict: Verdict, *, no_show: bool) -> None:
+    cloud = stage.cloud(servers=80, no_show=no_show)
     cloud.set(holes=cloud.ids[10:18], holes_alone=True)
     machine = stage.machine(cloud)
     begun = machine.restart("r", cloud.ids).end()
     verdict.code("restart", begun, 1, 7)
+    verdict.note(f"it says {begun.last_words[:160]!r}")
     verdict.expect(cloud.ids[10] in begun.text, "it names none of the servers that were left out")
     verdict.expect("not_found" not in begun.text, "it says not_found of servers that exist")
     verdict.books(cloud, 200, 5.0, count=0)
@@ -118,11 +130,30 @@ def capitals(stage: Stage, verdict: Verdict) -> None:
     verdict.run(machine, "r", cloud, "succeeded")
 
 
-def names(stage: Stage, verdict: Verdict) -> None:
-    """Servers whose ids are no UUIDs: they stay as they are."""
-    cloud = stage.cloud(servers=20, named=10)
+def orphan(stage: Stage, verdict: Verdict) -> None:
+    """A run whose process was killed a while ago: its status does not say that it has lasted for a moment."""
+    cloud = stage.cloud(servers=20, frozen=True)
     machine = stage.machine(cloud)
-    verdict.code("restart", machine.restart("r", cloud.ids).end(), 0)
+    process = machine.restart("r", cloud.ids)
+    cloud.until("all are under way", lambda books: len(books.begun) == 20)
+    process.kill()
+    stand_still(4.0)
+    status = machine.type("status", "r")
+    verdict.note(f"it says {status.out.strip().splitlines()[0]!r}")
+    moment = re.search(r"\b[0-3](\.\d+)?s so far", status.out)
+    verdict.expect(moment is None, f"status says {moment and moment[0]!r} after more than 4 s")
+
+
+def clockjump(stage: Stage, verdict: Verdict) -> None:
+    """The wall clock is set forward by ten minutes while the run goes on: it has not lasted ten minutes."""
+    cloud = stage.cloud(servers=20)
+    machine = stage.machine(cloud)
+    process = machine.restart("r", cloud.ids, "-o", "json", freeze="wall")
+    ended = process.end()
+    verdict.code("restart", ended, 0)
+    elapsed = json.loads(ended.out)["elapsed_s"]
+    verdict.note(f"elapsed_s {elapsed}")
+    verdict.expect(0.3 <= elapsed <= 60.0, f"elapsed_s is {elapsed}, the restarts alone took 0.5 s")
     verdict.books(cloud, 200, 5.0, count=20)
     verdict.run(machine, "r", cloud, "succeeded")
 
@@ -140,4 +171,18 @@ def fifo(stage: Stage, verdict: Verdict) -> None:
         verdict.code("restart", process.end(), 0, 1, 2)
 
 
-SCENARIOS = (ownskip, poisonjob, poisonlook, holes, gone, nofilter, stuck, denied, capitals, names, fifo)
+SCENARIOS = (
+    ownskip,
+    poisonjob,
+    poisonlook,
+    holes,
+    gone,
+    hidden,
+    nofilter,
+    stuck,
+    denied,
+    capitals,
+    orphan,
+    clockjump,
+    fifo,
+)

@@ -171,7 +171,7 @@ class Hostile:
     """A hostile cloud in a process of its own."""
 
     def __init__(self, manners: Mapping[str, Any]) -> None:
-        self.ids = ids_of(manners.get("servers", 40), manners.get("named", 0))
+        self.ids = ids_of(manners.get("servers", 40))
         self._popen = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-P", str(HERE / "cloud.py"), json.dumps(manners)],
             stdout=subprocess.PIPE,
