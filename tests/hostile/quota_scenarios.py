@@ -106,4 +106,20 @@ def busy(stage: Stage, verdict: Verdict) -> None:
     verdict.run(machine, "mine", cloud, "succeeded")
 
 
+def upgrade(stage: Stage, verdict: Verdict) -> None:
+    """A run and a spent window of an older version: the update goes on with both."""
+    cloud = stage.cloud(servers=40)
+    old, new = stage.updated(stage.machine(cloud, quota="20/10s"))
+    process = old.restart("r", cloud.ids)
+    cloud.until(
+        "the window is spent, the answer heard", lambda books: any("/jobs/" in e["path"] for e in books.requests)
+    )
+    process.kill()
+    verdict.code("resume", new.type("resume", "r", "--yes"), 0)
+    verdict.books(cloud, 20, 10.0, count=40)
+    verdict.run(new, "r", cloud, "succeeded")
+
+
 SCENARIOS = (stale, slowlook, noupdated, alias, partial, busy)
+ACROSS = (upgrade,)
+"""Played where an older checkout is named."""

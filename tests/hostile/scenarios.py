@@ -20,6 +20,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     for scenario in module.SCENARIOS
 }
 
+ACROSS: Final[dict[str, Scenario]] = {scenario.__name__: scenario for scenario in quota_scenarios.ACROSS}
+"""Those that want an older checkout as well."""
+
 
 def play(name: str, product: Product) -> Verdict:
     """Play a scenario and return its verdict; what never comes is one, too."""
@@ -27,7 +30,7 @@ def play(name: str, product: Product) -> Verdict:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"hostile-{name}-") as folder, Stage(Path(folder), product) as stage:
         try:
-            SCENARIOS[name](stage, verdict)
+            (SCENARIOS | ACROSS)[name](stage, verdict)
         except Stuck as e:
             verdict.complaints += [str(e), *stage.last_words()]
     verdict.note(f"{time.monotonic() - began:.0f} s")

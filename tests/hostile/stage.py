@@ -48,15 +48,20 @@ def until(what: str, holds: Callable[[], bool], patience: float = PATIENCE) -> N
 
 @dataclass(frozen=True)
 class Product:
-    """The checkout that is tried: its interpreter, and the folder that is put on its path, "" for none."""
+    """The checkout that is tried: its interpreter, and the folder that is put on its path, "" for none.
+
+    ``old`` is the interpreter of an older checkout, whose runs this one has to go on with; "" for none.
+    """
 
     python: str = sys.executable
     path: str = ""
+    old: str = ""
 
     @classmethod
     def from_environment(cls) -> Product:
-        """Take ``ECSBATCH_PYTHON`` and ``ECSBATCH_PATH``, or what runs this."""
-        return cls(os.environ.get("ECSBATCH_PYTHON", sys.executable), os.environ.get("ECSBATCH_PATH", ""))
+        """Take ``ECSBATCH_PYTHON``, ``ECSBATCH_PATH`` and ``ECSBATCH_OLD_PYTHON``, or what runs this."""
+        names = {"python": "ECSBATCH_PYTHON", "path": "ECSBATCH_PATH", "old": "ECSBATCH_OLD_PYTHON"}
+        return cls(**{field: os.environ[name] for field, name in names.items() if name in os.environ})
 
 
 @dataclass(frozen=True)
@@ -295,6 +300,13 @@ class Stage:
         self._machines.append(machine)
         self._open.callback(machine.close)
         return machine
+
+    def updated(self, machine: Machine) -> tuple[Machine, Machine]:
+        """Return a machine as it was before its update to the checkout that is tried, and as it is behind it."""
+        product = Product(self._product.old) if self._product.old else self._product
+        old = Machine(machine.folder, product, machine.settings)
+        self._open.callback(old.close)
+        return old, machine
 
     def last_words(self) -> list[str]:
         """Return the last line of every command that was typed so far."""
