@@ -33,7 +33,7 @@ def _aborted_for_good(
 ) -> None:
     """Go on in both ways that there are: neither may restart anything."""
     claims = told.code == 0 or "aborted" in told.out
-    verdict.note(f"it said {told.last_words[:90]!r}")
+    verdict.note(f"it said {' '.join(told.out.split())[:120]!r}")
     ways: dict[str, Callable[[], Ended]] = {
         "resume": lambda: machine.type("resume", "r", "--yes"),
         "the same run id": lambda: _begin(machine, cloud).end(),
@@ -48,17 +48,18 @@ def _aborted_for_good(
     verdict.expect(aborted or not claims, "the abort was acknowledged, and the run is not aborted")
 
 
-def _acknowledged(verdict: Verdict, told: Ended) -> None:
-    """Judge what abort says of a holder that lives and follows: exit 0 says that it is so, 4 that it is asked."""
-    verdict.code("abort", told, 0, 4)
-    verdict.expect(told.code == 0 or "not confirmed" in told.text, "abort did not say that it is not confirmed")
+def _told(verdict: Verdict, machine: Machine, told: Ended, *codes: int) -> None:
+    """Judge what abort has said at the instant when it ended: 0 that it is recorded, 4 that it is only asked."""
+    verdict.code("abort", told, *codes)
+    recorded = machine.recorded('"run.aborting"') or machine.recorded('"status":"aborted"')
+    verdict.expect(told.code != 0 or recorded, "abort ended with 0, and nothing of it was recorded then")
 
 
 def abortkill(stage: Stage, verdict: Verdict) -> None:
     """An abort is acknowledged, then the holder is killed; resume, and the same run id again."""
     cloud, machine, process = _under_way(stage)
     told = machine.type("abort", "r", "--yes")
-    _acknowledged(verdict, told)
+    _told(verdict, machine, told, 0, 4)
     process.kill()
     cloud.set(frozen=False)
     _aborted_for_good(verdict, cloud, machine, told=told)
@@ -68,7 +69,7 @@ def abortterm(stage: Stage, verdict: Verdict) -> None:
     """An abort is acknowledged, then the holder is told to end; the same run id, and resume."""
     cloud, machine, process = _under_way(stage)
     told = machine.type("abort", "r", "--yes")
-    _acknowledged(verdict, told)
+    _told(verdict, machine, told, 0, 4)
     process.send(signal.SIGTERM)
     verdict.code("the holder", process.end(), 4, 143)
     cloud.set(frozen=False)
@@ -80,7 +81,7 @@ def abortstop(stage: Stage, verdict: Verdict) -> None:
     cloud, machine, process = _under_way(stage)
     process.send(signal.SIGSTOP)
     told = machine.type("abort", "r", "--yes")
-    verdict.code("abort", told, 4)
+    _told(verdict, machine, told, 4)
     verdict.expect("not confirmed" in told.text, "abort did not say that it is not confirmed: nobody had heard it")
     process.kill()
     cloud.set(frozen=False)
@@ -98,7 +99,7 @@ def abortlast(stage: Stage, verdict: Verdict) -> None:
     cloud.set(frozen=False)
     told = abort.end()
     # It may see that the holder is gone and end the run itself; else it must not say that it is done.
-    verdict.code("abort", told, 0, 4)
+    _told(verdict, machine, told, 0, 4)
     _aborted_for_good(verdict, cloud, machine, first="the same run id", told=told)
 
 

@@ -165,10 +165,9 @@ def fifo(stage: Stage, verdict: Verdict) -> None:
     os.mkfifo(machine.folder / "events.fifo")
     process = machine.restart("r", cloud.ids, "--events", "events.fifo")
     until("it ends, or says what it waits for", lambda: not process.running or "events.fifo" in process.err, 15.0)
-    if process.running:
-        verdict.note(f"it says {process.err.strip().splitlines()[-1][:140]!r}")
-    else:
-        verdict.code("restart", process.end(), 0, 1, 2)
+    ended = process.end(15.0)
+    verdict.note(f"it says {ended.last_words[:140]!r}")
+    verdict.code("restart", ended, 0, 1, 2)
 
 
 SCENARIOS = (

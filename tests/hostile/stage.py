@@ -209,7 +209,10 @@ class Hostile:
         self._popen.communicate()
 
 
-FLEET_FLAGS = ("--yes", "--waves", "100%", "--max-unavailable", "100%", "--max-failures", "100%")
+FLEET_FLAGS = (
+    *("--yes", "--waves", "100%", "--max-unavailable", "100%"),
+    *("--max-failures", "100%", "--max-failures-per-wave", "100%"),
+)
 
 
 @dataclass
@@ -255,6 +258,10 @@ class Machine:
         """Return the report of a run, an empty one where there is no such run."""
         ended = self.type("report", run_id, "-o", "json")
         return json.loads(ended.out) if ended.code == 0 else {"run": {"status": "", "reason": ""}, "servers": []}
+
+    def recorded(self, text: str) -> bool:
+        """Tell whether something stands in the store's file, or in what is not merged into it yet."""
+        return any(text.encode() in file.read_bytes() for file in self.folder.glob("state/ecsbatch/*.db*"))
 
     def commands(self) -> int:
         """Count what was asked of holders, as the store's file has it."""
