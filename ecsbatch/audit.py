@@ -142,7 +142,7 @@ class Auditor:
         if self._timeline.set_backs or other._timeline.set_backs:
             self._note(f"Run {other._run_id} was not counted in: the clock was set back.")
         else:
-            self._beside += other._requests.by_batch.values()
+            self._beside += map(self._timeline.beside, other._requests.by_batch.values())
 
     def _found(self, rule: Rule, text: str, seq: int | None = None, server: str = "") -> None:
         self._breaches[rule] += 1
@@ -255,7 +255,7 @@ class Auditor:
         self._judge_running(now)
         if event.batch in self._requests.by_batch:
             self._found(Rule.RECORD, f"Batch {event.batch} was sent twice under one number.")
-        self._requests.submitting(event, now, recorded.ts)
+        self._requests.submitting(event, now, recorded.ts, self._timeline.boot)
         self._submitted += len(event.servers)
         domains: set[str] = set()
         for server in event.servers:

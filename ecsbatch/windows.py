@@ -7,17 +7,19 @@ correct run this worst case is within the limit: take the request of the set tha
 are less than W before it, so all of them still held their tokens then. Hence the judgement is exact: it accuses no run
 that kept its tokens until a window after the answer, and every run that gives them back at the send.
 
-Stamps are wall time. A clock set forward only lengthens the gaps, which accuses nobody. A clock set back shortens one;
-where it shows, and where the ledger's clock (``granted``) shows it, the time that it hid is put back in.
+Stamps are wall time, as each process keeps it. A clock set forward only lengthens the gaps, which accuses nobody. A
+clock set back shortens one; where it shows, and where the ledger's clock (``granted``) shows it, the time that it hid
+is put back in. Runs of one boot are laid side by side by the ledger's clock: their processes' stamps may differ.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ecsbatch import events as ev
@@ -55,6 +57,7 @@ class Timeline:
         self._added = 0.0
         self._anchor: tuple[float, float] | None = None
         self._boot: str = ""
+        self._readings: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
     def follow(self, recorded: ev.Recorded) -> float:
         """Return when an event was stored."""
@@ -74,10 +77,29 @@ class Timeline:
         self.now = max(self.now, at)
         return self.now
 
+    @property
+    def boot(self) -> str:
+        """The boot whose ledger's clock the present holder reads, "" where it is not known."""
+        return self._boot
+
+    def beside(self, request: Request) -> Request:
+        """Return another run's request as this run's clock would have it, where both tell of one ledger's clock."""
+        readings = self._readings[request.boot] if request.boot and request.granted else []
+        if not readings:
+            return request
+        reading, at = readings[max(0, bisect_right(readings, (request.granted, math.inf)) - 1)]
+        shift = at + request.granted - reading - request.sent
+        return replace(request, sent=request.sent + shift, until=request.until + shift)
+
     def _by_ledger(self, at: float, granted: float) -> float:
         """Correct a time by the ledger's clock: as much has gone by as the clock that says more."""
         if not granted:
             return at
+        at = self._corrected(at, granted)
+        self._readings[self._boot].append((granted, max(self.now, at)))
+        return at
+
+    def _corrected(self, at: float, granted: float) -> float:
         if self._anchor is not None and granted >= self._anchor[0]:
             least = self._anchor[1] + granted - self._anchor[0]
             if at < least - _ROUNDING:
@@ -98,6 +120,7 @@ class Request:
         sent: the earliest instant.
         until: the latest.
         ts: of the intent, seconds since 1970.
+        granted, boot: when its tokens were granted on the ledger's clock, and of which boot; 0 and "" where not known.
         answer: the event's name, "" while there is none.
     """
 
@@ -107,6 +130,8 @@ class Request:
     sent: float
     ts: float
     until: float
+    granted: float = 0.0
+    boot: str = ""
     answer: str = ""
     answered: float = math.nan
     counted: int = 0
@@ -119,13 +144,15 @@ class Requests:
         self.terms = terms
         self.by_batch: dict[int, Request] = {}
 
-    def submitting(self, event: ev.BatchSubmitting, at: float, ts: float) -> None:
+    def submitting(self, event: ev.BatchSubmitting, at: float, ts: float, boot: str = "") -> None:
         """Note an intent; without an answer ever it was given up in the time that a killed process would have had."""
         until = at + SEND_WITHIN + self.terms.request_timeout + self.terms.unknown_grace
         # Older versions wrote the endpoint into it; a project is of one region.
         site = event.group.rpartition("/")[2] or event.site
         servers = tuple(event.servers)
-        self.by_batch[event.batch] = Request(site, self.terms, servers, at, ts, until, counted=len(servers))
+        self.by_batch[event.batch] = Request(
+            site, self.terms, servers, at, ts, until, event.granted, boot, counted=len(servers)
+        )
 
     def answer(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, at: float) -> Request | None:
         """Note an answer; None where there was nothing to answer."""
