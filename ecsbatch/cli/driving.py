@@ -90,7 +90,7 @@ def busy_notice(seconds: float, keeper: int) -> str:
     """Return what to tell while another process keeps the store, "" where that is no more than a moment."""
     if seconds < _A_MOMENT:
         return ""
-    way = f" (end it, or kill -CONT {keeper} where it was stopped)" if keeper else ""
+    way = f" (end it, or kill -CONT {keeper})" if keeper else ""
     process = f"Process {keeper}" if keeper else "Another process"
     return f"{process} keeps the store busy for {lasting(seconds)}: nothing is sent until it lets go{way}."
 
