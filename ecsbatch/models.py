@@ -160,12 +160,14 @@ class Look:
     """One query of up to `MAX_LOOK` servers' states.
 
     Attributes:
-        servers: a view for every id asked for that the answer told of.
+        servers: a view for every id asked for that the answer told of; one that is left out may exist all the same.
         cloud_time: the answer's ``Date``, seconds since 1970, or None where it had none.
+        unasked: rows of servers that nobody had asked for: the cloud does not heed the filter by id.
     """
 
     servers: Mapping[str, ServerView]
     cloud_time: float | None = None
+    unasked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
