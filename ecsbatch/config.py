@@ -33,7 +33,7 @@ def _of(kind: Kind, text: str) -> Mapping[str, Any]:
 class Strategy:
     """How one rollout goes: its waves, its budgets, when it stops. Limits are counts or percentages such as ``10%``."""
 
-    type: Literal["soft", "hard"] = field(
+    type: Literal["soft", "hard", "SOFT", "HARD"] = field(
         default="soft",
         metadata=_of(Choice(("soft", "hard")), "How servers restart: soft asks the system, hard cuts the power."),
     )

@@ -9,7 +9,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
+from ecsbatch.errors import ConfigError
+
 RestartType = Literal["SOFT", "HARD"]
+
+RestartWord = Literal["SOFT", "HARD", "soft", "hard"]
+"""How a restart's type may be written; inside it stands in capitals, as the API has it."""
 
 MAX_BATCH: Final = 1000
 """Servers that one request may name (API reference, BatchRebootServers)."""
@@ -64,6 +69,21 @@ class RunStatus(StrEnum):
     def over(self) -> bool:
         """True where nothing more can happen to the run."""
         return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED}
+
+
+def restart_type(word: object) -> RestartType:
+    """Read a restart's type.
+
+    Raises:
+        ConfigError: there is no such type.
+    """
+    match word.upper() if isinstance(word, str) else word:
+        case "SOFT":
+            return "SOFT"
+        case "HARD":
+            return "HARD"
+        case _:
+            raise ConfigError(f'type = {word!r}: give "soft" or "hard".')
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ecsbatch.cli.asking import asked_of
 from ecsbatch.cli.driving import Driven, drive
 from ecsbatch.cli.flags import store_url
 from ecsbatch.cli.parts import engine, make_store, who
 from ecsbatch.cli.stories import story_of
 from ecsbatch.cli.watching import Watching
+from ecsbatch.hooks import WITHOUT
 from ecsbatch.hosting import Changes
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ async def go_on(
         if state.status.over and not changes.retry:
             return Driven(state, 0)
         settings = _by_its_quota(state, settings)
-        async with asked_of(state.plan) as asked, engine(settings, store) as restarter:
-            rollout = await restarter.resume(run_id, check=asked.check, gate=asked.gate, changes=changes)
+        async with engine(settings, store) as restarter:
+            # Where a run only ends, no gate is asked any more: one of another program must not stand in the way.
+            rollout = await restarter.resume(run_id, gate=WITHOUT if abort else None, changes=changes)
             if abort:
                 rollout.abort(changes.by)
             return await drive(restarter, rollout, settings, watching, known=record.seq)

@@ -49,7 +49,7 @@ async def look_at(ecs: Looker, ids: Sequence[str]) -> Views:
         CloudError: not everything could be seen, the filter by id is not heeded, or the listing hides servers.
     """
     views: Views = {}
-    left = list(ids)
+    left: list[str] = list(ids)
     for size in (MAX_LOOK, MAX_LOOK, 1):
         while left and (size == 1 or len(left) > A_FEW or not views):
             asked = left if size > 1 else spread(left, A_FEW)
@@ -63,9 +63,9 @@ async def look_at(ecs: Looker, ids: Sequence[str]) -> Views:
     return views | {server: ServerView(server, found=False) for server in left}
 
 
-def spread(items: Sequence[str], most: int) -> Sequence[str]:
+def spread(items: Sequence[str], most: int) -> list[str]:
     """Take so many of a list, from all over it."""
-    return items if len(items) <= most else [items[place * len(items) // most] for place in range(most)]
+    return list(items) if len(items) <= most else [items[place * len(items) // most] for place in range(most)]
 
 
 async def _in_groups(ecs: Looker, ids: Sequence[str], size: int) -> Views:
