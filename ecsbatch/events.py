@@ -117,6 +117,15 @@ class BatchUnstarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BatchStarted(Event):
+    """The cloud shows that a request which was taken for not carried out did start these servers: they are under way."""
+
+    name: ClassVar[str] = "batch.started"
+    batch: int = 0
+    servers: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaThrottled(Event):
     """A 429; ``wait`` seconds without submits follow. ``limit`` and ``window`` are what its message named."""
 
@@ -251,7 +260,7 @@ class HolderChanged(Event):
 
     ``limit`` and ``window`` are the quota that it spends by; with the two times, ``audit`` can recompute what it did.
     ``boot`` names the boot in which the ledger's clock can be compared, ``ledger_time`` is what that clock
-    read when the run was taken, 0 where not known.
+    read when the run was taken, 0 where not known. ``command`` is the last command that was asked of an earlier holder.
     """
 
     name: ClassVar[str] = "holder.changed"
@@ -266,6 +275,7 @@ class HolderChanged(Event):
     request_timeout: float = 0.0
     boot: str = ""
     ledger_time: float = 0.0
+    command: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +299,19 @@ class RunPaused(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class RunResumed(Event):
-    """The run goes on. ``retry`` names outcomes whose servers are waiting again, but for those of ``skip_domains``.
+class RunAborting(Event):
+    """Somebody ends the run for good: nothing is sent any more, by whatever holder; servers under way get their end."""
 
-    ``forgive`` says that failures so far no longer count and have given their places back.
+    name: ClassVar[str] = "run.aborting"
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    """The run goes on. ``retry`` names outcomes whose servers are waiting again, but for those of left-out domains.
+
+    ``forgive`` says that failures so far no longer count and have given their places back. Nothing is sent any more
+    to servers of ``skip_domains``: those that wait, now or later, are not started.
     """
 
     name: ClassVar[str] = "run.resumed"
