@@ -362,7 +362,7 @@ class Recorded:
     def as_dict(self) -> dict[str, Any]:
         """Return what its line of JSON says: ``v ts seq run_id event``, then the fields that say something."""
         kind = type(self.event)
-        said = zip(_FIELDS[kind], _VALUES[kind](self.event), strict=True)
+        said = zip(_FIELDS[kind], _VALUES[kind](self.event), strict=False)
         return {
             "v": VERSION,
             "ts": stamp(self.ts),
@@ -387,7 +387,7 @@ EVENTS: Mapping[str, type[Event]] = _known(Event)
 
 _FIELDS: Mapping[type[Event], tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
 _VALUES: Mapping[type[Event], Callable[[Any], tuple[Any, ...]]] = {
-    kind: attrgetter(*names) for kind, names in _FIELDS.items()
+    kind: attrgetter(*names, "name") for kind, names in _FIELDS.items()
 }
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.watching import Surroundings, Watchers, Watching
-from ecsbatch.models import RunStatus
 from ecsbatch.rollout import Rollout
 from ecsbatch.sources import Settings
 from ecsbatch.state import RolloutState
-from ecsbatch.views.printable import counted, lasting, printable
+from ecsbatch.views.printable import lasting, printable
+from ecsbatch.views.standing import aborting_notice
 
 if TYPE_CHECKING:
     from ecsbatch.restarter import Restarter
@@ -60,13 +60,7 @@ class Signals:
         """Return what to tell about the run's end, "" while nobody has asked for it; a signal beats an abort."""
         if self.received:
             return "Stopping: nothing new is sent, requests in flight get their answer. Once more breaks it off."
-        ending = self._rollout.ending
-        if ending is None or ending.status is not RunStatus.ABORTED:
-            return ""
-        by = f" (asked by {printable(ending.by)})" if ending.by else ""
-        under_way = self._rollout.state.run.in_flight
-        outcomes = "gets its outcome" if under_way == 1 else "get their outcome"
-        return f"Aborting{by}: nothing new is sent, {counted(under_way, 'server')} under way {outcomes}."
+        return aborting_notice(self._rollout.state)
 
     def _receive(self, number: int) -> None:
         if not self.received:
@@ -84,6 +78,16 @@ def blind_notice(seconds: float, why: str, timeout: float) -> str:
     return (
         f"Nothing can be seen of the cloud for {lasting(seconds)}: {printable(why).rstrip('.')}. No server is blamed "
         f"for it; after {lasting(timeout)} the run stops, and ecsbatch resume goes on."
+    )
+
+
+def busy_notice(seconds: float) -> str:
+    """Return what to tell while another process keeps the store, "" where that is no more than a moment."""
+    if seconds < _A_MOMENT:
+        return ""
+    return (
+        f"The store is kept busy by another process for {lasting(seconds)}: nothing new is sent until it lets go. See "
+        "whether a process there stands still."
     )
 
 
@@ -105,7 +109,9 @@ async def drive(
     signals = Signals(rollout)
 
     def notice() -> str:
-        return signals.notice() or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
+        # A store in memory, or of another kind, has nobody to wait for.
+        busy = busy_notice(getattr(restarter.store, "waiting", 0.0))
+        return signals.notice() or busy or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
 
     around = Surroundings(settings.engine.quota, restarter.usage, notice, known, lambda: rollout.held)
     watchers = Watchers(rollout, around, settings, watching)
