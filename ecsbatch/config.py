@@ -110,7 +110,8 @@ class Strategy:
         default=None, metadata=_of(_COMMAND, "Command that is asked between waves: go, wait or stop.")
     )
     gate_timeout: float = field(
-        default=600.0, metadata=_of(Seconds(1, 7 * _DAY), "How long a gate may say wait before the run stops.")
+        default=600.0,
+        metadata=_of(Seconds(1, 7 * _DAY), "How long a gate may say wait, or nothing, before the run stops."),
     )
     server_timeout: float = field(
         default=600.0, metadata=_of(Seconds(10, _DAY), "How long a server may take from the request to its return.")

@@ -98,7 +98,6 @@ def explain(
     holder_alive: bool = True,
     claimed_by: str = "",
     blind_for: float = 0.0,
-    asked_to_abort: str = "",
 ) -> Explanation:
     """Say why a server is not restarted yet, or what holds the rollout.
 
@@ -110,10 +109,8 @@ def explain(
         holder_alive: False where no living process holds the run.
         claimed_by: the other run that has the server, if any.
         blind_for: seconds for which the cloud has not been seen, where this process is the one that looks.
-        asked_to_abort: who has asked to end the run for good, where its record does not say so yet.
     """
-    limits = policy.limits_of(state.plan, state.limits)
-    asked = _Asked(state, now, limits, usage, holder_alive, blind_for, asked_to_abort)
+    asked = _Asked(state, now, policy.limits_of(state.plan, state.limits), usage, holder_alive, blind_for)
     if server is None:
         return asked.about_run()
     place = state.plan.fleet.place(server)
@@ -138,7 +135,6 @@ class _Asked:
     usage: Usage | None
     holder_alive: bool
     blind_for: float
-    asked_to_abort: str
 
     # -- one server ------------------------------------------------------------------------------------------------
 
@@ -272,7 +268,7 @@ class _Asked:
         under_way = "1 server is" if state.run.in_flight == 1 else f"{state.run.in_flight:,} servers are"
         flying = f" {under_way} under way and nobody looks." if state.run.in_flight else ""
         commands = (f"ecsbatch resume {run}", f"ecsbatch abort {run}")
-        if state.aborting or self.asked_to_abort:
+        if state.aborting:
             flying += f" It is being aborted{self._by_whom()}: whoever goes on with it sends nothing any more."
         if state.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}:
             cause = Cause.STOPPED if state.status is RunStatus.STOPPED else Cause.INTERRUPTED
@@ -285,8 +281,7 @@ class _Asked:
         return None
 
     def _by_whom(self) -> str:
-        who = self.state.aborted_by or self.asked_to_abort
-        return f" by {who}" if who else ""
+        return f" by {self.state.aborted_by}" if self.state.aborted_by else ""
 
     def _under_way_now(self) -> str:
         flying = self.state.run.in_flight

@@ -137,14 +137,6 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
             ["It is being aborted by bob: whoever goes on with it sends nothing any more."],
         ),
         (
-            [*STARTED],
-            {},
-            {"holder_alive": False, "asked_to_abort": "eve"},
-            None,
-            Cause.ORPHANED,
-            ["It is being aborted by eve"],
-        ),
-        (
             [*STARTED, ev.RunResumed(skip_domains=["az2"])],
             {},
             {},

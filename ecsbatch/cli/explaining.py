@@ -79,7 +79,6 @@ async def _ask(url: str, server: str, run: str) -> tuple[Story, Explanation]:
             usage=await _usage(store, story, server),
             holder_alive=story.record.held,
             claimed_by=claimed_by,
-            asked_to_abort=story.aborted_by if story.aborting else "",
         )
         return story, _with_ways_on(answer, story.state)
 

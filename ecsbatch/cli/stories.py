@@ -58,7 +58,7 @@ class Story:
 
     @property
     def aborting(self) -> bool:
-        """True where somebody has ended it for good and it is not over yet, followed already or only asked."""
+        """True where somebody has ended it for good and it is not over yet, or has asked its process to."""
         return not self.state.status.over and (self.state.aborting or self.asked_to_abort is not None)
 
     @property
@@ -68,9 +68,11 @@ class Story:
         return self.state.aborted_by or (asked.who if asked is not None else "")
 
     def settle(self) -> None:
-        """Say what no event can: that the process is gone."""
+        """Say what no event can: that the process is gone, and what was asked of whoever goes on with the run."""
         if self.record.status is RunStatus.ORPHANED:
             self.state.status, self.state.reason = RunStatus.ORPHANED, "its process is gone"
+        if self.asked_to_abort is not None and not self.record.held and not self.state.aborting:
+            self.state.aborting, self.state.aborted_by = True, self.asked_to_abort.who
 
 
 async def read_story(url: str, name: str) -> Story:

@@ -35,7 +35,7 @@ async def test_who_asked_to_abort_is_known_before_the_run_has_ended() -> None:
     assert before is None
     assert asked is not None
     assert asked.who == "bob@desk"
-    assert (gone.aborting, gone.aborted_by, gone.state.status) == (True, "bob@desk", RunStatus.ORPHANED)
+    assert (gone.state.aborting, gone.aborted_by, gone.state.status) == (True, "bob@desk", RunStatus.ORPHANED)
 
 
 async def test_an_abort_that_is_recorded_stays_and_an_older_command_is_over() -> None:
