@@ -81,16 +81,6 @@ def blind_notice(seconds: float, why: str, timeout: float) -> str:
     )
 
 
-def busy_notice(seconds: float) -> str:
-    """Return what to tell while another process keeps the store, "" where that is no more than a moment."""
-    if seconds < _A_MOMENT:
-        return ""
-    return (
-        f"The store is kept busy by another process for {lasting(seconds)}: nothing new is sent until it lets go. See "
-        "whether a process there stands still."
-    )
-
-
 async def drive(
     restarter: Restarter, rollout: Rollout, settings: Settings, watching: Watching, *, known: int = 0
 ) -> Driven:
@@ -109,9 +99,7 @@ async def drive(
     signals = Signals(rollout)
 
     def notice() -> str:
-        # A store in memory, or of another kind, has nobody to wait for.
-        busy = busy_notice(getattr(restarter.store, "waiting", 0.0))
-        return signals.notice() or busy or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
+        return signals.notice() or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
 
     around = Surroundings(settings.engine.quota, restarter.usage, notice, known, lambda: rollout.held)
     watchers = Watchers(rollout, around, settings, watching)
