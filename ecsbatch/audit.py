@@ -135,14 +135,17 @@ class Auditor:
             step(self, recorded.event, recorded)
 
     def count_beside(self, history: History) -> None:
-        """Count another run's requests into the windows, where both were stamped by a clock that ran forward."""
+        """Count another run's requests into the windows, by the ledger's clock, or else by stamps that ran forward."""
         other = Auditor(None, self._requests.terms, self._quota)
         for entry in history:
             other.read(entry)
-        if self._timeline.set_backs or other._timeline.set_backs:
-            self._note(f"Run {other._run_id} was not counted in: the clock was set back.")
-        else:
-            self._beside += other._requests.by_batch.values()
+        by_stamps = not (self._timeline.set_backs or other._timeline.set_backs)
+        for request in other._requests.by_batch.values():
+            placed = self._requests.placed(request) if request.boot else request if by_stamps else None
+            if placed is not None:
+                self._beside.append(placed)
+            elif not request.boot:
+                self._note(f"Run {other._run_id} was not counted in: the clock was set back.")
 
     def _found(self, rule: Rule, text: str, seq: int | None = None, server: str = "") -> None:
         self._breaches[rule] += 1
@@ -171,6 +174,7 @@ class Auditor:
         told = event.limit > 0 and event.window > 0
         self._quota_known |= told
         self._grace_known |= event.unknown_grace > 0
+        self._requests.holder(event, self._timeline.now)
         self._requests.terms = Terms(
             Quota(event.limit, event.window) if told and self._quota is None else terms.quota,
             event.unknown_grace or terms.unknown_grace,
@@ -319,7 +323,12 @@ class Auditor:
         request = self._requests.answer(event, self._timeline.now)
         if request is None:
             self._found(Rule.RECORD, f"Batch {event.batch} got an answer that no request was waiting for.")
-        elif isinstance(event, ev.BatchRejected):
+            return
+        if request.late:
+            self._found(
+                Rule.QUOTA, f"Batch {event.batch} left {request.late:.1f} s later than its tokens were good for."
+            )
+        if isinstance(event, ev.BatchRejected):
             self._return(request.servers, event.batch)
             request.servers = ()
         elif isinstance(event, ev.BatchAccepted):

@@ -16,8 +16,9 @@ from ecsbatch.hosting import Changes
 from ecsbatch.line import Check
 from ecsbatch.models import Holder, RunStatus, quota_group
 from ecsbatch.plan import Plan
-from ecsbatch.records import Command, NewRun
+from ecsbatch.records import Command, Hold, NewRun
 from ecsbatch.stages import Stage
+from ecsbatch.workers import to_the_end
 
 _SKIPS_AT_ONCE: Final = 1000
 
@@ -46,17 +47,21 @@ async def _create(course: Course) -> Changes | None:
     plan = course.plan.to_json() | {"sites": _sites(course)}
     events = [ev.RunStarted(total=len(course.plan.fleet), plan=plan), _holder_changed(course, 1)]
     store = course.host.store
+    new = NewRun(course.run_id, plan=plan, fleet=course.plan.fleet, events=events)
+
+    async def created() -> None:
+        hold = await store.create_run(new, course.host.holder)
+        course.hold(hold)
+        course.fold(hold.recorded)
+
     try:
-        hold = await store.create_run(
-            NewRun(course.run_id, plan=plan, fleet=course.plan.fleet, events=events), course.host.holder
-        )
+        # Whoever is cancelled here must know what to let go of.
+        await to_the_end(created())
     except RunExists as e:
         if e.targets_hash != course.plan.targets:
             raise
         course.follow(Plan.from_json(e.record.plan, await store.targets(course.run_id)))
         return Changes(by=course.host.holder.name)
-    course.hold(hold)
-    course.fold(hold.recorded)
     return None
 
 
@@ -71,15 +76,14 @@ async def _take(course: Course, changes: Changes) -> None:
     if changes.retry and not over and (course.state.aborting or await _abort_asked(course)):
         raise RunOver(course.run_id)
     store = course.host.store
-    hold = await store.hold(course.run_id, course.host.holder)
+    hold = await to_the_end(_taken(course))
     await course.read_history()
     abort = None if over or course.state.aborting else await _abort_asked(course)
     course.last_command = max((command.id for command in await store.commands(course.run_id)), default=0)
     course.hold(hold)
     events: list[ev.Event] = [_holder_changed(course, hold.fence, hold.previous)]
     if course.state.aborting or abort is not None:
-        events.append(ev.RunResumed(by=changes.by))
-        events += [ev.RunAborting(by=abort.who)] if abort is not None else []
+        events.append(ev.RunAborting(by=abort.who if abort is not None else course.state.aborted_by))
     else:
         events.append(
             ev.RunResumed(
@@ -94,6 +98,12 @@ async def _abort_asked(course: Course) -> Command | None:
     """Return an abort that was asked of the last holder and not followed: it outlives him, other commands do not."""
     asked = await course.host.store.commands(course.run_id, course.state.last_command)
     return next((command for command in asked if is_abort(command.body)), None)
+
+
+async def _taken(course: Course) -> Hold:
+    hold = await course.host.store.hold(course.run_id, course.host.holder)
+    course.owe(hold)
+    return hold
 
 
 def _holder_changed(course: Course, fence: int, previous: Holder | None = None) -> ev.HolderChanged:

@@ -60,6 +60,10 @@ class Course:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
+    def owe(self, hold: Hold) -> None:
+        """Have the run to let go of, though nothing is written yet."""
+        self._hold = hold
+
     def hold(self, hold: Hold) -> None:
         """Have this process write the run from now on."""
         self._hold, self.stored = hold, True

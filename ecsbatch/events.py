@@ -72,18 +72,20 @@ class BatchSubmitting(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchAccepted(Event):
-    """The cloud answered with a job."""
+    """The cloud answered with a job. ``sent`` is when the first byte left, by the ledger's clock as in ``granted``."""
 
     name: ClassVar[str] = "batch.accepted"
     batch: int = 0
     job_id: str = ""
+    sent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRejected(Event):
     """The cloud certainly did not carry the request out; its servers are waiting again.
 
-    ``kind`` is ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``.
+    ``kind`` is ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``; ``sent`` as in `BatchAccepted`,
+    0 where no byte has left.
     """
 
     name: ClassVar[str] = "batch.rejected"
@@ -93,11 +95,12 @@ class BatchRejected(Event):
     status: int = 0
     code: str = ""
     request_id: str = ""
+    sent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchUnknown(Event):
-    """The request may or may not have been carried out; the servers' own records will tell."""
+    """The request may or may not have been carried out; the servers' own records will tell. ``sent``: `BatchAccepted`."""
 
     name: ClassVar[str] = "batch.unknown"
     batch: int = 0
@@ -105,6 +108,7 @@ class BatchUnknown(Event):
     status: int = 0
     code: str = ""
     request_id: str = ""
+    sent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ class Batch:
         refusals: of the packet it came from.
         job_id: "" until accepted.
         begun: servers that the cloud has shown to be restarted by it, whatever was answered.
+        sent: when its first byte left, by the ledger's clock; 0 while none has.
     """
 
     number: int
@@ -144,6 +145,7 @@ class Batch:
     refusals: int = 0
     job_id: str = ""
     begun: Collection[str] = ()
+    sent: float = 0.0
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ from ecsbatch import events as ev
 from ecsbatch import policy
 from ecsbatch.beginning import begin, check_domains
 from ecsbatch.between import Between
+from ecsbatch.commands import asked_for
 from ecsbatch.course import Course
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.gates import Gate
@@ -205,21 +206,18 @@ class Rollout:
             ConfigError: it cannot be followed.
         """
         self._course.last_command = command.id
-        body = command.body
-        match body.get("command"):
+        verb, given = asked_for(command.body)
+        match verb:
             case "pause":
                 self.pause(command.who)
             case "resume":
-                asked = {name: body[name] for name in ("forgive", "retry", "skip_domains") if name in body}
-                self.resume(command.who, **asked)
+                self.resume(command.who, **given)
             case "promote":
                 self.promote(command.who)
             case "abort":
                 self.abort(command.who)
-            case "adjust":
-                self.adjust(command.who, **body.get("limits", {}))
             case _:
-                return
+                self.adjust(command.who, **given)
 
     def _ask(self, word: Callable[[], Awaitable[None]], *, hush: bool = False) -> None:
         """Have the loop follow a word; with ``hush`` nothing is sent by the words before it from this instant on."""

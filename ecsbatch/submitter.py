@@ -129,7 +129,8 @@ class Submitter:
         self._backoff.succeeded()
         self._sight.seen()
         await batch.line.tell(
-            [ev.BatchAccepted(batch=batch.number, job_id=job_id)], settle=[self._bucket.answered(batch.grant)]
+            [ev.BatchAccepted(batch=batch.number, job_id=job_id, sent=batch.sent)],
+            settle=[self._bucket.answered(batch.grant)],
         )
         self._bucket.changed()
         self._watcher.watch_job(batch)
@@ -140,8 +141,10 @@ class Submitter:
             if batch.line.dropped:
                 raise _TooLate("The request was not sent: its run has ended.")
             # By the ledger's clock, from the grant itself: this process may have stood still in between.
-            if self._bucket.age(batch.grant) > SEND_WITHIN:
+            age = self._bucket.age(batch.grant)
+            if age > SEND_WITHIN:
                 raise _TooLate("The request was not sent: too long had passed since its tokens were granted.")
+            batch.sent = batch.grant.granted + age
 
         return await self._cloud.submit(batch.line.terms.type, list(batch.views), leaving)
 
@@ -254,6 +257,7 @@ class Submitter:
 
 def _event(batch: Batch, after: AfterSubmit, error: CloudError) -> ev.Event:
     facts: dict[str, Any] = {"status": error.status, "code": error.code, "request_id": error.request_id}
+    facts["sent"] = batch.sent
     if after.next is Next.RECONCILE:
         return ev.BatchUnknown(batch=batch.number, message=error.message, **facts)
     return ev.BatchRejected(batch=batch.number, kind=after.kind, message=error.message, **facts)

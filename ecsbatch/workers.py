@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from ecsbatch.errors import EngineStopped
+
+T = TypeVar("T")
 
 CANCEL_AGAIN: Final = 3.0
 """Seconds after which a worker that goes on is cancelled once more: `wait_for` of Python 3.11 may lose the first."""
@@ -55,3 +57,19 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
             task.exception()
     if interrupted:
         raise asyncio.CancelledError
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Do what must not be left half done, however often we are cancelled meanwhile; the cancellation comes after it."""
+    task = asyncio.create_task(work)
+    interrupted = False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            interrupted = True
+    if interrupted:
+        if not task.cancelled():
+            task.exception()
+        raise asyncio.CancelledError
+    return task.result()

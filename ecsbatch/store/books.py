@@ -334,4 +334,13 @@ class Books:
     def commands(self, run_id: str, after: int) -> list[Command]:
         """Return what was wanted of a run's holder since."""
         rows = self._database.execute(_COMMANDS, {"run": run_id, "after": after})
-        return [Command(id_, ts, who, orjson.loads(body)) for id_, ts, who, body in rows]
+        return [Command(id_, ts, who, _body(body)) for id_, ts, who, body in rows]
+
+
+def _body(text: str) -> Mapping[str, Any]:
+    """Read what was asked; a row that somebody wrote by hand, and that nobody can read, asks for nothing."""
+    try:
+        body = orjson.loads(text)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -178,11 +178,11 @@ def _slow_looks(world: World, chance: Random) -> World:
     """Answer looks late, while requests that were given up begin as late as the one assumption allows."""
     if chance.random() < 0.7:
         faults, spare = world.cloud.submit_faults, 0.9 * world.longest
-        faults = replace(faults, late_execution=chance.choice((0.1, 0.3)), late_max=faults.late_max + spare)
+        faults = replace(faults, late_execution=chance.choice((0.2, 0.4)), late_max=faults.late_max + spare)
         world = replace(world, engine=replace(world.engine, request_timeout=30.0))
         cloud = replace(world.cloud, submit_faults=_at_most_one(faults), latency=min(world.cloud.latency, 0.2))
         world = replace(world, cloud=cloud, longest=world.longest - spare)
-    rate = chance.choice((0.05, 0.2, 0.5))
+    rate = chance.choice((0.1, 0.3, 0.6))
     return _troubled(world, slow_looks=rate, slowest=world.engine.request_timeout * chance.choice((0.3, 0.95)))
 
 
@@ -241,8 +241,9 @@ def _left_out(world: World, chance: Random) -> World:
         retry = tuple(chance.sample(KINDS, chance.randint(1, 3))) if chance.random() < 0.4 else life.retry
         commands: tuple[Order, ...] = ()
         if chance.random() < 0.5:
-            run_id, at = chance.choice(world.runs).run_id, _soon(chance)
-            word: dict[str, Any] = {"command": "resume", "skip_domains": [chance.choice(zones)]}
+            run, at = chance.choice(world.runs), _soon(chance)
+            run_id, here = run.run_id, sorted({zone for _, zone in run.servers})
+            word: dict[str, Any] = {"command": "resume", "skip_domains": [chance.choice(here)]}
             if chance.random() < 0.4:
                 word["retry"] = chance.sample(KINDS, chance.randint(1, 3))
             commands = (Order(at, run_id, {"command": "pause"}), Order(at + chance.choice((0.6, 5.0)), run_id, word))

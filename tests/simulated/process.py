@@ -187,7 +187,9 @@ class Process:
         fresh = self._machine.life == 0 or self._life.by_same_id
         if not fresh:
             life = self._life
-            changes = Changes(life.retry, life.forgive, life.skip_domains, life.limits, by="resumer")
+            # A domain that is none of the run's would be refused.
+            left_out = tuple(set(life.skip_domains) & {zone for _, zone in spec.servers})
+            changes = Changes(life.retry, life.forgive, left_out, life.limits, by="resumer")
             try:
                 resumed = await restarter.resume(spec.run_id, check=check, gate=gate, changes=changes)
             except ConfigError:

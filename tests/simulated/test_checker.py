@@ -157,6 +157,7 @@ def test_the_journal_keeps_the_word(entries: list[Entry], expected: str) -> None
         ([(1, "resume"), (1.3, "pause")], [submitting(9, 1, ONE)], "words"),
         ([(1, "pause"), (1.3, "resume")], [(1.5, "run.paused", {"reason": "paused"})], "words"),
         ([(1, "pause"), (1.3, "resume")], [(1.5, "run.paused", {"reason": "max_failures"})], ""),
+        ([(1, "pause")], [(0.5, "run.aborting", {}), (0.6, "holder.changed", {}), resumed(0.6)], ""),
         ([(1, "abort")], [submitting(9, 1, ONE)], "words"),
         ([(1, "abort")], [(2, "holder.changed", {}), resumed(2), submitting(9, 1, ONE)], "abort"),
         ([(1, "abort")], [(2, "holder.changed", {}), resumed(2), finished(5, "failed")], ""),

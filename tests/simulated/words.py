@@ -125,8 +125,8 @@ def _swallowed(case: Case, tale: Tale, word: Ordered, due: float) -> Iterator[st
     """A run neither stays paused that somebody has resumed since, nor goes on that somebody has paused."""
     lived = any(end.run_id == tale.run_id and end.life == word.life and end.at >= due for end in case.record.ends)
     heard = [fact for fact in tale.facts if fact.name in STEERED and fact.at <= due]
-    if not lived or not heard:
-        return
+    if not lived or not heard or any(fact.name == "run.aborting" for fact in heard):
+        return  # who is being aborted follows no other word
     paused = heard[-1].name == "run.paused" and heard[-1].body.get("reason") == "paused"
     asked, goes_on = word.body["command"], heard[-1].name in TAKEN | {"run.resumed"}
     if (asked == "resume" and paused) or (asked != "resume" and goes_on):
