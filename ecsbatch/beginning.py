@@ -12,8 +12,8 @@ from ecsbatch.conflicts import RunExists, RunOver
 from ecsbatch.course import Course
 from ecsbatch.direct import held_by
 from ecsbatch.errors import ConfigError
+from ecsbatch.hooks import Given, Hooks, hooks_of
 from ecsbatch.hosting import Changes
-from ecsbatch.line import Check
 from ecsbatch.models import Holder, RunStatus, quota_group
 from ecsbatch.plan import Plan
 from ecsbatch.records import Command, Hold, NewRun
@@ -23,23 +23,24 @@ from ecsbatch.workers import to_the_end
 _SKIPS_AT_ONCE: Final = 1000
 
 
-async def begin(course: Course, changes: Changes | None, check: Check | None) -> None:
+async def begin(course: Course, changes: Changes | None, given: Given) -> Hooks:
     """Create the run, or with ``changes`` take it over; then hand the engine what is under way.
 
-    A new run whose id exists already with the same servers is taken over: the id is an idempotency key.
+    A new run whose id exists already with the same servers is taken over: the id is an idempotency key, and what is
+    asked between waves and of servers is what that run was planned with.
 
     Raises:
         RunConflict: another run has some of the servers, or another process has the run.
-        ConfigError: the run belongs to another project or region.
+        ConfigError: the run belongs to another project or region, or needs a check or a gate that is not given.
     """
     if changes is None:
         changes = await _create(course)
-    if changes is not None:
-        await _take(course, changes)
+    hooks = hooks_of(course.plan, given, course.run_id) if changes is None else await _take(course, changes, given)
     if not course.state.status.over:
-        course.feeder.open(course.journal, check, course.host.engine.linger)
+        course.feeder.open(course.journal, hooks.check, course.host.engine.linger)
         await course.journal.record(course.feeder.take_up())
         await _skip_planned(course)
+    return hooks
 
 
 async def _create(course: Course) -> Changes | None:
@@ -65,16 +66,17 @@ async def _create(course: Course) -> Changes | None:
     return None
 
 
-async def _take(course: Course, changes: Changes) -> None:
+async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     """Take over an existing run; one that is over and not to be retried is left as it is."""
     await _same_sites(course)
     await course.read_history()
     over = course.state.status.over
     if over and not changes.retry:
-        return
+        return Hooks()
     check_domains(course.plan, changes.skip_domains)
     if changes.retry and not over and (course.state.aborting or await _abort_asked(course)):
         raise RunOver(course.run_id)
+    hooks = hooks_of(course.plan, given, course.run_id)
     store = course.host.store
     hold = await to_the_end(_taken(course))
     await course.read_history()
@@ -92,6 +94,7 @@ async def _take(course: Course, changes: Changes) -> None:
         )
         events += course.limit_events(changes.limits, changes.by)
     await course.journal.record(events, status=RunStatus.RUNNING)
+    return hooks
 
 
 async def _abort_asked(course: Course) -> Command | None:

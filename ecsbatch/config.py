@@ -33,7 +33,7 @@ def _of(kind: Kind, text: str) -> Mapping[str, Any]:
 class Strategy:
     """How one rollout goes: its waves, its budgets, when it stops. Limits are counts or percentages such as ``10%``."""
 
-    type: Literal["soft", "hard"] = field(
+    type: Literal["soft", "hard", "SOFT", "HARD"] = field(
         default="soft",
         metadata=_of(Choice(("soft", "hard")), "How servers restart: soft asks the system, hard cuts the power."),
     )
@@ -110,7 +110,8 @@ class Strategy:
         default=None, metadata=_of(_COMMAND, "Command that is asked between waves: go, wait or stop.")
     )
     gate_timeout: float = field(
-        default=600.0, metadata=_of(Seconds(1, 7 * _DAY), "How long a gate may say wait before the run stops.")
+        default=600.0,
+        metadata=_of(Seconds(1, 7 * _DAY), "How long a gate may say wait, or nothing, before the run stops."),
     )
     server_timeout: float = field(
         default=600.0, metadata=_of(Seconds(10, _DAY), "How long a server may take from the request to its return.")

@@ -9,9 +9,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-from ecsbatch.errors import Refused
+from ecsbatch.errors import ConfigError, Refused
 
 RestartType = Literal["SOFT", "HARD"]
+
+RestartWord = Literal["SOFT", "HARD", "soft", "hard"]
+"""How a restart's type may be written; inside it stands in capitals, as the API has it."""
 
 MAX_BATCH: Final = 1000
 """Servers that one request may name (API reference, BatchRebootServers)."""
@@ -66,6 +69,21 @@ class RunStatus(StrEnum):
     def over(self) -> bool:
         """True where nothing more can happen to the run."""
         return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED}
+
+
+def restart_type(word: object) -> RestartType:
+    """Read a restart's type.
+
+    Raises:
+        ConfigError: there is no such type.
+    """
+    match word.upper() if isinstance(word, str) else word:
+        case "SOFT":
+            return "SOFT"
+        case "HARD":
+            return "HARD"
+        case _:
+            raise ConfigError(f'type = {word!r}: give "soft" or "hard".')
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +185,14 @@ class Look:
     """One query of up to `MAX_LOOK` servers' states.
 
     Attributes:
-        servers: a view for every id asked for that the answer told of.
+        servers: a view for every id asked for that the answer told of; one that is left out may exist all the same.
         cloud_time: the answer's ``Date``, seconds since 1970, or None where it had none.
         asked_at: loop time at which it was asked, and the sighted clock then: what a look shows was so no later than
             it is heard, and perhaps no longer than it was asked.
         sighted_at: the same instant on the site's sighted clock.
         refused: servers about which the cloud refuses to say anything, with its words.
         unseen: servers that cannot be shown although others can, with how often in a row they could not.
+        unasked: rows of servers that nobody had asked for: the cloud does not heed the filter by id.
     """
 
     servers: Mapping[str, ServerView]
@@ -182,6 +201,7 @@ class Look:
     sighted_at: float = 0.0
     refused: Mapping[str, Refused] = field(default_factory=dict[str, Refused])
     unseen: Mapping[str, int] = field(default_factory=dict[str, int])
+    unasked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,8 @@ from ecsbatch.between import Between
 from ecsbatch.commands import asked_for
 from ecsbatch.course import Course
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
-from ecsbatch.gates import Gate
+from ecsbatch.hooks import Given, Hooks
 from ecsbatch.hosting import Changes, Host, Result
-from ecsbatch.line import Check
 from ecsbatch.models import Outcome, OutcomeKind, RunStatus, Wave
 from ecsbatch.plan import Plan
 from ecsbatch.policy import Ending, Step
@@ -37,16 +36,16 @@ class Rollout:
         plan: Plan,
         run_id: str,
         *,
-        check: Check | None = None,
-        gate: Gate | None = None,
+        given: Given | None = None,
         changes: Changes | None = None,
     ) -> None:
         """With ``changes`` the run exists already and is resumed."""
         self._host = host
-        self._check = check
+        self._given = given or Given()
+        self._hooks = Hooks()
         self._changes = changes
         self._course = Course(host, run_id, plan)
-        self._between = Between(self, gate)
+        self._between = Between(self, None)
         self._request: Ending | None = None
         self._fault: EcsbatchError | None = None
         # What was asked of the run. One word at a time: each is judged by a state in which the one before is folded.
@@ -104,7 +103,8 @@ class Rollout:
         self._host.enter(self)
         self._called = True
         try:
-            await begin(self._course, self._changes, self._check)
+            self._hooks = await begin(self._course, self._changes, self._given)
+            self._between = Between(self, self._hooks.gate)
             if not self.state.status.over:
                 await self._drive()
         except asyncio.CancelledError:
@@ -395,7 +395,10 @@ class Rollout:
         """Let the engine and the store go of this run."""
         self._course.feeder.drop()
         self._host.leave(self)
-        await self._course.release()
+        try:
+            await self._hooks.aclose()
+        finally:
+            await self._course.release()
 
     # -- small steps -----------------------------------------------------------------------------------------------
 

@@ -619,6 +619,30 @@ def test_other_runs_count_into_the_same_quota() -> None:
     assert (rules(audit(mine, FLEET)), rules(audit(mine, FLEET, beside=[other]))) == ({}, {Rule.QUOTA: 1})
 
 
+@pytest.mark.parametrize(
+    ("granted", "expected"),
+    [pytest.param(105.0, {Rule.QUOTA: 1}, id="in one window"), pytest.param(705.0, {}, id="long behind it")],
+)
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
+def test_runs_whose_processes_disagree_about_the_time_are_laid_side_by_side_by_the_ledgers_clock(
+    granted: float, boot: str, expected: dict[Rule, int]
+) -> None:
+    """The other process was begun behind a clock that was set back by ten minutes, which the first one does not see."""
+
+    def run(run_id: str, holds: str, server: str, at: float, granted: float) -> list[ev.Recorded]:
+        holder = ev.HolderChanged(fence=1, limit=1, window=60.0, boot=holds, ledger_time=granted - 1)
+        intent = ev.BatchSubmitting(batch=1, servers=[server], granted=granted)
+        events = [(at - 1, holder), (at, intent), (at + 1, accepted(1))]
+        return [ev.Recorded(seq, START + at, run_id, event) for seq, (at, event) in enumerate(events, 1)]
+
+    mine = run("k7f", "boot-1", "x", 0, 100.0)
+    other = run("m2p", boot, "y", 5, granted) if boot == "boot-2" else run("m2p", boot, "y", granted - 700, granted)
+    # Of two boots nothing but the stamps tells.
+    told = {Rule.QUOTA: 1} if boot == "boot-2" else expected
+
+    assert rules(audit(mine, beside=[other])) == told
+
+
 def test_a_project_has_one_quota_by_whatever_endpoint() -> None:
     """Older versions wrote the endpoint into the name of whose quota it is."""
     groups = ("https://ecs.a.example.com/p1", "p1", "https://ecs.b.example.com/p1", "p2")
