@@ -342,7 +342,7 @@ async def test_a_veto_leaves_nothing_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize("reused", [False, True], ids=["a new connection", "a connection in use"])
-async def test_a_request_that_is_stopped_at_its_last_instant_sends_no_byte(reused: bool) -> None:
+async def test_a_request_that_is_stopped_at_its_last_instant_sends_no_byte(*, reused: bool) -> None:
     """The grant has grown stale while it was signed and connected: its own word is passed on, and nothing left."""
     too_late = NotSent("The request was not sent: too long had passed.")
 

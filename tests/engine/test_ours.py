@@ -105,7 +105,7 @@ def test_a_look_that_was_asked_within_the_grace_and_answered_after_it_is_no_proo
 
 
 @pytest.mark.parametrize("healthy", [True, False])
-def test_who_is_seen_rebooting_by_a_request_taken_for_not_begun_is_followed_with_its_check(healthy: bool) -> None:
+def test_who_is_seen_rebooting_by_a_request_taken_for_not_begun_is_followed_with_its_check(*, healthy: bool) -> None:
     """The canary of 10 is not called somebody else's: a kernel that does not boot ends with it."""
     world = World(servers=40, zones=("az1",), restart_median=12.0, init_time=0.0)
 
