@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from ecsbatch.errors import Throttled
@@ -59,4 +61,4 @@ def test_what_left_before_the_429_counts_and_what_leaves_behind_it_is_spread() -
     after = leave(pace, 3.0, 90)
 
     assert after[0] == 60.0
-    assert all(later - sooner == pytest.approx(1.0) for sooner, later in zip(after, after[1:], strict=False))
+    assert all(later - sooner == pytest.approx(1.0) for sooner, later in pairwise(after))

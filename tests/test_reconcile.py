@@ -94,6 +94,6 @@ def test_a_server_that_no_look_shows_any_more_is_unknown_whatever_was_seen_befor
     ],
 )
 def test_a_request_taken_for_not_carried_out_shows_that_it_was(
-    view: ServerView, baseline: str, cloud_time: float, begun: bool
+    view: ServerView, baseline: str, cloud_time: float, *, begun: bool
 ) -> None:
     assert was_begun(view, baseline, cloud_time) is begun

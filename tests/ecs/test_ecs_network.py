@@ -339,3 +339,34 @@ async def test_a_veto_leaves_nothing_on_the_wire() -> None:
         await ecs.submit("SOFT", ["b"])
 
         assert len(server.heads) == 1
+
+
+@pytest.mark.parametrize("reused", [False, True], ids=["a new connection", "a connection in use"])
+async def test_a_request_that_is_stopped_at_its_last_instant_sends_no_byte(*, reused: bool) -> None:
+    """The grant has grown stale while it was signed and connected: its own word is passed on, and nothing left."""
+    too_late = NotSent("The request was not sent: too long had passed.")
+
+    def leaving() -> None:
+        raise too_late
+
+    received = bytearray()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            received.extend(data)
+            if received.endswith(b"}}"):
+                writer.write(ok(b'{"job_id":"ff80808288d41e1b018990260955686a"}'))
+        writer.close()
+
+    listener = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with client(listener.sockets[0].getsockname()[1]) as ecs:
+        if reused:
+            await ecs.submit("SOFT", ["a"])
+        with pytest.raises(NotSent) as caught:
+            await ecs.submit("SOFT", ["b"], leaving)
+        assert await ecs.submit("SOFT", ["c"])
+    listener.close()
+    await listener.wait_closed()
+    assert caught.value is too_late
+    assert received.count(b"POST") == 1 + reused
+    assert b'"b"' not in received

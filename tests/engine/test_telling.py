@@ -1,7 +1,7 @@
 """What looks find goes to the store in as few transactions as the store is quick; a failure never waits."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Container, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -11,10 +11,14 @@ from ecsbatch.health import Health
 from ecsbatch.journal import Journal
 from ecsbatch.line import Batch, Line, Terms
 from ecsbatch.models import Holder, Job, Look, ServerView, SubJob
+from ecsbatch.observer import Observer
+from ecsbatch.pacing import Pace
 from ecsbatch.poll_schedule import PollSchedule
 from ecsbatch.poller import Poller
 from ecsbatch.records import Commit, Grant, Hold, Settle
+from ecsbatch.retry import Backoff
 from ecsbatch.sight import Sight
+from ecsbatch.stages import Attempt
 
 TYPICAL = 0.04
 PATIENCE = 10.0
@@ -52,15 +56,60 @@ class OneLook:
     def __init__(self) -> None:
         self.shown: set[str] = set()
 
-    async def show_job(self, job_id: str, pending: Container[str], **_: bool) -> Job:
+    async def show_job(self, job_id: str, pending: Collection[str], **_: bool) -> Job:
         """Show the job's only server at its end."""
         self.shown.add(job_id)
         assert job_id in pending
         return Job(job_id, "SUCCESS", [SubJob(job_id, succeeded=not job_id.startswith("bad"))])
 
+    async def turn(self) -> None:
+        """Let everything through."""
+
     async def look(self, ids: Sequence[str]) -> Look:
         """Show nothing."""
         return Look({id_: ServerView(id_, status="REBOOT") for id_ in ids})
+
+
+class Nobody:
+    """An owner who wants nothing."""
+
+    def locate(self, _server: str) -> tuple[int, str]:
+        """Name a wave and a domain."""
+        return 1, "az1"
+
+    def woken(self, _line: Line) -> None:
+        """Let it be."""
+
+    async def admit(self, _line: Line, servers: Sequence[str]) -> Sequence[str]:
+        """Let all in."""
+        return servers
+
+    def wanted(self, _server: str) -> bool:
+        """Want none."""
+        return False
+
+    def returned(self, _servers: Iterable[str]) -> None:
+        """Forget them."""
+
+    def earlier(self, _server: str) -> Attempt | None:
+        """Know of none."""
+        return None
+
+    def tried(self, _server: str) -> bool:
+        """Know of none."""
+        return False
+
+    def unstarted(self, _server: str) -> int:
+        """Know of none."""
+        return 0
+
+    def still_down(self, _server: str) -> bool:
+        """Hold nothing."""
+        return False
+
+    def freed_by(self, _event: Event) -> Sequence[str]:
+        """Free none."""
+        return ()
 
 
 @asynccontextmanager
@@ -68,22 +117,23 @@ async def looking() -> AsyncGenerator[tuple[OneLook, HandStore, Callable[[str], 
     """Run a poller; give its cloud, its store, and how to have a job of one server watched."""
     cloud, store, sight = OneLook(), HandStore(), Sight(60.0, lambda _: None)
     schedule = PollSchedule(typical_restart=TYPICAL, looks_per_second=1000.0)
+    observer = Observer(cloud, sight, Pace(1000.0), Backoff(Random(1)))
     poller = Poller(
-        cloud,
+        observer,
         schedule,
         sight,
-        Health(cloud, sight, 1),
+        Health(observer, sight, 1),
         Random(1),
         workers=4,
         unknown_grace=1.0,
         typical_restart=TYPICAL,
     )
     journal = Journal(store, Hold("k", Holder("me", "here", 1, 0.0), 1), lambda _: None)
-    line = Line("", Terms(), journal, locate=lambda _: (1, "az1"), wake=lambda: None)
+    line = Line("", Terms(), journal, Nobody())
 
     def watch(job: str) -> None:
         views = {job: ServerView(job)}
-        poller.watch_job(Batch(1, line, views, Grant("g", 1, 0.0), 0.0, 0.0, 1e9, set(views), job_id=job))
+        poller.watch_job(Batch(1, line, views, Grant("g", 1, 0.0), 0.0, 1e9, set(views), job_id=job))
 
     work = asyncio.create_task(poller.run())
     try:

@@ -1,0 +1,166 @@
+"""A request is in the air from the store's door on: nothing leaves too late, and nothing that nobody wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from engine_world import LateStore, World, Wrapper
+
+from ecsbatch import events as ev
+from ecsbatch.config import Engine, Strategy
+from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.ecs.client import EcsClient
+from ecsbatch.errors import ConfigError
+from ecsbatch.events import Event
+from ecsbatch.models import Quota
+from ecsbatch.records import Commit, Hold
+from ecsbatch.simulator.clock import Killed
+from ecsbatch.simulator.cloud import Cloud, Exchange
+from ecsbatch.simulator.sender import SimulatedSender
+
+ALL = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%")
+QUOTA = Engine(quota=Quota(100, 60.0))
+
+
+class Frozen(Wrapper):
+    """The process stands still for so long between its first grant and the next line of Python."""
+
+    seconds = 0.0
+
+    def commit(self, hold: Hold, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Commit]:
+        """Write, and hear of the first grant late."""
+        written: asyncio.Future[Commit] = self.inner.commit(hold, events, **more)
+        if not self.seconds or more.get("take") is None or written.result().grant is None:
+            return written
+        told: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(self.seconds, told.set_result, written.result())
+        self.seconds = 0.0
+        return told
+
+
+def fullest_window(world: World) -> int:
+    counted = world.cloud.auditor.counted
+    return max(sum(n for at, n in counted if until - 60 <= at <= until) for until, _ in counted)
+
+
+@pytest.mark.parametrize(("seconds", "rejected"), [(4.9, 0), (5.1, 1), (158.0, 1)])
+def test_a_process_that_stands_still_between_grant_and_send_sends_nothing_late(seconds: float, rejected: int) -> None:
+    """Another process has had the tokens since: a grant's age counts by the ledger's clock, at the last instant."""
+    world = World(servers=200, zones=("az1",), quota_limit=None)
+
+    async def main() -> list[ev.Event]:
+        async with world.client() as client, world.store() as one, world.client() as other, world.store() as two:
+            frozen = Frozen(one)
+            frozen.seconds = seconds
+            async with world.engine(client, frozen, QUOTA) as late, world.engine(other, two, QUOTA) as quick:
+                first = late.rollout(world.ids[:100], ALL, run_id="frozen")
+                running = asyncio.create_task(first.run())
+                await asyncio.sleep(155.6)
+                await quick.rollout(world.ids[100:], ALL, run_id="quick").run()
+                await running
+                return [recorded.event async for recorded in first.events()]
+
+    journal = world.live(main)
+
+    assert len([event for event in journal if isinstance(event, ev.BatchRejected)]) == rejected
+    assert fullest_window(world) == 100
+    assert world.cloud.audit()["restarted_servers"] == 200
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
+@pytest.mark.parametrize("end", ["stop", "abort", "cancel"])
+@pytest.mark.parametrize("at", [0.15, 0.4, 0.7, 1.2])
+def test_nothing_leaves_once_run_has_returned(end: str, at: float) -> None:
+    """The intent is on its way to a slow disk when the run is ended; so is the end, behind it."""
+    world = World(servers=40, zones=("az1",))
+
+    async def main() -> tuple[int, int]:
+        async with world.client() as client, world.store() as store:
+            slow = LateStore(store)
+            slow.late = 0.3
+            async with world.engine(client, slow) as restarter:
+                rollout = restarter.rollout(world.ids, replace(ALL, batch_size=10), run_id="r")
+                running = asyncio.create_task(rollout.run())
+                await asyncio.sleep(at)
+                ask: dict[str, Callable[[], object]] = {
+                    "stop": rollout.stop,
+                    "abort": rollout.abort,
+                    "cancel": running.cancel,
+                }
+                ask[end]()
+                await asyncio.wait([running])
+                before = world.cloud.audit()["restarts"]
+                await asyncio.sleep(120)
+                return before, world.cloud.audit()["restarts"]
+
+    before, after = world.live(main)
+
+    assert before == after
+
+
+def client(world: World, **timeouts: float) -> EcsClient:
+    auth = KeyAuth(world.config.access_key, world.config.secret_key)
+    sender = SimulatedSender(world.cloud)
+    world._mortal.append(sender)
+    return EcsClient(
+        auth=auth,
+        project_id=world.config.project_id,
+        endpoint="https://ecs.example.com",
+        sender=sender,
+        clock=world.clock,
+        **timeouts,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("name", ["request_timeout", "connect_timeout"])
+def test_a_timeout_is_set_in_the_client_alone(name: str) -> None:
+    world = World(servers=1)
+
+    async def main() -> None:
+        async with client(world, **{name: 300.0}) as slow, client(world) as plain, world.store() as store:
+            assert getattr(world.engine(slow, store).engine, name) == 300.0
+            assert getattr(world.engine({"a": plain, "b": slow}, store).engine, name) == 300.0
+            assert getattr(world.engine(slow, store, Engine(**{name: 300.0})).engine, name) == 300.0  # type: ignore[arg-type]
+            with pytest.raises(ConfigError, match=rf"Engine\({name}=20\) beside EcsClient\({name}=300\)"):
+                world.engine(slow, store, Engine(**{name: 20.0}))  # type: ignore[arg-type]
+
+    world.live(main)
+
+
+class SlowAtFirst(Cloud):
+    """A cloud that takes 160 s to count its first request."""
+
+    first = True
+
+    def receive(self, *request: Any) -> Exchange:
+        """Receive a request."""
+        exchange = super().receive(*request)
+        if exchange.arrival.is_action and self.first:
+            self.first, exchange.inbound = False, 160.0
+        return exchange
+
+
+def test_a_killed_request_counts_for_as_long_as_its_client_may_have_waited() -> None:
+    """It takes 160 s to be counted, within its client's 300; the next process may not spend its tokens meanwhile."""
+    world = World(servers=200, zones=("az1",), quota_limit=None)
+    world.cloud = SlowAtFirst(world.config, world.now)
+
+    async def life(ids: Sequence[str], *, kill: bool) -> None:
+        async with client(world, request_timeout=300.0) as ecs, world.store() as store:
+            async with world.engine(ecs, store, QUOTA) as restarter:
+                rollout = restarter.rollout(ids, ALL, run_id="killed" if kill else "next")
+                running = asyncio.create_task(rollout.run())
+                if kill:
+                    await asyncio.sleep(2)
+                    asyncio.get_running_loop().kill_after(0)  # type: ignore[attr-defined]  # the virtual loop's
+                await running
+
+    with pytest.raises(Killed):
+        world.live(lambda: life(world.ids[:100], kill=True))
+    world.live(lambda: life(world.ids[100:], kill=False))
+
+    assert fullest_window(world) == 100

@@ -1,0 +1,190 @@
+"""A restart that an earlier request of this run began after all is ours: it is followed, and nothing is sent again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from engine_world import World, Wrapper
+
+from ecsbatch import events as ev
+from ecsbatch.config import Engine, Strategy
+from ecsbatch.ecs.codes import error_of
+from ecsbatch.errors import UnknownAnswer
+from ecsbatch.events import Event
+from ecsbatch.models import Look, Server
+from ecsbatch.records import Commit, Hold
+from ecsbatch.rollout import Rollout
+
+ALL = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%")
+QUICK = Engine(unknown_grace=6.0, typical_restart=10.0)
+GIVEN_UP_AFTER = 3.0
+
+
+class Late(Wrapper):
+    """The first request is given up, and reaches the cloud later; looks take their time to answer.
+
+    Attributes:
+        begins_after: seconds after it was given up; None: when `begin` is called.
+        answers_after: seconds that the answer of a look takes from the cloud to us.
+    """
+
+    begins_after: float | None = None
+    answers_after = 0.0
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._first: tuple[Any, ...] | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def submit(self, type_: Any, ids: Sequence[str], on_sent: Any = None) -> str:
+        """Give the first up."""
+        if self._first is not None:
+            return str(await self.inner.submit(type_, ids, on_sent))
+        self._first = (type_, list(ids))
+        on_sent()
+        await asyncio.sleep(GIVEN_UP_AFTER)
+        if self.begins_after is not None:
+            asyncio.get_running_loop().call_later(self.begins_after, self.begin)
+        raise UnknownAnswer("no answer within 3 s")
+
+    def begin(self) -> None:
+        """Let the first request reach the cloud now."""
+        assert self._first is not None
+        self._tasks.append(asyncio.create_task(self.inner.submit(*self._first)))
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Look, and wait for the answer."""
+        look: Look = await self.inner.look(ids)
+        await asyncio.sleep(self.answers_after)
+        return look
+
+
+class Telling(Wrapper):
+    """A store that calls back once a request is taken for not begun.
+
+    Attributes:
+        unstarted: what is called.
+    """
+
+    unstarted: Any = None
+
+    def commit(self, hold: Hold, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Commit]:
+        """Write, and tell."""
+        written: asyncio.Future[Commit] = self.inner.commit(hold, events, **more)
+        if any(isinstance(event, ev.BatchUnstarted) for event in events):
+            self.unstarted()
+        return written
+
+
+def outcomes(rollout: Rollout) -> Counter[tuple[str, str]]:
+    return Counter((o.kind.value, o.reason) for o in rollout.state.outcomes())
+
+
+def test_a_look_that_was_asked_within_the_grace_and_answered_after_it_is_no_proof() -> None:
+    """The request begins 5 s after it was given up, the grace is 6: a look asked at 4 s is heard of at 7."""
+    world = World(servers=20, zones=("az1",), restart_median=2.0, init_time=0.0)
+
+    async def main() -> Rollout:
+        async with world.client() as client, world.store() as store:
+            late = Late(client)
+            late.begins_after, late.answers_after = 5.0, 2.8
+            async with world.engine(late, store, QUICK) as restarter:
+                rollout = restarter.rollout(world.ids, ALL, run_id="r")
+                await rollout.run()
+                return rollout
+
+    rollout = world.live(main)
+
+    assert outcomes(rollout) == {("restarted", ""): 20}
+    assert Counter(world.cloud.restarts(id_) for id_ in world.ids) == {1: 20}
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_who_is_seen_rebooting_by_a_request_taken_for_not_begun_is_followed_with_its_check(*, healthy: bool) -> None:
+    """The canary of 10 is not called somebody else's: a kernel that does not boot ends with it."""
+    world = World(servers=40, zones=("az1",), restart_median=12.0, init_time=0.0)
+
+    async def check(_server: Server) -> bool:
+        return healthy
+
+    async def main() -> tuple[Rollout, list[ev.Event]]:
+        async with world.client() as client, world.store() as store:
+            late, telling = Late(client), Telling(store)
+            telling.unstarted = late.begin
+            async with world.engine(late, telling, QUICK) as restarter:
+                strategy = replace(
+                    ALL, waves="10,100%", max_failures=5, max_failures_per_wave=None, server_timeout=60.0, min_ready=0.0
+                )
+                rollout = restarter.rollout(world.ids, strategy, check=check, run_id="r")
+                await rollout.run()
+                return rollout, [recorded.event async for recorded in rollout.events()]
+
+    rollout, journal = world.live(main)
+    started = [event for event in journal if isinstance(event, ev.BatchStarted)]
+    counted = outcomes(rollout)
+
+    assert [(event.batch, len(event.servers)) for event in started] == [(1, 10)]
+    assert counted == ({("restarted", ""): 40} if healthy else {("failed", "unhealthy"): 10, ("not_started", ""): 30})
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
+def test_a_batch_that_failed_after_half_of_it_was_begun_is_settled_server_by_server() -> None:
+    """Ecs.0611: the reference does not say that nothing was carried out."""
+    world = World(servers=20, zones=("az1",), init_time=0.0)
+    body = b'{"error":{"code":"Ecs.0611","message":"The batch operation failed."}}'
+
+    class Partial(Wrapper):
+        first = True
+
+        async def submit(self, type_: Any, ids: Sequence[str], on_sent: Any = None) -> str:
+            if self.first:
+                self.first = False
+                await self.inner.submit(type_, ids[:10], on_sent)
+                raise error_of(400, {}, body, what="submit")
+            return str(await self.inner.submit(type_, ids, on_sent))
+
+    async def main() -> Rollout:
+        async with world.client() as client, world.store() as store, world.engine(Partial(client), store) as restarter:
+            rollout = restarter.rollout(world.ids, ALL, run_id="r")
+            await rollout.run()
+            return rollout
+
+    rollout = world.live(main)
+
+    assert outcomes(rollout) == {("restarted", ""): 20}
+    assert Counter(world.cloud.restarts(id_) for id_ in world.ids) == {1: 20}
+
+
+def test_what_a_process_found_begun_is_followed_by_the_next() -> None:
+    """It dies while they reboot: no state of theirs is needed to know that they were restarted."""
+    world = World(servers=10, zones=("az1",), restart_median=12.0, restart_sigma=0.0, init_time=0.0)
+
+    async def first() -> None:
+        async with world.client() as client, world.store() as store:
+            late, telling = Late(client), Telling(store)
+            telling.unstarted = late.begin
+            async with world.engine(late, telling, QUICK) as restarter:
+                rollout = restarter.rollout(world.ids, ALL, run_id="r")
+                running = asyncio.create_task(rollout.run())
+                async for recorded in rollout.events():
+                    if isinstance(recorded.event, ev.BatchStarted):
+                        running.cancel()
+                await asyncio.wait([running])
+
+    async def second() -> Rollout:
+        await asyncio.sleep(60)
+        async with world.restarter() as restarter:
+            rollout = await restarter.resume("r")
+            await rollout.run()
+            return rollout
+
+    world.live(first)
+    rollout = world.live(second)
+
+    assert outcomes(rollout) == {("restarted", ""): 10}
+    assert Counter(world.cloud.restarts(id_) for id_ in world.ids) == {1: 10}
