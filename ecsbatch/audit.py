@@ -3,11 +3,13 @@
 It shares no code with what it judges (state, policy, limiter, plan) beyond reading events: it keeps its own books of
 who was down, who was sent when, and what was allowed, and compares them with the promises. Pure, no I/O.
 
-Steering reaches an engine while intents are on their way to the disk; those of one second are not held against it.
+Steering reaches an engine while intents are on their way to the disk; those of one second are not held against it. Its
+own word that it ends is its last: behind `run.aborting`, `run.stopped` and `run.finished` no intent is excused.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -23,6 +25,9 @@ from ecsbatch.windows import Request, Requests, Terms, Timeline, fullest_windows
 
 ON_ITS_WAY: Final = 1.0
 """Seconds in which an intent may follow what should have prevented it: steering is to be seen within a second."""
+
+RESENDS: Final = 2
+"""How often a server may be sent again whose request was shown not to have begun, where a run may do so at all."""
 
 _KEPT: Final = 100
 _MS: Final = 0.001
@@ -78,6 +83,9 @@ class Auditor:
         self._places = Places(fleet)
         self._limits, self._waves = Limits({}), Waves({})
         self._failures = Failures()
+        self._resends = RESENDS
+        self._left_out: set[str] = set()
+        self._aborting = False
         self._findings: list[Finding] = []
         self._breaches: Counter[Rule] = Counter()
         self._notes: dict[str, None] = {}
@@ -127,14 +135,17 @@ class Auditor:
             step(self, recorded.event, recorded)
 
     def count_beside(self, history: History) -> None:
-        """Count another run's requests into the windows, where both were stamped by a clock that ran forward."""
+        """Count another run's requests into the windows, by the ledger's clock, or else by stamps that ran forward."""
         other = Auditor(None, self._requests.terms, self._quota)
         for entry in history:
             other.read(entry)
-        if self._timeline.set_backs or other._timeline.set_backs:
-            self._note(f"Run {other._run_id} was not counted in: the clock was set back.")
-        else:
-            self._beside += other._requests.by_batch.values()
+        by_stamps = not (self._timeline.set_backs or other._timeline.set_backs)
+        for request in other._requests.by_batch.values():
+            placed = self._requests.placed(request) if request.boot else request if by_stamps else None
+            if placed is not None:
+                self._beside.append(placed)
+            elif not request.boot:
+                self._note(f"Run {other._run_id} was not counted in: the clock was set back.")
 
     def _found(self, rule: Rule, text: str, seq: int | None = None, server: str = "") -> None:
         self._breaches[rule] += 1
@@ -149,6 +160,7 @@ class Auditor:
     def _run_started(self, event: ev.RunStarted, _: ev.Recorded) -> None:
         self._limits, self._waves = Limits(event.plan), Waves(event.plan)
         self._places.divide(event.plan.get("waves") or ())
+        self._resends = 0 if event.plan.get("on_unknown") == "leave" else RESENDS
         if self._fleet is not None and event.total != len(self._fleet):
             self._found(Rule.TARGETS, f"The run was of {event.total} servers, the list holds {len(self._fleet)}.")
 
@@ -157,10 +169,12 @@ class Auditor:
         if event.fence <= self._fence:
             self._found(Rule.HOLDER, f"Holder {event.fence} came after holder {self._fence}.")
         self._fence = event.fence
+        self._waves.taken(self._timeline.now)
         terms = self._requests.terms
         told = event.limit > 0 and event.window > 0
         self._quota_known |= told
         self._grace_known |= event.unknown_grace > 0
+        self._requests.holder(event, self._timeline.now)
         self._requests.terms = Terms(
             Quota(event.limit, event.window) if told and self._quota is None else terms.quota,
             event.unknown_grace or terms.unknown_grace,
@@ -173,6 +187,9 @@ class Auditor:
     def _stopped(self, event: ev.RunStopped, _: ev.Recorded) -> None:
         self._end(event.status, event.reason)
 
+    def _followed_abort(self, _: ev.RunAborting, __: ev.Recorded) -> None:
+        self._aborting = True
+
     def _end(self, status: str, reason: str) -> None:
         self._status, self._reason, self._ended_at = status, reason, self._timeline.now
 
@@ -180,24 +197,38 @@ class Auditor:
         self._status, self._reason, self._ended_at = "running", "", None
         if event.forgive:
             self._failures.forgive()
+        self._left_out.update(event.skip_domains)
+        for place in self._places.of_domains(event.skip_domains) if event.skip_domains else ():
+            self._leave_out(place)
         for place in self._places.all():
             if event.forgive and place.kind in _FAILURES:
                 place.holds = False
                 self._places.count(place)
-            if place.kind and place.kind in event.retry and place.domain not in event.skip_domains:
+            if place.kind and place.kind in event.retry and place.domain not in self._left_out:
                 place.kind, place.retried = "", True
                 self._failures.discard(place)
                 self._waves.again(place)
         self._judge_failures()
+
+    def _leave_out(self, place: Place) -> None:
+        """A server of a left-out domain that waits is not started, now or ever."""
+        if place.waits and place.wave and not place.left_out:
+            place.left_out = True
+            self._waves.ended(place)
 
     def _limit_changed(self, event: ev.LimitChanged, _: ev.Recorded) -> None:
         self._limits.change(event.limit, event.new, self._timeline.now)
         self._judge_failures()
 
     def _wave_started(self, event: ev.WaveStarted, _: ev.Recorded) -> None:
-        hindrance = self._waves.start(event.wave)
+        # Stamps of a clock that was set back prove no soak too short.
+        now = math.inf if self._timeline.set_backs else self._timeline.now
+        hindrance = self._waves.start(event.wave, now)
         if hindrance:
             self._found(Rule.HELD_BACK, hindrance)
+
+    def _wave_finished(self, event: ev.WaveFinished, _: ev.Recorded) -> None:
+        self._waves.over(event.wave, self._timeline.now)
 
     def _gate_checked(self, event: ev.GateChecked, _: ev.Recorded) -> None:
         self._waves.asked(event.gate, event.wave, event.verdict)
@@ -207,7 +238,12 @@ class Auditor:
         if self._fleet is None:
             return
         counts = self._outcomes()
-        open_ = counts["not_started"] + self._places.in_flight
+        left_out = sum(place.left_out and place.waits for place in self._places.all())
+        open_ = counts["not_started"] + self._places.in_flight - left_out
+        if left_out and event.status == "succeeded":
+            self._found(
+                Rule.OUTCOME, f"The run succeeded, and {left_out} servers of left-out domains were not started."
+            )
         if open_ and event.status != "aborted":
             self._found(Rule.OUTCOME, f"The run is over, and {open_} servers have no outcome.")
         if event.counts:
@@ -236,8 +272,11 @@ class Auditor:
         self._judge_down(domains, recorded)
 
     def _judge_running(self, now: float) -> None:
-        """Nothing is sent in a run that is held back, or has failed too often."""
-        if self._status != "running" and (self._ended_at is None or now > self._ended_at + ON_ITS_WAY):
+        """Nothing is sent in a run that is aborted, over or held back, or has failed too often."""
+        excused = self._status == "paused" and self._ended_at is not None and now <= self._ended_at + ON_ITS_WAY
+        if self._aborting:
+            self._found(Rule.HELD_BACK, "Servers were sent although the run was being aborted.")
+        elif self._status != "running" and not excused:
             self._found(Rule.HELD_BACK, f"Servers were sent while the run was {self._status}.")
         if self._failures.exceeded and now > self._failures.since + ON_ITS_WAY:
             self._found(Rule.FAILURES, f"Servers were sent although there were {self._failures.exceeded}.")
@@ -253,6 +292,13 @@ class Auditor:
         elif place.sent and self._fleet is not None:
             self._repeated += 1
         place.retried = False
+        if place.domain in self._left_out:
+            self._found(
+                Rule.LEFT_OUT, f"Server {server} of {place.domain} was sent, which was left out.", server=server
+            )
+        if self._fleet is not None and place.unstarted > self._resends:
+            text = f"Server {server} was sent again although {place.unstarted} requests had not begun for it"
+            self._found(Rule.TWICE, f"{text}, {self._resends} are allowed.", server=server)
         if self._fleet is not None and not place.wave:
             self._found(Rule.TARGETS, f"Server {server} was sent although the plan leaves it out.", server=server)
         elif self._fleet is not None and self._waves.too_early(place, event.wave):
@@ -277,7 +323,12 @@ class Auditor:
         request = self._requests.answer(event, self._timeline.now)
         if request is None:
             self._found(Rule.RECORD, f"Batch {event.batch} got an answer that no request was waiting for.")
-        elif isinstance(event, ev.BatchRejected):
+            return
+        if request.late:
+            self._found(
+                Rule.QUOTA, f"Batch {event.batch} left {request.late:.1f} s later than its tokens were good for."
+            )
+        if isinstance(event, ev.BatchRejected):
             self._return(request.servers, event.batch)
             request.servers = ()
         elif isinstance(event, ev.BatchAccepted):
@@ -290,6 +341,8 @@ class Auditor:
             if place is not None and place.flight == batch:
                 place.flight = 0
                 self._places.count(place)
+                if place.domain in self._left_out:
+                    self._leave_out(place)
 
     def _unstarted(self, event: ev.BatchUnstarted, _: ev.Recorded) -> None:
         request = self._requests.by_batch.get(event.batch)
@@ -302,7 +355,23 @@ class Auditor:
             and (waited := self._timeline.now - request.answered) < request.terms.unknown_grace - _MS
         ):
             self._found(Rule.RESENT_EARLY, f"Batch {event.batch} was taken for not started after {waited:.1f} s.")
+        for server in event.servers:
+            if (place := self._places.get(server)) is not None:
+                place.unstarted += 1
         self._return(event.servers, event.batch)
+
+    def _started(self, event: ev.BatchStarted, _: ev.Recorded) -> None:
+        """A request that was taken for nothing did start these servers: they are under way again."""
+        if event.batch not in self._requests.by_batch:
+            self._found(Rule.RECORD, f"Batch {event.batch} did start servers, and was never sent.")
+        for server in event.servers:
+            place = self._place(server)
+            if place is not None and place.flight:
+                text = f"Batch {event.batch} did start server {server}, which batch {place.flight} has too."
+                self._found(Rule.TWICE, text, server=server)
+            elif place is not None and not place.kind:
+                place.flight = event.batch
+                self._places.count(place)
 
     # -- servers ---------------------------------------------------------------------------------------------------
 
@@ -321,9 +390,9 @@ class Auditor:
             self._found(Rule.OUTCOME, f"Server {place.server} was {place.kind} and then {kind}.", server=place.server)
         if kind in {"restarted", "timed_out", "unknown"} and not place.flight:
             self._found(Rule.OUTCOME, f"Server {place.server} is {kind}, but was not sent.", server=place.server)
-        if not place.kind:
+        if not place.kind and not place.left_out:
             self._waves.ended(place)
-        place.kind, place.flight, place.holds, place.retried = kind, 0, event.holds, False
+        place.kind, place.flight, place.holds, place.retried, place.unstarted = kind, 0, event.holds, False, 0
         self._places.count(place)
         if kind in _FAILURES:
             self._failures.add(place)
@@ -386,17 +455,20 @@ class Auditor:
         ev.RunStarted: _run_started,
         ev.HolderChanged: _holder_changed,
         ev.RunPaused: _paused,
+        ev.RunAborting: _followed_abort,
         ev.RunResumed: _resumed,
         ev.RunStopped: _stopped,
         ev.RunFinished: _finished,
         ev.LimitChanged: _limit_changed,
         ev.WaveStarted: _wave_started,
+        ev.WaveFinished: _wave_finished,
         ev.GateChecked: _gate_checked,
         ev.BatchSubmitting: _submitting,
         ev.BatchAccepted: _answered,
         ev.BatchRejected: _answered,
         ev.BatchUnknown: _answered,
         ev.BatchUnstarted: _unstarted,
+        ev.BatchStarted: _started,
         ev.ServerReleased: _released,
         **dict.fromkeys(_KINDS, _outcome),
     }

@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import Final
+from typing import Any, Final, cast
 
 from ecsbatch import events as ev
-from ecsbatch.conflicts import RunExists
+from ecsbatch.conflicts import RunExists, RunOver
 from ecsbatch.course import Course
 from ecsbatch.direct import held_by
 from ecsbatch.errors import ConfigError
+from ecsbatch.hooks import Given, Hooks, hooks_of
 from ecsbatch.hosting import Changes
-from ecsbatch.line import Check
-from ecsbatch.models import Holder, RunStatus
+from ecsbatch.models import Holder, RunStatus, quota_group
 from ecsbatch.plan import Plan
-from ecsbatch.records import Hold, NewRun
+from ecsbatch.records import Command, Hold, NewRun
 from ecsbatch.stages import Stage
 from ecsbatch.workers import to_the_end
 
 _SKIPS_AT_ONCE: Final = 1000
 
 
-async def begin(course: Course, changes: Changes | None, check: Check | None) -> None:
+async def begin(course: Course, changes: Changes | None, given: Given) -> Hooks:
     """Create the run, or with ``changes`` take it over; then hand the engine what is under way.
 
-    A new run whose id exists already with the same servers is taken over: the id is an idempotency key.
+    A new run whose id exists already with the same servers is taken over: the id is an idempotency key, and what is
+    asked between waves and of servers is what that run was planned with.
 
     Raises:
         RunConflict: another run has some of the servers, or another process has the run.
-        ConfigError: the run belongs to another project or region.
+        ConfigError: the run belongs to another project or region, or needs a check or a gate that is not given.
     """
     if changes is None:
         changes = await _create(course)
-    if changes is not None:
-        await _take(course, changes)
+    hooks = hooks_of(course.plan, given, course.run_id) if changes is None else await _take(course, changes, given)
     if not course.state.status.over:
-        course.feeder.open(course.journal, check, course.host.engine.linger)
+        course.feeder.open(course.journal, hooks.check, course.host.engine.linger)
         await course.journal.record(course.feeder.take_up())
         await _skip_planned(course)
+    return hooks
 
 
 async def _create(course: Course) -> Changes | None:
@@ -64,26 +66,41 @@ async def _create(course: Course) -> Changes | None:
     return None
 
 
-async def _take(course: Course, changes: Changes) -> None:
+async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     """Take over an existing run; one that is over and not to be retried is left as it is."""
     await _same_sites(course)
     await course.read_history()
-    if course.state.status.over and not changes.retry:
-        return
+    over = course.state.status.over
+    if over and not changes.retry:
+        return Hooks()
+    check_domains(course.plan, changes.skip_domains)
+    if changes.retry and not over and (course.state.aborting or await _abort_asked(course)):
+        raise RunOver(course.run_id)
+    hooks = hooks_of(course.plan, given, course.run_id)
     store = course.host.store
     hold = await to_the_end(_taken(course))
     await course.read_history()
-    # What was asked of earlier holders is theirs.
+    abort = None if over or course.state.aborting else await _abort_asked(course)
     course.last_command = max((command.id for command in await store.commands(course.run_id)), default=0)
     course.hold(hold)
-    resumed = ev.RunResumed(
-        by=changes.by, retry=changes.retry, forgive=changes.forgive, skip_domains=changes.skip_domains
-    )
-    limits = course.limit_events(changes.limits, changes.by)
-    changed = _holder_changed(course, hold.fence, hold.previous)
-    # One commit: a process that dies behind it has left the domains out.
-    skipped = left_out(course, changes.skip_domains)
-    await course.journal.record([changed, resumed, *limits, *skipped], status=RunStatus.RUNNING)
+    events: list[ev.Event] = [_holder_changed(course, hold.fence, hold.previous)]
+    if course.state.aborting or abort is not None:
+        events.append(ev.RunAborting(by=abort.who if abort is not None else course.state.aborted_by))
+    else:
+        events.append(
+            ev.RunResumed(
+                by=changes.by, retry=changes.retry, forgive=changes.forgive, skip_domains=changes.skip_domains
+            )
+        )
+        events += course.limit_events(changes.limits, changes.by)
+    await course.journal.record(events, status=RunStatus.RUNNING)
+    return hooks
+
+
+async def _abort_asked(course: Course) -> Command | None:
+    """Return an abort that was asked of the last holder and not followed: it outlives him, other commands do not."""
+    asked = await course.host.store.commands(course.run_id, course.state.last_command)
+    return next((command for command in asked if is_abort(command.body)), None)
 
 
 async def _taken(course: Course) -> Hold:
@@ -94,7 +111,8 @@ async def _taken(course: Course) -> Hold:
 
 def _holder_changed(course: Course, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
     host = course.host
-    return held_by(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
+    changed = held_by(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
+    return replace(changed, command=course.last_command)
 
 
 def _sites(course: Course) -> dict[str, str]:
@@ -107,7 +125,7 @@ async def _same_sites(course: Course) -> None:
     record, sites = await course.host.store.run(course.run_id), _sites(course)
     for site, place in record.plan.get("sites", {}).items():
         now = sites.get(site, "nowhere")
-        if now != place:
+        if now != quota_group(place):
             raise ConfigError(f"Run {course.run_id} belongs to {place}, not to {now}: use its endpoint and project.")
 
 
@@ -117,18 +135,26 @@ async def _skip_planned(course: Course) -> None:
         waiting = (i for i in range(skip.start, skip.end) if course.state.stage[i] == Stage.WAITING)
         while chunk := list(islice(waiting, _SKIPS_AT_ONCE)):
             await course.journal.record([_skipped(course, i, skip.reason, holds=skip.holds) for i in chunk])
-            for i in chunk if skip.holds else ():
-                course.feeder.watch_held(i)
-
-
-def left_out(course: Course, domains: Sequence[str]) -> list[ev.Event]:
-    """Skip the waiting servers of domains that are not to be restarted any more."""
-    fleet, stage = course.plan.fleet, course.state.stage
-    places = (i for i in range(len(fleet)) if stage[i] == Stage.WAITING and fleet.domain(i) in domains)
-    return [_skipped(course, i, "excluded") for i in places] if domains else []
 
 
 def _skipped(course: Course, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
     server = course.plan.fleet.ids[place]
     wave, domain = course.feeder.locate(server)
     return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)
+
+
+def is_abort(body: Any) -> bool:
+    """Tell whether a command's body, which anybody may have written, asks for an abort."""
+    return isinstance(body, dict) and cast("dict[str, Any]", body).get("command") == "abort"
+
+
+def check_domains(plan: Plan, domains: Sequence[str]) -> None:
+    """Refuse to leave out what is no domain of the fleet: a slip of the pen would leave out nothing.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    known = set(plan.fleet.domains or ("",))
+    for name in [domains] if isinstance(domains, str) else domains:
+        if name not in known or isinstance(domains, str):
+            raise ConfigError(f"skip_domains: {name!r} is no list of this run's domains: {', '.join(sorted(known))}.")

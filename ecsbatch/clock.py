@@ -43,3 +43,22 @@ class SystemClock:
             return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         except OSError:
             return f"boot-{round((time.time() - time.monotonic()) / 60)}"
+
+
+class Stamps:
+    """The wall clock as a record needs it: set forward it is followed, set back it goes on as if it had not been.
+
+    So two stamps of one process are never nearer to each other than the instants that they stand for.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin with what the wall clock says."""
+        self._clock = clock
+        self._last = (clock.wall(), clock.monotonic())
+
+    def now(self) -> float:
+        """Return seconds since 1970."""
+        wall, monotonic = self._last
+        now = self._clock.monotonic()
+        self._last = max(self._clock.wall(), wall + now - monotonic), now
+        return self._last[0]

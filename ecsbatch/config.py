@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.models import MAX_BATCH, Quota
@@ -33,7 +33,7 @@ def _of(kind: Kind, text: str) -> Mapping[str, Any]:
 class Strategy:
     """How one rollout goes: its waves, its budgets, when it stops. Limits are counts or percentages such as ``10%``."""
 
-    type: Literal["soft", "hard"] = field(
+    type: Literal["soft", "hard", "SOFT", "HARD"] = field(
         default="soft",
         metadata=_of(Choice(("soft", "hard")), "How servers restart: soft asks the system, hard cuts the power."),
     )
@@ -110,7 +110,8 @@ class Strategy:
         default=None, metadata=_of(_COMMAND, "Command that is asked between waves: go, wait or stop.")
     )
     gate_timeout: float = field(
-        default=600.0, metadata=_of(Seconds(1, 7 * _DAY), "How long a gate may say wait before the run stops.")
+        default=600.0,
+        metadata=_of(Seconds(1, 7 * _DAY), "How long a gate may say wait, or nothing, before the run stops."),
     )
     server_timeout: float = field(
         default=600.0, metadata=_of(Seconds(10, _DAY), "How long a server may take from the request to its return.")
@@ -134,10 +135,6 @@ class Strategy:
 @dataclass(frozen=True, slots=True)
 class Engine:
     """How one process talks to the cloud, whatever it restarts."""
-
-    send_within: ClassVar[float] = 5.0
-    """A request that could not leave so many seconds after its quota grant is dropped; readers of the ledger rely on
-    it, so that it is the same everywhere."""
 
     quota: Quota = field(
         default=Quota(),

@@ -2,6 +2,7 @@
 
 RunConflict
 +-- ServersClaimed   another run has some of the servers: watch it, go on with it, or leave them out
+|   +-- ServersWanted  that run is just being created: wait until it has begun
 +-- RunExists        the run id is taken: the same targets continue that run, others need another id
 +-- RunHeld          a living process holds the run: ask it, or wait until it has ended
 +-- RunTaken         the run was taken over: this process must not go on with it
@@ -43,6 +44,26 @@ class ServersClaimed(RunConflict):
             f"{record.total:,} done, {last}{_named(record.holder)}){others}: {way}, "
             f"end it (`ecsbatch abort {run}`), "
             "or leave its servers out with --exclude-claimed."
+        )
+
+
+class ServersWanted(ServersClaimed):
+    """A run that is just being created has some of the servers.
+
+    Attributes:
+        run_id: the run that has most of them.
+        servers: how many it has.
+        runs: every run in the way, with the servers it has.
+    """
+
+    def __init__(self, run_id: str, runs: dict[str, int]) -> None:
+        self.run_id = run_id
+        self.servers = runs[run_id]
+        self.runs = runs
+        RunConflict.__init__(
+            self,
+            f"{self.servers:,} of these servers belong to run {run_id}, which another process is just creating: "
+            "wait until it has begun, then try again.",
         )
 
 

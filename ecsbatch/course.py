@@ -12,7 +12,6 @@ from typing import Any
 from ecsbatch import events as ev
 from ecsbatch import policy
 from ecsbatch.cursors import Cursors
-from ecsbatch.direct import outcome_of
 from ecsbatch.errors import EngineStopped
 from ecsbatch.feeder import Feeder
 from ecsbatch.hosting import Host
@@ -54,6 +53,7 @@ class Course:
     def follow(self, plan: Plan) -> None:
         """Begin the fold of a plan's run."""
         self.plan = plan
+        self._folded_at = 0.0
         self.state = RolloutState(self.run_id, plan)
         self.limits = policy.limits_of(plan, {})
         self.feeder = Feeder(plan, self.state, self.host.pipelines, self.notice)
@@ -67,7 +67,9 @@ class Course:
     def hold(self, hold: Hold) -> None:
         """Have this process write the run from now on."""
         self._hold, self.stored = hold, True
-        self._journal = Journal(self.host.store, hold, self.fold, last_batch=self.state.last_batch)
+        self._journal = Journal(
+            self.host.store, hold, self.fold, last_batch=self.state.last_batch, on_failure=self.notice
+        )
 
     @property
     def held(self) -> bool:
@@ -107,8 +109,7 @@ class Course:
             self._journal.close()
         self.cursors.close()
         self.notice()
-        for server in list(self._joined):
-            self._tell_joined(server, self.state.outcome(self.plan.fleet.find(server)))
+        self._tell_joined(list(self._joined), ended=False)
         if self._hold is not None:
             await self.host.store.release(self._hold)
 
@@ -124,6 +125,7 @@ class Course:
         """Fold a commit's events into the state, and what the engine has at hand with them."""
         for recorded in commit:
             self._fold_one(recorded)
+        self._folded_at = asyncio.get_running_loop().time()
         # Here and not a step later in the loop: an intent may be on its way to the store at this very instant.
         if self.feeder.stray or self.feeder.over(self.limits) or policy.breach(self.state, self.limits) is not None:
             self.feeder.recall()
@@ -131,13 +133,15 @@ class Course:
 
     def _fold_one(self, recorded: ev.Recorded) -> None:
         event = recorded.event
-        self.feeder.before(event)
+        back = self.feeder.before(event)
         self.state.apply(recorded)
+        self.feeder.after(event, back)
         if isinstance(event, ev.LimitChanged):
             self.limits = policy.limits_of(self.plan, self.state.limits)
-        elif self._joined and isinstance(event, ev.ServerEvent) and event.server in self._joined:
-            known = self.state.outcome(self.plan.fleet.find(event.server))
-            self._tell_joined(event.server, outcome_of(event, recorded.ts, known.attempts, known.submitted_at))
+        elif self._joined and isinstance(event, ev.ServerEvent):
+            self._tell_joined([event.server])
+        elif self._joined and isinstance(event, ev.RunResumed | ev.BatchRejected | ev.BatchUnstarted):
+            self._tell_joined(list(self._joined))  # of left-out domains: they end without an event of their own
 
     def limit_events(self, limits: Mapping[str, int | str], by: str) -> list[ev.Event]:
         """Say which limits change, by the names and in the forms that a `Strategy` has them.
@@ -152,6 +156,11 @@ class Course:
             ev.LimitChanged(limit=name, old=getattr(self.limits, name), new=getattr(changed, name), by=by)
             for name in limits
         ]
+
+    @property
+    def now(self) -> float:
+        """The time as events are stamped, whatever has become of the wall clock since the last."""
+        return self.state.updated_at + asyncio.get_running_loop().time() - self._folded_at
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
@@ -178,7 +187,12 @@ class Course:
         self._joined.setdefault(server, []).append(waiter)
         return waiter
 
-    def _tell_joined(self, server: str, outcome: Outcome) -> None:
-        for waiter in self._joined.pop(server):
-            if not waiter.done():
-                waiter.set_result(outcome)
+    def _tell_joined(self, servers: Sequence[str], *, ended: bool = True) -> None:
+        """Tell who waits for these servers how they ended; with ``ended`` only of those that have."""
+        for server in servers:
+            place = self.plan.fleet.find(server)
+            if ended and self.state.stage[place] < Stage.RESTARTED:
+                continue
+            for waiter in self._joined.pop(server, ()):
+                if not waiter.done():
+                    waiter.set_result(self.state.outcome(place))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 from ecsbatch import events as ev
 from ecsbatch.config import Engine
 from ecsbatch.cursors import Cursors, ReadStore
-from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.journal import Journal, JournalStore
 from ecsbatch.line import Line, Terms
 from ecsbatch.models import Evidence, Holder, Outcome, OutcomeKind, RestartType, RunStatus
 from ecsbatch.records import Hold, NewRun
+from ecsbatch.stages import Attempt
 
 
 class DirectStore(JournalStore, ReadStore, Protocol):
@@ -24,6 +26,14 @@ class DirectStore(JournalStore, ReadStore, Protocol):
         """Store a new run."""
         ...
 
+    async def hold(self, run_id: str, holder: Holder) -> Hold:
+        """Take a run whose holder is gone; raises RunConflict."""
+        ...
+
+    async def release(self, hold: Hold) -> None:
+        """Let a run go."""
+        ...
+
     async def claimed(self, servers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Name the run of each of these servers that one has."""
         ...
@@ -31,12 +41,47 @@ class DirectStore(JournalStore, ReadStore, Protocol):
 
 @dataclass(slots=True)
 class Ticket:
-    """One server that was asked for, and everybody who waits for it."""
+    """One server that was asked for, and everybody who waits for it.
 
-    type: RestartType
+    Attributes:
+        line: where it stands.
+        waiters: everybody who asked.
+        attempts: requests that named it.
+        unstarted: how often one was shown not to have begun.
+        earlier: the last request that was taken for not carried out, where a look may yet show its restart.
+        submitted_at: of the last request's intent, seconds since 1970.
+    """
+
+    line: Line
     waiters: list[asyncio.Future[Outcome]] = field(default_factory=list[asyncio.Future[Outcome]])
     attempts: int = 0
+    unstarted: int = 0
+    earlier: Attempt | None = None
     submitted_at: float | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """True while somebody waits."""
+        return any(not waiter.done() for waiter in self.waiters)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A request that is on its way, was accepted, or got no answer, until its last server's end.
+
+    Attributes:
+        batch: its number.
+        line: whose servers.
+        updated: each server's ``updated`` before it.
+        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
+        open: servers that have neither an end nor are in line again.
+    """
+
+    batch: int
+    line: Line
+    updated: Mapping[str, str]
+    cloud_time: float
+    open: set[str]
 
 
 _KINDS: Mapping[type[ev.ServerEvent], OutcomeKind] = {
@@ -84,7 +129,7 @@ def held_by(
 
 
 class Direct:
-    """The tickets of all callers, and one line for each site and type that was asked for.
+    """The tickets of all callers, and one line for each site and type that was asked for; it is their `Owner`.
 
     Attributes:
         cursors: readers of the journal of these restarts.
@@ -110,6 +155,8 @@ class Direct:
         self._wake = wake
         self._tickets: dict[str, Ticket] = {}
         self._lines: dict[tuple[str, RestartType], Line] = {}
+        self._sent: dict[int, _Sent] = {}
+        self._aloft: dict[str, _Sent] = {}
         self._journal: Journal | None = None
         self._opening = asyncio.Lock()
         self._hold: Hold | None = None
@@ -119,26 +166,26 @@ class Direct:
     def __len__(self) -> int:
         return len(self._tickets)
 
-    @property
-    def in_air(self) -> int:
-        """Requests that are sent and not answered."""
-        return sum(line.in_air for line in self._lines.values())
-
     def submit(self, server: str, site: str, type_: RestartType) -> asyncio.Future[Outcome]:
         """Ask for a server's restart; one that is asked for already is joined.
 
         Raises:
             ConfigError: it is being restarted with another type.
         """
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        ticket = self._tickets.get(server)
-        if ticket is None:
-            ticket = self._tickets[server] = Ticket(type_)
-            self._line(site, type_).offer([server])
-        elif ticket.type != type_:
+        line = self._line(site, type_)
+        ticket = self._tickets.get(server) if self.wanted(server) or self._under_way(server) else None
+        before = ticket.line if ticket else self._aloft[server].line if server in self._aloft else line
+        if before is not line:
+            at = f" at site {before.site}" if before.site != site else ""
             raise ConfigError(
-                f"Server {server} is being restarted {ticket.type} already: wait for it before asking for {type_}."
+                f"Server {server} is being restarted {before.terms.type} already{at}: wait for it before asking for "
+                f"{type_}."
             )
+        if ticket is None:
+            ticket = self._tickets[server] = Ticket(line)
+            if server not in self._aloft:
+                line.offer([server])
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         ticket.waiters.append(waiter)
         return waiter
 
@@ -149,25 +196,74 @@ class Direct:
                 site=site,
                 terms=self._terms(type_),
                 journal=Journal(self._store, _NOBODY, self._fold),
-                locate=lambda _: (0, ""),
-                wake=lambda: self._woken(site, type_),
+                owner=self,
                 claims=True,
                 more=True,
             )
-            line.admit = lambda servers: self._admit(line, servers)
             self._lines[site, type_] = line
             self._add(line)
         return line
 
-    def _woken(self, site: str, type_: RestartType) -> None:
-        line = self._lines.get((site, type_))
-        if line is not None and line.halt is not None:
+    # -- what the engine asks about these servers ------------------------------------------------------------------
+
+    def locate(self, _server: str) -> tuple[int, str]:
+        """Return no wave and no domain: nothing is planned."""
+        return 0, ""
+
+    def woken(self, line: Line) -> None:
+        """Tell the engine that a line has changed; where it was stopped, tell its callers."""
+        if line.halt is not None:
             self._halted(line)
-        self._wake(site)
+        self._wake(line.site)
 
-    # -- letting servers in ----------------------------------------------------------------------------------------
+    def wanted(self, server: str) -> bool:
+        """Tell whether somebody still waits for a server; one that nobody does is let go."""
+        ticket = self._tickets.get(server)
+        if ticket is None or ticket.wanted:
+            return ticket is not None
+        if not self._under_way(server):
+            del self._tickets[server]
+        return False
 
-    async def _admit(self, line: Line, servers: Sequence[str]) -> Sequence[str]:
+    def _under_way(self, server: str) -> bool:
+        """Tell whether a server was sent, or may be: its intent was given to the store and is not heard of yet."""
+        return server in self._aloft or any(server in line.given for line in self._lines.values())
+
+    def returned(self, _servers: Iterable[str]) -> None:
+        """Let recalled servers be: their callers have been told why."""
+
+    def earlier(self, server: str) -> Attempt | None:
+        """Return the last request that named a waiting server and of which a look may yet show a restart."""
+        ticket = self._tickets.get(server)
+        return ticket.earlier if ticket else None
+
+    def tried(self, server: str) -> bool:
+        """Tell whether a request has named a server since it was asked for."""
+        ticket = self._tickets.get(server)
+        return ticket is not None and ticket.attempts > 0
+
+    def unstarted(self, server: str) -> int:
+        """Return how often a server's request was shown not to have begun, since it was asked for."""
+        ticket = self._tickets.get(server)
+        return ticket.unstarted if ticket else 0
+
+    def still_down(self, _server: str) -> bool:
+        """Keep no place for an ended server: single restarts have no budget."""
+        return False
+
+    def freed_by(self, event: ev.Event) -> Sequence[str]:
+        """Return the servers whose claims end with an event: those that ended, and those that wait again."""
+        match event:
+            case ev.ServerEvent():
+                return (event.server,)
+            case ev.BatchUnstarted():
+                return event.servers
+            case ev.BatchRejected() if event.batch in self._sent:
+                return tuple(self._sent[event.batch].open)
+            case _:
+                return ()
+
+    async def admit(self, line: Line, servers: Sequence[str]) -> Sequence[str]:
         """Keep the servers that somebody still waits for and no other run has."""
         try:
             line.journal = await self._open_journal()
@@ -176,69 +272,114 @@ class Direct:
             self._fail(servers, e)
             return []
         admitted: list[str] = []
-        for server in servers:
+        for server in filter(self.wanted, servers):
             owner = claimed.get((line.site, server), self._run_id)
-            ticket = self._tickets.get(server)
-            if ticket is None or all(waiter.cancelled() for waiter in ticket.waiters):
-                self._tickets.pop(server, None)
-            elif owner != self._run_id:
-                self._fail(
-                    [server],
-                    RunConflict(
-                        f"Server {server} belongs to run {owner}: ask again once that run is over, or abort it."
-                    ),
-                )
-            else:
+            if owner == self._run_id:
                 admitted.append(server)
+                continue
+            way = "ask again once that run is over, or abort it"
+            self._fail([server], RunConflict(f"Server {server} belongs to run {owner}: {way}."))
         return admitted
 
     async def _open_journal(self) -> Journal:
+        """Create the run of these restarts, once; one whose writing failed is taken anew."""
         async with self._opening:
-            if self._journal is None:
+            if self._journal is not None and self._journal.failed is None:
+                return self._journal
+            if self._hold is None:
+                told = held_by(self._holder, self._engine, 1)
                 self._hold = await self._store.create_run(
-                    NewRun(self._run_id, kind="direct", events=[held_by(self._holder, self._engine, 1)]), self._holder
+                    NewRun(self._run_id, kind="direct", events=[told]), self._holder
                 )
                 self._journal = Journal(self._store, self._hold, self._fold)
+                return self._journal
+            await self._store.release(self._hold)
+            self._hold = await self._store.hold(self._run_id, self._holder)
+            last_batch = self._journal.last_batch if self._journal else 0
+            self._journal = Journal(self._store, self._hold, self._fold, last_batch=last_batch)
+            for line in self._lines.values():
+                line.journal = self._journal
+            await self._journal.record([held_by(self._holder, self._engine, self._hold.fence, self._holder.name)])
             return self._journal
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
     def _fold(self, commit: Sequence[ev.Recorded]) -> None:
         for recorded in commit:
-            self._fold_one(recorded)
+            self._fold_one(recorded.event, recorded.ts)
             self._folded = recorded.seq
         self.cursors.notice()
 
-    def _fold_one(self, recorded: ev.Recorded) -> None:
-        event = recorded.event
-        if isinstance(event, ev.ServerEvent):
-            ticket = self._tickets.pop(event.server, None)
-            if ticket is not None:
-                _resolve(ticket, outcome_of(event, recorded.ts, ticket.attempts, ticket.submitted_at))
-        elif isinstance(event, ev.BatchSubmitting):
-            for server in event.servers:
-                if (ticket := self._tickets.get(server)) is not None:
-                    ticket.attempts += 1
-                    ticket.submitted_at = recorded.ts
+    def _fold_one(self, event: ev.Event, ts: float) -> None:
+        match event:
+            case ev.ServerEvent():
+                self._land([event.server])
+                if ticket := self._tickets.pop(event.server, None):
+                    _resolve(ticket, outcome_of(event, ts, ticket.attempts, ticket.submitted_at))
+            case ev.BatchSubmitting():
+                self._fly(event, ts)
+            case ev.BatchStarted() if sent := self._sent_again(event):
+                self._aloft.update(dict.fromkeys(event.servers, sent))
+                sent.open.update(event.servers)
+            case ev.BatchRejected() if sent := self._sent.get(event.batch):
+                self._wait(sent, tuple(sent.open), void=event.kind == "refused")
+            case ev.BatchUnstarted() if sent := self._sent.get(event.batch):
+                for ticket in filter(None, map(self._tickets.get, event.servers)):
+                    ticket.unstarted += 1
+                self._wait(sent, event.servers, void=True)
+            case _:
+                return
+
+    def _fly(self, event: ev.BatchSubmitting, ts: float) -> None:
+        line = self._line(event.site, cast("RestartType", event.type))
+        updated = dict(zip(event.servers, event.updated, strict=True))
+        sent = self._sent[event.batch] = _Sent(event.batch, line, updated, event.cloud_time, set(event.servers))
+        self._aloft.update(dict.fromkeys(event.servers, sent))
+        for ticket in filter(None, map(self._tickets.get, event.servers)):
+            ticket.attempts += 1
+            ticket.submitted_at = ts
+
+    def _sent_again(self, event: ev.BatchStarted) -> _Sent | None:
+        """Return the batch of servers that were under way after all; None where nobody waits for any of them."""
+        ticket = next(filter(None, map(self._tickets.get, event.servers)), None)
+        if event.batch not in self._sent and ticket is not None:
+            self._sent[event.batch] = _Sent(event.batch, ticket.line, {}, 0.0, set())
+        return self._sent.get(event.batch)
+
+    def _wait(self, sent: _Sent, servers: Sequence[str], *, void: bool) -> None:
+        """A request did nothing to these servers: they are in line again."""
+        self._land(servers)
+        for server in servers if void else ():
+            if ticket := self._tickets.get(server):
+                ticket.earlier = Attempt(sent.batch, sent.updated.get(server, ""), sent.cloud_time)
+
+    def _land(self, servers: Iterable[str]) -> None:
+        for server in servers:
+            if sent := self._aloft.pop(server, None):
+                sent.open.discard(server)
+                if not sent.open:
+                    self._sent.pop(sent.batch, None)
 
     def _halted(self, line: Line) -> None:
-        """The cloud cannot be reached or does not know us: everybody hears it now, later callers try anew."""
+        """The cloud cannot be reached or does not know us: the line's callers hear it now, later ones try anew.
+
+        What was given to the store may be sent whatever they are told, so that nobody can say that it was not.
+        """
         halt, fault = line.halt, line.fault
         line.halt = line.fault = None
-        line.unaccepted_since = None
-        waiting = line.recall()
-        mine = [s for s, t in self._tickets.items() if t.type == line.terms.type]
+        line.recall()
+        mine = {server: ticket for server, ticket in self._tickets.items() if ticket.line is line}
         if fault is not None:
             self._fail(mine, fault)
-        for server in mine:
-            ticket = self._tickets.pop(server, None)
-            if ticket is not None and halt is not None:
-                kind = OutcomeKind.UNKNOWN if ticket.submitted_at and server not in waiting else OutcomeKind.NOT_STARTED
+        elif halt is not None:
+            for server, ticket in mine.items():
+                kind = OutcomeKind.UNKNOWN if self._under_way(server) else OutcomeKind.NOT_STARTED
+                del self._tickets[server]
                 _resolve(ticket, Outcome(server, kind, halt.reason, message=halt.message, attempts=ticket.attempts))
         line.open = True
 
-    def _fail(self, servers: Sequence[str], fault: BaseException) -> None:
-        for server in servers:
+    def _fail(self, servers: Iterable[str], fault: BaseException) -> None:
+        for server in list(servers):
             ticket = self._tickets.pop(server, None)
             for waiter in ticket.waiters if ticket else ():
                 if not waiter.done():
@@ -262,11 +403,12 @@ class Direct:
         self._fail(list(self._tickets), stopped)
 
     async def release(self) -> None:
-        """Close the run of direct restarts; its claims are free."""
+        """Close the run of direct restarts; its claims are free, as they are once nobody holds it."""
         try:
-            if self._journal is not None:
+            if self._journal is not None and self._journal.failed is None:
                 done = ev.RunFinished(status=RunStatus.SUCCEEDED.value, reason="closed")
-                await self._journal.record([done], status=RunStatus.SUCCEEDED)
+                with suppress(StoreError):
+                    await self._journal.record([done], status=RunStatus.SUCCEEDED)
         finally:
             self.cursors.close()
 

@@ -14,6 +14,7 @@ EcsbatchError
     |   +-- Throttled   the cloud's own limit (retry_after, limit, window where it said them)
     +-- Refused         the cloud said no to this request: change it before sending again
     |   +-- JobNotFound the job id is not known, or not known any more: look at the servers
+    |   +-- Denied      a permission for one of the servers is missing: find it, leave it out
     +-- AuthError       the key or token is not accepted: stop, repeated failures lock a key
     |   +-- TokenExpired  the token ran out: renew it once, then send again
     +-- UnknownAnswer   the request may have been carried out: never send it again blindly
@@ -115,6 +116,10 @@ class Refused(CloudError):
 
 class JobNotFound(Refused):
     """The job id is not known to the cloud: read too early, or ended more than a day ago."""
+
+
+class Denied(Refused):
+    """The key may not do this to one of the servers (403 with a code of ECS itself); it may to others."""
 
 
 class AuthError(CloudError):

@@ -72,18 +72,20 @@ class BatchSubmitting(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchAccepted(Event):
-    """The cloud answered with a job."""
+    """The cloud answered with a job. ``sent`` is when the first byte left, by the ledger's clock as in ``granted``."""
 
     name: ClassVar[str] = "batch.accepted"
     batch: int = 0
     job_id: str = ""
+    sent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRejected(Event):
     """The cloud certainly did not carry the request out; its servers are waiting again.
 
-    ``kind`` is ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``.
+    ``kind`` is ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``; ``sent`` as in `BatchAccepted`,
+    0 where no byte has left.
     """
 
     name: ClassVar[str] = "batch.rejected"
@@ -93,11 +95,12 @@ class BatchRejected(Event):
     status: int = 0
     code: str = ""
     request_id: str = ""
+    sent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchUnknown(Event):
-    """The request may or may not have been carried out; the servers' own records will tell."""
+    """The request may or may not have been carried out; the servers' own records will tell. ``sent``: `BatchAccepted`."""
 
     name: ClassVar[str] = "batch.unknown"
     batch: int = 0
@@ -105,6 +108,7 @@ class BatchUnknown(Event):
     status: int = 0
     code: str = ""
     request_id: str = ""
+    sent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,15 @@ class BatchUnstarted(Event):
     """The cloud's record shows that an unknown request did not start these servers; they are waiting again."""
 
     name: ClassVar[str] = "batch.unstarted"
+    batch: int = 0
+    servers: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStarted(Event):
+    """The cloud shows that a request which was taken for not carried out did start these servers."""
+
+    name: ClassVar[str] = "batch.started"
     batch: int = 0
     servers: Sequence[str] = ()
 
@@ -251,7 +264,7 @@ class HolderChanged(Event):
 
     ``limit`` and ``window`` are the quota that it spends by; with the two times, ``audit`` can recompute what it did.
     ``boot`` names the boot in which the ledger's clock can be compared, ``ledger_time`` is what that clock
-    read when the run was taken, 0 where not known.
+    read when the run was taken, 0 where not known. ``command`` is the last command that was asked of an earlier holder.
     """
 
     name: ClassVar[str] = "holder.changed"
@@ -266,6 +279,7 @@ class HolderChanged(Event):
     request_timeout: float = 0.0
     boot: str = ""
     ledger_time: float = 0.0
+    command: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +303,19 @@ class RunPaused(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class RunResumed(Event):
-    """The run goes on. ``retry`` names outcomes whose servers are waiting again, but for those of ``skip_domains``.
+class RunAborting(Event):
+    """Somebody ends the run for good: nothing is sent any more, by whatever holder; servers under way get their end."""
 
-    ``forgive`` says that failures so far no longer count and have given their places back.
+    name: ClassVar[str] = "run.aborting"
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    """The run goes on. ``retry`` names outcomes whose servers are waiting again, but for those of left-out domains.
+
+    ``forgive`` says that failures so far no longer count and have given their places back. Nothing is sent any more
+    to servers of ``skip_domains``: those that wait, now or later, are not started.
     """
 
     name: ClassVar[str] = "run.resumed"
@@ -310,6 +333,7 @@ class RunStopped(Event):
     status: str = ""
     reason: str = ""
     message: str = ""
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +367,7 @@ class Recorded:
     def as_dict(self) -> dict[str, Any]:
         """Return what its line of JSON says: ``v ts seq run_id event``, then the fields that say something."""
         kind = type(self.event)
-        said = zip(_FIELDS[kind], _VALUES[kind](self.event), strict=True)
+        said = zip(_FIELDS[kind], _VALUES[kind](self.event), strict=False)
         return {
             "v": VERSION,
             "ts": stamp(self.ts),
@@ -367,8 +391,9 @@ EVENTS: Mapping[str, type[Event]] = _known(Event)
 """Every event by its name."""
 
 _FIELDS: Mapping[type[Event], tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
+# Of a single name attrgetter gives the value itself, so that a second one is always asked for.
 _VALUES: Mapping[type[Event], Callable[[Any], tuple[Any, ...]]] = {
-    kind: attrgetter(*names) for kind, names in _FIELDS.items()
+    kind: attrgetter(*names, "name") for kind, names in _FIELDS.items()
 }
 
 

@@ -31,6 +31,8 @@ class Cause(StrEnum):
     SKIPPED = "skipped"
     FAILED = "failed"
     OVER = "over"
+    LEFT_OUT = "left_out"
+    ABORTING = "aborting"
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
     ORPHANED = "orphaned"
@@ -157,6 +159,11 @@ class _Asked:
         if stage == Stage.RESTARTED:
             return Explanation(Cause.RESTARTED, f"It was restarted{at}, by the word of its {outcome.evidence}.")
         held = " It keeps its place in the budget until it is seen up." if place in state.held else ""
+        if stage == Stage.LEFT_OUT:
+            domain = state.plan.fleet.domain(place) or "servers without a domain"
+            command = f"ecsbatch report {state.run_id} --outcome not_started -o csv"
+            text = f"The run goes on without {domain}: it is left out, and nothing is sent for it any more.{held}"
+            return Explanation(Cause.LEFT_OUT, text, commands=(command,))
         if stage == Stage.SKIPPED:
             return Explanation(Cause.SKIPPED, f"It was left alone{at}{why}.{held}")
         kind = outcome.kind.value
@@ -241,6 +248,10 @@ class _Asked:
         gone = self._nobody()
         if gone is not None:
             return gone
+        if state.aborting:
+            text = f"Run {run} is being aborted{self._by_whom()}, for {self._for(state.status_at)} so far: nothing new "
+            text += f"is sent, and it ends once {self._under_way_now()} an outcome."
+            return Explanation(Cause.ABORTING, text, None, (f"ecsbatch watch {run}",))
         if state.status is RunStatus.PAUSED:
             by = f" by {state.paused_by}" if state.paused_by else ""
             message = f" It said: {state.gate.message}" if state.reason == "gate_inconclusive" and state.gate else ""
@@ -257,6 +268,8 @@ class _Asked:
         under_way = "1 server is" if state.run.in_flight == 1 else f"{state.run.in_flight:,} servers are"
         flying = f" {under_way} under way and nobody looks." if state.run.in_flight else ""
         commands = (f"ecsbatch resume {run}", f"ecsbatch abort {run}")
+        if state.aborting:
+            flying += f" It is being aborted{self._by_whom()}: whoever goes on with it sends nothing any more."
         if state.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}:
             cause = Cause.STOPPED if state.status is RunStatus.STOPPED else Cause.INTERRUPTED
             text = f"Run {run} was {state.status.value} {self._ago(state.status_at)}{self._reason()}.{flying}"
@@ -266,6 +279,13 @@ class _Asked:
             text = f"The process that held run {run}{holder} is gone.{flying}"
             return Explanation(Cause.ORPHANED, text, None, commands)
         return None
+
+    def _by_whom(self) -> str:
+        return f" by {self.state.aborted_by}" if self.state.aborted_by else ""
+
+    def _under_way_now(self) -> str:
+        flying = self.state.run.in_flight
+        return "the server under way has" if flying == 1 else f"the {flying:,} servers under way have"
 
     def _reason(self) -> str:
         state = self.state

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 from ecsbatch import events as ev
 from ecsbatch import policy
@@ -17,15 +18,18 @@ from ecsbatch.pipeline import Pipeline
 from ecsbatch.plan import Plan
 from ecsbatch.policy import Halt, Limits
 from ecsbatch.records import Grant
-from ecsbatch.stages import Flight, Stage
+from ecsbatch.stages import Attempt, Flight, Stage
 from ecsbatch.state import RolloutState
+
+_INTRODUCED = 8
+"""Servers that the engine hears of beforehand, so that it has somebody to ask about where one cannot be shown."""
 
 _RESENDS = 2
 """How often a server is sent again whose request was shown not to have begun (``on_unknown = "verify"``)."""
 
 
 class Feeder:
-    """One line at each site of a fleet, and which servers are on them.
+    """One line at each site of a fleet, and which servers are on them; it answers for them to the engine (`Owner`).
 
     ``offered`` servers are the engine's and have no intent yet: each takes a place of the budget as if it were down.
 
@@ -78,15 +82,13 @@ class Feeder:
                 site=site,
                 terms=self._terms(check, linger),
                 journal=journal,
-                locate=self.locate,
-                wake=partial(self._woken, site),
-                returned=self._put_back,
-                untried=self._untried,
-                resends=dict(self._state.unstarted),
+                owner=self,
                 wave=max(1, self._state.wave),
             )
             self._lines[site] = line
             self._pipelines[site].add(line)
+            here = (id_ for i, id_ in enumerate(self._plan.fleet.ids) if self._plan.fleet.site(i) == site)
+            self._pipelines[site].observer.meet(islice(here, _INTRODUCED))
 
     def _terms(self, check: Check | None, linger: float) -> Terms:
         plan = self._plan
@@ -120,7 +122,7 @@ class Feeder:
                 found.append(ev.BatchUnknown(batch=flight.batch, message="The process ended before the answer."))
             pipeline.poller.watch_unknown(batch)
         for place in self._state.held:
-            self.watch_held(place)
+            self._watch_held(place)
         return found
 
     def _batch(self, flight: Flight, now: float) -> Batch:
@@ -131,22 +133,35 @@ class Feeder:
             line=self._lines[flight.site],
             views=views,
             grant=Grant(flight.grant, len(flight.servers), 0.0),
-            granted_at=0.0,
             cloud_time=flight.cloud_time,
             deadline=now + self._plan.server_timeout,
             open=set(flight.open),
             job_id=flight.job_id,
+            begun=flight.begun,
         )
 
-    def watch_held(self, place: int) -> None:
+    def _watch_held(self, place: int) -> None:
         """Have an ended server watched that may still be down."""
         site = self._plan.fleet.site(place)
         self._pipelines[site].poller.watch_held(self._lines[site], self._plan.fleet.ids[place])
 
-    async def look_at_held(self) -> None:
-        """Look now at every server that keeps its place after its outcome."""
-        for pipeline in self._pipelines.values():
-            await pipeline.poller.look_at_held(self._lines.values())
+    def hurry_held(self) -> None:
+        """Have every server that keeps its place after its outcome looked at now."""
+        for site, line in self._lines.items():
+            self._pipelines[site].poller.hurry_held([line])
+
+    def held_seen(self, since: float) -> bool:
+        """Tell whether each of them was looked at, and its health asked, since a loop time."""
+        return all(self._pipelines[site].poller.held_seen([line], since) for site, line in self._lines.items())
+
+    def lost(self, reason: str) -> list[ev.Event]:
+        """End the servers under way whose outcome cannot be established any more."""
+        batches = [self._batch(flight, 0.0) for flight in self._state.flights.values()]
+        return [
+            batch.line.fact(ev.ServerUnknown, server, batch, reason=reason, holds=True)
+            for batch in batches
+            for server in sorted(batch.open)
+        ]
 
     def drop(self) -> None:
         """Let everything go: the run ends in this process."""
@@ -213,22 +228,42 @@ class Feeder:
             self._picker.put_back(s for s in back if wave.start <= self._plan.fleet.find(s) < wave.end)
         self._notice()
 
-    def before(self, event: ev.Event) -> None:
-        """Follow an event that is about to be folded: who has an intent or an end is no longer merely offered."""
+    # -- following what happens ------------------------------------------------------------------------------------
+
+    def before(self, event: ev.Event) -> Sequence[str]:
+        """Follow an event that is about to be folded: who has an intent or an end is no longer merely offered.
+
+        Returns:
+            The servers that it puts back in line, for `after`.
+        """
         match event:
             case ev.ServerEvent():
                 self._gone(event.server)
-            case ev.BatchSubmitting():
+            case ev.BatchSubmitting() | ev.BatchStarted():
                 for server in event.servers:
                     self._gone(server)
-            case ev.BatchRejected() if self._lines and event.batch in self._state.flights:
-                self._offer_again(self._state.flights[event.batch].open)
-            case ev.BatchUnstarted() if self._lines:
-                self._offer_again(event.servers)
+            case ev.BatchRejected() if event.batch in self._state.flights:
+                return tuple(self._state.flights[event.batch].open)
+            case ev.BatchUnstarted():
+                return event.servers
             case ev.RunResumed():
                 self._picker = None  # servers that are to be tried again stand where it has been already
             case _:
-                return
+                pass
+        return ()
+
+    def after(self, event: ev.Event, back: Sequence[str]) -> None:
+        """Follow an event that was folded: offer who waits again, and have watched who keeps a place."""
+        if not self._lines:
+            return
+        if back:
+            self._offer_again(back)
+        if isinstance(event, ev.RunResumed) and event.skip_domains:
+            for server in [s for s in self._offered if not self._waits(s)]:
+                self._gone(server)
+        for server in (*back, event.server) if isinstance(event, ev.ServerEvent) else back:
+            if (place := self._plan.fleet.find(server)) in self._state.held:
+                self._watch_held(place)
 
     def _offer_again(self, servers: Iterable[str]) -> None:
         wave = self._plan.waves[self._state.wave_over]
@@ -236,11 +271,12 @@ class Feeder:
         for line in self._lines.values():
             line.wave = wave.number
         for server in servers:
-            self._offer(server)
-            self.stray |= not (begun and wave.start <= self._plan.fleet.find(server) < wave.end)
+            if self._waits(server):
+                self._offer(server)
+                self.stray |= not (begun and wave.start <= self._plan.fleet.find(server) < wave.end)
 
-    def _untried(self, server: str) -> bool:
-        return not self._state.attempts(self._plan.fleet.find(server))
+    def _waits(self, server: str) -> bool:
+        return self._state.stage[self._plan.fleet.find(server)] == Stage.WAITING
 
     def _offer(self, server: str) -> None:
         if server not in self._offered:
@@ -255,12 +291,47 @@ class Feeder:
     def _domain(self, server: str) -> str:
         return self._plan.fleet.domain(self._plan.fleet.find(server))
 
-    def _woken(self, site: str) -> None:
-        self._pipelines[site].wake()
-        self._notice()
+    # -- what the engine asks about its servers --------------------------------------------------------------------
 
     def locate(self, server: str) -> tuple[int, str]:
         """Return a server's wave, 0 where it is in none, and its domain."""
         place = self._plan.fleet.find(server)
         wave = self._plan.wave_of(place)
         return wave.number if wave else 0, self._plan.fleet.domain(place)
+
+    def woken(self, line: Line) -> None:
+        """Tell the engine and the rollout that a line has changed."""
+        self._pipelines[line.site].wake()
+        self._notice()
+
+    async def admit(self, _line: Line, servers: Sequence[str]) -> Sequence[str]:
+        """Let all in: the run has claimed them at its start."""
+        return servers
+
+    def wanted(self, server: str) -> bool:
+        """Tell whether a server is the engine's to send: offered, and neither left out nor taken back since."""
+        return server in self._offered
+
+    def returned(self, servers: Iterable[str]) -> None:
+        """Take recalled servers back, to be offered anew."""
+        self._put_back(servers)
+
+    def earlier(self, server: str) -> Attempt | None:
+        """Return the last request that named a waiting server and of which a look may yet show a restart."""
+        return self._state.earlier.get(server)
+
+    def tried(self, server: str) -> bool:
+        """Tell whether a request of this run has named a server before."""
+        return self._state.attempts(self._plan.fleet.find(server)) > 0
+
+    def unstarted(self, server: str) -> int:
+        """Return how often a server's request was shown not to have begun, since its last outcome."""
+        return self._state.unstarted.get(server, 0)
+
+    def still_down(self, server: str) -> bool:
+        """Tell whether a server keeps its place in the budget after its outcome."""
+        return self._plan.fleet.find(server) in self._state.held
+
+    def freed_by(self, _event: ev.Event) -> Sequence[str]:
+        """Free nothing: a run keeps its claims to its end."""
+        return ()

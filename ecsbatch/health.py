@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from ecsbatch import events as ev
 from ecsbatch.agenda import Agenda
 from ecsbatch.errors import CloudError
 from ecsbatch.foreign import Broke, asked, unlike
-from ecsbatch.line import Batch, Check, restarted
+from ecsbatch.line import Batch, Check, Line, restarted
 from ecsbatch.models import Evidence, Look, Server
 from ecsbatch.sight import Sight
 from ecsbatch.workers import work_together
@@ -24,7 +25,7 @@ class Looks(Protocol):
     """Shows servers."""
 
     async def look(self, ids: Sequence[str]) -> Look:
-        """Show up to 100 servers; raises CloudError."""
+        """Show up to 100 servers; raises CloudError where nothing can be seen of the site."""
         ...
 
 
@@ -39,24 +40,42 @@ class Recovery:
     complaint: str = ""
 
 
+@dataclass(slots=True)
+class Visit:
+    """A server that kept its place after its outcome and was seen up: is it healthy by now?"""
+
+    line: Line
+    server: Server
+    heard: Callable[[bool], None]
+
+
 class Health:
     """Checks the restarted servers of all lines of a site."""
 
-    def __init__(self, cloud: Looks, sight: Sight, workers: int) -> None:
-        """Run at most ``workers`` checks at once."""
-        self._cloud = cloud
+    def __init__(self, lookout: Looks, sight: Sight, workers: int) -> None:
+        """Run at most ``workers`` checks at once of servers just restarted, and as many of those that ended before.
+
+        The latter may hang for long, one and all: they must not keep the former waiting.
+        """
+        self._lookout = lookout
         self._sight = sight
         self._workers = workers
         self._agenda: Agenda[Recovery] = Agenda()
         self._due: asyncio.Queue[Recovery] = asyncio.Queue()
+        self._visits: asyncio.Queue[Visit] = asyncio.Queue()
 
     def watch(self, batch: Batch, server: str, evidence: Evidence) -> None:
         """Follow a server that the cloud says is restarted to its outcome."""
         self._agenda.put(asyncio.get_running_loop().time(), Recovery(batch, server, evidence))
 
+    def visit(self, line: Line, server: Server, heard: Callable[[bool], None]) -> None:
+        """Ask the check of a server that was seen up once, and say whether it passed."""
+        self._visits.put_nowait(Visit(line, server, heard))
+
     async def run(self) -> None:
         """Work until cancelled."""
         workers = {f"check-{i}": self._work() for i in range(self._workers)}
+        workers |= {f"visit-{i}": self._visit_all() for i in range(self._workers)}
         await work_together({"health": self._hand_out(), **workers})
 
     async def _hand_out(self) -> None:
@@ -68,23 +87,32 @@ class Health:
         while True:
             await self._step(await self._due.get())
 
+    async def _visit_all(self) -> None:
+        while True:
+            visit = await self._visits.get()
+            check = None if visit.line.dropped else visit.line.terms.check
+            visit.heard(check is not None and not await complaint(check, visit.server))
+
     async def _step(self, recovery: Recovery) -> None:
         """Check once; end the server, or come back."""
         line = recovery.batch.line
         if line.dropped or recovery.server not in recovery.batch.open:
             return
+        asked, sighted = asyncio.get_running_loop().time(), self._sight.clock()
         if line.terms.check is not None:
             recovery.complaint = await complaint(line.terms.check, await self._server(recovery))
         now = asyncio.get_running_loop().time()
         if recovery.complaint:
             recovery.healthy_since = None
-            if self._sight.clock() > recovery.batch.deadline:
+            if sighted > recovery.batch.deadline:
                 await self._end(recovery, healthy=False)
                 return
         elif recovery.healthy_since is None:
+            # Healthy from the answer on, and up to the asking of a later check: between them it was seen to be.
             recovery.healthy_since = now
+            asked = now
         since = recovery.healthy_since
-        if since is not None and now - since >= line.terms.min_ready:
+        if since is not None and asked - since >= line.terms.min_ready:
             await self._end(recovery, healthy=True)
             return
         wait = line.terms.check_interval
@@ -99,13 +127,9 @@ class Health:
         view = views.get(recovery.server)
         # While the cloud cannot be seen the deadline stands still, and a check alone would never learn that it can.
         if view is None or not view.status or self._sight.blind_for() > 0:
-            try:
-                look = await self._cloud.look([recovery.server])
-            except CloudError as e:
-                self._sight.failed(e)
-            else:
-                self._sight.seen(look.cloud_time)
-                view = look.servers.get(recovery.server)
+            with suppress(CloudError):
+                look = await self._lookout.look([recovery.server])
+                view = look.servers.get(recovery.server, view)
                 if view is not None:
                     views[recovery.server] = view
         return recovery.batch.line.server(recovery.server, view)
@@ -127,7 +151,6 @@ class Health:
             holds=True,
         )
         await batch.line.tell([failed])
-        batch.line.failed(server)
 
 
 async def complaint(check: Check, server: Server) -> str:

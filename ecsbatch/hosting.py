@@ -129,7 +129,7 @@ class Changes:
     Attributes:
         retry: outcome kinds whose servers wait again: ``failed``, ``timed_out``, ``unknown``.
         forgive: failures so far stop counting and give their places back.
-        skip_domains: domains whose waiting servers are left alone.
+        skip_domains: domains to whose servers nothing is sent any more; those that wait, now or later, are not started.
         limits: settings and their new values, as in a strategy.
         by: who asks.
     """

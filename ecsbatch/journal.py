@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from ecsbatch.conflicts import ServersClaimed
 from ecsbatch.errors import EngineStopped
 from ecsbatch.events import Event, Recorded
 from ecsbatch.models import RunStatus
@@ -39,6 +40,9 @@ class JournalStore(Protocol):
 class Journal:
     """Writes a run's events and folds each into its state before the writer goes on.
 
+    Every writer hears an end, whatever fails on the way. A state that has missed an event is no state to decide by:
+    behind a fault in a fold nothing more is folded or written.
+
     Attributes:
         failed: why nothing can be written any more (the store is full, the run was taken over), or None.
         last_batch: the number of the run's latest batch.
@@ -46,15 +50,31 @@ class Journal:
     """
 
     def __init__(
-        self, store: JournalStore, hold: Hold, fold: Callable[[Sequence[Recorded]], None], *, last_batch: int = 0
+        self,
+        store: JournalStore,
+        hold: Hold,
+        fold: Callable[[Sequence[Recorded]], None],
+        *,
+        last_batch: int = 0,
+        on_failure: Callable[[], None] | None = None,
     ) -> None:
-        """Write to the run that ``hold`` is about; ``fold`` sees every commit's events once, in order."""
+        """Write to the run that ``hold`` is about.
+
+        Args:
+            store: where to.
+            hold: the right to write.
+            fold: sees every commit's events once, in order.
+            last_batch: the number of the run's latest batch so far.
+            on_failure: called once `failed` is set, for those who wait for anything else than this writing.
+        """
         self.failed: BaseException | None = None
         self.last_batch = last_batch
         self._store = store
         self._hold = hold
         self._fold = fold
+        self._on_failure = on_failure
         self._folded = 0
+        self._missed: EngineStopped | None = None
         self.closed = False
 
     def next_batch(self) -> int:
@@ -84,13 +104,14 @@ class Journal:
         Raises (by the future):
             StoreError: nothing of it was written.
             RunConflict: another process has taken the run.
-            EngineStopped: the journal is closed.
+            EngineStopped: the journal is closed, or an event could not be folded.
         """
         told: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
-        if self.closed:
+        refusal = self._refusal()
+        if refusal is not None:
             for each in settle:
                 self._store.settle(each).add_done_callback(seen)
-            told.set_exception(EngineStopped("The run is no longer written by this process; resume it."))
+            _refuse(told, refusal)
             return told
         written = self._store.commit(
             self._hold,
@@ -109,20 +130,51 @@ class Journal:
             written.add_done_callback(lambda done: self._tell(done, told))
         return told
 
+    def _refusal(self) -> EngineStopped | None:
+        """Return why nothing is written."""
+        if self.closed:
+            return EngineStopped("The run is no longer written by this process; resume it.")
+        return self._missed
+
     def _tell(self, done: asyncio.Future[Commit], told: asyncio.Future[Commit]) -> None:
-        failure = done.exception()
-        if failure is not None:
-            self.failed = self.failed or failure
+        """Fold what was stored and tell its writer, or why not: nobody hears what a callback raises."""
+        failure = _failure_of(done) or self._missed or self._missing(done.result())
+        if failure is None:
             if not told.done():
-                told.set_exception(failure)
-                told.exception()  # it is kept in `failed` too: a writer that has gone need not fetch it
+                told.set_result(done.result())
             return
-        commit = done.result()
-        if commit.recorded:
-            self._fold(commit.recorded)
-            self._folded = commit.recorded[-1].seq
-        if not told.done():
-            told.set_result(commit)
+        _refuse(told, failure)
+        # Who has a server that is wanted changes with every restart: the only refusal that ends no run.
+        if self.failed is None and not isinstance(failure, ServersClaimed):
+            self.failed = failure
+            if self._on_failure is not None:
+                self._on_failure()
+
+    def _missing(self, commit: Commit) -> EngineStopped | None:
+        """Fold; return what kept it from being folded."""
+        try:
+            if commit.recorded:
+                self._fold(commit.recorded)
+                self._folded = commit.recorded[-1].seq
+        except Exception as e:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            self._missed = EngineStopped(
+                f"What was stored of run {self._hold.run_id} could not be followed ({type(e).__name__}: {e}): "
+                "report this; nothing is lost, and resuming reads the record anew."
+            )
+            self._missed.__cause__ = e
+        return self._missed
+
+
+def _failure_of(done: asyncio.Future[Any]) -> BaseException | None:
+    if done.cancelled():
+        return EngineStopped("The store did not say what became of a write; resume the run.")
+    return done.exception()
+
+
+def _refuse(told: asyncio.Future[Any], failure: BaseException) -> None:
+    if not told.done():
+        told.set_exception(failure)
+        told.exception()  # it is kept in `failed` too: a writer that has gone need not fetch it
 
 
 def seen(future: asyncio.Future[Any]) -> None:

@@ -26,7 +26,8 @@ GUARD = 0.05
 """Seconds added to the window, for the rate by which clocks differ."""
 
 SEND_WITHIN = 5.0
-"""Seconds after its grant in which a request must leave; a later one is dropped unsent."""
+"""Seconds after its grant in which a request must leave; a later one is dropped unsent. All who share a ledger rely on
+it, so that it is no setting."""
 
 _FOREIGN_POLL = 1.0
 """Seconds between asks while another process holds tokens whose answer we cannot hear."""
@@ -55,6 +56,10 @@ class Ledger(Taker, Protocol):
 
     async def usage(self, group: str, limit: int) -> Usage:
         """Say what is held, cooling and free."""
+        ...
+
+    def age(self, grant: Grant) -> float:
+        """Say for how many seconds a grant has counted, by the ledger's own clock; rather too many than too few."""
         ...
 
 
@@ -170,6 +175,10 @@ class TokenBucket:
                 await self._news.wait()
         except TimeoutError:
             return
+
+    def age(self, grant: Grant) -> float:
+        """Return the seconds since a grant, however long this process has stood still meanwhile."""
+        return self._ledger.age(grant)
 
     def answered(self, grant: Grant) -> Settle:
         """Any HTTP answer: the cloud has counted by now, so the window runs from now."""

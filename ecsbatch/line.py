@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ecsbatch import events as ev
 from ecsbatch.errors import EcsbatchError
@@ -18,6 +18,7 @@ from ecsbatch.journal import Journal
 from ecsbatch.models import Evidence, RestartType, Server, ServerView
 from ecsbatch.policy import Halt
 from ecsbatch.records import Commit, Grant
+from ecsbatch.stages import Attempt
 
 Check = Callable[[Server], Awaitable[bool]]
 """Asks a server whether it is healthy; False or raising: not yet."""
@@ -54,13 +55,60 @@ class Terms:
     linger: float = 0.5
 
 
+class Owner(Protocol):
+    """Whose servers stand in a line: a rollout, or those who ask for single restarts.
+
+    The engine keeps no word of its own about a server: what it may do with one is asked of its owner when it is done.
+    """
+
+    def locate(self, server: str) -> tuple[int, str]:
+        """Return a server's wave, 0 where it is in none, and its domain."""
+        ...
+
+    def woken(self, line: Line) -> None:
+        """Hear that a line has changed: servers were offered, a request was answered, the line was stopped."""
+        ...
+
+    async def admit(self, line: Line, servers: Sequence[str]) -> Sequence[str]:
+        """Keep those of waiting servers that may be looked at and sent."""
+        ...
+
+    def wanted(self, server: str) -> bool:
+        """Tell whether a server is to be sent: asked as its intent is given to the store, whatever brought it there."""
+        ...
+
+    def returned(self, servers: Iterable[str]) -> None:
+        """Take servers back that were recalled while the engine had them in hand."""
+        ...
+
+    def earlier(self, server: str) -> Attempt | None:
+        """Return the last request that named a waiting server and was taken for not carried out, if there was one."""
+        ...
+
+    def tried(self, server: str) -> bool:
+        """Tell whether a request of this run has named a server before."""
+        ...
+
+    def unstarted(self, server: str) -> int:
+        """Return how often a server's request was shown not to have begun, since its last outcome."""
+        ...
+
+    def still_down(self, server: str) -> bool:
+        """Tell whether a server keeps its place in the budget after its outcome, until a look shows it up."""
+        ...
+
+    def freed_by(self, event: ev.Event) -> Sequence[str]:
+        """Return the servers whose claims end with an event; a rollout keeps its own to its end."""
+        ...
+
+
 @dataclass(slots=True)
 class Packet:
     """Servers that were looked at and may go into one request.
 
     Attributes:
         views: what precheck saw of each, in order: the baseline.
-        looked_at: loop time of the look.
+        looked_at: loop time at which the look was asked for.
         refusals: how often the cloud refused exactly these; a packet that was refused goes alone.
     """
 
@@ -78,24 +126,26 @@ class Batch:
         line: whose servers.
         views: what precheck saw of each.
         grant: its tokens; an adopted batch names the one that another process took.
-        granted_at: loop time.
         cloud_time: the cloud's clock at the intent, 0 where not known.
         deadline: by the site's sighted clock; when a server without an end has timed out.
         open: servers without an outcome.
         refusals: of the packet it came from.
         job_id: "" until accepted.
+        begun: servers that the cloud has shown to be restarted by it, whatever was answered.
+        sent: when its first byte left, by the ledger's clock; 0 while none has.
     """
 
     number: int
     line: Line
     views: dict[str, ServerView]
     grant: Grant
-    granted_at: float
     cloud_time: float
     deadline: float
     open: set[str]
     refusals: int = 0
     job_id: str = ""
+    begun: Collection[str] = ()
+    sent: float = 0.0
 
 
 @dataclass(eq=False)
@@ -106,33 +156,30 @@ class Line:
         site: the key of its site.
         terms: how to restart.
         journal: where the facts go.
-        locate: a server's wave and domain, for its events.
+        owner: whose servers they are.
+        claims: its servers are claimed with their intent and freed with its end; a rollout claims at its start.
         wave: the number of the wave under way, 0 for direct restarts.
         waiting: offered, not looked at.
         stock: looked at, ready to be sent.
         looking, packing: servers that are just being looked at, and that wait for tokens.
-        in_air: requests that are sent and not answered.
+        given: servers whose intent was given to the store, and whose word for it is still on its way.
+        in_air: intents that were given to the store and came back neither refused nor with the answer to their request.
         more: more servers are to be expected, so a small batch may wait for them.
         open: servers may be sent.
         halt: set where the engine cannot go on with this line.
-        claims: its servers are claimed with their intent and freed with their outcome; a rollout claims at its start.
-        returned: takes servers that were recalled while the engine had them in hand.
-        admit: keeps those of the servers that may be restarted; None: all.
         dropped: nobody waits for these servers any more; what the engine has in hand is let go.
-        hold: has a server watched until its place in the budget is free.
-        untried: tells whether a server has never been in a request of this run.
         fault: why this line's record cannot be written any more.
     """
 
     site: str
     terms: Terms
     journal: Journal
-    locate: Callable[[str], tuple[int, str]]
-    wake: Callable[[], None]
+    owner: Owner
     claims: bool = False
     wave: int = 0
     waiting: deque[str] = field(default_factory=deque[str])
     stock: deque[Packet] = field(default_factory=deque[Packet])
+    given: set[str] = field(default_factory=set[str])
     in_air: int = 0
     more: bool = False
     open: bool = True
@@ -142,13 +189,12 @@ class Line:
     packing: int = 0
     unaccepted_since: float | None = None
     generation: int = 0
-    returned: Callable[[Iterable[str]], None] | None = None
-    resends: dict[str, int] = field(default_factory=dict[str, int])
     fault: EcsbatchError | None = None
-    admit: Callable[[Sequence[str]], Awaitable[Sequence[str]]] | None = None
     dropped: bool = False
-    hold: Callable[[str], None] | None = None
-    untried: Callable[[str], bool] = lambda _: True
+
+    def wake(self) -> None:
+        """Have the engine and the owner look at this line."""
+        self.owner.woken(self)
 
     # -- the queue -------------------------------------------------------------------------------------------------
 
@@ -160,8 +206,9 @@ class Line:
         self.wake()
 
     def recall(self) -> list[str]:
-        """Take back every server that has no intent yet; one that is being looked at comes through `returned`."""
+        """Take back every server that has no intent yet; one that the engine has in hand comes through `returned`."""
         self.generation += 1
+        self.unaccepted_since = None  # what was not accepted before says nothing of what is asked after a pause
         taken = [server for packet in self.stock for server in packet.views]
         taken += self.waiting
         self.stock.clear()
@@ -169,10 +216,10 @@ class Line:
         return taken
 
     def again(self, servers: Sequence[str]) -> None:
-        """Put servers back at the head of the queue, to be looked at anew."""
+        """Put servers that are still wanted back at the head of the queue, to be looked at anew."""
         if not self.waiting:
             self.waiting_since = asyncio.get_running_loop().time()
-        self.waiting.extendleft(reversed(servers))
+        self.waiting.extendleft(server for server in reversed(servers) if self.owner.wanted(server))
         self.wake()
 
     @property
@@ -196,9 +243,9 @@ class Line:
     def record(self, events: Sequence[ev.Event], **what: Any) -> asyncio.Future[Commit]:
         """Store facts about this line's servers; see `Journal.record`."""
         if self.claims:
-            ended = [(self.site, e.server) for e in events if isinstance(e, ev.ServerEvent)]
-            if ended:
-                what["unclaim"] = ended
+            freed = [(self.site, server) for event in events for server in self.owner.freed_by(event)]
+            if freed:
+                what["unclaim"] = freed
         return self.journal.record(events, **what)
 
     async def tell(self, events: Sequence[ev.Event], **what: Any) -> bool:
@@ -223,7 +270,7 @@ class Line:
         self, kind: type[E], server: str, batch: Batch | None = None, view: ServerView | None = None, **more: Any
     ) -> E:
         """Make a server's event, with its place in the run filled in from its batch or from a look at it."""
-        wave, domain = self.locate(server)
+        wave, domain = self.owner.locate(server)
         if view is None and batch is not None:
             view = batch.views.get(server)
         return kind(
@@ -239,12 +286,7 @@ class Line:
     def server(self, server: str, view: ServerView | None) -> Server:
         """Return a server as checks want it, with what a look told of it."""
         name, address = (view.name, view.address) if view else ("", "")
-        return Server(server, self.locate(server)[1], name, self.site, address)
-
-    def failed(self, server: str) -> None:
-        """Have a server watched that failed and may be down."""
-        if self.hold is not None:
-            self.hold(server)
+        return Server(server, self.owner.locate(server)[1], name, self.site, address)
 
     def stop(self, reason: str, message: str) -> None:
         """Let nothing more be sent: the engine cannot go on."""
@@ -256,7 +298,7 @@ class Line:
 
 def restarted(batch: Batch, server: str, evidence: Evidence) -> ev.ServerRestarted:
     """Make the event that every server is meant to end with; it needs no host, which is for counting failures by."""
-    wave, domain = batch.line.locate(server)
+    wave, domain = batch.line.owner.locate(server)
     if not domain and server in batch.views:
         domain = batch.views[server].az
     return ev.ServerRestarted(

@@ -9,7 +9,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
+from ecsbatch.errors import ConfigError, Refused
+
 RestartType = Literal["SOFT", "HARD"]
+
+RestartWord = Literal["SOFT", "HARD", "soft", "hard"]
+"""How a restart's type may be written; inside it stands in capitals, as the API has it."""
 
 MAX_BATCH: Final = 1000
 """Servers that one request may name (API reference, BatchRebootServers)."""
@@ -66,6 +71,21 @@ class RunStatus(StrEnum):
         return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED}
 
 
+def restart_type(word: object) -> RestartType:
+    """Read a restart's type.
+
+    Raises:
+        ConfigError: there is no such type.
+    """
+    match word.upper() if isinstance(word, str) else word:
+        case "SOFT":
+            return "SOFT"
+        case "HARD":
+            return "HARD"
+        case _:
+            raise ConfigError(f'type = {word!r}: give "soft" or "hard".')
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """One ECS, as a target.
@@ -101,8 +121,13 @@ class Site:
 
     @property
     def quota_group(self) -> str:
-        """The key under which all processes share this site's quota."""
-        return f"{self.endpoint}/{self.project_id}"
+        """The key under which all processes share this site's quota: a project has one, by whatever name it is met."""
+        return self.project_id
+
+
+def quota_group(key: str) -> str:
+    """Read the key of a quota group; older versions wrote the endpoint into it."""
+    return key.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +185,23 @@ class Look:
     """One query of up to `MAX_LOOK` servers' states.
 
     Attributes:
-        servers: a view for every id asked for that the answer told of.
+        servers: a view for every id asked for that the answer told of; one that is left out may exist all the same.
         cloud_time: the answer's ``Date``, seconds since 1970, or None where it had none.
+        asked_at: loop time at which it was asked, and the sighted clock then: what a look shows was so no later than
+            it is heard, and perhaps no longer than it was asked.
+        sighted_at: the same instant on the site's sighted clock.
+        refused: servers about which the cloud refuses to say anything, with its words.
+        unseen: servers that cannot be shown although others can, with how often in a row they could not.
+        unasked: rows of servers that nobody had asked for: the cloud does not heed the filter by id.
     """
 
     servers: Mapping[str, ServerView]
     cloud_time: float | None = None
+    asked_at: float = 0.0
+    sighted_at: float = 0.0
+    refused: Mapping[str, Refused] = field(default_factory=dict[str, Refused])
+    unseen: Mapping[str, int] = field(default_factory=dict[str, int])
+    unasked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

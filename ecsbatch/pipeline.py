@@ -13,22 +13,21 @@ from ecsbatch.health import Health
 from ecsbatch.limiter import Ledger, TokenBucket
 from ecsbatch.line import Line
 from ecsbatch.models import Site
+from ecsbatch.observer import Observer, Shows
+from ecsbatch.pacing import Pace
 from ecsbatch.poll_schedule import PollSchedule
-from ecsbatch.poller import Looks, Poller
-from ecsbatch.producer import Lookout, Producer
+from ecsbatch.poller import LOOK_SHARE, Poller
+from ecsbatch.producer import Producer
 from ecsbatch.retry import Backoff
-from ecsbatch.sight import Sight
+from ecsbatch.sight import LONGEST_PAUSE, Sight
 from ecsbatch.submitter import Requests, Submitter
 from ecsbatch.workers import work_together
 
-LOOK_SHARE = 0.7
-"""Of the rate of API requests, what looks may plan with; the rest is for submits and prechecks."""
-
 CHECK_WORKERS = 32
-"""Health checks at once; each waits for somebody else's server."""
+"""Health checks at once, of servers just restarted and of those that are not back; each waits for its server."""
 
 
-class Cloud(Requests, Looks, Lookout, Protocol):
+class Cloud(Requests, Shows, Protocol):
     """One site's API."""
 
     @property
@@ -41,6 +40,16 @@ class Cloud(Requests, Looks, Lookout, Protocol):
         """Requests per second that all requests together may make."""
         ...
 
+    @property
+    def request_timeout(self) -> float:
+        """Seconds after which a request is given up."""
+        ...
+
+    @property
+    def connect_timeout(self) -> float:
+        """Seconds of those for the connection."""
+        ...
+
 
 class Pipeline:
     """Everything that works on one site's servers."""
@@ -49,23 +58,25 @@ class Pipeline:
         """Put the parts together; nothing runs yet."""
         self.cloud = cloud
         self.sight = Sight(engine.blind_timeout, self._blinded)
-        backoff = Backoff(chance)
         self.bucket = TokenBucket(
             ledger,
             cloud.site.quota_group,
             engine.quota,
             burst=engine.burst,
-            request_timeout=engine.request_timeout,
+            request_timeout=cloud.request_timeout,
             unknown_grace=engine.unknown_grace,
         )
-        self.health = Health(cloud, self.sight, CHECK_WORKERS)
+        # Two back-offs: that looks succeed says nothing of requests that cannot leave.
+        looks, submits = (Backoff(chance, most=LONGEST_PAUSE) for _ in range(2))
+        self.observer = Observer(cloud, self.sight, Pace(cloud.api_rate), looks)
+        self.health = Health(self.observer, self.sight, CHECK_WORKERS)
         schedule = PollSchedule(
             typical_restart=engine.typical_restart,
             looks_per_second=cloud.api_rate * LOOK_SHARE,
             jitter=chance,
         )
         self.poller = Poller(
-            cloud,
+            self.observer,
             schedule,
             self.sight,
             self.health,
@@ -75,9 +86,18 @@ class Pipeline:
             typical_restart=engine.typical_restart,
         )
         self.submitter = Submitter(
-            cloud, self.bucket, self.sight, backoff, self.poller, self.wake, engine.submit_workers
+            cloud,
+            self.observer,
+            self.bucket,
+            self.sight,
+            submits,
+            self.poller,
+            self.wake,
+            engine.submit_workers,
         )
-        self.producer = Producer(cloud, self.bucket, self.sight, backoff, self.submitter.send, self.submitter.slots)
+        self.producer = Producer(
+            self.observer, self.bucket, self.sight, self.poller, self.submitter.send, self.submitter.slots
+        )
 
     @property
     def lines(self) -> list[Line]:
@@ -90,7 +110,6 @@ class Pipeline:
 
     def add(self, line: Line) -> None:
         """Work on a line from now on."""
-        line.hold = lambda server: self.poller.watch_held(line, server)
         self.lines.append(line)
         self.wake()
 

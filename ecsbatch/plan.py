@@ -17,7 +17,8 @@ from typing import Any, Final, Literal, cast
 
 import orjson
 
-from ecsbatch.models import Fleet, Quota, RestartType, SkipReason, Wave
+from ecsbatch.errors import ConfigError
+from ecsbatch.models import Fleet, Quota, RestartType, SkipReason, Wave, restart_type
 
 OUTSIDE_PERCENTAGES: Final = frozenset(
     {SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value, SkipReason.NOT_ACTIVE.value}
@@ -96,6 +97,10 @@ class Plan:
     on_unknown: Literal["verify", "leave"] = "verify"
     precheck: bool = True
     skip_updated_since: float | None = None
+
+    def __post_init__(self) -> None:
+        """Bring the type into its one form; raises ConfigError where there is no such type."""
+        object.__setattr__(self, "type", restart_type(self.type))
 
     @property
     def to_restart(self) -> int:
@@ -184,7 +189,7 @@ class Plan:
                 if numbers.get(name) is not None:
                     numbers[name] = tuple(numbers[name])
             return cls(fleet=fleet, **numbers)
-        except (KeyError, TypeError) as e:
+        except (KeyError, TypeError, ConfigError) as e:
             raise ValueError(f"This is no plan: {e}.") from e
 
     def _changed(self) -> dict[str, Any]:

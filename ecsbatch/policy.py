@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
 
-from ecsbatch.models import RunStatus
+from ecsbatch.models import RunStatus, SkipReason
 from ecsbatch.plan import Plan
 from ecsbatch.stages import Tally
 from ecsbatch.state import RolloutState
@@ -84,23 +84,50 @@ class Halt:
 class Ending:
     """Why a run ends here. With ``drain`` every server under way gets its outcome first, else only requests theirs.
 
-    ``by`` names who asked for it, where somebody did.
+    ``lost`` says why servers under way cannot be seen any more, where they end with the run.
     """
 
     status: RunStatus
     reason: str
     message: str = ""
     drain: bool = False
-    by: str = ""
+    lost: str = ""
 
 
-def overruled(ending: Ending, halt: Halt | None, request: Ending | None) -> Ending:
-    """Return what cuts an ending's waiting short: the cloud is gone, or somebody asks to stop at once."""
-    if not ending.drain:
-        return ending
+def ending(state: RolloutState, halt: Halt | None, request: Ending | None, exceeded: Breach | None) -> Ending | None:
+    """Return why a run must end here, None where it goes on; asked anew for as long as the ending waits.
+
+    Args:
+        state: of the run; an abort stands in it, and outlives whatever else ends the run here.
+        halt: why the engine cannot go on.
+        request: what somebody asked for, or a gate or the budget.
+        exceeded: a failure limit that stops the run.
+    """
+    if halt is not None and state.aborting:
+        return _aborted(state, halt.reason)
     if halt is not None:
         return Ending(RunStatus.STOPPED, halt.reason, halt.message)
-    return request or ending
+    if request is not None:
+        return request
+    if state.aborting:
+        return _aborted(state)
+    return Ending(RunStatus.STOPPED, exceeded.limit, f"{exceeded}.", drain=True) if exceeded is not None else None
+
+
+def _aborted(state: RolloutState, lost: str = "") -> Ending:
+    by = f"Aborted by {state.aborted_by}." if state.aborted_by else ""
+    return Ending(RunStatus.ABORTED, "aborted", by, drain=not lost, lost=lost)
+
+
+def awaited_until(state: RolloutState) -> float | None:
+    """Return until when servers that somebody else restarts may yet give their places back, as events are stamped."""
+    ends = [
+        ended
+        for i in state.held
+        if (outcome := state.outcome(i)).reason == SkipReason.ALREADY_RESTARTING
+        and (ended := outcome.ended_at) is not None
+    ]
+    return max(ends) + state.plan.server_timeout if ends else None
 
 
 class Step(StrEnum):

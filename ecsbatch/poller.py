@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -17,19 +19,33 @@ from ecsbatch.agenda import Agenda
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Throttled
 from ecsbatch.health import Health
 from ecsbatch.line import Batch, Line
-from ecsbatch.models import MAX_LOOK, Job, Look, SubJob
+from ecsbatch.models import MAX_LOOK, Job, Look, ServerView, SubJob
+from ecsbatch.observer import JobHidden
 from ecsbatch.poll_schedule import PollSchedule, Watched
+from ecsbatch.reconcile import is_up
 from ecsbatch.records import Commit
-from ecsbatch.sight import Sight
+from ecsbatch.sight import LONGEST_PAUSE, Sight
 from ecsbatch.verdicts import Findings, Verdicts
 from ecsbatch.watches import JobWatch, ServerWatch, Why, line_of
 from ecsbatch.workers import work_together
+
+LOOK_SHARE = 0.7
+"""Of the rate of API requests, what looks may plan with; the rest is for submits and prechecks."""
 
 JOB_VISIBLE_WITHIN = 60.0
 """Seconds after its submit in which a job id that the cloud does not know may still turn up."""
 
 LOOKS_WHEN_OVER = 3
 """Looks at an ended job that leaves servers untold, before their own state has to tell: one look may be garbled."""
+
+LOOKS_WHEN_HIDDEN = 8
+"""Looks in a row at a job that cannot be shown while all else can, before its servers' own state has to tell."""
+
+SHUT_OUT_PAUSE = 60.0
+"""Seconds between two tries with a key that is not accepted: more than five in five minutes would lock it."""
+
+GRID = 5.0
+"""Seconds at the most between the instants at which bare servers are looked at, so that they share looks."""
 
 TICK = 1 / 200
 """Of a typical restart: the grid of the instants of looks at jobs, finer than their jitter."""
@@ -38,12 +54,21 @@ TICK = 1 / 200
 class Looks(Protocol):
     """Shows jobs and servers."""
 
-    async def show_job(self, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
-        """Show a job's ended sub-jobs among ``pending``; raises JobNotFound and other CloudErrors."""
+    @property
+    def rate(self) -> float:
+        """Requests a second that the site lets through now."""
+        ...
+
+    def meet(self, servers: Iterable[str]) -> None:
+        """Hear of servers that exist."""
+        ...
+
+    async def show_job(self, job_id: str, pending: Collection[str], *, running: bool = False) -> Job:
+        """Show a job's ended sub-jobs among ``pending``; raises JobNotFound, JobHidden and other CloudErrors."""
         ...
 
     async def look(self, ids: Sequence[str]) -> Look:
-        """Show up to `MAX_LOOK` servers; raises CloudError."""
+        """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
         ...
 
 
@@ -52,7 +77,7 @@ class Poller:
 
     def __init__(
         self,
-        cloud: Looks,
+        looks: Looks,
         schedule: PollSchedule,
         sight: Sight,
         health: Health,
@@ -63,23 +88,27 @@ class Poller:
         typical_restart: float,
     ) -> None:
         """Look with at most ``workers`` requests at once; times are seconds."""
-        self._cloud = cloud
+        self._looks = looks
         self._schedule = schedule
         self._sight = sight
+        self._health = health
         self._chance = chance
         self._now = asyncio.get_running_loop().time
         self._workers = workers
+        self._grace = unknown_grace
         self._unit = typical_restart / 40
         self._tick = typical_restart * TICK
-        self._verdicts = Verdicts(sight, health, unknown_grace, self._unit)
+        self._verdicts = Verdicts(health, unknown_grace, self._unit)
         self._agenda: Agenda[JobWatch | ServerWatch] = Agenda()
         self._due: asyncio.Queue[JobWatch | list[ServerWatch]] = asyncio.Queue()
         # Dicts, for they keep the order: the same seed gives the same looks.
         self._jobs: dict[JobWatch, None] = {}
-        self._held: dict[ServerWatch, None] = {}
+        self._held: dict[tuple[Line, str], ServerWatch] = {}
         self._found: dict[Line, list[Findings]] = {}
         self._written: list[tuple[Line, list[Findings], asyncio.Future[Commit]]] = []
         self._news = asyncio.Event()
+        self._shut_out: tuple[float, AuthError] | None = None
+        self._next_try = 0.0
 
     # -- what to watch ---------------------------------------------------------------------------------------------
 
@@ -90,31 +119,46 @@ class Poller:
         self._look_at_age(watch, self._schedule.next_look(0.0, watch.size, watch.size))
 
     def watch_unknown(self, batch: Batch) -> None:
-        """Find out what became of a request without an answer."""
+        """Find out what became of a request without an answer, or of one that was begun whatever was answered."""
         self._watch_servers(batch, [s for s in batch.views if s in batch.open], Why.NO_ANSWER)
 
     def watch_held(self, line: Line, server: str) -> None:
-        """Look until a server is up that may be down although it has its outcome."""
-        watch = ServerWatch(line, None, server, Why.HELD, self._sight.clock())
-        self._held[watch] = None
+        """Look until a server is up that may be down although it has its outcome; once, however often it is asked."""
+        if (line, server) not in self._held:
+            self._hold(ServerWatch(line, None, server, Why.HELD, self._sight.clock()))
+
+    def hurry_held(self, lines: Iterable[Line]) -> None:
+        """Look now at every server of these lines that keeps its place after its outcome."""
+        wanted = set(lines)
+        for watch in [watch for watch in self._held.values() if watch.line in wanted and not watch.released]:
+            # A new watch, for the old one lies in the agenda, or is being looked at and would speak of before.
+            self._hold(replace(watch))
+
+    def held_seen(self, lines: Iterable[Line], since: float) -> bool:
+        """Tell whether each of them was looked at since a loop time, and its check has answered, if it has one."""
+        wanted = set(lines)
+        held = [w for w in self._held.values() if w.line in wanted and w.line.owner.still_down(w.server)]
+        return all(watch.seen_at >= since and not watch.released for watch in held)
+
+    def _hold(self, watch: ServerWatch) -> None:
+        self._held[watch.line, watch.server] = watch
         self._agenda.put(self._now(), watch)
 
-    async def look_at_held(self, lines: Iterable[Line]) -> None:
-        """Look now at every server of these lines that keeps its place after its outcome."""
-        wanted = list(lines)
-        held = [w for w in self._held if w.line in wanted]
-        for start in range(0, len(held), MAX_LOOK):
-            await self._look_at_servers(held[start : start + MAX_LOOK], once=True)
-
-    def _watch_servers(self, batch: Batch, servers: Iterable[str], why: Why, job: Job | None = None) -> None:
+    def _watch_servers(
+        self, batch: Batch, servers: Iterable[str], why: Why, job: Job | None = None, *, running: bool = False
+    ) -> None:
+        """Have servers' own state tell; those that their job shows ``running`` after their deadline at once."""
+        self._looks.meet(list(batch.views)[:MAX_LOOK])
         code, message = (job.code, job.message) if job is not None and job.status == "FAIL" else ("", "")
         for server in servers:
             watch = ServerWatch(batch.line, batch, server, why, self._sight.clock(), code=code, message=message)
-            self._again_later(watch, self._unit)
+            watch.under_way, watch.running = server in batch.begun, running
+            self._again_later(watch, 0.0 if running else self._unit)
 
     def _again_later(self, watch: ServerWatch, wait: float) -> None:
         """Look again after about so long; instants fall on a grid, so that servers share looks."""
-        self._agenda.put(math.ceil((self._now() + wait) / self._unit) * self._unit, watch)
+        grid = min(self._unit, GRID)
+        self._agenda.put(math.ceil((self._now() + wait) / grid) * grid, watch)
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -129,8 +173,10 @@ class Poller:
         while True:
             servers: list[ServerWatch] = []
             for watch in await self._agenda.due():
-                if line_of(watch).dropped:
+                if self._done_with(watch):
                     self._forget(watch)
+                elif self._waits_outside(watch):
+                    continue
                 elif isinstance(watch, JobWatch):
                     self._due.put_nowait(watch)
                 else:
@@ -139,13 +185,26 @@ class Poller:
                 self._due.put_nowait(servers[start : start + MAX_LOOK])
             if self._now() - rescaled >= self._schedule.rescale_every:
                 rescaled = self._now()
+                self._schedule.budget(self._looks.rate * LOOK_SHARE)
                 self._schedule.rescale([Watched(rescaled - w.since, len(w.pending), w.size) for w in self._jobs])
+
+    def _done_with(self, watch: JobWatch | ServerWatch) -> bool:
+        """Tell whether nobody wants to know any more."""
+        if line_of(watch).dropped:
+            return True
+        if isinstance(watch, JobWatch) or watch.why is not Why.HELD:
+            return False
+        return not self._current(watch) or not watch.line.owner.still_down(watch.server)
+
+    def _current(self, watch: ServerWatch) -> bool:
+        return self._held.get((watch.line, watch.server)) is watch
 
     def _forget(self, watch: JobWatch | ServerWatch) -> None:
         if isinstance(watch, JobWatch):
             self._jobs.pop(watch, None)
-        else:
-            self._held.pop(watch, None)
+        elif watch.why is Why.HELD and self._current(watch):
+            del self._held[watch.line, watch.server]
+            watch.line.wake()
 
     async def _work(self) -> None:
         while True:
@@ -155,38 +214,41 @@ class Poller:
             else:
                 await self._look_at_servers(due)
 
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
     async def _look_at_job(self, watch: JobWatch) -> None:
         """Look once at a job; store what it tells, and say when to look again."""
         batch = watch.batch
+        asked, late = self._now(), self._sight.clock() > batch.deadline
         try:
-            late = self._sight.clock() > batch.deadline
-            job = await self._cloud.show_job(batch.job_id, watch.pending, running=late)
+            job = await self._looks.show_job(batch.job_id, watch.pending, running=late)
         except JobNotFound as e:
-            self._sight.seen()
-            if self._now() - watch.since < JOB_VISIBLE_WITHIN:
+            if asked - watch.since < JOB_VISIBLE_WITHIN:
                 self._agenda.put(self._now() + self._pause(watch), watch)
             else:
                 self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), Findings())
-            return
-        except CloudError as e:
-            if self._unseen(batch.line, e):
+        except JobHidden as e:
+            watch.hidden += 1
+            if watch.hidden < (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN):
                 self._agenda.put(self._now() + self._pause(watch), watch)
             else:
-                self._jobs.pop(watch, None)
-            return
-        self._sight.seen()
-        watch.failures = 0
-        self._learn(watch, job, late=late)
+                self._end_job(watch, Job(batch.job_id, "UNSEEN", code=e.code, message=e.message), Findings())
+        except CloudError as e:
+            self._unseen([watch], e)
+        else:
+            self._shut_out = None
+            watch.failures = watch.hidden = 0
+            self._learn(watch, job, asked - watch.since, late=late)
 
-    def _learn(self, watch: JobWatch, job: Job, *, late: bool) -> None:
-        """Store what a job's look tells of its servers; a ``late`` one was begun after their deadline."""
-        age = self._now() - watch.since
+    def _learn(self, watch: JobWatch, job: Job, age: float, *, late: bool) -> None:
+        """Store what a job's look tells of its servers; it was asked at ``age``, and ``late`` after their deadline."""
         ended = [sub for sub in job.ended if sub.server_id in watch.pending]
-        self._observe(watch, ended, age)
+        self._observe(watch, ended, self._now() - watch.since)
         found = self._verdicts.job(watch, ended)
         if watch.pending and not job.over and late:
             self._schedule.observe(age, math.inf, len(watch.pending))
-            self._verdicts.overdue(watch, job, found)
+            overdue = self._verdicts.overdue(watch, job)
+            self._watch_servers(watch.batch, overdue, Why.NO_JOB, running=True)
         watch.over += job.over or late
         if not watch.pending or watch.over >= LOOKS_WHEN_OVER:
             self._end_job(watch, job, found)
@@ -207,7 +269,7 @@ class Poller:
         self._agenda.put(round((watch.since + age) / self._tick) * self._tick, watch)
 
     def _observe(self, watch: JobWatch, ended: Iterable[SubJob], age: float) -> None:
-        """Teach the schedule how long restarts take."""
+        """Teach the schedule how long restarts take: from the asking of the look before to the answer of this one."""
         for sub in ended:
             if sub.seconds is None:
                 self._schedule.observe(watch.age, age)
@@ -227,40 +289,66 @@ class Poller:
         self._tell(batch.line, found)
         self._watch_servers(batch, sorted(watch.pending), Why.NO_JOB, job)
 
-    async def _look_at_servers(self, watches: Sequence[ServerWatch], *, once: bool = False) -> None:
-        """Look once at up to 100 bare servers; ``once`` is an extra look, which plans no other."""
-        try:
-            look = await self._cloud.look([watch.server for watch in watches])
-        except CloudError as e:
-            seen_again = {line: self._unseen(line, e) for line in dict.fromkeys(watch.line for watch in watches)}
-            for watch in watches if not once else ():
-                if seen_again[watch.line]:
-                    self._again_later(watch, self._pause(watch))
-            return
-        self._sight.seen(look.cloud_time)
-        for line, found in (await self._judged(watches, look)).items():
-            if once:
-                await self._told(line, [found], line.record(found.all_events()))
-                continue
-            for watch, wait in found.later:
-                self._again_later(watch, wait)
-            self._tell(line, found)
+    # -- bare servers ----------------------------------------------------------------------------------------------
 
-    async def _judged(self, watches: Iterable[ServerWatch], look: Look) -> dict[Line, Findings]:
-        """Say what a look at bare servers means for each of their lines."""
+    async def _look_at_servers(self, watches: Sequence[ServerWatch]) -> None:
+        """Look once at up to 100 bare servers; store what that tells, and say when to look again."""
+        try:
+            look = await self._looks.look(list(dict.fromkeys(watch.server for watch in watches)))
+        except CloudError as e:
+            self._unseen(watches, e)
+            return
+        self._shut_out = None
         findings: dict[Line, Findings] = {}
         for watch in watches:
-            if watch.why is Why.HELD and watch not in self._held:
-                continue
             view = look.servers.get(watch.server)
-            if view is not None:
-                watch.looks += 1
-                watch.failures = 0
-            await self._verdicts.server(watch, view, findings.setdefault(watch.line, Findings()))
-        for found in findings.values():
-            for watch in found.released:
-                self._held.pop(watch, None)
-        return findings
+            if view is None:
+                watch.left_out += 1
+            else:
+                watch.looks, watch.left_out, watch.failures = watch.looks + 1, 0, 0
+            found = findings.setdefault(watch.line, Findings())
+            if watch.why is Why.HELD:
+                self._judge_held(watch, view, look.asked_at, found)
+            else:
+                self._verdicts.server(watch, view, look.sighted_at, found)
+        for line, found in findings.items():
+            for watch, wait in found.later:
+                self._again_later(watch, self._pause(watch) if watch.left_out else wait)
+            self._tell(line, found)
+
+    def _judge_held(self, watch: ServerWatch, view: ServerView | None, asked: float, found: Findings) -> None:
+        """Release a server's place in the budget once it is up, and healthy where a check is set."""
+        if self._done_with(watch):
+            self._forget(watch)
+        elif view is None or (view.found and not is_up(view)):
+            self._still_down(watch, asked)
+        elif view.found and watch.line.terms.check is not None:
+            self._health.visit(watch.line, watch.line.server(watch.server, view), partial(self._checked, watch, asked))
+        else:
+            self._release(watch, "up" if view.found else "not_found", found)
+
+    def _checked(self, watch: ServerWatch, asked: float, passed: bool) -> None:  # noqa: FBT001 - a callback's answer
+        """Hear what the check of a held server says; a good answer is one though it was hurried meanwhile."""
+        current = self._held.get((watch.line, watch.server))
+        if current is None or current.released:
+            return
+        if passed:
+            found = Findings()
+            self._release(current, "up", found)
+            self._tell(watch.line, found)
+        elif current is watch:
+            self._still_down(watch, asked)
+
+    def _still_down(self, watch: ServerWatch, asked: float) -> None:
+        watch.seen_at = asked
+        self._again_later(watch, self._unit * min(5.0 * 2.0 ** min(watch.looks + watch.left_out, 6), 60.0))
+        watch.line.wake()
+
+    @staticmethod
+    def _release(watch: ServerWatch, why: str, found: Findings) -> None:
+        watch.released = True
+        found.released.append(watch)
+        found.events.append(ev.ServerReleased(server=watch.server, why=why))
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
@@ -269,7 +357,7 @@ class Poller:
         if found.events or found.unstarted:
             self._found.setdefault(line, []).append(found)
             self._news.set()
-        if found.held:
+        if found.urgent:
             # A failure does not wait for others: once there are too many, nothing new may start.
             self._hand_over()
 
@@ -294,22 +382,59 @@ class Poller:
         if not await line.told(written):
             return
         for each in found:
-            for server in each.held:
-                self.watch_held(line, server)
             for servers in each.unstarted.values():
                 line.again(servers)
+            for watch in each.released:
+                self._forget(watch)
 
-    def _unseen(self, line: Line, error: CloudError) -> bool:
-        """Note a look that showed nothing; False where looking on is pointless."""
-        if isinstance(error, AuthError):
-            line.stop("auth", str(error))
-            return False
+    # -- seeing nothing --------------------------------------------------------------------------------------------
+
+    def _unseen(self, watches: Sequence[JobWatch | ServerWatch], error: CloudError) -> None:
+        """Come back after a look that showed nothing."""
         if isinstance(error, Throttled):
             self._schedule.throttled()
-        self._sight.failed(error)
+        if isinstance(error, AuthError):
+            self._not_let_in(watches, error)
+            return
+        for watch in watches:
+            if isinstance(watch, JobWatch):
+                self._agenda.put(self._now() + self._pause(watch), watch)
+            else:
+                self._again_later(watch, self._pause(watch))
+
+    def _not_let_in(self, watches: Sequence[JobWatch | ServerWatch], error: AuthError) -> None:
+        """Stop the lines whose looks are not let in; who goes on is looked at each minute, up to an end."""
+        since = self._shut_out[0] if self._shut_out is not None else self._now()
+        self._shut_out = since, error
+        self._next_try = self._now() + SHUT_OUT_PAUSE
+        for line in dict.fromkeys(map(line_of, watches)):
+            line.stop("auth", str(error))
+        for watch in watches:
+            self._wait_outside(watch, self._now() - since, error)
+
+    def _waits_outside(self, watch: JobWatch | ServerWatch) -> bool:
+        """Spare a look while the key is not accepted; one in a minute tries it."""
+        if self._shut_out is None:
+            return False
+        since, error = self._shut_out
+        if self._now() >= self._next_try:
+            self._next_try = self._now() + SHUT_OUT_PAUSE
+            return False
+        self._wait_outside(watch, self._now() - since, error)
         return True
+
+    def _wait_outside(self, watch: JobWatch | ServerWatch, seconds: float, error: AuthError) -> None:
+        """Come back later; what has not been let in for so long that nothing can be waited for any more ends."""
+        line, batch = line_of(watch), watch.batch
+        if seconds < max(line.terms.server_timeout, self._grace):
+            self._agenda.put(self._now() + SHUT_OUT_PAUSE, watch)
+            return
+        if batch is not None:
+            servers = sorted(watch.pending) if isinstance(watch, JobWatch) else [watch.server]
+            self._tell(line, self._verdicts.given_up(batch, servers, "auth", str(error)))
+        self._forget(watch)
 
     def _pause(self, watch: JobWatch | ServerWatch) -> float:
         watch.failures += 1
-        pause = self._unit * min(30.0, 2.0 ** min(watch.failures, 8))
+        pause = min(LONGEST_PAUSE, self._unit * min(30.0, 2.0 ** min(watch.failures, 8)))
         return pause * (0.5 + self._chance.random() / 2)

@@ -8,23 +8,27 @@ transaction; only then does a batch go to the submit workers. Lines take turns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
 from ecsbatch import events as ev
-from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict, Throttled
+from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict
+from ecsbatch.journal import Journal, seen
 from ecsbatch.limiter import TokenBucket
 from ecsbatch.line import Batch, Line, Packet
-from ecsbatch.models import MAX_LOOK, Look, ServerView, SkipReason
+from ecsbatch.models import MAX_LOOK, Look
+from ecsbatch.precheck import Watcher, sort_out
 from ecsbatch.records import Commit, Grant, Room, Settle, Take
-from ecsbatch.retry import Backoff
-from ecsbatch.selection import why_not
 from ecsbatch.sight import Sight
 from ecsbatch.workers import work_together
 
 BASELINE_AGE = 55.0
 """Seconds after which a look is no baseline any more and is taken again; a minute is promised."""
+
+_LOOK_AGAIN = 1.0
+"""Seconds until servers are looked at again that could not be shown, where no others are waiting."""
 
 
 class Lookout(Protocol):
@@ -35,7 +39,11 @@ class Lookout(Protocol):
         ...
 
     async def look(self, ids: Sequence[str]) -> Look:
-        """Show up to `MAX_LOOK` servers; raises CloudError."""
+        """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
+        ...
+
+    async def rest(self, error: CloudError) -> None:
+        """Pause after a look that showed nothing."""
         ...
 
 
@@ -48,19 +56,19 @@ class Producer:
 
     def __init__(
         self,
-        cloud: Lookout,
+        lookout: Lookout,
         bucket: TokenBucket,
         sight: Sight,
-        backoff: Backoff,
+        watcher: Watcher,
         send: Callable[[Batch], None],
         slots: asyncio.Semaphore,
     ) -> None:
         """Hand ready batches to ``send``; a slot is taken for each and given back by whoever sends it."""
         self.lines: list[Line] = []
-        self._cloud = cloud
+        self._lookout = lookout
         self._bucket = bucket
         self._sight = sight
-        self._backoff = backoff
+        self._watcher = watcher
         self._send = send
         self._slots = slots
         self._to_look = asyncio.Event()
@@ -87,58 +95,43 @@ class Producer:
         """Look at the next servers of a line, skip what must be left alone, stock the rest."""
         servers = [line.waiting.popleft() for _ in range(min(MAX_LOOK, len(line.waiting)))]
         line.waiting_since = asyncio.get_running_loop().time()
-        if line.admit is not None:
-            servers = list(await line.admit(servers))
-            if not servers:
-                return
         generation = line.generation
-        line.looking += len(servers)
+        taken = len(servers)
+        line.looking += taken
         try:
-            seen = await self._see(line, servers)
+            servers = list(await line.owner.admit(line, servers))
+            look = await self._see(line, servers) if servers else None
         finally:
-            line.looking -= len(servers)
+            line.looking -= taken
         if line.generation != generation:
-            if line.returned is not None:
-                line.returned(servers)
-        elif seen is None:
+            line.owner.returned(servers)
+        elif look is None:
             line.again(servers)
         else:
-            await self.stock(line, servers, seen)
+            await self._stock(line, servers, look)
 
     async def _see(self, line: Line, servers: Sequence[str]) -> Look | None:
         """Look once; None where nothing could be seen, after a pause."""
         try:
-            look = await self._cloud.look(servers)
+            return await self._lookout.look(servers)
         except AuthError as e:
             line.stop("auth", str(e))
-            return None
         except CloudError as e:
-            if not isinstance(e, Throttled):
-                self._sight.failed(e)
             self._to_pack.set()
-            await asyncio.sleep(max(self._backoff.next(), getattr(e, "retry_after", None) or 0.0))
-            return None
-        self._backoff.succeeded()
-        self._sight.seen(look.cloud_time)
-        return look
+            await self._lookout.rest(e)
+        return None
 
-    async def stock(self, line: Line, servers: Iterable[str], look: Look) -> None:
-        """Sort looked-at servers into those to skip and those to send."""
-        views: dict[str, ServerView] = {}
-        skipped: list[ev.Event] = []
-        for server in servers:
-            view = look.servers.get(server)
-            # A look that leaves a server out tells nothing of it: the request itself will.
-            reason = _why_not(line, server, view) if view is not None else None
-            if reason is None:
-                views[server] = view or ServerView(server)
-            else:
-                skipped.append(line.fact(ev.ServerSkipped, server, view=view, reason=reason[0].value, holds=reason[1]))
-        if views:
-            line.stock.append(Packet(views, asyncio.get_running_loop().time()))
+    async def _stock(self, line: Line, servers: Sequence[str], look: Look) -> None:
+        """Sort looked-at servers into those to be left alone, those under way as ours already and those to send."""
+        found = sort_out(line, servers, look, self._sight.clock())
+        if found.go:
+            line.stock.append(Packet(found.go, look.asked_at))
         self._to_pack.set()
-        if skipped:
-            await line.tell(skipped)
+        await found.tell(line, self._watcher)
+        if found.later:
+            line.offer(server for server in found.later if line.owner.wanted(server))
+            if len(line.waiting) <= len(found.later):
+                await asyncio.sleep(_LOOK_AGAIN)
 
     # -- packing ---------------------------------------------------------------------------------------------------
 
@@ -155,7 +148,7 @@ class Producer:
 
     async def pack(self, line: Line) -> bool:
         """Take tokens for a line's next packet, store grant and intent, send it. False where nothing was sent."""
-        await self._cloud.turn()
+        await self._lookout.turn()
         packet = self._next_packet(line)
         if packet is None:
             return False
@@ -170,7 +163,8 @@ class Producer:
             self._put_back(line, packet, intent.generation)
             return False
         except RunConflict as e:
-            if line.admit is None:
+            # A line that claims its servers one by one asks anew who may have them; else the run itself was taken.
+            if not line.claims:
                 line.broken(e)
             line.again(list(packet.views))
             return False
@@ -187,11 +181,10 @@ class Producer:
     def _put_back(line: Line, packet: Packet, generation: int) -> None:
         """Return servers that could not be sent now to where they are looked for next."""
         if line.generation != generation:
-            if line.returned is not None:
-                line.returned(packet.views)
+            line.owner.returned(packet.views)
         elif _stale(packet) and not packet.refusals:
             line.again(list(packet.views))
-        else:
+        elif packet.views:
             line.stock.appendleft(packet)
 
     def _send_granted(self, line: Line, packet: Packet, intent: _Intent, grant: Grant) -> None:
@@ -199,15 +192,13 @@ class Producer:
         views = dict(islice(packet.views.items(), grant.tokens))
         rest = dict(islice(packet.views.items(), grant.tokens, None))
         if rest:
-            line.stock.appendleft(Packet(rest, packet.looked_at))
-        line.in_air += 1
+            self._put_back(line, Packet(rest, packet.looked_at), intent.generation)
         self._send(
             Batch(
                 number=intent.batch,
                 line=line,
                 views=views,
                 grant=grant,
-                granted_at=asyncio.get_running_loop().time(),
                 cloud_time=intent.cloud_time,
                 deadline=self._sight.clock() + line.terms.server_timeout,
                 open=set(views),
@@ -254,29 +245,54 @@ class Producer:
 
 
 class _Intent:
-    """Takes tokens in the transaction that stores the intent to spend them."""
+    """Takes tokens in the transaction that stores the intent to spend them.
+
+    It is in the air from the instant at which the store is asked: what is decided meanwhile has to reckon with it.
+    """
 
     def __init__(self, line: Line, packet: Packet, sight: Sight, group: str) -> None:
         self.generation = line.generation
-        self._group = group
-        self.batch = line.journal.next_batch()
+        self.batch = 0
         self.cloud_time = 0.0
+        self._group = group
+        self._journal: Journal | None = None
         self._line = line
         self._packet = packet
         self._sight = sight
 
     def take(self, take: Take) -> asyncio.Future[Grant | Room]:
         """Store grant and intent; the servers that the tokens are enough for are those named."""
-        recalled = self._line.generation != self.generation or not self._line.open
-        if recalled or (_stale(self._packet) and not self._packet.refusals):
+        line, packet = self._line, self._packet
+        recalled = line.generation != self.generation or not line.open or line.dropped
+        if recalled or (_stale(packet) and not packet.refusals):
             raise Recalled
+        for server in [server for server in packet.views if not line.owner.wanted(server)]:
+            del packet.views[server]
+        if not packet.views:
+            raise Recalled
+        want = min(take.want, len(packet.views))
+        return self._give(replace(take, want=want, at_least=min(take.at_least, want)))
+
+    def _give(self, take: Take) -> asyncio.Future[Grant | Room]:
+        """Hand grant and intent to the store."""
+        line, servers = self._line, list(self._packet.views)
+        if self._journal is not line.journal:
+            self._journal, self.batch = line.journal, line.journal.next_batch()
         self.cloud_time = self._sight.cloud_time()
-        claim: Sequence[tuple[str, str]] = ()
-        if self._line.claims:
-            claim = [(self._line.site, server) for server in self._packet.views]
-        written = self._line.record([], take=take, intent=self._events, claim=claim)
+        line.in_air += 1
+        line.given.update(servers)
+        written = line.record(
+            [], take=take, intent=self._events, claim=[(line.site, server) for server in servers] if line.claims else ()
+        )
         answer: asyncio.Future[Grant | Room] = asyncio.get_running_loop().create_future()
-        written.add_done_callback(lambda done: _pass_on(done, answer))
+
+        def heard(done: asyncio.Future[Commit]) -> None:
+            line.given.difference_update(servers)
+            if done.cancelled() or done.exception() is not None or done.result().grant is None:
+                self._land()
+            _pass_on(done, answer)
+
+        written.add_done_callback(heard)
         return answer
 
     def settle(self, settle: Settle) -> asyncio.Future[None]:
@@ -285,12 +301,18 @@ class _Intent:
         written = self._line.record([gave_up], settle=[settle])
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def given_back(_: object) -> None:
+        def given_back(done: asyncio.Future[Commit]) -> None:
+            seen(done)
+            self._land()
             if not answer.done():
                 answer.set_result(None)
 
         written.add_done_callback(given_back)
         return answer
+
+    def _land(self) -> None:
+        self._line.in_air -= 1
+        self._line.wake()
 
     def _events(self, grant: Grant) -> Sequence[ev.Event]:
         named = list(islice(self._packet.views.items(), grant.tokens))
@@ -313,7 +335,7 @@ class _Intent:
 def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room]) -> None:
     if answer.done():
         return
-    failure = done.exception()
+    failure = EngineStopped("Nobody said whether tokens were granted.") if done.cancelled() else done.exception()
     if failure is not None:
         answer.set_exception(failure)
         return
@@ -324,13 +346,6 @@ def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room])
         answer.set_result(commit.room)
     else:
         answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
-
-
-def _why_not(line: Line, server: str, view: ServerView) -> tuple[SkipReason, bool] | None:
-    terms = line.terms
-    # What one of this run's own requests has changed is no sign of somebody else's.
-    since = terms.skip_updated_since if line.untried(server) else None
-    return why_not(view, precheck=terms.precheck, updated_since=since)
 
 
 def _stale(packet: Packet) -> bool:

@@ -324,7 +324,7 @@ class Rate(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Kind):
-    """One of a few words."""
+    """One of a few words, in capitals or small letters."""
 
     words: tuple[str, ...]
 
@@ -336,13 +336,13 @@ class Choice(Kind):
 
     def read(self, text: str) -> str:
         """See `Kind`."""
-        return self.check(text.strip().lower())
+        return self.check(text.strip())
 
     def check(self, value: object) -> str:
         """See `Kind`."""
-        if not isinstance(value, str) or value not in self.words:
+        if not isinstance(value, str) or value.lower() not in self.words:
             raise self.refusal()
-        return value
+        return value.lower()
 
 
 @dataclass(frozen=True, slots=True)

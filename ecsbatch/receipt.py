@@ -27,6 +27,7 @@ class Rule(StrEnum):
     OUTCOME = "outcome"
     WAVES = "waves"
     HELD_BACK = "held_back"
+    LEFT_OUT = "left_out"
     RESENT_EARLY = "resent_early"
     TARGETS = "targets"
     HOLDER = "holder"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from ecsbatch.models import Fleet
+
+_ROUNDING: Final = 0.01
 
 HOLD: Final = "hold"
 """The name under which `gate.checked` tells of holds and promotions."""
@@ -22,9 +25,11 @@ class Place:
         server, domain, wave: which; wave 0 is none.
         flight: the batch that it is under way with, 0 for none.
         sent: requests that named it.
+        unstarted: requests of these that were shown not to have begun, since its last outcome.
         kind: of its outcome, "" for none.
         holds: it has its outcome and may be down.
         retried: a person asked for it again, and that was not done yet.
+        left_out: it waited in a domain that a person had left out; its wave waits for it no more.
     """
 
     server: str
@@ -32,11 +37,18 @@ class Place:
     wave: int
     flight: int = 0
     sent: int = 0
+    unstarted: int = 0
     kind: str = ""
     holds: bool = False
     retried: bool = False
+    left_out: bool = False
     _down: bool = False
     _in_flight: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """True while it is neither under way nor has its outcome."""
+        return not self.flight and not self.kind
 
     def changed(self) -> tuple[int, int]:
         """Return by how much the servers down and in flight have changed by this one since the last call."""
@@ -81,6 +93,13 @@ class Places:
     def all(self) -> Iterable[Place]:
         """Return every server that was named."""
         return self._places.values()
+
+    def of_domains(self, domains: Container[str]) -> Iterator[Place]:
+        """Yield every server of some domains, named or not."""
+        fleet = self._fleet
+        for number in range(len(fleet)) if fleet is not None else ():
+            if fleet is not None and fleet.domain(number) in domains and (place := self.get(fleet.ids[number])):
+                yield place
 
     def count(self, place: Place) -> None:
         """Count a server anew."""
@@ -199,6 +218,8 @@ class Waves:
     def __init__(self, plan: Mapping[str, Any]) -> None:
         self._hold_after: Sequence[int] = plan.get("hold_after") or ()
         self._gated = bool(plan.get("gate"))
+        self._soak: float = plan.get("soak") or 0.0
+        self._soaking_since: dict[int, float] = {}
         self._unfinished = [wave["end"] - wave["start"] for wave in plan.get("waves") or ()]
         self._started: set[int] = set()
         self._verdicts: dict[tuple[bool, int], str] = {}
@@ -215,13 +236,24 @@ class Waves:
             self._unfinished[place.wave - 1] += 1
             self._current = min(self._current, place.wave)
 
+    def over(self, wave: int, now: float) -> None:
+        """A wave has ended, and soaks."""
+        self._soaking_since[wave] = now
+
+    def taken(self, now: float) -> None:
+        """Another holder has come: it begins every soak anew."""
+        self._soaking_since = dict.fromkeys(self._soaking_since, now)
+
     def asked(self, gate: str, wave: int, verdict: str) -> None:
         """A gate or a hold was asked whether a wave may start."""
         self._verdicts[gate == HOLD, wave] = verdict
 
-    def start(self, wave: int) -> str:
+    def start(self, wave: int, now: float) -> str:
         """Start a wave; return what should have kept it from starting."""
         self._started.add(wave)
+        soaked = now - self._soaking_since.get(wave - 1, -math.inf)
+        if soaked < self._soak - _ROUNDING:
+            return f"Wave {wave} began {soaked:.1f} s after the one before, which was to soak for {self._soak:g} s."
         if wave - 1 in self._hold_after and self._verdicts.get((True, wave)) != "go":
             return f"Wave {wave} began although nobody had promoted the run."
         if wave > 1 and self._gated and self._verdicts.get((False, wave)) != "go":

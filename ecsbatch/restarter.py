@@ -7,7 +7,7 @@ import getpass
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
@@ -20,10 +20,11 @@ from ecsbatch.direct import Direct, DirectStore
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.events import Recorded
 from ecsbatch.gates import Gate
+from ecsbatch.hooks import A_CALLABLE, WITHOUT, Given, Without, hooks_of
 from ecsbatch.hosting import Changes, Guest, RolloutStore
 from ecsbatch.limiter import Ledger
 from ecsbatch.line import Check, Line, Terms
-from ecsbatch.models import Fleet, Holder, Outcome, Quota, RestartType, Server, Usage
+from ecsbatch.models import Fleet, Holder, Outcome, Quota, RestartType, RestartWord, Server, Usage, restart_type
 from ecsbatch.pipeline import Cloud, Pipeline
 from ecsbatch.plan import Plan
 from ecsbatch.records import Command
@@ -42,12 +43,24 @@ CLOSE_WITHIN: Final = 5.0
 _END_WITHIN: Final = 10.0
 """Seconds for the engine's tasks to end; what other people's code does with its cancellation is bounded before."""
 
+_PLAIN: Final = Engine()
+
 _RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
 """Letters of a run id, without those that are easily mistaken, and how many."""
 
 
 class EngineStore(DirectStore, RolloutStore, Ledger, Protocol):
     """Everything that the engine needs of a store."""
+
+    @property
+    def waiting(self) -> float:
+        """Seconds for which it has waited for another process, 0 where it does not."""
+        ...
+
+    @property
+    def keeper(self) -> int:
+        """That process's id, 0 where nobody tells."""
+        ...
 
     async def targets(self, run_id: str) -> Fleet:
         """Return a run's frozen servers."""
@@ -90,17 +103,20 @@ class Restarter:
             ecs: the client of the only site, or one for each key that servers name as their ``site``.
             store: remembers everything; None: this process's memory, kept with the client.
             quota: servers per window; default ``engine.quota``.
-            engine: all other settings of the engine.
+            engine: all other settings of the engine; a request's timeouts are set in its client.
             clock: stamps, dates and the ledger's time.
             seed: of all chance (jitter, run ids); None: from the system.
             name: what other people read as this process's name; default ``user@host``.
+
+        Raises:
+            ConfigError: no client, or a timeout of the engine that differs from its client's.
         """
-        self.engine = engine or Engine()
-        if quota is not None:
-            self.engine = replace(self.engine, quota=quota)
         self._clouds: Mapping[str, Cloud] = ecs if isinstance(ecs, Mapping) else {"": ecs}
         if not self._clouds:
             raise ConfigError("A Restarter needs at least one site's client.")
+        self.engine = _timed(engine or Engine(), list(self._clouds.values()))
+        if quota is not None:
+            self.engine = replace(self.engine, quota=quota)
         self._given_store = store
         self._store: EngineStore | None = store
         self.clock = clock or SystemClock()
@@ -242,31 +258,33 @@ class Restarter:
 
     # -- restarting ------------------------------------------------------------------------------------------------
 
-    def submit(self, server: str | Server, *, type: RestartType = "SOFT") -> asyncio.Future[Outcome]:  # noqa: A002 - the API's word
+    def submit(self, server: str | Server, *, type: RestartWord = "SOFT") -> asyncio.Future[Outcome]:  # noqa: A002 - the API's word
         """Ask for a restart; the future gives its outcome. A server that is being restarted is joined.
 
         Cancelling the future stops the waiting; a server that nobody waits for and that was not sent is left alone.
 
         Raises:
-            ConfigError: the server is being restarted with another type, or its site is none of ours.
+            ConfigError: there is no such type, the server is being restarted with another one, or its site is none of
+                ours.
             SelectionError: no server id.
             EngineStopped: the engine is not running.
         """
         direct = self._running()
+        wanted = restart_type(type)
         target = as_fleet([server])[0]
         if target.site not in self.pipelines:
             raise ConfigError(f"The site {target.site!r} is none of this Restarter's.")
         for rollout in self._rollouts:
             joined = rollout.join(target.id)
             if joined is not None:
-                if rollout.plan.type != type:
+                if rollout.plan.type != wanted:
                     raise ConfigError(
                         f"Server {target.id} is part of run {rollout.run_id}, which is {rollout.plan.type}."
                     )
                 return joined
-        return direct.submit(target.id, target.site, type)
+        return direct.submit(target.id, target.site, wanted)
 
-    async def restart(self, server: str | Server, *, type: RestartType = "SOFT") -> Outcome:  # noqa: A002 - the API's word
+    async def restart(self, server: str | Server, *, type: RestartWord = "SOFT") -> Outcome:  # noqa: A002 - the API's word
         """Restart one server and return its outcome; see `submit`."""
         return await self.submit(server, type=type)
 
@@ -282,8 +300,8 @@ class Restarter:
         servers: Plan | Iterable[Server | str],
         strategy: Strategy | None = None,
         *,
-        check: Check | None = None,
-        gate: Gate | None = None,
+        check: Check | Without | None = None,
+        gate: Gate | Without | None = None,
         run_id: str = "",
     ) -> Rollout:
         """Make a rollout; `Rollout.run` runs it.
@@ -291,35 +309,48 @@ class Restarter:
         Args:
             servers: a plan, which is run as it is, or servers that a plan is made of.
             strategy: how; ignored for a plan.
-            check: asks a restarted server whether it is healthy.
-            gate: asked between waves.
-            run_id: names the run; the same id with the same servers continues it.
+            check: asks a restarted server whether it is healthy; None: as the strategy says, `hooks.WITHOUT`: nobody.
+            gate: asked between waves; None and `hooks.WITHOUT` alike.
+            run_id: names the run; the same id with the same servers continues it, with the check and the gate that it
+                was planned with.
 
         Raises:
-            ConfigError, SelectionError: see `make_plan`.
+            ConfigError, SelectionError: see `make_plan`; a check or a gate that cannot be asked.
         """
         self._be_at_home()
-        plan = servers if isinstance(servers, Plan) else self._plan(servers, strategy or Strategy(), check, gate)
-        return Rollout(self, plan, run_id or self._new_run_id(), check=check, gate=gate)
+        given = Given(check, gate)
+        plan = servers if isinstance(servers, Plan) else self._plan(servers, strategy or Strategy(), given)
+        plan = given.name_in(plan)
+        hooks_of(plan, given)  # what cannot be asked is refused before anything is stored
+        return Rollout(self, plan, run_id or self._new_run_id(), given=given)
 
     async def resume(
         self,
         run_id: str = "",
         *,
-        check: Check | None = None,
-        gate: Gate | None = None,
+        check: Check | Without | None = None,
+        gate: Gate | Without | None = None,
         changes: Changes | None = None,
     ) -> Rollout:
         """Make a rollout that goes on with a run from the store; "" is the latest.
 
+        Args:
+            run_id: which run.
+            check: None: as the run was planned, where a callable has to be given again; `hooks.WITHOUT`: none.
+            gate: the same.
+            changes: what is asked for beyond going on.
+
         Raises:
-            ConfigError: there is no such run.
+            ConfigError: there is no such run, or it needs a check or a gate that is not given.
         """
+        given = Given(check, gate)
         self._running()
         record = await self.store.run(run_id)
         plan = Plan.from_json(record.plan, await self.store.targets(record.run_id))
         changes = changes or Changes(by=self.holder.name)
-        return Rollout(self, plan, record.run_id, check=check, gate=gate, changes=changes)
+        if not record.status.over or changes.retry:
+            hooks_of(plan, given, record.run_id)
+        return Rollout(self, plan, record.run_id, given=given, changes=changes)
 
     async def usage(self, site: str = "") -> Usage:
         """Say what of a site's quota is free, held and cooling, and when the next is free."""
@@ -376,12 +407,12 @@ class Restarter:
             raise EngineStopped(f"The engine has ended{': ' + str(self._fault) if self._fault else ''}.")
         return self._direct
 
-    def _plan(
-        self, servers: Iterable[Server | str], strategy: Strategy, check: Check | None, gate: Gate | None
-    ) -> Plan:
-        return make_plan(
-            as_fleet(servers), strategy, check="a callable" if check else "", gate="a callable" if gate else ""
-        )
+    @staticmethod
+    def _plan(servers: Iterable[Server | str], strategy: Strategy, given: Given) -> Plan:
+        if given.check is WITHOUT:
+            strategy = replace(strategy, check=None)
+        brought = given.check is not None and given.check is not WITHOUT
+        return make_plan(as_fleet(servers), strategy, check=A_CALLABLE if brought else "")
 
     def _direct_terms(self, type_: RestartType) -> Terms:
         defaults = Strategy()
@@ -435,6 +466,20 @@ class Restarter:
                 # Anybody may append a command; one that cannot be followed changes nothing.
                 with suppress(Exception):
                     rollout.command(command)
+
+
+def _timed(engine: Engine, clouds: Sequence[Cloud]) -> Engine:
+    """Return the engine with its clients' timeouts, of several the largest: the ledger must outwait them all."""
+    for name, default in (("request_timeout", _PLAIN.request_timeout), ("connect_timeout", _PLAIN.connect_timeout)):
+        wanted: float = getattr(engine, name)
+        other = next((has for cloud in clouds if (has := getattr(cloud, name)) != wanted), wanted)
+        if wanted not in {default, other}:
+            raise ConfigError(
+                f"Engine({name}={wanted:g}) beside EcsClient({name}={other:g}): set it in the EcsClient, the engine "
+                "takes it from there."
+            )
+    longest = {name: max(getattr(cloud, name) for cloud in clouds) for name in ("request_timeout", "connect_timeout")}
+    return replace(engine, **longest)
 
 
 def _user() -> str:

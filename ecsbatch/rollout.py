@@ -7,18 +7,19 @@ whatever it does is an event first. A process may die at any instant: a later on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 from ecsbatch import events as ev
 from ecsbatch import policy
-from ecsbatch.beginning import begin, left_out
+from ecsbatch.beginning import begin, check_domains
 from ecsbatch.between import Between
 from ecsbatch.commands import asked_for
 from ecsbatch.course import Course
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
-from ecsbatch.gates import Gate
+from ecsbatch.hooks import Given, Hooks
 from ecsbatch.hosting import Changes, Host, Result
-from ecsbatch.line import Check
 from ecsbatch.models import Outcome, OutcomeKind, RunStatus, Wave
 from ecsbatch.plan import Plan
 from ecsbatch.policy import Ending, Step
@@ -35,19 +36,21 @@ class Rollout:
         plan: Plan,
         run_id: str,
         *,
-        check: Check | None = None,
-        gate: Gate | None = None,
+        given: Given | None = None,
         changes: Changes | None = None,
     ) -> None:
         """With ``changes`` the run exists already and is resumed."""
         self._host = host
-        self._check = check
+        self._given = given or Given()
+        self._hooks = Hooks()
         self._changes = changes
         self._course = Course(host, run_id, plan)
-        self._between = Between(self, gate)
+        self._between = Between(self, None)
         self._request: Ending | None = None
         self._fault: EcsbatchError | None = None
-        self._steering = 0
+        # What was asked of the run. One word at a time: each is judged by a state in which the one before is folded.
+        self._words: deque[Callable[[], Awaitable[None]]] = deque()
+        self._full_since: float | None = None
         self._called = False
 
     def __repr__(self) -> str:
@@ -79,11 +82,6 @@ class Rollout:
         """The number of the last command from elsewhere that was followed."""
         return self._course.last_command
 
-    @property
-    def ending(self) -> Ending | None:
-        """Why it ends here, where it was asked to; None while it goes on."""
-        return self._request
-
     # -- running and watching --------------------------------------------------------------------------------------
 
     async def run(self) -> Result:
@@ -105,7 +103,8 @@ class Rollout:
         self._host.enter(self)
         self._called = True
         try:
-            await begin(self._course, self._changes, self._check)
+            self._hooks = await begin(self._course, self._changes, self._given)
+            self._between = Between(self, self._hooks.gate)
             if not self.state.status.over:
                 await self._drive()
         except asyncio.CancelledError:
@@ -148,8 +147,11 @@ class Rollout:
         self._end_by(Ending(RunStatus.INTERRUPTED, reason, message))
 
     def abort(self, by: str = "") -> None:
-        """End for good: nothing new is sent, servers under way get their outcome; nothing un-sends a restart."""
-        self._end_by(Ending(RunStatus.ABORTED, "aborted", f"Aborted by {by}." if by else "", drain=True, by=by))
+        """End for good: nothing new is sent, servers under way get their outcome; nothing un-sends a restart.
+
+        It is on record before anything else happens, so that whoever holds the run next only looks after those.
+        """
+        self._ask(partial(self._abort, by), hush=True)
 
     def gate_stops(self, reason: str, message: str) -> None:
         """End here, resumable: a gate said no."""
@@ -163,43 +165,30 @@ class Rollout:
         self.notice()
 
     def _end_by(self, ending: Ending) -> None:
-        """Ask the loop to end the run; a wish to stop at once beats one that waits, an abort beats a stop."""
-        if self._request is None or ending.status in {RunStatus.ABORTED, RunStatus.INTERRUPTED}:
+        """Ask the loop to end the run here; somebody's wish beats a gate's or the budget's."""
+        if self._request is None or ending.status is RunStatus.INTERRUPTED:
             self._request = ending
         self.notice()
 
     def pause(self, by: str = "", reason: str = "paused") -> None:
         """Send nothing new until `resume`; servers under way go on."""
-        if self.state.status is RunStatus.RUNNING:
-            # First stop, then say so: no intent may follow the pause in the record.
-            self._course.feeder.recall()
-            self._steer([ev.RunPaused(reason=reason, by=by)], status=RunStatus.PAUSED)
-
-    def _steer(self, events: Sequence[ev.Event], status: RunStatus | None = None) -> None:
-        """Record what somebody asked for; until it is folded nothing is fed, for it would go by the old word."""
-        written = self._course.record(events, status)
-        if written is not None:
-            self._steering += 1
-            written.add_done_callback(self._steered)
-
-    def _steered(self, _: object) -> None:
-        self._steering -= 1
-        self.notice()
+        self._ask(partial(self._pause, by, reason), hush=True)
 
     def resume(
         self, by: str = "", *, forgive: bool = False, retry: Sequence[str] = (), skip_domains: Sequence[str] = ()
     ) -> None:
-        """Go on after `pause`, with the same words as `Restarter.resume` has them."""
-        if self.state.status is RunStatus.PAUSED:
-            resumed = ev.RunResumed(by=by, forgive=forgive, retry=retry, skip_domains=skip_domains)
-            skipped = left_out(self._course, skip_domains)
-            self._course.record([resumed, *skipped], status=RunStatus.RUNNING)
+        """Go on after `pause`, with the same words as `Restarter.resume` has them.
+
+        Raises:
+            ConfigError: a domain that is none of the fleet's.
+        """
+        check_domains(self.plan, skip_domains)
+        resumed = ev.RunResumed(by=by, forgive=forgive, retry=retry, skip_domains=skip_domains)
+        self._ask(partial(self._resume, resumed))
 
     def promote(self, by: str = "") -> None:
         """Let the run pass the hold that it stands at."""
-        wave = self.state.wave_over + 1
-        message = f"promoted by {by}" if by else ""
-        self._course.record([ev.GateChecked(gate="hold", verdict="go", wave=wave, message=message)])
+        self._ask(partial(self._promote, by))
 
     def adjust(self, by: str = "", **limits: int | str) -> None:
         """Change limits from now on, by the names and in the forms that a `Strategy` has them.
@@ -207,9 +196,8 @@ class Rollout:
         Raises:
             ConfigError: a limit that does not exist or cannot be.
         """
-        events = self._course.limit_events(limits, by)
-        self._course.feeder.recall()
-        self._steer(events)
+        self._course.limit_events(limits, by)
+        self._ask(partial(self._adjust, by, limits), hush=True)
 
     def command(self, command: Command) -> None:
         """Follow what was asked of the run's holder from elsewhere.
@@ -231,63 +219,102 @@ class Rollout:
             case _:
                 self.adjust(command.who, **given)
 
+    def _ask(self, word: Callable[[], Awaitable[None]], *, hush: bool = False) -> None:
+        """Have the loop follow a word; with ``hush`` nothing is sent by the words before it from this instant on."""
+        self._words.append(word)
+        if hush:
+            self._course.feeder.recall()
+        self.notice()
+
+    async def _abort(self, by: str) -> None:
+        if not self.state.aborting:
+            await self.note(ev.RunAborting(by=by), RunStatus.RUNNING)
+
+    async def _pause(self, by: str, reason: str) -> None:
+        if self.state.status is RunStatus.RUNNING and not self.state.aborting:
+            await self.note(ev.RunPaused(reason=reason, by=by), RunStatus.PAUSED)
+
+    async def _resume(self, resumed: ev.RunResumed) -> None:
+        if self.state.status is RunStatus.PAUSED:
+            await self.note(resumed, RunStatus.RUNNING)
+
+    async def _promote(self, by: str) -> None:
+        message = f"promoted by {by}" if by else ""
+        wave = self.state.wave_over + 1
+        await self.note(ev.GateChecked(gate="hold", verdict="go", wave=wave, message=message))
+
+    async def _adjust(self, by: str, limits: dict[str, int | str]) -> None:
+        await self._course.journal.record(self._course.limit_events(limits, by))
+
     # -- driving ---------------------------------------------------------------------------------------------------
 
     async def _drive(self) -> None:
         """Go, wait or stop, until the run ends here."""
-        while True:
-            self._raise_fault()
-            if (ending := self._ending()) is not None:
-                await self._end(ending)
-                return
-            if self.state.status is RunStatus.RUNNING:
-                await self._pause_on_breach()
-            if self.state.status is RunStatus.PAUSED:
-                self._course.feeder.recall()
-                self._between.paused()
-                await self.change()
-                continue
-            over = self.state.wave_over
-            if over == len(self.plan.waves):
-                await self._finish()
-                return
+        while not await self._step():
+            pass
+
+    async def _step(self) -> bool:
+        """Take one step, or wait for news; True where the run has ended here."""
+        self._raise_fault()
+        if self._words:
+            await self._words.popleft()()
+        elif (ending := self._ending()) is not None:
+            return await self._end(ending)
+        elif self.state.status is RunStatus.RUNNING and (breach := self._breach()) is not None:
+            self._course.feeder.recall()
+            await self.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
+        elif self.state.status is RunStatus.PAUSED:
+            self._course.feeder.recall()
+            self._between.paused()
+            await self.change()
+        elif (over := self.state.wave_over) == len(self.plan.waves):
+            await self._finish()
+            return True
+        elif self.state.wave >= self.plan.waves[over].number:
+            await self._go_on(self.plan.waves[over])
+        elif await self._between.cleared(self.plan.waves[over]):
             wave = self.plan.waves[over]
-            if self.state.wave >= wave.number:
-                await self._go_on(wave)
-            elif await self._between.cleared(wave):
-                await self.note(ev.WaveStarted(wave=wave.number, servers=len(wave), label=wave.label))
+            await self.note(ev.WaveStarted(wave=wave.number, servers=len(wave), label=wave.label))
+        return False
 
     async def _go_on(self, wave: Wave) -> None:
         """Take one step inside a wave."""
-        if self._steering:
-            await self.change()
-            return
-        if self._course.feeder.closed:
-            self._course.feeder.recall()
+        feeder = self._course.feeder
+        if feeder.closed:
+            feeder.recall()
         tally = self.state.waves[wave.number - 1]
         ahead = 2 * self._host.engine.quota.limit
-        decision = policy.decide(self.state, self._course.limits, tally, self._course.feeder.offered, ahead)
-        match decision.step:
-            case Step.FEED if self._course.feeder.feed(wave, decision.room, self._course.limits):
-                return
-            case Step.WAVE_DONE:
-                await self._end_wave(wave)
-            case Step.WAIT if self.state.run.in_flight or self._course.feeder.offered:
-                await self.change()
-            case Step.FEED if self.state.run.in_flight or self._course.feeder.offered:
-                await self.change()
-            case _:
-                # Servers wait and none is under way: what is not back holds all places, whole or in each domain.
-                await self._budget_exhausted()
+        decision = policy.decide(self.state, self._course.limits, tally, feeder.offered, ahead)
+        under_way = self.state.run.in_flight or feeder.offered
+        fed = decision.step is Step.FEED and feeder.feed(wave, decision.room, self._course.limits)
+        if fed or under_way or decision.step is Step.WAVE_DONE:
+            self._full_since = None
+        if decision.step is Step.WAVE_DONE:
+            await self._end_wave(wave)
+        elif under_way and not fed:
+            await self.change()
+        elif not fed:
+            await self._wait_for_places()
 
-    async def _budget_exhausted(self) -> None:
-        """Look once more at the servers that are not back; where none is, the run stops."""
+    async def _wait_for_places(self) -> None:
+        """Servers wait and none is under way: what is not back holds all places, whole or in each domain.
+
+        They are looked at once more; where none of them may yet come back by itself, the run stops.
+        """
+        now, feeder = asyncio.get_running_loop().time(), self._course.feeder
+        if self._full_since is None:
+            self._full_since = now
+            feeder.hurry_held()
+        if not feeder.held_seen(self._full_since):
+            await self.change()
+            return
+        until = policy.awaited_until(self.state)
+        if until is not None and until > self._course.now:
+            await self.change(now + until - self._course.now)
+            return
         held = len(self.state.held)
-        await self._course.feeder.look_at_held()
-        if len(self.state.held) == held:
-            servers = "1 server is not back and holds" if held == 1 else f"{held} servers are not back and hold"
-            message = f"{servers} all places of max_unavailable."
-            self._end_by(Ending(RunStatus.STOPPED, "budget_exhausted", message))
+        servers = "1 server is not back and holds" if held == 1 else f"{held} servers are not back and hold"
+        self._end_by(Ending(RunStatus.STOPPED, "budget_exhausted", f"{servers} all places of max_unavailable."))
 
     async def _end_wave(self, wave: Wave) -> None:
         tally = self.state.waves[wave.number - 1]
@@ -303,45 +330,33 @@ class Rollout:
     # -- ending ----------------------------------------------------------------------------------------------------
 
     def wanted(self) -> bool:
-        """Tell whether the run ends, or is paused, or the engine has ended under it."""
+        """Tell whether the run has another thing to do than to wait for a gate: a word, a fault, its end, a pause."""
         fault = self._fault or self._course.fault
-        return fault is not None or self._ending() is not None or self.state.status is RunStatus.PAUSED
+        return bool(self._words or fault) or self._ending() is not None or self.state.status is RunStatus.PAUSED
 
     def _ending(self) -> Ending | None:
         """Return why the run must end here, if it must."""
-        if (halt := self._course.feeder.halt) is not None:
-            return Ending(RunStatus.STOPPED, halt.reason, halt.message)
-        if self._request is not None:
-            return self._request
-        breach = self._breach()
-        if breach is None or self.plan.on_failure == "pause":
-            return None
-        return Ending(RunStatus.STOPPED, breach.limit, f"{breach}.", drain=True)
+        exceeded = self._breach() if self.plan.on_failure == "stop" else None
+        return policy.ending(self.state, self._course.feeder.halt, self._request, exceeded)
 
     def _breach(self) -> policy.Breach | None:
         """Return the failure limit that keeps servers from starting; where none waits, the run may as well end."""
         return policy.breach(self.state, self._course.limits) if self.state.run.waiting else None
 
-    async def _pause_on_breach(self) -> None:
-        breach = self._breach()
-        if breach is not None and self.plan.on_failure == "pause":
-            self._course.feeder.recall()
-            await self.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
-
-    async def _end(self, ending: Ending) -> None:
-        """Send nothing new, wait for what the ending waits for, and say so."""
-        self._course.feeder.recall()
-        while True:
-            self._raise_fault()
-            ending = policy.overruled(ending, self._course.feeder.halt, self._request)
-            if not self._course.feeder.in_air and not (ending.drain and self.state.run.in_flight):
-                break
+    async def _end(self, ending: Ending) -> bool:
+        """Send nothing new, and say that the run has ended once nothing is left that the ending waits for."""
+        feeder = self._course.feeder
+        feeder.recall()
+        if feeder.in_air or (ending.drain and self.state.run.in_flight):
             await self.change()
+            return False
+        if ending.lost:
+            await self._course.journal.record(feeder.lost(ending.lost))
         if ending.status.over:
             await self.note(self._finished(ending), ending.status)
         else:
-            stopped = ev.RunStopped(status=ending.status.value, reason=ending.reason, message=ending.message)
-            await self.note(stopped, ending.status)
+            await self.note(self._stopped(ending), ending.status)
+        return True
 
     async def _finish(self) -> None:
         status = RunStatus.FAILED if self.state.failed else RunStatus.SUCCEEDED
@@ -350,14 +365,21 @@ class Rollout:
         await self.note(self._finished(ending), status)
 
     def _finished(self, ending: Ending) -> ev.RunFinished:
-        elapsed = max(0.0, self._host.clock.wall() - (self.state.started_at or 0.0))
         return ev.RunFinished(
             status=ending.status.value,
             reason=ending.reason,
             counts={kind.value: n for kind, n in self.state.counts.items()},
-            elapsed_s=round(elapsed, 3),
+            elapsed_s=self._elapsed(),
             message=ending.message,
         )
+
+    def _stopped(self, ending: Ending) -> ev.RunStopped:
+        return ev.RunStopped(
+            status=ending.status.value, reason=ending.reason, message=ending.message, elapsed_s=self._elapsed()
+        )
+
+    def _elapsed(self) -> float:
+        return round(self.state.watch.by_ledger(self._host.clock.monotonic()), 3)
 
     async def _break_off(self, reason: str) -> None:
         """End at once: what is in flight is resume's to find out."""
@@ -365,16 +387,18 @@ class Rollout:
         if not course.held or course.fault is not None or course.state.status.over:
             return
         course.feeder.recall()
-        unanswered = [f.batch for f in self.state.flights.values() if not f.job_id and f.unknown_at is None]
-        unknown = [ev.BatchUnknown(batch=batch, message="Stopped before the answer.") for batch in unanswered]
-        stopped = ev.RunStopped(status=RunStatus.INTERRUPTED.value, reason=reason)
-        await asyncio.shield(course.journal.record([*unknown, stopped], status=RunStatus.INTERRUPTED))
+        course.feeder.drop()  # what is on its way to the disk may be granted behind the stop: it must not leave then
+        stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
+        await asyncio.shield(course.journal.record([stopped], status=RunStatus.INTERRUPTED))
 
     async def _leave(self) -> None:
         """Let the engine and the store go of this run."""
         self._course.feeder.drop()
         self._host.leave(self)
-        await self._course.release()
+        try:
+            await self._hooks.aclose()
+        finally:
+            await self._course.release()
 
     # -- small steps -----------------------------------------------------------------------------------------------
 

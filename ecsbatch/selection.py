@@ -16,7 +16,8 @@ import orjson
 from ecsbatch.errors import SelectionError, SelectionRefused
 from ecsbatch.models import Fleet, Server, ServerView, SkipReason
 
-_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LONGEST_ID: Final = 64
 
 _RESTING: Final = frozenset(
     {"SHUTOFF", "SHELVED", "SHELVED_OFFLOADED", "PAUSED", "SUSPENDED", "DELETED", "SOFT_DELETED"}
@@ -24,6 +25,29 @@ _RESTING: Final = frozenset(
 """States that somebody has chosen; a server in them is down on purpose and nobody waits for it."""
 
 _Row = tuple[int, Server]
+
+
+def as_server_id(text: str) -> str:
+    """Bring a server's id into its one form: a UUID in small letters, any other id as it is. Every door does this."""
+    small = text.lower()
+    # Nearly all ids come in small letters, and a million of them come by here.
+    return small if small != text and _UUID.fullmatch(small) else text
+
+
+def server_id(text: object) -> str:
+    """Return an id that somebody gave, in its one form.
+
+    Raises:
+        SelectionError: it is not 1 to 64 printable characters.
+    """
+    if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_ID or not text.isprintable():
+        raise SelectionError(f"{_short(text)} is no server id: give 1 to {_LONGEST_ID} printable characters.")
+    return as_server_id(text)
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether an id is a UUID, as all ids of ECS are."""
+    return _UUID.fullmatch(text.lower()) is not None
 
 
 def read_fleet(source: Path | str) -> list[Server]:
@@ -46,7 +70,7 @@ def parse_fleet(data: bytes, name: str) -> list[Server]:
     seen: dict[str, int] = {}
     servers: list[Server] = []
     for line, server in _form(name, text)(text, name):
-        if not _ID.fullmatch(server.id):
+        if not is_uuid(server.id):
             raise SelectionError(
                 f"{name}, line {line}: {_short(server.id)} is no server id; "
                 "give a UUID such as 0d0bd7c6-5d3c-4d35-9d3f-8f3c6d1a2b3c."
@@ -67,33 +91,59 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
     """Take servers or their ids from a program, straight into columns: a million ids are no million objects.
 
     Raises:
-        SelectionError: one is named twice or an id is empty.
+        SelectionError: one is named twice, or what should be an id cannot be one.
         SelectionRefused: there is none.
     """
-    if isinstance(targets, Fleet):
+    if isinstance(targets, str):
+        raise SelectionError(f"{_short(targets)} is one text: give a list of servers or of their ids.")
+    if isinstance(targets, Fleet) and all(id_ == server_id(id_) for id_ in targets.ids):
         return targets
-    columns: tuple[list[str], ...] = ([], [], [], [])
-    ids, domains, names, sites = columns
-    for target in targets:
-        if isinstance(target, str):
-            ids.append(target)
-            continue
-        for column in (domains, names, sites):
-            column.extend([""] * (len(ids) - len(column)))
-        for column, value in zip(columns, (target.id, target.domain, target.name, target.site), strict=True):
-            column.append(value)
-    for column in (domains, names, sites):
-        column.extend([""] * (len(ids) - len(column)) if column else ())
+    ids, domains, names, sites = _columns(targets)
     if not ids:
         raise SelectionRefused("No server is selected; an empty selection never means all.")
     try:
-        fleet = Fleet(ids, domains, names, sites)
+        return Fleet(ids, domains, names, sites)
     except ValueError:
         twice, times = Counter(ids).most_common(1)[0]
         raise SelectionError(f"Server {_short(twice)} is named {times} times; name each server once.") from None
-    if fleet.place("") is not None:
-        raise SelectionError(f"The server at place {fleet.find('')} has no id; name each server by its UUID.")
-    return fleet
+
+
+def _columns(targets: Iterable[object]) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Put what is known of servers into columns; one that says nothing stays empty."""
+    ids: list[str] = []
+    others: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for target in targets:
+        if isinstance(target, str):
+            ids.append(server_id(target))
+            continue
+        if not isinstance(target, Server):
+            raise SelectionError(f"{_short(target)} is no server: give ids, or a Server for each.")
+        for column, value in zip(others, (target.domain, target.name, target.site), strict=True):
+            column.extend([""] * (len(ids) - len(column)))
+            column.append(value)
+        ids.append(server_id(target.id))
+    for column in others:
+        _refuse_no_text(column)
+        column.extend([""] * (len(ids) - len(column)) if column else ())
+    return ids, *others
+
+
+def _refuse_no_text(column: list[Any]) -> None:
+    """Refuse a name, a domain or a site that cannot be written down.
+
+    Raises:
+        SelectionError: so it is.
+    """
+    try:
+        "".join(column).encode()
+    except (TypeError, UnicodeEncodeError):
+        strange = next(value for value in column if not isinstance(value, str) or _is_half(value))
+        raise SelectionError(f"{_short(strange)} is no text: mend the server's name, domain or site.") from None
+
+
+def _is_half(text: str) -> bool:
+    """Tell whether a text holds half of a character, which Python reads and nothing can write."""
+    return any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def from_view(view: ServerView, site: str = "") -> Server:
@@ -203,8 +253,8 @@ def _form(name: str, text: str) -> Any:
 
 def _lines(text: str, _name: str) -> Iterator[_Row]:
     for number, line in enumerate(text.split("\n"), 1):
-        if server_id := line.partition("#")[0].strip():
-            yield number, Server(server_id.lower())
+        if named := line.partition("#")[0].strip():
+            yield number, Server(as_server_id(named))
 
 
 def _csv(text: str, name: str) -> Iterator[_Row]:
@@ -244,7 +294,7 @@ def _jsonl(text: str, name: str) -> Iterator[_Row]:
 
 
 def _server(row: dict[str, str]) -> Server:
-    return Server(row["id"].lower(), row.get("az", ""), row.get("name", ""), row.get("site", ""))
+    return Server(as_server_id(row["id"]), row.get("az", ""), row.get("name", ""), row.get("site", ""))
 
 
 def _tag(text: str) -> tuple[str, str]:
@@ -252,5 +302,8 @@ def _tag(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:60] + "…")  # noqa: PLR2004  # about what one line of a terminal bears
+def _short(given: object) -> str:
+    """Name what was given; what no terminal can show is escaped."""
+    said = given if isinstance(given, str) else repr(given)
+    shown = said if len(said) <= 60 else said[:60] + "…"  # noqa: PLR2004  # about what one line of a terminal bears
+    return repr(shown) if isinstance(given, str) else shown

@@ -1,13 +1,21 @@
 """`Sight`: what one site lets us see, by time.
 
 What cannot be seen is not counted as a failure: deadlines run on the *sighted* clock, which stands still from the
-first failed look to the next successful one. Blind for too long, the site's runs stop.
+first failed look to the next successful one. Blind for too long, the site's runs stop. Where nobody asks nobody is
+blind: blindness counts between tries less than `QUIET` apart, so that a failure of hours ago says nothing of now.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+QUIET = 60.0
+"""Seconds without a try after which a site counts as not looked at, rather than as not to be seen."""
+
+LONGEST_PAUSE = 45.0
+"""Seconds between two tries to see a site, at the most; less than `QUIET`, so that blindness adds up to its end."""
 
 
 class Sight:
@@ -19,31 +27,48 @@ class Sight:
         self._blinded = blinded
         self._blind_since: float | None = None
         self._blind_total = 0.0
+        self._tries = 0
+        self._tried_at = 0.0
         self._why = ""
         # Against the loop's clock, not the wall's: a wall clock may jump between this answer and the next intent.
         self._ahead: float | None = None
         # Found once: until Python 3.12 the kernel is asked for the process's number each time a loop is looked up.
         self._now = asyncio.get_running_loop().time
 
+    @contextmanager
+    def trying(self) -> Generator[None, None, None]:
+        """Note that something is being asked: as long as it takes, the site is not merely left alone."""
+        self._close_if_quiet()
+        self._tries += 1
+        try:
+            yield
+        finally:
+            self._tries -= 1
+            self._tried_at = self._now()
+
     def seen(self, cloud_time: float | None = None) -> None:
         """Note an answer; ``cloud_time`` is its ``Date``, seconds since 1970."""
         if self._blind_since is not None:
-            self._blind_total += self._now() - self._blind_since
+            self._blind_total += self._blind_until() - self._blind_since
             self._blind_since = None
         if cloud_time is not None:
+            # The stamp is older than this instant by some of the answer's way, so that the cloud's clock is never
+            # told too late: a restart of ours is then never taken for one that was there before.
             self._ahead = cloud_time - self._now()
 
     def failed(self, why: object = "") -> None:
         """Note a request that gave no answer about what was asked."""
         self._why = str(why)
+        self._close_if_quiet()
+        self._tried_at = self._now()
         if self._blind_since is None:
             self._blind_since = self._now()
         elif self.blind_for() > self._blind_timeout:
             self._blinded(f"Nothing could be seen of the cloud for {self.blind_for():.0f} s; the last try: {why}")
 
     def blind_for(self) -> float:
-        """Seconds since the site was last seen, 0 while it is."""
-        return 0.0 if self._blind_since is None else self._now() - self._blind_since
+        """Seconds since the site was last seen, 0 while it is, or while nobody asks."""
+        return 0.0 if self._blind_since is None or self._quiet() else self._now() - self._blind_since
 
     @property
     def why(self) -> str:
@@ -52,8 +77,21 @@ class Sight:
 
     def clock(self) -> float:
         """Seconds on the sighted clock."""
-        return self._now() - self._blind_total - self.blind_for()
+        blind = 0.0 if self._blind_since is None else self._blind_until() - self._blind_since
+        return self._now() - self._blind_total - blind
 
     def cloud_time(self) -> float:
         """The cloud's clock now, seconds since 1970; 0 where no answer has told it yet."""
         return 0.0 if self._ahead is None else self._now() + self._ahead
+
+    def _quiet(self) -> bool:
+        return not self._tries and self._now() > self._tried_at + QUIET
+
+    def _blind_until(self) -> float:
+        return self._tried_at + QUIET if self._quiet() else self._now()
+
+    def _close_if_quiet(self) -> None:
+        """End a blindness after which nobody has asked for long: the next one begins anew."""
+        if self._blind_since is not None and self._quiet():
+            self._blind_total += self._blind_until() - self._blind_since
+            self._blind_since = None

@@ -23,6 +23,7 @@ class Stage(IntEnum):
     TIMED_OUT = 6
     UNKNOWN = 7
     SKIPPED = 8
+    LEFT_OUT = 9
 
 
 KIND: Final = {
@@ -31,10 +32,11 @@ KIND: Final = {
     Stage.TIMED_OUT: OutcomeKind.TIMED_OUT,
     Stage.UNKNOWN: OutcomeKind.UNKNOWN,
     Stage.SKIPPED: OutcomeKind.SKIPPED,
+    Stage.LEFT_OUT: OutcomeKind.NOT_STARTED,
 }
 """The outcome of each stage that is an end."""
-ENDED: Final = {kind.value: stage for stage, kind in KIND.items()}
-"""The stage of each outcome, by its word."""
+ENDED: Final = {kind.value: stage for stage, kind in KIND.items() if stage is not Stage.LEFT_OUT}
+"""The stage of each outcome that can be tried again, by its word."""
 _KINDS: Final = {int(stage): kind for stage, kind in KIND.items()}
 _WAITING, _RESTARTED = int(Stage.WAITING), int(Stage.RESTARTED)
 FAILURES: Final = frozenset({Stage.FAILED, Stage.TIMED_OUT, Stage.UNKNOWN})
@@ -55,6 +57,7 @@ class Flight:
         job_id: "" until the cloud answered with one.
         job_status: the job's last word, "" while it may still tell something.
         unknown_at: when the answer was given up, seconds since 1970; None where it was not.
+        begun: servers of which the cloud has shown that the request, taken for not carried out, did start them.
     """
 
     batch: int
@@ -69,6 +72,22 @@ class Flight:
     job_id: str = ""
     job_status: str = ""
     unknown_at: float | None = None
+    begun: set[str] = field(default_factory=set[str])
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request that named a server and was taken for not carried out: should a look show otherwise, it was ours.
+
+    Attributes:
+        batch: its number.
+        updated: the server's ``updated`` before it, "" where not known.
+        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
+    """
+
+    batch: int
+    updated: str
+    cloud_time: float
 
 
 @dataclass(slots=True)

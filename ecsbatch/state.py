@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Final
 from ecsbatch import events as ev
 from ecsbatch.models import Evidence, Outcome, OutcomeKind, Quota, RunStatus
 from ecsbatch.plan import Plan
-from ecsbatch.stages import ENDED, FAILURES, KIND, Failure, Flight, Stage, Tally
+from ecsbatch.stages import ENDED, FAILURES, KIND, Attempt, Failure, Flight, Stage, Tally
+from ecsbatch.stopwatch import Stopwatch
 
 _EVIDENCES: Final = ("", *(e.value for e in Evidence))
 _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
@@ -42,7 +43,12 @@ class RolloutState:
         quota: what its last holder spent by; None where the record does not say.
         throttled: the last 429 and when it came.
         rejected: the last rejected request and when, None once one was accepted.
-        unstarted: how often a server's request was shown not to have begun.
+        unstarted: how often a server's request was shown not to have begun, since its last outcome.
+        earlier: the last request of a server that waits again, where a look may yet show its restart.
+        left_out: domains to whose servers nothing is sent any more.
+        aborting, aborted_by: somebody has ended the run for good, though servers may still be under way; who it was.
+        last_command: the last command that was asked before the present holder took the run.
+        watch: how long it has taken.
         gate_at, status_at: when the last gate was asked; when the status last changed.
     """
 
@@ -75,6 +81,11 @@ class RolloutState:
         self.flights: dict[int, Flight] = {}
         self.held: set[int] = set()
         self.unstarted: dict[str, int] = {}
+        self.earlier: dict[str, Attempt] = {}
+        self.left_out: set[str] = set()
+        self.aborting = False
+        self.aborted_by = ""
+        self.last_command = 0
         self.failures: deque[Failure] = deque(maxlen=_RECENT_FAILURES)
         self.failed_by: dict[str, Counter[str]] = {"domain": Counter(), "host": Counter(), "code": Counter()}
         self.skipped_by: Counter[str] = Counter()
@@ -87,6 +98,7 @@ class RolloutState:
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.last_batch = 0
+        self.watch = Stopwatch()
         self._elapsed: float | None = None
         self._lent: set[int] = set()
         self._forgiven: set[int] = set()
@@ -167,7 +179,10 @@ class RolloutState:
 
     def _rejected(self, event: ev.BatchRejected, ts: float) -> None:
         flight = self.flights.pop(event.batch, None)
-        self._wait(flight.open if flight else ())
+        if flight is not None:
+            if event.kind == "refused":
+                self._void(flight, flight.open)
+            self._wait(flight.open)
         self.rejected = (ts, event)
 
     def _unanswered(self, event: ev.BatchUnknown, ts: float) -> None:
@@ -178,15 +193,49 @@ class RolloutState:
         self._move(self._places(flight.open), Stage.UNSETTLED)
 
     def _unstarted(self, event: ev.BatchUnstarted, _: float) -> None:
+        flight = self.flights.get(event.batch)
+        if flight is not None:
+            self._void(flight, event.servers)
         self._wait(event.servers)
         for server in event.servers:
             self.unstarted[server] = self.unstarted.get(server, 0) + 1
             self._close(event.batch, server)
 
+    def _void(self, flight: Flight, servers: Iterable[str]) -> None:
+        """Remember what is taken for not carried out: a look may show that it was."""
+        wanted = set(servers)
+        for server, updated in zip(flight.servers, flight.updated, strict=False):
+            if server in wanted:
+                self.earlier[server] = Attempt(flight.batch, updated, flight.cloud_time)
+
+    def _started(self, event: ev.BatchStarted, ts: float) -> None:
+        """Follow servers that wait again although an earlier request of ours did start them."""
+        places = [i for i in self._places(event.servers) if self.stage[i] in {Stage.WAITING, Stage.LEFT_OUT}]
+        if not places:
+            return
+        fleet, batch = self.plan.fleet, event.batch
+        servers = [fleet.ids[i] for i in places]
+        updated = [attempt.updated if (attempt := self.earlier.pop(s, None)) else "" for s in servers]
+        flight = self.flights.get(batch)
+        if flight is None:
+            flight = self.flights[batch] = Flight(
+                batch, servers, updated, set(), self.plan.type, fleet.site(places[0]), "", self._submitted[batch]
+            )
+            flight.unknown_at = ts
+        flight.begun.update(servers)
+        flight.open.update(servers)
+        again = self.held.intersection(places)
+        self._move(places, Stage.UNSETTLED)
+        for i in again:
+            self._release(i)
+        self._lent |= again
+
     def _wait(self, servers: Iterable[str]) -> None:
-        """Put servers back in line; one that was down before its request is down again."""
+        """Put servers back in line, but for those of left-out domains; one that was down before is down again."""
         places = self._places(servers)
-        self._move(places, Stage.WAITING)
+        out = [i for i in places if self.plan.fleet.domain(i) in self.left_out] if self.left_out else []
+        self._move(set(places).difference(out) if out else places, Stage.WAITING)
+        self._move(out, Stage.LEFT_OUT)
         for i in self._lent.intersection(places):
             self._lent.discard(i)
             self._hold(i)
@@ -200,6 +249,8 @@ class RolloutState:
 
     def _ended(self, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
         i = self.plan.fleet.find(event.server)
+        self.unstarted.pop(event.server, None)
+        self.earlier.pop(event.server, None)
         was, self.stage[i] = self.stage[i], stage
         more = (stage in FAILURES) - self._counts_as_failure(i, was)
         self._forgiven.discard(i)
@@ -304,9 +355,11 @@ class RolloutState:
     def _limit_changed(self, event: ev.LimitChanged, _: float) -> None:
         self.limits[event.limit] = event.new
 
-    def _holder_changed(self, event: ev.HolderChanged, _: float) -> None:
+    def _holder_changed(self, event: ev.HolderChanged, ts: float) -> None:
+        self.watch.taken(ts, event.boot, event.ledger_time)
         self.holder = event.holder
         self.fence = event.fence
+        self.last_command = event.command
         self.quota = Quota(event.limit, event.window) if event.limit else self.quota
 
     def _quota_throttled(self, event: ev.QuotaThrottled, ts: float) -> None:
@@ -316,14 +369,28 @@ class RolloutState:
         self.status_at = ts
         self.status, self.reason, self.paused_by = RunStatus.PAUSED, event.reason, event.by
 
+    def _aborting(self, event: ev.RunAborting, ts: float) -> None:
+        self.aborting, self.aborted_by = True, event.by
+        self.status_at = ts
+        self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
+
     def _resumed(self, event: ev.RunResumed, ts: float) -> None:
         self.status_at, self._elapsed = ts, None
         self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
         if event.forgive:
             self._forgive()
-        again = {ENDED[kind] for kind in event.retry if kind in ENDED}
+        if event.skip_domains:
+            self.left_out.update(event.skip_domains)
+            self._leave_out()
+        again: set[Stage] = {ENDED[kind] for kind in event.retry if kind in ENDED}
         if again:
-            self._wait_again(again, event.skip_domains)
+            self._wait_again(again)
+
+    def _leave_out(self) -> None:
+        """End what waits in domains that are left out."""
+        domain = self.plan.fleet.domain
+        waiting = (i for i, stage in enumerate(self.stage) if stage == Stage.WAITING and i < self._in_waves)
+        self._move([i for i in waiting if domain(i) in self.left_out], Stage.LEFT_OUT)
 
     def _forgive(self) -> None:
         for i in list(self.held):
@@ -333,10 +400,13 @@ class RolloutState:
         for tally in (self.run, *self.waves, *self.domains.values()):
             tally.failures = 0
 
-    def _wait_again(self, stages: set[Stage], left_out: Sequence[str]) -> None:
-        """Put the servers of these outcomes back in line, but for some domains'; a waiting wave is no longer over."""
+    def _wait_again(self, stages: set[Stage]) -> None:
+        """Put servers of these outcomes back in line, but for left-out domains'; a waiting wave is no longer over."""
         domain = self.plan.fleet.domain
-        again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in left_out]
+        again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in self.left_out]
+        for i in again:
+            if self._attempts[i]:
+                self.earlier[self.plan.fleet.ids[i]] = Attempt(self._batch[i], "", 0.0)
         self._move(again, Stage.WAITING)
         self._forgiven.difference_update(again)
         waves = [bisect_right(self._starts, i) - 1 for i in again if i < self._in_waves]
@@ -350,13 +420,14 @@ class RolloutState:
         self.failures = deque((each for each in self.failures if each.server not in ids), maxlen=_RECENT_FAILURES)
         for failure in gone:
             self._count_failure(failure, -1)
-        if not self.failed:
+        if not any(self.run.ended[KIND[stage]] for stage in FAILURES):
             for counts in self.failed_by.values():
                 counts.clear()
 
     def _stopped(self, event: ev.RunStopped, ts: float) -> None:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
         self.ended_at = self.status_at = ts
+        self._elapsed = event.elapsed_s or None
 
     def _finished(self, event: ev.RunFinished, ts: float) -> None:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
@@ -372,6 +443,7 @@ class RolloutState:
         ev.BatchRejected: _rejected,
         ev.BatchUnknown: _unanswered,
         ev.BatchUnstarted: _unstarted,
+        ev.BatchStarted: _started,
         ev.JobFinished: _job_finished,
         ev.ServerRestarted: _restarted,
         ev.ServerFailed: _failed,
@@ -384,6 +456,7 @@ class RolloutState:
         ev.HolderChanged: _holder_changed,
         ev.QuotaThrottled: _quota_throttled,
         ev.RunPaused: _paused,
+        ev.RunAborting: _aborting,
         ev.RunResumed: _resumed,
         ev.RunStopped: _stopped,
         ev.RunFinished: _finished,
@@ -396,13 +469,13 @@ class RolloutState:
         """Outcomes so far; a server under way counts as unknown, a waiting one as not started."""
         counts = {kind: self.run.ended[kind] for kind in OutcomeKind}
         counts[OutcomeKind.UNKNOWN] += self.run.in_flight
-        counts[OutcomeKind.NOT_STARTED] = self.run.waiting
+        counts[OutcomeKind.NOT_STARTED] += self.run.waiting
         return counts
 
     @property
     def failed(self) -> bool:
         """True where a server ended otherwise than restarted or rightly skipped, forgiven or not."""
-        return any(self.run.ended[KIND[stage]] for stage in FAILURES)
+        return any(self.run.ended[KIND[stage]] for stage in (*FAILURES, Stage.LEFT_OUT))
 
     @property
     def down(self) -> int:
@@ -414,6 +487,8 @@ class RolloutState:
         """Seconds from the run's start to its end, or to its last event."""
         if self._elapsed is not None:
             return self._elapsed
+        if self.fence:
+            return self.watch.by_stamp(self.ended_at or self.updated_at)
         if self.started_at is None:
             return 0.0
         return (self.ended_at or self.updated_at) - self.started_at
@@ -427,9 +502,11 @@ class RolloutState:
         stage = Stage(self.stage[i])
         kind = KIND.get(stage, OutcomeKind.NOT_STARTED if stage == Stage.WAITING else OutcomeKind.UNKNOWN)
         reason, code, message = self._detail.get(i, ("", "", "")) if stage >= Stage.RESTARTED else ("", "", "")
+        if stage is Stage.LEFT_OUT:
+            reason, code, message = "left_out", "", ""
         if Stage.SUBMITTING <= stage <= Stage.UNSETTLED:
             reason = "in_flight"
-        evidence = _EVIDENCES[self._evidence[i]] if stage >= Stage.RESTARTED else ""
+        evidence = _EVIDENCES[self._evidence[i]] if Stage.RESTARTED <= stage < Stage.LEFT_OUT else ""
         batch = self._batch[i]
         return Outcome(
             server=self.plan.fleet.ids[i],

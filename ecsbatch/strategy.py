@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, cast
 
 from ecsbatch.config import Strategy
 from ecsbatch.errors import SelectionError, SelectionRefused
-from ecsbatch.models import Fleet, RestartType, Server, ServerView, SkipReason, Wave
+from ecsbatch.models import Fleet, Server, ServerView, SkipReason, Wave, restart_type
 from ecsbatch.plan import OUTSIDE_PERCENTAGES, Plan, Skip
 from ecsbatch.quantities import Amount
 from ecsbatch.selection import classify
@@ -70,7 +70,7 @@ def make_plan(
         fleet=_permuted(fleet, ordered + tail),
         waves=waves,
         skips=skips,
-        type=cast("RestartType", strategy.type.upper()),
+        type=restart_type(strategy.type),
         batch_size=strategy.batch_size,
         on_failure=strategy.on_failure,
         soak=strategy.soak,

@@ -8,13 +8,13 @@ from itertools import islice
 from typing import Any, Protocol
 
 from ecsbatch import events as ev
-from ecsbatch.errors import CloudError, NotAccepted, NotSent, Refused, Throttled
+from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled
 from ecsbatch.limiter import DESYNC_SECONDS, SEND_WITHIN, TokenBucket
 from ecsbatch.line import Batch, Packet
 from ecsbatch.models import MAX_LOOK, Look, RestartType, ServerView
+from ecsbatch.precheck import refused_alone, sort_out
 from ecsbatch.records import Grant, Settle
-from ecsbatch.retry import AfterSubmit, Backoff, Charge, Next, after_submit, skip_of
-from ecsbatch.selection import classify
+from ecsbatch.retry import AfterSubmit, Backoff, Charge, Next, after_submit
 from ecsbatch.sight import Sight
 from ecsbatch.workers import work_together
 
@@ -26,14 +26,26 @@ _WHOLE_REFUSAL = 2
 
 
 class Requests(Protocol):
-    """Sends one restart request, and shows servers."""
+    """Sends one restart request."""
 
     async def submit(self, type_: RestartType, ids: Sequence[str], on_sent: Callable[[], None] | None = None) -> str:
         """Send once; return the job id. Raises CloudError, whose class says what may be done next."""
         ...
 
+
+class Lookout(Protocol):
+    """Shows the state of servers, and hears of limits."""
+
     async def look(self, ids: Sequence[str]) -> Look:
-        """Show up to `MAX_LOOK` servers; raises CloudError."""
+        """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
+        ...
+
+    async def rest(self, error: CloudError) -> None:
+        """Pause after a look that showed nothing."""
+        ...
+
+    def heed(self, error: Throttled) -> None:
+        """Keep to the limit that a 429 names."""
         ...
 
 
@@ -49,12 +61,17 @@ class Watcher(Protocol):
         ...
 
 
+class _TooLate(NotSent):
+    """We let a request go unsent ourselves; that says nothing of the cloud."""
+
+
 class Submitter:
     """The submit workers of one site."""
 
     def __init__(
         self,
         cloud: Requests,
+        lookout: Lookout,
         bucket: TokenBucket,
         sight: Sight,
         backoff: Backoff,
@@ -65,6 +82,7 @@ class Submitter:
         """``slots`` bounds the batches that hold tokens; ``wake`` is called when servers wait again."""
         self.slots = asyncio.Semaphore(workers)
         self._cloud = cloud
+        self._lookout = lookout
         self._bucket = bucket
         self._sight = sight
         self._backoff = backoff
@@ -111,15 +129,24 @@ class Submitter:
         self._backoff.succeeded()
         self._sight.seen()
         await batch.line.tell(
-            [ev.BatchAccepted(batch=batch.number, job_id=job_id)], settle=[self._bucket.answered(batch.grant)]
+            [ev.BatchAccepted(batch=batch.number, job_id=job_id, sent=batch.sent)],
+            settle=[self._bucket.answered(batch.grant)],
         )
         self._bucket.changed()
         self._watcher.watch_job(batch)
 
     async def _attempt(self, batch: Batch) -> str:
-        if asyncio.get_running_loop().time() > batch.granted_at + SEND_WITHIN:
-            raise NotSent("The request was not sent in time after its tokens were granted.")
-        return await self._cloud.submit(batch.line.terms.type, list(batch.views))
+        def leaving() -> None:
+            """Stop the request at the last instant, before its first byte, where it must not leave any more."""
+            if batch.line.dropped:
+                raise _TooLate("The request was not sent: its run has ended.")
+            # By the ledger's clock, from the grant itself: this process may have stood still in between.
+            age = self._bucket.age(batch.grant)
+            if age > SEND_WITHIN:
+                raise _TooLate("The request was not sent: too long had passed since its tokens were granted.")
+            batch.sent = batch.grant.granted + age
+
+        return await self._cloud.submit(batch.line.terms.type, list(batch.views), leaving)
 
     async def _not_accepted(self, batch: Batch, error: CloudError) -> None:
         after = after_submit(error)
@@ -161,7 +188,7 @@ class Submitter:
             line.stop("cloud_unreachable", f"No request was accepted for {now - line.unaccepted_since:.0f} s: {error}")
         if isinstance(error, Throttled):
             await self._throttled(batch, error)
-        else:
+        elif not isinstance(error, _TooLate):
             if isinstance(error, NotSent):
                 self._sight.failed(error)
             wait = error.retry_after if isinstance(error, NotAccepted) else None
@@ -172,6 +199,7 @@ class Submitter:
 
     async def _throttled(self, batch: Batch, error: Throttled) -> None:
         """Obey a 429. Our ledger had granted the tokens, so somebody else spends this quota: lower our own limit."""
+        self._lookout.heed(error)
         wait = error.retry_after or error.window or max(THROTTLE_WAIT, self._backoff.next())
         said = ev.QuotaThrottled(wait=wait, message=error.message, limit=error.limit, window=error.window)
         lowered = ev.QuotaDesync(limit=self._bucket.lower(), seconds=DESYNC_SECONDS)
@@ -182,69 +210,54 @@ class Submitter:
 
     async def _refused(self, batch: Batch, error: CloudError) -> None:
         """Find what the cloud refuses: look first, halve what is refused twice, until an offender stands alone."""
-        servers = list(batch.views)
-        look = await self._look(servers)
-        if look is None:
-            batch.line.again(servers)
+        line, servers = batch.line, list(batch.views)
+        looks = await self._look(servers)
+        if looks is None:
+            line.again(servers)
             return
         rest: dict[str, ServerView] = {}
-        ended: list[ev.Event] = []
-        for server in servers:
-            view = look.get(server)
-            skip = classify(view) if view is not None else None
-            if skip is not None:
-                ended.append(batch.line.fact(ev.ServerSkipped, server, batch, reason=skip[0].value, holds=skip[1]))
-            else:
-                rest[server] = view or ServerView(server)
-        if len(rest) == 1 and len(servers) == 1:
-            ended.append(_alone(batch, servers[0], error))
-            rest = {}
-        if ended:
-            await batch.line.tell(ended)
-        self._put_back(batch, rest, found=bool(ended))
+        fewer = False
+        for part, look in looks:
+            found = sort_out(line, part, look, self._sight.clock(), refused=batch)
+            await found.tell(line, self._watcher)
+            line.again(found.later)
+            rest |= found.go
+            fewer |= len(found.go) < len(part)
+        if len(servers) == 1 and rest:
+            await line.tell([refused_alone(line, servers[0], error, batch)])
+            return
+        self._put_back(batch, rest, min(look.asked_at for _, look in looks), fewer=fewer)
 
-    def _put_back(self, batch: Batch, rest: Mapping[str, ServerView], *, found: bool) -> None:
-        """Send the rest again: whole after the first refusal or a find, else in halves."""
+    def _put_back(self, batch: Batch, rest: Mapping[str, ServerView], looked_at: float, *, fewer: bool) -> None:
+        """Send the rest again: whole after the first refusal or where it has become fewer, else in halves."""
         if not rest:
             return
-        now = asyncio.get_running_loop().time()
-        refusals = 1 if found else batch.refusals + 1
+        refusals = 1 if fewer else batch.refusals + 1
         if refusals < _WHOLE_REFUSAL:
-            batch.line.stock.appendleft(Packet(dict(rest), now, refusals))
+            batch.line.stock.appendleft(Packet(dict(rest), looked_at, refusals))
         else:
             half = (len(rest) + 1) // 2
             for part in (islice(rest.items(), half, None), islice(rest.items(), half)):
                 if views := dict(part):
-                    batch.line.stock.appendleft(Packet(views, now, refusals))
+                    batch.line.stock.appendleft(Packet(views, looked_at, refusals))
         self._wake()
 
-    async def _look(self, servers: Sequence[str]) -> dict[str, ServerView] | None:
+    async def _look(self, servers: Sequence[str]) -> list[tuple[Sequence[str], Look]] | None:
         """Look at all servers of a batch; None where nothing could be seen."""
-        seen: dict[str, ServerView] = {}
+        looks: list[tuple[Sequence[str], Look]] = []
         for start in range(0, len(servers), MAX_LOOK):
+            part = servers[start : start + MAX_LOOK]
             try:
-                look = await self._cloud.look(servers[start : start + MAX_LOOK])
+                looks.append((part, await self._lookout.look(part)))
             except CloudError as e:
-                self._sight.failed(e)
-                await asyncio.sleep(self._backoff.next())
+                await self._lookout.rest(e)
                 return None
-            seen.update(look.servers)
-            self._sight.seen(look.cloud_time)
-        return seen
+        return looks
 
 
 def _event(batch: Batch, after: AfterSubmit, error: CloudError) -> ev.Event:
     facts: dict[str, Any] = {"status": error.status, "code": error.code, "request_id": error.request_id}
+    facts["sent"] = batch.sent
     if after.next is Next.RECONCILE:
         return ev.BatchUnknown(batch=batch.number, message=error.message, **facts)
     return ev.BatchRejected(batch=batch.number, kind=after.kind, message=error.message, **facts)
-
-
-def _alone(batch: Batch, server: str, error: CloudError) -> ev.ServerEvent:
-    """End a server that the cloud refuses by itself, by the code that it refuses with."""
-    skip = skip_of(error.code) if isinstance(error, Refused) else None
-    if skip is not None:
-        return batch.line.fact(ev.ServerSkipped, server, batch, reason=skip.value, code=error.code)
-    return batch.line.fact(
-        ev.ServerFailed, server, batch, reason="refused", code=error.code, message=error.message, evidence="job"
-    )

@@ -24,8 +24,9 @@ class JobWatch:
         since: loop time of the acceptance.
         pending: servers that it has not told the end of.
         size: how many there were.
-        age: seconds after the acceptance, at the last successful look.
+        age: seconds from the acceptance to the last successful look, as it was asked.
         over: looks at a parent that had ended, or after the deadline, that left servers untold.
+        hidden: looks in a row that could not show it although the site could be seen.
     """
 
     batch: Batch
@@ -34,6 +35,7 @@ class JobWatch:
     size: int
     age: float = 0.0
     over: int = 0
+    hidden: int = 0
     failures: int = 0
 
 
@@ -44,7 +46,11 @@ class ServerWatch:
     Attributes:
         since: sighted clock from which ``unknown_grace`` counts.
         looks: successful ones.
+        left_out: looks in a row that left it out, or could not show it although others could be seen.
         under_way: a sign of the restart was seen.
+        running: its job showed it under way after its deadline.
+        seen_at: loop time at which the last look was asked that said something of a held server, and its check with it.
+        released: it is up, and that is being recorded.
         code, message: the job's own failure, which the server shares unless its state says otherwise.
     """
 
@@ -54,8 +60,12 @@ class ServerWatch:
     why: Why
     since: float
     looks: int = 0
+    left_out: int = 0
     under_way: bool = False
+    running: bool = False
     failures: int = 0
+    seen_at: float = float("-inf")
+    released: bool = False
     code: str = ""
     message: str = ""
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ecsbatch import events as ev
@@ -98,6 +99,10 @@ class Request:
         sent: the earliest instant.
         until: the latest.
         ts: of the intent, seconds since 1970.
+        granted: when its tokens were, by the ledger's clock; 0 where the record does not say.
+        boot: in which the ledger's clock can be compared, "" where the record does not say.
+        ahead: seconds by which the times here are ahead of the ledger's clock.
+        late: seconds by which it left later than it may, 0 where it did not.
         answer: the event's name, "" while there is none.
     """
 
@@ -107,6 +112,10 @@ class Request:
     sent: float
     ts: float
     until: float
+    granted: float = 0.0
+    boot: str = ""
+    ahead: float = 0.0
+    late: float = 0.0
     answer: str = ""
     answered: float = math.nan
     counted: int = 0
@@ -118,13 +127,29 @@ class Requests:
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.by_batch: dict[int, Request] = {}
+        self._boot = ""
+        self._ahead: dict[str, list[tuple[float, float]]] = {}
+
+    def holder(self, event: ev.HolderChanged, at: float) -> None:
+        """Note by which boot's clock the ledger goes from now on."""
+        self._boot = event.boot
+        self._note_clock(event.ledger_time, at)
+
+    def _note_clock(self, ledger: float, at: float) -> None:
+        if self._boot and ledger:
+            self._ahead.setdefault(self._boot, []).append((ledger, at - ledger))
 
     def submitting(self, event: ev.BatchSubmitting, at: float, ts: float) -> None:
         """Note an intent; without an answer ever it was given up in the time that a killed process would have had."""
         until = at + SEND_WITHIN + self.terms.request_timeout + self.terms.unknown_grace
-        site = str(getattr(event, "group", "") or event.site)
+        # Older versions wrote the endpoint into it; a project is of one region.
+        site = event.group.rpartition("/")[2] or event.site
         servers = tuple(event.servers)
-        self.by_batch[event.batch] = Request(site, self.terms, servers, at, ts, until, counted=len(servers))
+        self._note_clock(event.granted, at)
+        boot = self._boot if event.granted else ""
+        self.by_batch[event.batch] = Request(
+            site, self.terms, servers, at, ts, until, event.granted, boot, at - event.granted, counted=len(servers)
+        )
 
     def answer(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, at: float) -> Request | None:
         """Note an answer; None where there was nothing to answer."""
@@ -136,9 +161,33 @@ class Requests:
             request.until = min(request.until, at + request.terms.unknown_grace)
         else:
             request.until = at
+        if event.sent and request.granted:
+            self._left(request, event.sent - request.granted)
         if isinstance(event, ev.BatchRejected) and event.kind == "not_sent":
             request.counted = 0
         return request
+
+    def placed(self, request: Request) -> Request | None:
+        """Return another run's request with its times as they are here, None where nothing tells how to compare them.
+
+        What the two runs have in common is the ledger's clock: each has wall stamps of its own.
+        """
+        known = self._ahead.get(request.boot, ())
+        if not known:
+            return None
+        nearest = max(bisect_right(known, (request.granted, math.inf)) - 1, 0)
+        shift = known[nearest][1] - request.ahead
+        return replace(request, sent=request.sent + shift, until=request.until + shift)
+
+    def _left(self, request: Request, age: float) -> None:
+        """Note when a request's first byte left, so many seconds after its grant.
+
+        A process may have stood still behind that, and heard the answer late: the cloud has counted by then.
+        """
+        request.late = max(0.0, age - SEND_WITHIN)
+        request.sent += age
+        latest = request.sent + request.terms.request_timeout + request.terms.unknown_grace
+        request.until = min(request.until, latest)
 
 
 def fullest_windows(requests: Iterable[Request]) -> Iterator[FullestWindow]:

@@ -121,9 +121,44 @@ def test_events_that_are_not_known_yet_are_noted_and_leave_no_gap() -> None:
 
 
 RETRY = ev.RunResumed(retry=["failed"])
+OUT = ev.RunResumed(skip_domains=["az1"])
+ABORTING = ev.RunAborting(by="ann")
+ABORTED = ev.RunFinished(status="aborted", counts={"not_started": 6})
 UNKNOWN = ev.BatchUnknown(batch=1)
 FAIL_2: list[At] = [(1, sent(1, "s0", "s1")), (2, accepted(1)), (40, failed("s0", holds=False)), (41, failed("s1"))]
 WAVE_2: list[At] = [(42, ev.WaveFinished(wave=1)), (42, ev.WaveStarted(wave=2, servers=4))]
+
+
+UNSTARTED = ev.BatchUnstarted(batch=1, servers=["s0"])
+BEGUN_LATE: list[At] = [
+    (1, sent(1, "s0")),
+    (9, UNKNOWN),
+    (70, UNSTARTED),
+    (80, ev.BatchStarted(batch=1, servers=["s0"])),
+]
+NO_TRACE: list[At] = [
+    entry
+    for batch, at in ((1, 1), (2, 101), (3, 201))
+    for entry in (
+        (at, sent(batch, "s0")),
+        (at + 1, ev.BatchUnknown(batch=batch)),
+        (at + 90, ev.BatchUnstarted(batch=batch, servers=["s0"])),
+    )
+]
+LEFT_OUT: list[At] = [
+    (1, sent(1, "s0", "s1")),
+    (2, OUT),
+    (3, ev.BatchRejected(batch=1)),
+    (4, sent(2, "s1")),
+    (5, accepted(2)),
+    (40, up("s1")),
+    *WAVE_2,
+    (43, sent(3, "s3", "s5", wave=2)),
+    (44, accepted(3)),
+    (80, up("s3", 2)),
+    (80, up("s5", 2)),
+    (81, ev.RunFinished(status="failed", counts={"restarted": 3, "not_started": 3})),
+]
 
 
 @pytest.mark.parametrize(
@@ -285,6 +320,115 @@ WAVE_2: list[At] = [(42, ev.WaveFinished(wave=1)), (42, ev.WaveStarted(wave=2, s
         ),
         pytest.param([(1, ev.HolderChanged(fence=1))], {}, {Rule.HOLDER: 1}, id="two holders with one number"),
         pytest.param([(1, ev.HolderChanged(fence=2))], {}, {}, id="taken over"),
+        pytest.param([(1, OUT), (2, sent(1, "s0", "s1"))], {}, {Rule.LEFT_OUT: 1}, id="sent to a left-out domain"),
+        pytest.param([(1, OUT), (2, sent(1, "s1"))], {}, {}, id="sent to another domain than the left-out one"),
+        pytest.param(
+            [(1, sent(1, "s0")), (2, OUT), (3, ev.BatchRejected(batch=1)), (4, ev.RunResumed()), (5, sent(2, "s0"))],
+            {},
+            {Rule.LEFT_OUT: 1},
+            id="waiting again behind a refusal in a left-out domain",
+        ),
+        pytest.param(
+            [(1, sent(1, "s0")), (2, UNKNOWN), (3, OUT), (70, UNSTARTED), (71, sent(2, "s0"))],
+            {},
+            {Rule.LEFT_OUT: 1},
+            id="not begun and sent again to a left-out domain",
+        ),
+        pytest.param(
+            [(1, sent(1, "s0")), (2, accepted(1)), (9, failed("s0")), (10, OUT), (11, RETRY), (12, sent(2, "s0"))],
+            {},
+            {Rule.LEFT_OUT: 1, Rule.TWICE: 1},
+            id="tried again in a left-out domain",
+        ),
+        pytest.param(LEFT_OUT, {}, {}, id="left-out servers hold up no wave, and the run has failed"),
+        pytest.param(
+            [*LEFT_OUT[:-1], (81, ev.RunFinished(status="succeeded", counts={"restarted": 3, "not_started": 3}))],
+            {},
+            {Rule.OUTCOME: 1},
+            id="succeeded in spite of left-out servers",
+        ),
+        pytest.param(
+            [
+                (1, OUT),
+                (1, ev.ServerSkipped(server="s0", reason="excluded")),
+                (2, sent(1, "s1")),
+                (3, accepted(1)),
+                (40, up("s1")),
+                *WAVE_2,
+                (43, sent(2, "s3", wave=2)),
+            ],
+            {},
+            {},
+            id="left out as older versions tell it",
+        ),
+        pytest.param([(1, ABORTING), (1.1, sent(1, "s0"))], {}, {Rule.HELD_BACK: 1}, id="sent while being aborted"),
+        pytest.param(
+            [(1, ABORTING), (2, ev.HolderChanged(fence=2)), (2, ev.RunResumed()), (9, sent(1, "s0"))],
+            {},
+            {Rule.HELD_BACK: 1},
+            id="sent by a later holder of an aborted run",
+        ),
+        pytest.param(
+            [(1, ev.RunStopped(status="interrupted")), (1.1, sent(1, "s0"))],
+            {},
+            {Rule.HELD_BACK: 1},
+            id="an intent behind the run's own end is no straggler",
+        ),
+        pytest.param([(1, ABORTED), (1.1, sent(1, "s0"))], {}, {Rule.HELD_BACK: 1}, id="sent behind the run's end"),
+        pytest.param(
+            [(1, ev.RunPaused(by="ann")), (1.1, sent(1, "s0"))], {}, {}, id="an intent behind a pause may be one"
+        ),
+        pytest.param(
+            [
+                (1, sent(1, "s0")),
+                (2, ABORTING),
+                (400, ev.ServerUnknown(server="s0", reason="cloud_unreachable", holds=True)),
+                (400, ev.RunFinished(status="aborted", counts={"unknown": 1, "not_started": 5})),
+            ],
+            {},
+            {},
+            id="an abort that saw nothing any more",
+        ),
+        pytest.param([*BEGUN_LATE, (90, up("s0"))], {}, {}, id="a request that was found to have begun"),
+        pytest.param([*BEGUN_LATE, (90, sent(2, "s0"))], {}, {Rule.TWICE: 1}, id="sent again though it had begun"),
+        pytest.param(
+            [*BEGUN_LATE, (90, sent(2, "s1"))], {"max_unavailable": 1}, {Rule.BUDGET: 1}, id="what had begun is down"
+        ),
+        pytest.param(
+            [*BEGUN_LATE[:3], (80, sent(2, "s0")), BEGUN_LATE[3]], {}, {Rule.TWICE: 1}, id="begun and sent again"
+        ),
+        pytest.param(
+            [(1, ev.BatchStarted(batch=9, servers=["s0"]))], {}, {Rule.RECORD: 1}, id="begun by what was never sent"
+        ),
+        pytest.param(NO_TRACE, {}, {}, id="sent again twice"),
+        pytest.param([*NO_TRACE, (400, sent(4, "s0"))], {}, {Rule.TWICE: 1}, id="sent again three times"),
+        pytest.param(NO_TRACE[:4], {"on_unknown": "leave"}, {Rule.TWICE: 1}, id="sent again though nobody wants that"),
+        pytest.param(
+            [
+                (1, sent(1, "s0")),
+                (200, ev.HolderChanged(fence=2)),
+                (200, UNKNOWN),
+                (250, UNSTARTED),
+                (251, sent(2, "s0")),
+            ],
+            {},
+            {Rule.RESENT_EARLY: 1},
+            id="the grace of a request whose process has died begins when it is taken up",
+        ),
+        pytest.param(WAVE_1, {"soak": 5.0}, {Rule.HELD_BACK: 1}, id="no soak"),
+        pytest.param([*WAVE_1[:-1], (46, WAVE_1[-1][1])], {"soak": 5.0}, {}, id="soaked"),
+        pytest.param(
+            [*WAVE_1[:-1], (44, ev.HolderChanged(fence=2)), (46, WAVE_1[-1][1])],
+            {"soak": 5.0},
+            {Rule.HELD_BACK: 1},
+            id="a soak begins anew with another holder",
+        ),
+        pytest.param(
+            [*WAVE_1[:-2], (42, WAVE_1[-2][1]), (41, WAVE_1[-1][1])],
+            {"soak": 5.0},
+            {},
+            id="a clock that was set back proves no soak too short",
+        ),
         pytest.param(
             [(1, ev.ServerSkipped(server="s0", reason="already_restarting", holds=True)), (2, sent(1, "s1"))],
             {"max_unavailable": 1},
@@ -473,6 +617,40 @@ def test_other_runs_count_into_the_same_quota() -> None:
     other = [ev.Recorded(seq, START + at, "m2p", event) for seq, (at, event) in enumerate(entries, 1)]
 
     assert (rules(audit(mine, FLEET)), rules(audit(mine, FLEET, beside=[other]))) == ({}, {Rule.QUOTA: 1})
+
+
+@pytest.mark.parametrize(
+    ("granted", "expected"),
+    [pytest.param(105.0, {Rule.QUOTA: 1}, id="in one window"), pytest.param(705.0, {}, id="long behind it")],
+)
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
+def test_runs_whose_processes_disagree_about_the_time_are_laid_side_by_side_by_the_ledgers_clock(
+    granted: float, boot: str, expected: dict[Rule, int]
+) -> None:
+    """The other process was begun behind a clock that was set back by ten minutes, which the first one does not see."""
+
+    def run(run_id: str, holds: str, server: str, at: float, granted: float) -> list[ev.Recorded]:
+        holder = ev.HolderChanged(fence=1, limit=1, window=60.0, boot=holds, ledger_time=granted - 1)
+        intent = ev.BatchSubmitting(batch=1, servers=[server], granted=granted)
+        events = [(at - 1, holder), (at, intent), (at + 1, accepted(1))]
+        return [ev.Recorded(seq, START + at, run_id, event) for seq, (at, event) in enumerate(events, 1)]
+
+    mine = run("k7f", "boot-1", "x", 0, 100.0)
+    other = run("m2p", boot, "y", 5, granted) if boot == "boot-2" else run("m2p", boot, "y", granted - 700, granted)
+    # Of two boots nothing but the stamps tells.
+    told = {Rule.QUOTA: 1} if boot == "boot-2" else expected
+
+    assert rules(audit(mine, beside=[other])) == told
+
+
+def test_a_project_has_one_quota_by_whatever_endpoint() -> None:
+    """Older versions wrote the endpoint into the name of whose quota it is."""
+    groups = ("https://ecs.a.example.com/p1", "p1", "https://ecs.b.example.com/p1", "p2")
+    entries: list[At] = [
+        (batch, ev.BatchSubmitting(batch=batch, servers=["x", "y"], group=group)) for batch, group in enumerate(groups)
+    ]
+
+    assert [(window.site, window.servers) for window in audited(entries, 9).windows] == [("p1", 6), ("p2", 2)]
 
 
 def test_a_quota_changed_by_a_resume_is_judged_with_each_holders_own() -> None:

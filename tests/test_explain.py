@@ -70,6 +70,7 @@ FREE = Usage(limit=1000, held=0, cooling=0, free=1000)
 FAILED = ev.ServerFailed(server="b1", wave=2, domain="az2", batch=2, code="Ecs.0608", message="No.", holds=True)
 REJECTED = ev.BatchRejected(batch=2, kind="not_sent", message="Connection refused.")
 REFUSED = ev.BatchRejected(batch=2, kind="refused", message="Not allowed.", code="Ecs.0013")
+ABORTING = ev.RunAborting(by="bob")
 STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 failures, 1 are allowed.")
 
 
@@ -125,6 +126,32 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
             ["./ok gave no verdict for wave 2 1m ago: KeyError: 'x'. It is asked again"],
         ),
         (first_wave_done(), {"gate": "./ok"}, {}, "b1", Cause.GATE, ["is being asked whether wave 2 may start"]),
+        (
+            [*STARTED, sent(1, "a1"), ABORTING],
+            {},
+            {},
+            "a2",
+            Cause.ABORTING,
+            ["by bob, for 1m", "the server under way has"],
+        ),
+        ([*STARTED, sent(1, "a1"), ABORTING], {}, {}, "a1", Cause.SUBMITTING, ["Batch 1"]),
+        ([*STARTED, sent(1, "a1"), ABORTING], {}, {}, None, Cause.ABORTING, ["nothing new is sent"]),
+        (
+            [*STARTED, sent(1, "a1"), ABORTING],
+            {},
+            {"holder_alive": False},
+            None,
+            Cause.ORPHANED,
+            ["It is being aborted by bob: whoever goes on with it sends nothing any more."],
+        ),
+        (
+            [*STARTED, ev.RunResumed(skip_domains=["az2"])],
+            {},
+            {},
+            "b1",
+            Cause.LEFT_OUT,
+            ["goes on without az2", "nothing is sent"],
+        ),
         ([*STARTED, ev.RunPaused(reason="paused", by="bob")], {}, {}, "a1", Cause.PAUSED, ["paused by bob 1m ago"]),
         (
             [*first_wave_done(), ev.RunPaused(reason="gate_inconclusive")],

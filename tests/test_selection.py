@@ -6,13 +6,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ecsbatch.errors import SelectionError
-from ecsbatch.models import Server, ServerView, SkipReason
+from ecsbatch.models import Fleet, Server, ServerView, SkipReason
 from ecsbatch.selection import as_fleet, classify, filter_views, from_view, parse_fleet, read_fleet, why_not
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -102,8 +103,33 @@ def test_a_program_may_give_ids_or_servers() -> None:
         as_fleet([])
     with pytest.raises(SelectionError, match="named 2 times"):
         as_fleet([A, Server(A, "az1")])
-    with pytest.raises(SelectionError, match="has no id"):
-        as_fleet([""])
+    with pytest.raises(SelectionError, match="named 2 times"):
+        as_fleet([A, A.upper()])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([""], "'' is no server id: give 1 to 64 printable characters"),
+        (["i" * 65], "is no server id"),
+        ([A, "abc\ud800"], r"'abc\\ud800' is no server id"),
+        ([Server("a\nb")], r"'a\\nb' is no server id"),
+        (Fleet(["x\x00"]), "is no server id"),
+        ([Server(A, "az\ud800")], r"'az\\ud800' is no text"),
+        ([7], "7 is no server"),
+        (A, "is one text: give a list"),
+    ],
+)
+def test_what_cannot_be_an_id_is_named_at_the_door(given: Any, says: str) -> None:
+    """Python's JSON reads halves of characters; in the store one would end the engine for everybody."""
+    with pytest.raises(SelectionError, match=says):
+        as_fleet(given)
+
+
+def test_a_uuid_is_in_small_letters_and_other_ids_stay() -> None:
+    assert list(as_fleet([A.upper(), Server("Web-1"), "i" * 64])) == [Server(A), Server("Web-1"), Server("i" * 64)]
+    assert list(as_fleet(Fleet([A.upper(), B], ["az1", ""]))) == [Server(A, "az1"), Server(B)]
+    assert as_fleet(fleet := Fleet([A, B])) is fleet
 
 
 LISTING = [

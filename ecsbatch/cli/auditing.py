@@ -121,4 +121,5 @@ def _group(line: bytes) -> str:
         told: dict[str, Any] = orjson.loads(line)
     except ValueError:
         return ""
-    return str(told.get("group") or told.get("site") or "")
+    # Older versions wrote the endpoint into it; a project is of one region.
+    return str(told.get("group") or "").rpartition("/")[2] or str(told.get("site") or "")

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from ecsbatch.cli.exits import Exit
 from ecsbatch.cli.parts import make_store, say, who
 from ecsbatch.errors import RunConflict
-from ecsbatch.events import Event, GateChecked, LimitChanged
+from ecsbatch.events import Event, GateChecked, LimitChanged, RunAborting
 from ecsbatch.models import RunStatus
 from ecsbatch.policy import limits_of
 from ecsbatch.strategy import resolve_limits
-from ecsbatch.views.printable import printable
+from ecsbatch.views.printable import fitted, printable
 from ecsbatch.views.steered import told_of
 
 if TYPE_CHECKING:
     from ecsbatch.records import RunRecord
     from ecsbatch.state import RolloutState
+    from ecsbatch.store import Store
 
 _PATIENCE: Final = 10.0
 _GLANCE: Final = 0.2
+_WIDTH: Final = 80
 
 Seen: TypeAlias = Callable[[Sequence[Event]], bool]
 """Tells whether events show that what was asked for is done."""
@@ -48,14 +50,58 @@ def ask_holder(run_id: str, body: Body, url: str, until: Collection[RunStatus]) 
     return Exit.OK
 
 
-def ask_to_abort(record: RunRecord, url: str) -> int:
-    """Ask the holder to end its run; servers under way may take minutes, and nobody has to wait for them here."""
-    status = asyncio.run(_ask(url, record.run_id, {"command": "abort"}, {RunStatus.ABORTED}))
-    run = printable(record.run_id)
-    told = f"Run {run} aborted." if status is RunStatus.ABORTED else ""
-    told = told or f"Run {run} sends nothing more, and ends once its servers under way have their outcome."
-    say([told], to_stdout=True)
+def ask_to_abort(record: RunRecord, url: str, again: str = "") -> int:
+    """Ask the holder to end its run; servers under way may take minutes, and nobody has to wait for them here.
+
+    Raises:
+        RunConflict: the run ended otherwise before.
+    """
+
+    async def ask() -> tuple[bool, RunRecord]:
+        async with make_store(url) as store:
+            return await see_abort(store, record)
+
+    followed, now = asyncio.run(ask())
+    return tell_abort(now, followed=followed, again=again)
+
+
+def tell_abort(now: RunRecord, *, followed: bool, again: str = "") -> int:
+    """Say what asking for an abort has come to: done, recorded by its holder, or only asked.
+
+    Raises:
+        RunConflict: the run ended otherwise before.
+    """
+    run, holder = printable(now.run_id), now.holder
+    if now.status is RunStatus.ABORTED:
+        say([f"Run {run} aborted."], to_stdout=True)
+    elif now.status.over:
+        raise RunConflict(f"Run {run} {now.status.value} before it could abort.")
+    elif followed:
+        say([f"Run {run} sends nothing more, and ends once its servers under way have their outcome."], to_stdout=True)
+    else:
+        why = f"has not confirmed it within {_PATIENCE:.0f}s" if now.held else "is gone"
+        text = (
+            f"Run {run} is asked to abort; its process ({printable(holder.name)}, pid {holder.pid}) {why}. Whoever "
+            "goes on with the run follows: it then only looks after servers under way. Until then requests may leave."
+        )
+        say([*fitted(text, _WIDTH), "", "Next:", f"  ecsbatch status {run}{again}"], to_stdout=True)
+        return Exit.STOPPED
     return Exit.OK
+
+
+async def see_abort(store: Store, record: RunRecord) -> tuple[bool, RunRecord]:
+    """Ask, and wait until the journal says that it is followed or nobody holds the run; also say how it stands then."""
+    followed, after = False, record.seq
+    await store.command(record.run_id, {"command": "abort"}, who())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            while record.held and not followed:
+                await asyncio.sleep(_GLANCE)
+                for recorded in await store.events(record.run_id, after):
+                    after = recorded.seq
+                    followed = followed or isinstance(recorded.event, RunAborting)
+                record = await store.run(record.run_id)
+    return followed, record
 
 
 async def _ask(url: str, run_id: str, body: Body, until: Collection[RunStatus]) -> RunStatus:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.watching import Surroundings, Watchers, Watching
-from ecsbatch.models import RunStatus
 from ecsbatch.rollout import Rollout
 from ecsbatch.sources import Settings
 from ecsbatch.state import RolloutState
-from ecsbatch.views.printable import counted, lasting, printable
+from ecsbatch.views.printable import lasting, printable
+from ecsbatch.views.standing import aborting_notice
 
 if TYPE_CHECKING:
     from ecsbatch.restarter import Restarter
@@ -60,13 +60,7 @@ class Signals:
         """Return what to tell about the run's end, "" while nobody has asked for it; a signal beats an abort."""
         if self.received:
             return "Stopping: nothing new is sent, requests in flight get their answer. Once more breaks it off."
-        ending = self._rollout.ending
-        if ending is None or ending.status is not RunStatus.ABORTED:
-            return ""
-        by = f" (asked by {printable(ending.by)})" if ending.by else ""
-        under_way = self._rollout.state.run.in_flight
-        outcomes = "gets its outcome" if under_way == 1 else "get their outcome"
-        return f"Aborting{by}: nothing new is sent, {counted(under_way, 'server')} under way {outcomes}."
+        return aborting_notice(self._rollout.state)
 
     def _receive(self, number: int) -> None:
         if not self.received:
@@ -87,6 +81,15 @@ def blind_notice(seconds: float, why: str, timeout: float) -> str:
     )
 
 
+def busy_notice(seconds: float, keeper: int) -> str:
+    """Return what to tell while another process keeps the store, "" where that is no more than a moment."""
+    if seconds < _A_MOMENT:
+        return ""
+    way = f" (end it, or kill -CONT {keeper})" if keeper else ""
+    process = f"Process {keeper}" if keeper else "Another process"
+    return f"{process} keeps the store busy for {lasting(seconds)}: nothing is sent until it lets go{way}."
+
+
 async def drive(
     restarter: Restarter, rollout: Rollout, settings: Settings, watching: Watching, *, known: int = 0
 ) -> Driven:
@@ -105,7 +108,9 @@ async def drive(
     signals = Signals(rollout)
 
     def notice() -> str:
-        return signals.notice() or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
+        store = restarter.store
+        waits = busy_notice(store.waiting, store.keeper) if store.waiting else ""
+        return signals.notice() or waits or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
 
     around = Surroundings(settings.engine.quota, restarter.usage, notice, known, lambda: rollout.held)
     watchers = Watchers(rollout, around, settings, watching)

@@ -77,4 +77,5 @@ def _code_of_counts(state: RolloutState) -> Exit:
     counts = state.counts
     if counts[OutcomeKind.UNKNOWN]:
         return Exit.UNKNOWN
-    return Exit.FAILURES if counts[OutcomeKind.FAILED] or counts[OutcomeKind.TIMED_OUT] else Exit.OK
+    short = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.NOT_STARTED)
+    return Exit.FAILURES if any(counts[kind] for kind in short) else Exit.OK

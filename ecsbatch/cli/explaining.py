@@ -7,16 +7,16 @@ import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID
 
 import orjson
 from cyclopts import Parameter
 
-from ecsbatch.cli.exits import Exit, UsageError
+from ecsbatch.cli.exits import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, repeated, settings_of, store_url
 from ecsbatch.cli.parts import columns, make_store, say
 from ecsbatch.cli.stories import story_of
 from ecsbatch.explain import explain as explain_state
+from ecsbatch.selection import is_uuid, server_id
 from ecsbatch.views.explained import explained_json, explained_lines
 from ecsbatch.views.printable import printable
 from ecsbatch.views.summary import Again
@@ -51,13 +51,12 @@ def explain(
 ) -> int:
     """Say why a server is not restarted yet, or what holds the run now, and what can be done about it."""
     settings = settings_of(flags, config)
-    if server and not run and not _is_server_id(server):
+    if server and not run and not is_uuid(server):
         server, run = "", server
-    elif _is_server_id(run) and not _is_server_id(server):
+    elif is_uuid(run) and not is_uuid(server):
         server, run = run, server
-    if server and not _is_server_id(server):
-        raise UsageError(f"{server!r} is no server id: ecsbatch explain SERVER RUN, or only one of the two.")
-    story, answer = asyncio.run(_ask(store_url(settings), server.lower(), run))
+    server = server_id(server) if server else ""
+    story, answer = asyncio.run(_ask(store_url(settings), server, run))
     again = Again(*[repeated(settings, reading=True)] * 2)
     run_id = story.record.run_id
     if settings.output.output == "json":
@@ -67,13 +66,6 @@ def explain(
         width = columns(to_stdout=True)
         say(explained_lines(answer, run_id, server, now=time.time(), again=again, width=width), to_stdout=True)
     return Exit.OK
-
-
-def _is_server_id(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 async def _ask(url: str, server: str, run: str) -> tuple[Story, Explanation]:
@@ -88,7 +80,16 @@ async def _ask(url: str, server: str, run: str) -> tuple[Story, Explanation]:
             holder_alive=story.record.held,
             claimed_by=claimed_by,
         )
-        return story, _with_ways_on(answer, story.state)
+        return story, _kept(_with_ways_on(answer, story.state), await store.kept_by())
+
+
+def _kept(answer: Explanation, keeper: int | None) -> Explanation:
+    """Say that some process keeps all others from writing, if one does: no run's record can tell that."""
+    if keeper is None:
+        return answer
+    process = f"Process {keeper}" if keeper else "A process"
+    text = f"{answer.text} {process} is in the middle of a write to the store: no run goes on until it lets go."
+    return replace(answer, text=text, commands=(*answer.commands, *([f"kill -CONT {keeper}"] if keeper else [])))
 
 
 def _with_ways_on(answer: Explanation, state: RolloutState) -> Explanation:

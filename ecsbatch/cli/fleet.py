@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
 
+from ecsbatch.cli.looking import look_at
 from ecsbatch.cli.selecting import Selection
 from ecsbatch.ecs.client import MAX_PAGE, EcsClient, Filters
-from ecsbatch.errors import NotAccepted, SelectionRefused, UnknownAnswer
-from ecsbatch.models import MAX_LOOK, Look, Server, ServerView
+from ecsbatch.errors import SelectionRefused, UnknownAnswer
+from ecsbatch.models import MAX_LOOK, Server, ServerView
 from ecsbatch.selection import from_view
-
-_WAITS: Final = (1.0, 2.0, 4.0)
-_LONGEST_WAIT: Final = 60.0
-_LOOKS_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +86,6 @@ def filters_of(selection: Selection) -> Filters:
     )
 
 
-class _Looker(Protocol):
-    async def look(self, ids: Sequence[str]) -> Look:
-        """Look at up to 100 servers."""
-        ...
-
-
 async def see(ecs: EcsClient, servers: Sequence[Server], *, count: bool = False) -> Seen:
     """Look at a fleet in as few requests as it takes: pages of the listing, or looks at 100 servers each.
 
@@ -122,47 +111,10 @@ async def see(ecs: EcsClient, servers: Sequence[Server], *, count: bool = False)
                 break
         await pages.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its signature says
     # A listing may miss servers that others create or delete meanwhile: those it did not show are asked for by id.
-    await _look_at(ecs, [id_ for id_ in (server.id for server in servers) if id_ not in views], views)
+    views |= await look_at(ecs, [server.id for server in servers if server.id not in views])
     return Seen(servers, views, inventory)
 
 
 def _listing_pays(inventory: int | None, missing: int) -> bool:
     """Tell whether the listing's other pages are fewer requests than looks at what has not been seen yet."""
     return inventory is not None and inventory // MAX_PAGE < -(-missing // MAX_LOOK)
-
-
-async def _look_at(ecs: _Looker, ids: Sequence[str], views: dict[str, ServerView]) -> None:
-    parts = [ids[i : i + MAX_LOOK] for i in range(0, len(ids), MAX_LOOK)]
-    for part in parts[:1]:
-        views.update(await _look(ecs, part))
-    turns = asyncio.Semaphore(_LOOKS_AT_ONCE)
-
-    async def one(part: Sequence[str]) -> None:
-        async with turns:
-            views.update(await _look(ecs, part))
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for part in parts[1:]:
-                group.create_task(one(part), name="look")
-    except* Exception as failed:  # noqa: BLE001 - whatever failed first is the reason to tell
-        raise _first(failed.exceptions) from None
-
-
-def _first(errors: Iterable[Exception]) -> Exception:
-    return next(iter(errors))
-
-
-async def _look(ecs: _Looker, ids: Sequence[str]) -> dict[str, ServerView]:
-    """Look once, again after a pause where the cloud fails to answer: reading may be repeated."""
-    for wait in (*_WAITS, None):
-        try:
-            look = await ecs.look(ids)
-        except (UnknownAnswer, NotAccepted) as e:
-            if wait is None:
-                raise
-            asked = (e.retry_after or 0.0) if isinstance(e, NotAccepted) else 0.0
-            await asyncio.sleep(min(max(wait, asked), _LONGEST_WAIT))
-        else:
-            return {id_: look.servers.get(id_) or ServerView(id_, found=False) for id_ in ids}
-    raise AssertionError  # pragma: no cover - the last attempt returns or raises

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ecsbatch.cli.asking import asked_of
 from ecsbatch.cli.driving import Driven, drive
 from ecsbatch.cli.flags import store_url
 from ecsbatch.cli.parts import engine, make_store, who
 from ecsbatch.cli.stories import story_of
 from ecsbatch.cli.watching import Watching
+from ecsbatch.hooks import WITHOUT
 from ecsbatch.hosting import Changes
 
 if TYPE_CHECKING:
@@ -28,21 +28,24 @@ async def go_on(
         changes: what is asked for beyond going on.
         settings: of the connection, the engine and the output.
         watching: how much is shown.
-        abort: only look after the servers under way, and end it for good.
+        abort: only look after the servers under way, and end it for good; so too where somebody asked for that before.
 
     Raises:
         RunConflict: another process has it.
     """
     async with make_store(store_url(settings)) as store:
         record = await store.run(run_id)
-        state = (await story_of(store, record)).state
+        story = await story_of(store, record)
+        state, ends = story.state, abort or story.aborting
         if state.status.over and not changes.retry:
             return Driven(state, 0)
         settings = _by_its_quota(state, settings)
-        async with asked_of(state.plan) as asked, engine(settings, store) as restarter:
-            rollout = await restarter.resume(run_id, check=asked.check, gate=asked.gate, changes=changes)
-            if abort:
-                rollout.abort(changes.by)
+        async with engine(settings, store) as restarter:
+            # What is not asked any more where a run only ends must not stand in the way if another program has it.
+            gate, check = WITHOUT if ends else None, WITHOUT if ends and not state.run.in_flight else None
+            rollout = await restarter.resume(run_id, check=check, gate=gate, changes=changes)
+            if ends:
+                rollout.abort(story.aborted_by or changes.by)
             return await drive(restarter, rollout, settings, watching, known=record.seq)
 
 

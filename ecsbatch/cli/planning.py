@@ -124,9 +124,9 @@ async def survey(
             if selection.exclude_claimed:
                 servers, claimed = await _unclaimed(store, servers, run_id)
             elif refuse_claimed:
-                wanted = [server for server in servers if server.id.lower() not in selection.excluded]
+                wanted = [server for server in servers if server.id not in selection.excluded]
                 await _refuse_claimed(store, wanted, run_id)
-    excluded = frozenset(server.id for server in servers if server.id.lower() in selection.excluded)
+    excluded = frozenset(server.id for server in servers if server.id in selection.excluded)
     found = Surveyed(servers, seen.views, ecs.site, seen.inventory, excluded, frozenset(recent), claimed)
     return replace(found, skip_updated_since=selection.updated_since, lately=lately)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -14,7 +15,7 @@ from ecsbatch.cli.exits import Exit, UsageError
 from ecsbatch.cli.files import write_file
 from ecsbatch.cli.flags import GROUPS, AskFlags, ConfigFile, StoreFlags, repeated, settings_of, store_url
 from ecsbatch.cli.parts import columns, make_store, say
-from ecsbatch.cli.stories import Story, read_story
+from ecsbatch.cli.stories import Story, aborts_of, read_story
 from ecsbatch.events import stamp
 from ecsbatch.state import RolloutState
 from ecsbatch.views.printable import printable
@@ -41,11 +42,11 @@ def status(
     settings = settings_of(flags, config)
     story = asyncio.run(read_story(store_url(settings), run))
     if settings.output.output == "json":
-        steering = {"steering": steering_json(story.steering), "aborting": story.asked_to_abort is not None}
-        _print_json(run_json(story.state) | _holding(story.record) | steering)
+        steering = {"steering": steering_json(story.steering), "aborting": story.aborting}
+        _print_json(run_json(story.state, time.time()) | _holding(story.record) | steering)
     else:
         again = Again(*[repeated(settings, reading=True)] * 2)
-        say([*summary_lines(story.state, again), "", *_standing(story)], to_stdout=True)
+        say([*summary_lines(story.state, again, time.time()), "", *_standing(story)], to_stdout=True)
     return Exit.OK
 
 
@@ -108,11 +109,11 @@ def runs(
 ) -> int:
     """List the last runs, the newest first."""
     settings = settings_of(flags, config)
-    records = asyncio.run(_read_runs(store_url(settings), max(limit, 1)))
+    records, aborting = asyncio.run(_read_runs(store_url(settings), max(limit, 1)))
     if settings.output.output == "json":
-        _print_json({"runs": [_row(record) for record in records]})
+        _print_json({"runs": [_row(record) | {"aborting": record.run_id in aborting} for record in records]})
     elif records:
-        say(run_lines(records, columns(to_stdout=True)), to_stdout=True)
+        say(run_lines(records, columns(to_stdout=True), aborting), to_stdout=True)
     else:
         say(["No runs yet."], to_stdout=True)
     return Exit.OK
@@ -129,9 +130,12 @@ async def read_run(url: str, name: str) -> tuple[RunRecord, RolloutState]:
     return story.record, story.state
 
 
-async def _read_runs(url: str, limit: int) -> list[RunRecord]:
+async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], set[str]]:
+    """Return the last runs, and those of them that somebody has ended for good and that are not over yet."""
     async with make_store(url) as store:
-        return await store.runs(limit)
+        records = await store.runs(limit)
+        open_ = [record.run_id for record in records if not record.status.over]
+        return records, {run_id for run_id in open_ if await aborts_of(store, run_id)}
 
 
 def _standing(story: Story) -> list[str]:
@@ -143,13 +147,19 @@ def _standing(story: Story) -> list[str]:
         lines.append(
             f"Wave {state.wave} of {len(state.plan.waves)}, {state.down:,} down now, {state.run.waiting:,} waiting."
         )
-    if story.asked_to_abort is not None and not state.status.over:
-        asked = story.asked_to_abort
-        lines.append(
-            f"{printable(asked.who)} asked to abort at {stamp(asked.ts)}: servers under way get their outcome first."
-        )
+    if story.aborting:
+        lines.append(_aborting(story))
     steered = steering_lines(story.steering)
     return [*lines, "", "Steering (UTC):", *steered] if steered else lines
+
+
+def _aborting(story: Story) -> str:
+    """Say who has ended the run for good, and what it waits for."""
+    asked, who = story.asked_to_abort, printable(story.aborted_by) or "Somebody"
+    at = f" at {stamp(asked.ts)}" if asked is not None else ""
+    if story.state.aborting or not story.record.held:
+        return f"{who} asked to abort{at}: servers under way get their outcome first, and nothing new is sent."
+    return f"{who} asked to abort{at}, which its process has not confirmed yet."
 
 
 def _holding(record: RunRecord) -> dict[str, Any]:

@@ -175,6 +175,7 @@ async def _roll_out(plan: Plan, settings: Settings, cloud: Cloud, clock: Virtual
         sender=SimulatedSender(cloud),
         clock=clock,
         request_timeout=settings.engine.request_timeout,
+        connect_timeout=settings.engine.connect_timeout,
         api_rate=settings.connection.api_rate,
     )
     async with (

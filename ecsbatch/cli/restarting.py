@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import orjson
 from cyclopts import Parameter
 
-from ecsbatch.cli.asking import asked_of, refuse_unaskable
 from ecsbatch.cli.concluding import check_outputs
 from ecsbatch.cli.confirming import Consent, confirm, guard, parse_guard
 from ecsbatch.cli.driving import Driven, drive
@@ -25,6 +24,7 @@ from ecsbatch.cli.speaking import in_json, tell
 from ecsbatch.cli.staying import stay_and_conclude
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
+from ecsbatch.hooks import refuse_unaskable
 from ecsbatch.models import Server
 from ecsbatch.plan import Plan
 from ecsbatch.sources import Settings
@@ -178,13 +178,12 @@ def _lately(prepared: Prepared) -> list[str]:
 async def carry_out(plan: Plan, settings: Settings, watching: Watching, run_id: str = "") -> Driven:
     """Run a plan as it is."""
     async with (
-        asked_of(plan) as asked,
         make_store(store_url(settings)) as store,
         engine(settings, store) as restarter,
     ):
         if settings.output.cold_start or plan.skip_updated_since is not None:
             await _start_cold(store, settings.engine.quota.window, watching)
-        rollout = restarter.rollout(plan, check=asked.check, gate=asked.gate, run_id=run_id)
+        rollout = restarter.rollout(plan, run_id=run_id)
         return await drive(restarter, rollout, settings, watching)
 
 

@@ -25,8 +25,9 @@ from ecsbatch.cli.flags import (
 )
 from ecsbatch.cli.going_on import go_on
 from ecsbatch.cli.parts import say, who
-from ecsbatch.cli.reading import RunName, read_run
+from ecsbatch.cli.reading import RunName
 from ecsbatch.cli.staying import stay_and_conclude
+from ecsbatch.cli.stories import read_story
 from ecsbatch.cli.watching import Watching
 from ecsbatch.errors import RunConflict
 from ecsbatch.hosting import Changes
@@ -35,6 +36,7 @@ from ecsbatch.sources import Settings
 from ecsbatch.views.printable import counted, printable
 
 if TYPE_CHECKING:
+    from ecsbatch.cli.stories import Story
     from ecsbatch.records import RunRecord
     from ecsbatch.state import RolloutState
 
@@ -91,11 +93,17 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     changes = Changes(
         retry=_kinds(retry), forgive=forgive, skip_domains=skip_domain or [], limits=given_limits(flags), by=who()
     )
-    record, state = asyncio.run(read_run(store_url(settings), run))
+    story = asyncio.run(read_story(store_url(settings), run))
+    record, state = story.record, story.state
     if state.status is RunStatus.ABORTED:
         raise RunConflict(
             f"Run {record.run_id} was aborted, which is final: start a new run for what is left, which "
             f"`ecsbatch report {record.run_id} --outcome not_started -o csv --out left.csv` writes down."
+        )
+    if story.aborting and (changes.retry or changes.forgive or changes.skip_domains):
+        raise RunConflict(
+            f"Run {record.run_id} is being aborted, which is final: --retry, --forgive and --skip-domain come too "
+            f"late. `ecsbatch resume {record.run_id}` alone looks after its servers under way and ends it."
         )
     _check_domains(changes.skip_domains, state)
     if forgive:
@@ -106,20 +114,31 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     if record.held:
         return _wake(record, state, changes, settings)
     watching = Watching(quiet, verbose)
+    if story.aborting and not quiet:
+        say([_only_ends(story)], to_stdout=False)
     driven = asyncio.run(go_on(record.run_id, changes, settings, watching))
     return stay_and_conclude(driven, settings, watching, asks=not yes)
 
 
+def _only_ends(story: Story) -> str:
+    """Say what is left to do for a run that is being aborted."""
+    flying = story.state.run.in_flight
+    under_way = f"{counted(flying, 'server')} under way {'is' if flying == 1 else 'are'} looked after, nothing is sent"
+    return f"Run {printable(story.record.run_id)} is being aborted: {under_way}."
+
+
 def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Watching) -> int:
     """Go on with a run that was named again with the same servers; one that is over only shows its result."""
-    _, state = asyncio.run(read_run(store_url(settings), run_id))
+    story = asyncio.run(read_story(store_url(settings), run_id))
+    state = story.state
     if state.status.over:
         return conclude(Driven(state, 0), settings)
-    left = state.run.waiting + state.run.in_flight
+    left = state.run.in_flight + (0 if story.aborting else state.run.waiting)
+    exists = f"Run {run_id} exists with these servers: {counted(left, 'server')} left of it."
 
     def show() -> None:
         if not watching.quiet:
-            say([f"Run {run_id} exists with these servers: {counted(left, 'server')} left of it."], to_stdout=False)
+            say([_only_ends(story) if story.aborting else exists], to_stdout=False)
 
     confirm(left, consent, show)
     driven = asyncio.run(go_on(run_id, Changes(by=who()), settings, watching))

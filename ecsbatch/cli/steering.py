@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.commanding import ask_and_see, ask_holder, ask_to_abort, changed, loosened, promoted
 from ecsbatch.cli.confirming import agree
-from ecsbatch.cli.exits import Exit, UsageError
+from ecsbatch.cli.exits import Exit, UsageError, code_of_run
 from ecsbatch.cli.flags import (
     GO_AHEAD,
     AbortFlags,
@@ -27,7 +27,8 @@ from ecsbatch.cli.reading import RunName, read_run
 from ecsbatch.errors import RunConflict
 from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.views.printable import counted, printable
-from ecsbatch.views.summary import is_held, outcome_lines
+from ecsbatch.views.standing import aborting_notice, is_held
+from ecsbatch.views.summary import Again, outcome_lines, summary_lines
 
 if TYPE_CHECKING:
     from ecsbatch.records import RunRecord
@@ -95,6 +96,7 @@ def abort(
     """End a run for good: nothing new is sent, servers under way get their outcome, and nothing resumes it.
 
     A restart that was sent is not undone. Where no process holds the run, this one ends it and needs the cloud.
+    The code is 0 once the run is aborted or its process has recorded that it follows.
     """
     settings = settings_of(flags, config)
     record, state = asyncio.run(read_run(store_url(settings), run))
@@ -102,14 +104,24 @@ def abort(
         raise RunConflict(f"Run {record.run_id} is over already ({record.status.value}).")
     left = counted(state.run.waiting, "server")
     agree(f"Abort run {printable(record.run_id)}? {left} of it will not be restarted.", yes=yes)
+    reading = repeated(settings, reading=True)
+    if record.held and state.aborting:
+        say([aborting_notice(state)], to_stdout=True)
+        return Exit.OK
     if record.held:
-        return ask_to_abort(record, store_url(settings))
+        return ask_to_abort(record, store_url(settings), reading)
     if flying := state.run.in_flight:
         wait = f"Looking after {counted(flying, 'server')} under way, which may take minutes. Nothing new is sent."
         say([wait], to_stdout=False)
-    ended = asyncio.run(end(record.run_id, settings)).state
-    say([*outcome_lines(ended), *_left(ended, repeated(settings, reading=True))], to_stdout=True)
-    return Exit.OK
+    driven = asyncio.run(end(record.run_id, settings))
+    ended = driven.state
+    if ended.status is RunStatus.ABORTED:
+        say([*outcome_lines(ended), *_left(ended, reading)], to_stdout=True)
+        return Exit.OK
+    if ended.status.over:
+        raise RunConflict(f"Run {record.run_id} {ended.status.value} before it could abort.")
+    say(summary_lines(ended, Again(repeated(settings), reading)), to_stdout=True)
+    return code_of_run(ended, driven.received)
 
 
 def _left(state: RolloutState, again: str) -> list[str]:

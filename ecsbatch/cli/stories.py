@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 _REMEMBERED: Final = 50
 
-_STEERING: Final = (ev.RunPaused, ev.RunResumed, ev.RunStopped, ev.RunFinished, ev.LimitChanged, ev.GateChecked)
+_STEERING: Final = (
+    *(ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished),
+    *(ev.LimitChanged, ev.GateChecked),
+)
 
 
 @dataclass(slots=True)
@@ -32,7 +35,8 @@ class Story:
         record, state: as the store has it, and its events folded.
         steering: the last events by which somebody or something steered it, oldest first.
         holders: the last event of a process that took it, None before the first.
-        asked_to_abort: the command that asks its holder to end it for good, None where there is none.
+        asked_to_abort: the last command to end it for good that was asked since a process took it; whoever has it or
+            goes on with it follows. None where there is none.
     """
 
     record: RunRecord
@@ -52,10 +56,23 @@ class Story:
         elif isinstance(event, _STEERING):
             self.steering.append(recorded)
 
+    @property
+    def aborting(self) -> bool:
+        """True where somebody has ended it for good and it is not over yet, or has asked its process to."""
+        return not self.state.status.over and (self.state.aborting or self.asked_to_abort is not None)
+
+    @property
+    def aborted_by(self) -> str:
+        """Who has, "" where that is not known."""
+        asked = self.asked_to_abort
+        return self.state.aborted_by or (asked.who if asked is not None else "")
+
     def settle(self) -> None:
-        """Say what no event can: that the process is gone."""
+        """Say what no event can: that the process is gone, and what was asked of whoever goes on with the run."""
         if self.record.status is RunStatus.ORPHANED:
             self.state.status, self.state.reason = RunStatus.ORPHANED, "its process is gone"
+        if self.asked_to_abort is not None and not self.record.held and not self.state.aborting:
+            self.state.aborting, self.state.aborted_by = True, self.asked_to_abort.who
 
 
 async def read_story(url: str, name: str) -> Story:
@@ -79,8 +96,8 @@ async def story_of(store: Store, record: RunRecord) -> Story:
     while events := await store.events(record.run_id, story.state.seq):
         for event in events:
             story.apply(event)
-    if record.held:
-        story.asked_to_abort = await _asked_to_abort(store, record)
+    if not record.status.over:
+        story.asked_to_abort = await _asked_to_abort(store, record, story.state.last_command)
     story.settle()
     return story
 
@@ -97,10 +114,16 @@ async def new_story(store: Store, record: RunRecord) -> Story:
     return Story(record, RolloutState(record.run_id, plan))
 
 
-async def _asked_to_abort(store: Store, record: RunRecord) -> Command | None:
-    commands = await store.commands(record.run_id)
-    asked = [each for each in commands if each.body.get("command") == "abort" and each.ts >= record.holder.since]
+async def _asked_to_abort(store: Store, record: RunRecord, known: int) -> Command | None:
+    """Return the last abort behind the last command that was there when the run was taken; older ones are over."""
+    aborts = await aborts_of(store, record.run_id)
+    asked = [each for each in aborts if (each.id > known if known else each.ts >= record.holder.since)]
     return asked[-1] if asked else None
+
+
+async def aborts_of(store: Store, run_id: str) -> list[Command]:
+    """Return what was ever asked to end a run for good."""
+    return [each for each in await store.commands(run_id) if each.body.get("command") == "abort"]
 
 
 def pages(store: Store, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:

@@ -205,10 +205,12 @@ class Watchers:
         asked, usage = self._asked
         if now - asked >= _USAGE:
             try:
-                usage = await self._around.usage()
-            except EcsbatchError:
+                # A store that waits for another process answers late, and what is shown says so meanwhile.
+                async with asyncio.timeout(_USAGE):
+                    usage = await self._around.usage()
+            except (EcsbatchError, TimeoutError):
                 usage = None
-            self._asked = (now, usage)
+            self._asked = (time.monotonic(), usage)
         return usage
 
     async def _pause(self, seconds: float) -> None:

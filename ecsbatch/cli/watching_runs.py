@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -21,6 +22,7 @@ from ecsbatch.cli.watching import Surroundings, Watchers, Watching
 from ecsbatch.models import Quota, RunStatus, Usage
 from ecsbatch.views.printable import printable
 from ecsbatch.views.report import run_json
+from ecsbatch.views.standing import aborting_notice
 from ecsbatch.views.summary import Again, summary_lines
 
 if TYPE_CHECKING:
@@ -64,8 +66,8 @@ def _conclude(story: Story, settings: Settings, *, left: bool) -> int:
         sys.stdout.buffer.write(orjson.dumps(run_json(story.state)) + b"\n")
         sys.stdout.buffer.flush()
     else:
-        again = repeated(settings, reading=True)
-        say(["", *summary_lines(story.state, Again(again, again))], to_stdout=settings.output.events != "-")
+        flags = Again(*[repeated(settings, reading=True)] * 2)
+        say(["", *summary_lines(story.state, flags, time.time())], to_stdout=settings.output.events != "-")
     return code_of_run(story.state)
 
 
@@ -78,7 +80,7 @@ async def _watch(settings: Settings, name: str, watching: Watching) -> tuple[Sto
         if followed.over and settings.output.events is None:
             return followed.story, False
         known = 0 if followed.over else followed.state.seq
-        around = Surroundings(followed.quota, followed.usage, lambda: "", known)
+        around = Surroundings(followed.quota, followed.usage, lambda: aborting_notice(followed.state), known)
         watchers = Watchers(followed, around, settings, watching)
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()

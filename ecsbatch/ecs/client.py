@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, TypedDict, TypeVar, Unpack, get_type_hints
@@ -24,16 +25,18 @@ from ecsbatch.ecs.codes import What, date_of, error_of
 from ecsbatch.ecs.endpoint import site_of
 from ecsbatch.ecs.sender import Answer, Request, Sender, checked_headers
 from ecsbatch.ecs.signing import Signer
-from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, views_of
+from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, view_of, views_of
 from ecsbatch.errors import (
     ConfigError,
     NotAccepted,
     NotSent,
+    Refused,
     TokenExpired,
     UnknownAnswer,
 )
 from ecsbatch.foreign import Broke, asked, unlike
-from ecsbatch.models import MAX_LOOK, Job, Look, RestartType, Site
+from ecsbatch.models import MAX_LOOK, Job, Look, RestartType, ServerView, Site
+from ecsbatch.selection import as_server_id
 from ecsbatch.texts import clean, cut
 
 T = TypeVar("T")
@@ -41,6 +44,7 @@ T = TypeVar("T")
 MAX_PAGE: Final = 1000
 """Rows of a listing's page (API reference, ListServersDetails)."""
 
+_NO_SERVER: Final = {"Ecs.0114", "Ecs.0614"}
 _RETRY_WAITS: Final = (1.0, 2.0, 4.0)
 _MAX_RETRY_WAIT: Final = 60.0
 
@@ -91,7 +95,7 @@ class EcsClient:
 
     Attributes:
         site: where requests go.
-        api_rate: requests a second, as given.
+        api_rate, request_timeout, connect_timeout: as given.
         fallback_store: the store of restarters that were given none; closed with the client.
 
     Raises:
@@ -119,7 +123,8 @@ class EcsClient:
         self.site: Site = site_of(endpoint=endpoint, region=region, project_id=project_id)
         self.fallback_store: Closable | None = None
         self._signer = Signer(auth, self.site, clock or SystemClock(), self._ask, _RENEWING * request_timeout)
-        self._request_timeout = request_timeout
+        self.request_timeout = request_timeout
+        self.connect_timeout = connect_timeout
         self._own_sender: AiohttpSender | None = None
         if sender is None:
             sender = self._own_sender = AiohttpSender(connect_timeout=connect_timeout, ca_file=ca_file)
@@ -234,10 +239,28 @@ class EcsClient:
             raise ValueError(f"A look names at most {MAX_LOOK} servers, not {len(ids)}.")
         if not ids:
             return Look({})
-        query = canonical_query([("limit", str(MAX_LOOK)), ("server_id", ",".join(ids))])
+        asked = [as_server_id(server) for server in ids]
+        query = canonical_query([("limit", str(MAX_LOOK)), ("server_id", ",".join(asked))])
         answer = await self._get("/cloudservers/detail", query, what="look")
-        views = self._read(answer, partial(views_of, answer.body, frozenset(ids)))
-        return Look({view.id: view for view in views}, date_of(answer.headers))
+        views, unasked = self._read(answer, partial(views_of, answer.body, frozenset(asked)))
+        return Look({view.id: view for view in views}, date_of(answer.headers), unasked)
+
+    async def show_server(self, server_id: str) -> ServerView:
+        """Look at one server by its own address (ShowServer); ``found`` is False where ECS says that there is none.
+
+        Raises:
+            AuthError: the key, the token or the address will not do, or the cloud does not know this request.
+            CloudError: nothing could be seen.
+        """
+        server_id = as_server_id(server_id)
+        try:
+            answer = await self._get(f"/cloudservers/{quoted(server_id)}", "", what="look")
+        except Refused as e:
+            # Only a code of ECS speaks of the server: any other 404 is about the address.
+            if e.code in _NO_SERVER or (e.status == HTTPStatus.NOT_FOUND and e.code.startswith("Ecs.")):
+                return ServerView(server_id, found=False)
+            raise
+        return self._read(answer, partial(view_of, answer.body, server_id))
 
     async def list_servers(self, *, limit: int = MAX_PAGE, **filters: Unpack[Filters]) -> AsyncIterator[ListingPage]:
         """List servers page by page (ListServersDetails with ``marker``).
@@ -324,7 +347,7 @@ class EcsClient:
         line = _Line(on_sent)
         try:
             return await asked(
-                lambda: self._sender(request, line.mark), _answer, self._request_timeout, given_up=line.cut
+                lambda: self._sender(request, line.mark), _answer, self.request_timeout, given_up=line.cut
             )
         except Broke as e:
             if line.refusal is not None and not line.sent:

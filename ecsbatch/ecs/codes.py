@@ -19,6 +19,7 @@ import orjson
 from ecsbatch.errors import (
     AuthError,
     CloudError,
+    Denied,
     JobNotFound,
     NotAccepted,
     Refused,
@@ -54,8 +55,6 @@ CODES: Final[Mapping[str, tuple[type[CloudError], str]]] = {
     "Common.0013": (AuthError, "The token is not valid"),
     "Common.0018": (AuthError, "The project id is not the one of the key or token: check --project-id"),
     "Ecs.0023": (AuthError, "The project id is not the one of the key or token: check --project-id"),
-    "Ecs.0003": (AuthError, "A permission is missing (ecs:cloudServers:reboot) or the account is restricted"),
-    "Ecs.0110": (AuthError, "A permission is missing (ecs:cloudServers:reboot) or the account is restricted"),
     "Pdp.0001": (AuthError, "A policy forbids the request"),
     "Ecs.0066": (AuthError, "The account is restricted"),
     "Ecs.0067": (AuthError, "The account is restricted"),
@@ -63,6 +62,9 @@ CODES: Final[Mapping[str, tuple[type[CloudError], str]]] = {
     "Ecs.0069": (AuthError, "The account is restricted"),
     "Ecs.0070": (AuthError, "The account is restricted"),
     "Ecs.0071": (AuthError, "The account is restricted"),
+    # Policies may allow some servers only: find which.
+    "Ecs.0003": (Denied, "A permission is missing (ecs:cloudServers:reboot) or the account is restricted"),
+    "Ecs.0110": (Denied, "A permission is missing (ecs:cloudServers:reboot) or the account is restricted"),
     # This request's content: change it.
     "Common.0002": (Refused, "The request has no body"),
     "Ecs.0005": (Refused, "A parameter is not valid"),
@@ -72,7 +74,6 @@ CODES: Final[Mapping[str, tuple[type[CloudError], str]]] = {
     "Ecs.0226": (Refused, "A server could not be started"),
     "Ecs.0227": (Refused, "A server could not be restarted"),
     "Ecs.0605": (Refused, "A server is locked"),
-    "Ecs.0611": (Refused, "The batch operation failed"),
     "Ecs.0614": (Refused, "A server does not exist"),
     # "Try again" codes that may follow a partial execution: nothing is certain.
     "Common.0001": (UnknownAnswer, "ECS had a system exception"),
@@ -85,6 +86,7 @@ CODES: Final[Mapping[str, tuple[type[CloudError], str]]] = {
     "Ecs.0002": (UnknownAnswer, "ECS failed to submit the request"),
     "Ecs.0004": (UnknownAnswer, "ECS failed to raise its own rights"),
     "Ecs.0301": (UnknownAnswer, "ECS failed to query a server"),
+    "Ecs.0611": (UnknownAnswer, "The batch operation failed"),
     "Ecs.0615": (UnknownAnswer, "ECS had an internal error"),
     "Ecs.1000": (UnknownAnswer, "ECS failed to reach Nova"),
     "Ecs.1001": (UnknownAnswer, "ECS failed to reach OpenStack"),
@@ -190,14 +192,16 @@ def _by_status(
     """Judge a 3xx, and a 4xx whose code is not in the table."""
     if status < HTTPStatus.BAD_REQUEST:
         return AuthError, "The endpoint answers with a redirect: check --endpoint"
-    if status in _FORBIDDEN:
+    # ECS itself forbids by server: policies may allow some only.
+    by_server = status == HTTPStatus.FORBIDDEN and code.startswith("Ecs.")
+    if status in _FORBIDDEN and not by_server:
         return AuthError, "The cloud does not accept the key or token, or a permission is missing"
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return AuthError, "A proxy wants credentials: check HTTPS_PROXY and NO_PROXY"
     if status in _WRONG_ADDRESS and not service_code and complete:
         return AuthError, f"The endpoint does not know this API: {_ENDPOINT}"
     if code.startswith("Ecs.") or (status in _ABOUT_CONTENT and said_anything and not service_code):
-        return Refused, "The cloud refused the request"
+        return Denied if by_server else Refused, "The cloud refused the request"
     return UnknownAnswer, "The cloud's answer cannot be understood"
 
 

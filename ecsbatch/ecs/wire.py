@@ -8,7 +8,7 @@ raises. All else fails closed: a shape that is not the documented one is an `Unk
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Container, Generator, Sequence
+from collections.abc import Container, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ import orjson
 
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.models import MAX_BATCH, Job, RestartType, ServerView, SubJob
+from ecsbatch.selection import as_server_id
 from ecsbatch.texts import clean, cut
 
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -165,18 +166,30 @@ def page_of(body: bytes) -> ListingPage:
         return ListingPage(servers, count if isinstance(count, int) and not isinstance(count, bool) else None)
 
 
-def views_of(body: bytes, asked: Collection[str] | None) -> list[ServerView]:
-    """Read the rows of ListServersDetails; one without a status tells nothing and is left out.
+def views_of(body: bytes, asked: Container[str]) -> tuple[list[ServerView], int]:
+    """Read the rows of ListServersDetails that were asked for by id, and count the others.
 
-    Args:
-        body: the answer.
-        asked: the ids that were asked for, other rows are dropped; None keeps all.
+    A row without a status tells nothing and is left out.
 
     Raises:
         UnknownAnswer: the answer is no list of servers.
     """
     servers = page_of(body).servers
-    return [s for s in servers if (asked is None or s.id in asked) and (s.status or not s.found)]
+    wanted = [server for server in servers if server.id in asked]
+    return [server for server in wanted if server.status or not server.found], len(servers) - len(wanted)
+
+
+def view_of(body: bytes, asked: str) -> ServerView:
+    """Read ShowServer.
+
+    Raises:
+        UnknownAnswer: the answer is not this server.
+    """
+    with _reading("a server"):
+        view = _view(orjson.loads(body)["server"])
+        if view.id != asked or not view.status:
+            raise ValueError
+        return view
 
 
 def _view(row: Any) -> ServerView:
@@ -187,9 +200,9 @@ def _view(row: Any) -> ServerView:
     status = row.get("status")
     if not status and row.get("fault") and not any(row.get(name) for name in _ALWAYS_THERE):
         # An id that the cloud does not know gives a row of nulls with a fault ("Instance ... could not be found").
-        return ServerView(id_, found=False)
+        return ServerView(as_server_id(id_), found=False)
     return ServerView(
-        id_,
+        as_server_id(id_),
         True,  # noqa: FBT003 - by place: a listing has a million of them
         _word(status),
         _word(row.get("OS-EXT-STS:task_state")),

@@ -9,26 +9,27 @@ run is kept aside while the group is done, and becomes one row of its journal an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from asyncio import CancelledError
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import uuid4
 
 import orjson
 import sqlalchemy as sa
 
-from ecsbatch.clock import Clock
-from ecsbatch.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
+from ecsbatch.clock import Clock, Stamps
+from ecsbatch.conflicts import RunTaken
 from ecsbatch.errors import ConfigError, RunConflict, StoreError
-from ecsbatch.events import Recorded, ServerFailed, ServerTimedOut, ServerUnknown
+from ecsbatch.events import Event, Recorded, ServerFailed, ServerTimedOut, ServerUnknown
 from ecsbatch.models import Holder, RunStatus, Usage, targets_hash
 from ecsbatch.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
-from ecsbatch.store import claims, journal, runs, targets
+from ecsbatch.store import claims, journal, runs
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.ledger import Ledger
 from ecsbatch.store.orders import Order, Write
 from ecsbatch.store.schema import commands
+from ecsbatch.store.taking import Taking
 
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -46,7 +47,7 @@ _COMMANDS = Prepared(
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """Where a held run's history ends."""
+    """Where a held run's history ends; ``claimed``: it is over and may have servers yet."""
 
     fence: int
     seq: int
@@ -54,6 +55,7 @@ class _Head:
     counts: Mapping[str, int]
     grants: int = 0
     failed_at: int = 0
+    claimed: bool = False
 
 
 @dataclass(slots=True)
@@ -69,6 +71,14 @@ _NOT_NOW: Final = Room(0, 0.001, 0)
 """The answer to who has not heard of a failure yet: at once again, with that in mind."""
 
 
+def _intended(intent: Callable[[Grant], Sequence[Event]], grant: Grant) -> Sequence[Event]:
+    """Ask the caller's code what it means to do; what would end a task ends only this write."""
+    try:
+        return intent(grant)
+    except (CancelledError, GeneratorExit) as e:
+        raise RuntimeError(f"The intent to spend grant {grant.id} raised {type(e).__name__}.") from e
+
+
 class Books:
     """Runs, journal, claims and ledger of one database, as one process keeps them."""
 
@@ -76,7 +86,10 @@ class Books:
         self._database = database
         self._clock = clock
         self._ledger = Ledger(database, clock.boot_id())
+        self._stamps = Stamps(clock)
         self._locks = database.locks()
+        self._taking = Taking(database, self._locks)
+        self.history = journal.Reader(database)
         self._heads: dict[str, _Head] = {}
         self._staged: dict[str, _Head] = {}
         self._pages: dict[str, _Page] = {}
@@ -95,15 +108,16 @@ class Books:
                 done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
                 self._write_pages()
         except StoreError as e:
-            self._forget_group()
             self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
             return [StoreError(str(e)) for _ in writes]
         except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
-            self._forget_group()
             return [e for _ in writes]
-        self._heads |= self._staged
-        self._forget_group()
-        return done
+        else:
+            self._heads |= self._staged
+            return done
+        finally:
+            # Whatever ends it: what one group has told must not be written by the next.
+            self._forget_group()
 
     def _attempt(self, write: Write) -> Any:
         try:
@@ -128,32 +142,6 @@ class Books:
         for each in (self._staged, self._pages, self._fences):
             each.clear()
 
-    @contextmanager
-    def _taking(self, run_id: str) -> Generator[None, None, None]:
-        """Lock a run and write in one transaction; where that fails, the run is free again."""
-        locked = False
-        try:
-            with self._database.writing():
-                self._lock(run_id)
-                locked = True
-                yield
-        except BaseException:
-            self._staged.clear()
-            if locked:
-                self._locks.release(run_id)
-            raise
-        self._broken.pop(run_id, None)
-        self._heads |= self._staged
-        self._staged.clear()
-
-    def _lock(self, run_id: str) -> None:
-        if self._locks.acquire(run_id):
-            return
-        record = runs.get(self._database, run_id, self._locks)
-        if record is not None:
-            raise RunHeld(run_id, record.holder)
-        raise RunConflict(f"The lock of run {run_id} is held by another process: choose another run id.")
-
     # Runs and their holders
 
     def create(self, new: NewRun, holder: Holder) -> Hold:
@@ -162,62 +150,48 @@ class Books:
             raise ConfigError(
                 f"A run id has up to 64 letters, digits, dots, dashes and underscores, unlike {new.run_id!r}."
             )
-        with self._database.reading():
-            self._refuse_existing(new.run_id)
-        with self._taking(new.run_id):
-            self._refuse_existing(new.run_id)
-            if new.fleet is not None:
-                self._claim(new.run_id, targets.meant(new.fleet, new.plan).key_order(), new.ignore)
-            recorded = journal.record(new.run_id, 0, self._clock.wall(), new.events)
-            counts = runs.counted({}, new.events)
-            runs.insert(
-                self._database,
-                RunRecord(
-                    run_id=new.run_id,
-                    kind=new.kind,
-                    created_at=self._clock.wall(),
-                    status=RunStatus.RUNNING,
-                    holder=holder,
-                    held=True,
-                    fence=1,
-                    seq=len(recorded),
-                    total=len(new.fleet) if new.fleet is not None else 0,
-                    counts=counts,
-                    targets_hash=new.fleet.targets_hash() if new.fleet is not None else targets_hash(()),
-                    plan=new.plan,
-                ),
-            )
-            if new.fleet is not None:
-                targets.write(self._database, new.run_id, new.fleet)
+        recorded = journal.record(new.run_id, 0, self._stamps.now(), new.events)
+        counts = runs.counted({}, new.events)
+        record = RunRecord(
+            run_id=new.run_id,
+            kind=new.kind,
+            created_at=self._stamps.now(),
+            status=RunStatus.RUNNING,
+            holder=holder,
+            held=True,
+            fence=1,
+            seq=len(recorded),
+            total=len(new.fleet) if new.fleet is not None else 0,
+            counts=counts,
+            targets_hash=new.fleet.targets_hash() if new.fleet is not None else targets_hash(()),
+            plan=new.plan,
+        )
+
+        def insert() -> None:
+            runs.insert(self._database, record)
             if recorded:
                 journal.append(self._database, recorded, [journal.encoded(recorded)])
-            self._staged[new.run_id] = _Head(1, len(recorded), RunStatus.RUNNING, counts)
+
+        self._taking.create(new, insert)
+        self._begin(new.run_id, _Head(1, len(recorded), RunStatus.RUNNING, counts))
         return Hold(new.run_id, holder, 1, None, recorded)
 
     def hold(self, run_id: str, holder: Holder) -> Hold:
         """Take a run over from a holder that is gone."""
-        with self._database.reading():
-            self._exactly(run_id)
-        with self._taking(run_id):
-            record = self._exactly(run_id)
-            if record.status is RunStatus.ABORTED:
-                raise RunOver(run_id)
-            # A dead holder's status stays as it is: the new one says what it makes of it.
-            status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
-            if status.over:
-                meant = targets.meant(targets.read(self._database, run_id), record.plan)
-                self._claim(run_id, meant.key_order(), frozenset())
-                status = RunStatus.INTERRUPTED
-            runs.hold(self._database, run_id, holder, record.fence + 1, status)
-            self._staged[run_id] = _Head(record.fence + 1, record.seq, status, record.counts)
+        record, status = self._taking.hold(run_id, holder)
+        self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts))
         return Hold(run_id, holder, record.fence + 1, record.holder)
+
+    def _begin(self, run_id: str, head: _Head) -> None:
+        self._broken.pop(run_id, None)
+        self._heads[run_id] = head
 
     def release(self, hold: Hold) -> None:
         """Let a run go, if this hold is still the one."""
         head = self._heads.get(hold.run_id)
         if head is not None and head.fence == hold.fence:
             del self._heads[hold.run_id]
-            self._locks.release(hold.run_id)
+            self._taking.let_go(hold.run_id, claimed=head.claimed)
 
     def drop(self) -> None:
         """Let all runs go, as the kernel does for a dead process."""
@@ -229,17 +203,6 @@ class Books:
         for run_id in self._heads:
             self._locks.release(run_id)
         self.drop()
-
-    def _refuse_existing(self, run_id: str) -> None:
-        existing = runs.get(self._database, run_id, self._locks)
-        if existing is not None:
-            raise RunExists(existing)
-
-    def _exactly(self, run_id: str) -> RunRecord:
-        record = runs.get(self._database, run_id, self._locks)
-        if record is None:
-            raise runs.missing(self._database, run_id)
-        return record
 
     # Commits
 
@@ -254,13 +217,13 @@ class Books:
         unseen = order.folded is not None and head.failed_at > order.folded
         got = None if order.take is None else _NOT_NOW if unseen else self._take(order.take, grant_id, run_id, now)
         grant, room = (got, None) if isinstance(got, Grant) else (None, got)
-        events = [*order.events, *order.intent(grant)] if grant and order.intent else order.events
-        recorded = journal.record(run_id, head.seq, self._clock.wall(), events)
+        events = [*order.events, *_intended(order.intent, grant)] if grant and order.intent else order.events
+        recorded = journal.record(run_id, head.seq, self._stamps.now(), events)
         lines = journal.encoded(recorded)
-        self._change_claims(order)
-        if order.status and order.status.over:
-            claims.free_all(self._database, run_id)
-        self._stage(run_id, head, recorded, lines, order.status, grant)
+        self._change_claims(order, grant)
+        # As many as there is time for: void they are from now on, and the rest is freed with the run.
+        claimed = bool(order.status and order.status.over) and claims.free_piece(self._database, run_id) is not None
+        self._stage(replace(head, claimed=claimed), order, recorded, lines, grant)
         return Commit(recorded, grant, room)
 
     def take(self, take: Take) -> Grant | Room:
@@ -302,7 +265,7 @@ class Books:
             # Once for a group: nobody else takes the run while the group has the write lock.
             fence = self._fences[hold.run_id] = runs.fence(self._database, hold.run_id)
         if fence != hold.fence:
-            record = self._exactly(hold.run_id)
+            record = self._taking.exactly(hold.run_id)
             raise RunTaken(hold.run_id, record.holder)
         head = self._staged.get(hold.run_id) or self._heads.get(hold.run_id)
         if head is None:
@@ -310,24 +273,24 @@ class Books:
         return head
 
     def _stage(
-        self,
-        run_id: str,
-        head: _Head,
-        recorded: Sequence[Recorded],
-        lines: bytes,
-        status: RunStatus | None,
-        grant: Grant | None,
+        self, head: _Head, order: Order, recorded: Sequence[Recorded], lines: bytes, grant: Grant | None
     ) -> None:
         """Keep aside what a write tells of its run; the last step of it, which cannot fail."""
+        run_id = order.hold.run_id
         seq, counts, failed_at = head.seq + len(recorded), head.counts, head.failed_at
         if recorded:
             events = [each.event for each in recorded]
             counts = runs.counted(counts, events)
             failed_at = seq if any(isinstance(event, _FAILURES) for event in events) else failed_at
-        self._staged[run_id] = _Head(
-            head.fence, seq, status or head.status, counts, head.grants + (grant is not None), failed_at
+        self._staged[run_id] = replace(
+            head,
+            seq=seq,
+            status=order.status or head.status,
+            counts=counts,
+            grants=head.grants + (grant is not None),
+            failed_at=failed_at,
         )
-        if recorded or status:
+        if recorded or order.status:
             page = self._pages.setdefault(run_id, _Page())
             page.recorded += recorded
             page.lines += [lines] if recorded else []
@@ -337,25 +300,16 @@ class Books:
     def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
         """Return who has these servers, of those that are claimed."""
         owners = claims.owners(self._database, servers)
-        void = {run_id for run_id in set(owners.values()) if self._void(run_id)}
+        void = {run_id for run_id in set(owners.values()) if self._taking.void(run_id)}
         return {server: run_id for server, run_id in owners.items() if run_id not in void}
 
-    def _change_claims(self, order: Order) -> None:
+    def _change_claims(self, order: Order, grant: Grant | None) -> None:
+        """Free and claim; what wants tokens claims whom they are for: a server that is not sent is anybody's."""
         if order.unclaim:
             claims.free(self._database, order.hold.run_id, order.unclaim)
-        if order.claim:
-            wanted = sorted(order.claim)
-            self._claim(order.hold.run_id, lambda: iter(wanted), frozenset())
-
-    def _claim(self, run_id: str, servers: Callable[[], Any], ignore: frozenset[str]) -> None:
-        others = claims.take(self._database, run_id, servers, self._void)
-        in_the_way = {other: count for other, count in others.most_common() if other not in ignore}
-        if in_the_way:
-            raise ServersClaimed(self._exactly(next(iter(in_the_way))), in_the_way)
-
-    def _void(self, run_id: str) -> bool:
-        record = runs.get(self._database, run_id, self._locks)
-        return record is None or record.status.over or (record.kind == "direct" and not record.held)
+        claim = order.claim if order.take is None else order.claim[: grant.tokens if grant else 0]
+        if claim:
+            self._taking.claim(order.hold.run_id, sorted(claim))
 
     # Questions
 
@@ -373,8 +327,8 @@ class Books:
 
     def command(self, run_id: str, body: Mapping[str, Any], who: str) -> int:
         """Store what somebody wants of a run's holder."""
-        run = self._exactly(run_id).run_id
-        row = {"run_id": run, "ts": self._clock.wall(), "who": who, "body": orjson.dumps(body).decode()}
+        run = self._taking.exactly(run_id).run_id
+        row = {"run_id": run, "ts": self._stamps.now(), "who": who, "body": orjson.dumps(body).decode()}
         return int(self._database.execute(_COMMAND, row).fetchone()[0])
 
     def commands(self, run_id: str, after: int) -> list[Command]:

@@ -7,12 +7,13 @@ words, since what the ledger promises rests on when the write lock is taken.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -24,12 +25,22 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.store import schema
 from ecsbatch.store.holders import FileLocks, Locks, MemoryLocks
+from ecsbatch.store.keeper import keeper
+from ecsbatch.store.patience import Patience, is_busy
 
-_BUSY: Final = 10.0
-"""Seconds to wait for another process's transaction."""
+_TRY: Final = 0.1
+"""Seconds of one attempt, in which SQLite asks some eight times."""
+
+_GIVE_WAY: Final = 0.01
+"""Seconds between two transactions of a long work; SQLite keeps no queue, and who waits asks only now and then."""
 
 _WAL_KEPT: Final = 16 * 2**20
 """Bytes of write-ahead log that stay on disk after a large transaction."""
+
+
+_BEGIN_WRITING: Final = ("BEGIN IMMEDIATE",)
+_BEGIN_READING: Final = ("BEGIN", "SELECT count(*) FROM sqlite_master")
+"""The second reads at once: from there on one state of the database is seen, and no other process is waited for."""
 
 
 class Prepared:
@@ -65,8 +76,9 @@ class Database:
         connection: the driver's.
     """
 
-    def __init__(self, url: str, path: str) -> None:
+    def __init__(self, url: str, path: str, patience: Patience | None = None) -> None:
         self.url = url
+        self._patience = patience or Patience()
         self._mutex = threading.RLock()
         self._engine = sa.create_engine(
             "sqlite://", creator=lambda: _connect(path), poolclass=StaticPool, paramstyle="named"
@@ -91,7 +103,7 @@ class Database:
         Raises:
             StoreError: the database refused.
         """
-        with self._transaction("BEGIN IMMEDIATE"):
+        with self._transaction(_BEGIN_WRITING):
             yield
 
     @contextmanager
@@ -101,7 +113,7 @@ class Database:
         Raises:
             StoreError: the database refused.
         """
-        with self._transaction("BEGIN"):
+        with self._transaction(_BEGIN_READING):
             yield
 
     @contextmanager
@@ -119,23 +131,65 @@ class Database:
         self.connection.execute("RELEASE attempt")
 
     @contextmanager
-    def _transaction(self, begin: str) -> Generator[None, None, None]:
+    def _transaction(self, begin: Sequence[str]) -> Generator[None, None, None]:
         try:
             with self._mutex:
-                self.connection.execute(begin)
+                self._patience.until_free(lambda: self._begin(begin))
                 try:
                     yield
                     self.connection.execute("COMMIT")
                 except BaseException:
-                    # The database has rolled back by itself where its disk was full.
-                    with suppress(self.errors):
-                        self.connection.execute("ROLLBACK")
+                    self._roll_back()
                     raise
         except self.errors as e:
-            raise StoreError(f"The store {self.url} {_complaint(e)}") from e
+            raise StoreError(f"The store {self.url} {self._complaint(e)}") from e
+
+    def _begin(self, statements: Sequence[str]) -> None:
+        try:
+            for statement in statements:
+                self.connection.execute(statement).fetchall()
+        except self.errors:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        # Nothing is begun where a transaction could not begin, and a full disk undoes one by itself.
+        with suppress(self.errors):
+            self.connection.execute("ROLLBACK")
+
+    # Other processes
+
+    def give_way(self) -> None:
+        """Let other processes write between two transactions of a long work."""
+
+    def kept_by(self) -> int | None:
+        """Return which process is in the middle of a write, 0 where that cannot be told, None where there is none."""
+        with self._mutex:
+            try:
+                self._begin(_BEGIN_WRITING)
+            except self.errors as e:
+                return self.keeper() if is_busy(e) else None
+            self._roll_back()
+        return None
+
+    def keeper(self) -> int:
+        """Return the id of the process that is in the middle of a write, 0 where nobody tells. For any thread."""
+        return 0
+
+    def _complaint(self, error: Exception) -> str:
+        if is_busy(error):
+            process = self.keeper()
+            which = f"process {process}" if process else "another process"
+            return (
+                f"was kept by {which} for {self._patience.timeout:g} s: end that one or let it go on, "
+                f"then resume ({error})."
+            )
+        return _complaint(error)
+
+    # Tables
 
     def prepare(self) -> bool:
-        """Make the tables where they are missing.
+        """Make the tables where they are missing; a store that has them is only read.
 
         Returns:
             Whether the store's ledger was lost.
@@ -143,14 +197,32 @@ class Database:
         Raises:
             StoreError: this is another program's database, or a later version's.
         """
+        with self.reading():
+            if self._is_whole():
+                return False
         with self.writing():
-            names = {row[0] for row in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if not names - {"sqlite_sequence"}:
+            names = self._tables()
+            if not names:
                 self._create(_CREATE)
                 self.execute(_STATE, {"name": "schema", "value": str(schema.VERSION)})
                 return False
             self._check_version(names)
-            return self._ledger_lost()
+            if self._ledger_whole():
+                return False
+            self.execute(_DROP_GRANTS)
+            self._create([schema.grants.name])
+            return True
+
+    def _is_whole(self) -> bool:
+        """Tell whether there is nothing to make or to mend."""
+        names = self._tables()
+        if names:
+            self._check_version(names)
+        return bool(names) and self._ledger_whole()
+
+    def _tables(self) -> set[str]:
+        rows = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {row[0] for row in rows} - {"sqlite_sequence"}
 
     def _create(self, tables: Iterable[str]) -> None:
         for table in tables:
@@ -168,17 +240,15 @@ class Database:
                 f"{schema.VERSION}): update ecsbatch, or choose another file."
             )
 
-    def _ledger_lost(self) -> bool:
+    def _ledger_whole(self) -> bool:
         columns = ", ".join(column.name for column in schema.grants.c)
         try:
             # Every row is read on purpose: a broken page shows only when it is touched.
             for _ in self.connection.execute(f"SELECT {columns} FROM grants"):  # noqa: S608  # our own column names
                 pass
         except self.errors:
-            self.execute(_DROP_GRANTS)
-            self._create([schema.grants.name])
-            return True
-        return False
+            return False
+        return True
 
     def locks(self) -> Locks:
         """Return a new set of holders' locks, which one store keeps."""
@@ -193,7 +263,7 @@ class Database:
 class FileDatabase(Database):
     """An SQLite file, shared by all processes of this machine."""
 
-    def __init__(self, url: str, path: Path) -> None:
+    def __init__(self, url: str, path: Path, patience: Patience | None = None) -> None:
         """Open or create the file.
 
         Raises:
@@ -203,7 +273,7 @@ class FileDatabase(Database):
         self.path = path
         try:
             _make(path)
-            super().__init__(url, str(path))
+            super().__init__(url, str(path), patience)
         except OSError as e:
             raise StoreError(
                 f"The store {url} cannot be opened ({e.strerror}): mend its permissions, or choose another file."
@@ -218,19 +288,21 @@ class FileDatabase(Database):
         except BaseException as e:
             self.close()
             if isinstance(e, sqlite3.Error):
-                raise StoreError(f"The store {url} {_complaint(e)}") from e
+                raise StoreError(f"The store {url} {self._complaint(e)}") from e
             raise
 
     def _write_ahead(self) -> None:
         """Switch to the write-ahead log, which SQLite does not wait for when two processes do it at once."""
-        give_up = time.monotonic() + _BUSY
-        while self._journal_mode("") != "wal":
-            try:
-                self._require_wal(self._journal_mode(" = WAL"))
-            except sqlite3.OperationalError as e:
-                if "locked" not in str(e) or time.monotonic() > give_up:
-                    raise
-                time.sleep(0.01)
+        if self._patience.until_free(lambda: self._journal_mode("")) != "wal":
+            self._patience.until_free(self._switch)
+
+    def _switch(self) -> None:
+        try:
+            mode = self._journal_mode(" = WAL")
+        except sqlite3.OperationalError:
+            time.sleep(_GIVE_WAY)  # here SQLite itself does not wait
+            raise
+        self._require_wal(mode)
 
     def _journal_mode(self, change: str) -> str:
         return str(self.connection.execute(f"PRAGMA journal_mode{change}").fetchone()[0])
@@ -246,6 +318,14 @@ class FileDatabase(Database):
         """Return locks on files beside the database."""
         return FileLocks(self.path)
 
+    def give_way(self) -> None:
+        """Let other processes write between two transactions of a long work."""
+        time.sleep(_GIVE_WAY)
+
+    def keeper(self) -> int:
+        """Return the id of the process that is in the middle of a write, 0 where nobody tells."""
+        return keeper(self.path)
+
 
 class MemoryDatabase(Database):
     """A database in memory that outlives the stores opened on it, as a disk outlives a process."""
@@ -260,7 +340,7 @@ class MemoryDatabase(Database):
         return MemoryLocks(self._holders)
 
 
-def database_at(url: str) -> FileDatabase | MemoryDatabase:
+def database_at(url: str, patience: Patience | None = None) -> FileDatabase | MemoryDatabase:
     """Open the database that a URL names.
 
     Raises:
@@ -269,7 +349,7 @@ def database_at(url: str) -> FileDatabase | MemoryDatabase:
     """
     if url == "memory:":
         return MemoryDatabase()
-    return FileDatabase(url, path_of(url))
+    return FileDatabase(url, path_of(url), patience)
 
 
 def path_of(url: str) -> Path:
@@ -302,15 +382,16 @@ def _make(path: Path) -> None:
         path.parent.mkdir(mode=0o700, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(path, timeout=_TRY, isolation_level=None, check_same_thread=False)
 
 
 _COMPLAINTS: Final = {
     "SQLITE_FULL": "has no space left on its disk: make room, then resume",
-    "SQLITE_BUSY": f"was kept by another process for {_BUSY:g} s: end that one, then resume",
     "SQLITE_NOTADB": "is not a database: choose another file",
     "SQLITE_CORRUPT": "is damaged: restore it, or choose another file",
     "SQLITE_READONLY": "may not be written: mend its permissions, then resume",

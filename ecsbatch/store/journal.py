@@ -1,4 +1,4 @@
-"""A run's history: one row per transaction, its events as lines of JSON.
+"""A run's history: one row per transaction, more where it is a long one; its events as lines of JSON.
 
 The lines are stored as ``--events`` prints them, so that a reader hands them on without decoding.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
 
 import orjson
 import sqlalchemy as sa
@@ -14,6 +17,9 @@ import sqlalchemy as sa
 from ecsbatch.events import Event, Recorded, ServerRestarted, decode, encode
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.schema import journal
+
+ROW: Final = 1000
+"""Events in one row at most: a reader who takes a thousand at a time splits each row twice."""
 
 _j = journal.c
 _APPEND = Prepared(sa.insert(journal).values({column.name: sa.bindparam(column.name) for column in _j}))
@@ -38,46 +44,67 @@ def encoded(recorded: Sequence[Recorded]) -> bytes:
 
 
 def append(database: Database, recorded: Sequence[Recorded], lines: Sequence[bytes]) -> None:
-    """Store a run's events of one transaction, and them as lines, in pieces; the row's time is that of the last."""
-    first, last = recorded[0], recorded[-1]
+    """Store a run's events of one transaction, and them as lines, in pieces; a row's time is that of its last."""
     joined = b"\n".join(lines)
-    row = {"run_id": first.run_id, "seq_first": first.seq, "seq_last": last.seq, "ts": last.ts, "lines": joined}
-    database.execute(_APPEND, row)
+    if len(recorded) <= ROW:
+        database.execute(_APPEND, _row(recorded, joined))
+        return
+    every = joined.split(b"\n")
+    for start in range(0, len(recorded), ROW):
+        part = slice(start, start + ROW)
+        database.execute(_APPEND, _row(recorded[part], b"\n".join(every[part])))
 
 
-def lines(database: Database, run_id: str, after: int, limit: int) -> list[bytes]:
-    """Return up to ``limit`` events behind ``after`` as they were stored; the first is number ``after + 1``."""
-    found: list[bytes] = []
-    for line in _lines(database, run_id, after):
-        if len(found) == limit:
-            break
-        found.append(line)
-    return found
+def _row(recorded: Sequence[Recorded], joined: bytes) -> dict[str, object]:
+    first, last = recorded[0], recorded[-1]
+    return {"run_id": first.run_id, "seq_first": first.seq, "seq_last": last.seq, "ts": last.ts, "lines": joined}
 
 
-def events(database: Database, run_id: str, after: int, limit: int) -> list[Recorded]:
-    """Return up to ``limit`` events behind ``after``; those of a later version are passed over."""
-    found: list[Recorded] = []
-    for line in _lines(database, run_id, after):
-        if len(found) == limit:
-            break
-        recorded = decode(line)
-        if recorded is not None:
-            found.append(recorded)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Long:
+    """A row of an older version, which may have a hundred thousand events, in its lines."""
+
+    run_id: str
+    first: int
+    lines: Sequence[bytes]
+
+    def has(self, run_id: str, seq: int) -> bool:
+        """Tell whether it holds an event."""
+        return run_id == self.run_id and self.first <= seq < self.first + len(self.lines)
 
 
-def restarted_since(database: Database, since: float) -> set[str]:
-    """Return the servers that any run of this store has restarted since a wall time."""
-    mark = f'"event":"{ServerRestarted.name}"'.encode()
-    found: set[str] = set()
-    for (joined,) in database.execute(_SINCE, {"since": since}):
-        for line in joined.split(b"\n"):
-            if mark in line:
-                found.add(orjson.loads(line)["server"])
-    return found
+class Reader:
+    """Reads the histories of one database; a long row is kept in its lines while it is read."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._long: _Long | None = None
 
-def _lines(database: Database, run_id: str, after: int) -> Iterator[bytes]:
-    for seq_first, joined in database.execute(_AFTER, {"run_id": run_id, "after": after}):
-        yield from joined.split(b"\n")[max(0, after + 1 - seq_first) :]
+    def lines(self, run_id: str, after: int, limit: int) -> list[bytes]:
+        """Return up to ``limit`` events behind ``after`` as they were stored; the first is number ``after + 1``."""
+        return list(islice(self._lines(run_id, after), limit))
+
+    def events(self, run_id: str, after: int, limit: int) -> list[Recorded]:
+        """Return up to ``limit`` events behind ``after``; those of a later version are passed over."""
+        decoded = (decode(line) for line in self._lines(run_id, after))
+        return list(islice((recorded for recorded in decoded if recorded is not None), limit))
+
+    def _lines(self, run_id: str, after: int) -> Iterator[bytes]:
+        kept = self._long
+        if kept is not None and kept.has(run_id, after + 1):
+            yield from map(kept.lines.__getitem__, range(after + 1 - kept.first, len(kept.lines)))
+            after = kept.first + len(kept.lines) - 1
+        for seq_first, joined in self._database.execute(_AFTER, {"run_id": run_id, "after": after}):
+            every = joined.split(b"\n")
+            self._long = _Long(run_id, seq_first, every) if len(every) > ROW else None
+            yield from every[max(0, after + 1 - seq_first) :]
+
+    def restarted_since(self, since: float) -> set[str]:
+        """Return the servers that any run has restarted since a wall time."""
+        mark = f'"event":"{ServerRestarted.name}"'.encode()
+        found: set[str] = set()
+        for (joined,) in self._database.execute(_SINCE, {"since": since}):
+            for line in joined.split(b"\n"):
+                if mark in line:
+                    found.add(orjson.loads(line)["server"])
+        return found

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ecsbatch.models import Usage
+from ecsbatch.models import Usage, quota_group
 from ecsbatch.records import Grant, Room, Settle, Take
 from ecsbatch.store import accounting
 from ecsbatch.store.accounting import Lent
@@ -33,7 +33,12 @@ _ZERO: Final[sa.ColumnElement[int]] = sa.literal_column("0", sa.Integer)
 _ONE: Final[sa.ColumnElement[int]] = sa.literal_column("1", sa.Integer)
 
 _g = grants.c
-_group = _g.quota_group.in_([sa.bindparam("group"), sa.literal_column(f"'{_EVERY_GROUP}'")])
+# Rows of older versions, which may be at work beside us, have the endpoint before it: `https://host/project`.
+_tail = sa.bindparam("tail", type_=sa.Text)
+_group = sa.or_(
+    _g.quota_group.in_([sa.bindparam("group"), sa.literal_column(f"'{_EVERY_GROUP}'")]),
+    sa.func.substr(_g.quota_group, sa.func.length(_g.quota_group) - sa.func.length(_tail) + _ONE) == _tail,
+)
 _foreign = sa.or_(_g.boot != sa.bindparam("boot"), _g.free_at > sa.bindparam("now") + _g.hold)
 
 
@@ -94,7 +99,7 @@ class Ledger:
 
     def tokens(self, take: Take, now: float) -> int | Room:
         """Return how many tokens a take can have, or why none; nothing is taken yet."""
-        values = {"group": take.group, "now": now, "boot": self._boot}
+        values = {**_key(take.group), "now": now, "boot": self._boot}
         held, foreign, dead = self._database.execute(_SUMS, values).fetchone()
         if foreign:
             self._adopt(now)
@@ -126,7 +131,7 @@ class Ledger:
         return accounting.usage(limit, self._lent(group, now), now)
 
     def _lent(self, group: str, now: float) -> list[Lent]:
-        rows = self._database.execute(_ROWS, {"group": group})
+        rows = self._database.execute(_ROWS, _key(group))
         return [
             Lent(tokens, self._free_at(now, free_at, hold, boot), bool(settled))
             for tokens, free_at, settled, hold, boot in rows
@@ -141,7 +146,7 @@ class Ledger:
     def _insert(self, group: str, grant: Grant, hold: float, run_id: str, *, settled: bool) -> None:
         row: dict[str, Any] = {
             "grant_id": grant.id,
-            "quota_group": group,
+            "quota_group": quota_group(group),
             "run_id": run_id,
             "tokens": grant.tokens,
             "granted": grant.granted,
@@ -151,3 +156,9 @@ class Ledger:
             "boot": self._boot,
         }
         self._database.execute(_INSERT, row)
+
+
+def _key(group: str) -> dict[str, str]:
+    """Return by what a group's rows are found."""
+    key = quota_group(group)
+    return {"group": key, "tail": f"/{key}"}

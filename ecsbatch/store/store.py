@@ -13,10 +13,11 @@ from ecsbatch.errors import StoreError
 from ecsbatch.events import Event, Recorded
 from ecsbatch.models import Fleet, Holder, RunStatus, Usage
 from ecsbatch.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
-from ecsbatch.store import journal, targets
+from ecsbatch.store import targets
 from ecsbatch.store.books import Books
 from ecsbatch.store.database import Database, MemoryDatabase, database_at, path_of
 from ecsbatch.store.orders import Order, Write
+from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
 from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ def open_store(
     clock: Clock | None = None,
     cold_start: bool = False,
     cold_start_window: float = COLD_START,
+    busy_timeout: float = BUSY_TIMEOUT,
     inline: bool = False,
 ) -> Store:
     """Name a store; ``async with`` opens it.
@@ -45,6 +47,8 @@ def open_store(
         cold_start: a store that has never had a run lends nothing for ``cold_start_window``: for containers without a
             volume, and machines that take over from a lost one, whose store may have spent the quota a moment ago.
         cold_start_window: seconds.
+        busy_timeout: seconds to wait for another process that stands still in the middle of a write; `Store.waiting`
+            tells so meanwhile.
         inline: work at once in the caller instead of on a thread: for virtual time.
 
     Raises:
@@ -52,7 +56,8 @@ def open_store(
     """
     if isinstance(url, str) and url != "memory:":
         path_of(url)
-    return Store(url, clock or SystemClock(), cold_start_window if cold_start else 0.0, inline=inline)
+    wait_out = cold_start_window if cold_start else 0.0
+    return Store(url, clock or SystemClock(), wait_out, inline=inline, busy_timeout=busy_timeout)
 
 
 class Store:
@@ -64,11 +69,20 @@ class Store:
         url: as it was given.
     """
 
-    def __init__(self, url: str | MemoryDatabase, clock: Clock, cold_start: float, *, inline: bool) -> None:
+    def __init__(
+        self,
+        url: str | MemoryDatabase,
+        clock: Clock,
+        cold_start: float,
+        *,
+        inline: bool,
+        busy_timeout: float = BUSY_TIMEOUT,
+    ) -> None:
         self.url = url if isinstance(url, str) else url.url
         self._given = None if isinstance(url, str) else url
         self._clock = clock
         self._cold_start = cold_start
+        self._patience = Patience(busy_timeout)
         self._inline = inline
         self._worker: Worker | None = None
         self._opened: tuple[Database, Books] | None = None
@@ -111,6 +125,7 @@ class Store:
     def sever(self) -> None:
         """Break off as a killed process does: write nothing more, and let the kernel drop the holder's locks."""
         self._state = "severed"
+        self._patience.lose()
         if self._worker is not None:
             self._worker.sever()
         if self._opened is not None:
@@ -118,7 +133,7 @@ class Store:
             self._leave(self._opened[0])
 
     def _open(self) -> None:
-        database = self._given or database_at(self.url)
+        database = self._given or database_at(self.url, self._patience)
         try:
             lost = database.prepare()
             books = Books(database, self._clock)
@@ -143,10 +158,11 @@ class Store:
     # Runs and holders
 
     async def create_run(self, new: NewRun, holder: Holder) -> Hold:
-        """Store a new run, held by ``holder``: its targets, its claims, its first events, in one transaction.
+        """Store a new run, held by ``holder``: its targets, its claims, its first events; all or nothing.
 
         Raises:
             RunExists: the run id is taken.
+            RunConflict: another process is creating a run of this id, or one with some of the servers.
             ServersClaimed: another run that is not over has some of the servers.
         """
         return await self._keep(self._alone(lambda books: books.create(new, holder)))
@@ -218,7 +234,7 @@ class Store:
                 thread, so it must only compute.
             settle: grants that have ended.
             status: the run's from now on; one that is over frees its servers.
-            claim: servers that the run takes.
+            claim: servers that the run takes; with a ``take``, as many of them as it got tokens, from the first on.
             unclaim: servers that it lets go.
             folded: the last event that the caller knows of. Nothing is taken where a failure came after it: once
                 failures exceed their limit nothing new starts, not even what is decided in the same instant.
@@ -234,15 +250,15 @@ class Store:
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """Return up to ``limit`` of a run's events behind number ``after``."""
-        return await self._read(lambda database, _: journal.events(database, run_id, after, limit))
+        return await self._read(lambda _, books: books.history.events(run_id, after, limit))
 
     async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
         """Return the same as lines of JSON, without line ends; the first is event ``after + 1``, without gaps."""
-        return await self._read(lambda database, _: journal.lines(database, run_id, after, limit))
+        return await self._read(lambda _, books: books.history.lines(run_id, after, limit))
 
     async def restarted_since(self, since: float) -> set[str]:
         """Return the servers that any run of this store has restarted since a wall time, seconds since 1970."""
-        return await self._read(lambda database, _: journal.restarted_since(database, since))
+        return await self._read(lambda _, books: books.history.restarted_since(since))
 
     # Commands
 
@@ -277,6 +293,26 @@ class Store:
     async def usage(self, group: str, limit: int) -> Usage:
         """Return what a quota group's ledger says now."""
         return await self._read(lambda _, books: books.usage(group, limit))
+
+    def age(self, grant: Grant) -> float:
+        """Return for how many seconds a grant has counted, on the ledger's own clock: rather too many than too few."""
+        return self._clock.monotonic() - grant.granted
+
+    # Other processes
+
+    @property
+    def waiting(self) -> float:
+        """Seconds for which this store has waited for a process that keeps the database; 0 where it does not wait."""
+        return self._patience.waiting()
+
+    @property
+    def keeper(self) -> int:
+        """The id of the process that is in the middle of a write now, 0 where there is none or nobody tells."""
+        return self._opened[0].keeper() if self._opened is not None else 0
+
+    async def kept_by(self) -> int | None:
+        """Return which process keeps others from writing, 0 where that cannot be told, None where none does."""
+        return await self._worker_now().alone(self._parts()[0].kept_by)
 
     # Handing work over
 

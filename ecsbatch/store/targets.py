@@ -18,6 +18,8 @@ _PART: Final = 20_000
 
 _LEFT_ALONE: Final = frozenset({SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value})
 _INSERT = Prepared(sa.insert(targets).values({column.name: sa.bindparam(column.name) for column in targets.c}))
+_DELETE = Prepared(sa.delete(targets).where(targets.c.run_id == sa.bindparam("run_id")))
+_ANY = Prepared(sa.select(targets.c.part).where(targets.c.run_id == sa.bindparam("run_id")))
 _PARTS = Prepared(
     sa.select(targets.c.servers).where(targets.c.run_id == sa.bindparam("run_id")).order_by(targets.c.part)
 )
@@ -33,12 +35,26 @@ def meant(fleet: Fleet, plan: Mapping[str, Any]) -> Fleet:
     return Fleet([fleet.ids[i] for i in places], sites=None if sites is None else [sites[i] for i in places])
 
 
-def write(database: Database, run_id: str, fleet: Fleet) -> None:
-    """Store a run's targets in their order."""
+def rows(run_id: str, fleet: Fleet) -> Iterator[Mapping[str, Any]]:
+    """Return a run's targets in their order, as they are stored."""
     for part, start in enumerate(range(0, len(fleet), _PART)):
         columns = {name: column[start : start + _PART] for name, column in _columns(fleet) if column is not None}
-        row = {"run_id": run_id, "part": part, "servers": zlib.compress(orjson.dumps(columns), 1)}
-        database.execute(_INSERT, row)
+        yield {"run_id": run_id, "part": part, "servers": zlib.compress(orjson.dumps(columns), 1)}
+
+
+def write(database: Database, row: Mapping[str, Any]) -> None:
+    """Store a part of a run's targets."""
+    database.execute(_INSERT, row)
+
+
+def any_of(database: Database, run_id: str) -> bool:
+    """Tell whether there are targets of a run."""
+    return database.execute(_ANY, {"run_id": run_id}).fetchone() is not None
+
+
+def delete(database: Database, run_id: str) -> None:
+    """Forget a run's targets."""
+    database.execute(_DELETE, {"run_id": run_id})
 
 
 def read(database: Database, run_id: str) -> Fleet:

@@ -177,7 +177,7 @@ class ThreadWorker:
         if self._severed:
             _tell([(job.future, _closed(self._url)) for job in jobs])
             return
-        results = self._together([job.write for job in jobs if job.write is not None])
+        results = _results(self._together, [job.write for job in jobs if job.write is not None])
         _tell([(job.future, result) for job, result in zip(jobs, results, strict=True)])
 
 
@@ -193,6 +193,14 @@ def _result(do: Callable[[], Any]) -> Any:
         return do()
     except Exception as e:  # noqa: BLE001  # whatever it is, the waiter is told
         return e
+
+
+def _results(together: Together, writes: Sequence[Write]) -> Sequence[Any]:
+    """Write on the store's thread: whatever ended that thread would leave all who wait without a word."""
+    try:
+        return together(writes)
+    except BaseException as e:  # noqa: BLE001  # an intent is the caller's code, and may raise what it likes
+        return [e] * len(writes)
 
 
 def _closed(url: str) -> StoreError:
@@ -214,7 +222,16 @@ def _resolve(told: _Told) -> None:
     for future, result in told:
         if future.done():
             continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
+        if isinstance(result, BaseException):
+            future.set_exception(_raisable(result))
         else:
             future.set_result(result)
+
+
+def _raisable(failure: BaseException) -> Exception:
+    """Return a failure as a future can carry it: one that is for a task or a process alone would end the wrong one."""
+    if isinstance(failure, Exception) and not isinstance(failure, StopIteration):
+        return failure
+    refused = StoreError(f"A write was refused, its own code raised {type(failure).__name__}: report this.")
+    refused.__cause__ = failure
+    return refused

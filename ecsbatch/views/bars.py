@@ -72,7 +72,7 @@ def _bar(tally: Tally, room: int, cells: Mapping[str, str]) -> Text:
     parts = (
         ("restarted", tally.ended[OutcomeKind.RESTARTED], "green"),
         ("failed", sum(tally.ended[kind] for kind in _FAILED), "red"),
-        ("skipped", tally.ended[OutcomeKind.SKIPPED], "dim"),
+        ("skipped", tally.ended[OutcomeKind.SKIPPED] + tally.ended[OutcomeKind.NOT_STARTED], "dim"),
         ("flight", tally.in_flight, "cyan"),
         ("waiting", tally.waiting, "dim"),
     )

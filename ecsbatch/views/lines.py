@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import threading
@@ -63,14 +64,20 @@ def open_lines(target: str) -> tuple[PatientWriter, bool]:
     """Open a file for its owner only, at its end, or standard output for ``-``; also say whether it has lines already.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: it cannot be written, or is a pipe that nobody reads: opening that would wait for ever.
     """
     if target == "-":
         return PatientWriter(os.dup(1)), False
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        descriptor = os.open(Path(target), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(Path(target), how, 0o600)
     except OSError as e:
+        if e.errno == errno.ENXIO:
+            raise ConfigError(
+                f"--events {target} is a pipe that nobody reads: start what reads it first, or name a file."
+            ) from e
         raise ConfigError(
             f"--events {target} cannot be written ({e.strerror}): name a file in a folder of yours."
         ) from e
+    os.set_blocking(descriptor, True)
     return PatientWriter(descriptor), os.fstat(descriptor).st_size > 0

@@ -12,7 +12,7 @@ from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.views.flood import Flood
 from ecsbatch.views.moment import Moment
 from ecsbatch.views.printable import printable, told
-from ecsbatch.views.summary import is_held
+from ecsbatch.views.standing import standing
 
 Level = Literal["debug", "info", "warning"]
 
@@ -50,7 +50,7 @@ _ENDS: Final = frozenset({"run.stopped", "run.finished"})
 _OF_SERVERS: Final = frozenset({"batch", "evidence", "job_id", "host", "holds"})
 _DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "holder.changed": frozenset(
-        {"fence", "limit", "window", "unknown_grace", "request_timeout", "boot", "ledger_time", "previous"}
+        {"fence", "limit", "window", "unknown_grace", "request_timeout", "boot", "ledger_time", "previous", "command"}
     ),
     "server.failed": _OF_SERVERS,
     "server.timed_out": _OF_SERVERS,
@@ -146,8 +146,8 @@ def _progress(moment: Moment) -> dict[str, Any]:
     counts = {kind.value: n for kind in OutcomeKind if (n := state.counts[kind])}
     counts.pop("unknown", None)
     fields: dict[str, Any] = {"run_id": state.run_id}
-    if state.status is not RunStatus.RUNNING or is_held(state):
-        fields["status"] = "held" if is_held(state) else state.status.value
+    if (how := standing(state)) != RunStatus.RUNNING.value:
+        fields["status"] = how
     fields |= {"wave": f"{state.wave}/{len(state.plan.waves)}", "total": state.run.total, **counts}
     fields |= {"in_flight": state.run.in_flight, "down": state.down}
     if unknown := state.run.ended[OutcomeKind.UNKNOWN]:

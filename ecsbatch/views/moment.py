@@ -19,10 +19,11 @@ _TOO_SOON: Final = 3.0
 def ended_behind(state: RolloutState, batch: int) -> int:
     """Count what ended, where a difference of two counts leaves out the servers of this batch and earlier ones.
 
-    While such a request is under way its servers count as ended already. Skips are no pace either.
+    While such a request is under way its servers count as ended already. What nothing was sent for is no pace either.
     """
     older = sum(len(flight.open) for flight in state.flights.values() if flight.batch <= batch)
-    return sum(state.run.ended.values()) - state.run.ended[OutcomeKind.SKIPPED] + older
+    ended = state.run.ended
+    return sum(ended.values()) - ended[OutcomeKind.SKIPPED] - ended[OutcomeKind.NOT_STARTED] + older
 
 
 class Pace:

@@ -18,7 +18,7 @@ from ecsbatch.state import RolloutState
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
 from ecsbatch.views.moment import Moment
 from ecsbatch.views.printable import WORDS, copied, lasting, printable, told
-from ecsbatch.views.summary import is_held
+from ecsbatch.views.standing import is_held, standing
 from ecsbatch.views.ways import ways_on
 
 _LABEL: Final = 10
@@ -92,17 +92,13 @@ def _title(moment: Moment) -> list[Text]:
     state = moment.state
     parts = [
         Text.assemble("run ", (printable(state.run_id), "bold")),
-        Text(_standing(state), "bold" if _standing(state) in _CALM else _URGENT),
+        Text(standing(state), "bold" if standing(state) in _CALM else _URGENT),
     ]
     if waves := len(state.plan.waves):
         number = max(state.wave, 1)
         label = printable(state.plan.waves[number - 1].label, 20)
         parts.append(Text(f"wave {number:,} of {waves:,}" + (f" ({label})" if label and not label.isdigit() else "")))
     return [*parts, Text(lasting(max(moment.elapsed, 1.0)))]
-
-
-def _standing(state: RolloutState) -> str:
-    return "held" if is_held(state) else state.status.value
 
 
 def _groups(state: RolloutState) -> list[Row]:
@@ -124,6 +120,8 @@ def _servers(tally: Tally) -> list[Text]:
     parts = [Text(f"{tally.ended[OutcomeKind.RESTARTED]:,} restarted")]
     if tally.ended[OutcomeKind.SKIPPED]:
         parts.append(Text(f"{tally.ended[OutcomeKind.SKIPPED]:,} skipped"))
+    if tally.ended[OutcomeKind.NOT_STARTED]:
+        parts.append(Text(f"{tally.ended[OutcomeKind.NOT_STARTED]:,} left out"))
     return [*parts, Text(f"{tally.waiting:,} waiting")]
 
 
@@ -180,8 +178,8 @@ def _quota(moment: Moment) -> list[Text]:
 
 def _failure(failure: Failure, width: int) -> Iterable[Text]:
     """Write one of the last failures; its id is always whole."""
-    what = failure.code or failure.reason
-    words = [WORDS[failure.kind], failure.domain, what, told(failure.message, failure.code)]
+    what = (failure.reason, failure.code)
+    words = [WORDS[failure.kind], failure.domain, *what, told(failure.message, failure.code)]
     rest = "  ".join(printable(word) for word in words if word)
     if width >= _NARROW:
         return [Text(f"{printable(failure.server)}  {rest}", "red")]

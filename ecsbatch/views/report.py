@@ -14,6 +14,7 @@ from ecsbatch.events import stamp
 from ecsbatch.models import OutcomeKind
 from ecsbatch.state import RolloutState
 from ecsbatch.views.spreadsheet import cell
+from ecsbatch.views.standing import lasted
 
 COLUMNS: Final = (
     "id",
@@ -35,8 +36,8 @@ ALL_KINDS: Final = frozenset(kind.value for kind in OutcomeKind)
 _ROWS_AT_ONCE: Final = 1000
 
 
-def run_json(state: RolloutState) -> dict[str, Any]:
-    """Return the one object that ``-o json`` prints of a run."""
+def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
+    """Return the one object that ``-o json`` prints of a run; ``now`` is for one that has no end yet."""
     counts = {kind.value: state.counts[kind] for kind in OutcomeKind}
     return {
         "run_id": state.run_id,
@@ -44,7 +45,7 @@ def run_json(state: RolloutState) -> dict[str, Any]:
         "reason": state.reason,
         "total": state.run.total,
         **counts,
-        "elapsed_s": round(state.elapsed, 3),
+        "elapsed_s": round(lasted(state, now), 3),
     }
 
 

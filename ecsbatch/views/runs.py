@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 from ecsbatch.events import stamp
@@ -15,9 +15,15 @@ _BETWEEN: Final = 2
 _LEAST: Final = 8
 
 
-def run_lines(records: Sequence[RunRecord], width: int = 80) -> list[str]:
-    """Write runs below one another; the holder is cut, columns that have no room at all are left out."""
-    rows = [_TITLES, *(_row(record) for record in records)]
+def run_lines(records: Sequence[RunRecord], width: int = 80, aborting: Container[str] = ()) -> list[str]:
+    """Write runs below one another; the holder is cut, columns that have no room at all are left out.
+
+    Args:
+        records: the runs.
+        width: of the screen.
+        aborting: the ids of those that somebody has ended for good.
+    """
+    rows = [_TITLES, *(_row(record, aborting=record.run_id in aborting) for record in records)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     lines = [[row[0].ljust(widths[0])] for row in rows]
     left = width - widths[0]
@@ -33,7 +39,8 @@ def run_lines(records: Sequence[RunRecord], width: int = 80) -> list[str]:
     return [(" " * _BETWEEN).join(cells).rstrip() for cells in lines]
 
 
-def _row(record: RunRecord) -> tuple[str, ...]:
+def _row(record: RunRecord, *, aborting: bool) -> tuple[str, ...]:
+    status = f"{record.status.value}, aborting" if aborting else record.status.value
     started = stamp(record.created_at)[:19].replace("T", " ")
     figures = (f"{record.ended:,}", f"{record.total:,}")
-    return (printable(record.run_id), record.status.value, *figures, started, printable(record.holder.name))
+    return (printable(record.run_id), status, *figures, started, printable(record.holder.name))

@@ -43,6 +43,10 @@ def _paused(event: ev.RunPaused) -> str:
     return "paused" + _by(event.by) + _why(event.reason, "paused")
 
 
+def _aborting(event: ev.RunAborting) -> str:
+    return "aborting" + _by(event.by)
+
+
 def _resumed(event: ev.RunResumed) -> str:
     parts = ["resumed" + _by(event.by)]
     if event.forgive:
@@ -101,6 +105,7 @@ def _number(value: Any) -> str:
 
 _TELL: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
     ev.RunPaused: _paused,
+    ev.RunAborting: _aborting,
     ev.RunResumed: _resumed,
     ev.RunStopped: _stopped,
     ev.RunFinished: _finished,

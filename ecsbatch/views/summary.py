@@ -12,6 +12,7 @@ from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.stages import Failure
 from ecsbatch.state import RolloutState
 from ecsbatch.views.printable import WORDS, counted, fitted, lasting, printable, told
+from ecsbatch.views.standing import is_held, lasted, standing
 from ecsbatch.views.ways import STANDING_STILL, ways_on
 
 _COLUMN: Final = 12
@@ -23,20 +24,27 @@ _MESSAGE: Final = 74
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 
 
-def is_held(state: RolloutState) -> bool:
-    """Tell whether a run waits between two waves for a person to promote it."""
-    gate = state.gate
-    waits = gate is not None and gate.gate == "hold" and gate.verdict == "wait" and state.promoted < gate.wave
-    return waits and state.status in {RunStatus.RUNNING, RunStatus.PAUSED}
-
-
-def headline(state: RolloutState) -> str:
+def headline(state: RolloutState, now: float | None = None) -> str:
     """Say in one line how a run stands."""
     why = f" ({printable(state.reason)})" if state.reason not in {"", state.status.value} else ""
-    took = f" after {lasting(state.elapsed)}" if state.ended_at else f", {lasting(state.elapsed)} so far"
     done = state.counts[OutcomeKind.RESTARTED]
-    how = "ended with failures" if state.status is RunStatus.FAILED else state.status.value
-    return f"Run {printable(state.run_id)} {how}{why}{took}: {done:,} of {state.run.total:,} restarted."
+    how = _ended_how(state) if state.status is RunStatus.FAILED else standing(state)
+    return f"Run {printable(state.run_id)} {how}{why}{_took(state, now)}: {done:,} of {state.run.total:,} restarted."
+
+
+def _ended_how(state: RolloutState) -> str:
+    failed = any(state.run.ended[kind] for kind in _FAILED)
+    return "ended with failures" if failed else "ended with servers left out"
+
+
+def _took(state: RolloutState, now: float | None) -> str:
+    """Say how long it took; nobody drives an orphaned one, so that it takes no more time."""
+    if state.ended_at:
+        return f" after {lasting(state.elapsed)}"
+    if state.status is RunStatus.ORPHANED and now is not None:
+        heard = lasting(max(now - state.updated_at, 0.0))
+        return f", begun {lasting(lasted(state, now))} ago and last heard of {heard} ago"
+    return f", {lasting(lasted(state, now))} so far"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +58,16 @@ class Again:
 NOTHING_AGAIN: Final = Again()
 
 
-def summary_lines(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
-    """Write a run for people: what it came to, and what to do next."""
-    return [*outcome_lines(state), *next_steps(state, again)]
+def summary_lines(state: RolloutState, again: Again = NOTHING_AGAIN, now: float | None = None) -> list[str]:
+    """Write a run for people: what it came to, and what to do next; ``now`` is for one that has no end yet."""
+    return [*outcome_lines(state, now), *next_steps(state, again)]
 
 
-def outcome_lines(state: RolloutState) -> list[str]:
+def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
     """Write what a run came to: a headline, the counts, what the failures have in common."""
-    lines = [headline(state)]
+    lines = [headline(state, now)]
+    if state.aborting and not state.status.over and state.status is not RunStatus.RUNNING:
+        lines.append("It is being aborted: whoever goes on with it only looks after its servers under way.")
     if state.message:
         lines.append(printable(state.message))
     if later := _failed_since(state):
@@ -85,7 +95,10 @@ def _counts(state: RolloutState) -> list[tuple[OutcomeKind, int]]:
 
 
 def _why(state: RolloutState, kind: OutcomeKind) -> str:
-    """Say why servers were skipped, beside their number."""
+    """Say why servers were skipped or not started, beside their number."""
+    if kind is OutcomeKind.NOT_STARTED and (out := state.run.ended[kind]):
+        number = "" if out == state.counts[kind] else f"{out:,} "
+        return f"   {number}left out: {', '.join(printable(name, 40) for name in sorted(state.left_out)[:_TOP])}"
     if kind is not OutcomeKind.SKIPPED:
         return ""
     reasons = [(printable(reason).replace("_", " "), n) for reason, n in state.skipped_by.most_common(_TOP)]
@@ -137,7 +150,7 @@ def _last(failures: Sequence[Failure]) -> list[str]:
         if message and says != message:
             lines += _message(message)
         message = says
-        words = [failure.server, WORDS[failure.kind], failure.domain, failure.code or failure.reason]
+        words = [failure.server, WORDS[failure.kind], failure.domain, failure.reason, failure.code]
         lines.append("  " + "  ".join(printable(word, 40) for word in words if word))
     return lines + _message(message)
 
@@ -155,9 +168,12 @@ def next_steps(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
     run = printable(state.run_id)
     resume = f"ecsbatch resume {run}{again.go_on}"
     steps = [(resume + way.flags, way.why) for way in ways_on(state)]
+    if state.status.over and state.counts[OutcomeKind.NOT_STARTED]:
+        left = f"ecsbatch report {run}{again.read} --outcome not_started -o csv --out left.csv"
+        steps.append((left, "what was not started, as a list for another run"))
     if is_held(state):
         steps.append((f"ecsbatch promote {run}{again.read}", f"wave {state.wave} is done: let the next one begin"))
-    if state.status in STANDING_STILL:
+    if state.status in STANDING_STILL and not state.aborting:
         steps.append((f"ecsbatch abort {run}{again.go_on}", "end it for good"))
     steps.append((f"ecsbatch report {run}{again.read} -o csv", f"every one of {counted(state.run.total, 'server')}"))
     return ["", "Next:", *_aligned(steps)]

@@ -53,6 +53,10 @@ class Way:
 
 def ways_on(state: RolloutState) -> Iterator[Way]:
     """Yield the ways in which a run that stands still, or that is over with failures, can go on."""
+    if state.aborting:
+        if state.status in _RESTING:
+            yield Way("look after its servers under way, and end it for good" if state.run.in_flight else "end it")
+        return
     breach = policy.breach(state, policy.limits_of(state.plan, state.limits))
     if state.status in STANDING_STILL:
         if breach is None:

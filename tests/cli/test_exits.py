@@ -16,6 +16,8 @@ RESTARTED = ev.ServerRestarted(server="a")
 FAILED = ev.ServerFailed(server="b", code="Ecs.0227")
 TIMED_OUT = ev.ServerTimedOut(server="b")
 UNKNOWN = ev.ServerUnknown(server="b")
+LEFT_OUT = ev.RunResumed(skip_domains=["az2"])
+ABORTING = ev.RunAborting(by="ann")
 SKIPPED = ev.ServerSkipped(server="b", reason="locked")
 
 
@@ -33,6 +35,10 @@ def stopped(reason: str, status: str = "stopped") -> ev.RunStopped:
         ([RESTARTED, SKIPPED, over("succeeded")], 0, 0),
         ([RESTARTED, FAILED, over("failed")], 0, 3),
         ([RESTARTED, TIMED_OUT, over("failed")], 0, 3),
+        ([RESTARTED, LEFT_OUT, over("failed")], 0, 3),
+        ([FAILED, LEFT_OUT, over("failed")], 0, 3),
+        ([RESTARTED, LEFT_OUT, over("aborted", "aborted")], 0, 4),
+        ([RESTARTED, ABORTING, stopped("interrupted", "interrupted")], signal.SIGTERM, 143),
         ([RESTARTED, FAILED, over("failed", "max_failures")], 0, 4),
         ([RESTARTED, UNKNOWN, over("failed", "max_failures_per_wave")], 0, 4),
         ([RESTARTED, UNKNOWN, over("failed")], 0, 6),
@@ -51,7 +57,9 @@ def stopped(reason: str, status: str = "stopped") -> ev.RunStopped:
     ],
 )
 def test_every_way_to_end_has_its_code(events: list[ev.Event], received: int, code: int) -> None:
-    plan = Plan(fleet=Fleet(["a", "b"]), waves=(Wave(1, 0, 2, "100%"),), max_unavailable=2, max_failures=1)
+    plan = Plan(
+        fleet=Fleet(["a", "b"], ["az1", "az2"]), waves=(Wave(1, 0, 2, "100%"),), max_unavailable=2, max_failures=1
+    )
     state = RolloutState("k7f", plan)
     for seq, event in enumerate([ev.RunStarted(total=2), *events], 1):
         state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))

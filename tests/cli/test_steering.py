@@ -103,6 +103,7 @@ def test_steering_is_seen_in_status_and_events_within_a_second(terminal: Termina
         ("limit.changed", "max_unavailable"),
         ("limit.changed", "max_failures"),
         ("run.resumed", None),
+        ("run.aborting", None),
     ]
     assert all("@" in each.get("by", each.get("message", "")) for each in status["steering"][1:])
     for words in ("paused by", "held before wave 2", "let go: promoted by", "ecsbatch resume steered"):
@@ -111,7 +112,7 @@ def test_steering_is_seen_in_status_and_events_within_a_second(terminal: Termina
         asked = [
             row[0] for row in database.execute("SELECT ts FROM commands WHERE body NOT LIKE '%abort%' ORDER BY id")
         ]
-    events = [each for each in status["steering"][1:] if each.get("limit") != "max_unavailable"]
+    events = [each for each in status["steering"][1:-1] if each.get("limit") != "max_unavailable"]
     for at, event in zip(asked, events, strict=True):
         assert 0 <= datetime.fromisoformat(event["ts"]).timestamp() - at + 0.001 <= 1.0, event
 

@@ -23,7 +23,7 @@ async def begun(store: Store) -> Hold:
 
 
 async def test_who_asked_to_abort_is_known_before_the_run_has_ended() -> None:
-    """Servers under way may take minutes; an abort that was meant for an earlier holder is nobody's."""
+    """Servers under way may take minutes, and the holder may be gone: whoever goes on with the run follows."""
     async with open_store("memory:", inline=True) as store:
         hold = await begun(store)
         before = (await story_of(store, await store.run("k7f"))).asked_to_abort
@@ -35,7 +35,22 @@ async def test_who_asked_to_abort_is_known_before_the_run_has_ended() -> None:
     assert before is None
     assert asked is not None
     assert asked.who == "bob@desk"
-    assert (gone.asked_to_abort, gone.state.status) == (None, RunStatus.ORPHANED)
+    assert (gone.state.aborting, gone.aborted_by, gone.state.status) == (True, "bob@desk", RunStatus.ORPHANED)
+
+
+async def test_an_abort_that_is_recorded_stays_and_an_older_command_is_over() -> None:
+    async with open_store("memory:", inline=True) as store:
+        hold = await begun(store)
+        await store.command("k7f", {"command": "pause"}, "bob@desk")
+        await store.command("k7f", {"command": "abort"}, "bob@desk")
+        await store.commit(hold, [ev.HolderChanged(holder="eve@web", fence=2, command=2)])
+        old = await story_of(store, await store.run("k7f"))
+        await store.commit(hold, [ev.RunAborting(by="eve@web")])
+        recorded = await story_of(store, await store.run("k7f"))
+        await store.commit(hold, [ev.RunFinished(status="aborted")], status=RunStatus.ABORTED)
+        over = await story_of(store, await store.run("k7f"))
+
+    assert (old.aborting, recorded.aborting, recorded.aborted_by, over.aborting) == (False, True, "eve@web", False)
 
 
 async def test_a_follower_sees_what_is_new_and_ends_with_the_run() -> None:

@@ -251,7 +251,7 @@ async def test_servers_are_looked_at_in_one_request() -> None:
     script = Script(answer)
     look = await client(script).look(["a", "b"])
 
-    assert look == Look({"a": ServerView("a", status="ACTIVE")}, 1_767_268_800.0)
+    assert look == Look({"a": ServerView("a", status="ACTIVE")}, 1_767_268_800.0, unasked=1)
     assert script.requests[0].url.endswith("/cloudservers/detail?limit=100&server_id=a%2Cb")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.ecs.wire import job_id_of, job_of, page_of, reboot_body, views_of
+from ecsbatch.ecs.wire import job_id_of, job_of, page_of, reboot_body, view_of, views_of
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.models import Job, ServerView, SubJob
 
@@ -165,7 +165,7 @@ ROW = {
 
 
 def test_a_server_is_read_without_its_user_data() -> None:
-    (view,) = views_of(orjson.dumps({"count": 1, "servers": [ROW]}), None)
+    ((view,), _) = views_of(orjson.dumps({"count": 1, "servers": [ROW]}), {"a"})
 
     assert view == ServerView(
         id="a",
@@ -185,19 +185,35 @@ def test_a_server_is_read_without_its_user_data() -> None:
 def test_an_unknown_id_is_a_row_of_nulls_with_a_fault() -> None:
     row = dict.fromkeys(ROW) | {"id": "x", "fault": {"message": "Instance x could not be found."}}
 
-    assert views_of(orjson.dumps({"servers": [row]}), {"x"}) == [ServerView("x", found=False)]
+    assert views_of(orjson.dumps({"servers": [row]}), {"x"}) == ([ServerView("x", found=False)], 0)
 
 
 def test_a_server_without_a_status_is_unknown_not_missing() -> None:
-    assert views_of(b'{"servers":[{"id":"x","status":null}]}', None) == []
+    assert views_of(b'{"servers":[{"id":"x","status":null}]}', {"x"}) == ([], 0)
     assert list(page_of(b'{"servers":[{"id":"x","status":null}]}').servers) == [ServerView("x")]
 
 
-def test_rows_that_were_not_asked_for_are_dropped() -> None:
-    body = orjson.dumps({"servers": [ROW, {**ROW, "id": "b"}]})
+def test_rows_that_were_not_asked_for_are_dropped_and_counted() -> None:
+    views, unasked = views_of(orjson.dumps({"servers": [ROW, {**ROW, "id": "b"}]}), {"b", "c"})
 
-    assert [v.id for v in views_of(body, {"b", "c"})] == ["b"]
-    assert [v.id for v in views_of(body, None)] == ["a", "b"]
+    assert ([view.id for view in views], unasked) == (["b"], 1)
+
+
+def test_a_server_is_the_same_in_capital_letters() -> None:
+    """What was asked for is not unasked for because the cloud writes it otherwise."""
+    small = "0d0bd7c6-5d3c-4d35-9d3f-8f3c6d1a2b3c"
+    views, unasked = views_of(orjson.dumps({"servers": [{**ROW, "id": small.upper()}]}), {small})
+
+    assert ([view.id for view in views], unasked) == ([small], 0)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"server":null}', b'{"server":{"id":"a"}}', b'{"server":{"id":"b","status":"ACTIVE"}}']
+)
+def test_one_server_is_the_one_that_was_asked_for(body: bytes) -> None:
+    assert view_of(orjson.dumps({"server": ROW}), "a").status == "ACTIVE"
+    with pytest.raises(UnknownAnswer):
+        view_of(body, "a")
 
 
 def test_a_page_tells_the_cloud_s_count() -> None:

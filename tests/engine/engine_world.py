@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -9,7 +10,9 @@ from typing import Any, TypeVar
 from ecsbatch.config import Engine
 from ecsbatch.ecs.auth import KeyAuth
 from ecsbatch.ecs.client import EcsClient
+from ecsbatch.events import Event
 from ecsbatch.models import Look
+from ecsbatch.records import Commit, Hold
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.clock import Killed, VirtualClock, VirtualLoop, abandon, run
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
@@ -31,6 +34,44 @@ class BrokenClient(EcsClient):
         if self.broken:
             raise RuntimeError("a bug in a look")
         return await super().look(ids)
+
+
+class Wrapper:
+    """Hands everything on that a test leaves alone.
+
+    Attributes:
+        inner: what stands behind it.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        """Hand on."""
+        return getattr(self.inner, name)
+
+
+class LateStore(Wrapper):
+    """A store whose word comes ``late`` seconds after it is on the disk, in order."""
+
+    late = 1.0
+
+    def commit(self, hold: Hold, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Commit]:
+        """Write now, tell later."""
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[Commit] = self.inner.commit(hold, events, **more)
+        told: asyncio.Future[Commit] = loop.create_future()
+
+        def tell() -> None:
+            if told.done():
+                return
+            if (failure := written.exception()) is not None:
+                told.set_exception(failure)
+            else:
+                told.set_result(written.result())
+
+        loop.call_later(self.late, tell)
+        return told
 
 
 class World:
@@ -102,9 +143,9 @@ class World:
     @contextlib.asynccontextmanager
     async def restarter(self, engine: Engine | None = None) -> AsyncGenerator[Restarter]:
         """Start an engine with a client and a store of its own."""
-        async with (
-            self.client() as client,
-            self.store() as store,
-            Restarter(client, store, engine=engine, clock=self.clock, seed=1, name="tester") as restarter,
-        ):
+        async with self.client() as client, self.store() as store, self.engine(client, store, engine) as restarter:
             yield restarter
+
+    def engine(self, client: Any, store: Any, engine: Engine | None = None) -> Restarter:
+        """Make an engine of a client, or of several by their sites, and a store, each perhaps behind a wrapper."""
+        return Restarter(client, store, engine=engine, clock=self.clock, seed=1, name="tester")

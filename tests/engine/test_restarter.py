@@ -403,3 +403,50 @@ def test_its_usage_tells_what_is_free_and_when_more_is() -> None:
 
     assert (free, held, cooling) == (700, 0, 300)
     assert 45 < next_free_in < 55
+
+
+def test_a_run_of_an_older_version_goes_on_by_another_name_of_its_project_and_in_no_other() -> None:
+    world = World(servers=4)
+
+    async def begin() -> None:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids, Strategy(waves="1,100%", soak=60.0), run_id="old")
+            running = asyncio.create_task(rollout.run())
+            while not rollout.state.wave_over:
+                await rollout.change()
+            rollout.stop()
+            await running
+
+    async def go_on() -> RunStatus:
+        async with world.restarter() as restarter:
+            return (await (await restarter.resume("old")).run()).status
+
+    world.live(begin)
+    plan = "UPDATE runs SET plan = json_set(plan, '$.sites', json_object('', ?)) WHERE run_id = 'old'"
+    world.database.connection.execute(plan, ("https://ecs.example.org/ffffffffffffffffffffffffffffffff",))
+    with pytest.raises(ConfigError, match=r"belongs to https://ecs\.example\.org/ffff"):
+        world.live(go_on)
+    world.database.connection.execute(plan, (f"https://ecs.example.org/{world.config.project_id}",))
+
+    assert world.live(go_on) is RunStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("jump", [-600.0, 600.0])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_how_long_a_run_took_does_not_hang_on_the_wall_clock(jump: float, *, stopped: bool) -> None:
+    world = World(servers=4)
+
+    async def main() -> tuple[float, float]:
+        async with world.restarter() as restarter:
+            began = asyncio.get_running_loop().time()
+            rollout = restarter.rollout(world.ids, Strategy(waves="1,100%", soak=60.0))
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(30)
+            world.clock.wall_offset += jump
+            if stopped:
+                rollout.stop()
+            result = await running
+            return result.elapsed_s, asyncio.get_running_loop().time() - began
+
+    told, took = world.live(main)
+    assert told == pytest.approx(took, abs=1)

@@ -1,4 +1,7 @@
-"""Simulate rollouts by seed: ``python -m tests.simulated --seeds 0-10000``; one alone: ``--seed 4711 -v``."""
+"""Simulate rollouts by seed: ``python -m tests.simulated --seeds 0-10000``; one alone: ``--seed 4711 -v``.
+
+``--dimensions old`` plays a seed as it was before worlds knew frozen processes, late stores and other people.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,24 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from .agreement import false_alarms
 from .checker import check
+from .dimensions import DIMENSIONS, draw
 from .judging import Verdict, judge
-from .lives import play
-from .world import draw
+from .lives import Record, play
 
 
-def judged(seeds: Iterable[int], jobs: int) -> Iterator[Verdict]:
+def judged(seeds: Iterable[int], jobs: int, dimensions: str) -> Iterator[Verdict]:
     """Judge seeds in so many processes; the verdicts come in any order."""
+    judging = partial(judge, dimensions=dimensions)
     if jobs == 1:
-        yield from map(judge, seeds)
+        yield from map(judging, seeds)
         return
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(judge, seeds, chunksize=8)
+        yield from pool.imap_unordered(judging, seeds, chunksize=8)
 
 
 def main() -> int:
@@ -31,28 +36,33 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulated", description=__doc__)
     parser.add_argument("--seeds", default="0-1000", help="FIRST-END, the end exclusive")
     parser.add_argument("--seed", type=int, help="one seed alone")
+    parser.add_argument(
+        "--dimensions",
+        default="new",
+        type=known,
+        help=f"old: the worlds as they were first; new: with more in them; or some of {', '.join(DIMENSIONS)}",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("-v", "--verbose", action="store_true", help="with --seed: the world and its journal")
     options = parser.parse_args()
     if options.seed is not None:
-        return alone(options.seed, verbose=options.verbose)
+        return alone(options.seed, options.dimensions, verbose=options.verbose)
     first, _, end = options.seeds.partition("-")
-    return many(range(int(first), int(end)), options.jobs)
+    return many(range(int(first), int(end)), options.jobs, options.dimensions)
 
 
-def alone(seed: int, *, verbose: bool) -> int:
+def known(dimensions: str) -> str:
+    """Return what was asked for, if there is such a thing."""
+    if dimensions not in {"old", "new"} and not set(dimensions.split(",")) <= DIMENSIONS.keys():
+        raise argparse.ArgumentTypeError(f"there is no dimension {dimensions!r}")
+    return dimensions
+
+
+def alone(seed: int, dimensions: str, *, verbose: bool) -> int:
     """Judge one seed and say what happened."""
-    record = play(draw(seed))
+    record = play(draw(seed, dimensions))
     if verbose:
-        world = record.world
-        for part in (world.strategy, world.engine, world.cloud, *world.runs, *world.lives):
-            say(str(part))
-        for row in record.database.journal():
-            for line in row.lines:
-                say(f"{row.tick:6d} {row.at:11.3f} {line.decode()}")
-        for sent in record.cloud.sends:
-            begun = [(one.server[:8], round(one.at, 2), round(one.ends, 2), one.ending) for one in sent.begun]
-            say(f"{sent.tick:6d} {sent.at:11.3f} sent {len(sent.servers)}, carried out {sent.performed_at}: {begun}")
+        tell(record)
     for end in record.ends:
         say(f"life {end.life}: {end.run_id}: {end.how!r}")
     broken = check(record) or list(false_alarms(record))
@@ -61,22 +71,43 @@ def alone(seed: int, *, verbose: bool) -> int:
     return 1 if broken else 0
 
 
-def many(seeds: range, jobs: int) -> int:
+def tell(record: Record) -> None:
+    """Say the world and everything that happened in it."""
+    world = record.world
+    say(f"dimensions: {', '.join(world.has) or 'none'}")
+    parts = (world.strategy, world.engine, world.cloud, world.elsewhere, world.troubles, *world.runs, *world.lives)
+    for part in parts:
+        say(str(part))
+    for row in record.database.journal():
+        for line in row.lines:
+            say(f"{row.tick:6d} {row.at:11.3f} {line.decode()}")
+    for ordered in record.commands:
+        say(f"{ordered.tick:6d} {ordered.at:11.3f} command {ordered.number} of {ordered.run_id}: {ordered.body}")
+    for frozen in record.freezes:
+        say(f"       {frozen.begin:11.3f} process {frozen.process} frozen until {frozen.end:.3f}")
+    for restart in record.foreign:
+        say(f"       {restart.begin:11.3f} somebody else restarts {restart.server[:8]} until {restart.end:.3f}")
+    for sent in (sent for cloud in record.clouds.values() for sent in cloud.sends):
+        begun = [(one.server[:8], round(one.at, 2), round(one.ends, 2), one.ending) for one in sent.begun]
+        say(f"{sent.tick:6d} {sent.at:11.3f} sent {len(sent.servers)}, carried out {sent.performed_at}: {begun}")
+
+
+def many(seeds: range, jobs: int, dimensions: str) -> int:
     """Judge many seeds; print each that breaks a promise, and the sums at the end."""
     began = time.perf_counter()
     total: Counter[str] = Counter()
     failing: list[int] = []
-    for verdict in judged(seeds, jobs):
+    for verdict in judged(seeds, jobs, dimensions):
         total += verdict.figures
         if verdict.broken:
             failing.append(verdict.seed)
-            say(f"seed {verdict.seed}: {verdict.broken[0]}")
+            say(f"seed {verdict.seed} ({', '.join(verdict.has)}): {verdict.broken[0]}")
     took = time.perf_counter() - began
     say(f"{len(seeds)} seeds in {took:.0f} s ({took / max(1, len(seeds)) * 1000:.0f} ms each), {len(failing)} failing")
     for name in sorted(total):
         say(f"  {total[name]:9,d} {name}")
     for seed in sorted(failing):
-        say(f"rerun: python -m tests.simulated --seed {seed} -v")
+        say(f"rerun: python -m tests.simulated --dimensions {dimensions} --seed {seed} -v")
     return 1 if failing else 0
 
 

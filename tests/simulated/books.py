@@ -29,6 +29,27 @@ CALM: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered:
+    """One command that was stored for a run's holder, by whomever, in this life; ``number`` is its row's."""
+
+    tick: int
+    at: float
+    life: int
+    run_id: str
+    body: dict[str, Any]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """One restart that somebody else began, by none of our requests."""
+
+    server: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """One restart that the cloud began; ``ending`` as the simulator drew it."""
 
@@ -70,6 +91,7 @@ class WatchedCloud(Cloud):
     Attributes:
         calm: nothing goes wrong any more.
         heals: (server, instant) of every repair.
+        exchanges: (instant, exchange) of everything that somebody tried to ask.
     """
 
     def __init__(self, config: CloudConfig, ticks: itertools.count[int], longest: float) -> None:
@@ -77,6 +99,7 @@ class WatchedCloud(Cloud):
         self.calm = False
         self.sends: list[Sent] = []
         self.heals: list[tuple[str, float]] = []
+        self.exchanges: list[tuple[float, Exchange]] = []
         self.performed = 0
         self._ticks = ticks
         self._longest = longest
@@ -88,12 +111,18 @@ class WatchedCloud(Cloud):
             exchange = self._receive_calmly(method, target, headers, body)
         else:
             exchange = super().receive(method, target, headers, body)
-        if exchange.arrival.is_action and not exchange.refused:
-            named = tuple(str(server["id"]) for server in orjson.loads(body)["reboot"]["servers"])
-            sent = Sent(next(self._ticks), self.now(), named, exchange.arrival)
-            self.sends.append(sent)
-            self._watched[id(exchange.arrival)] = sent
+        self.exchanges.append((self.now(), exchange))
         return exchange
+
+    def schedule(self, exchange: Exchange, delay: float) -> None:
+        """Note a submit that leaves: what is stopped at the last instant never comes here."""
+        arrival = exchange.arrival
+        if arrival.is_action and id(arrival) not in self._watched:
+            named = tuple(str(server["id"]) for server in orjson.loads(arrival.body)["reboot"]["servers"])
+            sent = Sent(next(self._ticks), self.now(), named, arrival)
+            self.sends.append(sent)
+            self._watched[id(arrival)] = sent
+        super().schedule(exchange, delay)
 
     def _receive_calmly(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Exchange:
         self.advance()
@@ -116,7 +145,11 @@ class WatchedCloud(Cloud):
             if fleet.restart_count[number] > before[server]:
                 ending = ENDINGS[fleet._ending[number]]
                 sent.begun.append(Begun(server, at, fleet._ends[number], ending))
+        self.carried_out(sent)
         return reply
+
+    def carried_out(self, sent: Sent) -> None:
+        """Take note of a submit that was carried out."""
 
     def latency(self) -> tuple[float, float]:
         """Draw both ways, the first no longer than the engine's assumption allows."""
@@ -152,6 +185,8 @@ class WatchedDatabase(MemoryDatabase):
         now: the instant; the next life's loop replaces it.
         writes: transactions so far.
         before_write, after_write: called around each transaction; StoreError raised before refuses it.
+        life: the number of the life that writes.
+        commands: every command that was stored.
     """
 
     def __init__(self, ticks: itertools.count[int]) -> None:
@@ -161,6 +196,8 @@ class WatchedDatabase(MemoryDatabase):
         self.before_write: Callable[[], None] = _nothing
         self.after_write: Callable[[], None] = _nothing
         self.stamps: dict[int, tuple[int, float]] = {}
+        self.life = 0
+        self.commands: list[Ordered] = []
         self._ticks = ticks
         self._last_row = 0
 
@@ -181,6 +218,11 @@ class WatchedDatabase(MemoryDatabase):
         for (rowid,) in rows:
             self.stamps[rowid] = (next(self._ticks), self.now())
             self._last_row = rowid
+        last = self.commands[-1].number if self.commands else 0
+        query = "SELECT id, run_id, body FROM commands WHERE id > ? ORDER BY id"
+        for number, run_id, body in self.connection.execute(query, (last,)).fetchall():
+            ordered = Ordered(next(self._ticks), self.now(), self.life, run_id, orjson.loads(body), number)
+            self.commands.append(ordered)
 
     def _has_journal(self) -> bool:
         found: Any = self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from .agreement import false_alarms
 from .checker import check
+from .dimensions import draw
 from .lives import Record, Seams, play
-from .world import World, draw
+from .world import World
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,13 @@ class Verdict:
 
     seed: int
     broken: tuple[str, ...]
+    has: tuple[str, ...] = ()
     figures: Counter[str] = field(default_factory=Counter[str])
 
 
-def judge(seed: int) -> Verdict:
+def judge(seed: int, dimensions: str = "new") -> Verdict:
     """Play a seed's world and check it."""
-    return judge_world(draw(seed))
+    return judge_world(draw(seed, dimensions))
 
 
 def judge_world(world: World, seams: Seams | None = None) -> Verdict:
@@ -33,20 +35,27 @@ def judge_world(world: World, seams: Seams | None = None) -> Verdict:
         record = play(world, seams)
         broken = check(record) or list(false_alarms(record))
     except Exception:  # noqa: BLE001 - a world that cannot be played is a finding of its seed, not the end of the others
-        return Verdict(seed, (traceback.format_exc(),))
-    return Verdict(seed, tuple(broken), Counter(figures(record)))
+        return Verdict(seed, (traceback.format_exc(),), world.has)
+    return Verdict(seed, tuple(broken), world.has, Counter(figures(record)))
 
 
 def figures(record: Record) -> dict[str, int]:
     """Return what a world had in it."""
-    faults = {f"fault {kind}": count for kind, count in record.cloud.auditor.faults.items()}
+    clouds = record.clouds.values()
+    faults = Counter[str]()
+    for cloud in clouds:
+        faults.update({f"fault {kind}": count for kind, count in cloud.auditor.faults.items()})
+    sends = [sent for cloud in clouds for sent in cloud.sends]
     refused = sum(type(end.how).__name__ == "ServersClaimed" for end in record.ends)
-    restarts = sum(len(sent.begun) for sent in record.cloud.sends)
     return {
         **faults,
         **record.tally,
+        **{f"dimension {name}": 1 for name in record.world.has},
         "lives": len(record.steps),
         "runs refused (claims)": refused,
-        "servers restarted": restarts,
-        "requests": len(record.cloud.sends),
+        "callers": len(record.told),
+        "callers who gave up": sum(told.cancelled for told in record.told),
+        "commands": len(record.commands),
+        "servers restarted": sum(len(sent.begun) for sent in sends),
+        "requests": len(sends),
     }

@@ -24,6 +24,8 @@ OUTCOMES: Final = {
     "server.skipped": "skipped",
 }
 FAILURES: Final = frozenset({"failed", "timed_out", "unknown"})
+ALONE: Final = frozenset({"refused", "denied"})
+"""Reasons of servers that fail with their request: the cloud will not hear of them, and nothing is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,14 @@ class Intent:
     batch: int
     wave: int
     servers: tuple[str, ...]
+    updated: tuple[str, ...] = ()
+    job_id: str = ""
     answered: bool = False
     rejected: bool = False
+
+    def baseline(self, server: str) -> str:
+        """Return what a server's record told before, "" for nothing."""
+        return dict(zip(self.servers, self.updated, strict=False)).get(server, "")
 
 
 @dataclass(slots=True)
@@ -56,7 +64,8 @@ class Round:
     """One server's way to one outcome.
 
     Attributes:
-        batches: that named it.
+        batches: that named it, or that were found to have started it after all.
+        unstarted: how often a request of it was shown not to have begun.
         outcome: "" while there is none; ``fact`` told it.
         forgiven_at: when a resume forgave it.
     """
@@ -64,6 +73,7 @@ class Round:
     run_id: str
     server: str
     batches: list[int] = field(default_factory=list[int])
+    unstarted: int = 0
     outcome: str = ""
     fact: Fact | None = None
     forgiven_at: float = FOREVER
@@ -72,6 +82,15 @@ class Round:
     def name(self) -> str:
         """Name it in a complaint."""
         return f"{self.server[:8]} of {self.run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A place of the budget that was given back: who had it, and since which event."""
+
+    server: str
+    held_by: Fact
+    fact: Fact
 
 
 @dataclass
@@ -83,7 +102,10 @@ class Tale:
         targets: the frozen list, in its order.
         domain: of each target.
         wave_of: its wave's number, 0 for none.
-        waiting, flying: servers without and with a batch under way, as the journal stands at its end.
+        stage: where each server stands at the journal's end: ``waiting``, ``flying``, ``left_out``, or its outcome.
+        left_out: domains that somebody had left out.
+        held: servers with an outcome that keep their place in the budget at the journal's end, and since when.
+        releases: places that were given back.
         broken: what the journal itself contradicts.
     """
 
@@ -98,19 +120,18 @@ class Tale:
     intents: dict[int, Intent] = field(default_factory=dict[int, Intent])
     rounds: list[Round] = field(default_factory=list[Round])
     stage: dict[str, str] = field(default_factory=dict[str, str])
+    left_out: set[str] = field(default_factory=set[str])
+    held: dict[str, Fact] = field(default_factory=dict[str, Fact])
+    releases: list[Release] = field(default_factory=list[Release])
     broken: list[str] = field(default_factory=list[str])
-
-    def round_of(self, server: str, batch: int) -> Round | None:
-        """Return the round in which a batch named a server."""
-        return self._by_batch.get((server, batch))
 
     def last(self, server: str) -> Round | None:
         """Return a server's last round."""
         return self._open.get(server)
 
     def __post_init__(self) -> None:
-        self._by_batch: dict[tuple[str, int], Round] = {}
         self._open: dict[str, Round] = {}
+        self._lent: dict[str, Fact] = {}
 
     def complain(self, fact: Fact, what: str) -> None:
         """Note a contradiction."""
@@ -133,10 +154,15 @@ class Tale:
                 self._submitting(fact)
             case "batch.accepted":
                 self.intents[fact.body["batch"]].answered = True
+                self.intents[fact.body["batch"]].job_id = fact.body.get("job_id", "")
             case "batch.rejected":
                 self._rejected(fact)
             case "batch.unstarted":
-                self._wait_again(fact, fact.body["servers"])
+                self._unstarted(fact)
+            case "batch.started":
+                self._started_after_all(fact)
+            case "server.released":
+                self._released(fact)
             case "run.resumed":
                 self._resumed(fact)
             case name if name in OUTCOMES:
@@ -154,22 +180,39 @@ class Tale:
     def _submitting(self, fact: Fact) -> None:
         body = fact.body
         intent = Intent(
-            fact.tick, fact.at, self.run_id, body["batch"], body.get("wave", 0), tuple(body.get("servers", ()))
+            tick=fact.tick,
+            at=fact.at,
+            run_id=self.run_id,
+            batch=body["batch"],
+            wave=body.get("wave", 0),
+            servers=tuple(body.get("servers", ())),
+            updated=tuple(body.get("updated", ())),
         )
         if intent.batch in self.intents:
             self.complain(fact, f"batch {intent.batch} was submitted before")
         self.intents[intent.batch] = intent
         for server in intent.servers:
             stage = self.stage.get(server, "waiting" if not self.plan else "no target")
-            if stage != "waiting" and not (self.kind == "direct" and stage in OUTCOMES.values()):
+            if stage not in {"waiting", "left_out"} and not (self.kind == "direct" and stage in OUTCOMES.values()):
                 self.complain(fact, f"{server[:8]} is named while it is {stage}")
-            self.stage[server] = "flying"
-            current = self._open.get(server)
-            if current is None or current.outcome:
-                current = self._open[server] = Round(self.run_id, server)
-                self.rounds.append(current)
-            current.batches.append(intent.batch)
-            self._by_batch[server, intent.batch] = current
+            self._fly(server, intent.batch)
+
+    def _fly(self, server: str, batch: int) -> None:
+        """A server is under way; a place that it holds is lent to its request."""
+        self.stage[server] = "flying"
+        current = self._current(server)
+        if batch not in current.batches:
+            current.batches.append(batch)
+        if server in self.held:
+            self._lent[server] = self.held.pop(server)
+
+    def _current(self, server: str) -> Round:
+        """Return the round that a server is in, a new one behind an outcome."""
+        current = self._open.get(server)
+        if current is None or current.outcome:
+            current = self._open[server] = Round(self.run_id, server)
+            self.rounds.append(current)
+        return current
 
     def _rejected(self, fact: Fact) -> None:
         intent = self.intents.get(fact.body["batch"])
@@ -181,30 +224,59 @@ class Tale:
         for server in servers:
             if self.stage.get(server) != "flying":
                 self.complain(fact, f"{server[:8]} waits again while it is {self.stage.get(server)}")
-            self.stage[server] = "waiting"
+            self.stage[server] = "left_out" if self.domain.get(server, "") in self.left_out else "waiting"
+            if server in self._lent:
+                self.held[server] = self._lent.pop(server)
+
+    def _unstarted(self, fact: Fact) -> None:
+        self._wait_again(fact, fact.body.get("servers", ()))
+        for server in fact.body.get("servers", ()):
+            self._current(server).unstarted += 1
+
+    def _started_after_all(self, fact: Fact) -> None:
+        batch = fact.body["batch"]
+        named = self.intents[batch].servers if batch in self.intents else ()
+        for server in fact.body.get("servers", ()):
+            if server not in named:
+                self.complain(fact, f"batch {batch} did not name {server[:8]}")
+            if self.stage.get(server) not in {"waiting", "left_out"}:
+                self.complain(fact, f"{server[:8]} is under way again while it is {self.stage.get(server)}")
+            self._fly(server, batch)
+
+    def _released(self, fact: Fact) -> None:
+        server = fact.body["server"]
+        held = self.held.pop(server, None) or self._lent.pop(server, None)
+        if held is not None:
+            self.releases.append(Release(server, held, fact))
 
     def _ended(self, fact: Fact) -> None:
         server, kind = fact.body["server"], OUTCOMES[fact.name]
         stage = self.stage.get(server, "waiting" if not self.plan else "no target")
-        if stage not in {"waiting", "flying"} and self.kind != "direct":
+        if stage not in {"waiting", "flying", "left_out"} and self.kind != "direct":
             self.complain(fact, f"{server[:8]} has its outcome already: {stage}")
-        if stage == "waiting" and kind != "skipped":
+        if stage in {"waiting", "left_out"} and kind != "skipped" and fact.body.get("reason") not in ALONE:
             self.complain(fact, f"{server[:8]} was never under way")
         self.stage[server] = kind
-        current = self._open.get(server)
-        if current is None or current.outcome:
-            current = self._open[server] = Round(self.run_id, server)
-            self.rounds.append(current)
+        current = self._current(server)
         current.outcome, current.fact = kind, fact
+        before = self.held.pop(server, None) or self._lent.pop(server, None)
+        if fact.body.get("holds"):
+            self.held[server] = fact
+        elif kind == "skipped" and before is not None:
+            self.held[server] = before  # it was down before it was tried again, and no look has shown it up
 
     def _resumed(self, fact: Fact) -> None:
         if fact.body.get("forgive"):
             for each in self.rounds:
                 if self.stage[each.server] in FAILURES:
                     each.forgiven_at = min(each.forgiven_at, fact.at)
+                    self.held.pop(each.server, None)
+        self.left_out |= set(fact.body.get("skip_domains", ()))
         for server, stage in self.stage.items():
-            left_out = self.domain.get(server, "") in fact.body.get("skip_domains", ())
-            if stage in fact.body.get("retry", ()) and not left_out:
+            out = self.domain.get(server, "") in self.left_out
+            if stage == "waiting" and out and self.wave_of.get(server):
+                self.stage[server] = "left_out"
+            elif stage in fact.body.get("retry", ()) and not out:
                 self.stage[server] = "waiting"
 
 

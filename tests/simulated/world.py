@@ -16,6 +16,8 @@ from ecsbatch.simulator.cloud_config import CloudConfig, Faults
 from ecsbatch.simulator.fleet import server_ids
 from ecsbatch.simulator.misfortunes import KINDS
 
+from .troubles import Freeze, Troubles
+
 SLACK: Final = 3.0
 """Seconds by which `unknown_grace` exceeds the latest start of a given-up request."""
 
@@ -53,7 +55,9 @@ class Order:
     body: Mapping[str, Any]
 
 
-DoomKind = Literal["none", "step", "before_write", "after_write", "process", "full_disk", "stop", "cancel", "close"]
+DoomKind = Literal[
+    "none", "step", "instant", "before_write", "after_write", "process", "full_disk", "stop", "cancel", "close"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,11 @@ class Doom:
     """How a life ends before its work is done.
 
     Attributes:
-        kind: ``step`` kills the machine between two steps of the loop, ``before_write`` and ``after_write`` at a
-            transaction, ``process`` only the process whose transaction it is; ``full_disk`` refuses transactions;
-            ``stop``, ``cancel`` and ``close`` are what a living process does to its own runs.
+        kind: ``step`` kills the machine between two steps of the loop, ``instant`` at an instant, ``before_write`` and
+            ``after_write`` at a transaction, ``process`` only the process whose transaction it is; ``full_disk``
+            refuses transactions; ``stop``, ``cancel`` and ``close`` are what a living process does to its own runs.
         count: steps or transactions from the life's begin.
-        at: seconds from the life's begin, for what a living process does.
+        at: seconds from the life's begin, for an instant and for what a living process does.
         process: whose.
         reboot: the machine comes back with another boot id.
         gap: seconds until the next life.
@@ -81,7 +85,14 @@ class Doom:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One life of the machine, with what its resumes ask for."""
+    """One life of the machine, with what its resumes ask for.
+
+    Attributes:
+        orders: by somebody in the process that has the run; ``commands``: by somebody at another terminal.
+        freezes: of its processes.
+        failing_write: the number of the one transaction that is refused; 0 for none.
+        unreadable: the number of the one reading of commands that fails, in each process; 0 for none.
+    """
 
     doom: Doom = field(default_factory=Doom)
     asks: tuple[Ask, ...] = ()
@@ -91,6 +102,11 @@ class Life:
     limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     by_same_id: bool = False
     jumps: tuple[tuple[float, float], ...] = ()
+    skip_domains: tuple[str, ...] = ()
+    commands: tuple[Order, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    failing_write: int = 0
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,8 @@ class World:
         longest: seconds from a send to its execution, at most.
         check_delay: seconds that a health check takes; None: there is no check.
         finish: after the scripted lives failures are forgiven until the run is over.
+        dimensions: by which dimensions it was drawn, and ``has``: those of them that it has.
+        elsewhere: the second site's cloud; None: there is one site only.
     """
 
     seed: int
@@ -114,6 +132,10 @@ class World:
     check_delay: float | None
     api_rate: float
     finish: bool
+    dimensions: str = "old"
+    has: tuple[str, ...] = ()
+    troubles: Troubles = field(default_factory=Troubles)
+    elsewhere: CloudConfig | None = None
 
 
 def draw(seed: int) -> World:

@@ -295,3 +295,53 @@ async def test_many_takes_at_once_on_two_stores_stay_within_the_limit(tmp_path: 
         got = await asyncio.gather(*(store.take(want(7)) for _ in range(100) for store in (one, two)))
 
         assert sum(grant.tokens for grant in got if isinstance(grant, Grant)) == 1000
+
+
+OLD = "https://ecs.eu-west-101.myhuaweicloud.eu/0a1b2c"
+
+
+def spent_by_an_older_version(database: Database, clock: HandClock, group: str, tokens: int) -> None:
+    """Insert a grant as b9c137e does, which may be at work beside us."""
+    database.connection.execute(
+        "INSERT INTO grants VALUES (?, ?, 'r', ?, ?, ?, 60.0, 1, ?)",
+        (f"{group}.{tokens}", group, tokens, clock.now, clock.now + 60.0, clock.boot),
+    )
+
+
+async def test_a_project_has_one_quota_by_whatever_name_it_is_met() -> None:
+    clock, database = HandClock(), MemoryDatabase()
+    async with open_store(database, clock=clock, inline=True) as store:
+        spent_by_an_older_version(database, clock, OLD, 300)
+        assert isinstance(await store.take(want(500, group="0a1b2c")), Grant)
+        assert isinstance(await store.take(want(100, group="https://127.0.0.1:8000/0a1b2c")), Grant)
+        spent_by_an_older_version(database, clock, "http://localhost/0a1b2c", 60)
+
+        for group in ("0a1b2c", OLD):
+            assert (await store.usage(group, 1000)).free == 40
+        denied = await store.take(want(50, at_least=50, group="0a1b2c"))
+        assert isinstance(denied, Room)
+        assert denied.free == 40
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "other", ["https://h/x0a1b2c", "https://h/0A1B2C", "https://h/0a1b2", "https://h/0a1b2c/", "a1b2c"]
+)
+async def test_another_project_has_another_quota(other: str) -> None:
+    clock, database = HandClock(), MemoryDatabase()
+    async with open_store(database, clock=clock, inline=True) as store:
+        spent_by_an_older_version(database, clock, other, 300)
+        for group in ("0a1b2c", "%", "_a1b2c", "0a1b2%"):
+            assert (await store.usage(group, 1000)).free == 1000
+    database.close()
+
+
+async def test_a_grants_age_is_told_by_the_ledgers_clock() -> None:
+    clock = HandClock()
+    async with open_store("memory:", clock=clock, inline=True) as store:
+        grant = await store.take(want(1))
+        assert isinstance(grant, Grant)
+        clock.now += 7
+        clock.walls -= 3600
+
+        assert store.age(grant) == 7

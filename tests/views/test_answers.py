@@ -9,10 +9,12 @@ import pytest
 
 from ecsbatch import events as ev
 from ecsbatch.explain import Cause, Explanation
-from ecsbatch.models import Fleet, Wave
+from ecsbatch.models import Fleet, RunStatus, Wave
 from ecsbatch.plan import Plan
 from ecsbatch.state import RolloutState
 from ecsbatch.views.explained import explained_json, explained_lines
+from ecsbatch.views.report import report_csv, run_json
+from ecsbatch.views.standing import aborting_notice
 from ecsbatch.views.steered import steering_json, steering_lines, told_of
 from ecsbatch.views.summary import Again, summary_lines
 from ecsbatch.views.ways import ways_on
@@ -64,6 +66,8 @@ STOPS: list[tuple[Sequence[ev.Event], int, list[str]]] = [
     ([failed(1)], 5, []),
     ([failed(1), ev.RunFinished(status="failed")], 5, [" --retry failed"]),
     ([failed(1), ev.RunFinished(status="aborted")], 5, []),
+    ([failed(1), ev.RunAborting(by="ann")], 5, []),
+    ([failed(1), ev.RunAborting(by="ann"), ev.RunStopped(status="interrupted", reason="interrupted")], 0, [""]),
 ]
 
 
@@ -90,6 +94,56 @@ def test_a_stop_says_what_failed_and_how_many_are_down() -> None:
     assert text.count("it answered 503") == 1, "what several say is written once"
     assert max(map(len, lines)) <= 80
     assert all(line.isprintable() for line in lines)
+
+
+def test_an_aborting_run_has_one_way_on_and_says_so() -> None:
+    running = run(ev.RunAborting(by="ann" + HOSTILE))
+    stopped = run(ev.RunAborting(by="ann"), ev.RunStopped(status="interrupted", reason="interrupted"))
+    text = "\n".join(summary_lines(stopped))
+
+    assert summary_lines(running)[0].startswith("Run k7f aborting, ")
+    assert aborting_notice(running).endswith(": nothing new is sent, 3 servers under way get their outcome.")
+    assert aborting_notice(running).isprintable()
+    assert "It is being aborted: whoever goes on with it only looks after its servers under way." in text
+    assert "ecsbatch resume k7f look after its servers under way, and end it for good" in " ".join(text.split())
+    assert "--retry" not in text
+
+
+def test_servers_that_were_left_out_are_not_started_and_listed_for_another_run() -> None:
+    left = ev.RunResumed(by="ann", skip_domains=["az2"])
+    ended = [ev.ServerRestarted(server=each, batch=1, evidence="job") for each in IDS[:3]]
+    under_way = run(left)
+    over = run(left, *ended, ev.RunFinished(status="failed"))
+    text = "\n".join(summary_lines(over))
+
+    assert "not started         5   3 left out: az2" in "\n".join(summary_lines(under_way))
+    assert text.startswith("Run k7f ended with servers left out after")
+    assert "ecsbatch report k7f --outcome not_started -o csv --out left.csv" in text
+    rows = [row for row in b"".join(report_csv(over, {"not_started"})).decode().splitlines() if "left_out" in row]
+    assert len(rows) == 3
+
+
+def test_servers_that_the_key_may_not_restart_are_named() -> None:
+    denied = ev.ServerFailed(
+        server=IDS[1], domain="az2", batch=1, reason="denied", code="Ecs.0003", message="A permission is missing."
+    )
+    text = "\n".join(summary_lines(run(denied, ev.RunFinished(status="failed"))))
+
+    assert f"{IDS[1]}  failed  az2  denied  Ecs.0003" in text
+    assert "A permission is missing." in text
+
+
+def test_how_long_a_run_takes_is_told_by_the_clock_and_not_by_its_last_event() -> None:
+    """One that waits, or that nobody drives any more, has no events."""
+    running, orphaned = run(), run()
+    orphaned.status = RunStatus.ORPHANED
+
+    assert summary_lines(running, now=1_061.0)[0] == "Run k7f running, 1m00s so far: 0 of 8 restarted."
+    assert summary_lines(orphaned, now=1_061.0)[0].startswith(
+        "Run k7f orphaned, begun 1m00s ago and last heard of 57s ago: 0"
+    )
+    assert run_json(running, 1_061.0)["elapsed_s"] == 60.0
+    assert run_json(running)["elapsed_s"] == 3.0
 
 
 def test_an_answer_fits_80_columns_and_its_commands_are_whole() -> None:
@@ -125,6 +179,7 @@ STEERING: list[tuple[ev.Event, str]] = [
         ev.LimitChanged(limit="max_unavailable_per_domain", old={"az1": 1}, new={"az1": 2}),
         "max_unavailable_per_domain az1 1 -> az1 2",
     ),
+    (ev.RunAborting(by="ann@web"), "aborting by ann@web"),
     (ev.GateChecked(gate="hold", verdict="wait", wave=2), "held before wave 2"),
     (ev.GateChecked(gate="hold", verdict="go", wave=2, message="promoted by ann"), "wave 2 let go: promoted by ann"),
     (ev.GateChecked(gate="./go", verdict="stop", wave=3, message="red"), "gate said stop for wave 3: red"),

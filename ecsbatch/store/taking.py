@@ -1,0 +1,237 @@
+"""How a run comes into the hands of a process: it is locked, and its servers are claimed.
+
+A large fleet is written piece by piece, in short transactions between which others can write. What makes it true is
+the last one: it sees that every claim is still the run's and writes the run's row, or its new status. A process that
+dies before leaves claims that are void, since nobody holds the lock of a run that has no row, and targets, by which
+the next creation of that id knows that there is something to clear away.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
+
+from ecsbatch.conflicts import RunExists, RunHeld, RunOver, ServersClaimed, ServersWanted
+from ecsbatch.errors import RunConflict, StoreError
+from ecsbatch.models import Fleet, Holder, RunStatus
+from ecsbatch.records import Claim, NewRun, RunRecord
+from ecsbatch.store import claims, runs, targets
+from ecsbatch.store.database import Database
+from ecsbatch.store.holders import Locks
+
+Servers = Callable[[], Iterator[Claim]]
+"""Begins to go through the servers of a run, sorted by their key."""
+
+
+class Taking:
+    """Takes runs for one process, and lets them go."""
+
+    def __init__(self, database: Database, locks: Locks) -> None:
+        self._database = database
+        self._locks = locks
+
+    # Runs
+
+    def create(self, new: NewRun, insert: Callable[[], None]) -> None:
+        """Take a new run's id and servers; ``insert`` writes its row, in one transaction with the last of them."""
+        self._refuse_existing(new.run_id)
+        with self._locked(new.run_id):
+            self._refuse_existing(new.run_id)
+            self._clear_away(new.run_id)
+            if new.fleet is None:
+                with self._database.writing():
+                    insert()
+                return
+            servers = targets.meant(new.fleet, new.plan).key_order()
+            rows = targets.rows(new.run_id, new.fleet)
+            first = (partial(targets.write, self._database, row) for row in rows)
+            with self._clearing_away(new.run_id):
+                self._claim_all(new.run_id, servers, len(new.fleet), insert, first=first, ignore=new.ignore)
+
+    def hold(self, run_id: str, holder: Holder) -> tuple[RunRecord, RunStatus]:
+        """Take a run over; return it as it was, and its status from now on."""
+        with self._database.reading():
+            self.exactly(run_id)
+        with self._locked(run_id):
+            with self._database.reading():
+                record = self.exactly(run_id)
+                if record.status is RunStatus.ABORTED:
+                    raise RunOver(run_id)
+                fleet = targets.read(self._database, run_id) if record.status.over else Fleet(())
+            # A dead holder's status stays as it is: the new one says what it makes of it.
+            status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
+            status = RunStatus.INTERRUPTED if status.over else status
+            change = partial(runs.hold, self._database, run_id, holder, record.fence + 1, status)
+            self._claim_all(run_id, targets.meant(fleet, record.plan).key_order(), len(fleet), change)
+        return record, status
+
+    def let_go(self, run_id: str, *, claimed: bool) -> None:
+        """Let a run go; ``claimed``: it is over and may have servers yet."""
+        try:
+            if claimed:
+                # Void they are already: what cannot be freed is in nobody's way.
+                with suppress(StoreError):
+                    self._free_all(run_id)
+        finally:
+            self._locks.release(run_id)
+
+    def exactly(self, run_id: str) -> RunRecord:
+        """Return a run by its whole id.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        record = runs.get(self._database, run_id, self._locks)
+        if record is None:
+            raise runs.missing(self._database, run_id)
+        return record
+
+    def _refuse_existing(self, run_id: str) -> None:
+        with self._database.reading():
+            existing = runs.get(self._database, run_id, self._locks)
+        if existing is not None:
+            raise RunExists(existing)
+
+    # Locks
+
+    @contextmanager
+    def _locked(self, run_id: str) -> Generator[None]:
+        """Lock a run; it is free again where the block fails."""
+        self._lock(run_id)
+        try:
+            yield
+        except BaseException:
+            self._locks.release(run_id)
+            raise
+
+    def _lock(self, run_id: str) -> None:
+        if self._locks.acquire(run_id):
+            return
+        # Written, not read: who is about to store the run has done so by then.
+        with self._database.writing():
+            record = runs.get(self._database, run_id, self._locks)
+        if record is not None:
+            raise RunHeld(run_id, record.holder)
+        raise RunConflict(
+            f"Run {run_id} is just being created by another process: wait until it has begun, or choose another run id."
+        )
+
+    # Claims
+
+    def claim(self, run_id: str, servers: Sequence[Claim], ignore: frozenset[str] = frozenset()) -> int:
+        """Claim a piece of servers inside a transaction; return how many the run has of them.
+
+        Raises:
+            ServersClaimed: another run that is not ignored has some of them.
+        """
+        others = claims.take(self._database, run_id, servers, self.void)
+        in_the_way = Counter({other: count for other, count in others.items() if other not in ignore})
+        if in_the_way:
+            raise self._conflict(in_the_way)
+        return len(servers) - others.total()
+
+    def void(self, run_id: str) -> bool:
+        """Tell whether a run's claims no longer count."""
+        record = runs.get(self._database, run_id, self._locks)
+        if record is None:
+            return not self._locks.held(run_id)  # where it is held it is being created
+        return record.status.over or (record.kind == "direct" and not record.held)
+
+    def _claim_all(
+        self,
+        run_id: str,
+        servers: Servers,
+        size: int,
+        last: Callable[[], None],
+        *,
+        first: Iterable[Callable[[], None]] = (),
+        ignore: frozenset[str] = frozenset(),
+    ) -> None:
+        """Do what comes first and claim all servers, in pieces where they are many; the last of it with ``last``."""
+        pieces = _pieces(servers())
+        if size <= claims.PIECE:
+            with self._database.writing():
+                for do in first:
+                    do()
+                for piece in pieces:
+                    self.claim(run_id, piece, ignore)
+                last()
+            return
+        for do in first:
+            with self._database.writing():
+                do()
+            self._database.give_way()
+        try:
+            self._claim_pieces(run_id, pieces, last, ignore)
+        except ServersClaimed as e:
+            # Where one piece is in somebody's hands others may be, and the whole is told.
+            raise (self._in_the_way(run_id, servers, ignore) or e) from None
+
+    def _claim_pieces(
+        self, run_id: str, pieces: Iterable[Sequence[Claim]], last: Callable[[], None], ignore: frozenset[str]
+    ) -> None:
+        got = 0
+        for piece in pieces:
+            with self._database.writing():
+                got += self.claim(run_id, piece, ignore)
+            self._database.give_way()
+        with self._database.writing():
+            if claims.count(self._database, run_id) != got:
+                raise RunConflict(
+                    f"Another run has taken some of run {run_id}'s servers while they were claimed: try again."
+                )
+            last()
+
+    def _in_the_way(self, run_id: str, servers: Servers, ignore: frozenset[str]) -> ServersClaimed | None:
+        """Return the conflict about all servers; None where it is gone again."""
+        with self._database.reading():
+            owners = Counter[str]()
+            for piece in _pieces(servers()):
+                owners.update(claims.owners(self._database, piece).values())
+            others = {other: n for other, n in owners.items() if other != run_id and other not in ignore}
+            in_the_way = Counter({other: n for other, n in others.items() if not self.void(other)})
+            return self._conflict(in_the_way) if in_the_way else None
+
+    def _conflict(self, in_the_way: Counter[str]) -> ServersClaimed:
+        counts = dict(in_the_way.most_common())
+        for run_id in counts:
+            record = runs.get(self._database, run_id, self._locks)
+            if record is not None:
+                return ServersClaimed(record, counts)
+        return ServersWanted(next(iter(counts)), counts)
+
+    # Clearing away
+
+    @contextmanager
+    def _clearing_away(self, run_id: str) -> Generator[None]:
+        """Leave nothing of a run that could not be created; what cannot be cleared away now is void."""
+        try:
+            yield
+        except Exception:
+            with suppress(StoreError):
+                self._clear_away(run_id)
+            raise
+
+    def _clear_away(self, run_id: str) -> None:
+        """Clear away what a creation has left behind that came to no end."""
+        with self._database.reading():
+            if not targets.any_of(self._database, run_id):
+                return
+        self._free_all(run_id)
+        with self._database.writing():
+            targets.delete(self._database, run_id)
+
+    def _free_all(self, run_id: str) -> None:
+        after: Claim | None = ("", "")
+        while after is not None:
+            with self._database.writing():
+                after = claims.free_piece(self._database, run_id, after)
+            self._database.give_way()
+
+
+def _pieces(servers: Iterator[Claim]) -> Iterator[Sequence[Claim]]:
+    while piece := list(islice(servers, claims.PIECE)):
+        yield piece

@@ -1,0 +1,145 @@
+"""What it means that a look leaves a server out: the listing has a hole, the filter is not heeded, or there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from ecsbatch.cli.exits import Exit, code_of_error
+from ecsbatch.cli.fleet import see
+from ecsbatch.cli.looking import A_FEW, look_at, spread
+from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.ecs.client import EcsClient
+from ecsbatch.errors import AuthError, CloudError, UnknownAnswer
+from ecsbatch.models import Look, Server, ServerView
+from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run
+from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.sender import SimulatedSender
+
+IDS = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(1, 6_001)]
+
+
+class Holed:
+    """A cloud whose listing leaves out what `shows` says.
+
+    Attributes:
+        looks, addressed: how often it was asked.
+    """
+
+    def __init__(
+        self, shows: Callable[[Sequence[str]], Sequence[str]], *, there: Sequence[str] = (), unasked: int = 0
+    ) -> None:
+        self.looks = self.addressed = 0
+        self.refusal: CloudError | None = None
+        self._shows = shows
+        self._there = frozenset(there)
+        self._unasked = unasked
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Answer a look."""
+        self.looks += 1
+        return Look({each: ServerView(each, status="ACTIVE") for each in self._shows(ids)}, unasked=self._unasked)
+
+    async def show_server(self, server_id: str) -> ServerView:
+        """Answer for one server by its own address."""
+        self.addressed += 1
+        if self.refusal is not None:
+            raise self.refusal
+        return ServerView(server_id, found=server_id in self._there)
+
+
+def looked(cloud: Holed, ids: Sequence[str]) -> list[str]:
+    """Return those of the servers that are not found; pauses pass in virtual time."""
+    return [server for server, view in run(look_at(cloud, ids), loop=VirtualLoop()).items() if not view.found]
+
+
+@pytest.mark.parametrize(
+    ("shows", "most"),
+    [
+        (lambda ids: ids[:-1] if len(ids) > 1 else ids, 40),
+        (lambda ids: ids[:25], 60),
+        (lambda ids: ids[len(ids) // 2 :] or ids, 50),
+        (lambda ids: ids if len(ids) == 1 else [], 330),
+    ],
+    ids=["the last row", "pages of 25", "every other page", "all but one alone"],
+)
+def test_what_a_look_at_many_leaves_out_is_asked_for_again(
+    shows: Callable[[Sequence[str]], Sequence[str]], most: int
+) -> None:
+    """It exists: to call it not_found would leave it as it is, and the run would call that a success."""
+    cloud = Holed(shows)
+
+    assert looked(cloud, IDS[:300]) == []
+    assert cloud.looks <= most
+    assert cloud.addressed == 0
+
+
+def test_a_cloud_that_does_not_heed_the_filter_by_id_is_an_error() -> None:
+    cloud = Holed(lambda _: [], unasked=100)
+    with pytest.raises(UnknownAnswer, match=r"does not heed the filter by id .* 80 servers, it showed 100") as refused:
+        looked(cloud, IDS[:80])
+
+    assert code_of_error(refused.value) is Exit.ERROR
+    assert cloud.looks == 1
+
+
+def test_servers_that_the_listing_hides_are_refused_by_name() -> None:
+    cloud = Holed(lambda _: [], there=IDS[:4])
+    with pytest.raises(UnknownAnswer, match=f"leaves out servers that exist: {IDS[0]}, .* and 1 more") as refused:
+        looked(cloud, IDS[:6])
+
+    assert code_of_error(refused.value) is Exit.ERROR
+
+
+def test_a_server_that_neither_knows_is_not_found() -> None:
+    cloud = Holed(lambda ids: [each for each in ids if each != IDS[7]])
+
+    assert looked(cloud, IDS[:20]) == [IDS[7]]
+    assert (cloud.looks, cloud.addressed) == (2, 1)
+
+
+def test_where_a_cloud_does_not_show_single_servers_the_listing_has_the_word() -> None:
+    cloud = Holed(lambda _: [])
+    cloud.refusal = AuthError("The endpoint does not know this API.", status=404, code="APIGW.0101", answered=True)
+
+    assert looked(cloud, IDS[:20]) == IDS[:20]
+    assert cloud.addressed == 1
+
+
+def test_many_unknown_ids_do_not_take_minutes() -> None:
+    """60 looks are one at each; asking again costs as much once more, and a few requests for one server each."""
+    cloud = Holed(lambda _: [])
+
+    assert looked(cloud, IDS) == IDS
+    assert (cloud.looks, cloud.addressed) == (2 * 60 + A_FEW, A_FEW)
+
+
+def test_a_few_are_taken_from_all_over() -> None:
+    assert spread(IDS[:10], 5) == [IDS[place] for place in (0, 2, 4, 6, 8)]
+    assert spread(IDS[:3], 5) == IDS[:3]
+
+
+def test_a_cloud_that_knows_small_letters_only_is_asked_in_small_letters() -> None:
+    """Seen through the real client and the simulated cloud, which knows ids by their address too."""
+    loop = VirtualLoop()
+    config = CloudConfig(servers=150)
+    cloud = Cloud(config, loop.time)
+    ids = cloud.ids()
+    cloud.delete(ids[0])
+
+    async def main() -> tuple[dict[str, ServerView], list[bool]]:
+        async with EcsClient(
+            auth=KeyAuth(config.access_key, config.secret_key),
+            project_id=config.project_id,
+            endpoint="https://ecs.example.com",
+            sender=SimulatedSender(cloud),
+            clock=VirtualClock(loop),
+        ) as ecs:
+            seen = await see(ecs, [Server(each) for each in ids[:120]])
+            return seen.views, [(await ecs.show_server(each)).found for each in (ids[0], ids[1].upper())]
+
+    views, shown = run(main(), loop=loop)
+
+    assert [server for server, view in views.items() if not view.found] == [ids[0]]
+    assert shown == [False, True]

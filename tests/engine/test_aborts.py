@@ -1,0 +1,189 @@
+"""An abort outlives whoever was told of it: whatever becomes of its holder, nothing is sent by a later one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from engine_world import World
+
+from ecsbatch import events as ev
+from ecsbatch.config import Engine, Strategy
+from ecsbatch.conflicts import RunOver
+from ecsbatch.hosting import Changes, Result
+from ecsbatch.models import OutcomeKind, RunStatus
+from ecsbatch.restarter import Restarter
+from ecsbatch.rollout import Rollout
+from ecsbatch.simulator.clock import Killed
+
+TWO_AT_A_TIME = Strategy(waves="100%", max_unavailable=20, batch_size=10)
+RUN = "r"
+
+
+def begun(world: World, restarter: Restarter) -> Rollout:
+    return restarter.rollout(world.ids, TWO_AT_A_TIME, run_id=RUN)
+
+
+async def resumed(world: World, restarter: Restarter, way: str) -> Rollout:
+    return begun(world, restarter) if way == "same id" else await restarter.resume(RUN)
+
+
+def finish(world: World, way: str) -> tuple[Result, int]:
+    """Go on with the run in another process; return how it ended and how many servers the cloud restarted in all."""
+
+    async def main() -> Result:
+        async with world.restarter() as restarter:
+            return await (await resumed(world, restarter, way)).run()
+
+    return world.live(main), sum(world.cloud.restarts(id_) for id_ in world.ids)
+
+
+@pytest.mark.parametrize("way", ["resume", "same id"])
+@pytest.mark.parametrize("end", ["killed", "stopped", "cancelled"])
+def test_an_acknowledged_abort_outlives_its_holder(end: str, way: str) -> None:
+    world = World(servers=60, zones=("az1",), restart_median=40.0)
+
+    async def main() -> None:
+        async with world.restarter() as restarter:
+            rollout = begun(world, restarter)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(10)
+            await restarter.store.command(RUN, {"command": "abort"}, "bob@desk")  # type: ignore[attr-defined]
+            while not rollout.state.aborting:
+                await asyncio.sleep(0.1)
+            assert rollout.state.run.in_flight == 20
+            if end == "killed":
+                asyncio.get_running_loop().kill_after(0)  # type: ignore[attr-defined]  # the virtual loop's
+                await asyncio.sleep(1)
+            if end == "stopped":
+                rollout.stop()
+                assert (await running).status is RunStatus.INTERRUPTED
+            else:
+                running.cancel()
+                await asyncio.wait([running])
+
+    if end == "killed":
+        with pytest.raises(Killed):
+            world.live(main)
+    else:
+        world.live(main)
+    result, restarted = finish(world, way)
+
+    assert result.status is RunStatus.ABORTED
+    assert restarted == 20
+    assert result.counts[OutcomeKind.RESTARTED] == 20
+    assert result.counts[OutcomeKind.NOT_STARTED] == 40
+
+
+@pytest.mark.parametrize("way", ["resume", "same id"])
+def test_an_abort_that_its_holder_died_before_reading_is_followed_by_the_next(way: str) -> None:
+    world = World(servers=60, zones=("az1",), restart_median=40.0)
+
+    async def main() -> None:
+        async with world.restarter() as restarter:
+            rollout = begun(world, restarter)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(10)
+            await restarter.store.command(RUN, {"command": "abort"}, "bob@desk")  # type: ignore[attr-defined]
+            running.cancel()
+            await asyncio.wait([running])
+
+    world.live(main)
+    result, restarted = finish(world, way)
+
+    assert (result.status, restarted) == (RunStatus.ABORTED, 20)
+    assert "bob@desk" in result.message
+
+
+@pytest.mark.parametrize("asked", [[], {"command": ["abort"]}, {"command": "pause"}, "abort", None])
+def test_another_command_that_nobody_read_is_not_followed_by_the_next_holder(asked: Any) -> None:
+    world = World(servers=20, zones=("az1",))
+
+    async def main() -> None:
+        async with world.restarter() as restarter:
+            running = asyncio.create_task(begun(world, restarter).run())
+            await asyncio.sleep(10)
+            await restarter.store.command(RUN, asked, "bob@desk")  # type: ignore[attr-defined]
+            running.cancel()
+            await asyncio.wait([running])
+
+    world.live(main)
+    result, restarted = finish(world, "resume")
+
+    assert (result.status, restarted) == (RunStatus.SUCCEEDED, 20)
+
+
+def test_an_abort_of_a_run_that_was_over_is_not_followed_when_its_failures_are_retried() -> None:
+    world = World(servers=20, zones=("az1",), fail_rate=0.5, fail_to_error=0.0)
+    forgiving = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%")
+
+    async def main() -> tuple[Result, Result]:
+        async with world.restarter() as restarter:
+            first = await restarter.rollout(world.ids, forgiving, run_id=RUN).run()
+            await restarter.store.command(RUN, {"command": "abort"}, "bob@desk")  # type: ignore[attr-defined]
+            again = await restarter.resume(RUN, changes=Changes(retry=["failed"]))
+            return first, await again.run()
+
+    first, again = world.live(main)
+    assert first.counts[OutcomeKind.FAILED]
+    assert first.status is RunStatus.FAILED
+    assert again.status is not RunStatus.ABORTED
+    assert sum(world.cloud.restarts(id_) for id_ in world.ids) > 20
+
+
+def test_an_aborting_run_is_not_resumed_with_anything_more() -> None:
+    world = World(servers=40, zones=("az1",), restart_median=100.0)
+
+    async def main() -> None:
+        async with world.restarter() as restarter:
+            rollout = begun(world, restarter)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(10)
+            rollout.abort("bob")
+            rollout.stop()
+            await running
+            with pytest.raises(RunOver):
+                await (await restarter.resume(RUN, changes=Changes(retry=["failed"]))).run()
+
+    world.live(main)
+
+
+def test_a_run_aborted_while_the_cloud_cannot_be_seen_ends_aborted_and_what_was_under_way_is_unknown() -> None:
+    world = World(servers=40, zones=("az1",), restart_median=30.0, outages=((12.0, 5000.0),))
+
+    async def main() -> tuple[Result, list[ev.Event]]:
+        async with world.restarter(Engine(blind_timeout=60.0)) as restarter:
+            rollout = begun(world, restarter)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(15)
+            rollout.abort("bob")
+            result = await running
+            return result, [recorded.event for recorded in await restarter.store.events(RUN)]
+
+    result, told = world.live(main)
+    ended = [event for event in told if isinstance(event, ev.ServerUnknown)]
+
+    assert result.status is RunStatus.ABORTED
+    assert (result.counts[OutcomeKind.UNKNOWN], result.counts[OutcomeKind.NOT_STARTED]) == (20, 20)
+    assert {event.reason for event in ended} == {"cloud_unreachable"}
+    assert world.live_now < 200 if hasattr(world, "live_now") else True
+
+
+def test_what_is_paused_can_be_aborted_and_what_is_aborting_is_neither_paused_nor_resumed() -> None:
+    world = World(servers=40, zones=("az1",), restart_median=60.0)
+
+    async def main() -> tuple[Result, list[str]]:
+        async with world.restarter() as restarter:
+            rollout = begun(world, restarter)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(10)
+            for word in (rollout.pause, rollout.abort, rollout.resume, rollout.pause):
+                word()
+            result = await running
+            names = [recorded.event.name for recorded in await restarter.store.events(RUN)]
+            return result, [name for name in names if name.startswith("run.")]
+
+    result, told = world.live(main)
+    assert result.status is RunStatus.ABORTED
+    assert told == ["run.started", "run.paused", "run.aborting", "run.finished"]

@@ -1,0 +1,248 @@
+"""Restarts that callers ask for one by one: who cancels, who is halted, what is claimed, and what a bad disk costs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from engine_world import LateStore, World, Wrapper
+
+from ecsbatch.config import Engine, Strategy
+from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.ecs.client import EcsClient
+from ecsbatch.errors import AuthError, StoreError, UnknownAnswer
+from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
+from ecsbatch.restarter import Restarter
+from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.store import MemoryDatabase
+
+
+def claims(world: World) -> int:
+    [(count,)] = world.database.connection.execute("SELECT count(*) FROM claims").fetchall()
+    return int(count)
+
+
+def restarts(world: World, ids: list[str]) -> int:
+    return sum(world.cloud.restarts(id_) for id_ in ids)
+
+
+def heard(outcomes: list[Outcome | BaseException]) -> Counter[str]:
+    return Counter(f"{o.kind} {o.reason}".strip() if isinstance(o, Outcome) else type(o).__name__ for o in outcomes)
+
+
+@pytest.mark.parametrize("window", [30.0, 60.0, 300.0])
+def test_what_nobody_waits_for_any_more_before_it_is_sent_is_left_alone(window: float) -> None:
+    """They had been looked at and stood behind others for tokens."""
+    world = World(servers=40, zones=("az1",))
+
+    async def main() -> tuple[int, int]:
+        async with world.restarter(Engine(quota=Quota(10, window))) as restarter:
+            first = [restarter.submit(id_) for id_ in world.ids[:10]]
+            await asyncio.sleep(1)
+            late = [restarter.submit(id_) for id_ in world.ids[10:20]]
+            await asyncio.sleep(3)
+            for future in late[:8]:
+                future.cancel()
+            await asyncio.gather(*first, *late[8:])
+            await asyncio.sleep(1000)
+            return restarts(world, world.ids[10:18]), claims(world)
+
+    assert world.live(main) == (0, 0)
+    assert restarts(world, world.ids[18:20]) == 2
+
+
+def test_a_server_that_was_given_up_can_be_asked_for_anew() -> None:
+    world = World(servers=10, zones=("az1",))
+
+    async def main() -> Outcome:
+        async with world.restarter(Engine(quota=Quota(1, 30.0))) as restarter:
+            await restarter.restart(world.ids[0])
+            late = restarter.submit(world.ids[1], type="HARD")
+            late.cancel()
+            return await restarter.restart(world.ids[1], type="SOFT")
+
+    assert world.live(main).kind is OutcomeKind.RESTARTED
+
+
+def test_a_halt_while_an_intent_is_on_its_way_to_the_disk_says_not_started_of_none_that_is_restarted() -> None:
+    world = World(servers=30, zones=("az1",))
+
+    class Moody(Wrapper):
+        denied = False
+
+        async def show_job(self, *job: Any, **more: Any) -> Any:
+            if self.denied:
+                self.denied = False
+                raise AuthError("one 403", status=403)
+            return await self.inner.show_job(*job, **more)
+
+    async def main() -> Counter[str]:
+        async with world.client() as client, world.store() as store:
+            moody = Moody(client)
+            async with world.engine(moody, LateStore(store)) as restarter:
+                first = [restarter.submit(id_) for id_ in world.ids[:10]]
+                await asyncio.sleep(30)
+                late = [restarter.submit(id_) for id_ in world.ids[10:20]]
+                while not any(line.given for line in restarter.pipelines[""].lines):
+                    await asyncio.sleep(0.05)
+                moody.denied = True
+                while moody.denied:
+                    await asyncio.sleep(0.01)
+                told = heard(await asyncio.gather(*late))
+                await asyncio.gather(*first, return_exceptions=True)
+                await asyncio.sleep(300)
+                return told
+
+    told = world.live(main)
+    assert told == {"unknown auth": 10} or restarts(world, world.ids[10:20]) == 0
+
+
+def test_one_sites_halt_ends_nobody_elses_restart() -> None:
+    here = World(servers=30, zones=("az1",), check_auth=True)
+    there = Cloud(
+        CloudConfig(servers=30, seed=99, zones=("az1",), project_id="0" * 31 + "2", check_auth=False), here.now
+    )
+    bad, good = KeyAuth(here.config.access_key, "wrong" * 8), KeyAuth("AK", "SK")
+    project = here.config.project_id
+
+    async def main() -> tuple[Counter[str], Counter[str]]:
+        async with (
+            EcsClient(
+                auth=bad,
+                project_id=project,
+                endpoint="https://a.example.com",
+                sender=SimulatedSender(here.cloud),
+                clock=here.clock,
+            ) as a,
+            EcsClient(
+                auth=good,
+                project_id="0" * 31 + "2",
+                endpoint="https://b.example.com",
+                sender=SimulatedSender(there),
+                clock=here.clock,
+            ) as b,
+            here.store() as store,
+            Restarter({"a": a, "b": b}, store, clock=here.clock, seed=1) as restarter,
+        ):
+            theirs = [restarter.submit(Server(id_, site="b")) for id_ in there.ids()[:10]]
+            await asyncio.sleep(5)
+            theirs += [restarter.submit(Server(id_, site="b")) for id_ in there.ids()[10:20]]
+            ours = [restarter.submit(Server(id_, site="a")) for id_ in here.ids[:3]]
+            return heard(await asyncio.gather(*theirs)), heard(await asyncio.gather(*ours))
+
+    assert here.live(main) == ({"restarted": 20}, {"not_started auth": 3})
+
+
+def test_after_an_outage_no_server_stays_claimed_that_was_never_sent() -> None:
+    world = World(servers=40, zones=("az1",), outages=((5.0, 700.0),))
+
+    async def main() -> tuple[int, RunStatus]:
+        async with world.restarter(Engine(quota=Quota(10, 60.0))) as restarter:
+            await asyncio.gather(*(restarter.submit(id_) for id_ in world.ids[:30]))
+            await asyncio.sleep(2000)
+            left = claims(world)
+            rollout = restarter.rollout(world.ids, Strategy(max_unavailable="100%"))
+            return left, (await rollout.run()).status
+
+    assert world.live(main) == (0, RunStatus.SUCCEEDED)
+
+
+def test_two_processes_and_cancelled_callers_leave_no_claim() -> None:
+    world = World(servers=40, zones=("az1",))
+    engine = Engine(quota=Quota(10, 60.0))
+
+    async def main() -> tuple[int, RunStatus]:
+        async with world.restarter(engine) as one, world.restarter(engine) as other:
+            first = [one.submit(id_) for id_ in world.ids[:10]]
+            await asyncio.sleep(1)
+            late = [other.submit(id_) for id_ in world.ids[10:20]]
+            await asyncio.sleep(3)
+            for future in late:
+                future.cancel()
+            await asyncio.gather(*first)
+            await asyncio.sleep(1000)
+            left = claims(world)
+            return left, (await one.rollout(world.ids[10:20], Strategy(max_unavailable="100%")).run()).status
+
+    assert world.live(main) == (0, RunStatus.SUCCEEDED)
+
+
+class Disk(MemoryDatabase):
+    """A database that fails so many writes."""
+
+    fails = 0
+
+    @contextmanager
+    def writing(self) -> Generator[None, None, None]:
+        """Write, or find no room."""
+        if self.fails:
+            self.fails -= 1
+            raise StoreError("There is no space left on the disk.")
+        with super().writing():
+            yield
+
+
+def test_one_failed_write_costs_those_who_waited_for_it_and_nobody_else() -> None:
+    world = World(servers=40, zones=("az1",))
+    world.database = disk = Disk()
+
+    async def main() -> list[str]:
+        told: list[str] = []
+        async with world.restarter() as restarter:
+            await restarter.restart(world.ids[0])
+            disk.fails = 1
+            for id_ in world.ids[1:5]:
+                told += heard(await asyncio.gather(restarter.submit(id_), return_exceptions=True))
+                await asyncio.sleep(3600)
+        return told
+
+    assert world.live(main) == ["StoreError", "restarted", "restarted", "restarted"]
+
+
+def test_a_lost_request_a_day_is_sent_again_every_day() -> None:
+    """How often a server may be sent again counts for one restart, not for the life of the process."""
+    world = World(servers=3, zones=("az1",))
+
+    class Lossy(Wrapper):
+        lose = False
+
+        async def submit(self, *request: Any) -> str:
+            if self.lose:
+                self.lose = False
+                await asyncio.sleep(30)
+                raise UnknownAnswer("no answer within 30 s")
+            return str(await self.inner.submit(*request))
+
+    async def main() -> list[tuple[OutcomeKind, int]]:
+        told: list[tuple[OutcomeKind, int]] = []
+        async with world.client() as client, world.store() as store:
+            lossy = Lossy(client)
+            async with world.engine(lossy, store) as restarter:
+                for _ in range(5):
+                    lossy.lose = True
+                    outcome = await restarter.restart(world.ids[0])
+                    told.append((outcome.kind, outcome.attempts))
+                    await asyncio.sleep(86_400)
+        return told
+
+    assert world.live(main) == [(OutcomeKind.RESTARTED, 2)] * 5
+
+
+def test_a_server_whose_request_may_still_be_carried_out_is_joined_and_not_sent_a_second_time() -> None:
+    """Its first caller was told unknown as the cloud could not be seen; the next asks at once."""
+    world = World(servers=3, zones=("az1",), restart_median=30.0, outages=((6.0, 80.0),))
+
+    async def main() -> tuple[Outcome, Outcome]:
+        async with world.restarter(Engine(blind_timeout=20.0)) as restarter:
+            first = await restarter.restart(world.ids[0])
+            return first, await restarter.restart(world.ids[0])
+
+    first, second = world.live(main)
+    assert first.kind is OutcomeKind.UNKNOWN
+    assert second.kind in {OutcomeKind.RESTARTED, OutcomeKind.UNKNOWN}
+    assert restarts(world, world.ids) == 1

@@ -1,0 +1,180 @@
+"""Never lost: every server has one outcome, and the true one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from .evidence import OVER, TOLERANCE, Case, Restart, was_restarting
+from .sight import UNSEEN, unseen_for
+from .tale import OUTCOMES, Fact, Round, Tale
+
+LASTING: Final = 3600.0
+"""A job that is remembered for so long was there to be asked."""
+
+
+def judge_outcomes(case: Case) -> Iterator[str]:
+    """Compare every outcome with what the cloud did."""
+    for tale in case.tales.values():
+        if tale.kind == "rollout" and tale.status in OVER:
+            yield from _complete(case, tale)
+        for one in tale.rounds:
+            if one.outcome:
+                wrong = _untrue(case, one)
+                if wrong:
+                    yield f"outcome: {one.name} is {_told(one)}, but {wrong}"
+
+
+def _told(one: Round) -> str:
+    body = one.fact.body if one.fact else {}
+    words = [one.outcome, *(str(body.get(key, "")) for key in ("reason", "evidence", "code"))]
+    return f"{' '.join(word for word in words if word)} at {one.fact.at if one.fact else 0:.2f}"
+
+
+def _complete(case: Case, tale: Tale) -> Iterator[str]:
+    """A run that is over has an outcome for every target; one that was aborted may have left servers alone."""
+    for server in tale.targets:
+        stage = tale.stage.get(server, "waiting")
+        if stage == "flying" and tale.status != "aborted":
+            yield f"lost: {server[:8]} of {tale.run_id} ({tale.status}) has no outcome"
+        if stage == "waiting" and tale.status != "aborted":
+            yield f"lost: {server[:8]} of {tale.run_id} ({tale.status}) was never started"
+        if stage == "left_out" and tale.status == "succeeded":
+            yield f"left out: {tale.run_id} is succeeded, and {server[:8]} of a left-out domain was not restarted"
+        if stage in {"waiting", "left_out"}:
+            last = tale.last(server)
+            if last is not None and not last.outcome and case.restarts_of(last):
+                yield f"outcome: {server[:8]} of {tale.run_id} is not_started, but was restarted by it"
+    finished = [fact for fact in tale.facts if fact.name == "run.finished"]
+    if not finished:
+        yield f"lost: {tale.run_id} is {tale.status} without run.finished"
+        return
+    told: Mapping[str, int] = finished[-1].body["counts"]
+    for kind, counted in _counts(tale).items():
+        if told.get(kind, 0) != counted:
+            yield f"outcome: {tale.run_id} says {told.get(kind, 0)} {kind}, its servers say {counted}"
+
+
+def _counts(tale: Tale) -> dict[str, int]:
+    stages = list(tale.stage.values())
+    counts = {kind: stages.count(kind) for kind in OUTCOMES.values()}
+    counts["unknown"] += stages.count("flying")
+    counts["not_started"] = stages.count("waiting") + stages.count("left_out")
+    return counts
+
+
+def _untrue(case: Case, one: Round) -> str:
+    """Return what contradicts an outcome, "" for nothing."""
+    restarts = case.restarts_of(one)
+    match one.outcome:
+        case "restarted":
+            return _untrue_restarted(case, one, restarts)
+        case "failed":
+            return _untrue_failed(case, one, restarts)
+        case "timed_out":
+            return _untrue_timed_out(case, one, restarts)
+        case "unknown":
+            return _untrue_unknown(case, one, restarts)
+        case _:
+            return _untrue_skipped(case, one, restarts)
+
+
+def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
+    assert one.fact is not None
+    if case.healed(one.server, until=one.fact.at):
+        return ""  # an operator's repair moved its record too, and no look can tell the two apart
+    if not restarts:
+        somebody = any(begin <= one.fact.at for begin, _ in case.foreign(one.server))
+        return "" if somebody else "the cloud never began it"
+    last = restarts[-1]
+    if last.begun.ends > one.fact.at + TOLERANCE:
+        return f"its restart ends at {last.begun.ends:.2f} only"
+    if last.begun.ending == "fail" and one.fact.body.get("evidence") == "state" and not _job_told(case, last):
+        return ""  # the server is ACTIVE and was changed by our request: its record tells no more
+    checked = case.record.world.check_delay is not None and case.tales[one.run_id].kind == "rollout"
+    allowed = {"ok"} if checked else {"ok", "unhealthy"}
+    if checked and last.begun.ending == "fail" and not _job_told(case, last):
+        return ""
+    return "" if last.begun.ending in allowed else f"its restart ended as {last.begun.ending}"
+
+
+def _job_told(case: Case, restart: Restart) -> bool:
+    """Tell whether the restart's job was known to us and there to be asked."""
+    intent = restart.intent
+    hidden = intent.job_id in case.record.hidden
+    return intent.answered and not hidden and case.record.world.cloud.job_retention >= LASTING
+
+
+def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
+    assert one.fact is not None
+    body = one.fact.body
+    if body.get("reason") == "refused":
+        return "it was restarted" if restarts else ""
+    if not restarts:
+        return "" if body.get("reason") in {"not_begun", "denied"} else "the cloud never began it"
+    last = restarts[-1]
+    if last.begun.ending in {"fail", "error"}:
+        return ""
+    if body.get("reason") == "unhealthy":
+        late = last.begun.ends + case.record.world.cloud.boot_time
+        return "" if last.begun.ending == "unhealthy" or late > last.intent.at + 1.0 else "it was healthy"
+    return f"its restart ended as {last.begun.ending}"
+
+
+def _untrue_timed_out(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
+    """Say where a server that has come back is called late: a look behind its deadline must have seen it down."""
+    assert one.fact is not None
+    if not restarts:
+        # One that was sent again while it is stuck in an earlier restart has not come back either.
+        return "" if was_restarting(case, one.server, one.fact) else "the cloud never began it"
+    seen = case.seen_since(one.fact.at, case.record.world.engine.request_timeout + 1.0)
+    last = restarts[-1]
+    if last.begun.ending == "unhealthy" or any(end >= seen for _, end in case.foreign(one.server)):
+        return ""
+    return "" if last.begun.ends >= seen else f"its restart ended at {last.begun.ends:.2f} as {last.begun.ending}"
+
+
+def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
+    """Say where a server is called unknown whose record shows what became of it."""
+    assert one.fact is not None
+    reason = str(one.fact.body.get("reason", ""))
+    if reason in UNSEEN:
+        wrong = unseen_for(case, [one.server], one.fact.at, reason)
+        return wrong and f"that is not so: {wrong}"
+    if not restarts or case.record.no_updated or one.server in case.record.hidden:
+        return ""
+    if reason == "no_trace" and not restarts[-1].intent.baseline(one.server):
+        return ""  # nothing was known of it before that its record could be compared with
+    return f"the cloud began it at {restarts[-1].begun.at:.2f} ({restarts[-1].begun.ending}), as its record shows"
+
+
+def _was_left_out(case: Case, one: Round) -> bool:
+    """Tell whether somebody had its domain left out, in the very commit that skipped it: as older versions tell it."""
+    tale = case.tales[one.run_id]
+    resumed = [fact for fact in tale.facts if fact.name == "run.resumed" and fact.tick == (one.fact and one.fact.tick)]
+    return any(tale.domain.get(one.server, "") in fact.body.get("skip_domains", ()) for fact in resumed)
+
+
+def _untrue_skipped(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
+    assert one.fact is not None
+    if restarts:
+        return f"this run restarted it at {restarts[-1].begun.at:.2f}"
+    fleet, reason = case.cloud_of(one.server).fleet, one.fact.body.get("reason")
+    number = fleet.numbers.get(one.server)
+    # What this run has asked for itself is followed as its own, in whatever round it was.
+    own = one.run_id if case.tales[one.run_id].kind == "rollout" else ""
+    so = {
+        "not_found": number is None,
+        "locked": number is not None and bool(fleet.locked[number]),
+        "not_active": number is not None and _was_inactive(case, one.server, one.fact),
+        "excluded": _was_left_out(case, one),
+        "already_restarting": number is not None and was_restarting(case, one.server, one.fact, own),
+    }
+    return "" if so.get(str(reason)) else "that is not so"
+
+
+def _was_inactive(case: Case, server: str, fact: Fact) -> bool:
+    """Tell whether a server was in another state by itself, or by a restart that broke or was under way."""
+    if case.cloud_of(server).truth(server).status != "ACTIVE" or case.healed(server):
+        return True
+    return was_restarting(case, server, fact)

@@ -1,0 +1,276 @@
+"""One process of a simulated machine: its clock, its store and clients, and everybody who speaks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.ecs.client import EcsClient
+from ecsbatch.errors import ConfigError, EcsbatchError
+from ecsbatch.hosting import Changes, Result
+from ecsbatch.models import Outcome, RunStatus, Server
+from ecsbatch.restarter import Restarter
+from ecsbatch.rollout import Rollout
+from ecsbatch.simulator.clock import EPOCH, VirtualLoop
+from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.store.store import Store
+
+from .foreign_code import ForeignCode
+from .freezing import PROCESS
+from .late_store import LateStore
+from .record import End, Record, Seams, Told
+from .world import Ask, Doom, Life, Order, RunSpec, World
+
+OPERATOR_EVERY: Final = 20.0
+"""Seconds between two looks of the operator, who resumes what nobody else will."""
+
+PATIENCE: Final = 3
+"""Looks at a paused run before the operator resumes it, and resumes before its limits are lifted."""
+
+
+class WorldClock:
+    """The three readings of a machine's clock: its wall jumps, its monotonic one begins anew with each boot."""
+
+    def __init__(self, loop: VirtualLoop, boot: int, booted_at: float) -> None:
+        self.wall_offset = 0.0
+        self._loop = loop
+        self._boot = boot
+        self._booted_at = booted_at
+
+    def wall(self) -> float:
+        """Return seconds since 1970."""
+        return EPOCH + self._loop.time() + self.wall_offset
+
+    def monotonic(self) -> float:
+        """Return seconds since the boot."""
+        return self._loop.time() - self._booted_at
+
+    def boot_id(self) -> str:
+        """Return the boot's name."""
+        return f"boot-{self._boot}"
+
+
+@dataclass
+class Machine:
+    """What outlives a life: the cloud, the disk, the time."""
+
+    record: Record
+    seams: Seams
+    foreign: ForeignCode
+    now: float = 0.0
+    boot: int = 1
+    booted_at: float = 0.0
+    wall_offset: float = 0.0
+    life: int = 0
+
+
+class Process:
+    """One process of one life, with a store, a client and a Restarter of its own."""
+
+    def __init__(self, machine: Machine, number: int, life: Life, clock: WorldClock) -> None:
+        self.number = number
+        self.rollouts: list[Rollout] = []
+        self.dead = False
+        self.main: asyncio.Task[None] | None = None
+        self.restarter: Restarter | None = None
+        self._machine = machine
+        self._life = life
+        self._clock = clock
+        self._record = machine.record
+        self._world = machine.record.world
+        self._senders = {site: SimulatedSender(cloud) for site, cloud in machine.record.clouds.items()}
+        self._store = self._new_store()
+        self._closing = False
+
+    def _new_store(self) -> Store:
+        latest, unreadable = self._world.troubles.latest, self._life.unreadable
+        return LateStore(
+            self._record.database,
+            self._clock,
+            latest=latest[self.number] if latest else 0.0,
+            unreadable=unreadable,
+            chance=Random(f"store-{self._world.seed}-{self._machine.life}-{self.number}"),
+            note=self._record.note,
+        )
+
+    def sever(self) -> None:
+        """Die: nothing leaves and nothing is written any more."""
+        self.dead = True
+        for sender in self._senders.values():
+            sender.sever()
+        self._store.sever()
+
+    async def live(self, runs: list[RunSpec]) -> None:
+        """Open everything, drive the runs to their ends, close everything."""
+        PROCESS.set(self.number)
+        world, number = self._world, self.number
+        async with contextlib.AsyncExitStack() as opened:
+            clients = {site: await opened.enter_async_context(self._client(site)) for site in self._senders}
+            await opened.enter_async_context(self._store)
+            store = self._machine.seams.store(self._store)
+            restarter = Restarter(
+                {site: self._machine.seams.client(client) for site, client in clients.items()},
+                store,
+                engine=world.engine,
+                clock=self._clock,
+                seed=world.seed * 1000 + self._machine.life * 10 + number,
+                name=f"life-{self._machine.life}-{number}",
+            )
+            self.restarter = restarter
+            async with restarter:
+                await self._work(restarter, runs)
+
+    def _client(self, site: str) -> EcsClient:
+        world, cloud = self._world, self._record.clouds[site].config
+        return EcsClient(
+            auth=KeyAuth(cloud.access_key, cloud.secret_key),
+            project_id=cloud.project_id,
+            endpoint="https://ecs.example.com",
+            sender=self._machine.seams.sender(self._senders[site]),
+            clock=self._clock,
+            request_timeout=world.engine.request_timeout,
+            api_rate=world.api_rate,
+        )
+
+    async def _work(self, restarter: Restarter, runs: list[RunSpec]) -> None:
+        beside = [asyncio.create_task(self._operate(), name="operator")]
+        asked = [asyncio.create_task(self._ask(restarter, ask), name="caller") for ask in self._asks()]
+        beside += [asyncio.create_task(self._order(order), name="order") for order in self._orders(runs)]
+        doom = self._life.doom
+        if doom.kind in {"stop", "cancel", "close"} and doom.process == self.number:
+            beside.append(asyncio.create_task(self._end_early(restarter, doom), name="doom"))
+        try:
+            driving = [asyncio.create_task(self._drive(restarter, spec), name=spec.run_id) for spec in runs]
+            self._driving = driving
+            await asyncio.gather(*driving, return_exceptions=True)
+            await asyncio.gather(*asked)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    def _asks(self) -> list[Ask]:
+        return [ask for ask in self._life.asks if ask.process == self.number]
+
+    def _orders(self, runs: list[RunSpec]) -> list[Order]:
+        mine = {spec.run_id for spec in runs}
+        return [order for order in self._life.orders if order.run_id in mine]
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.dead or self.main is None or self.main.done()
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    async def _drive(self, restarter: Restarter, spec: RunSpec) -> None:
+        await asyncio.sleep(spec.start if self._machine.life == 0 else 0.0)
+        try:
+            rollout = self._machine.seams.rollout(await self._rollout(restarter, spec))
+            self.rollouts.append(rollout)
+            how: Result | BaseException = await rollout.run()
+        except (EcsbatchError, asyncio.CancelledError) as error:
+            how = error
+        if not self.dead:
+            now = asyncio.get_running_loop().time()
+            self._record.ends.append(End(self._machine.life, spec.run_id, how, self._closing, now))
+
+    async def _rollout(self, restarter: Restarter, spec: RunSpec) -> Rollout:
+        """Begin the run, or go on with it: by resuming it, or by asking for the same servers under its id."""
+        check = self._check if self._world.check_delay is not None else None
+        gate = self._machine.foreign.gate if self._world.troubles.gates is not None else None
+        fresh = self._machine.life == 0 or self._life.by_same_id
+        if not fresh:
+            life = self._life
+            # A domain that is none of the run's would be refused.
+            left_out = tuple(set(life.skip_domains) & {zone for _, zone in spec.servers})
+            changes = Changes(life.retry, life.forgive, left_out, life.limits, by="resumer")
+            try:
+                resumed = await restarter.resume(spec.run_id, check=check, gate=gate, changes=changes)
+            except ConfigError:
+                pass  # the process was killed before the run was on disk
+            else:
+                self._record.tally["resumes"] += 1
+                return resumed
+        servers = [Server(server, zone, site=self._record.site_of(server)) for server, zone in spec.servers]
+        if self._machine.life:
+            self._record.tally["resumes by the same id"] += 1
+        return restarter.rollout(servers, self._world.strategy, check=check, gate=gate, run_id=spec.run_id)
+
+    async def _check(self, server: Server) -> bool:
+        await asyncio.sleep(self._world.check_delay or 0.0)
+        healthy = self._record.clouds[self._record.site_of(server.id)].healthy(server.id)
+        answer: bool = await self._machine.foreign.check(healthy)
+        return answer
+
+    # -- what goes on beside them ----------------------------------------------------------------------------------
+
+    async def _ask(self, restarter: Restarter, ask: Ask) -> None:
+        await asyncio.sleep(ask.at)
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        how: Outcome | BaseException
+        try:
+            async with asyncio.timeout(ask.patience):
+                how = await restarter.restart(Server(ask.server, site=self._record.site_of(ask.server)))
+        except TimeoutError as error:
+            how = error
+        except (EcsbatchError, asyncio.CancelledError) as error:
+            how = error
+        if not self.dead:
+            cancelled = isinstance(how, TimeoutError)
+            told = Told(self._machine.life, ask, asked, loop.time(), how, self._closing, cancelled)
+            self._record.told.append(told)
+
+    async def _order(self, order: Order) -> None:
+        await asyncio.sleep(order.at)
+        with contextlib.suppress(EcsbatchError):
+            await self._store.command(order.run_id, order.body, "someone")
+
+    async def _operate(self) -> None:
+        """Resume what stays paused, and let it go on for good once that has happened often: nobody else would."""
+        since: Counter[str] = Counter()
+        often: Counter[str] = Counter()
+        while True:
+            await asyncio.sleep(OPERATOR_EVERY)
+            for rollout in self.rollouts:
+                name = rollout.run_id
+                since[name] = since[name] + 1 if rollout.state.status is RunStatus.PAUSED else 0
+                if since[name] > PATIENCE:
+                    since[name] = 0
+                    often[name] += 1
+                    await self._resume(name, generously=often[name] > PATIENCE)
+
+    async def _resume(self, run_id: str, *, generously: bool) -> None:
+        self._record.tally["resumes of a pause"] += 1
+        with contextlib.suppress(EcsbatchError):
+            if generously:
+                adjust = {"command": "adjust", "limits": generous(self._world)}
+                await self._store.command(run_id, adjust, "operator")
+            await self._store.command(run_id, {"command": "resume", "forgive": True}, "operator")
+
+    async def _end_early(self, restarter: Restarter, doom: Doom) -> None:
+        await asyncio.sleep(doom.at)
+        self._closing = True
+        self._record.tally[doom.kind] += 1
+        if doom.kind == "close":
+            await asyncio.shield(asyncio.create_task(restarter.aclose()))
+        for rollout, task in zip(self.rollouts, self._driving, strict=False):
+            if doom.kind == "stop":
+                rollout.stop()
+            elif doom.kind == "cancel":
+                task.cancel()
+
+
+def generous(world: World) -> dict[str, int | str]:
+    """Return limits that stop nothing any more."""
+    limits: dict[str, int | str] = {"max_failures": "100%", "max_failures_per_wave": "100%", "max_unavailable": "100%"}
+    for name in ("max_failures_per_domain", "max_unavailable_per_domain"):
+        if getattr(world.strategy, name) is not None:
+            limits[name] = "100%"
+    return limits

@@ -1,0 +1,99 @@
+"""What could be seen by the cloud's own books: whether "it cannot be seen" was so, and what looks have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import orjson
+
+from ecsbatch.simulator.cloud import Exchange
+
+from .books import WatchedCloud
+from .evidence import FOLLOWED, Case
+
+APART: Final = 60.0
+"""Seconds between two tries, at most, where nothing that was seen in between would have been noticed."""
+
+WHOLE: Final = frozenset({"", "slow"})
+"""Misfortunes that leave a good answer as it is."""
+
+UNSEEN: Final = frozenset({"cloud_unreachable", "auth"})
+"""Reasons that say so."""
+
+UNACCEPTED: Final = "No request was accepted"
+"""How a message begins that blames a cloud that was seen and took no request."""
+
+DENIALS: Final = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One look at a server: when it was asked, and whether it was seen to show the server up."""
+
+    asked: float
+    up: bool
+
+
+def glances(case: Case, server: str, since: float, until: float) -> list[Glance]:
+    """Return the looks at a server in a span, those without a good answer as well."""
+    found: list[Glance] = []
+    for when, exchange in case.cloud_of(server).exchanges:
+        if since < when < until and not exchange.arrival.is_action and server in exchange.arrival.query:
+            heard = when + exchange.inbound + exchange.outbound
+            good = _good(exchange) and heard < until and heard - when < case.record.world.engine.request_timeout
+            found.append(Glance(when, good and _shows_up(exchange, server)))
+    return found
+
+
+def _good(exchange: Exchange) -> bool:
+    """Tell whether an exchange came to a good answer that nothing has spoilt."""
+    return _status(exchange) // 100 == 2 and exchange.fate == "answer" and exchange.misfortune in WHOLE
+
+
+def _shows_up(exchange: Exchange, server: str) -> bool:
+    rows: list[dict[str, Any]] = orjson.loads(exchange._reply.body).get("servers", []) if exchange._reply else []
+    return any(
+        row["id"] == server and row["status"] == "ACTIVE" and not row.get("OS-EXT-STS:task_state") for row in rows
+    )
+
+
+def unseen_for(case: Case, servers: Iterable[str], at: float, reason: str) -> str:
+    """Return what contradicts that the cloud of these servers could not be seen, or did not know us; "" for nothing."""
+    clouds = list({id(cloud): cloud for cloud in map(case.cloud_of, servers)}.values())
+    if reason == "auth":
+        return "" if any(_denied(cloud, at) for cloud in clouds) else "the cloud has not refused us"
+    if case.record.world.processes > 1 or any(each.begin < at for each in case.record.freezes):
+        return ""  # another process sees with eyes of its own
+    wrong = [_seen(case, cloud, at) for cloud in clouds]
+    return next(iter(wrong), "") if all(wrong) else ""
+
+
+def _denied(cloud: WatchedCloud, at: float) -> bool:
+    return any(when <= at and _status(exchange) in DENIALS for when, exchange in cloud.exchanges)
+
+
+def _status(exchange: Exchange) -> int:
+    return exchange._reply.status if exchange._reply is not None else 0
+
+
+def _seen(case: Case, cloud: WatchedCloud, at: float) -> str:
+    """Return when the cloud was seen in the time that is called blind, or that nobody has tried."""
+    engine = case.record.world.engine
+    since = at - engine.blind_timeout
+    # What is blind enough to end here may yet wait for requests in the air, and see something meanwhile.
+    told = at - engine.request_timeout - FOLLOWED
+    tries = [since]
+    for when, exchange in cloud.exchanges:
+        if when < since or when >= at:
+            continue
+        heard = when + exchange.inbound + exchange.outbound
+        in_time = heard < told and heard - when < engine.request_timeout
+        if _good(exchange) and in_time and not exchange.arrival.is_action:
+            return f"a look was answered at {heard:.2f} s"
+        tries.append(when)
+    tries.append(at)
+    gap = max(later - earlier for earlier, later in pairwise(tries))
+    return f"nobody looked for {gap:.0f} s" if gap > APART + engine.request_timeout else ""

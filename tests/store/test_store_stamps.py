@@ -1,0 +1,76 @@
+"""Stamps and spans, whatever is done to the wall clock."""
+
+from pathlib import Path
+
+import pytest
+from store_world import ALICE, HandClock
+
+from ecsbatch.clock import Stamps
+from ecsbatch.events import BatchAccepted
+from ecsbatch.stopwatch import Stopwatch
+from ecsbatch.store import NewRun, open_store
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param([(5, 0)], 5, id="undisturbed"),
+        pytest.param([(5, 600)], 605, id="set forward"),
+        pytest.param([(5, -600), (5, 0)], 10, id="set back"),
+        pytest.param([(5, -600), (5, 600)], 10, id="set back and put right"),
+        pytest.param([(5, 600), (5, -600), (5, 0)], 615, id="set forward and put right"),
+        pytest.param([(0, -0.5), (0, -0.5), (2, 0.25)], 2, id="in small steps"),
+    ],
+)
+def test_two_stamps_are_never_nearer_than_their_instants(steps: list[tuple[float, float]], expected: float) -> None:
+    clock = HandClock()
+    stamps = Stamps(clock)
+    start = stamps.now()
+    last = start
+    for gone, jump in steps:
+        clock.now += gone
+        clock.walls += gone + jump
+        assert stamps.now() - last >= gone
+        last = stamps.now()
+
+    assert last - start == pytest.approx(expected)
+
+
+async def test_the_journal_is_not_set_back_with_the_wall_clock(tmp_path: Path) -> None:
+    clock = HandClock()
+    async with open_store(f"sqlite:///{tmp_path / 'x.db'}", clock=clock, inline=True) as store:
+        hold = await store.create_run(NewRun("k", events=[BatchAccepted()]), ALICE)
+        clock.now += 121.6
+        clock.walls += 0.9
+        commit = await store.commit(hold, [BatchAccepted()])
+
+    assert commit.recorded[0].ts - hold.recorded[0].ts == pytest.approx(121.6, abs=0.002)
+
+
+def test_a_stopwatch_goes_on_by_the_ledgers_clock_within_a_boot() -> None:
+    watch = Stopwatch()
+    assert (watch.by_stamp(5.0), watch.by_ledger(5.0)) == (0.0, 0.0)
+    watch.taken(1000.0, "boot-1", 50.0)
+    assert watch.by_stamp(1014.0) == 14
+    assert watch.by_ledger(64.0) == 14
+    watch.taken(400.0, "boot-1", 70.0)  # the wall clock was set back by ten minutes meanwhile
+
+    assert watch.by_stamp(405.0) == 25
+    assert watch.by_ledger(75.0) == 25
+
+
+@pytest.mark.parametrize(("stamp", "expected"), [(1100.0, 110), (900.0, 10)])
+def test_a_stopwatch_goes_on_by_the_stamps_behind_a_reboot_and_never_back(stamp: float, expected: float) -> None:
+    watch = Stopwatch()
+    watch.taken(1000.0, "boot-1", 50.0)
+    watch.taken(stamp, "boot-2", 3.0)
+
+    assert watch.by_ledger(13.0) == expected
+
+
+def test_a_holder_of_an_older_version_is_reckoned_by_its_stamps() -> None:
+    watch = Stopwatch()
+    watch.taken(1000.0, "", 0.0)
+    watch.taken(1030.0, "", 0.0)
+
+    assert watch.by_stamp(1040.0) == 40
