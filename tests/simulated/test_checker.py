@@ -355,12 +355,12 @@ def test_a_place_is_kept_as_long_as_its_server_is_down(entries: list[Entry], end
 
 def test_a_place_is_not_kept_against_what_looks_have_shown() -> None:
     """Nor is it where nobody has looked for long, which is the table's business above."""
-    played = case(tale(*SENT_ONE, FAILED, (22, "run.stopped", {})), sends=(left(1, ONE, begun=1.5, ends=9),))
+    played = case(tale(*SENT_ONE, FAILED, (17, "run.stopped", {})), sends=(left(1, ONE, begun=1.5, ends=9),))
     assert first(judge_places(played)) == ""
 
     row = {"id": ONE, "status": "ACTIVE", "OS-EXT-STS:task_state": None}
     shown = Reply(200, orjson.dumps({"servers": [row]}))
-    looks(played.record.cloud, 10, 12, 14, reply=shown, query=f"server_id={ONE}")
+    looks(played.record.cloud, 9.5, 10, 11, reply=shown, query=f"server_id={ONE}")
     assert first(judge_places(played)) == "places"
 
 
