@@ -136,6 +136,8 @@ class Auditor:
 
     def count_beside(self, history: History) -> None:
         """Count another run's requests into the windows, where both were stamped by one clock that ran forward."""
+        if not self._requests.by_batch:
+            return  # what others have sent is theirs
         other = Auditor(None, self._requests.terms, self._quota)
         for entry in history:
             other.read(entry)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 import pytest
 
+from ecsbatch.errors import RunConflict
 from ecsbatch.models import Outcome, OutcomeKind
 from ecsbatch.simulator.cloud import Exchange, Reply
 from ecsbatch.simulator.gateway import Arrival
@@ -388,6 +389,17 @@ def test_nothing_is_sent_for_who_has_been_told_otherwise(told: Told, sent_at: fl
     direct = tale(submitting(sent_at, 1, ONE), accepted(sent_at + 1, 1), kind="direct")
     played = case(direct, sends=(left(sent_at, ONE, begun=sent_at + 0.7, ends=20.0),))
     played.record.told.append(told)
+
+    assert first(judge_callers(played)) == expected
+
+
+@pytest.mark.parametrize(("over_at", "expected"), [(2.7, ""), (0.2, "caller")], ids=["under way", "over"])
+def test_nobody_is_refused_for_who_does_not_have_it(over_at: float, expected: str) -> None:
+    other = tale(submitting(0.1, 1, ONE), ended(over_at, "restarted", ONE), kind="direct")
+    played = case(other, sends=(left(0.1, ONE, begun=0.1, ends=0.2),))
+    played.record.told += [asked(0.1, TimeoutError(), 1.0)]
+    played.record.told[0].asked = 0.0
+    played.record.told += [replace(asked(1.6, RunConflict("It belongs to run d1.")), asked=1.5)]
 
     assert first(judge_callers(played)) == expected
 
