@@ -135,14 +135,12 @@ class Auditor:
             step(self, recorded.event, recorded)
 
     def count_beside(self, history: History) -> None:
-        """Count another run's requests into the windows, where both were stamped by one clock that ran forward."""
-        if not self._requests.by_batch:
-            return  # what others have sent is theirs
+        """Count another run's requests into the windows, where both were stamped by a clock that ran forward."""
         other = Auditor(None, self._requests.terms, self._quota)
         for entry in history:
             other.read(entry)
-        if not self._timeline.agrees_with(other._timeline):
-            self._note(f"Run {other._run_id} was not counted in: the clock was set meanwhile.")
+        if self._timeline.set_backs or other._timeline.set_backs:
+            self._note(f"Run {other._run_id} was not counted in: the clock was set back.")
         else:
             self._beside += other._requests.by_batch.values()
 

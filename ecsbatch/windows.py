@@ -29,8 +29,6 @@ SEND_WITHIN: Final = 5.0
 
 _A_DAY: Final = 86_400.0
 _ROUNDING: Final = 0.01
-_APART: Final = 0.5
-"""Seconds that two clocks may be apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +46,11 @@ class Timeline:
     Attributes:
         now: of the latest event.
         set_backs: how often the clock was set back.
-        ahead: by how much the stamps are ahead of the ledger's clock, at least and at most, in each boot.
     """
 
     def __init__(self) -> None:
         self.now = -math.inf
         self.set_backs = 0
-        self.ahead: dict[str, tuple[float, float]] = {}
         self._stamp = -math.inf
         self._added = 0.0
         self._anchor: tuple[float, float] | None = None
@@ -78,22 +74,10 @@ class Timeline:
         self.now = max(self.now, at)
         return self.now
 
-    def agrees_with(self, other: Timeline) -> bool:
-        """Tell whether stamps of two records can be compared: no clock was set between them, as far as that shows."""
-        if self.set_backs or other.set_backs:
-            return False
-        if not self.ahead or not other.ahead:
-            return True
-        spans = [*self.ahead.values(), *other.ahead.values()]
-        one_boot = len(self.ahead | other.ahead) == 1
-        return one_boot and max(most for _, most in spans) - min(least for least, _ in spans) < _APART
-
     def _by_ledger(self, at: float, granted: float) -> float:
         """Correct a time by the ledger's clock: as much has gone by as the clock that says more."""
         if not granted:
             return at
-        least, most = self.ahead.get(self._boot, (math.inf, -math.inf))
-        self.ahead[self._boot] = min(least, self._stamp - granted), max(most, self._stamp - granted)
         if self._anchor is not None and granted >= self._anchor[0]:
             least = self._anchor[1] + granted - self._anchor[0]
             if at < least - _ROUNDING:

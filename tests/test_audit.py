@@ -619,24 +619,6 @@ def test_other_runs_count_into_the_same_quota() -> None:
     assert (rules(audit(mine, FLEET)), rules(audit(mine, FLEET, beside=[other]))) == ({}, {Rule.QUOTA: 1})
 
 
-@pytest.mark.parametrize(
-    ("boot", "granted", "expected"),
-    [("b1", 105.0, {Rule.QUOTA: 1}), ("b1", 905.0, {}), ("b2", 105.0, {})],
-    ids=["one clock", "set between the two", "another boot"],
-)
-def test_runs_are_compared_where_one_clock_stamped_both(boot: str, granted: float, expected: dict[Rule, int]) -> None:
-    """Each run's own clock may have run forward, and been set between them."""
-
-    def run(name: str, boot: str, at: float, granted: float) -> list[ev.Recorded]:
-        intent = ev.BatchSubmitting(batch=1, servers=["x", "y"], granted=granted)
-        events = [ev.HolderChanged(fence=1, boot=boot, limit=3, window=60.0), intent]
-        return [ev.Recorded(seq, START + at, name, event) for seq, event in enumerate(events, 1)]
-
-    receipt = audit(run("k7f", "b1", 1, 101.0), beside=[run("m2p", boot, 5, granted)])
-
-    assert rules(receipt) == expected
-
-
 def test_a_project_has_one_quota_by_whatever_endpoint() -> None:
     """Older versions wrote the endpoint into the name of whose quota it is."""
     groups = ("https://ecs.a.example.com/p1", "p1", "https://ecs.b.example.com/p1", "p2")
