@@ -29,6 +29,27 @@ CALM: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered:
+    """A command that was stored: its number, when, and in which life."""
+
+    tick: int
+    at: float
+    life: int
+    run_id: str
+    body: Mapping[str, Any]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A restart that somebody else asked for."""
+
+    server: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """One restart that the cloud began; ``ending`` as the simulator drew it."""
 

@@ -30,7 +30,7 @@ from ecsbatch.simulator.clock import EPOCH, Hang, Killed, VirtualLoop, abandon, 
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.store import open_store
 
-from .books import FOREVER, WatchedCloud, WatchedDatabase, disk_full
+from .books import FOREVER, Foreign, Ordered, WatchedCloud, WatchedDatabase, disk_full
 from .world import Ask, Doom, Life, Order, RunSpec, World
 
 LONGEST_LIFE: Final = 6 * 3600.0
@@ -117,31 +117,10 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
-    """A command that was stored: its number, when, and in which life."""
-
-    tick: int
-    at: float
-    life: int
-    run_id: str
-    body: Mapping[str, Any]
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
 class Frozen:
     """A process that stood still."""
 
     process: int
-    begin: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """A restart that somebody else asked for."""
-
-    server: str
     begin: float
     end: float
 

@@ -17,11 +17,11 @@ from ecsbatch.simulator.gateway import Arrival
 
 from . import three_batches
 from .allowed import judge_course
-from .books import Begun, Sent, WatchedCloud, WatchedDatabase
+from .books import Begun, Ordered, Sent, WatchedCloud, WatchedDatabase
 from .callers import judge_callers
 from .checker import judge_once
 from .evidence import Case, gather
-from .lives import End, Frozen, Ordered, Record, Told
+from .lives import End, Frozen, Record, Told
 from .outcomes import judge_outcomes
 from .remains import judge_claims, judge_places
 from .sight import unseen_for

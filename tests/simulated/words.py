@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from .books import FOREVER
+from .books import FOREVER, Ordered
 from .evidence import FOLLOWED, OVER, Case, last_before
-from .lives import Ordered
 from .tale import Fact, Tale
 
 WORDS: Final = frozenset({"pause", "resume", "abort"})
