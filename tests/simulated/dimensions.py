@@ -327,8 +327,26 @@ def _two_sites(world: World, chance: Random) -> World:
         runs[number] = replace(run, servers=tuple(mixed))
     troubles = replace(world.troubles, elsewhere=CloudTroubles(denials=(span,) if kind == "auth" else ()))
     world = replace(world, runs=tuple(runs), elsewhere=elsewhere, troubles=troubles)
-    ids = [server for server, _ in servers]
-    return _each_life(world, lambda life: _asking(world, chance, life, ids + _fleet(world)))
+    free = [
+        *chance.sample([server for server, _ in servers], 1 + size // 5),
+        *_some(chance, _fleet(world), 1 + size // 5),
+    ]
+    world = _each_life(world, lambda life: _asking(world, chance, life, [server for server, _ in servers] + free))
+    return _asking_around(world, chance, begin, free)
+
+
+def _asking_around(world: World, chance: Random, begin: float, servers: Sequence[str]) -> World:
+    """Let patient callers of both sites, whose servers no run has, wait at the instant at which one begins to fail."""
+    first, *later = world.lives
+    asks = tuple(
+        Ask(max(0.0, begin + chance.uniform(-4.0, 8.0)), chance.randrange(world.processes), server, None)
+        for server in servers
+    )
+    runs = tuple(
+        replace(run, servers=tuple(one for one in run.servers if one[0] not in servers) or run.servers)
+        for run in world.runs
+    )
+    return replace(world, lives=(replace(first, asks=(*first.asks, *asks)), *later), runs=runs)
 
 
 def _numbered(cloud: CloudConfig) -> Sequence[tuple[int, str]]:
