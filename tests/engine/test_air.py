@@ -150,14 +150,17 @@ def test_a_killed_request_counts_for_as_long_as_its_client_may_have_waited() -> 
     world.cloud = SlowAtFirst(world.config, world.now)
 
     async def life(ids: Sequence[str], *, kill: bool) -> None:
-        async with client(world, request_timeout=300.0) as ecs, world.store() as store:
-            async with world.engine(ecs, store, QUOTA) as restarter:
-                rollout = restarter.rollout(ids, ALL, run_id="killed" if kill else "next")
-                running = asyncio.create_task(rollout.run())
-                if kill:
-                    await asyncio.sleep(2)
-                    asyncio.get_running_loop().kill_after(0)  # type: ignore[attr-defined]  # the virtual loop's
-                await running
+        async with (
+            client(world, request_timeout=300.0) as ecs,
+            world.store() as store,
+            world.engine(ecs, store, QUOTA) as restarter,
+        ):
+            rollout = restarter.rollout(ids, ALL, run_id="killed" if kill else "next")
+            running = asyncio.create_task(rollout.run())
+            if kill:
+                await asyncio.sleep(2)
+                asyncio.get_running_loop().kill_after(0)  # type: ignore[attr-defined]  # the virtual loop's
+            await running
 
     with pytest.raises(Killed):
         world.live(lambda: life(world.ids[:100], kill=True))

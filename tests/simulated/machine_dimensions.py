@@ -122,8 +122,9 @@ def left_out(world: World, chance: Random) -> World:
         retry = tuple(chance.sample(KINDS, chance.randint(1, 3))) if chance.random() < 0.4 else life.retry
         commands: tuple[Order, ...] = ()
         if chance.random() < 0.5:
-            run_id, at = chance.choice(world.runs).run_id, soon(chance)
-            word: dict[str, Any] = {"command": "resume", "skip_domains": [chance.choice(zones)]}
+            run, at = chance.choice(world.runs), soon(chance)
+            run_id, here = run.run_id, sorted({zone for _, zone in run.servers})
+            word: dict[str, Any] = {"command": "resume", "skip_domains": [chance.choice(here)]}
             if chance.random() < 0.4:
                 word["retry"] = chance.sample(KINDS, chance.randint(1, 3))
             commands = (Order(at, run_id, {"command": "pause"}), Order(at + chance.choice((0.6, 5.0)), run_id, word))
