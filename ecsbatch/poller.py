@@ -223,11 +223,13 @@ class Poller:
         try:
             job = await self._looks.show_job(batch.job_id, watch.pending, running=late)
         except JobNotFound as e:
+            self._shut_out = None
             if asked - watch.since < JOB_VISIBLE_WITHIN:
                 self._agenda.put(self._now() + self._pause(watch), watch)
             else:
                 self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), Findings())
         except JobHidden as e:
+            self._shut_out = None
             watch.hidden += 1
             if watch.hidden < (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN):
                 self._agenda.put(self._now() + self._pause(watch), watch)
