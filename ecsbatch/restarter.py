@@ -62,6 +62,10 @@ class EngineStore(DirectStore, RolloutStore, Ledger, Protocol):
         """That process's id, 0 where nobody tells."""
         ...
 
+    def hurry(self) -> None:
+        """Wait for other processes no more."""
+        ...
+
     async def targets(self, run_id: str) -> Fleet:
         """Return a run's frozen servers."""
         ...

@@ -117,6 +117,14 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
             Cause.GATE,
             ["./ok said wait for wave 2 1m ago: errors at 3%"],
         ),
+        (
+            [*first_wave_done(), ev.GateChecked(gate="./ok", verdict="inconclusive", wave=2, message="KeyError: 'x'.")],
+            {"gate": "./ok"},
+            {},
+            "b1",
+            Cause.GATE,
+            ["./ok gave no verdict for wave 2 1m ago: KeyError: 'x'. It is asked again"],
+        ),
         (first_wave_done(), {"gate": "./ok"}, {}, "b1", Cause.GATE, ["is being asked whether wave 2 may start"]),
         (
             [*STARTED, sent(1, "a1"), ABORTING],

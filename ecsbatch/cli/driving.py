@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -36,11 +36,12 @@ class Driven:
 class Signals:
     """The first signal asks a run to stop, the second one breaks it off."""
 
-    def __init__(self, rollout: Rollout) -> None:
-        """Belong to the task that runs the rollout."""
+    def __init__(self, rollout: Rollout, hurry: Callable[[], None]) -> None:
+        """Belong to the task that runs the rollout; ``hurry`` has its store wait for nobody."""
         self.received = 0
         self.broken_off = False
         self._rollout = rollout
+        self._hurry = hurry
         self._task = asyncio.current_task()
 
     @contextmanager
@@ -68,6 +69,7 @@ class Signals:
             self._rollout.stop("interrupted", f"Stopped by {signal.Signals(number).name}.")
         elif not self.broken_off and self._task is not None:
             self.broken_off = True
+            self._hurry()
             self._task.cancel()
 
 
@@ -105,7 +107,7 @@ async def drive(
     Raises:
         EcsbatchError: whatever the rollout raises.
     """
-    signals = Signals(rollout)
+    signals = Signals(rollout, restarter.store.hurry)
 
     def notice() -> str:
         store = restarter.store

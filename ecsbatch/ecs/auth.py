@@ -69,6 +69,8 @@ class Auth(Protocol):
     def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
         """Return all headers to send. Pure; called inside each attempt, since a signature is good for 15 minutes.
 
+        `AuthError` ends the run at once; whatever else is raised means that this request is not sent.
+
         Args:
             request: what is to be signed.
             now: seconds since 1970.

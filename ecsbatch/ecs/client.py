@@ -243,7 +243,7 @@ class EcsClient:
         query = canonical_query([("limit", str(MAX_LOOK)), ("server_id", ",".join(asked))])
         answer = await self._get("/cloudservers/detail", query, what="look")
         views, unasked = self._read(answer, partial(views_of, answer.body, frozenset(asked)))
-        return Look({view.id: view for view in views}, date_of(answer.headers), unasked)
+        return Look({view.id: view for view in views}, date_of(answer.headers), unasked=unasked)
 
     async def show_server(self, server_id: str) -> ServerView:
         """Look at one server by its own address (ShowServer); ``found`` is False where ECS says that there is none.

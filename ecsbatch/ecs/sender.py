@@ -1,7 +1,9 @@
 """One HTTP request, sent once: the seam between the client and a network, real or simulated.
 
 A sender is called as ``await sender(request, on_sent)``. It calls ``on_sent()`` before the first byte can leave;
-an exception before that call proves that nothing was sent. It follows no redirect and retries nothing.
+an exception before that call proves that nothing was sent, and where ``on_sent`` itself raises, nothing may be sent. It
+follows no redirect and retries nothing. One that takes longer than ``request_timeout`` is cancelled and given up: from
+then on ``on_sent`` raises.
 """
 
 from __future__ import annotations

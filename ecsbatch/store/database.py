@@ -181,7 +181,7 @@ class Database:
             process = self.keeper()
             which = f"process {process}" if process else "another process"
             return (
-                f"was kept by {which} for {self._patience.timeout:g} s: end that one or let it go on, "
+                f"was kept by {which} for {self._patience.waited:.1f} s: end that one or let it go on, "
                 f"then resume ({error})."
             )
         return _complaint(error)

@@ -124,7 +124,7 @@ def _open(path: Path, flags: int) -> int:
     except FileNotFoundError:
         raise
     except OSError as e:
-        raise StoreError(f"The lock {path} cannot be opened ({e.strerror}): mend its permissions, then resume.") from e
+        raise StoreError(f"The lock {path} cannot be opened ({e.strerror}): mend that, then resume.") from e
 
 
 def _flock(descriptor: int, kind: int) -> bool:

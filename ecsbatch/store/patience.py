@@ -19,11 +19,13 @@ class Patience:
 
     Attributes:
         timeout: seconds after which it has an end.
+        waited: seconds that the last attempt took which came to nothing.
     """
 
     def __init__(self, timeout: float = BUSY_TIMEOUT) -> None:
         """Wait for nobody yet."""
         self.timeout = timeout
+        self.waited = 0.0
         self._since: float | None = None
         self._lost = threading.Event()
 
@@ -35,7 +37,8 @@ class Patience:
                 try:
                     return do()
                 except sqlite3.Error as e:
-                    if not is_busy(e) or self._lost.is_set() or time.monotonic() - since >= self.timeout:
+                    self.waited = time.monotonic() - since
+                    if not is_busy(e) or self._lost.is_set() or self.waited >= self.timeout:
                         raise
                     self._since = since
         finally:

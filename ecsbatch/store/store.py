@@ -310,6 +310,10 @@ class Store:
         """The id of the process that is in the middle of a write now, 0 where there is none or nobody tells."""
         return self._opened[0].keeper() if self._opened is not None else 0
 
+    def hurry(self) -> None:
+        """Wait for other processes no more, now or later: whoever wants to end now does not want to wait for them."""
+        self._patience.lose()
+
     async def kept_by(self) -> int | None:
         """Return which process keeps others from writing, 0 where that cannot be told, None where none does."""
         return await self._worker_now().alone(self._parts()[0].kept_by)

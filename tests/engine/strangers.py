@@ -130,11 +130,11 @@ async def ending(awaitable: Awaitable[Any]) -> Any:
         return (await asyncio.gather(awaitable, return_exceptions=True))[0]
 
 
-def resumed(world: World) -> Result:
+def resumed(world: World, **hooks: Any) -> Result:
     """Go on with the latest run in another life."""
 
     async def main() -> Result:
         async with world.restarter() as restarter:
-            return await (await restarter.resume()).run()
+            return await (await restarter.resume(**hooks)).run()
 
     return world.live(main)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from engine_world import World
 
-from ecsbatch.cli.driving import blind_notice, busy_notice
+from ecsbatch.cli.driving import blind_notice
 from ecsbatch.config import Strategy
 
 
@@ -44,12 +44,3 @@ def test_a_moment_is_not_worth_a_word(seconds: float, says: str) -> None:
 
     assert notice.startswith(says)
     assert bool(notice) == bool(says)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "says"), [(0.0, ""), (2.9, ""), (75.0, "kept busy by another process for 1m15s: nothing new is sent")]
-)
-def test_a_store_that_another_process_keeps_is_told_once_it_is_more_than_a_moment(seconds: float, says: str) -> None:
-    notice = busy_notice(seconds)
-
-    assert (says in notice, bool(notice)) == (True, bool(says))

@@ -37,7 +37,7 @@ def played(world: World, strategy: Strategy) -> tuple[Rollout, list[ev.Event]]:
 
 def test_places_of_servers_that_somebody_else_restarts_are_given_back() -> None:
     """Four at the begin, four one after another: each is skipped, and free once it is up."""
-    for spans in ({p: (0.0, 30.0) for p in range(4)}, {0: (0.0, 20.0), 8: (20.0, 200.0), 14: (40.0, 160.0)}):
+    for spans in (dict.fromkeys(range(4), (0.0, 30.0)), {0: (0.0, 20.0), 8: (20.0, 200.0), 14: (40.0, 160.0)}):
         world = World(servers=40, zones=("az1",))
         for place, (begin, end) in spans.items():
             busy(world, place, begin, end)

@@ -120,7 +120,7 @@ def test_a_gate_may_do_anything_and_stops_the_run_when_its_time_is_over(odd: Odd
     assert says in result.message
     assert len(asked) <= 42
     assert 599 < seconds < 605
-    assert resumed(world).status is RunStatus.SUCCEEDED
+    assert resumed(world, gate=giving("go")).status is RunStatus.SUCCEEDED
 
 
 def test_a_gate_that_is_odd_for_a_while_lets_the_run_go_on_once_it_says_go() -> None:

@@ -30,11 +30,27 @@ def judge_callers(case: Case) -> Iterator[str]:
         elif told.cancelled or isinstance(how, TimeoutError):
             if told.ask.patience is None and isinstance(how, TimeoutError):
                 yield f"caller: {name} timed out without a timeout"
+        elif isinstance(how, RunConflict) and (owner := _refused_for(case, told, how)):
+            yield f"caller: {name} was refused for {owner}, which did not have it"
         elif not (told.doomed or isinstance(how, RunConflict | EngineStopped) or disk_full or _typed(how)):
             yield f"caller: {name} heard {how!r}"
     for tale in case.tales.values():
         if tale.kind == "direct":
             yield from _for_nobody(case, tale)
+
+
+def _refused_for(case: Case, told: Told, how: RunConflict) -> str:
+    """Return the direct run for which a caller was refused although nothing of it was under way; "" where one was."""
+    owner = next((tale for tale in case.tales.values() if tale.kind == "direct" and tale.run_id in str(how)), None)
+    if owner is None:
+        return ""
+    rounds = [one for one in owner.rounds if one.server == told.ask.server]
+    since = case.seen_since(told.asked, GIVEN)
+    had = any(
+        one.batches and owner.intents[one.batches[0]].at <= told.heard and (one.fact is None or one.fact.at >= since)
+        for one in rounds
+    )
+    return "" if had else owner.run_id
 
 
 def _typed(error: BaseException) -> bool:

@@ -233,7 +233,10 @@ def _healing(world: World, chance: Random) -> World:
 
 
 def _left_out(world: World, chance: Random) -> World:
-    """Leave zones out, at resumes and in mid-run."""
+    """Leave zones out, at resumes and in mid-run, while requests for their servers may not have been carried out."""
+    if chance.random() < 0.6:
+        faults = replace(world.cloud.submit_faults, silent=0.15, reset_before=0.15, reject_503=0.1)
+        world = replace(world, cloud=replace(world.cloud, submit_faults=_at_most_one(faults)))
     zones = sorted({zone for run in world.runs for _, zone in run.servers})
 
     def change(life: Life) -> Life:
@@ -253,28 +256,25 @@ def _left_out(world: World, chance: Random) -> World:
 
 
 def _quick_words(world: World, chance: Random) -> World:
-    """Say two things within half a second, and something else later."""
+    """Say two things within half a second, the first perhaps on its way to the disk, and something else later."""
+    if chance.random() < 0.7 and not world.troubles.latest:
+        latest = (chance.choice((0.2, 0.5)), chance.choice((0.2, 0.5)))
+        world = replace(world, troubles=replace(world.troubles, latest=latest))
+    return _each_life(world, lambda life: replace(life, commands=(*life.commands, *_words(world, chance))))
 
-    def change(life: Life) -> Life:
-        run_id, at = chance.choice(world.runs).run_id, _soon(chance)
-        words = chance.choice(
-            (("pause", "resume"), ("resume", "pause"), ("pause", "resume", "pause"), ("pause", "pause"))
-        )
-        if words[0] == "resume":
-            words = ("pause", *words)
-            at += 3.0
-        commands: list[Order] = []
-        for number, word in enumerate(words):
-            begin = at - 3.0 if len(words) == 3 and words[1] == "resume" and number == 0 else at
-            commands.append(Order(round(begin, 3), run_id, {"command": word}))
-            at += chance.uniform(0.0, 0.5)
-        commands.append(Order(at + chance.choice((5.0, 30.0, 90.0)), run_id, {"command": "resume"}))
-        if chance.random() < 0.3:
-            limit = {"max_unavailable": chance.choice((1, 3, "50%"))}
-            commands.append(Order(at, run_id, {"command": "adjust", "limits": limit}))
-        return replace(life, commands=(*life.commands, *commands))
 
-    return _each_life(world, change)
+def _words(world: World, chance: Random) -> Iterator[Order]:
+    run_id, at = chance.choice(world.runs).run_id, _soon(chance)
+    if chance.random() < 0.5:
+        yield Order(at, run_id, {"command": "pause"})
+        at += chance.uniform(1.2, 4.0)
+    for word in chance.choice((("pause", "resume"), ("resume", "pause"), ("pause", "resume", "pause"))):
+        yield Order(round(at, 3), run_id, {"command": word})
+        at += chance.choice((0.1, 0.5)) * chance.random()
+    if chance.random() < 0.3:
+        limits = {"max_unavailable": chance.choice((1, 3, "50%"))}
+        yield Order(at, run_id, {"command": "adjust", "limits": limits})
+    yield Order(at + chance.choice((5.0, 30.0, 90.0)), run_id, {"command": "resume"})
 
 
 def _abort_and_die(world: World, chance: Random) -> World:

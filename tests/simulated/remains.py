@@ -24,7 +24,7 @@ CHECKED: Final = 12
 LOOKS: Final = 1.5
 """Typical restarts between two looks at a place that is kept, at most."""
 
-LATE: Final = 3
+LATE: Final = 1.25
 """Such pauses for which nobody may have looked."""
 
 STOPS: Final = ("max_failures", "budget_exhausted", "cloud_unreachable", "auth", "gate")
@@ -137,7 +137,7 @@ def _unwatched(case: Case, server: str, since: float, end: Fact) -> str:
         return f"{len(believed)} looks have shown it"
     apart = LOOKS * world.engine.typical_restart + world.engine.request_timeout + (world.check_delay or 0.0)
     now = end.body.get("reason") == "budget_exhausted" and world.check_delay is None
-    least = 2 * world.engine.request_timeout + FOLLOWED if now else LATE * apart
+    least = 2 * world.engine.request_timeout + FOLLOWED if now else LATE * apart + FOLLOWED
     last = max((look.asked for look in looks), default=since)
     blind = case.record.freezes or end.body.get("reason") in UNSEEN
     return f"nobody has looked for {end.at - last:.0f} s" if end.at - last > least and not blind else ""

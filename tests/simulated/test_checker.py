@@ -10,17 +10,18 @@ from typing import Any, Final
 import orjson
 import pytest
 
+from ecsbatch.errors import RunConflict
 from ecsbatch.models import Outcome, OutcomeKind
 from ecsbatch.simulator.cloud import Exchange, Reply
 from ecsbatch.simulator.gateway import Arrival
 
 from . import three_batches
 from .allowed import judge_course
-from .books import Begun, Sent, WatchedCloud, WatchedDatabase
+from .books import Begun, Ordered, Sent, WatchedCloud, WatchedDatabase
 from .callers import judge_callers
 from .checker import judge_once
 from .evidence import Case, gather
-from .lives import End, Frozen, Ordered, Record, Told
+from .lives import End, Frozen, Record, Told
 from .outcomes import judge_outcomes
 from .remains import judge_claims, judge_places
 from .sight import unseen_for
@@ -355,12 +356,12 @@ def test_a_place_is_kept_as_long_as_its_server_is_down(entries: list[Entry], end
 
 def test_a_place_is_not_kept_against_what_looks_have_shown() -> None:
     """Nor is it where nobody has looked for long, which is the table's business above."""
-    played = case(tale(*SENT_ONE, FAILED, (22, "run.stopped", {})), sends=(left(1, ONE, begun=1.5, ends=9),))
+    played = case(tale(*SENT_ONE, FAILED, (17, "run.stopped", {})), sends=(left(1, ONE, begun=1.5, ends=9),))
     assert first(judge_places(played)) == ""
 
     row = {"id": ONE, "status": "ACTIVE", "OS-EXT-STS:task_state": None}
     shown = Reply(200, orjson.dumps({"servers": [row]}))
-    looks(played.record.cloud, 10, 12, 14, reply=shown, query=f"server_id={ONE}")
+    looks(played.record.cloud, 9.5, 10, 11, reply=shown, query=f"server_id={ONE}")
     assert first(judge_places(played)) == "places"
 
 
@@ -388,6 +389,17 @@ def test_nothing_is_sent_for_who_has_been_told_otherwise(told: Told, sent_at: fl
     direct = tale(submitting(sent_at, 1, ONE), accepted(sent_at + 1, 1), kind="direct")
     played = case(direct, sends=(left(sent_at, ONE, begun=sent_at + 0.7, ends=20.0),))
     played.record.told.append(told)
+
+    assert first(judge_callers(played)) == expected
+
+
+@pytest.mark.parametrize(("over_at", "expected"), [(2.7, ""), (0.2, "caller")], ids=["under way", "over"])
+def test_nobody_is_refused_for_who_does_not_have_it(over_at: float, expected: str) -> None:
+    other = tale(submitting(0.1, 1, ONE), ended(over_at, "restarted", ONE), kind="direct")
+    played = case(other, sends=(left(0.1, ONE, begun=0.1, ends=0.2),))
+    played.record.told += [asked(0.1, TimeoutError(), 1.0)]
+    played.record.told[0].asked = 0.0
+    played.record.told += [replace(asked(1.6, RunConflict("It belongs to run d1.")), asked=1.5)]
 
     assert first(judge_callers(played)) == expected
 

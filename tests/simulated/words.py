@@ -23,9 +23,15 @@ def judge_words(case: Case) -> Iterator[str]:
         yield from _behind_an_end(tale)
         if tale.kind == "rollout":
             asked = [each for each in case.record.commands if each.run_id == tale.run_id]
-            yield from _last_words(case, tale, [each for each in asked if each.body.get("command") in WORDS])
+            yield from _last_words(case, tale, [each for each in asked if _can_be_followed(tale, each)])
             yield from _aborts(case, tale, [each for each in asked if each.body.get("command") == "abort"])
     yield from _left_behind(case)
+
+
+def _can_be_followed(tale: Tale, word: Ordered) -> bool:
+    """Tell whether a word steers a run: one that leaves out a domain which the run has not is refused."""
+    known = set(tale.domain.values()).issuperset(word.body.get("skip_domains", ()))
+    return word.body.get("command") in WORDS and known
 
 
 # -- in the journal ----------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ async def test_who_only_reads_does_not_wait(url: str, frozen: sqlite3.Connection
 
 async def test_the_waiting_ends_with_what_to_do(url: str, frozen: sqlite3.Connection) -> None:
     async with open_store(url, busy_timeout=0.2) as store:
-        with pytest.raises(StoreError, match=r"was kept by .*process.* for 0.2 s: end that one or let it go on"):
+        with pytest.raises(StoreError, match=r"was kept by .*process.* for [\d.]+ s: end that one or let it go on"):
             await store.create_run(NewRun("k"), ALICE)
         frozen.execute("ROLLBACK")
 
@@ -98,6 +98,16 @@ async def test_reading_waits_where_the_whole_file_is_kept(url: str, frozen: sqli
 
     async with asyncio.timeout(60):
         await (await opening).aclose()
+
+
+async def test_who_wants_to_end_now_does_not_wait(url: str, frozen: sqlite3.Connection) -> None:
+    assert frozen.in_transaction
+    async with asyncio.timeout(60), open_store(url) as store:
+        taking = store.take(want(5))
+        await waits(store)
+        store.hurry()
+        with pytest.raises(StoreError, match="end that one or let it go on"):
+            await taking
 
 
 async def test_a_store_that_waits_can_be_broken_off(url: str, frozen: sqlite3.Connection) -> None:

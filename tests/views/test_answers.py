@@ -183,6 +183,7 @@ STEERING: list[tuple[ev.Event, str]] = [
     (ev.GateChecked(gate="hold", verdict="wait", wave=2), "held before wave 2"),
     (ev.GateChecked(gate="hold", verdict="go", wave=2, message="promoted by ann"), "wave 2 let go: promoted by ann"),
     (ev.GateChecked(gate="./go", verdict="stop", wave=3, message="red"), "gate said stop for wave 3: red"),
+    (ev.GateChecked(gate="./go", verdict="inconclusive", wave=3, message="x"), "gate gave no verdict for wave 3: x"),
     (ev.RunStopped(status="stopped", reason="gate"), "stopped (gate)"),
     (ev.HolderChanged(holder="bob@b", pid=7, fence=2), "taken over by bob@b, pid 7"),
     (ev.RunFinished(status="aborted"), "aborted"),
