@@ -61,43 +61,43 @@ class Owner(Protocol):
     The engine keeps no word of its own about a server: what it may do with one is asked of its owner when it is done.
     """
 
-    def locate(self, server: str) -> tuple[int, str]:
+    def locate(self, server: str, /) -> tuple[int, str]:
         """Return a server's wave, 0 where it is in none, and its domain."""
         ...
 
-    def woken(self, line: Line) -> None:
+    def woken(self, line: Line, /) -> None:
         """Hear that a line has changed: servers were offered, a request was answered, the line was stopped."""
         ...
 
-    async def admit(self, line: Line, servers: Sequence[str]) -> Sequence[str]:
+    async def admit(self, line: Line, servers: Sequence[str], /) -> Sequence[str]:
         """Keep those of waiting servers that may be looked at and sent."""
         ...
 
-    def wanted(self, server: str) -> bool:
+    def wanted(self, server: str, /) -> bool:
         """Tell whether a server is to be sent: asked as its intent is given to the store, whatever brought it there."""
         ...
 
-    def returned(self, servers: Iterable[str]) -> None:
+    def returned(self, servers: Iterable[str], /) -> None:
         """Take servers back that were recalled while the engine had them in hand."""
         ...
 
-    def earlier(self, server: str) -> Attempt | None:
+    def earlier(self, server: str, /) -> Attempt | None:
         """Return the last request that named a waiting server and was taken for not carried out, if there was one."""
         ...
 
-    def tried(self, server: str) -> bool:
+    def tried(self, server: str, /) -> bool:
         """Tell whether a request of this run has named a server before."""
         ...
 
-    def unstarted(self, server: str) -> int:
+    def unstarted(self, server: str, /) -> int:
         """Return how often a server's request was shown not to have begun, since its last outcome."""
         ...
 
-    def still_down(self, server: str) -> bool:
+    def still_down(self, server: str, /) -> bool:
         """Tell whether a server keeps its place in the budget after its outcome, until a look shows it up."""
         ...
 
-    def freed_by(self, event: ev.Event) -> Sequence[str]:
+    def freed_by(self, event: ev.Event, /) -> Sequence[str]:
         """Return the servers whose claims end with an event; a rollout keeps its own to its end."""
         ...
 
