@@ -144,8 +144,9 @@ class Auditor:
             placed = self._requests.placed(request) if request.boot else request if by_stamps else None
             if placed is not None:
                 self._beside.append(placed)
-            elif not request.boot:
-                self._note(f"Run {other._run_id} was not counted in: the clock was set back.")
+            else:
+                why = "another boot's clock dates it" if request.boot else "the clock was set back"
+                self._note(f"Run {other._run_id} was not counted in: {why}.")
 
     def _found(self, rule: Rule, text: str, seq: int | None = None, server: str = "") -> None:
         self._breaches[rule] += 1

@@ -74,14 +74,15 @@ async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     if over and not changes.retry:
         return Hooks()
     check_domains(course.plan, changes.skip_domains)
-    if changes.retry and not over and (course.state.aborting or await _abort_asked(course)):
+    if changes.retry and not over and (course.state.aborting or _abort(await _commands(course))):
         raise RunOver(course.run_id)
     hooks = hooks_of(course.plan, given, course.run_id)
     store = course.host.store
     hold = await to_the_end(_taken(course))
     await course.read_history()
-    abort = None if over or course.state.aborting else await _abort_asked(course)
-    course.last_command = max((command.id for command in await store.commands(course.run_id)), default=0)
+    asked = await _commands(course)  # read once: what comes later is this holder's, and is heard by it
+    course.last_command = max((command.id for command in asked), default=course.state.last_command)
+    abort = None if over or course.state.aborting else _abort(asked)
     course.hold(hold)
     events: list[ev.Event] = [_holder_changed(course, hold.fence, hold.previous)]
     if course.state.aborting or abort is not None:
@@ -97,9 +98,13 @@ async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     return hooks
 
 
-async def _abort_asked(course: Course) -> Command | None:
-    """Return an abort that was asked of the last holder and not followed: it outlives him, other commands do not."""
-    asked = await course.host.store.commands(course.run_id, course.state.last_command)
+async def _commands(course: Course) -> list[Command]:
+    """Return what was asked since the last holder took the run."""
+    return await course.host.store.commands(course.run_id, course.state.last_command)
+
+
+def _abort(asked: Sequence[Command]) -> Command | None:
+    """Return an abort that the last holder has not followed: it outlives him, other commands do not."""
     return next((command for command in asked if is_abort(command.body)), None)
 
 

@@ -82,9 +82,12 @@ class Case:
 
     def down(self, server: str) -> list[tuple[float, float]]:
         """Return the spans in which a server is known to have been down; some never end."""
-        spans = [(one.at, up_at(self, one)) for one, _ in self.begun.get(server, ())]
-        spans += self.foreign(server)
-        return sorted(spans) or self._down_by_itself(server)
+        ours = [(one.at, up_at(self, one)) for one, _ in self.begun.get(server, ())]
+        # A restart that begins in another's midst takes its place: the server is up when the later one has ended.
+        theirs = [
+            (begin, min([end, *(at for at, _ in ours if begin < at < end)])) for begin, end in self.foreign(server)
+        ]
+        return sorted([*ours, *theirs]) or self._down_by_itself(server)
 
     def _down_by_itself(self, server: str) -> list[tuple[float, float]]:
         """Return the span of a server that was down from the beginning, up to its repair."""

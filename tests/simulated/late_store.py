@@ -68,6 +68,7 @@ class LateWorker:
             return done
         self._last = at
         self._told()
+        done.add_done_callback(lambda done: done.cancelled() or done.exception())  # the life may end before it is told
         future: asyncio.Future[T] = loop.create_future()
         loop.call_at(at, _tell, done, future)
         return future

@@ -117,7 +117,8 @@ def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
         return ""
     if body.get("reason") == "unhealthy":
         late = last.begun.ends + case.record.world.cloud.boot_time
-        return "" if last.begun.ending == "unhealthy" or late > last.intent.at + 1.0 else "it was healthy"
+        faulty = case.record.world.troubles.checks > 0
+        return "" if faulty or last.begun.ending == "unhealthy" or late > last.intent.at + 1.0 else "it was healthy"
     return f"its restart ended as {last.begun.ending}"
 
 
