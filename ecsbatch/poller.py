@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from ecsbatch.errors import AuthError, CloudError, JobNotFound, Throttled
 from ecsbatch.health import Health
 from ecsbatch.held import Held
 from ecsbatch.line import Batch, Line
-from ecsbatch.models import MAX_LOOK, Job, Look, SubJob
+from ecsbatch.models import MAX_LOOK, Job, Look, ServerView, SubJob
 from ecsbatch.observer import JobHidden
 from ecsbatch.poll_schedule import PollSchedule, Watched
 from ecsbatch.records import Commit
@@ -131,16 +131,13 @@ class Poller:
         """Tell whether each of them was looked at since a loop time, and its check has answered, if it has one."""
         return self._held.seen(lines, since)
 
-    def _watch_servers(
-        self, batch: Batch, servers: Iterable[str], why: Why, job: Job | None = None, *, running: bool = False
-    ) -> None:
-        """Have servers' own state tell; those that their job shows ``running`` after their deadline at once."""
+    def _watch_servers(self, batch: Batch, servers: Iterable[str], why: Why, job: Job | None = None) -> None:
         self._looks.meet(list(batch.views)[:MAX_LOOK])
         code, message = (job.code, job.message) if job is not None and job.status == "FAIL" else ("", "")
         for server in servers:
             watch = ServerWatch(batch.line, batch, server, why, self._sight.clock(), code=code, message=message)
-            watch.under_way, watch.running = server in batch.begun, running
-            self._again_later(watch, 0.0 if running else self._unit)
+            watch.under_way = server in batch.begun
+            self._again_later(watch, self._unit)
 
     def _again_later(self, watch: ServerWatch, wait: float) -> None:
         """Look again after about so long; instants fall on a grid, so that servers share looks."""
@@ -202,6 +199,7 @@ class Poller:
         batch = watch.batch
         asked, late = self._now(), self._sight.clock() > batch.deadline
         try:
+            states = await self._states(watch)
             job = await self._looks.show_job(batch.job_id, watch.pending, running=late)
         except JobNotFound as e:
             self._shut_out = None
@@ -221,17 +219,25 @@ class Poller:
         else:
             self._shut_out = None
             watch.failures = watch.hidden = 0
-            self._learn(watch, job, asked - watch.since, late=late)
+            self._learn(watch, job, states, asked - watch.since, late=late)
 
-    def _learn(self, watch: JobWatch, job: Job, age: float, *, late: bool) -> None:
+    async def _states(self, watch: JobWatch) -> Mapping[str, ServerView]:
+        """Look at the servers that their job has shown under way after their deadline."""
+        overdue = sorted(watch.overdue & watch.pending)
+        states: dict[str, ServerView] = {}
+        for start in range(0, len(overdue), MAX_LOOK):
+            states.update((await self._looks.look(overdue[start : start + MAX_LOOK])).servers)
+        return states
+
+    def _learn(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], age: float, *, late: bool) -> None:
         """Store what a job's look tells of its servers; it was asked at ``age``, and ``late`` after their deadline."""
         ended = [sub for sub in job.ended if sub.server_id in watch.pending]
         self._observe(watch, ended, self._now() - watch.since)
         found = self._verdicts.job(watch, ended)
         if watch.pending and not job.over and late:
             self._schedule.observe(age, math.inf, len(watch.pending))
-            overdue = self._verdicts.overdue(watch, job)
-            self._watch_servers(watch.batch, overdue, Why.NO_JOB, running=True)
+            self._verdicts.overdue(watch, job, states, found)
+            watch.overdue = job.running
         watch.over += job.over or late
         if not watch.pending or watch.over >= LOOKS_WHEN_OVER:
             self._end_job(watch, job, found)
@@ -241,7 +247,7 @@ class Poller:
             left = len(watch.pending)
             progress = ev.JobProgress(batch=watch.batch.number, job_id=job.id, ended=watch.size - left, running=left)
             found.events.append(progress)
-            self._tell(watch.batch.line, found)
+        self._tell(watch.batch.line, found)
         if job.over or late:
             self._agenda.put(self._now() + self._pause(watch), watch)
             return
