@@ -77,7 +77,6 @@ async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     if changes.retry and not over and (course.state.aborting or _abort(await _commands(course))):
         raise RunOver(course.run_id)
     hooks = hooks_of(course.plan, given, course.run_id)
-    store = course.host.store
     hold = await to_the_end(_taken(course))
     await course.read_history()
     asked = await _commands(course)  # read once: what comes later is this holder's, and is heard by it

@@ -16,7 +16,7 @@ def asked_for(body: object) -> tuple[str, dict[str, Any]]:
     Raises:
         ConfigError: it is none, or what it is given is of the wrong kind.
     """
-    given = cast("Mapping[object, object]", body) if isinstance(body, Mapping) else {}
+    given: Mapping[object, object] = cast("Mapping[object, object]", body) if isinstance(body, Mapping) else {}
     verb = given.get("command")
     if not isinstance(verb, str) or verb not in _VERBS:
         raise ConfigError(f"A command is one of {', '.join(_VERBS)}.")

@@ -100,7 +100,7 @@ class BatchRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchUnknown(Event):
-    """The request may or may not have been carried out; the servers' own records will tell. ``sent``: `BatchAccepted`."""
+    """The request may or may not have been carried out: servers' own records will tell. ``sent``: `BatchAccepted`."""
 
     name: ClassVar[str] = "batch.unknown"
     batch: int = 0

@@ -59,15 +59,13 @@ class RolloutState:
         self.plan = plan
         self.status = RunStatus.RUNNING
         self.reason = self.message = ""
-        self.seq = 0
-        self.wave = self.wave_over = 0
+        self.seq = self.wave = self.wave_over = 0
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.updated_at = 0.0
-        self.holder = ""
         self.fence = 0
         self.quota: Quota | None = None
-        self.paused_by = ""
+        self.holder = self.paused_by = self.aborted_by = ""
         self.stage = bytearray(n)
         self.run = Tally(total=n, waiting=n)
         self.waves = [Tally(total=len(w), waiting=len(w)) for w in plan.waves]
@@ -84,7 +82,6 @@ class RolloutState:
         self.earlier: dict[str, Attempt] = {}
         self.left_out: set[str] = set()
         self.aborting = False
-        self.aborted_by = ""
         self.last_command = 0
         self.failures: deque[Failure] = deque(maxlen=_RECENT_FAILURES)
         self.failed_by: dict[str, Counter[str]] = {"domain": Counter(), "host": Counter(), "code": Counter()}
@@ -92,9 +89,7 @@ class RolloutState:
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
         self.promoted = 0
-        self.gate_at = 0.0
-        self.wave_over_at = 0.0
-        self.status_at = 0.0
+        self.gate_at = self.wave_over_at = self.status_at = 0.0
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.last_batch = 0

@@ -12,7 +12,7 @@ import re
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 import orjson
@@ -340,7 +340,7 @@ class Books:
 def _body(text: str) -> Mapping[str, Any]:
     """Read what was asked; a row that somebody wrote by hand, and that nobody can read, asks for nothing."""
     try:
-        body = orjson.loads(text)
+        body: Any = orjson.loads(text)
     except ValueError:
         return {}
-    return body if isinstance(body, dict) else {}
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else {}

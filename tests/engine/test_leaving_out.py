@@ -180,9 +180,9 @@ def test_what_the_cloud_turns_away_while_its_zone_is_left_out_is_not_sent_again(
 
     async def main() -> dict[tuple[str, str], int]:
         async with world.client() as client, world.store() as store:
-            client = TurnsAway(client)
-            client.until = 20.0
-            async with world.engine(client, store) as restarter:
+            busy = TurnsAway(client)
+            busy.until = 20.0
+            async with world.engine(busy, store) as restarter:
                 rollout = restarter.rollout(fleet(world), Strategy(waves="100%", max_unavailable=20, order="domain"))
                 running = asyncio.create_task(rollout.run())
                 await asyncio.sleep(8)

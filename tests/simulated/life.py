@@ -96,6 +96,7 @@ class LifeRun:
                 run(self._live(runs), loop=self.loop)
         except (Spun, Hang) as hang:
             record.complaints.append(f"life {machine.life} hung: {hang}")
+            machine.hung = True
             self._drop()
         except Killed:
             record.tally[f"crashes ({doom.kind})"] += 1

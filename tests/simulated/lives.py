@@ -29,7 +29,8 @@ def play(world: World, seams: Seams | None = None) -> Record:
     machine = Machine(record, seams or Seams(), ForeignCode(world, record.note))
     for number, life in enumerate(world.lives):
         machine.life = number
-        LifeRun(machine, life).play(_not_over(record))
+        if not machine.hung:
+            LifeRun(machine, life).play(_not_over(record))
     _mend(machine)
     record.finished_at = machine.now
     for cloud in record.clouds.values():
@@ -67,7 +68,7 @@ def _mend(machine: Machine) -> None:
         cloud.calm = True
     for _ in range(MENDINGS):
         runs = _unfinished(record)
-        if not runs:
+        if not runs or machine.hung:
             return
         machine.life += 1
         machine.now += 1.0

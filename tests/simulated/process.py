@@ -57,7 +57,11 @@ class WorldClock:
 
 @dataclass
 class Machine:
-    """What outlives a life: the cloud, the disk, the time."""
+    """What outlives a life: the cloud, the disk, the time.
+
+    Attributes:
+        hung: a life did not end, which is verdict enough: no other follows.
+    """
 
     record: Record
     seams: Seams
@@ -67,6 +71,7 @@ class Machine:
     booted_at: float = 0.0
     wall_offset: float = 0.0
     life: int = 0
+    hung: bool = False
 
 
 class Process:

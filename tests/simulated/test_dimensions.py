@@ -143,6 +143,10 @@ def test_a_process_that_dies_in_its_freeze_is_let_go() -> None:
 # -- telling late ------------------------------------------------------------------------------------------------------
 
 
+def _note(heard: list[int], number: int, _: object) -> None:
+    heard.append(number)
+
+
 def test_a_late_worker_tells_in_the_order_of_the_work() -> None:
     heard, done = list[int](), list[int]()
 
@@ -151,7 +155,7 @@ def test_a_late_worker_tells_in_the_order_of_the_work() -> None:
         worker = LateWorker(InlineWorker(lambda _: [], "memory:"), 0.5, Random(1), lambda: told.update(["late"]))
         futures = [worker.alone(partial(done.append, number)) for number in range(20)]
         for number, future in enumerate(futures):
-            future.add_done_callback(lambda _, number=number: heard.append(number))
+            future.add_done_callback(partial(_note, heard, number))
         assert done == list(range(20))
         await asyncio.wait(futures)
         assert told["late"] > 5
