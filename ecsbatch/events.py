@@ -164,7 +164,8 @@ class JobProgress(Event):
 class JobFinished(Event):
     """Nothing more is to be learned from a job: all its servers ended, or it is over or gone.
 
-    ``status`` is the parent's last word as seen, ``GONE`` where the cloud does not know the job (any more).
+    ``status`` is the parent's last word as seen, ``GONE`` where the cloud does not know the job (any more), ``UNSEEN``
+    where it does not show it though it shows all else.
     """
 
     name: ClassVar[str] = "job.finished"

@@ -89,10 +89,6 @@ class Observer:
         """Requests a second that the site lets through now."""
         return self._pace.rate(self._now())
 
-    def heed(self, error: Throttled) -> None:
-        """Keep to the limit that a 429 names, whatever was asked."""
-        self._pace.throttled(error, self._now())
-
     def meet(self, servers: Iterable[str]) -> None:
         """Hear of servers that exist: a probe may ask about one of them until others have been shown."""
         self._met.extend(servers)
@@ -118,15 +114,18 @@ class Observer:
         """
         found = _Found()
         alone = [server for server in ids if server in self._alone]
-        for server in alone:
-            await self._look(found, [server])
         if together := [server for server in ids if server not in alone]:
             await self._look(found, together)
+        for server in alone:
+            await self._look(found, [server], known=True)
         self._backoff.succeeded()
         return found.look()
 
-    async def _look(self, found: _Found, ids: Sequence[str], *, halved: bool = False) -> None:
-        """Look, and where the site can be seen and these servers cannot, at each half of them."""
+    async def _look(self, found: _Found, ids: Sequence[str], *, halved: bool = False, known: bool = False) -> None:
+        """Look, and where the site can be seen and these servers cannot, at each half of them.
+
+        Of a server that is ``known`` not to be shown it is enough that anything was, since this look was begun.
+        """
         await self._paced()
         asked = self._now()
         if found.asked_at is None:
@@ -141,7 +140,7 @@ class Observer:
             error = e
             # The halves tell by themselves; only what is said of a single server wants to be sure.
             if not halved or len(ids) == 1:
-                await self._tell_apart(e, asked, ids)
+                await self._tell_apart(e, found.asked_at if known else asked, ids)
         else:
             self._note(found, ids, look)
             return
@@ -200,7 +199,7 @@ class Observer:
             try:
                 answer = await ask()
             except Throttled as e:
-                self.heed(e)
+                self._pace.throttled(e, self._now())
                 self._sight.failed(e)
                 raise
             except Refused:
@@ -259,7 +258,14 @@ class Observer:
     # -- pace ------------------------------------------------------------------------------------------------------
 
     async def _paced(self) -> None:
-        """Wait until the limit that a 429 named lets one more request through; first come first served."""
+        """Wait until the limit that a 429 named lets one more request through; first come first served.
+
+        Who waits for that is kept from seeing.
+        """
+        with self._sight.trying():
+            await self._wait_in_line()
+
+    async def _wait_in_line(self) -> None:
         async with self._in_turn:
             while (wait := self._pace.wait(self._now())) > 0:  # noqa: ASYNC110 - a later 429 may move the end
                 await asyncio.sleep(wait)

@@ -49,7 +49,7 @@ class Pace:
         after = self._sent[-1] + window / limit
         if limit <= len(self._sent):
             after = max(after, self._sent[-limit] + window)
-        return max(0.0, after - now)
+        return max(0.0, min(after, self._until) - now)
 
     def sent(self, now: float) -> None:
         """Note a request, answered or not: some limits count those that they turn away."""

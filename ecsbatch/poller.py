@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Protocol
 
@@ -18,11 +16,11 @@ from ecsbatch import events as ev
 from ecsbatch.agenda import Agenda
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Throttled
 from ecsbatch.health import Health
+from ecsbatch.held import Held
 from ecsbatch.line import Batch, Line
 from ecsbatch.models import MAX_LOOK, Job, Look, ServerView, SubJob
 from ecsbatch.observer import JobHidden
 from ecsbatch.poll_schedule import PollSchedule, Watched
-from ecsbatch.reconcile import is_up
 from ecsbatch.records import Commit
 from ecsbatch.sight import LONGEST_PAUSE, Sight
 from ecsbatch.verdicts import Findings, Verdicts
@@ -91,7 +89,6 @@ class Poller:
         self._looks = looks
         self._schedule = schedule
         self._sight = sight
-        self._health = health
         self._chance = chance
         self._now = asyncio.get_running_loop().time
         self._workers = workers
@@ -103,7 +100,7 @@ class Poller:
         self._due: asyncio.Queue[JobWatch | list[ServerWatch]] = asyncio.Queue()
         # Dicts, for they keep the order: the same seed gives the same looks.
         self._jobs: dict[JobWatch, None] = {}
-        self._held: dict[tuple[Line, str], ServerWatch] = {}
+        self._held = Held(health, self._unit, self._again_later, self._tell)
         self._found: dict[Line, list[Findings]] = {}
         self._written: list[tuple[Line, list[Findings], asyncio.Future[Commit]]] = []
         self._news = asyncio.Event()
@@ -124,36 +121,23 @@ class Poller:
 
     def watch_held(self, line: Line, server: str) -> None:
         """Look until a server is up that may be down although it has its outcome; once, however often it is asked."""
-        if (line, server) not in self._held:
-            self._hold(ServerWatch(line, None, server, Why.HELD, self._sight.clock()))
+        self._held.watch(line, server)
 
     def hurry_held(self, lines: Iterable[Line]) -> None:
         """Look now at every server of these lines that keeps its place after its outcome."""
-        wanted = set(lines)
-        for watch in [watch for watch in self._held.values() if watch.line in wanted and not watch.released]:
-            # A new watch, for the old one lies in the agenda, or is being looked at and would speak of before.
-            self._hold(replace(watch))
+        self._held.hurry(lines)
 
     def held_seen(self, lines: Iterable[Line], since: float) -> bool:
         """Tell whether each of them was looked at since a loop time, and its check has answered, if it has one."""
-        wanted = set(lines)
-        held = [w for w in self._held.values() if w.line in wanted and w.line.owner.still_down(w.server)]
-        return all(watch.seen_at >= since and not watch.released for watch in held)
+        return self._held.seen(lines, since)
 
-    def _hold(self, watch: ServerWatch) -> None:
-        self._held[watch.line, watch.server] = watch
-        self._agenda.put(self._now(), watch)
-
-    def _watch_servers(
-        self, batch: Batch, servers: Iterable[str], why: Why, job: Job | None = None, *, running: bool = False
-    ) -> None:
-        """Have servers' own state tell; those that their job shows ``running`` after their deadline at once."""
+    def _watch_servers(self, batch: Batch, servers: Iterable[str], why: Why, job: Job | None = None) -> None:
         self._looks.meet(list(batch.views)[:MAX_LOOK])
         code, message = (job.code, job.message) if job is not None and job.status == "FAIL" else ("", "")
         for server in servers:
             watch = ServerWatch(batch.line, batch, server, why, self._sight.clock(), code=code, message=message)
-            watch.under_way, watch.running = server in batch.begun, running
-            self._again_later(watch, 0.0 if running else self._unit)
+            watch.under_way = server in batch.begun
+            self._again_later(watch, self._unit)
 
     def _again_later(self, watch: ServerWatch, wait: float) -> None:
         """Look again after about so long; instants fall on a grid, so that servers share looks."""
@@ -192,19 +176,13 @@ class Poller:
         """Tell whether nobody wants to know any more."""
         if line_of(watch).dropped:
             return True
-        if isinstance(watch, JobWatch) or watch.why is not Why.HELD:
-            return False
-        return not self._current(watch) or not watch.line.owner.still_down(watch.server)
-
-    def _current(self, watch: ServerWatch) -> bool:
-        return self._held.get((watch.line, watch.server)) is watch
+        return isinstance(watch, ServerWatch) and watch.why is Why.HELD and self._held.over(watch)
 
     def _forget(self, watch: JobWatch | ServerWatch) -> None:
         if isinstance(watch, JobWatch):
             self._jobs.pop(watch, None)
-        elif watch.why is Why.HELD and self._current(watch):
-            del self._held[watch.line, watch.server]
-            watch.line.wake()
+        elif watch.why is Why.HELD:
+            self._held.forget(watch)
 
     async def _work(self) -> None:
         while True:
@@ -221,13 +199,16 @@ class Poller:
         batch = watch.batch
         asked, late = self._now(), self._sight.clock() > batch.deadline
         try:
+            states = await self._states(watch)
             job = await self._looks.show_job(batch.job_id, watch.pending, running=late)
         except JobNotFound as e:
+            self._shut_out = None
             if asked - watch.since < JOB_VISIBLE_WITHIN:
                 self._agenda.put(self._now() + self._pause(watch), watch)
             else:
                 self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), Findings())
         except JobHidden as e:
+            self._shut_out = None
             watch.hidden += 1
             if watch.hidden < (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN):
                 self._agenda.put(self._now() + self._pause(watch), watch)
@@ -238,17 +219,25 @@ class Poller:
         else:
             self._shut_out = None
             watch.failures = watch.hidden = 0
-            self._learn(watch, job, asked - watch.since, late=late)
+            self._learn(watch, job, states, asked - watch.since, late=late)
 
-    def _learn(self, watch: JobWatch, job: Job, age: float, *, late: bool) -> None:
+    async def _states(self, watch: JobWatch) -> Mapping[str, ServerView]:
+        """Look at the servers that their job has shown under way after their deadline."""
+        overdue = sorted(watch.overdue & watch.pending)
+        states: dict[str, ServerView] = {}
+        for start in range(0, len(overdue), MAX_LOOK):
+            states.update((await self._looks.look(overdue[start : start + MAX_LOOK])).servers)
+        return states
+
+    def _learn(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], age: float, *, late: bool) -> None:
         """Store what a job's look tells of its servers; it was asked at ``age``, and ``late`` after their deadline."""
         ended = [sub for sub in job.ended if sub.server_id in watch.pending]
         self._observe(watch, ended, self._now() - watch.since)
         found = self._verdicts.job(watch, ended)
         if watch.pending and not job.over and late:
             self._schedule.observe(age, math.inf, len(watch.pending))
-            overdue = self._verdicts.overdue(watch, job)
-            self._watch_servers(watch.batch, overdue, Why.NO_JOB, running=True)
+            self._verdicts.overdue(watch, job, states, found)
+            watch.overdue = job.running
         watch.over += job.over or late
         if not watch.pending or watch.over >= LOOKS_WHEN_OVER:
             self._end_job(watch, job, found)
@@ -258,7 +247,7 @@ class Poller:
             left = len(watch.pending)
             progress = ev.JobProgress(batch=watch.batch.number, job_id=job.id, ended=watch.size - left, running=left)
             found.events.append(progress)
-            self._tell(watch.batch.line, found)
+        self._tell(watch.batch.line, found)
         if job.over or late:
             self._agenda.put(self._now() + self._pause(watch), watch)
             return
@@ -308,47 +297,13 @@ class Poller:
                 watch.looks, watch.left_out, watch.failures = watch.looks + 1, 0, 0
             found = findings.setdefault(watch.line, Findings())
             if watch.why is Why.HELD:
-                self._judge_held(watch, view, look.asked_at, found)
+                self._held.judge(watch, view, look.asked_at, found)
             else:
                 self._verdicts.server(watch, view, look.sighted_at, found)
         for line, found in findings.items():
             for watch, wait in found.later:
                 self._again_later(watch, self._pause(watch) if watch.left_out else wait)
             self._tell(line, found)
-
-    def _judge_held(self, watch: ServerWatch, view: ServerView | None, asked: float, found: Findings) -> None:
-        """Release a server's place in the budget once it is up, and healthy where a check is set."""
-        if self._done_with(watch):
-            self._forget(watch)
-        elif view is None or (view.found and not is_up(view)):
-            self._still_down(watch, asked)
-        elif view.found and watch.line.terms.check is not None:
-            self._health.visit(watch.line, watch.line.server(watch.server, view), partial(self._checked, watch, asked))
-        else:
-            self._release(watch, "up" if view.found else "not_found", found)
-
-    def _checked(self, watch: ServerWatch, asked: float, passed: bool) -> None:  # noqa: FBT001 - a callback's answer
-        """Hear what the check of a held server says; a good answer is one though it was hurried meanwhile."""
-        current = self._held.get((watch.line, watch.server))
-        if current is None or current.released:
-            return
-        if passed:
-            found = Findings()
-            self._release(current, "up", found)
-            self._tell(watch.line, found)
-        elif current is watch:
-            self._still_down(watch, asked)
-
-    def _still_down(self, watch: ServerWatch, asked: float) -> None:
-        watch.seen_at = asked
-        self._again_later(watch, self._unit * min(5.0 * 2.0 ** min(watch.looks + watch.left_out, 6), 60.0))
-        watch.line.wake()
-
-    @staticmethod
-    def _release(watch: ServerWatch, why: str, found: Findings) -> None:
-        watch.released = True
-        found.released.append(watch)
-        found.events.append(ev.ServerReleased(server=watch.server, why=why))
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
@@ -385,7 +340,7 @@ class Poller:
             for servers in each.unstarted.values():
                 line.again(servers)
             for watch in each.released:
-                self._forget(watch)
+                self._held.forget(watch)
 
     # -- seeing nothing --------------------------------------------------------------------------------------------
 

@@ -58,10 +58,10 @@ class Case:
 
     baseline: str
     cloud_time: float
-    under_way: bool
-    given_up_for: float
-    looks: int
-    grace: float
+    under_way: bool = False
+    given_up_for: float = 0.0
+    looks: int = 0
+    grace: float = 0.0
     late: bool = False
     running: bool = False
 

@@ -34,7 +34,7 @@ class Requests(Protocol):
 
 
 class Lookout(Protocol):
-    """Shows the state of servers, and hears of limits."""
+    """Shows the state of servers."""
 
     async def look(self, ids: Sequence[str]) -> Look:
         """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
@@ -42,10 +42,6 @@ class Lookout(Protocol):
 
     async def rest(self, error: CloudError) -> None:
         """Pause after a look that showed nothing."""
-        ...
-
-    def heed(self, error: Throttled) -> None:
-        """Keep to the limit that a 429 names."""
         ...
 
 
@@ -199,7 +195,6 @@ class Submitter:
 
     async def _throttled(self, batch: Batch, error: Throttled) -> None:
         """Obey a 429. Our ledger had granted the tokens, so somebody else spends this quota: lower our own limit."""
-        self._lookout.heed(error)
         wait = error.retry_after or error.window or max(THROTTLE_WAIT, self._backoff.next())
         said = ev.QuotaThrottled(wait=wait, message=error.message, limit=error.limit, window=error.window)
         lowered = ev.QuotaDesync(limit=self._bucket.lower(), seconds=DESYNC_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,12 +64,17 @@ class Verdicts:
                 self._failed(batch, sub.server_id, found, Evidence.JOB, code=sub.code, message=sub.message)
         return found
 
-    @staticmethod
-    def overdue(watch: JobWatch, job: Job) -> list[str]:
-        """Take the servers that a job still shows under way from it: their own state is to tell."""
-        late = sorted(server for server in watch.pending if server in job.running)
-        watch.pending.difference_update(late)
-        return late
+    def overdue(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], found: Findings) -> None:
+        """Judge servers that a job still shows under way after their deadline by their own state, seen just before.
+
+        The state is the older of the two: had the restart ended since, the job would say how.
+        """
+        batch = watch.batch
+        for server in sorted(server for server in watch.pending & states.keys() if server in job.running):
+            watch.pending.discard(server)
+            baseline = batch.views.get(server)
+            case = Case(baseline.updated if baseline else "", batch.cloud_time, late=True, running=True)
+            self._say(judge(states[server], case), batch, server, found)
 
     # -- bare servers ----------------------------------------------------------------------------------------------
 
@@ -88,15 +93,6 @@ class Verdicts:
         case = self._case(watch, batch, view, sighted)
         verdict = judge_unseen(case) if view is None else judge(view, case)
         match verdict:
-            case Verdict.RESTARTED:
-                self._up(batch, watch.server, Evidence.STATE, found)
-            case Verdict.NOT_FOUND:
-                self._skipped(batch, watch.server, SkipReason.NOT_FOUND, Evidence.STATE, found)
-            case Verdict.FAILED:
-                facts = {"code": watch.code, "message": watch.message}
-                self._failed(batch, watch.server, found, Evidence.STATE, reason="error_state", **facts)
-            case Verdict.TIMED_OUT:
-                self._end(ev.ServerTimedOut, batch, watch.server, found, holds=True)
             case Verdict.NOT_STARTED:
                 self._not_started(watch, batch, view, found)
             case Verdict.NO_TRACE:
@@ -104,6 +100,20 @@ class Verdicts:
             case Verdict.UNDER_WAY | Verdict.NO_SIGN_YET:
                 watch.under_way = watch.under_way or verdict is Verdict.UNDER_WAY
                 found.later.append((watch, self._unit * min(2.0 + watch.looks + watch.left_out, 10.0)))
+            case _:
+                self._say(verdict, batch, watch.server, found, code=watch.code, message=watch.message)
+
+    def _say(self, verdict: Verdict, batch: Batch, server: str, found: Findings, **facts: str) -> None:
+        """End a server of which its own state tells; ``facts`` are its job's words for a failure."""
+        match verdict:
+            case Verdict.RESTARTED:
+                self._up(batch, server, Evidence.STATE, found)
+            case Verdict.NOT_FOUND:
+                self._skipped(batch, server, SkipReason.NOT_FOUND, Evidence.STATE, found)
+            case Verdict.FAILED:
+                self._failed(batch, server, found, Evidence.STATE, reason="error_state", **facts)
+            case _:
+                self._end(ev.ServerTimedOut, batch, server, found, holds=True)
 
     def _case(self, watch: ServerWatch, batch: Batch, view: ServerView | None, sighted: float) -> Case:
         baseline = batch.views.get(watch.server)
@@ -115,7 +125,6 @@ class Verdicts:
             looks=watch.left_out if view is None else watch.looks,
             grace=self._grace,
             late=sighted > batch.deadline,
-            running=watch.running,
         )
 
     def _not_started(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: Findings) -> None:

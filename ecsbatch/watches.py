@@ -26,6 +26,7 @@ class JobWatch:
         size: how many there were.
         age: seconds from the acceptance to the last successful look, as it was asked.
         over: looks at a parent that had ended, or after the deadline, that left servers untold.
+        overdue: servers that it showed under way after their deadline: their own state is looked at, and it once more.
         hidden: looks in a row that could not show it although the site could be seen.
     """
 
@@ -35,6 +36,7 @@ class JobWatch:
     size: int
     age: float = 0.0
     over: int = 0
+    overdue: frozenset[str] = frozenset()
     hidden: int = 0
     failures: int = 0
 
@@ -48,7 +50,6 @@ class ServerWatch:
         looks: successful ones.
         left_out: looks in a row that left it out, or could not show it although others could be seen.
         under_way: a sign of the restart was seen.
-        running: its job showed it under way after its deadline.
         seen_at: loop time at which the last look was asked that said something of a held server, and its check with it.
         released: it is up, and that is being recorded.
         code, message: the job's own failure, which the server shares unless its state says otherwise.
@@ -62,7 +63,6 @@ class ServerWatch:
     looks: int = 0
     left_out: int = 0
     under_way: bool = False
-    running: bool = False
     failures: int = 0
     seen_at: float = float("-inf")
     released: bool = False

@@ -62,3 +62,11 @@ def test_what_left_before_the_429_counts_and_what_leaves_behind_it_is_spread() -
 
     assert after[0] == 60.0
     assert all(later - sooner == pytest.approx(1.0) for sooner, later in pairwise(after))
+
+
+def test_a_limit_of_a_day_is_tried_again_within_minutes() -> None:
+    pace = Pace(20.0)
+    pace.sent(0.0)
+    pace.throttled(limited(1, 86_400.0), 1.0)
+
+    assert pace.wait(1.0) == HEEDED_FOR
