@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Final
 
 from ecsbatch import events as ev
+from ecsbatch.commands import is_abort
 from ecsbatch.conflicts import RunExists, RunOver
 from ecsbatch.course import Course
 from ecsbatch.direct import held_by
@@ -145,11 +146,6 @@ def _skipped(course: Course, place: int, reason: str, *, holds: bool = False) ->
     server = course.plan.fleet.ids[place]
     wave, domain = course.feeder.locate(server)
     return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)
-
-
-def is_abort(body: Any) -> bool:
-    """Tell whether a command's body, which anybody may have written, asks for an abort."""
-    return isinstance(body, dict) and cast("dict[str, Any]", body).get("command") == "abort"
 
 
 def check_domains(plan: Plan, domains: Sequence[str]) -> None:

@@ -27,6 +27,11 @@ def asked_for(body: object) -> tuple[str, dict[str, Any]]:
     return verb, {}
 
 
+def is_abort(body: object) -> bool:
+    """Tell whether a command's body asks to end the run for good."""
+    return isinstance(body, Mapping) and cast("Mapping[object, object]", body).get("command") == "abort"
+
+
 def _yes_or_no(value: object) -> bool:
     if not isinstance(value, bool):
         raise ConfigError("A command's forgive is true or false.")

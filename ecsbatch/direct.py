@@ -237,11 +237,6 @@ class Direct:
         ticket = self._tickets.get(server)
         return ticket.earlier if ticket else None
 
-    def tried(self, server: str) -> bool:
-        """Tell whether a request has named a server since it was asked for."""
-        ticket = self._tickets.get(server)
-        return ticket is not None and ticket.attempts > 0
-
     def unstarted(self, server: str) -> int:
         """Return how often a server's request was shown not to have begun, since it was asked for."""
         ticket = self._tickets.get(server)

@@ -320,10 +320,6 @@ class Feeder:
         """Return the last request that named a waiting server and of which a look may yet show a restart."""
         return self._state.earlier.get(server)
 
-    def tried(self, server: str) -> bool:
-        """Tell whether a request of this run has named a server before."""
-        return self._state.attempts(self._plan.fleet.find(server)) > 0
-
     def unstarted(self, server: str) -> int:
         """Return how often a server's request was shown not to have begun, since its last outcome."""
         return self._state.unstarted.get(server, 0)

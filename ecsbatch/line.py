@@ -85,10 +85,6 @@ class Owner(Protocol):
         """Return the last request that named a waiting server and was taken for not carried out, if there was one."""
         ...
 
-    def tried(self, server: str, /) -> bool:
-        """Tell whether a request of this run has named a server before."""
-        ...
-
     def unstarted(self, server: str, /) -> int:
         """Return how often a server's request was shown not to have begun, since its last outcome."""
         ...

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecsbatch import events as ev
 from ecsbatch.cli.parts import make_store
+from ecsbatch.commands import is_abort
 from ecsbatch.errors import ConfigError
 from ecsbatch.models import RunStatus
 from ecsbatch.plan import Plan
@@ -123,7 +124,7 @@ async def _asked_to_abort(store: Store, record: RunRecord, known: int) -> Comman
 
 async def aborts_of(store: Store, run_id: str) -> list[Command]:
     """Return what was ever asked to end a run for good."""
-    return [each for each in await store.commands(run_id) if each.body.get("command") == "abort"]
+    return [each for each in await store.commands(run_id) if is_abort(each.body)]
 
 
 def pages(store: Store, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
