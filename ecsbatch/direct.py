@@ -217,13 +217,16 @@ class Direct:
         self._wake(line.site)
 
     def wanted(self, server: str) -> bool:
-        """Tell whether somebody still waits for a server; one that nobody does is let go."""
+        """Tell whether somebody still waits for a server that is not under way; one that nobody does is let go.
+
+        It may stand in line twice: who asks anew for a server that was given up finds it still in the engine's hands.
+        """
         ticket = self._tickets.get(server)
-        if ticket is None or ticket.wanted:
-            return ticket is not None
-        if not self._under_way(server):
+        if ticket is None or self._under_way(server):
+            return False
+        if not ticket.wanted:
             del self._tickets[server]
-        return False
+        return ticket.wanted
 
     def _under_way(self, server: str) -> bool:
         """Tell whether a server was sent, or may be: its intent was given to the store and is not heard of yet."""

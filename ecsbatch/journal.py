@@ -32,10 +32,6 @@ class JournalStore(Protocol):
         """Write all or nothing; nothing is taken where a failure behind event ``folded`` is in the record already."""
         ...
 
-    def settle(self, settle: Settle) -> asyncio.Future[None]:
-        """End a grant without a run's leave: the ledger is everybody's."""
-        ...
-
 
 class Journal:
     """Writes a run's events and folds each into its state before the writer goes on.
@@ -83,7 +79,11 @@ class Journal:
         return self.last_batch
 
     def close(self) -> None:
-        """Write no more: the run is somebody else's from now on. Grants are still settled."""
+        """Write no more: the run is somebody else's from now on.
+
+        Grants are not settled either. The ledger must say no more than the record: a request whose end nobody can read
+        there counts as a killed process's does, so that whoever reads the record finds every window as it was.
+        """
         self.closed = True
 
     def record(
@@ -109,8 +109,6 @@ class Journal:
         told: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
         refusal = self._refusal()
         if refusal is not None:
-            for each in settle:
-                self._store.settle(each).add_done_callback(seen)
             _refuse(told, refusal)
             return told
         written = self._store.commit(

@@ -37,6 +37,10 @@ class AfterSubmit:
     kind: str
 
 
+PARTIAL: Final = frozenset({"Ecs.0611"})
+"""Codes of a batch that failed, which do not say that none of it was begun (API reference, error codes)."""
+
+
 def after_submit(error: CloudError) -> AfterSubmit:
     """Decide what a failed submit means for its tokens and its servers."""
     match error:
@@ -48,6 +52,8 @@ def after_submit(error: CloudError) -> AfterSubmit:
             return AfterSubmit(Charge.ANSWERED, Next.AGAIN, "not_accepted")
         case AuthError():
             return AfterSubmit(Charge.ANSWERED, Next.STOP, "auth")
+        case Refused() if error.code in PARTIAL:
+            return AfterSubmit(Charge.ANSWERED, Next.RECONCILE, "")
         case Refused():
             return AfterSubmit(Charge.ANSWERED, Next.LOOK, "refused")
         case _:

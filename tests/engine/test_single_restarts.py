@@ -69,6 +69,29 @@ def test_a_server_that_was_given_up_can_be_asked_for_anew() -> None:
     assert world.live(main).kind is OutcomeKind.RESTARTED
 
 
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("after", [0.0, 0.4, 1.0, 1.6, 2.2, 4.0])
+def test_a_server_that_is_given_up_and_asked_for_anew_is_restarted_once(after: float, late: bool) -> None:  # noqa: FBT001
+    """It may stand in line twice: in what waits for tokens, and where the second caller has put it."""
+    world = World(servers=20, zones=("az1",))
+
+    async def main() -> list[OutcomeKind]:
+        async with world.client() as client, world.store() as store:
+            kept = LateStore(store) if late else store
+            async with world.engine(client, kept, Engine(quota=Quota(4, 30.0))) as restarter:
+                first = [restarter.submit(id_) for id_ in world.ids[:4]]
+                await asyncio.sleep(1.0)
+                given_up = [restarter.submit(id_) for id_ in world.ids[4:8]]
+                await asyncio.sleep(after)
+                for future in given_up:
+                    future.cancel()
+                anew = [restarter.submit(id_) for id_ in world.ids[4:8]]
+                return [outcome.kind for outcome in await asyncio.gather(*first, *anew)]
+
+    assert world.live(main) == [OutcomeKind.RESTARTED] * 8
+    assert [world.cloud.restarts(id_) for id_ in world.ids[:8]] == [1] * 8
+
+
 def test_a_halt_while_an_intent_is_on_its_way_to_the_disk_says_not_started_of_none_that_is_restarted() -> None:
     world = World(servers=30, zones=("az1",))
 
