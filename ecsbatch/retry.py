@@ -52,9 +52,7 @@ def after_submit(error: CloudError) -> AfterSubmit:
             return AfterSubmit(Charge.ANSWERED, Next.AGAIN, "not_accepted")
         case AuthError():
             return AfterSubmit(Charge.ANSWERED, Next.STOP, "auth")
-        case Refused() if error.code in PARTIAL:
-            return AfterSubmit(Charge.ANSWERED, Next.RECONCILE, "")
-        case Refused():
+        case Refused() if error.code not in PARTIAL:
             return AfterSubmit(Charge.ANSWERED, Next.LOOK, "refused")
         case _:
             charge = Charge.ANSWERED if error.answered else Charge.GIVEN_UP

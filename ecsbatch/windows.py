@@ -80,7 +80,12 @@ class Timeline:
         if not granted:
             return at
         if self._anchor is not None and granted >= self._anchor[0]:
-            least = self._anchor[1] + granted - self._anchor[0]
+            since = granted - self._anchor[0]
+            least = self._anchor[1] + since
+            if least < self.now and at < self.now:
+                # A clock that was set ahead and back hides how much has gone by: no more than since the anchor.
+                least = self.now + since
+                self._anchor = (granted, least)
             if at < least - _ROUNDING:
                 self._added += least - at
                 return least

@@ -642,6 +642,20 @@ def test_runs_whose_processes_disagree_about_the_time_are_laid_side_by_side_by_t
     assert rules(audit(mine, beside=[other])) == (expected if boot == "boot-1" else {})
 
 
+def test_a_clock_that_was_set_ahead_and_back_shortens_no_gap() -> None:
+    """An hour ahead and back: until its stamps pass that hour again only the ledger's clock tells how time goes by."""
+    entries = [
+        (0.0, ev.HolderChanged(fence=1, limit=1, window=60.0, boot="b", ledger_time=100.0)),
+        (1.0, ev.BatchSubmitting(batch=1, servers=["x"], granted=101.0)),
+        (3601.5, accepted(1)),
+        (-500.0, ev.HolderChanged(fence=2, limit=1, window=60.0, boot="b", ledger_time=150.0)),
+        (-420.0, ev.BatchSubmitting(batch=2, servers=["y"], granted=230.0)),
+        (-419.0, accepted(2)),
+    ]
+
+    assert rules(audit([ev.Recorded(seq, START + at, "k", event) for seq, (at, event) in enumerate(entries, 1)])) == {}
+
+
 def test_a_project_has_one_quota_by_whatever_endpoint() -> None:
     """Older versions wrote the endpoint into the name of whose quota it is."""
     groups = ("https://ecs.a.example.com/p1", "p1", "https://ecs.b.example.com/p1", "p2")
