@@ -200,13 +200,14 @@ class Auditor:
             self._failures.forgive()
         self._left_out.update(event.skip_domains)
         for place in self._places.of_domains(event.skip_domains) if event.skip_domains else ():
+            place.taken_up = False
             self._leave_out(place)
         for place in self._places.all():
             if event.forgive and place.kind in _FAILURES:
                 place.holds = False
                 self._places.count(place)
-            if place.kind and place.kind in event.retry and place.domain not in self._left_out:
-                place.kind, place.retried = "", True
+            if place.kind and place.kind in event.retry and place.domain not in event.skip_domains:
+                place.kind, place.retried, place.taken_up = "", True, True
                 self._failures.discard(place)
                 self._waves.again(place)
         self._judge_failures()
@@ -293,7 +294,7 @@ class Auditor:
         elif place.sent and self._fleet is not None:
             self._repeated += 1
         place.retried = False
-        if place.domain in self._left_out:
+        if place.domain in self._left_out and not place.taken_up:
             self._found(
                 Rule.LEFT_OUT, f"Server {server} of {place.domain} was sent, which was left out.", server=server
             )
@@ -342,7 +343,7 @@ class Auditor:
             if place is not None and place.flight == batch:
                 place.flight = 0
                 self._places.count(place)
-                if place.domain in self._left_out:
+                if place.domain in self._left_out and not place.taken_up:
                     self._leave_out(place)
 
     def _unstarted(self, event: ev.BatchUnstarted, _: ev.Recorded) -> None:

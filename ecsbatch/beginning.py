@@ -15,13 +15,16 @@ from ecsbatch.direct import held_by
 from ecsbatch.errors import ConfigError
 from ecsbatch.hooks import Given, Hooks, hooks_of
 from ecsbatch.hosting import Changes
-from ecsbatch.models import Holder, RunStatus, quota_group
+from ecsbatch.models import Holder, OutcomeKind, RunStatus, quota_group
 from ecsbatch.plan import Plan
 from ecsbatch.records import Command, Hold, NewRun
 from ecsbatch.stages import Stage
 from ecsbatch.workers import to_the_end
 
 _SKIPS_AT_ONCE: Final = 1000
+
+RETRIED: Final = frozenset({OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, OutcomeKind.UNKNOWN.value})
+"""Outcomes whose servers can be tried again."""
 
 
 async def begin(course: Course, changes: Changes | None, given: Given) -> Hooks:
@@ -73,8 +76,9 @@ async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     await course.read_history()
     over = course.state.status.over
     if over and not changes.retry:
+        await _end_again(course)
         return Hooks()
-    check_domains(course.plan, changes.skip_domains)
+    check_words(course.plan, changes.retry, changes.skip_domains)
     if changes.retry and not over and (course.state.aborting or _abort(await _commands(course))):
         raise RunOver(course.run_id)
     hooks = hooks_of(course.plan, given, course.run_id)
@@ -96,6 +100,20 @@ async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
         events += course.limit_events(changes.limits, changes.by)
     await course.journal.record(events, status=RunStatus.RUNNING)
     return hooks
+
+
+async def _end_again(course: Course) -> None:
+    """Write down once more that a run is over whose holder died just as it took it to try servers again.
+
+    The store has it for interrupted then, with its claims, and the record knows of nothing.
+    """
+    record = await course.host.store.run(course.run_id)
+    if record.status.over or record.held:
+        return
+    hold = await to_the_end(_taken(course))
+    course.hold(hold)
+    changed = _holder_changed(course, hold.fence, hold.previous)
+    await course.journal.record([changed], status=course.state.status)
 
 
 async def _commands(course: Course) -> list[Command]:
@@ -148,13 +166,14 @@ def _skipped(course: Course, place: int, reason: str, *, holds: bool = False) ->
     return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)
 
 
-def check_domains(plan: Plan, domains: Sequence[str]) -> None:
-    """Refuse to leave out what is no domain of the fleet: a slip of the pen would leave out nothing.
+def check_words(plan: Plan, retry: Sequence[str], domains: Sequence[str]) -> None:
+    """Refuse to try again, or to leave out, what there is not: a slip of the pen would do nothing in silence.
 
     Raises:
         ConfigError: so it is.
     """
     known = set(plan.fleet.domains or ("",))
-    for name in [domains] if isinstance(domains, str) else domains:
-        if name not in known or isinstance(domains, str):
-            raise ConfigError(f"skip_domains: {name!r} is no list of this run's domains: {', '.join(sorted(known))}.")
+    for name, words, allowed in (("skip_domains", domains, known), ("retry", retry, RETRIED)):
+        if isinstance(words, str) or not set(words) <= allowed:
+            given = words if isinstance(words, str) else ", ".join(sorted(set(words) - allowed))
+            raise ConfigError(f"{name}: {given!r} is none of {', '.join(sorted(allowed))}; give a list of them.")

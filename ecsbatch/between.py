@@ -6,6 +6,7 @@ import asyncio
 from typing import Final, Protocol
 
 from ecsbatch import events as ev
+from ecsbatch import policy
 from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.gates import Gate
 from ecsbatch.models import RunStatus, Wave
@@ -79,7 +80,7 @@ class Between:
 
     async def cleared(self, wave: Wave) -> bool:
         """Take one step towards a wave; True once it may start."""
-        if wave.number == 1:
+        if wave.number == 1 or policy.left_out_whole(self._run.state, wave.number):
             return True
         return await self._soaked() and await self._promoted(wave) and await self._gate_open(wave)
 
@@ -95,7 +96,7 @@ class Between:
     async def _promoted(self, wave: Wave) -> bool:
         """Wait for somebody's word where the plan wants it."""
         run = self._run
-        if wave.number - 1 not in run.plan.hold_after or run.state.promoted >= wave.number:
+        if not policy.held_before(run.state, wave.number) or run.state.promoted >= wave.number:
             return True
         if self._told_hold < wave.number:
             self._told_hold = wave.number

@@ -13,9 +13,10 @@ from ecsbatch.config import Engine
 from ecsbatch.cursors import Cursors, ReadStore
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.journal import Journal, JournalStore
-from ecsbatch.line import Line, Terms
-from ecsbatch.models import Evidence, Holder, Outcome, OutcomeKind, RestartType, RunStatus
-from ecsbatch.records import Hold, NewRun
+from ecsbatch.line import Batch, Line, Terms
+from ecsbatch.models import Evidence, Holder, Outcome, OutcomeKind, RestartType, RunStatus, ServerView
+from ecsbatch.pipeline import Pipeline
+from ecsbatch.records import Grant, Hold, NewRun
 from ecsbatch.stages import Attempt
 
 
@@ -75,6 +76,8 @@ class _Sent:
         updated: each server's ``updated`` before it.
         cloud_time: the cloud's clock at the intent, or 0 where it was not known.
         open: servers that have neither an end nor are in line again.
+        begun: those of them that the cloud has shown to be restarting whatever was answered.
+        job_id, answered: the job, "" without one; whether the record has an answer.
     """
 
     batch: int
@@ -82,6 +85,9 @@ class _Sent:
     updated: Mapping[str, str]
     cloud_time: float
     open: set[str]
+    begun: set[str] = field(default_factory=set[str])
+    job_id: str = ""
+    answered: bool = False
 
 
 _KINDS: Mapping[type[ev.ServerEvent], OutcomeKind] = {
@@ -142,16 +148,16 @@ class Direct:
         engine: Engine,
         run_id: str,
         terms: Callable[[RestartType], Terms],
-        add: Callable[[Line], None],
+        pipelines: Mapping[str, Pipeline],
         wake: Callable[[str], None],
     ) -> None:
-        """``add`` has a new line worked on; ``wake`` tells a site's pipeline of new servers."""
+        """``pipelines`` work on the lines of each site; ``wake`` tells one of new servers."""
         self._store = store
         self._holder = holder
         self._engine = engine
         self._run_id = run_id
         self._terms = terms
-        self._add = add
+        self._pipelines = pipelines
         self._wake = wake
         self._tickets: dict[str, Ticket] = {}
         self._lines: dict[tuple[str, RestartType], Line] = {}
@@ -173,18 +179,19 @@ class Direct:
             ConfigError: it is being restarted with another type.
         """
         line = self._line(site, type_)
-        ticket = self._tickets.get(server) if self.wanted(server) or self._under_way(server) else None
-        before = ticket.line if ticket else self._aloft[server].line if server in self._aloft else line
-        if before is not line:
+        ticket, before = self._tickets.get(server), self._way_of(server)
+        if before is None and ticket is not None and (ticket.wanted or ticket.line is line):
+            before = ticket.line  # it has its place there, even where nobody waits any more
+        if before not in {None, line}:
             at = f" at site {before.site}" if before.site != site else ""
             raise ConfigError(
                 f"Server {server} is being restarted {before.terms.type} already{at}: wait for it before asking for "
                 f"{type_}."
             )
-        if ticket is None:
+        if ticket is None or ticket.line is not line:
             ticket = self._tickets[server] = Ticket(line)
-            if server not in self._aloft:
-                line.offer([server])
+        if before is None:
+            line.offer([server])
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         ticket.waiters.append(waiter)
         return waiter
@@ -195,13 +202,13 @@ class Direct:
             line = Line(
                 site=site,
                 terms=self._terms(type_),
-                journal=Journal(self._store, _NOBODY, self._fold),
+                journal=self._journal or Journal(self._store, _NOBODY, self._fold),
                 owner=self,
                 claims=True,
                 more=True,
             )
             self._lines[site, type_] = line
-            self._add(line)
+            self._pipelines[site].add(line)
         return line
 
     # -- what the engine asks about these servers ------------------------------------------------------------------
@@ -216,24 +223,30 @@ class Direct:
             self._halted(line)
         self._wake(line.site)
 
-    def wanted(self, server: str) -> bool:
-        """Tell whether somebody still waits for a server that is not under way; one that nobody does is let go.
+    def wanted(self, line: Line, server: str) -> bool:
+        """Tell whether somebody waits for a server that has its place in this line and is not under way.
 
-        It may stand in line twice: who asks anew for a server that was given up finds it still in the engine's hands.
+        A ticket stands for one place: who asks anew for a server that was given up takes the place that it still has.
         """
         ticket = self._tickets.get(server)
-        if ticket is None or self._under_way(server):
+        if ticket is None or ticket.line is not line or self._way_of(server) is not None:
             return False
         if not ticket.wanted:
             del self._tickets[server]
         return ticket.wanted
 
-    def _under_way(self, server: str) -> bool:
-        """Tell whether a server was sent, or may be: its intent was given to the store and is not heard of yet."""
-        return server in self._aloft or any(server in line.given for line in self._lines.values())
+    def _way_of(self, server: str) -> Line | None:
+        """Return the line of a server that was sent, or may be: its intent was given to the store; None: neither."""
+        if (sent := self._aloft.get(server)) is not None:
+            return sent.line
+        return next((line for line in self._lines.values() if server in line.given), None)
 
-    def returned(self, _servers: Iterable[str]) -> None:
-        """Let recalled servers be: their callers have been told why."""
+    def returned(self, servers: Iterable[str]) -> None:
+        """Offer recalled servers anew that somebody has asked for since: who waited before has been told why not."""
+        for server in servers:
+            ticket = self._tickets.get(server)
+            if ticket is not None and self._way_of(server) is None:
+                ticket.line.offer([server])
 
     def earlier(self, server: str) -> Attempt | None:
         """Return the last request that named a waiting server and of which a look may yet show a restart."""
@@ -270,7 +283,9 @@ class Direct:
             self._fail(servers, e)
             return []
         admitted: list[str] = []
-        for server in filter(self.wanted, servers):
+        for server in servers:
+            if not self.wanted(line, server):
+                continue
             owner = claimed.get((line.site, server), self._run_id)
             if owner == self._run_id:
                 admitted.append(server)
@@ -284,21 +299,64 @@ class Direct:
         async with self._opening:
             if self._journal is not None and self._journal.failed is None:
                 return self._journal
-            if self._hold is None:
+            if self._journal is not None and self._hold is not None:
+                await self._take_anew(self._journal, self._hold)
+            else:
                 told = held_by(self._holder, self._engine, 1)
                 self._hold = await self._store.create_run(
                     NewRun(self._run_id, kind="direct", events=[told]), self._holder
                 )
                 self._journal = Journal(self._store, self._hold, self._fold)
-                return self._journal
-            await self._store.release(self._hold)
-            self._hold = await self._store.hold(self._run_id, self._holder)
-            last_batch = self._journal.last_batch if self._journal else 0
-            self._journal = Journal(self._store, self._hold, self._fold, last_batch=last_batch)
-            for line in self._lines.values():
-                line.journal = self._journal
-            await self._journal.record([held_by(self._holder, self._engine, self._hold.fence, self._holder.name)])
             return self._journal
+
+    async def mend(self) -> None:
+        """Take the record anew where its writing has failed, so that what is under way is followed."""
+        if self._journal is not None and self._journal.failed is not None:
+            with suppress(EcsbatchError):
+                await self._open_journal()
+
+    async def _take_anew(self, failed: Journal, hold: Hold) -> None:
+        """Go on behind a failed write as a resume does.
+
+        What was found and not written is lost, so that whoever waits stands in new lines, and what the record has
+        under way is followed from its beginning.
+        """
+        await self._store.release(hold)
+        hold = await self._store.hold(self._run_id, self._holder)
+        journal = Journal(self._store, hold, self._fold, last_batch=failed.last_batch)
+        taken = held_by(self._holder, self._engine, hold.fence, self._holder.name)
+        lost = [sent.batch for sent in self._sent.values() if not sent.answered]
+        await journal.record([taken, *(ev.BatchUnknown(batch=n, message="Its answer was not written.") for n in lost)])
+        self._hold, self._journal = hold, journal
+        for line in self._lines.values():
+            self._pipelines[line.site].drop(line)
+        self._lines = {}
+        for server, ticket in self._tickets.items():
+            ticket.line = self._line(ticket.line.site, ticket.line.terms.type)
+            if self._way_of(server) is None:
+                ticket.line.offer([server])
+        for sent in self._sent.values():
+            sent.line = self._line(sent.line.site, sent.line.terms.type)
+            self._follow(sent)
+
+    def _follow(self, sent: _Sent) -> None:
+        """Have the engine find out what has become of a request."""
+        pipeline, line = self._pipelines[sent.line.site], sent.line
+        batch = Batch(
+            number=sent.batch,
+            line=line,
+            views={server: ServerView(server, updated=sent.updated.get(server, "")) for server in sent.open},
+            grant=Grant("", 0, 0.0),
+            cloud_time=sent.cloud_time,
+            deadline=pipeline.sight.clock() + line.terms.server_timeout,
+            open=set(sent.open),
+            job_id=sent.job_id,
+            begun=frozenset(sent.begun),
+        )
+        if batch.job_id and not batch.begun:
+            pipeline.poller.watch_job(batch)
+        else:
+            pipeline.poller.watch_unknown(batch)
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
@@ -316,9 +374,12 @@ class Direct:
                     _resolve(ticket, outcome_of(event, ts, ticket.attempts, ticket.submitted_at))
             case ev.BatchSubmitting():
                 self._fly(event, ts)
+            case ev.BatchAccepted() | ev.BatchUnknown() if sent := self._sent.get(event.batch):
+                sent.answered, sent.job_id = True, getattr(event, "job_id", "")
             case ev.BatchStarted() if sent := self._sent_again(event):
                 self._aloft.update(dict.fromkeys(event.servers, sent))
                 sent.open.update(event.servers)
+                sent.begun.update(event.servers)
             case ev.BatchRejected() if sent := self._sent.get(event.batch):
                 self._wait(sent, tuple(sent.open), void=event.kind == "refused")
             case ev.BatchUnstarted() if sent := self._sent.get(event.batch):
@@ -341,7 +402,7 @@ class Direct:
         """Return the batch of servers that were under way after all; None where nobody waits for any of them."""
         ticket = next(filter(None, map(self._tickets.get, event.servers)), None)
         if event.batch not in self._sent and ticket is not None:
-            self._sent[event.batch] = _Sent(event.batch, ticket.line, {}, 0.0, set())
+            self._sent[event.batch] = _Sent(event.batch, ticket.line, {}, 0.0, set(), answered=True)
         return self._sent.get(event.batch)
 
     def _wait(self, sent: _Sent, servers: Sequence[str], *, void: bool) -> None:
@@ -371,7 +432,7 @@ class Direct:
             self._fail(mine, fault)
         elif halt is not None:
             for server, ticket in mine.items():
-                kind = OutcomeKind.UNKNOWN if self._under_way(server) else OutcomeKind.NOT_STARTED
+                kind = OutcomeKind.NOT_STARTED if self._way_of(server) is None else OutcomeKind.UNKNOWN
                 del self._tickets[server]
                 _resolve(ticket, Outcome(server, kind, halt.reason, message=halt.message, attempts=ticket.attempts))
         line.open = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -116,7 +117,12 @@ class Feeder:
             pipeline = self._pipelines[flight.site]
             batch = self._batch(flight, pipeline.sight.clock())
             if flight.job_id:
-                pipeline.poller.watch_job(batch)
+                # Its job speaks of the restart before for those that were found to be under way again.
+                again = replace(batch, open=batch.open & flight.begun)
+                batch.open -= flight.begun
+                for each, watch in ((again, pipeline.poller.watch_unknown), (batch, pipeline.poller.watch_job)):
+                    if each.open:
+                        watch(each)
                 continue
             if flight.unknown_at is None:
                 found.append(ev.BatchUnknown(batch=flight.batch, message="The process ended before the answer."))
@@ -308,7 +314,7 @@ class Feeder:
         """Let all in: the run has claimed them at its start."""
         return servers
 
-    def wanted(self, server: str) -> bool:
+    def wanted(self, _line: Line, server: str) -> bool:
         """Tell whether a server is the engine's to send: offered, and neither left out nor taken back since."""
         return server in self._offered
 

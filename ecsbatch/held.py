@@ -35,11 +35,12 @@ class Held:
         self._tell = tell
         # A dict, for it keeps the order: the same seed gives the same looks.
         self._watches: dict[tuple[Line, str], ServerWatch] = {}
+        self._holds = 0
 
     def watch(self, line: Line, server: str) -> None:
-        """Look until a server is up; once, however often it is asked."""
-        if (line, server) not in self._watches:
-            self._look_now(ServerWatch(line, None, server, Why.HELD, 0.0))
+        """Look until a server is up: what was seen or checked before this hold began says nothing of it."""
+        self._holds += 1
+        self._look_now(ServerWatch(line, None, server, Why.HELD, float(self._holds)))
 
     def hurry(self, lines: Iterable[Line]) -> None:
         """Look now at every server of these lines."""
@@ -85,7 +86,7 @@ class Held:
     def _checked(self, watch: ServerWatch, asked: float, passed: bool) -> None:  # noqa: FBT001 - a callback's answer
         """Hear what the check of a held server says; a good answer is one though it was hurried meanwhile."""
         current = self._watches.get((watch.line, watch.server))
-        if current is None or current.released:
+        if current is None or current.released or current.since != watch.since:
             return
         if passed:
             found = Findings()

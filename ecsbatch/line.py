@@ -73,8 +73,11 @@ class Owner(Protocol):
         """Keep those of waiting servers that may be looked at and sent."""
         ...
 
-    def wanted(self, server: str, /) -> bool:
-        """Tell whether a server is to be sent: asked as its intent is given to the store, whatever brought it there."""
+    def wanted(self, line: Line, server: str, /) -> bool:
+        """Tell whether a server that stands in a line is to be sent from there.
+
+        Asked as its intent is given to the store, whatever brought it there; where it is not, its place is let go.
+        """
         ...
 
     def returned(self, servers: Iterable[str], /) -> None:
@@ -163,6 +166,7 @@ class Line:
         more: more servers are to be expected, so a small batch may wait for them.
         open: servers may be sent.
         halt: set where the engine cannot go on with this line.
+        unaccepted: loop times since which no request was accepted, and of the last that was not; None: one was.
         dropped: nobody waits for these servers any more; what the engine has in hand is let go.
         fault: why this line's record cannot be written any more.
     """
@@ -183,7 +187,7 @@ class Line:
     waiting_since: float = 0.0
     looking: int = 0
     packing: int = 0
-    unaccepted_since: float | None = None
+    unaccepted: tuple[float, float] | None = None
     generation: int = 0
     fault: EcsbatchError | None = None
     dropped: bool = False
@@ -204,7 +208,7 @@ class Line:
     def recall(self) -> list[str]:
         """Take back every server that has no intent yet; one that the engine has in hand comes through `returned`."""
         self.generation += 1
-        self.unaccepted_since = None  # what was not accepted before says nothing of what is asked after a pause
+        self.unaccepted = None  # what was not accepted before says nothing of what is asked after a pause
         taken = [server for packet in self.stock for server in packet.views]
         taken += self.waiting
         self.stock.clear()
@@ -215,7 +219,7 @@ class Line:
         """Put servers that are still wanted back at the head of the queue, to be looked at anew."""
         if not self.waiting:
             self.waiting_since = asyncio.get_running_loop().time()
-        self.waiting.extendleft(server for server in reversed(servers) if self.owner.wanted(server))
+        self.waiting.extendleft(server for server in reversed(servers) if self.owner.wanted(self, server))
         self.wake()
 
     @property

@@ -89,6 +89,11 @@ class Observer:
         """Requests a second that the site lets through now."""
         return self._pace.rate(self._now())
 
+    @property
+    def answered_at(self) -> float:
+        """Loop time at which the last query was asked that had an answer."""
+        return self._answered_at
+
     def meet(self, servers: Iterable[str]) -> None:
         """Hear of servers that exist: a probe may ask about one of them until others have been shown."""
         self._met.extend(servers)
@@ -139,7 +144,7 @@ class Observer:
         except CloudError as e:
             error = e
             # The halves tell by themselves; only what is said of a single server wants to be sure.
-            if not halved or len(ids) == 1:
+            if not halved or len(ids) == 1 or not e.answered:
                 await self._tell_apart(e, found.asked_at if known else asked, ids)
         else:
             self._note(found, ids, look)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
 
-from ecsbatch.models import RunStatus, SkipReason
+from ecsbatch.models import OutcomeKind, RunStatus, SkipReason
 from ecsbatch.plan import Plan
 from ecsbatch.stages import Tally
 from ecsbatch.state import RolloutState
@@ -107,7 +107,7 @@ def ending(state: RolloutState, halt: Halt | None, request: Ending | None, excee
         return _aborted(state, halt.reason)
     if halt is not None:
         return Ending(RunStatus.STOPPED, halt.reason, halt.message)
-    if request is not None:
+    if request is not None and (not state.aborting or request.status is RunStatus.INTERRUPTED):
         return request
     if state.aborting:
         return _aborted(state)
@@ -181,3 +181,17 @@ def domain_room(state: RolloutState, limits: Limits, domain: str, offered: int) 
         return limits.max_unavailable
     allowed = limits.max_unavailable_per_domain.get(domain, limits.max_unavailable)
     return allowed - state.domains[domain].down - offered
+
+
+def left_out_whole(state: RolloutState, wave: int) -> bool:
+    """Tell whether nothing of a wave is to be sent, since all of its servers were left out: it is passed over."""
+    tally = state.waves[wave - 1]
+    return tally.ended[OutcomeKind.NOT_STARTED] == tally.total
+
+
+def held_before(state: RolloutState, wave: int) -> bool:
+    """Tell whether somebody has to promote a run before a wave; a hold outlives waves that are passed over."""
+    first = wave - 1
+    while first > 1 and left_out_whole(state, first):
+        first -= 1
+    return any(number in state.plan.hold_after for number in range(first, wave))

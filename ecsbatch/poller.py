@@ -22,7 +22,7 @@ from ecsbatch.models import MAX_LOOK, Job, Look, ServerView, SubJob
 from ecsbatch.observer import JobHidden
 from ecsbatch.poll_schedule import PollSchedule, Watched
 from ecsbatch.records import Commit
-from ecsbatch.sight import LONGEST_PAUSE, Sight
+from ecsbatch.sight import LONGEST_PAUSE, QUIET, Sight
 from ecsbatch.verdicts import Findings, Verdicts
 from ecsbatch.watches import JobWatch, ServerWatch, Why, line_of
 from ecsbatch.workers import work_together
@@ -59,6 +59,11 @@ class Looks(Protocol):
 
     def meet(self, servers: Iterable[str]) -> None:
         """Hear of servers that exist."""
+        ...
+
+    @property
+    def answered_at(self) -> float:
+        """Loop time at which the last query was asked that had an answer."""
         ...
 
     async def show_job(self, job_id: str, pending: Collection[str], *, running: bool = False) -> Job:
@@ -104,7 +109,7 @@ class Poller:
         self._found: dict[Line, list[Findings]] = {}
         self._written: list[tuple[Line, list[Findings], asyncio.Future[Commit]]] = []
         self._news = asyncio.Event()
-        self._shut_out: tuple[float, AuthError] | None = None
+        self._shut_out: AuthError | None = None
         self._next_try = 0.0
 
     # -- what to watch ---------------------------------------------------------------------------------------------
@@ -120,7 +125,7 @@ class Poller:
         self._watch_servers(batch, [s for s in batch.views if s in batch.open], Why.NO_ANSWER)
 
     def watch_held(self, line: Line, server: str) -> None:
-        """Look until a server is up that may be down although it has its outcome; once, however often it is asked."""
+        """Look until a server is up that may be down although it has its outcome: a hold that begins now."""
         self._held.watch(line, server)
 
     def hurry_held(self, lines: Iterable[Line]) -> None:
@@ -218,7 +223,7 @@ class Poller:
             self._unseen([watch], e)
         else:
             self._shut_out = None
-            watch.failures = watch.hidden = 0
+            watch.failures, watch.hidden, watch.outside_since = 0, 0, None
             self._learn(watch, job, states, asked - watch.since, late=late)
 
     async def _states(self, watch: JobWatch) -> Mapping[str, ServerView]:
@@ -290,6 +295,7 @@ class Poller:
         self._shut_out = None
         findings: dict[Line, Findings] = {}
         for watch in watches:
+            watch.outside_since = None
             view = look.servers.get(watch.server)
             if view is None:
                 watch.left_out += 1
@@ -359,34 +365,37 @@ class Poller:
 
     def _not_let_in(self, watches: Sequence[JobWatch | ServerWatch], error: AuthError) -> None:
         """Stop the lines whose looks are not let in; who goes on is looked at each minute, up to an end."""
-        since = self._shut_out[0] if self._shut_out is not None else self._now()
-        self._shut_out = since, error
+        self._shut_out = error
         self._next_try = self._now() + SHUT_OUT_PAUSE
         for line in dict.fromkeys(map(line_of, watches)):
             line.stop("auth", str(error))
         for watch in watches:
-            self._wait_outside(watch, self._now() - since, error)
+            self._wait_outside(watch, error)
 
     def _waits_outside(self, watch: JobWatch | ServerWatch) -> bool:
         """Spare a look while the key is not accepted; one in a minute tries it."""
-        if self._shut_out is None:
+        error = self._shut_out
+        if error is None:
             return False
-        since, error = self._shut_out
+        refused_at = self._next_try - SHUT_OUT_PAUSE
+        if self._looks.answered_at > refused_at or self._now() > self._next_try + QUIET:
+            self._shut_out = None  # the key is good again, or nobody has tried it for long
+            return False
         if self._now() >= self._next_try:
             self._next_try = self._now() + SHUT_OUT_PAUSE
             return False
-        self._wait_outside(watch, self._now() - since, error)
+        self._wait_outside(watch, error)
         return True
 
-    def _wait_outside(self, watch: JobWatch | ServerWatch, seconds: float, error: AuthError) -> None:
-        """Come back later; what has not been let in for so long that nothing can be waited for any more ends."""
-        line, batch = line_of(watch), watch.batch
-        if seconds < max(line.terms.server_timeout, self._grace):
-            self._agenda.put(self._now() + SHUT_OUT_PAUSE, watch)
+    def _wait_outside(self, watch: JobWatch | ServerWatch, error: AuthError) -> None:
+        """Come back later; what was not let in itself for so long that nothing can be waited for any more ends."""
+        line, batch, now = line_of(watch), watch.batch, self._now()
+        watch.outside_since = now if watch.outside_since is None else watch.outside_since
+        if batch is None or now - watch.outside_since < max(line.terms.server_timeout, self._grace):
+            self._agenda.put(now + SHUT_OUT_PAUSE, watch)
             return
-        if batch is not None:
-            servers = sorted(watch.pending) if isinstance(watch, JobWatch) else [watch.server]
-            self._tell(line, self._verdicts.given_up(batch, servers, "auth", str(error)))
+        servers = sorted(watch.pending) if isinstance(watch, JobWatch) else [watch.server]
+        self._tell(line, self._verdicts.given_up(batch, servers, "auth", str(error)))
         self._forget(watch)
 
     def _pause(self, watch: JobWatch | ServerWatch) -> float:

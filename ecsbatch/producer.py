@@ -129,7 +129,7 @@ class Producer:
         self._to_pack.set()
         await found.tell(line, self._watcher)
         if found.later:
-            line.offer(server for server in found.later if line.owner.wanted(server))
+            line.offer(server for server in found.later if line.owner.wanted(line, server))
             if len(line.waiting) <= len(found.later):
                 await asyncio.sleep(_LOOK_AGAIN)
 
@@ -266,7 +266,7 @@ class _Intent:
         recalled = line.generation != self.generation or not line.open or line.dropped
         if recalled or (_stale(packet) and not packet.refusals):
             raise Recalled
-        for server in [server for server in packet.views if not line.owner.wanted(server)]:
+        for server in [server for server in packet.views if not line.owner.wanted(line, server)]:
             del packet.views[server]
         if not packet.views:
             raise Recalled

@@ -30,6 +30,7 @@ class Place:
         holds: it has its outcome and may be down.
         retried: a person asked for it again, and that was not done yet.
         left_out: it waited in a domain that a person had left out; its wave waits for it no more.
+        taken_up: a person asked for it again after its domain was left out.
     """
 
     server: str
@@ -42,6 +43,7 @@ class Place:
     holds: bool = False
     retried: bool = False
     left_out: bool = False
+    taken_up: bool = False
     _down: bool = False
     _in_flight: bool = False
 
@@ -222,6 +224,7 @@ class Waves:
         self._soaking_since: dict[int, float] = {}
         self._unfinished = [wave["end"] - wave["start"] for wave in plan.get("waves") or ()]
         self._started: set[int] = set()
+        self._passed: set[int] = set()
         self._verdicts: dict[tuple[bool, int], str] = {}
         self._current = 1
 
@@ -251,10 +254,20 @@ class Waves:
     def start(self, wave: int, now: float) -> str:
         """Start a wave; return what should have kept it from starting."""
         self._started.add(wave)
+        if not self._unfinished[wave - 1]:
+            self._passed.add(wave)  # nothing of it is to be sent
+            return ""
+        self._passed.discard(wave)
+        first = wave - 1
+        while first in self._passed:
+            first -= 1
         soaked = now - self._soaking_since.get(wave - 1, -math.inf)
         if soaked < self._soak - _ROUNDING:
             return f"Wave {wave} began {soaked:.1f} s after the one before, which was to soak for {self._soak:g} s."
-        if wave - 1 in self._hold_after and self._verdicts.get((True, wave)) != "go":
+        if (
+            any(number in self._hold_after for number in range(first, wave))
+            and self._verdicts.get((True, wave)) != "go"
+        ):
             return f"Wave {wave} began although nobody had promoted the run."
         if wave > 1 and self._gated and self._verdicts.get((False, wave)) != "go":
             return f"Wave {wave} began although its gate had not said go."

@@ -23,7 +23,7 @@ from ecsbatch.gates import Gate
 from ecsbatch.hooks import A_CALLABLE, WITHOUT, Given, Without, hooks_of
 from ecsbatch.hosting import Changes, Guest, RolloutStore
 from ecsbatch.limiter import Ledger
-from ecsbatch.line import Check, Line, Terms
+from ecsbatch.line import Check, Terms
 from ecsbatch.models import Fleet, Holder, Outcome, Quota, RestartType, RestartWord, Server, Usage, restart_type
 from ecsbatch.pipeline import Cloud, Pipeline
 from ecsbatch.plan import Plan
@@ -44,6 +44,9 @@ _END_WITHIN: Final = 10.0
 """Seconds for the engine's tasks to end; what other people's code does with its cancellation is bounded before."""
 
 _PLAIN: Final = Engine()
+
+MEND_INTERVAL: Final = 5.0
+"""Seconds between two tries to write again what a failed write has broken off."""
 
 _RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
 """Letters of a run id, without those that are easily mistaken, and how many."""
@@ -176,7 +179,7 @@ class Restarter:
             self.engine,
             self._new_run_id(),
             self._direct_terms,
-            self._add_line,
+            self.pipelines,
             self._wake,
         )
         # The one task that no group owns: the engine must outlive the caller's own groups and never cancel them.
@@ -431,9 +434,6 @@ class Restarter:
         self.pipelines[site].wake()
         self._landed.set()
 
-    def _add_line(self, line: Line) -> None:
-        self.pipelines[line.site].add(line)
-
     def _new_run_id(self) -> str:
         letters, length = _RUN_ID
         return "".join(self._chance.choices(letters, k=length))
@@ -441,7 +441,7 @@ class Restarter:
     async def _run(self) -> None:
         """Run all parts; a fault of one ends the engine."""
         sites = {f"site-{site}": pipeline.run() for site, pipeline in self.pipelines.items()}
-        await work_together({**sites, "steer": self._steer()})
+        await work_together({**sites, "steer": self._steer(), "mend": self._mend()})
 
     def _ended(self, engine: asyncio.Task[None]) -> None:
         """Tell everybody who waits, however the engine has come to its end, unless it was closed."""
@@ -462,6 +462,12 @@ class Restarter:
             for rollout in list(self._rollouts):
                 if rollout.held:
                     await self._hand_over(rollout)
+
+    async def _mend(self) -> None:
+        """Go on with single restarts behind a failed write, whether or not somebody asks for one."""
+        while self._direct is not None:
+            await asyncio.sleep(MEND_INTERVAL)
+            await self._direct.mend()
 
     async def _hand_over(self, rollout: Guest) -> None:
         # A read that fails now may not in a moment: it is not the run's end, as a failed write is.

@@ -13,7 +13,7 @@ from functools import partial
 
 from ecsbatch import events as ev
 from ecsbatch import policy
-from ecsbatch.beginning import begin, check_domains
+from ecsbatch.beginning import begin, check_words
 from ecsbatch.between import Between
 from ecsbatch.commands import asked_for
 from ecsbatch.course import Course
@@ -180,9 +180,9 @@ class Rollout:
         """Go on after `pause`, with the same words as `Restarter.resume` has them.
 
         Raises:
-            ConfigError: a domain that is none of the fleet's.
+            ConfigError: a domain that is none of the fleet's, or an outcome that cannot be tried again.
         """
-        check_domains(self.plan, skip_domains)
+        check_words(self.plan, retry, skip_domains)
         resumed = ev.RunResumed(by=by, forgive=forgive, retry=retry, skip_domains=skip_domains)
         self._ask(partial(self._resume, resumed))
 

@@ -45,7 +45,7 @@ class RolloutState:
         rejected: the last rejected request and when, None once one was accepted.
         unstarted: how often a server's request was shown not to have begun, since its last outcome.
         earlier: the last request of a server that waits again, where a look may yet show its restart.
-        left_out: domains to whose servers nothing is sent any more.
+        left_out: domains to whose servers nothing is sent any more, but for those that somebody has retried since.
         aborting, aborted_by: somebody has ended the run for good, though servers may still be under way; who it was.
         last_command: the last command that was asked before the present holder took the run.
         watch: how long it has taken.
@@ -95,8 +95,7 @@ class RolloutState:
         self.last_batch = 0
         self.watch = Stopwatch()
         self._elapsed: float | None = None
-        self._lent: set[int] = set()
-        self._forgiven: set[int] = set()
+        self._lent, self._forgiven, self._taken_up = set[int](), set[int](), set[int]()
         self._attempts = bytearray(n)
         self._evidence = bytearray(n)
         self._batch = array("i", bytes(4 * n))
@@ -228,7 +227,7 @@ class RolloutState:
     def _wait(self, servers: Iterable[str]) -> None:
         """Put servers back in line, but for those of left-out domains; one that was down before is down again."""
         places = self._places(servers)
-        out = [i for i in places if self.plan.fleet.domain(i) in self.left_out] if self.left_out else []
+        out = [i for i in places if self._is_left_out(i)] if self.left_out else []
         self._move(set(places).difference(out) if out else places, Stage.WAITING)
         self._move(out, Stage.LEFT_OUT)
         for i in self._lent.intersection(places):
@@ -375,17 +374,21 @@ class RolloutState:
         if event.forgive:
             self._forgive()
         if event.skip_domains:
-            self.left_out.update(event.skip_domains)
-            self._leave_out()
+            self._leave_out(event.skip_domains)
         again: set[Stage] = {ENDED[kind] for kind in event.retry if kind in ENDED}
         if again:
-            self._wait_again(again)
+            self._wait_again(again, event.skip_domains)
 
-    def _leave_out(self) -> None:
-        """End what waits in domains that are left out."""
+    def _leave_out(self, domains: Sequence[str]) -> None:
+        """End what waits in domains that are left out from now on."""
+        self.left_out.update(domains)
         domain = self.plan.fleet.domain
+        self._taken_up = {i for i in self._taken_up if domain(i) not in domains}
         waiting = (i for i, stage in enumerate(self.stage) if stage == Stage.WAITING and i < self._in_waves)
-        self._move([i for i in waiting if domain(i) in self.left_out], Stage.LEFT_OUT)
+        self._move([i for i in waiting if self._is_left_out(i)], Stage.LEFT_OUT)
+
+    def _is_left_out(self, i: int) -> bool:
+        return self.plan.fleet.domain(i) in self.left_out and i not in self._taken_up
 
     def _forgive(self) -> None:
         for i in list(self.held):
@@ -395,10 +398,14 @@ class RolloutState:
         for tally in (self.run, *self.waves, *self.domains.values()):
             tally.failures = 0
 
-    def _wait_again(self, stages: set[Stage]) -> None:
-        """Put servers of these outcomes back in line, but for left-out domains'; a waiting wave is no longer over."""
+    def _wait_again(self, stages: set[Stage], but: Sequence[str]) -> None:
+        """Put servers of these outcomes back in line, but for some domains'; a waiting wave is no longer over.
+
+        Whoever names them takes them up again, though their domain was left out before.
+        """
         domain = self.plan.fleet.domain
-        again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in self.left_out]
+        again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in but]
+        self._taken_up.update(i for i in again if domain(i) in self.left_out)
         for i in again:
             if self._attempts[i]:
                 self.earlier[self.plan.fleet.ids[i]] = Attempt(self._batch[i], "", 0.0)

@@ -21,6 +21,12 @@ from ecsbatch.workers import work_together
 THROTTLE_WAIT = 60.0
 """Seconds without submits after a 429 that does not say its period: the API counts by the minute."""
 
+LONGEST_THROTTLE = 300.0
+"""Seconds that a 429 keeps submits waiting at the most: one that names an hour or a day is asked again before."""
+
+LONG_AGO = 300.0
+"""Seconds after a request that was not accepted in which the next one must follow to count as the same trouble."""
+
 _WHOLE_REFUSAL = 2
 """Refusals of one packet after which it is halved; the first only makes us look."""
 
@@ -121,7 +127,7 @@ class Submitter:
             await self._not_accepted(batch, error)
             return
         batch.job_id = job_id
-        batch.line.unaccepted_since = None
+        batch.line.unaccepted = None
         self._backoff.succeeded()
         self._sight.seen()
         await batch.line.tell(
@@ -150,6 +156,8 @@ class Submitter:
         self._bucket.changed()
         if not told:
             return
+        if after.next is not Next.AGAIN:
+            batch.line.unaccepted = None
         match after.next:
             case Next.STOP:
                 batch.line.again(list(batch.views))
@@ -178,10 +186,11 @@ class Submitter:
         """Put the servers back first in line, and pause as long as the answer asks or the back-off says."""
         line = batch.line
         now = asyncio.get_running_loop().time()
-        if line.unaccepted_since is None:
-            line.unaccepted_since = now
-        elif now - line.unaccepted_since > line.terms.server_timeout:
-            line.stop("cloud_unreachable", f"No request was accepted for {now - line.unaccepted_since:.0f} s: {error}")
+        if line.unaccepted is None or now > line.unaccepted[1] + LONG_AGO:
+            line.unaccepted = now, now
+        since, line.unaccepted = line.unaccepted[0], (line.unaccepted[0], now)
+        if now - since > line.terms.server_timeout:
+            line.stop("cloud_unreachable", f"No request was accepted for {now - since:.0f} s: {error}")
         if isinstance(error, Throttled):
             await self._throttled(batch, error)
         elif not isinstance(error, _TooLate):
@@ -196,6 +205,7 @@ class Submitter:
     async def _throttled(self, batch: Batch, error: Throttled) -> None:
         """Obey a 429. Our ledger had granted the tokens, so somebody else spends this quota: lower our own limit."""
         wait = error.retry_after or error.window or max(THROTTLE_WAIT, self._backoff.next())
+        wait = min(wait, LONGEST_THROTTLE)
         said = ev.QuotaThrottled(wait=wait, message=error.message, limit=error.limit, window=error.window)
         lowered = ev.QuotaDesync(limit=self._bucket.lower(), seconds=DESYNC_SECONDS)
         self._bucket.close_for(wait)
@@ -207,12 +217,14 @@ class Submitter:
         """Find what the cloud refuses: look first, halve what is refused twice, until an offender stands alone."""
         line, servers = batch.line, list(batch.views)
         looks = await self._look(servers)
+        servers = [server for server in servers if line.owner.wanted(line, server)]
         if looks is None:
             line.again(servers)
             return
         rest: dict[str, ServerView] = {}
         fewer = False
         for part, look in looks:
+            part = [server for server in part if server in servers]  # noqa: PLW2901 - some may be left out meanwhile
             found = sort_out(line, part, look, self._sight.clock(), refused=batch)
             await found.tell(line, self._watcher)
             line.again(found.later)

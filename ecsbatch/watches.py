@@ -28,6 +28,7 @@ class JobWatch:
         over: looks at a parent that had ended, or after the deadline, that left servers untold.
         overdue: servers that it showed under way after their deadline: their own state is looked at, and it once more.
         hidden: looks in a row that could not show it although the site could be seen.
+        outside_since: loop time since which no look of it was let in for want of a good key; None while they are.
     """
 
     batch: Batch
@@ -39,6 +40,7 @@ class JobWatch:
     overdue: frozenset[str] = frozenset()
     hidden: int = 0
     failures: int = 0
+    outside_since: float | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -46,12 +48,13 @@ class ServerWatch:
     """A server whose own state has to tell: no answer came, the job told nothing, or it may still be down.
 
     Attributes:
-        since: sighted clock from which ``unknown_grace`` counts.
+        since: sighted clock from which ``unknown_grace`` counts; of a held server the number of the hold.
         looks: successful ones.
         left_out: looks in a row that left it out, or could not show it although others could be seen.
         under_way: a sign of the restart was seen.
         seen_at: loop time at which the last look was asked that said something of a held server, and its check with it.
         released: it is up, and that is being recorded.
+        outside_since: as `JobWatch` has it.
         code, message: the job's own failure, which the server shares unless its state says otherwise.
     """
 
@@ -66,6 +69,7 @@ class ServerWatch:
     failures: int = 0
     seen_at: float = float("-inf")
     released: bool = False
+    outside_since: float | None = None
     code: str = ""
     message: str = ""
 

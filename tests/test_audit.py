@@ -335,10 +335,10 @@ LEFT_OUT: list[At] = [
             id="not begun and sent again to a left-out domain",
         ),
         pytest.param(
-            [(1, sent(1, "s0")), (2, accepted(1)), (9, failed("s0")), (10, OUT), (11, RETRY), (12, sent(2, "s0"))],
+            [(1, sent(1, "s0")), (2, accepted(1)), (9, failed("s0")), (10, OUT), (11, sent(2, "s0"))],
             {},
             {Rule.LEFT_OUT: 1, Rule.TWICE: 1},
-            id="tried again in a left-out domain",
+            id="sent again in a left-out domain",
         ),
         pytest.param(LEFT_OUT, {}, {}, id="left-out servers hold up no wave, and the run has failed"),
         pytest.param(

@@ -37,9 +37,12 @@ async def go_on(
         record = await store.run(run_id)
         story = await story_of(store, record)
         state, ends = story.state, abort or story.aborting
-        if state.status.over and not changes.retry:
+        if state.status.over and record.status.over and not changes.retry:
             return Driven(state, 0)
         settings = _by_its_quota(state, settings)
+        if ends:
+            # On record before anything else: should this process die, whoever goes on with the run follows it.
+            await store.command(run_id, {"command": "abort"}, story.aborted_by or changes.by)
         async with engine(settings, store) as restarter:
             # What is not asked any more where a run only ends must not stand in the way if another program has it.
             gate, check = WITHOUT if ends else None, WITHOUT if ends and not state.run.in_flight else None

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
-from ecsbatch.errors import CloudError, NotAccepted, UnknownAnswer
+from ecsbatch.errors import CloudError, NotAccepted, SelectionRefused, UnknownAnswer
 from ecsbatch.models import MAX_LOOK, Look, ServerView
 from ecsbatch.views.printable import counted
 
@@ -23,6 +23,9 @@ A_FEW: Final = 50
 _WAITS: Final = (1.0, 2.0, 4.0)
 _LONGEST_WAIT: Final = 60.0
 _LOOKS_AT_ONCE: Final = 8
+_IN_VAIN: Final = 3
+"""Servers that could not be asked for by their own address, before no other is."""
+
 _NAMED: Final = 3
 _PAYS: Final = 10
 """Looking once more at all pays where the last time has shown a tenth of them."""
@@ -105,25 +108,43 @@ async def _look(ecs: Looker, ids: Sequence[str]) -> Views:
 
 
 async def _refuse_hidden(ecs: Looker, ids: Sequence[str]) -> None:
-    """Ask for servers by their own address, for as long as that tells anything.
+    """Ask for servers by their own address: what nothing tells of is not called missing.
 
     Raises:
         UnknownAnswer: some of them exist.
+        SelectionRefused: of some nothing tells whether they do.
     """
     hidden: list[str] = []
+    untold: list[str] = []
+    why = ""
     for server in ids:
+        if len(untold) >= _IN_VAIN:
+            untold.append(server)
+            continue
         try:
             view = await _patiently(partial(ecs.show_server, server))
-        except CloudError:
-            break  # not every cloud and every key has this request; then the listing's word is all there is
-        hidden += [server] if view.found else []
+        except CloudError as e:
+            untold.append(server)
+            why = str(e).rstrip(".")
+        else:
+            hidden += [server] if view.found else []
     if hidden:
-        named = ", ".join(hidden[:_NAMED]) + (f" and {len(hidden) - _NAMED:,} more" if len(hidden) > _NAMED else "")
         raise UnknownAnswer(
-            f"The cloud's listing leaves out servers that exist: {named}. A run could not see their restart: take them "
-            "off the list, and tell the cloud's support.",
+            f"The cloud's listing leaves out servers that exist: {_few(hidden)}. A run could not see their restart: "
+            "take them off the list, and tell the cloud's support.",
             answered=True,
         )
+    if untold:
+        raise SelectionRefused(
+            f"The cloud's listing leaves out {counted(len(untold), 'server')} of the list, and nothing tells whether "
+            f"they exist ({why}): {_few(untold)}. Take them off the list, or let the key ask for one server "
+            "(ecs:cloudServers:get)."
+        )
+
+
+def _few(servers: Sequence[str]) -> str:
+    more = f" and {len(servers) - _NAMED:,} more" if len(servers) > _NAMED else ""
+    return ", ".join(servers[:_NAMED]) + more
 
 
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:

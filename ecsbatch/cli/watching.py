@@ -143,10 +143,14 @@ class Watchers:
             task.cancel()
 
     async def close(self) -> None:
-        """Write what is left."""
-        for writer in (self._stderr, self._events):
-            if writer is not None:
-                await asyncio.to_thread(writer.close, _PATIENCE)
+        """Write what is left, and say of events that could not be written."""
+        if self._events is not None:
+            await asyncio.to_thread(self._events.close, _PATIENCE)
+            if self._events.fault is not None:
+                self._log.say(
+                    "warning", "events.lost", {"why": f"--events took no more: {self._events.fault.strerror}"}
+                )
+        await asyncio.to_thread(self._stderr.close, _PATIENCE)
 
     async def _guarded(self, view: Awaitable[None]) -> None:
         try:

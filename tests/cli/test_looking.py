@@ -11,7 +11,7 @@ from ecsbatch.cli.fleet import see
 from ecsbatch.cli.looking import A_FEW, look_at, spread
 from ecsbatch.ecs.auth import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.errors import AuthError, CloudError, UnknownAnswer
+from ecsbatch.errors import AuthError, CloudError, SelectionRefused, UnknownAnswer
 from ecsbatch.models import Look, Server, ServerView
 from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
@@ -99,12 +99,13 @@ def test_a_server_that_neither_knows_is_not_found() -> None:
     assert (cloud.looks, cloud.addressed) == (2, 1)
 
 
-def test_where_a_cloud_does_not_show_single_servers_the_listing_has_the_word() -> None:
+def test_where_a_cloud_does_not_show_single_servers_nobody_hidden_is_restarted() -> None:
     cloud = Holed(lambda _: [])
     cloud.refusal = AuthError("The endpoint does not know this API.", status=404, code="APIGW.0101", answered=True)
 
-    assert looked(cloud, IDS[:20]) == IDS[:20]
-    assert cloud.addressed == 1
+    with pytest.raises(SelectionRefused, match="ecs:cloudServers:get"):
+        looked(cloud, IDS[:20])
+    assert cloud.addressed == 3
 
 
 def test_many_unknown_ids_do_not_take_minutes() -> None:

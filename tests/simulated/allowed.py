@@ -87,6 +87,8 @@ def judge_course(case: Case) -> Iterator[str]:
 
 def _between(tale: Tale) -> Iterator[str]:
     """A wave begins once the one before has soaked, somebody has promoted the run, and its gate has said go."""
+    sent = {intent.wave for intent in tale.intents.values()}
+    sent |= {tale.wave_of.get(server, 0) for server in tale.targets if tale.domain.get(server) not in tale.left_out}
     over: dict[int, float] = {}
     verdicts: dict[tuple[bool, int], str] = {}
     for fact in tale.facts:
@@ -96,12 +98,14 @@ def _between(tale: Tale) -> Iterator[str]:
                 over[wave] = fact.at
             case "gate.checked":
                 verdicts[fact.body.get("gate") == HOLD, wave] = fact.body.get("verdict", "")
-            case "wave.started" if wave > 1:
+            case "wave.started" if wave > 1 and wave in sent:
                 soaked = fact.at - over.get(wave - 1, FOREVER)
                 if soaked < tale.plan.get("soak", 0.0) - TOLERANCE:
                     soak = tale.plan["soak"]
                     yield f"waves: {tale.run_id} begins wave {wave} after {soaked:.1f} s, it is to soak for {soak:g} s"
-                if wave - 1 in (tale.plan.get("hold_after") or ()) and verdicts.get((True, wave)) != "go":
+                first = max((number for number in sent if number < wave), default=1)
+                holds = set(tale.plan.get("hold_after") or ()) & set(range(first, wave))
+                if holds and verdicts.get((True, wave)) != "go":
                     yield f"waves: {tale.run_id} begins wave {wave}, and nobody had promoted it"
                 if tale.plan.get("gate") and verdicts.get((False, wave)) != "go":
                     yield f"waves: {tale.run_id} begins wave {wave}, and its gate had not said go"
@@ -121,6 +125,7 @@ class Strictness:
         self._stage = dict.fromkeys(tale.targets, "waiting")
         self._domains: set[str] = set()
         self._out: set[str] = set()
+        self._taken_up: set[str] = set()
         self._left = [0, *(wave["end"] - wave["start"] for wave in tale.plan["waves"])]
 
     def breaches(self) -> Iterator[str]:
@@ -160,11 +165,14 @@ class Strictness:
     def _resume(self, fact: Fact) -> None:
         if fact.body.get("forgive"):
             self._counted.clear()
-        self._domains.update(fact.body.get("skip_domains", ()))
+        skipped = set(fact.body.get("skip_domains", ()))
+        self._domains |= skipped
+        self._taken_up -= {server for server in self._taken_up if self._tale.domain.get(server, "") in skipped}
         self._leave_out(self._stage)
         for server, stage in self._stage.items():
-            if stage in fact.body.get("retry", ()) and self._tale.domain.get(server, "") not in self._domains:
+            if stage in fact.body.get("retry", ()) and self._tale.domain.get(server, "") not in skipped:
                 self._stage[server] = "waiting"
+                self._taken_up.add(server)
                 self._counted.discard(server)
                 self._count(server, 1)
 
@@ -175,7 +183,7 @@ class Strictness:
     def _leave_out(self, servers: Iterable[str]) -> None:
         for server in servers if self._domains else ():
             out = self._stage.get(server) == "waiting" and self._tale.domain.get(server, "") in self._domains
-            if out and server not in self._out:
+            if out and server not in self._out | self._taken_up:
                 self._count(server, -1)
                 self._out.add(server)
 

@@ -104,6 +104,7 @@ class Tale:
         wave_of: its wave's number, 0 for none.
         stage: where each server stands at the journal's end: ``waiting``, ``flying``, ``left_out``, or its outcome.
         left_out: domains that somebody had left out.
+        taken_up: servers that somebody has retried since.
         held: servers with an outcome that keep their place in the budget at the journal's end, and since when.
         releases: places that were given back.
         broken: what the journal itself contradicts.
@@ -121,6 +122,7 @@ class Tale:
     rounds: list[Round] = field(default_factory=list[Round])
     stage: dict[str, str] = field(default_factory=dict[str, str])
     left_out: set[str] = field(default_factory=set[str])
+    taken_up: set[str] = field(default_factory=set[str])
     held: dict[str, Fact] = field(default_factory=dict[str, Fact])
     releases: list[Release] = field(default_factory=list[Release])
     broken: list[str] = field(default_factory=list[str])
@@ -224,7 +226,7 @@ class Tale:
         for server in servers:
             if self.stage.get(server) != "flying":
                 self.complain(fact, f"{server[:8]} waits again while it is {self.stage.get(server)}")
-            self.stage[server] = "left_out" if self.domain.get(server, "") in self.left_out else "waiting"
+            self.stage[server] = "left_out" if self._is_left_out(server) else "waiting"
             if server in self._lent:
                 self.held[server] = self._lent.pop(server)
 
@@ -271,13 +273,19 @@ class Tale:
                 if self.stage[each.server] in FAILURES:
                     each.forgiven_at = min(each.forgiven_at, fact.at)
                     self.held.pop(each.server, None)
-        self.left_out |= set(fact.body.get("skip_domains", ()))
+        skipped = set(fact.body.get("skip_domains", ()))
+        self.left_out |= skipped
         for server, stage in self.stage.items():
-            out = self.domain.get(server, "") in self.left_out
-            if stage == "waiting" and out and self.wave_of.get(server):
+            if self.domain.get(server, "") in skipped:
+                self.taken_up.discard(server)
+            if stage == "waiting" and self._is_left_out(server) and self.wave_of.get(server):
                 self.stage[server] = "left_out"
-            elif stage in fact.body.get("retry", ()) and not out:
+            elif stage in fact.body.get("retry", ()) and self.domain.get(server, "") not in skipped:
                 self.stage[server] = "waiting"
+                self.taken_up.add(server)
+
+    def _is_left_out(self, server: str) -> bool:
+        return self.domain.get(server, "") in self.left_out and server not in self.taken_up
 
 
 def read_tales(database: WatchedDatabase) -> dict[str, Tale]:

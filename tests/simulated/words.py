@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from .books import FOREVER, Ordered
 from .evidence import FOLLOWED, OVER, Case, last_before
-from .tale import Fact, Tale
+from .tale import OUTCOMES, Fact, Tale
 
 WORDS: Final = frozenset({"pause", "resume", "abort"})
 TAKEN: Final = frozenset({"run.started", "holder.changed"})
@@ -38,14 +38,23 @@ def _can_be_followed(tale: Tale, word: Ordered) -> bool:
 
 
 def _left_out(tale: Tale) -> Iterator[str]:
-    """No request names a server of a domain behind the word that left it out."""
+    """No request names a server of a domain behind the word that left it out, but one that had ended and is retried."""
     domains: set[str] = set()
+    ended: dict[str, str] = {}
+    taken_up: set[str] = set()
     for fact in tale.facts:
         if fact.name == "run.resumed":
-            domains.update(fact.body.get("skip_domains", ()))
+            skipped = set(fact.body.get("skip_domains", ()))
+            domains |= skipped
+            taken_up -= {server for server in taken_up if tale.domain.get(server, "") in skipped}
+            again = {server for server, kind in ended.items() if kind in fact.body.get("retry", ())}
+            taken_up |= {server for server in again if tale.domain.get(server, "") not in skipped}
+        elif fact.name in OUTCOMES:
+            ended[fact.body["server"]] = OUTCOMES[fact.name]
         elif fact.name == "batch.submitting":
-            named = [server for server in fact.body.get("servers", ()) if tale.domain.get(server, "") in domains]
-            if named and domains:
+            servers = set(fact.body.get("servers", ())) - taken_up
+            named = sorted(server for server in servers if tale.domain.get(server, "") in domains)
+            if named:
                 where = tale.domain[named[0]]
                 yield f"left out: {tale.run_id} #{fact.seq} submits {named[0][:8]} of {where}, which was left out"
                 return
