@@ -81,7 +81,7 @@ def test_an_aborting_run_runs_until_nothing_is_under_way() -> None:
             {"a1": Stage.WAITING, "b1": Stage.LEFT_OUT},
         ),
         (
-            [*sent(1, ["a1", "b1"]), LEFT_OUT, ev.BatchUnknown(batch=1), ev.BatchUnstarted(batch=1, servers=["a1", "b1"])],
+            [*sent(1, ["a1", "b1"]), LEFT_OUT, *lost(1, ["a1", "b1"])[1:]],
             {"a1": Stage.WAITING, "b1": Stage.LEFT_OUT},
         ),
         (

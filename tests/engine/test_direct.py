@@ -23,7 +23,7 @@ class Asked:
     def __init__(self) -> None:
         nothing: Any = lambda *_: None  # noqa: E731
         holder = Holder("tester", "here", 1, 0.0)
-        self.direct = Direct(nothing, holder, Engine(), "d", lambda type_: Terms(type_), nothing, nothing)
+        self.direct = Direct(nothing, holder, Engine(), "d", Terms, nothing, nothing)
         self.waiting = {server: self.direct.submit(server, "", "SOFT") for server in IDS}
 
     def fold(self, *events: ev.Event) -> None:
@@ -52,7 +52,9 @@ def sent(*servers: str) -> ev.Event:
         ([sent("a", "b")], ev.BatchStarted(batch=1, servers=["a"]), []),
     ],
 )
-def test_a_claim_ends_with_whatever_ends_the_intent(before: Sequence[ev.Event], event: ev.Event, freed: list[str]) -> None:
+def test_a_claim_ends_with_whatever_ends_the_intent(
+    before: Sequence[ev.Event], event: ev.Event, freed: list[str]
+) -> None:
     async def main() -> list[str]:
         asked = Asked()
         asked.fold(*before)
@@ -71,7 +73,9 @@ def test_a_claim_ends_with_whatever_ends_the_intent(before: Sequence[ev.Event], 
         ([sent("a", "b"), ev.BatchRejected(batch=1, kind="throttled")], ["b"], ["a", "c"]),
     ],
 )
-def test_who_is_to_be_sent_has_somebody_who_waits(events: list[ev.Event], cancelled: list[str], wanted: list[str]) -> None:
+def test_who_is_to_be_sent_has_somebody_who_waits(
+    events: list[ev.Event], cancelled: list[str], wanted: list[str]
+) -> None:
     async def main() -> list[str]:
         asked = Asked()
         asked.fold(*events)

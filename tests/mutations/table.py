@@ -14,6 +14,11 @@ DIRECT: Final = "tests/engine/test_direct.py::"
 BETWEEN: Final = "tests/engine/test_between.py::"
 TAKES: Final = "tests/store/test_store_takes.py::"
 OBSERVER: Final = "tests/engine/test_observer.py::"
+OURS: Final = "tests/engine/test_ours.py::"
+SINGLE: Final = "tests/engine/test_single_restarts.py::"
+SIGHT: Final = "tests/engine/test_sight.py::"
+ABORTS: Final = "tests/engine/test_aborts.py::"
+PRECHECK: Final = "tests/test_precheck.py::"
 
 # -- never over the quota ----------------------------------------------------------------------------------------------
 
@@ -89,10 +94,7 @@ ONCE: Final = (
         file="poller.py",
         old="self._verdicts.server(watch, view, look.sighted_at, found)",
         new="self._verdicts.server(watch, view, self._sight.clock(), found)",
-        tests=(
-            "tests/engine/test_ours.py::"
-            "test_a_look_that_was_asked_within_the_grace_and_answered_after_it_is_no_proof",
-        ),
+        tests=(f"{OURS}test_a_look_that_was_asked_within_the_grace_and_answered_after_it_is_no_proof",),
     ),
     Mutant(
         name="without a trace nothing was begun",
@@ -108,10 +110,7 @@ ONCE: Final = (
         file="precheck.py",
         old="elif attempt is not None and was_begun(view, attempt.updated, attempt.cloud_time):",
         new="elif False and attempt is not None:",
-        tests=(
-            "tests/engine/test_ours.py::"
-            "test_who_is_seen_rebooting_by_a_request_taken_for_not_begun_is_followed_with_its_check",
-        ),
+        tests=(f"{PRECHECK}test_a_look_tells_whose_turn_it_is",),
     ),
 )
 
@@ -122,10 +121,7 @@ WANTED: Final = (
         file="producer.py",
         old="for server in [server for server in packet.views if not line.owner.wanted(server)]:",
         new="for server in list[str]():",
-        tests=(
-            "tests/engine/test_single_restarts.py::"
-            "test_what_nobody_waits_for_any_more_before_it_is_sent_is_left_alone",
-        ),
+        tests=(f"{SINGLE}test_what_nobody_waits_for_any_more_before_it_is_sent_is_left_alone",),
     ),
     Mutant(
         name="left-out servers wait again",
@@ -264,10 +260,7 @@ TRUE: Final = (
         file="sight.py",
         old="return self._now() - self._blind_total - blind",
         new="return self._now()",
-        tests=(
-            "tests/engine/test_sight.py::"
-            "test_deadlines_stand_still_from_the_first_failed_look_to_the_next_that_shows_something",
-        ),
+        tests=(f"{SIGHT}test_deadlines_stand_still_from_the_first_failed_look_to_the_next_that_shows_something",),
     ),
     Mutant(
         name="every probe has seen the site",
@@ -304,10 +297,7 @@ WORDS: Final = (
         file="beginning.py",
         old="abort = None if over or course.state.aborting else _abort(asked)",
         new="abort = None",
-        tests=(
-            "tests/engine/test_aborts.py::"
-            "test_an_abort_that_its_holder_died_before_reading_is_followed_by_the_next",
-        ),
+        tests=(f"{ABORTS}test_an_abort_that_its_holder_died_before_reading_is_followed_by_the_next",),
     ),
     Mutant(
         name="a later holder forgets an abort",

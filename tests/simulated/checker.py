@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from .allowed import judge_budget, judge_course
+from .allowed import judge_budget, judge_course, judge_gates
 from .books import FOREVER, WatchedCloud
 from .callers import judge_callers
 from .evidence import Case, gather
 from .lives import Record
+from .looked import judge_baselines, judge_deadlines
 from .outcomes import judge_outcomes
-from .remains import judge_claims, judge_ends, judge_places
+from .remains import judge_claims, judge_ends, judge_kept_claims, judge_places
 from .tale import Round, Tale
 from .words import judge_words
 
@@ -78,6 +79,18 @@ def _sends(tale: Tale, one: Round) -> int:
     return sum(batch in tale.intents and not tale.intents[batch].rejected for batch in one.batches)
 
 
+def judge_unstarted(case: Case) -> Iterator[str]:
+    """A request that is taken for not begun was not: neither before nor, by the one assumption, afterwards."""
+    for tale in case.tales.values():
+        for fact in tale.facts:
+            if fact.name != "batch.unstarted":
+                continue
+            for server in fact.body.get("servers", ()):
+                for restart in case.restarts.get((tale.run_id, server, fact.body["batch"]), ()):
+                    name = f"{server[:8]} of {tale.run_id}"
+                    yield f"unstarted: {name} is at {fact.at:.2f} s, but was begun at {restart.begun.at:.2f} s"
+
+
 def judge_ownership(case: Case) -> Iterator[str]:
     """No request names a server that another run has."""
     spans: dict[str, list[tuple[int, float, str]]] = defaultdict(list)
@@ -113,14 +126,19 @@ def _owned(tale: Tale) -> Iterator[tuple[str, int, float]]:
 JUDGES: Final[Sequence[Callable[[Case], Iterator[str]]]] = (
     judge_quota,
     judge_once,
+    judge_unstarted,
+    judge_baselines,
+    judge_deadlines,
     judge_ownership,
     judge_outcomes,
     judge_budget,
     judge_course,
+    judge_gates,
     judge_words,
     judge_callers,
     judge_ends,
     judge_claims,
+    judge_kept_claims,
     judge_places,
 )
 """Each asks after some promises, and yields a sentence for each that was broken."""

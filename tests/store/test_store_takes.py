@@ -34,7 +34,11 @@ async def store() -> AsyncIterator[Store]:
     ],
 )
 async def test_a_server_is_whose_run_may_still_send_it(
-    store: Store, kind: str, status: RunStatus, held: bool, free: bool  # noqa: FBT001 - the table's
+    store: Store,
+    kind: str,
+    status: RunStatus,
+    held: bool,
+    free: bool,  # noqa: FBT001 - the table's
 ) -> None:
     server = ("", "a")
     if kind == "direct":
@@ -73,7 +77,10 @@ FAILED = ServerFailed(server="a")
     ],
 )
 async def test_who_has_not_heard_of_a_failure_gets_no_tokens(
-    store: Store, told: Sequence[Event], heard: int | None, granted: bool  # noqa: FBT001 - the table's
+    store: Store,
+    told: Sequence[Event],
+    heard: int | None,
+    granted: bool,  # noqa: FBT001 - the table's
 ) -> None:
     """It may be one too many: ``heard`` is the number of the last event that the taker has folded."""
     hold = await store.create_run(NewRun("r", fleet=Fleet(["a", "b"]), events=[RunStarted(total=2)]), ALICE)
