@@ -62,7 +62,7 @@ def line(mutant: Mutant, found: Sequence[Sequence[Found]], *, verbose: bool) -> 
     says = f"{verdict} {mutant.name}: {', '.join(by) or 'by nothing'}"
     says += f"; not by {', '.join(missed)}" if missed else ""
     if verbose:
-        says += "".join(f"\n         {name}: {said}" for kind in found for name, said in kind if said)
+        says += "".join(f"\n         {name}: {said.splitlines()[0]}" for kind in found for name, said in kind if said)
     return says
 
 

@@ -29,6 +29,7 @@ QUOTA: Final = (
         file="limiter.py",
         old="return Settle(grant.id, self._cooling)",
         new="return Settle(grant.id, max(0.001, self._cooling - self.age(grant)))",
+        seeds=(26, 31, 0),
     ),
     Mutant(
         name="tokens freed at the answer",
@@ -36,6 +37,7 @@ QUOTA: Final = (
         file="limiter.py",
         old="return Settle(grant.id, self._cooling)",
         new="return Settle(grant.id, 0.001)",
+        seeds=(26, 25, 0),
     ),
     Mutant(
         name="a late request leaves",
@@ -44,6 +46,7 @@ QUOTA: Final = (
         old="if age > SEND_WITHIN else",
         new='if age > float("inf") else',
         tests=(f"{IN_TIME}test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not_at_all",),
+        seeds=(75, 37, 30),
     ),
     Mutant(
         name="a grant's age runs from when it was heard",
@@ -52,6 +55,7 @@ QUOTA: Final = (
         old="                grant=grant,\n",
         new="                grant=replace(grant, granted=grant.granted + self._bucket.age(grant)),\n",
         tests=("tests/engine/test_air.py::test_a_process_that_stands_still_between_grant_and_send_sends_nothing_late",),
+        seeds=(41, 37, 30),
     ),
 )
 
@@ -64,6 +68,7 @@ ONCE: Final = (
         file="store/books.py",
         old="events = [*order.events, *_intended(order.intent, grant)] if grant and order.intent else order.events",
         new="events = order.events",
+        seeds=(1, 0, 2),
     ),
     Mutant(
         name="an unanswered request is sent again",
@@ -71,6 +76,7 @@ ONCE: Final = (
         file="retry.py",
         old='return AfterSubmit(charge, Next.RECONCILE, "")',
         new='return AfterSubmit(charge, Next.AGAIN, "unknown")',
+        seeds=(4, 9, 2),
     ),
     Mutant(
         name="a baseline never grows stale",
@@ -79,6 +85,7 @@ ONCE: Final = (
         old="return not self.refusals and self.looked_at < now - BASELINE_AGE",
         new="return False",
         tests=(f"{IN_TIME}test_a_look_is_no_baseline_any_more_after_a_while",),
+        seeds=(25, 29, 31),
     ),
     Mutant(
         name="resends begin anew with a holder",
@@ -87,6 +94,7 @@ ONCE: Final = (
         old="        self.last_command = event.command\n",
         new="        self.last_command = event.command\n        self.unstarted.clear()\n",
         tests=(f"{FOLDS}test_how_often_a_request_was_lost_is_no_less_for_a_later_holder",),
+        seeds=(8, 23, 9),
     ),
     Mutant(
         name="a look tells of when it was heard",
@@ -95,6 +103,7 @@ ONCE: Final = (
         old="self._verdicts.server(watch, view, look.sighted_at, found)",
         new="self._verdicts.server(watch, view, self._sight.clock(), found)",
         tests=(f"{OURS}test_a_look_that_was_asked_within_the_grace_and_answered_after_it_is_no_proof",),
+        seeds=(195,),
     ),
     Mutant(
         name="without a trace nothing was begun",
@@ -103,6 +112,7 @@ ONCE: Final = (
         old="return Verdict.NOT_STARTED if view.updated and case.baseline else Verdict.NO_TRACE",
         new="return Verdict.NOT_STARTED",
         tests=("tests/test_reconcile.py::test_one_look_after_another_tells_what_became_of_a_server",),
+        seeds=(80,),
     ),
     Mutant(
         name="an earlier request is forgotten",
@@ -122,6 +132,7 @@ WANTED: Final = (
         old="for server in [server for server in packet.views if not line.owner.wanted(server)]:",
         new="for server in list[str]():",
         tests=(f"{SINGLE}test_what_nobody_waits_for_any_more_before_it_is_sent_is_left_alone",),
+        seeds=(68, 11, 55),
     ),
     Mutant(
         name="left-out servers wait again",
@@ -130,6 +141,7 @@ WANTED: Final = (
         old="out = [i for i in places if self.plan.fleet.domain(i) in self.left_out] if self.left_out else []",
         new="out = list[int]()",
         tests=(f"{FOLDS}test_who_waits_in_a_left_out_domain_is_left_out_whatever_brings_it_there",),
+        seeds=(59, 98, 37),
     ),
     Mutant(
         name="a dropped line's request leaves",
@@ -154,6 +166,7 @@ WANTED: Final = (
         old="        if in_the_way:\n            raise self._conflict(in_the_way)\n        return len",
         new="        return len",
         tests=(f"{TAKES}test_a_server_is_whose_run_may_still_send_it",),
+        seeds=(14, 42, 17),
     ),
     Mutant(
         name="a direct run's claims are void",
@@ -162,6 +175,7 @@ WANTED: Final = (
         old='(record.kind == "direct" and not record.held)',
         new='record.kind == "direct"',
         tests=(f"{TAKES}test_a_server_is_whose_run_may_still_send_it",),
+        seeds=(204,),
     ),
     Mutant(
         name="claims without a grant",
@@ -170,6 +184,7 @@ WANTED: Final = (
         old="claim = order.claim if order.take is None else order.claim[: grant.tokens if grant else 0]",
         new="claim = order.claim",
         tests=(f"{TAKES}test_a_server_is_claimed_with_the_tokens_for_it_and_not_without",),
+        seeds=(113, 85, 55),
     ),
     Mutant(
         name="claims outlive an outcome",
@@ -178,6 +193,7 @@ WANTED: Final = (
         old="                return (event.server,)\n",
         new="                return ()\n",
         tests=(f"{DIRECT}test_a_claim_ends_with_whatever_ends_the_intent",),
+        seeds=(13, 32, 11),
     ),
 )
 
@@ -190,6 +206,7 @@ ALLOWED: Final = (
         file="state.py",
         old="return self.run.down",
         new="return sum(stage in {Stage.SUBMITTING, Stage.UNSETTLED} for stage in self.stage) + len(self.held)",
+        seeds=(4, 6, 3),
     ),
     Mutant(
         name="failures are not counted",
@@ -197,6 +214,7 @@ ALLOWED: Final = (
         file="state.py",
         old="more = (stage in FAILURES) - self._counts_as_failure(i, was)",
         new="more = 0",
+        seeds=(20, 3, 9),
     ),
     Mutant(
         name="a take has not heard of a failure",
@@ -205,6 +223,7 @@ ALLOWED: Final = (
         old="unseen = order.folded is not None and head.failed_at > order.folded",
         new="unseen = False",
         tests=(f"{TAKES}test_who_has_not_heard_of_a_failure_gets_no_tokens",),
+        seeds=(71,),
     ),
     Mutant(
         name="no soak",
@@ -213,6 +232,7 @@ ALLOWED: Final = (
         old="self._soak_until = now + self._run.plan.soak",
         new="self._soak_until = now",
         tests=(f"{BETWEEN}test_a_wave_but_the_first_waits_for_the_soak",),
+        seeds=(17, 2, 9),
     ),
     Mutant(
         name="a gate that raises says go",
@@ -221,6 +241,7 @@ ALLOWED: Final = (
         old='return "inconclusive", str(e)',
         new='return "go", str(e)',
         tests=(f"{BETWEEN}test_a_gate_opens_by_its_go_alone",),
+        seeds=(2,),
     ),
     Mutant(
         name="held places are not watched after a resume",
@@ -229,6 +250,7 @@ ALLOWED: Final = (
         old="        for place in self._state.held:\n            self._watch_held(place)\n        return found",
         new="        return found",
         tests=(f"{FEEDER}test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
+        seeds=(0, 84),
     ),
     Mutant(
         name="who keeps its place is not watched",
@@ -237,6 +259,7 @@ ALLOWED: Final = (
         old="for server in (*back, event.server) if isinstance(event, ev.ServerEvent) else back:",
         new="for server in back:",
         tests=(f"{FEEDER}test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
+        seeds=(6, 0, 9),
     ),
 )
 
@@ -253,6 +276,7 @@ TRUE: Final = (
             '            watch, [replace(sub, succeeded=False) for sub in ended] if job.status == "FAIL" else ended\n'
             "        )"
         ),
+        seeds=(20, 11, 22),
     ),
     Mutant(
         name="deadlines run while nothing is seen",
@@ -277,6 +301,7 @@ TRUE: Final = (
         old="            except Refused:\n                self._seen(asked)\n",
         new='            except Refused:\n                self._sight.failed("refused")\n',
         tests=(f"{OBSERVER}test_one_server_that_cannot_be_shown_costs_the_others_a_few_looks_once",),
+        seeds=(40, 28, 32),
     ),
     Mutant(
         name="a hidden job is asked about for ever",

@@ -109,8 +109,9 @@ def judge_ownership(case: Case) -> Iterator[str]:
 
 
 def _owned(tale: Tale) -> Iterator[tuple[str, int, float]]:
-    """Yield (server, from, to) in ticks of a rollout's claims; those of direct runs end with their process."""
-    if tale.kind != "rollout" or not tale.facts:
+    """Yield (server, from, to) in ticks of a run's claims."""
+    if tale.kind != "rollout":
+        yield from _in_flight(tale)
         return
     begin: float | None = None
     for fact in tale.facts:
@@ -121,6 +122,19 @@ def _owned(tale: Tale) -> Iterator[tuple[str, int, float]]:
             begin = None
     if begin is not None:
         yield from ((server, int(begin), FOREVER) for server in tale.targets)
+
+
+def _in_flight(tale: Tale) -> Iterator[tuple[str, int, float]]:
+    """Yield the claims of direct restarts: each request's, to its end; what its process did not live to see is void."""
+    since: dict[str, int] = {}
+    for fact in tale.facts:
+        if fact.name == "batch.submitting":
+            since |= dict.fromkeys(fact.body.get("servers", ()), fact.tick)
+            continue
+        servers = [*fact.body.get("servers", ()), fact.body.get("server", "")]
+        if fact.name == "batch.rejected" and fact.body["batch"] in tale.intents:
+            servers += tale.intents[fact.body["batch"]].servers
+        yield from ((server, since.pop(server), fact.tick) for server in servers if server in since)
 
 
 JUDGES: Final[Sequence[Callable[[Case], Iterator[str]]]] = (

@@ -34,7 +34,7 @@ def judge_baselines(case: Case) -> Iterator[str]:
                 if (last < 0 or looks[last] < since) and intent.tick < refused.get(server, FOREVER):
                     when = f"at {looks[last]:.2f} s" if last >= 0 else "never"
                     sent = f"{server[:8]} is sent by {tale.run_id} at {intent.at:.2f} s"
-                    yield f"looked: {sent}, and was last looked at {when}"
+                    yield f"looked: {sent}, and was looked at {when} the last time"
                     return
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from .allowed import judge_gates
-from .checker import judge_unstarted
+from .checker import judge_ownership, judge_unstarted
 from .evidence import Case
 from .looked import A_MINUTE, judge_baselines, judge_deadlines
 from .record import Claimed
@@ -97,6 +97,26 @@ def test_a_living_process_keeps_no_server_that_it_has_done_with(entries: list[En
     played.record.claimed.append(Claimed(100_000, 100.0, "d1", ONE))
 
     assert first(judge_kept_claims(played)) == expected
+
+
+@pytest.mark.parametrize(
+    ("at", "entries", "taken"),
+    [
+        (5, [accepted(2, 1), ended(9, "restarted", ONE)], True),
+        (10, [accepted(2, 1), ended(9, "restarted", ONE)], False),
+        (0.5, [accepted(2, 1), ended(9, "restarted", ONE)], False),
+        (5, [rejected(9, 1)], True),
+        (5, [unstarted(4, 1, ONE)], False),
+        # Its process has not lived to see the end: its claims are void.
+        (5, [accepted(2, 1)], False),
+    ],
+)
+def test_no_run_sends_what_a_callers_request_has(at: float, entries: list[Entry], taken: bool) -> None:  # noqa: FBT001
+    direct = tale(submitting(1, 1, ONE), *entries, kind="direct")
+
+    found = judge_ownership(case(tale(submitting(at, 1, ONE)), direct))
+
+    assert any("while d1 had it" in each for each in found) is taken
 
 
 @pytest.mark.parametrize(("said", "expected"), [(1, ""), (0, "gates")])
