@@ -20,6 +20,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a mutant's name; all where left out")
     parser.add_argument("--search", metavar="FIRST-END", help="look for seeds, the end exclusive; tests are not run")
+    parser.add_argument(
+        "--dimensions", default="new", help="of the worlds that are searched, as `tests.simulated` has it"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what each test and seed says")
     options = parser.parse_args()
@@ -28,19 +31,21 @@ def main() -> int:
     chosen = [known[name] for name in options.names or known]
     survived = 0
     with processes(options.jobs) as pool:
-        for mutant, found in tried(pool, chosen, options.search):
+        for mutant, found in tried(pool, chosen, options.search, options.dimensions):
             survived += not caught(found)
             print(line(mutant, found, verbose=options.verbose), flush=True)  # noqa: T201 - a program's output
     return 1 if survived else 0
 
 
-def tried(pool: Executor, chosen: Sequence[Mutant], search: str | None) -> Iterator[tuple[Mutant, list[list[Found]]]]:
+def tried(
+    pool: Executor, chosen: Sequence[Mutant], search: str | None, dimensions: str
+) -> Iterator[tuple[Mutant, list[list[Found]]]]:
     """Try mutants; yield each with what its tests and its seeds say, those of a search in place of both."""
     trying: list[tuple[Mutant, list[Future[list[Found]]]]] = []
     for mutant in chosen:
         if search:
             first, _, end = search.partition("-")
-            trying.append((mutant, [pool.submit(try_seeds, mutant, range(int(first), int(end)), SHOWN)]))
+            trying.append((mutant, [pool.submit(try_seeds, mutant, range(int(first), int(end)), SHOWN, dimensions)]))
         else:
             kinds = [pool.submit(try_tests, mutant)] if mutant.tests else []
             kinds += [pool.submit(try_seeds, mutant, mutant.seeds)] if mutant.seeds else []

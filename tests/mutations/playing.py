@@ -43,13 +43,13 @@ def try_tests(mutant: Mutant) -> list[Found]:
         return [(name, _bounded(lambda name=name: _test(name))) for name in mutant.tests]  # type: ignore[misc]
 
 
-def try_seeds(mutant: Mutant, seeds: Iterable[int], enough: int = 1) -> list[Found]:
+def try_seeds(mutant: Mutant, seeds: Iterable[int], enough: int = 1, dimensions: str = "new") -> list[Found]:
     """Judge worlds until so many have shown the mutant."""
     found: list[Found] = []
     with _mutated(mutant):
-        judge: Callable[[int], Any] = importlib.import_module("tests.simulated.judging").judge
+        judge: Callable[[int, str], Any] = importlib.import_module("tests.simulated.judging").judge
         for seed in seeds:
-            said = _bounded(lambda seed=seed: next(iter(judge(seed).broken), ""))  # type: ignore[misc]
+            said = _bounded(lambda seed=seed: next(iter(judge(seed, dimensions).broken), ""))  # type: ignore[misc]
             found.append((f"seed {seed}", said))
             if sum(bool(said) for _, said in found) >= enough:
                 break

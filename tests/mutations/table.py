@@ -310,6 +310,7 @@ TRUE: Final = (
         old="return self.hidden >= (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN)",
         new="return False",
         tests=(f"{IN_TIME}test_a_job_that_cannot_be_shown_is_asked_about_so_often_and_no_oftener",),
+        seeds=(60, 61),
     ),
 )
 
@@ -323,6 +324,7 @@ WORDS: Final = (
         old="abort = None if over or course.state.aborting else _abort(asked)",
         new="abort = None",
         tests=(f"{ABORTS}test_an_abort_that_its_holder_died_before_reading_is_followed_by_the_next",),
+        seeds=(10, 13, 73),
     ),
     Mutant(
         name="a later holder forgets an abort",
@@ -339,6 +341,7 @@ WORDS: Final = (
         old="await self._words.popleft()()",
         new="await asyncio.gather(*[self._words.popleft()() for _ in range(len(self._words))])",
         tests=("tests/engine/test_words.py::test_the_last_word_holds_however_quickly_it_follows",),
+        seeds=(34,),
     ),
 )
 
