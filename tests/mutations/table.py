@@ -310,7 +310,6 @@ TRUE: Final = (
         old="return self.hidden >= (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN)",
         new="return False",
         tests=(f"{IN_TIME}test_a_job_that_cannot_be_shown_is_asked_about_so_often_and_no_oftener",),
-        seeds=(60, 61),
     ),
 )
 
