@@ -23,6 +23,9 @@ from ecsbatch.stages import Attempt
 Check = Callable[[Server], Awaitable[bool]]
 """Asks a server whether it is healthy; False or raising: not yet."""
 
+BASELINE_AGE = 55.0
+"""Seconds after which a look is no baseline any more and is taken again; a minute is promised."""
+
 E = TypeVar("E", bound=ev.ServerEvent)
 
 
@@ -114,6 +117,10 @@ class Packet:
     views: dict[str, ServerView]
     looked_at: float
     refusals: int = 0
+
+    def stale(self, now: float) -> bool:
+        """Tell whether its look is too old to be a baseline; what was refused goes as it is, to find what offends."""
+        return not self.refusals and self.looked_at < now - BASELINE_AGE
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from ecsbatch.poll_schedule import PollSchedule, Watched
 from ecsbatch.records import Commit
 from ecsbatch.sight import LONGEST_PAUSE, QUIET, Sight
 from ecsbatch.verdicts import Findings, Verdicts
-from ecsbatch.watches import JobWatch, ServerWatch, Why, line_of
+from ecsbatch.watches import LOOKS_WHEN_OVER, JobWatch, ServerWatch, Why, line_of
 from ecsbatch.workers import work_together
 
 LOOK_SHARE = 0.7
@@ -32,12 +32,6 @@ LOOK_SHARE = 0.7
 
 JOB_VISIBLE_WITHIN = 60.0
 """Seconds after its submit in which a job id that the cloud does not know may still turn up."""
-
-LOOKS_WHEN_OVER = 3
-"""Looks at an ended job that leaves servers untold, before their own state has to tell: one look may be garbled."""
-
-LOOKS_WHEN_HIDDEN = 8
-"""Looks in a row at a job that cannot be shown while all else can, before its servers' own state has to tell."""
 
 SHUT_OUT_PAUSE = 60.0
 """Seconds between two tries with a key that is not accepted: more than five in five minutes would lock it."""
@@ -215,10 +209,10 @@ class Poller:
         except JobHidden as e:
             self._shut_out = None
             watch.hidden += 1
-            if watch.hidden < (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN):
-                self._agenda.put(self._now() + self._pause(watch), watch)
-            else:
+            if watch.in_vain(late=late):
                 self._end_job(watch, Job(batch.job_id, "UNSEEN", code=e.code, message=e.message), Findings())
+            else:
+                self._agenda.put(self._now() + self._pause(watch), watch)
         except CloudError as e:
             self._unseen([watch], e)
         else:

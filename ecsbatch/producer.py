@@ -24,9 +24,6 @@ from ecsbatch.records import Commit, Grant, Room, Settle, Take
 from ecsbatch.sight import Sight
 from ecsbatch.workers import work_together
 
-BASELINE_AGE = 55.0
-"""Seconds after which a look is no baseline any more and is taken again; a minute is promised."""
-
 _LOOK_AGAIN = 1.0
 """Seconds until servers are looked at again that could not be shown, where no others are waiting."""
 
@@ -182,7 +179,7 @@ class Producer:
         """Return servers that could not be sent now to where they are looked for next."""
         if line.generation != generation:
             line.owner.returned(packet.views)
-        elif _stale(packet) and not packet.refusals:
+        elif packet.stale(asyncio.get_running_loop().time()):
             line.again(list(packet.views))
         elif packet.views:
             line.stock.appendleft(packet)
@@ -209,7 +206,8 @@ class Producer:
 
     def _next_packet(self, line: Line) -> Packet | None:
         """Merge stock into one packet of at most a batch; what was looked at too long ago is looked at again."""
-        while line.stock and _stale(line.stock[0]) and not line.stock[0].refusals:
+        now = asyncio.get_running_loop().time()
+        while line.stock and line.stock[0].stale(now):
             line.again(list(line.stock.popleft().views))
         if not line.stock or not line.open:
             return None
@@ -264,7 +262,7 @@ class _Intent:
         """Store grant and intent; the servers that the tokens are enough for are those named."""
         line, packet = self._line, self._packet
         recalled = line.generation != self.generation or not line.open or line.dropped
-        if recalled or (_stale(packet) and not packet.refusals):
+        if recalled or packet.stale(asyncio.get_running_loop().time()):
             raise Recalled
         for server in [server for server in packet.views if not line.owner.wanted(line, server)]:
             del packet.views[server]
@@ -346,11 +344,6 @@ def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room])
         answer.set_result(commit.room)
     else:
         answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
-
-
-def _stale(packet: Packet) -> bool:
-    """Tell whether a packet's look is too old to be a baseline."""
-    return packet.looked_at < asyncio.get_running_loop().time() - BASELINE_AGE
 
 
 def _look_due(line: Line) -> float | None:

@@ -140,12 +140,10 @@ class Submitter:
     async def _attempt(self, batch: Batch) -> str:
         def leaving() -> None:
             """Stop the request at the last instant, before its first byte, where it must not leave any more."""
-            if batch.line.dropped:
-                raise _TooLate("The request was not sent: its run has ended.")
             # By the ledger's clock, from the grant itself: this process may have stood still in between.
             age = self._bucket.age(batch.grant)
-            if age > SEND_WITHIN:
-                raise _TooLate("The request was not sent: too long had passed since its tokens were granted.")
+            if why := held_back(age, dropped=batch.line.dropped):
+                raise _TooLate(f"The request was not sent: {why}.")
             batch.sent = batch.grant.granted + age
 
         return await self._cloud.submit(batch.line.terms.type, list(batch.views), leaving)
@@ -260,6 +258,13 @@ class Submitter:
                 await self._lookout.rest(e)
                 return None
         return looks
+
+
+def held_back(age: float, *, dropped: bool) -> str:
+    """Say why a request must not leave any more so many seconds after its grant, "" where it may."""
+    if dropped:
+        return "its run has ended"
+    return "too long had passed since its tokens were granted" if age > SEND_WITHIN else ""
 
 
 def _event(batch: Batch, after: AfterSubmit, error: CloudError) -> ev.Event:

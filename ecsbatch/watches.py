@@ -7,6 +7,12 @@ from enum import StrEnum
 
 from ecsbatch.line import Batch, Line
 
+LOOKS_WHEN_OVER = 3
+"""Looks at an ended job that leaves servers untold, before their own state has to tell: one look may be garbled."""
+
+LOOKS_WHEN_HIDDEN = 8
+"""Looks in a row at a job that cannot be shown while all else can, before its servers' own state has to tell."""
+
 
 class Why(StrEnum):
     """Why a bare server is watched."""
@@ -41,6 +47,10 @@ class JobWatch:
     hidden: int = 0
     failures: int = 0
     outside_since: float | None = None
+
+    def in_vain(self, *, late: bool) -> bool:
+        """Tell whether it was hidden for so long that its servers' own state has to tell; ``late``: their deadline."""
+        return self.hidden >= (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN)
 
 
 @dataclass(eq=False, slots=True)

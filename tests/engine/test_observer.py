@@ -106,6 +106,7 @@ def test_one_server_that_cannot_be_shown_costs_the_others_a_few_looks_once(error
         else:
             assert (first.unseen, second.unseen) == ({"s37": 1}, {"s37": 2})
         assert eyes.sight.blind_for() == 0.0
+        assert eyes.sight.clock() == asyncio.get_running_loop().time()
 
         eyes.cloud.poison.clear()
         assert len((await eyes.observer.look(IDS)).servers) == 100

@@ -85,6 +85,19 @@ def judge_course(case: Case) -> Iterator[str]:
             yield from _between(tale)
 
 
+def judge_gates(case: Case) -> Iterator[str]:
+    """No gate is told to have said go oftener than gates have."""
+    told = [
+        fact.at
+        for tale in case.tales.values()
+        for fact in tale.facts
+        if fact.name == "gate.checked" and fact.body.get("gate") != HOLD and fact.body.get("verdict") == "go"
+    ]
+    said = case.record.tally["gates that said go"]
+    if len(told) > said:
+        yield f"gates: {len(told)} are told to have said go, the last at {max(told):.2f} s, and {said} have"
+
+
 def _between(tale: Tale) -> Iterator[str]:
     """A wave begins once the one before has soaked, somebody has promoted the run, and its gate has said go."""
     sent = {intent.wave for intent in tale.intents.values()}

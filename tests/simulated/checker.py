@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from .allowed import judge_budget, judge_course
+from .allowed import judge_budget, judge_course, judge_gates
 from .books import FOREVER, WatchedCloud
 from .callers import judge_callers
 from .evidence import Case, gather
 from .lives import Record
+from .looked import judge_baselines, judge_deadlines
 from .outcomes import judge_outcomes
-from .remains import judge_claims, judge_ends, judge_places
+from .remains import judge_claims, judge_ends, judge_kept_claims, judge_places
 from .tale import Round, Tale
 from .words import judge_words
 
@@ -78,6 +79,18 @@ def _sends(tale: Tale, one: Round) -> int:
     return sum(batch in tale.intents and not tale.intents[batch].rejected for batch in one.batches)
 
 
+def judge_unstarted(case: Case) -> Iterator[str]:
+    """A request that is taken for not begun was not: neither before nor, by the one assumption, afterwards."""
+    for tale in case.tales.values():
+        for fact in tale.facts:
+            if fact.name != "batch.unstarted":
+                continue
+            for server in fact.body.get("servers", ()):
+                for restart in case.restarts.get((tale.run_id, server, fact.body["batch"]), ()):
+                    name = f"{server[:8]} of {tale.run_id}"
+                    yield f"unstarted: {name} is at {fact.at:.2f} s, but was begun at {restart.begun.at:.2f} s"
+
+
 def judge_ownership(case: Case) -> Iterator[str]:
     """No request names a server that another run has."""
     spans: dict[str, list[tuple[int, float, str]]] = defaultdict(list)
@@ -96,8 +109,9 @@ def judge_ownership(case: Case) -> Iterator[str]:
 
 
 def _owned(tale: Tale) -> Iterator[tuple[str, int, float]]:
-    """Yield (server, from, to) in ticks of a rollout's claims; those of direct runs end with their process."""
-    if tale.kind != "rollout" or not tale.facts:
+    """Yield (server, from, to) in ticks of a run's claims."""
+    if tale.kind != "rollout":
+        yield from _in_flight(tale)
         return
     begin: float | None = None
     for fact in tale.facts:
@@ -110,17 +124,35 @@ def _owned(tale: Tale) -> Iterator[tuple[str, int, float]]:
         yield from ((server, int(begin), FOREVER) for server in tale.targets)
 
 
+def _in_flight(tale: Tale) -> Iterator[tuple[str, int, float]]:
+    """Yield the claims of direct restarts: each request's, to its end; what its process did not live to see is void."""
+    since: dict[str, int] = {}
+    for fact in tale.facts:
+        if fact.name == "batch.submitting":
+            since |= dict.fromkeys(fact.body.get("servers", ()), fact.tick)
+            continue
+        servers = [*fact.body.get("servers", ()), fact.body.get("server", "")]
+        if fact.name == "batch.rejected" and fact.body["batch"] in tale.intents:
+            servers += tale.intents[fact.body["batch"]].servers
+        yield from ((server, since.pop(server), fact.tick) for server in servers if server in since)
+
+
 JUDGES: Final[Sequence[Callable[[Case], Iterator[str]]]] = (
     judge_quota,
     judge_once,
+    judge_unstarted,
+    judge_baselines,
+    judge_deadlines,
     judge_ownership,
     judge_outcomes,
     judge_budget,
     judge_course,
+    judge_gates,
     judge_words,
     judge_callers,
     judge_ends,
     judge_claims,
+    judge_kept_claims,
     judge_places,
 )
 """Each asks after some promises, and yields a sentence for each that was broken."""

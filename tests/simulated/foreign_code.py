@@ -42,6 +42,7 @@ class ForeignCode:
     async def gate(self, _: object) -> Any:
         """Say go most of the time, or misbehave."""
         if self.calm:
+            self._note("gates that said go")
             return "go"
         if self._chance.random() >= self._gates:
             verdict = self._chance.choices(VERDICTS, (70, 27, 3))[0]

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from .agreement import false_alarms
 from .checker import check
 from .dimensions import draw
-from .lives import Record, Seams, play
-from .world import World
+from .lives import Record, play
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,9 @@ class Verdict:
 
 def judge(seed: int, dimensions: str = "new") -> Verdict:
     """Play a seed's world and check it."""
-    return judge_world(draw(seed, dimensions))
-
-
-def judge_world(world: World, seams: Seams | None = None) -> Verdict:
-    """Play a world and check it."""
-    seed = world.seed
+    world = draw(seed, dimensions)
     try:
-        record = play(world, seams)
+        record = play(world)
         broken = check(record) or list(false_alarms(record))
     except Exception:  # noqa: BLE001 - a world that cannot be played is a finding of its seed, not the end of the others
         return Verdict(seed, (traceback.format_exc(),), world.has)

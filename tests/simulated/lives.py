@@ -12,21 +12,21 @@ from .books import Foreign, WatchedCloud, WatchedDatabase
 from .foreign_code import ForeignCode
 from .life import LifeRun
 from .process import Machine, generous
-from .record import End, Frozen, Record, Seams, Told
+from .record import End, Frozen, Record, Told
 from .troubled_cloud import TroubledCloud
 from .troubles import ELSEWHERE
 from .world import Life, RunSpec, World
 
-__all__ = ["End", "Frozen", "Record", "Seams", "Told", "play"]
+__all__ = ["End", "Frozen", "Record", "Told", "play"]
 
 MENDINGS: Final = 8
 """Calm lives that may follow the scripted ones until every run is over."""
 
 
-def play(world: World, seams: Seams | None = None) -> Record:
+def play(world: World) -> Record:
     """Play a world through and return what is on record."""
     record = _new_record(world)
-    machine = Machine(record, seams or Seams(), ForeignCode(world, record.note))
+    machine = Machine(record, ForeignCode(world, record.note))
     for number, life in enumerate(world.lives):
         machine.life = number
         if not machine.hung:
@@ -64,6 +64,7 @@ def _mend(machine: Machine) -> None:
     """Let the weather clear, and resume until every run is over, or stopped for a reason that stays."""
     record = machine.record
     machine.foreign.calm = True
+    record.calm_at = machine.now
     for cloud in record.clouds.values():
         cloud.calm = True
     for _ in range(MENDINGS):

@@ -23,7 +23,7 @@ from ecsbatch.store.store import Store
 from .foreign_code import ForeignCode
 from .freezing import PROCESS
 from .late_store import LateStore
-from .record import End, Record, Seams, Told
+from .record import Claimed, End, Record, Told
 from .world import Ask, Doom, Life, Order, RunSpec, World
 
 OPERATOR_EVERY: Final = 20.0
@@ -64,7 +64,6 @@ class Machine:
     """
 
     record: Record
-    seams: Seams
     foreign: ForeignCode
     now: float = 0.0
     boot: int = 1
@@ -117,10 +116,9 @@ class Process:
         async with contextlib.AsyncExitStack() as opened:
             clients = {site: await opened.enter_async_context(self._client(site)) for site in self._senders}
             await opened.enter_async_context(self._store)
-            store = self._machine.seams.store(self._store)
             restarter = Restarter(
-                {site: self._machine.seams.client(client) for site, client in clients.items()},
-                store,
+                clients,
+                self._store,
                 engine=world.engine,
                 clock=self._clock,
                 seed=world.seed * 1000 + self._machine.life * 10 + number,
@@ -136,7 +134,7 @@ class Process:
             auth=KeyAuth(cloud.access_key, cloud.secret_key),
             project_id=cloud.project_id,
             endpoint="https://ecs.example.com",
-            sender=self._machine.seams.sender(self._senders[site]),
+            sender=self._senders[site],
             clock=self._clock,
             request_timeout=world.engine.request_timeout,
             api_rate=world.api_rate,
@@ -154,10 +152,21 @@ class Process:
             self._driving = driving
             await asyncio.gather(*driving, return_exceptions=True)
             await asyncio.gather(*asked)
+            self._note_claims()
         finally:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+
+    def _note_claims(self) -> None:
+        """Note which servers direct runs have; those of a living process are not yet freed with its end."""
+        record, database = self._record, self._record.database
+        if self.dead or not database.stamps:
+            return
+        query = "SELECT server_id, claims.run_id FROM claims JOIN runs USING (run_id) WHERE kind = 'direct'"
+        tick, now = next(database._ticks), asyncio.get_running_loop().time()
+        rows = database.connection.execute(query).fetchall()
+        record.claimed += [Claimed(tick, now, run_id, server) for server, run_id in rows]
 
     def _asks(self) -> list[Ask]:
         return [ask for ask in self._life.asks if ask.process == self.number]
@@ -176,7 +185,7 @@ class Process:
     async def _drive(self, restarter: Restarter, spec: RunSpec) -> None:
         await asyncio.sleep(spec.start if self._machine.life == 0 else 0.0)
         try:
-            rollout = self._machine.seams.rollout(await self._rollout(restarter, spec))
+            rollout = await self._rollout(restarter, spec)
             self.rollouts.append(rollout)
             how: Result | BaseException = await rollout.run()
         except (EcsbatchError, asyncio.CancelledError) as error:

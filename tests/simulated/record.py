@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from ecsbatch.ecs.client import EcsClient
-from ecsbatch.ecs.sender import Sender
 from ecsbatch.hosting import Result
 from ecsbatch.models import Outcome
-from ecsbatch.rollout import Rollout
 from ecsbatch.simulator.fleet import server_ids
 
 from .books import FOREVER, Foreign, Ordered, WatchedDatabase
 from .troubled_cloud import TroubledCloud
 from .troubles import ELSEWHERE
 from .world import Ask, World
-
-
-def _same(part: Any) -> Any:
-    return part
-
-
-@dataclass(frozen=True, slots=True)
-class Seams:
-    """Where a mutation steps between the engine and its world; by default nothing does."""
-
-    sender: Callable[[Sender], Sender] = _same
-    client: Callable[[EcsClient], Any] = _same
-    store: Callable[[Any], Any] = _same
-    rollout: Callable[[Rollout], Rollout] = _same
 
 
 @dataclass(slots=True)
@@ -71,6 +52,16 @@ class Frozen:
     end: float
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A server that a direct run had when nobody asked its process for anything any more."""
+
+    tick: int
+    at: float
+    run_id: str
+    server: str
+
+
 @dataclass
 class Record:
     """Everything that the checker may read.
@@ -83,6 +74,8 @@ class Record:
         hidden: jobs and servers that can never be looked at.
         no_updated: some rows tell no ``updated``.
         dimensions: by which dimensions its world was drawn.
+        claimed: what direct runs had before they were closed.
+        calm_at: when the weather cleared for good.
     """
 
     world: World
@@ -101,6 +94,8 @@ class Record:
     tally: Counter[str] = field(default_factory=Counter[str])
     steps: list[int] = field(default_factory=list[int])
     writes: list[int] = field(default_factory=list[int])
+    claimed: list[Claimed] = field(default_factory=list[Claimed])
+    calm_at: float = FOREVER
     finished_at: float = 0.0
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from ecsbatch.errors import EngineStopped, RunConflict, StoreError
@@ -11,6 +11,7 @@ from ecsbatch.hosting import Result
 from .books import FOREVER
 from .evidence import FOLLOWED, OVER, Case, last_before
 from .lives import End
+from .record import Claimed
 from .sight import UNACCEPTED, UNSEEN, glances, unseen_for
 from .tale import Fact, Release, Tale
 from .words import ENDS, TAKEN
@@ -26,6 +27,11 @@ LOOKS: Final = 1.5
 
 LATE: Final = 1.25
 """Such pauses for which nobody may have looked."""
+
+UNDER_WAY: Final = frozenset(
+    {"batch.submitting", "batch.accepted", "batch.unknown", "batch.started", "job.progress", "job.finished"}
+)
+"""The last event about a server that may still be restarted by its request."""
 
 STOPS: Final = ("max_failures", "budget_exhausted", "cloud_unreachable", "auth", "gate")
 
@@ -83,6 +89,25 @@ def judge_claims(case: Case) -> Iterator[str]:
         if tale.kind == "direct" and tale.stage.get(server) != "flying":
             yield f"claims: {run_id} has {server[:8]}, which is {tale.stage.get(server, 'nothing that it has sent')}"
             return
+
+
+def judge_kept_claims(case: Case) -> Iterator[str]:
+    """Direct requests have no server that they have done with, while their process lives and others may want it."""
+    for claimed in case.record.claimed:
+        tale = case.tales.get(claimed.run_id)
+        told = tale.facts if tale is not None else ()
+        about = [fact for fact in told if fact.tick < claimed.tick and claimed.server in _named(case, fact, claimed)]
+        if not about or about[-1].name not in UNDER_WAY:
+            yield f"claims: {claimed.run_id} still has {claimed.server[:8]} at {claimed.at:.2f} s, and has done with it"
+            return
+
+
+def _named(case: Case, fact: Fact, claimed: Claimed) -> Collection[str]:
+    """Return the servers that an event is about."""
+    if "servers" in fact.body or "server" in fact.body:
+        return (*fact.body.get("servers", ()), fact.body.get("server", ""))
+    intent = case.tales[claimed.run_id].intents.get(fact.body.get("batch", 0))
+    return intent.servers if intent is not None else ()
 
 
 # -- places of the budget ----------------------------------------------------------------------------------------------

@@ -155,8 +155,7 @@ class Tale:
             case "batch.submitting":
                 self._submitting(fact)
             case "batch.accepted":
-                self.intents[fact.body["batch"]].answered = True
-                self.intents[fact.body["batch"]].job_id = fact.body.get("job_id", "")
+                self._accepted(fact)
             case "batch.rejected":
                 self._rejected(fact)
             case "batch.unstarted":
@@ -215,6 +214,13 @@ class Tale:
             current = self._open[server] = Round(self.run_id, server)
             self.rounds.append(current)
         return current
+
+    def _accepted(self, fact: Fact) -> None:
+        intent = self.intents.get(fact.body["batch"])
+        if intent is None:
+            self.complain(fact, "no such request was meant")
+            return
+        intent.answered, intent.job_id = True, fact.body.get("job_id", "")
 
     def _rejected(self, fact: Fact) -> None:
         intent = self.intents.get(fact.body["batch"])

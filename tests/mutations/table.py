@@ -1,0 +1,348 @@
+"""Every mutant: what it does, the promise that it breaks, and what catches it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from .mutant import Mutant
+
+IN_TIME: Final = "tests/test_in_time.py::"
+FOLDS: Final = "tests/test_folds.py::"
+FEEDER: Final = "tests/engine/test_feeder.py::"
+DIRECT: Final = "tests/engine/test_direct.py::"
+BETWEEN: Final = "tests/engine/test_between.py::"
+TAKES: Final = "tests/store/test_store_takes.py::"
+OBSERVER: Final = "tests/engine/test_observer.py::"
+OURS: Final = "tests/engine/test_ours.py::"
+SINGLE: Final = "tests/engine/test_single_restarts.py::"
+SIGHT: Final = "tests/engine/test_sight.py::"
+ABORTS: Final = "tests/engine/test_aborts.py::"
+PRECHECK: Final = "tests/test_precheck.py::"
+
+# -- never over the quota ----------------------------------------------------------------------------------------------
+
+QUOTA: Final = (
+    Mutant(
+        name="tokens run from the grant",
+        promise="A window holds no more than the quota, however long a request takes.",
+        file="limiter.py",
+        old="return Settle(grant.id, self._cooling)",
+        new="return Settle(grant.id, max(0.001, self._cooling - self.age(grant)))",
+        seeds=(26, 31, 0),
+    ),
+    Mutant(
+        name="tokens freed at the answer",
+        promise="A token comes back a window after its answer.",
+        file="limiter.py",
+        old="return Settle(grant.id, self._cooling)",
+        new="return Settle(grant.id, 0.001)",
+        seeds=(26, 25, 0),
+    ),
+    Mutant(
+        name="a late request leaves",
+        promise="What stands still between grant and send is dropped unsent: its tokens may be another's by then.",
+        file="submitter.py",
+        old="if age > SEND_WITHIN else",
+        new='if age > float("inf") else',
+        tests=(f"{IN_TIME}test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not_at_all",),
+        seeds=(75, 37, 30),
+    ),
+    Mutant(
+        name="a grant's age runs from when it was heard",
+        promise="A grant's age is reckoned by the ledger's clock, from the grant itself.",
+        file="producer.py",
+        old="                grant=grant,\n",
+        new="                grant=replace(grant, granted=grant.granted + self._bucket.age(grant)),\n",
+        tests=("tests/engine/test_air.py::test_a_process_that_stands_still_between_grant_and_send_sends_nothing_late",),
+        seeds=(41, 37, 30),
+    ),
+)
+
+# -- never twice by accident, nothing that nobody wants ----------------------------------------------------------------
+
+ONCE: Final = (
+    Mutant(
+        name="no intent is written",
+        promise="The intent is on disk before a request leaves.",
+        file="store/books.py",
+        old="events = [*order.events, *_intended(order.intent, grant)] if grant and order.intent else order.events",
+        new="events = order.events",
+        seeds=(1, 0, 2),
+    ),
+    Mutant(
+        name="an unanswered request is sent again",
+        promise="A request without an answer is settled by the cloud's own record, and never blindly sent again.",
+        file="retry.py",
+        old='return AfterSubmit(charge, Next.RECONCILE, "")',
+        new='return AfterSubmit(charge, Next.AGAIN, "unknown")',
+        seeds=(4, 9, 2),
+    ),
+    Mutant(
+        name="a baseline never grows stale",
+        promise="Who is sent was looked at a minute ago at most.",
+        file="line.py",
+        old="return not self.refusals and self.looked_at < now - BASELINE_AGE",
+        new="return False",
+        tests=(f"{IN_TIME}test_a_look_is_no_baseline_any_more_after_a_while",),
+        seeds=(25, 29, 31),
+    ),
+    Mutant(
+        name="resends begin anew with a holder",
+        promise="A server whose requests are lost is sent again twice at most, whoever has the run.",
+        file="state.py",
+        old="        self.last_command = event.command\n",
+        new="        self.last_command = event.command\n        self.unstarted.clear()\n",
+        tests=(f"{FOLDS}test_how_often_a_request_was_lost_is_no_less_for_a_later_holder",),
+        seeds=(8, 23, 9),
+    ),
+    Mutant(
+        name="a look tells of when it was heard",
+        promise="What a look says is judged by the instant at which it was asked.",
+        file="poller.py",
+        old="self._verdicts.server(watch, view, look.sighted_at, found)",
+        new="self._verdicts.server(watch, view, self._sight.clock(), found)",
+        tests=(f"{OURS}test_a_look_that_was_asked_within_the_grace_and_answered_after_it_is_no_proof",),
+        seeds=(195,),
+    ),
+    Mutant(
+        name="without a trace nothing was begun",
+        promise="Where the cloud tells no time of the last change, nothing is sent again.",
+        file="reconcile.py",
+        old="return Verdict.NOT_STARTED if view.updated and case.baseline else Verdict.NO_TRACE",
+        new="return Verdict.NOT_STARTED",
+        tests=("tests/test_reconcile.py::test_one_look_after_another_tells_what_became_of_a_server",),
+        seeds=(80,),
+    ),
+    Mutant(
+        name="an earlier request is forgotten",
+        promise="What an earlier request of ours began after all is ours, and nobody else's.",
+        file="precheck.py",
+        old="elif attempt is not None and was_begun(view, attempt.updated, attempt.cloud_time):",
+        new="elif False and attempt is not None:",
+        tests=(f"{PRECHECK}test_a_look_tells_whose_turn_it_is",),
+    ),
+)
+
+WANTED: Final = (
+    Mutant(
+        name="nobody is asked at the take",
+        promise="Who is about to be sent is asked of its owner as its intent is given to the store.",
+        file="producer.py",
+        old="for server in [server for server in packet.views if not line.owner.wanted(server)]:",
+        new="for server in list[str]():",
+        tests=(f"{SINGLE}test_what_nobody_waits_for_any_more_before_it_is_sent_is_left_alone",),
+        seeds=(68, 11, 55),
+    ),
+    Mutant(
+        name="left-out servers wait again",
+        promise="Nothing is sent to a domain that was left out, whatever brings its servers back.",
+        file="state.py",
+        old="out = [i for i in places if self.plan.fleet.domain(i) in self.left_out] if self.left_out else []",
+        new="out = list[int]()",
+        tests=(f"{FOLDS}test_who_waits_in_a_left_out_domain_is_left_out_whatever_brings_it_there",),
+        seeds=(59, 98, 37),
+    ),
+    Mutant(
+        name="a dropped line's request leaves",
+        promise="Nothing leaves once its run has ended.",
+        file="submitter.py",
+        old="    if dropped:\n",
+        new="    if False:\n",
+        tests=(f"{IN_TIME}test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not_at_all",),
+    ),
+    Mutant(
+        name="in the air from the hand-over on",
+        promise="A run's end waits for what was given to the store.",
+        file="feeder.py",
+        old="return sum(line.in_air for line in self._lines.values())",
+        new="return sum(line.in_air - bool(line.given) for line in self._lines.values())",
+        tests=(f"{FEEDER}test_an_intent_is_in_the_air_while_the_store_has_it",),
+    ),
+    Mutant(
+        name="claims are ignored",
+        promise="No two runs have the same server.",
+        file="store/taking.py",
+        old="        if in_the_way:\n            raise self._conflict(in_the_way)\n        return len",
+        new="        return len",
+        tests=(f"{TAKES}test_a_server_is_whose_run_may_still_send_it",),
+        seeds=(14, 42, 17),
+    ),
+    Mutant(
+        name="a direct run's claims are void",
+        promise="Nobody takes a server that a caller's request may restart.",
+        file="store/taking.py",
+        old='(record.kind == "direct" and not record.held)',
+        new='record.kind == "direct"',
+        tests=(f"{TAKES}test_a_server_is_whose_run_may_still_send_it",),
+        seeds=(204,),
+    ),
+    Mutant(
+        name="claims without a grant",
+        promise="A server is claimed with the tokens for it: who is not sent is anybody's.",
+        file="store/books.py",
+        old="claim = order.claim if order.take is None else order.claim[: grant.tokens if grant else 0]",
+        new="claim = order.claim",
+        tests=(f"{TAKES}test_a_server_is_claimed_with_the_tokens_for_it_and_not_without",),
+        seeds=(113, 85, 55),
+    ),
+    Mutant(
+        name="claims outlive an outcome",
+        promise="A claim of a direct restart ends with whatever ends its intent.",
+        file="direct.py",
+        old="                return (event.server,)\n",
+        new="                return ()\n",
+        tests=(f"{DIRECT}test_a_claim_ends_with_whatever_ends_the_intent",),
+        seeds=(13, 32, 11),
+    ),
+)
+
+# -- never worse than allowed ------------------------------------------------------------------------------------------
+
+ALLOWED: Final = (
+    Mutant(
+        name="a place is free at the answer",
+        promise="A server keeps its place of the budget until it is up.",
+        file="state.py",
+        old="return self.run.down",
+        new="return sum(stage in {Stage.SUBMITTING, Stage.UNSETTLED} for stage in self.stage) + len(self.held)",
+        seeds=(4, 6, 3),
+    ),
+    Mutant(
+        name="failures are not counted",
+        promise="Once failures exceed a limit, nothing new starts.",
+        file="state.py",
+        old="more = (stage in FAILURES) - self._counts_as_failure(i, was)",
+        new="more = 0",
+        seeds=(20, 3, 9),
+    ),
+    Mutant(
+        name="a take has not heard of a failure",
+        promise="Nothing is granted to who has not heard of a failure: it may be one too many.",
+        file="store/books.py",
+        old="unseen = order.folded is not None and head.failed_at > order.folded",
+        new="unseen = False",
+        tests=(f"{TAKES}test_who_has_not_heard_of_a_failure_gets_no_tokens",),
+        seeds=(71,),
+    ),
+    Mutant(
+        name="no soak",
+        promise="A wave begins a soak after the one before has ended.",
+        file="between.py",
+        old="self._soak_until = now + self._run.plan.soak",
+        new="self._soak_until = now",
+        tests=(f"{BETWEEN}test_a_wave_but_the_first_waits_for_the_soak",),
+        seeds=(17, 2, 9),
+    ),
+    Mutant(
+        name="a gate that raises says go",
+        promise="A gate opens by its go alone.",
+        file="between.py",
+        old='return "inconclusive", str(e)',
+        new='return "go", str(e)',
+        tests=(f"{BETWEEN}test_a_gate_opens_by_its_go_alone",),
+        seeds=(2,),
+    ),
+    Mutant(
+        name="held places are not watched after a resume",
+        promise="Whoever takes a run over watches the places that are kept.",
+        file="feeder.py",
+        old="        for place in self._state.held:\n            self._watch_held(place)\n        return found",
+        new="        return found",
+        tests=(f"{FEEDER}test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
+        seeds=(0, 84),
+    ),
+    Mutant(
+        name="who keeps its place is not watched",
+        promise="A place that is kept is watched by whoever ends its server.",
+        file="feeder.py",
+        old="for server in (*back, event.server) if isinstance(event, ev.ServerEvent) else back:",
+        new="for server in back:",
+        tests=(f"{FEEDER}test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
+        seeds=(6, 0, 9),
+    ),
+)
+
+# -- never stuck, never blind; never lost ------------------------------------------------------------------------------
+
+TRUE: Final = (
+    Mutant(
+        name="a job's word for all its servers",
+        promise="A failed job has restarted members: each server's outcome is its own.",
+        file="poller.py",
+        old="found = self._verdicts.job(watch, ended)",
+        new=(
+            "found = self._verdicts.job(\n"
+            '            watch, [replace(sub, succeeded=False) for sub in ended] if job.status == "FAIL" else ended\n'
+            "        )"
+        ),
+        seeds=(20, 11, 22),
+    ),
+    Mutant(
+        name="deadlines run while nothing is seen",
+        promise="What cannot be seen is not counted as a failure: the clocks stand still.",
+        file="sight.py",
+        old="return self._now() - self._blind_total - blind",
+        new="return self._now()",
+        tests=(f"{SIGHT}test_deadlines_stand_still_from_the_first_failed_look_to_the_next_that_shows_something",),
+    ),
+    Mutant(
+        name="every probe has seen the site",
+        promise="A failure is told apart by a probe: where that fails too nobody is to blame.",
+        file="observer.py",
+        old="if self._answered_at >= asked or await self._probe(ids, others):",
+        new="if self._answered_at >= asked or await self._probe(ids, others) or True:",
+        tests=(f"{OBSERVER}test_an_outage_blinds_and_does_not_multiply_the_requests",),
+    ),
+    Mutant(
+        name="a refusal is blindness",
+        promise="Who answers no can be seen.",
+        file="observer.py",
+        old="            except Refused:\n                self._seen(asked)\n",
+        new='            except Refused:\n                self._sight.failed("refused")\n',
+        tests=(f"{OBSERVER}test_one_server_that_cannot_be_shown_costs_the_others_a_few_looks_once",),
+        seeds=(40, 28, 32),
+    ),
+    Mutant(
+        name="a hidden job is asked about for ever",
+        promise="A job that cannot be shown is given up to its servers' own states.",
+        file="watches.py",
+        old="return self.hidden >= (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN)",
+        new="return False",
+        tests=(f"{IN_TIME}test_a_job_that_cannot_be_shown_is_asked_about_so_often_and_no_oftener",),
+    ),
+)
+
+# -- somebody's word ---------------------------------------------------------------------------------------------------
+
+WORDS: Final = (
+    Mutant(
+        name="an abort that nobody read is dropped",
+        promise="An abort outlives the holder that it was asked of.",
+        file="beginning.py",
+        old="abort = None if over or course.state.aborting else _abort(asked)",
+        new="abort = None",
+        tests=(f"{ABORTS}test_an_abort_that_its_holder_died_before_reading_is_followed_by_the_next",),
+        seeds=(10, 13, 73),
+    ),
+    Mutant(
+        name="a later holder forgets an abort",
+        promise="An abort on record is followed by every later holder.",
+        file="state.py",
+        old="        self.last_command = event.command\n",
+        new="        self.last_command = event.command\n        self.aborting = False\n",
+        tests=(f"{FOLDS}test_an_abort_outlives_its_holder",),
+    ),
+    Mutant(
+        name="two words are judged by one state",
+        promise="Each word is judged by a state in which the one before is folded.",
+        file="rollout.py",
+        old="await self._words.popleft()()",
+        new="await asyncio.gather(*[self._words.popleft()() for _ in range(len(self._words))])",
+        tests=("tests/engine/test_words.py::test_the_last_word_holds_however_quickly_it_follows",),
+        seeds=(34,),
+    ),
+)
+
+MUTANTS: Final[Sequence[Mutant]] = (*QUOTA, *ONCE, *WANTED, *ALLOWED, *TRUE, *WORDS)
+"""All of them."""

@@ -1,0 +1,104 @@
+"""Who gets servers and tokens, as tables: claims by whose they are, grants by what their taker has heard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from store_world import ALICE, BOB, HandClock, want
+
+from ecsbatch.conflicts import ServersClaimed
+from ecsbatch.events import Event, RunStarted, ServerFailed, ServerRestarted, ServerTimedOut, ServerUnknown
+from ecsbatch.models import Fleet, RunStatus
+from ecsbatch.records import NewRun
+from ecsbatch.store import MemoryDatabase, Store, open_store
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    async with open_store(MemoryDatabase(), clock=HandClock(), inline=True) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "held", "free"),
+    [
+        ("rollout", RunStatus.RUNNING, True, False),
+        ("rollout", RunStatus.RUNNING, False, False),
+        ("rollout", RunStatus.STOPPED, False, False),
+        ("rollout", RunStatus.SUCCEEDED, True, True),
+        ("rollout", RunStatus.ABORTED, False, True),
+        ("direct", RunStatus.RUNNING, True, False),
+        ("direct", RunStatus.RUNNING, False, True),
+        ("direct", RunStatus.SUCCEEDED, True, True),
+    ],
+)
+async def test_a_server_is_whose_run_may_still_send_it(
+    store: Store,
+    kind: str,
+    status: RunStatus,
+    held: bool,
+    free: bool,  # noqa: FBT001 - the table's
+) -> None:
+    server = ("", "a")
+    if kind == "direct":
+        first = await store.create_run(NewRun("first", "direct"), ALICE)
+        await store.commit(first, claim=[server])
+    else:
+        first = await store.create_run(NewRun("first", fleet=Fleet(["a"]), events=[RunStarted(total=1)]), ALICE)
+    if status is not RunStatus.RUNNING:
+        await store.commit(first, status=status)
+    if not held:
+        await store.release(first)
+    second = await store.create_run(NewRun("second", "direct"), BOB)
+
+    assert await store.claimed([server]) == ({} if free else {server: "first"})
+    if free:
+        await store.commit(second, claim=[server])
+    else:
+        with pytest.raises(ServersClaimed, match="first"):
+            await store.commit(second, claim=[server])
+
+
+FAILED = ServerFailed(server="a")
+
+
+@pytest.mark.parametrize(
+    ("told", "heard", "granted"),
+    [
+        ([], 1, True),
+        ([FAILED], 2, True),
+        ([FAILED], 1, False),
+        ([ServerTimedOut(server="a")], 1, False),
+        ([ServerUnknown(server="a")], 1, False),
+        ([ServerRestarted(server="a")], 1, True),
+        ([FAILED, ServerRestarted(server="b")], 2, False),
+        ([FAILED], None, True),
+    ],
+)
+async def test_who_has_not_heard_of_a_failure_gets_no_tokens(
+    store: Store,
+    told: Sequence[Event],
+    heard: int | None,
+    granted: bool,  # noqa: FBT001 - the table's
+) -> None:
+    """It may be one too many: ``heard`` is the number of the last event that the taker has folded."""
+    hold = await store.create_run(NewRun("r", fleet=Fleet(["a", "b"]), events=[RunStarted(total=2)]), ALICE)
+    if told:
+        await store.commit(hold, told)
+    done = await store.commit(hold, take=want(1), folded=heard)
+
+    assert (done.grant is not None) is granted
+    if not granted:
+        assert (await store.commit(hold, take=want(1), folded=1 + len(told))).grant is not None
+
+
+@pytest.mark.parametrize(("wanted", "limit", "claimed"), [(3, 10, "abc"), (3, 2, "ab"), (3, 0, "")])
+async def test_a_server_is_claimed_with_the_tokens_for_it_and_not_without(
+    store: Store, wanted: int, limit: int, claimed: str
+) -> None:
+    direct = await store.create_run(NewRun("direct", "direct"), ALICE)
+    servers = [("", each) for each in "abc"[:wanted]]
+    await store.commit(direct, take=want(wanted, limit=limit), claim=servers)
+
+    assert set(await store.claimed(servers)) == {("", each) for each in claimed}

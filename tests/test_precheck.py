@@ -1,0 +1,79 @@
+"""What a look before a request means for each server, as a table: sent, left alone, or under way as ours already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ecsbatch.errors import Refused
+from ecsbatch.line import Line, Terms
+from ecsbatch.models import Look, ServerView
+from ecsbatch.precheck import UNSEEN_AFTER, sort_out
+from ecsbatch.stages import Attempt
+
+BEFORE, AFTER = "2026-03-01T20:00:00Z", "2026-03-01T22:00:04Z"
+SENT = 1_772_402_400.0
+UP = ServerView("a", status="ACTIVE", updated=BEFORE)
+REBOOTING = replace(UP, status="REBOOT", task_state="rebooting", updated=AFTER)
+OURS = Attempt(batch=3, updated=BEFORE, cloud_time=SENT)
+
+
+class Owner:
+    """Has sent the server before, or not."""
+
+    def __init__(self, attempt: Attempt | None) -> None:
+        self.attempt = attempt
+
+    def earlier(self, _server: str) -> Attempt | None:
+        """Return the request that was taken for not carried out."""
+        return self.attempt
+
+    def locate(self, _server: str) -> tuple[int, str]:
+        """Return no wave and no domain."""
+        return 0, ""
+
+
+def looked_at(look: Look, attempt: Attempt | None = None) -> tuple[Sequence[str], ...]:
+    nobody: Any = None
+    owner: Any = Owner(attempt)
+    found = sort_out(Line(site="", terms=Terms(), journal=nobody, owner=owner), ["a"], look, 0.0)
+    begun = [f"{server} by {number}" for number, batch in found.begun.items() for server in batch.views]
+    return list(found.go), found.later, begun, [f"{event.server} {event.reason}" for event in found.ended]
+
+
+@pytest.mark.parametrize(
+    ("view", "attempt", "go", "begun", "ended"),
+    [
+        (UP, None, ["a"], [], []),
+        (REBOOTING, None, [], [], ["a already_restarting"]),
+        (replace(UP, status="SHUTOFF"), None, [], [], ["a not_active"]),
+        (replace(UP, found=False), None, [], [], ["a not_found"]),
+        # What an earlier request of ours has begun after all is ours, whatever was thought of it.
+        (UP, OURS, ["a"], [], []),
+        (REBOOTING, OURS, [], ["a by 3"], []),
+        (replace(UP, updated=AFTER), OURS, [], ["a by 3"], []),
+        (replace(UP, found=False), OURS, [], [], ["a not_found"]),
+    ],
+)
+def test_a_look_tells_whose_turn_it_is(
+    view: ServerView, attempt: Attempt | None, go: list[str], begun: list[str], ended: list[str]
+) -> None:
+    assert looked_at(Look({"a": view}), attempt) == (go, [], begun, ended)
+
+
+@pytest.mark.parametrize(
+    ("look", "go", "later", "ended"),
+    [
+        (Look({}), ["a"], [], []),  # left out: the request itself tells
+        (Look({}, unseen={"a": 1}), [], ["a"], []),
+        (Look({}, unseen={"a": UNSEEN_AFTER}), ["a"], [], []),
+        (Look({}, refused={"a": Refused("No.", status=400, answered=True)}), [], [], ["a refused"]),
+    ],
+)
+def test_who_is_not_shown_goes_without_waits_or_fails_alone(
+    look: Look, go: list[str], later: list[str], ended: list[str]
+) -> None:
+    assert looked_at(look) == (go, later, [], ended)
