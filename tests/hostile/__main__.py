@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 from .scenarios import ACROSS, SCENARIOS, play
@@ -22,7 +23,9 @@ def main() -> int:
     known = SCENARIOS | ACROSS if options.old else SCENARIOS
     if unknown := sorted(set(options.names) - set(known)):
         parser.error(f"no scenario {', '.join(unknown)}")
-    product = Product(options.python, options.path, options.old)
+    # Commands are typed in other folders: a path with a folder in it must not depend on ours.
+    python, path, old = (os.path.abspath(p) if os.sep in p else p for p in (options.python, options.path, options.old))
+    product = Product(python, path, old)
     broken = 0
     with ThreadPoolExecutor(options.jobs) as pool:
         for verdict in pool.map(lambda name: play(name, product), options.names or known):
