@@ -182,7 +182,7 @@ class Direct:
         ticket, before = self._tickets.get(server), self._way_of(server)
         if before is None and ticket is not None and (ticket.wanted or ticket.line is line):
             before = ticket.line  # it has its place there, even where nobody waits any more
-        if before not in {None, line}:
+        if before is not None and before is not line:
             at = f" at site {before.site}" if before.site != site else ""
             raise ConfigError(
                 f"Server {server} is being restarted {before.terms.type} already{at}: wait for it before asking for "

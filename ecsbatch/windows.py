@@ -106,7 +106,8 @@ class Request:
         ts: of the intent, seconds since 1970.
         granted: when its tokens were, by the ledger's clock; 0 where the record does not say.
         boot: in which the ledger's clock can be compared, "" where the record does not say.
-        ahead: seconds by which the times here are ahead of the ledger's clock.
+        ahead: seconds by which the times here are ahead of the ledger's clock at its grant.
+        ahead_later: the same at the run's next grant behind the answer; as at its grant until there is one.
         late: seconds by which it left later than it may, 0 where it did not.
         answer: the event's name, "" while there is none.
     """
@@ -120,6 +121,7 @@ class Request:
     granted: float = 0.0
     boot: str = ""
     ahead: float = 0.0
+    ahead_later: float = 0.0
     late: float = 0.0
     answer: str = ""
     answered: float = math.nan
@@ -134,6 +136,7 @@ class Requests:
         self.by_batch: dict[int, Request] = {}
         self._boot = ""
         self._ahead: dict[str, list[tuple[float, float]]] = {}
+        self._since_grant: list[Request] = []
 
     def holder(self, event: ev.HolderChanged, at: float) -> None:
         """Note by which boot's clock the ledger goes from now on."""
@@ -143,6 +146,10 @@ class Requests:
     def _note_clock(self, ledger: float, at: float) -> None:
         if self._boot and ledger:
             self._ahead.setdefault(self._boot, []).append((ledger, at - ledger))
+            for request in self._since_grant:
+                if request.boot == self._boot:
+                    request.ahead_later = max(request.ahead, at - ledger)
+            self._since_grant.clear()
 
     def submitting(self, event: ev.BatchSubmitting, at: float, ts: float) -> None:
         """Note an intent; without an answer ever it was given up in the time that a killed process would have had."""
@@ -152,8 +159,9 @@ class Requests:
         servers = tuple(event.servers)
         self._note_clock(event.granted, at)
         boot = self._boot if event.granted else ""
+        ahead = at - event.granted
         self.by_batch[event.batch] = Request(
-            site, self.terms, servers, at, ts, until, event.granted, boot, at - event.granted, counted=len(servers)
+            site, self.terms, servers, at, ts, until, event.granted, boot, ahead, ahead, counted=len(servers)
         )
 
     def answer(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, at: float) -> Request | None:
@@ -170,19 +178,23 @@ class Requests:
             self._left(request, event.sent - request.granted)
         if isinstance(event, ev.BatchRejected) and event.kind == "not_sent":
             request.counted = 0
+        self._since_grant.append(request)
         return request
 
     def placed(self, request: Request) -> Request | None:
         """Return another run's request with its times as they are here, None where nothing tells how to compare them.
 
-        What the two runs have in common is the ledger's clock: each has wall stamps of its own.
+        What the two runs have in common is the ledger's clock: each has wall stamps of its own. A wall clock that was
+        set forward between a grant and the next one is taken out again: the wait for the answer was no longer for it.
         """
         known = self._ahead.get(request.boot, ())
         if not known:
             return None
         nearest = max(bisect_right(known, (request.granted, math.inf)) - 1, 0)
         shift = known[nearest][1] - request.ahead
-        return replace(request, sent=request.sent + shift, until=request.until + shift)
+        sent = request.sent + shift
+        until = request.until + known[nearest][1] - request.ahead_later
+        return replace(request, sent=sent, until=max(sent, until))
 
     def _left(self, request: Request, age: float) -> None:
         """Note when a request's first byte left, so many seconds after its grant.

@@ -43,8 +43,8 @@ def test_a_look_is_no_baseline_any_more_after_a_while(age: float, refusals: int,
 )
 def test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not_at_all(
     age: float,
-    dropped: bool,
-    says: str,  # noqa: FBT001 - the table's
+    dropped: bool,  # noqa: FBT001 - the table's
+    says: str,
 ) -> None:
     assert held_back(age, dropped=dropped) == says
 
@@ -61,7 +61,7 @@ def test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not
 )
 def test_a_job_that_cannot_be_shown_is_asked_about_so_often_and_no_oftener(
     hidden: int,
-    late: bool,
+    late: bool,  # noqa: FBT001 - the table's
     in_vain: bool,  # noqa: FBT001 - the table's
 ) -> None:
     nobodys: Any = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from .scenarios import ACROSS, SCENARIOS, play
 from .stage import Product
@@ -24,7 +25,9 @@ def main() -> int:
     if unknown := sorted(set(options.names) - set(known)):
         parser.error(f"no scenario {', '.join(unknown)}")
     # Commands are typed in other folders: a path with a folder in it must not depend on ours.
-    python, path, old = (os.path.abspath(p) if os.sep in p else p for p in (options.python, options.path, options.old))
+    python, path, old = (
+        str(Path(p).absolute()) if os.sep in p else p for p in (options.python, options.path, options.old)
+    )
     product = Product(python, path, old)
     broken = 0
     with ThreadPoolExecutor(options.jobs) as pool:

@@ -33,9 +33,11 @@ def slow_looks(world: World, chance: Random) -> World:
 
 
 def hidden(world: World, chance: Random) -> World:
+    """Let a server or a job never be shown; a cloud of one server that is not shown is an outage."""
     status = chance.choice((500, 400))
-    if chance.random() < 0.5:
-        return troubled(world, hidden=frozenset((chance.choice(fleet_of(world)),)), hidden_status=status)
+    fleet = fleet_of(world)
+    if chance.random() < 0.5 and len(fleet) > 1:
+        return troubled(world, hidden=frozenset((chance.choice(fleet),)), hidden_status=status)
     return troubled(world, hidden_job=chance.randint(1, 3), hidden_status=status)
 
 

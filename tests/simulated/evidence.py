@@ -82,8 +82,9 @@ class Case:
 
     def down(self, server: str) -> list[tuple[float, float]]:
         """Return the spans in which a server is known to have been down; some never end."""
-        ours = [(one.at, up_at(self, one)) for one, _ in self.begun.get(server, ())]
-        # A restart that begins in another's midst takes its place: the server is up when the later one has ended.
+        ups = [(one.at, up_at(self, one)) for one, _ in self.begun.get(server, ())]
+        # A later restart takes an earlier one's place: the server is up when the later one has ended.
+        ours = [(begin, min(end, *(up for later, up in ups if later >= begin))) for begin, end in ups]
         theirs = [
             (begin, min([end, *(at for at, _ in ours if begin < at < end)])) for begin, end in self.foreign(server)
         ]

@@ -29,6 +29,9 @@ from .world import Life, RunSpec
 LONGEST_LIFE: Final = 6 * 3600.0
 """Virtual seconds after which a life counts as hung."""
 
+SLOWEST: Final = 120.0
+"""Seconds more for each server of a cloud, which orders may have restarted one by one."""
+
 FULL_FOR: Final = 6
 """Transactions that a full disk refuses."""
 
@@ -68,7 +71,8 @@ class LifeRun:
         self._machine = machine
         self._life = life
         self._record = machine.record
-        longest = LONGEST_LIFE + max((ask.at for ask in life.asks), default=0.0)
+        one_by_one = SLOWEST * machine.record.world.cloud.servers
+        longest = LONGEST_LIFE + one_by_one + max((ask.at for ask in life.asks), default=0.0)
         self.loop = FreezingLoop(start=machine.now, max_time=machine.now + longest)
         self.clock = WorldClock(self.loop, machine.boot, machine.booted_at)
         self.clock.wall_offset = machine.wall_offset

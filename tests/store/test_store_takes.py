@@ -37,7 +37,7 @@ async def test_a_server_is_whose_run_may_still_send_it(
     store: Store,
     kind: str,
     status: RunStatus,
-    held: bool,
+    held: bool,  # noqa: FBT001 - the table's
     free: bool,  # noqa: FBT001 - the table's
 ) -> None:
     server = ("", "a")
