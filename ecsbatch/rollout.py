@@ -50,6 +50,7 @@ class Rollout:
         self._fault: EcsbatchError | None = None
         # What was asked of the run. One word at a time: each is judged by a state in which the one before is folded.
         self._words: deque[Callable[[], Awaitable[None]]] = deque()
+        self._abort_by: str | None = None
         self._full_since: float | None = None
         self._called = False
 
@@ -151,6 +152,7 @@ class Rollout:
 
         It is on record before anything else happens, so that whoever holds the run next only looks after those.
         """
+        self._abort_by = by
         self._ask(partial(self._abort, by), hush=True)
 
     def gate_stops(self, reason: str, message: str) -> None:
@@ -250,8 +252,15 @@ class Rollout:
 
     async def _drive(self) -> None:
         """Go, wait or stop, until the run ends here."""
-        while not await self._step():
+        while not await self._step() or await self._aborted_since():
             pass
+
+    async def _aborted_since(self) -> bool:
+        """Follow an abort that came while the run's stop was on its way to the disk; True where one did."""
+        if self._abort_by is None or self.state.aborting or self.state.status.over:
+            return False
+        await self._abort(self._abort_by)
+        return True
 
     async def _step(self) -> bool:
         """Take one step, or wait for news; True where the run has ended here."""
@@ -388,8 +397,10 @@ class Rollout:
             return
         course.feeder.recall()
         course.feeder.drop()  # what is on its way to the disk may be granted behind the stop: it must not leave then
-        stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
-        await asyncio.shield(course.journal.record([stopped], status=RunStatus.INTERRUPTED))
+        events: list[ev.Event] = [self._stopped(Ending(RunStatus.INTERRUPTED, reason))]
+        if self._abort_by is not None and not self.state.aborting:
+            events.insert(0, ev.RunAborting(by=self._abort_by))
+        await asyncio.shield(course.journal.record(events, status=RunStatus.INTERRUPTED))
 
     async def _leave(self) -> None:
         """Let the engine and the store go of this run."""

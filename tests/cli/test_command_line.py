@@ -48,6 +48,15 @@ def test_a_fleet_file_goes_in_and_restarted_servers_come_out(terminal: Terminal,
     assert (terminal.folder / "e.jsonl").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_events_that_cannot_be_written_are_told_of_and_stop_no_run(terminal: Terminal, cloud: Simulator) -> None:
+    done = terminal.type("restart", fleet(terminal, cloud.ids[:2]), *FAST, "--yes", "--events", "/dev/full")
+
+    assert done.returncode == 0, done.stderr
+    assert "events.lost" in done.stderr
+    assert "No space left on device" in done.stderr
+
+
 def test_the_same_run_id_with_the_same_servers_gives_the_same_result(terminal: Terminal, cloud: Simulator) -> None:
     arguments = [
         "restart",

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from engine_world import World
+from engine_world import LateStore, World
 
 from ecsbatch import events as ev
 from ecsbatch.config import Engine, Strategy
@@ -187,3 +187,71 @@ def test_what_is_paused_can_be_aborted_and_what_is_aborting_is_neither_paused_no
     result, told = world.live(main)
     assert result.status is RunStatus.ABORTED
     assert told == ["run.started", "run.paused", "run.aborting", "run.finished"]
+
+
+@pytest.mark.parametrize("after", [0.0, 0.9, 1.2, 1.9])
+def test_an_abort_that_comes_while_the_runs_stop_is_on_its_way_is_followed(after: float) -> None:
+    """A gate has said stop, and the store takes a second for each write."""
+    world = World(servers=10, zones=("az1",))
+
+    async def stop(_: object) -> str:
+        return "stop"
+
+    async def main() -> tuple[RunStatus, RunStatus]:
+        async with (
+            world.client() as client,
+            world.store() as store,
+            world.engine(client, LateStore(store)) as restarter,
+        ):
+            rollout = restarter.rollout(world.ids, Strategy(waves=["1", "100%"]), run_id=RUN, gate=stop)
+            running = asyncio.create_task(rollout.run())
+            while rollout.state.wave_over < 1:  # noqa: ASYNC110 - what is waited for is no event
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(after)
+            rollout.abort("bob@desk")
+            return (await running).status, (await store.run(RUN)).status
+
+    assert world.live(main) == (RunStatus.ABORTED, RunStatus.ABORTED)
+
+
+def test_an_abort_is_on_record_although_its_caller_is_cancelled_at_once() -> None:
+    world = World(servers=60, zones=("az1",), restart_median=40.0)
+
+    async def main() -> None:
+        async with world.restarter() as restarter:
+            rollout = begun(world, restarter)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(10)
+            rollout.abort("bob@desk")
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    world.live(main)
+    result, restarted = finish(world, "resume")
+    assert (result.status, result.message, restarted) == (RunStatus.ABORTED, "Aborted by bob@desk.", 20)
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+def test_a_run_whose_holder_dies_as_it_tries_servers_again_is_over_once_more(step: int) -> None:
+    """The store may have the take without a word of it in the record."""
+    world = World(servers=20, zones=("az1",))
+
+    async def first() -> None:
+        async with world.restarter() as restarter:
+            await begun(world, restarter).run()
+
+    async def again() -> None:
+        async with world.restarter() as restarter:
+            await (await restarter.resume(RUN, changes=Changes(by="x", retry=["failed"]))).run()
+
+    async def main() -> tuple[RunStatus, RunStatus, RunStatus]:
+        async with world.restarter() as restarter:
+            result = await (await restarter.resume(RUN)).run()
+            other = await restarter.rollout(world.ids, TWO_AT_A_TIME, run_id="other").run()
+            return result.status, (await restarter.store.run(RUN)).status, other.status  # type: ignore[attr-defined]
+
+    world.live(first)
+    with pytest.raises(Killed):
+        world.live(again, kill_after=step)
+    assert world.live(main) == (RunStatus.SUCCEEDED,) * 3

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from engine_world import LateStore, World, Wrapper
 
+from ecsbatch import events as ev
 from ecsbatch.config import Engine, Strategy
 from ecsbatch.ecs.auth import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.errors import AuthError, StoreError, UnknownAnswer
+from ecsbatch.errors import AuthError, NotAccepted, StoreError, UnknownAnswer
 from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
@@ -270,3 +271,132 @@ def test_a_server_whose_request_may_still_be_carried_out_is_joined_and_not_sent_
     assert first.kind is OutcomeKind.UNKNOWN
     assert second.kind in {OutcomeKind.RESTARTED, OutcomeKind.UNKNOWN}
     assert restarts(world, world.ids) == 1
+
+
+class Moody(Wrapper):
+    """A cloud that does not accept the key, loses answers, or is busy, as it is told."""
+
+    denied = lost = busy = False
+
+    async def _asked(self, name: str, *given: Any, **more: Any) -> Any:
+        if self.denied:
+            raise AuthError("The key is not accepted.", status=403)
+        return await getattr(self.inner, name)(*given, **more)
+
+    async def look(self, *given: Any, **more: Any) -> Any:
+        """Look, with such a key."""
+        return await self._asked("look", *given, **more)
+
+    async def show_job(self, *given: Any, **more: Any) -> Any:
+        """Show a job, with such a key."""
+        return await self._asked("show_job", *given, **more)
+
+    async def submit(self, *given: Any, **more: Any) -> Any:
+        """Send; the answer may be lost."""
+        if self.busy:
+            raise NotAccepted("Busy.", status=503)
+        job = await self._asked("submit", *given, **more)
+        if self.lost:
+            raise UnknownAnswer("The answer was lost.")
+        return job
+
+
+def moody_days(world: World, main: Callable[[Restarter, Moody], Awaitable[None]]) -> None:
+    """Live with a moody cloud."""
+
+    async def live() -> None:
+        async with world.client() as client, world.store() as store:
+            moody = Moody(client)
+            async with world.engine(moody, store) as restarter:
+                await main(restarter, moody)
+
+    world.live(live)
+
+
+def test_a_key_that_was_mended_yesterday_costs_nobody_an_outcome_today() -> None:
+    world = World(servers=60, zones=("az1",))
+
+    async def main(restarter: Restarter, moody: Moody) -> None:
+        early = [restarter.submit(id_) for id_ in world.ids[:10]]
+        await asyncio.sleep(5)
+        moody.denied = True
+        await asyncio.sleep(1800)
+        moody.denied = False
+        await asyncio.gather(*early, return_exceptions=True)
+        await asyncio.sleep(86_400)
+        moody.lost = True
+        late = [restarter.submit(id_) for id_ in world.ids[10:60]]
+        await asyncio.sleep(3)
+        moody.lost = False
+        assert heard(list(await asyncio.gather(*late))) == {"restarted": 50}
+
+    moody_days(world, main)
+    assert restarts(world, world.ids[10:60]) == 50
+
+
+def test_a_busy_moment_hours_ago_and_one_now_are_no_outage() -> None:
+    world = World(servers=2, zones=("az1",))
+
+    async def main(restarter: Restarter, moody: Moody) -> None:
+        moody.busy = True
+        given_up = restarter.submit(world.ids[0])
+        await asyncio.sleep(1.5)
+        given_up.cancel()
+        moody.busy = False
+        await asyncio.sleep(4 * 3600)
+        moody.busy = True
+        asked = restarter.submit(world.ids[1])
+        await asyncio.sleep(1.2)
+        moody.busy = False
+        assert (await asked).kind is OutcomeKind.RESTARTED
+
+    moody_days(world, main)
+    assert restarts(world, world.ids) == 1
+
+
+class Full(Wrapper):
+    """A store that cannot write one event of a kind: the run's hold breaks, as on a full disk."""
+
+    what: type[ev.Event] | None = None
+
+    def commit(self, hold: Any, events: Any = (), **more: Any) -> Any:
+        """Write, or break the run's hold."""
+        if self.what is not None and any(isinstance(event, self.what) for event in events):
+            self.what = None
+            self.inner._parts()[1]._broken[hold.run_id] = "no space left"
+        return self.inner.commit(hold, events, **more)
+
+
+@pytest.mark.parametrize("what", [ev.ServerRestarted, ev.BatchAccepted, ev.JobFinished])
+def test_who_asks_again_for_a_server_whose_event_could_not_be_written_gets_an_outcome(what: type[ev.Event]) -> None:
+    world = World(servers=20, zones=("az1",))
+
+    async def main() -> tuple[OutcomeKind, OutcomeKind, int]:
+        async with world.client() as client, world.store() as store:
+            full = Full(store)
+            async with world.engine(client, full) as restarter:
+                full.what = what
+                with pytest.raises(StoreError):
+                    await restarter.restart(world.ids[0])
+                await asyncio.sleep(60)
+                other = await restarter.restart(world.ids[1])
+                again = await asyncio.wait_for(restarter.submit(world.ids[0]), 86_400)
+                return other.kind, again.kind, claims(world)
+
+    assert world.live(main) == (OutcomeKind.RESTARTED, OutcomeKind.RESTARTED, 0)
+
+
+def test_a_mended_store_leaves_no_claim_although_nobody_asks_again() -> None:
+    world = World(servers=20, zones=("az1",))
+
+    async def main() -> int:
+        async with world.client() as client, world.store() as store:
+            full = Full(store)
+            async with world.engine(client, full) as restarter:
+                full.what = ev.BatchAccepted
+                with pytest.raises(StoreError):
+                    await restarter.restart(world.ids[0])
+                await asyncio.sleep(600)
+                return claims(world)
+
+    assert world.live(main) == 0

@@ -241,7 +241,7 @@ ALLOWED: Final = (
         old='return "inconclusive", str(e)',
         new='return "go", str(e)',
         tests=(f"{BETWEEN}test_a_gate_opens_by_its_go_alone",),
-        seeds=(2,),
+        seeds=(124, 140, 192),
     ),
     Mutant(
         name="held places are not watched after a resume",

@@ -173,9 +173,12 @@ def up_at(case: Case, begun: Begun) -> float:
     return min(repaired, begun.ends + (world.cloud.boot_time if checked else 0.0))
 
 
-def was_restarting(case: Case, server: str, fact: Fact, but_by: str = "") -> bool:
-    """Tell whether a restart of it was under way at the time of the look, begun by whomever but one run."""
-    since = case.seen_since(fact.at, 2 * case.record.world.engine.request_timeout + 60.0)
+def was_restarting(case: Case, server: str, fact: Fact, but_by: str = "", asked_at: float = FOREVER) -> bool:
+    """Tell whether a restart of it was under way at the time of the look, begun by whomever but one run.
+
+    ``asked_at``: a job tells of the time of its request, however late it is heard.
+    """
+    since = min(asked_at, case.seen_since(fact.at, 2 * case.record.world.engine.request_timeout + 60.0))
     spans = [(one.at, one.ends) for one, owner in case.begun.get(server, ()) if not but_by or owner != but_by]
     return any(begin <= fact.at and end >= since for begin, end in [*spans, *case.foreign(server)])
 

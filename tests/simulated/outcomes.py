@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from .evidence import OVER, TOLERANCE, Case, Restart, was_restarting
+from .evidence import FOREVER, OVER, TOLERANCE, Case, Restart, was_restarting
 from .sight import UNSEEN, unseen_for
-from .tale import OUTCOMES, Fact, Round, Tale
+from .tale import OUTCOMES, Round, Tale
 
 LASTING: Final = 3600.0
 """A job that is remembered for so long was there to be asked."""
@@ -167,15 +167,19 @@ def _untrue_skipped(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     so = {
         "not_found": number is None,
         "locked": number is not None and bool(fleet.locked[number]),
-        "not_active": number is not None and _was_inactive(case, one.server, one.fact),
+        "not_active": number is not None and _was_inactive(case, one),
         "excluded": _was_left_out(case, one),
         "already_restarting": number is not None and was_restarting(case, one.server, one.fact, own),
     }
     return "" if so.get(str(reason)) else "that is not so"
 
 
-def _was_inactive(case: Case, server: str, fact: Fact) -> bool:
+def _was_inactive(case: Case, one: Round) -> bool:
     """Tell whether a server was in another state by itself, or by a restart that broke or was under way."""
-    if case.cloud_of(server).truth(server).status != "ACTIVE" or case.healed(server):
+    assert one.fact is not None
+    if case.cloud_of(one.server).truth(one.server).status != "ACTIVE" or case.healed(one.server):
         return True
-    return was_restarting(case, server, fact)
+    intents = case.tales[one.run_id].intents
+    asked_at = min((intents[batch].at for batch in one.batches if batch in intents), default=FOREVER)
+    by_job = one.fact.body.get("evidence") == "job"
+    return was_restarting(case, one.server, one.fact, asked_at=asked_at if by_job else FOREVER)
