@@ -75,14 +75,16 @@ async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     await _same_sites(course)
     await course.read_history()
     over = course.state.status.over
-    if over and not changes.retry:
-        await _end_again(course)
+    hold = await _end_again(course) if over and not changes.retry else None
+    if over and not changes.retry and hold is None:
         return Hooks()
+    over = course.state.status.over
     check_words(course.plan, changes.retry, changes.skip_domains)
     if changes.retry and not over and (course.state.aborting or _abort(await _commands(course))):
         raise RunOver(course.run_id)
     hooks = hooks_of(course.plan, given, course.run_id)
-    hold = await to_the_end(_taken(course))
+    if hold is None:
+        hold = await to_the_end(_taken(course))
     await course.read_history()
     asked = await _commands(course)  # read once: what comes later is this holder's, and is heard by it
     course.last_command = max((command.id for command in asked), default=course.state.last_command)
@@ -102,18 +104,23 @@ async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     return hooks
 
 
-async def _end_again(course: Course) -> None:
+async def _end_again(course: Course) -> Hold | None:
     """Write down once more that a run is over whose holder died just as it took it to try servers again.
 
-    The store has it for interrupted then, with its claims, and the record knows of nothing.
+    The store has it for interrupted then, with its claims, and the record knows of nothing. Where the record does,
+    for it was written since it was read here, the run is held, and goes on.
     """
     record = await course.host.store.run(course.run_id)
     if record.status.over or record.held:
-        return
+        return None
     hold = await to_the_end(_taken(course))
+    await course.read_history()
+    if not course.state.status.over:
+        return hold
     course.hold(hold)
     changed = _holder_changed(course, hold.fence, hold.previous)
     await course.journal.record([changed], status=course.state.status)
+    return None
 
 
 async def _commands(course: Course) -> list[Command]:

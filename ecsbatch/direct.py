@@ -27,8 +27,8 @@ class DirectStore(JournalStore, ReadStore, Protocol):
         """Store a new run."""
         ...
 
-    async def hold(self, run_id: str, holder: Holder) -> Hold:
-        """Take a run whose holder is gone; raises RunConflict."""
+    async def renew(self, hold: Hold) -> Hold:
+        """Take a run anew whose writing failed, without letting it go; raises RunConflict."""
         ...
 
     async def release(self, hold: Hold) -> None:
@@ -321,13 +321,12 @@ class Direct:
         What was found and not written is lost, so that whoever waits stands in new lines, and what the record has
         under way is followed from its beginning.
         """
-        await self._store.release(hold)
-        hold = await self._store.hold(self._run_id, self._holder)
+        self._hold = hold = await self._store.renew(hold)
         journal = Journal(self._store, hold, self._fold, last_batch=failed.last_batch)
         taken = held_by(self._holder, self._engine, hold.fence, self._holder.name)
         lost = [sent.batch for sent in self._sent.values() if not sent.answered]
         await journal.record([taken, *(ev.BatchUnknown(batch=n, message="Its answer was not written.") for n in lost)])
-        self._hold, self._journal = hold, journal
+        self._journal = journal
         for line in self._lines.values():
             self._pipelines[line.site].drop(line)
         self._lines = {}

@@ -151,7 +151,15 @@ class Rollout:
         """End for good: nothing new is sent, servers under way get their outcome; nothing un-sends a restart.
 
         It is on record before anything else happens, so that whoever holds the run next only looks after those.
+
+        Raises:
+            ConfigError: the run has stopped here before, so that nobody here can note it: abort what goes on with it.
         """
+        if self._course.begun and not self._course.held and not self.state.status.over:
+            raise ConfigError(
+                f"Run {self.run_id} has stopped here and is not held any more: `Restarter.resume` it and abort that, "
+                f"or type `ecsbatch abort {self.run_id}`."
+            )
         self._abort_by = by
         self._ask(partial(self._abort, by), hush=True)
 
@@ -257,10 +265,15 @@ class Rollout:
 
     async def _aborted_since(self) -> bool:
         """Follow an abort that came while the run's stop was on its way to the disk; True where one did."""
-        if self._abort_by is None or self.state.aborting or self.state.status.over:
+        if not self._unheard_abort:
             return False
-        await self._abort(self._abort_by)
+        await self._abort(self._abort_by or "")
         return True
+
+    @property
+    def _unheard_abort(self) -> bool:
+        """True while an abort is not on record and the run is not over."""
+        return self._abort_by is not None and not self.state.aborting and not self.state.status.over
 
     async def _step(self) -> bool:
         """Take one step, or wait for news; True where the run has ended here."""
@@ -397,10 +410,16 @@ class Rollout:
             return
         course.feeder.recall()
         course.feeder.drop()  # what is on its way to the disk may be granted behind the stop: it must not leave then
-        events: list[ev.Event] = [self._stopped(Ending(RunStatus.INTERRUPTED, reason))]
-        if self._abort_by is not None and not self.state.aborting:
-            events.insert(0, ev.RunAborting(by=self._abort_by))
-        await asyncio.shield(course.journal.record(events, status=RunStatus.INTERRUPTED))
+        stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
+        await asyncio.shield(course.journal.record([stopped], status=RunStatus.INTERRUPTED))
+
+    async def _keep_abort(self) -> None:
+        """Have an abort on record that nobody has followed: the next holder does."""
+        course = self._course
+        while self._unheard_abort and course.held and course.fault is None:
+            stopped = self._stopped(Ending(RunStatus.INTERRUPTED, "interrupted"))
+            aborting = ev.RunAborting(by=self._abort_by or "")
+            await asyncio.shield(course.journal.record([aborting, stopped], status=RunStatus.INTERRUPTED))
 
     async def _leave(self) -> None:
         """Let the engine and the store go of this run."""
@@ -409,7 +428,10 @@ class Rollout:
         try:
             await self._hooks.aclose()
         finally:
-            await self._course.release()
+            try:
+                await self._keep_abort()
+            finally:
+                await self._course.release()
 
     # -- small steps -----------------------------------------------------------------------------------------------
 

@@ -184,26 +184,34 @@ class Submitter:
         """Put the servers back first in line, and pause as long as the answer asks or the back-off says."""
         line = batch.line
         now = asyncio.get_running_loop().time()
-        if line.unaccepted is None or now > line.unaccepted[1] + LONG_AGO:
-            line.unaccepted = now, now
-        since, line.unaccepted = line.unaccepted[0], (line.unaccepted[0], now)
+        recent = line.unaccepted is not None and now <= line.unaccepted[1] + LONG_AGO
+        since = line.unaccepted[0] if line.unaccepted is not None and recent else now
+        wait = self._wait_for(error)
+        line.unaccepted = since, now + wait
         if now - since > line.terms.server_timeout:
             line.stop("cloud_unreachable", f"No request was accepted for {now - since:.0f} s: {error}")
         if isinstance(error, Throttled):
-            await self._throttled(batch, error)
+            await self._throttled(batch, error, wait)
         elif not isinstance(error, _TooLate):
             if isinstance(error, NotSent):
                 self._sight.failed(error)
-            wait = error.retry_after if isinstance(error, NotAccepted) else None
-            self._bucket.close_for(self._backoff.next() if wait is None else wait)
+            self._bucket.close_for(wait)
         # Back in the queue, not in the stock: by the time of its next turn the look at it may be too old.
         line.again(list(batch.views))
         self._wake()
 
-    async def _throttled(self, batch: Batch, error: Throttled) -> None:
+    def _wait_for(self, error: CloudError) -> float:
+        """Return for how many seconds nothing is sent behind an answer."""
+        if isinstance(error, Throttled):
+            wait = error.retry_after or error.window or max(THROTTLE_WAIT, self._backoff.next())
+            return min(wait, LONGEST_THROTTLE)
+        if isinstance(error, _TooLate):
+            return 0.0
+        asked = error.retry_after if isinstance(error, NotAccepted) else None
+        return self._backoff.next() if asked is None else asked
+
+    async def _throttled(self, batch: Batch, error: Throttled, wait: float) -> None:
         """Obey a 429. Our ledger had granted the tokens, so somebody else spends this quota: lower our own limit."""
-        wait = error.retry_after or error.window or max(THROTTLE_WAIT, self._backoff.next())
-        wait = min(wait, LONGEST_THROTTLE)
         said = ev.QuotaThrottled(wait=wait, message=error.message, limit=error.limit, window=error.window)
         lowered = ev.QuotaDesync(limit=self._bucket.lower(), seconds=DESYNC_SECONDS)
         self._bucket.close_for(wait)
@@ -228,7 +236,9 @@ class Submitter:
             line.again(found.later)
             rest |= found.go
             fewer |= len(found.go) < len(part)
-        if len(servers) == 1 and rest:
+        # The cloud has refused the request as it was: of several nobody is to blame, be all others gone by now.
+        fewer |= len(servers) < len(batch.views)
+        if len(batch.views) == 1 and rest:
             await line.tell([refused_alone(line, servers[0], error, batch)])
             return
         self._put_back(batch, rest, min(look.asked_at for _, look in looks), fewer=fewer)

@@ -182,6 +182,12 @@ class Books:
         self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts))
         return Hold(run_id, holder, record.fence + 1, record.holder)
 
+    def renew(self, hold: Hold) -> Hold:
+        """Take a run anew that this process has and cannot write to any more; nobody else has it in between."""
+        record, status = self._taking.renew(hold)
+        self._begin(hold.run_id, _Head(record.fence + 1, record.seq, status, record.counts))
+        return Hold(hold.run_id, hold.holder, record.fence + 1, record.holder)
+
     def _begin(self, run_id: str, head: _Head) -> None:
         self._broken.pop(run_id, None)
         self._heads[run_id] = head

@@ -180,6 +180,14 @@ class Store:
         """
         return await self._keep(self._alone(lambda books: books.hold(run_id, holder)))
 
+    async def renew(self, hold: Hold) -> Hold:
+        """Take a run anew whose writing failed, without letting it go: its claims count all the while.
+
+        Raises:
+            RunTaken: another process has taken it since.
+        """
+        return await self._alone(lambda books: books.renew(hold))
+
     async def release(self, hold: Hold) -> None:
         """Let a run go; a hold that is not valid any more is ignored."""
         await self._alone(lambda books: books.release(hold))

@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 
-from ecsbatch.conflicts import RunExists, RunHeld, RunOver, ServersClaimed, ServersWanted
+from ecsbatch.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed, ServersWanted
 from ecsbatch.errors import RunConflict, StoreError
 from ecsbatch.models import Fleet, Holder, RunStatus
-from ecsbatch.records import Claim, NewRun, RunRecord
+from ecsbatch.records import Claim, Hold, NewRun, RunRecord
 from ecsbatch.store import claims, runs, targets
 from ecsbatch.store.database import Database
 from ecsbatch.store.holders import Locks
@@ -67,6 +67,15 @@ class Taking:
             change = partial(runs.hold, self._database, run_id, holder, record.fence + 1, status)
             self._claim_all(run_id, targets.meant(fleet, record.plan).key_order(), len(fleet), change)
         return record, status
+
+    def renew(self, hold: Hold) -> tuple[RunRecord, RunStatus]:
+        """Take a run that this process has anew, so that nobody has it in between; return as `hold` does."""
+        with self._database.writing():
+            record = self.exactly(hold.run_id)
+            if record.fence != hold.fence or not self._locks.held(hold.run_id):
+                raise RunTaken(hold.run_id, record.holder)
+            runs.hold(self._database, hold.run_id, hold.holder, record.fence + 1, record.status)
+        return record, record.status
 
     def let_go(self, run_id: str, *, claimed: bool) -> None:
         """Let a run go; ``claimed``: it is over and may have servers yet."""

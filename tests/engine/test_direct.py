@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,8 +24,10 @@ class Asked:
     def __init__(self) -> None:
         nothing: Any = lambda *_: None  # noqa: E731
         holder = Holder("tester", "here", 1, 0.0)
-        self.direct = Direct(nothing, holder, Engine(), "d", Terms, nothing, nothing)
+        site: Any = SimpleNamespace(add=nothing, drop=nothing)
+        self.direct = Direct(nothing, holder, Engine(), "d", Terms, {"": site}, nothing)
         self.waiting = {server: self.direct.submit(server, "", "SOFT") for server in IDS}
+        self.line = self.direct._lines["", "SOFT"]
 
     def fold(self, *events: ev.Event) -> None:
         """Follow what was stored."""
@@ -81,6 +84,6 @@ def test_who_is_to_be_sent_has_somebody_who_waits(
         asked.fold(*events)
         for server in cancelled:
             asked.waiting[server].cancel()
-        return [server for server in IDS if asked.direct.wanted(server)]
+        return [server for server in IDS if asked.direct.wanted(asked.line, server)]
 
     assert run(main()) == wanted

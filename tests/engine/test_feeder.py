@@ -124,6 +124,6 @@ def test_the_engine_may_send_who_was_offered_and_not_left_out_since(events: list
         fed.open()
         fed.feed()
         fed.fold(*events)
-        return [server for server in IDS if fed.feeder.wanted(server)]
+        return [server for server in IDS if fed.feeder.wanted(fed.line, server)]
 
     assert run(main()) == wanted

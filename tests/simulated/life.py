@@ -72,7 +72,8 @@ class LifeRun:
         self._life = life
         self._record = machine.record
         one_by_one = SLOWEST * machine.record.world.cloud.servers
-        longest = LONGEST_LIFE + one_by_one + max((ask.at for ask in life.asks), default=0.0)
+        asleep = sum(freeze.seconds for freeze in life.freezes)
+        longest = LONGEST_LIFE + one_by_one + asleep + max((ask.at for ask in life.asks), default=0.0)
         self.loop = FreezingLoop(start=machine.now, max_time=machine.now + longest)
         self.clock = WorldClock(self.loop, machine.boot, machine.booted_at)
         self.clock.wall_offset = machine.wall_offset

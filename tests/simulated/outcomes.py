@@ -101,7 +101,11 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
 def _job_told(case: Case, restart: Restart) -> bool:
     """Tell whether the restart's job was known to us and there to be asked."""
     intent = restart.intent
-    hidden = intent.job_id in case.record.hidden
+    given_up = any(
+        fact.name == "job.finished" and fact.body["batch"] == intent.batch and fact.body.get("status") == "UNSEEN"
+        for fact in case.tales[intent.run_id].facts
+    )
+    hidden = given_up or intent.job_id in case.record.hidden
     return intent.answered and not hidden and case.record.world.cloud.job_retention >= LASTING
 
 

@@ -160,7 +160,8 @@ def _unwatched(case: Case, server: str, since: float, end: Fact) -> str:
     believed = [look for look in looks if look.up and look.asked < end.at - FOLLOWED]
     if len(believed) >= (SHOWN if world.check_delay is None else CHECKED):
         return f"{len(believed)} looks have shown it"
-    apart = LOOKS * world.engine.typical_restart + world.engine.request_timeout + (world.check_delay or 0.0)
+    # A look may hang, and another before it in the same worker.
+    apart = LOOKS * world.engine.typical_restart + 2 * world.engine.request_timeout + (world.check_delay or 0.0)
     now = end.body.get("reason") == "budget_exhausted" and world.check_delay is None
     least = 2 * world.engine.request_timeout + FOLLOWED if now else LATE * apart + FOLLOWED
     last = max((look.asked for look in looks), default=since)
