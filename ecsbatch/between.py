@@ -96,7 +96,7 @@ class Between:
     async def _promoted(self, wave: Wave) -> bool:
         """Wait for somebody's word where the plan wants it."""
         run = self._run
-        if not policy.held_before(run.state, wave.number) or run.state.promoted >= wave.number:
+        if not policy.held_before(run.state, wave.number):
             return True
         if self._told_hold < wave.number:
             self._told_hold = wave.number

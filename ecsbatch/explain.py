@@ -319,7 +319,7 @@ class _Asked:
         if self.now < soaked and (asked is None or asked.verdict == "go"):
             text = f"Wave {wave - 1} soaks for another {self._left(soaked)} before wave {wave} starts."
             return Explanation(Cause.SOAK, text, soaked)
-        if wave - 1 in plan.hold_after and state.promoted < wave:
+        if policy.held_before(state, wave):
             text = f"Wave {wave} waits until somebody promotes the run, for {self._for(state.wave_over_at)} so far."
             commands = (f"ecsbatch promote {state.run_id}", f"ecsbatch abort {state.run_id}")
             return Explanation(Cause.HOLD, text, None, commands)

@@ -190,8 +190,11 @@ def left_out_whole(state: RolloutState, wave: int) -> bool:
 
 
 def held_before(state: RolloutState, wave: int) -> bool:
-    """Tell whether somebody has to promote a run before a wave; a hold outlives waves that are passed over."""
+    """Tell whether somebody has to promote a run before a wave yet.
+
+    A hold outlives waves that are passed over, and so does the word that has let the run pass it.
+    """
     first = wave - 1
     while first > 1 and left_out_whole(state, first):
         first -= 1
-    return any(number in state.plan.hold_after for number in range(first, wave))
+    return any(number in state.plan.hold_after and state.promoted <= number for number in range(first, wave))

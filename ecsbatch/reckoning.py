@@ -264,10 +264,9 @@ class Waves:
         soaked = now - self._soaking_since.get(wave - 1, -math.inf)
         if soaked < self._soak - _ROUNDING:
             return f"Wave {wave} began {soaked:.1f} s after the one before, which was to soak for {self._soak:g} s."
-        if (
-            any(number in self._hold_after for number in range(first, wave))
-            and self._verdicts.get((True, wave)) != "go"
-        ):
+        holds = [number for number in range(first, wave) if number in self._hold_after]
+        # A word for a wave that was passed over since was for the hold before it.
+        if any(all(self._verdicts.get((True, n)) != "go" for n in range(held + 1, wave + 1)) for held in holds):
             return f"Wave {wave} began although nobody had promoted the run."
         if wave > 1 and self._gated and self._verdicts.get((False, wave)) != "go":
             return f"Wave {wave} began although its gate had not said go."

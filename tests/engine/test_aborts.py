@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from engine_world import LateStore, World
+from engine_world import LateStore, World, Wrapper
 
 from ecsbatch import events as ev
 from ecsbatch.config import Engine, Strategy
 from ecsbatch.conflicts import RunOver
+from ecsbatch.errors import ConfigError
 from ecsbatch.hosting import Changes, Result
 from ecsbatch.models import OutcomeKind, RunStatus
 from ecsbatch.restarter import Restarter
@@ -255,3 +256,88 @@ def test_a_run_whose_holder_dies_as_it_tries_servers_again_is_over_once_more(ste
     with pytest.raises(Killed):
         world.live(again, kill_after=step)
     assert world.live(main) == (RunStatus.SUCCEEDED,) * 3
+
+
+def test_an_abort_that_comes_while_a_cancelled_runs_stop_is_written_is_kept() -> None:
+    world = World(servers=60, zones=("az1",), restart_median=40.0)
+
+    async def main() -> None:
+        async with (
+            world.client() as client,
+            world.store() as store,
+            world.engine(client, LateStore(store)) as restarter,
+        ):
+            rollout = begun(world, restarter)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(10)
+            running.cancel()
+            await asyncio.sleep(0.3)
+            assert rollout.held
+            rollout.abort("bob@desk")
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    world.live(main)
+    result, restarted = finish(world, "resume")
+    assert (result.status, restarted) == (RunStatus.ABORTED, 20)
+
+
+def test_an_abort_of_a_run_that_was_let_go_of_is_refused_and_not_forgotten() -> None:
+    world = World(servers=60, zones=("az1",), restart_median=40.0)
+
+    async def main() -> None:
+        async with world.restarter() as restarter:
+            rollout = begun(world, restarter)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(10)
+            rollout.stop()
+            await running
+            with pytest.raises(ConfigError, match=f"ecsbatch abort {RUN}"):
+                rollout.abort("bob@desk")
+
+    world.live(main)
+
+
+class Hooked(Wrapper):
+    """A store that lets something happen behind its next reading of a run."""
+
+    hook: Any = None
+
+    async def run(self, *given: Any) -> Any:
+        """Read, and let it happen."""
+        if self.hook is not None:
+            hook, self.hook = self.hook, None
+            await hook()
+        return await self.inner.run(*given)
+
+
+def test_a_run_that_another_process_has_retried_meanwhile_is_not_written_down_as_over() -> None:
+    world = World(servers=6, zones=("az1",), restart_median=5.0)
+    tolerant = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%")
+
+    async def first() -> RunStatus:
+        async with world.restarter() as restarter:
+            world.cloud.doom(world.ids[0], "error")
+            return (await restarter.rollout(world.ids, tolerant, run_id=RUN).run()).status
+
+    async def elsewhere() -> None:
+        async with world.restarter() as restarter:
+            rollout = await restarter.resume(RUN, changes=Changes(retry=["failed"]))
+            running = asyncio.create_task(rollout.run())
+            while not rollout.state.flights:  # noqa: ASYNC110 - what is waited for is no event
+                await asyncio.sleep(0.1)
+            rollout.stop()
+            await running
+
+    async def main() -> RunStatus:
+        async with world.client() as client, world.store() as store:
+            hooked = Hooked(store)
+            async with world.engine(client, hooked) as restarter:
+                rollout = await restarter.resume(RUN)
+                hooked.hook = elsewhere
+                return (await rollout.run()).status
+
+    assert world.live(first) is RunStatus.FAILED
+    world.cloud.heal(world.ids[0])
+    world.cloud.set_status(world.ids[0], "ACTIVE")
+    assert world.live(main) is RunStatus.SUCCEEDED

@@ -15,7 +15,7 @@ from ecsbatch import events as ev
 from ecsbatch.config import Engine, Strategy
 from ecsbatch.ecs.auth import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.errors import AuthError, NotAccepted, StoreError, UnknownAnswer
+from ecsbatch.errors import AuthError, NotAccepted, Refused, StoreError, Throttled, UnknownAnswer
 from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
@@ -400,3 +400,132 @@ def test_a_mended_store_leaves_no_claim_although_nobody_asks_again() -> None:
                 return claims(world)
 
     assert world.live(main) == 0
+
+
+class Refusing(Moody):
+    """A cloud that refuses requests which name one server, and takes its time for the look behind that."""
+
+    culprit = ""
+    refused = False
+
+    async def submit(self, type_: Any, ids: list[str], on_sent: Any = None) -> Any:
+        """Refuse, or hand on."""
+        if self.culprit in ids:
+            on_sent()
+            self.refused = True
+            raise Refused("One of these cannot be restarted.", status=400, code="Ecs.9999", answered=True)
+        return await self.inner.submit(type_, ids, on_sent)
+
+    async def look(self, *given: Any, **more: Any) -> Any:
+        """Look, slowly behind a refusal."""
+        got = await self.inner.look(*given, **more)
+        if self.refused:
+            await asyncio.sleep(5)
+        return got
+
+
+def test_nobody_is_told_of_a_refusal_that_was_anothers_who_is_gone_by_now() -> None:
+    world = World(servers=4, zones=("az1",), restart_median=5.0)
+
+    async def main() -> Outcome:
+        async with world.client() as client, world.store() as store:
+            refusing = Refusing(client)
+            refusing.culprit = world.ids[1]
+            async with world.engine(refusing, store) as restarter:
+                innocent, culprit = restarter.submit(world.ids[0]), restarter.submit(world.ids[1])
+                while not refusing.refused:  # noqa: ASYNC110 - what is waited for is no event
+                    await asyncio.sleep(0.1)
+                await asyncio.sleep(1)
+                culprit.cancel()
+                return await innocent
+
+    assert world.live(main).kind is OutcomeKind.RESTARTED
+    assert restarts(world, world.ids) == 1
+
+
+@pytest.mark.parametrize("named", [60.0, 3600.0])
+def test_a_429_that_names_long_times_for_ever_ends_the_run(named: float) -> None:
+    world = World(servers=4, zones=("az1",))
+
+    class Throttling(Wrapper):
+        """A cloud that lets no request in."""
+
+        async def submit(self, _type: Any, _ids: Any, on_sent: Any) -> Any:
+            """Say no, and for how long."""
+            on_sent()
+            error = Throttled("Too many requests.", status=429, answered=True)
+            error.retry_after = named
+            raise error
+
+    async def main() -> tuple[RunStatus, str]:
+        async with (
+            world.client() as client,
+            world.store() as store,
+            world.engine(Throttling(client), store) as restarter,
+        ):
+            result = await restarter.rollout(world.ids, Strategy()).run()
+            return result.status, result.reason
+
+    assert world.live(main) == (RunStatus.STOPPED, "cloud_unreachable")
+
+
+@pytest.mark.parametrize("seconds", [1.0, 7.0, 23.0])
+def test_a_disk_that_stays_full_while_its_run_is_renewed_locks_nobody_out(seconds: float) -> None:
+    world = World(servers=12, zones=("az1",), restart_median=20.0)
+
+    class StaysFull(Wrapper):
+        """A store on whose disk there is no room until a time."""
+
+        until = 0.0
+
+        def commit(self, hold: Any, events: Any = (), **more: Any) -> Any:
+            """Write, or break the run's hold."""
+            if world.now() < self.until:
+                self.inner._parts()[1]._broken[hold.run_id] = "no space left"
+            return self.inner.commit(hold, events, **more)
+
+    async def main() -> Counter[str]:
+        async with world.client() as client, world.store() as store:
+            full = StaysFull(store)
+            async with world.engine(client, full) as restarter:
+                early = [restarter.submit(id_) for id_ in world.ids[:4]]
+                await asyncio.sleep(3)
+                full.until = world.now() + seconds
+                early += [restarter.submit(id_) for id_ in world.ids[4:6]]
+                await asyncio.sleep(seconds + 30)
+                late = [restarter.submit(id_) for id_ in world.ids[6:8]]
+                await asyncio.wait([*early, *late], timeout=4000)
+                return heard([each.exception() or each.result() for each in [*early, *late]])
+
+    assert world.live(main) == {"StoreError": 6, "restarted": 2}
+    assert all(world.cloud.restarts(id_) <= 1 for id_ in world.ids)
+
+
+def test_a_run_whose_writing_failed_is_renewed_without_being_let_go() -> None:
+    """Its servers in flight are nobody else's for an instant."""
+    world = World(servers=12, zones=("az1",), restart_median=20.0)
+
+    class Watched(Full):
+        """A store that tells when a run is let go of."""
+
+        released = 0
+
+        async def release(self, hold: Any) -> None:
+            """Count, and let go."""
+            self.released += 1
+            await self.inner.release(hold)
+
+    async def main() -> int:
+        async with world.client() as client, world.store() as store:
+            watched = Watched(store)
+            async with world.engine(client, watched) as restarter:
+                sent = restarter.submit(world.ids[0])
+                await asyncio.sleep(3)
+                watched.what = ev.BatchSubmitting
+                await asyncio.gather(restarter.submit(world.ids[1]), return_exceptions=True)
+                await asyncio.sleep(12)
+                await asyncio.gather(sent, return_exceptions=True)
+                return watched.released
+
+    assert world.live(main) == 0
+    assert world.cloud.restarts(world.ids[0]) == 1

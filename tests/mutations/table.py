@@ -103,7 +103,6 @@ ONCE: Final = (
         old="self._verdicts.server(watch, view, look.sighted_at, found)",
         new="self._verdicts.server(watch, view, self._sight.clock(), found)",
         tests=(f"{OURS}test_a_look_that_was_asked_within_the_grace_and_answered_after_it_is_no_proof",),
-        seeds=(195,),
     ),
     Mutant(
         name="without a trace nothing was begun",

@@ -118,7 +118,7 @@ def _between(tale: Tale) -> Iterator[str]:
                     yield f"waves: {tale.run_id} begins wave {wave} after {soaked:.1f} s, it is to soak for {soak:g} s"
                 first = max((number for number in sent if number < wave), default=1)
                 holds = set(tale.plan.get("hold_after") or ()) & set(range(first, wave))
-                if holds and verdicts.get((True, wave)) != "go":
+                if any(all(verdicts.get((True, n)) != "go" for n in range(held + 1, wave + 1)) for held in holds):
                     yield f"waves: {tale.run_id} begins wave {wave}, and nobody had promoted it"
                 if tale.plan.get("gate") and verdicts.get((False, wave)) != "go":
                     yield f"waves: {tale.run_id} begins wave {wave}, and its gate had not said go"
