@@ -84,7 +84,8 @@ class Case:
         """Return the spans in which a server is known to have been down; some never end."""
         ups = [(one.at, up_at(self, one)) for one, _ in self.begun.get(server, ())]
         # A later restart takes an earlier one's place: the server is up when the later one has ended.
-        ours = [(begin, min(end, *(up for later, up in ups if later >= begin))) for begin, end in ups]
+        later = [*ups, *self.foreign(server)]
+        ours = [(begin, min(end, *(up for since, up in later if since >= begin))) for begin, end in ups]
         theirs = [
             (begin, min([end, *(at for at, _ in ours if begin < at < end)])) for begin, end in self.foreign(server)
         ]

@@ -91,6 +91,8 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
         return f"its restart ends at {last.begun.ends:.2f} only"
     if last.begun.ending == "fail" and one.fact.body.get("evidence") == "state" and not _job_told(case, last):
         return ""  # the server is ACTIVE and was changed by our request: its record tells no more
+    if any(last.begun.at < begin and end <= one.fact.at for begin, end in case.foreign(one.server)):
+        return ""  # somebody else's restart has put it right since
     checked = case.record.world.check_delay is not None and case.tales[one.run_id].kind == "rollout"
     allowed = {"ok"} if checked else {"ok", "unhealthy"}
     if checked and last.begun.ending == "fail" and not _job_told(case, last):
@@ -114,6 +116,8 @@ def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     body = one.fact.body
     if body.get("reason") == "refused":
         return "it was restarted" if restarts else ""
+    if case.healed(one.server, until=one.fact.at):
+        return ""  # as above
     if not restarts:
         return "" if body.get("reason") in {"not_begun", "denied"} else "the cloud never began it"
     last = restarts[-1]
@@ -148,6 +152,9 @@ def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
         return wrong and f"that is not so: {wrong}"
     if not restarts or case.record.no_updated or one.server in case.record.hidden:
         return ""
+    world = case.record.world
+    if reason == "no_trace" and world.cloud.latency > world.engine.request_timeout:
+        return ""  # hardly a look is answered in time: the server is as good as hidden
     if reason == "no_trace" and not restarts[-1].intent.baseline(one.server):
         return ""  # nothing was known of it before that its record could be compared with
     return f"the cloud began it at {restarts[-1].begun.at:.2f} ({restarts[-1].begun.ending}), as its record shows"
