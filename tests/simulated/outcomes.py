@@ -89,14 +89,13 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
     last = restarts[-1]
     if last.begun.ends > one.fact.at + TOLERANCE:
         return f"its restart ends at {last.begun.ends:.2f} only"
-    if last.begun.ending == "fail" and one.fact.body.get("evidence") == "state" and not _job_told(case, last):
-        return ""  # the server is ACTIVE and was changed by our request: its record tells no more
     if any(last.begun.at < begin and end <= one.fact.at for begin, end in case.foreign(one.server)):
         return ""  # somebody else's restart has put it right since
     checked = case.record.world.check_delay is not None and case.tales[one.run_id].kind == "rollout"
     allowed = {"ok"} if checked else {"ok", "unhealthy"}
-    if checked and last.begun.ending == "fail" and not _job_told(case, last):
-        return ""
+    by_state = checked or one.fact.body.get("evidence") == "state"
+    if by_state and last.begun.ending == "fail" and not _job_told(case, last):
+        return ""  # the server is ACTIVE and was changed by our request: its record tells no more
     return "" if last.begun.ending in allowed else f"its restart ended as {last.begun.ending}"
 
 
