@@ -100,10 +100,15 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
 
 
 def _job_told(case: Case, restart: Restart) -> bool:
-    """Tell whether the restart's job was known to us and there to be asked."""
+    """Tell whether the restart's job was known to us and there to be asked.
+
+    One that was given up, for it could not be shown or still ran at its servers' deadline, is not asked any more.
+    """
     intent = restart.intent
     given_up = any(
-        fact.name == "job.finished" and fact.body["batch"] == intent.batch and fact.body.get("status") == "UNSEEN"
+        fact.name == "job.finished"
+        and fact.body["batch"] == intent.batch
+        and fact.body.get("status") in {"UNSEEN", "RUNNING"}
         for fact in case.tales[intent.run_id].facts
     )
     hidden = given_up or intent.job_id in case.record.hidden
