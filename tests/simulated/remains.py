@@ -165,5 +165,7 @@ def _unwatched(case: Case, server: str, since: float, end: Fact) -> str:
     now = end.body.get("reason") == "budget_exhausted" and world.check_delay is None
     least = 2 * world.engine.request_timeout + FOLLOWED if now else LATE * apart + FOLLOWED
     last = max((look.asked for look in looks), default=since)
+    if world.troubles.cloud.slow_looks:
+        least *= 2.0  # all workers may wait for slow answers, and the next look for them
     blind = case.record.freezes or end.body.get("reason") in UNSEEN
     return f"nobody has looked for {end.at - last:.0f} s" if end.at - last > least and not blind else ""
