@@ -15,6 +15,9 @@ from .tale import Fact, Intent, Tale
 A_MINUTE: Final = 60.0
 """Seconds between the look by which somebody is sent and the intent to do so, at most."""
 
+A_LOOK: Final = 1.0
+"""Seconds of a short blindness that no failed look may have told of."""
+
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -86,7 +89,11 @@ def _too_early(case: Case, tale: Tale, intent: Intent, fact: Fact) -> str:
     spans = (_blind(case, cloud, begin, end) for begin, end in cloud.config.blackholes)
     unseen = sum(max(0.0, min(end, fact.at) - max(begin, intent.at)) for begin, end in spans)
     took = fact.at - intent.at
-    return f"{took:.1f} s after its intent, {unseen:.1f} s of them unseen" if took < timeout + unseen - FOLLOWED else ""
+    return (
+        f"{took:.1f} s after its intent, {unseen:.1f} s of them unseen"
+        if took < timeout + unseen - FOLLOWED - A_LOOK
+        else ""
+    )
 
 
 def _blind(case: Case, cloud: WatchedCloud, begin: float, end: float) -> tuple[float, float]:

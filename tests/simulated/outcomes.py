@@ -120,8 +120,10 @@ def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     body = one.fact.body
     if body.get("reason") == "refused":
         return "it was restarted" if restarts else ""
-    if case.healed(one.server, until=one.fact.at):
-        return ""  # as above
+    somebody = any(begin <= one.fact.at for begin, _ in case.foreign(one.server))
+    # A repair is as above; and what begins behind a refused request of ours is taken for begun by it.
+    if case.healed(one.server, until=one.fact.at) or (somebody and not restarts):
+        return ""
     if not restarts:
         return "" if body.get("reason") in {"not_begun", "denied"} else "the cloud never began it"
     last = restarts[-1]
