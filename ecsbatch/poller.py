@@ -201,13 +201,13 @@ class Poller:
             states = await self._states(watch)
             job = await self._looks.show_job(batch.job_id, watch.pending, running=late)
         except JobNotFound as e:
-            self._shut_out = None
+            self._let_in(watch)
             if asked - watch.since < JOB_VISIBLE_WITHIN:
                 self._agenda.put(self._now() + self._pause(watch), watch)
             else:
                 self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), Findings())
         except JobHidden as e:
-            self._shut_out = None
+            self._let_in(watch)
             watch.hidden += 1
             if watch.in_vain(late=late):
                 self._end_job(watch, Job(batch.job_id, "UNSEEN", code=e.code, message=e.message), Findings())
@@ -216,8 +216,8 @@ class Poller:
         except CloudError as e:
             self._unseen([watch], e)
         else:
-            self._shut_out = None
-            watch.failures, watch.hidden, watch.outside_since = 0, 0, None
+            self._let_in(watch)
+            watch.failures, watch.hidden = 0, 0
             self._learn(watch, job, states, asked - watch.since, late=late)
 
     async def _states(self, watch: JobWatch) -> Mapping[str, ServerView]:
@@ -286,10 +286,9 @@ class Poller:
         except CloudError as e:
             self._unseen(watches, e)
             return
-        self._shut_out = None
+        self._let_in(*watches)
         findings: dict[Line, Findings] = {}
         for watch in watches:
-            watch.outside_since = None
             view = look.servers.get(watch.server)
             if view is None:
                 watch.left_out += 1
@@ -381,12 +380,21 @@ class Poller:
         self._wait_outside(watch, error)
         return True
 
+    def _let_in(self, *watches: JobWatch | ServerWatch) -> None:
+        """Note an answer, whatever it told of these: the key is good."""
+        self._shut_out = None
+        for watch in watches:
+            watch.outside_since = None
+
     def _wait_outside(self, watch: JobWatch | ServerWatch, error: AuthError) -> None:
-        """Come back later; what was not let in itself for so long that nothing can be waited for any more ends."""
-        line, batch, now = line_of(watch), watch.batch, self._now()
+        """Come back later; what was not let in itself for so long that nothing can be waited for any more ends.
+
+        An outage in between says nothing of the key: it does not count.
+        """
+        line, batch, now = line_of(watch), watch.batch, self._sight.clock()
         watch.outside_since = now if watch.outside_since is None else watch.outside_since
         if batch is None or now - watch.outside_since < max(line.terms.server_timeout, self._grace):
-            self._agenda.put(now + SHUT_OUT_PAUSE, watch)
+            self._agenda.put(self._now() + SHUT_OUT_PAUSE, watch)
             return
         servers = sorted(watch.pending) if isinstance(watch, JobWatch) else [watch.server]
         self._tell(line, self._verdicts.given_up(batch, servers, "auth", str(error)))

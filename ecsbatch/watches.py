@@ -34,7 +34,7 @@ class JobWatch:
         over: looks at a parent that had ended, or after the deadline, that left servers untold.
         overdue: servers that it showed under way after their deadline: their own state is looked at, and it once more.
         hidden: looks in a row that could not show it although the site could be seen.
-        outside_since: loop time since which no look of it was let in for want of a good key; None while they are.
+        outside_since: sighted clock since which no look of it was let in for want of a good key; None while they are.
     """
 
     batch: Batch

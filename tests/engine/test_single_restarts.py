@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from engine_world import LateStore, World, Wrapper
+from strangers import engine_of
 
 from ecsbatch import events as ev
 from ecsbatch.config import Engine, Strategy
 from ecsbatch.ecs.auth import KeyAuth
 from ecsbatch.ecs.client import EcsClient
+from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import AuthError, NotAccepted, Refused, StoreError, Throttled, UnknownAnswer
 from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
 from ecsbatch.restarter import Restarter
@@ -529,3 +531,31 @@ def test_a_run_whose_writing_failed_is_renewed_without_being_let_go() -> None:
 
     assert world.live(main) == 0
     assert world.cloud.restarts(world.ids[0]) == 1
+
+
+def test_an_outage_behind_a_refused_key_does_not_count_against_the_key() -> None:
+    """One look is not let in; then nothing is seen for longer than a restart may take, and all is well again."""
+    world = World(servers=5, zones=("az1",), outages=((20.0, 1500.0),))
+    refused = Answer(401, {}, b'{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}')
+
+    class Doubting(SimulatedSender):
+        async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:
+            if request.method == "GET" and 5.0 < world.now() < 20.0:
+                on_sent()
+                return refused
+            return await super().__call__(request, on_sent)
+
+    async def main() -> list[str]:
+        async with engine_of(world, sender=lambda _: Doubting(world.cloud)) as restarter:
+            waiting = [restarter.submit(id_) for id_ in world.ids]
+            told: list[str] = []
+            async with asyncio.timeout(1800):
+                async for recorded in restarter.events():
+                    if isinstance(recorded.event, ev.ServerEvent):
+                        told.append(recorded.event.name)
+                    if len(told) == len(waiting):
+                        break
+            assert heard(await asyncio.gather(*waiting)) == {"unknown auth": 5}
+            return told
+
+    assert world.live(main) == ["server.restarted"] * 5
