@@ -25,7 +25,7 @@ def _budget_of(case: Case, tale: Tale) -> Iterator[str]:
     for one in tale.rounds:
         for restart in case.restarts_of(one):
             up = min(_place_free_at(tale, one, restart), one.forgiven_at)
-            spans.append((restart.begun.at, up, one.server, restart.intent.tick))
+            spans.append((max(restart.begun.at, one.found_at), up, one.server, restart.intent.tick))
     spans.sort()
     steps = list(_limit_steps(tale))
     open_: list[tuple[float, float, str, int]] = []

@@ -68,6 +68,7 @@ class Round:
         unstarted: how often a request of it was shown not to have begun.
         outcome: "" while there is none; ``fact`` told it.
         forgiven_at: when a resume forgave it.
+        found_at: when an earlier round's request was found to be still at work; that round has counted it until then.
     """
 
     run_id: str
@@ -77,6 +78,7 @@ class Round:
     outcome: str = ""
     fact: Fact | None = None
     forgiven_at: float = FOREVER
+    found_at: float = 0.0
 
     @property
     def name(self) -> str:
@@ -249,6 +251,9 @@ class Tale:
                 self.complain(fact, f"batch {batch} did not name {server[:8]}")
             if self.stage.get(server) not in {"waiting", "left_out"}:
                 self.complain(fact, f"{server[:8]} is under way again while it is {self.stage.get(server)}")
+            current = self._current(server)
+            if not current.batches:
+                current.found_at = fact.at
             self._fly(server, batch)
 
     def _released(self, fact: Fact) -> None:
