@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ecsbatch import EcsClient, Restarter, open_store
-from ecsbatch.ecs.auth import KeyAuth
-from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
 from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 
 
 class Simulated:

@@ -47,7 +47,7 @@ def ready() -> None:
 def ours(url: str, _interval: float) -> None:
     """`ecsbatch` as a library, with a store on disk."""
     from ecsbatch import EcsClient, Engine, Quota, Restarter, Strategy, open_store
-    from ecsbatch.ecs.auth import KeyAuth
+    from ecsbatch.ecs.auth.schemes import KeyAuth
 
     engine = Engine(quota=Quota(1_000_000, 1.0), typical_restart=40 / SPEED, look_workers=16)
     ids = [server for batch in batches(url) for server in batch]
@@ -90,7 +90,7 @@ def bare(url: str, interval: float) -> None:
     import aiohttp
     import orjson
 
-    from ecsbatch.ecs.auth import KeyAuth, Unsigned
+    from ecsbatch.ecs.auth.schemes import KeyAuth, Unsigned
 
     auth = KeyAuth(KEY, SECRET)
     host, root = url.partition("://")[2], f"/v1/{PROJECT}"

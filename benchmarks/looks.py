@@ -15,7 +15,7 @@ from random import Random
 from statistics import NormalDist, mean
 from typing import NamedTuple
 
-from ecsbatch.poll_schedule import PollSchedule, Watched
+from ecsbatch.engine.poll_schedule import PollSchedule, Watched
 
 MEDIAN = 40.0
 DELAYS = (1.0, 2.0, 3.0)

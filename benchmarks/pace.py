@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from benchmarks.common import Simulated, table
 from ecsbatch import Strategy
-from ecsbatch import events as ev
+from ecsbatch.model import events as ev
 
 SERVERS = 20_000
 AT_ONCE = (100, 500, 600, 2_000)

@@ -17,7 +17,7 @@ from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate
 
 from benchmarks.common import Simulated, table
 from ecsbatch import Quota, Strategy
-from ecsbatch.limiter import TokenBucket
+from ecsbatch.engine.limiter import TokenBucket
 from ecsbatch.simulator.auditor import fullest_window
 
 LIMIT, WINDOW, BATCH, MINUTES = 1000, 60.0, 100, 20

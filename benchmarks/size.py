@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 from benchmarks.common import table
 from ecsbatch import EcsClient, Restarter, Strategy, open_store
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.sender import Answer, Request
-from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 
 SIZES = (10_000, 100_000)
 MILLION, MEMORY, CPU = 1_000_000, 300.0, 1.2

@@ -13,14 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ecsbatch.config import Engine, Strategy
+    from ecsbatch.config.settings import Engine, Strategy
+    from ecsbatch.ecs.auth.credentials import credentials
     from ecsbatch.ecs.client import EcsClient
-    from ecsbatch.ecs.credentials import credentials
+    from ecsbatch.engine.hosting import Changes, Result
     from ecsbatch.errors import EcsbatchError
-    from ecsbatch.hosting import Changes, Result
-    from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
+    from ecsbatch.model.servers import Outcome, OutcomeKind, Quota, RunStatus, Server
     from ecsbatch.restarter import Restarter
-    from ecsbatch.rollout import Rollout
+    from ecsbatch.rollout.rollout import Rollout
     from ecsbatch.store import open_store
 
 __all__ = [
@@ -42,14 +42,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "config": ("Engine", "Strategy"),
+    "config.settings": ("Engine", "Strategy"),
     "ecs.client": ("EcsClient",),
-    "ecs.credentials": ("credentials",),
+    "ecs.auth.credentials": ("credentials",),
     "errors": ("EcsbatchError",),
-    "models": ("Outcome", "OutcomeKind", "Quota", "RunStatus", "Server"),
+    "model.servers": ("Outcome", "OutcomeKind", "Quota", "RunStatus", "Server"),
     "restarter": ("Restarter",),
-    "hosting": ("Changes", "Result"),
-    "rollout": ("Rollout",),
+    "engine.hosting": ("Changes", "Result"),
+    "rollout.rollout": ("Rollout",),
     "store": ("open_store",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

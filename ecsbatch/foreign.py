@@ -15,7 +15,7 @@ from collections.abc import Callable
 from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 
-from ecsbatch.texts import clean, cut
+from ecsbatch.model.text import clean, cut
 
 T = TypeVar("T")
 

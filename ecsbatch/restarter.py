@@ -15,24 +15,24 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from ecsbatch.clock import Clock, SystemClock
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.direct import Direct, DirectStore
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.engine.direct import Direct, DirectStore
+from ecsbatch.engine.hosting import Changes, Guest, RolloutStore
+from ecsbatch.engine.limiter import Ledger
+from ecsbatch.engine.pipeline import Cloud, Pipeline
+from ecsbatch.engine.server_queue import Check, Terms
+from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
-from ecsbatch.events import Recorded
-from ecsbatch.gates import Gate
-from ecsbatch.hooks import A_CALLABLE, WITHOUT, Given, Without, hooks_of
-from ecsbatch.hosting import Changes, Guest, RolloutStore
-from ecsbatch.limiter import Ledger
-from ecsbatch.line import Check, Terms
-from ecsbatch.models import Fleet, Holder, Outcome, Quota, RestartType, RestartWord, Server, Usage, restart_type
-from ecsbatch.pipeline import Cloud, Pipeline
-from ecsbatch.plan import Plan
-from ecsbatch.records import Command
-from ecsbatch.rollout import Rollout
-from ecsbatch.selection import as_fleet
+from ecsbatch.model.events import Recorded
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.run import Command
+from ecsbatch.model.servers import Fleet, Holder, Outcome, Quota, RestartType, RestartWord, Server, Usage, restart_type
+from ecsbatch.planning.selection import as_fleet
+from ecsbatch.planning.strategy import make_plan
+from ecsbatch.rollout.gates import Gate
+from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, Given, Without, hooks_of
+from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store import open_store
-from ecsbatch.strategy import make_plan
-from ecsbatch.workers import work_together
 
 STEER_INTERVAL: Final = 0.5
 """Seconds between two looks at what was asked of a run from elsewhere; it is to be seen within a second."""

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch import events as ev
-from ecsbatch.audit import Auditor, audit
-from ecsbatch.models import Fleet, Quota
-from ecsbatch.receipt import Receipt, Rule
-from ecsbatch.windows import Request, Terms, Timeline, fullest_windows
+from ecsbatch.audit.quota_windows import Request, Terms, Timeline, fullest_windows
+from ecsbatch.audit.receipt import Receipt, Rule
+from ecsbatch.audit.replay import Auditor, audit
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import Fleet, Quota
 
 START = 1_767_225_600.0
 IDS = [f"s{i}" for i in range(6)]

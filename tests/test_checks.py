@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from ecsbatch.checks import NotHealthy, check_of
 from ecsbatch.errors import ConfigError
-from ecsbatch.models import Server
+from ecsbatch.model.servers import Server
+from ecsbatch.rollout.checks import NotHealthy, check_of
 
 HERE = Server("id-1", name="web one", address="127.0.0.1")
 

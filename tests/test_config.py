@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.config import SECTIONS, SETTINGS, Connection, Engine, Output, Strategy, default_store
+from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Strategy, default_store
+from ecsbatch.config.sources import Settings, from_environment, from_flags, load, settle
+from ecsbatch.config.types import Amount, format_duration, parse_duration, parse_quota, parse_rate
 from ecsbatch.errors import ConfigError
-from ecsbatch.models import Quota
-from ecsbatch.quantities import Amount, format_duration, parse_duration, parse_quota, parse_rate
-from ecsbatch.sources import Settings, from_environment, from_flags, load, settle
+from ecsbatch.model.servers import Quota
 
 CONFIG = Path(__file__).parent.parent / "config"
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from ecsbatch.config import Strategy
-from ecsbatch.drift import DriftKind, compare, find_drift
-from ecsbatch.models import Server, ServerView
-from ecsbatch.strategy import make_plan
+from ecsbatch.config.settings import Strategy
+from ecsbatch.model.servers import Server, ServerView
+from ecsbatch.planning.drift import DriftKind, compare, find_drift
+from ecsbatch.planning.strategy import make_plan
 from ecsbatch.views.drifted import drift_lines
 
 T1, T2 = "2026-03-01T10:00:00Z", "2026-03-01T11:00:00Z"

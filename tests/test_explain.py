@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ecsbatch import events as ev
-from ecsbatch.explain import Cause, Explanation, explain
-from ecsbatch.models import Fleet, Usage, Wave
-from ecsbatch.plan import Plan, Skip
-from ecsbatch.state import RolloutState
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan, Skip
+from ecsbatch.model.servers import Fleet, Usage, Wave
+from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.explain import Cause, Explanation, explain
 
 NOW = 1_767_225_600.0
 IDS = ["a1", "a2", "b1", "b2", "b3", "off"]

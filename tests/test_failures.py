@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ecsbatch import events as ev
-from ecsbatch.models import Fleet, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.state import RolloutState
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, Wave
+from ecsbatch.model.state import RolloutState
 
 IDS = [f"s{i}" for i in range(6)]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from ecsbatch import events as ev
-from ecsbatch.models import Fleet, RunStatus, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.stages import Stage
-from ecsbatch.state import RolloutState
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, RunStatus, Wave
+from ecsbatch.model.state import RolloutState
+from ecsbatch.model.tally import Stage
 
 IDS = ["a1", "b1", "a2", "b2"]
 

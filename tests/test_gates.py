@@ -13,12 +13,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ecsbatch import events as ev
 from ecsbatch.errors import ConfigError
-from ecsbatch.gates import GateInconclusive, command_gate, gate_summary, last_line
-from ecsbatch.models import Fleet, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.state import RolloutState
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, Wave
+from ecsbatch.model.state import RolloutState
+from ecsbatch.rollout.gates import GateInconclusive, command_gate, gate_summary, last_line
 
 
 @pytest.fixture

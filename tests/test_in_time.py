@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from ecsbatch.limiter import SEND_WITHIN
-from ecsbatch.line import BASELINE_AGE, Packet
-from ecsbatch.models import ServerView
-from ecsbatch.submitter import held_back
-from ecsbatch.watches import LOOKS_WHEN_HIDDEN, LOOKS_WHEN_OVER, JobWatch
+from ecsbatch.engine.limiter import SEND_WITHIN
+from ecsbatch.engine.server_queue import BASELINE_AGE, Packet
+from ecsbatch.engine.submitter import held_back
+from ecsbatch.engine.watches import LOOKS_WHEN_HIDDEN, LOOKS_WHEN_OVER, JobWatch
+from ecsbatch.model.servers import ServerView
 
 
 @pytest.mark.parametrize(

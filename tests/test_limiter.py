@@ -15,10 +15,10 @@ from aiolimiter import AsyncLimiter
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from ecsbatch.limiter import DESYNC_SECONDS, GUARD, SEND_WITHIN, Taker, TokenBucket
-from ecsbatch.models import Quota
-from ecsbatch.records import Grant, Room, Settle, Take
-from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run
+from ecsbatch.engine.limiter import DESYNC_SECONDS, GUARD, SEND_WITHIN, Taker, TokenBucket
+from ecsbatch.model.run import Grant, Room, Settle, Take
+from ecsbatch.model.servers import Quota
+from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 from ecsbatch.store import MemoryDatabase, Store, open_store
 
 TIMEOUT = 180.0

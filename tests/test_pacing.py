@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from ecsbatch.engine.pacing import HEEDED_FOR, Pace
 from ecsbatch.errors import Throttled
-from ecsbatch.pacing import HEEDED_FOR, Pace
 
 
 def limited(limit: int | None, window: float | None) -> Throttled:

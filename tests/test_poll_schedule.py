@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecsbatch.poll_schedule import PollSchedule, Watched
+from ecsbatch.engine.poll_schedule import PollSchedule, Watched
 
 TOLERANCE = 1e-9
 

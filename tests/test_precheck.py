@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from ecsbatch.engine.server_queue import Line, Terms
+from ecsbatch.engine.triage import UNSEEN_AFTER, sort_out
 from ecsbatch.errors import Refused
-from ecsbatch.line import Line, Terms
-from ecsbatch.models import Look, ServerView
-from ecsbatch.precheck import UNSEEN_AFTER, sort_out
-from ecsbatch.stages import Attempt
+from ecsbatch.model.servers import Look, ServerView
+from ecsbatch.model.tally import Attempt
 
 BEFORE, AFTER = "2026-03-01T20:00:00Z", "2026-03-01T22:00:04Z"
 SENT = 1_772_402_400.0

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ecsbatch.cli.exits import Exit
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.cli.exit_codes import Exit
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.server import Running, serve
 
 ROOT = Path(__file__).parent.parent

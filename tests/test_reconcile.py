@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ecsbatch.models import ServerView
-from ecsbatch.reconcile import LOOKS_IN_VAIN, LOOKS_NEEDED, Case, Verdict, judge, judge_unseen, was_begun
+from ecsbatch.engine.reconcile import LOOKS_IN_VAIN, LOOKS_NEEDED, Case, Verdict, judge, judge_unseen, was_begun
+from ecsbatch.model.servers import ServerView
 
 SENT = datetime(2026, 3, 1, 22, 0, 0, tzinfo=UTC).timestamp()
 BEFORE, AFTER, LONG_AGO = "2026-03-01T20:00:00Z", "2026-03-01T22:00:04Z", "2026-03-01T19:00:00Z"

@@ -23,7 +23,7 @@ from aiohttp import web
 from yarl import URL
 
 from ecsbatch.cli.app import _bug
-from ecsbatch.simulator.cloud_config import CloudConfig, Faults
+from ecsbatch.simulator.config import CloudConfig, Faults
 from ecsbatch.simulator.server import Running, serve
 
 PLAIN: Final = b64encode(b"CANARY-CANARY").rstrip(b"=")

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecsbatch.errors import SelectionError
-from ecsbatch.models import Fleet, Server, ServerView, SkipReason
-from ecsbatch.selection import as_fleet, classify, filter_views, from_view, parse_fleet, read_fleet, why_not
+from ecsbatch.model.servers import Fleet, Server, ServerView, SkipReason
+from ecsbatch.planning.selection import as_fleet, classify, filter_views, from_view, parse_fleet, read_fleet, why_not
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"
 B = "bbbbbbbb-0000-4000-8000-000000000002"
@@ -41,7 +41,7 @@ def test_json_lines_need_an_id_and_may_say_more() -> None:
 
 @pytest.mark.parametrize("text", [f"{A}\n", f"id,az\n{A},\n", f'{{"id":"{A}"}}\n'])
 def test_standard_input_may_be_any_of_the_three(text: str) -> None:
-    program = "from ecsbatch.selection import read_fleet; print([server.id for server in read_fleet('-')])"
+    program = "from ecsbatch.planning.selection import read_fleet; print([server.id for server in read_fleet('-')])"
     piped = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True, check=True)  # noqa: S603 - our own
 
     assert piped.stdout.strip() == str([A])

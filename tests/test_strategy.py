@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.config import Strategy
+from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, SelectionError
-from ecsbatch.models import Fleet, Quota, Server, ServerView, SkipReason
-from ecsbatch.plan import OUTSIDE_PERCENTAGES, Plan, time_model
-from ecsbatch.strategy import interleave, make_plan, resolve_limits
+from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, time_model
+from ecsbatch.model.servers import Fleet, Quota, Server, ServerView, SkipReason
+from ecsbatch.planning.strategy import interleave, make_plan, resolve_limits
 
 
 def fleet(**domains: int) -> list[Server]:

@@ -13,9 +13,9 @@ from typing import Final
 from cyclopts import App, CycloptsError, Group
 from cyclopts.exceptions import UnusedCliTokensError
 
-from ecsbatch.cli.exits import Exit, code_of_error
+from ecsbatch.cli.exit_codes import Exit, code_of_error
 from ecsbatch.cli.help import TwoColumns
-from ecsbatch.cli.speaking import form_asked_for, in_json, speak, tell
+from ecsbatch.cli.output import form_asked_for, in_json, speak, tell
 from ecsbatch.errors import EcsbatchError
 
 RUNNING: Final = Group("Restarting", sort_key=1)
@@ -34,44 +34,44 @@ _COMMANDS_LISTED: Final = " Available commands:"
 
 COMMANDS: Final = (  # name, where, group, usage, one line
     ("check", "checking:check", RUNNING, "[OPTIONS]", "See that key, project, clock, store and quota are ready."),
-    ("restart", "restarting:restart", RUNNING, "[FILE|-] [OPTIONS]", "Restart the servers of a list or a selection."),
-    ("plan", "applying:plan", RUNNING, "[FILE|-] [OPTIONS]", "Show what restart would do, and keep it in a file."),
-    ("apply", "applying:apply", RUNNING, "FILE [OPTIONS]", "Carry out a plan that was kept, exactly as it is."),
+    ("restart", "restart:restart", RUNNING, "[FILE|-] [OPTIONS]", "Restart the servers of a list or a selection."),
+    ("plan", "plan:plan", RUNNING, "[FILE|-] [OPTIONS]", "Show what restart would do, and keep it in a file."),
+    ("apply", "plan:apply", RUNNING, "FILE [OPTIONS]", "Carry out a plan that was kept, exactly as it is."),
     (
         "resume",
-        "resuming:resume",
+        "resume:resume",
         RUNNING,
         "[RUN] [OPTIONS]",
         "Go on with a run that was stopped, interrupted or paused.",
     ),
-    ("servers", "listing:servers", READING, "[FILE|-] [OPTIONS]", "Look at a fleet before touching it."),
-    ("status", "reading:status", READING, "[RUN] [OPTIONS]", "Say where a run stands."),
-    ("report", "reading:report", READING, "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
-    ("watch", "watching_runs:watch", READING, "[RUN] [OPTIONS]", "Watch a run that another process holds."),
+    ("servers", "servers:servers", READING, "[FILE|-] [OPTIONS]", "Look at a fleet before touching it."),
+    ("status", "status:status", READING, "[RUN] [OPTIONS]", "Say where a run stands."),
+    ("report", "status:report", READING, "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
+    ("watch", "watch:watch", READING, "[RUN] [OPTIONS]", "Watch a run that another process holds."),
     (
         "explain",
-        "explaining:explain",
+        "explain:explain",
         READING,
         "[SERVER] [RUN] [OPTIONS]",
         "Say why a server is not restarted yet, or what holds the run now.",
     ),
-    ("audit", "auditing:audit", READING, "[RUN] [OPTIONS]", "Prove from a run's record that its promises were kept."),
-    ("runs", "reading:runs", READING, "[OPTIONS]", "List the last runs."),
-    ("pause", "steering:pause", STEERING, "[RUN] [OPTIONS]", "Send nothing new until the run is resumed."),
-    ("promote", "steering:promote", STEERING, "[RUN] [OPTIONS]", "Let a run pass the hold that it stands at."),
-    ("adjust", "steering:adjust", STEERING, "[RUN] [OPTIONS]", "Change the limits of a run while it goes on."),
-    ("abort", "steering:abort", STEERING, "[RUN] [OPTIONS]", "End a run for good."),
-    ("rehearse", "rehearsing:rehearse", TRYING, "[FILE|-] [OPTIONS]", "Try a rollout in virtual time."),
-    ("simulate", "simulating:simulate", TRYING, "[OPTIONS]", "Serve a simulated cloud on this machine."),
-    ("demo", "demonstrating:demo", TRYING, "[OPTIONS]", "Watch a rollout on a simulated cloud, in half a minute."),
+    ("audit", "audit:audit", READING, "[RUN] [OPTIONS]", "Prove from a run's record that its promises were kept."),
+    ("runs", "status:runs", READING, "[OPTIONS]", "List the last runs."),
+    ("pause", "steer:pause", STEERING, "[RUN] [OPTIONS]", "Send nothing new until the run is resumed."),
+    ("promote", "steer:promote", STEERING, "[RUN] [OPTIONS]", "Let a run pass the hold that it stands at."),
+    ("adjust", "steer:adjust", STEERING, "[RUN] [OPTIONS]", "Change the limits of a run while it goes on."),
+    ("abort", "steer:abort", STEERING, "[RUN] [OPTIONS]", "End a run for good."),
+    ("rehearse", "rehearse:rehearse", TRYING, "[FILE|-] [OPTIONS]", "Try a rollout in virtual time."),
+    ("simulate", "simulate:simulate", TRYING, "[OPTIONS]", "Serve a simulated cloud on this machine."),
+    ("demo", "demo:demo", TRYING, "[OPTIONS]", "Watch a rollout on a simulated cloud, in half a minute."),
     (
         "config",
-        "configuring:config",
+        "config:config",
         SETTING_UP,
         "check FILE | show [OPTIONS]",
         "Check a settings file; show what holds.",
     ),
-    ("completion", "completing:completion", SETTING_UP, "bash|zsh|fish", "Print what makes a shell complete commands."),
+    ("completion", "completion:completion", SETTING_UP, "bash|zsh|fish", "Print what makes a shell complete commands."),
 )
 
 
@@ -95,7 +95,7 @@ def build_app(chosen: str = "") -> App:
     )
     for place, (name, where, group, usage, text) in enumerate(COMMANDS):
         app.command(
-            f"ecsbatch.cli.{where}",
+            f"ecsbatch.cli.commands.{where}",
             name=name,
             group=group,
             usage=f"ecsbatch {name} {usage}",
@@ -182,7 +182,7 @@ def _bug(error: Exception, tokens: Sequence[str]) -> Exit:
 
 
 def _note(error: Exception) -> Path | None:
-    from ecsbatch.config import default_store  # noqa: PLC0415 - only for a bug
+    from ecsbatch.config.settings import default_store  # noqa: PLC0415 - only for a bug
 
     path = Path(default_store().removeprefix("sqlite:///")).with_name("traceback.log")
     try:

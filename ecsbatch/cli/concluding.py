@@ -6,11 +6,11 @@ import sys
 
 import orjson
 
-from ecsbatch.cli.driving import Driven
-from ecsbatch.cli.exits import UsageError, code_of_run
+from ecsbatch.cli.drive import Driven
+from ecsbatch.cli.exit_codes import UsageError, code_of_run
 from ecsbatch.cli.flags import repeated
-from ecsbatch.cli.parts import say
-from ecsbatch.sources import Settings
+from ecsbatch.cli.wiring import say
+from ecsbatch.config.sources import Settings
 from ecsbatch.views.report import run_json
 from ecsbatch.views.summary import Again, next_steps, summary_lines
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cas
 
 from cyclopts import Group, Parameter, Token
 
-from ecsbatch.cli.speaking import speak
-from ecsbatch.config import SETTINGS, Setting, default_store
+from ecsbatch.cli.output import speak
+from ecsbatch.config.settings import SETTINGS, Setting, default_store
+from ecsbatch.config.sources import Settings, from_environment, from_flags, load, settle
+from ecsbatch.config.types import Choice, Kind, Rate, Seconds, Servers, Sizes, Switch, Whole, Window, format_duration
 from ecsbatch.errors import ConfigError
-from ecsbatch.models import Quota
-from ecsbatch.quantities import Choice, Kind, Rate, Seconds, Servers, Sizes, Switch, Whole, Window, format_duration
-from ecsbatch.sources import Settings, from_environment, from_flags, load, settle
-from ecsbatch.strategy import LIMITS
+from ecsbatch.model.servers import Quota
+from ecsbatch.planning.strategy import LIMITS
 
 GO_AHEAD: Final = Group("Going ahead", sort_key=1)
 GROUPS: Final[Mapping[str, Group]] = {

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ecsbatch.cli.driving import Driven, drive
+from ecsbatch.cli.drive import Driven, drive
 from ecsbatch.cli.flags import store_url
-from ecsbatch.cli.parts import engine, make_store, who
-from ecsbatch.cli.stories import story_of
-from ecsbatch.cli.watching import Watching
-from ecsbatch.hooks import WITHOUT
-from ecsbatch.hosting import Changes
+from ecsbatch.cli.live import Watching
+from ecsbatch.cli.wiring import engine, make_store, who
+from ecsbatch.engine.hosting import Changes
+from ecsbatch.rollout.hooks import WITHOUT
+from ecsbatch.store.history import story_of
 
 if TYPE_CHECKING:
-    from ecsbatch.sources import Settings
-    from ecsbatch.state import RolloutState
+    from ecsbatch.config.sources import Settings
+    from ecsbatch.model.state import RolloutState
 
 
 async def go_on(

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ecsbatch.cli.concluding import conclude
-from ecsbatch.cli.driving import Driven
-from ecsbatch.cli.exits import code_of_run
+from ecsbatch.cli.drive import Driven
+from ecsbatch.cli.exit_codes import code_of_run
 from ecsbatch.cli.flags import repeated
 from ecsbatch.cli.going_on import end, go_on
-from ecsbatch.cli.parts import say, who
-from ecsbatch.hosting import Changes
-from ecsbatch.models import RunStatus
+from ecsbatch.cli.wiring import say, who
+from ecsbatch.engine.hosting import Changes
+from ecsbatch.model.servers import RunStatus
+from ecsbatch.policy.resume_options import Way, ways_on
 from ecsbatch.views.summary import Again, next_steps, outcome_lines
-from ecsbatch.views.ways import Way, ways_on
 
 if TYPE_CHECKING:
-    from ecsbatch.cli.watching import Watching
-    from ecsbatch.sources import Settings
+    from ecsbatch.cli.live import Watching
+    from ecsbatch.config.sources import Settings
 
 
 def stay_and_conclude(driven: Driven, settings: Settings, watching: Watching, *, asks: bool = True) -> int:

@@ -20,11 +20,11 @@ from aiolimiter import AsyncLimiter
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender
-from ecsbatch.ecs.auth import Auth, KeyAuth, Unsigned, canonical_query, quoted
-from ecsbatch.ecs.codes import What, date_of, error_of
+from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, Unsigned, canonical_query, quoted
+from ecsbatch.ecs.auth.signer import Signer
 from ecsbatch.ecs.endpoint import site_of
+from ecsbatch.ecs.error_codes import What, date_of, error_of
 from ecsbatch.ecs.sender import Answer, Request, Sender, checked_headers
-from ecsbatch.ecs.signing import Signer
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, view_of, views_of
 from ecsbatch.errors import (
     ConfigError,
@@ -35,9 +35,9 @@ from ecsbatch.errors import (
     UnknownAnswer,
 )
 from ecsbatch.foreign import Broke, asked, unlike
-from ecsbatch.models import MAX_LOOK, Job, Look, RestartType, ServerView, Site
-from ecsbatch.selection import as_server_id
-from ecsbatch.texts import clean, cut
+from ecsbatch.model.servers import MAX_LOOK, Job, Look, RestartType, ServerView, Site
+from ecsbatch.model.text import clean, cut
+from ecsbatch.planning.selection import as_server_id
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class EcsClient:
     """One site's API: submit restarts, look at jobs and servers, list servers.
 
     Args:
-        auth: see `ecsbatch.ecs.credentials.credentials`.
+        auth: see `ecsbatch.ecs.auth.credentials.credentials`.
         project_id: the project in whose path all requests go; "" for the one that ``HUAWEICLOUD_SDK_PROJECT_ID`` or
             the credentials file names, else the region's, looked up when the client is entered.
         region: gives the endpoint ``https://ecs.{region}.myhuaweicloud.com``, or that of the region's own cloud.

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from ecsbatch.errors import ConfigError
-from ecsbatch.models import Site
+from ecsbatch.model.servers import Site
 
 DOMAINS: Final[Mapping[str, str]] = {
     "eu-west-101": "myhuaweicloud.eu",  # Huawei Cloud EU (Dublin): its own "Regions and Endpoints"

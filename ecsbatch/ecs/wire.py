@@ -17,9 +17,9 @@ from typing import Any, Final
 import orjson
 
 from ecsbatch.errors import UnknownAnswer
-from ecsbatch.models import MAX_BATCH, Job, RestartType, ServerView, SubJob
-from ecsbatch.selection import as_server_id
-from ecsbatch.texts import clean, cut
+from ecsbatch.model.servers import MAX_BATCH, Job, RestartType, ServerView, SubJob
+from ecsbatch.model.text import clean, cut
+from ecsbatch.planning.selection import as_server_id
 
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MAX_WORD: Final = 64

@@ -2,5 +2,5 @@
 
 `cloud` is written from the API reference alone and shares no code with the rest of the package, so that a misreading
 of the API cannot cancel itself out. `sender` and `server` put it behind the client's seam and behind real HTTP;
-`clock` is the event loop in which a rollout of hours runs in seconds.
+`virtual_time` is the event loop in which a rollout of hours runs in seconds.
 """

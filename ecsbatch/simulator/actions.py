@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import orjson
 
 from ecsbatch.simulator.auditor import Auditor
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.fleet import Action, Ending, Fleet
 from ecsbatch.simulator.jobs import Job, Jobs, SubJob
 from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, json_reply

@@ -26,10 +26,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ecsbatch.simulator.auditor import Auditor
-from ecsbatch.simulator.cloud_config import CloudConfig, Faults
+from ecsbatch.simulator.config import CloudConfig, Faults
+from ecsbatch.simulator.faults import NOT_CARRIED_OUT, Fate, Misfortunes
 from ecsbatch.simulator.fleet import Ending, Fleet, ServerTruth, server_ids
 from ecsbatch.simulator.gateway import Arrival
-from ecsbatch.simulator.misfortunes import NOT_CARRIED_OUT, Fate, Misfortunes
 from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, gateway_error, throttled
 from ecsbatch.simulator.service import Service
 from ecsbatch.simulator.stamps import http_date

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Literal
 
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.config import CloudConfig
 
 Action = Literal["SOFT", "HARD", "start", "stop"]
 Ending = Literal["ok", "unhealthy", "fail", "error", "stuck"]

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote, unquote
 
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.config import CloudConfig
 
 ALGORITHM: Final = "SDK-HMAC-SHA256"
 MAX_SKEW: Final = 15 * 60.0

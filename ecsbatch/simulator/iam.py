@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.gateway import Entrance
 from ecsbatch.simulator.replies import Reply, json_reply
 from ecsbatch.simulator.stamps import microseconds

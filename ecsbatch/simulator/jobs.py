@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.replies import Rejected, Reply, ecs_error
 from ecsbatch.simulator.stamps import milliseconds
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.fleet import Fleet
 from ecsbatch.simulator.replies import Rejected, ecs_error
 from ecsbatch.simulator.stamps import microseconds, whole_seconds

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from ecsbatch.simulator.actions import Actions, Order, read_order
 from ecsbatch.simulator.auditor import Auditor
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.fleet import Fleet
 from ecsbatch.simulator.gateway import Arrival, Entrance, Quota
 from ecsbatch.simulator.iam import Iam

@@ -1,25 +1,13 @@
 """What outlives a process: runs, their journals, claims and holders, and the quota ledger.
 
-Read `store.py` first: `Store` is the door. Behind it `worker.py` does everything on one thread, `books.py` says what a
-transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and `ledger.py` each keep one table.
-`accounting.py` is the ledger's arithmetic, `holders.py` the lock that dies with its process, `database.py` all that is
+Read `store.py` first: `Store` is the door. Behind it `worker.py` does everything on one thread, `sync_store.py` says
+what a transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and `ledger.py` each keep one table.
+`accounting.py` is the ledger's arithmetic, `locks.py` the lock that dies with its process, `database.py` all that is
 particular to SQLite.
 """
 
-from ecsbatch.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
-from ecsbatch.records import (
-    Claim,
-    Command,
-    Commit,
-    Grant,
-    Hold,
-    NewRun,
-    Room,
-    RunKind,
-    RunRecord,
-    Settle,
-    Take,
-)
+from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
+from ecsbatch.model.run import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunKind, RunRecord, Settle, Take
 from ecsbatch.store.database import MemoryDatabase
 from ecsbatch.store.store import Store, open_store
 

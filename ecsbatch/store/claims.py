@@ -16,7 +16,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from ecsbatch.records import Claim
+from ecsbatch.model.run import Claim
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.schema import claims
 

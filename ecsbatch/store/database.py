@@ -24,8 +24,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.store import schema
-from ecsbatch.store.holders import FileLocks, Locks, MemoryLocks
 from ecsbatch.store.keeper import keeper
+from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
 from ecsbatch.store.patience import Patience, is_busy
 
 _TRY: Final = 0.1

@@ -14,7 +14,7 @@ from typing import Final
 import orjson
 import sqlalchemy as sa
 
-from ecsbatch.events import Event, Recorded, ServerRestarted, decode, encode
+from ecsbatch.model.events import Event, Recorded, ServerRestarted, decode, encode
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.schema import journal
 

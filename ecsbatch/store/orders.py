@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecsbatch.events import Event
-from ecsbatch.models import RunStatus
-from ecsbatch.records import Claim, Grant, Hold, Settle, Take
+from ecsbatch.model.events import Event
+from ecsbatch.model.run import Claim, Grant, Hold, Settle, Take
+from ecsbatch.model.servers import RunStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from ecsbatch.errors import ConfigError
-from ecsbatch.events import (
+from ecsbatch.model.events import (
     Event,
     RunFinished,
     RunResumed,
@@ -19,10 +19,10 @@ from ecsbatch.events import (
     ServerTimedOut,
     ServerUnknown,
 )
-from ecsbatch.models import Holder, OutcomeKind, RunStatus
-from ecsbatch.records import RunRecord
+from ecsbatch.model.run import RunRecord
+from ecsbatch.model.servers import Holder, OutcomeKind, RunStatus
 from ecsbatch.store.database import Database, Prepared
-from ecsbatch.store.holders import Locks
+from ecsbatch.store.locks import Locks
 from ecsbatch.store.schema import runs
 
 _NAMED: Final = 5

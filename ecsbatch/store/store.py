@@ -10,14 +10,14 @@ from typing import Any, Final, Self, TypeVar
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.errors import StoreError
-from ecsbatch.events import Event, Recorded
-from ecsbatch.models import Fleet, Holder, RunStatus, Usage
-from ecsbatch.records import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
+from ecsbatch.model.events import Event, Recorded
+from ecsbatch.model.run import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
+from ecsbatch.model.servers import Fleet, Holder, RunStatus, Usage
 from ecsbatch.store import targets
-from ecsbatch.store.books import Books
 from ecsbatch.store.database import Database, MemoryDatabase, database_at, path_of
 from ecsbatch.store.orders import Order, Write
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
+from ecsbatch.store.sync_store import Books
 from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker
 
 T = TypeVar("T")

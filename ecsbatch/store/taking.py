@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 
-from ecsbatch.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed, ServersWanted
 from ecsbatch.errors import RunConflict, StoreError
-from ecsbatch.models import Fleet, Holder, RunStatus
-from ecsbatch.records import Claim, Hold, NewRun, RunRecord
+from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed, ServersWanted
+from ecsbatch.model.run import Claim, Hold, NewRun, RunRecord
+from ecsbatch.model.servers import Fleet, Holder, RunStatus
 from ecsbatch.store import claims, runs, targets
 from ecsbatch.store.database import Database
-from ecsbatch.store.holders import Locks
+from ecsbatch.store.locks import Locks
 
 Servers = Callable[[], Iterator[Claim]]
 """Begins to go through the servers of a run, sorted by their key."""

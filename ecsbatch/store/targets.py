@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 import sqlalchemy as sa
 
-from ecsbatch.models import Fleet, SkipReason
+from ecsbatch.model.servers import Fleet, SkipReason
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.schema import targets
 

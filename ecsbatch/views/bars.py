@@ -8,8 +8,8 @@ from typing import Final
 
 from rich.text import Text
 
-from ecsbatch.models import OutcomeKind
-from ecsbatch.stages import Tally
+from ecsbatch.model.servers import OutcomeKind
+from ecsbatch.model.tally import Tally
 
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 _SHORTEST: Final = 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ecsbatch.drift import Drifted, DriftKind
-from ecsbatch.views.printable import counted, printable
+from ecsbatch.planning.drift import Drifted, DriftKind
+from ecsbatch.views.text import counted, printable
 
 _SHOWN: Final = 3
 

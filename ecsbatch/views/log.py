@@ -8,11 +8,11 @@ from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 import orjson
 import structlog
 
-from ecsbatch.models import OutcomeKind, RunStatus
+from ecsbatch.model.servers import OutcomeKind, RunStatus
 from ecsbatch.views.flood import Flood
-from ecsbatch.views.moment import Moment
-from ecsbatch.views.printable import printable, told
+from ecsbatch.views.snapshot import Moment
 from ecsbatch.views.standing import standing
+from ecsbatch.views.text import printable, told
 
 Level = Literal["debug", "info", "warning"]
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import orjson
 
-from ecsbatch.events import stamp
-from ecsbatch.models import OutcomeKind
-from ecsbatch.state import RolloutState
+from ecsbatch.model.events import stamp
+from ecsbatch.model.servers import OutcomeKind
+from ecsbatch.model.state import RolloutState
 from ecsbatch.views.spreadsheet import cell
 from ecsbatch.views.standing import lasted
 

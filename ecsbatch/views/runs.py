@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import Final
 
-from ecsbatch.events import stamp
-from ecsbatch.records import RunRecord
-from ecsbatch.views.printable import printable
+from ecsbatch.model.events import stamp
+from ecsbatch.model.run import RunRecord
+from ecsbatch.views.text import printable
 
 _TITLES: Final = ("RUN", "STATUS", "DONE", "OF", "STARTED (UTC)", "HOLDER")
 _RIGHT: Final = frozenset({"DONE", "OF"})

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import orjson
 
-from ecsbatch.models import ServerView
-from ecsbatch.selection import classify
-from ecsbatch.views.printable import printable
+from ecsbatch.model.servers import ServerView
+from ecsbatch.planning.selection import classify
 from ecsbatch.views.spreadsheet import cell
+from ecsbatch.views.text import printable
 
 COLUMNS: Final = (
     "id",

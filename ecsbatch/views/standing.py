@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ecsbatch.models import RunStatus
-from ecsbatch.state import RolloutState
-from ecsbatch.views.printable import counted, printable
+from ecsbatch.model.servers import RunStatus
+from ecsbatch.model.state import RolloutState
+from ecsbatch.views.text import counted, printable
 
 
 def is_held(state: RolloutState) -> bool:

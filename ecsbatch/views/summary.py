@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import Final
 
-from ecsbatch import policy
-from ecsbatch.models import OutcomeKind, RunStatus
-from ecsbatch.stages import Failure
-from ecsbatch.state import RolloutState
-from ecsbatch.views.printable import WORDS, counted, fitted, lasting, printable, told
+from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.model.state import RolloutState
+from ecsbatch.model.tally import Failure
+from ecsbatch.policy import decide as policy
+from ecsbatch.policy.resume_options import STANDING_STILL, ways_on
 from ecsbatch.views.standing import is_held, lasted, standing
-from ecsbatch.views.ways import STANDING_STILL, ways_on
+from ecsbatch.views.text import WORDS, counted, fitted, lasting, printable, told
 
 _COLUMN: Final = 12
 _WIDEST: Final = 44

@@ -15,8 +15,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from ecsbatch.views.moment import Moment
-from ecsbatch.views.picture import picture
+from ecsbatch.views.progress import picture
+from ecsbatch.views.snapshot import Moment
 
 _LEAST: Final = 20
 _END_OF_LINE: Final = "\x1b[K\n"

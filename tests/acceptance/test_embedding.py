@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.server import Running, serve
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

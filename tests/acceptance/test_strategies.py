@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ecsbatch import EcsClient, Engine, Outcome, Quota, Restarter, Rollout, Server, Strategy
-from ecsbatch.ecs.auth import KeyAuth
-from ecsbatch.models import RunStatus
+from ecsbatch.ecs.auth.schemes import KeyAuth
+from ecsbatch.model.servers import RunStatus
 from ecsbatch.simulator.cloud import CloudConfig
 from ecsbatch.simulator.server import Running, serve
 

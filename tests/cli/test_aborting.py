@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ecsbatch import events as ev
-from ecsbatch.cli.commanding import see_abort, tell_abort
-from ecsbatch.cli.exits import Exit, code_of_error
+from ecsbatch.cli.exit_codes import Exit, code_of_error
+from ecsbatch.cli.remote import see_abort, tell_abort
 from ecsbatch.errors import RunConflict
-from ecsbatch.models import Fleet, Holder, RunStatus, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.records import Hold, NewRun, RunRecord
-from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.run import Hold, NewRun, RunRecord
+from ecsbatch.model.servers import Fleet, Holder, RunStatus, Wave
+from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 from ecsbatch.store import Store, open_store
 
 HOLDER = Holder("ann@web", "web", 7, 0.0)

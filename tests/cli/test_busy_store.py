@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typed_commands import Simulator, Terminal
 
-from ecsbatch.cli.driving import busy_notice
+from ecsbatch.cli.drive import busy_notice
 
 
 @pytest.mark.parametrize(

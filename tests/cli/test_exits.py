@@ -6,11 +6,11 @@ import signal
 
 import pytest
 
-from ecsbatch import events as ev
-from ecsbatch.cli.exits import code_of_run
-from ecsbatch.models import Fleet, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.state import RolloutState
+from ecsbatch.cli.exit_codes import code_of_run
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, Wave
+from ecsbatch.model.state import RolloutState
 
 RESTARTED = ev.ServerRestarted(server="a")
 FAILED = ev.ServerFailed(server="b", code="Ecs.0227")

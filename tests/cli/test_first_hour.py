@@ -18,11 +18,11 @@ import pytest
 from typed_commands import ECSBATCH, Simulator, Terminal
 
 from ecsbatch.cli.app import COMMANDS
-from ecsbatch.cli.completing import BESIDES, INSTALL
-from ecsbatch.cli.probes import clock
-from ecsbatch.cli.simulating import exports
-from ecsbatch.config import SETTINGS
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.cli.commands.check import clock
+from ecsbatch.cli.commands.completion import BESIDES, INSTALL
+from ecsbatch.cli.commands.simulate import exports
+from ecsbatch.config.settings import SETTINGS
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.server import serve
 
 ORDER = ["network", "key", "project", "clock", "listing", "store", "quota"]

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from ecsbatch.cli.exits import Exit, code_of_error
-from ecsbatch.cli.fleet import see
-from ecsbatch.cli.looking import A_FEW, look_at, spread
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.cli.exit_codes import Exit, code_of_error
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
+from ecsbatch.ecs.inventory import see
+from ecsbatch.ecs.sweep import A_FEW, look_at, spread
 from ecsbatch.errors import AuthError, CloudError, SelectionRefused, UnknownAnswer
-from ecsbatch.models import Look, Server, ServerView
-from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run
+from ecsbatch.model.servers import Look, Server, ServerView
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
 from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 
 IDS = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(1, 6_001)]
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from ecsbatch.cli.files import write_file
-from ecsbatch.cli.planfile import is_plan, plan_pieces, read_plan
-from ecsbatch.config import Strategy
-from ecsbatch.drift import find_drift
+from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale
-from ecsbatch.models import Server, ServerView, Site
-from ecsbatch.plan import Plan
-from ecsbatch.strategy import make_plan
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Server, ServerView, Site
+from ecsbatch.planning.drift import find_drift
+from ecsbatch.planning.plan_file import is_plan, plan_pieces, read_plan
+from ecsbatch.planning.strategy import make_plan
 
 SITE = Site("https://ecs.eu-west-101.example", "p1", "eu-west-101")
 MADE_AT = 1_772_359_200.25

@@ -10,15 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 import pytest
 
-from ecsbatch.cli.exits import Exit, UsageError, code_of_error
-from ecsbatch.cli.fleet import Seen, filters_of, find
-from ecsbatch.cli.selecting import Selection, SelectionFlags, read_selection, read_since
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_error
+from ecsbatch.cli.selection_flags import Selection, SelectionFlags, read_selection, read_since
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
+from ecsbatch.ecs.inventory import Seen, filters_of, find
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import CloudError, EcsbatchError, SelectionError, SelectionRefused
-from ecsbatch.models import ServerView
-from ecsbatch.simulator.clock import VirtualClock, VirtualLoop, run
+from ecsbatch.model.servers import ServerView
+from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 
 A, B, C = (f"{letter * 8}-0000-4000-8000-000000000001" for letter in "abc")
 NOW = 1_772_360_000.0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from ecsbatch import events as ev
-from ecsbatch.cli.stories import story_of
-from ecsbatch.cli.watching_runs import Followed
-from ecsbatch.models import Fleet, Holder, RunStatus, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.records import Hold, NewRun
+from ecsbatch.cli.commands.watch import Followed
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.run import Hold, NewRun
+from ecsbatch.model.servers import Fleet, Holder, RunStatus, Wave
 from ecsbatch.store import Store, open_store
+from ecsbatch.store.history import story_of
 
 IDS = [f"{i:08x}-0000-4000-8000-000000000000" for i in range(4)]
 HOLDER = Holder("ann@web", "web", 7, time.time())

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 from typed_commands import ECSBATCH, Simulator, Terminal, simulate
 
-from ecsbatch.cli.speaking import form_asked_for
+from ecsbatch.cli.output import form_asked_for
 
 RESTART = (
     *("restart", "all.txt", "--yes", "--quota", "1000/1s", "--typical-restart", "1s", "--server-timeout", "60s"),

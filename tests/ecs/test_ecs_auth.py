@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecsbatch.ecs.auth import (
+from ecsbatch.ecs.auth.credentials import credentials
+from ecsbatch.ecs.auth.schemes import (
     JSON_TYPE,
     KeyAuth,
     TokenAuth,
@@ -18,7 +19,6 @@ from ecsbatch.ecs.auth import (
     canonical_request,
     quoted,
 )
-from ecsbatch.ecs.credentials import credentials
 from ecsbatch.errors import ConfigError
 
 AK, SK = "AKEXAMPLE000000000AA", "SKEXAMPLE0000000000000000000000000000000"

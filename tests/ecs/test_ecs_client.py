@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ecsbatch.ecs.auth import JSON_TYPE, Auth, KeyAuth, TokenAuth, Unsigned
+from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, KeyAuth, TokenAuth, Unsigned
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import (
@@ -26,7 +26,7 @@ from ecsbatch.errors import (
     TokenExpired,
     UnknownAnswer,
 )
-from ecsbatch.models import Job, Look, ServerView
+from ecsbatch.model.servers import Job, Look, ServerView
 
 ACCEPTED = Answer(200, {}, b'{"job_id":"j1"}')
 EXPIRED = Answer(401, {"x-request-id": "r"}, b'{"error_code":"APIGW.0301","error_msg":"token expires"}')

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.ecs.codes import CODES, date_of, error_of
+from ecsbatch.ecs.error_codes import CODES, date_of, error_of
 from ecsbatch.errors import (
     AuthError,
     CloudError,
@@ -17,7 +17,7 @@ from ecsbatch.errors import (
     TokenExpired,
     UnknownAnswer,
 )
-from ecsbatch.texts import MAX_TEXT, clean
+from ecsbatch.model.text import MAX_TEXT, clean
 
 SHAPES = [
     '{"error":{"code":"%s","message":"%s","details":[{"code":"x","message":"y"}]}}',

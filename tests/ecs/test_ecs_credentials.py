@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ecsbatch.ecs.auth import KeyAuth, Unsigned
-from ecsbatch.ecs.credentials import Found, credentials, find
-from ecsbatch.ecs.metadata import on_ecs_server
-from ecsbatch.ecs.profile import read_profile
+from ecsbatch.ecs.auth.credentials import Found, credentials, find
+from ecsbatch.ecs.auth.metadata import on_ecs_server
+from ecsbatch.ecs.auth.profile import read_profile
+from ecsbatch.ecs.auth.schemes import KeyAuth, Unsigned
 from ecsbatch.errors import ConfigError
 
 KEY = {"HUAWEICLOUD_SDK_AK": "ENVKEY0000CANARY", "HUAWEICLOUD_SDK_SK": "CANARY-env-secret"}

@@ -4,7 +4,7 @@ import pytest
 
 from ecsbatch.ecs.endpoint import iam_of, site_of
 from ecsbatch.errors import ConfigError
-from ecsbatch.models import Site
+from ecsbatch.model.servers import Site
 
 
 def test_a_region_gives_the_endpoint() -> None:

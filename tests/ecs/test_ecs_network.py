@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
 from ecsbatch.errors import AuthError, NotSent, UnknownAnswer

@@ -13,13 +13,13 @@ import orjson
 import pytest
 
 from ecsbatch.clock import SystemClock
-from ecsbatch.ecs.auth import Auth, TokenAuth
+from ecsbatch.ecs.auth.credentials import find
+from ecsbatch.ecs.auth.refresh import Desk, Lease, LeasedAuth, lease
+from ecsbatch.ecs.auth.schemes import Auth, TokenAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.ecs.credentials import find
-from ecsbatch.ecs.renewal import Desk, Lease, LeasedAuth, lease
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import AuthError, ConfigError, EcsbatchError, NotAccepted, NotSent
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.server import Running, serve
 
 PLAIN = CloudConfig()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecsbatch.ecs.wire import job_id_of, job_of, page_of, reboot_body, view_of, views_of
 from ecsbatch.errors import UnknownAnswer
-from ecsbatch.models import Job, ServerView, SubJob
+from ecsbatch.model.servers import Job, ServerView, SubJob
 
 
 def sub(server: str, status: str = "SUCCESS", **fields: Any) -> dict[str, Any]:

@@ -7,16 +7,16 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from ecsbatch.config import Engine
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.config.settings import Engine
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.events import Event
-from ecsbatch.models import Look
-from ecsbatch.records import Commit, Hold
+from ecsbatch.model.events import Event
+from ecsbatch.model.run import Commit, Hold
+from ecsbatch.model.servers import Look
 from ecsbatch.restarter import Restarter
-from ecsbatch.simulator.clock import Killed, VirtualClock, VirtualLoop, abandon, run
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
 from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.simulator.virtual_time import Killed, VirtualClock, VirtualLoop, abandon, run
 from ecsbatch.store import MemoryDatabase, Store, open_store
 
 T = TypeVar("T")

@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 import pytest
 from engine_world import World
 
-from ecsbatch.config import Strategy
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.config.settings import Strategy
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.hosting import Result
+from ecsbatch.engine.hosting import Result
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.sender import SimulatedSender
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from engine_world import LateStore, World, Wrapper
 
-from ecsbatch import events as ev
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.conflicts import RunOver
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.engine.hosting import Changes, Result
 from ecsbatch.errors import ConfigError
-from ecsbatch.hosting import Changes, Result
-from ecsbatch.models import OutcomeKind, RunStatus
+from ecsbatch.model import events as ev
+from ecsbatch.model.conflicts import RunOver
+from ecsbatch.model.servers import OutcomeKind, RunStatus
 from ecsbatch.restarter import Restarter
-from ecsbatch.rollout import Rollout
-from ecsbatch.simulator.clock import Killed
+from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.simulator.virtual_time import Killed
 
 TWO_AT_A_TIME = Strategy(waves="100%", max_unavailable=20, batch_size=10)
 RUN = "r"

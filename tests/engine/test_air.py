@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from engine_world import LateStore, World, Wrapper
 
-from ecsbatch import events as ev
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.errors import ConfigError
-from ecsbatch.events import Event
-from ecsbatch.models import Quota
-from ecsbatch.records import Commit, Hold
-from ecsbatch.simulator.clock import Killed
+from ecsbatch.model import events as ev
+from ecsbatch.model.events import Event
+from ecsbatch.model.run import Commit, Hold
+from ecsbatch.model.servers import Quota
 from ecsbatch.simulator.cloud import Cloud, Exchange
 from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.simulator.virtual_time import Killed
 
 ALL = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%")
 QUOTA = Engine(quota=Quota(100, 60.0))

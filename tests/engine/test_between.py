@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ecsbatch import events as ev
-from ecsbatch.between import Between
-from ecsbatch.models import Fleet, RunStatus, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.simulator.clock import run
-from ecsbatch.state import RolloutState
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, RunStatus, Wave
+from ecsbatch.model.state import RolloutState
+from ecsbatch.rollout.barrier import Between
+from ecsbatch.simulator.virtual_time import run
 
 WAVES = (Wave(1, 0, 1, "1"), Wave(2, 1, 2, "100%"))
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from engine_world import World
 
-from ecsbatch.cli.driving import blind_notice
-from ecsbatch.config import Strategy
+from ecsbatch.cli.drive import blind_notice
+from ecsbatch.config.settings import Strategy
 
 
 def test_an_engine_says_for_how_long_and_why_it_sees_nothing() -> None:

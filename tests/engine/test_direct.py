@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ecsbatch import events as ev
-from ecsbatch.config import Engine
-from ecsbatch.direct import Direct
-from ecsbatch.line import Terms
-from ecsbatch.models import Holder
-from ecsbatch.simulator.clock import run
+from ecsbatch.config.settings import Engine
+from ecsbatch.engine.direct import Direct
+from ecsbatch.engine.server_queue import Terms
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import Holder
+from ecsbatch.simulator.virtual_time import run
 
 IDS = ["a", "b", "c"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from engine_world import World
 
-from ecsbatch.config import Strategy
+from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EcsbatchError, SelectionError
-from ecsbatch.models import Fleet, Outcome, OutcomeKind, RunStatus, Server, Wave
-from ecsbatch.plan import Plan
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, Outcome, OutcomeKind, RunStatus, Server, Wave
 
 
 @pytest.mark.parametrize("odd", ["abc\ud800", "", "a\nb", "x" * 65, Server("\x00")])

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from ecsbatch import events as ev
-from ecsbatch.feeder import Feeder
-from ecsbatch.models import Fleet, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.policy import limits_of
-from ecsbatch.simulator.clock import run
-from ecsbatch.state import RolloutState
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, Wave
+from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.decide import limits_of
+from ecsbatch.rollout.dispatcher import Feeder
+from ecsbatch.simulator.virtual_time import run
 
 IDS = ["a1", "b1", "a2", "b2"]
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 from engine_world import World
 
-from ecsbatch import events as ev
-from ecsbatch.config import Strategy
-from ecsbatch.models import RunStatus, Server
-from ecsbatch.rollout import Rollout
-from ecsbatch.simulator.clock import Killed
+from ecsbatch.config.settings import Strategy
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import RunStatus, Server
+from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.simulator.virtual_time import Killed
 
 ALL = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%")
 

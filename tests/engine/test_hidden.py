@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from engine_world import World, Wrapper
 
-from ecsbatch import events as ev
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.ecs.codes import error_of
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.ecs.error_codes import error_of
+from ecsbatch.engine.hosting import Result
 from ecsbatch.errors import CloudError, Refused, UnknownAnswer
-from ecsbatch.hosting import Result
-from ecsbatch.models import Job, Look, RunStatus
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import Job, Look, RunStatus
 from ecsbatch.restarter import Restarter
-from ecsbatch.rollout import Rollout
-from ecsbatch.simulator.clock import Killed
+from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.simulator.virtual_time import Killed
 
 ALL = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%", order="input")
 IN_TENS = replace(ALL, batch_size=10)

@@ -10,19 +10,19 @@ from typing import Any, Literal
 import pytest
 from engine_world import World
 
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
+from ecsbatch.engine.hosting import Changes, Result
 from ecsbatch.errors import ConfigError
-from ecsbatch.gates import CommandGate
-from ecsbatch.hooks import A_CALLABLE, WITHOUT, Given, hooks_of
-from ecsbatch.hosting import Changes, Result
-from ecsbatch.models import Fleet, RunStatus, Server, Wave
-from ecsbatch.plan import Plan
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, RunStatus, Server, Wave
+from ecsbatch.model.state import RolloutState
 from ecsbatch.restarter import Restarter
+from ecsbatch.rollout.gates import CommandGate
+from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, Given, hooks_of
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
 from ecsbatch.simulator.sender import SimulatedSender
-from ecsbatch.state import RolloutState
 
 
 async def healthy(_: Server) -> bool:

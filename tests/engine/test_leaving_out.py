@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from engine_world import World, Wrapper
 
-from ecsbatch import events as ev
-from ecsbatch.config import Strategy
+from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.hosting import Changes, Result
 from ecsbatch.errors import ConfigError, NotAccepted, StoreError, UnknownAnswer
-from ecsbatch.hosting import Changes, Result
-from ecsbatch.models import Outcome, OutcomeKind, RunStatus, Server
-from ecsbatch.records import Command
-from ecsbatch.rollout import Rollout
-from ecsbatch.state import RolloutState
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Command
+from ecsbatch.model.servers import Outcome, OutcomeKind, RunStatus, Server
+from ecsbatch.model.state import RolloutState
+from ecsbatch.planning.strategy import make_plan
+from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store import MemoryDatabase
-from ecsbatch.strategy import make_plan
 
 ZONE_BY_ZONE = Strategy(
     max_unavailable="100%", waves="domain", soak=60.0, max_failures="100%", max_failures_per_wave="100%"

@@ -6,11 +6,11 @@ import asyncio
 
 from engine_world import World
 
-from ecsbatch.config import Strategy
-from ecsbatch.models import Outcome, OutcomeKind, Server
+from ecsbatch.config.settings import Strategy
+from ecsbatch.model.servers import Outcome, OutcomeKind, Server
+from ecsbatch.planning.strategy import make_plan
 from ecsbatch.restarter import Restarter
 from ecsbatch.store import open_store
-from ecsbatch.strategy import make_plan
 
 CANARY_FIRST = Strategy(waves="1,100%", soak=120.0, max_unavailable="100%")
 

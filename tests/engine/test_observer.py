@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
+from ecsbatch.engine.observer import PROBE_APART, JobHidden, Observer
+from ecsbatch.engine.pacing import Pace
+from ecsbatch.engine.retry import Backoff
+from ecsbatch.engine.visibility import Sight
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Refused, Throttled, UnknownAnswer
-from ecsbatch.models import Job, Look, ServerView
-from ecsbatch.observer import PROBE_APART, JobHidden, Observer
-from ecsbatch.pacing import Pace
-from ecsbatch.retry import Backoff
-from ecsbatch.sight import Sight
-from ecsbatch.simulator.clock import run
+from ecsbatch.model.servers import Job, Look, ServerView
+from ecsbatch.simulator.virtual_time import run
 
 IDS = [f"s{number}" for number in range(100)]
 

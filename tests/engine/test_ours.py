@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from engine_world import World, Wrapper
 
-from ecsbatch import events as ev
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.ecs.codes import error_of
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.ecs.error_codes import error_of
 from ecsbatch.errors import UnknownAnswer
-from ecsbatch.events import Event
-from ecsbatch.models import Look, Server
-from ecsbatch.records import Commit, Hold
-from ecsbatch.rollout import Rollout
+from ecsbatch.model import events as ev
+from ecsbatch.model.events import Event
+from ecsbatch.model.run import Commit, Hold
+from ecsbatch.model.servers import Look, Server
+from ecsbatch.rollout.rollout import Rollout
 
 ALL = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%")
 QUICK = Engine(unknown_grace=6.0, typical_restart=10.0)

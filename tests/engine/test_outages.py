@@ -7,9 +7,9 @@ from collections import Counter
 
 from engine_world import World
 
-from ecsbatch.config import Strategy
-from ecsbatch.hosting import Result
-from ecsbatch.models import OutcomeKind, RunStatus
+from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.hosting import Result
+from ecsbatch.model.servers import OutcomeKind, RunStatus
 from ecsbatch.simulator.cloud import Faults
 
 

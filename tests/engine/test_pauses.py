@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from engine_world import World, Wrapper
 
-from ecsbatch.config import Strategy
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.config.settings import Strategy
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request, Sender
+from ecsbatch.engine.visibility import LONGEST_PAUSE
 from ecsbatch.errors import AuthError, NotAccepted, NotSent, UnknownAnswer
-from ecsbatch.models import Job, Look, OutcomeKind, RunStatus
-from ecsbatch.sight import LONGEST_PAUSE
+from ecsbatch.model.servers import Job, Look, OutcomeKind, RunStatus
 from ecsbatch.simulator.sender import SimulatedSender
 
 ALL = Strategy(waves="100%", max_unavailable="100%")

@@ -10,11 +10,11 @@ from typing import cast
 import pytest
 from engine_world import World
 
-from ecsbatch.config import Strategy
+from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, SelectionError
-from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
+from ecsbatch.model.servers import Outcome, OutcomeKind, Quota, RunStatus, Server
 from ecsbatch.restarter import Restarter
-from ecsbatch.simulator.cloud_config import Faults
+from ecsbatch.simulator.config import Faults
 
 OTHER = "00000000-0000-4000-8000-000000000000"
 

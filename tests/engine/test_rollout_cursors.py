@@ -10,9 +10,9 @@ import orjson
 import pytest
 from engine_world import World
 
-from ecsbatch.config import Strategy
-from ecsbatch.events import Recorded, encode
-from ecsbatch.models import RunStatus
+from ecsbatch.config.settings import Strategy
+from ecsbatch.model.events import Recorded, encode
+from ecsbatch.model.servers import RunStatus
 
 T = TypeVar("T")
 

@@ -8,12 +8,12 @@ from functools import partial
 import pytest
 from engine_world import World
 
-from ecsbatch.config import Engine, Strategy
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.engine.hosting import Result
 from ecsbatch.errors import ConfigError, RunConflict
-from ecsbatch.hosting import Result
-from ecsbatch.models import OutcomeKind, Quota, RunStatus
-from ecsbatch.simulator.clock import Killed
-from ecsbatch.simulator.cloud_config import Faults
+from ecsbatch.model.servers import OutcomeKind, Quota, RunStatus
+from ecsbatch.simulator.config import Faults
+from ecsbatch.simulator.virtual_time import Killed
 
 ALL_AT_ONCE = Strategy(max_unavailable="100%", waves="100%")
 QUOTA_100 = Engine(quota=Quota(100, 60.0))

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ecsbatch.sight import QUIET, Sight
-from ecsbatch.simulator.clock import run
+from ecsbatch.engine.visibility import QUIET, Sight
+from ecsbatch.simulator.virtual_time import run
 
 HOUR = 3600.0
 

@@ -12,13 +12,13 @@ import pytest
 from engine_world import LateStore, World, Wrapper
 from strangers import engine_of
 
-from ecsbatch import events as ev
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import AuthError, NotAccepted, Refused, StoreError, Throttled, UnknownAnswer
-from ecsbatch.models import Outcome, OutcomeKind, Quota, RunStatus, Server
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import Outcome, OutcomeKind, Quota, RunStatus, Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
 from ecsbatch.simulator.sender import SimulatedSender

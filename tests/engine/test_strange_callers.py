@@ -14,12 +14,12 @@ import pytest
 from engine_world import World
 from strangers import ALL_AT_ONCE, TWO_WAVES, ending, hanging, resumed
 
-from ecsbatch.config import Strategy
+from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.hosting import Result
 from ecsbatch.errors import ConfigError, EngineStopped, RunConflict
-from ecsbatch.hosting import Result
-from ecsbatch.models import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.servers import Outcome, OutcomeKind, RunStatus
 from ecsbatch.restarter import Restarter
-from ecsbatch.simulator.cloud_config import Faults
+from ecsbatch.simulator.config import Faults
 from ecsbatch.store import Store, open_store
 
 # -- callers -----------------------------------------------------------------------------------------------------

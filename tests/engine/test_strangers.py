@@ -29,15 +29,15 @@ from strangers import (
     resumed,
 )
 
-from ecsbatch.config import Strategy
-from ecsbatch.ecs.auth import KeyAuth, Unsigned
+from ecsbatch.config.settings import Strategy
+from ecsbatch.ecs.auth.schemes import KeyAuth, Unsigned
 from ecsbatch.ecs.sender import Answer, Request
+from ecsbatch.engine.hosting import Result
 from ecsbatch.errors import EcsbatchError
-from ecsbatch.hosting import Result
-from ecsbatch.models import Outcome, OutcomeKind, RunStatus, Server
-from ecsbatch.simulator.cloud_config import Faults
+from ecsbatch.model.servers import Outcome, OutcomeKind, RunStatus, Server
+from ecsbatch.model.state import RolloutState
+from ecsbatch.simulator.config import Faults
 from ecsbatch.simulator.sender import SimulatedSender
-from ecsbatch.state import RolloutState
 
 # -- checks ------------------------------------------------------------------------------------------------------
 

@@ -6,19 +6,19 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-from ecsbatch.events import Event, Recorded, ServerEvent
-from ecsbatch.health import Health
-from ecsbatch.journal import Journal
-from ecsbatch.line import Batch, Line, Terms
-from ecsbatch.models import Holder, Job, Look, ServerView, SubJob
-from ecsbatch.observer import Observer
-from ecsbatch.pacing import Pace
-from ecsbatch.poll_schedule import PollSchedule
-from ecsbatch.poller import Poller
-from ecsbatch.records import Commit, Grant, Hold, Settle
-from ecsbatch.retry import Backoff
-from ecsbatch.sight import Sight
-from ecsbatch.stages import Attempt
+from ecsbatch.engine.health import Health
+from ecsbatch.engine.journal import Journal
+from ecsbatch.engine.observer import Observer
+from ecsbatch.engine.pacing import Pace
+from ecsbatch.engine.poll_schedule import PollSchedule
+from ecsbatch.engine.poller import Poller
+from ecsbatch.engine.retry import Backoff
+from ecsbatch.engine.server_queue import Batch, Line, Terms
+from ecsbatch.engine.visibility import Sight
+from ecsbatch.model.events import Event, Recorded, ServerEvent
+from ecsbatch.model.run import Commit, Grant, Hold, Settle
+from ecsbatch.model.servers import Holder, Job, Look, ServerView, SubJob
+from ecsbatch.model.tally import Attempt
 
 TYPICAL = 0.04
 PATIENCE = 10.0

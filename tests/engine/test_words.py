@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 from engine_world import LateStore, World
 
-from ecsbatch import events as ev
-from ecsbatch.config import Strategy
-from ecsbatch.models import OutcomeKind, RunStatus
-from ecsbatch.records import Command
-from ecsbatch.rollout import Rollout
+from ecsbatch.config.settings import Strategy
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Command
+from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.rollout.rollout import Rollout
 
 AT_ONCE = Strategy(waves="100%", max_unavailable="100%", batch_size=10)
 

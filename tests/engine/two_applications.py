@@ -14,13 +14,13 @@ from collections.abc import AsyncGenerator
 import aiohttp
 from aiohttp import web
 
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.models import Quota
+from ecsbatch.model.servers import Quota
 from ecsbatch.restarter import Restarter
-from ecsbatch.rollout import Rollout
-from ecsbatch.simulator.cloud_config import CloudConfig
+from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.server import Running, serve
 from ecsbatch.store import open_store
 

@@ -25,7 +25,7 @@ from typing import Any
 import aiohttp
 from aiohttp import ClientSession
 
-from ecsbatch.ecs.signing import Signer
+from ecsbatch.ecs.auth.signer import Signer
 
 _done: list[str] = []
 

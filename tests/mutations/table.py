@@ -26,7 +26,7 @@ QUOTA: Final = (
     Mutant(
         name="tokens run from the grant",
         promise="A window holds no more than the quota, however long a request takes.",
-        file="limiter.py",
+        file="engine/limiter.py",
         old="return Settle(grant.id, self._cooling)",
         new="return Settle(grant.id, max(0.001, self._cooling - self.age(grant)))",
         seeds=(26, 31, 0),
@@ -34,7 +34,7 @@ QUOTA: Final = (
     Mutant(
         name="tokens freed at the answer",
         promise="A token comes back a window after its answer.",
-        file="limiter.py",
+        file="engine/limiter.py",
         old="return Settle(grant.id, self._cooling)",
         new="return Settle(grant.id, 0.001)",
         seeds=(26, 25, 0),
@@ -42,7 +42,7 @@ QUOTA: Final = (
     Mutant(
         name="a late request leaves",
         promise="What stands still between grant and send is dropped unsent: its tokens may be another's by then.",
-        file="submitter.py",
+        file="engine/submitter.py",
         old="if age > SEND_WITHIN else",
         new='if age > float("inf") else',
         tests=(f"{IN_TIME}test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not_at_all",),
@@ -51,7 +51,7 @@ QUOTA: Final = (
     Mutant(
         name="a grant's age runs from when it was heard",
         promise="A grant's age is reckoned by the ledger's clock, from the grant itself.",
-        file="producer.py",
+        file="engine/producer.py",
         old="                grant=grant,\n",
         new="                grant=replace(grant, granted=grant.granted + self._bucket.age(grant)),\n",
         tests=("tests/engine/test_air.py::test_a_process_that_stands_still_between_grant_and_send_sends_nothing_late",),
@@ -65,7 +65,7 @@ ONCE: Final = (
     Mutant(
         name="no intent is written",
         promise="The intent is on disk before a request leaves.",
-        file="store/books.py",
+        file="store/sync_store.py",
         old="events = [*order.events, *_intended(order.intent, grant)] if grant and order.intent else order.events",
         new="events = order.events",
         seeds=(1, 0, 2),
@@ -73,7 +73,7 @@ ONCE: Final = (
     Mutant(
         name="an unanswered request is sent again",
         promise="A request without an answer is settled by the cloud's own record, and never blindly sent again.",
-        file="retry.py",
+        file="engine/retry.py",
         old='return AfterSubmit(charge, Next.RECONCILE, "")',
         new='return AfterSubmit(charge, Next.AGAIN, "unknown")',
         seeds=(4, 9, 2),
@@ -81,7 +81,7 @@ ONCE: Final = (
     Mutant(
         name="a baseline never grows stale",
         promise="Who is sent was looked at a minute ago at most.",
-        file="line.py",
+        file="engine/server_queue.py",
         old="return not self.refusals and self.looked_at < now - BASELINE_AGE",
         new="return False",
         tests=(f"{IN_TIME}test_a_look_is_no_baseline_any_more_after_a_while",),
@@ -90,7 +90,7 @@ ONCE: Final = (
     Mutant(
         name="resends begin anew with a holder",
         promise="A server whose requests are lost is sent again twice at most, whoever has the run.",
-        file="state.py",
+        file="model/state.py",
         old="        self.last_command = event.command\n",
         new="        self.last_command = event.command\n        self.unstarted.clear()\n",
         tests=(f"{FOLDS}test_how_often_a_request_was_lost_is_no_less_for_a_later_holder",),
@@ -99,7 +99,7 @@ ONCE: Final = (
     Mutant(
         name="a look tells of when it was heard",
         promise="What a look says is judged by the instant at which it was asked.",
-        file="poller.py",
+        file="engine/poller.py",
         old="self._verdicts.server(watch, view, look.sighted_at, found)",
         new="self._verdicts.server(watch, view, self._sight.clock(), found)",
         tests=(f"{OURS}test_a_look_that_was_asked_within_the_grace_and_answered_after_it_is_no_proof",),
@@ -107,7 +107,7 @@ ONCE: Final = (
     Mutant(
         name="without a trace nothing was begun",
         promise="Where the cloud tells no time of the last change, nothing is sent again.",
-        file="reconcile.py",
+        file="engine/reconcile.py",
         old="return Verdict.NOT_STARTED if view.updated and case.baseline else Verdict.NO_TRACE",
         new="return Verdict.NOT_STARTED",
         tests=("tests/test_reconcile.py::test_one_look_after_another_tells_what_became_of_a_server",),
@@ -116,7 +116,7 @@ ONCE: Final = (
     Mutant(
         name="an earlier request is forgotten",
         promise="What an earlier request of ours began after all is ours, and nobody else's.",
-        file="precheck.py",
+        file="engine/triage.py",
         old="elif attempt is not None and was_begun(view, attempt.updated, attempt.cloud_time):",
         new="elif False and attempt is not None:",
         tests=(f"{PRECHECK}test_a_look_tells_whose_turn_it_is",),
@@ -127,7 +127,7 @@ WANTED: Final = (
     Mutant(
         name="nobody is asked at the take",
         promise="Who is about to be sent is asked of its owner as its intent is given to the store.",
-        file="producer.py",
+        file="engine/producer.py",
         old="for server in [server for server in packet.views if not line.owner.wanted(line, server)]:",
         new="for server in list[str]():",
         tests=(f"{SINGLE}test_what_nobody_waits_for_any_more_before_it_is_sent_is_left_alone",),
@@ -136,7 +136,7 @@ WANTED: Final = (
     Mutant(
         name="left-out servers wait again",
         promise="Nothing is sent to a domain that was left out, whatever brings its servers back.",
-        file="state.py",
+        file="model/state.py",
         old="out = [i for i in places if self._is_left_out(i)] if self.left_out else []",
         new="out = list[int]()",
         tests=(f"{FOLDS}test_who_waits_in_a_left_out_domain_is_left_out_whatever_brings_it_there",),
@@ -145,7 +145,7 @@ WANTED: Final = (
     Mutant(
         name="a dropped line's request leaves",
         promise="Nothing leaves once its run has ended.",
-        file="submitter.py",
+        file="engine/submitter.py",
         old="    if dropped:\n",
         new="    if False:\n",
         tests=(f"{IN_TIME}test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not_at_all",),
@@ -153,7 +153,7 @@ WANTED: Final = (
     Mutant(
         name="in the air from the hand-over on",
         promise="A run's end waits for what was given to the store.",
-        file="feeder.py",
+        file="rollout/dispatcher.py",
         old="return sum(line.in_air for line in self._lines.values())",
         new="return sum(line.in_air - bool(line.given) for line in self._lines.values())",
         tests=(f"{FEEDER}test_an_intent_is_in_the_air_while_the_store_has_it",),
@@ -179,7 +179,7 @@ WANTED: Final = (
     Mutant(
         name="claims without a grant",
         promise="A server is claimed with the tokens for it: who is not sent is anybody's.",
-        file="store/books.py",
+        file="store/sync_store.py",
         old="claim = order.claim if order.take is None else order.claim[: grant.tokens if grant else 0]",
         new="claim = order.claim",
         tests=(f"{TAKES}test_a_server_is_claimed_with_the_tokens_for_it_and_not_without",),
@@ -188,7 +188,7 @@ WANTED: Final = (
     Mutant(
         name="claims outlive an outcome",
         promise="A claim of a direct restart ends with whatever ends its intent.",
-        file="direct.py",
+        file="engine/direct.py",
         old="                return (event.server,)\n",
         new="                return ()\n",
         tests=(f"{DIRECT}test_a_claim_ends_with_whatever_ends_the_intent",),
@@ -202,7 +202,7 @@ ALLOWED: Final = (
     Mutant(
         name="a place is free at the answer",
         promise="A server keeps its place of the budget until it is up.",
-        file="state.py",
+        file="model/state.py",
         old="return self.run.down",
         new="return sum(stage in {Stage.SUBMITTING, Stage.UNSETTLED} for stage in self.stage) + len(self.held)",
         seeds=(4, 6, 3),
@@ -210,7 +210,7 @@ ALLOWED: Final = (
     Mutant(
         name="failures are not counted",
         promise="Once failures exceed a limit, nothing new starts.",
-        file="state.py",
+        file="model/state.py",
         old="more = (stage in FAILURES) - self._counts_as_failure(i, was)",
         new="more = 0",
         seeds=(20, 3, 9),
@@ -218,7 +218,7 @@ ALLOWED: Final = (
     Mutant(
         name="a take has not heard of a failure",
         promise="Nothing is granted to who has not heard of a failure: it may be one too many.",
-        file="store/books.py",
+        file="store/sync_store.py",
         old="unseen = order.folded is not None and head.failed_at > order.folded",
         new="unseen = False",
         tests=(f"{TAKES}test_who_has_not_heard_of_a_failure_gets_no_tokens",),
@@ -227,7 +227,7 @@ ALLOWED: Final = (
     Mutant(
         name="no soak",
         promise="A wave begins a soak after the one before has ended.",
-        file="between.py",
+        file="rollout/barrier.py",
         old="self._soak_until = now + self._run.plan.soak",
         new="self._soak_until = now",
         tests=(f"{BETWEEN}test_a_wave_but_the_first_waits_for_the_soak",),
@@ -236,7 +236,7 @@ ALLOWED: Final = (
     Mutant(
         name="a gate that raises says go",
         promise="A gate opens by its go alone.",
-        file="between.py",
+        file="rollout/barrier.py",
         old='return "inconclusive", str(e)',
         new='return "go", str(e)',
         tests=(f"{BETWEEN}test_a_gate_opens_by_its_go_alone",),
@@ -245,7 +245,7 @@ ALLOWED: Final = (
     Mutant(
         name="held places are not watched after a resume",
         promise="Whoever takes a run over watches the places that are kept.",
-        file="feeder.py",
+        file="rollout/dispatcher.py",
         old="        for place in self._state.held:\n            self._watch_held(place)\n        return found",
         new="        return found",
         tests=(f"{FEEDER}test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
@@ -254,7 +254,7 @@ ALLOWED: Final = (
     Mutant(
         name="who keeps its place is not watched",
         promise="A place that is kept is watched by whoever ends its server.",
-        file="feeder.py",
+        file="rollout/dispatcher.py",
         old="for server in (*back, event.server) if isinstance(event, ev.ServerEvent) else back:",
         new="for server in back:",
         tests=(f"{FEEDER}test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
@@ -268,7 +268,7 @@ TRUE: Final = (
     Mutant(
         name="a job's word for all its servers",
         promise="A failed job has restarted members: each server's outcome is its own.",
-        file="poller.py",
+        file="engine/poller.py",
         old="found = self._verdicts.job(watch, ended)",
         new=(
             "found = self._verdicts.job(\n"
@@ -280,7 +280,7 @@ TRUE: Final = (
     Mutant(
         name="deadlines run while nothing is seen",
         promise="What cannot be seen is not counted as a failure: the clocks stand still.",
-        file="sight.py",
+        file="engine/visibility.py",
         old="return self._now() - self._blind_total - blind",
         new="return self._now()",
         tests=(f"{SIGHT}test_deadlines_stand_still_from_the_first_failed_look_to_the_next_that_shows_something",),
@@ -288,7 +288,7 @@ TRUE: Final = (
     Mutant(
         name="every probe has seen the site",
         promise="A failure is told apart by a probe: where that fails too nobody is to blame.",
-        file="observer.py",
+        file="engine/observer.py",
         old="if self._answered_at >= asked or await self._probe(ids, others):",
         new="if self._answered_at >= asked or await self._probe(ids, others) or True:",
         tests=(f"{OBSERVER}test_an_outage_blinds_and_does_not_multiply_the_requests",),
@@ -296,7 +296,7 @@ TRUE: Final = (
     Mutant(
         name="a refusal is blindness",
         promise="Who answers no can be seen.",
-        file="observer.py",
+        file="engine/observer.py",
         old="            except Refused:\n                self._seen(asked)\n",
         new='            except Refused:\n                self._sight.failed("refused")\n',
         tests=(f"{OBSERVER}test_one_server_that_cannot_be_shown_costs_the_others_a_few_looks_once",),
@@ -305,7 +305,7 @@ TRUE: Final = (
     Mutant(
         name="a hidden job is asked about for ever",
         promise="A job that cannot be shown is given up to its servers' own states.",
-        file="watches.py",
+        file="engine/watches.py",
         old="return self.hidden >= (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN)",
         new="return False",
         tests=(f"{IN_TIME}test_a_job_that_cannot_be_shown_is_asked_about_so_often_and_no_oftener",),
@@ -318,7 +318,7 @@ WORDS: Final = (
     Mutant(
         name="an abort that nobody read is dropped",
         promise="An abort outlives the holder that it was asked of.",
-        file="beginning.py",
+        file="rollout/start.py",
         old="abort = None if over or course.state.aborting else _abort(asked)",
         new="abort = None",
         tests=(f"{ABORTS}test_an_abort_that_its_holder_died_before_reading_is_followed_by_the_next",),
@@ -327,7 +327,7 @@ WORDS: Final = (
     Mutant(
         name="a later holder forgets an abort",
         promise="An abort on record is followed by every later holder.",
-        file="state.py",
+        file="model/state.py",
         old="        self.last_command = event.command\n",
         new="        self.last_command = event.command\n        self.aborting = False\n",
         tests=(f"{FOLDS}test_an_abort_outlives_its_holder",),
@@ -335,7 +335,7 @@ WORDS: Final = (
     Mutant(
         name="two words are judged by one state",
         promise="Each word is judged by a state in which the one before is folded.",
-        file="rollout.py",
+        file="rollout/rollout.py",
         old="await self._words.popleft()()",
         new="await asyncio.gather(*[self._words.popleft()() for _ in range(len(self._words))])",
         tests=("tests/engine/test_words.py::test_the_last_word_holds_however_quickly_it_follows",),

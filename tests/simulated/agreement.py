@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ecsbatch.audit import audit
-from ecsbatch.models import Fleet, Server
+from ecsbatch.audit.replay import audit
+from ecsbatch.model.servers import Fleet, Server
 
 from .lives import Record
 from .tale import Tale, read_tales

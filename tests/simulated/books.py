@@ -18,9 +18,9 @@ import orjson
 
 from ecsbatch.errors import StoreError
 from ecsbatch.simulator.cloud import Cloud, CloudConfig, Exchange, Faults, Reply
+from ecsbatch.simulator.faults import Misfortunes
 from ecsbatch.simulator.fleet import ENDINGS
 from ecsbatch.simulator.gateway import Arrival
-from ecsbatch.simulator.misfortunes import Misfortunes
 from ecsbatch.store.database import MemoryDatabase
 
 FOREVER: Final = float("inf")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
-from ecsbatch.simulator.cloud_config import Faults
+from ecsbatch.simulator.config import Faults
 from ecsbatch.simulator.fleet import server_ids
 
 from .world import Doom, Life, World

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ecsbatch.simulator.clock import VirtualLoop
+from ecsbatch.simulator.virtual_time import VirtualLoop
 
 PROCESS: Final[contextvars.ContextVar[int]] = contextvars.ContextVar("process", default=-1)
 """The number of the process whose code runs; -1 outside of all."""

@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeVar
 
 from ecsbatch.clock import Clock
 from ecsbatch.errors import StoreError
-from ecsbatch.records import Command
+from ecsbatch.model.run import Command
 from ecsbatch.store.orders import Write
 from ecsbatch.store.store import Store
 from ecsbatch.store.worker import Worker

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from ecsbatch.errors import EcsbatchError, StoreError
-from ecsbatch.simulator.clock import Hang, Killed, abandon, run
+from ecsbatch.simulator.virtual_time import Hang, Killed, abandon, run
 from ecsbatch.store import open_store
 
 from .books import disk_full

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from ecsbatch.ecs.auth import KeyAuth
+from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
+from ecsbatch.engine.hosting import Changes, Result
 from ecsbatch.errors import ConfigError, EcsbatchError
-from ecsbatch.hosting import Changes, Result
-from ecsbatch.models import Outcome, RunStatus, Server
+from ecsbatch.model.servers import Outcome, RunStatus, Server
 from ecsbatch.restarter import Restarter
-from ecsbatch.rollout import Rollout
-from ecsbatch.simulator.clock import EPOCH, VirtualLoop
+from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.simulator.virtual_time import EPOCH, VirtualLoop
 from ecsbatch.store.store import Store
 
 from .foreign_code import ForeignCode

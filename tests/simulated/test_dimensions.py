@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from ecsbatch.simulator.clock import run
+from ecsbatch.simulator.virtual_time import run
 from ecsbatch.store.worker import InlineWorker
 
 from . import world

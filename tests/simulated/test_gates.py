@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
 from engine_world import World
 
-from ecsbatch import events as ev
-from ecsbatch.config import Strategy
+from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.hosting import Changes, Result
 from ecsbatch.errors import ConfigError
-from ecsbatch.hosting import Changes, Result
-from ecsbatch.models import RunStatus, Server
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import RunStatus, Server
 from ecsbatch.restarter import Restarter
-from ecsbatch.rollout import Rollout
-from ecsbatch.simulator.clock import Killed
+from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.simulator.virtual_time import Killed
 
 RUN = "gated"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.models import Quota
-from ecsbatch.simulator.cloud_config import CloudConfig, Faults
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.model.servers import Quota
+from ecsbatch.simulator.config import CloudConfig, Faults
 from ecsbatch.simulator.fleet import server_ids
 
 from .world import Doom, DoomKind, Life, RunSpec, World

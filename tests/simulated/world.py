@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from ecsbatch.config import Engine, Strategy
-from ecsbatch.models import Quota
-from ecsbatch.simulator.cloud_config import CloudConfig, Faults
+from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.model.servers import Quota
+from ecsbatch.simulator.config import CloudConfig, Faults
+from ecsbatch.simulator.faults import KINDS
 from ecsbatch.simulator.fleet import server_ids
-from ecsbatch.simulator.misfortunes import KINDS
 
 from .troubles import Freeze, Troubles
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from simulated_world import World
 
-from ecsbatch.cli.simulating import World as Simulated
-from ecsbatch.cli.simulating import config_of
+from ecsbatch.cli.commands.simulate import World as Simulated
+from ecsbatch.cli.commands.simulate import config_of
 from ecsbatch.errors import ConfigError
 
 

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
-from ecsbatch.simulator.clock import Killed, VirtualLoop, abandon, run
 from ecsbatch.simulator.cloud import Cloud, CloudConfig, Faults
 from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.simulator.virtual_time import Killed, VirtualLoop, abandon, run
 
 
 class Client:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ecsbatch.simulator.clock import Hang, Killed, VirtualClock, VirtualLoop, abandon, run
+from ecsbatch.simulator.virtual_time import Hang, Killed, VirtualClock, VirtualLoop, abandon, run
 
 
 def test_a_sleep_of_a_month_takes_no_time_and_passes_exactly() -> None:

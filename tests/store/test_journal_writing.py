@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from store_world import ALICE, HandClock, want
 
-from ecsbatch.conflicts import ServersClaimed
+from ecsbatch.engine.journal import Journal
 from ecsbatch.errors import EcsbatchError, EngineStopped, StoreError
-from ecsbatch.events import BatchAccepted, Event, Recorded
-from ecsbatch.journal import Journal
-from ecsbatch.models import Fleet
-from ecsbatch.records import Commit, Grant, Hold, Settle
+from ecsbatch.model.conflicts import ServersClaimed
+from ecsbatch.model.events import BatchAccepted, Event, Recorded
+from ecsbatch.model.run import Commit, Grant, Hold, Settle
+from ecsbatch.model.servers import Fleet
 from ecsbatch.store import NewRun, open_store
 from ecsbatch.store.orders import Write
 from ecsbatch.store.worker import ThreadWorker

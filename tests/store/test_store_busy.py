@@ -13,8 +13,8 @@ import pytest
 from store_world import ALICE, want
 
 from ecsbatch.errors import StoreError
-from ecsbatch.events import BatchAccepted
-from ecsbatch.models import Fleet
+from ecsbatch.model.events import BatchAccepted
+from ecsbatch.model.servers import Fleet
 from ecsbatch.store import Grant, NewRun, Store, open_store
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose lock it is")

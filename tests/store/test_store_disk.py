@@ -14,10 +14,10 @@ import pytest
 from store_world import ALICE, BOB, HandClock, want
 
 from ecsbatch.errors import ConfigError, StoreError
-from ecsbatch.events import BatchAccepted
-from ecsbatch.models import Fleet, RunStatus
+from ecsbatch.model.events import BatchAccepted
+from ecsbatch.model.servers import Fleet, RunStatus
 from ecsbatch.store import Grant, Hold, MemoryDatabase, NewRun, RunHeld, ServersClaimed, Store, open_store
-from ecsbatch.store.holders import FileLocks
+from ecsbatch.store.locks import FileLocks
 
 TAKER = """
 import asyncio, sys
@@ -38,7 +38,7 @@ asyncio.run(main())
 
 HOLDER = """
 import asyncio, os, sys
-from ecsbatch.models import Fleet, Holder
+from ecsbatch.model.servers import Fleet, Holder
 from ecsbatch.store import NewRun, open_store
 
 async def main():

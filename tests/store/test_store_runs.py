@@ -8,7 +8,7 @@ import pytest
 from store_world import ALICE, BOB, HandClock, want
 
 from ecsbatch.errors import ConfigError, RunConflict, StoreError
-from ecsbatch.events import (
+from ecsbatch.model.events import (
     BatchAccepted,
     BatchSubmitting,
     Event,
@@ -21,7 +21,7 @@ from ecsbatch.events import (
     ServerRestarted,
     decode,
 )
-from ecsbatch.models import Fleet, RunStatus, Server
+from ecsbatch.model.servers import Fleet, RunStatus, Server
 from ecsbatch.store import (
     Grant,
     NewRun,

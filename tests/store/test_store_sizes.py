@@ -8,13 +8,13 @@ import pytest
 from store_world import ALICE, BOB, HandClock, want
 
 from ecsbatch.errors import RunConflict
-from ecsbatch.events import RunFinished, RunStarted, ServerSkipped, decode
-from ecsbatch.models import Fleet, RunStatus
+from ecsbatch.model.events import RunFinished, RunStarted, ServerSkipped, decode
+from ecsbatch.model.servers import Fleet, RunStatus
 from ecsbatch.store import Grant, Hold, MemoryDatabase, NewRun, ServersClaimed, open_store
-from ecsbatch.store.books import Books
 from ecsbatch.store.claims import PIECE
 from ecsbatch.store.journal import ROW
 from ecsbatch.store.orders import Order, Write
+from ecsbatch.store.sync_store import Books
 
 MANY = 3 * PIECE + 1
 

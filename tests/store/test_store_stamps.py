@@ -6,8 +6,8 @@ import pytest
 from store_world import ALICE, HandClock
 
 from ecsbatch.clock import Stamps
-from ecsbatch.events import BatchAccepted
-from ecsbatch.stopwatch import Stopwatch
+from ecsbatch.model.events import BatchAccepted
+from ecsbatch.model.stopwatch import Stopwatch
 from ecsbatch.store import NewRun, open_store
 
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from store_world import ALICE, BOB, HandClock, want
 
-from ecsbatch.conflicts import ServersClaimed
-from ecsbatch.events import Event, RunStarted, ServerFailed, ServerRestarted, ServerTimedOut, ServerUnknown
-from ecsbatch.models import Fleet, RunStatus
-from ecsbatch.records import NewRun
+from ecsbatch.model.conflicts import ServersClaimed
+from ecsbatch.model.events import Event, RunStarted, ServerFailed, ServerRestarted, ServerTimedOut, ServerUnknown
+from ecsbatch.model.run import NewRun
+from ecsbatch.model.servers import Fleet, RunStatus
 from ecsbatch.store import MemoryDatabase, Store, open_store
 
 

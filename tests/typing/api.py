@@ -24,9 +24,9 @@ from ecsbatch import (
     open_store,
 )
 from ecsbatch.errors import CloudError
-from ecsbatch.events import Recorded
-from ecsbatch.models import Evidence, Usage
-from ecsbatch.state import RolloutState
+from ecsbatch.model.events import Recorded
+from ecsbatch.model.servers import Evidence, Usage
+from ecsbatch.model.state import RolloutState
 
 
 async def answers(server: Server) -> bool:

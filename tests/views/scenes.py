@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ecsbatch import events as ev
-from ecsbatch.models import Fleet, Quota, SkipReason, Usage, Wave
-from ecsbatch.plan import Plan, Skip
-from ecsbatch.state import RolloutState
-from ecsbatch.views.moment import Moment
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan, Skip
+from ecsbatch.model.servers import Fleet, Quota, SkipReason, Usage, Wave
+from ecsbatch.model.state import RolloutState
+from ecsbatch.views.snapshot import Moment
 
 HOSTILE = "\x1b[2J[red]az\u202e2[/red]\r"
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import orjson
 import pytest
 
-from ecsbatch import events as ev
-from ecsbatch.explain import Cause, Explanation
-from ecsbatch.models import Fleet, RunStatus, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.state import RolloutState
-from ecsbatch.views.explained import explained_json, explained_lines
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, RunStatus, Wave
+from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.explain import Cause, Explanation
+from ecsbatch.policy.resume_options import ways_on
+from ecsbatch.views.explanation import explained_json, explained_lines
 from ecsbatch.views.report import report_csv, run_json
 from ecsbatch.views.standing import aborting_notice
-from ecsbatch.views.steered import steering_json, steering_lines, told_of
+from ecsbatch.views.steering import steering_json, steering_lines, told_of
 from ecsbatch.views.summary import Again, summary_lines
-from ecsbatch.views.ways import ways_on
 
 HOSTILE = "\x1b[2J\u202eaz2\r"
 IDS = [f"{i:08x}-0000-4000-8000-000000000000" for i in range(8)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ecsbatch.errors import ConfigError
-from ecsbatch.views.lines import open_lines
+from ecsbatch.views.writer import open_lines
 
 
 def test_a_pipe_that_nobody_reads_is_refused_at_once(tmp_path: Path) -> None:

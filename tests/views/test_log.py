@@ -11,8 +11,8 @@ from typing import Literal
 import pytest
 from scenes import HOSTILE, history, moment, plan
 
-from ecsbatch import events as ev
-from ecsbatch.cli.watching import until_next_line, wants_ascii
+from ecsbatch.cli.live import until_next_line, wants_ascii
+from ecsbatch.model import events as ev
 from ecsbatch.views.flood import ALL, EACH, Flood
 from ecsbatch.views.log import Level, Log
 

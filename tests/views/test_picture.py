@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 from scenes import history, moment, plan
 
-from ecsbatch import events as ev
-from ecsbatch.models import Fleet, Wave
-from ecsbatch.plan import Plan
-from ecsbatch.stages import Tally
-from ecsbatch.state import RolloutState
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, Wave
+from ecsbatch.model.state import RolloutState
+from ecsbatch.model.tally import Tally
 from ecsbatch.views.bars import CELLS, Row, bar_lines, shared
-from ecsbatch.views.picture import picture
+from ecsbatch.views.progress import picture
 from ecsbatch.views.terminal import Display, lines_up
 
 STOPPING = "Stopping: nothing new is sent, requests in flight get their answer. Once more breaks it off."

@@ -6,8 +6,8 @@ import csv
 import io
 import json
 
-from ecsbatch.models import Server, ServerView
-from ecsbatch.selection import parse_fleet
+from ecsbatch.model.servers import Server, ServerView
+from ecsbatch.planning.selection import parse_fleet
 from ecsbatch.views.servers import COLUMNS, servers_csv, servers_json, servers_jsonl, servers_table
 
 A, B = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"

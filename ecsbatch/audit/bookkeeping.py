@@ -1,0 +1,279 @@
+"""The books that `audit` keeps of servers, limits, failures and waves: its own, not the engine's."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from ecsbatch.model.servers import Fleet
+
+_ROUNDING: Final = 0.01
+
+HOLD: Final = "hold"
+"""The name under which `gate.checked` tells of holds and promotions."""
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One server.
+
+    Attributes:
+        server, domain, wave: which; wave 0 is none.
+        flight: the batch that it is under way with, 0 for none.
+        sent: requests that named it.
+        unstarted: requests of these that were shown not to have begun, since its last outcome.
+        kind: of its outcome, "" for none.
+        holds: it has its outcome and may be down.
+        retried: a person asked for it again, and that was not done yet.
+        left_out: it waited in a domain that a person had left out; its wave waits for it no more.
+        taken_up: a person asked for it again after its domain was left out.
+    """
+
+    server: str
+    domain: str
+    wave: int
+    flight: int = 0
+    sent: int = 0
+    unstarted: int = 0
+    kind: str = ""
+    holds: bool = False
+    retried: bool = False
+    left_out: bool = False
+    taken_up: bool = False
+    _down: bool = False
+    _in_flight: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """True while it is neither under way nor has its outcome."""
+        return not self.flight and not self.kind
+
+    def changed(self) -> tuple[int, int]:
+        """Return by how much the servers down and in flight have changed by this one since the last call."""
+        in_flight = self.flight > 0
+        down = in_flight or self.holds
+        change = (down - self._down, in_flight - self._in_flight)
+        self._down, self._in_flight = down, in_flight
+        return change
+
+
+class Places:
+    """All servers that the record has named so far.
+
+    Attributes:
+        down, down_in: how many are down because of us, whole and by domain.
+        in_flight: how many are under way.
+    """
+
+    def __init__(self, fleet: Fleet | None) -> None:
+        self.down = self.in_flight = 0
+        self.down_in: Counter[str] = Counter()
+        self._fleet = fleet
+        self._starts: list[int] = []
+        self._end = 0
+        self._places: dict[str, Place] = {}
+
+    def divide(self, waves: Sequence[Mapping[str, Any]]) -> None:
+        """Learn which places of the fleet are which wave."""
+        self._starts = [wave["start"] for wave in waves]
+        self._end = waves[-1]["end"] if waves else 0
+
+    def get(self, server: str) -> Place | None:
+        """Return a server, None where it is none of the run's."""
+        place = self._places.get(server)
+        if place is None and self._fleet is None:
+            place = self._places[server] = Place(server, "", 0)
+        elif place is None and self._fleet is not None and (number := self._fleet.place(server)) is not None:
+            wave = bisect_right(self._starts, number) if number < self._end else 0
+            place = self._places[server] = Place(self._fleet.ids[number], self._fleet.domain(number), wave)
+        return place
+
+    def all(self) -> Iterable[Place]:
+        """Return every server that was named."""
+        return self._places.values()
+
+    def of_domains(self, domains: Container[str]) -> Iterator[Place]:
+        """Yield every server of some domains, named or not."""
+        fleet = self._fleet
+        for number in range(len(fleet)) if fleet is not None else ():
+            if fleet is not None and fleet.domain(number) in domains and (place := self.get(fleet.ids[number])):
+                yield place
+
+    def count(self, place: Place) -> None:
+        """Count a server anew."""
+        down, in_flight = place.changed()
+        self.down += down
+        self.down_in[place.domain] += down
+        self.in_flight += in_flight
+
+
+class Limits:
+    """The limits in force, by the plan's own names."""
+
+    def __init__(self, plan: Mapping[str, Any]) -> None:
+        self._plan = plan
+        self._before: dict[str, Any] = {}
+        self._changed: dict[str, tuple[float, Any]] = {}
+
+    def change(self, name: str, new: Any, now: float) -> None:
+        """Let a limit be another one from now on."""
+        self._before[name] = self._now(name)
+        self._changed[name] = (now, new)
+
+    def _now(self, name: str) -> Any:
+        return self._changed[name][1] if name in self._changed else self._plan.get(name)
+
+    def _in_force(self, name: str, now: float, slack: float) -> Iterator[Any]:
+        yield self._now(name)
+        if name in self._changed and now <= self._changed[name][0] + slack:
+            yield self._before[name]
+
+    def of(self, name: str, key: str | int, now: float, slack: float) -> int | None:
+        """Return the loosest limit of one domain or wave in the last ``slack`` seconds, None for none."""
+        return _loosest(_member(limit, key) for limit in self._in_force(name, now, slack))
+
+    def number(self, name: str, now: float, slack: float) -> int | None:
+        """Return the same of a limit of the whole run."""
+        return _loosest(self._in_force(name, now, slack))
+
+
+def _member(limit: Any, key: str | int) -> int | None:
+    if isinstance(limit, Mapping):
+        return cast("Mapping[str, int]", limit).get(str(key))
+    if isinstance(limit, Sequence) and isinstance(key, int) and key <= len(cast("Sequence[int]", limit)):
+        return cast("Sequence[int]", limit)[key - 1]
+    return None
+
+
+def _loosest(limits: Iterable[int | None]) -> int | None:
+    most = 0
+    for limit in limits:
+        if limit is None:
+            return None
+        most = max(most, limit)
+    return most
+
+
+class Failures:
+    """The failures that count, and since when there are too many.
+
+    Attributes:
+        exceeded: in words, "" where all limits are kept.
+        since: when the first limit was exceeded.
+    """
+
+    def __init__(self) -> None:
+        self.exceeded = ""
+        self.since = 0.0
+        self._places: set[Place] = set()
+        self._by: Counter[tuple[str, str | int]] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, place: Place) -> None:
+        """Count a failure."""
+        if place not in self._places:
+            self._places.add(place)
+            self._by.update(_scopes(place))
+
+    def discard(self, place: Place) -> None:
+        """Count it no more."""
+        if place in self._places:
+            self._places.discard(place)
+            self._by.subtract(_scopes(place))
+
+    def forgive(self) -> None:
+        """Count none of those so far."""
+        self._places.clear()
+        self._by.clear()
+
+    def judge(self, limits: Limits, now: float) -> None:
+        """See whether there are too many now."""
+        text = self._excess(limits, now)
+        if text and not self.exceeded:
+            self.since = now
+        self.exceeded = text
+
+    def _excess(self, limits: Limits, now: float) -> str:
+        allowed = limits.number("max_failures", now, 0.0)
+        if allowed is not None and len(self) > allowed:
+            return f"{len(self)} failures, {allowed} are allowed"
+        for (name, key), count in self._by.items():
+            allowed = limits.of(name, key, now, 0.0)
+            if allowed is not None and count > allowed:
+                return f"{count} failures in {key if isinstance(key, str) else f'wave {key}'}, {allowed} are allowed"
+        return ""
+
+
+def _scopes(place: Place) -> tuple[tuple[str, str | int], ...]:
+    return ("max_failures_per_wave", place.wave), ("max_failures_per_domain", place.domain)
+
+
+class Waves:
+    """Which waves may be sent."""
+
+    def __init__(self, plan: Mapping[str, Any]) -> None:
+        self._hold_after: Sequence[int] = plan.get("hold_after") or ()
+        self._gated = bool(plan.get("gate"))
+        self._soak: float = plan.get("soak") or 0.0
+        self._soaking_since: dict[int, float] = {}
+        self._unfinished = [wave["end"] - wave["start"] for wave in plan.get("waves") or ()]
+        self._started: set[int] = set()
+        self._passed: set[int] = set()
+        self._verdicts: dict[tuple[bool, int], str] = {}
+        self._current = 1
+
+    def ended(self, place: Place) -> None:
+        """A server has its outcome."""
+        if place.wave:
+            self._unfinished[place.wave - 1] -= 1
+
+    def again(self, place: Place) -> None:
+        """A server has none any more."""
+        if place.wave:
+            self._unfinished[place.wave - 1] += 1
+            self._current = min(self._current, place.wave)
+
+    def over(self, wave: int, now: float) -> None:
+        """A wave has ended, and soaks."""
+        self._soaking_since[wave] = now
+
+    def taken(self, now: float) -> None:
+        """Another holder has come: it begins every soak anew."""
+        self._soaking_since = dict.fromkeys(self._soaking_since, now)
+
+    def asked(self, gate: str, wave: int, verdict: str) -> None:
+        """A gate or a hold was asked whether a wave may start."""
+        self._verdicts[gate == HOLD, wave] = verdict
+
+    def start(self, wave: int, now: float) -> str:
+        """Start a wave; return what should have kept it from starting."""
+        self._started.add(wave)
+        if not self._unfinished[wave - 1]:
+            self._passed.add(wave)  # nothing of it is to be sent
+            return ""
+        self._passed.discard(wave)
+        first = wave - 1
+        while first in self._passed:
+            first -= 1
+        soaked = now - self._soaking_since.get(wave - 1, -math.inf)
+        if soaked < self._soak - _ROUNDING:
+            return f"Wave {wave} began {soaked:.1f} s after the one before, which was to soak for {self._soak:g} s."
+        holds = [number for number in range(first, wave) if number in self._hold_after]
+        # A word for a wave that was passed over since was for the hold before it.
+        if any(all(self._verdicts.get((True, n)) != "go" for n in range(held + 1, wave + 1)) for held in holds):
+            return f"Wave {wave} began although nobody had promoted the run."
+        if wave > 1 and self._gated and self._verdicts.get((False, wave)) != "go":
+            return f"Wave {wave} began although its gate had not said go."
+        return ""
+
+    def too_early(self, place: Place, claimed: int) -> bool:
+        """Tell whether a server is sent before its wave, or under another's name."""
+        while self._current <= len(self._unfinished) and not self._unfinished[self._current - 1]:
+            self._current += 1
+        return claimed != place.wave or place.wave not in self._started or place.wave > self._current

@@ -1,0 +1,476 @@
+"""`audit`: a receipt by an independent replay of a run's record. Read `Auditor.feed` first.
+
+It shares no code with what it judges (state, policy, limiter, plan) beyond reading events: it keeps its own books of
+who was down, who was sent when, and what was allowed, and compares them with the promises. Pure, no I/O.
+
+Steering reaches an engine while intents are on their way to the disk; those of one second are not held against it. Its
+own word that it ends is its last: behind `run.aborting`, `run.stopped` and `run.finished` no intent is excused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+import orjson
+
+from ecsbatch.audit.bookkeeping import Failures, Limits, Place, Places, Waves
+from ecsbatch.audit.quota_windows import Request, Requests, Terms, Timeline, fullest_windows
+from ecsbatch.audit.receipt import Finding, Peak, Receipt, Rule, collect
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import Fleet, Quota
+
+ON_ITS_WAY: Final = 1.0
+"""Seconds in which an intent may follow what should have prevented it: steering is to be seen within a second."""
+
+RESENDS: Final = 2
+"""How often a server may be sent again whose request was shown not to have begun, where a run may do so at all."""
+
+_KEPT: Final = 100
+_MS: Final = 0.001
+_KINDS: Final[Mapping[type[ev.ServerEvent], str]] = {
+    ev.ServerRestarted: "restarted",
+    ev.ServerFailed: "failed",
+    ev.ServerTimedOut: "timed_out",
+    ev.ServerUnknown: "unknown",
+    ev.ServerSkipped: "skipped",
+}
+_FAILURES: Final = frozenset({"failed", "timed_out", "unknown"})
+
+History = Iterable[ev.Recorded | bytes | str]
+"""A run's events from its first on, as the store's or an events file's lines, or decoded."""
+
+
+def audit(
+    history: History,
+    fleet: Fleet | None = None,
+    *,
+    quota: Quota | None = None,
+    terms: Terms | None = None,
+    beside: Iterable[History] = (),
+) -> Receipt:
+    """Replay a run's record and say what it proves.
+
+    Args:
+        history: all of its events, in order; lines are better, since they tell of events that we do not know.
+        fleet: the run's frozen targets; None for direct restarts.
+        quota: of the cloud; None: what the record says, else ``terms``.
+        terms: of holders that the record does not tell of.
+        beside: the histories of other runs that share the quota on this store.
+    """
+    auditor = Auditor(fleet, terms, quota)
+    for entry in history:
+        auditor.read(entry)
+    for other in beside:
+        auditor.count_beside(other)
+    return auditor.receipt()
+
+
+class Auditor:
+    """Replays one run."""
+
+    def __init__(self, fleet: Fleet | None = None, terms: Terms | None = None, quota: Quota | None = None) -> None:
+        """Begin before the first event."""
+        given = terms or Terms()
+        self._quota = quota
+        self._requests = Requests(replace(given, quota=quota) if quota else given)
+        self._beside: list[Request] = []
+        self._timeline = Timeline()
+        self._fleet = fleet
+        self._places = Places(fleet)
+        self._limits, self._waves = Limits({}), Waves({})
+        self._failures = Failures()
+        self._resends = RESENDS
+        self._left_out: set[str] = set()
+        self._aborting = False
+        self._findings: list[Finding] = []
+        self._breaches: Counter[Rule] = Counter()
+        self._notes: dict[str, None] = {}
+        self._run_id = ""
+        self._status, self._reason = "running", ""
+        self._quota_known = quota is not None or terms is not None
+        self._grace_known = terms is not None
+        self._events = self._seq = self._holders = self._fence = 0
+        self._ended_at: float | None = None
+        self._down = Peak()
+        self._down_by_domain: dict[str, Peak] = {}
+        self._submitted = self._repeated = self._retried = 0
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def read(self, entry: ev.Recorded | bytes | str) -> None:
+        """Replay the next entry of the record."""
+        if isinstance(entry, ev.Recorded):
+            self.feed(entry)
+            return
+        try:
+            recorded = ev.decode(entry)
+            if recorded is None:
+                raw = orjson.loads(entry)
+                recorded = ev.Recorded(raw["seq"], self._timeline.now, raw["run_id"], ev.Event())
+                self._note(f"Events named {raw['event']!r} are not known to this version.")
+        except (ValueError, KeyError, TypeError) as e:
+            self._found(Rule.RECORD, f"A line behind event {self._seq} cannot be read: {e}")
+            return
+        self.feed(recorded)
+
+    def feed(self, recorded: ev.Recorded) -> None:
+        """Replay the next event."""
+        self._events += 1
+        if recorded.seq != self._seq + 1:
+            self._found(Rule.RECORD, f"Event {recorded.seq} follows event {self._seq}.", recorded.seq)
+        self._seq = recorded.seq
+        self._run_id = self._run_id or recorded.run_id
+        if recorded.run_id != self._run_id:
+            self._found(Rule.RECORD, f"The event is of run {recorded.run_id}.", recorded.seq)
+        if self._events == 1 and self._fleet is not None and not isinstance(recorded.event, ev.RunStarted):
+            self._found(Rule.RECORD, "The record does not begin with the run's start.", recorded.seq)
+        step = self._steps.get(type(recorded.event))
+        if type(recorded.event) is not ev.Event:
+            self._timeline.follow(recorded)
+        if step is not None:
+            step(self, recorded.event, recorded)
+
+    def count_beside(self, history: History) -> None:
+        """Count another run's requests into the windows, by the ledger's clock, or else by stamps that ran forward."""
+        other = Auditor(None, self._requests.terms, self._quota)
+        for entry in history:
+            other.read(entry)
+        by_stamps = not (self._timeline.set_backs or other._timeline.set_backs)
+        for request in other._requests.by_batch.values():
+            placed = self._requests.placed(request) if request.boot else request if by_stamps else None
+            if placed is not None:
+                self._beside.append(placed)
+            else:
+                why = "another boot's clock dates it" if request.boot else "the clock was set back"
+                self._note(f"Run {other._run_id} was not counted in: {why}.")
+
+    def _found(self, rule: Rule, text: str, seq: int | None = None, server: str = "") -> None:
+        self._breaches[rule] += 1
+        if self._breaches[rule] <= _KEPT:
+            self._findings.append(Finding(rule, text, self._seq if seq is None else seq, server))
+
+    def _note(self, text: str) -> None:
+        self._notes[text] = None
+
+    # -- the run ---------------------------------------------------------------------------------------------------
+
+    def _run_started(self, event: ev.RunStarted, _: ev.Recorded) -> None:
+        self._limits, self._waves = Limits(event.plan), Waves(event.plan)
+        self._places.divide(event.plan.get("waves") or ())
+        self._resends = 0 if event.plan.get("on_unknown") == "leave" else RESENDS
+        if self._fleet is not None and event.total != len(self._fleet):
+            self._found(Rule.TARGETS, f"The run was of {event.total} servers, the list holds {len(self._fleet)}.")
+
+    def _holder_changed(self, event: ev.HolderChanged, _: ev.Recorded) -> None:
+        self._holders += 1
+        if event.fence <= self._fence:
+            self._found(Rule.HOLDER, f"Holder {event.fence} came after holder {self._fence}.")
+        self._fence = event.fence
+        self._waves.taken(self._timeline.now)
+        terms = self._requests.terms
+        told = event.limit > 0 and event.window > 0
+        self._quota_known |= told
+        self._grace_known |= event.unknown_grace > 0
+        self._requests.holder(event, self._timeline.now)
+        self._requests.terms = Terms(
+            Quota(event.limit, event.window) if told and self._quota is None else terms.quota,
+            event.unknown_grace or terms.unknown_grace,
+            event.request_timeout or terms.request_timeout,
+        )
+
+    def _paused(self, event: ev.RunPaused, _: ev.Recorded) -> None:
+        self._end("paused", event.reason)
+
+    def _stopped(self, event: ev.RunStopped, _: ev.Recorded) -> None:
+        self._end(event.status, event.reason)
+
+    def _followed_abort(self, _: ev.RunAborting, __: ev.Recorded) -> None:
+        self._aborting = True
+
+    def _end(self, status: str, reason: str) -> None:
+        self._status, self._reason, self._ended_at = status, reason, self._timeline.now
+
+    def _resumed(self, event: ev.RunResumed, _: ev.Recorded) -> None:
+        self._status, self._reason, self._ended_at = "running", "", None
+        if event.forgive:
+            self._failures.forgive()
+        self._left_out.update(event.skip_domains)
+        for place in self._places.of_domains(event.skip_domains) if event.skip_domains else ():
+            place.taken_up = False
+            self._leave_out(place)
+        for place in self._places.all():
+            if event.forgive and place.kind in _FAILURES:
+                place.holds = False
+                self._places.count(place)
+            if place.kind and place.kind in event.retry and place.domain not in event.skip_domains:
+                place.kind, place.retried, place.taken_up = "", True, True
+                self._failures.discard(place)
+                self._waves.again(place)
+        self._judge_failures()
+
+    def _leave_out(self, place: Place) -> None:
+        """A server of a left-out domain that waits is not started, now or ever."""
+        if place.waits and place.wave and not place.left_out:
+            place.left_out = True
+            self._waves.ended(place)
+
+    def _limit_changed(self, event: ev.LimitChanged, _: ev.Recorded) -> None:
+        self._limits.change(event.limit, event.new, self._timeline.now)
+        self._judge_failures()
+
+    def _wave_started(self, event: ev.WaveStarted, _: ev.Recorded) -> None:
+        # Stamps of a clock that was set back prove no soak too short.
+        now = math.inf if self._timeline.set_backs else self._timeline.now
+        hindrance = self._waves.start(event.wave, now)
+        if hindrance:
+            self._found(Rule.HELD_BACK, hindrance)
+
+    def _wave_finished(self, event: ev.WaveFinished, _: ev.Recorded) -> None:
+        self._waves.over(event.wave, self._timeline.now)
+
+    def _gate_checked(self, event: ev.GateChecked, _: ev.Recorded) -> None:
+        self._waves.asked(event.gate, event.wave, event.verdict)
+
+    def _finished(self, event: ev.RunFinished, _: ev.Recorded) -> None:
+        self._end(event.status, event.reason)
+        if self._fleet is None:
+            return
+        counts = self._outcomes()
+        left_out = sum(place.left_out and place.waits for place in self._places.all())
+        open_ = counts["not_started"] + self._places.in_flight - left_out
+        if left_out and event.status == "succeeded":
+            self._found(
+                Rule.OUTCOME, f"The run succeeded, and {left_out} servers of left-out domains were not started."
+            )
+        if open_ and event.status != "aborted":
+            self._found(Rule.OUTCOME, f"The run is over, and {open_} servers have no outcome.")
+        if event.counts:
+            told = Counter({kind: count for kind, count in event.counts.items() if count})
+            counts["unknown"] += self._places.in_flight
+            if told != +counts:
+                self._found(Rule.OUTCOME, f"The run's own counts {dict(told)} are not {dict(+counts)}.")
+
+    # -- requests --------------------------------------------------------------------------------------------------
+
+    def _submitting(self, event: ev.BatchSubmitting, recorded: ev.Recorded) -> None:
+        now = self._timeline.now
+        self._judge_running(now)
+        if event.batch in self._requests.by_batch:
+            self._found(Rule.RECORD, f"Batch {event.batch} was sent twice under one number.")
+        self._requests.submitting(event, now, recorded.ts)
+        self._submitted += len(event.servers)
+        domains: set[str] = set()
+        for server in event.servers:
+            place = self._place(server)
+            if place is not None:
+                self._judge_server(place, event)
+                place.flight, place.sent = event.batch, place.sent + 1
+                self._places.count(place)
+                domains.add(place.domain)
+        self._judge_down(domains, recorded)
+
+    def _judge_running(self, now: float) -> None:
+        """Nothing is sent in a run that is aborted, over or held back, or has failed too often."""
+        excused = self._status == "paused" and self._ended_at is not None and now <= self._ended_at + ON_ITS_WAY
+        if self._aborting:
+            self._found(Rule.HELD_BACK, "Servers were sent although the run was being aborted.")
+        elif self._status != "running" and not excused:
+            self._found(Rule.HELD_BACK, f"Servers were sent while the run was {self._status}.")
+        if self._failures.exceeded and now > self._failures.since + ON_ITS_WAY:
+            self._found(Rule.FAILURES, f"Servers were sent although there were {self._failures.exceeded}.")
+
+    def _judge_server(self, place: Place, event: ev.BatchSubmitting) -> None:
+        server = place.server
+        if place.flight:
+            self._found(Rule.TWICE, f"Server {server} was sent again while batch {place.flight} had it.", server=server)
+        elif place.kind and self._fleet is not None:
+            self._found(Rule.TWICE, f"Server {server} was sent although it was {place.kind} already.", server=server)
+        elif place.retried:
+            self._retried += 1
+        elif place.sent and self._fleet is not None:
+            self._repeated += 1
+        place.retried = False
+        if place.domain in self._left_out and not place.taken_up:
+            self._found(
+                Rule.LEFT_OUT, f"Server {server} of {place.domain} was sent, which was left out.", server=server
+            )
+        if self._fleet is not None and place.unstarted > self._resends:
+            text = f"Server {server} was sent again although {place.unstarted} requests had not begun for it"
+            self._found(Rule.TWICE, f"{text}, {self._resends} are allowed.", server=server)
+        if self._fleet is not None and not place.wave:
+            self._found(Rule.TARGETS, f"Server {server} was sent although the plan leaves it out.", server=server)
+        elif self._fleet is not None and self._waves.too_early(place, event.wave):
+            self._found(Rule.WAVES, f"Server {server} was sent before the turn of wave {place.wave}.", server=server)
+
+    def _judge_down(self, domains: Iterable[str], recorded: ev.Recorded) -> None:
+        now = self._timeline.now
+        down, allowed = self._places.down, self._limits.number("max_unavailable", now, ON_ITS_WAY)
+        if allowed is not None and down > allowed:
+            self._found(Rule.BUDGET, f"{down} servers were down at once, {allowed} are allowed.")
+        if down > self._down.servers:
+            self._down = Peak(down, allowed, recorded.ts)
+        for domain in domains:
+            down = self._places.down_in[domain]
+            allowed = self._limits.of("max_unavailable_per_domain", domain, now, ON_ITS_WAY)
+            if allowed is not None and down > allowed:
+                self._found(Rule.BUDGET, f"{down} servers of {domain} were down at once, {allowed} are allowed.")
+            if down > self._down_by_domain.get(domain, Peak()).servers:
+                self._down_by_domain[domain] = Peak(down, allowed, recorded.ts)
+
+    def _answered(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, _: ev.Recorded) -> None:
+        request = self._requests.answer(event, self._timeline.now)
+        if request is None:
+            self._found(Rule.RECORD, f"Batch {event.batch} got an answer that no request was waiting for.")
+            return
+        if request.late:
+            self._found(
+                Rule.QUOTA, f"Batch {event.batch} left {request.late:.1f} s later than its tokens were good for."
+            )
+        if isinstance(event, ev.BatchRejected):
+            self._return(request.servers, event.batch)
+            request.servers = ()
+        elif isinstance(event, ev.BatchAccepted):
+            request.servers = ()
+
+    def _return(self, servers: Iterable[str], batch: int) -> None:
+        """A request did nothing to these servers: they wait again."""
+        for server in servers:
+            place = self._place(server)
+            if place is not None and place.flight == batch:
+                place.flight = 0
+                self._places.count(place)
+                if place.domain in self._left_out and not place.taken_up:
+                    self._leave_out(place)
+
+    def _unstarted(self, event: ev.BatchUnstarted, _: ev.Recorded) -> None:
+        request = self._requests.by_batch.get(event.batch)
+        if request is None or request.answer != ev.BatchUnknown.name:
+            self._found(Rule.TWICE, f"Batch {event.batch} was taken for not started, but its answer was not unknown.")
+        elif (
+            self._grace_known
+            # Stamps of a clock that was set back prove no pause too short.
+            and not self._timeline.set_backs
+            and (waited := self._timeline.now - request.answered) < request.terms.unknown_grace - _MS
+        ):
+            self._found(Rule.RESENT_EARLY, f"Batch {event.batch} was taken for not started after {waited:.1f} s.")
+        for server in event.servers:
+            if (place := self._places.get(server)) is not None:
+                place.unstarted += 1
+        self._return(event.servers, event.batch)
+
+    def _started(self, event: ev.BatchStarted, _: ev.Recorded) -> None:
+        """A request that was taken for nothing did start these servers: they are under way again."""
+        if event.batch not in self._requests.by_batch:
+            self._found(Rule.RECORD, f"Batch {event.batch} did start servers, and was never sent.")
+        for server in event.servers:
+            place = self._place(server)
+            if place is not None and place.flight:
+                text = f"Batch {event.batch} did start server {server}, which batch {place.flight} has too."
+                self._found(Rule.TWICE, text, server=server)
+            elif place is not None and not place.kind:
+                place.flight = event.batch
+                self._places.count(place)
+
+    # -- servers ---------------------------------------------------------------------------------------------------
+
+    def _place(self, server: str) -> Place | None:
+        place = self._places.get(server)
+        if place is None:
+            self._found(Rule.TARGETS, f"Server {server} is none of the run's.", server=server)
+        return place
+
+    def _outcome(self, event: ev.ServerEvent, _: ev.Recorded) -> None:
+        place = self._place(event.server)
+        if place is None:
+            return
+        kind = _KINDS[type(event)]
+        if place.kind and not place.flight and self._fleet is not None:
+            self._found(Rule.OUTCOME, f"Server {place.server} was {place.kind} and then {kind}.", server=place.server)
+        if kind in {"restarted", "timed_out", "unknown"} and not place.flight:
+            self._found(Rule.OUTCOME, f"Server {place.server} is {kind}, but was not sent.", server=place.server)
+        if not place.kind and not place.left_out:
+            self._waves.ended(place)
+        place.kind, place.flight, place.holds, place.retried, place.unstarted = kind, 0, event.holds, False, 0
+        self._places.count(place)
+        if kind in _FAILURES:
+            self._failures.add(place)
+            self._judge_failures()
+
+    def _released(self, event: ev.ServerReleased, _: ev.Recorded) -> None:
+        place = self._place(event.server)
+        if place is not None:
+            place.holds = False
+            self._places.count(place)
+
+    def _judge_failures(self) -> None:
+        self._failures.judge(self._limits, self._timeline.now)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _outcomes(self) -> Counter[str]:
+        counts = Counter(place.kind for place in self._places.all() if place.kind)
+        if self._fleet is not None:
+            counts["not_started"] = len(self._fleet) - counts.total() - self._places.in_flight
+        return counts
+
+    def receipt(self) -> Receipt:
+        """Return what the record so far proves."""
+        own = list(self._requests.by_batch.values())
+        windows = tuple(fullest_windows([*own, *self._beside])) if self._quota_known else ()
+        for window in windows:
+            if window.servers > window.quota.limit:
+                text = f"Up to {window.servers} servers in one window, the quota is {window.quota}."
+                self._found(Rule.QUOTA, text, seq=0)
+        if own and not self._quota_known:
+            self._note("The record does not say the quota, which is not judged.")
+        if self._timeline.set_backs:
+            often = "once" if self._timeline.set_backs == 1 else f"{self._timeline.set_backs} times"
+            self._note(f"The clock was set back {often}; no window is judged across that.")
+        findings, breaches = collect(self._findings, self._breaches)
+        return Receipt(
+            run_id=self._run_id,
+            status=self._status,
+            reason=self._reason,
+            events=self._events,
+            holders=self._holders,
+            requests=len(own),
+            total=None if self._fleet is None else len(self._fleet),
+            findings=findings,
+            breaches=breaches,
+            windows=windows,
+            down=self._down,
+            down_by_domain=dict(sorted(self._down_by_domain.items())),
+            submitted=self._submitted,
+            repeated=self._repeated,
+            retried=self._retried,
+            failures=len(self._failures),
+            allowed_failures=self._limits.number("max_failures", self._timeline.now, 0.0),
+            outcomes={kind: count for kind, count in self._outcomes().items() if count},
+            notes=tuple(self._notes),
+        )
+
+    _steps: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, ev.Recorded], None]]] = {
+        ev.RunStarted: _run_started,
+        ev.HolderChanged: _holder_changed,
+        ev.RunPaused: _paused,
+        ev.RunAborting: _followed_abort,
+        ev.RunResumed: _resumed,
+        ev.RunStopped: _stopped,
+        ev.RunFinished: _finished,
+        ev.LimitChanged: _limit_changed,
+        ev.WaveStarted: _wave_started,
+        ev.WaveFinished: _wave_finished,
+        ev.GateChecked: _gate_checked,
+        ev.BatchSubmitting: _submitting,
+        ev.BatchAccepted: _answered,
+        ev.BatchRejected: _answered,
+        ev.BatchUnknown: _answered,
+        ev.BatchUnstarted: _unstarted,
+        ev.BatchStarted: _started,
+        ev.ServerReleased: _released,
+        **dict.fromkeys(_KINDS, _outcome),
+    }

@@ -1,0 +1,117 @@
+"""``ecsbatch config``: check a file of settings, show the settings that hold and where each comes from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import orjson
+from cyclopts import Parameter
+
+from ecsbatch.cli.exit_codes import Exit, UsageError
+from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
+from ecsbatch.cli.wiring import say
+from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting, default_store
+from ecsbatch.config.sources import Settings, review, settle
+from ecsbatch.config.types import Rate, Seconds, format_duration
+from ecsbatch.errors import ConfigError
+from ecsbatch.model.servers import Quota
+from ecsbatch.views.text import counted, printable
+
+_ADDRESSES: Final = {"endpoint", "store"}
+
+
+def config(  # noqa: D417 - the options are told of where they are defined
+    action: Annotated[Literal["check", "show"], Parameter(show_choices=False)],
+    file: Annotated[Path | None, Parameter(show_default=False)] = None,
+    /,
+    *,
+    flags: Annotated[RestartFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+) -> int:
+    """Check a file of settings, or show all settings that hold now with where each comes from.
+
+    Args:
+        action: check FILE names every mistake in it and ends with 2 if there is any; show prints the settings.
+        file: The file to check.
+    """
+    if action == "check":
+        if file is None:
+            raise UsageError("config check needs a file: ecsbatch config check FILE.")
+        return _check(file)
+    if file is not None:
+        raise UsageError(f"config show takes a file as --config: ecsbatch config show --config {file}.")
+    return _show(settings_of(flags, config))
+
+
+def _check(path: Path) -> int:
+    given, mistakes = review(path)
+    texts = [str(mistake) for mistake in mistakes]
+    if "quota" in given or not any(text.startswith("quota = ") for text in texts):
+        try:
+            settle(given)
+        except ConfigError as e:
+            texts.append(str(e))
+    for text in texts:
+        sys.stderr.write(f"ecsbatch: {printable(' '.join(text.split()), 1000)}\n")
+    if texts:
+        say([f"{path}: {counted(len(texts), 'mistake')}."], to_stdout=True)
+        return Exit.USAGE
+    say([f"{path} is fine: {counted(len(given), 'setting')}."], to_stdout=True)
+    return Exit.OK
+
+
+def _show(settings: Settings) -> int:
+    if settings.output.output == "json":
+        rows = {name: {"value": shown, "origin": origin} for _, name, shown, origin in _rows(settings)}
+        sys.stdout.buffer.write(orjson.dumps({"settings": rows}) + b"\n")
+        return Exit.OK
+    lines: list[str] = []
+    last = ""
+    for section, name, shown, origin in _rows(settings):
+        if section != last:
+            lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
+            last = section
+        left = f"{name} = {shown}"
+        lines.append(f"{left:44} # {origin}")
+    say(lines, to_stdout=True)
+    return Exit.OK
+
+
+def _rows(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
+    """Give section, name, value and origin of every setting."""
+    for section in SECTIONS:
+        values = getattr(settings, section)
+        for name, setting in SETTINGS.items():
+            if setting.section == section:
+                origin = settings.origins.get(name, "default")
+                yield section, name, printable(_written(setting, getattr(values, name)), 200), printable(origin)
+
+
+def _written(setting: Setting, value: Any) -> str:
+    """Write a value as it would stand in a file; a password in an address is not shown."""
+    if setting.name == "store" and not value:
+        value = default_store()
+    if value is None or value == "":
+        return '"none"' if setting.optional else '""'
+    if isinstance(setting.kind, Seconds):
+        return f'"{format_duration(value)}"'
+    if isinstance(setting.kind, Rate):
+        return f'"{value:g}/s"'
+    if isinstance(value, Quota):
+        return f'"{value}"'
+    if isinstance(value, str) and setting.name in _ADDRESSES:
+        value = _without_user(value)
+    return orjson.dumps(value).decode()
+
+
+def _without_user(address: str) -> str:
+    """Hide what stands before the @ of an address."""
+    try:
+        user, there, _ = urlsplit(address).netloc.rpartition("@")
+    except ValueError:
+        return "***"
+    return address.replace(f"{user}@", "***@", 1) if there else address

@@ -1,0 +1,152 @@
+"""``ecsbatch demo``: a real rollout over HTTP against a simulated cloud in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Final
+
+import orjson
+from cyclopts import Parameter
+
+from ecsbatch.cli.commands.restart import carry_out
+from ecsbatch.cli.drive import Driven
+from ecsbatch.cli.exit_codes import Exit, code_of_signal
+from ecsbatch.cli.live import Watching
+from ecsbatch.cli.selection_flags import Selection
+from ecsbatch.cli.survey import prepare, survey
+from ecsbatch.cli.wiring import columns, say
+from ecsbatch.config.sources import Settings, from_flags, settle
+from ecsbatch.errors import EcsbatchError
+from ecsbatch.planning.selection import read_fleet
+from ecsbatch.views.plan import planned_lines
+from ecsbatch.views.simulator import is_clean, verdict_lines
+from ecsbatch.views.summary import outcome_lines
+
+SERVERS: Final = 3000
+SPEED: Final = 15
+FAULTS: Final = "lost_reply=5%,reset=4%,reject_503=4%,look.reject_503=3%,fail=0.2%"
+
+_SETTINGS: Final[dict[str, str | bool | None]] = {
+    "waves": "1,10%,100%",
+    "max_unavailable": "40%",
+    "max_failures": "2%",
+    "server_timeout": "30s",
+    "quota": f"1000/{60 // SPEED}s",
+    "typical_restart": "2.7s",
+    "request_timeout": "2s",
+    "unknown_grace": "3s",
+    "linger": "0.1s",
+    "api_rate": "100/s",
+}
+
+_PATIENCE: Final = 20.0
+
+
+def demo(
+    *,
+    servers: Annotated[int, Parameter(metavar="N", show_default=False, help="How many servers. [3000]")] = SERVERS,
+    quiet: Annotated[
+        bool, Parameter(name=["--quiet", "-q"], negative="", show_default=False, help="Show no plan and no progress.")
+    ] = False,
+) -> int:
+    """Watch a rollout on a simulated cloud, in half a minute.
+
+    The cloud runs in a process of its own, fifteen times as fast as the real one, and loses replies, breaks connections
+    and fails to answer now and then. Nothing outside of this machine is touched, and nothing stays behind.
+    """
+    with TemporaryDirectory(prefix="ecsbatch-demo-") as folder:
+        fleet = Path(folder, "fleet.csv")
+        with _simulator(servers, fleet) as cloud:
+            settings = _point_at(cloud.introduction, Path(folder, "demo.db"))
+            driven = _restart(fleet, settings, Watching(quiet=quiet))
+            audit = cloud.verdict()
+    return _conclude(driven, audit)
+
+
+def _restart(fleet: Path, settings: Settings, watching: Watching) -> Driven:
+    prepared = prepare(asyncio.run(survey(Selection(read_fleet(fleet)), settings)), settings)
+    if not watching.quiet:
+        opening = [
+            f"A simulated cloud, {SPEED} times as fast as the real one, with some misfortunes:",
+            f"  {FAULTS}",
+            "",
+            *planned_lines(prepared.planned, columns(to_stdout=False)),
+            "",
+        ]
+        say(opening, to_stdout=False)
+    return asyncio.run(carry_out(prepared.planned.plan, settings, watching))
+
+
+def _conclude(driven: Driven, audit: dict[str, Any]) -> int:
+    state = driven.state
+    say(["", *outcome_lines(state), "", *verdict_lines(audit)], to_stdout=True)
+    if driven.received:
+        return code_of_signal(driven.received)
+    if not state.status.over or not is_clean(audit):
+        return Exit.ERROR
+    try_next = [
+        "",
+        "Every server is accounted for. What to try next:",
+        "  ecsbatch simulate --speed 12 --servers 2000 --ids fleet.csv",
+        "      a cloud to play with",
+        "  ecsbatch restart fleet.csv",
+        "      with the exports that it prints",
+        "  ecsbatch restart --help",
+        "      waves, budgets, limits",
+    ]
+    say(try_next, to_stdout=True)
+    return Exit.OK
+
+
+def _point_at(introduction: dict[str, Any], store: Path) -> Settings:
+    """Return the demo's settings; this process asks the simulated cloud from now on, whatever was exported."""
+    environment = dict(introduction["environment"])
+    endpoint = environment.pop("ECSBATCH_ENDPOINT")
+    os.environ.pop("HUAWEICLOUD_SDK_SECURITY_TOKEN", None)
+    os.environ.update(environment)
+    return settle(from_flags({**_SETTINGS, "endpoint": endpoint, "store": f"sqlite:///{store}"}))
+
+
+class _Cloud:
+    """The simulator's process."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.introduction = self._line()
+
+    def verdict(self) -> dict[str, Any]:
+        """End it and return what its auditor says."""
+        self._process.terminate()
+        return self._line()
+
+    def _line(self) -> dict[str, Any]:
+        line = self._process.stdout.readline() if self._process.stdout is not None else b""
+        if not line:
+            raise EcsbatchError("The simulated cloud ended before its time: try ecsbatch simulate by itself.")
+        spoken: dict[str, Any] = orjson.loads(line)
+        return spoken
+
+
+@contextmanager
+def _simulator(servers: int, fleet: Path) -> Generator[_Cloud]:
+    """Run a simulator; it is gone when the block is left."""
+    command = [sys.executable, "-m", "ecsbatch", "simulate", "-o", "json", "--ids", str(fleet)]
+    command += ["--servers", str(servers), "--speed", str(SPEED), "--latency", "50ms", "--seed", "7"]
+    command += ["--shutoff", "0.5%", "--faults", FAULTS]
+    # In a session of its own: a Ctrl-C here asks the rollout to stop, and the cloud must be there for its end.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:  # noqa: S603 - ours
+        try:
+            yield _Cloud(process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,0 +1,196 @@
+"""``ecsbatch plan`` and ``ecsbatch apply``: agree today on what is carried out tonight, exactly so or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from ecsbatch.cli.commands.restart import GoAhead, check_usage, go_ahead, is_known, show_plan
+from ecsbatch.cli.commands.resume import continue_run
+from ecsbatch.cli.concluding import check_outputs
+from ecsbatch.cli.exit_codes import UsageError
+from ecsbatch.cli.files import write_file
+from ecsbatch.cli.flags import (
+    GO_AHEAD,
+    ApplyFlags,
+    ConfigFile,
+    Quiet,
+    RestartFlags,
+    Verbose,
+    repeated,
+    settings_of,
+    store_url,
+)
+from ecsbatch.cli.live import Watching
+from ecsbatch.cli.prompt import Consent, parse_guard
+from ecsbatch.cli.selection_flags import Selection, SelectionFlags, read_selection
+from ecsbatch.cli.survey import Prepared, planned_of, prepare, survey
+from ecsbatch.cli.wiring import make_store, say
+from ecsbatch.config.sources import Settings
+from ecsbatch.config.types import parse_duration
+from ecsbatch.errors import ConfigError, PlanStale
+from ecsbatch.model.events import stamp
+from ecsbatch.planning.drift import Drifted, find_drift
+from ecsbatch.planning.plan_file import Kept, plan_pieces, read_plan
+from ecsbatch.views.drifted import drift_lines
+from ecsbatch.views.text import counted, lasting
+
+_RUNS: Final = 1000
+_SKEW: Final = 60.0
+"""Seconds that another machine's clock may be ahead of ours."""
+
+
+def plan(  # noqa: D417 - the options are told of where they are defined
+    file: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
+    /,
+    *,
+    out: Annotated[
+        Path | None, Parameter(help="Keep the plan in this file, for apply.", metavar="FILE", group=GO_AHEAD)
+    ] = None,
+    selecting: Annotated[SelectionFlags | None, Parameter(name="*")] = None,
+    flags: Annotated[RestartFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+) -> int:
+    """Show what restart would do, in numbers, and restart nothing. With --out the plan is kept, for apply.
+
+    Args:
+        file: Servers, one id a line, or .csv with a column id, or .jsonl; - is standard input.
+    """
+    settings = settings_of(flags, config)
+    check_usage(settings)
+    selection = read_selection(file, selecting, "plan")
+    made_at = time.time()
+    prepared = prepare(asyncio.run(survey(selection, settings, opened=False)), settings)
+    if out is not None:
+        write_file(out, plan_pieces(prepared.planned.plan, prepared.views, prepared.site, made_at))
+    code = show_plan(prepared.planned, settings)
+    if out is not None:
+        say(["", f"Kept in {out}. Next:", f"  ecsbatch apply {quote(str(out))}{repeated(settings)}"], to_stdout=False)
+    return code
+
+
+def apply(
+    file: Annotated[str, Parameter(help="A plan that ecsbatch plan --out wrote.", show_default=False)] = "",
+    /,
+    *,
+    max_age: Annotated[
+        str,
+        Parameter(
+            help="Refuse a plan that is older. [24h]",
+            metavar="TIME",
+            group=GO_AHEAD,
+            show_default=False,
+            env_var="ECSBATCH_MAX_AGE",
+            show_env_var=False,
+        ),
+    ] = "24h",
+    accept_drift: Annotated[
+        bool,
+        Parameter(
+            help="Carry it out whatever has changed since, or however old it is.",
+            negative="",
+            group=GO_AHEAD,
+            show_default=False,
+        ),
+    ] = False,
+    going: Annotated[
+        GoAhead | None,
+        Parameter(name="*", group=GO_AHEAD, show_env_var=False, show_default=False),
+    ] = None,
+    flags: Annotated[ApplyFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Carry out a plan that was kept, exactly as it is.
+
+    Its servers are looked at first: where they are not as the plan saw them, it is refused and the drift is listed.
+    """
+    going = going or GoAhead()
+    settings = settings_of(flags, config)
+    check_outputs(settings)
+    oldest = _age(max_age)
+    if not file:
+        raise UsageError("apply needs a plan: ecsbatch apply FILE, which ecsbatch plan --out writes.")
+    most = parse_guard(going.max_servers)
+    kept = read_plan(file)
+    consent, watching = Consent(going.yes, going.confirm_count, most), Watching(quiet, verbose)
+    if not going.dry_run and is_known(going.run_id, kept.plan.fleet, settings):
+        return continue_run(going.run_id, settings, consent, watching)
+    prepared = _look(kept, settings, count=most is not None and most.percent is not None)
+    drifted = find_drift(kept.plan, kept.views, prepared.views)
+    stale = [*asyncio.run(_applied(kept, settings)), *_why_stale(kept, drifted, oldest)]
+    if stale:
+        _tell(file, kept, stale, drifted, accepted=accept_drift)
+    if going.dry_run:
+        return show_plan(prepared.planned, settings)
+    return go_ahead(prepared, settings, consent, watching, going.run_id)
+
+
+def _age(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as e:
+        raise UsageError(f"--max-age {text}: give {e}.") from None
+
+
+def _look(kept: Kept, settings: Settings, *, count: bool) -> Prepared:
+    """Look at a plan's servers as they are now.
+
+    Raises:
+        ConfigError: the plan is about another place.
+        CloudError: not everything could be seen.
+        StoreError: the store cannot be opened.
+    """
+    surveyed = asyncio.run(survey(Selection(kept.plan.fleet), settings, count=count))
+    if surveyed.site.quota_group != kept.site.quota_group:
+        raise ConfigError(
+            f"The plan is about {kept.site.quota_group}, and this is {surveyed.site.quota_group}: "
+            "give the endpoint and the project that it was made with."
+        )
+    planned = planned_of(kept.plan, settings, surveyed.site)
+    return Prepared(planned, surveyed.views, surveyed.site, surveyed.inventory)
+
+
+async def _applied(kept: Kept, settings: Settings) -> list[str]:
+    """Say which run has carried this plan out, or has begun to; nothing where none has."""
+    async with make_store(store_url(settings)) as store:
+        for record in await store.runs(limit=_RUNS):
+            if record.created_at < kept.made_at - _SKEW:
+                break
+            if record.plan.get("hash") == kept.plan.hash:
+                return [f"it was applied already, as run {record.run_id} ({record.status.value})"]
+    return []
+
+
+def _why_stale(kept: Kept, drifted: list[Drifted], oldest: float) -> list[str]:
+    """Return why a plan is not to be carried out any more."""
+    age = time.time() - kept.made_at
+    reasons: list[str] = []
+    if age > oldest:
+        reasons.append(f"it is {lasting(age)} old, and --max-age is {lasting(oldest)}")
+    elif age < -_SKEW:
+        reasons.append("it was made in the future: a clock is wrong")
+    if drifted:
+        reasons.append(f"{counted(len(drifted), 'server')} of {len(kept.plan.fleet):,} drifted")
+    return reasons
+
+
+def _tell(file: str, kept: Kept, stale: list[str], drifted: list[Drifted], *, accepted: bool) -> None:
+    """List the drift, and refuse unless it was accepted.
+
+    Raises:
+        PlanStale: it was not.
+    """
+    if drifted:
+        say([f"Since the plan was made ({stamp(kept.made_at)}):", *drift_lines(drifted)], to_stdout=False)
+    if not accepted:
+        raise PlanStale(
+            f"The plan {file} is stale: {'; '.join(stale)}. Nothing was sent: plan again, or give --accept-drift."
+        )
+    say([f"Accepted: {'; '.join(stale)}."], to_stdout=False)

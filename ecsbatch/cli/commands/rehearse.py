@@ -1,0 +1,211 @@
+"""``ecsbatch rehearse``: the same plan, the same engine, a simulated cloud of the same shape, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import orjson
+from cyclopts import Group, Parameter
+
+from ecsbatch.cli.commands.simulate import World, config_of
+from ecsbatch.cli.concluding import check_outputs
+from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_run
+from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
+from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
+from ecsbatch.cli.survey import prepare, survey
+from ecsbatch.cli.wiring import say
+from ecsbatch.config.settings import SETTINGS
+from ecsbatch.config.sources import Settings
+from ecsbatch.config.types import format_duration
+from ecsbatch.errors import EcsbatchError
+from ecsbatch.model.plan import Plan, time_model
+from ecsbatch.model.servers import Fleet, Server
+from ecsbatch.model.state import RolloutState
+from ecsbatch.planning.plan_file import is_plan, read_plan
+from ecsbatch.views.report import run_json
+from ecsbatch.views.simulator import is_clean, verdict_lines
+from ecsbatch.views.summary import outcome_lines
+from ecsbatch.views.text import counted, lasting
+
+if TYPE_CHECKING:
+    from ecsbatch.simulator.cloud import Cloud
+    from ecsbatch.simulator.virtual_time import VirtualClock
+
+_WORLD: Final = Group("The simulated cloud", sort_key=0)
+_LONGEST_DAYS: Final = 7
+"""Virtual days after which a rehearsal counts as one that never ends; each costs a few seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsalFlags:
+    """What the simulated cloud is like; all else is the plan's."""
+
+    restart_time: Annotated[
+        str | None,
+        Parameter(group=_WORLD, metavar="TIME", help="The median of a restart; --typical-restart where left out."),
+    ] = None
+    latency: Annotated[str, Parameter(group=_WORLD, metavar="TIME", help="The mean round trip. [100ms]")] = "100ms"
+    faults: Annotated[
+        str, Parameter(group=_WORLD, metavar="NAME=N%,...", help="Misfortunes, as of ecsbatch simulate.")
+    ] = ""
+    seed: Annotated[int, Parameter(group=_WORLD, metavar="N", help="Names all its chances. [1]")] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """How it went: the run's state, and what the simulated cloud counted."""
+
+    state: RolloutState
+    audit: dict[str, Any]
+
+
+def rehearse(  # noqa: D417 - the options are told of where they are defined
+    file: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
+    /,
+    *,
+    rehearsal: Annotated[RehearsalFlags | None, Parameter(name="*", show_default=False)] = None,
+    selecting: Annotated[SelectionFlags | None, Parameter(name="*")] = None,
+    flags: Annotated[RestartFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+) -> int:
+    """Run a plan in virtual time against a simulated cloud of the same zones and sizes; nothing is restarted.
+
+    Hours take seconds. Holds are passed at once and gates are not asked; a health check asks the simulated servers.
+    Exit codes are those of restart.
+
+    Args:
+        file: Servers, as for restart, or a plan that ecsbatch plan --out wrote, which needs no cloud at all.
+    """
+    settings = settings_of(flags, config)
+    check_outputs(settings)
+    rehearsal = rehearsal or RehearsalFlags()
+    if is_plan(file):
+        _refuse_changes(file, settings, selecting)
+        plan = read_plan(file).plan
+    else:
+        selection = read_selection(file, selecting, "rehearse")
+        plan = prepare(asyncio.run(survey(selection, settings, opened=False)), settings).planned.plan
+    rehearsed = run_rehearsal(plan, settings, rehearsal)
+    _show(plan, settings, rehearsed)
+    return code_of_run(rehearsed.state) if is_clean(rehearsed.audit) else Exit.ERROR
+
+
+def _refuse_changes(file: str, settings: Settings, selecting: SelectionFlags | None) -> None:
+    """Refuse to change what a plan has settled: nothing that was typed is ignored without a word.
+
+    Raises:
+        UsageError: so it was typed.
+    """
+    flags = [SETTINGS[name].flag for name in settings.origins if SETTINGS[name].section == "strategy"]
+    typed = [flag for flag in flags if flag in settings.origins.values()]
+    if typed or selecting is not None:
+        what = typed[0] if typed else "a selection"
+        raise UsageError(
+            f"{file} is a plan, which has settled servers and strategy already: leave {what} out, or plan again."
+        )
+
+
+def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> Rehearsed:
+    """Run a plan in virtual time; the state that it comes to tells of simulated servers.
+
+    Raises:
+        ConfigError: a value that cannot be meant.
+        EcsbatchError: it never ends.
+    """
+    from ecsbatch.simulator.cloud import Cloud  # noqa: PLC0415 - imported when used
+    from ecsbatch.simulator.virtual_time import Hang, VirtualClock, VirtualLoop, run  # noqa: PLC0415 - imported when used
+
+    engine = settings.engine
+    if time_model(plan, engine.quota, engine.typical_restart).seconds > _LONGEST_DAYS * 86_400:
+        raise _too_long()
+    restart_time = rehearsal.restart_time or format_duration(engine.typical_restart)
+    quota = f"{engine.quota.limit}/{engine.quota.window:g}s"
+    world = World(
+        servers=len(plan.fleet),
+        restart_time=restart_time,
+        quota=quota,
+        latency=rehearsal.latency,
+        faults=rehearsal.faults,
+        seed=rehearsal.seed,
+    )
+    # A zone for each server: the simulated fleet has exactly the plan's zones, in the plan's order.
+    zones = tuple(plan.fleet.domain(place) or "(not known)" for place in range(len(plan.fleet)))
+    config = replace(config_of(world), zones=zones)
+    loop = VirtualLoop(max_time=_LONGEST_DAYS * 86_400.0)
+    clock = VirtualClock(loop)
+    cloud = Cloud(config, loop.time, clock.wall)
+    twin = _twin(plan, cloud)
+    try:
+        state = run(_roll_out(twin, settings, cloud, clock, rehearsal.seed), loop=loop)
+    except Hang:
+        raise _too_long() from None
+    return Rehearsed(state, cloud.audit())
+
+
+def _too_long() -> EcsbatchError:
+    return EcsbatchError(f"The rehearsal does not end within {_LONGEST_DAYS} days: try it with a shorter soak.")
+
+
+def _twin(plan: Plan, cloud: Cloud) -> Plan:
+    """Return the plan of simulated servers in the places of the real ones; nobody is there to promote or resume it."""
+    fleet = Fleet(cloud.ids(), plan.fleet.domains)
+    for skip in plan.skips:
+        for place in range(skip.start, skip.end):
+            cloud.set_status(fleet.ids[place], "ERROR" if skip.holds else "SHUTOFF")
+    return replace(plan, fleet=fleet, hold_after=(), gate="", on_failure="stop")
+
+
+async def _roll_out(plan: Plan, settings: Settings, cloud: Cloud, clock: VirtualClock, seed: int) -> RolloutState:
+    from ecsbatch.ecs.auth.schemes import KeyAuth  # noqa: PLC0415 - imported when used
+    from ecsbatch.ecs.client import EcsClient  # noqa: PLC0415 - imported when used
+    from ecsbatch.restarter import Restarter  # noqa: PLC0415 - imported when used
+    from ecsbatch.simulator.sender import SimulatedSender  # noqa: PLC0415 - imported when used
+    from ecsbatch.store import open_store  # noqa: PLC0415 - imported when used
+
+    async def healthy(server: Server) -> bool:
+        return cloud.healthy(server.id)
+
+    ecs = EcsClient(
+        auth=KeyAuth(cloud.config.access_key, cloud.config.secret_key),
+        project_id=cloud.config.project_id,
+        endpoint="http://127.0.0.1",
+        sender=SimulatedSender(cloud),
+        clock=clock,
+        request_timeout=settings.engine.request_timeout,
+        connect_timeout=settings.engine.connect_timeout,
+        api_rate=settings.connection.api_rate,
+    )
+    async with (
+        ecs,
+        open_store("memory:", clock=clock, inline=True) as store,
+        Restarter(ecs, store, engine=settings.engine, clock=clock, seed=seed) as restarter,
+    ):
+        rollout = restarter.rollout(plan, check=healthy if plan.check else None, run_id="rehearsal")
+        await rollout.run()
+        return rollout.state
+
+
+def _show(plan: Plan, settings: Settings, rehearsed: Rehearsed) -> None:
+    state, audit = rehearsed.state, rehearsed.audit
+    model = time_model(plan, settings.engine.quota, settings.engine.typical_restart)
+    if settings.output.output == "json":
+        told = run_json(state) | {
+            "planned_s": round(model.seconds, 3),
+            "most_down": audit["most_down"],
+            "most_down_by_zone": audit["most_down_by_zone"],
+            "fullest_window": audit["fullest_window"],
+        }
+        sys.stdout.buffer.write(orjson.dumps(told) + b"\n")
+        return
+    took, expected = lasting(state.elapsed), lasting(model.seconds)
+    lines = [
+        f"A rehearsal of {counted(plan.to_restart, 'server')}: {took}, where the plan expects about {expected}.",
+        "",
+        *outcome_lines(state),
+        "",
+        *verdict_lines(audit),
+    ]
+    say(lines, to_stdout=True)

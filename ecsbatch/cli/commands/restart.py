@@ -1,0 +1,215 @@
+"""``ecsbatch restart``: look, plan, ask, restart; its pieces are those of ``apply``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final
+
+import orjson
+from cyclopts import Parameter
+
+from ecsbatch.cli.commands.resume import continue_run
+from ecsbatch.cli.concluding import check_outputs
+from ecsbatch.cli.drive import Driven, drive
+from ecsbatch.cli.exit_codes import Exit
+from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, settings_of, store_url
+from ecsbatch.cli.live import Watching
+from ecsbatch.cli.output import in_json, tell
+from ecsbatch.cli.prompt import Consent, confirm, guard, parse_guard
+from ecsbatch.cli.selection_flags import Selection, SelectionFlags, read_selection
+from ecsbatch.cli.staying import stay_and_conclude
+from ecsbatch.cli.survey import Prepared, prepare, survey
+from ecsbatch.cli.wiring import columns, engine, make_store, say
+from ecsbatch.config.sources import Settings
+from ecsbatch.errors import RunConflict
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Server
+from ecsbatch.rollout.hooks import refuse_unaskable
+from ecsbatch.views.plan import Planned, planned_json, planned_lines
+from ecsbatch.views.text import counted, lasting
+
+if TYPE_CHECKING:
+    from ecsbatch.store import Store
+
+_ALL_RUNS: Final = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoAhead:
+    """What is said beforehand about going ahead."""
+
+    dry_run: Annotated[
+        bool,
+        Parameter(negative="", help="Show the plan and restart nothing.", env_var="ECSBATCH_DRY_RUN"),
+    ] = False
+    yes: Annotated[
+        bool,
+        Parameter(
+            name=["--yes", "-y"], negative="", help="Do not ask; needed without a terminal.", env_var="ECSBATCH_YES"
+        ),
+    ] = False
+    confirm_count: Annotated[
+        int | None,
+        Parameter(
+            help="Do not ask if the plan restarts just so many servers, else refuse.",
+            metavar="N",
+            env_var="ECSBATCH_CONFIRM_COUNT",
+        ),
+    ] = None
+    max_servers: Annotated[
+        str | None,
+        Parameter(
+            help="Refuse to restart more servers than this, or than this share of the project's.",
+            metavar="N|N%",
+            env_var="ECSBATCH_MAX_SERVERS",
+        ),
+    ] = None
+    run_id: Annotated[
+        str,
+        Parameter(
+            help="Name of the run; the same name with the same servers goes on with it.",
+            metavar="TEXT",
+            env_var="ECSBATCH_RUN_ID",
+        ),
+    ] = ""
+
+
+def restart(  # noqa: D417 - the options are told of where they are defined
+    file: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
+    /,
+    *,
+    going: Annotated[
+        GoAhead | None,
+        Parameter(name="*", group=GO_AHEAD, show_env_var=False, show_default=False),
+    ] = None,
+    selecting: Annotated[SelectionFlags | None, Parameter(name="*")] = None,
+    flags: Annotated[RestartFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Restart the servers of a list or a selection: look at them, show the plan, ask, restart wave by wave.
+
+    Args:
+        file: Servers, one id a line, or .csv with a column id, or .jsonl; - is standard input.
+    """
+    going = going or GoAhead()
+    settings = settings_of(flags, config)
+    check_usage(settings)
+    selection = read_selection(file, selecting, "restart")
+    most = parse_guard(going.max_servers)
+    consent = Consent(going.yes, going.confirm_count, most, stdin_taken=selection.from_stdin)
+    watching = Watching(quiet, verbose)
+    if going.dry_run:
+        return show_plan(prepare(asyncio.run(survey(selection, settings, opened=False)), settings).planned, settings)
+    return _restart(selection, settings, consent, watching, going.run_id)
+
+
+def _restart(selection: Selection, settings: Settings, consent: Consent, watching: Watching, run_id: str) -> int:
+    """Look, plan, ask, restart; a run of this name that exists goes on instead."""
+    fewer = selection.exclude_claimed
+    if selection.servers is not None and is_known(run_id, selection.servers, settings, fewer=fewer):
+        return continue_run(run_id, settings, consent, watching)
+    share = consent.max_servers is not None and consent.max_servers.percent is not None
+    surveyed = asyncio.run(survey(selection, settings, count=share, refuse_claimed=True, run_id=run_id))
+    if selection.servers is None and is_known(run_id, surveyed.servers, settings, fewer=fewer):
+        return continue_run(run_id, settings, consent, watching)
+    return go_ahead(prepare(surveyed, settings), settings, consent, watching, run_id)
+
+
+def is_known(run_id: str, servers: Sequence[Server], settings: Settings, *, fewer: bool = False) -> bool:
+    """Tell whether a run has this id already; ``fewer``: it may have left servers out that others had then.
+
+    Raises:
+        RunConflict: that run is about other servers.
+    """
+    return bool(run_id) and asyncio.run(_known_run(run_id, servers, settings, fewer=fewer))
+
+
+def check_usage(settings: Settings) -> None:
+    """Refuse what cannot be meant together.
+
+    Raises:
+        UsageError: so it is.
+        ConfigError: a check or a gate that cannot be asked.
+    """
+    check_outputs(settings)
+    refuse_unaskable(settings.strategy.check, settings.strategy.gate)
+
+
+def show_plan(planned: Planned, settings: Settings) -> int:
+    """Print a plan as data."""
+    if settings.output.output == "json":
+        sys.stdout.buffer.write(orjson.dumps(planned_json(planned)) + b"\n")
+    else:
+        say(planned_lines(planned, columns(to_stdout=True)), to_stdout=True)
+    return Exit.OK
+
+
+def go_ahead(prepared: Prepared, settings: Settings, consent: Consent, watching: Watching, run_id: str = "") -> int:
+    """Show a plan, ask, and carry it out."""
+    plan = prepared.planned.plan
+    guard(plan.to_restart, consent, prepared.inventory)
+
+    def show() -> None:
+        if watching.quiet:
+            return
+        if in_json():
+            tell("info", "plan", planned_json(prepared.planned))
+        else:
+            say([*planned_lines(prepared.planned, columns(to_stdout=False)), *_lately(prepared), ""], to_stdout=False)
+
+    confirm(plan.to_restart, consent, show)
+    driven = asyncio.run(carry_out(plan, settings, watching, run_id))
+    return stay_and_conclude(driven, settings, watching, asks=not consent.yes)
+
+
+def _lately(prepared: Prepared) -> list[str]:
+    """Say that somebody has restarted these servers already: to do it once more may be a mistake."""
+    if not prepared.lately:
+        return []
+    restarted = f"{counted(prepared.lately, 'server')} of these {'was' if prepared.lately == 1 else 'were'} restarted"
+    return ["", f"{restarted} within the last hour: --skip-restarted-since 1h leaves them out."]
+
+
+async def carry_out(plan: Plan, settings: Settings, watching: Watching, run_id: str = "") -> Driven:
+    """Run a plan as it is."""
+    async with (
+        make_store(store_url(settings)) as store,
+        engine(settings, store) as restarter,
+    ):
+        if settings.output.cold_start or plan.skip_updated_since is not None:
+            await _start_cold(store, settings.engine.quota.window, watching)
+        rollout = restarter.rollout(plan, run_id=run_id)
+        return await drive(restarter, rollout, settings, watching)
+
+
+async def _start_cold(store: Store, window: float, watching: Watching) -> None:
+    """Wait a window where this store knows of no earlier requests: those of a lost machine still count."""
+    from ecsbatch.engine.limiter import GUARD  # noqa: PLC0415 - imported when used
+
+    if not await store.start_cold(window + GUARD) or watching.quiet:
+        return
+    text = f"This store has had no run: the first request waits {lasting(window)}, as another may have spent the quota."
+    if in_json():
+        tell("info", "cold_start", {"message": text, "seconds": window})
+    else:
+        say([text], to_stdout=False)
+
+
+async def _known_run(run_id: str, servers: Sequence[Server], settings: Settings, *, fewer: bool) -> bool:
+    async with make_store(store_url(settings)) as store:
+        record = next((each for each in await store.runs(limit=_ALL_RUNS) if each.run_id == run_id), None)
+        if record is None:
+            return False
+        fleet = await store.targets(run_id)
+    wanted, has = {server.id for server in servers}, set(fleet.ids)
+    if has != wanted and not (fewer and has < wanted):
+        raise RunConflict(
+            f"Run {run_id} exists already with other servers ({len(wanted & has):,} of its {len(has):,} are given): "
+            "choose another --run-id, or give the same list."
+        )
+    return True

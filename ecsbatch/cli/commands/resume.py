@@ -1,0 +1,186 @@
+"""``ecsbatch resume``: go on with a run, here or in the process that holds it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from ecsbatch.cli.commands.status import RunName
+from ecsbatch.cli.concluding import check_outputs, conclude
+from ecsbatch.cli.drive import Driven
+from ecsbatch.cli.exit_codes import UsageError
+from ecsbatch.cli.flags import (
+    GO_AHEAD,
+    ConfigFile,
+    Quiet,
+    ResumeFlags,
+    Verbose,
+    given_limits,
+    settings_of,
+    store_url,
+)
+from ecsbatch.cli.going_on import go_on
+from ecsbatch.cli.live import Watching
+from ecsbatch.cli.prompt import Consent, agree, confirm
+from ecsbatch.cli.remote import ask_and_see, ask_holder, changed
+from ecsbatch.cli.staying import stay_and_conclude
+from ecsbatch.cli.wiring import say, who
+from ecsbatch.config.sources import Settings
+from ecsbatch.engine.hosting import Changes
+from ecsbatch.errors import RunConflict
+from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.store.history import read_story
+from ecsbatch.views.text import counted, printable
+
+if TYPE_CHECKING:
+    from ecsbatch.model.run import RunRecord
+    from ecsbatch.model.state import RolloutState
+    from ecsbatch.store.history import Story
+
+RETRIED: Final = (OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, OutcomeKind.UNKNOWN.value)
+
+
+def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
+    run: RunName = "",
+    /,
+    *,
+    retry: Annotated[
+        str,
+        Parameter(
+            group=GO_AHEAD,
+            metavar="KINDS",
+            show_default=False,
+            help="Restart servers again that ended so: failed, timed_out, unknown, or several with commas.",
+        ),
+    ] = "",
+    forgive: Annotated[
+        bool,
+        Parameter(
+            group=GO_AHEAD,
+            negative="",
+            show_default=False,
+            help="Failures so far stop counting and give their places back; asks first.",
+        ),
+    ] = False,
+    skip_domain: Annotated[
+        list[str] | None,
+        Parameter(
+            group=GO_AHEAD,
+            metavar="NAME",
+            negative="",
+            show_default=False,
+            help="Leave the waiting servers of this domain alone; can be given several times.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool,
+        Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask."),
+    ] = False,
+    flags: Annotated[ResumeFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Go on with a run that was stopped, interrupted or paused, exactly as it was planned.
+
+    Servers under way are looked at first, and nothing is sent twice.
+    """
+    settings = settings_of(flags, config)
+    check_outputs(settings)
+    changes = Changes(
+        retry=_kinds(retry), forgive=forgive, skip_domains=skip_domain or [], limits=given_limits(flags), by=who()
+    )
+    story = asyncio.run(read_story(store_url(settings), run))
+    record, state = story.record, story.state
+    if state.status is RunStatus.ABORTED:
+        raise RunConflict(
+            f"Run {record.run_id} was aborted, which is final: start a new run for what is left, which "
+            f"`ecsbatch report {record.run_id} --outcome not_started -o csv --out left.csv` writes down."
+        )
+    if story.aborting and (changes.retry or changes.forgive or changes.skip_domains):
+        raise RunConflict(
+            f"Run {record.run_id} is being aborted, which is final: --retry, --forgive and --skip-domain come too "
+            f"late. `ecsbatch resume {record.run_id}` alone looks after its servers under way and ends it."
+        )
+    _check_domains(changes.skip_domains, state)
+    if forgive:
+        failures = counted(state.run.failures, "failure")
+        without = f", without {', '.join(map(printable, changes.skip_domains))}" if changes.skip_domains else ""
+        run = printable(record.run_id)
+        agree(f"Forgive {failures} of run {run} and restart more servers{without}?", yes=yes)
+    if record.held:
+        return _wake(record, state, changes, settings)
+    watching = Watching(quiet, verbose)
+    if story.aborting and not quiet:
+        say([_only_ends(story)], to_stdout=False)
+    driven = asyncio.run(go_on(record.run_id, changes, settings, watching))
+    return stay_and_conclude(driven, settings, watching, asks=not yes)
+
+
+def _only_ends(story: Story) -> str:
+    """Say what is left to do for a run that is being aborted."""
+    flying = story.state.run.in_flight
+    under_way = f"{counted(flying, 'server')} under way {'is' if flying == 1 else 'are'} looked after, nothing is sent"
+    return f"Run {printable(story.record.run_id)} is being aborted: {under_way}."
+
+
+def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Watching) -> int:
+    """Go on with a run that was named again with the same servers; one that is over only shows its result."""
+    story = asyncio.run(read_story(store_url(settings), run_id))
+    state = story.state
+    if state.status.over:
+        return conclude(Driven(state, 0), settings)
+    left = state.run.in_flight + (0 if story.aborting else state.run.waiting)
+    exists = f"Run {run_id} exists with these servers: {counted(left, 'server')} left of it."
+
+    def show() -> None:
+        if not watching.quiet:
+            say([_only_ends(story) if story.aborting else exists], to_stdout=False)
+
+    confirm(left, consent, show)
+    driven = asyncio.run(go_on(run_id, Changes(by=who()), settings, watching))
+    return stay_and_conclude(driven, settings, watching, asks=not consent.yes)
+
+
+def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Settings) -> int:
+    """Let a paused run go on in the process that holds it.
+
+    Raises:
+        RunConflict: it is not paused.
+    """
+    if state.status is not RunStatus.PAUSED:
+        holder = record.holder
+        raise RunConflict(
+            f"Run {record.run_id} is {state.status.value} and held by {holder.name}, pid {holder.pid} on {holder.host}:"
+            " watch it there, or stop that process first."
+        )
+    if changes.limits:
+        adjust = {"command": "adjust", "limits": dict(changes.limits)}
+        ask_and_see(record, adjust, store_url(settings), changed(changes.limits))
+    command = {
+        "command": "resume",
+        "forgive": changes.forgive,
+        "retry": list(changes.retry),
+        "skip_domains": list(changes.skip_domains),
+    }
+    # One that has little left may be over before anybody looks.
+    gone_on = {RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}
+    return ask_holder(record.run_id, command, store_url(settings), until=gone_on)
+
+
+def _kinds(text: str) -> list[str]:
+    kinds = [kind.strip().replace("-", "_") for kind in text.split(",") if kind.strip()]
+    for kind in kinds:
+        if kind not in RETRIED:
+            raise UsageError(f"--retry {kind}: give {', '.join(RETRIED[:-1])} or {RETRIED[-1]}.")
+    return kinds
+
+
+def _check_domains(names: Sequence[str], state: RolloutState) -> None:
+    for name in names:
+        if name not in state.domains:
+            known = ", ".join(printable(each) for each in sorted(state.domains)) or "none"
+            raise UsageError(f"--skip-domain {printable(name)}: the run has no such domain; it has {known}.")

@@ -1,0 +1,225 @@
+"""What is shown of a run while it goes on: pictures on a terminal, lines elsewhere, events for other programs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ecsbatch.cli.flags import repeated
+from ecsbatch.config.sources import Settings
+from ecsbatch.errors import EcsbatchError
+from ecsbatch.model.servers import Quota, Usage
+from ecsbatch.model.state import RolloutState
+from ecsbatch.views.log import Level, Log
+from ecsbatch.views.snapshot import Moment, Pace, ended_behind
+from ecsbatch.views.writer import PatientWriter, open_lines
+
+FRAME: Final = 0.25
+"""Seconds between two pictures."""
+
+_LINES: Final = ((120.0, 10.0), (1_800.0, 60.0), (float("inf"), 300.0))
+"""Up to so many seconds of watching, a line of progress each so many seconds, where there is no terminal."""
+
+_SIGN_OF_LIFE: Final = 3_600.0
+"""Seconds after which a line is written although nothing has changed."""
+
+_USAGE: Final = 1.0
+_PATIENCE: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """How much is shown.
+
+    Attributes:
+        quiet: only warnings.
+        verbose: every event.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def level(self) -> Level:
+        """The least level of the log's lines."""
+        return "debug" if self.verbose else "warning" if self.quiet else "info"
+
+    def by_picture(self, settings: Settings) -> bool:
+        """Tell whether pictures are drawn: on a terminal that can, where nobody asked for lines."""
+        plain = self.quiet or self.verbose or settings.output.log_format == "json"
+        return not plain and sys.stderr.isatty() and not _is_dumb()
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "") in {"", "dumb", "unknown"}
+
+
+def make_log(stream: PatientWriter, settings: Settings, watching: Watching) -> Log:
+    """Return the log that the settings ask for."""
+    color = sys.stderr.isatty() and not _is_dumb() and not os.environ.get("NO_COLOR")
+    return Log(stream, form=settings.output.log_format, level=watching.level, color=color)
+
+
+def until_next_line(watched: float) -> float:
+    """Return how long to wait for the next line of progress: a rollout of three hours writes some seventy."""
+    return next(pause for until, pause in _LINES if watched < until)
+
+
+def wants_ascii(environment: Mapping[str, str]) -> bool:
+    """Tell whether the locale is the one of plain ASCII; Python itself takes it for UTF-8."""
+    return (environment.get("LC_ALL") or environment.get("LANG", "")) in {"C", "POSIX"}
+
+
+class Watched(Protocol):
+    """A run that is watched, held by this process or by another."""
+
+    @property
+    def state(self) -> RolloutState:
+        """Where it stands."""
+        ...
+
+    def lines(self, after: int = 0) -> AsyncIterator[bytes]:
+        """Follow its journal from behind an event's number; ends with the run's end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is shown beside a run.
+
+    Attributes:
+        quota: servers per window.
+        usage: asks the quota's ledger.
+        notice: returns what else is to be told now.
+        known: the last event of an earlier process, which the events' file may have already.
+        begun: tells whether this process has the run now; what was before is not its pace. None where another has it.
+    """
+
+    quota: Quota
+    usage: Callable[[], Awaitable[Usage | None]]
+    notice: Callable[[], str]
+    known: int = 0
+    begun: Callable[[], bool] | None = None
+
+
+class Watchers:
+    """The views of one run; one that fails says so and is missed, the run goes on."""
+
+    def __init__(self, watched: Watched, around: Surroundings, settings: Settings, watching: Watching) -> None:
+        """Open what is written to; `start` begins to watch."""
+        self._watched = watched
+        self._around = around
+        self._pictures = watching.by_picture(settings)
+        self._again = repeated(settings, reading=True)
+        self._events, self._continued = None, False
+        if settings.output.events is not None:
+            self._events, self._continued = open_lines(settings.output.events)
+        self._stderr = PatientWriter(os.dup(2))
+        self._log = make_log(self._stderr, settings, watching)
+        self._pace = Pace(around.quota)
+        self._first: int | None = None if around.begun else 0
+        self._asked: tuple[float, Usage | None] = (-_USAGE, None)
+        self._ended = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Begin to watch."""
+        views = [self._show() if self._pictures else self._tell()]
+        if self._events is not None or not self._pictures:
+            views.append(self._follow())
+        self._tasks = [group.create_task(self._guarded(view), name="view") for view in views]
+
+    async def end(self, *, whole: bool) -> None:
+        """Stop watching; ``whole`` waits for the journal's end, which only a run that was begun has."""
+        self._ended.set()
+        if whole:
+            await asyncio.wait(self._tasks, timeout=_PATIENCE)
+        for task in self._tasks[1:]:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Write what is left, and say of events that could not be written."""
+        if self._events is not None:
+            await asyncio.to_thread(self._events.close, _PATIENCE)
+            if self._events.fault is not None:
+                self._log.say(
+                    "warning", "events.lost", {"why": f"--events took no more: {self._events.fault.strerror}"}
+                )
+        await asyncio.to_thread(self._stderr.close, _PATIENCE)
+
+    async def _guarded(self, view: Awaitable[None]) -> None:
+        try:
+            await view
+        except Exception as e:  # noqa: BLE001 - a view watches, it never stops what it watches
+            self._log.say("warning", "view.failed", {"why": f"{type(e).__name__}: {e}"})
+
+    # -- the views -------------------------------------------------------------------------------------------------
+
+    async def _show(self) -> None:
+        """Draw pictures until the end."""
+        from rich.console import Console  # noqa: PLC0415 - imported when used
+
+        from ecsbatch.views.terminal import Display  # noqa: PLC0415 - imported when used
+
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        display = Display(console, ascii_only=wants_ascii(os.environ))
+        try:
+            while not self._ended.is_set():
+                await display.show(await self._moment())
+                await self._pause(FRAME)
+        finally:
+            await display.stop()
+
+    async def _tell(self) -> None:
+        """Write a line now and then until the end: often at first, then seldom, and seldom where nothing changes."""
+        began = spoke = time.monotonic()
+        while not self._ended.is_set():
+            await self._pause(until_next_line(time.monotonic() - began))
+            if not self._ended.is_set():
+                anyhow = time.monotonic() - spoke >= _SIGN_OF_LIFE
+                if self._log.progress(await self._moment(), anyhow=anyhow):
+                    spoke = time.monotonic()
+
+    async def _follow(self) -> None:
+        """Hand each line of the journal to the log and to the events' file."""
+        known = self._around.known if self._continued or self._events is None else 0
+        async for line in self._watched.lines(known):
+            if self._events is not None:
+                self._events.line(line)
+            if not self._pictures:
+                self._log.line(line)
+
+    async def _moment(self) -> Moment:
+        state, around, now = self._watched.state, self._around, time.monotonic()
+        if self._first is None and around.begun is not None and around.begun():
+            self._first = state.last_batch
+        if self._first is not None:
+            self._pace.note(now, ended_behind(state, self._first))
+        elapsed = time.time() - state.started_at if state.started_at else 0.0
+        usage = await self._usage(now)
+        return Moment(state, around.quota, usage, self._pace.per_minute, elapsed, around.notice(), self._again)
+
+    async def _usage(self, now: float) -> Usage | None:
+        """Ask the ledger, once a second at most."""
+        asked, usage = self._asked
+        if now - asked >= _USAGE:
+            try:
+                # A store that waits for another process answers late, and what is shown says so meanwhile.
+                async with asyncio.timeout(_USAGE):
+                    usage = await self._around.usage()
+            except (EcsbatchError, TimeoutError):
+                usage = None
+            self._asked = (time.monotonic(), usage)
+        return usage
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            return

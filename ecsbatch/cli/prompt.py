@@ -1,0 +1,125 @@
+"""Asking before anything happens. ``--yes`` skips the question, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from ecsbatch.cli.exit_codes import Declined
+from ecsbatch.config.types import Amount
+from ecsbatch.errors import ConfigError
+from ecsbatch.views.text import counted
+
+TYPED_ABOVE: Final = 100
+"""Above so many servers a y is not enough: the number must be typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What was said on the command line already.
+
+    Attributes:
+        yes: the question is answered.
+        confirm_count: the number that would be typed.
+        max_servers: more servers than this count, or percentage of the project's, are refused.
+        stdin_taken: standard input is the list of servers, so that the terminal is asked.
+    """
+
+    yes: bool = False
+    confirm_count: int | None = None
+    max_servers: Amount | None = None
+    stdin_taken: bool = False
+
+
+def parse_guard(text: str | None) -> Amount | None:
+    """Read ``--max-servers``.
+
+    Raises:
+        ConfigError: it cannot be meant.
+    """
+    if text is None:
+        return None
+    try:
+        return Amount.parse(text)
+    except ValueError as e:
+        raise ConfigError(f"--max-servers {text}: give {e}.") from None
+
+
+def guard(count: int, consent: Consent, inventory: int | None) -> None:
+    """Refuse more servers than were allowed, or another number than was announced.
+
+    Raises:
+        Declined: so it is.
+    """
+    if consent.max_servers is not None:
+        most = consent.max_servers.resolve(inventory or 0)
+        if count > most:
+            of = f" ({most:,} of the project's {inventory or 0:,})" if consent.max_servers.percent is not None else ""
+            raise Declined(
+                f"the plan restarts {counted(count, 'server')}, more than --max-servers {consent.max_servers}{of}: "
+                "nothing was sent; check the selection, or raise the limit."
+            )
+    if consent.confirm_count is not None and consent.confirm_count != count:
+        raise Declined(
+            f"the plan restarts {counted(count, 'server')}, --confirm-count says {consent.confirm_count:,}: "
+            "nothing was sent; check the selection."
+        )
+
+
+def confirm(count: int, consent: Consent, show: Callable[[], None]) -> None:
+    """Show what it is about and ask, unless it was answered already or there is nothing to ask about.
+
+    Raises:
+        Declined: nobody can be asked, or the answer was no.
+    """
+    if consent.yes or consent.confirm_count is not None or not count:
+        show()
+        return
+    servers = counted(count, "server")
+    with _terminal(consent, f"give --yes, or --confirm-count {count}, to restart {servers}") as terminal:
+        show()
+        if count > TYPED_ABOVE:
+            answer = _ask(terminal, f"To restart {servers}, type their number: ")
+            agreed = answer.replace(",", "").replace("_", "") == str(count)
+        else:
+            agreed = _agrees(terminal, f"Restart {servers}?")
+    if not agreed:
+        raise Declined("not confirmed: nothing was sent.")
+
+
+def agree(question: str, *, yes: bool) -> None:
+    """Ask a plain question, unless it was answered already.
+
+    Raises:
+        Declined: nobody can be asked, or the answer was no.
+    """
+    if yes:
+        return
+    with _terminal(Consent(), "give --yes") as terminal:
+        if not _agrees(terminal, question):
+            raise Declined("not confirmed: nothing was changed.")
+
+
+def _agrees(terminal: TextIO, question: str) -> bool:
+    return _ask(terminal, f"{question} [y/N] ").lower() in {"y", "yes"}
+
+
+def _terminal(consent: Consent, way_on: str) -> TextIO:
+    """Return the terminal; it is read itself where standard input is the list of servers."""
+    if sys.stderr.isatty() and (consent.stdin_taken or sys.stdin.isatty()):
+        with suppress(OSError):
+            return Path("/dev/tty").open(encoding="utf-8", errors="replace")
+    raise Declined(f"nobody can be asked here: {way_on}; nothing was sent.")
+
+
+def _ask(terminal: TextIO, question: str) -> str:
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    answer = terminal.readline()
+    if not answer.endswith("\n"):
+        sys.stderr.write("\n")
+    return answer.strip()

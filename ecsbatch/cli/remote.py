@@ -1,0 +1,186 @@
+"""Asking something of the process that holds a run, and seeing that it was done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from ecsbatch.cli.exit_codes import Exit
+from ecsbatch.cli.wiring import make_store, say, who
+from ecsbatch.errors import RunConflict
+from ecsbatch.model.events import Event, GateChecked, LimitChanged, RunAborting
+from ecsbatch.model.servers import RunStatus
+from ecsbatch.planning.strategy import resolve_limits
+from ecsbatch.policy.decide import limits_of
+from ecsbatch.views.steering import told_of
+from ecsbatch.views.text import fitted, printable
+
+if TYPE_CHECKING:
+    from ecsbatch.model.run import RunRecord
+    from ecsbatch.model.state import RolloutState
+    from ecsbatch.store import Store
+
+_PATIENCE: Final = 10.0
+_GLANCE: Final = 0.2
+_WIDTH: Final = 80
+
+Seen: TypeAlias = Callable[[Sequence[Event]], bool]
+"""Tells whether events show that what was asked for is done."""
+
+Body: TypeAlias = Mapping[str, Any]
+"""What is asked, as the holder reads it."""
+
+
+def ask_holder(run_id: str, body: Body, url: str, until: Collection[RunStatus]) -> int:
+    """Ask something of the process that holds a run, and wait until it is so.
+
+    Raises:
+        RunConflict: it did not follow in time.
+    """
+    status = asyncio.run(_ask(url, run_id, body, until))
+    if status not in until and status.over:
+        raise RunConflict(f"Run {run_id} {status.value} before it could {body['command']}.")
+    if status not in until:
+        raise RunConflict(
+            f"Run {run_id} is still {status.value}: {body['command']} is asked of it, see ecsbatch status {run_id}."
+        )
+    say([f"Run {printable(run_id)}: {status.value}."], to_stdout=True)
+    return Exit.OK
+
+
+def ask_to_abort(record: RunRecord, url: str, again: str = "") -> int:
+    """Ask the holder to end its run; servers under way may take minutes, and nobody has to wait for them here.
+
+    Raises:
+        RunConflict: the run ended otherwise before.
+    """
+
+    async def ask() -> tuple[bool, RunRecord]:
+        async with make_store(url) as store:
+            return await see_abort(store, record)
+
+    followed, now = asyncio.run(ask())
+    return tell_abort(now, followed=followed, again=again)
+
+
+def tell_abort(now: RunRecord, *, followed: bool, again: str = "") -> int:
+    """Say what asking for an abort has come to: done, recorded by its holder, or only asked.
+
+    Raises:
+        RunConflict: the run ended otherwise before.
+    """
+    run, holder = printable(now.run_id), now.holder
+    if now.status is RunStatus.ABORTED:
+        say([f"Run {run} aborted."], to_stdout=True)
+    elif now.status.over:
+        raise RunConflict(f"Run {run} {now.status.value} before it could abort.")
+    elif followed:
+        say([f"Run {run} sends nothing more, and ends once its servers under way have their outcome."], to_stdout=True)
+    else:
+        why = f"has not confirmed it within {_PATIENCE:.0f}s" if now.held else "is gone"
+        text = (
+            f"Run {run} is asked to abort; its process ({printable(holder.name)}, pid {holder.pid}) {why}. Whoever "
+            "goes on with the run follows: it then only looks after servers under way. Until then requests may leave."
+        )
+        say([*fitted(text, _WIDTH), "", "Next:", f"  ecsbatch status {run}{again}"], to_stdout=True)
+        return Exit.STOPPED
+    return Exit.OK
+
+
+async def see_abort(store: Store, record: RunRecord) -> tuple[bool, RunRecord]:
+    """Ask, and wait until the journal says that it is followed or nobody holds the run; also say how it stands then."""
+    followed, after = False, record.seq
+    await store.command(record.run_id, {"command": "abort"}, who())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            while record.held and not followed:
+                await asyncio.sleep(_GLANCE)
+                for recorded in await store.events(record.run_id, after):
+                    after = recorded.seq
+                    followed = followed or isinstance(recorded.event, RunAborting)
+                record = await store.run(record.run_id)
+    return followed, record
+
+
+async def _ask(url: str, run_id: str, body: Body, until: Collection[RunStatus]) -> RunStatus:
+    async with make_store(url) as store:
+        await store.command(run_id, body, who())
+        status = (await store.run(run_id)).status
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while status not in until and not status.over:
+                    await asyncio.sleep(_GLANCE)
+                    status = (await store.run(run_id)).status
+        return status
+
+
+def ask_and_see(record: RunRecord, body: Body, url: str, seen: Seen) -> int:
+    """Ask something of the process that holds a run, and wait until its journal says that it is done.
+
+    Raises:
+        RunConflict: it did not follow in time.
+    """
+    done = asyncio.run(_ask_and_see(url, record.run_id, body, seen))
+    run = printable(record.run_id)
+    if not done:
+        raise RunConflict(
+            f"Run {run} has not followed yet: {body['command']} is asked of it, see ecsbatch status {run}."
+        )
+    say([f"Run {run}: {text}." for text in told_of(done)], to_stdout=True)
+    return Exit.OK
+
+
+async def _ask_and_see(url: str, run_id: str, body: Body, seen: Seen) -> list[Event]:
+    """Return the events that carried it out, none where they did not come in time."""
+    found: list[Event] = []
+    async with make_store(url) as store:
+        after = (await store.run(run_id)).seq
+        await store.command(run_id, body, who())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while not seen(found):
+                    await asyncio.sleep(_GLANCE)
+                    for recorded in await store.events(run_id, after):
+                        after = recorded.seq
+                        found += [recorded.event] if isinstance(recorded.event, LimitChanged | GateChecked) else []
+    return found if seen(found) else []
+
+
+def promoted(events: Sequence[Event]) -> bool:
+    """Tell whether somebody's word let a wave go."""
+    return any(isinstance(event, GateChecked) and (event.gate, event.verdict) == ("hold", "go") for event in events)
+
+
+def changed(limits: Mapping[str, int | str]) -> Seen:
+    """Return what tells whether all of these limits were changed."""
+
+    def seen(events: Sequence[Event]) -> bool:
+        return {event.limit for event in events if isinstance(event, LimitChanged)} >= set(limits)
+
+    return seen
+
+
+def loosened(state: RolloutState, limits: Mapping[str, int | str]) -> list[str]:
+    """Return those of new limits that would allow more than the run's own do now, anywhere.
+
+    Raises:
+        ConfigError: a limit that cannot be.
+    """
+    now = limits_of(state.plan, state.limits)
+    new = limits_of(resolve_limits(state.plan, **limits), {})
+    return [name for name in limits if _looser(getattr(now, name), getattr(new, name))]
+
+
+def _looser(now: Any, new: Any) -> bool:
+    """Compare one number, one for each wave or one for each domain; where there was no limit, any is tighter."""
+    if now is None or new is None:
+        return now is not None
+    if isinstance(now, int):
+        return bool(new > now)
+    if isinstance(now, Mapping):
+        by_domain = cast("Mapping[str, int]", now)
+        return any(new[name] > limit for name, limit in by_domain.items())
+    by_wave = cast("Sequence[int]", now)
+    return any(bigger > limit for bigger, limit in zip(new, by_wave, strict=True))

@@ -1,0 +1,238 @@
+"""Which servers a command is about: a file, or a selection from the API; and whom to leave out of either."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import floor
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import Group, Parameter
+
+from ecsbatch.cli.exit_codes import UsageError
+from ecsbatch.config.types import parse_duration
+from ecsbatch.errors import SelectionError, SelectionRefused
+from ecsbatch.model.servers import Server, ServerView
+from ecsbatch.planning.selection import filter_views, read_fleet
+
+SELECTION: Final = Group("Selection", sort_key=0)
+
+_WHEN: Final = 'a time such as "2026-03-01T22:00:00Z", or how long ago such as "2h"'
+
+
+def _option(text: str, metavar: str | None = None, variable: str = "", *, switch: bool = False) -> Parameter:
+    return Parameter(
+        group=SELECTION,
+        help=text,
+        metavar=metavar,
+        negative="" if switch else (),
+        env_var=f"ECSBATCH_{variable}",
+        show_env_var=False,
+        show_default=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionFlags:
+    """Servers from the API, and whom to leave out."""
+
+    tag: Annotated[
+        list[str] | None, _option("Servers with this tag; given several times: with all of them.", "KEY=VALUE", "TAG")
+    ] = None
+    name: Annotated[str | None, _option("Servers of this name, with * and ? as wildcards.", "NAME", "NAME")] = None
+    az: Annotated[
+        list[str] | None, _option("Servers of this zone; given several times: of any of them.", "NAME", "AZ")
+    ] = None
+    status: Annotated[
+        list[str] | None,
+        _option("Servers in this state, such as ACTIVE; given several times: in any of them.", "STATE", "STATUS"),
+    ] = None
+    enterprise_project: Annotated[
+        str | None, _option("Servers of this enterprise project, by its id.", "ID", "ENTERPRISE_PROJECT")
+    ] = None
+    all: Annotated[bool, _option("All servers of the project.", variable="ALL", switch=True)] = False
+    exclude: Annotated[
+        list[Path] | None,
+        _option("Leave out the servers of this file; can be given several times.", "FILE", "EXCLUDE"),
+    ] = None
+    exclude_claimed: Annotated[
+        bool, _option("Leave out the servers that other runs have.", variable="EXCLUDE_CLAIMED", switch=True)
+    ] = False
+    skip_restarted_since: Annotated[
+        str | None,
+        _option(
+            "Leave out what our runs have restarted since then: a time, or how long ago.", "T", "SKIP_RESTARTED_SINCE"
+        ),
+    ] = None
+    skip_updated_since: Annotated[
+        str | None,
+        _option("Leave out what the cloud says has changed since then.", "T", "SKIP_UPDATED_SINCE"),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which servers are meant, as it was typed and read.
+
+    Attributes:
+        servers: of a file; None where the API is to be asked.
+        tags, name, az, status, enterprise_project: see `filter_views`; none of them: the whole project.
+        excluded: ids to leave alone.
+        exclude_claimed: other runs' servers are left out.
+        restarted_since, updated_since: seconds since 1970; what was restarted or changed since then is left alone.
+        from_stdin: standard input was read.
+    """
+
+    servers: Sequence[Server] | None = None
+    tags: tuple[str, ...] = ()
+    name: str = ""
+    az: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+    enterprise_project: str = ""
+    excluded: frozenset[str] = field(default=frozenset(), repr=False)
+    exclude_claimed: bool = False
+    restarted_since: float | None = None
+    updated_since: float | None = None
+    from_stdin: bool = False
+
+    def check(self, views: Iterable[ServerView]) -> list[ServerView]:
+        """Check each row of a listing again."""
+        # This word lists what the caller may see; no server's own project is called so.
+        project = "" if self.enterprise_project == "all_granted_eps" else self.enterprise_project
+        return filter_views(
+            views, tags=self.tags, name=self.name, az=self.az, status=self.status, enterprise_project=project
+        )
+
+    def updated(self, views: Iterable[ServerView]) -> set[str]:
+        """Return the servers that the cloud says have changed since the time that was given.
+
+        Raises:
+            SelectionError: of one this cannot be told, and to restart it again would be a guess.
+        """
+        if self.updated_since is None:
+            return set()
+        since = self.updated_since
+        return {view.id for view in views if view.found and _updated(view) >= since}
+
+
+def read_selection(file: str, flags: SelectionFlags | None, command: str) -> Selection:
+    """Read what was typed: a file or a selection, and the files of whom to leave out.
+
+    Args:
+        file: the list of servers, "" for none.
+        flags: the selection.
+        command: for messages.
+
+    Raises:
+        UsageError: neither, both, or an option without a value.
+        SelectionError: a file cannot be read or names no server.
+    """
+    flags = flags or SelectionFlags()
+    chosen = _chosen(flags)
+    if file.startswith("-") and file != "-":
+        raise UsageError(f"{command} has no option {file}: see ecsbatch {command} --help.")
+    if file and chosen:
+        raise UsageError(f"{command} takes a list of servers or a selection, not {file} and {chosen[0]} together.")
+    if not file and not chosen:
+        raise UsageError(
+            f"{command} needs a list of servers or a selection: ecsbatch {command} FILE, - for standard input, "
+            "--tag KEY=VALUE, or --all."
+        )
+    if flags.all and len(chosen) > 1:
+        raise UsageError(f"--all means every server of the project, so that {chosen[0]} cannot be meant with it.")
+    return Selection(
+        servers=read_fleet(file) if file else None,
+        tags=_values("--tag", flags.tag),
+        name=_value("--name", flags.name),
+        az=_values("--az", flags.az),
+        status=_values("--status", flags.status),
+        enterprise_project=_value("--enterprise-project", flags.enterprise_project),
+        excluded=_excluded(flags.exclude or ()),
+        exclude_claimed=flags.exclude_claimed,
+        restarted_since=read_since("--skip-restarted-since", flags.skip_restarted_since),
+        updated_since=read_since("--skip-updated-since", flags.skip_updated_since),
+        from_stdin=file == "-",
+    )
+
+
+def read_since(flag: str, text: str | None, now: float | None = None) -> float | None:
+    """Read a time of the past, or a duration before now, as seconds since 1970.
+
+    The cloud's stamps are cut to the second, so that this is too: what changed in that very second counts.
+
+    Raises:
+        UsageError: it cannot be meant.
+    """
+    if text is None:
+        return None
+    now = time.time() if now is None else now
+    then = _instant(text, now)
+    if then is None:
+        raise UsageError(f"{flag} {text}: give {_WHEN}.")
+    if then > now:
+        raise UsageError(f"{flag} {text} lies in the future: give {_WHEN}.")
+    return float(floor(then))
+
+
+def _instant(text: str, now: float) -> float | None:
+    """Read a time with its zone, or a duration before now; None where it is neither."""
+    try:
+        return now - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        then = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return then.timestamp() if then.tzinfo is not None else None
+
+
+def _chosen(flags: SelectionFlags) -> list[str]:
+    """Return the options that select servers from the API; one that is given and empty is one, too."""
+    given: dict[str, Any] = {
+        "--tag": flags.tag,
+        "--name": flags.name,
+        "--az": flags.az,
+        "--status": flags.status,
+        "--enterprise-project": flags.enterprise_project,
+        "--all": flags.all or None,
+    }
+    return [name for name, value in given.items() if value is not None]
+
+
+def _values(flag: str, values: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(_value(flag, value) for value in values or ())
+
+
+def _value(flag: str, value: str | None) -> str:
+    """Return an option's value; a variable of a script that is empty must not select the whole project."""
+    if value is None:
+        return ""
+    if not value.strip() or value.startswith("="):
+        raise UsageError(f"{flag} needs a value: an empty one is never taken to mean all.")
+    return value.strip()
+
+
+def _excluded(paths: Iterable[Path]) -> frozenset[str]:
+    """Read the files of whom to leave out; an empty one is more likely a mistake than a wish."""
+    ids: set[str] = set()
+    for path in paths:
+        if str(path) == "-":
+            raise UsageError("--exclude needs a file: standard input can only be the list of servers.")
+        try:
+            ids.update(server.id for server in read_fleet(path))
+        except SelectionRefused:
+            raise UsageError(f"--exclude {path} names no server: mend the file, or leave the option out.") from None
+    return frozenset(ids)
+
+
+def _updated(view: ServerView) -> float:
+    if (at := view.updated_at) is None:
+        raise SelectionError(
+            f"The cloud does not say when {view.id} changed last, which --skip-updated-since needs: "
+            "exclude it, or leave the option out."
+        )
+    return at

@@ -1,0 +1,174 @@
+"""Where credentials come from: the first source that has any wins, in the order of the official SDK.
+
+==============  ==============================================================================================
+environment     ``HUAWEICLOUD_SDK_AK``, ``HUAWEICLOUD_SDK_SK``, ``HUAWEICLOUD_SDK_SECURITY_TOKEN``
+file            ``~/.huaweicloud/credentials`` or ``HUAWEICLOUD_SDK_CREDENTIALS_FILE``: ``[basic]``, ``ak``, ``sk``
+token           ``ECSBATCH_AUTH_TOKEN``: an IAM token that somebody has got
+password        ``ECSBATCH_IAM_USER``, ``ECSBATCH_IAM_PASSWORD``, ``ECSBATCH_IAM_DOMAIN``: tokens, renewed in time
+metadata        the agency of the ECS server that this runs on: temporary keys, renewed in time
+==============  ==============================================================================================
+
+``ECSBATCH_CREDENTIALS`` names one source and leaves out the others. The metadata service is asked only where it is
+named so, or where nothing else is there and the machine's firmware says that it is a server of such a cloud; nothing
+is asked before the client's first request, so that no source delays another. A token beside a password is used until
+it runs out, and renewed by the password then.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ecsbatch.ecs.auth.iam import User, password_auth
+from ecsbatch.ecs.auth.metadata import metadata_auth, on_ecs_server
+from ecsbatch.ecs.auth.others import noticed
+from ecsbatch.ecs.auth.profile import exposed, read_profile
+from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, TokenAuth
+from ecsbatch.errors import ConfigError
+
+CHOICE: Final = "ECSBATCH_CREDENTIALS"
+_USER: Final = ("ECSBATCH_IAM_USER", "ECSBATCH_IAM_PASSWORD", "ECSBATCH_IAM_DOMAIN")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Credentials and where they were found.
+
+    Attributes:
+        auth: what the client takes.
+        origin: for people.
+        warning: one line about them, "" for none.
+    """
+
+    auth: Auth
+    origin: str
+    warning: str = ""
+
+
+def credentials(env: Mapping[str, str] = os.environ) -> Auth:
+    """Return the first credentials that there are; a file that others can read is warned of.
+
+    Raises:
+        ConfigError: there are none, or half of them.
+    """
+    found = find(env)
+    if found.warning:
+        warnings.warn(found.warning, stacklevel=2)
+    return found.auth
+
+
+def find(env: Mapping[str, str] = os.environ, *, on_server: Callable[[], bool] = on_ecs_server) -> Found:
+    """Return the first credentials that there are, and where.
+
+    Args:
+        env: the environment.
+        on_server: tells whether this machine is an ECS server.
+
+    Raises:
+        ConfigError: there are none, or half of them.
+    """
+    choice = _get(env, CHOICE).lower()
+    if choice:
+        return _chosen(choice, env)
+    for source in (_environment, _file, _token, _password):
+        if found := source(env):
+            return found
+    if on_server():
+        return _metadata(env)
+    raise ConfigError(
+        "No credentials found: export HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK"
+        " (and HUAWEICLOUD_SDK_SECURITY_TOKEN for a temporary key), or write them into ~/.huaweicloud/credentials,"
+        " or export ECSBATCH_AUTH_TOKEN, or ECSBATCH_IAM_USER, _PASSWORD and _DOMAIN, or on an ECS server with an"
+        f" agency {CHOICE}=metadata." + "".join(f" {each}" for each in noticed(env, _home(env)))
+    )
+
+
+def _chosen(choice: str, env: Mapping[str, str]) -> Found:
+    if choice not in _SOURCES:
+        raise ConfigError(f"{CHOICE} is {choice[:40]!r}: give {', '.join(_SOURCES)}, or unset it to try all.")
+    source, missing = _SOURCES[choice]
+    if found := source(env):
+        return found
+    raise ConfigError(f"{CHOICE}={choice}, but there are none: {missing}.")
+
+
+def _get(env: Mapping[str, str], name: str) -> str:
+    return env.get(name, "").strip()
+
+
+def _home(env: Mapping[str, str]) -> Path | None:
+    """Return the user's home; an environment made up by the caller has the one that it names."""
+    home = _get(env, "HOME") or (str(Path("~").expanduser()) if env is os.environ else "")
+    return Path(home) if home else None
+
+
+def _environment(env: Mapping[str, str]) -> Found | None:
+    """Read the variables of the official SDK."""
+    access, secret = _get(env, "HUAWEICLOUD_SDK_AK"), _get(env, "HUAWEICLOUD_SDK_SK")
+    if not access and not secret:
+        return None
+    if not access or not secret:
+        missing, given = ("AK", "SK") if not access else ("SK", "AK")
+        raise ConfigError(
+            f"HUAWEICLOUD_SDK_{given} is set but HUAWEICLOUD_SDK_{missing} is not: export both halves of the key."
+        )
+    return Found(KeyAuth(access, secret, _get(env, "HUAWEICLOUD_SDK_SECURITY_TOKEN")), "HUAWEICLOUD_SDK_AK and _SK")
+
+
+def _file(env: Mapping[str, str]) -> Found | None:
+    """Read the official SDK's file; a missing one counts only where it was named."""
+    named = _get(env, "HUAWEICLOUD_SDK_CREDENTIALS_FILE")
+    home = _home(env)
+    path = Path(named) if named else home / ".huaweicloud" / "credentials" if home else None
+    if path is None or (not named and not path.exists()):
+        return None
+    auth = read_profile(path)
+    return Found(auth, str(path), exposed(path)) if auth else None
+
+
+def _token(env: Mapping[str, str]) -> Found | None:
+    """Read a token that somebody has got; a password beside it renews it."""
+    token = _get(env, "ECSBATCH_AUTH_TOKEN")
+    if not token:
+        return None
+    first, user = TokenAuth(token), _user(env)
+    return Found(password_auth(user, first) if user else first, "ECSBATCH_AUTH_TOKEN")
+
+
+def _password(env: Mapping[str, str]) -> Found | None:
+    user = _user(env)
+    return Found(password_auth(user), "ECSBATCH_IAM_USER and _PASSWORD") if user else None
+
+
+def _user(env: Mapping[str, str]) -> User | None:
+    """Read an IAM user.
+
+    Raises:
+        ConfigError: a part is missing.
+    """
+    # A password may begin or end with a blank; one that is nothing else is none.
+    name, password, domain = _get(env, _USER[0]), env.get(_USER[1], ""), _get(env, _USER[2])
+    given = dict(zip(_USER, (name, password.strip(), domain), strict=True))
+    if not any(given.values()):
+        return None
+    if missing := [variable for variable, value in given.items() if not value]:
+        here = next(variable for variable, value in given.items() if value)
+        raise ConfigError(f"{here} is set but {' and '.join(missing)} is not: export user, password and domain.")
+    return User(name, password, domain)
+
+
+def _metadata(env: Mapping[str, str]) -> Found:
+    return Found(metadata_auth(_get(env, "ECSBATCH_METADATA_ENDPOINT")), "the server's agency (metadata service)")
+
+
+_SOURCES: Final[Mapping[str, tuple[Callable[[Mapping[str, str]], Found | None], str]]] = {
+    "environment": (_environment, "export HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK"),
+    "file": (_file, "write ak and sk below [basic] into ~/.huaweicloud/credentials"),
+    "token": (_token, "export ECSBATCH_AUTH_TOKEN"),
+    "password": (_password, "export ECSBATCH_IAM_USER, ECSBATCH_IAM_PASSWORD and ECSBATCH_IAM_DOMAIN"),
+    "metadata": (_metadata, "it is there on ECS servers with an agency"),
+}

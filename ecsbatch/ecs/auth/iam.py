@@ -1,0 +1,138 @@
+"""IAM: tokens for a user's password, and a project's id by the name of its region.
+
+API reference: KeystoneCreateUserTokenByPassword (``POST /v3/auth/tokens``; the token is in ``X-Subject-Token`` and
+lasts 24 hours) and KeystoneListProjects (``GET /v3/projects``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from ecsbatch.ecs.auth.refresh import Desk, Lease, LeasedAuth, ask, lease
+from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, TokenAuth, Unsigned, canonical_query
+from ecsbatch.ecs.sender import Request
+from ecsbatch.errors import AuthError, ConfigError, NotSent
+from ecsbatch.model.text import clean, cut
+
+_TOKEN_LASTS: Final = 86_400.0
+_DENIED: Final = {400, 401, 403}
+_NAMED_AT_MOST: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An IAM user; a HUAWEI ID cannot get tokens itself."""
+
+    name: str
+    password: str = field(repr=False)
+    domain: str
+
+
+def password_auth(user: User, first: Auth | None = None) -> LeasedAuth:
+    """Return the authentication by a user's password; ``first`` is a token that somebody has got already."""
+    name = f"token of the IAM user {user.name}"
+    return LeasedAuth(name, partial(issue_token, user), hide=(user.password,), first=first)
+
+
+async def issue_token(user: User, desk: Desk) -> Lease:
+    """Get a token for the project, or for the region's own where its id is not known.
+
+    Raises:
+        AuthError: the user, the password or the domain will not do.
+        NotSent: IAM gives none now.
+        ConfigError: it cannot be told which IAM to ask, or for which project.
+    """
+    if not desk.iam or not (desk.project_id or desk.region):
+        raise ConfigError("A token for an IAM user needs a place: give --region, or HUAWEICLOUD_SDK_IAM_ENDPOINT.")
+    request = Request("POST", f"{desk.iam}/v3/auth/tokens", {"Content-Type": JSON_TYPE}, _body(user, desk))
+    try:
+        answer = await ask(desk, request, "A token", _nothing)
+    except AuthError as e:
+        if e.status in _DENIED:
+            e.message = (
+                f"IAM does not accept the user {user.name!r} of {user.domain!r} or the password: "
+                "check ECSBATCH_IAM_USER, ECSBATCH_IAM_PASSWORD and ECSBATCH_IAM_DOMAIN."
+            )
+        raise
+    try:
+        auth = TokenAuth(answer.headers.get("x-subject-token", ""))
+    except ConfigError:
+        raise NotSent("A token cannot be had: IAM's answer has none, check HUAWEICLOUD_SDK_IAM_ENDPOINT.") from None
+    return lease(auth, answer, _token_ends(answer.body), desk.wall(), _TOKEN_LASTS)
+
+
+async def find_project(desk: Desk, auth: Auth) -> str:
+    """Look the project of the region up (KeystoneListProjects).
+
+    Raises:
+        ConfigError: there is none, or there are several; they are named.
+        AuthError: the key or token will not do.
+        NotSent: IAM does not answer.
+    """
+    if not desk.iam or not desk.region:
+        raise ConfigError(
+            "No project id: give --project-id or export HUAWEICLOUD_SDK_PROJECT_ID (My Credentials in the console),"
+            " or give --region to have it looked up."
+        )
+    host = desk.iam.partition("://")[2]
+    query = canonical_query([("name", desk.region)])
+    headers = auth.headers(Unsigned("GET", host, "/v3/projects", query, b"", ""), desk.wall())
+    request = Request("GET", f"{desk.iam}/v3/projects?{query}", headers)
+    unanswered = f"Is there a region {desk.region}? Check --region, then the network and HTTPS_PROXY."
+    answer = await ask(desk, request, "The project's id", auth.redact, unanswered=unanswered)
+    return _the_one(_projects(answer.body), desk.region)
+
+
+def _projects(body: bytes) -> list[tuple[str, str]]:
+    """Read ids and names."""
+    try:
+        rows: list[Any] = orjson.loads(body)["projects"]
+        return [(str(row["id"]), str(row.get("name") or "")) for row in rows]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise NotSent("The project's id cannot be had: IAM's answer is no list of projects.") from None
+
+
+def _the_one(projects: list[tuple[str, str]], region: str) -> str:
+    if len(projects) == 1:
+        return projects[0][0]
+    if not projects:
+        raise ConfigError(
+            f"No project is named {region}: check --region, or give --project-id (My Credentials in the console)."
+        )
+    names = [cut(clean(f"{id_} ({name})"), 120) for id_, name in projects[:_NAMED_AT_MOST]]
+    more = f" and {len(projects) - len(names)} more" if len(projects) > len(names) else ""
+    raise ConfigError(f"Region {region} has several projects: give one as --project-id: {', '.join(names)}{more}.")
+
+
+def _body(user: User, desk: Desk) -> bytes:
+    project = {"id": desk.project_id} if desk.project_id else {"name": desk.region}
+    who = {"name": user.name, "password": user.password, "domain": {"name": user.domain}}
+    identity = {"methods": ["password"], "password": {"user": who}}
+    return orjson.dumps({"auth": {"identity": identity, "scope": {"project": project}}})
+
+
+def _token_ends(body: bytes) -> float:
+    """Read ``token.expires_at``; 0 where there is none that can be read."""
+    try:
+        return moment(orjson.loads(body)["token"]["expires_at"])
+    except (ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def moment(text: str) -> float:
+    """Read a stamp of the cloud, in UTC, as seconds since 1970.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _nothing(_text: str) -> str:
+    """Show nothing of an answer to a password: it may echo it in any spelling."""
+    return ""

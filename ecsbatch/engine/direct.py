@@ -1,0 +1,480 @@
+"""`Direct`: restarts that callers ask for one by one, packed into batches together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from ecsbatch.config.settings import Engine
+from ecsbatch.engine.cursors import Cursors, ReadStore
+from ecsbatch.engine.journal import Journal, JournalStore
+from ecsbatch.engine.pipeline import Pipeline
+from ecsbatch.engine.server_queue import Batch, Line, Terms
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Grant, Hold, NewRun
+from ecsbatch.model.servers import Evidence, Holder, Outcome, OutcomeKind, RestartType, RunStatus, ServerView
+from ecsbatch.model.tally import Attempt
+
+
+class DirectStore(JournalStore, ReadStore, Protocol):
+    """What direct restarts need of a store."""
+
+    async def create_run(self, new: NewRun, holder: Holder) -> Hold:
+        """Store a new run."""
+        ...
+
+    async def renew(self, hold: Hold) -> Hold:
+        """Take a run anew whose writing failed, without letting it go; raises RunConflict."""
+        ...
+
+    async def release(self, hold: Hold) -> None:
+        """Let a run go."""
+        ...
+
+    async def claimed(self, servers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Name the run of each of these servers that one has."""
+        ...
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One server that was asked for, and everybody who waits for it.
+
+    Attributes:
+        line: where it stands.
+        waiters: everybody who asked.
+        attempts: requests that named it.
+        unstarted: how often one was shown not to have begun.
+        earlier: the last request that was taken for not carried out, where a look may yet show its restart.
+        submitted_at: of the last request's intent, seconds since 1970.
+    """
+
+    line: Line
+    waiters: list[asyncio.Future[Outcome]] = field(default_factory=list[asyncio.Future[Outcome]])
+    attempts: int = 0
+    unstarted: int = 0
+    earlier: Attempt | None = None
+    submitted_at: float | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """True while somebody waits."""
+        return any(not waiter.done() for waiter in self.waiters)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A request that is on its way, was accepted, or got no answer, until its last server's end.
+
+    Attributes:
+        batch: its number.
+        line: whose servers.
+        updated: each server's ``updated`` before it.
+        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
+        open: servers that have neither an end nor are in line again.
+        begun: those of them that the cloud has shown to be restarting whatever was answered.
+        job_id, answered: the job, "" without one; whether the record has an answer.
+    """
+
+    batch: int
+    line: Line
+    updated: Mapping[str, str]
+    cloud_time: float
+    open: set[str]
+    begun: set[str] = field(default_factory=set[str])
+    job_id: str = ""
+    answered: bool = False
+
+
+_KINDS: Mapping[type[ev.ServerEvent], OutcomeKind] = {
+    ev.ServerRestarted: OutcomeKind.RESTARTED,
+    ev.ServerFailed: OutcomeKind.FAILED,
+    ev.ServerTimedOut: OutcomeKind.TIMED_OUT,
+    ev.ServerUnknown: OutcomeKind.UNKNOWN,
+    ev.ServerSkipped: OutcomeKind.SKIPPED,
+}
+
+
+def outcome_of(event: ev.ServerEvent, ended_at: float, attempts: int, submitted_at: float | None) -> Outcome:
+    """Turn a server's last event into its outcome."""
+    return Outcome(
+        server=event.server,
+        kind=_KINDS[type(event)],
+        reason=event.reason,
+        evidence=Evidence(event.evidence) if event.evidence else None,
+        code=event.code,
+        message=event.message,
+        job_id=event.job_id,
+        attempts=attempts,
+        submitted_at=submitted_at,
+        ended_at=ended_at,
+    )
+
+
+def held_by(
+    holder: Holder, engine: Engine, fence: int, previous: str = "", ledger_time: float = 0.0
+) -> ev.HolderChanged:
+    """Say who has a run from now on, and by which quota it spends."""
+    return ev.HolderChanged(
+        holder=holder.name,
+        host=holder.host,
+        pid=holder.pid,
+        fence=fence,
+        previous=previous,
+        limit=engine.quota.limit,
+        window=engine.quota.window,
+        unknown_grace=engine.unknown_grace,
+        request_timeout=engine.request_timeout,
+        boot=holder.boot,
+        ledger_time=ledger_time,
+    )
+
+
+class Direct:
+    """The tickets of all callers, and one line for each site and type that was asked for; it is their `Owner`.
+
+    Attributes:
+        cursors: readers of the journal of these restarts.
+    """
+
+    def __init__(
+        self,
+        store: DirectStore,
+        holder: Holder,
+        engine: Engine,
+        run_id: str,
+        terms: Callable[[RestartType], Terms],
+        pipelines: Mapping[str, Pipeline],
+        wake: Callable[[str], None],
+    ) -> None:
+        """``pipelines`` work on the lines of each site; ``wake`` tells one of new servers."""
+        self._store = store
+        self._holder = holder
+        self._engine = engine
+        self._run_id = run_id
+        self._terms = terms
+        self._pipelines = pipelines
+        self._wake = wake
+        self._tickets: dict[str, Ticket] = {}
+        self._lines: dict[tuple[str, RestartType], Line] = {}
+        self._sent: dict[int, _Sent] = {}
+        self._aloft: dict[str, _Sent] = {}
+        self._journal: Journal | None = None
+        self._opening = asyncio.Lock()
+        self._hold: Hold | None = None
+        self._folded = 0
+        self.cursors = Cursors(lambda: store, run_id, lambda: self._folded)
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def submit(self, server: str, site: str, type_: RestartType) -> asyncio.Future[Outcome]:
+        """Ask for a server's restart; one that is asked for already is joined.
+
+        Raises:
+            ConfigError: it is being restarted with another type.
+        """
+        line = self._line(site, type_)
+        ticket, before = self._tickets.get(server), self._way_of(server)
+        if before is None and ticket is not None and (ticket.wanted or ticket.line is line):
+            before = ticket.line  # it has its place there, even where nobody waits any more
+        if before is not None and before is not line:
+            at = f" at site {before.site}" if before.site != site else ""
+            raise ConfigError(
+                f"Server {server} is being restarted {before.terms.type} already{at}: wait for it before asking for "
+                f"{type_}."
+            )
+        if ticket is None or ticket.line is not line:
+            ticket = self._tickets[server] = Ticket(line)
+        if before is None:
+            line.offer([server])
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        ticket.waiters.append(waiter)
+        return waiter
+
+    def _line(self, site: str, type_: RestartType) -> Line:
+        line = self._lines.get((site, type_))
+        if line is None:
+            line = Line(
+                site=site,
+                terms=self._terms(type_),
+                journal=self._journal or Journal(self._store, _NOBODY, self._fold),
+                owner=self,
+                claims=True,
+                more=True,
+            )
+            self._lines[site, type_] = line
+            self._pipelines[site].add(line)
+        return line
+
+    # -- what the engine asks about these servers ------------------------------------------------------------------
+
+    def locate(self, _server: str) -> tuple[int, str]:
+        """Return no wave and no domain: nothing is planned."""
+        return 0, ""
+
+    def woken(self, line: Line) -> None:
+        """Tell the engine that a line has changed; where it was stopped, tell its callers."""
+        if line.halt is not None:
+            self._halted(line)
+        self._wake(line.site)
+
+    def wanted(self, line: Line, server: str) -> bool:
+        """Tell whether somebody waits for a server that has its place in this line and is not under way.
+
+        A ticket stands for one place: who asks anew for a server that was given up takes the place that it still has.
+        """
+        ticket = self._tickets.get(server)
+        if ticket is None or ticket.line is not line or self._way_of(server) is not None:
+            return False
+        if not ticket.wanted:
+            del self._tickets[server]
+        return ticket.wanted
+
+    def _way_of(self, server: str) -> Line | None:
+        """Return the line of a server that was sent, or may be: its intent was given to the store; None: neither."""
+        if (sent := self._aloft.get(server)) is not None:
+            return sent.line
+        return next((line for line in self._lines.values() if server in line.given), None)
+
+    def returned(self, servers: Iterable[str]) -> None:
+        """Offer recalled servers anew that somebody has asked for since: who waited before has been told why not."""
+        for server in servers:
+            ticket = self._tickets.get(server)
+            if ticket is not None and self._way_of(server) is None:
+                ticket.line.offer([server])
+
+    def earlier(self, server: str) -> Attempt | None:
+        """Return the last request that named a waiting server and of which a look may yet show a restart."""
+        ticket = self._tickets.get(server)
+        return ticket.earlier if ticket else None
+
+    def unstarted(self, server: str) -> int:
+        """Return how often a server's request was shown not to have begun, since it was asked for."""
+        ticket = self._tickets.get(server)
+        return ticket.unstarted if ticket else 0
+
+    def still_down(self, _server: str) -> bool:
+        """Keep no place for an ended server: single restarts have no budget."""
+        return False
+
+    def freed_by(self, event: ev.Event) -> Sequence[str]:
+        """Return the servers whose claims end with an event: those that ended, and those that wait again."""
+        match event:
+            case ev.ServerEvent():
+                return (event.server,)
+            case ev.BatchUnstarted():
+                return event.servers
+            case ev.BatchRejected() if event.batch in self._sent:
+                return tuple(self._sent[event.batch].open)
+            case _:
+                return ()
+
+    async def admit(self, line: Line, servers: Sequence[str]) -> Sequence[str]:
+        """Keep the servers that somebody still waits for and no other run has."""
+        try:
+            line.journal = await self._open_journal()
+            claimed = await self._store.claimed([(line.site, server) for server in servers])
+        except EcsbatchError as e:
+            self._fail(servers, e)
+            return []
+        admitted: list[str] = []
+        for server in servers:
+            if not self.wanted(line, server):
+                continue
+            owner = claimed.get((line.site, server), self._run_id)
+            if owner == self._run_id:
+                admitted.append(server)
+                continue
+            way = "ask again once that run is over, or abort it"
+            self._fail([server], RunConflict(f"Server {server} belongs to run {owner}: {way}."))
+        return admitted
+
+    async def _open_journal(self) -> Journal:
+        """Create the run of these restarts, once; one whose writing failed is taken anew."""
+        async with self._opening:
+            if self._journal is not None and self._journal.failed is None:
+                return self._journal
+            if self._journal is not None and self._hold is not None:
+                await self._take_anew(self._journal, self._hold)
+            else:
+                told = held_by(self._holder, self._engine, 1)
+                self._hold = await self._store.create_run(
+                    NewRun(self._run_id, kind="direct", events=[told]), self._holder
+                )
+                self._journal = Journal(self._store, self._hold, self._fold)
+            return self._journal
+
+    async def mend(self) -> None:
+        """Take the record anew where its writing has failed, so that what is under way is followed."""
+        if self._journal is not None and self._journal.failed is not None:
+            with suppress(EcsbatchError):
+                await self._open_journal()
+
+    async def _take_anew(self, failed: Journal, hold: Hold) -> None:
+        """Go on behind a failed write as a resume does.
+
+        What was found and not written is lost, so that whoever waits stands in new lines, and what the record has
+        under way is followed from its beginning.
+        """
+        self._hold = hold = await self._store.renew(hold)
+        journal = Journal(self._store, hold, self._fold, last_batch=failed.last_batch)
+        taken = held_by(self._holder, self._engine, hold.fence, self._holder.name)
+        lost = [sent.batch for sent in self._sent.values() if not sent.answered]
+        await journal.record([taken, *(ev.BatchUnknown(batch=n, message="Its answer was not written.") for n in lost)])
+        self._journal = journal
+        for line in self._lines.values():
+            self._pipelines[line.site].drop(line)
+        self._lines = {}
+        for server, ticket in self._tickets.items():
+            ticket.line = self._line(ticket.line.site, ticket.line.terms.type)
+            if self._way_of(server) is None:
+                ticket.line.offer([server])
+        for sent in self._sent.values():
+            sent.line = self._line(sent.line.site, sent.line.terms.type)
+            self._follow(sent)
+
+    def _follow(self, sent: _Sent) -> None:
+        """Have the engine find out what has become of a request."""
+        pipeline, line = self._pipelines[sent.line.site], sent.line
+        batch = Batch(
+            number=sent.batch,
+            line=line,
+            views={server: ServerView(server, updated=sent.updated.get(server, "")) for server in sent.open},
+            grant=Grant("", 0, 0.0),
+            cloud_time=sent.cloud_time,
+            deadline=pipeline.sight.clock() + line.terms.server_timeout,
+            open=set(sent.open),
+            job_id=sent.job_id,
+            begun=frozenset(sent.begun),
+        )
+        if batch.job_id and not batch.begun:
+            pipeline.poller.watch_job(batch)
+        else:
+            pipeline.poller.watch_unknown(batch)
+
+    # -- outcomes --------------------------------------------------------------------------------------------------
+
+    def _fold(self, commit: Sequence[ev.Recorded]) -> None:
+        for recorded in commit:
+            self._fold_one(recorded.event, recorded.ts)
+            self._folded = recorded.seq
+        self.cursors.notice()
+
+    def _fold_one(self, event: ev.Event, ts: float) -> None:
+        match event:
+            case ev.ServerEvent():
+                self._land([event.server])
+                if ticket := self._tickets.pop(event.server, None):
+                    _resolve(ticket, outcome_of(event, ts, ticket.attempts, ticket.submitted_at))
+            case ev.BatchSubmitting():
+                self._fly(event, ts)
+            case ev.BatchAccepted() | ev.BatchUnknown() if sent := self._sent.get(event.batch):
+                sent.answered, sent.job_id = True, getattr(event, "job_id", "")
+            case ev.BatchStarted() if sent := self._sent_again(event):
+                self._aloft.update(dict.fromkeys(event.servers, sent))
+                sent.open.update(event.servers)
+                sent.begun.update(event.servers)
+            case ev.BatchRejected() if sent := self._sent.get(event.batch):
+                self._wait(sent, tuple(sent.open), void=event.kind == "refused")
+            case ev.BatchUnstarted() if sent := self._sent.get(event.batch):
+                for ticket in filter(None, map(self._tickets.get, event.servers)):
+                    ticket.unstarted += 1
+                self._wait(sent, event.servers, void=True)
+            case _:
+                return
+
+    def _fly(self, event: ev.BatchSubmitting, ts: float) -> None:
+        line = self._line(event.site, cast("RestartType", event.type))
+        updated = dict(zip(event.servers, event.updated, strict=True))
+        sent = self._sent[event.batch] = _Sent(event.batch, line, updated, event.cloud_time, set(event.servers))
+        self._aloft.update(dict.fromkeys(event.servers, sent))
+        for ticket in filter(None, map(self._tickets.get, event.servers)):
+            ticket.attempts += 1
+            ticket.submitted_at = ts
+
+    def _sent_again(self, event: ev.BatchStarted) -> _Sent | None:
+        """Return the batch of servers that were under way after all; None where nobody waits for any of them."""
+        ticket = next(filter(None, map(self._tickets.get, event.servers)), None)
+        if event.batch not in self._sent and ticket is not None:
+            self._sent[event.batch] = _Sent(event.batch, ticket.line, {}, 0.0, set(), answered=True)
+        return self._sent.get(event.batch)
+
+    def _wait(self, sent: _Sent, servers: Sequence[str], *, void: bool) -> None:
+        """A request did nothing to these servers: they are in line again."""
+        self._land(servers)
+        for server in servers if void else ():
+            if ticket := self._tickets.get(server):
+                ticket.earlier = Attempt(sent.batch, sent.updated.get(server, ""), sent.cloud_time)
+
+    def _land(self, servers: Iterable[str]) -> None:
+        for server in servers:
+            if sent := self._aloft.pop(server, None):
+                sent.open.discard(server)
+                if not sent.open:
+                    self._sent.pop(sent.batch, None)
+
+    def _halted(self, line: Line) -> None:
+        """The cloud cannot be reached or does not know us: the line's callers hear it now, later ones try anew.
+
+        What was given to the store may be sent whatever they are told, so that nobody can say that it was not.
+        """
+        halt, fault = line.halt, line.fault
+        line.halt = line.fault = None
+        line.recall()
+        mine = {server: ticket for server, ticket in self._tickets.items() if ticket.line is line}
+        if fault is not None:
+            self._fail(mine, fault)
+        elif halt is not None:
+            for server, ticket in mine.items():
+                kind = OutcomeKind.NOT_STARTED if self._way_of(server) is None else OutcomeKind.UNKNOWN
+                del self._tickets[server]
+                _resolve(ticket, Outcome(server, kind, halt.reason, message=halt.message, attempts=ticket.attempts))
+        line.open = True
+
+    def _fail(self, servers: Iterable[str], fault: BaseException) -> None:
+        for server in list(servers):
+            ticket = self._tickets.pop(server, None)
+            for waiter in ticket.waiters if ticket else ():
+                if not waiter.done():
+                    waiter.set_exception(fault)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let nothing more be sent."""
+        for line in self._lines.values():
+            line.open = False
+
+    def end(self, fault: BaseException | None) -> None:
+        """The engine has ended: whoever still waits hears why."""
+        stopped = EngineStopped(
+            f"The engine ended before this server did: {fault}"
+            if fault
+            else "The Restarter was closed before this server had an outcome."
+        )
+        stopped.__cause__ = fault
+        self._fail(list(self._tickets), stopped)
+
+    async def release(self) -> None:
+        """Close the run of direct restarts; its claims are free, as they are once nobody holds it."""
+        try:
+            if self._journal is not None and self._journal.failed is None:
+                done = ev.RunFinished(status=RunStatus.SUCCEEDED.value, reason="closed")
+                with suppress(StoreError):
+                    await self._journal.record([done], status=RunStatus.SUCCEEDED)
+        finally:
+            self.cursors.close()
+
+
+def _resolve(ticket: Ticket, outcome: Outcome) -> None:
+    for waiter in ticket.waiters:
+        if not waiter.done():
+            waiter.set_result(outcome)
+
+
+_NOBODY = Hold("", Holder("", "", 0, 0.0), 0)

@@ -1,0 +1,168 @@
+"""`Health`: SUCCESS is the hypervisor's word; here the server itself is asked, and watched for ``min_ready``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from ecsbatch.engine.delay_queue import Agenda
+from ecsbatch.engine.server_queue import Batch, Check, Line, restarted
+from ecsbatch.engine.visibility import Sight
+from ecsbatch.engine.workers import work_together
+from ecsbatch.errors import CloudError
+from ecsbatch.foreign import Broke, asked, unlike
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import Evidence, Look, Server
+
+CHECK_TIMEOUT = 10.0
+"""Seconds that one check may take."""
+
+
+class Looks(Protocol):
+    """Shows servers."""
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Show up to 100 servers; raises CloudError where nothing can be seen of the site."""
+        ...
+
+
+@dataclass(slots=True)
+class Recovery:
+    """A server that the cloud says is restarted, until it is healthy for long enough."""
+
+    batch: Batch
+    server: str
+    evidence: Evidence
+    healthy_since: float | None = None
+    complaint: str = ""
+
+
+@dataclass(slots=True)
+class Visit:
+    """A server that kept its place after its outcome and was seen up: is it healthy by now?"""
+
+    line: Line
+    server: Server
+    heard: Callable[[bool], None]
+
+
+class Health:
+    """Checks the restarted servers of all lines of a site."""
+
+    def __init__(self, lookout: Looks, sight: Sight, workers: int) -> None:
+        """Run at most ``workers`` checks at once of servers just restarted, and as many of those that ended before.
+
+        The latter may hang for long, one and all: they must not keep the former waiting.
+        """
+        self._lookout = lookout
+        self._sight = sight
+        self._workers = workers
+        self._agenda: Agenda[Recovery] = Agenda()
+        self._due: asyncio.Queue[Recovery] = asyncio.Queue()
+        self._visits: asyncio.Queue[Visit] = asyncio.Queue()
+
+    def watch(self, batch: Batch, server: str, evidence: Evidence) -> None:
+        """Follow a server that the cloud says is restarted to its outcome."""
+        self._agenda.put(asyncio.get_running_loop().time(), Recovery(batch, server, evidence))
+
+    def visit(self, line: Line, server: Server, heard: Callable[[bool], None]) -> None:
+        """Ask the check of a server that was seen up once, and say whether it passed."""
+        self._visits.put_nowait(Visit(line, server, heard))
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        workers = {f"check-{i}": self._work() for i in range(self._workers)}
+        workers |= {f"visit-{i}": self._visit_all() for i in range(self._workers)}
+        await work_together({"health": self._hand_out(), **workers})
+
+    async def _hand_out(self) -> None:
+        while True:
+            for recovery in await self._agenda.due():
+                self._due.put_nowait(recovery)
+
+    async def _work(self) -> None:
+        while True:
+            await self._step(await self._due.get())
+
+    async def _visit_all(self) -> None:
+        while True:
+            visit = await self._visits.get()
+            check = None if visit.line.dropped else visit.line.terms.check
+            visit.heard(check is not None and not await complaint(check, visit.server))
+
+    async def _step(self, recovery: Recovery) -> None:
+        """Check once; end the server, or come back."""
+        line = recovery.batch.line
+        if line.dropped or recovery.server not in recovery.batch.open:
+            return
+        asked, sighted = asyncio.get_running_loop().time(), self._sight.clock()
+        if line.terms.check is not None:
+            recovery.complaint = await complaint(line.terms.check, await self._server(recovery))
+        now = asyncio.get_running_loop().time()
+        if recovery.complaint:
+            recovery.healthy_since = None
+            if sighted > recovery.batch.deadline:
+                await self._end(recovery, healthy=False)
+                return
+        elif recovery.healthy_since is None:
+            # Healthy from the answer on, and up to the asking of a later check: between them it was seen to be.
+            recovery.healthy_since = now
+            asked = now
+        since = recovery.healthy_since
+        if since is not None and asked - since >= line.terms.min_ready:
+            await self._end(recovery, healthy=True)
+            return
+        wait = line.terms.check_interval
+        if since is not None:
+            left = since + line.terms.min_ready - now
+            wait = left if line.terms.check is None else min(wait, left)
+        self._agenda.put(now + wait, recovery)
+
+    async def _server(self, recovery: Recovery) -> Server:
+        """Return the server as checks want it; one taken over from an earlier process is looked at for its address."""
+        views = recovery.batch.views
+        view = views.get(recovery.server)
+        # While the cloud cannot be seen the deadline stands still, and a check alone would never learn that it can.
+        if view is None or not view.status or self._sight.blind_for() > 0:
+            with suppress(CloudError):
+                look = await self._lookout.look([recovery.server])
+                view = look.servers.get(recovery.server, view)
+                if view is not None:
+                    views[recovery.server] = view
+        return recovery.batch.line.server(recovery.server, view)
+
+    async def _end(self, recovery: Recovery, *, healthy: bool) -> None:
+        batch, server = recovery.batch, recovery.server
+        batch.open.discard(server)
+        evidence = recovery.evidence if batch.line.terms.check is None else Evidence.CHECK
+        if healthy:
+            await batch.line.tell([restarted(batch, server, evidence)])
+            return
+        failed = batch.line.fact(
+            ev.ServerFailed,
+            server,
+            batch,
+            reason="unhealthy",
+            evidence=evidence.value,
+            message=f"Restarted, but its health check did not pass in time: {recovery.complaint}.",
+            holds=True,
+        )
+        await batch.line.tell([failed])
+
+
+async def complaint(check: Check, server: Server) -> str:
+    """Ask a check once; return why the server is not healthy yet, "" where it is."""
+    try:
+        healthy = await asked(lambda: check(server), _yes_or_no, CHECK_TIMEOUT)
+    except Broke as e:
+        return f"the check took longer than {CHECK_TIMEOUT:.0f} s" if e.late else str(e)
+    return "" if healthy else "the check says no"
+
+
+def _yes_or_no(answer: object) -> bool:
+    if not isinstance(answer, bool):
+        raise unlike(answer, "True or False")
+    return answer

@@ -1,0 +1,181 @@
+"""`Journal`: one run's history being written. A fact is stored first, then folded, then told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from ecsbatch.errors import EngineStopped
+from ecsbatch.model.conflicts import ServersClaimed
+from ecsbatch.model.events import Event, Recorded
+from ecsbatch.model.run import Commit, Grant, Hold, Settle, Take
+from ecsbatch.model.servers import RunStatus
+
+
+class JournalStore(Protocol):
+    """One durable transaction for everything that belongs together."""
+
+    def commit(  # noqa: PLR0913 - one transaction, all but its events by keyword
+        self,
+        hold: Hold,
+        events: Sequence[Event],
+        *,
+        take: Take | None = None,
+        intent: Callable[[Grant], Sequence[Event]] | None = None,
+        settle: Sequence[Settle] = (),
+        status: RunStatus | None = None,
+        claim: Sequence[tuple[str, str]] = (),
+        unclaim: Sequence[tuple[str, str]] = (),
+        folded: int | None = None,
+    ) -> asyncio.Future[Commit]:
+        """Write all or nothing; nothing is taken where a failure behind event ``folded`` is in the record already."""
+        ...
+
+
+class Journal:
+    """Writes a run's events and folds each into its state before the writer goes on.
+
+    Every writer hears an end, whatever fails on the way. A state that has missed an event is no state to decide by:
+    behind a fault in a fold nothing more is folded or written.
+
+    Attributes:
+        failed: why nothing can be written any more (the store is full, the run was taken over), or None.
+        last_batch: the number of the run's latest batch.
+        closed: nothing more is written by this process.
+    """
+
+    def __init__(
+        self,
+        store: JournalStore,
+        hold: Hold,
+        fold: Callable[[Sequence[Recorded]], None],
+        *,
+        last_batch: int = 0,
+        on_failure: Callable[[], None] | None = None,
+    ) -> None:
+        """Write to the run that ``hold`` is about.
+
+        Args:
+            store: where to.
+            hold: the right to write.
+            fold: sees every commit's events once, in order.
+            last_batch: the number of the run's latest batch so far.
+            on_failure: called once `failed` is set, for those who wait for anything else than this writing.
+        """
+        self.failed: BaseException | None = None
+        self.last_batch = last_batch
+        self._store = store
+        self._hold = hold
+        self._fold = fold
+        self._on_failure = on_failure
+        self._folded = 0
+        self._missed: EngineStopped | None = None
+        self.closed = False
+
+    def next_batch(self) -> int:
+        """Number a new batch."""
+        self.last_batch += 1
+        return self.last_batch
+
+    def close(self) -> None:
+        """Write no more: the run is somebody else's from now on.
+
+        Grants are not settled either. The ledger must say no more than the record: a request whose end nobody can read
+        there counts as a killed process's does, so that whoever reads the record finds every window as it was.
+        """
+        self.closed = True
+
+    def record(
+        self,
+        events: Sequence[Event],
+        *,
+        take: Take | None = None,
+        intent: Callable[[Grant], Sequence[Event]] | None = None,
+        settle: Sequence[Settle] = (),
+        status: RunStatus | None = None,
+        claim: Sequence[tuple[str, str]] = (),
+        unclaim: Sequence[tuple[str, str]] = (),
+    ) -> asyncio.Future[Commit]:
+        """Store events and what belongs to them; the future is done once they are folded in.
+
+        A caller that stops waiting undoes nothing.
+
+        Raises (by the future):
+            StoreError: nothing of it was written.
+            RunConflict: another process has taken the run.
+            EngineStopped: the journal is closed, or an event could not be folded.
+        """
+        told: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
+        refusal = self._refusal()
+        if refusal is not None:
+            _refuse(told, refusal)
+            return told
+        written = self._store.commit(
+            self._hold,
+            events,
+            take=take,
+            intent=intent,
+            settle=settle,
+            status=status,
+            claim=claim,
+            unclaim=unclaim,
+            folded=self._folded,
+        )
+        if written.done():
+            self._tell(written, told)
+        else:
+            written.add_done_callback(lambda done: self._tell(done, told))
+        return told
+
+    def _refusal(self) -> EngineStopped | None:
+        """Return why nothing is written."""
+        if self.closed:
+            return EngineStopped("The run is no longer written by this process; resume it.")
+        return self._missed
+
+    def _tell(self, done: asyncio.Future[Commit], told: asyncio.Future[Commit]) -> None:
+        """Fold what was stored and tell its writer, or why not: nobody hears what a callback raises."""
+        failure = _failure_of(done) or self._missed or self._missing(done.result())
+        if failure is None:
+            if not told.done():
+                told.set_result(done.result())
+            return
+        _refuse(told, failure)
+        # Who has a server that is wanted changes with every restart: the only refusal that ends no run.
+        if self.failed is None and not isinstance(failure, ServersClaimed):
+            self.failed = failure
+            if self._on_failure is not None:
+                self._on_failure()
+
+    def _missing(self, commit: Commit) -> EngineStopped | None:
+        """Fold; return what kept it from being folded."""
+        try:
+            if commit.recorded:
+                self._fold(commit.recorded)
+                self._folded = commit.recorded[-1].seq
+        except Exception as e:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            self._missed = EngineStopped(
+                f"What was stored of run {self._hold.run_id} could not be followed ({type(e).__name__}: {e}): "
+                "report this; nothing is lost, and resuming reads the record anew."
+            )
+            self._missed.__cause__ = e
+        return self._missed
+
+
+def _failure_of(done: asyncio.Future[Any]) -> BaseException | None:
+    if done.cancelled():
+        return EngineStopped("The store did not say what became of a write; resume the run.")
+    return done.exception()
+
+
+def _refuse(told: asyncio.Future[Any], failure: BaseException) -> None:
+    if not told.done():
+        told.set_exception(failure)
+        told.exception()  # it is kept in `failed` too: a writer that has gone need not fetch it
+
+
+def seen(future: asyncio.Future[Any]) -> None:
+    """Fetch a failure that nobody waits for."""
+    if not future.cancelled():
+        future.exception()

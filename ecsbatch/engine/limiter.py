@@ -1,0 +1,245 @@
+"""`TokenBucket`: at most ``limit`` servers in any ``window`` seconds, as the cloud counts them.
+
+The cloud counts a request at an instant that a client cannot see, between the first byte sent and the answer. So a
+batch's tokens are taken before it is sent and come back ``window`` seconds after its *answer*. Take any window of the
+cloud's and the request in it that was sent last: when that one was admitted, all others in the window still held
+their tokens, for each was counted less than ``window`` ago and answered later than it was counted. Hence the window's
+sum was within ``limit``. And a client that admits more can be broken: let the held ones be counted at their answers.
+
+Two parts in series. `aiolimiter.AsyncLimiter` gives the *shape*: how large a burst may be (a small one spreads a boot
+storm). It guarantees nothing, for it counts at the send and holds a full bucket plus a window's refill. The ledger in
+the store gives the *guarantee*, across processes and crashes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from typing import Protocol
+
+from aiolimiter import AsyncLimiter
+
+from ecsbatch.model.run import Grant, Room, Settle, Take
+from ecsbatch.model.servers import Quota, Usage
+
+GUARD = 0.05
+"""Seconds added to the window, for the rate by which clocks differ."""
+
+SEND_WITHIN = 5.0
+"""Seconds after its grant in which a request must leave; a later one is dropped unsent. All who share a ledger rely on
+it, so that it is no setting."""
+
+_FOREIGN_POLL = 1.0
+"""Seconds between asks while another process holds tokens whose answer we cannot hear."""
+
+_SHORTEST_WAIT = 0.001
+"""Seconds; a shorter timer may not move a clock of floats."""
+
+DESYNC_SECONDS = 600.0
+"""Seconds for which a 429 against our own reckoning halves the limit."""
+
+
+class Taker(Protocol):
+    """Who takes tokens from the ledger and can give them back."""
+
+    def take(self, take: Take) -> asyncio.Future[Grant | Room]:
+        """Grant tokens, or tell the room there is."""
+        ...
+
+    def settle(self, settle: Settle) -> asyncio.Future[None]:
+        """End a grant."""
+        ...
+
+
+class Ledger(Taker, Protocol):
+    """Where grants are kept, shared by all who spend the same quota."""
+
+    async def usage(self, group: str, limit: int) -> Usage:
+        """Say what is held, cooling and free."""
+        ...
+
+    def age(self, grant: Grant) -> float:
+        """Say for how many seconds a grant has counted, by the ledger's own clock; rather too many than too few."""
+        ...
+
+
+class TokenBucket:
+    """Tokens of one quota group, first come first served.
+
+    Whoever acquires owes the bucket one of `answered`, `given_up` or `refund` for the grant: each tells what to
+    settle in the ledger; `changed` wakes those who wait, once that is written.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        group: str,
+        quota: Quota,
+        *,
+        burst: int | None = None,
+        request_timeout: float = 30.0,
+        unknown_grace: float = 60.0,
+    ) -> None:
+        """Fill nothing: the ledger knows what is free.
+
+        Args:
+            ledger: where the grants are kept.
+            group: the key that all who share the quota use.
+            quota: servers per window, as the cloud has it.
+            burst: servers that may leave at once; None: the whole limit.
+            request_timeout: seconds after which a request is given up.
+            unknown_grace: seconds after that in which the cloud may still begin it.
+        """
+        self.quota = quota
+        self.group = group
+        self._ledger = ledger
+        self._burst = min(burst or quota.limit, quota.limit)
+        self._shape = AsyncLimiter(self._burst, self._burst * quota.window / quota.limit)
+        self._shaped = 0
+        self._grace = unknown_grace
+        self._cooling = quota.window + GUARD
+        self._crash_hold = SEND_WITHIN + request_timeout + unknown_grace + self._cooling
+        self._line = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._closed_until = 0.0
+        self._lowered: tuple[int, float] | None = None
+        self._room: tuple[Room, float] | None = None
+
+    @property
+    def limit(self) -> int:
+        """Servers per window that we allow ourselves now."""
+        if self._lowered is not None and asyncio.get_running_loop().time() < self._lowered[1]:
+            return self._lowered[0]
+        return self.quota.limit
+
+    async def acquire(self, want: int, at_least: int = 1, *, ledger: Taker | None = None) -> Grant:
+        """Wait in line for between ``at_least`` and ``want`` tokens.
+
+        Args:
+            want: the most that is of use, at least 1.
+            at_least: the least that is; cut to what limit and burst can ever give.
+            ledger: takes in a transaction of the caller's own; None: the bucket's.
+
+        Returns:
+            The grant; its ``tokens`` say how many.
+        """
+        if want < 1:
+            raise ValueError("A grant is of at least one token.")
+        async with self._line:
+            return await self._first_in_line(want, at_least, ledger or self._ledger)
+
+    async def _first_in_line(self, want: int, at_least: int, ledger: Taker) -> Grant:
+        while True:
+            least = min(at_least, want, self._burst, self.limit)
+            await self._shape_up(max(1, least), want)
+            await self._open()
+            most = min(want, self._shaped, self.limit)
+            self._news.clear()
+            wish = Take(self.group, most, max(1, min(least, most)), self.limit, self._crash_hold)
+            answer = await _unharmed(ledger, wish)
+            if isinstance(answer, Grant):
+                self._shaped -= answer.tokens
+                self._room = None
+                return answer
+            self._room = answer, asyncio.get_running_loop().time()
+            await self._wait(answer)
+
+    async def _shape_up(self, least: int, most: int) -> None:
+        """Pass the shape for at least so many tokens, and for as many more as fit through at once.
+
+        What the ledger then denies has passed already: it is kept for the next try.
+        """
+        if self._shaped < least:
+            await self._shape.acquire(least - self._shaped)
+            self._shaped = least
+        more = min(most, self._burst) - self._shaped
+        # Capacity is a threshold: the largest amount that fits is found by halving the range of amounts.
+        fits = bisect_left(range(1, more + 1), x=True, key=lambda tokens: not self._shape.has_capacity(tokens))
+        if fits:
+            await self._shape.acquire(fits)
+            self._shaped += fits
+
+    async def _open(self) -> None:
+        """Wait out what a 429 asked for."""
+        loop = asyncio.get_running_loop()
+        while (left := self._closed_until - loop.time()) > 0:  # noqa: ASYNC110 - a later 429 may move the end
+            await asyncio.sleep(left)
+
+    async def _wait(self, room: Room) -> None:
+        """Wait until the ledger may have room: the next token cools down, or some request is settled."""
+        delay = room.next_in if room.next_in is not None else _FOREIGN_POLL
+        if room.in_flight:
+            delay = min(delay, _FOREIGN_POLL)
+        try:
+            async with asyncio.timeout(max(delay, _SHORTEST_WAIT)):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    def age(self, grant: Grant) -> float:
+        """Return the seconds since a grant, however long this process has stood still meanwhile."""
+        return self._ledger.age(grant)
+
+    def answered(self, grant: Grant) -> Settle:
+        """Any HTTP answer: the cloud has counted by now, so the window runs from now."""
+        return Settle(grant.id, self._cooling)
+
+    def given_up(self, grant: Grant) -> Settle:
+        """No answer: the cloud may count until ``unknown_grace`` from now."""
+        return Settle(grant.id, self._grace + self._cooling)
+
+    def refund(self, grant: Grant) -> Settle:
+        """Provably not sent: the tokens are free at once."""
+        return Settle(grant.id, None)
+
+    def changed(self) -> None:
+        """Wake the first in line: something was settled."""
+        self._news.set()
+
+    def close_for(self, seconds: float) -> None:
+        """Grant nothing for so long: the cloud asked for a pause."""
+        self._closed_until = max(self._closed_until, asyncio.get_running_loop().time() + seconds)
+
+    def lower(self) -> int:
+        """Halve the limit for `DESYNC_SECONDS`: somebody else spends this quota. Return the new limit."""
+        limit = max(1, self.quota.limit // 2)
+        self._lowered = (limit, asyncio.get_running_loop().time() + DESYNC_SECONDS)
+        return limit
+
+    async def usage(self) -> Usage:
+        """Say what is held, cooling and free now."""
+        return await self._ledger.usage(self.group, self.limit)
+
+    def shortage(self) -> tuple[int, float] | None:
+        """Return the free tokens and the seconds until enough are, while somebody waits for them; else None."""
+        if self._room is None or self._room[0].next_in is None:
+            return None
+        room, asked_at = self._room
+        return room.free, max(0.0, (room.next_in or 0.0) - (asyncio.get_running_loop().time() - asked_at))
+
+    def __repr__(self) -> str:
+        return f"<TokenBucket {self.quota} for {self.group}, limit now {self.limit}>"
+
+
+async def _unharmed(ledger: Taker, wish: Take) -> Grant | Room:
+    """Take; where the taker is cancelled meanwhile, what it was granted goes back: no token is lost.
+
+    Its going back is waited for, so that in the record it stands before whatever ends the run; cancelled once more,
+    the taker leaves it to itself.
+    """
+    taking = ledger.take(wish)
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        await asyncio.shield(asyncio.ensure_future(_given_back(ledger, taking)))
+        raise
+
+
+async def _given_back(ledger: Taker, taking: asyncio.Future[Grant | Room]) -> None:
+    await asyncio.wait((taking,))
+    if taking.cancelled() or taking.exception() is not None or not isinstance(grant := taking.result(), Grant):
+        return
+    settled = ledger.settle(Settle(grant.id, None))
+    await asyncio.wait((settled,))
+    if not settled.cancelled():
+        settled.exception()  # where it cannot be written, it is held until it counts as given up

@@ -1,0 +1,131 @@
+"""`Pipeline`: the engine's parts for one site, put together.
+
+producer queue -> precheck -> token bucket -> grant and intent -> submit workers -> jobs -> poller pool -> outcomes
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Protocol
+
+from ecsbatch.config.settings import Engine
+from ecsbatch.engine.health import Health
+from ecsbatch.engine.limiter import Ledger, TokenBucket
+from ecsbatch.engine.observer import Observer, Shows
+from ecsbatch.engine.pacing import Pace
+from ecsbatch.engine.poll_schedule import PollSchedule
+from ecsbatch.engine.poller import LOOK_SHARE, Poller
+from ecsbatch.engine.producer import Producer
+from ecsbatch.engine.retry import Backoff
+from ecsbatch.engine.server_queue import Line
+from ecsbatch.engine.submitter import Requests, Submitter
+from ecsbatch.engine.visibility import LONGEST_PAUSE, Sight
+from ecsbatch.engine.workers import work_together
+from ecsbatch.model.servers import Site
+
+CHECK_WORKERS = 32
+"""Health checks at once, of servers just restarted and of those that are not back; each waits for its server."""
+
+
+class Cloud(Requests, Shows, Protocol):
+    """One site's API."""
+
+    @property
+    def site(self) -> Site:
+        """Where requests go."""
+        ...
+
+    @property
+    def api_rate(self) -> float:
+        """Requests per second that all requests together may make."""
+        ...
+
+    @property
+    def request_timeout(self) -> float:
+        """Seconds after which a request is given up."""
+        ...
+
+    @property
+    def connect_timeout(self) -> float:
+        """Seconds of those for the connection."""
+        ...
+
+
+class Pipeline:
+    """Everything that works on one site's servers."""
+
+    def __init__(self, cloud: Cloud, ledger: Ledger, engine: Engine, chance: Random) -> None:
+        """Put the parts together; nothing runs yet."""
+        self.cloud = cloud
+        self.sight = Sight(engine.blind_timeout, self._blinded)
+        self.bucket = TokenBucket(
+            ledger,
+            cloud.site.quota_group,
+            engine.quota,
+            burst=engine.burst,
+            request_timeout=cloud.request_timeout,
+            unknown_grace=engine.unknown_grace,
+        )
+        # Two back-offs: that looks succeed says nothing of requests that cannot leave.
+        looks, submits = (Backoff(chance, most=LONGEST_PAUSE) for _ in range(2))
+        self.observer = Observer(cloud, self.sight, Pace(cloud.api_rate), looks)
+        self.health = Health(self.observer, self.sight, CHECK_WORKERS)
+        schedule = PollSchedule(
+            typical_restart=engine.typical_restart,
+            looks_per_second=cloud.api_rate * LOOK_SHARE,
+            jitter=chance,
+        )
+        self.poller = Poller(
+            self.observer,
+            schedule,
+            self.sight,
+            self.health,
+            chance,
+            workers=engine.look_workers,
+            unknown_grace=engine.unknown_grace,
+            typical_restart=engine.typical_restart,
+        )
+        self.submitter = Submitter(
+            cloud,
+            self.observer,
+            self.bucket,
+            self.sight,
+            submits,
+            self.poller,
+            self.wake,
+            engine.submit_workers,
+        )
+        self.producer = Producer(
+            self.observer, self.bucket, self.sight, self.poller, self.submitter.send, self.submitter.slots
+        )
+
+    @property
+    def lines(self) -> list[Line]:
+        """Whose servers are worked on."""
+        return self.producer.lines
+
+    def wake(self) -> None:
+        """Look at the lines again."""
+        self.producer.wake()
+
+    def add(self, line: Line) -> None:
+        """Work on a line from now on."""
+        self.lines.append(line)
+        self.wake()
+
+    def drop(self, line: Line) -> None:
+        """Let a line go, with what is still under way for it."""
+        line.open = False
+        line.dropped = True
+        if line in self.lines:
+            self.lines.remove(line)
+        self.wake()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        parts = (self.producer, self.submitter, self.poller, self.health)
+        await work_together({type(part).__name__.lower(): part.run() for part in parts})
+
+    def _blinded(self, message: str) -> None:
+        for line in list(self.lines):
+            line.stop("cloud_unreachable", message)

@@ -1,0 +1,406 @@
+"""`Poller`: watches every job of a site at once, and bare servers where no job tells. Read `_look_at_job` first.
+
+One heap of what is to be looked at when, one timer, a few look workers. A job's look reveals all its servers;
+bare servers share looks, up to 100 each. What a look means is said in `verdicts`, when to look in `poll_schedule`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from random import Random
+from typing import Protocol
+
+from ecsbatch.engine.delay_queue import Agenda
+from ecsbatch.engine.health import Health
+from ecsbatch.engine.held import Held
+from ecsbatch.engine.observer import JobHidden
+from ecsbatch.engine.poll_schedule import PollSchedule, Watched
+from ecsbatch.engine.resolver import Findings, Verdicts
+from ecsbatch.engine.server_queue import Batch, Line
+from ecsbatch.engine.visibility import LONGEST_PAUSE, QUIET, Sight
+from ecsbatch.engine.watches import LOOKS_WHEN_OVER, JobWatch, ServerWatch, Why, line_of
+from ecsbatch.engine.workers import work_together
+from ecsbatch.errors import AuthError, CloudError, JobNotFound, Throttled
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Commit
+from ecsbatch.model.servers import MAX_LOOK, Job, Look, ServerView, SubJob
+
+LOOK_SHARE = 0.7
+"""Of the rate of API requests, what looks may plan with; the rest is for submits and prechecks."""
+
+JOB_VISIBLE_WITHIN = 60.0
+"""Seconds after its submit in which a job id that the cloud does not know may still turn up."""
+
+SHUT_OUT_PAUSE = 60.0
+"""Seconds between two tries with a key that is not accepted: more than five in five minutes would lock it."""
+
+GRID = 5.0
+"""Seconds at the most between the instants at which bare servers are looked at, so that they share looks."""
+
+TICK = 1 / 200
+"""Of a typical restart: the grid of the instants of looks at jobs, finer than their jitter."""
+
+
+class Looks(Protocol):
+    """Shows jobs and servers."""
+
+    @property
+    def rate(self) -> float:
+        """Requests a second that the site lets through now."""
+        ...
+
+    def meet(self, servers: Iterable[str]) -> None:
+        """Hear of servers that exist."""
+        ...
+
+    @property
+    def answered_at(self) -> float:
+        """Loop time at which the last query was asked that had an answer."""
+        ...
+
+    async def show_job(self, job_id: str, pending: Collection[str], *, running: bool = False) -> Job:
+        """Show a job's ended sub-jobs among ``pending``; raises JobNotFound, JobHidden and other CloudErrors."""
+        ...
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
+        ...
+
+
+class Poller:
+    """The looks at one site."""
+
+    def __init__(
+        self,
+        looks: Looks,
+        schedule: PollSchedule,
+        sight: Sight,
+        health: Health,
+        chance: Random,
+        *,
+        workers: int,
+        unknown_grace: float,
+        typical_restart: float,
+    ) -> None:
+        """Look with at most ``workers`` requests at once; times are seconds."""
+        self._looks = looks
+        self._schedule = schedule
+        self._sight = sight
+        self._chance = chance
+        self._now = asyncio.get_running_loop().time
+        self._workers = workers
+        self._grace = unknown_grace
+        self._unit = typical_restart / 40
+        self._tick = typical_restart * TICK
+        self._verdicts = Verdicts(health, unknown_grace, self._unit)
+        self._agenda: Agenda[JobWatch | ServerWatch] = Agenda()
+        self._due: asyncio.Queue[JobWatch | list[ServerWatch]] = asyncio.Queue()
+        # Dicts, for they keep the order: the same seed gives the same looks.
+        self._jobs: dict[JobWatch, None] = {}
+        self._held = Held(health, self._unit, self._again_later, self._tell)
+        self._found: dict[Line, list[Findings]] = {}
+        self._written: list[tuple[Line, list[Findings], asyncio.Future[Commit]]] = []
+        self._news = asyncio.Event()
+        self._shut_out: AuthError | None = None
+        self._next_try = 0.0
+
+    # -- what to watch ---------------------------------------------------------------------------------------------
+
+    def watch_job(self, batch: Batch) -> None:
+        """Follow an accepted batch to its servers' outcomes."""
+        watch = JobWatch(batch, self._now(), set(batch.open), len(batch.open))
+        self._jobs[watch] = None
+        self._look_at_age(watch, self._schedule.next_look(0.0, watch.size, watch.size))
+
+    def watch_unknown(self, batch: Batch) -> None:
+        """Find out what became of a request without an answer, or of one that was begun whatever was answered."""
+        self._watch_servers(batch, [s for s in batch.views if s in batch.open], Why.NO_ANSWER)
+
+    def watch_held(self, line: Line, server: str) -> None:
+        """Look until a server is up that may be down although it has its outcome: a hold that begins now."""
+        self._held.watch(line, server)
+
+    def hurry_held(self, lines: Iterable[Line]) -> None:
+        """Look now at every server of these lines that keeps its place after its outcome."""
+        self._held.hurry(lines)
+
+    def held_seen(self, lines: Iterable[Line], since: float) -> bool:
+        """Tell whether each of them was looked at since a loop time, and its check has answered, if it has one."""
+        return self._held.seen(lines, since)
+
+    def _watch_servers(self, batch: Batch, servers: Iterable[str], why: Why, job: Job | None = None) -> None:
+        self._looks.meet(list(batch.views)[:MAX_LOOK])
+        code, message = (job.code, job.message) if job is not None and job.status == "FAIL" else ("", "")
+        for server in servers:
+            watch = ServerWatch(batch.line, batch, server, why, self._sight.clock(), code=code, message=message)
+            watch.under_way = server in batch.begun
+            self._again_later(watch, self._unit)
+
+    def _again_later(self, watch: ServerWatch, wait: float) -> None:
+        """Look again after about so long; instants fall on a grid, so that servers share looks."""
+        grid = min(self._unit, GRID)
+        self._agenda.put(math.ceil((self._now() + wait) / grid) * grid, watch)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        workers = {f"look-{i}": self._work() for i in range(self._workers)}
+        await work_together({"poll": self._hand_out(), "tell": self._tell_all(), **workers})
+
+    async def _hand_out(self) -> None:
+        """Hand what is due to the look workers; servers that are due together share looks."""
+        rescaled = self._now()
+        while True:
+            servers: list[ServerWatch] = []
+            for watch in await self._agenda.due():
+                if self._done_with(watch):
+                    self._forget(watch)
+                elif self._waits_outside(watch):
+                    continue
+                elif isinstance(watch, JobWatch):
+                    self._due.put_nowait(watch)
+                else:
+                    servers.append(watch)
+            for start in range(0, len(servers), MAX_LOOK):
+                self._due.put_nowait(servers[start : start + MAX_LOOK])
+            if self._now() - rescaled >= self._schedule.rescale_every:
+                rescaled = self._now()
+                self._schedule.budget(self._looks.rate * LOOK_SHARE)
+                self._schedule.rescale([Watched(rescaled - w.since, len(w.pending), w.size) for w in self._jobs])
+
+    def _done_with(self, watch: JobWatch | ServerWatch) -> bool:
+        """Tell whether nobody wants to know any more."""
+        if line_of(watch).dropped:
+            return True
+        return isinstance(watch, ServerWatch) and watch.why is Why.HELD and self._held.over(watch)
+
+    def _forget(self, watch: JobWatch | ServerWatch) -> None:
+        if isinstance(watch, JobWatch):
+            self._jobs.pop(watch, None)
+        elif watch.why is Why.HELD:
+            self._held.forget(watch)
+
+    async def _work(self) -> None:
+        while True:
+            due = await self._due.get()
+            if isinstance(due, JobWatch):
+                await self._look_at_job(due)
+            else:
+                await self._look_at_servers(due)
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    async def _look_at_job(self, watch: JobWatch) -> None:
+        """Look once at a job; store what it tells, and say when to look again."""
+        batch = watch.batch
+        asked, late = self._now(), self._sight.clock() > batch.deadline
+        try:
+            states = await self._states(watch)
+            job = await self._looks.show_job(batch.job_id, watch.pending, running=late)
+        except JobNotFound as e:
+            self._let_in(watch)
+            if asked - watch.since < JOB_VISIBLE_WITHIN:
+                self._agenda.put(self._now() + self._pause(watch), watch)
+            else:
+                self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), Findings())
+        except JobHidden as e:
+            self._let_in(watch)
+            watch.hidden += 1
+            if watch.in_vain(late=late):
+                self._end_job(watch, Job(batch.job_id, "UNSEEN", code=e.code, message=e.message), Findings())
+            else:
+                self._agenda.put(self._now() + self._pause(watch), watch)
+        except CloudError as e:
+            self._unseen([watch], e)
+        else:
+            self._let_in(watch)
+            watch.failures, watch.hidden = 0, 0
+            self._learn(watch, job, states, asked - watch.since, late=late)
+
+    async def _states(self, watch: JobWatch) -> Mapping[str, ServerView]:
+        """Look at the servers that their job has shown under way after their deadline."""
+        overdue = sorted(watch.overdue & watch.pending)
+        states: dict[str, ServerView] = {}
+        for start in range(0, len(overdue), MAX_LOOK):
+            states.update((await self._looks.look(overdue[start : start + MAX_LOOK])).servers)
+        return states
+
+    def _learn(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], age: float, *, late: bool) -> None:
+        """Store what a job's look tells of its servers; it was asked at ``age``, and ``late`` after their deadline."""
+        ended = [sub for sub in job.ended if sub.server_id in watch.pending]
+        self._observe(watch, ended, self._now() - watch.since)
+        found = self._verdicts.job(watch, ended)
+        if watch.pending and not job.over and late:
+            self._schedule.observe(age, math.inf, len(watch.pending))
+            self._verdicts.overdue(watch, job, states, found)
+            watch.overdue = job.running
+        watch.over += job.over or late
+        if not watch.pending or watch.over >= LOOKS_WHEN_OVER:
+            self._end_job(watch, job, found)
+            return
+        watch.age = age
+        if ended:
+            left = len(watch.pending)
+            progress = ev.JobProgress(batch=watch.batch.number, job_id=job.id, ended=watch.size - left, running=left)
+            found.events.append(progress)
+        self._tell(watch.batch.line, found)
+        if job.over or late:
+            self._agenda.put(self._now() + self._pause(watch), watch)
+            return
+        self._look_at_age(watch, self._schedule.next_look(age, len(watch.pending), watch.size))
+
+    def _look_at_age(self, watch: JobWatch, age: float) -> None:
+        """Look at a job about then; looks that fall together cost less than each by itself."""
+        self._agenda.put(round((watch.since + age) / self._tick) * self._tick, watch)
+
+    def _observe(self, watch: JobWatch, ended: Iterable[SubJob], age: float) -> None:
+        """Teach the schedule how long restarts take: from the asking of the look before to the answer of this one."""
+        for sub in ended:
+            if sub.seconds is None:
+                self._schedule.observe(watch.age, age)
+            else:
+                # The cloud's own time knows nothing of how long the job lay before it began.
+                at = min(max(sub.seconds, watch.age), age)
+                self._schedule.observe(at, at)
+
+    def _end_job(self, watch: JobWatch, job: Job, found: Findings) -> None:
+        """Close a job; servers that it told nothing of are watched by their own state."""
+        batch = watch.batch
+        self._jobs.pop(watch, None)
+        finished = ev.JobFinished(
+            batch=batch.number, job_id=job.id, status=job.status, code=job.code, message=job.message
+        )
+        found.events.append(finished)
+        self._tell(batch.line, found)
+        self._watch_servers(batch, sorted(watch.pending), Why.NO_JOB, job)
+
+    # -- bare servers ----------------------------------------------------------------------------------------------
+
+    async def _look_at_servers(self, watches: Sequence[ServerWatch]) -> None:
+        """Look once at up to 100 bare servers; store what that tells, and say when to look again."""
+        try:
+            look = await self._looks.look(list(dict.fromkeys(watch.server for watch in watches)))
+        except CloudError as e:
+            self._unseen(watches, e)
+            return
+        self._let_in(*watches)
+        findings: dict[Line, Findings] = {}
+        for watch in watches:
+            view = look.servers.get(watch.server)
+            if view is None:
+                watch.left_out += 1
+            else:
+                watch.looks, watch.left_out, watch.failures = watch.looks + 1, 0, 0
+            found = findings.setdefault(watch.line, Findings())
+            if watch.why is Why.HELD:
+                self._held.judge(watch, view, look.asked_at, found)
+            else:
+                self._verdicts.server(watch, view, look.sighted_at, found)
+        for line, found in findings.items():
+            for watch, wait in found.later:
+                self._again_later(watch, self._pause(watch) if watch.left_out else wait)
+            self._tell(line, found)
+
+    # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _tell(self, line: Line, found: Findings) -> None:
+        """Have it recorded. What is found while the store writes goes together into the next commit."""
+        if found.events or found.unstarted:
+            self._found.setdefault(line, []).append(found)
+            self._news.set()
+        if found.urgent:
+            # A failure does not wait for others: once there are too many, nothing new may start.
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the store all that was found."""
+        for line, found in self._found.items():
+            events = [event for each in found for event in each.all_events()]
+            self._written.append((line, found, line.record(events)))
+        self._found.clear()
+
+    async def _tell_all(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            self._hand_over()
+            written, self._written = self._written, []
+            for line, found, done in written:
+                await self._told(line, found, done)
+
+    async def _told(self, line: Line, found: Sequence[Findings], written: asyncio.Future[Commit]) -> None:
+        """Act on what was found once it is recorded."""
+        if not await line.told(written):
+            return
+        for each in found:
+            for servers in each.unstarted.values():
+                line.again(servers)
+            for watch in each.released:
+                self._held.forget(watch)
+
+    # -- seeing nothing --------------------------------------------------------------------------------------------
+
+    def _unseen(self, watches: Sequence[JobWatch | ServerWatch], error: CloudError) -> None:
+        """Come back after a look that showed nothing."""
+        if isinstance(error, Throttled):
+            self._schedule.throttled()
+        if isinstance(error, AuthError):
+            self._not_let_in(watches, error)
+            return
+        for watch in watches:
+            if isinstance(watch, JobWatch):
+                self._agenda.put(self._now() + self._pause(watch), watch)
+            else:
+                self._again_later(watch, self._pause(watch))
+
+    def _not_let_in(self, watches: Sequence[JobWatch | ServerWatch], error: AuthError) -> None:
+        """Stop the lines whose looks are not let in; who goes on is looked at each minute, up to an end."""
+        self._shut_out = error
+        self._next_try = self._now() + SHUT_OUT_PAUSE
+        for line in dict.fromkeys(map(line_of, watches)):
+            line.stop("auth", str(error))
+        for watch in watches:
+            self._wait_outside(watch, error)
+
+    def _waits_outside(self, watch: JobWatch | ServerWatch) -> bool:
+        """Spare a look while the key is not accepted; one in a minute tries it."""
+        error = self._shut_out
+        if error is None:
+            return False
+        refused_at = self._next_try - SHUT_OUT_PAUSE
+        if self._looks.answered_at > refused_at or self._now() > self._next_try + QUIET:
+            self._shut_out = None  # the key is good again, or nobody has tried it for long
+            return False
+        if self._now() >= self._next_try:
+            self._next_try = self._now() + SHUT_OUT_PAUSE
+            return False
+        self._wait_outside(watch, error)
+        return True
+
+    def _let_in(self, *watches: JobWatch | ServerWatch) -> None:
+        """Note an answer, whatever it told of these: the key is good."""
+        self._shut_out = None
+        for watch in watches:
+            watch.outside_since = None
+
+    def _wait_outside(self, watch: JobWatch | ServerWatch, error: AuthError) -> None:
+        """Come back later; what was not let in itself for so long that nothing can be waited for any more ends.
+
+        An outage in between says nothing of the key: it does not count.
+        """
+        line, batch, now = line_of(watch), watch.batch, self._sight.clock()
+        watch.outside_since = now if watch.outside_since is None else watch.outside_since
+        if batch is None or now - watch.outside_since < max(line.terms.server_timeout, self._grace):
+            self._agenda.put(self._now() + SHUT_OUT_PAUSE, watch)
+            return
+        servers = sorted(watch.pending) if isinstance(watch, JobWatch) else [watch.server]
+        self._tell(line, self._verdicts.given_up(batch, servers, "auth", str(error)))
+        self._forget(watch)
+
+    def _pause(self, watch: JobWatch | ServerWatch) -> float:
+        watch.failures += 1
+        pause = min(LONGEST_PAUSE, self._unit * min(30.0, 2.0 ** min(watch.failures, 8)))
+        return pause * (0.5 + self._chance.random() / 2)

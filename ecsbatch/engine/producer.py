@@ -1,0 +1,373 @@
+"""`Producer`: from the lines' queues to batches that hold their tokens. Read `Producer.pack` first.
+
+Two loops for each site. One looks at waiting servers, up to 100 a look: precheck, and the baseline by which a request
+without an answer is judged. The other takes what was looked at, waits for tokens and stores grant and intent in one
+transaction; only then does a batch go to the submit workers. Lines take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Protocol
+
+from ecsbatch.engine.journal import Journal, seen
+from ecsbatch.engine.limiter import TokenBucket
+from ecsbatch.engine.server_queue import Batch, Line, Packet
+from ecsbatch.engine.triage import Watcher, sort_out
+from ecsbatch.engine.visibility import Sight
+from ecsbatch.engine.workers import work_together
+from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Commit, Grant, Room, Settle, Take
+from ecsbatch.model.servers import MAX_LOOK, Look
+
+_LOOK_AGAIN = 1.0
+"""Seconds until servers are looked at again that could not be shown, where no others are waiting."""
+
+
+class Lookout(Protocol):
+    """Shows the state of servers, and whose turn it is to ask."""
+
+    async def turn(self) -> None:
+        """Wait for a place in the rate of API requests."""
+        ...
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
+        ...
+
+    async def rest(self, error: CloudError) -> None:
+        """Pause after a look that showed nothing."""
+        ...
+
+
+class Recalled(Exception):
+    """The servers were taken back, or looked at too long ago, while they waited for tokens."""
+
+
+class Producer:
+    """The lines of one site, and the two loops that work on them."""
+
+    def __init__(
+        self,
+        lookout: Lookout,
+        bucket: TokenBucket,
+        sight: Sight,
+        watcher: Watcher,
+        send: Callable[[Batch], None],
+        slots: asyncio.Semaphore,
+    ) -> None:
+        """Hand ready batches to ``send``; a slot is taken for each and given back by whoever sends it."""
+        self.lines: list[Line] = []
+        self._lookout = lookout
+        self._bucket = bucket
+        self._sight = sight
+        self._watcher = watcher
+        self._send = send
+        self._slots = slots
+        self._to_look = asyncio.Event()
+        self._to_pack = asyncio.Event()
+        self._turn = 0
+
+    def wake(self) -> None:
+        """Look at the lines again: servers were offered, or a line has changed."""
+        self._to_look.set()
+        self._to_pack.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await work_together({"precheck": self._look_ahead(), "pack": self._pack_all()})
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def _look_ahead(self) -> None:
+        while True:
+            line = await self._choose(self._to_look, _look_due)
+            await self.look_at(line)
+
+    async def look_at(self, line: Line) -> None:
+        """Look at the next servers of a line, skip what must be left alone, stock the rest."""
+        servers = [line.waiting.popleft() for _ in range(min(MAX_LOOK, len(line.waiting)))]
+        line.waiting_since = asyncio.get_running_loop().time()
+        generation = line.generation
+        taken = len(servers)
+        line.looking += taken
+        try:
+            servers = list(await line.owner.admit(line, servers))
+            look = await self._see(line, servers) if servers else None
+        finally:
+            line.looking -= taken
+        if line.generation != generation:
+            line.owner.returned(servers)
+        elif look is None:
+            line.again(servers)
+        else:
+            await self._stock(line, servers, look)
+
+    async def _see(self, line: Line, servers: Sequence[str]) -> Look | None:
+        """Look once; None where nothing could be seen, after a pause."""
+        try:
+            return await self._lookout.look(servers)
+        except AuthError as e:
+            line.stop("auth", str(e))
+        except CloudError as e:
+            self._to_pack.set()
+            await self._lookout.rest(e)
+        return None
+
+    async def _stock(self, line: Line, servers: Sequence[str], look: Look) -> None:
+        """Sort looked-at servers into those to be left alone, those under way as ours already and those to send."""
+        found = sort_out(line, servers, look, self._sight.clock())
+        if found.go:
+            line.stock.append(Packet(found.go, look.asked_at))
+        self._to_pack.set()
+        await found.tell(line, self._watcher)
+        if found.later:
+            line.offer(server for server in found.later if line.owner.wanted(line, server))
+            if len(line.waiting) <= len(found.later):
+                await asyncio.sleep(_LOOK_AGAIN)
+
+    # -- packing ---------------------------------------------------------------------------------------------------
+
+    async def _pack_all(self) -> None:
+        while True:
+            await self._slots.acquire()
+            taken = False
+            try:
+                line = await self._choose(self._to_pack, _pack_due)
+                taken = await self.pack(line)
+            finally:
+                if not taken:
+                    self._slots.release()
+
+    async def pack(self, line: Line) -> bool:
+        """Take tokens for a line's next packet, store grant and intent, send it. False where nothing was sent."""
+        await self._lookout.turn()
+        packet = self._next_packet(line)
+        if packet is None:
+            return False
+        intent = _Intent(line, packet, self._sight, self._bucket.group)
+        want = len(packet.views)
+        # A packet that was refused goes as it is: what offends in it is found by halving.
+        at_least = want if packet.refusals else max(1, min(want, line.terms.batch_size // 4))
+        line.packing = want
+        try:
+            grant = await self._bucket.acquire(want, at_least, ledger=intent)
+        except Recalled:
+            self._put_back(line, packet, intent.generation)
+            return False
+        except RunConflict as e:
+            # A line that claims its servers one by one asks anew who may have them; else the run itself was taken.
+            if not line.claims:
+                line.broken(e)
+            line.again(list(packet.views))
+            return False
+        except EcsbatchError as e:
+            line.stock.appendleft(packet)
+            line.broken(e)
+            return False
+        finally:
+            line.packing = 0
+        self._send_granted(line, packet, intent, grant)
+        return True
+
+    @staticmethod
+    def _put_back(line: Line, packet: Packet, generation: int) -> None:
+        """Return servers that could not be sent now to where they are looked for next."""
+        if line.generation != generation:
+            line.owner.returned(packet.views)
+        elif packet.stale(asyncio.get_running_loop().time()):
+            line.again(list(packet.views))
+        elif packet.views:
+            line.stock.appendleft(packet)
+
+    def _send_granted(self, line: Line, packet: Packet, intent: _Intent, grant: Grant) -> None:
+        """Make the batch of the servers that the grant is enough for; the rest stays first in line."""
+        views = dict(islice(packet.views.items(), grant.tokens))
+        rest = dict(islice(packet.views.items(), grant.tokens, None))
+        if rest:
+            self._put_back(line, Packet(rest, packet.looked_at), intent.generation)
+        self._send(
+            Batch(
+                number=intent.batch,
+                line=line,
+                views=views,
+                grant=grant,
+                cloud_time=intent.cloud_time,
+                deadline=self._sight.clock() + line.terms.server_timeout,
+                open=set(views),
+                refusals=packet.refusals,
+            )
+        )
+        self._to_look.set()
+
+    def _next_packet(self, line: Line) -> Packet | None:
+        """Merge stock into one packet of at most a batch; what was looked at too long ago is looked at again."""
+        now = asyncio.get_running_loop().time()
+        while line.stock and line.stock[0].stale(now):
+            line.again(list(line.stock.popleft().views))
+        if not line.stock or not line.open:
+            return None
+        first = line.stock.popleft()
+        if first.refusals:
+            return first
+        size = line.terms.batch_size
+        while line.stock and len(first.views) < size and not line.stock[0].refusals:
+            first.views.update(line.stock.popleft().views)
+        if len(first.views) > size:
+            line.stock.appendleft(Packet(dict(islice(first.views.items(), size, None)), first.looked_at))
+            first = Packet(dict(islice(first.views.items(), size)), first.looked_at)
+        return first
+
+    # -- whose turn ------------------------------------------------------------------------------------------------
+
+    async def _choose(self, news: asyncio.Event, due: Callable[[Line], float | None]) -> Line:
+        """Wait for a line that is due; lines take turns."""
+        loop = asyncio.get_running_loop()
+        while True:
+            news.clear()
+            now = loop.time()
+            soonest: float | None = None
+            for i in range(len(self.lines)):
+                line = self.lines[(self._turn + i) % len(self.lines)]
+                at = due(line)
+                if at is not None and at <= now:
+                    self._turn = (self._turn + i + 1) % len(self.lines)
+                    return line
+                if at is not None:
+                    soonest = at if soonest is None else min(soonest, at)
+            await _news(news, None if soonest is None else soonest)
+
+
+class _Intent:
+    """Takes tokens in the transaction that stores the intent to spend them.
+
+    It is in the air from the instant at which the store is asked: what is decided meanwhile has to reckon with it.
+    """
+
+    def __init__(self, line: Line, packet: Packet, sight: Sight, group: str) -> None:
+        self.generation = line.generation
+        self.batch = 0
+        self.cloud_time = 0.0
+        self._group = group
+        self._journal: Journal | None = None
+        self._line = line
+        self._packet = packet
+        self._sight = sight
+
+    def take(self, take: Take) -> asyncio.Future[Grant | Room]:
+        """Store grant and intent; the servers that the tokens are enough for are those named."""
+        line, packet = self._line, self._packet
+        recalled = line.generation != self.generation or not line.open or line.dropped
+        if recalled or packet.stale(asyncio.get_running_loop().time()):
+            raise Recalled
+        for server in [server for server in packet.views if not line.owner.wanted(line, server)]:
+            del packet.views[server]
+        if not packet.views:
+            raise Recalled
+        want = min(take.want, len(packet.views))
+        return self._give(replace(take, want=want, at_least=min(take.at_least, want)))
+
+    def _give(self, take: Take) -> asyncio.Future[Grant | Room]:
+        """Hand grant and intent to the store."""
+        line, servers = self._line, list(self._packet.views)
+        if self._journal is not line.journal:
+            self._journal, self.batch = line.journal, line.journal.next_batch()
+        self.cloud_time = self._sight.cloud_time()
+        line.in_air += 1
+        line.given.update(servers)
+        written = line.record(
+            [], take=take, intent=self._events, claim=[(line.site, server) for server in servers] if line.claims else ()
+        )
+        answer: asyncio.Future[Grant | Room] = asyncio.get_running_loop().create_future()
+
+        def heard(done: asyncio.Future[Commit]) -> None:
+            line.given.difference_update(servers)
+            if done.cancelled() or done.exception() is not None or done.result().grant is None:
+                self._land()
+            _pass_on(done, answer)
+
+        written.add_done_callback(heard)
+        return answer
+
+    def settle(self, settle: Settle) -> asyncio.Future[None]:
+        """Give an intent back that nobody is left to send."""
+        gave_up = ev.BatchRejected(batch=self.batch, kind="not_sent", message="Stopped before it was sent.")
+        written = self._line.record([gave_up], settle=[settle])
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def given_back(done: asyncio.Future[Commit]) -> None:
+            seen(done)
+            self._land()
+            if not answer.done():
+                answer.set_result(None)
+
+        written.add_done_callback(given_back)
+        return answer
+
+    def _land(self) -> None:
+        self._line.in_air -= 1
+        self._line.wake()
+
+    def _events(self, grant: Grant) -> Sequence[ev.Event]:
+        named = list(islice(self._packet.views.items(), grant.tokens))
+        return [
+            ev.BatchSubmitting(
+                batch=self.batch,
+                servers=[server for server, _ in named],
+                wave=self._line.wave,
+                type=self._line.terms.type,
+                site=self._line.site,
+                grant=grant.id,
+                updated=[view.updated for _, view in named],
+                cloud_time=self.cloud_time,
+                granted=grant.granted,
+                group=self._group,
+            )
+        ]
+
+
+def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room]) -> None:
+    if answer.done():
+        return
+    failure = EngineStopped("Nobody said whether tokens were granted.") if done.cancelled() else done.exception()
+    if failure is not None:
+        answer.set_exception(failure)
+        return
+    commit = done.result()
+    if commit.grant is not None:
+        answer.set_result(commit.grant)
+    elif commit.room is not None:
+        answer.set_result(commit.room)
+    else:
+        answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
+
+
+def _look_due(line: Line) -> float | None:
+    """When waiting servers of a line should be looked at: when ripe, and no sooner than they can be sent."""
+    size = line.terms.batch_size
+    if not line.open or not line.waiting or line.stocked >= size:
+        return None
+    return line.ripe_at(size)
+
+
+def _pack_due(line: Line) -> float | None:
+    """When a line's stock should be packed: once it fills a batch, or nothing is on its way to fill it."""
+    if not line.open or not line.stock:
+        return None
+    if line.stock[0].refusals or line.stocked >= line.terms.batch_size or not (line.waiting or line.looking):
+        return 0.0
+    # Servers are on their way: their look will wake us; the linger bounds the wait where they are not ripe yet.
+    return line.stock[-1].looked_at + line.terms.linger
+
+
+async def _news(news: asyncio.Event, until: float | None) -> None:
+    """Wait for news, at the longest until a loop time."""
+    try:
+        async with asyncio.timeout_at(until):
+            await news.wait()
+    except TimeoutError:
+        return

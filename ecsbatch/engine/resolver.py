@@ -1,0 +1,190 @@
+"""`Verdicts`: what a look means for servers, as events. Nothing is asked of the cloud here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ecsbatch.engine.health import Health
+from ecsbatch.engine.reconcile import Case, Verdict, is_up, judge, judge_unseen
+from ecsbatch.engine.retry import skip_of
+from ecsbatch.engine.server_queue import Batch, restarted
+from ecsbatch.engine.watches import JobWatch, ServerWatch, Why
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import Evidence, Job, ServerView, SkipReason, SubJob
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one look means for one line.
+
+    Attributes:
+        events: to be recorded.
+        unstarted: servers whose request did not begin and that are sent again, by batch.
+        later: watches to come back to, with the seconds to wait.
+        released: watches of held servers that are done once this is recorded.
+        urgent: a server has ended otherwise than well: nothing new may start before that is known.
+    """
+
+    events: list[ev.Event] = field(default_factory=list[ev.Event])
+    unstarted: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    later: list[tuple[ServerWatch, float]] = field(default_factory=list[tuple[ServerWatch, float]])
+    released: list[ServerWatch] = field(default_factory=list[ServerWatch])
+    urgent: bool = False
+
+    def all_events(self) -> list[ev.Event]:
+        """Return everything that is to be recorded."""
+        begun = [ev.BatchUnstarted(batch=batch, servers=servers) for batch, servers in self.unstarted.items()]
+        return [*self.events, *begun]
+
+
+class Verdicts:
+    """Says what looks at one site mean."""
+
+    def __init__(self, health: Health, grace: float, unit: float) -> None:
+        """``grace`` is ``unknown_grace``; ``unit`` the seconds that pauses between looks at servers are made of."""
+        self._health = health
+        self._grace = grace
+        self._unit = unit
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    def job(self, watch: JobWatch, ended: Iterable[SubJob]) -> Findings:
+        """Say what the ended sub-jobs of a job mean."""
+        found = Findings()
+        batch = watch.batch
+        for sub in ended:
+            watch.pending.discard(sub.server_id)
+            if sub.succeeded:
+                self._up(batch, sub.server_id, Evidence.JOB, found)
+            elif (skip := skip_of(sub.code)) is not None:
+                self._skipped(batch, sub.server_id, skip, Evidence.JOB, found, sub.code)
+            else:
+                self._failed(batch, sub.server_id, found, Evidence.JOB, code=sub.code, message=sub.message)
+        return found
+
+    def overdue(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], found: Findings) -> None:
+        """Judge servers that a job still shows under way after their deadline by their own state, seen just before.
+
+        The state is the older of the two: had the restart ended since, the job would say how.
+        """
+        batch = watch.batch
+        for server in sorted(server for server in watch.pending & states.keys() if server in job.running):
+            watch.pending.discard(server)
+            baseline = batch.views.get(server)
+            case = Case(baseline.updated if baseline else "", batch.cloud_time, late=True, running=True)
+            self._say(judge(states[server], case), batch, server, found)
+
+    # -- bare servers ----------------------------------------------------------------------------------------------
+
+    def server(self, watch: ServerWatch, view: ServerView | None, sighted: float, found: Findings) -> None:
+        """Say what one look means for a bare server.
+
+        Args:
+            watch: the server.
+            view: what was seen; None: the look left it out, or it cannot be shown, which tells nothing of it.
+            sighted: the sighted clock when the look was asked.
+            found: takes what it means.
+        """
+        batch = watch.batch
+        if batch is None or watch.server not in batch.open:
+            return
+        case = self._case(watch, batch, view, sighted)
+        verdict = judge_unseen(case) if view is None else judge(view, case)
+        match verdict:
+            case Verdict.NOT_STARTED:
+                self._not_started(watch, batch, view, found)
+            case Verdict.NO_TRACE:
+                self._no_trace(watch, batch, view, found)
+            case Verdict.UNDER_WAY | Verdict.NO_SIGN_YET:
+                watch.under_way = watch.under_way or verdict is Verdict.UNDER_WAY
+                found.later.append((watch, self._unit * min(2.0 + watch.looks + watch.left_out, 10.0)))
+            case _:
+                self._say(verdict, batch, watch.server, found, code=watch.code, message=watch.message)
+
+    def _say(self, verdict: Verdict, batch: Batch, server: str, found: Findings, **facts: str) -> None:
+        """End a server of which its own state tells; ``facts`` are its job's words for a failure."""
+        match verdict:
+            case Verdict.RESTARTED:
+                self._up(batch, server, Evidence.STATE, found)
+            case Verdict.NOT_FOUND:
+                self._skipped(batch, server, SkipReason.NOT_FOUND, Evidence.STATE, found)
+            case Verdict.FAILED:
+                self._failed(batch, server, found, Evidence.STATE, reason="error_state", **facts)
+            case _:
+                self._end(ev.ServerTimedOut, batch, server, found, holds=True)
+
+    def _case(self, watch: ServerWatch, batch: Batch, view: ServerView | None, sighted: float) -> Case:
+        baseline = batch.views.get(watch.server)
+        return Case(
+            baseline=baseline.updated if baseline else "",
+            cloud_time=batch.cloud_time,
+            under_way=watch.under_way,
+            given_up_for=sighted - watch.since,
+            looks=watch.left_out if view is None else watch.looks,
+            grace=self._grace,
+            late=sighted > batch.deadline,
+        )
+
+    def _not_started(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: Findings) -> None:
+        """A request left no trace: send these servers again where that is wanted, for it is certain to be safe."""
+        line, server = watch.line, watch.server
+        if watch.why is not Why.NO_ANSWER or not line.terms.resend:
+            self._no_trace(watch, batch, view, found)
+        elif line.owner.unstarted(server) < line.terms.resend:
+            batch.open.discard(server)
+            found.unstarted.setdefault(batch.number, []).append(server)
+        else:
+            # Sent again as often as allowed and shown each time not to have begun: that is known, and no restart.
+            facts = {"reason": "not_begun", "evidence": Evidence.STATE.value}
+            self._end(ev.ServerFailed, batch, server, found, holds=_may_be_down(view), **facts)
+
+    def _no_trace(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: Findings) -> None:
+        """Nothing tells whether it was restarted, but perhaps its job."""
+        if watch.code:
+            self._failed(batch, watch.server, found, Evidence.JOB, code=watch.code, message=watch.message)
+        else:
+            # It may have been restarted, and not be healthy since: with a check only that can tell.
+            down = _may_be_down(view) or watch.line.terms.check is not None
+            self._end(ev.ServerUnknown, batch, watch.server, found, reason="no_trace", holds=down)
+
+    def given_up(self, batch: Batch, servers: Iterable[str], reason: str, message: str) -> Findings:
+        """End servers of which nothing is to be learned any more, for a reason that is ours."""
+        found = Findings()
+        for server in servers:
+            if server in batch.open:
+                facts = {"reason": reason, "message": message}
+                self._end(ev.ServerUnknown, batch, server, found, holds=True, **facts)
+        return found
+
+    # -- ends ------------------------------------------------------------------------------------------------------
+
+    def _up(self, batch: Batch, server: str, evidence: Evidence, found: Findings) -> None:
+        """The cloud says that it is up: its outcome, or first its own word for it."""
+        terms = batch.line.terms
+        if terms.check is not None or terms.min_ready > 0:
+            self._health.watch(batch, server, evidence)
+        else:
+            batch.open.discard(server)
+            found.events.append(restarted(batch, server, evidence))
+
+    def _skipped(
+        self, batch: Batch, server: str, reason: SkipReason, evidence: Evidence, found: Findings, code: str = ""
+    ) -> None:
+        facts = {"reason": reason.value, "evidence": evidence.value, "code": code}
+        self._end(ev.ServerSkipped, batch, server, found, **facts)
+
+    def _failed(self, batch: Batch, server: str, found: Findings, evidence: Evidence, **facts: str) -> None:
+        self._end(ev.ServerFailed, batch, server, found, evidence=evidence.value, holds=True, **facts)
+
+    @staticmethod
+    def _end(kind: type[ev.ServerEvent], batch: Batch, server: str, found: Findings, **facts: Any) -> None:
+        """End a server; one that may be down keeps its place in the budget until a look shows it up."""
+        batch.open.discard(server)
+        found.events.append(batch.line.fact(kind, server, batch, **facts))
+        found.urgent |= bool(facts.get("holds"))
+
+
+def _may_be_down(view: ServerView | None) -> bool:
+    return view is None or not is_up(view)

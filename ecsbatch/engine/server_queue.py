@@ -1,0 +1,313 @@
+"""`Line`: one caller's servers at one site, from the queue to their outcomes.
+
+A rollout has a line at each of its sites, the direct restarts of a `Restarter` share one. The engine's parts work on
+lines and never on rollouts: they take servers from a line, and every fact about them goes back through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from ecsbatch.engine.journal import Journal
+from ecsbatch.errors import EcsbatchError
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Commit, Grant
+from ecsbatch.model.servers import Evidence, RestartType, Server, ServerView
+from ecsbatch.model.tally import Attempt
+from ecsbatch.policy.decide import Halt
+
+Check = Callable[[Server], Awaitable[bool]]
+"""Asks a server whether it is healthy; False or raising: not yet."""
+
+BASELINE_AGE = 55.0
+"""Seconds after which a look is no baseline any more and is taken again; a minute is promised."""
+
+E = TypeVar("E", bound=ev.ServerEvent)
+
+
+@dataclass(slots=True)
+class Terms:
+    """How a line's servers are to be restarted. A rollout may change them while it runs.
+
+    Attributes:
+        type: ``SOFT`` or ``HARD``.
+        batch_size: servers per request at the most.
+        precheck: leave out what must not be restarted.
+        skip_updated_since: leave out what others have changed since then, seconds since 1970; None: whatever they did.
+        server_timeout: seconds from a server's intent to its outcome.
+        resend: how often a server is sent again whose request was shown not to have started it.
+        check: asks a server's own health; None: the cloud's word is enough.
+        check_interval: seconds between two checks of a server.
+        min_ready: seconds for which a server must stay healthy.
+        linger: seconds that a batch waits for more servers.
+    """
+
+    type: RestartType = "SOFT"
+    batch_size: int = 100
+    precheck: bool = True
+    skip_updated_since: float | None = None
+    server_timeout: float = 600.0
+    resend: int = 2
+    check: Check | None = None
+    check_interval: float = 5.0
+    min_ready: float = 0.0
+    linger: float = 0.5
+
+
+class Owner(Protocol):
+    """Whose servers stand in a line: a rollout, or those who ask for single restarts.
+
+    The engine keeps no word of its own about a server: what it may do with one is asked of its owner when it is done.
+    """
+
+    def locate(self, server: str, /) -> tuple[int, str]:
+        """Return a server's wave, 0 where it is in none, and its domain."""
+        ...
+
+    def woken(self, line: Line, /) -> None:
+        """Hear that a line has changed: servers were offered, a request was answered, the line was stopped."""
+        ...
+
+    async def admit(self, line: Line, servers: Sequence[str], /) -> Sequence[str]:
+        """Keep those of waiting servers that may be looked at and sent."""
+        ...
+
+    def wanted(self, line: Line, server: str, /) -> bool:
+        """Tell whether a server that stands in a line is to be sent from there.
+
+        Asked as its intent is given to the store, whatever brought it there; where it is not, its place is let go.
+        """
+        ...
+
+    def returned(self, servers: Iterable[str], /) -> None:
+        """Take servers back that were recalled while the engine had them in hand."""
+        ...
+
+    def earlier(self, server: str, /) -> Attempt | None:
+        """Return the last request that named a waiting server and was taken for not carried out, if there was one."""
+        ...
+
+    def unstarted(self, server: str, /) -> int:
+        """Return how often a server's request was shown not to have begun, since its last outcome."""
+        ...
+
+    def still_down(self, server: str, /) -> bool:
+        """Tell whether a server keeps its place in the budget after its outcome, until a look shows it up."""
+        ...
+
+    def freed_by(self, event: ev.Event, /) -> Sequence[str]:
+        """Return the servers whose claims end with an event; a rollout keeps its own to its end."""
+        ...
+
+
+@dataclass(slots=True)
+class Packet:
+    """Servers that were looked at and may go into one request.
+
+    Attributes:
+        views: what precheck saw of each, in order: the baseline.
+        looked_at: loop time at which the look was asked for.
+        refusals: how often the cloud refused exactly these; a packet that was refused goes alone.
+    """
+
+    views: dict[str, ServerView]
+    looked_at: float
+    refusals: int = 0
+
+    def stale(self, now: float) -> bool:
+        """Tell whether its look is too old to be a baseline; what was refused goes as it is, to find what offends."""
+        return not self.refusals and self.looked_at < now - BASELINE_AGE
+
+
+@dataclass(slots=True)
+class Batch:
+    """The servers of one request, from its intent to its last server's outcome.
+
+    Attributes:
+        number: in its run.
+        line: whose servers.
+        views: what precheck saw of each.
+        grant: its tokens; an adopted batch names the one that another process took.
+        cloud_time: the cloud's clock at the intent, 0 where not known.
+        deadline: by the site's sighted clock; when a server without an end has timed out.
+        open: servers without an outcome.
+        refusals: of the packet it came from.
+        job_id: "" until accepted.
+        begun: servers that the cloud has shown to be restarted by it, whatever was answered.
+        sent: when its first byte left, by the ledger's clock; 0 while none has.
+    """
+
+    number: int
+    line: Line
+    views: dict[str, ServerView]
+    grant: Grant
+    cloud_time: float
+    deadline: float
+    open: set[str]
+    refusals: int = 0
+    job_id: str = ""
+    begun: Collection[str] = ()
+    sent: float = 0.0
+
+
+@dataclass(eq=False)
+class Line:
+    """A queue of servers and the way back for their facts.
+
+    Attributes:
+        site: the key of its site.
+        terms: how to restart.
+        journal: where the facts go.
+        owner: whose servers they are.
+        claims: its servers are claimed with their intent and freed with its end; a rollout claims at its start.
+        wave: the number of the wave under way, 0 for direct restarts.
+        waiting: offered, not looked at.
+        stock: looked at, ready to be sent.
+        looking, packing: servers that are just being looked at, and that wait for tokens.
+        given: servers whose intent was given to the store, and whose word for it is still on its way.
+        in_air: intents that were given to the store and came back neither refused nor with the answer to their request.
+        more: more servers are to be expected, so a small batch may wait for them.
+        open: servers may be sent.
+        halt: set where the engine cannot go on with this line.
+        unaccepted: loop times since which no request was accepted, and of the last that was not; None: one was.
+        dropped: nobody waits for these servers any more; what the engine has in hand is let go.
+        fault: why this line's record cannot be written any more.
+    """
+
+    site: str
+    terms: Terms
+    journal: Journal
+    owner: Owner
+    claims: bool = False
+    wave: int = 0
+    waiting: deque[str] = field(default_factory=deque[str])
+    stock: deque[Packet] = field(default_factory=deque[Packet])
+    given: set[str] = field(default_factory=set[str])
+    in_air: int = 0
+    more: bool = False
+    open: bool = True
+    halt: Halt | None = None
+    waiting_since: float = 0.0
+    looking: int = 0
+    packing: int = 0
+    unaccepted: tuple[float, float] | None = None
+    generation: int = 0
+    fault: EcsbatchError | None = None
+    dropped: bool = False
+
+    def wake(self) -> None:
+        """Have the engine and the owner look at this line."""
+        self.owner.woken(self)
+
+    # -- the queue -------------------------------------------------------------------------------------------------
+
+    def offer(self, servers: Iterable[str]) -> None:
+        """Append servers to the queue."""
+        if not self.waiting:
+            self.waiting_since = asyncio.get_running_loop().time()
+        self.waiting.extend(servers)
+        self.wake()
+
+    def recall(self) -> list[str]:
+        """Take back every server that has no intent yet; one that the engine has in hand comes through `returned`."""
+        self.generation += 1
+        self.unaccepted = None  # what was not accepted before says nothing of what is asked after a pause
+        taken = [server for packet in self.stock for server in packet.views]
+        taken += self.waiting
+        self.stock.clear()
+        self.waiting.clear()
+        return taken
+
+    def again(self, servers: Sequence[str]) -> None:
+        """Put servers that are still wanted back at the head of the queue, to be looked at anew."""
+        if not self.waiting:
+            self.waiting_since = asyncio.get_running_loop().time()
+        self.waiting.extendleft(server for server in reversed(servers) if self.owner.wanted(self, server))
+        self.wake()
+
+    @property
+    def stocked(self) -> int:
+        """Servers that are ready to be sent."""
+        return sum(len(packet.views) for packet in self.stock)
+
+    @property
+    def queued(self) -> int:
+        """Servers that were offered and have no intent yet."""
+        return len(self.waiting) + self.stocked + self.looking + self.packing
+
+    def ripe_at(self, size: int) -> float:
+        """Loop time from which waiting servers should go on: at once when there are enough, else after the linger."""
+        if not self.more or len(self.waiting) + self.stocked >= size:
+            return 0.0
+        return self.waiting_since + self.terms.linger
+
+    # -- facts -----------------------------------------------------------------------------------------------------
+
+    def record(self, events: Sequence[ev.Event], **what: Any) -> asyncio.Future[Commit]:
+        """Store facts about this line's servers; see `Journal.record`."""
+        if self.claims:
+            freed = [(self.site, server) for event in events for server in self.owner.freed_by(event)]
+            if freed:
+                what["unclaim"] = freed
+        return self.journal.record(events, **what)
+
+    async def tell(self, events: Sequence[ev.Event], **what: Any) -> bool:
+        """Store facts and wait; where that fails this line ends, and the engine goes on with the others."""
+        return await self.told(self.record(events, **what))
+
+    async def told(self, written: asyncio.Future[Commit]) -> bool:
+        """Wait for what `record` gave; see `tell`."""
+        try:
+            await written
+        except EcsbatchError as e:
+            self.broken(e)
+            return False
+        return True
+
+    def broken(self, fault: EcsbatchError) -> None:
+        """End the line: its record cannot be written any more."""
+        self.fault = self.fault or fault
+        self.stop("store", str(fault))
+
+    def fact(
+        self, kind: type[E], server: str, batch: Batch | None = None, view: ServerView | None = None, **more: Any
+    ) -> E:
+        """Make a server's event, with its place in the run filled in from its batch or from a look at it."""
+        wave, domain = self.owner.locate(server)
+        if view is None and batch is not None:
+            view = batch.views.get(server)
+        return kind(
+            server=server,
+            wave=wave,
+            domain=domain or (view.az if view else ""),
+            batch=batch.number if batch else 0,
+            job_id=batch.job_id if batch else "",
+            host=view.host_id if view else "",
+            **more,
+        )
+
+    def server(self, server: str, view: ServerView | None) -> Server:
+        """Return a server as checks want it, with what a look told of it."""
+        name, address = (view.name, view.address) if view else ("", "")
+        return Server(server, self.owner.locate(server)[1], name, self.site, address)
+
+    def stop(self, reason: str, message: str) -> None:
+        """Let nothing more be sent: the engine cannot go on."""
+        if self.halt is None:
+            self.halt = Halt(reason, message)
+            self.open = False
+        self.wake()
+
+
+def restarted(batch: Batch, server: str, evidence: Evidence) -> ev.ServerRestarted:
+    """Make the event that every server is meant to end with; it needs no host, which is for counting failures by."""
+    wave, domain = batch.line.owner.locate(server)
+    if not domain and server in batch.views:
+        domain = batch.views[server].az
+    return ev.ServerRestarted(
+        server=server, wave=wave, domain=domain, batch=batch.number, evidence=evidence.value, job_id=batch.job_id
+    )

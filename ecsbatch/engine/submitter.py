@@ -1,0 +1,285 @@
+"""`Submitter`: sends batches, one attempt each, and acts on what every answer means for tokens and servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+from ecsbatch.engine.limiter import DESYNC_SECONDS, SEND_WITHIN, TokenBucket
+from ecsbatch.engine.retry import AfterSubmit, Backoff, Charge, Next, after_submit
+from ecsbatch.engine.server_queue import Batch, Packet
+from ecsbatch.engine.triage import refused_alone, sort_out
+from ecsbatch.engine.visibility import Sight
+from ecsbatch.engine.workers import work_together
+from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Grant, Settle
+from ecsbatch.model.servers import MAX_LOOK, Look, RestartType, ServerView
+
+THROTTLE_WAIT = 60.0
+"""Seconds without submits after a 429 that does not say its period: the API counts by the minute."""
+
+LONGEST_THROTTLE = 300.0
+"""Seconds that a 429 keeps submits waiting at the most: one that names an hour or a day is asked again before."""
+
+LONG_AGO = 300.0
+"""Seconds after a request that was not accepted in which the next one must follow to count as the same trouble."""
+
+_WHOLE_REFUSAL = 2
+"""Refusals of one packet after which it is halved; the first only makes us look."""
+
+
+class Requests(Protocol):
+    """Sends one restart request."""
+
+    async def submit(self, type_: RestartType, ids: Sequence[str], on_sent: Callable[[], None] | None = None) -> str:
+        """Send once; return the job id. Raises CloudError, whose class says what may be done next."""
+        ...
+
+
+class Lookout(Protocol):
+    """Shows the state of servers."""
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
+        ...
+
+    async def rest(self, error: CloudError) -> None:
+        """Pause after a look that showed nothing."""
+        ...
+
+
+class Watcher(Protocol):
+    """Takes over what was sent."""
+
+    def watch_job(self, batch: Batch) -> None:
+        """Follow an accepted batch to its servers' outcomes."""
+        ...
+
+    def watch_unknown(self, batch: Batch) -> None:
+        """Find out what became of a request without an answer."""
+        ...
+
+
+class _TooLate(NotSent):
+    """We let a request go unsent ourselves; that says nothing of the cloud."""
+
+
+class Submitter:
+    """The submit workers of one site."""
+
+    def __init__(
+        self,
+        cloud: Requests,
+        lookout: Lookout,
+        bucket: TokenBucket,
+        sight: Sight,
+        backoff: Backoff,
+        watcher: Watcher,
+        wake: Callable[[], None],
+        workers: int,
+    ) -> None:
+        """``slots`` bounds the batches that hold tokens; ``wake`` is called when servers wait again."""
+        self.slots = asyncio.Semaphore(workers)
+        self._cloud = cloud
+        self._lookout = lookout
+        self._bucket = bucket
+        self._sight = sight
+        self._backoff = backoff
+        self._watcher = watcher
+        self._wake = wake
+        self._workers = workers
+        self._batches: asyncio.Queue[Batch] = asyncio.Queue()
+
+    def send(self, batch: Batch) -> None:
+        """Hand a batch that holds its tokens to the next free worker."""
+        self._batches.put_nowait(batch)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        try:
+            await work_together({f"submit-{i}": self._work() for i in range(self._workers)})
+        finally:
+            # Nobody is left to send these: whoever waits for what is in the air need not wait for them.
+            while not self._batches.empty():
+                self._let_go(self._batches.get_nowait())
+
+    async def _work(self) -> None:
+        while True:
+            batch = await self._batches.get()
+            try:
+                await self._submit(batch)
+            finally:
+                self._let_go(batch)
+
+    def _let_go(self, batch: Batch) -> None:
+        batch.line.in_air -= 1
+        self.slots.release()
+        batch.line.wake()
+
+    async def _submit(self, batch: Batch) -> None:
+        """Send a batch and store what came of it."""
+        try:
+            job_id = await self._attempt(batch)
+        except CloudError as error:
+            await self._not_accepted(batch, error)
+            return
+        batch.job_id = job_id
+        batch.line.unaccepted = None
+        self._backoff.succeeded()
+        self._sight.seen()
+        await batch.line.tell(
+            [ev.BatchAccepted(batch=batch.number, job_id=job_id, sent=batch.sent)],
+            settle=[self._bucket.answered(batch.grant)],
+        )
+        self._bucket.changed()
+        self._watcher.watch_job(batch)
+
+    async def _attempt(self, batch: Batch) -> str:
+        def leaving() -> None:
+            """Stop the request at the last instant, before its first byte, where it must not leave any more."""
+            # By the ledger's clock, from the grant itself: this process may have stood still in between.
+            age = self._bucket.age(batch.grant)
+            if why := held_back(age, dropped=batch.line.dropped):
+                raise _TooLate(f"The request was not sent: {why}.")
+            batch.sent = batch.grant.granted + age
+
+        return await self._cloud.submit(batch.line.terms.type, list(batch.views), leaving)
+
+    async def _not_accepted(self, batch: Batch, error: CloudError) -> None:
+        after = after_submit(error)
+        told = await batch.line.tell([_event(batch, after, error)], settle=[self._settle(after.charge, batch.grant)])
+        self._bucket.changed()
+        if not told:
+            return
+        if after.next is not Next.AGAIN:
+            batch.line.unaccepted = None
+        match after.next:
+            case Next.STOP:
+                batch.line.again(list(batch.views))
+                batch.line.stop("auth", str(error))
+            case Next.RECONCILE:
+                self._sight.failed(error)
+                self._watcher.watch_unknown(batch)
+            case Next.LOOK:
+                self._sight.seen()
+                await self._refused(batch, error)
+            case Next.AGAIN:
+                await self._again(batch, error)
+
+    def _settle(self, charge: Charge, grant: Grant) -> Settle:
+        match charge:
+            case Charge.REFUND:
+                return self._bucket.refund(grant)
+            case Charge.ANSWERED:
+                return self._bucket.answered(grant)
+            case Charge.GIVEN_UP:
+                return self._bucket.given_up(grant)
+
+    # -- certainly not accepted ------------------------------------------------------------------------------------
+
+    async def _again(self, batch: Batch, error: CloudError) -> None:
+        """Put the servers back first in line, and pause as long as the answer asks or the back-off says."""
+        line = batch.line
+        now = asyncio.get_running_loop().time()
+        recent = line.unaccepted is not None and now <= line.unaccepted[1] + LONG_AGO
+        since = line.unaccepted[0] if line.unaccepted is not None and recent else now
+        wait = self._wait_for(error)
+        line.unaccepted = since, now + wait
+        if now - since > line.terms.server_timeout:
+            line.stop("cloud_unreachable", f"No request was accepted for {now - since:.0f} s: {error}")
+        if isinstance(error, Throttled):
+            await self._throttled(batch, error, wait)
+        elif not isinstance(error, _TooLate):
+            if isinstance(error, NotSent):
+                self._sight.failed(error)
+            self._bucket.close_for(wait)
+        # Back in the queue, not in the stock: by the time of its next turn the look at it may be too old.
+        line.again(list(batch.views))
+        self._wake()
+
+    def _wait_for(self, error: CloudError) -> float:
+        """Return for how many seconds nothing is sent behind an answer."""
+        if isinstance(error, Throttled):
+            wait = error.retry_after or error.window or max(THROTTLE_WAIT, self._backoff.next())
+            return min(wait, LONGEST_THROTTLE)
+        if isinstance(error, _TooLate):
+            return 0.0
+        asked = error.retry_after if isinstance(error, NotAccepted) else None
+        return self._backoff.next() if asked is None else asked
+
+    async def _throttled(self, batch: Batch, error: Throttled, wait: float) -> None:
+        """Obey a 429. Our ledger had granted the tokens, so somebody else spends this quota: lower our own limit."""
+        said = ev.QuotaThrottled(wait=wait, message=error.message, limit=error.limit, window=error.window)
+        lowered = ev.QuotaDesync(limit=self._bucket.lower(), seconds=DESYNC_SECONDS)
+        self._bucket.close_for(wait)
+        await batch.line.tell([said, lowered])
+
+    # -- refused ---------------------------------------------------------------------------------------------------
+
+    async def _refused(self, batch: Batch, error: CloudError) -> None:
+        """Find what the cloud refuses: look first, halve what is refused twice, until an offender stands alone."""
+        line, servers = batch.line, list(batch.views)
+        looks = await self._look(servers)
+        servers = [server for server in servers if line.owner.wanted(line, server)]
+        if looks is None:
+            line.again(servers)
+            return
+        rest: dict[str, ServerView] = {}
+        fewer = False
+        for part, look in looks:
+            part = [server for server in part if server in servers]  # noqa: PLW2901 - some may be left out meanwhile
+            found = sort_out(line, part, look, self._sight.clock(), refused=batch)
+            await found.tell(line, self._watcher)
+            line.again(found.later)
+            rest |= found.go
+            fewer |= len(found.go) < len(part)
+        # The cloud has refused the request as it was: of several nobody is to blame, be all others gone by now.
+        fewer |= len(servers) < len(batch.views)
+        if len(batch.views) == 1 and rest:
+            await line.tell([refused_alone(line, servers[0], error, batch)])
+            return
+        self._put_back(batch, rest, min(look.asked_at for _, look in looks), fewer=fewer)
+
+    def _put_back(self, batch: Batch, rest: Mapping[str, ServerView], looked_at: float, *, fewer: bool) -> None:
+        """Send the rest again: whole after the first refusal or where it has become fewer, else in halves."""
+        if not rest:
+            return
+        refusals = 1 if fewer else batch.refusals + 1
+        if refusals < _WHOLE_REFUSAL:
+            batch.line.stock.appendleft(Packet(dict(rest), looked_at, refusals))
+        else:
+            half = (len(rest) + 1) // 2
+            for part in (islice(rest.items(), half, None), islice(rest.items(), half)):
+                if views := dict(part):
+                    batch.line.stock.appendleft(Packet(views, looked_at, refusals))
+        self._wake()
+
+    async def _look(self, servers: Sequence[str]) -> list[tuple[Sequence[str], Look]] | None:
+        """Look at all servers of a batch; None where nothing could be seen."""
+        looks: list[tuple[Sequence[str], Look]] = []
+        for start in range(0, len(servers), MAX_LOOK):
+            part = servers[start : start + MAX_LOOK]
+            try:
+                looks.append((part, await self._lookout.look(part)))
+            except CloudError as e:
+                await self._lookout.rest(e)
+                return None
+        return looks
+
+
+def held_back(age: float, *, dropped: bool) -> str:
+    """Say why a request must not leave any more so many seconds after its grant, "" where it may."""
+    if dropped:
+        return "its run has ended"
+    return "too long had passed since its tokens were granted" if age > SEND_WITHIN else ""
+
+
+def _event(batch: Batch, after: AfterSubmit, error: CloudError) -> ev.Event:
+    facts: dict[str, Any] = {"status": error.status, "code": error.code, "request_id": error.request_id}
+    facts["sent"] = batch.sent
+    if after.next is Next.RECONCILE:
+        return ev.BatchUnknown(batch=batch.number, message=error.message, **facts)
+    return ev.BatchRejected(batch=batch.number, kind=after.kind, message=error.message, **facts)

@@ -1,0 +1,132 @@
+"""What a look before a request means for each server: it goes, it is left alone, or it is under way as ours already.
+
+The producer looks so before it asks for tokens, the submitter behind a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from ecsbatch.engine.reconcile import was_begun
+from ecsbatch.engine.retry import skip_of
+from ecsbatch.engine.server_queue import Batch, Line
+from ecsbatch.errors import CloudError, Denied, Refused
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Grant
+from ecsbatch.model.servers import Look, ServerView
+from ecsbatch.model.tally import Attempt
+from ecsbatch.planning.selection import why_not
+
+UNSEEN_AFTER: Final = 3
+"""Looks in a row that cannot show a server although others can, after which it goes without: one may be chance."""
+
+_NO_GRANT: Final = Grant("", 0, 0.0)
+
+
+class Watcher(Protocol):
+    """Takes over what was sent."""
+
+    def watch_unknown(self, batch: Batch) -> None:
+        """Find out what became of a request without an answer."""
+        ...
+
+
+@dataclass(slots=True)
+class Sorted:
+    """The servers of one look.
+
+    Attributes:
+        go: those to be sent, with their baselines; a view without a status is none.
+        later: those that could not be shown this time.
+        begun: those that an earlier request did start, as the batches of those requests.
+        ended: the outcomes of those that are left alone.
+    """
+
+    go: dict[str, ServerView] = field(default_factory=dict[str, ServerView])
+    later: list[str] = field(default_factory=list[str])
+    begun: dict[int, Batch] = field(default_factory=dict[int, Batch])
+    ended: list[ev.ServerEvent] = field(default_factory=list[ev.ServerEvent])
+
+    async def tell(self, line: Line, watcher: Watcher) -> bool:
+        """Record what the look has ended or found under way, and have the latter followed; False where that fails."""
+        started = [ev.BatchStarted(batch=batch.number, servers=list(batch.views)) for batch in self.begun.values()]
+        told: list[ev.Event] = [*started, *self.ended]
+        if told and not await line.tell(told):
+            return False
+        for batch in self.begun.values():
+            watcher.watch_unknown(batch)
+        return True
+
+
+def sort_out(line: Line, servers: Iterable[str], look: Look, now: float, refused: Batch | None = None) -> Sorted:
+    """Sort the servers of a look.
+
+    Args:
+        line: whose servers.
+        servers: those looked at, in order.
+        look: what it showed.
+        now: the sighted clock.
+        refused: the batch that the cloud has just refused, where that is why they are looked at.
+    """
+    found = Sorted()
+    terms = line.terms
+    for server in servers:
+        view = look.servers.get(server)
+        attempt = line.owner.earlier(server)
+        if view is None:
+            _unshown(found, line, server, look, refused)
+        elif attempt is not None and was_begun(view, attempt.updated, attempt.cloud_time):
+            _begun(found, line, view, attempt, now)
+        else:
+            # What one of this run's own requests has changed is no sign of somebody else's.
+            since = terms.skip_updated_since if attempt is None else None
+            reason = why_not(view, precheck=terms.precheck or refused is not None, updated_since=since)
+            if reason is None:
+                found.go[server] = view
+            else:
+                facts = {"reason": reason[0].value, "holds": reason[1]}
+                found.ended.append(line.fact(ev.ServerSkipped, server, refused, view, **facts))
+    return found
+
+
+def _unshown(found: Sorted, line: Line, server: str, look: Look, refused: Batch | None) -> None:
+    """Sort a server that the look did not show; one that it left out is told of by the request itself."""
+    error = look.refused.get(server)
+    if error is not None:
+        found.ended.append(refused_alone(line, server, error, refused))
+    elif look.unseen.get(server, UNSEEN_AFTER) < UNSEEN_AFTER:
+        found.later.append(server)
+    else:
+        found.go[server] = ServerView(server)
+
+
+def _begun(found: Sorted, line: Line, view: ServerView, attempt: Attempt, now: float) -> None:
+    """Take a server that is restarting, or was restarted, by an earlier request of this run for that request's."""
+    batch = found.begun.get(attempt.batch)
+    if batch is None:
+        views: dict[str, ServerView] = {}
+        batch = found.begun[attempt.batch] = Batch(
+            number=attempt.batch,
+            line=line,
+            views=views,
+            grant=_NO_GRANT,
+            cloud_time=attempt.cloud_time,
+            deadline=now + line.terms.server_timeout,
+            open=set(),
+            begun=views,
+        )
+    batch.views[view.id] = replace(view, updated=attempt.updated)
+    batch.open.add(view.id)
+
+
+def refused_alone(line: Line, server: str, error: CloudError, batch: Batch | None = None) -> ev.ServerEvent:
+    """End a server that the cloud refuses by itself, by the code that it refuses with."""
+    skip = skip_of(error.code) if isinstance(error, Refused) else None
+    if skip is not None:
+        return line.fact(ev.ServerSkipped, server, batch, reason=skip.value, code=error.code)
+    reason = "denied" if isinstance(error, Denied) else "refused"
+    return line.fact(
+        ev.ServerFailed, server, batch, reason=reason, code=error.code, message=error.message, evidence="job"
+    )

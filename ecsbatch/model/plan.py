@@ -1,0 +1,307 @@
+"""The plan: one rollout with everything resolved to numbers.
+
+A plan is what the person confirms, what is frozen in the store, and what every later step reads. Its fleet holds
+first the servers to restart, wave by wave, and after them the ones that are to be skipped, reason by reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any, Final, Literal, cast
+
+import orjson
+
+from ecsbatch.errors import ConfigError
+from ecsbatch.model.servers import Fleet, Quota, RestartType, SkipReason, Wave, restart_type
+
+OUTSIDE_PERCENTAGES: Final = frozenset(
+    {SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value, SkipReason.NOT_ACTIVE.value}
+)
+"""Skipped servers that percentages are not taken of; the others were meant, and count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The servers ``start`` to ``end`` (exclusive) of the plan's fleet, left alone for one reason.
+
+    Attributes:
+        reason: a `SkipReason`.
+        start, end: places in the fleet.
+        holds: True where these servers are down or on their way, so that each takes a place of the budget.
+    """
+
+    reason: str
+    start: int
+    end: int
+    holds: bool = False
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A rollout in numbers. Build it with `make_plan`; all durations are seconds.
+
+    Attributes:
+        fleet: the servers to restart, wave by wave, then the ones to be skipped.
+        waves: without gaps, from 0 to `to_restart`; empty where every server is skipped.
+        skips: without gaps, from `to_restart` to the fleet's end.
+        type: how the servers are restarted.
+        batch_size: servers per request, at most.
+        max_unavailable: servers down at once because of us, at most; servers that `holds` names are among them.
+        max_unavailable_per_domain: the same for each domain, or None.
+        max_failures: failures of the run that are still allowed; one more stops it.
+        max_failures_per_wave: the same for each wave, in their order, or None.
+        max_failures_per_domain: the same for each domain, or None.
+        on_failure: what exceeding one of these limits does.
+        soak: pause after each wave but the last.
+        hold_after: numbers of the waves after which a person must promote the run.
+        min_ready: how long a restarted server keeps its place in the budget.
+        check: the health check in words, "" for none.
+        check_interval: between two checks of one server.
+        gate: the command between waves, or what the embedding program calls its gate; "" for none.
+        gate_timeout: until a gate that keeps saying "wait" stops the run.
+        server_timeout: from the accepted request until a server counts as timed out.
+        on_unknown: what happens to servers whose request left no trace.
+        precheck: False where servers in the wrong state are restarted as well.
+        skip_updated_since: seconds since 1970; a server that the cloud says has changed since then, other than by this
+            run, is left alone even where it changes after the plan was made.
+    """
+
+    fleet: Fleet = field(repr=False)
+    waves: tuple[Wave, ...]
+    skips: tuple[Skip, ...] = ()
+    type: RestartType = "SOFT"
+    batch_size: int = 100
+    max_unavailable: int = 1
+    max_unavailable_per_domain: Mapping[str, int] | None = None
+    max_failures: int = 0
+    max_failures_per_wave: tuple[int, ...] | None = None
+    max_failures_per_domain: Mapping[str, int] | None = None
+    on_failure: Literal["stop", "pause"] = "stop"
+    soak: float = 0.0
+    hold_after: tuple[int, ...] = ()
+    min_ready: float = 0.0
+    check: str = ""
+    check_interval: float = 5.0
+    gate: str = ""
+    gate_timeout: float = 600.0
+    server_timeout: float = 600.0
+    on_unknown: Literal["verify", "leave"] = "verify"
+    precheck: bool = True
+    skip_updated_since: float | None = None
+
+    def __post_init__(self) -> None:
+        """Bring the type into its one form; raises ConfigError where there is no such type."""
+        object.__setattr__(self, "type", restart_type(self.type))
+
+    @property
+    def to_restart(self) -> int:
+        """Servers in waves: the places 0 to this (exclusive) of the fleet."""
+        return self.waves[-1].end if self.waves else 0
+
+    @property
+    def held(self) -> int:
+        """Places of the budget that skipped servers take."""
+        return sum(len(skip) for skip in self.skips if skip.holds)
+
+    @property
+    def base(self) -> int:
+        """Servers that percentages are taken of."""
+        return self.to_restart + sum(len(skip) for skip in self.skips if skip.reason not in OUTSIDE_PERCENTAGES)
+
+    def wave_of(self, i: int) -> Wave | None:
+        """Return the wave of the i-th server, None where it is skipped."""
+        if not 0 <= i < len(self.fleet):
+            raise IndexError(i)
+        return self.waves[bisect_right(self._starts, i) - 1] if i < self.to_restart else None
+
+    def skip_of(self, i: int) -> Skip | None:
+        """Return the skip of the i-th server, None where it is to be restarted."""
+        return next((skip for skip in self.skips if skip.start <= i < skip.end), None)
+
+    def domains(self) -> Mapping[str, int]:
+        """Count the servers to restart by domain."""
+        return self._domains
+
+    def domain_bases(self) -> Mapping[str, int]:
+        """Count the servers that a domain's percentages are taken of; every domain with work or a held place is in."""
+        counts = Counter(self._domains)
+        for skip in self.skips:
+            named = self._count(skip.start, skip.end)
+            if skip.reason not in OUTSIDE_PERCENTAGES:
+                counts.update(named)
+            elif skip.holds:
+                counts.update(dict.fromkeys(named, 0))
+        return dict(sorted(counts.items()))
+
+    def held_by_domain(self) -> Mapping[str, int]:
+        """Count the places of the budget that skipped servers take, by domain."""
+        counts: Counter[str] = Counter()
+        for skip in self.skips:
+            if skip.holds:
+                counts.update(self._count(skip.start, skip.end))
+        return dict(sorted(counts.items()))
+
+    @cached_property
+    def hash(self) -> str:
+        """Identify targets, order and numbers: 64 hex digits of SHA-256."""
+        digest = hashlib.sha256(orjson.dumps(self._changed(), option=orjson.OPT_SORT_KEYS))
+        for server in self.fleet:
+            digest.update(f"\n{server.site}\t{server.id}\t{server.domain}".encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def targets(self) -> str:
+        """Identify the servers asked for, in whatever order: 64 hex digits of SHA-256."""
+        return self.fleet.targets_hash()
+
+    def to_json(self) -> dict[str, Any]:
+        """Write everything but the servers, with ``total``, ``domains``, ``hash`` and ``targets`` for readers."""
+        numbers = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "fleet"}
+        summary = {"total": len(self.fleet), "to_restart": self.to_restart, "domains": dict(self._domains)}
+        return numbers | summary | {"hash": self.hash, "targets": self.targets}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], fleet: Fleet) -> Plan:
+        """Read what `to_json` wrote; a field that this version does not know is ignored.
+
+        Compare `hash` with ``raw["hash"]`` where the fleet comes from elsewhere than the plan.
+
+        Raises:
+            ValueError: this is no plan of this fleet.
+        """
+        if raw.get("total", len(fleet)) != len(fleet):
+            raise ValueError(f"The plan is about {raw['total']} servers, the list holds {len(fleet)}.")
+        known = {f.name for f in fields(cls)} - {"fleet"}
+        numbers = {name: value for name, value in raw.items() if name in known}
+        try:
+            numbers["waves"] = tuple(Wave(**wave) for wave in raw["waves"])
+            numbers["skips"] = tuple(Skip(**skip) for skip in raw.get("skips", ()))
+            for name in ("max_failures_per_wave", "hold_after"):
+                if numbers.get(name) is not None:
+                    numbers[name] = tuple(numbers[name])
+            return cls(fleet=fleet, **numbers)
+        except (KeyError, TypeError, ConfigError) as e:
+            raise ValueError(f"This is no plan: {e}.") from e
+
+    def _changed(self) -> dict[str, Any]:
+        """Leave fields at their defaults out, so that a field added later changes no old plan's hash."""
+        return {
+            f.name: _plain(value)
+            for f in fields(self)
+            if f.name != "fleet" and (value := getattr(self, f.name)) != f.default
+        }
+
+    @cached_property
+    def _starts(self) -> tuple[int, ...]:
+        return tuple(wave.start for wave in self.waves)
+
+    @cached_property
+    def _domains(self) -> Mapping[str, int]:
+        return dict(sorted(self._count(0, self.to_restart).items()))
+
+    def _count(self, start: int, end: int) -> Counter[str]:
+        column = self.fleet.domains
+        if column is None:
+            return Counter({"": end - start} if end > start else {})
+        return Counter(column[start:end])
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples of ranges into what JSON knows."""
+    if isinstance(value, tuple):
+        items = cast("tuple[object, ...]", value)
+        return [asdict(item) if isinstance(item, Wave | Skip) else item for item in items]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class TimeModel:
+    """What a plan's numbers mean in time, were every restart to take the typical time.
+
+    Attributes:
+        rate_per_s: servers per second inside a large wave; of the whole run where ``waves`` or ``restart`` bind.
+        binds: the limit that sets the pace: ``quota``, ``max_unavailable``, ``max_unavailable_per_domain``,
+            ``waves`` (restarts and soaks that follow one another) or ``restart`` (all servers go at once).
+        seconds: from the first submit to the last server's return; gates and holds come on top.
+        worst_case_down: servers down at the worst instant, the held ones among them.
+        what_would_change: one sentence on how it would go faster.
+    """
+
+    rate_per_s: float
+    binds: Literal["quota", "max_unavailable", "max_unavailable_per_domain", "waves", "restart"]
+    seconds: float
+    worst_case_down: int
+    what_would_change: str
+
+
+def time_model(plan: Plan, quota: Quota, typical_restart: float) -> TimeModel:
+    """Compute the pace of a plan under one quota.
+
+    Args:
+        plan: what is to be done.
+        quota: of the site; it is taken to be free at the start.
+        typical_restart: seconds from the request until a server is back.
+    """
+    cycle = max(typical_restart + plan.min_ready, 1e-3)
+    places, limit = _places(plan)
+    by_quota, by_budget = quota.limit / quota.window, places / cycle
+    paced, fixed = _durations(plan, quota, places, cycle)
+    worst = min(places, plan.to_restart) + plan.held
+    rate = min(by_quota, by_budget)
+    if paced == 0 or fixed > paced:
+        several = len(plan.waves) > 1
+        sentence = (
+            f"Fewer waves or a shorter soak: {len(plan.waves)} waves follow one another."
+            if several
+            else "Nothing: all servers restart at once."
+        )
+        over_all = min(plan.to_restart / (paced + fixed), by_quota) if plan.to_restart else rate
+        return TimeModel(over_all, "waves" if several else "restart", paced + fixed, worst, sentence)
+    if by_quota <= by_budget:
+        sentence = "Only a larger quota: the budget would let more servers go."
+        return TimeModel(rate, "quota", paced + fixed, worst, sentence)
+    enough, largest = math.ceil(by_quota * cycle), max(len(wave) for wave in plan.waves)
+    gain = f"make the quota ({quota}) bind" if enough < largest else "let each wave go at once"
+    sentence = f"A {limit} that lets {min(enough, largest):,} servers be down at once would {gain}."
+    return TimeModel(rate, limit, paced + fixed, worst, sentence)
+
+
+def _places(plan: Plan) -> tuple[int, Literal["max_unavailable", "max_unavailable_per_domain"]]:
+    """Return how many servers can be on their way at once, and which budget says so."""
+    total = max(plan.max_unavailable - plan.held, 1)
+    if plan.max_unavailable_per_domain is None:
+        return total, "max_unavailable"
+    held = plan.held_by_domain()
+    per_domain = sum(
+        min(count, max(plan.max_unavailable_per_domain.get(domain, count) - held.get(domain, 0), 0))
+        for domain, count in plan.domains().items()
+    )
+    if per_domain < min(total, plan.to_restart):
+        return max(per_domain, 1), "max_unavailable_per_domain"
+    return total, "max_unavailable"
+
+
+def _durations(plan: Plan, quota: Quota, places: int, cycle: float) -> tuple[float, float]:
+    """Split the run's seconds into those that quota or budget cost, and those of the waves' own sequence."""
+    paced = 0.0
+    now, spent, spent_at = 0.0, 0, -math.inf
+    for wave in plan.waves:
+        carried = spent if now - spent_at < quota.window else 0
+        windows = math.ceil((carried + len(wave)) / quota.limit) - 1
+        by_quota = max(windows * quota.window - (now - spent_at if carried else 0.0), 0.0)
+        by_budget = (math.ceil(len(wave) / places) - 1) * cycle
+        wait = max(by_quota, by_budget)
+        spent = (carried + len(wave) - 1) % quota.limit + 1
+        spent_at = spent_at if carried and not windows else now + wait
+        paced += wait
+        now += wait + cycle + (plan.soak if wave.end < plan.to_restart else 0.0)
+    return paced, now - paced

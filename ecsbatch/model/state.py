@@ -1,0 +1,528 @@
+"""`RolloutState`: what is true of a run, a fold over its events and the only reader of history.
+
+The running engine, ``resume``, ``status``, ``explain``, the display and the report all read this state, so they
+cannot disagree. Per-server facts live in columns: a million servers fit into some tens of megabytes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Evidence, Outcome, OutcomeKind, Quota, RunStatus
+from ecsbatch.model.stopwatch import Stopwatch
+from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, Failure, Flight, Stage, Tally
+
+_EVIDENCES: Final = ("", *(e.value for e in Evidence))
+_EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
+_RECENT_FAILURES: Final = 1000
+
+
+class RolloutState:
+    """The truth about one run, as its events tell it.
+
+    Attributes:
+        run_id, plan: which run.
+        status, reason, message: where it stands, and why.
+        seq: of the last event folded in.
+        wave: number of the wave under way, 0 before the first.
+        run, waves, domains: tallies; ``waves[0]`` is the first wave, skips at plan time belong to none.
+        flights: batches under way by number.
+        held: places in the fleet of ended servers that may still be down.
+        failures: the most recent ones, oldest first; those tried again are not among them.
+        failed_by: how many failures each domain, host and code has, without those tried again.
+        skipped_by: how many skips each reason has.
+        limits: as changed since the plan, by the setting's name.
+        gate, promoted: the last gate event; the wave up to which somebody has promoted the run.
+        wave_over, wave_over_at: the last finished wave, and when it finished.
+        quota: what its last holder spent by; None where the record does not say.
+        throttled: the last 429 and when it came.
+        rejected: the last rejected request and when, None once one was accepted.
+        unstarted: how often a server's request was shown not to have begun, since its last outcome.
+        earlier: the last request of a server that waits again, where a look may yet show its restart.
+        left_out: domains to whose servers nothing is sent any more, but for those that somebody has retried since.
+        aborting, aborted_by: somebody has ended the run for good, though servers may still be under way; who it was.
+        last_command: the last command that was asked before the present holder took the run.
+        watch: how long it has taken.
+        gate_at, status_at: when the last gate was asked; when the status last changed.
+    """
+
+    def __init__(self, run_id: str, plan: Plan) -> None:
+        """Begin before the first event."""
+        n = len(plan.fleet)
+        self.run_id = run_id
+        self.plan = plan
+        self.status = RunStatus.RUNNING
+        self.reason = self.message = ""
+        self.seq = self.wave = self.wave_over = 0
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.updated_at = 0.0
+        self.fence = 0
+        self.quota: Quota | None = None
+        self.holder = self.paused_by = self.aborted_by = ""
+        self.stage = bytearray(n)
+        self.run = Tally(total=n, waiting=n)
+        self.waves = [Tally(total=len(w), waiting=len(w)) for w in plan.waves]
+        self._starts = [w.start for w in plan.waves]
+        self._in_waves = plan.to_restart
+        self.domains: dict[str, Tally] = defaultdict(Tally)
+        for i in range(n):
+            tally = self.domains[plan.fleet.domain(i)]
+            tally.total += 1
+            tally.waiting += 1
+        self.flights: dict[int, Flight] = {}
+        self.held: set[int] = set()
+        self.unstarted: dict[str, int] = {}
+        self.earlier: dict[str, Attempt] = {}
+        self.left_out: set[str] = set()
+        self.aborting = False
+        self.last_command = 0
+        self.failures: deque[Failure] = deque(maxlen=_RECENT_FAILURES)
+        self.failed_by: dict[str, Counter[str]] = {"domain": Counter(), "host": Counter(), "code": Counter()}
+        self.skipped_by: Counter[str] = Counter()
+        self.limits: dict[str, Any] = {}
+        self.gate: ev.GateChecked | None = None
+        self.promoted = 0
+        self.gate_at = self.wave_over_at = self.status_at = 0.0
+        self.rejected: tuple[float, ev.BatchRejected] | None = None
+        self.throttled: tuple[float, ev.QuotaThrottled] | None = None
+        self.last_batch = 0
+        self.watch = Stopwatch()
+        self._elapsed: float | None = None
+        self._lent, self._forgiven, self._taken_up = set[int](), set[int](), set[int]()
+        self._attempts = bytearray(n)
+        self._evidence = bytearray(n)
+        self._batch = array("i", bytes(4 * n))
+        self._ended_at = array("d", bytes(8 * n))
+        self._jobs: list[str] = [""]
+        self._submitted = array("d", [0.0])
+        self._detail: dict[int, tuple[str, str, str]] = {}
+
+    # -- folding ---------------------------------------------------------------------------------------------------
+
+    def apply(self, recorded: ev.Recorded) -> None:
+        """Fold the next event in; events come in the order of their ``seq``."""
+        self.seq = recorded.seq
+        self.updated_at = recorded.ts
+        fold = self._folds.get(type(recorded.event))
+        if fold is not None:
+            fold(self, recorded.event, recorded.ts)
+
+    def _run_started(self, _: ev.RunStarted, ts: float) -> None:
+        self.started_at = self.status_at = ts
+
+    def _wave_started(self, event: ev.WaveStarted, _: float) -> None:
+        self.wave = event.wave
+
+    def _wave_finished(self, event: ev.WaveFinished, ts: float) -> None:
+        self.wave_over = event.wave
+        self.wave_over_at = ts
+
+    def _submitting(self, event: ev.BatchSubmitting, ts: float) -> None:
+        flight = Flight(
+            batch=event.batch,
+            servers=event.servers,
+            updated=event.updated,
+            open=set(event.servers),
+            type=event.type,
+            site=event.site,
+            grant=event.grant,
+            submitted_at=ts,
+            cloud_time=event.cloud_time,
+        )
+        self.flights[event.batch] = flight
+        self._note_batch(event.batch, ts)
+        places = self._places(event.servers)
+        again = self.held.intersection(places)
+        self._move(places, Stage.SUBMITTING)
+        for i in places:
+            self._batch[i] = event.batch
+            self._attempts[i] = min(255, self._attempts[i] + 1)
+        for i in again:
+            self._release(i)
+        self._lent |= again
+
+    def _places(self, servers: Iterable[str]) -> list[int]:
+        return [self.plan.fleet.find(server) for server in servers]
+
+    def _note_batch(self, batch: int, ts: float) -> None:
+        self.last_batch = max(self.last_batch, batch)
+        while len(self._jobs) <= batch:
+            self._jobs.append("")
+            self._submitted.append(0.0)
+        self._submitted[batch] = ts
+
+    def _accepted(self, event: ev.BatchAccepted, _: float) -> None:
+        flight = self.flights.get(event.batch)
+        self.rejected = None
+        if flight is None:
+            return
+        flight.job_id = self._jobs[event.batch] = event.job_id
+        self._move(self._places(flight.open), Stage.ACCEPTED)
+
+    def _job_finished(self, event: ev.JobFinished, _: float) -> None:
+        flight = self.flights.get(event.batch)
+        if flight is not None:
+            flight.job_status = event.status
+
+    def _rejected(self, event: ev.BatchRejected, ts: float) -> None:
+        flight = self.flights.pop(event.batch, None)
+        if flight is not None:
+            if event.kind == "refused":
+                self._void(flight, flight.open)
+            self._wait(flight.open)
+        self.rejected = (ts, event)
+
+    def _unanswered(self, event: ev.BatchUnknown, ts: float) -> None:
+        flight = self.flights.get(event.batch)
+        if flight is None:
+            return
+        flight.unknown_at = ts
+        self._move(self._places(flight.open), Stage.UNSETTLED)
+
+    def _unstarted(self, event: ev.BatchUnstarted, _: float) -> None:
+        flight = self.flights.get(event.batch)
+        if flight is not None:
+            self._void(flight, event.servers)
+        self._wait(event.servers)
+        for server in event.servers:
+            self.unstarted[server] = self.unstarted.get(server, 0) + 1
+            self._close(event.batch, server)
+
+    def _void(self, flight: Flight, servers: Iterable[str]) -> None:
+        """Remember what is taken for not carried out: a look may show that it was."""
+        wanted = set(servers)
+        for server, updated in zip(flight.servers, flight.updated, strict=False):
+            if server in wanted:
+                self.earlier[server] = Attempt(flight.batch, updated, flight.cloud_time)
+
+    def _started(self, event: ev.BatchStarted, ts: float) -> None:
+        """Follow servers that wait again although an earlier request of ours did start them."""
+        places = [i for i in self._places(event.servers) if self.stage[i] in {Stage.WAITING, Stage.LEFT_OUT}]
+        if not places:
+            return
+        fleet, batch = self.plan.fleet, event.batch
+        servers = [fleet.ids[i] for i in places]
+        updated = [attempt.updated if (attempt := self.earlier.pop(s, None)) else "" for s in servers]
+        flight = self.flights.get(batch)
+        if flight is None:
+            flight = self.flights[batch] = Flight(
+                batch, servers, updated, set(), self.plan.type, fleet.site(places[0]), "", self._submitted[batch]
+            )
+            flight.unknown_at = ts
+        flight.begun.update(servers)
+        flight.open.update(servers)
+        again = self.held.intersection(places)
+        self._move(places, Stage.UNSETTLED)
+        for i in again:
+            self._release(i)
+        self._lent |= again
+
+    def _wait(self, servers: Iterable[str]) -> None:
+        """Put servers back in line, but for those of left-out domains; one that was down before is down again."""
+        places = self._places(servers)
+        out = [i for i in places if self._is_left_out(i)] if self.left_out else []
+        self._move(set(places).difference(out) if out else places, Stage.WAITING)
+        self._move(out, Stage.LEFT_OUT)
+        for i in self._lent.intersection(places):
+            self._lent.discard(i)
+            self._hold(i)
+
+    def _close(self, batch: int, server: str) -> None:
+        flight = self.flights.get(batch)
+        if flight is not None:
+            flight.open.discard(server)
+            if not flight.open:
+                del self.flights[batch]
+
+    def _ended(self, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
+        i = self.plan.fleet.find(event.server)
+        self.unstarted.pop(event.server, None)
+        self.earlier.pop(event.server, None)
+        was, self.stage[i] = self.stage[i], stage
+        more = (stage in FAILURES) - self._counts_as_failure(i, was)
+        self._forgiven.discard(i)
+        for tally in self._tallies_of(i):
+            tally.move(was, stage, 1)
+            tally.failures += more
+        self._ended_at[i] = ts
+        self._evidence[i] = _EVIDENCE[event.evidence]
+        if event.reason or event.code or event.message:
+            self._detail[i] = (event.reason, event.code, event.message)
+        else:
+            self._detail.pop(i, None)
+        # A server that was down before it was tried again is not up for being skipped: only a look says that.
+        still_down = stage is Stage.SKIPPED and (i in self.held or i in self._lent)
+        self._lent.discard(i)
+        if event.holds or still_down:
+            self._hold(i)
+        else:
+            self._release(i)
+        self._close(event.batch, event.server)
+        if stage in FAILURES:
+            self._remember(stage, event)
+
+    def _remember(self, stage: Stage, event: ev.ServerEvent) -> None:
+        failure = Failure(event.server, KIND[stage], event.domain, event.host, event.reason, event.code, event.message)
+        self.failures.append(failure)
+        self._count_failure(failure, 1)
+
+    def _count_failure(self, failure: Failure, by: int) -> None:
+        what = failure.code or failure.reason or failure.kind.value
+        for key, value in (("domain", failure.domain), ("host", failure.host), ("code", what)):
+            if value:
+                counts = self.failed_by[key]
+                counts[value] += by
+                if counts[value] <= 0:
+                    del counts[value]
+
+    def _restarted(self, event: ev.ServerRestarted, ts: float) -> None:
+        self._ended(Stage.RESTARTED, event, ts)
+
+    def _failed(self, event: ev.ServerFailed, ts: float) -> None:
+        self._ended(Stage.FAILED, event, ts)
+
+    def _timed_out(self, event: ev.ServerTimedOut, ts: float) -> None:
+        self._ended(Stage.TIMED_OUT, event, ts)
+
+    def _unknown(self, event: ev.ServerUnknown, ts: float) -> None:
+        self._ended(Stage.UNKNOWN, event, ts)
+
+    def _skipped(self, event: ev.ServerSkipped, ts: float) -> None:
+        self.skipped_by[event.reason] += 1
+        self._ended(Stage.SKIPPED, event, ts)
+
+    def _released(self, event: ev.ServerReleased, _: float) -> None:
+        i = self.plan.fleet.find(event.server)
+        self._lent.discard(i)
+        self._release(i)
+
+    def _hold(self, i: int) -> None:
+        if i not in self.held:
+            self.held.add(i)
+            for tally in self._tallies_of(i):
+                tally.held += 1
+
+    def _release(self, i: int) -> None:
+        if i in self.held:
+            self.held.discard(i)
+            for tally in self._tallies_of(i):
+                tally.held -= 1
+
+    def _move(self, places: Iterable[int], to: Stage) -> None:
+        """Change servers' stage and every count that depends on it, those alike together."""
+        fleet, starts, stages = self.plan.fleet, self._starts, self.stage
+        alike: dict[tuple[int, str, int, bool], int] = {}
+        for i in places:
+            wave = bisect_right(starts, i) if i < self._in_waves else 0
+            key = (stages[i], fleet.domain(i), wave, self._counts_as_failure(i, stages[i]))
+            alike[key] = alike.get(key, 0) + 1
+            stages[i] = to
+        for (was, domain, wave, failed), n in alike.items():
+            for tally in self._tallies(domain, wave):
+                tally.move(was, to, n)
+                tally.failures -= n if failed else 0
+
+    def _counts_as_failure(self, i: int, stage: int) -> bool:
+        return stage in FAILURES and i not in self._forgiven
+
+    def _tallies(self, domain: str, wave: int) -> Sequence[Tally]:
+        if not wave:
+            return self.run, self.domains[domain]
+        return self.run, self.domains[domain], self.waves[wave - 1]
+
+    def _tallies_of(self, i: int) -> Sequence[Tally]:
+        wave = bisect_right(self._starts, i) if i < self._in_waves else 0
+        return self._tallies(self.plan.fleet.domain(i), wave)
+
+    def _gate_checked(self, event: ev.GateChecked, ts: float) -> None:
+        self.gate, self.gate_at = event, ts
+        if event.gate == "hold" and event.verdict == "go":
+            self.promoted = max(self.promoted, event.wave)
+
+    def _limit_changed(self, event: ev.LimitChanged, _: float) -> None:
+        self.limits[event.limit] = event.new
+
+    def _holder_changed(self, event: ev.HolderChanged, ts: float) -> None:
+        self.watch.taken(ts, event.boot, event.ledger_time)
+        self.holder = event.holder
+        self.fence = event.fence
+        self.last_command = event.command
+        self.quota = Quota(event.limit, event.window) if event.limit else self.quota
+
+    def _quota_throttled(self, event: ev.QuotaThrottled, ts: float) -> None:
+        self.throttled = (ts, event)
+
+    def _paused(self, event: ev.RunPaused, ts: float) -> None:
+        self.status_at = ts
+        self.status, self.reason, self.paused_by = RunStatus.PAUSED, event.reason, event.by
+
+    def _aborting(self, event: ev.RunAborting, ts: float) -> None:
+        self.aborting, self.aborted_by = True, event.by
+        self.status_at = ts
+        self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
+
+    def _resumed(self, event: ev.RunResumed, ts: float) -> None:
+        self.status_at, self._elapsed = ts, None
+        self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
+        if event.forgive:
+            self._forgive()
+        if event.skip_domains:
+            self._leave_out(event.skip_domains)
+        again: set[Stage] = {ENDED[kind] for kind in event.retry if kind in ENDED}
+        if again:
+            self._wait_again(again, event.skip_domains)
+
+    def _leave_out(self, domains: Sequence[str]) -> None:
+        """End what waits in domains that are left out from now on."""
+        self.left_out.update(domains)
+        domain = self.plan.fleet.domain
+        self._taken_up = {i for i in self._taken_up if domain(i) not in domains}
+        waiting = (i for i, stage in enumerate(self.stage) if stage == Stage.WAITING and i < self._in_waves)
+        self._move([i for i in waiting if self._is_left_out(i)], Stage.LEFT_OUT)
+
+    def _is_left_out(self, i: int) -> bool:
+        return self.plan.fleet.domain(i) in self.left_out and i not in self._taken_up
+
+    def _forgive(self) -> None:
+        for i in list(self.held):
+            if self.stage[i] in FAILURES:
+                self._release(i)
+        self._forgiven.update(i for i, stage in enumerate(self.stage) if stage in FAILURES)
+        for tally in (self.run, *self.waves, *self.domains.values()):
+            tally.failures = 0
+
+    def _wait_again(self, stages: set[Stage], but: Sequence[str]) -> None:
+        """Put servers of these outcomes back in line, but for some domains'; a waiting wave is no longer over.
+
+        Whoever names them takes them up again, though their domain was left out before.
+        """
+        domain = self.plan.fleet.domain
+        again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in but]
+        self._taken_up.update(i for i in again if domain(i) in self.left_out)
+        for i in again:
+            if self._attempts[i]:
+                self.earlier[self.plan.fleet.ids[i]] = Attempt(self._batch[i], "", 0.0)
+        self._move(again, Stage.WAITING)
+        self._forgiven.difference_update(again)
+        waves = [bisect_right(self._starts, i) - 1 for i in again if i < self._in_waves]
+        self.wave_over = min([self.wave_over, *waves])
+        self._forget(again)
+
+    def _forget(self, again: Sequence[int]) -> None:
+        """Take servers that are tried again out of the failures; of those too old to be remembered some count on."""
+        ids = {self.plan.fleet.ids[i] for i in again}
+        gone = [failure for failure in self.failures if failure.server in ids]
+        self.failures = deque((each for each in self.failures if each.server not in ids), maxlen=_RECENT_FAILURES)
+        for failure in gone:
+            self._count_failure(failure, -1)
+        if not any(self.run.ended[KIND[stage]] for stage in FAILURES):
+            for counts in self.failed_by.values():
+                counts.clear()
+
+    def _stopped(self, event: ev.RunStopped, ts: float) -> None:
+        self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
+        self.ended_at = self.status_at = ts
+        self._elapsed = event.elapsed_s or None
+
+    def _finished(self, event: ev.RunFinished, ts: float) -> None:
+        self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
+        self.ended_at = self.status_at = ts
+        self._elapsed = event.elapsed_s
+
+    _folds: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, float], None]]] = {
+        ev.RunStarted: _run_started,
+        ev.WaveStarted: _wave_started,
+        ev.WaveFinished: _wave_finished,
+        ev.BatchSubmitting: _submitting,
+        ev.BatchAccepted: _accepted,
+        ev.BatchRejected: _rejected,
+        ev.BatchUnknown: _unanswered,
+        ev.BatchUnstarted: _unstarted,
+        ev.BatchStarted: _started,
+        ev.JobFinished: _job_finished,
+        ev.ServerRestarted: _restarted,
+        ev.ServerFailed: _failed,
+        ev.ServerTimedOut: _timed_out,
+        ev.ServerUnknown: _unknown,
+        ev.ServerSkipped: _skipped,
+        ev.ServerReleased: _released,
+        ev.GateChecked: _gate_checked,
+        ev.LimitChanged: _limit_changed,
+        ev.HolderChanged: _holder_changed,
+        ev.QuotaThrottled: _quota_throttled,
+        ev.RunPaused: _paused,
+        ev.RunAborting: _aborting,
+        ev.RunResumed: _resumed,
+        ev.RunStopped: _stopped,
+        ev.RunFinished: _finished,
+    }
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> dict[OutcomeKind, int]:
+        """Outcomes so far; a server under way counts as unknown, a waiting one as not started."""
+        counts = {kind: self.run.ended[kind] for kind in OutcomeKind}
+        counts[OutcomeKind.UNKNOWN] += self.run.in_flight
+        counts[OutcomeKind.NOT_STARTED] += self.run.waiting
+        return counts
+
+    @property
+    def failed(self) -> bool:
+        """True where a server ended otherwise than restarted or rightly skipped, forgiven or not."""
+        return any(self.run.ended[KIND[stage]] for stage in (*FAILURES, Stage.LEFT_OUT))
+
+    @property
+    def down(self) -> int:
+        """Servers that hold a place in the budget now."""
+        return self.run.down
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the run's start to its end, or to its last event."""
+        if self._elapsed is not None:
+            return self._elapsed
+        if self.fence:
+            return self.watch.by_stamp(self.ended_at or self.updated_at)
+        if self.started_at is None:
+            return 0.0
+        return (self.ended_at or self.updated_at) - self.started_at
+
+    def attempts(self, i: int) -> int:
+        """Return in how many requests the i-th server was."""
+        return self._attempts[i]
+
+    def outcome(self, i: int) -> Outcome:
+        """Return how the i-th server ended, or stands where it has not."""
+        stage = Stage(self.stage[i])
+        kind = KIND.get(stage, OutcomeKind.NOT_STARTED if stage == Stage.WAITING else OutcomeKind.UNKNOWN)
+        reason, code, message = self._detail.get(i, ("", "", "")) if stage >= Stage.RESTARTED else ("", "", "")
+        if stage is Stage.LEFT_OUT:
+            reason, code, message = "left_out", "", ""
+        if Stage.SUBMITTING <= stage <= Stage.UNSETTLED:
+            reason = "in_flight"
+        evidence = _EVIDENCES[self._evidence[i]] if Stage.RESTARTED <= stage < Stage.LEFT_OUT else ""
+        batch = self._batch[i]
+        return Outcome(
+            server=self.plan.fleet.ids[i],
+            kind=kind,
+            reason=reason,
+            evidence=Evidence(evidence) if evidence else None,
+            code=code,
+            message=message,
+            job_id=self._jobs[batch],
+            attempts=self._attempts[i],
+            submitted_at=self._submitted[batch] or None,
+            ended_at=self._ended_at[i] or None,
+        )
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield every server's outcome in the order of the rollout."""
+        return (self.outcome(i) for i in range(len(self.plan.fleet)))

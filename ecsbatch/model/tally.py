@@ -1,0 +1,133 @@
+"""What a run's state counts in: stages of one server, tallies of many, batches under way, failures remembered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+from ecsbatch.model.servers import OutcomeKind
+
+
+class Stage(IntEnum):
+    """Where one server stands; from ``RESTARTED`` on it has its outcome."""
+
+    WAITING = 0
+    SUBMITTING = 1
+    ACCEPTED = 2
+    UNSETTLED = 3
+    RESTARTED = 4
+    FAILED = 5
+    TIMED_OUT = 6
+    UNKNOWN = 7
+    SKIPPED = 8
+    LEFT_OUT = 9
+
+
+KIND: Final = {
+    Stage.RESTARTED: OutcomeKind.RESTARTED,
+    Stage.FAILED: OutcomeKind.FAILED,
+    Stage.TIMED_OUT: OutcomeKind.TIMED_OUT,
+    Stage.UNKNOWN: OutcomeKind.UNKNOWN,
+    Stage.SKIPPED: OutcomeKind.SKIPPED,
+    Stage.LEFT_OUT: OutcomeKind.NOT_STARTED,
+}
+"""The outcome of each stage that is an end."""
+ENDED: Final = {kind.value: stage for stage, kind in KIND.items() if stage is not Stage.LEFT_OUT}
+"""The stage of each outcome that can be tried again, by its word."""
+_KINDS: Final = {int(stage): kind for stage, kind in KIND.items()}
+_WAITING, _RESTARTED = int(Stage.WAITING), int(Stage.RESTARTED)
+FAILURES: Final = frozenset({Stage.FAILED, Stage.TIMED_OUT, Stage.UNKNOWN})
+"""The stages that count against ``max_failures``."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """A batch between its intent and its last server's outcome.
+
+    Attributes:
+        batch: its number in the run.
+        servers: the ids that the request named.
+        updated: their ``updated`` before, in the same order.
+        open: those without an outcome yet.
+        submitted_at: when the intent was stored, seconds since 1970.
+        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
+        job_id: "" until the cloud answered with one.
+        job_status: the job's last word, "" while it may still tell something.
+        unknown_at: when the answer was given up, seconds since 1970; None where it was not.
+        begun: servers of which the cloud has shown that the request, taken for not carried out, did start them.
+    """
+
+    batch: int
+    servers: Sequence[str]
+    updated: Sequence[str]
+    open: set[str]
+    type: str
+    site: str
+    grant: str
+    submitted_at: float
+    cloud_time: float = 0.0
+    job_id: str = ""
+    job_status: str = ""
+    unknown_at: float | None = None
+    begun: set[str] = field(default_factory=set[str])
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request that named a server and was taken for not carried out: should a look show otherwise, it was ours.
+
+    Attributes:
+        batch: its number.
+        updated: the server's ``updated`` before it, "" where not known.
+        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
+    """
+
+    batch: int
+    updated: str
+    cloud_time: float
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one wave, one domain or the whole run; ``failures`` are those that nobody has forgiven."""
+
+    total: int = 0
+    waiting: int = 0
+    in_flight: int = 0
+    held: int = 0
+    ended: Counter[OutcomeKind] = field(default_factory=Counter[OutcomeKind])
+    failures: int = 0
+
+    @property
+    def down(self) -> int:
+        """Servers that hold a place in the budget."""
+        return self.in_flight + self.held
+
+    def move(self, was: int, to: int, n: int) -> None:
+        """Count so many servers at another stage."""
+        self._count(was, -n)
+        self._count(to, n)
+
+    def _count(self, stage: int, by: int) -> None:
+        if stage == _WAITING:
+            self.waiting += by
+        elif stage < _RESTARTED:
+            self.in_flight += by
+        else:
+            self.ended[_KINDS[stage]] += by
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a failed, timed-out or unknown server is remembered by."""
+
+    server: str
+    kind: OutcomeKind
+    domain: str
+    host: str
+    reason: str
+    code: str
+    message: str

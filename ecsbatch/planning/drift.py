@@ -1,0 +1,114 @@
+"""Drift: what has changed in the cloud since a plan saw its servers. Pure: two looks are compared, nothing is asked.
+
+A plan is exact about servers as they were. One that was stopped, locked or restarted by somebody else since then was
+not part of what a person agreed to, and one that could be restarted by now would be left out without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import ServerView, SkipReason
+from ecsbatch.planning.selection import classify
+
+
+class DriftKind(StrEnum):
+    """What has become of a server since the plan; the worst comes first, and a server has one."""
+
+    DELETED = "deleted"
+    STOPPED = "stopped"
+    CHANGING = "changing"
+    RESTARTING = "restarting"
+    LOCKED = "locked"
+    MOVED = "moved"
+    TOUCHED = "touched"
+    APPEARED = "appeared"
+    STARTED = "started"
+    UNLOCKED = "unlocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """One server that is not as the plan saw it.
+
+    Attributes:
+        server: its id.
+        kind: what has become of it.
+        before, now: what was seen then and is seen now: states, zones, or times of the last change.
+    """
+
+    server: str
+    kind: DriftKind
+    before: str = ""
+    now: str = ""
+
+
+_ASKED_FOR: Final = frozenset({SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value})
+"""Servers that are left alone by request: whatever becomes of them, the plan stays right."""
+
+_OF_RESTARTED: Final = frozenset({DriftKind.MOVED, DriftKind.TOUCHED})
+
+
+def find_drift(plan: Plan, then: Mapping[str, ServerView], now: Mapping[str, ServerView]) -> list[Drifted]:
+    """Compare what a plan saw with what is seen now, in the order of its servers.
+
+    Args:
+        plan: what is to be done.
+        then: every server of the plan as it was seen when it was made.
+        now: the same by a look of now; a server without a view counts as deleted.
+    """
+    found: list[Drifted] = []
+    for place, server_id in enumerate(plan.fleet.ids):
+        skip = plan.skip_of(place) if place >= plan.to_restart else None
+        if skip is not None and skip.reason in _ASKED_FOR:
+            continue
+        seen = now.get(server_id) or ServerView(server_id, found=False)
+        drifted = compare(then.get(server_id) or ServerView(server_id, found=False), seen)
+        # Of a server that is left alone it matters whether it still has to be, not what else happened to it.
+        if drifted is not None and (skip is None or drifted.kind not in _OF_RESTARTED):
+            found.append(drifted)
+    return found
+
+
+def compare(then: ServerView, now: ServerView) -> Drifted | None:
+    """Tell what has become of one server; None where it is as it was."""
+    before, after = classify(then), classify(now)
+    if before != after:
+        kind = _BECAME[after[0]] if after is not None else _CAME_BACK[before[0]] if before is not None else None
+        if kind is DriftKind.STOPPED and after is not None and after[1]:
+            kind = DriftKind.CHANGING
+        if kind is not None:
+            return Drifted(now.id, kind, _state(then), _state(now))
+    if not now.found:
+        return None
+    if then.az != now.az:
+        return Drifted(now.id, DriftKind.MOVED, then.az, now.az)
+    if then.updated != now.updated:
+        return Drifted(now.id, DriftKind.TOUCHED, then.updated, now.updated)
+    return None
+
+
+_BECAME: Final[Mapping[SkipReason, DriftKind]] = {
+    SkipReason.NOT_FOUND: DriftKind.DELETED,
+    SkipReason.NOT_ACTIVE: DriftKind.STOPPED,
+    SkipReason.ALREADY_RESTARTING: DriftKind.RESTARTING,
+    SkipReason.LOCKED: DriftKind.LOCKED,
+}
+
+_CAME_BACK: Final[Mapping[SkipReason, DriftKind]] = {
+    SkipReason.NOT_FOUND: DriftKind.APPEARED,
+    SkipReason.NOT_ACTIVE: DriftKind.STARTED,
+    SkipReason.ALREADY_RESTARTING: DriftKind.STARTED,
+    SkipReason.LOCKED: DriftKind.UNLOCKED,
+}
+
+
+def _state(view: ServerView) -> str:
+    if not view.found:
+        return "not found"
+    state = "/".join(part for part in (view.status, view.task_state) if part) or "no state"
+    return f"{state} (locked)" if view.locked else state

@@ -1,0 +1,140 @@
+"""The file of a plan: the frozen servers as they were seen, the numbers, and a seal over all of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, cast
+
+import orjson
+
+from ecsbatch.errors import ConfigError, PlanStale
+from ecsbatch.model.events import stamp
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet, ServerView, Site
+
+FORMAT: Final = 1
+"""The version of the form; a file of a later one is refused."""
+
+_MARK: Final = "ecsbatch_plan"
+_SEAL: Final = "sha256"
+_KEPT: Final = ("found", "status", "task_state", "updated", "locked")
+"""What of a server's view is kept: what drift is told by, besides its zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A plan that was kept.
+
+    Attributes:
+        plan: what is to be done.
+        views: its servers as they were seen.
+        site: where they are.
+        made_at: seconds since 1970.
+        made_by: the version of ecsbatch.
+    """
+
+    plan: Plan
+    views: Mapping[str, ServerView]
+    site: Site
+    made_at: float
+    made_by: str
+
+
+def plan_pieces(plan: Plan, views: Mapping[str, ServerView], site: Site, made_at: float) -> Iterator[bytes]:
+    """Yield a plan's file: one JSON object, its servers a line each."""
+    head = {
+        _MARK: FORMAT,
+        "made_at": stamp(made_at),
+        "made_by": version("ecsbatch"),
+        "site": asdict(site),
+        "plan": plan.to_json(),
+    }
+    rows = [_row(plan.fleet, place, views) for place in range(len(plan.fleet))]
+    yield orjson.dumps(head)[:-1]
+    yield b',"' + _SEAL.encode() + b'":"' + _seal(head, rows).encode() + b'","servers":[\n'
+    yield b",\n".join(orjson.dumps(row) for row in rows)
+    yield b"\n]}\n"
+
+
+def is_plan(file: str) -> bool:
+    """Tell whether a file is one of a plan, by its beginning."""
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(64).lstrip().startswith(b'{"' + _MARK.encode())
+    except (OSError, ValueError):
+        return False
+
+
+def read_plan(file: str) -> Kept:
+    """Read a plan's file.
+
+    Raises:
+        ConfigError: it cannot be read, is no plan, or a later version's.
+        PlanStale: it was changed after it was made.
+    """
+    raw = _object(file)
+    if raw[_MARK] != FORMAT:
+        raise ConfigError(
+            f"{file} is a plan in form {raw[_MARK]}, this version knows {FORMAT}: plan again with this one."
+        )
+    seal, rows = raw.pop(_SEAL, ""), raw.pop("servers", None)
+    try:
+        changed = seal != _seal(raw, rows)
+        kept = None if changed else _kept(raw, rows)
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise ConfigError(f"{file} is no whole plan ({type(e).__name__}): plan again.") from None
+    if kept is None or kept.plan.hash != raw["plan"]["hash"]:
+        raise PlanStale(f"{file} was changed after it was made, its seal is broken: plan again.")
+    return kept
+
+
+def _object(file: str) -> dict[str, Any]:
+    try:
+        raw = orjson.loads(Path(file).read_bytes())
+    except OSError as e:
+        raise ConfigError(f"{file} cannot be read ({e.strerror}): name a file that ecsbatch plan --out wrote.") from e
+    except (orjson.JSONDecodeError, ValueError):
+        raw = None
+    if not isinstance(raw, dict) or _MARK not in raw:
+        raise ConfigError(f"{file} is no plan: name a file that ecsbatch plan --out wrote.")
+    return cast("dict[str, Any]", raw)
+
+
+def _kept(raw: Mapping[str, Any], rows: list[dict[str, Any]]) -> Kept:
+    fleet = Fleet(
+        [row["id"] for row in rows],
+        [row.get("domain", "") for row in rows],
+        [row.get("name", "") for row in rows],
+        [row.get("site", "") for row in rows],
+    )
+    views = {row["id"]: _view(row) for row in rows}
+    made_at = datetime.fromisoformat(raw["made_at"]).timestamp()
+    known = {each.name for each in fields(Site)}
+    site = Site(**{name: value for name, value in raw["site"].items() if name in known})
+    return Kept(Plan.from_json(raw["plan"], fleet), views, site, made_at, str(raw["made_by"]))
+
+
+def _row(fleet: Fleet, place: int, views: Mapping[str, ServerView]) -> dict[str, Any]:
+    """Write one server; what is empty or as usual is left out."""
+    server = fleet[place]
+    view = views.get(server.id) or ServerView(server.id, found=False)
+    usual = ServerView(server.id)
+    row = {"id": server.id, "domain": server.domain, "name": server.name, "site": server.site, "az": view.az}
+    seen = {name: getattr(view, name) for name in _KEPT if getattr(view, name) != getattr(usual, name)}
+    return {name: value for name, value in row.items() if value} | seen
+
+
+def _view(row: Mapping[str, Any]) -> ServerView:
+    return ServerView(row["id"], az=row.get("az", ""), **{name: row[name] for name in _KEPT if name in row})
+
+
+def _seal(head: Mapping[str, Any], rows: Any) -> str:
+    """Return 64 hex digits over all that the file says: against mistakes, for whoever can write it can seal it."""
+    digest = hashlib.sha256(orjson.dumps(dict(head), option=orjson.OPT_SORT_KEYS))
+    digest.update(orjson.dumps(rows, option=orjson.OPT_SORT_KEYS))
+    return digest.hexdigest()

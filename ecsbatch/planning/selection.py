@@ -1,0 +1,309 @@
+"""Who is to be restarted: reading fleets, filtering listings, telling who must be left alone."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final, cast
+
+import orjson
+
+from ecsbatch.errors import SelectionError, SelectionRefused
+from ecsbatch.model.servers import Fleet, Server, ServerView, SkipReason
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LONGEST_ID: Final = 64
+
+_RESTING: Final = frozenset(
+    {"SHUTOFF", "SHELVED", "SHELVED_OFFLOADED", "PAUSED", "SUSPENDED", "DELETED", "SOFT_DELETED"}
+)
+"""States that somebody has chosen; a server in them is down on purpose and nobody waits for it."""
+
+_Row = tuple[int, Server]
+
+
+def as_server_id(text: str) -> str:
+    """Bring a server's id into its one form: a UUID in small letters, any other id as it is. Every door does this."""
+    small = text.lower()
+    # Nearly all ids come in small letters, and a million of them come by here.
+    return small if small != text and _UUID.fullmatch(small) else text
+
+
+def server_id(text: object) -> str:
+    """Return an id that somebody gave, in its one form.
+
+    Raises:
+        SelectionError: it is not 1 to 64 printable characters.
+    """
+    if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_ID or not text.isprintable():
+        raise SelectionError(f"{_short(text)} is no server id: give 1 to {_LONGEST_ID} printable characters.")
+    return as_server_id(text)
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether an id is a UUID, as all ids of ECS are."""
+    return _UUID.fullmatch(text.lower()) is not None
+
+
+def read_fleet(source: Path | str) -> list[Server]:
+    """Read a fleet file, or standard input for ``-``.
+
+    One id a line with ``#`` comments, CSV with a header, or JSON lines; of the latter two ``id`` must be there,
+    ``az``, ``name`` and ``site`` may. The name's end decides which it is (``.csv``, ``.jsonl``), else the first line.
+
+    Raises:
+        SelectionError: it cannot be read, a line names no server, one is named twice.
+        SelectionRefused: there is none.
+    """
+    name = "standard input" if str(source) == "-" else str(source)
+    return parse_fleet(_read(source), name)
+
+
+def parse_fleet(data: bytes, name: str) -> list[Server]:
+    """Parse what `read_fleet` read; ``name`` is for messages and tells the form by its end."""
+    text = _decode(data, name)
+    seen: dict[str, int] = {}
+    servers: list[Server] = []
+    for line, server in _form(name, text)(text, name):
+        if not is_uuid(server.id):
+            raise SelectionError(
+                f"{name}, line {line}: {_short(server.id)} is no server id; "
+                "give a UUID such as 0d0bd7c6-5d3c-4d35-9d3f-8f3c6d1a2b3c."
+            )
+        if server.id in seen:
+            raise SelectionError(
+                f"{name}, line {line}: {server.id} stands in line {seen[server.id]} already; "
+                "remove one of them, a server is restarted once."
+            )
+        seen[server.id] = line
+        servers.append(server)
+    if not servers:
+        raise SelectionRefused(f"{name} names no server; an empty list never means all.")
+    return servers
+
+
+def as_fleet(targets: Iterable[Server | str]) -> Fleet:
+    """Take servers or their ids from a program, straight into columns: a million ids are no million objects.
+
+    Raises:
+        SelectionError: one is named twice, or what should be an id cannot be one.
+        SelectionRefused: there is none.
+    """
+    if isinstance(targets, str):
+        raise SelectionError(f"{_short(targets)} is one text: give a list of servers or of their ids.")
+    if isinstance(targets, Fleet) and all(id_ == server_id(id_) for id_ in targets.ids):
+        return targets
+    ids, domains, names, sites = _columns(targets)
+    if not ids:
+        raise SelectionRefused("No server is selected; an empty selection never means all.")
+    try:
+        return Fleet(ids, domains, names, sites)
+    except ValueError:
+        twice, times = Counter(ids).most_common(1)[0]
+        raise SelectionError(f"Server {_short(twice)} is named {times} times; name each server once.") from None
+
+
+def _columns(targets: Iterable[object]) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Put what is known of servers into columns; one that says nothing stays empty."""
+    ids: list[str] = []
+    others: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for target in targets:
+        if isinstance(target, str):
+            ids.append(server_id(target))
+            continue
+        if not isinstance(target, Server):
+            raise SelectionError(f"{_short(target)} is no server: give ids, or a Server for each.")
+        for column, value in zip(others, (target.domain, target.name, target.site), strict=True):
+            column.extend([""] * (len(ids) - len(column)))
+            column.append(value)
+        ids.append(server_id(target.id))
+    for column in others:
+        _refuse_no_text(column)
+        column.extend([""] * (len(ids) - len(column)) if column else ())
+    return ids, *others
+
+
+def _refuse_no_text(column: list[Any]) -> None:
+    """Refuse a name, a domain or a site that cannot be written down.
+
+    Raises:
+        SelectionError: so it is.
+    """
+    try:
+        "".join(column).encode()
+    except (TypeError, UnicodeEncodeError):
+        strange = next(value for value in column if not isinstance(value, str) or _is_half(value))
+        raise SelectionError(f"{_short(strange)} is no text: mend the server's name, domain or site.") from None
+
+
+def _is_half(text: str) -> bool:
+    """Tell whether a text holds half of a character, which Python reads and nothing can write."""
+    return any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def from_view(view: ServerView, site: str = "") -> Server:
+    """Make a listed server a target; its availability zone is its domain."""
+    return Server(view.id, view.az, view.name, site)
+
+
+def filter_views(
+    views: Iterable[ServerView],
+    *,
+    tags: Sequence[str] = (),
+    name: str = "",
+    az: Sequence[str] = (),
+    status: Sequence[str] = (),
+    enterprise_project: str = "",
+    exclude: Container[str] = (),
+) -> list[ServerView]:
+    """Check every row of a listing again: the cloud's own filters are fuzzy, and some answer more than was asked.
+
+    Args:
+        views: the listing.
+        tags: ``key=value`` or ``key`` for a tag without a value; a server must bear all of them, exactly.
+        name: the whole name, with ``*`` and ``?`` as wildcards.
+        az: availability zones, one of which must be the server's.
+        status: states, one of which must be the server's.
+        enterprise_project: the id of the enterprise project.
+        exclude: ids to leave out.
+    """
+    wanted = {_tag(tag) for tag in tags}
+    states = {state.upper() for state in status}
+    return [
+        view
+        for view in views
+        if view.found
+        and view.id not in exclude
+        and wanted <= {_tag(tag) for tag in view.tags}
+        and (not name or fnmatchcase(view.name, name))
+        and (not az or view.az in az)
+        and (not states or view.status in states)
+        and (not enterprise_project or view.enterprise_project_id == enterprise_project)
+    ]
+
+
+def classify(view: ServerView) -> tuple[SkipReason, bool] | None:
+    """Tell why a server must not be restarted now, and whether it holds a place in the budget; None where it may."""
+    if not view.found:
+        return SkipReason.NOT_FOUND, False
+    if view.status in {"REBOOT", "HARD_REBOOT"} or view.task_state.startswith("reboot"):
+        return SkipReason.ALREADY_RESTARTING, True
+    # The status alone hides transitions: powering-off still shows ACTIVE, powering-on still SHUTOFF.
+    if view.task_state or view.status not in {"ACTIVE", *_RESTING}:
+        return SkipReason.NOT_ACTIVE, True
+    if view.status in _RESTING:
+        return SkipReason.NOT_ACTIVE, False
+    return (SkipReason.LOCKED, False) if view.locked else None
+
+
+def why_not(view: ServerView, *, precheck: bool, updated_since: float | None) -> tuple[SkipReason, bool] | None:
+    """Tell why a server that nobody has sent yet is to be left alone, as it is seen now; None where it is to go.
+
+    Args:
+        view: the server.
+        precheck: servers in the wrong state are left alone.
+        updated_since: servers that have changed since then are, seconds since 1970; None: whatever they did.
+    """
+    seen = classify(view)
+    at = view.updated_at if updated_since is not None else None
+    if updated_since is not None and at is not None and at >= updated_since:
+        return SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1]
+    return seen if precheck else None
+
+
+def _read(source: Path | str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(source) == "-" else Path(source).read_bytes()
+    except OSError as e:
+        raise SelectionError(f"{source} cannot be read ({e.strerror}); name a file of server ids, or -.") from e
+
+
+def _decode(data: bytes, name: str) -> str:
+    if (at := data.find(b"\0")) >= 0:
+        raise SelectionError(f"{name}, line {_line(data, at)}: this is a binary file; give text, one server id a line.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise SelectionError(
+            f"{name}, line {_line(data, e.start)}: this is not UTF-8; save the file as UTF-8."
+        ) from None
+
+
+def _line(data: bytes, at: int) -> int:
+    return data.count(b"\n", 0, at) + 1
+
+
+def _form(name: str, text: str) -> Any:
+    """Choose the reader by the name's end, else by the first line that says something."""
+    lowered = name.lower()
+    if lowered.endswith((".jsonl", ".ndjson")):
+        return _jsonl
+    if lowered.endswith(".csv"):
+        return _csv
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if first.lstrip().startswith("{"):
+        return _jsonl
+    return _csv if "id" in _header(first.split(",")) else _lines
+
+
+def _lines(text: str, _name: str) -> Iterator[_Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if named := line.partition("#")[0].strip():
+            yield number, Server(as_server_id(named))
+
+
+def _csv(text: str, name: str) -> Iterator[_Row]:
+    reader = csv.reader(text.split("\n"), strict=True)
+    try:
+        header = _header(next(reader, [""]))
+        if "id" not in header:
+            raise SelectionError(f"{name}, line 1: the header has no column id ({_short(', '.join(header))}); add one.")
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) != len(header):
+                raise SelectionError(
+                    f"{name}, line {reader.line_num}: {len(row)} cells under a header of {len(header)}; mend the line."
+                )
+            yield reader.line_num, _server(dict(zip(header, (cell.strip() for cell in row), strict=True)))
+    except csv.Error as e:
+        raise SelectionError(f"{name}, line {reader.line_num}: this is no CSV ({e}); mend the line.") from None
+
+
+def _header(cells: Iterable[str]) -> list[str]:
+    return [cell.strip().lower() for cell in cells]
+
+
+def _jsonl(text: str, name: str) -> Iterator[_Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as e:
+            raise SelectionError(f"{name}, line {number}: this is no JSON ({e.msg}); mend the line.") from None
+        if not isinstance(row, dict) or not isinstance(cast("dict[str, Any]", row).get("id"), str):
+            raise SelectionError(f'{name}, line {number}: no id; give an object such as {{"id": "…", "az": "…"}}.')
+        fields = cast("dict[str, Any]", row)
+        yield number, _server({key: value for key, value in fields.items() if isinstance(value, str)})
+
+
+def _server(row: dict[str, str]) -> Server:
+    return Server(as_server_id(row["id"]), row.get("az", ""), row.get("name", ""), row.get("site", ""))
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    return key, value
+
+
+def _short(given: object) -> str:
+    """Name what was given; what no terminal can show is escaped."""
+    said = given if isinstance(given, str) else repr(given)
+    shown = said if len(said) <= 60 else said[:60] + "…"  # noqa: PLR2004  # about what one line of a terminal bears
+    return repr(shown) if isinstance(given, str) else shown

@@ -1,0 +1,342 @@
+"""How a rollout goes: from servers and a `Strategy` to a `Plan` in numbers. Pure: same input, same plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+from heapq import heappop, heappush
+from itertools import pairwise
+from typing import Any, Final, Literal, cast
+
+from ecsbatch.config.settings import Strategy
+from ecsbatch.config.types import Amount
+from ecsbatch.errors import SelectionError, SelectionRefused
+from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, Skip
+from ecsbatch.model.servers import Fleet, Server, ServerView, SkipReason, Wave, restart_type
+from ecsbatch.planning.selection import classify
+
+ONE_WAVE: Final = 20
+"""Up to so many servers ``waves = "auto"`` is one wave."""
+
+AUTO_WAVES: Final = ("1", "1%", "10%", "100%")
+"""What ``waves = "auto"`` is above."""
+
+MIN_READY_WITH_CHECK: Final = 10.0
+"""Seconds that a server must stay healthy where a check is set and ``min_ready`` is not."""
+
+_Views = Mapping[str, ServerView]
+_Verdict = tuple[SkipReason, bool]
+
+
+def make_plan(
+    servers: Sequence[Server],
+    strategy: Strategy,
+    *,
+    views: _Views | None = None,
+    excluded: Container[str] = (),
+    restarted_recently: Container[str] = (),
+    skip_updated_since: float | None = None,
+    check: str = "",
+    gate: str = "",
+) -> Plan:
+    """Resolve a strategy for these servers.
+
+    Args:
+        servers: the targets, each once.
+        strategy: what was asked for.
+        views: what the cloud says of them; a server without a view is planned for, precheck will look at it.
+        excluded: ids to leave out by request.
+        restarted_recently: ids to leave out since they were restarted already.
+        skip_updated_since: what has changed since then (seconds since 1970) after the plan is left alone too.
+        check: what the caller calls the health check that it brings itself.
+        gate: what the caller calls the gate that it brings itself.
+
+    Raises:
+        SelectionError: one server twice, or a domain that must be known and is not.
+        SelectionRefused: no servers, or a budget that servers which are down already fill alone.
+    """
+    views = views or {}
+    fleet = _fleet(servers, views)
+    left_out = _left_out(fleet, strategy, views, excluded, restarted_recently)
+    todo = [i for i in range(len(fleet)) if i not in left_out]
+    _need_domains(fleet, todo, strategy)
+    base = len(todo) + sum(verdict[0] not in OUTSIDE_PERCENTAGES for verdict in left_out.values())
+    ordered, waves = _waves(fleet, _ordered(fleet, todo, strategy.order, views), strategy, base)
+    tail, skips = _skips(left_out, len(ordered))
+    check = check or strategy.check or ""
+    default_ready = MIN_READY_WITH_CHECK if check else 0.0
+    plan = Plan(
+        fleet=_permuted(fleet, ordered + tail),
+        waves=waves,
+        skips=skips,
+        type=restart_type(strategy.type),
+        batch_size=strategy.batch_size,
+        on_failure=strategy.on_failure,
+        soak=strategy.soak,
+        hold_after=_holds(strategy.hold_after, len(waves)),
+        min_ready=default_ready if strategy.min_ready is None else strategy.min_ready,
+        check=check,
+        check_interval=strategy.check_interval,
+        gate=gate or strategy.gate or "",
+        gate_timeout=strategy.gate_timeout,
+        server_timeout=strategy.server_timeout,
+        on_unknown=strategy.on_unknown,
+        precheck=strategy.precheck,
+        skip_updated_since=skip_updated_since,
+    )
+    plan = _with_limits(plan, strategy, LIMITS)
+    _refuse_full_budgets(plan, views)
+    return plan
+
+
+LIMITS: Final = (
+    "max_unavailable",
+    "max_unavailable_per_domain",
+    "max_failures",
+    "max_failures_per_wave",
+    "max_failures_per_domain",
+)
+"""The limits that may be changed while a run goes on."""
+
+
+def resolve_limits(plan: Plan, **limits: int | str | None) -> Plan:
+    """Return the plan with some of its `LIMITS` set anew, written as a `Strategy` takes them.
+
+    Raises:
+        ConfigError: a value that cannot be meant.
+        TypeError: a name that is none of `LIMITS`.
+    """
+    if stray := set(limits) - set(LIMITS):
+        raise TypeError(f"{min(stray)} is none of the limits {', '.join(LIMITS)}.")
+    given: dict[str, Any] = dict(limits)
+    return _with_limits(plan, Strategy(**given), tuple(limits))
+
+
+def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
+    """Merge groups so that every prefix holds of each group its share, by less than one member more or less.
+
+    Taking the next member by the earliest deadline achieves this (R. Tijdeman, "The chairman assignment problem",
+    1980): with N members in all, the k-th of a group of n may come from place ⌊(k-1)N/n⌋+1 and must by ⌈kN/n⌉.
+    """
+    queues = [group for group in groups if group]
+    if len(queues) == 1:
+        return list(queues[0])
+    total = sum(map(len, queues))
+    merged: list[int] = []
+    due: list[tuple[int, int, int]] = []
+    later: list[tuple[int, int, int]] = [(1, g, 0) for g in range(len(queues))]
+    for place in range(1, total + 1):
+        while later and later[0][0] <= place:
+            _, g, k = heappop(later)
+            heappush(due, (-(-(k + 1) * total // len(queues[g])), g, k))
+        _, g, k = heappop(due)
+        merged.append(queues[g][k])
+        if k + 1 < len(queues[g]):
+            heappush(later, ((k + 1) * total // len(queues[g]) + 1, g, k + 1))
+    return merged
+
+
+def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
+    """Hold the targets in columns; a domain that the list does not give is the cloud's availability zone."""
+    if not servers:
+        raise SelectionRefused("No server is selected; an empty selection never means all.")
+    try:
+        fleet = servers if isinstance(servers, Fleet) else Fleet.of(servers)
+    except ValueError:
+        twice = next(id_ for id_, count in Counter(server.id for server in servers).items() if count > 1)
+        raise SelectionError(f"Server {twice} is named twice; name each server once.") from None
+    if not views or (fleet.domains and all(fleet.domains)):
+        return fleet
+    domains = [fleet.domain(i) or (views[id_].az if id_ in views else "") for i, id_ in enumerate(fleet.ids)]
+    return Fleet(fleet.ids, domains, fleet.names, fleet.sites)
+
+
+def _left_out(
+    fleet: Fleet, strategy: Strategy, views: _Views, excluded: Container[str], recent: Container[str]
+) -> dict[int, _Verdict]:
+    """Find the servers that the plan already knows are to be skipped; what was asked for goes before what is seen."""
+    found: dict[int, _Verdict] = {}
+    for i, server_id in enumerate(fleet.ids):
+        view = views.get(server_id)
+        seen = classify(view) if view else None
+        if server_id in excluded:
+            found[i] = (SkipReason.EXCLUDED, False)
+        elif server_id in recent:
+            # It may be down at this moment: the restart that it is left alone for need not be over.
+            found[i] = (SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1])
+        elif strategy.precheck and seen:
+            found[i] = seen
+    return found
+
+
+def _need_domains(fleet: Fleet, todo: Sequence[int], strategy: Strategy) -> None:
+    """Refuse to guess a domain where a limit or a wave depends on it."""
+    asked = [
+        name
+        for name, wanted in (
+            ("waves", "domain" in _sizes(strategy)),
+            ("max_unavailable_per_domain", strategy.max_unavailable_per_domain is not None),
+            ("max_failures_per_domain", strategy.max_failures_per_domain is not None),
+        )
+        if wanted
+    ]
+    unknown = [i for i in todo if not fleet.domain(i)] if asked else []
+    if unknown:
+        raise SelectionError(
+            f"{asked[0]} asks for domains, and that of {len(unknown)} servers is not known (first "
+            f"{fleet.ids[unknown[0]]}); add a column az to the list, or let the cloud be asked."
+        )
+
+
+def _ordered(fleet: Fleet, todo: list[int], order: str, views: _Views) -> list[int]:
+    if order == "input":
+        return todo
+    if order == "oldest":
+        return _oldest(fleet, todo, views)
+    domains = [_spread_hosts(fleet, members, views) for _, members in _by_domain(fleet, todo)]
+    return interleave(domains) if order == "spread" else [i for members in domains for i in members]
+
+
+def _oldest(fleet: Fleet, todo: Sequence[int], views: _Views) -> list[int]:
+    unseen = next((fleet.ids[i] for i in todo if fleet.ids[i] not in views), None)
+    if unseen is not None:
+        raise SelectionError(f"order = oldest needs the cloud's record of each server, and {unseen} has none here.")
+    return sorted(todo, key=lambda i: views[fleet.ids[i]].updated)
+
+
+def _by_domain(fleet: Fleet, members: Iterable[int], *, by_name: bool = True) -> list[tuple[str, list[int]]]:
+    groups: dict[str, list[int]] = {}
+    for i in members:
+        groups.setdefault(fleet.domain(i), []).append(i)
+    return sorted(groups.items()) if by_name else list(groups.items())
+
+
+def _spread_hosts(fleet: Fleet, members: list[int], views: _Views) -> list[int]:
+    """Keep servers of one physical host apart, so that its boot storm and its fault are met one server at a time."""
+    if not views:
+        return members
+    hosts: dict[str, list[int]] = {}
+    for i in members:
+        view = views.get(fleet.ids[i])
+        hosts.setdefault(view.host_id if view else "", []).append(i)
+    return interleave(hosts[host] for host in sorted(hosts))
+
+
+def _sizes(strategy: Strategy) -> tuple[str, ...]:
+    return cast("tuple[str, ...]", strategy.waves)
+
+
+def _waves(fleet: Fleet, ordered: list[int], strategy: Strategy, base: int) -> tuple[list[int], tuple[Wave, ...]]:
+    """Cut the order into waves; ``domain`` brings what is left into the order of its domains first."""
+    sizes = _sizes(strategy)
+    if sizes == ("auto",):
+        sizes = AUTO_WAVES if len(ordered) > ONE_WAVE else ("100%",)
+    by_domain = sizes[-1] == "domain"
+    if by_domain and strategy.order == "domain":
+        ordered = interleave(members for _, members in _by_domain(fleet, ordered))
+    cuts = _cuts(sizes[:-1] if by_domain else sizes, len(ordered), base, repeat=not by_domain)
+    if by_domain:
+        first = cuts[-1][0] if cuts else 0
+        groups = _by_domain(fleet, ordered[first:], by_name=strategy.order != "input")
+        ordered = ordered[:first] + [i for _, members in groups for i in members]
+        for domain, members in groups:
+            first += len(members)
+            cuts.append((first, domain))
+    ends = [0, *(end for end, _ in cuts)]
+    labels = [label for _, label in cuts]
+    ranges = zip(pairwise(ends), labels, strict=True)
+    return ordered, tuple(Wave(n, start, end, label) for n, ((start, end), label) in enumerate(ranges, 1))
+
+
+def _cuts(sizes: Sequence[str], total: int, base: int, *, repeat: bool) -> list[tuple[int, str]]:
+    """Return the end and the label of each wave that the sizes give; the last repeats where ``repeat`` says so."""
+    cuts: list[tuple[int, str]] = []
+    end = 0
+    while end < total and (repeat or len(cuts) < len(sizes)):
+        label = sizes[min(len(cuts), len(sizes) - 1)]
+        end = min(end + Amount.parse(label).resolve(base, minimum=1), total)
+        cuts.append((end, label))
+    return cuts
+
+
+def _skips(left_out: Mapping[int, _Verdict], start: int) -> tuple[list[int], tuple[Skip, ...]]:
+    """Group the skipped servers by reason, each group in the order of the list."""
+    groups: dict[_Verdict, list[int]] = {(reason, holds): [] for reason in SkipReason for holds in (False, True)}
+    for i, verdict in left_out.items():
+        groups[verdict].append(i)
+    tail: list[int] = []
+    skips: list[Skip] = []
+    for (reason, holds), members in groups.items():
+        if members:
+            skips.append(Skip(reason.value, start + len(tail), start + len(tail) + len(members), holds))
+            tail += members
+    return tail, tuple(skips)
+
+
+def _permuted(fleet: Fleet, places: Sequence[int]) -> Fleet:
+    # A million servers in columns are worth sharing where the order is the list's own.
+    if all(i == place for i, place in enumerate(places)):
+        return fleet
+
+    def column(values: Sequence[str] | None) -> list[str] | None:
+        return None if values is None else [values[i] for i in places]
+
+    return Fleet([fleet.ids[i] for i in places], column(fleet.domains), column(fleet.names), column(fleet.sites))
+
+
+def _holds(asked: int | str | None, waves: int) -> tuple[int, ...]:
+    """Return the waves after which the run waits; nothing is left to be held after the last one."""
+    if asked is None:
+        return ()
+    if asked == "each":
+        return tuple(range(1, waves))
+    return (int(asked),) if int(asked) < waves else ()
+
+
+def _with_limits(plan: Plan, strategy: Strategy, names: Collection[str]) -> Plan:
+    """Resolve the named limits: budgets are at least 1, failure limits may be 0."""
+    minimum: Mapping[str, Literal[0, 1]] = {"max_unavailable": 1, "max_unavailable_per_domain": 1}
+    resolved: dict[str, Any] = {}
+    for name in names:
+        given = getattr(strategy, name)
+        amount = None if given is None else Amount.parse(given)
+        least = minimum.get(name, 0)
+        if amount is None:
+            resolved[name] = None
+        elif name.endswith("_per_domain"):
+            resolved[name] = {d: amount.resolve(n, least) for d, n in plan.domain_bases().items()}
+        elif name.endswith("_per_wave"):
+            resolved[name] = tuple(amount.resolve(len(wave), least) for wave in plan.waves)
+        else:
+            resolved[name] = amount.resolve(plan.base, least)
+    return replace(plan, **resolved)
+
+
+def _refuse_full_budgets(plan: Plan, views: _Views) -> None:
+    """Refuse a plan that could never start: what is down already leaves no place."""
+    if not plan.waves or not plan.held:
+        return
+    places = [i for skip in plan.skips if skip.holds for i in range(skip.start, skip.end)]
+    if plan.held >= plan.max_unavailable:
+        raise SelectionRefused(_full("max_unavailable", plan.max_unavailable, plan, places, views))
+    limits = plan.max_unavailable_per_domain or {}
+    held = plan.held_by_domain()
+    for domain in plan.domains():
+        limit = limits.get(domain)
+        if limit is not None and held.get(domain, 0) >= limit:
+            of_it = [i for i in places if plan.fleet.domain(i) == domain]
+            raise SelectionRefused(_full(f"max_unavailable_per_domain of {domain}", limit, plan, of_it, views))
+
+
+def _full(limit: str, value: int, plan: Plan, places: Sequence[int], views: _Views) -> str:
+    shown = ", ".join(f"{id_} ({_state(views[id_])})" for id_ in (plan.fleet.ids[i] for i in places[:3]))
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""  # noqa: PLR2004  # the three that are shown
+    return (
+        f"{len(places)} servers are down or changing already and fill {limit} ({value}) alone: {shown}{more}; "
+        "mend or exclude them, or raise the limit."
+    )
+
+
+def _state(view: ServerView) -> str:
+    return "/".join(part for part in (view.status, view.task_state) if part) or "no state"

@@ -1,0 +1,4 @@
+"""What a run may do now: go on, wait or stop; why; and what would make it go on.
+
+Read `decide.py` first. All of it is pure: it takes a state and returns a decision.
+"""

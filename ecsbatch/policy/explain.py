@@ -1,0 +1,429 @@
+"""`explain`: why is this server not restarted yet, what holds the rollout now? Pure, over the state.
+
+A chain of questions, the one that holds the most first; the first that has an answer is the cause. What is not in a
+run's record (is its holder alive, what does the quota's ledger say) is passed in by whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from ecsbatch.config.types import format_duration
+from ecsbatch.model.events import stamp
+from ecsbatch.model.servers import RunStatus, Usage
+from ecsbatch.model.state import RolloutState
+from ecsbatch.model.tally import FAILURES, Flight, Stage
+from ecsbatch.policy import decide as policy
+from ecsbatch.policy.decide import Limits
+
+_NAMED: Final = 5
+
+
+class Cause(StrEnum):
+    """Why, in a word for programs."""
+
+    NOT_OF_RUN = "not_of_run"
+    CLAIMED = "claimed"
+    RESTARTED = "restarted"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    OVER = "over"
+    LEFT_OUT = "left_out"
+    ABORTING = "aborting"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    ORPHANED = "orphaned"
+    PAUSED = "paused"
+    SUBMITTING = "submitting"
+    RESTARTING = "restarting"
+    NOT_HEALTHY = "not_healthy"
+    UNSETTLED = "unsettled"
+    WAVE = "wave"
+    SOAK = "soak"
+    HOLD = "hold"
+    GATE = "gate"
+    FAILURE_LIMIT = "failure_limit"
+    CLOUD_UNREACHABLE = "cloud_unreachable"
+    REFUSED = "refused"
+    THROTTLED = "throttled"
+    DOMAIN_BUDGET = "domain_budget"
+    BUDGET = "budget"
+    QUOTA = "quota"
+    QUEUED = "queued"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An answer.
+
+    Attributes:
+        cause: in a word.
+        text: in sentences. Ids and messages of the cloud stand in it as they came: escape them before a terminal.
+        until: when it is expected to change, seconds since 1970; None where nothing tells.
+        commands: what a person can do about it.
+    """
+
+    cause: Cause
+    text: str
+    until: float | None = None
+    commands: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it for machines."""
+        return asdict(self)
+
+
+_STOPS: Final = {
+    "cloud_unreachable": Cause.CLOUD_UNREACHABLE,
+    "budget_exhausted": Cause.BUDGET,
+    "gate": Cause.GATE,
+    "gate_timeout": Cause.GATE,
+    "gate_inconclusive": Cause.GATE,
+    "max_failures": Cause.FAILURE_LIMIT,
+    "max_failures_per_wave": Cause.FAILURE_LIMIT,
+    "max_failures_per_domain": Cause.FAILURE_LIMIT,
+}
+"""What is behind a stop or a pause, by its reason."""
+
+
+def explain(
+    state: RolloutState,
+    *,
+    now: float,
+    server: str | None = None,
+    usage: Usage | None = None,
+    holder_alive: bool = True,
+    claimed_by: str = "",
+    blind_for: float = 0.0,
+) -> Explanation:
+    """Say why a server is not restarted yet, or what holds the rollout.
+
+    Args:
+        state: of the run.
+        now: seconds since 1970.
+        server: its id; None asks about the rollout.
+        usage: of the quota of the server's site, where it is known.
+        holder_alive: False where no living process holds the run.
+        claimed_by: the other run that has the server, if any.
+        blind_for: seconds for which the cloud has not been seen, where this process is the one that looks.
+    """
+    asked = _Asked(state, now, policy.limits_of(state.plan, state.limits), usage, holder_alive, blind_for)
+    if server is None:
+        return asked.about_run()
+    place = state.plan.fleet.place(server)
+    if place is not None:
+        return asked.about_server(place)
+    if claimed_by:
+        return Explanation(
+            Cause.CLAIMED,
+            f"Server {server} is claimed by run {claimed_by} until that is over.",
+            commands=(f"ecsbatch explain {server} {claimed_by}", f"ecsbatch status {claimed_by}"),
+        )
+    return Explanation(Cause.NOT_OF_RUN, f"Server {server} is none of run {state.run_id}'s {state.run.total:,}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question, with everything that is known."""
+
+    state: RolloutState
+    now: float
+    limits: Limits
+    usage: Usage | None
+    holder_alive: bool
+    blind_for: float
+
+    # -- one server ------------------------------------------------------------------------------------------------
+
+    def about_server(self, place: int) -> Explanation:
+        """Explain one server of the run."""
+        stage = Stage(self.state.stage[place])
+        if stage >= Stage.RESTARTED:
+            return self._ended(place, stage)
+        skip = self.state.plan.skip_of(place)
+        if skip is not None:
+            return Explanation(Cause.SKIPPED, f"The plan leaves it out: {skip.reason}.")
+        flight = self._flight_of(place)
+        if flight is not None:
+            return self._nobody() or self._flying(flight)
+        return self._standing() or self._waiting(place)
+
+    def _ended(self, place: int, stage: Stage) -> Explanation:
+        state, outcome = self.state, self.state.outcome(place)
+        at = f" at {stamp(outcome.ended_at)}" if outcome.ended_at else ""
+        words = (outcome.reason, outcome.code, outcome.message.rstrip("."))
+        why = "".join(f", {word}" for word in words if word)
+        if stage == Stage.RESTARTED:
+            return Explanation(Cause.RESTARTED, f"It was restarted{at}, by the word of its {outcome.evidence}.")
+        held = " It keeps its place in the budget until it is seen up." if place in state.held else ""
+        if stage == Stage.LEFT_OUT:
+            domain = state.plan.fleet.domain(place) or "servers without a domain"
+            command = f"ecsbatch report {state.run_id} --outcome not_started -o csv"
+            text = f"The run goes on without {domain}: it is left out, and nothing is sent for it any more.{held}"
+            return Explanation(Cause.LEFT_OUT, text, commands=(command,))
+        if stage == Stage.SKIPPED:
+            return Explanation(Cause.SKIPPED, f"It was left alone{at}{why}.{held}")
+        kind = outcome.kind.value
+        return Explanation(
+            Cause.FAILED,
+            f"It ended as {kind.replace('_', ' ')}{at}{why}.{held}",
+            commands=(f"ecsbatch resume {state.run_id} --retry {kind}",),
+        )
+
+    def _flight_of(self, place: int) -> Flight | None:
+        server = self.state.plan.fleet.ids[place]
+        return next((flight for flight in self.state.flights.values() if server in flight.open), None)
+
+    def _flying(self, flight: Flight) -> Explanation:
+        plan, sent = self.state.plan, self._ago(flight.submitted_at)
+        late = flight.submitted_at + plan.server_timeout
+        if flight.unknown_at is not None:
+            text = f"Batch {flight.batch}, sent {sent}, got no answer. For {self._for(flight.unknown_at)} its servers' "
+            text += "own states are looked at for a sign of it; nothing is sent again before that is settled."
+            return Explanation(Cause.UNSETTLED, text)
+        if not flight.job_id:
+            return Explanation(Cause.SUBMITTING, f"Batch {flight.batch} was sent {sent}; its answer is awaited.")
+        job = f"job {flight.job_id} (batch {flight.batch}, sent {sent})"
+        if not flight.job_status:
+            return Explanation(Cause.RESTARTING, f"It is being restarted by {job}.", late)
+        if plan.check:
+            row = f" ({plan.min_ready:g} s in a row are wanted)" if plan.min_ready else ""
+            text = f"{job} has ended, and the health check {plan.check} has not passed yet{row}."
+        elif plan.min_ready:
+            text = f"{job} has ended; it keeps its place for another {plan.min_ready:g} s at most."
+        else:
+            text = f"{job} has ended without a word about it; its own state is looked at."
+        cause = Cause.NOT_HEALTHY if plan.check or plan.min_ready else Cause.RESTARTING
+        return Explanation(cause, text[0].upper() + text[1:], late)
+
+    def _waiting(self, place: int) -> Explanation:
+        """Explain a server that nothing was sent for yet, in a run that goes on."""
+        state, wave = self.state, self.state.plan.wave_of(place)
+        current = state.wave_over + 1
+        if wave is not None and wave.number > current:
+            held = self._held_up() or self._under_way(current)
+            return Explanation(
+                Cause.WAVE,
+                f"It is in wave {wave.number} of {len(state.waves)}; wave {current} comes first. {held.text}",
+                commands=held.commands,
+            )
+        hindrance = self._held_up(state.plan.fleet.domain(place))
+        if hindrance is not None:
+            return hindrance
+        left = state.waves[current - 1].waiting if current <= len(state.waves) else 0
+        return Explanation(Cause.QUEUED, f"Nothing holds it: it is in line with {left:,} servers of wave {current}.")
+
+    # -- the rollout -----------------------------------------------------------------------------------------------
+
+    def about_run(self) -> Explanation:
+        """Explain the rollout."""
+        standing = self._standing()
+        if standing is not None:
+            return standing
+        current = self.state.wave_over + 1
+        if current > len(self.state.waves):
+            return Explanation(Cause.QUEUED, "All waves are over; the run is about to end.")
+        if not self.state.waves[current - 1].waiting:
+            return self._under_way(current)
+        return self._held_up() or self._under_way(current)
+
+    def _under_way(self, wave: int) -> Explanation:
+        """Nothing holds the wave: say what it waits for."""
+        tally = self.state.waves[wave - 1]
+        text = f"Wave {wave}: {tally.waiting:,} servers wait, {tally.in_flight:,} are under way."
+        oldest = min(self.state.flights.values(), key=lambda flight: flight.submitted_at, default=None)
+        if tally.waiting or oldest is None:
+            return Explanation(Cause.QUEUED, text)
+        flying = self._flying(oldest)
+        return Explanation(flying.cause, f"{text} The oldest: {flying.text}", flying.until)
+
+    def _standing(self) -> Explanation | None:
+        """A run that is over, has no holder, or is paused."""
+        state, run = self.state, self.state.run_id
+        if state.status.over:
+            return Explanation(Cause.OVER, f"Run {run} is over: {state.status.value}{self._reason()}.")
+        gone = self._nobody()
+        if gone is not None:
+            return gone
+        if state.aborting:
+            text = f"Run {run} is being aborted{self._by_whom()}, for {self._for(state.status_at)} so far: nothing new "
+            text += f"is sent, and it ends once {self._under_way_now()} an outcome."
+            return Explanation(Cause.ABORTING, text, None, (f"ecsbatch watch {run}",))
+        if state.status is RunStatus.PAUSED:
+            by = f" by {state.paused_by}" if state.paused_by else ""
+            message = f" It said: {state.gate.message}" if state.reason == "gate_inconclusive" and state.gate else ""
+            return Explanation(
+                _STOPS.get(state.reason, Cause.PAUSED),
+                f"Run {run} was paused{by} {self._ago(state.status_at)}{self._reason()}.{message}",
+                commands=(f"ecsbatch resume {run}", f"ecsbatch abort {run}"),
+            )
+        return None
+
+    def _nobody(self) -> Explanation | None:
+        """A run that nobody drives: what is under way goes on in the cloud, and nobody looks."""
+        state, run = self.state, self.state.run_id
+        under_way = "1 server is" if state.run.in_flight == 1 else f"{state.run.in_flight:,} servers are"
+        flying = f" {under_way} under way and nobody looks." if state.run.in_flight else ""
+        commands = (f"ecsbatch resume {run}", f"ecsbatch abort {run}")
+        if state.aborting:
+            flying += f" It is being aborted{self._by_whom()}: whoever goes on with it sends nothing any more."
+        if state.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}:
+            cause = Cause.STOPPED if state.status is RunStatus.STOPPED else Cause.INTERRUPTED
+            text = f"Run {run} was {state.status.value} {self._ago(state.status_at)}{self._reason()}.{flying}"
+            return Explanation(_STOPS.get(state.reason, cause), text, None, commands)
+        if not state.status.over and (not self.holder_alive or state.status is RunStatus.ORPHANED):
+            holder = f", {state.holder}," if state.holder else ""
+            text = f"The process that held run {run}{holder} is gone.{flying}"
+            return Explanation(Cause.ORPHANED, text, None, commands)
+        return None
+
+    def _by_whom(self) -> str:
+        return f" by {self.state.aborted_by}" if self.state.aborted_by else ""
+
+    def _under_way_now(self) -> str:
+        flying = self.state.run.in_flight
+        return "the server under way has" if flying == 1 else f"the {flying:,} servers under way have"
+
+    def _reason(self) -> str:
+        state = self.state
+        reason = "" if state.reason == state.status.value else state.reason
+        return "".join(f": {word}" for word in (reason, state.message.rstrip(".")) if word)
+
+    # -- what holds a wave up --------------------------------------------------------------------------------------
+
+    def _held_up(self, domain: str | None = None) -> Explanation | None:
+        """Return the first thing that keeps waiting servers from being sent: those of one domain, or any."""
+        if self.state.wave <= self.state.wave_over:
+            return self._failures() or self._between(self.state.wave_over + 1)
+        return self._failures() or self._cloud() or self._budgets(domain) or self._quota()
+
+    def _failures(self) -> Explanation | None:
+        breach = policy.breach(self.state, self.limits)
+        if breach is None:
+            return None
+        after = f" The {self.state.run.in_flight:,} under way finish first." if self.state.run.in_flight else ""
+        run = self.state.run_id
+        commands = (f"ecsbatch resume {run} --forgive", f"ecsbatch abort {run}")
+        return Explanation(Cause.FAILURE_LIMIT, f"Nothing new is sent: {breach}.{after}", None, commands)
+
+    def _between(self, wave: int) -> Explanation | None:
+        """A soak, a hold or a gate stands before a wave."""
+        state, plan = self.state, self.state.plan
+        if wave == 1 or wave > len(state.waves):
+            return None
+        soaked = state.wave_over_at + plan.soak
+        asked = state.gate if state.gate is not None and state.gate.wave == wave else None
+        if self.now < soaked and (asked is None or asked.verdict == "go"):
+            text = f"Wave {wave - 1} soaks for another {self._left(soaked)} before wave {wave} starts."
+            return Explanation(Cause.SOAK, text, soaked)
+        if policy.held_before(state, wave):
+            text = f"Wave {wave} waits until somebody promotes the run, for {self._for(state.wave_over_at)} so far."
+            commands = (f"ecsbatch promote {state.run_id}", f"ecsbatch abort {state.run_id}")
+            return Explanation(Cause.HOLD, text, None, commands)
+        return self._gate(wave) if plan.gate else None
+
+    def _gate(self, wave: int) -> Explanation:
+        gate = self.state.gate
+        if gate is None or gate.wave != wave or gate.gate == "hold":
+            return Explanation(
+                Cause.GATE, f"The gate {self.state.plan.gate} is being asked whether wave {wave} may start."
+            )
+        said = f": {gate.message.rstrip('.')}" if gate.message else ""
+        verdict = "gave no verdict" if gate.verdict == "inconclusive" else f"said {gate.verdict}"
+        return Explanation(
+            Cause.GATE,
+            f"The gate {gate.gate} {verdict} for wave {wave} {self._ago(self.state.gate_at)}{said}. "
+            f"It is asked again, for {format_duration(self.state.plan.gate_timeout)} in all.",
+            commands=(f"ecsbatch abort {self.state.run_id}",),
+        )
+
+    def _cloud(self) -> Explanation | None:
+        """The cloud does not answer, asked for a pause, or says no."""
+        state = self.state
+        if self.blind_for > 0:
+            span = format_duration(round(self.blind_for))
+            return Explanation(Cause.CLOUD_UNREACHABLE, f"Nothing could be seen of the cloud for {span}.")
+        if state.throttled is not None and self.now < state.throttled[0] + state.throttled[1].wait:
+            until = state.throttled[0] + state.throttled[1].wait
+            text = f"The cloud said too many requests (429) {self._ago(state.throttled[0])} and is asked again in "
+            return Explanation(Cause.THROTTLED, f"{text}{self._left(until)}: {state.throttled[1].message}", until)
+        if state.rejected is None:
+            return None
+        at, rejected = state.rejected
+        if rejected.kind in {"not_sent", "not_accepted"}:
+            text = f"The last request, {self._ago(at)}, was not accepted and is sent again: {rejected.message}"
+            return Explanation(Cause.CLOUD_UNREACHABLE, text)
+        if rejected.kind != "refused":
+            return None
+        text = f"The cloud refused the last request, {self._ago(at)}, and the reason is looked for: {rejected.message}"
+        return Explanation(Cause.REFUSED, text)
+
+    def _budgets(self, domain: str | None) -> Explanation | None:
+        full, run = list(self._full_domains(domain)), self.state.run_id
+        if full:
+            text = " ".join(self._places(name) for name in full[:_NAMED])
+            return Explanation(
+                Cause.DOMAIN_BUDGET, text, None, (f"ecsbatch adjust {run} --max-unavailable-per-domain N",)
+            )
+        down, allowed = self.state.down, self.limits.max_unavailable
+        if down < allowed:
+            return None
+        text = f"The budget is full: {down:,} of {allowed:,} servers are down at once (max_unavailable). "
+        text += self._holding(None)
+        if unhealthy := policy.unhealthy(self.state):
+            text += f" {len(unhealthy):,} have restarted and not passed {self.state.plan.check} yet."
+            return Explanation(
+                Cause.BUDGET, text, None, (f"ecsbatch explain {unhealthy[0]} {run}", f"ecsbatch pause {run}")
+            )
+        return Explanation(Cause.BUDGET, text, None, (f"ecsbatch adjust {run} --max-unavailable N",))
+
+    def _full_domains(self, domain: str | None) -> Iterator[str]:
+        """Yield the full one asked about; where none is, all where every domain with waiting servers is full."""
+        per_domain = self.limits.max_unavailable_per_domain
+        if per_domain is None:
+            return
+        waiting = [domain] if domain is not None else [name for name, t in self.state.domains.items() if t.waiting]
+        if all(name in per_domain and self.state.domains[name].down >= per_domain[name] for name in waiting):
+            yield from waiting
+
+    def _places(self, domain: str) -> str:
+        allowed = (self.limits.max_unavailable_per_domain or {}).get(domain, 0)
+        down, name = self.state.domains[domain].down, domain or "the servers without a domain"
+        return f"The budget of {name} is full: {down:,} of {allowed:,} are down at once. {self._holding(domain)}"
+
+    def _holding(self, domain: str | None) -> str:
+        """Name who has the places."""
+        state, fleet = self.state, self.state.plan.fleet
+        tally = state.run if domain is None else state.domains[domain]
+        held = [i for i in sorted(state.held) if domain is None or fleet.domain(i) == domain]
+        failed = sum(state.stage[i] in FAILURES for i in held)
+        text = f"{tally.in_flight:,} are under way" + (f", {failed:,} failed and are not back" if failed else "")
+        if len(held) > failed:
+            text += f", {len(held) - failed:,} were left alone and are not up"
+        named = ", ".join(fleet.ids[i] for i in held[:_NAMED])
+        more = f" and {len(held) - _NAMED:,} more" if len(held) > _NAMED else ""
+        return f"{text}{f': {named}{more}' if named else ''}."
+
+    def _quota(self) -> Explanation | None:
+        usage = self.usage
+        if usage is None or usage.free > 0:
+            return None
+        text = f"The quota of {usage.limit:,} servers is spent: {usage.held:,} in requests, {usage.cooling:,} cooling. "
+        if usage.next_free_in is None:
+            return Explanation(Cause.QUOTA, text + "Other requests have it.")
+        until = self.now + usage.next_free_in
+        return Explanation(Cause.QUOTA, f"{text}Tokens are free again in {self._left(until)}.", until)
+
+    # -- times -----------------------------------------------------------------------------------------------------
+
+    def _for(self, since: float) -> str:
+        return format_duration(max(0, round(self.now - since)))
+
+    def _ago(self, at: float) -> str:
+        return f"{self._for(at)} ago"
+
+    def _left(self, until: float) -> str:
+        return format_duration(max(0, round(until - self.now)))

@@ -1,0 +1,91 @@
+"""The ways on from a run that stands still: what each asks of ``resume``, and what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from shlex import quote
+from typing import Final
+
+from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.model.state import RolloutState
+from ecsbatch.policy import decide as policy
+from ecsbatch.views.text import counted, printable
+
+_FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
+_RESTING: Final = frozenset({RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED})
+STANDING_STILL: Final = _RESTING | {RunStatus.PAUSED}
+"""Runs that somebody has to set going again."""
+
+_GOES_ON: Final = {
+    "gate": "go on, the gate is asked again",
+    "gate_timeout": "go on, the gate is asked again",
+    "gate_inconclusive": "go on, the gate is asked again",
+    "budget_exhausted": "go on: those that are not back are looked at first",
+    "cloud_unreachable": "go on once the cloud answers again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way on.
+
+    Attributes:
+        why: what it does, for people.
+        retry, forgive, skip_domains, limits: what it asks for beyond going on.
+    """
+
+    why: str
+    retry: Sequence[str] = ()
+    forgive: bool = False
+    skip_domains: Sequence[str] = ()
+    limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
+
+    @property
+    def flags(self) -> str:
+        """The flags of ``resume`` for it, with a space before each."""
+        words = [" --forgive"] if self.forgive else []
+        words += [f" --skip-domain {quote(printable(name))}" for name in self.skip_domains]
+        words += [f" --{name.replace('_', '-')} {value}" for name, value in self.limits.items()]
+        words += [f" --retry {','.join(self.retry)}"] if self.retry else []
+        return "".join(words)
+
+
+def ways_on(state: RolloutState) -> Iterator[Way]:
+    """Yield the ways in which a run that stands still, or that is over with failures, can go on."""
+    if state.aborting:
+        if state.status in _RESTING:
+            yield Way("look after its servers under way, and end it for good" if state.run.in_flight else "end it")
+        return
+    breach = policy.breach(state, policy.limits_of(state.plan, state.limits))
+    if state.status in STANDING_STILL:
+        if breach is None:
+            yield Way(_GOES_ON.get(state.reason, "let it go on where it stands"))
+        else:
+            yield from _past(breach)
+        if state.reason == "budget_exhausted":
+            yield from _with_places(state)
+    if state.status in _RESTING:
+        yield from _without_a_domain(state, forgive=breach is not None)
+    failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
+    if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
+        number = sum(state.run.ended[kind] for kind in _FAILED)
+        yield Way(f"try {counted(number, 'failed server')} again", retry=failed)
+
+
+def _past(breach: policy.Breach) -> Iterator[Way]:
+    more = 2 * breach.failures
+    yield Way("go on, the failures so far stop counting", forgive=True)
+    yield Way(f"go on and allow {more:,} instead of {breach.allowed:,}", limits={breach.limit: more})
+
+
+def _with_places(state: RolloutState) -> Iterator[Way]:
+    more = state.down + policy.limits_of(state.plan, state.limits).max_unavailable
+    yield Way(f"go on with {more:,} down at once", limits={"max_unavailable": more})
+    yield Way("go on, servers that failed give their places back", forgive=True)
+
+
+def _without_a_domain(state: RolloutState, *, forgive: bool) -> Iterator[Way]:
+    worst = state.failed_by["domain"].most_common(1)
+    if worst and len(state.domains) > 1:
+        yield Way(f"go on without {printable(worst[0][0])}", forgive=forgive, skip_domains=[worst[0][0]])

@@ -1,0 +1,128 @@
+"""What a run asks besides the cloud: its servers' health, and a gate between waves.
+
+A strategy names them in words, or a program brings callables of its own; what a run needs stands in its record. Built
+here for the library and the command line alike, so that neither can be dropped without somebody's word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from ecsbatch.engine.server_queue import Check
+from ecsbatch.errors import ConfigError
+from ecsbatch.model.plan import Plan
+from ecsbatch.rollout.gates import Gate, command_gate
+
+if TYPE_CHECKING:
+    from ecsbatch.rollout.checks import ServerCheck
+
+A_CALLABLE: Final = "a callable"
+"""What a plan says of a check or a gate that its program brought."""
+
+_SHARE: Final = 0.9
+"""Of a gate's time, so that it is the command's own timeout that strikes first and says which command it was."""
+
+
+class _Without(Enum):
+    WITHOUT = "without"
+
+
+WITHOUT: Final = _Without.WITHOUT
+"""Given as a check or a gate: go without, whatever the strategy or the run's record says."""
+
+Without: TypeAlias = Literal[_Without.WITHOUT]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a program says of check and gate: a callable of its own, `WITHOUT`, or None for what is planned.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+
+    check: Check | Without | None = None
+    gate: Gate | Without | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would only fail when it is asked."""
+        for name, given in (("check", self.check), ("gate", self.gate)):
+            if given is not None and given is not WITHOUT and not callable(given):
+                raise ConfigError(f"{name}={given!r} is no callable: words go into Strategy({name}=...).")
+
+    def name_in(self, plan: Plan) -> Plan:
+        """Let a new run's plan say what its program brings, so that whoever resumes it knows."""
+        return replace(plan, check=_named(self.check, plan.check), gate=_named(self.gate, plan.gate))
+
+
+def _named(given: object, planned: str) -> str:
+    return planned if given is None else "" if given is WITHOUT else A_CALLABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """A run's check and gate, None where it has none."""
+
+    check: Check | None = None
+    gate: Gate | None = None
+    built: ServerCheck | None = None
+
+    async def aclose(self) -> None:
+        """Close what was built here; what the program brought is the program's."""
+        if self.built is not None:
+            await self.built.aclose()
+
+
+def hooks_of(plan: Plan, given: Given, run_id: str = "") -> Hooks:
+    """Return what a run asks: what the program brings, else what the plan names.
+
+    Raises:
+        ConfigError: the plan's words cannot be meant, or it needs what only its program has and nobody gave it.
+    """
+    run = f"Run {run_id}" if run_id else "The plan"
+    gate = _planned_gate(plan, run) if given.gate is None else None if given.gate is WITHOUT else given.gate
+    if given.check is not None:
+        return Hooks(None if given.check is WITHOUT else given.check, gate)
+    built = _planned_check(plan, run)
+    return Hooks(built, gate, built)
+
+
+def _planned_check(plan: Plan, run: str) -> ServerCheck | None:
+    if not plan.check:
+        return None
+    if plan.check == A_CALLABLE:
+        raise _missing(run, "check")
+    from ecsbatch.rollout.checks import check_of  # noqa: PLC0415 - imported when used
+
+    return check_of(plan.check)
+
+
+def _planned_gate(plan: Plan, run: str) -> Gate | None:
+    if not plan.gate:
+        return None
+    if plan.gate == A_CALLABLE:
+        raise _missing(run, "gate")
+    return command_gate(plan.gate, _SHARE * plan.gate_timeout)
+
+
+def _missing(run: str, name: str) -> ConfigError:
+    return ConfigError(
+        f"{run} was planned with a {name} of its own program, which is not given here: go on with it in that program, "
+        f"with {name}=..., or with {name}=WITHOUT to go without."
+    )
+
+
+def refuse_unaskable(check: str | None, gate: str | None) -> None:
+    """Refuse the words of a strategy that name no check or no gate, before anything is looked at.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    if check:
+        from ecsbatch.rollout.checks import check_of  # noqa: PLC0415 - imported when used
+
+        check_of(check)
+    if gate:
+        command_gate(gate, 1.0)

@@ -1,0 +1,452 @@
+"""`Rollout`: one pass over a frozen list of servers. Read `Rollout._drive` first.
+
+It feeds the engine a wave at a time and decides go, wait or stop from its state, which is a fold over its events;
+whatever it does is an event first. A process may die at any instant: a later one folds the same events and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+
+from ecsbatch.engine.hosting import Changes, Host, Result
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
+from ecsbatch.model import events as ev
+from ecsbatch.model.commands import asked_for
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.run import Command
+from ecsbatch.model.servers import Outcome, OutcomeKind, RunStatus, Wave
+from ecsbatch.model.state import RolloutState
+from ecsbatch.policy import decide as policy
+from ecsbatch.policy.decide import Ending, Step
+from ecsbatch.rollout.barrier import Between
+from ecsbatch.rollout.hooks import Given, Hooks
+from ecsbatch.rollout.session import Course
+from ecsbatch.rollout.start import begin, check_words
+
+
+class Rollout:
+    """A run, as this process drives it. Made by `Restarter.rollout` and `Restarter.resume`."""
+
+    def __init__(
+        self,
+        host: Host,
+        plan: Plan,
+        run_id: str,
+        *,
+        given: Given | None = None,
+        changes: Changes | None = None,
+    ) -> None:
+        """With ``changes`` the run exists already and is resumed."""
+        self._host = host
+        self._given = given or Given()
+        self._hooks = Hooks()
+        self._changes = changes
+        self._course = Course(host, run_id, plan)
+        self._between = Between(self, None)
+        self._request: Ending | None = None
+        self._fault: EcsbatchError | None = None
+        # What was asked of the run. One word at a time: each is judged by a state in which the one before is folded.
+        self._words: deque[Callable[[], Awaitable[None]]] = deque()
+        self._abort_by: str | None = None
+        self._full_since: float | None = None
+        self._called = False
+
+    def __repr__(self) -> str:
+        tally = self.state.run
+        course = self._course
+        return (
+            f"<Rollout {self.run_id} {self.state.status if course.stored else 'new'} "
+            f"[{tally.waiting} waiting, {course.feeder.offered} queued, {tally.in_flight} in flight, "
+            f"{self.state.down} of {course.limits.max_unavailable} down]>"
+        )
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return self._course.run_id
+
+    @property
+    def plan(self) -> Plan:
+        """What it was planned as."""
+        return self._course.plan
+
+    @property
+    def state(self) -> RolloutState:
+        """The fold over its events so far."""
+        return self._course.state
+
+    @property
+    def last_command(self) -> int:
+        """The number of the last command from elsewhere that was followed."""
+        return self._course.last_command
+
+    # -- running and watching --------------------------------------------------------------------------------------
+
+    async def run(self) -> Result:
+        """Restart the servers; return when the run is over, or stopped and resumable.
+
+        Cancelling leaves the run ``interrupted``: requests in flight become unknown, and a resume goes on.
+
+        Raises:
+            RunConflict: another run has some of the servers, or another process has the run.
+            StoreError: the store cannot be written; what it has acknowledged is safe.
+            EngineStopped: the engine ended before the run did.
+            ConfigError: it was called before, or in another event loop than the engine's.
+        """
+        if self._called:
+            raise ConfigError(
+                f"Run {self.run_id} is run by an earlier call of this `Rollout.run`: "
+                "await that one; once it has ended, go on with `Restarter.resume`."
+            )
+        self._host.enter(self)
+        self._called = True
+        try:
+            self._hooks = await begin(self._course, self._changes, self._given)
+            self._between = Between(self, self._hooks.gate)
+            if not self.state.status.over:
+                await self._drive()
+        except asyncio.CancelledError:
+            await self._break_off("cancelled")
+            raise
+        finally:
+            await self._leave()
+            self._called = self._course.begun  # who could not begin, for the servers are another run's, may try again
+        return self.result
+
+    @property
+    def result(self) -> Result:
+        """How the run stands now."""
+        state = self.state
+        return Result(
+            self.run_id, state.status, state.reason, state.message, state.run.total, state.counts, state.elapsed
+        )
+
+    @property
+    def held(self) -> bool:
+        """True while this process holds the run."""
+        return self._course.held
+
+    def events(self, after: int = 0) -> AsyncIterator[ev.Recorded]:
+        """Follow the run's journal from behind an event's number; ends with the run's end in this process."""
+        return self._course.cursors.events(after)
+
+    def lines(self, after: int = 0) -> AsyncIterator[bytes]:
+        """Follow the same as lines of JSON, without line ends."""
+        return self._course.cursors.lines(after)
+
+    def join(self, server: str) -> asyncio.Future[Outcome] | None:
+        """Wait for a server's outcome with this run; None where it is not of this run or has ended."""
+        return self._course.join(server)
+
+    # -- steering --------------------------------------------------------------------------------------------------
+
+    def stop(self, reason: str = "interrupted", message: str = "") -> None:
+        """End here, resumable: nothing new is sent, requests in flight get their answer, jobs are resume's."""
+        self._end_by(Ending(RunStatus.INTERRUPTED, reason, message))
+
+    def abort(self, by: str = "") -> None:
+        """End for good: nothing new is sent, servers under way get their outcome; nothing un-sends a restart.
+
+        It is on record before anything else happens, so that whoever holds the run next only looks after those.
+
+        Raises:
+            ConfigError: the run has stopped here before, so that nobody here can note it: abort what goes on with it.
+        """
+        if self._course.begun and not self._course.held and not self.state.status.over:
+            raise ConfigError(
+                f"Run {self.run_id} has stopped here and is not held any more: `Restarter.resume` it and abort that, "
+                f"or type `ecsbatch abort {self.run_id}`."
+            )
+        self._abort_by = by
+        self._ask(partial(self._abort, by), hush=True)
+
+    def gate_stops(self, reason: str, message: str) -> None:
+        """End here, resumable: a gate said no."""
+        self._end_by(Ending(RunStatus.STOPPED, reason, message))
+
+    def engine_stopped(self, fault: BaseException) -> None:
+        """The engine ended under this rollout: `run` raises EngineStopped, the run can be resumed."""
+        stopped = EngineStopped(f"The engine ended before this run did: {fault}. Resume run {self.run_id}.")
+        stopped.__cause__ = fault
+        self._fault = stopped
+        self.notice()
+
+    def _end_by(self, ending: Ending) -> None:
+        """Ask the loop to end the run here; somebody's wish beats a gate's or the budget's."""
+        if self._request is None or ending.status is RunStatus.INTERRUPTED:
+            self._request = ending
+        self.notice()
+
+    def pause(self, by: str = "", reason: str = "paused") -> None:
+        """Send nothing new until `resume`; servers under way go on."""
+        self._ask(partial(self._pause, by, reason), hush=True)
+
+    def resume(
+        self, by: str = "", *, forgive: bool = False, retry: Sequence[str] = (), skip_domains: Sequence[str] = ()
+    ) -> None:
+        """Go on after `pause`, with the same words as `Restarter.resume` has them.
+
+        Raises:
+            ConfigError: a domain that is none of the fleet's, or an outcome that cannot be tried again.
+        """
+        check_words(self.plan, retry, skip_domains)
+        resumed = ev.RunResumed(by=by, forgive=forgive, retry=retry, skip_domains=skip_domains)
+        self._ask(partial(self._resume, resumed))
+
+    def promote(self, by: str = "") -> None:
+        """Let the run pass the hold that it stands at."""
+        self._ask(partial(self._promote, by))
+
+    def adjust(self, by: str = "", **limits: int | str) -> None:
+        """Change limits from now on, by the names and in the forms that a `Strategy` has them.
+
+        Raises:
+            ConfigError: a limit that does not exist or cannot be.
+        """
+        self._course.limit_events(limits, by)
+        self._ask(partial(self._adjust, by, limits), hush=True)
+
+    def command(self, command: Command) -> None:
+        """Follow what was asked of the run's holder from elsewhere.
+
+        Raises:
+            ConfigError: it cannot be followed.
+        """
+        self._course.last_command = command.id
+        verb, given = asked_for(command.body)
+        match verb:
+            case "pause":
+                self.pause(command.who)
+            case "resume":
+                self.resume(command.who, **given)
+            case "promote":
+                self.promote(command.who)
+            case "abort":
+                self.abort(command.who)
+            case _:
+                self.adjust(command.who, **given)
+
+    def _ask(self, word: Callable[[], Awaitable[None]], *, hush: bool = False) -> None:
+        """Have the loop follow a word; with ``hush`` nothing is sent by the words before it from this instant on."""
+        self._words.append(word)
+        if hush:
+            self._course.feeder.recall()
+        self.notice()
+
+    async def _abort(self, by: str) -> None:
+        if not self.state.aborting:
+            await self.note(ev.RunAborting(by=by), RunStatus.RUNNING)
+
+    async def _pause(self, by: str, reason: str) -> None:
+        if self.state.status is RunStatus.RUNNING and not self.state.aborting:
+            await self.note(ev.RunPaused(reason=reason, by=by), RunStatus.PAUSED)
+
+    async def _resume(self, resumed: ev.RunResumed) -> None:
+        if self.state.status is RunStatus.PAUSED:
+            await self.note(resumed, RunStatus.RUNNING)
+
+    async def _promote(self, by: str) -> None:
+        message = f"promoted by {by}" if by else ""
+        wave = self.state.wave_over + 1
+        await self.note(ev.GateChecked(gate="hold", verdict="go", wave=wave, message=message))
+
+    async def _adjust(self, by: str, limits: dict[str, int | str]) -> None:
+        await self._course.journal.record(self._course.limit_events(limits, by))
+
+    # -- driving ---------------------------------------------------------------------------------------------------
+
+    async def _drive(self) -> None:
+        """Go, wait or stop, until the run ends here."""
+        while not await self._step() or await self._aborted_since():
+            pass
+
+    async def _aborted_since(self) -> bool:
+        """Follow an abort that came while the run's stop was on its way to the disk; True where one did."""
+        if not self._unheard_abort:
+            return False
+        await self._abort(self._abort_by or "")
+        return True
+
+    @property
+    def _unheard_abort(self) -> bool:
+        """True while an abort is not on record and the run is not over."""
+        return self._abort_by is not None and not self.state.aborting and not self.state.status.over
+
+    async def _step(self) -> bool:
+        """Take one step, or wait for news; True where the run has ended here."""
+        self._raise_fault()
+        if self._words:
+            await self._words.popleft()()
+        elif (ending := self._ending()) is not None:
+            return await self._end(ending)
+        elif self.state.status is RunStatus.RUNNING and (breach := self._breach()) is not None:
+            self._course.feeder.recall()
+            await self.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
+        elif self.state.status is RunStatus.PAUSED:
+            self._course.feeder.recall()
+            self._between.paused()
+            await self.change()
+        elif (over := self.state.wave_over) == len(self.plan.waves):
+            await self._finish()
+            return True
+        elif self.state.wave >= self.plan.waves[over].number:
+            await self._go_on(self.plan.waves[over])
+        elif await self._between.cleared(self.plan.waves[over]):
+            wave = self.plan.waves[over]
+            await self.note(ev.WaveStarted(wave=wave.number, servers=len(wave), label=wave.label))
+        return False
+
+    async def _go_on(self, wave: Wave) -> None:
+        """Take one step inside a wave."""
+        feeder = self._course.feeder
+        if feeder.closed:
+            feeder.recall()
+        tally = self.state.waves[wave.number - 1]
+        ahead = 2 * self._host.engine.quota.limit
+        decision = policy.decide(self.state, self._course.limits, tally, feeder.offered, ahead)
+        under_way = self.state.run.in_flight or feeder.offered
+        fed = decision.step is Step.FEED and feeder.feed(wave, decision.room, self._course.limits)
+        if fed or under_way or decision.step is Step.WAVE_DONE:
+            self._full_since = None
+        if decision.step is Step.WAVE_DONE:
+            await self._end_wave(wave)
+        elif under_way and not fed:
+            await self.change()
+        elif not fed:
+            await self._wait_for_places()
+
+    async def _wait_for_places(self) -> None:
+        """Servers wait and none is under way: what is not back holds all places, whole or in each domain.
+
+        They are looked at once more; where none of them may yet come back by itself, the run stops.
+        """
+        now, feeder = asyncio.get_running_loop().time(), self._course.feeder
+        if self._full_since is None:
+            self._full_since = now
+            feeder.hurry_held()
+        if not feeder.held_seen(self._full_since):
+            await self.change()
+            return
+        until = policy.awaited_until(self.state)
+        if until is not None and until > self._course.now:
+            await self.change(now + until - self._course.now)
+            return
+        held = len(self.state.held)
+        servers = "1 server is not back and holds" if held == 1 else f"{held} servers are not back and hold"
+        self._end_by(Ending(RunStatus.STOPPED, "budget_exhausted", f"{servers} all places of max_unavailable."))
+
+    async def _end_wave(self, wave: Wave) -> None:
+        tally = self.state.waves[wave.number - 1]
+        done = ev.WaveFinished(
+            wave=wave.number,
+            restarted=tally.ended[OutcomeKind.RESTARTED],
+            failed=tally.failures,
+            skipped=tally.ended[OutcomeKind.SKIPPED],
+        )
+        await self.note(done)
+        self._between.begin()
+
+    # -- ending ----------------------------------------------------------------------------------------------------
+
+    def wanted(self) -> bool:
+        """Tell whether the run has another thing to do than to wait for a gate: a word, a fault, its end, a pause."""
+        fault = self._fault or self._course.fault
+        return bool(self._words or fault) or self._ending() is not None or self.state.status is RunStatus.PAUSED
+
+    def _ending(self) -> Ending | None:
+        """Return why the run must end here, if it must."""
+        exceeded = self._breach() if self.plan.on_failure == "stop" else None
+        return policy.ending(self.state, self._course.feeder.halt, self._request, exceeded)
+
+    def _breach(self) -> policy.Breach | None:
+        """Return the failure limit that keeps servers from starting; where none waits, the run may as well end."""
+        return policy.breach(self.state, self._course.limits) if self.state.run.waiting else None
+
+    async def _end(self, ending: Ending) -> bool:
+        """Send nothing new, and say that the run has ended once nothing is left that the ending waits for."""
+        feeder = self._course.feeder
+        feeder.recall()
+        if feeder.in_air or (ending.drain and self.state.run.in_flight):
+            await self.change()
+            return False
+        if ending.lost:
+            await self._course.journal.record(feeder.lost(ending.lost))
+        if ending.status.over:
+            await self.note(self._finished(ending), ending.status)
+        else:
+            await self.note(self._stopped(ending), ending.status)
+        return True
+
+    async def _finish(self) -> None:
+        status = RunStatus.FAILED if self.state.failed else RunStatus.SUCCEEDED
+        breach = policy.breach(self.state, self._course.limits)
+        ending = Ending(status, breach.limit, f"{breach}.") if breach is not None else Ending(status, "")
+        await self.note(self._finished(ending), status)
+
+    def _finished(self, ending: Ending) -> ev.RunFinished:
+        return ev.RunFinished(
+            status=ending.status.value,
+            reason=ending.reason,
+            counts={kind.value: n for kind, n in self.state.counts.items()},
+            elapsed_s=self._elapsed(),
+            message=ending.message,
+        )
+
+    def _stopped(self, ending: Ending) -> ev.RunStopped:
+        return ev.RunStopped(
+            status=ending.status.value, reason=ending.reason, message=ending.message, elapsed_s=self._elapsed()
+        )
+
+    def _elapsed(self) -> float:
+        return round(self.state.watch.by_ledger(self._host.clock.monotonic()), 3)
+
+    async def _break_off(self, reason: str) -> None:
+        """End at once: what is in flight is resume's to find out."""
+        course = self._course
+        if not course.held or course.fault is not None or course.state.status.over:
+            return
+        course.feeder.recall()
+        course.feeder.drop()  # what is on its way to the disk may be granted behind the stop: it must not leave then
+        stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
+        await asyncio.shield(course.journal.record([stopped], status=RunStatus.INTERRUPTED))
+
+    async def _keep_abort(self) -> None:
+        """Have an abort on record that nobody has followed: the next holder does."""
+        course = self._course
+        while self._unheard_abort and course.held and course.fault is None:
+            stopped = self._stopped(Ending(RunStatus.INTERRUPTED, "interrupted"))
+            aborting = ev.RunAborting(by=self._abort_by or "")
+            await asyncio.shield(course.journal.record([aborting, stopped], status=RunStatus.INTERRUPTED))
+
+    async def _leave(self) -> None:
+        """Let the engine and the store go of this run."""
+        self._course.feeder.drop()
+        self._host.leave(self)
+        try:
+            await self._hooks.aclose()
+        finally:
+            try:
+                await self._keep_abort()
+            finally:
+                await self._course.release()
+
+    # -- small steps -----------------------------------------------------------------------------------------------
+
+    async def note(self, event: ev.Event, status: RunStatus | None = None) -> None:
+        """Record an event and wait until it is folded."""
+        await self._course.note(event, status)
+
+    async def change(self, until: float | None = None) -> None:
+        """Wait until something has changed, at the longest until a loop time."""
+        await self._course.change(until)
+
+    def notice(self) -> None:
+        """Say that something has changed."""
+        self._course.notice()
+
+    def _raise_fault(self) -> None:
+        if fault := self._fault or self._course.fault:
+            raise fault

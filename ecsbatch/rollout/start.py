@@ -1,0 +1,186 @@
+"""How a run comes into this process: it is created, or an earlier one is taken over with its whole history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Final
+
+from ecsbatch.engine.direct import held_by
+from ecsbatch.engine.hosting import Changes
+from ecsbatch.engine.workers import to_the_end
+from ecsbatch.errors import ConfigError
+from ecsbatch.model import events as ev
+from ecsbatch.model.commands import is_abort
+from ecsbatch.model.conflicts import RunExists, RunOver
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.run import Command, Hold, NewRun
+from ecsbatch.model.servers import Holder, OutcomeKind, RunStatus, quota_group
+from ecsbatch.model.tally import Stage
+from ecsbatch.rollout.hooks import Given, Hooks, hooks_of
+from ecsbatch.rollout.session import Course
+
+_SKIPS_AT_ONCE: Final = 1000
+
+RETRIED: Final = frozenset({OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, OutcomeKind.UNKNOWN.value})
+"""Outcomes whose servers can be tried again."""
+
+
+async def begin(course: Course, changes: Changes | None, given: Given) -> Hooks:
+    """Create the run, or with ``changes`` take it over; then hand the engine what is under way.
+
+    A new run whose id exists already with the same servers is taken over: the id is an idempotency key, and what is
+    asked between waves and of servers is what that run was planned with.
+
+    Raises:
+        RunConflict: another run has some of the servers, or another process has the run.
+        ConfigError: the run belongs to another project or region, or needs a check or a gate that is not given.
+    """
+    if changes is None:
+        changes = await _create(course)
+    hooks = hooks_of(course.plan, given, course.run_id) if changes is None else await _take(course, changes, given)
+    if not course.state.status.over:
+        course.feeder.open(course.journal, hooks.check, course.host.engine.linger)
+        await course.journal.record(course.feeder.take_up())
+        await _skip_planned(course)
+    return hooks
+
+
+async def _create(course: Course) -> Changes | None:
+    """Store a new run; where it is there already, say how to go on with it."""
+    plan = course.plan.to_json() | {"sites": _sites(course)}
+    events = [ev.RunStarted(total=len(course.plan.fleet), plan=plan), _holder_changed(course, 1)]
+    store = course.host.store
+    new = NewRun(course.run_id, plan=plan, fleet=course.plan.fleet, events=events)
+
+    async def created() -> None:
+        hold = await store.create_run(new, course.host.holder)
+        course.hold(hold)
+        course.fold(hold.recorded)
+
+    try:
+        # Whoever is cancelled here must know what to let go of.
+        await to_the_end(created())
+    except RunExists as e:
+        if e.targets_hash != course.plan.targets:
+            raise
+        course.follow(Plan.from_json(e.record.plan, await store.targets(course.run_id)))
+        return Changes(by=course.host.holder.name)
+    return None
+
+
+async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
+    """Take over an existing run; one that is over and not to be retried is left as it is."""
+    await _same_sites(course)
+    await course.read_history()
+    over = course.state.status.over
+    hold = await _end_again(course) if over and not changes.retry else None
+    if over and not changes.retry and hold is None:
+        return Hooks()
+    over = course.state.status.over
+    check_words(course.plan, changes.retry, changes.skip_domains)
+    if changes.retry and not over and (course.state.aborting or _abort(await _commands(course))):
+        raise RunOver(course.run_id)
+    hooks = hooks_of(course.plan, given, course.run_id)
+    if hold is None:
+        hold = await to_the_end(_taken(course))
+    await course.read_history()
+    asked = await _commands(course)  # read once: what comes later is this holder's, and is heard by it
+    course.last_command = max((command.id for command in asked), default=course.state.last_command)
+    abort = None if over or course.state.aborting else _abort(asked)
+    course.hold(hold)
+    events: list[ev.Event] = [_holder_changed(course, hold.fence, hold.previous)]
+    if course.state.aborting or abort is not None:
+        events.append(ev.RunAborting(by=abort.who if abort is not None else course.state.aborted_by))
+    else:
+        events.append(
+            ev.RunResumed(
+                by=changes.by, retry=changes.retry, forgive=changes.forgive, skip_domains=changes.skip_domains
+            )
+        )
+        events += course.limit_events(changes.limits, changes.by)
+    await course.journal.record(events, status=RunStatus.RUNNING)
+    return hooks
+
+
+async def _end_again(course: Course) -> Hold | None:
+    """Write down once more that a run is over whose holder died just as it took it to try servers again.
+
+    The store has it for interrupted then, with its claims, and the record knows of nothing. Where the record does,
+    for it was written since it was read here, the run is held, and goes on.
+    """
+    record = await course.host.store.run(course.run_id)
+    if record.status.over or record.held:
+        return None
+    hold = await to_the_end(_taken(course))
+    await course.read_history()
+    if not course.state.status.over:
+        return hold
+    course.hold(hold)
+    changed = _holder_changed(course, hold.fence, hold.previous)
+    await course.journal.record([changed], status=course.state.status)
+    return None
+
+
+async def _commands(course: Course) -> list[Command]:
+    """Return what was asked since the last holder took the run."""
+    return await course.host.store.commands(course.run_id, course.state.last_command)
+
+
+def _abort(asked: Sequence[Command]) -> Command | None:
+    """Return an abort that the last holder has not followed: it outlives him, other commands do not."""
+    return next((command for command in asked if is_abort(command.body)), None)
+
+
+async def _taken(course: Course) -> Hold:
+    hold = await course.host.store.hold(course.run_id, course.host.holder)
+    course.owe(hold)
+    return hold
+
+
+def _holder_changed(course: Course, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
+    host = course.host
+    changed = held_by(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
+    return replace(changed, command=course.last_command)
+
+
+def _sites(course: Course) -> dict[str, str]:
+    """Name the project and region behind each site of the engine."""
+    return {site: pipeline.cloud.site.quota_group for site, pipeline in course.host.pipelines.items()}
+
+
+async def _same_sites(course: Course) -> None:
+    """Refuse to go on with a run in another project or region than it was begun in."""
+    record, sites = await course.host.store.run(course.run_id), _sites(course)
+    for site, place in record.plan.get("sites", {}).items():
+        now = sites.get(site, "nowhere")
+        if now != quota_group(place):
+            raise ConfigError(f"Run {course.run_id} belongs to {place}, not to {now}: use its endpoint and project.")
+
+
+async def _skip_planned(course: Course) -> None:
+    """End the servers that the plan knows are to be left alone."""
+    for skip in course.plan.skips:
+        waiting = (i for i in range(skip.start, skip.end) if course.state.stage[i] == Stage.WAITING)
+        while chunk := list(islice(waiting, _SKIPS_AT_ONCE)):
+            await course.journal.record([_skipped(course, i, skip.reason, holds=skip.holds) for i in chunk])
+
+
+def _skipped(course: Course, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
+    server = course.plan.fleet.ids[place]
+    wave, domain = course.feeder.locate(server)
+    return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)
+
+
+def check_words(plan: Plan, retry: Sequence[str], domains: Sequence[str]) -> None:
+    """Refuse to try again, or to leave out, what there is not: a slip of the pen would do nothing in silence.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    known = set(plan.fleet.domains or ("",))
+    for name, words, allowed in (("skip_domains", domains, known), ("retry", retry, RETRIED)):
+        if isinstance(words, str) or not set(words) <= allowed:
+            given = words if isinstance(words, str) else ", ".join(sorted(set(words) - allowed))
+            raise ConfigError(f"{name}: {given!r} is none of {', '.join(sorted(allowed))}; give a list of them.")

@@ -1,0 +1,135 @@
+"""A run as the store tells it: its record, its state, and who has steered it when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from ecsbatch.cli.wiring import make_store
+from ecsbatch.errors import ConfigError
+from ecsbatch.model import events as ev
+from ecsbatch.model.commands import is_abort
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import RunStatus
+from ecsbatch.model.state import RolloutState
+
+if TYPE_CHECKING:
+    from ecsbatch.model.run import Command, RunRecord
+    from ecsbatch.store import Store
+
+_REMEMBERED: Final = 50
+
+_STEERING: Final = (
+    *(ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished),
+    *(ev.LimitChanged, ev.GateChecked),
+)
+
+
+@dataclass(slots=True)
+class Story:
+    """What is known of a run.
+
+    Attributes:
+        record, state: as the store has it, and its events folded.
+        steering: the last events by which somebody or something steered it, oldest first.
+        holders: the last event of a process that took it, None before the first.
+        asked_to_abort: the last command to end it for good that was asked since a process took it; whoever has it or
+            goes on with it follows. None where there is none.
+    """
+
+    record: RunRecord
+    state: RolloutState
+    steering: deque[ev.Recorded] = field(default_factory=lambda: deque[ev.Recorded](maxlen=_REMEMBERED))
+    holders: ev.HolderChanged | None = None
+    asked_to_abort: Command | None = None
+
+    def apply(self, recorded: ev.Recorded) -> None:
+        """Fold the next event in."""
+        self.state.apply(recorded)
+        event = recorded.event
+        if isinstance(event, ev.HolderChanged):
+            self.holders = event
+            if event.fence > 1:
+                self.steering.append(recorded)
+        elif isinstance(event, _STEERING):
+            self.steering.append(recorded)
+
+    @property
+    def aborting(self) -> bool:
+        """True where somebody has ended it for good and it is not over yet, or has asked its process to."""
+        return not self.state.status.over and (self.state.aborting or self.asked_to_abort is not None)
+
+    @property
+    def aborted_by(self) -> str:
+        """Who has, "" where that is not known."""
+        asked = self.asked_to_abort
+        return self.state.aborted_by or (asked.who if asked is not None else "")
+
+    def settle(self) -> None:
+        """Say what no event can: that the process is gone, and what was asked of whoever goes on with the run."""
+        if self.record.status is RunStatus.ORPHANED:
+            self.state.status, self.state.reason = RunStatus.ORPHANED, "its process is gone"
+        if self.asked_to_abort is not None and not self.record.held and not self.state.aborting:
+            self.state.aborting, self.state.aborted_by = True, self.asked_to_abort.who
+
+
+async def read_story(url: str, name: str) -> Story:
+    """Open a store and read a run.
+
+    Raises:
+        ConfigError: there is no such run, or it is one of single restarts.
+        StoreError: the store cannot be read.
+    """
+    async with make_store(url) as store:
+        return await story_of(store, await store.run(name))
+
+
+async def story_of(store: Store, record: RunRecord) -> Story:
+    """Read a run's whole history.
+
+    Raises:
+        ConfigError: it is a run of single restarts.
+    """
+    story = await new_story(store, record)
+    while events := await store.events(record.run_id, story.state.seq):
+        for event in events:
+            story.apply(event)
+    if not record.status.over:
+        story.asked_to_abort = await _asked_to_abort(store, record, story.state.last_command)
+    story.settle()
+    return story
+
+
+async def new_story(store: Store, record: RunRecord) -> Story:
+    """Begin before a run's first event.
+
+    Raises:
+        ConfigError: it is a run of single restarts.
+    """
+    if record.kind == "direct":
+        raise ConfigError(f"Run {record.run_id} holds single restarts of a program: only rollouts have a report.")
+    plan = Plan.from_json(record.plan, await store.targets(record.run_id))
+    return Story(record, RolloutState(record.run_id, plan))
+
+
+async def _asked_to_abort(store: Store, record: RunRecord, known: int) -> Command | None:
+    """Return the last abort behind the last command that was there when the run was taken; older ones are over."""
+    aborts = await aborts_of(store, record.run_id)
+    asked = [each for each in aborts if (each.id > known if known else each.ts >= record.holder.since)]
+    return asked[-1] if asked else None
+
+
+async def aborts_of(store: Store, run_id: str) -> list[Command]:
+    """Return what was ever asked to end a run for good."""
+    return [each for each in await store.commands(run_id) if is_abort(each.body)]
+
+
+def pages(store: Store, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+    """Yield a run's raw lines, a page in memory at a time; for a thread beside the store's loop."""
+    after = 0
+    while lines := asyncio.run_coroutine_threadsafe(store.lines(run_id, after), loop).result():
+        yield from lines
+        after += len(lines)

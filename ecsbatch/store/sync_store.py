@@ -1,0 +1,352 @@
+"""All that a store does, synchronously, on one database and one thread.
+
+Writes come in groups, one durable transaction for each: fsync is what a commit costs. A write that is refused leaves
+nothing behind and does not disturb its group; a database that fails takes the whole group with it, and every hold that
+had a part in it writes nothing more: what follows an event that was lost must not be stored. What a group tells of one
+run is kept aside while the group is done, and becomes one row of its journal and one change of its own row at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from asyncio import CancelledError
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
+from uuid import uuid4
+
+import orjson
+import sqlalchemy as sa
+
+from ecsbatch.clock import Clock, Stamps
+from ecsbatch.errors import ConfigError, RunConflict, StoreError
+from ecsbatch.model.conflicts import RunTaken
+from ecsbatch.model.events import Event, Recorded, ServerFailed, ServerTimedOut, ServerUnknown
+from ecsbatch.model.run import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
+from ecsbatch.model.servers import Holder, RunStatus, Usage, targets_hash
+from ecsbatch.store import claims, journal, runs
+from ecsbatch.store.database import Database, Prepared
+from ecsbatch.store.ledger import Ledger
+from ecsbatch.store.orders import Order, Write
+from ecsbatch.store.schema import commands
+from ecsbatch.store.taking import Taking
+
+_RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+_COMMAND = Prepared(
+    sa.insert(commands)
+    .values({name: sa.bindparam(name) for name in ("run_id", "ts", "who", "body")})
+    .returning(commands.c.id)
+)
+_COMMANDS = Prepared(
+    sa.select(commands.c.id, commands.c.ts, commands.c.who, commands.c.body)
+    .where(commands.c.run_id == sa.bindparam("run"), commands.c.id > sa.bindparam("after"))
+    .order_by(commands.c.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """Where a held run's history ends; ``claimed``: it is over and may have servers yet."""
+
+    fence: int
+    seq: int
+    status: RunStatus
+    counts: Mapping[str, int]
+    grants: int = 0
+    failed_at: int = 0
+    claimed: bool = False
+
+
+@dataclass(slots=True)
+class _Page:
+    """What a group has told of one run so far: its events, and them as lines, one piece for each write."""
+
+    recorded: list[Recorded] = field(default_factory=list[Recorded])
+    lines: list[bytes] = field(default_factory=list[bytes])
+
+
+_FAILURES: Final = (ServerFailed, ServerTimedOut, ServerUnknown)
+_NOT_NOW: Final = Room(0, 0.001, 0)
+"""The answer to who has not heard of a failure yet: at once again, with that in mind."""
+
+
+def _intended(intent: Callable[[Grant], Sequence[Event]], grant: Grant) -> Sequence[Event]:
+    """Ask the caller's code what it means to do; what would end a task ends only this write."""
+    try:
+        return intent(grant)
+    except (CancelledError, GeneratorExit) as e:
+        raise RuntimeError(f"The intent to spend grant {grant.id} raised {type(e).__name__}.") from e
+
+
+class Books:
+    """Runs, journal, claims and ledger of one database, as one process keeps them."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._ledger = Ledger(database, clock.boot_id())
+        self._stamps = Stamps(clock)
+        self._locks = database.locks()
+        self._taking = Taking(database, self._locks)
+        self.history = journal.Reader(database)
+        self._heads: dict[str, _Head] = {}
+        self._staged: dict[str, _Head] = {}
+        self._pages: dict[str, _Page] = {}
+        self._fences: dict[str, int] = {}
+        self._broken: dict[str, str] = {}
+        self._bare = f"{uuid4().hex[:12]}."
+        self._bare_grants = 0
+
+    # Transactions
+
+    def together(self, writes: Sequence[Write]) -> list[Any]:
+        """Do all in one durable transaction; return for each its result, or the exception that refused it."""
+        try:
+            with self._database.writing():
+                # What refuses the only one undoes the transaction: no savepoint is needed.
+                done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
+                self._write_pages()
+        except StoreError as e:
+            self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
+            return [StoreError(str(e)) for _ in writes]
+        except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
+            return [e for _ in writes]
+        else:
+            self._heads |= self._staged
+            return done
+        finally:
+            # Whatever ends it: what one group has told must not be written by the next.
+            self._forget_group()
+
+    def _attempt(self, write: Write) -> Any:
+        try:
+            if not write.divisible:
+                return write.do()
+            with self._database.attempt():
+                return write.do()
+        except self._database.errors:
+            raise
+        except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
+            return e
+
+    def _write_pages(self) -> None:
+        """Store what a group has told of its runs."""
+        for run_id, page in self._pages.items():
+            if page.recorded:
+                journal.append(self._database, page.recorded, page.lines)
+            head = self._staged[run_id]
+            runs.advance(self._database, run_id, head.seq, head.status, head.counts)
+
+    def _forget_group(self) -> None:
+        for each in (self._staged, self._pages, self._fences):
+            each.clear()
+
+    # Runs and their holders
+
+    def create(self, new: NewRun, holder: Holder) -> Hold:
+        """Store a new run with its targets, claims and first events, held."""
+        if not _RUN_ID.fullmatch(new.run_id):
+            raise ConfigError(
+                f"A run id has up to 64 letters, digits, dots, dashes and underscores, unlike {new.run_id!r}."
+            )
+        recorded = journal.record(new.run_id, 0, self._stamps.now(), new.events)
+        counts = runs.counted({}, new.events)
+        record = RunRecord(
+            run_id=new.run_id,
+            kind=new.kind,
+            created_at=self._stamps.now(),
+            status=RunStatus.RUNNING,
+            holder=holder,
+            held=True,
+            fence=1,
+            seq=len(recorded),
+            total=len(new.fleet) if new.fleet is not None else 0,
+            counts=counts,
+            targets_hash=new.fleet.targets_hash() if new.fleet is not None else targets_hash(()),
+            plan=new.plan,
+        )
+
+        def insert() -> None:
+            runs.insert(self._database, record)
+            if recorded:
+                journal.append(self._database, recorded, [journal.encoded(recorded)])
+
+        self._taking.create(new, insert)
+        self._begin(new.run_id, _Head(1, len(recorded), RunStatus.RUNNING, counts))
+        return Hold(new.run_id, holder, 1, None, recorded)
+
+    def hold(self, run_id: str, holder: Holder) -> Hold:
+        """Take a run over from a holder that is gone."""
+        record, status = self._taking.hold(run_id, holder)
+        self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts))
+        return Hold(run_id, holder, record.fence + 1, record.holder)
+
+    def renew(self, hold: Hold) -> Hold:
+        """Take a run anew that this process has and cannot write to any more; nobody else has it in between."""
+        record, status = self._taking.renew(hold)
+        self._begin(hold.run_id, _Head(record.fence + 1, record.seq, status, record.counts))
+        return Hold(hold.run_id, hold.holder, record.fence + 1, record.holder)
+
+    def _begin(self, run_id: str, head: _Head) -> None:
+        self._broken.pop(run_id, None)
+        self._heads[run_id] = head
+
+    def release(self, hold: Hold) -> None:
+        """Let a run go, if this hold is still the one."""
+        head = self._heads.get(hold.run_id)
+        if head is not None and head.fence == hold.fence:
+            del self._heads[hold.run_id]
+            self._taking.let_go(hold.run_id, claimed=head.claimed)
+
+    def drop(self) -> None:
+        """Let all runs go, as the kernel does for a dead process."""
+        self._heads.clear()
+        self._locks.drop()
+
+    def release_all(self) -> None:
+        """Let all runs go."""
+        for run_id in self._heads:
+            self._locks.release(run_id)
+        self.drop()
+
+    # Commits
+
+    def commit(self, order: Order) -> Commit:
+        """Do what one commit asks, inside the transaction of its group."""
+        run_id = order.hold.run_id
+        head = self._head(order.hold)
+        now = self._clock.monotonic()
+        for settle in order.settle:
+            self._ledger.settle(settle, now)
+        grant_id = f"{run_id}.{head.fence}.{head.grants + 1}"
+        unseen = order.folded is not None and head.failed_at > order.folded
+        got = None if order.take is None else _NOT_NOW if unseen else self._take(order.take, grant_id, run_id, now)
+        grant, room = (got, None) if isinstance(got, Grant) else (None, got)
+        events = [*order.events, *_intended(order.intent, grant)] if grant and order.intent else order.events
+        recorded = journal.record(run_id, head.seq, self._stamps.now(), events)
+        lines = journal.encoded(recorded)
+        self._change_claims(order, grant)
+        # As many as there is time for: void they are from now on, and the rest is freed with the run.
+        claimed = bool(order.status and order.status.over) and claims.free_piece(self._database, run_id) is not None
+        self._stage(replace(head, claimed=claimed), order, recorded, lines, grant)
+        return Commit(recorded, grant, room)
+
+    def take(self, take: Take) -> Grant | Room:
+        """Take tokens without a run."""
+        self._bare_grants += 1
+        return self._take(take, f"{self._bare}{self._bare_grants}", "", self._clock.monotonic())
+
+    def settle(self, settle: Settle) -> None:
+        """Settle a grant without a run."""
+        self._ledger.settle(settle, self._clock.monotonic())
+
+    def start_cold(self, seconds: float) -> bool:
+        """Lend nothing for a while where there has never been a run; tell whether that is so."""
+        cold = runs.none_yet(self._database)
+        if cold:
+            self.wait_out(seconds)
+        return cold
+
+    def wait_out(self, seconds: float) -> None:
+        """Lend nothing to anybody for a while."""
+        self._bare_grants += 1
+        self._ledger.wait_out(seconds, self._clock.monotonic(), f"{self._bare}{self._bare_grants}")
+
+    def _take(self, take: Take, grant_id: str, run_id: str, now: float) -> Grant | Room:
+        tokens = self._ledger.tokens(take, now)
+        if isinstance(tokens, Room):
+            return tokens
+        grant = Grant(grant_id, tokens, now)
+        self._ledger.lend(take, grant, run_id)
+        return grant
+
+    def _head(self, hold: Hold) -> _Head:
+        """Return where the run stands, for its holder only."""
+        broken = self._broken.get(hold.run_id)
+        if broken:
+            raise StoreError(broken)
+        fence = self._fences.get(hold.run_id)
+        if fence is None:
+            # Once for a group: nobody else takes the run while the group has the write lock.
+            fence = self._fences[hold.run_id] = runs.fence(self._database, hold.run_id)
+        if fence != hold.fence:
+            record = self._taking.exactly(hold.run_id)
+            raise RunTaken(hold.run_id, record.holder)
+        head = self._staged.get(hold.run_id) or self._heads.get(hold.run_id)
+        if head is None:
+            raise RunConflict(f"Run {hold.run_id} was released by this process: hold it again before writing to it.")
+        return head
+
+    def _stage(
+        self, head: _Head, order: Order, recorded: Sequence[Recorded], lines: bytes, grant: Grant | None
+    ) -> None:
+        """Keep aside what a write tells of its run; the last step of it, which cannot fail."""
+        run_id = order.hold.run_id
+        seq, counts, failed_at = head.seq + len(recorded), head.counts, head.failed_at
+        if recorded:
+            events = [each.event for each in recorded]
+            counts = runs.counted(counts, events)
+            failed_at = seq if any(isinstance(event, _FAILURES) for event in events) else failed_at
+        self._staged[run_id] = replace(
+            head,
+            seq=seq,
+            status=order.status or head.status,
+            counts=counts,
+            grants=head.grants + (grant is not None),
+            failed_at=failed_at,
+        )
+        if recorded or order.status:
+            page = self._pages.setdefault(run_id, _Page())
+            page.recorded += recorded
+            page.lines += [lines] if recorded else []
+
+    # Claims
+
+    def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
+        """Return who has these servers, of those that are claimed."""
+        owners = claims.owners(self._database, servers)
+        void = {run_id for run_id in set(owners.values()) if self._taking.void(run_id)}
+        return {server: run_id for server, run_id in owners.items() if run_id not in void}
+
+    def _change_claims(self, order: Order, grant: Grant | None) -> None:
+        """Free and claim; what wants tokens claims whom they are for: a server that is not sent is anybody's."""
+        if order.unclaim:
+            claims.free(self._database, order.hold.run_id, order.unclaim)
+        claim = order.claim if order.take is None else order.claim[: grant.tokens if grant else 0]
+        if claim:
+            self._taking.claim(order.hold.run_id, sorted(claim))
+
+    # Questions
+
+    def usage(self, group: str, limit: int) -> Usage:
+        """Return what a quota group's ledger says."""
+        return self._ledger.usage(group, limit, self._clock.monotonic())
+
+    def run(self, name: str) -> RunRecord:
+        """Return a run by its id, a unique prefix, or "" for the latest."""
+        return runs.find(self._database, name, self._locks)
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        """Return the last runs, the newest first."""
+        return runs.latest(self._database, limit, self._locks)
+
+    def command(self, run_id: str, body: Mapping[str, Any], who: str) -> int:
+        """Store what somebody wants of a run's holder."""
+        run = self._taking.exactly(run_id).run_id
+        row = {"run_id": run, "ts": self._stamps.now(), "who": who, "body": orjson.dumps(body).decode()}
+        return int(self._database.execute(_COMMAND, row).fetchone()[0])
+
+    def commands(self, run_id: str, after: int) -> list[Command]:
+        """Return what was wanted of a run's holder since."""
+        rows = self._database.execute(_COMMANDS, {"run": run_id, "after": after})
+        return [Command(id_, ts, who, _body(body)) for id_, ts, who, body in rows]
+
+
+def _body(text: str) -> Mapping[str, Any]:
+    """Read what was asked; a row that somebody wrote by hand, and that nobody can read, asks for nothing."""
+    try:
+        body: Any = orjson.loads(text)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else {}

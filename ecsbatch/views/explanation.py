@@ -1,0 +1,55 @@
+"""The answer to why: a cause in a word, sentences, when it is expected to change, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any, Final
+
+from ecsbatch.model.events import stamp
+from ecsbatch.policy.explain import Explanation
+from ecsbatch.views.summary import NOTHING_AGAIN, Again
+from ecsbatch.views.text import lasting, printable
+
+_GOING_ON: Final = frozenset({"resume", "abort"})
+_LONGEST: Final = 2_000
+
+
+def explained_json(explanation: Explanation, run_id: str, server: str, again: Again = NOTHING_AGAIN) -> dict[str, Any]:
+    """Return the one object that ``explain -o json`` prints."""
+    told = explanation.to_json()
+    until = None if explanation.until is None else stamp(explanation.until)
+    commands = _commands(explanation, again)
+    return {"run_id": run_id, "server": server or None, **told, "until": until, "commands": commands}
+
+
+def explained_lines(
+    explanation: Explanation,
+    run_id: str,
+    server: str,
+    *,
+    now: float,
+    again: Again = NOTHING_AGAIN,
+    width: int = 80,
+) -> list[str]:
+    """Write an answer for people."""
+    whom = f"Server {printable(server)} of run" if server else "Run"
+    lines = [f"{whom} {printable(run_id)}: {explanation.cause.value.replace('_', ' ')}."]
+    text = printable(explanation.text, _LONGEST)
+    lines += [f"  {line}" for line in wrap(text, width - 2, break_on_hyphens=False, break_long_words=False)]
+    if explanation.until is not None:
+        left = explanation.until - now
+        when = f"in {lasting(left)}" if left > 0 else "any moment"
+        lines.append(f"  It is expected to change by {stamp(explanation.until)} ({when}).")
+    commands = _commands(explanation, again)
+    if commands:
+        lines += ["", "Next:", *(f"  {printable(command, _LONGEST)}" for command in commands)]
+    return lines
+
+
+def _commands(explanation: Explanation, again: Again) -> Sequence[str]:
+    """Add to each command the flags without which it would look at another store."""
+    return [
+        command + (again.go_on if command.split()[1:2] and command.split()[1] in _GOING_ON else again.read)
+        for command in explanation.commands
+    ]

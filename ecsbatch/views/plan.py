@@ -1,0 +1,231 @@
+"""The plan on one screen: what will happen, in numbers, before anything does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from textwrap import wrap
+from typing import Any, Final
+
+from ecsbatch.model.plan import Plan, Skip, TimeModel
+from ecsbatch.model.servers import Quota, Wave
+from ecsbatch.views.text import counted, lasting, printable
+
+_LABEL: Final = 12
+_DOMAINS: Final = 6
+_WAVES: Final = 8
+_SPANS: Final = 4
+_SLOW: Final = 10
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and what surrounds it.
+
+    Attributes:
+        plan: what is to be done.
+        model: what its numbers mean in time.
+        quota: servers per window.
+        typical_restart: seconds that the model takes a restart to last.
+        place: where the servers are, such as a region and a project.
+        store: the URL of the store.
+        claimed: servers that were left out of the plan since other runs have them, by run.
+    """
+
+    plan: Plan
+    model: TimeModel
+    quota: Quota
+    typical_restart: float
+    place: str
+    store: str
+    claimed: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def planned_json(planned: Planned) -> dict[str, Any]:
+    """Return what ``plan -o json`` prints: the plan without its servers, and the model."""
+    return {
+        "plan": planned.plan.to_json(),
+        "time": asdict(planned.model),
+        "quota": str(planned.quota),
+        "claimed_by_others": dict(planned.claimed),
+    }
+
+
+def planned_lines(planned: Planned, width: int = 80) -> list[str]:
+    """Write a plan for people, a label and a sentence or two for each matter."""
+    plan = planned.plan
+    rows: list[tuple[str, str]] = [
+        ("Restart", f"{counted(plan.to_restart, 'server')}, {plan.type}"),
+        ("Where", printable(planned.place)),
+        ("Domains", _domains(plan)),
+        ("Skipped", _skips(plan.skips)),
+        ("Left out", _claimed(planned.claimed)),
+        ("Waves", _waves(plan)),
+        ("At once", _at_once(plan)),
+        ("Failures", _stops(plan)),
+        ("Health", _health(plan)),
+        ("Gate", _gate(plan)),
+        ("Pace", _pace(planned)),
+        ("Takes", _takes(planned)),
+        ("At worst", f"{counted(planned.model.worst_case_down, 'server')} down if it stops at the worst instant."),
+        ("Store", printable(planned.store)),
+        ("Hash", plan.hash),
+    ]
+    if not plan.to_restart:
+        rows = [row for row in rows if row[0] in {"Restart", "Where", "Skipped", "Left out", "Store", "Hash"}]
+    lines: list[str] = []
+    for label, text in rows:
+        if text:
+            lines += _row(label, text, width)
+    return [line.replace(_NO_BREAK, " ") for line in lines]
+
+
+def _row(label: str, text: str, width: int) -> list[str]:
+    """Break a text between words, what belongs together (`_whole`) never; a place, a store and a hash stay whole."""
+    room = max(width - _LABEL, 20)
+    parts = wrap(text, room, break_on_hyphens=False, break_long_words=False) or [""]
+    return [f"{label:{_LABEL}}{parts[0]}", *(f"{'':{_LABEL}}{part}" for part in parts[1:])]
+
+
+def _whole(text: str) -> str:
+    return text.replace(" ", _NO_BREAK)
+
+
+def _domains(plan: Plan) -> str:
+    return _listed({printable(name, 30) or "(not known)": count for name, count in plan.domains().items()}, _DOMAINS)
+
+
+def _listed(counts: Mapping[str, int], most: int) -> str:
+    shown = [_whole(f"{name} {count:,}") for name, count in list(counts.items())[:most]]
+    more = len(counts) - most
+    return ", ".join(shown) + (f" and {_whole(f'{more} more')}" if more > 0 else "")
+
+
+def _skips(skips: Sequence[Skip]) -> str:
+    total = sum(len(skip) for skip in skips)
+    if not total:
+        return "none"
+    reasons: dict[str, int] = {}
+    for skip in skips:
+        word = skip.reason.replace("_", " ") + (" (and changing: holds a place)" if skip.holds else "")
+        reasons[word] = reasons.get(word, 0) + len(skip)
+    return f"{total:,}: {_listed(reasons, len(reasons))}"
+
+
+def _claimed(claimed: Mapping[str, int]) -> str:
+    if not claimed:
+        return ""
+    runs = _listed({f"run {printable(run)}:": count for run, count in claimed.items()}, _DOMAINS)
+    return f"{sum(claimed.values()):,} that other runs have ({runs})"
+
+
+def _waves(plan: Plan) -> str:
+    waves = plan.waves
+    if len(waves) <= 1:
+        return "1, all servers"
+    sizes = [_whole(_size(wave)) for wave in waves[:_WAVES]]
+    more = f", … {len(waves) - _WAVES} more" if len(waves) > _WAVES else ""
+    soak = f"; {lasting(plan.soak)} between two" if plan.soak else ""
+    held = ", ".join(f"{number:,}" for number in plan.hold_after[:_WAVES])
+    hold = f"; waits for ecsbatch promote after wave {held}" if held else ""
+    return f"{len(waves)}: {', '.join(sizes)}{more}{soak}{hold}"
+
+
+def _size(wave: Wave) -> str:
+    """Write a wave's size, and what it was asked for as where that says more."""
+    label = "" if wave.label in {"", str(len(wave))} else f" ({printable(wave.label, 20)})"
+    return f"{len(wave):,}{label}"
+
+
+def _at_once(plan: Plan) -> str:
+    text = f"at most {plan.max_unavailable:,} down, {min(plan.batch_size, plan.max_unavailable):,} in one request"
+    if plan.held:
+        text += f"; {plan.held:,} of these places are taken by servers that are down already"
+    if plan.max_unavailable_per_domain is not None:
+        limits = {printable(name, 30): limit for name, limit in plan.max_unavailable_per_domain.items()}
+        text += f"; by domain {_listed(limits, _DOMAINS)}"
+    return text
+
+
+def _stops(plan: Plan) -> str:
+    verb = "pauses" if plan.on_failure == "pause" else "stops"
+    text = f"{plan.max_failures:,} allowed; failure number {plan.max_failures + 1:,} {verb} the run"
+    spans = _bound_waves(plan)
+    first = [span for span, limit in spans if not limit]
+    later = [_whole(f"{limit:,} in {_named([span])}") for span, limit in spans if limit]
+    if first:
+        each = sum(map(len, first)) == len(plan.waves) > 1
+        text += f"; in {'each wave' if each else _named(first)} the first does"
+    if later:
+        text += f"; allowed: {_cut(later)}"
+    if plan.max_failures_per_domain is not None:
+        limits = {printable(name, 30): limit for name, limit in plan.max_failures_per_domain.items()}
+        text += f"; allowed per domain {_listed(limits, _DOMAINS)}"
+    return text
+
+
+def _bound_waves(plan: Plan) -> list[tuple[range, int]]:
+    """Return the waves whose limit can be exceeded before the run's is, neighbours that allow the same together."""
+    spans: list[tuple[range, int]] = []
+    for wave, limit in zip(plan.waves, plan.max_failures_per_wave or (), strict=False):
+        if limit >= min(plan.max_failures, len(wave)):
+            continue
+        if spans and spans[-1] == (range(spans[-1][0].start, wave.number), limit):
+            spans[-1] = (range(spans[-1][0].start, wave.number + 1), limit)
+        else:
+            spans.append((range(wave.number, wave.number + 1), limit))
+    return spans
+
+
+def _named(spans: Sequence[range]) -> str:
+    """Name waves by their numbers: wave 1; waves 1 and 2; waves 1, 3 to 5."""
+    several = len(spans) > 1 or len(spans[0]) > 1
+    return _whole(f"wave{'s' if several else ''} ") + _cut([_whole(_numbers(span)) for span in spans])
+
+
+def _numbers(span: range) -> str:
+    first, last = span[0], span[-1]
+    if first == last:
+        return f"{first:,}"
+    return f"{first:,} {'and' if last == first + 1 else 'to'} {last:,}"
+
+
+def _cut(parts: Sequence[str]) -> str:
+    return ", ".join([*parts[:_SPANS], *(["…"] if len(parts) > _SPANS else [])])
+
+
+def _health(plan: Plan) -> str:
+    ready = f", place kept for {lasting(plan.min_ready)} more" if plan.min_ready else ""
+    if plan.check:
+        return f"{printable(plan.check)}{ready}"
+    return f"no check: a restart counts once the cloud says so, not once the server answers{ready}"
+
+
+def _gate(plan: Plan) -> str:
+    if not plan.gate or len(plan.waves) <= 1:
+        return ""
+    return f"{printable(plan.gate)}, asked between waves, for {lasting(plan.gate_timeout)} at most"
+
+
+def _pace(planned: Planned) -> str:
+    model = planned.model
+    bound = {
+        "quota": f"the quota ({planned.quota})",
+        "max_unavailable": "max_unavailable",
+        "max_unavailable_per_domain": "max_unavailable_per_domain",
+        "waves": "the waves",
+        "restart": "the restart itself",
+    }[model.binds]
+    return f"{_rate(model.rate_per_s)}; what binds is {bound}. {model.what_would_change}"
+
+
+def _rate(per_s: float) -> str:
+    """Write a pace so that it agrees with the time it leads to: slow ones with a digit more, or by the hour."""
+    number, unit = (per_s * 60, "minute") if per_s * 60 >= 1 else (per_s * 3600, "hour")
+    told = f"{number:,.0f}" if number >= _SLOW else f"{number:.1f}".removesuffix(".0")
+    return f"{told} {'server' if told == '1' else 'servers'} a{'n' if unit == 'hour' else ''} {unit}"
+
+
+def _takes(planned: Planned) -> str:
+    return f"about {lasting(planned.model.seconds)}, if a restart takes {lasting(planned.typical_restart)}"

@@ -1,0 +1,259 @@
+"""The picture of a run that goes on: state and quota in, lines out. Pure.
+
+It fits any screen: lines are broken or left out, what matters least first. How to stop or to go on is left out last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.text import Text
+
+from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.model.state import RolloutState
+from ecsbatch.model.tally import Failure, Tally
+from ecsbatch.policy.decide import Limits, limits_of, unhealthy
+from ecsbatch.policy.resume_options import ways_on
+from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
+from ecsbatch.views.snapshot import Moment
+from ecsbatch.views.standing import is_held, standing
+from ecsbatch.views.text import WORDS, copied, lasting, printable, told
+
+_LABEL: Final = 10
+_DOMAINS: Final = 8
+_FAILURES: Final = 3
+_NARROW: Final = 70
+_BESIDE: Final = 3
+_FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
+_CALM: Final = frozenset({RunStatus.RUNNING.value, RunStatus.SUCCEEDED.value})
+_URGENT: Final = "bold magenta"
+_SHARE: Final = 10
+"""A wave's pace says something of all that is left where the wave is a tenth of it, and a tenth of that has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Lines that are shown together or not at all; the lowest rank is shown first."""
+
+    rank: int
+    lines: Sequence[Text]
+
+
+def picture(moment: Moment, width: int, height: int = 100, *, ascii_only: bool = False) -> list[Text]:
+    """Draw a run into at most ``height`` lines of at most ``width`` columns."""
+    lines = _fitting(list(_blocks(moment, width, ascii_only=ascii_only)), height)
+    if ascii_only:
+        lines = [_in_ascii(line) for line in lines]
+    for line in lines:
+        line.no_wrap = True
+        line.truncate(width, overflow="crop" if ascii_only else "ellipsis")
+    return lines
+
+
+def _blocks(moment: Moment, width: int, *, ascii_only: bool) -> Iterable[_Block]:
+    """Yield the picture from its top to its bottom."""
+    state = moment.state
+    limits = limits_of(state.plan, state.limits)
+    whole, wave, *domains = bar_lines(_groups(state), width, ASCII if ascii_only else CELLS)
+    yield _Block(1, _beside(_title(moment), width))
+    yield _Block(2, [whole])
+    if len(state.plan.waves) > 1:
+        yield _Block(6, [wave])
+    yield _Block(10, [Text()])
+    yield _Block(5, _row("Servers", _servers(state.run), width))
+    yield _Block(3, _row("Failures", _failures(state, limits), width))
+    yield _Block(4, _row("Down now", _down(state, limits), width))
+    yield _Block(7, _row("Pace", _pace(moment), width))
+    yield _Block(9, _row("Quota", _quota(moment), width))
+    if domains:
+        yield _Block(12, [Text()])
+        yield _Block(11, domains)
+    for number, failure in enumerate(list(state.failures)[: -_FAILURES - 1 : -1]):
+        yield _Block(13, [Text()] if not number else [])
+        yield _Block(8, list(_failure(failure, width)))
+    if news := list(_news(moment, width)):
+        yield _Block(14, [Text()])
+        yield _Block(0, news)
+
+
+def _fitting(blocks: Sequence[_Block], height: int) -> list[Text]:
+    """Choose the blocks that there is room for; the first is shown whatever its size."""
+    left, shown = height, set[int]()
+    for place, block in sorted(enumerate(blocks), key=lambda item: item[1].rank):
+        if len(block.lines) <= left or not shown:
+            shown.add(place)
+            left -= len(block.lines)
+    return [line for place, block in enumerate(blocks) if place in shown for line in block.lines][:height]
+
+
+def _title(moment: Moment) -> list[Text]:
+    state = moment.state
+    parts = [
+        Text.assemble("run ", (printable(state.run_id), "bold")),
+        Text(standing(state), "bold" if standing(state) in _CALM else _URGENT),
+    ]
+    if waves := len(state.plan.waves):
+        number = max(state.wave, 1)
+        label = printable(state.plan.waves[number - 1].label, 20)
+        parts.append(Text(f"wave {number:,} of {waves:,}" + (f" ({label})" if label and not label.isdigit() else "")))
+    return [*parts, Text(lasting(max(moment.elapsed, 1.0)))]
+
+
+def _groups(state: RolloutState) -> list[Row]:
+    wave = max(state.wave, 1)
+    tally = state.waves[wave - 1] if state.waves else Tally()
+    rows = [Row("All", state.run), Row(f"Wave {wave}", tally)]
+    if len(state.domains) > 1:
+        rows += [Row(printable(name) or "(no zone)", state.domains[name]) for name in _shown_domains(state)]
+    return rows
+
+
+def _shown_domains(state: RolloutState) -> list[str]:
+    """Return all domains where they are few, else those with failures and servers down before others."""
+    worst = sorted(state.domains, key=lambda name: (-state.domains[name].failures, -state.domains[name].down, name))
+    return sorted(worst[:_DOMAINS])
+
+
+def _servers(tally: Tally) -> list[Text]:
+    parts = [Text(f"{tally.ended[OutcomeKind.RESTARTED]:,} restarted")]
+    if tally.ended[OutcomeKind.SKIPPED]:
+        parts.append(Text(f"{tally.ended[OutcomeKind.SKIPPED]:,} skipped"))
+    if tally.ended[OutcomeKind.NOT_STARTED]:
+        parts.append(Text(f"{tally.ended[OutcomeKind.NOT_STARTED]:,} left out"))
+    return [*parts, Text(f"{tally.waiting:,} waiting")]
+
+
+def _failures(state: RolloutState, limits: Limits) -> list[Text]:
+    run = state.run
+    parts = [Text(f"{run.failures:,} of {limits.max_failures:,} allowed", "bold red" if run.failures else "")]
+    per_wave = limits.max_failures_per_wave
+    if per_wave and 0 < state.wave <= len(per_wave) and per_wave[state.wave - 1] < limits.max_failures:
+        parts.append(Text(f"{state.waves[state.wave - 1].failures:,} of {per_wave[state.wave - 1]:,} in this wave"))
+    kinds = [kind for kind in _FAILED if run.ended[kind]]
+    if any(kind is not OutcomeKind.FAILED for kind in kinds):
+        parts += [Text(f"{run.ended[kind]:,} {WORDS[kind]}") for kind in kinds]
+    if forgiven := sum(run.ended[kind] for kind in kinds) - run.failures:
+        parts.append(Text(f"{forgiven:,} forgiven"))
+    return parts
+
+
+def _down(state: RolloutState, limits: Limits) -> list[Text]:
+    parts = [Text(f"{state.down:,} of {limits.max_unavailable:,} allowed")]
+    waiting = len(unhealthy(state))
+    if state.run.in_flight > waiting:
+        parts.append(Text(f"{state.run.in_flight - waiting:,} restarting"))
+    if waiting:
+        parts.append(Text(f"{waiting:,} not healthy yet"))
+    if state.run.held:
+        parts.append(Text(f"{state.run.held:,} not back up"))
+    return parts
+
+
+def _pace(moment: Moment) -> list[Text]:
+    state = moment.state
+    left = state.run.waiting + state.run.in_flight
+    if state.status is not RunStatus.RUNNING or not left or is_held(state) or moment.notice:
+        return []
+    if not moment.per_minute:
+        return [Text("not known yet")]
+    parts = [Text(f"{moment.per_minute:,.0f} a minute")]
+    wave = state.waves[state.wave - 1] if state.wave else Tally()
+    if min(_SHARE * wave.total, _SHARE**2 * wave.ended.total()) >= left:
+        parts.append(Text(f"about {lasting(left / moment.per_minute * 60)} left at this pace"))
+    return parts
+
+
+def _quota(moment: Moment) -> list[Text]:
+    usage, quota = moment.usage, moment.quota
+    every = f"{quota.limit:,} in {quota.window:g}s"
+    if usage is None:
+        return [Text(every)]
+    parts = [Text(f"{usage.free:,} free of {every}")]
+    if usage.next_free_in is not None and usage.next_free_in >= 1 and usage.free < usage.limit:
+        parts.append(Text(f"more in {lasting(usage.next_free_in)}"))
+    return parts
+
+
+def _failure(failure: Failure, width: int) -> Iterable[Text]:
+    """Write one of the last failures; its id is always whole."""
+    what = (failure.reason, failure.code)
+    words = [WORDS[failure.kind], failure.domain, *what, told(failure.message, failure.code)]
+    rest = "  ".join(printable(word) for word in words if word)
+    if width >= _NARROW:
+        return [Text(f"{printable(failure.server)}  {rest}", "red")]
+    return [Text(printable(failure.server), "red"), Text(f"  {rest}", "red")]
+
+
+def _news(moment: Moment, width: int) -> Iterable[Text]:
+    """Yield what a person should know beyond the figures, and what to type."""
+    state, run = moment.state, printable(moment.state.run_id)
+    steps: list[tuple[str, str]] = []
+    if state.status is RunStatus.PAUSED:
+        by = f" by {printable(state.paused_by)}" if state.paused_by else ""
+        why = f" ({printable(state.reason)})" if state.reason not in {"", "paused"} else ""
+        yield from _sentence(f"Paused{by}{why}. Type in another terminal:", width)
+        steps += [(f"ecsbatch resume {run}{way.flags}", way.why) for way in ways_on(state)]
+    if is_held(state):
+        yield from _sentence(f"Held after wave {state.wave:,}. Type in another terminal:", width)
+        steps.append((f"ecsbatch promote {run}", "let the next wave begin"))
+    if steps:
+        steps.append((f"ecsbatch abort {run}", "end it for good"))
+        yield from _typed([(command + moment.again, why) for command, why in steps], width)
+    if state.throttled is not None and state.updated_at - state.throttled[0] < state.throttled[1].wait:
+        yield from _sentence(f"The cloud throttles: no submits for {lasting(state.throttled[1].wait)}.", width)
+    if moment.notice:
+        yield from _sentence(moment.notice, width)
+
+
+def _sentence(text: str, width: int) -> Iterable[Text]:
+    return (Text(line, _URGENT) for line in _wrapped(text, width))
+
+
+def _typed(steps: Sequence[tuple[str, str]], width: int) -> Iterable[Text]:
+    """Yield commands that can be copied whole, whatever the width: half a command is none, or another one."""
+    longest = max(len(command) for command, _ in steps)
+    beside = [f"  {command:{longest}}   {why}" for command, why in steps]
+    if max(map(len, beside)) <= width:
+        return [Text(line) for line in beside]
+    if longest + 2 <= width:
+        return [Text(f"  {command}") for command, _ in steps]
+    return [Text(line) for command, _ in steps for line in copied(command, width)]
+
+
+def _row(label: str, parts: Sequence[Text], width: int) -> list[Text]:
+    """Set a label before its parts; what does not fit beside them goes below."""
+    head, room = f"{label:{_LABEL}}", max(width - _LABEL, 10)
+    lines = _beside(parts, room, ", ")
+    return [Text.assemble(head if not number else " " * _LABEL, line) for number, line in enumerate(lines)]
+
+
+def _beside(parts: Sequence[Text], width: int, between: str = " " * _BESIDE) -> list[Text]:
+    """Set parts beside one another, into as many lines as they take."""
+    lines: list[Text] = []
+    for number, part in enumerate(parts, 1):
+        room = width - (0 if number == len(parts) else len(between.rstrip()))
+        if lines and len(lines[-1]) + len(between) + len(part) <= room:
+            lines[-1].append(between).append_text(part)
+            continue
+        if lines:
+            lines[-1].append(between.rstrip())
+        lines.append(Text().append_text(part))
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _in_ascii(line: Text) -> Text:
+    """Replace each other letter by one of ASCII, so that columns and colours stay."""
+    plain = "".join(c if c.isascii() else "~" if c == "…" else "?" for c in line.plain)
+    return Text(plain, spans=line.spans, style=line.style)

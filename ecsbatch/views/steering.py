@@ -1,0 +1,115 @@
+"""Who has steered a run, and when: its pauses, holds, gates and changed limits, a line each. For people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from ecsbatch.model import events as ev
+from ecsbatch.views.text import printable
+
+_LAST: Final = 6
+_NAMED: Final = 4
+_WIDTH: Final = 80
+
+
+def steering_lines(steering: Sequence[ev.Recorded], last: int = _LAST) -> list[str]:
+    """Write the last of a run's steering, oldest first."""
+    told = [(recorded.ts, text) for recorded in steering if (text := _told(recorded.event))]
+    return [f"  {_time(ts)}  {printable(text, _WIDTH - 24)}" for ts, text in told[-last:]]
+
+
+def steering_json(steering: Iterable[ev.Recorded]) -> list[dict[str, Any]]:
+    """Return the same as the events themselves, but for a run's own end."""
+    told = (recorded for recorded in steering if not isinstance(recorded.event, ev.RunFinished))
+    return [recorded.as_dict() for recorded in told]
+
+
+def told_of(events: Iterable[ev.Event]) -> list[str]:
+    """Write single events, without their time."""
+    return [printable(text) for event in events if (text := _told(event))]
+
+
+def _time(ts: float) -> str:
+    return ev.stamp(ts)[:19].replace("T", " ") + "Z"
+
+
+def _told(event: ev.Event) -> str:
+    tell = _TELL.get(type(event))
+    return tell(event) if tell is not None else ""
+
+
+def _paused(event: ev.RunPaused) -> str:
+    return "paused" + _by(event.by) + _why(event.reason, "paused")
+
+
+def _aborting(event: ev.RunAborting) -> str:
+    return "aborting" + _by(event.by)
+
+
+def _resumed(event: ev.RunResumed) -> str:
+    parts = ["resumed" + _by(event.by)]
+    if event.forgive:
+        parts.append("failures forgiven")
+    if event.retry:
+        parts.append(f"{', '.join(event.retry)} again")
+    if event.skip_domains:
+        parts.append(f"without {', '.join(event.skip_domains)}")
+    return ", ".join(parts)
+
+
+def _stopped(event: ev.RunStopped) -> str:
+    return (event.status or "stopped") + _why(event.reason, event.status)
+
+
+def _finished(event: ev.RunFinished) -> str:
+    return event.status if event.status == "aborted" else ""
+
+
+def _limit(event: ev.LimitChanged) -> str:
+    return f"{event.limit} {_number(event.old)} -> {_number(event.new)}" + _by(event.by)
+
+
+def _gate(event: ev.GateChecked) -> str:
+    said = f": {event.message}" if event.message else ""
+    if event.gate != "hold":
+        verdict = "gave no verdict" if event.verdict == "inconclusive" else f"said {event.verdict}"
+        return f"gate {verdict} for wave {event.wave}{said}"
+    return f"held before wave {event.wave}" if event.verdict == "wait" else f"wave {event.wave} let go{said}"
+
+
+def _holder(event: ev.HolderChanged) -> str:
+    return f"taken over by {event.holder}, pid {event.pid}"
+
+
+def _by(name: str) -> str:
+    return f" by {name}" if name else ""
+
+
+def _why(reason: str, known: str) -> str:
+    return f" ({reason})" if reason not in {"", known} else ""
+
+
+def _number(value: Any) -> str:
+    """Write a limit: one number, one for each wave, or one for each domain."""
+    if value is None:
+        return "none"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        each = [f"{name} {number:,}" for name, number in cast("Mapping[str, int]", value).items()]
+    else:
+        each = [f"{number:,}" for number in cast("Sequence[int]", value)]
+    return ", ".join(each[:_NAMED]) + (", …" if len(each) > _NAMED else "")
+
+
+_TELL: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
+    ev.RunPaused: _paused,
+    ev.RunAborting: _aborting,
+    ev.RunResumed: _resumed,
+    ev.RunStopped: _stopped,
+    ev.RunFinished: _finished,
+    ev.LimitChanged: _limit,
+    ev.GateChecked: _gate,
+    ev.HolderChanged: _holder,
+}

@@ -1,0 +1,83 @@
+"""Words and numbers for people. Whatever the cloud or a file named passes here before it reaches a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from textwrap import TextWrapper
+from typing import Final
+
+from ecsbatch.config.types import format_duration
+from ecsbatch.model.servers import OutcomeKind
+
+WORDS: Final[Mapping[OutcomeKind, str]] = {
+    OutcomeKind.RESTARTED: "restarted",
+    OutcomeKind.FAILED: "failed",
+    OutcomeKind.TIMED_OUT: "timed out",
+    OutcomeKind.UNKNOWN: "unknown",
+    OutcomeKind.SKIPPED: "skipped",
+    OutcomeKind.NOT_STARTED: "not started",
+}
+"""The outcomes, for people."""
+
+_MINUTE: Final = 60.0
+_COMMAND: Final = re.compile(r"\s*ecsbatch [a-z]")
+_HEAD: Final = re.compile(r"\s*(?:\S+(?: \S+){0,2}:?\s{2,})?")
+_HOUR: Final = 3_600.0
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Replace whatever could move a terminal's cursor, change its colours or turn its text around; cut at ``limit``."""
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    return (
+        shown if shown.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    )
+
+
+def lasting(seconds: float) -> str:
+    """Write a span of time with as much precision as one reads: ``0.8s``, ``12s``, ``3m20s``, ``2h05m``."""
+    if seconds < 1:
+        return format_duration(round(seconds, 1))
+    if seconds >= _HOUR:
+        hours, minutes = divmod(round(seconds / _MINUTE), 60)
+        return f"{hours}h{minutes:02}m"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a count with its noun: ``1 server``, ``2,000 servers``, ``2 batches``."""
+    plural = noun + ("es" if noun.endswith("ch") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def told(message: str, code: str) -> str:
+    """Return a message without the code that it begins with, where the code is written beside it."""
+    return message.removeprefix(f"{code}:").strip() if code else message
+
+
+def copied(command: str, width: int) -> list[str]:
+    """Break a command into lines that a shell joins again: each but the last ends in a backslash, no word in quotes."""
+    lines: list[str] = []
+    while len(command) > width:
+        open_ = [place for place in range(1, len(command)) if command.count("'", 0, place) % 2 == 0]
+        blanks = [place for place in open_ if command[place - 1] == " " and place < width]
+        end = max(blanks or [place for place in open_ if place < width] or [0])
+        if not end:
+            break
+        lines.append(f"{command[:end]}\\")
+        command = command[end:]
+    return [*lines, command]
+
+
+def fitted(line: str, width: int) -> list[str]:
+    """Break a line that is too wide between words, the rest below the text; commands and ids stay whole."""
+    if len(line) <= width or _COMMAND.match(line):
+        return [line]
+    head, indent = _HEAD.match(line), len(line) - len(line.lstrip())
+    left = head.end() if head is not None else indent
+    below = " " * (left if left <= width // 2 else indent + 2)
+    wrapper = TextWrapper(
+        width, initial_indent=" " * indent, subsequent_indent=below, break_long_words=False, break_on_hyphens=False
+    )
+    return wrapper.wrap(line.strip())
