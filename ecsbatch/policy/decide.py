@@ -82,16 +82,12 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a run ends here. With ``drain`` every server under way gets its outcome first, else only requests theirs.
-
-    ``lost`` says why servers under way cannot be seen any more, where they end with the run.
-    """
+    """Why a run ends here. With ``drain`` every server under way gets its outcome first, else only requests theirs."""
 
     status: RunStatus
     reason: str
     message: str = ""
     drain: bool = False
-    lost: str = ""
 
 
 def ending(state: RolloutState, halt: Halt | None, request: Ending | None, exceeded: Breach | None) -> Ending | None:
@@ -99,24 +95,18 @@ def ending(state: RolloutState, halt: Halt | None, request: Ending | None, excee
 
     Args:
         state: of the run; an abort stands in it, and outlives whatever else ends the run here.
-        halt: why the engine cannot go on.
+        halt: why the engine cannot go on; an aborting run follows what it still can.
         request: what somebody asked for, or a gate or the budget.
         exceeded: a failure limit that stops the run.
     """
-    if halt is not None and state.aborting:
-        return _aborted(state, halt.reason)
-    if halt is not None:
+    if halt is not None and not state.aborting:
         return Ending(RunStatus.STOPPED, halt.reason, halt.message)
     if request is not None and (not state.aborting or request.status is RunStatus.INTERRUPTED):
         return request
     if state.aborting:
-        return _aborted(state)
+        by = f"Aborted by {state.aborted_by}." if state.aborted_by else ""
+        return Ending(RunStatus.ABORTED, "aborted", by, drain=True)
     return Ending(RunStatus.STOPPED, exceeded.limit, f"{exceeded}.", drain=True) if exceeded is not None else None
-
-
-def _aborted(state: RolloutState, lost: str = "") -> Ending:
-    by = f"Aborted by {state.aborted_by}." if state.aborted_by else ""
-    return Ending(RunStatus.ABORTED, "aborted", by, drain=not lost, lost=lost)
 
 
 def awaited_until(state: RolloutState) -> float | None:

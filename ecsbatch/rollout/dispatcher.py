@@ -160,11 +160,19 @@ class Feeder:
         """Tell whether each of them was looked at, and its health asked, since a loop time."""
         return all(self._pipelines[site].poller.held_seen([line], since) for site, line in self._lines.items())
 
-    def lost(self, reason: str) -> list[ev.Event]:
-        """End the servers under way whose outcome cannot be established any more."""
-        batches = [self._batch(flight, 0.0) for flight in self._state.flights.values()]
+    @property
+    def unreachable(self) -> bool:
+        """True while servers are under way at a site where nothing can be found out any more."""
+        return any(self._lines[flight.site].halt is not None for flight in self._state.flights.values())
+
+    def lost(self) -> list[ev.Event]:
+        """Let go of the sites where nothing can be found out any more: servers under way there end, and no others."""
+        halted = {site: line.halt for site, line in self._lines.items() if line.halt is not None}
+        for site in halted:
+            self._pipelines[site].drop(self._lines[site])
+        batches = [self._batch(flight, 0.0) for flight in self._state.flights.values() if flight.site in halted]
         return [
-            batch.line.fact(ev.ServerUnknown, server, batch, reason=reason, holds=True)
+            batch.line.fact(ev.ServerUnknown, server, batch, reason=halted[batch.line.site].reason, holds=True)
             for batch in batches
             for server in sorted(batch.open)
         ]

@@ -370,14 +370,22 @@ class Rollout:
         feeder = self._course.feeder
         feeder.recall()
         if feeder.in_air or (ending.drain and self.state.run.in_flight):
-            await self.change()
+            if feeder.in_air or not await self._lose():
+                await self.change()
             return False
-        if ending.lost:
-            await self._course.journal.record(feeder.lost(ending.lost))
         if ending.status.over:
             await self.note(self._finished(ending), ending.status)
         else:
             await self.note(self._stopped(ending), ending.status)
+        return True
+
+    async def _lose(self) -> bool:
+        """Give up the servers under way at sites that cannot be asked any more; True where there were any."""
+        feeder, journal = self._course.feeder, self._course.journal
+        if not feeder.unreachable:
+            return False
+        await journal.record(())  # what was found before is folded first
+        await journal.record(feeder.lost())
         return True
 
     async def _finish(self) -> None:

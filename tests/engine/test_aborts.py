@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from engine_world import LateStore, World, Wrapper
 
 from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.ecs.auth.schemes import KeyAuth
+from ecsbatch.ecs.client import EcsClient
+from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.engine.hosting import Changes, Result
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunOver
-from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.model.servers import OutcomeKind, RunStatus, Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import Killed
 
 TWO_AT_A_TIME = Strategy(waves="100%", max_unavailable=20, batch_size=10)
@@ -341,3 +348,45 @@ def test_a_run_that_another_process_has_retried_meanwhile_is_not_written_down_as
     world.cloud.heal(world.ids[0])
     world.cloud.set_status(world.ids[0], "ACTIVE")
     assert world.live(main) is RunStatus.SUCCEEDED
+
+
+def test_an_abort_follows_what_is_under_way_at_the_site_that_can_be_seen() -> None:
+    """The other site's key is withdrawn meanwhile: only of the servers there nothing can be said."""
+    world = World(servers=4, zones=("az1",), restart_median=60.0)
+    other = "0" * 31 + "2"
+    there = Cloud(CloudConfig(servers=4, seed=99, zones=("az1",), project_id=other, restart_median=60.0), world.now)
+
+    class Withdrawn(SimulatedSender):
+        async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:
+            if world.now() < 20.0:
+                return await super().__call__(request, on_sent)
+            on_sent()
+            return Answer(401, {}, b'{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication"}')
+
+    async def main() -> tuple[Result, Counter[tuple[str, str, str]]]:
+        key = KeyAuth(world.config.access_key, world.config.secret_key)
+        async with (
+            world.client() as here,
+            EcsClient(
+                auth=key,
+                project_id=other,
+                endpoint="https://b.example.com",
+                sender=Withdrawn(there),
+                clock=world.clock,
+            ) as elsewhere,
+            world.store() as store,
+            Restarter({"a": here, "b": elsewhere}, store, clock=world.clock, seed=1) as restarter,
+        ):
+            fleet = [Server(id_, site="a") for id_ in world.ids] + [Server(id_, site="b") for id_ in there.ids()]
+            rollout = restarter.rollout(fleet, Strategy(waves="100%", max_unavailable="100%"))
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(15)
+            rollout.abort("someone")
+            result = await running
+            site = {server.id: server.site for server in fleet}
+            return result, Counter((site[o.server], o.kind.value, o.reason) for o in rollout.state.outcomes())
+
+    result, outcomes = world.live(main)
+
+    assert result.status is RunStatus.ABORTED
+    assert outcomes == {("a", "restarted", ""): 4, ("b", "unknown", "auth"): 4}

@@ -24,7 +24,7 @@ def _budget_of(case: Case, tale: Tale) -> Iterator[str]:
     spans: list[tuple[float, float, str, int]] = []
     for one in tale.rounds:
         for restart in case.restarts_of(one):
-            up = min(_place_free_at(tale, one, restart), one.forgiven_at)
+            up = min(_place_free_at(case, tale, one, restart), one.forgiven_at)
             spans.append((max(restart.begun.at, one.found_at), up, one.server, restart.intent.tick))
     spans.sort()
     steps = list(_limit_steps(tale))
@@ -46,10 +46,14 @@ def _budget_of(case: Case, tale: Tale) -> Iterator[str]:
             return
 
 
-def _place_free_at(tale: Tale, one: Round, restart: Restart) -> float:
-    """Return until when a server holds its place: until it is up, and for ``min_ready`` where it came back well."""
+def _place_free_at(case: Case, tale: Tale, one: Round, restart: Restart) -> float:
+    """Return until when a server holds its place: until it is up, and for ``min_ready`` where it came back well.
+
+    Somebody else's restart behind ours takes its place, and may put a server right that came back unwell.
+    """
     ready = tale.plan.get("min_ready", 0.0) if one.outcome == "restarted" else 0.0
-    return restart.up_at + ready
+    others = (end for begin, end in case.foreign(one.server) if begin >= restart.begun.at)
+    return min(restart.up_at, *others, FOREVER) + ready
 
 
 _Step = tuple[int, int, Mapping[str, int] | None]
