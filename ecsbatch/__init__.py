@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from ecsbatch.config.settings import Engine, Strategy
     from ecsbatch.ecs.auth.credentials import credentials
     from ecsbatch.ecs.client import EcsClient
-    from ecsbatch.engine.hosting import Changes, Result
     from ecsbatch.errors import EcsbatchError
-    from ecsbatch.model.servers import Outcome, OutcomeKind, Quota, RunStatus, Server
+    from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+    from ecsbatch.model.quota import Quota
+    from ecsbatch.model.run import Changes, Result
+    from ecsbatch.model.servers import Server
     from ecsbatch.restarter import Restarter
     from ecsbatch.rollout.rollout import Rollout
     from ecsbatch.store import open_store
@@ -43,12 +45,14 @@ __all__ = [
 
 _HOMES = {
     "config.settings": ("Engine", "Strategy"),
-    "ecs.client": ("EcsClient",),
     "ecs.auth.credentials": ("credentials",),
+    "ecs.client": ("EcsClient",),
     "errors": ("EcsbatchError",),
-    "model.servers": ("Outcome", "OutcomeKind", "Quota", "RunStatus", "Server"),
+    "model.outcome": ("Outcome", "OutcomeKind", "RunStatus"),
+    "model.quota": ("Quota",),
+    "model.run": ("Changes", "Result"),
+    "model.servers": ("Server",),
     "restarter": ("Restarter",),
-    "engine.hosting": ("Changes", "Result"),
     "rollout.rollout": ("Rollout",),
     "store": ("open_store",),
 }

@@ -17,16 +17,18 @@ from typing import Any, Final, Protocol, Self
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.engine.direct import Direct, DirectStore
-from ecsbatch.engine.hosting import Changes, Guest, RolloutStore
 from ecsbatch.engine.limiter import Ledger
 from ecsbatch.engine.pipeline import Cloud, Pipeline
+from ecsbatch.engine.runtime import Guest, RolloutStore
 from ecsbatch.engine.server_queue import Check, Terms
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.model.events import Recorded
+from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.run import Command
-from ecsbatch.model.servers import Fleet, Holder, Outcome, Quota, RestartType, RestartWord, Server, Usage, restart_type
+from ecsbatch.model.quota import Quota, Usage
+from ecsbatch.model.run import Changes, Command, Holder
+from ecsbatch.model.servers import Fleet, RestartType, RestartWord, Server, restart_type
 from ecsbatch.planning.selection import as_fleet
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.rollout.gates import Gate

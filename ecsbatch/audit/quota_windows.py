@@ -23,7 +23,7 @@ from typing import Final
 
 from ecsbatch.audit.receipt import FullestWindow
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import Quota
+from ecsbatch.model.quota import Quota
 
 SEND_WITHIN: Final = 5.0
 """Seconds after its intent in which a request must leave."""

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from textwrap import wrap
-from typing import Any, Final
+from typing import Any
 
-from ecsbatch.model.events import stamp
-from ecsbatch.model.servers import Quota
-
-_LABEL: Final = 14
-_EXAMPLES: Final = 5
-_DOMAINS: Final = 6
+from ecsbatch.model.quota import Quota
 
 
 class Rule(StrEnum):
@@ -140,49 +134,6 @@ class Receipt:
         written = {"ok": self.ok, **asdict(self)}
         return written | {"breaches": {rule.value: count for rule, count in self.breaches.items()}}
 
-    def lines(self, width: int = 80) -> list[str]:
-        """Write it for people."""
-        broken = sum(self.breaches.values())
-        times = "once" if broken == 1 else f"{broken:,} times"
-        verdict = "no promise is broken." if self.ok else f"promises are broken {times}."
-        rows = [f"Audit of run {_plain(self.run_id)} ({_plain(self.status)}): {verdict}"]
-        for label, text in self._rows():
-            rows += _row(label, text, width)
-        if not self.ok:
-            rows += ["", "Broken:"]
-        for rule, count in self.breaches.items():
-            shown = [finding for finding in self.findings if finding.rule is rule][:_EXAMPLES]
-            for finding in shown:
-                rows += _row(f"  {rule.value}", (f"#{finding.seq}: " if finding.seq else "") + finding.text, width)
-            if count > len(shown):
-                rows += _row("", f"... and {count - len(shown):,} more of these.", width)
-        return rows
-
-    def _rows(self) -> Iterator[tuple[str, str]]:
-        yield "  record", f"{_many(self.events, 'event')}, {_many(self.holders, 'holder')}"
-        for window in self.windows:
-            site = f" at {window.site}" if window.site else ""
-            span = f"any {window.quota.window:g} s{site}"
-            text = f"at most {window.servers:,} of {window.quota.limit:,} servers in {span}"
-            yield "  quota", f"{text} ({window.certain:,} for certain), at {stamp(window.at)}"
-        if self.requests:
-            yield "  down at once", _down("", self.down)
-        fullest = sorted(self.down_by_domain.items(), key=lambda item: -item[1].servers)
-        for name, peak in fullest[:_DOMAINS] if len(fullest) > 1 else ():
-            yield "", _down(f"{name or '(no domain)'}: ", peak)
-        yield "  sent", self._sent()
-        allowed = "" if self.allowed_failures is None else f", {self.allowed_failures:,} are allowed"
-        yield "  failures", f"{self.failures:,}{allowed}"
-        yield "  outcomes", ", ".join(f"{count:,} {kind}" for kind, count in self.outcomes.items()) or "none"
-        for note in self.notes:
-            yield "  note", note
-
-    def _sent(self) -> str:
-        text = f"{_many(self.submitted, 'server')} in {_many(self.requests, 'request')}"
-        if self.repeated:
-            text += f"; {self.repeated:,} again after a request that did nothing"
-        return text + (f"; {self.retried:,} again by a person's retry" if self.retried else "")
-
 
 def collect(findings: Sequence[Finding], counts: Counter[Rule]) -> tuple[tuple[Finding, ...], dict[Rule, int]]:
     """Order findings and their counts as `Rule` names them."""
@@ -191,23 +142,3 @@ def collect(findings: Sequence[Finding], counts: Counter[Rule]) -> tuple[tuple[F
         tuple(sorted(findings, key=lambda finding: (order.index(finding.rule), finding.seq))),
         {rule: counts[rule] for rule in order if counts[rule]},
     )
-
-
-def _down(where: str, peak: Peak) -> str:
-    of = "" if peak.allowed is None else f" of {peak.allowed:,}"
-    return f"{where}at most {peak.servers:,}{of}" + (f", at {stamp(peak.at)}" if peak.servers else "")
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _row(label: str, text: str, width: int) -> list[str]:
-    room = max(width - _LABEL - 2, 20)
-    parts = wrap(_plain(text), room, break_on_hyphens=False, break_long_words=False) or [""]
-    return [f"{label:{_LABEL}}  {parts[0]}", *(" " * (_LABEL + 2) + part for part in parts[1:])]
-
-
-def _plain(text: str) -> str:
-    """Leave nothing in that could move a terminal's cursor: ids and words of the record are other people's."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

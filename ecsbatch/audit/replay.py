@@ -21,7 +21,8 @@ from ecsbatch.audit.bookkeeping import Failures, Limits, Place, Places, Waves
 from ecsbatch.audit.quota_windows import Request, Requests, Terms, Timeline, fullest_windows
 from ecsbatch.audit.receipt import Finding, Peak, Receipt, Rule, collect
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import Fleet, Quota
+from ecsbatch.model.quota import Quota
+from ecsbatch.model.servers import Fleet
 
 ON_ITS_WAY: Final = 1.0
 """Seconds in which an intent may follow what should have prevented it: steering is to be seen within a second."""

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Generator
+import sys
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
+from ecsbatch.cli.exit_codes import code_of_run
+from ecsbatch.cli.flags import repeated, store_url
 from ecsbatch.cli.live import Surroundings, Watchers, Watching
+from ecsbatch.cli.output import say
+from ecsbatch.cli.wiring import engine, make_store, who
 from ecsbatch.config.sources import Settings
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
+from ecsbatch.model.text import printable
+from ecsbatch.policy.resume_options import Way, ways_on
+from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.store.history import story_of
+from ecsbatch.views.report import run_json
 from ecsbatch.views.standing import aborting_notice
-from ecsbatch.views.text import lasting, printable
+from ecsbatch.views.summary import Again, next_steps, outcome_lines, summary_lines
+from ecsbatch.views.text import lasting
 
 if TYPE_CHECKING:
     from ecsbatch.restarter import Restarter
@@ -136,3 +151,122 @@ async def drive(
     if failure is not None:
         raise failure
     return Driven(rollout.state, signals.received)
+
+
+async def go_on(
+    run_id: str, changes: Changes, settings: Settings, watching: Watching, *, abort: bool = False
+) -> Driven:
+    """Take a run and drive it; one that is over is left as it is, unless servers of it are to be restarted again.
+
+    Args:
+        run_id: which run.
+        changes: what is asked for beyond going on.
+        settings: of the connection, the engine and the output.
+        watching: how much is shown.
+        abort: only look after the servers under way, and end it for good; so too where somebody asked for that before.
+
+    Raises:
+        RunConflict: another process has it.
+    """
+    async with make_store(store_url(settings)) as store:
+        record = await store.run(run_id)
+        story = await story_of(store, record)
+        state, ends = story.state, abort or story.aborting
+        if state.status.over and record.status.over and not changes.retry:
+            return Driven(state, 0)
+        settings = _by_its_quota(state, settings)
+        if ends:
+            # On record before anything else: should this process die, whoever goes on with the run follows it.
+            await store.command(run_id, {"command": "abort"}, story.aborted_by or changes.by)
+        async with engine(settings, store) as restarter:
+            # What is not asked any more where a run only ends must not stand in the way if another program has it.
+            gate, check = WITHOUT if ends else None, WITHOUT if ends and not state.run.in_flight else None
+            rollout = await restarter.resume(run_id, check=check, gate=gate, changes=changes)
+            if ends:
+                rollout.abort(story.aborted_by or changes.by)
+            return await drive(restarter, rollout, settings, watching, known=record.seq)
+
+
+def _by_its_quota(state: RolloutState, settings: Settings) -> Settings:
+    """Let a run go on by the quota that it was begun with, unless another one is given: others may need the rest."""
+    if state.quota is None or "quota" in settings.origins:
+        return settings
+    return replace(settings, engine=replace(settings.engine, quota=state.quota))
+
+
+async def end(run_id: str, settings: Settings) -> Driven:
+    """Take a run that nobody holds, and end it for good."""
+    return await go_on(run_id, Changes(by=who()), settings, Watching(quiet=True), abort=True)
+
+
+def conclude(driven: Driven, settings: Settings) -> int:
+    """Print what a run came to and return its code."""
+    state, again = driven.state, Again(repeated(settings), repeated(settings, reading=True))
+    if settings.output.output == "json":
+        sys.stdout.buffer.write(orjson.dumps(run_json(state)) + b"\n")
+        if not state.status.over:
+            say(next_steps(state, again)[1:], to_stdout=False)
+    else:
+        say(["", *summary_lines(state, again)], to_stdout=settings.output.events != "-")
+    return code_of_run(state, driven.received)
+
+
+def stay_and_conclude(driven: Driven, settings: Settings, watching: Watching, *, asks: bool = True) -> int:
+    """Go on with a run that stopped for as long as somebody at the terminal says how; then print what it came to.
+
+    Args:
+        driven: how the run stands.
+        settings: of the connection, the engine and the output.
+        watching: how much is shown.
+        asks: False where all questions were answered beforehand, with ``--yes``.
+    """
+    while asks and _stays(driven, settings, watching):
+        state = driven.state
+        ways = list(ways_on(state))
+        say(["", *outcome_lines(state), "", *_menu(ways)], to_stdout=False)
+        chosen = _typed(len(ways) + 1)
+        if not chosen:
+            say(next_steps(state, Again(repeated(settings), repeated(settings, reading=True))), to_stdout=True)
+            return code_of_run(state)
+        if chosen > len(ways):
+            driven = asyncio.run(end(state.run_id, settings))
+        else:
+            driven = asyncio.run(go_on(state.run_id, _changes(ways[chosen - 1]), settings, watching))
+    return conclude(driven, settings)
+
+
+def _stays(driven: Driven, settings: Settings, watching: Watching) -> bool:
+    """Tell whether somebody is there to say something: at a terminal, with no program reading what is printed."""
+    if driven.state.status is not RunStatus.STOPPED or driven.received or watching.quiet:
+        return False
+    read_by_program = settings.output.output == "json" or settings.output.events == "-"
+    return not read_by_program and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def _menu(ways: Sequence[Way]) -> list[str]:
+    choices = [*(way.why for way in ways), "end it for good"]
+    lines = [f"  {number:5}  {why}" for number, why in enumerate(choices, 1)]
+    return ["The run has stopped. Type a number:", *lines, "  Enter  leave it as it is; it can be resumed later"]
+
+
+def _typed(most: int) -> int:
+    """Read a number; 0 for leaving."""
+    while True:
+        sys.stderr.write("> ")
+        sys.stderr.flush()
+        try:
+            line = sys.stdin.readline()
+        except KeyboardInterrupt:
+            line = ""
+        if not line.endswith("\n"):
+            sys.stderr.write("\n")
+        text = line.strip()
+        if not text:
+            return 0
+        if text.isascii() and text.isdigit() and 1 <= int(text) <= most:
+            return int(text)
+        sys.stderr.write(f"Type a number from 1 to {most}, or only Enter.\n")
+
+
+def _changes(way: Way) -> Changes:
+    return Changes(way.retry, way.forgive, way.skip_domains, way.limits, by=who())

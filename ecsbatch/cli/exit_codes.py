@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale, RunConflict, SelectionError, SelectionRefused
-from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
 
 if TYPE_CHECKING:
     from ecsbatch.model.state import RolloutState

@@ -16,8 +16,21 @@ from ecsbatch.config.settings import SETTINGS, Setting, default_store
 from ecsbatch.config.sources import Settings, from_environment, from_flags, load, settle
 from ecsbatch.config.types import Choice, Kind, Rate, Seconds, Servers, Sizes, Switch, Whole, Window, format_duration
 from ecsbatch.errors import ConfigError
-from ecsbatch.model.servers import Quota
+from ecsbatch.model.quota import Quota
 from ecsbatch.planning.strategy import LIMITS
+
+if TYPE_CHECKING:
+    RestartFlags: TypeAlias = Any
+    ResumeFlags: TypeAlias = Any
+    AskFlags: TypeAlias = Any
+    StoreFlags: TypeAlias = Any
+    WatchFlags: TypeAlias = Any
+    SiteFlags: TypeAlias = Any
+    ApplyFlags: TypeAlias = Any
+    AdjustFlags: TypeAlias = Any
+    AbortFlags: TypeAlias = Any
+    CheckFlags: TypeAlias = Any
+
 
 GO_AHEAD: Final = Group("Going ahead", sort_key=1)
 GROUPS: Final[Mapping[str, Group]] = {
@@ -114,29 +127,6 @@ def _sections(*sections: str) -> list[str]:
     return [name for name, setting in SETTINGS.items() if setting.section in sections]
 
 
-if TYPE_CHECKING:
-    RestartFlags: TypeAlias = Any
-    ResumeFlags: TypeAlias = Any
-    AskFlags: TypeAlias = Any
-    StoreFlags: TypeAlias = Any
-    WatchFlags: TypeAlias = Any
-    SiteFlags: TypeAlias = Any
-    ApplyFlags: TypeAlias = Any
-    AdjustFlags: TypeAlias = Any
-    AbortFlags: TypeAlias = Any
-    CheckFlags: TypeAlias = Any
-else:
-    RestartFlags = _flags("RestartFlags", SETTINGS)
-    ResumeFlags = _flags("ResumeFlags", [*LIMITS, *_sections("engine", "connection", "output")], defaults=False)
-    AskFlags = _flags("AskFlags", ["store", "output"])
-    StoreFlags = _flags("StoreFlags", ["store"])
-    WatchFlags = _flags("WatchFlags", ["store", "output", "events", "log_format"])
-    SiteFlags = _flags("SiteFlags", [*_sections("connection"), "request_timeout", "connect_timeout", "store"])
-    ApplyFlags = _flags("ApplyFlags", _sections("engine", "connection", "output"))
-    AdjustFlags = _flags("AdjustFlags", [*LIMITS, "store"], defaults=False)
-    AbortFlags = _flags("AbortFlags", [*_sections("engine", "connection"), "store"])
-    CheckFlags = _flags("CheckFlags", [*_sections("connection"), "quota", "connect_timeout", "store", "output"])
-
 ConfigFile: TypeAlias = Annotated[
     Path | None,
     Parameter(
@@ -228,3 +218,13 @@ def store_url(settings: Settings) -> str:
     except OSError as e:
         raise ConfigError(f"The folder {folder} cannot be made ({e.strerror}): give --store sqlite:///PATH.") from e
     return url
+
+
+Yes = Annotated[
+    bool, Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask.")
+]
+
+RunName = Annotated[
+    str,
+    Parameter(help="The run, by its id or a unique beginning of it; the latest where left out.", show_default=False),
+]

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from ecsbatch.cli.flags import repeated
 from ecsbatch.config.sources import Settings
 from ecsbatch.errors import EcsbatchError
-from ecsbatch.model.servers import Quota, Usage
+from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
 from ecsbatch.views.log import Level, Log
 from ecsbatch.views.snapshot import Moment, Pace, ended_behind

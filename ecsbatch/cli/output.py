@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal, TextIO
 
 import orjson
 
+from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.clock import SystemClock
+from ecsbatch.config.sources import Settings
+from ecsbatch.errors import ConfigError
 from ecsbatch.model.events import stamp
+from ecsbatch.views.text import fitted
 
 Form = Literal["console", "json"]
 
 _FLAG: Final = "--log-format"
 _VARIABLE: Final = "ECSBATCH_LOG_FORMAT"
+
+_WIDTH: Final = 80
 _form: ContextVar[Form] = ContextVar("form", default="console")
 
 
@@ -45,3 +53,70 @@ def tell(level: Literal["info", "warning", "error"], event: str, fields: Mapping
     line = {"ts": stamp(SystemClock().wall()), "level": level, "event": event, **fields}
     sys.stderr.write(orjson.dumps(line, default=str).decode() + "\n")
     sys.stderr.flush()
+
+
+def write_file(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file for its owner only; the old one stays until the new one is whole.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        part = path.with_name(path.name + ".part")
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) else "that is no file's name"
+        raise ConfigError(f"--out {path} cannot be written ({reason}): name a file in a folder of yours.") from e
+
+
+def columns(*, to_stdout: bool, most: int = _WIDTH) -> int:
+    """Return how wide lines for people are on a stream: as wide as its terminal, 80 where that does not say."""
+    return min(_screen(sys.stdout if to_stdout else sys.stderr) or _WIDTH, most)
+
+
+def _screen(stream: TextIO) -> int:
+    """Return how wide the terminal of a stream is, 0 where it has none or does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 0
+
+
+def say(lines: Sequence[str], *, to_stdout: bool) -> None:
+    """Print lines for people; on a terminal that is narrower they are broken between words."""
+    if not to_stdout and in_json():
+        tell("info", "message", {"message": "\n".join(lines).strip()})
+        return
+    stream = sys.stdout if to_stdout else sys.stderr
+    if width := _screen(stream):
+        lines = [part for line in lines for part in fitted(line, width)]
+    text = "\n".join(lines) + "\n"
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()
+
+
+def check_outputs(settings: Settings) -> None:
+    """Refuse two kinds of data on one stream.
+
+    Raises:
+        UsageError: so it is.
+    """
+    events = settings.output.events or ""
+    if events.startswith("-") and events != "-":
+        raise UsageError(f"--events needs a file, or -: {events} is an option.")
+    if events == "-" and settings.output.output == "json":
+        raise UsageError("--events - and -o json both want standard output: give --events a file.")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
+    sys.stdout.buffer.flush()

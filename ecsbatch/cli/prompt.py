@@ -12,7 +12,7 @@ from typing import Final, TextIO
 from ecsbatch.cli.exit_codes import Declined
 from ecsbatch.config.types import Amount
 from ecsbatch.errors import ConfigError
-from ecsbatch.views.text import counted
+from ecsbatch.model.text import counted
 
 TYPED_ABOVE: Final = 100
 """Above so many servers a y is not enough: the number must be typed."""

@@ -8,14 +8,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.wiring import make_store, say, who
+from ecsbatch.cli.output import say
+from ecsbatch.cli.wiring import make_store, who
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.events import Event, GateChecked, LimitChanged, RunAborting
-from ecsbatch.model.servers import RunStatus
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.text import printable
 from ecsbatch.planning.strategy import resolve_limits
 from ecsbatch.policy.decide import limits_of
 from ecsbatch.views.steering import told_of
-from ecsbatch.views.text import fitted, printable
+from ecsbatch.views.text import fitted
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from math import floor
 from pathlib import Path
@@ -14,9 +14,8 @@ from cyclopts import Group, Parameter
 
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.config.types import parse_duration
-from ecsbatch.errors import SelectionError, SelectionRefused
-from ecsbatch.model.servers import Server, ServerView
-from ecsbatch.planning.selection import filter_views, read_fleet
+from ecsbatch.errors import SelectionRefused
+from ecsbatch.planning.selection import Selection, read_fleet
 
 SELECTION: Final = Group("Selection", sort_key=0)
 
@@ -71,51 +70,6 @@ class SelectionFlags:
         str | None,
         _option("Leave out what the cloud says has changed since then.", "T", "SKIP_UPDATED_SINCE"),
     ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which servers are meant, as it was typed and read.
-
-    Attributes:
-        servers: of a file; None where the API is to be asked.
-        tags, name, az, status, enterprise_project: see `filter_views`; none of them: the whole project.
-        excluded: ids to leave alone.
-        exclude_claimed: other runs' servers are left out.
-        restarted_since, updated_since: seconds since 1970; what was restarted or changed since then is left alone.
-        from_stdin: standard input was read.
-    """
-
-    servers: Sequence[Server] | None = None
-    tags: tuple[str, ...] = ()
-    name: str = ""
-    az: tuple[str, ...] = ()
-    status: tuple[str, ...] = ()
-    enterprise_project: str = ""
-    excluded: frozenset[str] = field(default=frozenset(), repr=False)
-    exclude_claimed: bool = False
-    restarted_since: float | None = None
-    updated_since: float | None = None
-    from_stdin: bool = False
-
-    def check(self, views: Iterable[ServerView]) -> list[ServerView]:
-        """Check each row of a listing again."""
-        # This word lists what the caller may see; no server's own project is called so.
-        project = "" if self.enterprise_project == "all_granted_eps" else self.enterprise_project
-        return filter_views(
-            views, tags=self.tags, name=self.name, az=self.az, status=self.status, enterprise_project=project
-        )
-
-    def updated(self, views: Iterable[ServerView]) -> set[str]:
-        """Return the servers that the cloud says have changed since the time that was given.
-
-        Raises:
-            SelectionError: of one this cannot be told, and to restart it again would be a guess.
-        """
-        if self.updated_since is None:
-            return set()
-        since = self.updated_since
-        return {view.id for view in views if view.found and _updated(view) >= since}
 
 
 def read_selection(file: str, flags: SelectionFlags | None, command: str) -> Selection:
@@ -227,12 +181,3 @@ def _excluded(paths: Iterable[Path]) -> frozenset[str]:
         except SelectionRefused:
             raise UsageError(f"--exclude {path} names no server: mend the file, or leave the option out.") from None
     return frozenset(ids)
-
-
-def _updated(view: ServerView) -> float:
-    if (at := view.updated_at) is None:
-        raise SelectionError(
-            f"The cloud does not say when {view.id} changed last, which --skip-updated-since needs: "
-            "exclude it, or leave the option out."
-        )
-    return at

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.flags import store_url
-from ecsbatch.cli.selection_flags import Selection
 from ecsbatch.cli.wiring import make_client, make_store
 from ecsbatch.config.sources import Settings
 from ecsbatch.ecs.inventory import find
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.conflicts import ServersClaimed
-from ecsbatch.model.plan import Plan, time_model
+from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server, ServerView, Site
+from ecsbatch.model.text import counted, printable
+from ecsbatch.planning.selection import Selection
 from ecsbatch.planning.strategy import make_plan
+from ecsbatch.planning.time_model import time_model
 from ecsbatch.views.plan import Planned
-from ecsbatch.views.text import counted, printable
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import Claim, RunRecord

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING
 
-from ecsbatch.cli.output import in_json, tell
+from ecsbatch.cli.output import in_json, say, tell
 from ecsbatch.config.sources import Settings
-from ecsbatch.views.text import fitted, printable
+from ecsbatch.model.state import RolloutState
+from ecsbatch.model.text import printable
+from ecsbatch.store.history import Story, story_of
 
 if TYPE_CHECKING:
     from ecsbatch.ecs.auth.schemes import Auth
     from ecsbatch.ecs.client import EcsClient
     from ecsbatch.ecs.sender import Sender
+    from ecsbatch.model.run import RunRecord
     from ecsbatch.restarter import Restarter
     from ecsbatch.store import Store
-
-_WIDTH: Final = 80
 
 
 def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender | None = None) -> EcsClient:
@@ -90,33 +90,6 @@ async def engine(settings: Settings, store: Store) -> AsyncGenerator[Restarter]:
         yield restarter
 
 
-def columns(*, to_stdout: bool, most: int = _WIDTH) -> int:
-    """Return how wide lines for people are on a stream: as wide as its terminal, 80 where that does not say."""
-    return min(_screen(sys.stdout if to_stdout else sys.stderr) or _WIDTH, most)
-
-
-def _screen(stream: TextIO) -> int:
-    """Return how wide the terminal of a stream is, 0 where it has none or does not say."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns
-    except OSError:
-        return 0
-
-
-def say(lines: Sequence[str], *, to_stdout: bool) -> None:
-    """Print lines for people; on a terminal that is narrower they are broken between words."""
-    if not to_stdout and in_json():
-        tell("info", "message", {"message": "\n".join(lines).strip()})
-        return
-    stream = sys.stdout if to_stdout else sys.stderr
-    if width := _screen(stream):
-        lines = [part for line in lines for part in fitted(line, width)]
-    text = "\n".join(lines) + "\n"
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding))
-    stream.flush()
-
-
 def who() -> str:
     """Name the person at this terminal, for the record."""
     import getpass  # noqa: PLC0415 - imported when used
@@ -127,3 +100,25 @@ def who() -> str:
     except (KeyError, OSError):
         user = "somebody"
     return printable(f"{user}@{socket.gethostname()}")
+
+
+async def read_story(url: str, name: str) -> Story:
+    """Open a store and read a run.
+
+    Raises:
+        ConfigError: there is no such run, or it is one of single restarts.
+        StoreError: the store cannot be read.
+    """
+    async with make_store(url) as store:
+        return await story_of(store, await store.run(name))
+
+
+async def read_run(url: str, name: str) -> tuple[RunRecord, RolloutState]:
+    """Read a run and fold its history.
+
+    Raises:
+        ConfigError: there is no such run, or it is one of single restarts.
+        StoreError: the store cannot be read.
+    """
+    story = await read_story(url, name)
+    return story.record, story.state

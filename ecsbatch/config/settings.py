@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 
 from ecsbatch.config.types import Choice, Kind, Rate, Seconds, Servers, Sizes, Switch, Text, Whole, Window
 from ecsbatch.errors import ConfigError
-from ecsbatch.model.servers import MAX_BATCH, Quota
+from ecsbatch.model.quota import Quota
+from ecsbatch.model.servers import MAX_BATCH
 
 _DAY: Final = 86_400.0
 _COMMAND = Text(r"(?s).*\S.*", "a command line")

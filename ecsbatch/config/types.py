@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, cast
 
-from ecsbatch.model.servers import Quota
+from ecsbatch.model.quota import Quota
 
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"

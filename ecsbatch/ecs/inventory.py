@@ -6,12 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecsbatch.cli.selection_flags import Selection
 from ecsbatch.ecs.client import MAX_PAGE, EcsClient, Filters
 from ecsbatch.ecs.sweep import look_at
 from ecsbatch.errors import SelectionRefused, UnknownAnswer
 from ecsbatch.model.servers import MAX_LOOK, Server, ServerView
-from ecsbatch.planning.selection import from_view
+from ecsbatch.planning.selection import Selection, from_view
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 
 from ecsbatch.errors import CloudError, NotAccepted, SelectionRefused, UnknownAnswer
 from ecsbatch.model.servers import MAX_LOOK, Look, ServerView
-from ecsbatch.views.text import counted
+from ecsbatch.model.text import counted
 
 T = TypeVar("T")
 

@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from ecsbatch.config.settings import Engine
-from ecsbatch.engine.cursors import Cursors, ReadStore
-from ecsbatch.engine.journal import Journal, JournalStore
+from ecsbatch.engine.journal import Cursors, Journal, JournalStore, ReadStore
 from ecsbatch.engine.pipeline import Pipeline
+from ecsbatch.engine.runtime import held_by
 from ecsbatch.engine.server_queue import Batch, Line, Terms
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
-from ecsbatch.model.run import Grant, Hold, NewRun
-from ecsbatch.model.servers import Evidence, Holder, Outcome, OutcomeKind, RestartType, RunStatus, ServerView
+from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.run import Hold, Holder, NewRun
+from ecsbatch.model.servers import RestartType, ServerView
 from ecsbatch.model.tally import Attempt
+from ecsbatch.model.tokens import Grant
 
 
 class DirectStore(JournalStore, ReadStore, Protocol):
@@ -88,50 +90,6 @@ class _Sent:
     begun: set[str] = field(default_factory=set[str])
     job_id: str = ""
     answered: bool = False
-
-
-_KINDS: Mapping[type[ev.ServerEvent], OutcomeKind] = {
-    ev.ServerRestarted: OutcomeKind.RESTARTED,
-    ev.ServerFailed: OutcomeKind.FAILED,
-    ev.ServerTimedOut: OutcomeKind.TIMED_OUT,
-    ev.ServerUnknown: OutcomeKind.UNKNOWN,
-    ev.ServerSkipped: OutcomeKind.SKIPPED,
-}
-
-
-def outcome_of(event: ev.ServerEvent, ended_at: float, attempts: int, submitted_at: float | None) -> Outcome:
-    """Turn a server's last event into its outcome."""
-    return Outcome(
-        server=event.server,
-        kind=_KINDS[type(event)],
-        reason=event.reason,
-        evidence=Evidence(event.evidence) if event.evidence else None,
-        code=event.code,
-        message=event.message,
-        job_id=event.job_id,
-        attempts=attempts,
-        submitted_at=submitted_at,
-        ended_at=ended_at,
-    )
-
-
-def held_by(
-    holder: Holder, engine: Engine, fence: int, previous: str = "", ledger_time: float = 0.0
-) -> ev.HolderChanged:
-    """Say who has a run from now on, and by which quota it spends."""
-    return ev.HolderChanged(
-        holder=holder.name,
-        host=holder.host,
-        pid=holder.pid,
-        fence=fence,
-        previous=previous,
-        limit=engine.quota.limit,
-        window=engine.quota.window,
-        unknown_grace=engine.unknown_grace,
-        request_timeout=engine.request_timeout,
-        boot=holder.boot,
-        ledger_time=ledger_time,
-    )
 
 
 class Direct:
@@ -370,7 +328,7 @@ class Direct:
             case ev.ServerEvent():
                 self._land([event.server])
                 if ticket := self._tickets.pop(event.server, None):
-                    _resolve(ticket, outcome_of(event, ts, ticket.attempts, ticket.submitted_at))
+                    _resolve(ticket, event.outcome(ts, ticket.attempts, ticket.submitted_at))
             case ev.BatchSubmitting():
                 self._fly(event, ts)
             case ev.BatchAccepted() | ev.BatchUnknown() if sent := self._sent.get(event.batch):

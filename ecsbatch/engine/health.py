@@ -15,7 +15,8 @@ from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError
 from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import Evidence, Look, Server
+from ecsbatch.model.outcome import Evidence
+from ecsbatch.model.servers import Look, Server
 
 CHECK_TIMEOUT = 10.0
 """Seconds that one check may take."""

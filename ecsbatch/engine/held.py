@@ -11,9 +11,8 @@ from functools import partial
 
 from ecsbatch.engine.health import Health
 from ecsbatch.engine.reconcile import is_up
-from ecsbatch.engine.resolver import Findings
+from ecsbatch.engine.resolver import Findings, ServerWatch, Why
 from ecsbatch.engine.server_queue import Line
-from ecsbatch.engine.watches import ServerWatch, Why
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import ServerView
 

@@ -19,8 +19,8 @@ from typing import Protocol
 
 from aiolimiter import AsyncLimiter
 
-from ecsbatch.model.run import Grant, Room, Settle, Take
-from ecsbatch.model.servers import Quota, Usage
+from ecsbatch.model.quota import Quota, Usage
+from ecsbatch.model.tokens import Grant, Room, Settle, Take
 
 GUARD = 0.05
 """Seconds added to the window, for the rate by which clocks differ."""

@@ -17,10 +17,9 @@ from ecsbatch.engine.health import Health
 from ecsbatch.engine.held import Held
 from ecsbatch.engine.observer import JobHidden
 from ecsbatch.engine.poll_schedule import PollSchedule, Watched
-from ecsbatch.engine.resolver import Findings, Verdicts
+from ecsbatch.engine.resolver import LOOKS_WHEN_OVER, Findings, JobWatch, ServerWatch, Verdicts, Why, line_of
 from ecsbatch.engine.server_queue import Batch, Line
 from ecsbatch.engine.visibility import LONGEST_PAUSE, QUIET, Sight
-from ecsbatch.engine.watches import LOOKS_WHEN_OVER, JobWatch, ServerWatch, Why, line_of
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Throttled
 from ecsbatch.model import events as ev

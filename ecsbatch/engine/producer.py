@@ -21,8 +21,9 @@ from ecsbatch.engine.visibility import Sight
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict
 from ecsbatch.model import events as ev
-from ecsbatch.model.run import Commit, Grant, Room, Settle, Take
+from ecsbatch.model.run import Commit
 from ecsbatch.model.servers import MAX_LOOK, Look
+from ecsbatch.model.tokens import Grant, Room, Settle, Take
 
 _LOOK_AGAIN = 1.0
 """Seconds until servers are looked at again that could not be shown, where no others are waiting."""

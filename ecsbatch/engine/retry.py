@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from ecsbatch.errors import AuthError, CloudError, NotAccepted, NotSent, Refused, Throttled
-from ecsbatch.model.servers import SkipReason
+from ecsbatch.model.outcome import SkipReason
 
 
 class Charge(StrEnum):

@@ -15,10 +15,11 @@ from typing import Any, Protocol, TypeVar
 from ecsbatch.engine.journal import Journal
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model import events as ev
-from ecsbatch.model.run import Commit, Grant
-from ecsbatch.model.servers import Evidence, RestartType, Server, ServerView
+from ecsbatch.model.outcome import Evidence
+from ecsbatch.model.run import Commit, Halt
+from ecsbatch.model.servers import RestartType, Server, ServerView
 from ecsbatch.model.tally import Attempt
-from ecsbatch.policy.decide import Halt
+from ecsbatch.model.tokens import Grant
 
 Check = Callable[[Server], Awaitable[bool]]
 """Asks a server whether it is healthy; False or raising: not yet."""

@@ -15,8 +15,8 @@ from ecsbatch.engine.visibility import Sight
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled
 from ecsbatch.model import events as ev
-from ecsbatch.model.run import Grant, Settle
 from ecsbatch.model.servers import MAX_LOOK, Look, RestartType, ServerView
+from ecsbatch.model.tokens import Grant, Settle
 
 THROTTLE_WAIT = 60.0
 """Seconds without submits after a 429 that does not say its period: the API counts by the minute."""

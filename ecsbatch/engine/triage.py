@@ -14,10 +14,10 @@ from ecsbatch.engine.retry import skip_of
 from ecsbatch.engine.server_queue import Batch, Line
 from ecsbatch.errors import CloudError, Denied, Refused
 from ecsbatch.model import events as ev
-from ecsbatch.model.run import Grant
 from ecsbatch.model.servers import Look, ServerView
 from ecsbatch.model.tally import Attempt
-from ecsbatch.planning.selection import why_not
+from ecsbatch.model.tokens import Grant
+from ecsbatch.planning.precheck import why_not
 
 UNSEEN_AFTER: Final = 3
 """Looks in a row that cannot show a server although others can, after which it goes without: one may be chance."""

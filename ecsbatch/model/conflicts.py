@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.events import stamp
-from ecsbatch.model.run import RunRecord
-from ecsbatch.model.servers import Holder
+from ecsbatch.model.run import Holder, RunRecord
 
 
 def _named(holder: Holder) -> str:

@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 
 import orjson
 
+from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind
+
 VERSION = 1
 
 
@@ -178,8 +180,12 @@ class JobFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent(Event):
-    """An outcome. ``holds`` is True where the server may still be down and keeps its place in the budget."""
+    """An outcome, of the ``kind`` that its class names.
 
+    ``holds`` is True where the server may still be down and keeps its place in the budget.
+    """
+
+    kind: ClassVar[OutcomeKind]
     server: str = ""
     wave: int = 0
     domain: str = ""
@@ -192,12 +198,34 @@ class ServerEvent(Event):
     host: str = ""
     holds: bool = False
 
+    def outcome(self, ended_at: float, attempts: int, submitted_at: float | None) -> Outcome:
+        """Return the server's outcome.
+
+        Args:
+            ended_at: when this was recorded, seconds since 1970.
+            attempts: requests that named the server.
+            submitted_at: when the last one's intent was recorded, seconds since 1970; None where there was none.
+        """
+        return Outcome(
+            server=self.server,
+            kind=self.kind,
+            reason=self.reason,
+            evidence=Evidence(self.evidence) if self.evidence else None,
+            code=self.code,
+            message=self.message,
+            job_id=self.job_id,
+            attempts=attempts,
+            submitted_at=submitted_at,
+            ended_at=ended_at,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ServerRestarted(ServerEvent):
     """Restarted, and healthy where a check is set."""
 
     name: ClassVar[str] = "server.restarted"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.RESTARTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +233,7 @@ class ServerFailed(ServerEvent):
     """The cloud said that the restart failed, or the server did not become healthy in time."""
 
     name: ClassVar[str] = "server.failed"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +241,7 @@ class ServerTimedOut(ServerEvent):
     """A successful look after the deadline still saw no end."""
 
     name: ClassVar[str] = "server.timed_out"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.TIMED_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +249,7 @@ class ServerUnknown(ServerEvent):
     """Whether it was restarted cannot be established."""
 
     name: ClassVar[str] = "server.unknown"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +257,7 @@ class ServerSkipped(ServerEvent):
     """Left alone, rightly; ``reason`` says why."""
 
     name: ClassVar[str] = "server.skipped"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.SKIPPED
 
 
 @dataclass(frozen=True, slots=True)

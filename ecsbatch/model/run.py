@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ecsbatch.model.events import Event, Recorded
-from ecsbatch.model.servers import Fleet, Holder, OutcomeKind, RunStatus
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.servers import Fleet
+from ecsbatch.model.tokens import Grant, Room
 
 RunKind = Literal["rollout", "direct"]
 
@@ -16,70 +18,21 @@ Claim = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
-    """Tokens that are wanted of a quota group.
+class Holder:
+    """The process that holds a run.
 
     Attributes:
-        group: see `Site.quota_group`.
-        want: the most that can be used, at least 1.
-        at_least: fewer than this are not worth having; never more than ``want``.
-        limit: tokens that the group has in all.
-        hold: seconds after which the grant frees itself if no answer is ever written, since its process was killed:
-            sending, the request's timeout, the grace for a late start, the window and its guard.
+        name: who: user@host, or what the embedding service calls itself.
+        host, pid: where.
+        since: seconds since 1970.
+        boot: in which boot of the host; "" where not known.
     """
 
-    group: str
-    want: int
-    at_least: int
-    limit: int
-    hold: float
-
-    def __post_init__(self) -> None:
-        if self.want < 1:
-            raise ValueError(f"A take wants at least one token, unlike {self.want}.")
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """Tokens that were granted.
-
-    Attributes:
-        id: by which it is settled.
-        tokens: between ``at_least`` and ``want``.
-        granted: on the ledger's clock, `Clock.monotonic`.
-    """
-
-    id: str
-    tokens: int
-    granted: float
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Why nothing was granted.
-
-    Attributes:
-        free: tokens that could be had, fewer than ``at_least``.
-        next_in: seconds until ``at_least`` are free if nothing is settled meanwhile; None where they never are.
-        in_flight: tokens of requests without an answer; their settling frees them sooner than ``next_in`` says.
-    """
-
-    free: int
-    next_in: float | None
-    in_flight: int
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """The end of a grant.
-
-    Attributes:
-        grant: its id.
-        hold: seconds from now that its tokens still count; None refunds them at once.
-    """
-
-    grant: str
-    hold: float | None
+    name: str
+    host: str
+    pid: int
+    since: float
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +141,48 @@ class Command:
     ts: float
     who: str
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a resume asks for beyond going on.
+
+    Attributes:
+        retry: outcome kinds whose servers wait again: ``failed``, ``timed_out``, ``unknown``.
+        forgive: failures so far stop counting and give their places back.
+        skip_domains: domains to whose servers nothing is sent any more; those that wait, now or later, are not started.
+        limits: settings and their new values, as in a strategy.
+        by: who asks.
+    """
+
+    retry: Sequence[str] = ()
+    forgive: bool = False
+    skip_domains: Sequence[str] = ()
+    limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run stands when `Rollout.run` returns.
+
+    Attributes:
+        counts: servers by outcome; ``unknown`` includes those still under way, ``not_started`` the waiting.
+        elapsed_s: seconds since the run's start.
+    """
+
+    run_id: str
+    status: RunStatus
+    reason: str
+    message: str
+    total: int
+    counts: Mapping[OutcomeKind, int]
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why a line's servers get no further: ``cloud_unreachable``, ``auth`` or ``store``."""
+
+    reason: str
+    message: str

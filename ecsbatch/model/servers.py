@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Final, Literal
 
 from ecsbatch.errors import ConfigError, Refused
@@ -21,54 +20,6 @@ MAX_BATCH: Final = 1000
 
 MAX_LOOK: Final = 100
 """Servers that one ``server_id=`` query may name (API reference, ListServersDetails: at most 100 advised)."""
-
-
-class OutcomeKind(StrEnum):
-    """How a server ended. Every targeted server ends with exactly one."""
-
-    RESTARTED = "restarted"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    UNKNOWN = "unknown"
-    SKIPPED = "skipped"
-    NOT_STARTED = "not_started"
-
-
-class SkipReason(StrEnum):
-    """Why a server was left alone, rightly."""
-
-    NOT_FOUND = "not_found"
-    NOT_ACTIVE = "not_active"
-    LOCKED = "locked"
-    ALREADY_RESTARTING = "already_restarting"
-    RESTARTED_RECENTLY = "restarted_recently"
-    EXCLUDED = "excluded"
-
-
-class Evidence(StrEnum):
-    """What an outcome rests on: the job's word, the server's state, or a health check."""
-
-    JOB = "job"
-    STATE = "state"
-    CHECK = "check"
-
-
-class RunStatus(StrEnum):
-    """Where a run stands; the last three are over."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPED = "stopped"
-    INTERRUPTED = "interrupted"
-    ORPHANED = "orphaned"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    ABORTED = "aborted"
-
-    @property
-    def over(self) -> bool:
-        """True where nothing more can happen to the run."""
-        return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED}
 
 
 def restart_type(word: object) -> RestartType:
@@ -123,22 +74,6 @@ class Site:
     def quota_group(self) -> str:
         """The key under which all processes share this site's quota: a project has one, by whatever name it is met."""
         return self.project_id
-
-
-def quota_group(key: str) -> str:
-    """Read the key of a quota group; older versions wrote the endpoint into it."""
-    return key.rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """Servers that the cloud lets through in any window of so many seconds."""
-
-    limit: int = 1000
-    window: float = 60.0
-
-    def __str__(self) -> str:
-        return f"{self.limit}/{self.window:g}s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,33 +182,6 @@ class Job:
         return self.status in {"SUCCESS", "FAIL"}
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one server ended.
-
-    Attributes:
-        server: its id.
-        kind: see `OutcomeKind`.
-        reason: a word of ours such as ``not_found`` or ``unhealthy``; "" where the kind says it all.
-        evidence: what this rests on; None where nothing was sent.
-        code, message: the cloud's own, "" where it gave none.
-        job_id: the job that restarted it or failed to; "" where there was none.
-        attempts: requests that named this server.
-        submitted_at, ended_at: seconds since 1970, None where it never was.
-    """
-
-    server: str
-    kind: OutcomeKind
-    reason: str = ""
-    evidence: Evidence | None = None
-    code: str = ""
-    message: str = ""
-    job_id: str = ""
-    attempts: int = 0
-    submitted_at: float | None = None
-    ended_at: float | None = None
-
-
 class Fleet(Sequence[Server]):
     """A frozen, ordered list of servers, held in columns: a million fit into memory.
 
@@ -357,59 +265,3 @@ def _column(values: Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     seen: dict[str, str] = {}
     return tuple(seen.setdefault(v, v) for v in values)
-
-
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """A barrier group: the servers ``start`` to ``end`` (exclusive) of the plan's fleet.
-
-    Attributes:
-        number: from 1.
-        start, end: places in the fleet.
-        label: as the strategy named it: ``1``, ``10%``, ``az2``.
-    """
-
-    number: int
-    start: int
-    end: int
-    label: str = ""
-
-    def __len__(self) -> int:
-        return self.end - self.start
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The process that holds a run.
-
-    Attributes:
-        name: who: user@host, or what the embedding service calls itself.
-        host, pid: where.
-        since: seconds since 1970.
-        boot: in which boot of the host; "" where not known.
-    """
-
-    name: str
-    host: str
-    pid: int
-    since: float
-    boot: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the quota ledger says now.
-
-    Attributes:
-        limit: servers per window.
-        held: tokens of requests in flight.
-        cooling: tokens whose request was answered less than a window ago.
-        free: what may be taken now.
-        next_free_in: seconds until more is free, by what is known now; None where nothing is held.
-    """
-
-    limit: int
-    held: int
-    cooling: int
-    free: int
-    next_free_in: float | None = field(default=None)

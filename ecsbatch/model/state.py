@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.servers import Evidence, Outcome, OutcomeKind, Quota, RunStatus
+from ecsbatch.model.quota import Quota
 from ecsbatch.model.stopwatch import Stopwatch
 from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, Failure, Flight, Stage, Tally
 

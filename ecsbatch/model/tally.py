@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from ecsbatch.model.servers import OutcomeKind
+from ecsbatch.model.outcome import OutcomeKind
 
 
 class Stage(IntEnum):
@@ -39,7 +39,7 @@ ENDED: Final = {kind.value: stage for stage, kind in KIND.items() if stage is no
 """The stage of each outcome that can be tried again, by its word."""
 _KINDS: Final = {int(stage): kind for stage, kind in KIND.items()}
 _WAITING, _RESTARTED = int(Stage.WAITING), int(Stage.RESTARTED)
-FAILURES: Final = frozenset({Stage.FAILED, Stage.TIMED_OUT, Stage.UNKNOWN})
+FAILURES: Final = frozenset(stage for stage, kind in KIND.items() if kind.is_failure)
 """The stages that count against ``max_failures``."""
 
 

@@ -23,3 +23,17 @@ def clean(text: str) -> str:
 def cut(text: str, limit: int = MAX_TEXT) -> str:
     """Return at most ``limit`` characters of a text, with a mark where some are missing."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Replace whatever could move a terminal's cursor, change its colours or turn its text around; cut at ``limit``."""
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    return (
+        shown if shown.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a count with its noun: ``1 server``, ``2,000 servers``, ``2 batches``."""
+    plural = noun + ("es" if noun.endswith("ch") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"

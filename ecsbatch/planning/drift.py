@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.servers import ServerView, SkipReason
-from ecsbatch.planning.selection import classify
+from ecsbatch.model.servers import ServerView
+from ecsbatch.planning.precheck import classify
 
 
 class DriftKind(StrEnum):

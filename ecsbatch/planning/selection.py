@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, cast
@@ -14,15 +15,11 @@ from typing import Any, Final, cast
 import orjson
 
 from ecsbatch.errors import SelectionError, SelectionRefused
-from ecsbatch.model.servers import Fleet, Server, ServerView, SkipReason
+from ecsbatch.model.servers import Fleet, Server, ServerView
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_ID: Final = 64
 
-_RESTING: Final = frozenset(
-    {"SHUTOFF", "SHELVED", "SHELVED_OFFLOADED", "PAUSED", "SUSPENDED", "DELETED", "SOFT_DELETED"}
-)
-"""States that somebody has chosen; a server in them is down on purpose and nobody waits for it."""
 
 _Row = tuple[int, Server]
 
@@ -187,35 +184,6 @@ def filter_views(
     ]
 
 
-def classify(view: ServerView) -> tuple[SkipReason, bool] | None:
-    """Tell why a server must not be restarted now, and whether it holds a place in the budget; None where it may."""
-    if not view.found:
-        return SkipReason.NOT_FOUND, False
-    if view.status in {"REBOOT", "HARD_REBOOT"} or view.task_state.startswith("reboot"):
-        return SkipReason.ALREADY_RESTARTING, True
-    # The status alone hides transitions: powering-off still shows ACTIVE, powering-on still SHUTOFF.
-    if view.task_state or view.status not in {"ACTIVE", *_RESTING}:
-        return SkipReason.NOT_ACTIVE, True
-    if view.status in _RESTING:
-        return SkipReason.NOT_ACTIVE, False
-    return (SkipReason.LOCKED, False) if view.locked else None
-
-
-def why_not(view: ServerView, *, precheck: bool, updated_since: float | None) -> tuple[SkipReason, bool] | None:
-    """Tell why a server that nobody has sent yet is to be left alone, as it is seen now; None where it is to go.
-
-    Args:
-        view: the server.
-        precheck: servers in the wrong state are left alone.
-        updated_since: servers that have changed since then are, seconds since 1970; None: whatever they did.
-    """
-    seen = classify(view)
-    at = view.updated_at if updated_since is not None else None
-    if updated_since is not None and at is not None and at >= updated_since:
-        return SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1]
-    return seen if precheck else None
-
-
 def _read(source: Path | str) -> bytes:
     try:
         return sys.stdin.buffer.read() if str(source) == "-" else Path(source).read_bytes()
@@ -307,3 +275,57 @@ def _short(given: object) -> str:
     said = given if isinstance(given, str) else repr(given)
     shown = said if len(said) <= 60 else said[:60] + "…"  # noqa: PLR2004  # about what one line of a terminal bears
     return repr(shown) if isinstance(given, str) else shown
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which servers are meant, as it was typed and read.
+
+    Attributes:
+        servers: of a file; None where the API is to be asked.
+        tags, name, az, status, enterprise_project: see `filter_views`; none of them: the whole project.
+        excluded: ids to leave alone.
+        exclude_claimed: other runs' servers are left out.
+        restarted_since, updated_since: seconds since 1970; what was restarted or changed since then is left alone.
+        from_stdin: standard input was read.
+    """
+
+    servers: Sequence[Server] | None = None
+    tags: tuple[str, ...] = ()
+    name: str = ""
+    az: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+    enterprise_project: str = ""
+    excluded: frozenset[str] = field(default=frozenset(), repr=False)
+    exclude_claimed: bool = False
+    restarted_since: float | None = None
+    updated_since: float | None = None
+    from_stdin: bool = False
+
+    def check(self, views: Iterable[ServerView]) -> list[ServerView]:
+        """Check each row of a listing again."""
+        # This word lists what the caller may see; no server's own project is called so.
+        project = "" if self.enterprise_project == "all_granted_eps" else self.enterprise_project
+        return filter_views(
+            views, tags=self.tags, name=self.name, az=self.az, status=self.status, enterprise_project=project
+        )
+
+    def updated(self, views: Iterable[ServerView]) -> set[str]:
+        """Return the servers that the cloud says have changed since the time that was given.
+
+        Raises:
+            SelectionError: of one this cannot be told, and to restart it again would be a guess.
+        """
+        if self.updated_since is None:
+            return set()
+        since = self.updated_since
+        return {view.id for view in views if view.found and _updated(view) >= since}
+
+
+def _updated(view: ServerView) -> float:
+    if (at := view.updated_at) is None:
+        raise SelectionError(
+            f"The cloud does not say when {view.id} changed last, which --skip-updated-since needs: "
+            "exclude it, or leave the option out."
+        )
+    return at

@@ -12,9 +12,10 @@ from typing import Any, Final, Literal, cast
 from ecsbatch.config.settings import Strategy
 from ecsbatch.config.types import Amount
 from ecsbatch.errors import SelectionError, SelectionRefused
-from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, Skip
-from ecsbatch.model.servers import Fleet, Server, ServerView, SkipReason, Wave, restart_type
-from ecsbatch.planning.selection import classify
+from ecsbatch.model.outcome import SkipReason
+from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, Skip, Wave
+from ecsbatch.model.servers import Fleet, Server, ServerView, restart_type
+from ecsbatch.planning.precheck import classify
 
 ONE_WAVE: Final = 20
 """Up to so many servers ``waves = "auto"`` is one wave."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
 
+from ecsbatch.model.outcome import OutcomeKind, RunStatus, SkipReason
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.servers import OutcomeKind, RunStatus, SkipReason
+from ecsbatch.model.run import Halt
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Tally
 
@@ -70,14 +71,6 @@ def breach(state: RolloutState, limits: Limits) -> Breach | None:
             if failures > allowed:
                 return Breach("max_failures_per_domain", failures, allowed, domain)
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """Why a line's servers get no further: ``cloud_unreachable``, ``auth`` or ``store``."""
-
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

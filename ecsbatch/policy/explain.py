@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from ecsbatch.config.types import format_duration
 from ecsbatch.model.events import stamp
-from ecsbatch.model.servers import RunStatus, Usage
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.quota import Usage
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import FAILURES, Flight, Stage
 from ecsbatch.policy import decide as policy

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from ecsbatch.model.servers import Fleet, Wave
+from ecsbatch.model.plan import Wave
+from ecsbatch.model.servers import Fleet
 
 
 class Picker:

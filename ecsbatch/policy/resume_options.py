@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import Final
 
-from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.state import RolloutState
+from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
-from ecsbatch.views.text import counted, printable
 
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 _RESTING: Final = frozenset({RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED})

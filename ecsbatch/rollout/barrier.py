@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.model import events as ev
-from ecsbatch.model.plan import Plan
-from ecsbatch.model.servers import RunStatus, Wave
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import clean, cut
 from ecsbatch.policy import decide as policy

@@ -13,13 +13,14 @@ from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.server_queue import Batch, Check, Line, Terms
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
-from ecsbatch.model.plan import Plan
-from ecsbatch.model.run import Grant
-from ecsbatch.model.servers import ServerView, Wave
+from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.run import Halt
+from ecsbatch.model.servers import ServerView
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Attempt, Flight, Stage
+from ecsbatch.model.tokens import Grant
 from ecsbatch.policy import decide as policy
-from ecsbatch.policy.decide import Halt, Limits
+from ecsbatch.policy.decide import Limits
 from ecsbatch.policy.picker import Picker
 
 _INTRODUCED = 8

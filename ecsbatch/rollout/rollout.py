@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
-from ecsbatch.engine.hosting import Changes, Host, Result
+from ecsbatch.engine.runtime import Host
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import asked_for
-from ecsbatch.model.plan import Plan
-from ecsbatch.model.run import Command
-from ecsbatch.model.servers import Outcome, OutcomeKind, RunStatus, Wave
+from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.run import Changes, Command, Result
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Ending, Step

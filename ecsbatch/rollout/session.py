@@ -9,14 +9,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecsbatch.engine.cursors import Cursors
-from ecsbatch.engine.hosting import Host
-from ecsbatch.engine.journal import Journal
+from ecsbatch.engine.journal import Cursors, Journal
+from ecsbatch.engine.runtime import Host
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model import events as ev
+from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.run import Hold
-from ecsbatch.model.servers import Outcome, RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
 from ecsbatch.planning.strategy import resolve_limits

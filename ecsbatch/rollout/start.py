@@ -7,16 +7,16 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from ecsbatch.engine.direct import held_by
-from ecsbatch.engine.hosting import Changes
+from ecsbatch.engine.runtime import held_by
 from ecsbatch.engine.workers import to_the_end
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.conflicts import RunExists, RunOver
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.run import Command, Hold, NewRun
-from ecsbatch.model.servers import Holder, OutcomeKind, RunStatus, quota_group
+from ecsbatch.model.quota import quota_group
+from ecsbatch.model.run import Changes, Command, Hold, Holder, NewRun
 from ecsbatch.model.tally import Stage
 from ecsbatch.rollout.hooks import Given, Hooks, hooks_of
 from ecsbatch.rollout.session import Course

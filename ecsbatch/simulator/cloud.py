@@ -30,9 +30,8 @@ from ecsbatch.simulator.config import CloudConfig, Faults
 from ecsbatch.simulator.faults import NOT_CARRIED_OUT, Fate, Misfortunes
 from ecsbatch.simulator.fleet import Ending, Fleet, ServerTruth, server_ids
 from ecsbatch.simulator.gateway import Arrival
-from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, gateway_error, throttled
+from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, gateway_error, http_date, throttled
 from ecsbatch.simulator.service import Service
-from ecsbatch.simulator.stamps import http_date
 
 __all__ = ["Cloud", "CloudConfig", "Exchange", "Fate", "Faults", "Reply", "ServerTruth"]
 

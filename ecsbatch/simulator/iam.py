@@ -10,8 +10,7 @@ import orjson
 
 from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.gateway import Entrance
-from ecsbatch.simulator.replies import Reply, json_reply
-from ecsbatch.simulator.stamps import microseconds
+from ecsbatch.simulator.replies import Reply, json_reply, microseconds
 
 
 class Iam:

@@ -14,8 +14,7 @@ from typing import Final
 import orjson
 
 from ecsbatch.simulator.config import CloudConfig
-from ecsbatch.simulator.replies import Rejected, Reply, ecs_error
-from ecsbatch.simulator.stamps import milliseconds
+from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, milliseconds
 
 JOB_TYPE: Final = "serversAction"
 SUB_JOB_TYPE: Final = "serverActions"

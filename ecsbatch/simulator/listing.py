@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.fleet import Fleet
-from ecsbatch.simulator.replies import Rejected, ecs_error
-from ecsbatch.simulator.stamps import microseconds, whole_seconds
+from ecsbatch.simulator.replies import Rejected, ecs_error, microseconds, whole_seconds
 
 DEFAULT_LIMIT: Final = 25
 MAX_LIMIT: Final = 1000

@@ -7,8 +7,9 @@ particular to SQLite.
 """
 
 from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
-from ecsbatch.model.run import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunKind, RunRecord, Settle, Take
-from ecsbatch.store.database import MemoryDatabase
+from ecsbatch.model.run import Claim, Command, Commit, Hold, NewRun, RunKind, RunRecord
+from ecsbatch.model.tokens import Grant, Room, Settle, Take
+from ecsbatch.store.sqlite import MemoryDatabase
 from ecsbatch.store.store import Store, open_store
 
 __all__ = [

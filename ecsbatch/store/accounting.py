@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ecsbatch.model.run import Room, Take
-from ecsbatch.model.servers import Usage
+from ecsbatch.model.quota import Usage
+from ecsbatch.model.tokens import Room, Take
 
 _SHORTEST_WAIT: Final = 0.001
 """A caller that sleeps for less may wake before the instant it waits for, by rounding, and would spin."""

@@ -7,25 +7,19 @@ words, since what the ledger promises rests on when the write lock is taken.
 
 from __future__ import annotations
 
-import errno
-import os
 import sqlite3
 import threading
-import time
-import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
-from ecsbatch.errors import ConfigError, StoreError
+from ecsbatch.errors import StoreError
 from ecsbatch.store import schema
-from ecsbatch.store.keeper import keeper
-from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
+from ecsbatch.store.locks import Locks
 from ecsbatch.store.patience import Patience, is_busy
 
 _TRY: Final = 0.1
@@ -33,9 +27,6 @@ _TRY: Final = 0.1
 
 _GIVE_WAY: Final = 0.01
 """Seconds between two transactions of a long work; SQLite keeps no queue, and who waits asks only now and then."""
-
-_WAL_KEPT: Final = 16 * 2**20
-"""Bytes of write-ahead log that stay on disk after a large transaction."""
 
 
 _BEGIN_WRITING: Final = ("BEGIN IMMEDIATE",)
@@ -258,132 +249,6 @@ class Database:
         """Close the connection; a transaction in progress is undone."""
         self.connection.close()
         self._engine.dispose()
-
-
-class FileDatabase(Database):
-    """An SQLite file, shared by all processes of this machine."""
-
-    def __init__(self, url: str, path: Path, patience: Patience | None = None) -> None:
-        """Open or create the file.
-
-        Raises:
-            ConfigError: its folder is missing.
-            StoreError: it cannot be opened, or is no database.
-        """
-        self.path = path
-        try:
-            _make(path)
-            super().__init__(url, str(path), patience)
-        except OSError as e:
-            raise StoreError(
-                f"The store {url} cannot be opened ({e.strerror}): mend its permissions, or choose another file."
-            ) from e
-        except sqlite3.Error as e:
-            raise StoreError(f"The store {url} {_complaint(e)}") from e
-
-        try:
-            self._write_ahead()
-            self.connection.execute("PRAGMA synchronous = FULL")
-            self.connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
-        except BaseException as e:
-            self.close()
-            if isinstance(e, sqlite3.Error):
-                raise StoreError(f"The store {url} {self._complaint(e)}") from e
-            raise
-
-    def _write_ahead(self) -> None:
-        """Switch to the write-ahead log, which SQLite does not wait for when two processes do it at once."""
-        if self._patience.until_free(lambda: self._journal_mode("")) != "wal":
-            self._patience.until_free(self._switch)
-
-    def _switch(self) -> None:
-        try:
-            mode = self._journal_mode(" = WAL")
-        except sqlite3.OperationalError:
-            time.sleep(_GIVE_WAY)  # here SQLite itself does not wait
-            raise
-        self._require_wal(mode)
-
-    def _journal_mode(self, change: str) -> str:
-        return str(self.connection.execute(f"PRAGMA journal_mode{change}").fetchone()[0])
-
-    def _require_wal(self, mode: str) -> None:
-        if mode != "wal":
-            raise StoreError(
-                f"The store {self.url} is on a file system without shared memory, which its write-ahead log needs: "
-                "choose a local disk."
-            )
-
-    def locks(self) -> Locks:
-        """Return locks on files beside the database."""
-        return FileLocks(self.path)
-
-    def give_way(self) -> None:
-        """Let other processes write between two transactions of a long work."""
-        time.sleep(_GIVE_WAY)
-
-    def keeper(self) -> int:
-        """Return the id of the process that is in the middle of a write, 0 where nobody tells."""
-        return keeper(self.path)
-
-
-class MemoryDatabase(Database):
-    """A database in memory that outlives the stores opened on it, as a disk outlives a process."""
-
-    def __init__(self) -> None:
-        super().__init__("memory:", ":memory:")
-        self._holders: dict[str, object] = {}
-        weakref.finalize(self, self.connection.close)
-
-    def locks(self) -> Locks:
-        """Return locks that all stores on this database heed."""
-        return MemoryLocks(self._holders)
-
-
-def database_at(url: str, patience: Patience | None = None) -> FileDatabase | MemoryDatabase:
-    """Open the database that a URL names.
-
-    Raises:
-        ConfigError: there is no such kind of URL, or its folder is missing.
-        StoreError: it cannot be opened.
-    """
-    if url == "memory:":
-        return MemoryDatabase()
-    return FileDatabase(url, path_of(url), patience)
-
-
-def path_of(url: str) -> Path:
-    """Return the file that a URL names.
-
-    Raises:
-        ConfigError: it names none.
-    """
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path or path.startswith(":") or "?" in path:
-        # Whatever stands behind the scheme may hold a password.
-        raise ConfigError(
-            f"A store cannot be opened by a {url.partition(':')[0]!r} URL of this form: "
-            "give sqlite:///relative.db, sqlite:////absolute.db or memory:."
-        )
-    return Path(path).expanduser()
-
-
-def _make(path: Path) -> None:
-    """Create the file, and its folder where only that is missing, for this user alone.
-
-    A file that is there is left alone: closing a second descriptor of it would drop the locks that SQLite keeps for
-    another store of this process.
-    """
-    if path.is_dir():
-        raise ConfigError(f"The store {path} is a folder: name a file in it.")
-    if not path.parent.is_dir():
-        if not path.parent.parent.is_dir():
-            raise ConfigError(f"The store {path} has no folder: create {path.parent} first, or choose another file.")
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    if not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _connect(path: str) -> sqlite3.Connection:

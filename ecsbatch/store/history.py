@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from ecsbatch.cli.wiring import make_store
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.servers import RunStatus
+from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import Command, RunRecord
-    from ecsbatch.store import Store
+    from ecsbatch.store.store import Store
 
 _REMEMBERED: Final = 50
 
@@ -26,6 +26,11 @@ _STEERING: Final = (
     *(ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished),
     *(ev.LimitChanged, ev.GateChecked),
 )
+
+_GLANCE: Final = 0.5
+"""Seconds between two looks at the store."""
+
+_GOING_ON: Final = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
 
 
 @dataclass(slots=True)
@@ -76,17 +81,6 @@ class Story:
             self.state.aborting, self.state.aborted_by = True, self.asked_to_abort.who
 
 
-async def read_story(url: str, name: str) -> Story:
-    """Open a store and read a run.
-
-    Raises:
-        ConfigError: there is no such run, or it is one of single restarts.
-        StoreError: the store cannot be read.
-    """
-    async with make_store(url) as store:
-        return await story_of(store, await store.run(name))
-
-
 async def story_of(store: Store, record: RunRecord) -> Story:
     """Read a run's whole history.
 
@@ -133,3 +127,72 @@ def pages(store: Store, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterato
     while lines := asyncio.run_coroutine_threadsafe(store.lines(run_id, after), loop).result():
         yield from lines
         after += len(lines)
+
+
+class Followed:
+    """A run of another process, read from the store again and again.
+
+    Attributes:
+        story: what is known of it.
+        over: it has ended there, or nobody holds it any more.
+    """
+
+    def __init__(self, store: Store, story: Story) -> None:
+        """Begin before its first event."""
+        self.story = story
+        self.over = False
+        self._store = store
+        self._news = asyncio.Event()
+
+    @property
+    def state(self) -> RolloutState:
+        """Where it stands."""
+        return self.story.state
+
+    @property
+    def quota(self) -> Quota:
+        """Servers per window, as the run's process has it."""
+        told = self.story.holders
+        return Quota(told.limit, told.window) if told is not None and told.limit else Quota()
+
+    async def usage(self) -> Usage | None:
+        """Ask the ledger about the first site's quota."""
+        groups = list(self.story.record.plan.get("sites", {}).values())
+        return await self._store.usage(groups[0], self.quota.limit) if groups else None
+
+    async def glance(self) -> None:
+        """Fold what is new."""
+        story = self.story
+        # The record first: what is stored after it shows with the next look, and a run that is over stores nothing.
+        story.record = record = await self._store.run(story.record.run_id)
+        before = story.state.seq
+        while events := await self._store.events(record.run_id, story.state.seq):
+            for event in events:
+                story.apply(event)
+        story.settle()
+        self.over = story.state.status not in _GOING_ON
+        if self.over or story.state.seq > before:
+            self._news.set()
+            self._news = asyncio.Event()
+
+    async def to_its_end(self, leave: asyncio.Event) -> None:
+        """Look twice a second until the run has ended, or somebody leaves."""
+        while not self.over and not leave.is_set():
+            try:
+                async with asyncio.timeout(_GLANCE):
+                    await leave.wait()
+            except TimeoutError:
+                await self.glance()
+
+    async def lines(self, after: int = 0) -> AsyncIterator[bytes]:
+        """Follow its journal from behind an event's number; ends with the run's end."""
+        while True:
+            news, over = self._news, self.over
+            found = await self._store.lines(self.story.record.run_id, after)
+            for line in found:
+                yield line
+            after += len(found)
+            if not found:
+                if over:
+                    return
+                await news.wait()

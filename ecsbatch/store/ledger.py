@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ecsbatch.model.run import Grant, Room, Settle, Take
-from ecsbatch.model.servers import Usage, quota_group
+from ecsbatch.model.quota import Usage, quota_group
+from ecsbatch.model.tokens import Grant, Room, Settle, Take
 from ecsbatch.store import accounting
 from ecsbatch.store.accounting import Lent
 from ecsbatch.store.database import Database, Prepared

@@ -19,8 +19,8 @@ from ecsbatch.model.events import (
     ServerTimedOut,
     ServerUnknown,
 )
-from ecsbatch.model.run import RunRecord
-from ecsbatch.model.servers import Holder, OutcomeKind, RunStatus
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.run import Holder, RunRecord
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.locks import Locks
 from ecsbatch.store.schema import runs

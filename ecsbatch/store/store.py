@@ -11,14 +11,17 @@ from typing import Any, Final, Self, TypeVar
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.errors import StoreError
 from ecsbatch.model.events import Event, Recorded
-from ecsbatch.model.run import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
-from ecsbatch.model.servers import Fleet, Holder, RunStatus, Usage
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.quota import Usage
+from ecsbatch.model.run import Claim, Command, Commit, Hold, Holder, NewRun, RunRecord
+from ecsbatch.model.servers import Fleet
+from ecsbatch.model.tokens import Grant, Room, Settle, Take
 from ecsbatch.store import targets
-from ecsbatch.store.database import Database, MemoryDatabase, database_at, path_of
-from ecsbatch.store.orders import Order, Write
+from ecsbatch.store.database import Database
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
+from ecsbatch.store.sqlite import MemoryDatabase, database_at, path_of
 from ecsbatch.store.sync_store import Books
-from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker
+from ecsbatch.store.worker import InlineWorker, Order, ThreadWorker, Worker, Write
 
 T = TypeVar("T")
 

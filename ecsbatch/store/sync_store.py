@@ -21,15 +21,18 @@ import sqlalchemy as sa
 from ecsbatch.clock import Clock, Stamps
 from ecsbatch.errors import ConfigError, RunConflict, StoreError
 from ecsbatch.model.conflicts import RunTaken
-from ecsbatch.model.events import Event, Recorded, ServerFailed, ServerTimedOut, ServerUnknown
-from ecsbatch.model.run import Claim, Command, Commit, Grant, Hold, NewRun, Room, RunRecord, Settle, Take
-from ecsbatch.model.servers import Holder, RunStatus, Usage, targets_hash
+from ecsbatch.model.events import Event, Recorded, ServerEvent
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.quota import Usage
+from ecsbatch.model.run import Claim, Command, Commit, Hold, Holder, NewRun, RunRecord
+from ecsbatch.model.servers import targets_hash
+from ecsbatch.model.tokens import Grant, Room, Settle, Take
 from ecsbatch.store import claims, journal, runs
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.ledger import Ledger
-from ecsbatch.store.orders import Order, Write
 from ecsbatch.store.schema import commands
 from ecsbatch.store.taking import Taking
+from ecsbatch.store.worker import Order, Write
 
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -66,7 +69,6 @@ class _Page:
     lines: list[bytes] = field(default_factory=list[bytes])
 
 
-_FAILURES: Final = (ServerFailed, ServerTimedOut, ServerUnknown)
 _NOT_NOW: Final = Room(0, 0.001, 0)
 """The answer to who has not heard of a failure yet: at once again, with that in mind."""
 
@@ -287,7 +289,9 @@ class Books:
         if recorded:
             events = [each.event for each in recorded]
             counts = runs.counted(counts, events)
-            failed_at = seq if any(isinstance(event, _FAILURES) for event in events) else failed_at
+            failed_at = (
+                seq if any(isinstance(event, ServerEvent) and event.kind.is_failure for event in events) else failed_at
+            )
         self._staged[run_id] = replace(
             head,
             seq=seq,

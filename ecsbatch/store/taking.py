@@ -16,8 +16,9 @@ from itertools import islice
 
 from ecsbatch.errors import RunConflict, StoreError
 from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed, ServersWanted
-from ecsbatch.model.run import Claim, Hold, NewRun, RunRecord
-from ecsbatch.model.servers import Fleet, Holder, RunStatus
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Claim, Hold, Holder, NewRun, RunRecord
+from ecsbatch.model.servers import Fleet
 from ecsbatch.store import claims, runs, targets
 from ecsbatch.store.database import Database
 from ecsbatch.store.locks import Locks

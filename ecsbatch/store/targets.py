@@ -9,7 +9,8 @@ from typing import Any, Final
 import orjson
 import sqlalchemy as sa
 
-from ecsbatch.model.servers import Fleet, SkipReason
+from ecsbatch.model.outcome import SkipReason
+from ecsbatch.model.servers import Fleet
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.schema import targets
 

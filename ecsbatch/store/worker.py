@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ecsbatch.errors import StoreError
-from ecsbatch.store.orders import Write
+from ecsbatch.model.events import Event
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Claim, Hold
+from ecsbatch.model.tokens import Grant, Settle, Take
 
 T = TypeVar("T")
 
@@ -22,6 +25,49 @@ GATHER = 0.025
 """Seconds for which a write that only tells what happened waits for others: each transaction costs the disk a sync."""
 
 _MOST_GATHERED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one commit is asked to do; see `Store.commit`."""
+
+    hold: Hold
+    events: Sequence[Event]
+    take: Take | None
+    intent: Callable[[Grant], Sequence[Event]] | None
+    settle: Sequence[Settle]
+    status: RunStatus | None
+    claim: Sequence[Claim]
+    unclaim: Sequence[Claim]
+    folded: int | None = None
+
+    @property
+    def urgent(self) -> bool:
+        """Tell whether somebody's next step waits for it."""
+        return self.take is not None or bool(self.settle) or self.status is not None
+
+    @property
+    def only_tells(self) -> bool:
+        """Tell whether it writes nothing but events: what refuses it does so before anything is written."""
+        return not (self.urgent or self.claim or self.unclaim)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One member of a group.
+
+    Attributes:
+        do: what to do.
+        run_id: for which run, "" for none.
+        urgent: somebody's next step waits for it.
+        divisible: it may be refused after its first statement, which must be undone then.
+    """
+
+    do: Callable[[], Any]
+    run_id: str = ""
+    urgent: bool = True
+    divisible: bool = True
+
 
 Together = Callable[[Sequence[Write]], list[Any]]
 """Does a group of writes in one transaction; for each its result or the exception that refused it."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.text import Text
 
-from ecsbatch.model.servers import OutcomeKind
+from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.tally import Tally
 
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)

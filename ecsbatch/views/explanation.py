@@ -7,9 +7,10 @@ from textwrap import wrap
 from typing import Any, Final
 
 from ecsbatch.model.events import stamp
+from ecsbatch.model.text import printable
 from ecsbatch.policy.explain import Explanation
 from ecsbatch.views.summary import NOTHING_AGAIN, Again
-from ecsbatch.views.text import lasting, printable
+from ecsbatch.views.text import lasting
 
 _GOING_ON: Final = frozenset({"resume", "abort"})
 _LONGEST: Final = 2_000

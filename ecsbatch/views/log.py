@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 
 import orjson
 import structlog
 
-from ecsbatch.model.servers import OutcomeKind, RunStatus
-from ecsbatch.views.flood import Flood
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.text import printable
 from ecsbatch.views.snapshot import Moment
 from ecsbatch.views.standing import standing
-from ecsbatch.views.text import printable, told
+from ecsbatch.views.text import told
 
 Level = Literal["debug", "info", "warning"]
 
@@ -59,6 +60,12 @@ _DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "batch.rejected": frozenset({"request_id"}),
 }
 """What a person who watches does not need of an event; who asks for every event gets it."""
+
+EACH: Final = 10
+"""Lines of one event that say the same."""
+
+ALL: Final = 40
+"""Lines of one event."""
 
 
 class Stream(Protocol):
@@ -228,3 +235,23 @@ def _stamped(logger: Any, method: str, event: _Event) -> _Event:
 
 def _dumps(value: Any, **_: Any) -> bytes:
     return orjson.dumps(value, default=str)
+
+
+class Flood:
+    """Counts lines, and tells which of them are written."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.left_out: Counter[str] = Counter()
+        self._said: Counter[tuple[str, str]] = Counter()
+        self._written: Counter[str] = Counter()
+
+    def admit(self, event: str, about: str) -> Literal["write", "last", "leave_out"]:
+        """Tell of the next line of an event whether it is written, and whether it is the last of its kind."""
+        if self._said[event, about] >= EACH or self._written[event] >= ALL:
+            self.left_out[event] += 1
+            return "leave_out"
+        self._said[event, about] += 1
+        self._written[event] += 1
+        full = self._said[event, about] == EACH or self._written[event] == ALL
+        return "last" if full else "write"

@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field
 from textwrap import wrap
 from typing import Any, Final
 
-from ecsbatch.model.plan import Plan, Skip, TimeModel
-from ecsbatch.model.servers import Quota, Wave
-from ecsbatch.views.text import counted, lasting, printable
+from ecsbatch.model.plan import Plan, Skip, Wave
+from ecsbatch.model.quota import Quota
+from ecsbatch.model.text import counted, printable
+from ecsbatch.planning.drift import Drifted, DriftKind
+from ecsbatch.planning.time_model import TimeModel
+from ecsbatch.views.text import lasting
 
 _LABEL: Final = 12
 _DOMAINS: Final = 6
@@ -17,6 +20,21 @@ _WAVES: Final = 8
 _SPANS: Final = 4
 _SLOW: Final = 10
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+
+_SHOWN: Final = 3
+
+_WORDS: Final[Mapping[DriftKind, str]] = {
+    DriftKind.DELETED: "no longer there",
+    DriftKind.STOPPED: "stopped",
+    DriftKind.CHANGING: "down or changing",
+    DriftKind.RESTARTING: "restarting now",
+    DriftKind.LOCKED: "locked",
+    DriftKind.MOVED: "moved to another zone",
+    DriftKind.TOUCHED: "restarted or changed",
+    DriftKind.APPEARED: "there by now, would be left alone",
+    DriftKind.STARTED: "active by now, would be left alone",
+    DriftKind.UNLOCKED: "unlocked by now, would be left alone",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,3 +247,21 @@ def _rate(per_s: float) -> str:
 
 def _takes(planned: Planned) -> str:
     return f"about {lasting(planned.model.seconds)}, if a restart takes {lasting(planned.typical_restart)}"
+
+
+def drift_lines(drifted: Sequence[Drifted]) -> list[str]:
+    """Write the drift, the worst kinds first."""
+    lines: list[str] = []
+    for kind in DriftKind:
+        of_it = [each for each in drifted if each.kind is kind]
+        if not of_it:
+            continue
+        lines.append(f"  {_WORDS[kind]}: {counted(len(of_it), 'server')}")
+        lines += [f"    {printable(each.server, 36)}  {_change(each)}" for each in of_it[:_SHOWN]]
+        if len(of_it) > _SHOWN:
+            lines.append(f"    and {len(of_it) - _SHOWN:,} more")
+    return lines
+
+
+def _change(drifted: Drifted) -> str:
+    return f"{printable(drifted.before, 24) or '-'} -> {printable(drifted.now, 24) or '-'}"

@@ -11,15 +11,16 @@ from typing import Final
 
 from rich.text import Text
 
-from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Failure, Tally
+from ecsbatch.model.text import printable
 from ecsbatch.policy.decide import Limits, limits_of, unhealthy
 from ecsbatch.policy.resume_options import ways_on
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
 from ecsbatch.views.snapshot import Moment
 from ecsbatch.views.standing import is_held, standing
-from ecsbatch.views.text import WORDS, copied, lasting, printable, told
+from ecsbatch.views.text import WORDS, copied, lasting, told
 
 _LABEL: Final = 10
 _DOMAINS: Final = 8

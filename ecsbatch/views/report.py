@@ -6,15 +6,18 @@ import csv
 import io
 from collections.abc import Container, Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from ecsbatch.model.events import stamp
-from ecsbatch.model.servers import OutcomeKind
+from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.state import RolloutState
-from ecsbatch.views.spreadsheet import cell
 from ecsbatch.views.standing import lasted
+from ecsbatch.views.text import cell
+
+if TYPE_CHECKING:
+    from ecsbatch.model.run import RunRecord
 
 COLUMNS: Final = (
     "id",
@@ -102,3 +105,8 @@ def _rows(state: RolloutState, kinds: Container[str]) -> Iterator[tuple[Any, ...
 
 def _time(ts: float | None) -> str | None:
     return None if ts is None else stamp(ts)
+
+
+def holder_json(record: RunRecord) -> dict[str, Any]:
+    """Say who holds a run, or held it last."""
+    return {"held": record.held, "holder": record.holder.name, "pid": record.holder.pid}

@@ -11,9 +11,9 @@ from typing import Any, Final
 import orjson
 
 from ecsbatch.model.servers import ServerView
-from ecsbatch.planning.selection import classify
-from ecsbatch.views.spreadsheet import cell
-from ecsbatch.views.text import printable
+from ecsbatch.model.text import printable
+from ecsbatch.planning.precheck import classify
+from ecsbatch.views.text import cell
 
 COLUMNS: Final = (
     "id",

@@ -6,7 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from ecsbatch.model.servers import OutcomeKind, Quota, Usage
+from ecsbatch.model.outcome import OutcomeKind
+from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
 
 PACE_SPAN: Final = 30.0

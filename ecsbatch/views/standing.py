@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ecsbatch.model.servers import RunStatus
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.state import RolloutState
-from ecsbatch.views.text import counted, printable
+from ecsbatch.model.text import counted, printable
 
 
 def is_held(state: RolloutState) -> bool:

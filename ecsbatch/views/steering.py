@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ecsbatch.model import events as ev
-from ecsbatch.views.text import printable
+from ecsbatch.model.text import printable
 
 _LAST: Final = 6
 _NAMED: Final = 4

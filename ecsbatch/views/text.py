@@ -8,7 +8,7 @@ from textwrap import TextWrapper
 from typing import Final
 
 from ecsbatch.config.types import format_duration
-from ecsbatch.model.servers import OutcomeKind
+from ecsbatch.model.outcome import OutcomeKind
 
 WORDS: Final[Mapping[OutcomeKind, str]] = {
     OutcomeKind.RESTARTED: "restarted",
@@ -25,13 +25,7 @@ _COMMAND: Final = re.compile(r"\s*ecsbatch [a-z]")
 _HEAD: Final = re.compile(r"\s*(?:\S+(?: \S+){0,2}:?\s{2,})?")
 _HOUR: Final = 3_600.0
 
-
-def printable(text: str, limit: int = 200) -> str:
-    """Replace whatever could move a terminal's cursor, change its colours or turn its text around; cut at ``limit``."""
-    shown = text if len(text) <= limit else text[: limit - 1] + "…"
-    return (
-        shown if shown.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
-    )
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def lasting(seconds: float) -> str:
@@ -43,12 +37,6 @@ def lasting(seconds: float) -> str:
         return f"{hours}h{minutes:02}m"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a count with its noun: ``1 server``, ``2,000 servers``, ``2 batches``."""
-    plural = noun + ("es" if noun.endswith("ch") else "s")
-    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def told(message: str, code: str) -> str:
@@ -81,3 +69,10 @@ def fitted(line: str, width: int) -> list[str]:
         width, initial_indent=" " * indent, subsequent_indent=below, break_long_words=False, break_on_hyphens=False
     )
     return wrapper.wrap(line.strip())
+
+
+def cell(value: object) -> object:
+    """Return a cell's value; text that a spreadsheet would run as a formula gets an apostrophe before it."""
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    return "" if value is None else value

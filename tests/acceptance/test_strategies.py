@@ -12,7 +12,7 @@ import pytest
 
 from ecsbatch import EcsClient, Engine, Outcome, Quota, Restarter, Rollout, Server, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
-from ecsbatch.model.servers import RunStatus
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.simulator.cloud import CloudConfig
 from ecsbatch.simulator.server import Running, serve
 

@@ -11,9 +11,10 @@ from ecsbatch.cli.exit_codes import Exit, code_of_error
 from ecsbatch.cli.remote import see_abort, tell_abort
 from ecsbatch.errors import RunConflict
 from ecsbatch.model import events as ev
-from ecsbatch.model.plan import Plan
-from ecsbatch.model.run import Hold, NewRun, RunRecord
-from ecsbatch.model.servers import Fleet, Holder, RunStatus, Wave
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.run import Hold, Holder, NewRun, RunRecord
+from ecsbatch.model.servers import Fleet
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 from ecsbatch.store import Store, open_store
 

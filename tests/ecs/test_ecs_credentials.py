@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ecsbatch.ecs.auth.credentials import Found, credentials, find
+from ecsbatch.ecs.auth.credentials import Found, credentials, find, read_profile
 from ecsbatch.ecs.auth.metadata import on_ecs_server
-from ecsbatch.ecs.auth.profile import read_profile
 from ecsbatch.ecs.auth.schemes import KeyAuth, Unsigned
 from ecsbatch.errors import ConfigError
 

@@ -13,7 +13,7 @@ from engine_world import World
 from ecsbatch.config.settings import Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.engine.hosting import Result
+from ecsbatch.model.run import Result
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.sender import SimulatedSender
 

@@ -17,8 +17,8 @@ from ecsbatch.ecs.client import EcsClient
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.events import Event
+from ecsbatch.model.quota import Quota
 from ecsbatch.model.run import Commit, Hold
-from ecsbatch.model.servers import Quota
 from ecsbatch.simulator.cloud import Cloud, Exchange
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import Killed

@@ -12,7 +12,7 @@ from ecsbatch.config.settings import Engine
 from ecsbatch.engine.direct import Direct
 from ecsbatch.engine.server_queue import Terms
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import Holder
+from ecsbatch.model.run import Holder
 from ecsbatch.simulator.virtual_time import run
 
 IDS = ["a", "b", "c"]

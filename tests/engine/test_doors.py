@@ -9,8 +9,9 @@ from engine_world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EcsbatchError, SelectionError
-from ecsbatch.model.plan import Plan
-from ecsbatch.model.servers import Fleet, Outcome, OutcomeKind, RunStatus, Server, Wave
+from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.servers import Fleet, Server
 
 
 @pytest.mark.parametrize("odd", ["abc\ud800", "", "a\nb", "x" * 65, Server("\x00")])

@@ -12,7 +12,8 @@ from engine_world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import RunStatus, Server
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.servers import Server
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.virtual_time import Killed
 

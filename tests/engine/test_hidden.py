@@ -13,10 +13,11 @@ from engine_world import World, Wrapper
 
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.error_codes import error_of
-from ecsbatch.engine.hosting import Result
 from ecsbatch.errors import CloudError, Refused, UnknownAnswer
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import Job, Look, RunStatus
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Result
+from ecsbatch.model.servers import Job, Look
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.virtual_time import Killed

@@ -7,7 +7,8 @@ import asyncio
 from engine_world import World
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.model.servers import Outcome, OutcomeKind, Server
+from ecsbatch.model.outcome import Outcome, OutcomeKind
+from ecsbatch.model.servers import Server
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.restarter import Restarter
 from ecsbatch.store import open_store

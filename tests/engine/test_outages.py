@@ -8,8 +8,8 @@ from collections import Counter
 from engine_world import World
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.engine.hosting import Result
-from ecsbatch.model.servers import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.run import Result
 from ecsbatch.simulator.cloud import Faults
 
 

@@ -17,7 +17,8 @@ from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request, Sender
 from ecsbatch.engine.visibility import LONGEST_PAUSE
 from ecsbatch.errors import AuthError, NotAccepted, NotSent, UnknownAnswer
-from ecsbatch.model.servers import Job, Look, OutcomeKind, RunStatus
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.servers import Job, Look
 from ecsbatch.simulator.sender import SimulatedSender
 
 ALL = Strategy(waves="100%", max_unavailable="100%")

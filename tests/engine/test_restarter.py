@@ -12,7 +12,9 @@ from engine_world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, SelectionError
-from ecsbatch.model.servers import Outcome, OutcomeKind, Quota, RunStatus, Server
+from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.quota import Quota
+from ecsbatch.model.servers import Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.config import Faults
 

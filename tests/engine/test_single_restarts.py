@@ -18,7 +18,9 @@ from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import AuthError, NotAccepted, Refused, StoreError, Throttled, UnknownAnswer
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import Outcome, OutcomeKind, Quota, RunStatus, Server
+from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.quota import Quota
+from ecsbatch.model.servers import Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.cloud import Cloud, CloudConfig
 from ecsbatch.simulator.sender import SimulatedSender

@@ -15,9 +15,9 @@ from engine_world import World
 from strangers import ALL_AT_ONCE, TWO_WAVES, ending, hanging, resumed
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.engine.hosting import Result
 from ecsbatch.errors import ConfigError, EngineStopped, RunConflict
-from ecsbatch.model.servers import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.run import Result
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.config import Faults
 from ecsbatch.store import Store, open_store

@@ -32,9 +32,10 @@ from strangers import (
 from ecsbatch.config.settings import Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth, Unsigned
 from ecsbatch.ecs.sender import Answer, Request
-from ecsbatch.engine.hosting import Result
 from ecsbatch.errors import EcsbatchError
-from ecsbatch.model.servers import Outcome, OutcomeKind, RunStatus, Server
+from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.run import Result
+from ecsbatch.model.servers import Server
 from ecsbatch.model.state import RolloutState
 from ecsbatch.simulator.config import Faults
 from ecsbatch.simulator.sender import SimulatedSender

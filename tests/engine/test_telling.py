@@ -16,9 +16,10 @@ from ecsbatch.engine.retry import Backoff
 from ecsbatch.engine.server_queue import Batch, Line, Terms
 from ecsbatch.engine.visibility import Sight
 from ecsbatch.model.events import Event, Recorded, ServerEvent
-from ecsbatch.model.run import Commit, Grant, Hold, Settle
-from ecsbatch.model.servers import Holder, Job, Look, ServerView, SubJob
+from ecsbatch.model.run import Commit, Hold, Holder
+from ecsbatch.model.servers import Job, Look, ServerView, SubJob
 from ecsbatch.model.tally import Attempt
+from ecsbatch.model.tokens import Grant, Settle
 
 TYPICAL = 0.04
 PATIENCE = 10.0

@@ -17,7 +17,7 @@ from aiohttp import web
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.model.servers import Quota
+from ecsbatch.model.quota import Quota
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.config import CloudConfig

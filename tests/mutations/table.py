@@ -7,18 +7,18 @@ from typing import Final
 
 from .mutant import Mutant
 
-IN_TIME: Final = "tests/test_in_time.py::"
-FOLDS: Final = "tests/test_folds.py::"
-FEEDER: Final = "tests/engine/test_feeder.py::"
+IN_TIME: Final = "tests/engine/test_in_time.py::"
+FOLDS: Final = "tests/model/test_folds.py::"
+FEEDER: Final = "tests/rollout/test_dispatcher.py::"
 DIRECT: Final = "tests/engine/test_direct.py::"
-BETWEEN: Final = "tests/engine/test_between.py::"
+BETWEEN: Final = "tests/rollout/test_barrier.py::"
 TAKES: Final = "tests/store/test_store_takes.py::"
 OBSERVER: Final = "tests/engine/test_observer.py::"
 OURS: Final = "tests/engine/test_ours.py::"
 SINGLE: Final = "tests/engine/test_single_restarts.py::"
-SIGHT: Final = "tests/engine/test_sight.py::"
-ABORTS: Final = "tests/engine/test_aborts.py::"
-PRECHECK: Final = "tests/test_precheck.py::"
+SIGHT: Final = "tests/engine/test_visibility.py::"
+ABORTS: Final = "tests/rollout/test_aborts.py::"
+PRECHECK: Final = "tests/engine/test_triage.py::"
 
 # -- never over the quota ----------------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ ONCE: Final = (
         file="engine/reconcile.py",
         old="return Verdict.NOT_STARTED if view.updated and case.baseline else Verdict.NO_TRACE",
         new="return Verdict.NOT_STARTED",
-        tests=("tests/test_reconcile.py::test_one_look_after_another_tells_what_became_of_a_server",),
+        tests=("tests/engine/test_reconcile.py::test_one_look_after_another_tells_what_became_of_a_server",),
         seeds=(80,),
     ),
     Mutant(
@@ -305,7 +305,7 @@ TRUE: Final = (
     Mutant(
         name="a hidden job is asked about for ever",
         promise="A job that cannot be shown is given up to its servers' own states.",
-        file="engine/watches.py",
+        file="engine/resolver.py",
         old="return self.hidden >= (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN)",
         new="return False",
         tests=(f"{IN_TIME}test_a_job_that_cannot_be_shown_is_asked_about_so_often_and_no_oftener",),
@@ -338,7 +338,7 @@ WORDS: Final = (
         file="rollout/rollout.py",
         old="await self._words.popleft()()",
         new="await asyncio.gather(*[self._words.popleft()() for _ in range(len(self._words))])",
-        tests=("tests/engine/test_words.py::test_the_last_word_holds_however_quickly_it_follows",),
+        tests=("tests/rollout/test_words.py::test_the_last_word_holds_however_quickly_it_follows",),
         seeds=(34,),
     ),
 )

@@ -21,7 +21,7 @@ from ecsbatch.simulator.cloud import Cloud, CloudConfig, Exchange, Faults, Reply
 from ecsbatch.simulator.faults import Misfortunes
 from ecsbatch.simulator.fleet import ENDINGS
 from ecsbatch.simulator.gateway import Arrival
-from ecsbatch.store.database import MemoryDatabase
+from ecsbatch.store.sqlite import MemoryDatabase
 
 FOREVER: Final = float("inf")
 CALM: Final = 0.02

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ecsbatch.errors import EngineStopped, RunConflict
-from ecsbatch.model.servers import Outcome, OutcomeKind
+from ecsbatch.model.outcome import Outcome, OutcomeKind
 
 from .evidence import Case, Restart
 from .lives import Told

@@ -11,9 +11,8 @@ from typing import Any, Final, Self, TypeVar
 from ecsbatch.clock import Clock
 from ecsbatch.errors import StoreError
 from ecsbatch.model.run import Command
-from ecsbatch.store.orders import Write
 from ecsbatch.store.store import Store
-from ecsbatch.store.worker import Worker
+from ecsbatch.store.worker import Worker, Write
 
 from .books import WatchedDatabase
 

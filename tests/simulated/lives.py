@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Final
 
-from ecsbatch.engine.hosting import Result
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.model.run import Result
 
 from .books import Foreign, WatchedCloud, WatchedDatabase
 from .foreign_code import ForeignCode

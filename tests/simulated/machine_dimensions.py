@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
-from ecsbatch.model.servers import Quota
+from ecsbatch.model.quota import Quota
 
 from .changes import KINDS, at_most_one, each_life, ending, fleet_of, some, soon
 from .troubles import Freeze

@@ -11,9 +11,10 @@ from typing import Final
 
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.engine.hosting import Changes, Result
 from ecsbatch.errors import ConfigError, EcsbatchError
-from ecsbatch.model.servers import Outcome, RunStatus, Server
+from ecsbatch.model.outcome import Outcome, RunStatus
+from ecsbatch.model.run import Changes, Result
+from ecsbatch.model.servers import Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.sender import SimulatedSender

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ecsbatch.engine.hosting import Result
-from ecsbatch.model.servers import Outcome
+from ecsbatch.model.outcome import Outcome
+from ecsbatch.model.run import Result
 from ecsbatch.simulator.fleet import server_ids
 
 from .books import FOREVER, Foreign, Ordered, WatchedDatabase

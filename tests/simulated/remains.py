@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from ecsbatch.engine.hosting import Result
 from ecsbatch.errors import EngineStopped, RunConflict, StoreError
+from ecsbatch.model.run import Result
 
 from .books import FOREVER
 from .evidence import FOLLOWED, OVER, Case, last_before

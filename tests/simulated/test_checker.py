@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from ecsbatch.errors import RunConflict
-from ecsbatch.model.servers import Outcome, OutcomeKind
+from ecsbatch.model.outcome import Outcome, OutcomeKind
 from ecsbatch.simulator.cloud import Exchange, Reply
 from ecsbatch.simulator.gateway import Arrival
 

@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 from engine_world import World
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.engine.hosting import Changes, Result
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import RunStatus, Server
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Changes, Result
+from ecsbatch.model.servers import Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.virtual_time import Killed

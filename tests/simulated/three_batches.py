@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecsbatch.config.settings import Engine, Strategy
-from ecsbatch.model.servers import Quota
+from ecsbatch.model.quota import Quota
 from ecsbatch.simulator.config import CloudConfig, Faults
 from ecsbatch.simulator.fleet import server_ids
 

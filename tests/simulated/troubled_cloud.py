@@ -14,7 +14,7 @@ import orjson
 from ecsbatch.simulator.cloud import CloudConfig, Exchange, Reply
 from ecsbatch.simulator.fleet import ENDINGS
 from ecsbatch.simulator.gateway import Arrival
-from ecsbatch.simulator.stamps import http_date
+from ecsbatch.simulator.replies import http_date
 
 from .books import Foreign, Sent, WatchedCloud
 from .troubles import CloudTroubles, Outsider

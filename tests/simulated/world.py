@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from ecsbatch.config.settings import Engine, Strategy
-from ecsbatch.model.servers import Quota
+from ecsbatch.model.quota import Quota
 from ecsbatch.simulator.config import CloudConfig, Faults
 from ecsbatch.simulator.faults import KINDS
 from ecsbatch.simulator.fleet import server_ids

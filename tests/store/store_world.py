@@ -1,6 +1,6 @@
 """What the tests of the store share: a clock that is turned by hand, and a few names."""
 
-from ecsbatch.model.servers import Holder
+from ecsbatch.model.run import Holder
 from ecsbatch.store import Take
 
 ALICE = Holder("alice@desk", "desk", 11, 1_700_000_000.0)

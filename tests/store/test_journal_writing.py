@@ -13,11 +13,11 @@ from ecsbatch.engine.journal import Journal
 from ecsbatch.errors import EcsbatchError, EngineStopped, StoreError
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import BatchAccepted, Event, Recorded
-from ecsbatch.model.run import Commit, Grant, Hold, Settle
+from ecsbatch.model.run import Commit, Hold
 from ecsbatch.model.servers import Fleet
+from ecsbatch.model.tokens import Grant, Settle
 from ecsbatch.store import NewRun, open_store
-from ecsbatch.store.orders import Write
-from ecsbatch.store.worker import ThreadWorker
+from ecsbatch.store.worker import ThreadWorker, Write
 
 
 def folding_badly(at: int) -> Callable[[Sequence[Recorded]], None]:

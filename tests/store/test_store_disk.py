@@ -15,7 +15,8 @@ from store_world import ALICE, BOB, HandClock, want
 
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.events import BatchAccepted
-from ecsbatch.model.servers import Fleet, RunStatus
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.servers import Fleet
 from ecsbatch.store import Grant, Hold, MemoryDatabase, NewRun, RunHeld, ServersClaimed, Store, open_store
 from ecsbatch.store.locks import FileLocks
 

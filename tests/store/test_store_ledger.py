@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_world import CRASH_HOLD, WINDOW, HandClock, want
 
-from ecsbatch.model.servers import Fleet, Holder
+from ecsbatch.model.run import Holder
+from ecsbatch.model.servers import Fleet
 from ecsbatch.store import Grant, MemoryDatabase, NewRun, Room, Settle, Store, Take, open_store
 from ecsbatch.store.accounting import Lent, allot, held_at, room, usage
 from ecsbatch.store.database import Database

@@ -21,7 +21,8 @@ from ecsbatch.model.events import (
     ServerRestarted,
     decode,
 )
-from ecsbatch.model.servers import Fleet, RunStatus, Server
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.store import (
     Grant,
     NewRun,
@@ -34,7 +35,7 @@ from ecsbatch.store import (
     Store,
     open_store,
 )
-from ecsbatch.views.runs import run_lines
+from ecsbatch.views.summary import run_lines
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ from store_world import ALICE, BOB, HandClock, want
 
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.events import RunFinished, RunStarted, ServerSkipped, decode
-from ecsbatch.model.servers import Fleet, RunStatus
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.servers import Fleet
 from ecsbatch.store import Grant, Hold, MemoryDatabase, NewRun, ServersClaimed, open_store
 from ecsbatch.store.claims import PIECE
 from ecsbatch.store.journal import ROW
-from ecsbatch.store.orders import Order, Write
 from ecsbatch.store.sync_store import Books
+from ecsbatch.store.worker import Order, Write
 
 MANY = 3 * PIECE + 1
 

@@ -9,8 +9,9 @@ from store_world import ALICE, BOB, HandClock, want
 
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event, RunStarted, ServerFailed, ServerRestarted, ServerTimedOut, ServerUnknown
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import NewRun
-from ecsbatch.model.servers import Fleet, RunStatus
+from ecsbatch.model.servers import Fleet
 from ecsbatch.store import MemoryDatabase, Store, open_store
 
 

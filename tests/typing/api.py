@@ -25,7 +25,8 @@ from ecsbatch import (
 )
 from ecsbatch.errors import CloudError
 from ecsbatch.model.events import Recorded
-from ecsbatch.model.servers import Evidence, Usage
+from ecsbatch.model.outcome import Evidence
+from ecsbatch.model.quota import Usage
 from ecsbatch.model.state import RolloutState
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecsbatch.model import events as ev
-from ecsbatch.model.plan import Plan, Skip
-from ecsbatch.model.servers import Fleet, Quota, SkipReason, Usage, Wave
+from ecsbatch.model.outcome import SkipReason
+from ecsbatch.model.plan import Plan, Skip, Wave
+from ecsbatch.model.quota import Quota, Usage
+from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.views.snapshot import Moment
 

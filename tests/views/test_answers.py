@@ -8,8 +8,9 @@ import orjson
 import pytest
 
 from ecsbatch.model import events as ev
-from ecsbatch.model.plan import Plan
-from ecsbatch.model.servers import Fleet, RunStatus, Wave
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.explain import Cause, Explanation
 from ecsbatch.policy.resume_options import ways_on

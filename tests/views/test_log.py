@@ -13,8 +13,7 @@ from scenes import HOSTILE, history, moment, plan
 
 from ecsbatch.cli.live import until_next_line, wants_ascii
 from ecsbatch.model import events as ev
-from ecsbatch.views.flood import ALL, EACH, Flood
-from ecsbatch.views.log import Level, Log
+from ecsbatch.views.log import ALL, EACH, Flood, Level, Log
 
 SERVER = "00000004-0000-4000-8000-000000000000"
 

@@ -12,15 +12,19 @@ import pytest
 from scenes import HOSTILE, history, moment, plan
 
 from ecsbatch.model import events as ev
-from ecsbatch.model.plan import Plan, time_model
-from ecsbatch.model.servers import Fleet, OutcomeKind, Quota, RunStatus, Wave
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.quota import Quota
+from ecsbatch.model.servers import Fleet
+from ecsbatch.model.text import counted, printable
+from ecsbatch.planning.time_model import time_model
 from ecsbatch.views.plan import Planned, planned_json, planned_lines
 from ecsbatch.views.progress import picture
 from ecsbatch.views.report import COLUMNS, report_csv, report_json, run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.snapshot import Pace, ended_behind
 from ecsbatch.views.summary import summary_lines
-from ecsbatch.views.text import copied, counted, fitted, lasting, printable
+from ecsbatch.views.text import copied, fitted, lasting
 
 
 def test_nothing_of_the_clouds_reaches_a_terminal_as_it_came() -> None:

@@ -12,12 +12,13 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.audit.receipt import Finding, Receipt, Rule
-from ecsbatch.cli.commands.status import RunName
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.flags import AskFlags, ConfigFile, settings_of, store_url
-from ecsbatch.cli.wiring import columns, make_store, say
+from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName, settings_of, store_url
+from ecsbatch.cli.output import columns, say
+from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import BatchSubmitting, decode
 from ecsbatch.store.history import pages
+from ecsbatch.views.receipt import receipt_lines
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
@@ -45,7 +46,7 @@ def audit(
         sys.stdout.buffer.write(orjson.dumps(receipt.to_json()) + b"\n")
         sys.stdout.buffer.flush()
     else:
-        say(receipt.lines(columns(to_stdout=True)), to_stdout=True)
+        say(receipt_lines(receipt, columns(to_stdout=True)), to_stdout=True)
     return Exit.OK if receipt.ok else Exit.ERROR
 
 

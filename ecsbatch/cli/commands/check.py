@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
+import orjson
+from cyclopts import Parameter
 from yarl import URL
 
-from ecsbatch.cli.flags import store_url
+from ecsbatch.cli.exit_codes import Exit
+from ecsbatch.cli.flags import CheckFlags, ConfigFile, settings_of, store_url
+from ecsbatch.cli.output import columns, say
 from ecsbatch.cli.wiring import make_client, make_store
 from ecsbatch.config.sources import Settings
 from ecsbatch.config.types import format_duration
@@ -26,8 +32,10 @@ from ecsbatch.ecs.error_codes import date_of
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import AuthError, ConfigError, EcsbatchError
-from ecsbatch.model.servers import Site, Usage
-from ecsbatch.views.text import counted, lasting, printable
+from ecsbatch.model.quota import Usage
+from ecsbatch.model.servers import Site
+from ecsbatch.model.text import counted, printable
+from ecsbatch.views.text import lasting
 
 State = Literal["ok", "warning", "failed", "not tried"]
 
@@ -40,6 +48,8 @@ _UNNOTICED: Final = 2.0
 _KEY_PATHS: Final = ("/v3/auth/tokens", "/api/token", "/securitykey")
 _RUNS: Final = 100
 _PORTS: Final = {"https": 443, "http": 80}
+
+_LEFT: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,3 +317,26 @@ def as_json(inspection: Inspection) -> Mapping[str, object]:
     """Return the check as one JSON object."""
     checks = [{"name": each.name, "state": each.state, "text": each.text} for each in inspection.findings]
     return {"ok": inspection.ok, "requests": inspection.requests, "checks": checks}
+
+
+def check(*, flags: Annotated[CheckFlags | None, Parameter(name="*")] = None, config: ConfigFile = None) -> int:
+    """Look at network, key, project, clock, listing, store and quota; restart nothing.
+
+    It sends one request to the cloud, and one more for what has to be asked for first: the project of the region, a
+    token, a temporary key. A line that is not ok says what to do. The store is created where it is missing.
+    """
+    inspection = Inspection(settings_of(flags, config))
+    asyncio.run(inspection.look())
+    if inspection.settings.output.output == "json":
+        sys.stdout.buffer.write(orjson.dumps(as_json(inspection)) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        width = columns(to_stdout=True)
+        say([line for finding in inspection.findings for line in _lines(finding, width)], to_stdout=True)
+    return Exit.OK if inspection.ok else Exit.ERROR
+
+
+def _lines(finding: Finding, width: int) -> list[str]:
+    head, room = f"{finding.state:11}{finding.name:9}", max(width - _LEFT, _LEFT)
+    wrapped = textwrap.wrap(finding.text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{head}{wrapped[0]}".rstrip(), *(f"{'':{_LEFT}}{line}" for line in wrapped[1:])]

@@ -13,13 +13,13 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
-from ecsbatch.cli.wiring import say
+from ecsbatch.cli.output import say
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting, default_store
 from ecsbatch.config.sources import Settings, review, settle
 from ecsbatch.config.types import Rate, Seconds, format_duration
 from ecsbatch.errors import ConfigError
-from ecsbatch.model.servers import Quota
-from ecsbatch.views.text import counted, printable
+from ecsbatch.model.quota import Quota
+from ecsbatch.model.text import counted, printable
 
 _ADDRESSES: Final = {"endpoint", "store"}
 

@@ -19,12 +19,11 @@ from ecsbatch.cli.commands.restart import carry_out
 from ecsbatch.cli.drive import Driven
 from ecsbatch.cli.exit_codes import Exit, code_of_signal
 from ecsbatch.cli.live import Watching
-from ecsbatch.cli.selection_flags import Selection
+from ecsbatch.cli.output import columns, say
 from ecsbatch.cli.survey import prepare, survey
-from ecsbatch.cli.wiring import columns, say
 from ecsbatch.config.sources import Settings, from_flags, settle
 from ecsbatch.errors import EcsbatchError
-from ecsbatch.planning.selection import read_fleet
+from ecsbatch.planning.selection import Selection, read_fleet
 from ecsbatch.views.plan import planned_lines
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.summary import outcome_lines

@@ -13,17 +13,18 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, repeated, settings_of, store_url
-from ecsbatch.cli.wiring import columns, make_store, say
+from ecsbatch.cli.output import columns, say
+from ecsbatch.cli.wiring import make_store
+from ecsbatch.model.text import printable
 from ecsbatch.planning.selection import is_uuid, server_id
 from ecsbatch.policy.explain import explain as explain_state
 from ecsbatch.policy.resume_options import STANDING_STILL, ways_on
 from ecsbatch.store.history import story_of
 from ecsbatch.views.explanation import explained_json, explained_lines
 from ecsbatch.views.summary import Again
-from ecsbatch.views.text import printable
 
 if TYPE_CHECKING:
-    from ecsbatch.model.servers import Usage
+    from ecsbatch.model.quota import Usage
     from ecsbatch.model.state import RolloutState
     from ecsbatch.policy.explain import Explanation
     from ecsbatch.store import Store

@@ -12,9 +12,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.commands.restart import GoAhead, check_usage, go_ahead, is_known, show_plan
 from ecsbatch.cli.commands.resume import continue_run
-from ecsbatch.cli.concluding import check_outputs
 from ecsbatch.cli.exit_codes import UsageError
-from ecsbatch.cli.files import write_file
 from ecsbatch.cli.flags import (
     GO_AHEAD,
     ApplyFlags,
@@ -27,18 +25,21 @@ from ecsbatch.cli.flags import (
     store_url,
 )
 from ecsbatch.cli.live import Watching
+from ecsbatch.cli.output import check_outputs, say, write_file
 from ecsbatch.cli.prompt import Consent, parse_guard
-from ecsbatch.cli.selection_flags import Selection, SelectionFlags, read_selection
+from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import Prepared, planned_of, prepare, survey
-from ecsbatch.cli.wiring import make_store, say
+from ecsbatch.cli.wiring import make_store
 from ecsbatch.config.sources import Settings
 from ecsbatch.config.types import parse_duration
 from ecsbatch.errors import ConfigError, PlanStale
 from ecsbatch.model.events import stamp
+from ecsbatch.model.text import counted
 from ecsbatch.planning.drift import Drifted, find_drift
 from ecsbatch.planning.plan_file import Kept, plan_pieces, read_plan
-from ecsbatch.views.drifted import drift_lines
-from ecsbatch.views.text import counted, lasting
+from ecsbatch.planning.selection import Selection
+from ecsbatch.views.plan import drift_lines
+from ecsbatch.views.text import lasting
 
 _RUNS: Final = 1000
 _SKEW: Final = 60.0

@@ -11,24 +11,25 @@ import orjson
 from cyclopts import Group, Parameter
 
 from ecsbatch.cli.commands.simulate import World, config_of
-from ecsbatch.cli.concluding import check_outputs
 from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_run
 from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
+from ecsbatch.cli.output import check_outputs, say
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import prepare, survey
-from ecsbatch.cli.wiring import say
 from ecsbatch.config.settings import SETTINGS
 from ecsbatch.config.sources import Settings
 from ecsbatch.config.types import format_duration
 from ecsbatch.errors import EcsbatchError
-from ecsbatch.model.plan import Plan, time_model
+from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.model.state import RolloutState
+from ecsbatch.model.text import counted
 from ecsbatch.planning.plan_file import is_plan, read_plan
+from ecsbatch.planning.time_model import time_model
 from ecsbatch.views.report import run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.summary import outcome_lines
-from ecsbatch.views.text import counted, lasting
+from ecsbatch.views.text import lasting
 
 if TYPE_CHECKING:
     from ecsbatch.simulator.cloud import Cloud

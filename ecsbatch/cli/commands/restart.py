@@ -12,24 +12,24 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.commands.resume import continue_run
-from ecsbatch.cli.concluding import check_outputs
-from ecsbatch.cli.drive import Driven, drive
+from ecsbatch.cli.drive import Driven, drive, stay_and_conclude
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, settings_of, store_url
 from ecsbatch.cli.live import Watching
-from ecsbatch.cli.output import in_json, tell
+from ecsbatch.cli.output import check_outputs, columns, in_json, say, tell
 from ecsbatch.cli.prompt import Consent, confirm, guard, parse_guard
-from ecsbatch.cli.selection_flags import Selection, SelectionFlags, read_selection
-from ecsbatch.cli.staying import stay_and_conclude
+from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import Prepared, prepare, survey
-from ecsbatch.cli.wiring import columns, engine, make_store, say
+from ecsbatch.cli.wiring import engine, make_store
 from ecsbatch.config.sources import Settings
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server
+from ecsbatch.model.text import counted
+from ecsbatch.planning.selection import Selection
 from ecsbatch.rollout.hooks import refuse_unaskable
 from ecsbatch.views.plan import Planned, planned_json, planned_lines
-from ecsbatch.views.text import counted, lasting
+from ecsbatch.views.text import lasting
 
 if TYPE_CHECKING:
     from ecsbatch.store import Store

@@ -8,32 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from ecsbatch.cli.commands.status import RunName
-from ecsbatch.cli.concluding import check_outputs, conclude
-from ecsbatch.cli.drive import Driven
+from ecsbatch.cli.drive import Driven, conclude, go_on, stay_and_conclude
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.cli.flags import (
     GO_AHEAD,
     ConfigFile,
     Quiet,
     ResumeFlags,
+    RunName,
     Verbose,
     given_limits,
     settings_of,
     store_url,
 )
-from ecsbatch.cli.going_on import go_on
 from ecsbatch.cli.live import Watching
+from ecsbatch.cli.output import check_outputs, say
 from ecsbatch.cli.prompt import Consent, agree, confirm
 from ecsbatch.cli.remote import ask_and_see, ask_holder, changed
-from ecsbatch.cli.staying import stay_and_conclude
-from ecsbatch.cli.wiring import say, who
+from ecsbatch.cli.wiring import read_story, who
 from ecsbatch.config.sources import Settings
-from ecsbatch.engine.hosting import Changes
 from ecsbatch.errors import RunConflict
-from ecsbatch.model.servers import OutcomeKind, RunStatus
-from ecsbatch.store.history import read_story
-from ecsbatch.views.text import counted, printable
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.run import Changes
+from ecsbatch.model.text import counted, printable
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord

@@ -11,15 +11,14 @@ from typing import Annotated, Final, Literal, TypeAlias
 from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.files import write_file
 from ecsbatch.cli.flags import GROUPS, ConfigFile, SiteFlags, settings_of
+from ecsbatch.cli.output import columns, say, write_file
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import Surveyed, survey
-from ecsbatch.cli.wiring import columns, say
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.servers import ServerView
+from ecsbatch.model.text import counted, printable
 from ecsbatch.views.servers import Writer, servers_csv, servers_json, servers_jsonl, servers_table, would_skip
-from ecsbatch.views.text import counted, printable
 
 Form: TypeAlias = Literal["table", "csv", "json", "jsonl"]
 

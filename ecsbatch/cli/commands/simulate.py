@@ -16,7 +16,7 @@ from cyclopts import Group, Parameter
 
 from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import GROUPS
-from ecsbatch.cli.wiring import say
+from ecsbatch.cli.output import say
 from ecsbatch.config.types import Amount, Window, format_duration, parse_duration
 from ecsbatch.errors import ConfigError
 from ecsbatch.views.simulator import verdict_lines

@@ -16,22 +16,36 @@ it runs out, and renewed by the password then.
 
 from __future__ import annotations
 
+import configparser
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ecsbatch.ecs.auth.iam import User, password_auth
 from ecsbatch.ecs.auth.metadata import metadata_auth, on_ecs_server
-from ecsbatch.ecs.auth.others import noticed
-from ecsbatch.ecs.auth.profile import exposed, read_profile
 from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, TokenAuth
 from ecsbatch.errors import ConfigError
 
 CHOICE: Final = "ECSBATCH_CREDENTIALS"
 _USER: Final = ("ECSBATCH_IAM_USER", "ECSBATCH_IAM_PASSWORD", "ECSBATCH_IAM_DOMAIN")
+
+SECTION: Final = "basic"
+
+_READABLE_BY_OTHERS: Final = 0o044
+
+_KEY: Final = ("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK")
+
+_TOOLS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("Terraform", ("HW_ACCESS_KEY", "HW_SECRET_KEY")),
+    ("Cloud Custodian", ("HUAWEI_ACCESS_KEY_ID", "HUAWEI_SECRET_ACCESS_KEY")),
+    ("the OTC tools", ("OS_ACCESS_KEY", "OS_SECRET_KEY")),
+    ("SberCloud's Terraform", ("SBC_ACCESS_KEY", "SBC_SECRET_KEY")),
+    ("OpenStack", ("OS_USERNAME", "OS_PASSWORD", "OS_USER_DOMAIN_NAME")),
+    ("Ansible", ("ANSIBLE_HWC_USER", "ANSIBLE_HWC_PASSWORD", "ANSIBLE_HWC_DOMAIN")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +186,75 @@ _SOURCES: Final[Mapping[str, tuple[Callable[[Mapping[str, str]], Found | None], 
     "password": (_password, "export ECSBATCH_IAM_USER, ECSBATCH_IAM_PASSWORD and ECSBATCH_IAM_DOMAIN"),
     "metadata": (_metadata, "it is there on ECS servers with an agency"),
 }
+
+
+def read_profile(path: Path) -> KeyAuth | None:
+    """Return the key of the file's section, with the project id and IAM's endpoint that stand beside it.
+
+    None where the section is missing or has no key: other sections are for accounts, not for projects.
+
+    Raises:
+        ConfigError: the file cannot be read, is no INI, or has half a key. Its text is never repeated.
+    """
+    values = _section(path)
+    access, secret = values.get("ak", "").strip(), values.get("sk", "").strip()
+    if not access and not secret:
+        return None
+    if not access or not secret:
+        missing, given = ("ak", "sk") if not access else ("sk", "ak")
+        raise ConfigError(f"{path} has {given} but no {missing} in [{SECTION}]: write both halves of the key there.")
+    return KeyAuth(
+        access,
+        secret,
+        values.get("security_token", "").strip(),
+        project_id=values.get("project_id", "").strip(),
+        iam_endpoint=values.get("iam_endpoint", "").strip(),
+    )
+
+
+def exposed(path: Path) -> str:
+    """Return one line of warning where others on this machine can read the file, else ""."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    return f"{path} can be read by others: chmod 600 {path}" if mode & _READABLE_BY_OTHERS else ""
+
+
+def _section(path: Path) -> Mapping[str, str]:
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
+    try:
+        parser.read_string(path.read_text(encoding="utf-8-sig"))
+    except OSError as e:
+        raise ConfigError(f"The credentials file {path} cannot be read ({e.strerror}): mend it or move it.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"The credentials file {path} is no text in UTF-8.") from None
+    except configparser.Error as e:
+        # Its text repeats the line, which may hold the key.
+        line = getattr(e, "lineno", None) or next((number for number, _ in getattr(e, "errors", ())), None)
+        where = f" (line {line})" if line else ""
+        raise ConfigError(
+            f"The credentials file {path} is no INI file{where}: it wants [{SECTION}], ak = ... and sk = ..."
+        ) from None
+    return parser[SECTION] if parser.has_section(SECTION) else {}
+
+
+def noticed(env: Mapping[str, str], home: Path | None) -> Iterator[str]:
+    """Say in a sentence each what is there and how it is told to us."""
+    for tool, theirs in _TOOLS:
+        if env.get(theirs[0], "").strip():
+            ours = _KEY if len(theirs) == len(_KEY) else _USER
+            pairs = " ".join(f'{mine}="${their}"' for mine, their in zip(ours, theirs, strict=True))
+            yield f"{theirs[0]} of {tool} is set: export {pairs}."
+    if home is not None and _is_there(home / ".hcloud" / "config.json"):
+        yield (
+            "KooCLI's ~/.hcloud/config.json is there, but its keys are encrypted:"
+            f" export the key itself as {_KEY[0]} and {_KEY[1]}."
+        )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False

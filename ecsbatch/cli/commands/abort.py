@@ -1,0 +1,80 @@
+"""``ecsbatch abort``: end a run for good."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ecsbatch.cli.drive import end
+from ecsbatch.cli.exit_codes import Exit, code_of_run
+from ecsbatch.cli.flags import (
+    AbortFlags,
+    ConfigFile,
+    RunName,
+    Yes,
+    repeated,
+    settings_of,
+    store_url,
+)
+from ecsbatch.cli.output import say
+from ecsbatch.cli.prompt import agree
+from ecsbatch.cli.remote import ask_to_abort
+from ecsbatch.cli.wiring import read_run
+from ecsbatch.errors import RunConflict
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.text import counted, printable
+from ecsbatch.views.standing import aborting_notice
+from ecsbatch.views.summary import Again, outcome_lines, summary_lines
+
+if TYPE_CHECKING:
+    from ecsbatch.model.state import RolloutState
+
+
+def abort(
+    run: RunName = "",
+    /,
+    *,
+    yes: Yes = False,
+    flags: Annotated[AbortFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
+) -> int:
+    """End a run for good: nothing new is sent, servers under way get their outcome, and nothing resumes it.
+
+    A restart that was sent is not undone. Where no process holds the run, this one ends it and needs the cloud.
+    The code is 0 once the run is aborted or its process has recorded that it follows.
+    """
+    settings = settings_of(flags, config)
+    record, state = asyncio.run(read_run(store_url(settings), run))
+    if record.status.over:
+        raise RunConflict(f"Run {record.run_id} is over already ({record.status.value}).")
+    left = counted(state.run.waiting, "server")
+    agree(f"Abort run {printable(record.run_id)}? {left} of it will not be restarted.", yes=yes)
+    reading = repeated(settings, reading=True)
+    if record.held and state.aborting:
+        say([aborting_notice(state)], to_stdout=True)
+        return Exit.OK
+    if record.held:
+        return ask_to_abort(record, store_url(settings), reading)
+    if flying := state.run.in_flight:
+        wait = f"Looking after {counted(flying, 'server')} under way, which may take minutes. Nothing new is sent."
+        say([wait], to_stdout=False)
+    driven = asyncio.run(end(record.run_id, settings))
+    ended = driven.state
+    if ended.status is RunStatus.ABORTED:
+        say([*outcome_lines(ended), *_left(ended, reading)], to_stdout=True)
+        return Exit.OK
+    if ended.status.over:
+        raise RunConflict(f"Run {record.run_id} {ended.status.value} before it could abort.")
+    say(summary_lines(ended, Again(repeated(settings), reading)), to_stdout=True)
+    return code_of_run(ended, driven.received)
+
+
+def _left(state: RolloutState, again: str) -> list[str]:
+    """Name the command that lists what an aborted run never started."""
+    if not state.counts[OutcomeKind.NOT_STARTED]:
+        return []
+    run = printable(state.run_id)
+    command = f"ecsbatch report {run}{again} --outcome not_started -o csv --out left.csv"
+    return ["", "What is left, as a list for another run:", f"  {command}"]

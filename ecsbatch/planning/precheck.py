@@ -1,0 +1,42 @@
+"""Whether a server may be restarted as it stands: a pure decision on one look."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ecsbatch.model.outcome import SkipReason
+from ecsbatch.model.servers import ServerView
+
+_RESTING: Final = frozenset(
+    {"SHUTOFF", "SHELVED", "SHELVED_OFFLOADED", "PAUSED", "SUSPENDED", "DELETED", "SOFT_DELETED"}
+)
+"""States that somebody has chosen; a server in them is down on purpose and nobody waits for it."""
+
+
+def classify(view: ServerView) -> tuple[SkipReason, bool] | None:
+    """Tell why a server must not be restarted now, and whether it holds a place in the budget; None where it may."""
+    if not view.found:
+        return SkipReason.NOT_FOUND, False
+    if view.status in {"REBOOT", "HARD_REBOOT"} or view.task_state.startswith("reboot"):
+        return SkipReason.ALREADY_RESTARTING, True
+    # The status alone hides transitions: powering-off still shows ACTIVE, powering-on still SHUTOFF.
+    if view.task_state or view.status not in {"ACTIVE", *_RESTING}:
+        return SkipReason.NOT_ACTIVE, True
+    if view.status in _RESTING:
+        return SkipReason.NOT_ACTIVE, False
+    return (SkipReason.LOCKED, False) if view.locked else None
+
+
+def why_not(view: ServerView, *, precheck: bool, updated_since: float | None) -> tuple[SkipReason, bool] | None:
+    """Tell why a server that nobody has sent yet is to be left alone, as it is seen now; None where it is to go.
+
+    Args:
+        view: the server.
+        precheck: servers in the wrong state are left alone.
+        updated_since: servers that have changed since then are, seconds since 1970; None: whatever they did.
+    """
+    seen = classify(view)
+    at = view.updated_at if updated_since is not None else None
+    if updated_since is not None and at is not None and at >= updated_since:
+        return SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1]
+    return seen if precheck else None

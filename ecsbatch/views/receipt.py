@@ -1,0 +1,72 @@
+"""The audit's receipt for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import Final
+
+from ecsbatch.audit.receipt import Peak, Receipt
+from ecsbatch.model.events import stamp
+from ecsbatch.model.text import counted, printable
+
+_EXAMPLES: Final = 5
+_DOMAINS: Final = 6
+_LABEL: Final = 14
+
+
+def receipt_lines(receipt: Receipt, width: int = 80) -> list[str]:
+    """Write a receipt for people."""
+    broken = sum(receipt.breaches.values())
+    times = "once" if broken == 1 else f"{broken:,} times"
+    verdict = "no promise is broken." if receipt.ok else f"promises are broken {times}."
+    rows = [f"Audit of run {printable(receipt.run_id)} ({printable(receipt.status)}): {verdict}"]
+    for label, text in _rows(receipt):
+        rows += _row(label, text, width)
+    if not receipt.ok:
+        rows += ["", "Broken:"]
+    for rule, count in receipt.breaches.items():
+        shown = [finding for finding in receipt.findings if finding.rule is rule][:_EXAMPLES]
+        for finding in shown:
+            rows += _row(f"  {rule.value}", (f"#{finding.seq}: " if finding.seq else "") + finding.text, width)
+        if count > len(shown):
+            rows += _row("", f"... and {count - len(shown):,} more of these.", width)
+    return rows
+
+
+def _rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
+    yield "  record", f"{counted(receipt.events, 'event')}, {counted(receipt.holders, 'holder')}"
+    for window in receipt.windows:
+        site = f" at {window.site}" if window.site else ""
+        span = f"any {window.quota.window:g} s{site}"
+        text = f"at most {window.servers:,} of {window.quota.limit:,} servers in {span}"
+        yield "  quota", f"{text} ({window.certain:,} for certain), at {stamp(window.at)}"
+    if receipt.requests:
+        yield "  down at once", _down("", receipt.down)
+    fullest = sorted(receipt.down_by_domain.items(), key=lambda item: -item[1].servers)
+    for name, peak in fullest[:_DOMAINS] if len(fullest) > 1 else ():
+        yield "", _down(f"{name or '(no domain)'}: ", peak)
+    yield "  sent", _sent(receipt)
+    allowed = "" if receipt.allowed_failures is None else f", {receipt.allowed_failures:,} are allowed"
+    yield "  failures", f"{receipt.failures:,}{allowed}"
+    yield "  outcomes", ", ".join(f"{count:,} {kind}" for kind, count in receipt.outcomes.items()) or "none"
+    for note in receipt.notes:
+        yield "  note", note
+
+
+def _sent(receipt: Receipt) -> str:
+    text = f"{counted(receipt.submitted, 'server')} in {counted(receipt.requests, 'request')}"
+    if receipt.repeated:
+        text += f"; {receipt.repeated:,} again after a request that did nothing"
+    return text + (f"; {receipt.retried:,} again by a person's retry" if receipt.retried else "")
+
+
+def _down(where: str, peak: Peak) -> str:
+    of = "" if peak.allowed is None else f" of {peak.allowed:,}"
+    return f"{where}at most {peak.servers:,}{of}" + (f", at {stamp(peak.at)}" if peak.servers else "")
+
+
+def _row(label: str, text: str, width: int) -> list[str]:
+    room = max(width - _LABEL - 2, 20)
+    parts = wrap(printable(text, len(text)), room, break_on_hyphens=False, break_long_words=False) or [""]
+    return [f"{label:{_LABEL}}  {parts[0]}", *(" " * (_LABEL + 2) + part for part in parts[1:])]

@@ -1,0 +1,69 @@
+"""What is old, late or in vain: what may still be sent, and what is still asked about, each decision as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ecsbatch.engine.limiter import SEND_WITHIN
+from ecsbatch.engine.resolver import LOOKS_WHEN_HIDDEN, LOOKS_WHEN_OVER, JobWatch
+from ecsbatch.engine.server_queue import BASELINE_AGE, Packet
+from ecsbatch.engine.submitter import held_back
+from ecsbatch.model.servers import ServerView
+
+
+@pytest.mark.parametrize(
+    ("age", "refusals", "stale"),
+    [
+        (0.0, 0, False),
+        (BASELINE_AGE - 1.0, 0, False),
+        (BASELINE_AGE, 0, False),
+        (BASELINE_AGE + 1.0, 0, True),
+        (3600.0, 0, True),
+        # What was refused was looked at because of that: it is halved as it is, until the offender stands alone.
+        (3600.0, 1, False),
+    ],
+)
+def test_a_look_is_no_baseline_any_more_after_a_while(age: float, refusals: int, *, stale: bool) -> None:
+    assert Packet({"a": ServerView("a")}, 1000.0, refusals).stale(1000.0 + age) is stale
+
+
+@pytest.mark.parametrize(
+    ("age", "dropped", "says"),
+    [
+        (0.0, False, ""),
+        (SEND_WITHIN - 0.1, False, ""),
+        (SEND_WITHIN, False, ""),
+        (SEND_WITHIN + 0.1, False, "too long had passed since its tokens were granted"),
+        (158.0, False, "too long had passed since its tokens were granted"),
+        (0.0, True, "its run has ended"),
+        (158.0, True, "its run has ended"),
+    ],
+)
+def test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not_at_all(
+    age: float,
+    dropped: bool,  # noqa: FBT001 - the table's
+    says: str,
+) -> None:
+    assert held_back(age, dropped=dropped) == says
+
+
+@pytest.mark.parametrize(
+    ("hidden", "late", "in_vain"),
+    [
+        (LOOKS_WHEN_OVER, False, False),
+        (LOOKS_WHEN_HIDDEN - 1, False, False),
+        (LOOKS_WHEN_HIDDEN, False, True),
+        (LOOKS_WHEN_OVER - 1, True, False),
+        (LOOKS_WHEN_OVER, True, True),
+    ],
+)
+def test_a_job_that_cannot_be_shown_is_asked_about_so_often_and_no_oftener(
+    hidden: int,
+    late: bool,  # noqa: FBT001 - the table's
+    in_vain: bool,  # noqa: FBT001 - the table's
+) -> None:
+    nobodys: Any = None
+
+    assert JobWatch(nobodys, 0.0, {"a"}, 1, hidden=hidden).in_vain(late=late) is in_vain

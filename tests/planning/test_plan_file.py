@@ -1,0 +1,104 @@
+"""The file of a plan: it comes back as it was written, or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecsbatch.cli.output import write_file
+from ecsbatch.config.settings import Strategy
+from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Server, ServerView, Site
+from ecsbatch.planning.drift import find_drift
+from ecsbatch.planning.plan_file import is_plan, plan_pieces, read_plan
+from ecsbatch.planning.strategy import make_plan
+
+SITE = Site("https://ecs.eu-west-101.example", "p1", "eu-west-101")
+MADE_AT = 1_772_359_200.25
+VIEWS = {
+    "a": ServerView("a", status="ACTIVE", az="az1", updated="2026-03-01T09:00:00Z", name="web-1", host_id="h"),
+    "b": ServerView("b", status="SHUTOFF", az="az2", updated="2026-03-01T09:00:01Z"),
+    "c": ServerView("c", found=False),
+    "d": ServerView("d", status="ACTIVE", az="az1", locked=True),
+    "e": ServerView("e", status="ERROR", task_state="rebuilding", az="az1"),
+}
+
+
+def planned() -> Plan:
+    servers = [Server(id_, view.az, view.name) for id_, view in VIEWS.items()]
+    strategy = Strategy(
+        max_unavailable=3, max_failures_per_domain="50%", check="tcp:22", gate="./go", waves=["1", "domain"]
+    )
+    return make_plan(servers, strategy, views=VIEWS)
+
+
+def kept_in(path: Path) -> Path:
+    write_file(path, plan_pieces(planned(), VIEWS, SITE, MADE_AT))
+    return path
+
+
+def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    path = kept_in(tmp_path / "a.plan")
+    kept = read_plan(str(path))
+
+    assert kept.plan.hash == planned().hash
+    assert kept.plan.to_json() == planned().to_json()
+    assert list(kept.plan.fleet) == list(planned().fleet)
+    assert (kept.site, kept.made_at) == (SITE, MADE_AT)
+    assert find_drift(kept.plan, kept.views, VIEWS) == []
+    assert is_plan(str(path))
+    assert json.loads(path.read_bytes())["ecsbatch_plan"] == 1
+
+
+CHANGES: list[Callable[[dict[str, Any]], Any]] = [
+    lambda raw: raw["plan"].update(max_unavailable=100),
+    lambda raw: raw["servers"].pop(),
+    lambda raw: raw["servers"][0].update(id="other"),
+    lambda raw: raw["servers"][0].update(status="SHUTOFF"),
+    lambda raw: raw["site"].update(project_id="p2"),
+    lambda raw: raw.update(made_at="2030-01-01T00:00:00Z"),
+    lambda raw: raw.pop("sha256"),
+    lambda raw: raw.update(servers=None),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_was_changed_breaks_the_seal(tmp_path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    path = kept_in(tmp_path / "a.plan")
+    raw = json.loads(path.read_bytes())
+    change(raw)
+    path.write_text(json.dumps(raw), encoding="utf-8")
+
+    with pytest.raises(PlanStale, match="changed after it was made"):
+        read_plan(str(path))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"{}", b"\0\1", b'{"ecsbatch_plan":2}', b'{"ecsbatch_plan":1' + b"[" * 5000, b'{"ecsbatch_plan":'],
+)
+def test_what_is_no_plan_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.plan"
+    path.write_bytes(data)
+
+    with pytest.raises(EcsbatchError) as refused:
+        read_plan(str(path))
+    assert isinstance(refused.value, ConfigError | PlanStale)
+    assert "plan" in str(refused.value)
+
+
+def test_an_old_plan_stays_where_the_new_one_cannot_be_written(tmp_path: Path) -> None:
+    path = kept_in(tmp_path / "a.plan")
+    before = path.read_bytes()
+
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_file(Path(), [b""])
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_file(tmp_path / "missing" / "a.plan", [b""])
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["a.plan"]

@@ -1,0 +1,287 @@
+"""Why a server is not restarted yet: the true cause of each hold-up, told from the events alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan, Skip, Wave
+from ecsbatch.model.quota import Usage
+from ecsbatch.model.servers import Fleet
+from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.explain import Cause, Explanation, explain
+
+NOW = 1_767_225_600.0
+IDS = ["a1", "a2", "b1", "b2", "b3", "off"]
+
+
+def plan(**numbers: Any) -> Plan:
+    """Two waves of two and three servers in two zones, and one server that is left alone."""
+    fleet = Fleet(IDS, ["az1", "az1", "az2", "az2", "az2", "az1"])
+    waves = (Wave(1, 0, 2, "2"), Wave(2, 2, 5, "100%"))
+    standard: dict[str, Any] = {"max_unavailable": 2, "max_failures": 1}
+    return Plan(fleet, waves, (Skip("not_active", 5, 6),), **(standard | numbers))
+
+
+def told(events: Iterable[ev.Event | tuple[float, ev.Event]], **numbers: Any) -> RolloutState:
+    """Fold events that happened a minute ago, or so many seconds before now as stand beside them."""
+    state = RolloutState("k7f", plan(**numbers))
+    for seq, entry in enumerate(events, 1):
+        before, event = entry if isinstance(entry, tuple) else (60.0, entry)
+        state.apply(ev.Recorded(seq, NOW - before, "k7f", event))
+    return state
+
+
+def asked(state: RolloutState, server: str | None = None, **known: Any) -> Explanation:
+    return explain(state, now=NOW, server=server, **known)
+
+
+STARTED: Sequence[ev.Event] = (
+    ev.RunStarted(total=6),
+    ev.HolderChanged(holder="ann@desk", fence=1),
+    ev.ServerSkipped(server="off", reason="not_active"),
+    ev.WaveStarted(wave=1, servers=2),
+)
+
+
+def sent(batch: int, *servers: str) -> ev.BatchSubmitting:
+    return ev.BatchSubmitting(batch=batch, servers=servers, updated=[""] * len(servers), wave=1)
+
+
+def first_wave_done() -> list[ev.Event]:
+    return [
+        *STARTED,
+        sent(1, "a1", "a2"),
+        ev.BatchAccepted(batch=1, job_id="j1"),
+        ev.ServerRestarted(server="a1", wave=1, batch=1, evidence="job"),
+        ev.ServerRestarted(server="a2", wave=1, batch=1, evidence="job"),
+        ev.WaveFinished(wave=1),
+    ]
+
+
+def second_wave(*more: ev.Event) -> list[ev.Event]:
+    return [*first_wave_done(), ev.WaveStarted(wave=2, servers=3), *more]
+
+
+BUSY = Usage(limit=1000, held=300, cooling=700, free=0, next_free_in=12.0)
+FREE = Usage(limit=1000, held=0, cooling=0, free=1000)
+FAILED = ev.ServerFailed(server="b1", wave=2, domain="az2", batch=2, code="Ecs.0608", message="No.", holds=True)
+REJECTED = ev.BatchRejected(batch=2, kind="not_sent", message="Connection refused.")
+REFUSED = ev.BatchRejected(batch=2, kind="refused", message="Not allowed.", code="Ecs.0013")
+ABORTING = ev.RunAborting(by="bob")
+STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 failures, 1 are allowed.")
+
+
+@pytest.mark.parametrize(
+    ("events", "numbers", "known", "server", "cause", "says"),
+    [
+        ([*STARTED], {}, {}, "elsewhere", Cause.NOT_OF_RUN, ["none of run k7f's 6"]),
+        ([*STARTED], {}, {"claimed_by": "m2p"}, "elsewhere", Cause.CLAIMED, ["claimed by run m2p"]),
+        (first_wave_done(), {}, {}, "a1", Cause.RESTARTED, ["2025-12-31T23:59:00.000Z", "word of its job"]),
+        ([*STARTED], {}, {}, "off", Cause.SKIPPED, ["left alone", "not_active"]),
+        ([ev.RunStarted(total=6)], {}, {}, "off", Cause.SKIPPED, ["The plan leaves it out: not_active"]),
+        (second_wave(sent(2, "b1"), FAILED), {}, {}, "b1", Cause.FAILED, ["Ecs.0608, No. It keeps its place"]),
+        ([*STARTED, sent(1, "a1")], {}, {}, "a1", Cause.SUBMITTING, ["Batch 1 was sent 1m ago"]),
+        ([*STARTED, sent(1, "a1"), ev.BatchAccepted(batch=1, job_id="j9")], {}, {}, "a1", Cause.RESTARTING, ["job j9"]),
+        (
+            [
+                *STARTED,
+                sent(1, "a1"),
+                ev.BatchAccepted(batch=1, job_id="j9"),
+                ev.JobFinished(batch=1, status="SUCCESS"),
+            ],
+            {"check": "tcp:22", "min_ready": 10.0},
+            {},
+            "a1",
+            Cause.NOT_HEALTHY,
+            ["Job j9", "tcp:22 has not passed yet (10 s in a row"],
+        ),
+        ([*STARTED, sent(1, "a1"), ev.BatchUnknown(batch=1)], {}, {}, "a1", Cause.UNSETTLED, ["no answer", "For 1m"]),
+        ([*STARTED, sent(1, "a1", "a2")], {}, {}, "b1", Cause.WAVE, ["wave 2 of 2", "wave 1 comes first"]),
+        (first_wave_done(), {"soak": 100.0}, {}, "b1", Cause.SOAK, ["another 40s before wave 2"]),
+        (
+            [*first_wave_done(), ev.GateChecked(gate="hold", verdict="wait", wave=2)],
+            {"hold_after": (1,), "soak": 1.0},
+            {},
+            "b1",
+            Cause.HOLD,
+            ["until somebody promotes the run, for 1m"],
+        ),
+        (
+            [*first_wave_done(), ev.GateChecked(gate="./ok", verdict="wait", wave=2, message="errors at 3%")],
+            {"gate": "./ok"},
+            {},
+            None,
+            Cause.GATE,
+            ["./ok said wait for wave 2 1m ago: errors at 3%"],
+        ),
+        (
+            [*first_wave_done(), ev.GateChecked(gate="./ok", verdict="inconclusive", wave=2, message="KeyError: 'x'.")],
+            {"gate": "./ok"},
+            {},
+            "b1",
+            Cause.GATE,
+            ["./ok gave no verdict for wave 2 1m ago: KeyError: 'x'. It is asked again"],
+        ),
+        (first_wave_done(), {"gate": "./ok"}, {}, "b1", Cause.GATE, ["is being asked whether wave 2 may start"]),
+        (
+            [*STARTED, sent(1, "a1"), ABORTING],
+            {},
+            {},
+            "a2",
+            Cause.ABORTING,
+            ["by bob, for 1m", "the server under way has"],
+        ),
+        ([*STARTED, sent(1, "a1"), ABORTING], {}, {}, "a1", Cause.SUBMITTING, ["Batch 1"]),
+        ([*STARTED, sent(1, "a1"), ABORTING], {}, {}, None, Cause.ABORTING, ["nothing new is sent"]),
+        (
+            [*STARTED, sent(1, "a1"), ABORTING],
+            {},
+            {"holder_alive": False},
+            None,
+            Cause.ORPHANED,
+            ["It is being aborted by bob: whoever goes on with it sends nothing any more."],
+        ),
+        (
+            [*STARTED, ev.RunResumed(skip_domains=["az2"])],
+            {},
+            {},
+            "b1",
+            Cause.LEFT_OUT,
+            ["goes on without az2", "nothing is sent"],
+        ),
+        ([*STARTED, ev.RunPaused(reason="paused", by="bob")], {}, {}, "a1", Cause.PAUSED, ["paused by bob 1m ago"]),
+        (
+            [*first_wave_done(), ev.RunPaused(reason="gate_inconclusive")],
+            {"gate": "./ok"},
+            {},
+            "b1",
+            Cause.GATE,
+            ["was paused 1m ago: gate_inconclusive"],
+        ),
+        (second_wave(sent(2, "b1"), FAILED, STOPPED), {}, {}, "b2", Cause.FAILURE_LIMIT, ["2 failures, 1 are allowed"]),
+        (
+            [*STARTED, ev.RunStopped(status="interrupted", reason="interrupted", message="Stopped by SIGINT.")],
+            {},
+            {},
+            None,
+            Cause.INTERRUPTED,
+            ["was interrupted 1m ago: Stopped by SIGINT."],
+        ),
+        ([*STARTED, ev.RunStopped(status="stopped", reason="window")], {}, {}, None, Cause.STOPPED, ["window"]),
+        (
+            [*STARTED, ev.RunStopped(status="stopped", reason="cloud_unreachable")],
+            {},
+            {},
+            "a1",
+            Cause.CLOUD_UNREACHABLE,
+            ["was stopped"],
+        ),
+        (
+            [*STARTED, sent(1, "a1")],
+            {},
+            {"holder_alive": False},
+            "a1",
+            Cause.ORPHANED,
+            ["ann@desk, is gone", "1 server is under way and nobody looks"],
+        ),
+        ([*STARTED, ev.RunFinished(status="aborted", reason="aborted")], {}, {}, "a1", Cause.OVER, ["over: aborted"]),
+        (second_wave(sent(2, "b1"), FAILED), {"max_failures": 0}, {}, "b2", Cause.FAILURE_LIMIT, ["1 failure"]),
+        ([*STARTED], {}, {"blind_for": 30.0}, "a1", Cause.CLOUD_UNREACHABLE, ["seen of the cloud for 30s"]),
+        (second_wave(sent(2, "b1"), REJECTED), {}, {}, "b1", Cause.CLOUD_UNREACHABLE, ["Connection refused."]),
+        (second_wave(sent(2, "b1"), REFUSED), {}, {}, "b1", Cause.REFUSED, ["Not allowed."]),
+        ([*STARTED, ev.QuotaThrottled(wait=90.0, message="Slow")], {}, {}, "a1", Cause.THROTTLED, ["in 30s: Slow"]),
+        (
+            second_wave(sent(2, "b2", "b3")),
+            {"max_unavailable": 5, "max_unavailable_per_domain": {"az1": 2, "az2": 2}},
+            {},
+            "b1",
+            Cause.DOMAIN_BUDGET,
+            ["budget of az2 is full: 2 of 2", "2 are under way"],
+        ),
+        (
+            second_wave(sent(2, "b1", "b2"), FAILED),
+            {},
+            {},
+            "b3",
+            Cause.BUDGET,
+            ["2 of 2", "1 are under way, 1 failed and are not back: b1"],
+        ),
+        (
+            second_wave(
+                sent(2, "b1", "b2"), ev.BatchAccepted(batch=2, job_id="j"), ev.JobFinished(batch=2, status="S")
+            ),
+            {"check": "tcp:22"},
+            {},
+            "b3",
+            Cause.BUDGET,
+            ["2 of 2", "2 have restarted and not passed tcp:22 yet"],
+        ),
+        ([*STARTED], {}, {"usage": BUSY}, "a1", Cause.QUOTA, ["300 in requests, 700 cooling", "free again in 12s"]),
+        ([*STARTED], {}, {"usage": FREE}, "a1", Cause.QUEUED, ["in line with 2 servers of wave 1"]),
+        ([*STARTED, sent(1, "a1", "a2")], {}, {}, None, Cause.SUBMITTING, ["2 are under way", "Batch 1"]),
+        ([*STARTED], {}, {}, None, Cause.QUEUED, ["Wave 1: 2 servers wait, 0 are under way"]),
+    ],
+)
+def test_the_true_cause_is_named(
+    events: list[ev.Event],
+    numbers: dict[str, Any],
+    known: dict[str, Any],
+    server: str | None,
+    cause: Cause,
+    says: list[str],
+) -> None:
+    explanation = asked(told(events, **numbers), server, **known)
+
+    assert (explanation.cause, [part for part in says if part not in explanation.text]) == (cause, [])
+
+
+def test_adjusted_limits_count_and_not_the_plans() -> None:
+    state = told(second_wave(sent(2, "b1", "b2"), ev.LimitChanged(limit="max_unavailable", old=2, new=3)))
+
+    assert asked(state, "b3", usage=FREE).cause is Cause.QUEUED
+
+
+def test_a_hold_that_was_promoted_holds_no_more() -> None:
+    promoted = ev.GateChecked(gate="hold", verdict="go", wave=2)
+    state = told([*first_wave_done(), promoted], hold_after=(1,))
+
+    assert asked(state, "b1", usage=FREE).cause is Cause.QUEUED
+
+
+def test_promoting_during_the_soak_does_not_shorten_it() -> None:
+    promoted = ev.GateChecked(gate="hold", verdict="go", wave=2)
+    state = told([*first_wave_done(), promoted], hold_after=(1,), soak=100.0)
+
+    assert (asked(state).cause, asked(state).until) == (Cause.SOAK, NOW + 40)
+
+
+def test_only_the_domain_of_the_server_is_full() -> None:
+    """The other zone's servers go on, so the rollout as a whole is not held up."""
+    state = told([*STARTED, sent(1, "a1")], max_unavailable_per_domain={"az1": 1, "az2": 2})
+
+    assert (asked(state, "a2").cause, asked(state).cause) == (Cause.DOMAIN_BUDGET, Cause.QUEUED)
+
+
+def test_the_way_on_is_named() -> None:
+    stopped = told([*STARTED, STOPPED])
+
+    assert asked(stopped).commands == ("ecsbatch resume k7f", "ecsbatch abort k7f")
+
+
+def test_every_state_has_an_explanation_for_every_server() -> None:
+    """A prefix of a run's history is what a reader may find at any instant."""
+    events = [*second_wave(sent(2, "b1", "b2"), FAILED, REJECTED), ev.RunFinished(status="failed")]
+    for length in range(len(events) + 1):
+        state = told(events[:length], soak=10.0, hold_after=(1,), gate="./ok", check="tcp:22")
+        for server in [None, *IDS]:
+            assert asked(state, server, usage=BUSY).text.endswith((".", "%"))
+
+
+def test_it_is_written_as_json() -> None:
+    written = asked(told([*STARTED]), "a1", usage=BUSY).to_json()
+
+    assert (written["cause"], written["until"]) == ("quota", NOW + 12)

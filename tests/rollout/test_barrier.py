@@ -1,0 +1,113 @@
+"""What stands between two waves, step by step: the soak, and a gate that says nothing that can be used."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ecsbatch.model import events as ev
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.servers import Fleet
+from ecsbatch.model.state import RolloutState
+from ecsbatch.rollout.barrier import Between
+from ecsbatch.simulator.virtual_time import run
+
+WAVES = (Wave(1, 0, 1, "1"), Wave(2, 1, 2, "100%"))
+
+
+class Standing:
+    """A rollout whose first wave is over.
+
+    Attributes:
+        noted: the events that it was given.
+        stopped: why a gate has ended it.
+    """
+
+    def __init__(self, **plan: Any) -> None:
+        self.plan = Plan(fleet=Fleet(["a", "b"]), waves=WAVES, max_unavailable=1, **plan)
+        self.state = RolloutState("r", self.plan)
+        self.noted: list[ev.Event] = []
+        self.stopped = ""
+        self._news = asyncio.Event()
+
+    async def note(self, event: ev.Event, status: RunStatus | None = None) -> None:  # noqa: ARG002
+        """Take an event."""
+        self.noted.append(event)
+
+    async def change(self, until: float | None = None) -> None:
+        """Wait."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+    def notice(self) -> None:
+        """Say that something has changed."""
+        self._news.set()
+
+    def wanted(self) -> bool:
+        """Have nothing else to do."""
+        return False
+
+    def gate_stops(self, reason: str, message: str) -> None:  # noqa: ARG002
+        """End."""
+        self.stopped = reason
+
+
+async def cleared(between: Between, standing: Standing, wave: Wave) -> float | None:
+    """Return the seconds until a wave may start; None where the gate ends the run before."""
+    since = asyncio.get_running_loop().time()
+    while not await between.cleared(wave):
+        if standing.stopped:
+            return None
+    return asyncio.get_running_loop().time() - since
+
+
+@pytest.mark.parametrize(
+    ("wave", "soak", "seconds"),
+    [(WAVES[0], 90.0, 0.0), (WAVES[1], 0.0, 0.0), (WAVES[1], 3.0, 3.0), (WAVES[1], 90.0, 90.0)],
+)
+def test_a_wave_but_the_first_waits_for_the_soak(wave: Wave, soak: float, seconds: float) -> None:
+    async def main() -> float | None:
+        standing = Standing(soak=soak)
+        return await cleared(Between(standing, None), standing, wave)
+
+    assert run(main()) == pytest.approx(seconds, abs=0.01)
+
+
+def says(answer: Any) -> Any:
+    async def gate(_: RolloutState) -> Any:
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    return gate
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "goes"),
+    [
+        ("go", "go", True),
+        ("wait", "wait", False),
+        ("stop", "stop", False),
+        (True, "inconclusive", False),
+        (None, "inconclusive", False),
+        (RuntimeError("no answer"), "inconclusive", False),
+        (asyncio.CancelledError(), "inconclusive", False),
+    ],
+)
+def test_a_gate_opens_by_its_go_alone(answer: Any, verdict: str, goes: bool) -> None:  # noqa: FBT001 - the table's
+    async def main() -> tuple[bool, list[str]]:
+        standing = Standing(gate="./fine", gate_timeout=40.0)
+        waited = await cleared(Between(standing, says(answer)), standing, WAVES[1])
+        return waited is not None, [event.verdict for event in standing.noted if isinstance(event, ev.GateChecked)]
+
+    opened, verdicts = run(main())
+
+    assert opened is goes
+    assert set(verdicts) == {verdict}

@@ -1,0 +1,129 @@
+"""What a rollout's feeder hands to the engine and asks of it: held places, requests in the air, who is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.servers import Fleet
+from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.decide import limits_of
+from ecsbatch.rollout.dispatcher import Feeder
+from ecsbatch.simulator.virtual_time import run
+
+IDS = ["a1", "b1", "a2", "b2"]
+
+
+class Fed:
+    """A rollout's feeder with an engine that does nothing.
+
+    Attributes:
+        watched: servers whose places it was asked to watch.
+    """
+
+    def __init__(self) -> None:
+        self.plan = Plan(fleet=Fleet(IDS, ["a", "b"] * 2), waves=(Wave(1, 0, 4, "100%"),), max_unavailable=4)
+        self.state = RolloutState("r", self.plan)
+        self.watched: list[str] = []
+        poller = SimpleNamespace(watch_held=lambda _, server: self.watched.append(server))
+        observer = SimpleNamespace(meet=lambda _: None)
+        pipeline: Any = SimpleNamespace(
+            add=lambda line: setattr(self, "line", line), wake=lambda: None, poller=poller, observer=observer
+        )
+        self.line: Any = None
+        self.feeder = Feeder(self.plan, self.state, {"": pipeline}, lambda: None)
+
+    def open(self) -> None:
+        """Open its line."""
+        self.feeder.open(SimpleNamespace(), None, 0.5)  # type: ignore[arg-type]  # nothing is written
+
+    def fold(self, *events: ev.Event) -> None:
+        """Follow events as a rollout does."""
+        for event in events:
+            back = self.feeder.before(event)
+            self.state.apply(ev.Recorded(self.state.seq + 1, 1000.0, "r", event))
+            self.feeder.after(event, back)
+
+    def feed(self) -> None:
+        """Offer all that waits."""
+        self.feeder.feed(self.plan.waves[0], len(IDS), limits_of(self.plan, {}))
+
+
+def sent(servers: Sequence[str]) -> ev.Event:
+    return ev.BatchSubmitting(batch=1, servers=servers, updated=[""] * len(servers))
+
+
+LEFT_OUT = ev.RunResumed(skip_domains=["b"])
+HELD: list[tuple[list[ev.Event], list[str]]] = [
+    ([ev.ServerFailed(server="a1", reason="unhealthy", holds=True)], ["a1"]),
+    ([ev.ServerTimedOut(server="b1", holds=True)], ["b1"]),
+    ([ev.ServerUnknown(server="a1", holds=True)], ["a1"]),
+    ([ev.ServerSkipped(server="a1", reason="already_restarting", holds=True)], ["a1"]),
+    ([ev.ServerSkipped(server="a1", reason="not_active")], []),
+    ([ev.ServerRestarted(server="a1")], []),
+]
+
+
+@pytest.mark.parametrize(("events", "watched"), HELD)
+def test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder(
+    events: list[ev.Event], watched: list[str]
+) -> None:
+    async def main() -> tuple[list[str], list[str]]:
+        here, later = Fed(), Fed()
+        here.open()
+        here.fold(sent(IDS), *events)
+        later.fold(sent(IDS), *events, ev.BatchRejected(batch=1, kind="not_sent"))
+        later.open()
+        later.feeder.take_up()
+        return here.watched, later.watched
+
+    assert run(main()) == (watched, watched)
+
+
+def test_who_was_down_before_it_was_tried_again_and_was_not_sent_is_watched_anew() -> None:
+    async def main() -> list[str]:
+        fed = Fed()
+        fed.open()
+        fed.fold(sent(["a1"]), ev.ServerFailed(server="a1", batch=1, holds=True), ev.RunResumed(retry=["failed"]))
+        fed.watched.clear()
+        fed.fold(ev.BatchSubmitting(batch=2, servers=["a1"], updated=[""]), ev.BatchRejected(batch=2, kind="not_sent"))
+        return fed.watched
+
+    assert run(main()) == ["a1"]
+
+
+@pytest.mark.parametrize(("in_air", "given", "counted"), [(0, [], 0), (1, [], 1), (1, ["a1"], 1), (3, ["a1", "b1"], 3)])
+def test_an_intent_is_in_the_air_while_the_store_has_it(in_air: int, given: list[str], counted: int) -> None:
+    async def main() -> int:
+        fed = Fed()
+        fed.open()
+        fed.line.in_air, fed.line.given = in_air, set(given)
+        return fed.feeder.in_air
+
+    assert run(main()) == counted
+
+
+@pytest.mark.parametrize(
+    ("events", "wanted"),
+    [
+        ([], IDS),
+        ([sent(["a1"])], ["b1", "a2", "b2"]),
+        ([ev.ServerSkipped(server="b1", reason="locked")], ["a1", "a2", "b2"]),
+        ([LEFT_OUT], ["a1", "a2"]),
+        ([sent(["a1", "b1"]), LEFT_OUT, ev.BatchRejected(batch=1, kind="throttled")], ["a1", "a2"]),
+    ],
+)
+def test_the_engine_may_send_who_was_offered_and_not_left_out_since(events: list[ev.Event], wanted: list[str]) -> None:
+    async def main() -> list[str]:
+        fed = Fed()
+        fed.open()
+        fed.feed()
+        fed.fold(*events)
+        return [server for server in IDS if fed.feeder.wanted(fed.line, server)]
+
+    assert run(main()) == wanted
