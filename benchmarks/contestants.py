@@ -90,13 +90,13 @@ def bare(url: str, interval: float) -> None:
     import aiohttp
     import orjson
 
-    from ecsbatch.ecs.auth.schemes import KeyAuth, Unsigned
+    from ecsbatch.ecs.auth.schemes import KeyAuth, UnsignedRequest
 
     auth = KeyAuth(KEY, SECRET)
     host, root = url.partition("://")[2], f"/v1/{PROJECT}"
 
     async def ask(session: aiohttp.ClientSession, method: str, path: str, body: bytes = b"") -> Any:
-        headers = auth.headers(Unsigned(method, host, root + path, "", body, PROJECT), time.time())
+        headers = auth.headers(UnsignedRequest(method, host, root + path, "", body, PROJECT), time.time())
         async with session.request(method, url + root + path, data=body or None, headers=headers) as answer:
             return orjson.loads(await answer.read())
 

@@ -128,7 +128,7 @@ async def survey(
                 wanted = [server for server in servers if server.id not in selection.excluded]
                 await _refuse_claimed(store, wanted, run_id)
     excluded = frozenset(server.id for server in servers if server.id in selection.excluded)
-    found = Surveyed(servers, seen.views, ecs.site, seen.inventory, excluded, frozenset(recent), claimed)
+    found = Surveyed(servers, seen.views, ecs.site, seen.in_project, excluded, frozenset(recent), claimed)
     return replace(found, skip_updated_since=selection.updated_since, lately=lately)
 
 

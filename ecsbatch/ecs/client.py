@@ -20,10 +20,10 @@ from aiolimiter import AsyncLimiter
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender
-from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, Unsigned, canonical_query, quoted
+from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, UnsignedRequest, canonical_query, quoted
 from ecsbatch.ecs.auth.signer import Signer
 from ecsbatch.ecs.endpoint import site_of
-from ecsbatch.ecs.error_codes import What, date_of, error_of
+from ecsbatch.ecs.error_codes import RequestKind, date_of, error_of
 from ecsbatch.ecs.sender import Answer, Request, Sender, checked_headers
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, view_of, views_of
 from ecsbatch.errors import (
@@ -306,7 +306,7 @@ class EcsClient:
                 await asyncio.sleep(min(max(wait, asked), _MAX_RETRY_WAIT))
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
-    async def _get(self, path: str, query: str, *, what: What) -> Answer:
+    async def _get(self, path: str, query: str, *, what: RequestKind) -> Answer:
         """Ask in turn; once more where a token ran out and could be renewed."""
         unsigned = self._unsigned("GET", path, query=query)
         await self.turn()
@@ -320,14 +320,19 @@ class EcsClient:
         headers = await self._signer.headers(unsigned)
         return await self._attempt(unsigned, headers, None, what=what)
 
-    def _unsigned(self, method: str, path: str, *, query: str = "", body: bytes = b"") -> Unsigned:
+    def _unsigned(self, method: str, path: str, *, query: str = "", body: bytes = b"") -> UnsignedRequest:
         project_id = self.site.project_id
         if not project_id:
             raise ConfigError("The project's id is not known yet: enter the EcsClient with async with.")
-        return Unsigned(method, self._host, f"/v1/{project_id}{path}", query, body, project_id)
+        return UnsignedRequest(method, self._host, f"/v1/{project_id}{path}", query, body, project_id)
 
     async def _attempt(
-        self, unsigned: Unsigned, headers: Mapping[str, str], on_sent: Callable[[], None] | None, *, what: What
+        self,
+        unsigned: UnsignedRequest,
+        headers: Mapping[str, str],
+        on_sent: Callable[[], None] | None,
+        *,
+        what: RequestKind,
     ) -> Answer:
         """Send once; return a 2xx answer, raise for all else."""
         query = f"?{unsigned.query}" if unsigned.query else ""
@@ -344,7 +349,7 @@ class EcsClient:
 
     async def _send(self, request: Request, on_sent: Callable[[], None] | None) -> Answer:
         """Send once; whatever goes wrong is sorted by whether a byte may have left."""
-        line = _Line(on_sent)
+        line = _Departure(on_sent)
         try:
             return await asked(
                 lambda: self._sender(request, line.mark), _answer, self.request_timeout, given_up=line.cut
@@ -372,7 +377,7 @@ class EcsClient:
             raise
 
 
-class _Line:
+class _Departure:
     """What a sender may still do for one request: once it is given up, no byte of it may leave any more.
 
     Attributes:

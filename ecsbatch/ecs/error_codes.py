@@ -29,7 +29,7 @@ from ecsbatch.errors import (
 )
 from ecsbatch.model.text import MAX_TEXT, clean, cut
 
-What = Literal["submit", "job", "look"]
+RequestKind = Literal["submit", "job", "look"]
 """What was asked for: a restart, a job, or servers' states."""
 
 BUSY_CODE: Final = "Ecs.0603"
@@ -168,7 +168,7 @@ def _read(body: bytes) -> _Said:
 
 
 def _classify(
-    status: int, code: str, *, what: What, said_anything: bool, complete: bool
+    status: int, code: str, *, what: RequestKind, said_anything: bool, complete: bool
 ) -> tuple[type[CloudError], str]:
     """Return the class of error and the start of its sentence. The order is the point: see the module's text."""
     known = CODES.get(code)
@@ -219,7 +219,7 @@ def error_of(
     headers: Mapping[str, str],
     body: bytes,
     *,
-    what: What,
+    what: RequestKind,
     redact: Callable[[str], str] = str,
     complete: bool = True,
 ) -> CloudError:

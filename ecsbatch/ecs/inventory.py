@@ -14,7 +14,7 @@ from ecsbatch.planning.selection import Selection, from_view
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Inventory:
     """What was seen of a fleet.
 
     Attributes:
@@ -25,10 +25,10 @@ class Seen:
 
     servers: Sequence[Server]
     views: dict[str, ServerView]
-    inventory: int | None = None
+    in_project: int | None = None
 
 
-async def find(ecs: EcsClient, selection: Selection, *, count: bool = False) -> Seen:
+async def find(ecs: EcsClient, selection: Selection, *, count: bool = False) -> Inventory:
     """Look at the servers that are meant, by name or by the listing.
 
     Raises:
@@ -36,13 +36,13 @@ async def find(ecs: EcsClient, selection: Selection, *, count: bool = False) -> 
         CloudError: not everything could be seen; a part of a listing is not the fleet.
     """
     if selection.servers is not None:
-        return await see(ecs, selection.servers, count=count)
+        return await look_at_all(ecs, selection.servers, count=count)
     listed = await _listed(ecs, filters_of(selection))
     views = {view.id: view for view in selection.check(listed.values())}
     if not views:
         raise SelectionRefused("No server matches what was asked for; an empty selection never means all.")
-    inventory = await _inventory(ecs) if count else None
-    return Seen([from_view(view) for view in views.values()], views, inventory)
+    inventory = await _count_project(ecs) if count else None
+    return Inventory([from_view(view) for view in views.values()], views, inventory)
 
 
 async def _listed(ecs: EcsClient, filters: Filters) -> dict[str, ServerView]:
@@ -61,7 +61,7 @@ async def _listed(ecs: EcsClient, filters: Filters) -> dict[str, ServerView]:
     return views
 
 
-async def _inventory(ecs: EcsClient) -> int | None:
+async def _count_project(ecs: EcsClient) -> int | None:
     """Count the project's servers."""
     pages = ecs.list_servers(limit=1)
     async for page in pages:
@@ -85,7 +85,7 @@ def filters_of(selection: Selection) -> Filters:
     )
 
 
-async def see(ecs: EcsClient, servers: Sequence[Server], *, count: bool = False) -> Seen:
+async def look_at_all(ecs: EcsClient, servers: Sequence[Server], *, count: bool = False) -> Inventory:
     """Look at a fleet in as few requests as it takes: pages of the listing, or looks at 100 servers each.
 
     The first page tells how many pages there are; so a wrong key costs one request, and a hundred servers one look.
@@ -111,7 +111,7 @@ async def see(ecs: EcsClient, servers: Sequence[Server], *, count: bool = False)
         await pages.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its signature says
     # A listing may miss servers that others create or delete meanwhile: those it did not show are asked for by id.
     views |= await look_at(ecs, [server.id for server in servers if server.id not in views])
-    return Seen(servers, views, inventory)
+    return Inventory(servers, views, inventory)
 
 
 def _listing_pays(inventory: int | None, missing: int) -> bool:

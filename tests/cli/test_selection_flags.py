@@ -14,7 +14,7 @@ from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_error
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection, read_since
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.ecs.inventory import Seen, filters_of, find
+from ecsbatch.ecs.inventory import Inventory, filters_of, find
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import CloudError, EcsbatchError, SelectionError, SelectionRefused
 from ecsbatch.model.servers import ServerView
@@ -47,11 +47,11 @@ def row(server_id: str, status: str = "ACTIVE", tags: Sequence[str] = (), az: st
     return {"id": server_id, "status": status, "tags": list(tags), "name": "web", "OS-EXT-AZ:availability_zone": az}
 
 
-def found(pages: Pages, selection: Selection, *, count: bool = False) -> Seen:
+def found(pages: Pages, selection: Selection, *, count: bool = False) -> Inventory:
     """Select from these pages; the pauses between attempts pass in virtual time."""
     loop = VirtualLoop()
 
-    async def look() -> Seen:
+    async def look() -> Inventory:
         async with EcsClient(
             auth=KeyAuth("AK", "SK"),
             project_id="p",
@@ -82,7 +82,7 @@ def test_every_row_is_checked_again() -> None:
 
     assert [server.id for server in seen.servers] == [A]
     assert pages.asked[0]["tags"] == ["app=web"]
-    assert seen.inventory == 3
+    assert seen.in_project == 3
 
 
 @pytest.mark.parametrize(

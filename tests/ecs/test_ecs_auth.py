@@ -13,7 +13,7 @@ from ecsbatch.ecs.auth.schemes import (
     JSON_TYPE,
     KeyAuth,
     TokenAuth,
-    Unsigned,
+    UnsignedRequest,
     authorization,
     canonical_query,
     canonical_request,
@@ -53,7 +53,7 @@ def test_a_listing_is_signed_as_the_official_sdk_signs_it() -> None:
     params = [("offset", "1"), ("limit", "1000"), ("name", "web a/b~1"), ("not-tags", "__type_baremetal")]
     query = canonical_query([*params, ("tags", "k=v")])
     headers = KeyAuth(AK, SK).headers(
-        Unsigned("GET", HOST, f"/v1/{PROJECT}/cloudservers/detail", query, b"", PROJECT), NEW_YEAR_2025
+        UnsignedRequest("GET", HOST, f"/v1/{PROJECT}/cloudservers/detail", query, b"", PROJECT), NEW_YEAR_2025
     )
 
     assert query == "limit=1000&name=web%20a%2Fb~1&not-tags=__type_baremetal&offset=1&tags=k%3Dv"
@@ -72,7 +72,7 @@ def test_a_restart_with_a_temporary_key_is_signed_as_the_official_sdk_signs_it()
         b'{"id":"726fb98f-46ca-475e-917e-2563e5a8cd20"}]}}'
     )
     headers = KeyAuth(AK, SK, "STSTOKEN").headers(
-        Unsigned("POST", HOST, f"/v1/{PROJECT}/cloudservers/action", "", body, PROJECT), NEW_YEAR_2025
+        UnsignedRequest("POST", HOST, f"/v1/{PROJECT}/cloudservers/action", "", body, PROJECT), NEW_YEAR_2025
     )
 
     assert headers["Content-Type"] == JSON_TYPE
@@ -163,7 +163,7 @@ def test_quoting_is_that_of_the_standard_library(text: str) -> None:
 
 
 def test_a_token_goes_out_unsigned() -> None:
-    headers = TokenAuth("TOKEN").headers(Unsigned("POST", HOST, "/x", "", b"{}", PROJECT), 0.0)
+    headers = TokenAuth("TOKEN").headers(UnsignedRequest("POST", HOST, "/x", "", b"{}", PROJECT), 0.0)
 
     assert headers == {
         "Host": HOST,

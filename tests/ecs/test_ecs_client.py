@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, KeyAuth, TokenAuth, Unsigned
+from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, KeyAuth, TokenAuth, UnsignedRequest
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import (
@@ -63,7 +63,7 @@ class Renewable:
         self.tokens = 1
         self.error = error
 
-    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
+    def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
         """Name the token by its number."""
         return {"Host": request.host, "X-Auth-Token": f"T{self.tokens}", "X-Now": str(now)}
 

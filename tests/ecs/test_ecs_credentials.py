@@ -12,7 +12,7 @@ import pytest
 
 from ecsbatch.ecs.auth.credentials import Found, credentials, find, read_profile
 from ecsbatch.ecs.auth.metadata import on_ecs_server
-from ecsbatch.ecs.auth.schemes import KeyAuth, Unsigned
+from ecsbatch.ecs.auth.schemes import KeyAuth, UnsignedRequest
 from ecsbatch.errors import ConfigError
 
 KEY = {"HUAWEICLOUD_SDK_AK": "ENVKEY0000CANARY", "HUAWEICLOUD_SDK_SK": "CANARY-env-secret"}
@@ -90,7 +90,7 @@ def test_the_file_gives_the_project_and_iam_too(tmp_path: Path) -> None:
 
     assert isinstance(auth, KeyAuth)
     assert (auth.project_id, auth.iam_endpoint) == ("0a0b", "https://iam.example")
-    headers = auth.headers(Unsigned("GET", "h", "/", "", b"", "p"), 0.0)
+    headers = auth.headers(UnsignedRequest("GET", "h", "/", "", b"", "p"), 0.0)
     assert headers["X-Security-Token"] == "CANARY-sts"
     assert "CANARY" not in repr(auth)
     assert auth.redact("CANARY%file-secret CANARY-sts FILEKEY000CANARY") == "*** *** ***"

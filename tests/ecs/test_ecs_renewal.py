@@ -14,7 +14,7 @@ import pytest
 
 from ecsbatch.clock import SystemClock
 from ecsbatch.ecs.auth.credentials import find
-from ecsbatch.ecs.auth.refresh import Desk, Lease, LeasedAuth, lease
+from ecsbatch.ecs.auth.refresh import IssueContext, IssuedAuth, RefreshableAuth, issued
 from ecsbatch.ecs.auth.schemes import Auth, TokenAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request
@@ -343,10 +343,10 @@ def test_the_time_of_a_lease_is_reckoned_from_the_clouds_own_clock() -> None:
     midnight = 1_767_225_600.0
     here = midnight + 600
 
-    assert lease(TokenAuth("T"), Answer(200, date, b""), midnight + 86_400, here, 1.0).ends == here + 86_400
-    assert lease(TokenAuth("T"), Answer(200, date, b""), midnight + 86_400, here, 1.0).due == here + 84_000
-    assert lease(TokenAuth("T"), Answer(200, date, b""), 0.0, here, 3600.0).due == here + 1800
-    assert lease(TokenAuth("T"), Answer(200, date, b""), midnight - 5, here, 3600.0).ends == here + 60
+    assert issued(TokenAuth("T"), Answer(200, date, b""), midnight + 86_400, here, 1.0).ends == here + 86_400
+    assert issued(TokenAuth("T"), Answer(200, date, b""), midnight + 86_400, here, 1.0).due == here + 84_000
+    assert issued(TokenAuth("T"), Answer(200, date, b""), 0.0, here, 3600.0).due == here + 1800
+    assert issued(TokenAuth("T"), Answer(200, date, b""), midnight - 5, here, 3600.0).ends == here + 60
 
 
 class Issuer:
@@ -356,13 +356,13 @@ class Issuer:
         self.issued = 0
         self.error: EcsbatchError | None = None
 
-    async def __call__(self, desk: Desk) -> Lease:
+    async def __call__(self, desk: IssueContext) -> IssuedAuth:
         """Issue the next one: 100 s long, due after 50."""
         if self.error:
             raise self.error
         self.issued += 1
         now = desk.wall()
-        return Lease(TokenAuth(f"CANARY-{self.issued}"), now + 100, now + 50)
+        return IssuedAuth(TokenAuth(f"CANARY-{self.issued}"), now + 100, now + 50)
 
 
 async def test_a_renewal_that_fails_is_tried_again_a_minute_later_while_the_old_one_holds() -> None:
@@ -372,7 +372,7 @@ async def test_a_renewal_that_fails_is_tried_again_a_minute_later_while_the_old_
         raise AssertionError
 
     issuer = Issuer()
-    auth = LeasedAuth("test", issuer).at(Desk(nobody, "", "", "p", lambda: now))
+    auth = RefreshableAuth("test", issuer).at(IssueContext(nobody, "", "", "p", lambda: now))
     assert auth.due(now)
     await auth.refresh(now)
     issuer.error = NotSent("No way.")
@@ -389,4 +389,4 @@ async def test_a_renewal_that_fails_is_tried_again_a_minute_later_while_the_old_
 
 async def test_an_auth_without_a_client_cannot_ask() -> None:
     with pytest.raises(AuthError, match="EcsClient"):
-        await LeasedAuth("test", Issuer()).renew()
+        await RefreshableAuth("test", Issuer()).renew()

@@ -9,7 +9,7 @@ import pytest
 from ecsbatch.cli.exit_codes import Exit, code_of_error
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.ecs.inventory import see
+from ecsbatch.ecs.inventory import look_at_all
 from ecsbatch.ecs.sweep import A_FEW, look_at, spread
 from ecsbatch.errors import AuthError, CloudError, SelectionRefused, UnknownAnswer
 from ecsbatch.model.servers import Look, Server, ServerView
@@ -137,7 +137,7 @@ def test_a_cloud_that_knows_small_letters_only_is_asked_in_small_letters() -> No
             sender=SimulatedSender(cloud),
             clock=VirtualClock(loop),
         ) as ecs:
-            seen = await see(ecs, [Server(each) for each in ids[:120]])
+            seen = await look_at_all(ecs, [Server(each) for each in ids[:120]])
             return seen.views, [(await ecs.show_server(each)).found for each in (ids[0], ids[1].upper())]
 
     views, shown = run(main(), loop=loop)

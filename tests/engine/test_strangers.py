@@ -30,7 +30,7 @@ from strangers import (
 )
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.ecs.auth.schemes import KeyAuth, Unsigned
+from ecsbatch.ecs.auth.schemes import KeyAuth, UnsignedRequest
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
@@ -203,7 +203,7 @@ class OddAuth:
         self._good = KeyAuth(world.config.access_key, world.config.secret_key)
         self._odd, self._until, self._now = odd, until, world.now
 
-    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
+    def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
         """Sign, or do the odd thing."""
         return self._good.headers(request, now) if self._now() > self._until else self._odd()
 

@@ -97,7 +97,7 @@ def find(env: Mapping[str, str] = os.environ, *, on_server: Callable[[], bool] =
         "No credentials found: export HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK"
         " (and HUAWEICLOUD_SDK_SECURITY_TOKEN for a temporary key), or write them into ~/.huaweicloud/credentials,"
         " or export ECSBATCH_AUTH_TOKEN, or ECSBATCH_IAM_USER, _PASSWORD and _DOMAIN, or on an ECS server with an"
-        f" agency {CHOICE}=metadata." + "".join(f" {each}" for each in noticed(env, _home(env)))
+        f" agency {CHOICE}=metadata." + "".join(f" {each}" for each in hints_from_other_tools(env, _home(env)))
     )
 
 
@@ -141,7 +141,7 @@ def _file(env: Mapping[str, str]) -> Found | None:
     if path is None or (not named and not path.exists()):
         return None
     auth = read_profile(path)
-    return Found(auth, str(path), exposed(path)) if auth else None
+    return Found(auth, str(path), permission_warning(path)) if auth else None
 
 
 def _token(env: Mapping[str, str]) -> Found | None:
@@ -212,7 +212,7 @@ def read_profile(path: Path) -> KeyAuth | None:
     )
 
 
-def exposed(path: Path) -> str:
+def permission_warning(path: Path) -> str:
     """Return one line of warning where others on this machine can read the file, else ""."""
     try:
         mode = path.stat().st_mode
@@ -239,7 +239,7 @@ def _section(path: Path) -> Mapping[str, str]:
     return parser[SECTION] if parser.has_section(SECTION) else {}
 
 
-def noticed(env: Mapping[str, str], home: Path | None) -> Iterator[str]:
+def hints_from_other_tools(env: Mapping[str, str], home: Path | None) -> Iterator[str]:
     """Say in a sentence each what is there and how it is told to us."""
     for tool, theirs in _TOOLS:
         if env.get(theirs[0], "").strip():

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import orjson
 
-from ecsbatch.ecs.auth.refresh import Desk, Lease, LeasedAuth, ask, lease
-from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, TokenAuth, Unsigned, canonical_query
+from ecsbatch.ecs.auth.refresh import IssueContext, IssuedAuth, RefreshableAuth, ask, issued
+from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, TokenAuth, UnsignedRequest, canonical_query
 from ecsbatch.ecs.sender import Request
 from ecsbatch.errors import AuthError, ConfigError, NotSent
 from ecsbatch.model.text import clean, cut
@@ -33,13 +33,13 @@ class User:
     domain: str
 
 
-def password_auth(user: User, first: Auth | None = None) -> LeasedAuth:
+def password_auth(user: User, first: Auth | None = None) -> RefreshableAuth:
     """Return the authentication by a user's password; ``first`` is a token that somebody has got already."""
     name = f"token of the IAM user {user.name}"
-    return LeasedAuth(name, partial(issue_token, user), hide=(user.password,), first=first)
+    return RefreshableAuth(name, partial(issue_token, user), hide=(user.password,), first=first)
 
 
-async def issue_token(user: User, desk: Desk) -> Lease:
+async def issue_token(user: User, context: IssueContext) -> IssuedAuth:
     """Get a token for the project, or for the region's own where its id is not known.
 
     Raises:
@@ -47,11 +47,11 @@ async def issue_token(user: User, desk: Desk) -> Lease:
         NotSent: IAM gives none now.
         ConfigError: it cannot be told which IAM to ask, or for which project.
     """
-    if not desk.iam or not (desk.project_id or desk.region):
+    if not context.iam or not (context.project_id or context.region):
         raise ConfigError("A token for an IAM user needs a place: give --region, or HUAWEICLOUD_SDK_IAM_ENDPOINT.")
-    request = Request("POST", f"{desk.iam}/v3/auth/tokens", {"Content-Type": JSON_TYPE}, _body(user, desk))
+    request = Request("POST", f"{context.iam}/v3/auth/tokens", {"Content-Type": JSON_TYPE}, _body(user, context))
     try:
-        answer = await ask(desk, request, "A token", _nothing)
+        answer = await ask(context, request, "A token", _nothing)
     except AuthError as e:
         if e.status in _DENIED:
             e.message = (
@@ -63,10 +63,10 @@ async def issue_token(user: User, desk: Desk) -> Lease:
         auth = TokenAuth(answer.headers.get("x-subject-token", ""))
     except ConfigError:
         raise NotSent("A token cannot be had: IAM's answer has none, check HUAWEICLOUD_SDK_IAM_ENDPOINT.") from None
-    return lease(auth, answer, _token_ends(answer.body), desk.wall(), _TOKEN_LASTS)
+    return issued(auth, answer, _token_ends(answer.body), context.wall(), _TOKEN_LASTS)
 
 
-async def find_project(desk: Desk, auth: Auth) -> str:
+async def find_project(context: IssueContext, auth: Auth) -> str:
     """Look the project of the region up (KeystoneListProjects).
 
     Raises:
@@ -74,18 +74,18 @@ async def find_project(desk: Desk, auth: Auth) -> str:
         AuthError: the key or token will not do.
         NotSent: IAM does not answer.
     """
-    if not desk.iam or not desk.region:
+    if not context.iam or not context.region:
         raise ConfigError(
             "No project id: give --project-id or export HUAWEICLOUD_SDK_PROJECT_ID (My Credentials in the console),"
             " or give --region to have it looked up."
         )
-    host = desk.iam.partition("://")[2]
-    query = canonical_query([("name", desk.region)])
-    headers = auth.headers(Unsigned("GET", host, "/v3/projects", query, b"", ""), desk.wall())
-    request = Request("GET", f"{desk.iam}/v3/projects?{query}", headers)
-    unanswered = f"Is there a region {desk.region}? Check --region, then the network and HTTPS_PROXY."
-    answer = await ask(desk, request, "The project's id", auth.redact, unanswered=unanswered)
-    return _the_one(_projects(answer.body), desk.region)
+    host = context.iam.partition("://")[2]
+    query = canonical_query([("name", context.region)])
+    headers = auth.headers(UnsignedRequest("GET", host, "/v3/projects", query, b"", ""), context.wall())
+    request = Request("GET", f"{context.iam}/v3/projects?{query}", headers)
+    unanswered = f"Is there a region {context.region}? Check --region, then the network and HTTPS_PROXY."
+    answer = await ask(context, request, "The project's id", auth.redact, unanswered=unanswered)
+    return _the_one(_projects(answer.body), context.region)
 
 
 def _projects(body: bytes) -> list[tuple[str, str]]:
@@ -109,8 +109,8 @@ def _the_one(projects: list[tuple[str, str]], region: str) -> str:
     raise ConfigError(f"Region {region} has several projects: give one as --project-id: {', '.join(names)}{more}.")
 
 
-def _body(user: User, desk: Desk) -> bytes:
-    project = {"id": desk.project_id} if desk.project_id else {"name": desk.region}
+def _body(user: User, context: IssueContext) -> bytes:
+    project = {"id": context.project_id} if context.project_id else {"name": context.region}
     who = {"name": user.name, "password": user.password, "domain": {"name": user.domain}}
     identity = {"methods": ["password"], "password": {"user": who}}
     return orjson.dumps({"auth": {"identity": identity, "scope": {"project": project}}})

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from ecsbatch.ecs.auth.iam import moment
-from ecsbatch.ecs.auth.refresh import Desk, Lease, LeasedAuth, lease
+from ecsbatch.ecs.auth.refresh import IssueContext, IssuedAuth, RefreshableAuth, issued
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.endpoint import is_near
 from ecsbatch.ecs.sender import Answer, Request
@@ -37,7 +37,7 @@ _TAGS: Final = {"HUAWEICLOUD", "OpenTelekomCloud"}
 """What a server's firmware calls its chassis (cloud-init, ``DataSourceOpenStack``)."""
 
 
-def metadata_auth(endpoint: str = "") -> LeasedAuth:
+def metadata_auth(endpoint: str = "") -> RefreshableAuth:
     """Return the authentication by the server's agency.
 
     Raises:
@@ -47,7 +47,7 @@ def metadata_auth(endpoint: str = "") -> LeasedAuth:
     url = urlsplit(endpoint)
     if url.scheme != "http" or not is_near(url.hostname or "") or url.path or "@" in url.netloc:
         raise ConfigError("ECSBATCH_METADATA_ENDPOINT is malformed: give http:// and an address of this machine.")
-    return LeasedAuth("temporary key of the server's agency", partial(issue_key, endpoint))
+    return RefreshableAuth("temporary key of the server's agency", partial(issue_key, endpoint))
 
 
 def on_ecs_server(tag: Path = Path("/sys/class/dmi/id/chassis_asset_tag")) -> bool:
@@ -58,44 +58,44 @@ def on_ecs_server(tag: Path = Path("/sys/class/dmi/id/chassis_asset_tag")) -> bo
         return False
 
 
-async def issue_key(endpoint: str, desk: Desk) -> Lease:
+async def issue_key(endpoint: str, context: IssueContext) -> IssuedAuth:
     """Get the temporary key.
 
     Raises:
         AuthError: the server has no agency.
         NotSent: the metadata service does not answer.
     """
-    token = await _ask(desk, Request("PUT", f"{endpoint}/meta-data/latest/api/token", _token_wish()))
+    token = await _ask(context, Request("PUT", f"{endpoint}/meta-data/latest/api/token", _token_wish()))
     if token.status != _OK and token.status not in _NO_TOKENS_HERE:
         raise NotSent(f"The metadata service gives no key (HTTP {token.status}).")
     said = token.body.decode("ascii", "replace").strip() if token.status == _OK else ""
     headers = {"X-Metadata-Token": said} if said.isprintable() and said else {}
-    answer = await _ask(desk, Request("GET", f"{endpoint}/openstack/latest/securitykey", headers))
+    answer = await _ask(context, Request("GET", f"{endpoint}/openstack/latest/securitykey", headers))
     if answer.status == _NOT_FOUND:
         raise AuthError("This server has no agency: give it one in the console, or export HUAWEICLOUD_SDK_AK and _SK.")
     if answer.status != _OK:
         raise NotSent(f"The metadata service gives no key (HTTP {answer.status}).")
-    return _read(answer, desk.wall())
+    return _read(answer, context.wall())
 
 
 def _token_wish() -> dict[str, str]:
     return {"X-Metadata-Token-Ttl-Seconds": str(TOKEN_SECONDS)}
 
 
-def _read(answer: Answer, now: float) -> Lease:
+def _read(answer: Answer, now: float) -> IssuedAuth:
     try:
         key: dict[str, Any] = orjson.loads(answer.body)["credential"]
         auth = KeyAuth(str(key["access"]), str(key["secret"]), str(key["securitytoken"]))
         ends = moment(key["expires_at"]) if key.get("expires_at") else 0.0
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
         raise NotSent("The metadata service gives no key: its answer is not the documented one.") from None
-    return lease(auth, answer, ends, now, _KEY_LASTS)
+    return issued(auth, answer, ends, now, _KEY_LASTS)
 
 
-async def _ask(desk: Desk, request: Request) -> Answer:
+async def _ask(context: IssueContext, request: Request) -> Answer:
     try:
         async with asyncio.timeout(TIMEOUT):
-            return await desk.ask(request)
+            return await context.ask(request)
     except TimeoutError:
         reason = f"no answer within {TIMEOUT:g} s"
     except CloudError as e:

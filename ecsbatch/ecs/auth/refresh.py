@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from ecsbatch.ecs.auth.schemes import Auth, Unsigned, without
+from ecsbatch.ecs.auth.schemes import Auth, UnsignedRequest, hide
 from ecsbatch.ecs.error_codes import date_of, error_of
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import AuthError, CloudError, EcsbatchError, NotSent, Refused
@@ -28,7 +28,7 @@ Ask: TypeAlias = Callable[[Request], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class IssueContext:
     """What a client lends to an auth so that it can ask for keys and tokens.
 
     Attributes:
@@ -49,7 +49,7 @@ class Desk:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class IssuedAuth:
     """A key or token and its time.
 
     Attributes:
@@ -63,10 +63,10 @@ class Lease:
     due: float
 
 
-Issue: TypeAlias = Callable[[Desk], Awaitable[Lease]]
+Issue: TypeAlias = Callable[[IssueContext], Awaitable[IssuedAuth]]
 
 
-def lease(auth: Auth, answer: Answer, expires_at: float, now: float, otherwise: float) -> Lease:
+def issued(auth: Auth, answer: Answer, expires_at: float, now: float, otherwise: float) -> IssuedAuth:
     """Reckon a lease's end on our clock: the cloud's may be minutes off, so its own ``Date`` is where the time starts.
 
     Args:
@@ -77,10 +77,10 @@ def lease(auth: Auth, answer: Answer, expires_at: float, now: float, otherwise: 
         otherwise: seconds that it lasts where the cloud gave no end.
     """
     lasts = max(expires_at - (date_of(answer.headers) or now), _SHORTEST) if expires_at else otherwise
-    return Lease(auth, now + lasts, now + lasts - min(EARLY, lasts / 2))
+    return IssuedAuth(auth, now + lasts, now + lasts - min(EARLY, lasts / 2))
 
 
-class LeasedAuth:
+class RefreshableAuth:
     """Authentication by whatever ``issue`` brings, for one site.
 
     Args:
@@ -95,29 +95,29 @@ class LeasedAuth:
         self._issue = issue
         self._hide = hide
         self._first = first
-        self._desk: Desk | None = None
-        self._lease = Lease(first, float("inf"), float("inf")) if first else None
-        self._before: Lease | None = None
+        self._context: IssueContext | None = None
+        self._current = IssuedAuth(first, float("inf"), float("inf")) if first else None
+        self._before: IssuedAuth | None = None
         self._not_before = 0.0
 
     def __repr__(self) -> str:
         return f"<LeasedAuth {self._name}>"
 
-    def at(self, desk: Desk) -> LeasedAuth:
+    def at(self, context: IssueContext) -> RefreshableAuth:
         """Return one of its own for a client: a token is good for one project."""
-        bound = LeasedAuth(self._name, self._issue, hide=self._hide, first=self._first)
-        bound._desk = desk
+        bound = RefreshableAuth(self._name, self._issue, hide=self._hide, first=self._first)
+        bound._context = context
         return bound
 
     def usable(self, now: float) -> bool:
         """Tell whether there is one whose time is not over."""
-        return self._lease is not None and now < self._lease.ends
+        return self._current is not None and now < self._current.ends
 
     def due(self, now: float) -> bool:
         """Tell whether the next one should be got."""
-        if self._lease is None or now >= self._lease.ends:
+        if self._current is None or now >= self._current.ends:
             return True
-        return now >= max(self._lease.due, self._not_before)
+        return now >= max(self._current.due, self._not_before)
 
     async def refresh(self, now: float) -> None:
         """Get the next one ahead of time; where that fails and the old one holds, go on with it for a minute.
@@ -140,41 +140,41 @@ class LeasedAuth:
             AuthError: it is denied.
             NotSent: it cannot be had now.
         """
-        if self._desk is None:
+        if self._context is None:
             raise AuthError("These credentials belong to no client yet: give them to an EcsClient.")
-        desk = self._desk
+        context = self._context
         try:
-            fresh = await asked(lambda: self._issue(desk), _lease, desk.patience)
+            fresh = await asked(lambda: self._issue(context), _checked, context.patience)
         except Broke as e:
             if isinstance(e.error, EcsbatchError):
                 raise e.error from e.error.__cause__
             raise NotSent(f"The {self._name} cannot be had: {cut(self.redact(e.reason))}.") from None
-        self._before, self._lease = self._lease, fresh
+        self._before, self._current = self._current, fresh
         return True
 
-    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
+    def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
         """Return the headers that the present key or token makes."""
-        if self._lease is None:
+        if self._current is None:
             raise AuthError("There is no key or token yet: enter the EcsClient with async with.")
-        return self._lease.auth.headers(request, now)
+        return self._current.auth.headers(request, now)
 
     def redact(self, text: str) -> str:
         """Hide all that it knows, the key or token before this one included."""
-        for each in (self._lease, self._before):
+        for each in (self._current, self._before):
             text = each.auth.redact(text) if each else text
         for secret in self._hide:
-            text = without(secret, text)
+            text = hide(secret, text)
         return text
 
 
-def _lease(answer: object) -> Lease:
-    if not isinstance(answer, Lease):
+def _checked(answer: object) -> IssuedAuth:
+    if not isinstance(answer, IssuedAuth):
         raise unlike(answer, "a Lease")
     return answer
 
 
 async def ask(
-    desk: Desk, request: Request, what: str, redact: Callable[[str], str] = str, *, unanswered: str = ""
+    context: IssueContext, request: Request, what: str, redact: Callable[[str], str] = str, *, unanswered: str = ""
 ) -> Answer:
     """Ask for a key, a token or a project; a request to ECS that waits for it is certainly not sent.
 
@@ -190,7 +190,7 @@ async def ask(
         NotSent: there was no answer, or none that helps.
     """
     try:
-        answer = await desk.ask(request)
+        answer = await context.ask(request)
     except CloudError as e:
         advice = f" {unanswered}" if unanswered else ""
         raise NotSent(f"{what} cannot be had: {_reason(e)}.{advice}") from None

@@ -43,7 +43,7 @@ _HEAD: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Unsigned:
+class UnsignedRequest:
     """What is to be signed.
 
     Attributes:
@@ -66,7 +66,7 @@ class Unsigned:
 class Auth(Protocol):
     """How requests are authenticated."""
 
-    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
+    def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
         """Return all headers to send. Pure; called inside each attempt, since a signature is good for 15 minutes.
 
         `AuthError` ends the run at once; whatever else is raised means that this request is not sent.
@@ -154,7 +154,7 @@ def _checked(name: str, secret: str) -> str:
     return secret
 
 
-def without(secret: str, text: str) -> str:
+def hide(secret: str, text: str) -> str:
     """Hide a secret in a text, and as much of its beginning as an echo that was cut off may show."""
     if len(secret) < _WORTH_HIDING:
         return text
@@ -199,7 +199,7 @@ class KeyAuth:
         temporary = ", temporary" if self._security_token else ""
         return f"<KeyAuth {self._access_key[:_SHOWN]}{_HIDDEN}{temporary}>"
 
-    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
+    def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
         """Return the signed headers and their signature."""
         date = sdk_date(now)
         headers = {"Host": request.host, "X-Sdk-Date": date}
@@ -220,7 +220,7 @@ class KeyAuth:
     def redact(self, text: str) -> str:
         """Hide the key's three parts and any signature."""
         for secret in (self._secret_key, self._security_token, self._access_key):
-            text = without(secret, text)
+            text = hide(secret, text)
         return _SIGNATURE.sub(r"\1" + _HIDDEN, text)
 
 
@@ -239,7 +239,7 @@ class TokenAuth:
     def __repr__(self) -> str:
         return f"<TokenAuth {_HIDDEN}>"
 
-    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:  # noqa: ARG002 - a token has no date
+    def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:  # noqa: ARG002 - a token has no date
         """Return the headers with the token; nothing is signed."""
         headers = {"Host": request.host, "X-Auth-Token": self._token}
         if request.project_id:
@@ -254,4 +254,4 @@ class TokenAuth:
 
     def redact(self, text: str) -> str:
         """Hide the token."""
-        return without(self._token, text)
+        return hide(self._token, text)

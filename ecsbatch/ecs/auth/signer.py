@@ -9,8 +9,8 @@ from typing import Final
 
 from ecsbatch.clock import Clock
 from ecsbatch.ecs.auth.iam import find_project
-from ecsbatch.ecs.auth.refresh import Ask, Desk, LeasedAuth
-from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, Unsigned
+from ecsbatch.ecs.auth.refresh import Ask, IssueContext, RefreshableAuth
+from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, UnsignedRequest
 from ecsbatch.ecs.endpoint import iam_of
 from ecsbatch.ecs.sender import checked_headers
 from ecsbatch.errors import AuthError, ConfigError, NotAccepted, NotSent, TokenExpired
@@ -38,9 +38,9 @@ class Signer:
     def __init__(self, auth: Auth, site: Site, clock: Clock, ask: Ask, patience: float) -> None:
         given = os.environ.get("HUAWEICLOUD_SDK_IAM_ENDPOINT", "").strip()
         given = given or (auth.iam_endpoint if isinstance(auth, KeyAuth) else "")
-        self._desk = Desk(ask, iam_of(site, given), site.region, site.project_id, clock.wall, patience)
-        self._leased = auth.at(self._desk) if isinstance(auth, LeasedAuth) else None
-        self._auth = _Guarded(self._leased or auth, patience)
+        self._context = IssueContext(ask, iam_of(site, given), site.region, site.project_id, clock.wall, patience)
+        self._refreshable = auth.at(self._context) if isinstance(auth, RefreshableAuth) else None
+        self._auth = _Guarded(self._refreshable or auth, patience)
         self._clock = clock
         self._renewing = asyncio.Lock()
         self.redact = self._auth.redact
@@ -55,7 +55,7 @@ class Signer:
             AuthError: there is none, and it is denied.
             NotSent: there is none, and it cannot be had now.
         """
-        auth = self._leased
+        auth = self._refreshable
         if auth is None or not auth.due(self._clock.wall()):
             return
         if self._renewing.locked() and auth.usable(self._clock.wall()):
@@ -65,7 +65,7 @@ class Signer:
             if auth.due(now):
                 await auth.refresh(now)
 
-    async def headers(self, unsigned: Unsigned) -> Mapping[str, str]:
+    async def headers(self, unsigned: UnsignedRequest) -> Mapping[str, str]:
         """Sign with a key or token whose time is not over.
 
         Raises:
@@ -78,7 +78,7 @@ class Signer:
         except ConfigError as e:
             raise AuthError(str(e)) from e
 
-    async def renewed(self, unsigned: Unsigned, spent: Mapping[str, str]) -> bool:
+    async def renewed(self, unsigned: UnsignedRequest, spent: Mapping[str, str]) -> bool:
         """Renew the token that ``spent`` carried, unless another caller has just done so.
 
         Raises:
@@ -105,11 +105,11 @@ class Signer:
             NotSent: IAM does not answer.
         """
         try:
-            return await find_project(self._desk, self._auth)
+            return await find_project(self._context, self._auth)
         except TokenExpired:
             if not await self._auth.renew():
                 raise
-        return await find_project(self._desk, self._auth)
+        return await find_project(self._context, self._auth)
 
     def reason(self, broke: Broke) -> str:
         """Return what broke somebody else's code, fit to be shown."""
@@ -130,7 +130,7 @@ class _Guarded:
     def __repr__(self) -> str:
         return repr(self._auth)
 
-    def headers(self, request: Unsigned, now: float) -> Mapping[str, str]:
+    def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
         """Sign.
 
         Raises:
