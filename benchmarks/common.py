@@ -7,7 +7,7 @@ from typing import Any
 
 from ecsbatch import EcsClient, Restarter, open_store
 from ecsbatch.ecs.auth.schemes import KeyAuth
-from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 
@@ -23,7 +23,7 @@ class Simulated:
         self.loop = VirtualLoop()
         clock = VirtualClock(self.loop)
         config = CloudConfig(**cloud)
-        self.cloud = Cloud(config, self.loop.time)
+        self.cloud = SimulatedCloud(config, self.loop.time)
         self.client = EcsClient(
             auth=KeyAuth(config.access_key, config.secret_key),
             project_id=config.project_id,

@@ -21,15 +21,15 @@ from typing import Any
 
 from aiohttp import web
 
-from ecsbatch.simulator.cloud import Cloud, CloudConfig, Reply
-from ecsbatch.simulator.gateway import Arrival
-from ecsbatch.simulator.server import Front
+from ecsbatch.simulator.cloud import CloudConfig, Reply, SimulatedCloud
+from ecsbatch.simulator.gateway import ReceivedRequest
+from ecsbatch.simulator.server import HttpFront
 
 SPEED = 12.0
 """The cloud's seconds in a real one: a restart of 40 s takes 3.3 s."""
 
 
-class Judge(Cloud):
+class Judge(SimulatedCloud):
     """A cloud that remembers who looked when."""
 
     def __init__(self, config: CloudConfig) -> None:
@@ -38,7 +38,7 @@ class Judge(Cloud):
         self.looks: defaultdict[str, list[float]] = defaultdict(list)
         self.server_looks = 0
 
-    def perform(self, arrival: Arrival, misfortune: str, at: float) -> Reply | None:
+    def perform(self, arrival: ReceivedRequest, misfortune: str, at: float) -> Reply | None:
         """Note looks."""
         head, _, last = arrival.path.rpartition("/")
         if head.endswith("/jobs"):
@@ -74,7 +74,7 @@ class Judge(Cloud):
 async def serve(servers: int) -> None:
     """Serve until standard input ends."""
     judge = Judge(CloudConfig(servers=servers, quota_limit=None, latency=0.0, job_retention=86_400.0))
-    runner = web.ServerRunner(web.Server(Front(judge, SPEED).answer, access_log=None))
+    runner = web.ServerRunner(web.Server(HttpFront(judge, SPEED).answer, access_log=None))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     sys.stdout.write(f"http://127.0.0.1:{runner.addresses[0][1]}\n")

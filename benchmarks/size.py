@@ -25,7 +25,7 @@ from benchmarks.common import table
 from ecsbatch import EcsClient, Restarter, Strategy, open_store
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.sender import Answer, Request
-from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 
 SIZES = (10_000, 100_000)
@@ -45,7 +45,7 @@ class Size(NamedTuple):
 def simulate(pipe: Connection, servers: int) -> None:
     """Be the cloud: answer each request as of the instant that comes with it."""
     now = [0.0]
-    cloud = Cloud(CloudConfig(servers=servers, latency=0.0), lambda: now[0])
+    cloud = SimulatedCloud(CloudConfig(servers=servers, latency=0.0), lambda: now[0])
     pipe.send(cloud.ids())
     while (asked := pipe.recv()) is not None:
         now[0], method, target, headers, body = asked

@@ -16,8 +16,8 @@ import orjson
 
 from ecsbatch.simulator.auditor import Auditor
 from ecsbatch.simulator.config import CloudConfig
-from ecsbatch.simulator.fleet import Action, Ending, Fleet
-from ecsbatch.simulator.jobs import Job, Jobs, SubJob
+from ecsbatch.simulator.fleet import Action, Ending, SimulatedFleet
+from ecsbatch.simulator.jobs import Jobs, SimulatedJob, SimulatedSubJob
 from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, json_reply
 
 ID_LENGTH: Final = 36
@@ -26,7 +26,7 @@ EARLIEST_FAILURE: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ActionRequest:
     """A request's body, read."""
 
     action: Action
@@ -34,7 +34,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class Chances:
+class Rates:
     """The rates of `CloudConfig` that a test or a person may change while the cloud runs."""
 
     fail_rate: float
@@ -49,7 +49,7 @@ class Chances:
     doomed: dict[int, Ending] = field(default_factory=dict[int, Ending])
 
     @classmethod
-    def of(cls, config: CloudConfig) -> Chances:
+    def of(cls, config: CloudConfig) -> Rates:
         """Copy the rates out of the configuration."""
         return cls(
             config.fail_rate,
@@ -64,7 +64,7 @@ class Chances:
         )
 
 
-def read_order(body: bytes, max_batch: int) -> Order:
+def read_order(body: bytes, max_batch: int) -> ActionRequest:
     """Read a body such as ``{"reboot": {"type": "SOFT", "servers": [{"id": ...}]}}``; exactly one action."""
     if not body:
         raise Rejected(ecs_error(400, "Common.0002", "The request body is empty."))
@@ -84,7 +84,7 @@ def read_order(body: bytes, max_batch: int) -> Order:
         raise _invalid("servers must be a list of at least one server")
     if len(servers) > max_batch:
         raise Rejected(ecs_error(400, "Ecs.0118", "The number of ECSs exceeds the maximum allowed limit."))
-    return Order(action, tuple(_server_id(server) for server in servers))
+    return ActionRequest(action, tuple(_server_id(server) for server in servers))
 
 
 def _action(verb: str, kind: Any) -> Action:
@@ -113,15 +113,15 @@ def _invalid(reason: str) -> Rejected:
 class Actions:
     """Carries orders out."""
 
-    def __init__(self, config: CloudConfig, fleet: Fleet, jobs: Jobs, auditor: Auditor) -> None:
-        self.chances = Chances.of(config)
+    def __init__(self, config: CloudConfig, fleet: SimulatedFleet, jobs: Jobs, auditor: Auditor) -> None:
+        self.rates = Rates.of(config)
         self._config = config
         self._fleet = fleet
         self._jobs = jobs
         self._auditor = auditor
         self._random = random.Random(f"restarts-{config.seed}")
 
-    def carry_out(self, order: Order, at: float) -> Reply:
+    def carry_out(self, order: ActionRequest, at: float) -> Reply:
         """Begin a job, or refuse the whole request; the answer as it is when no misfortune befalls it."""
         objections = [self._objection(server_id, order.action, at) for server_id in order.server_ids]
         if self._config.bad_ids == "request":
@@ -131,24 +131,24 @@ class Actions:
         job_id = f"ff8080828{self._random.getrandbits(92):023x}"
         sub_jobs = self._begin_all(order, objections, at)
         first = f"ff808082{self._random.getrandbits(64):016x}"
-        self._jobs.add(Job(job_id, first, at, sub_jobs, self._config.parent_lag))
+        self._jobs.add(SimulatedJob(job_id, first, at, sub_jobs, self._config.parent_lag))
         return json_reply(self._config.accepted_status, {"job_id": job_id})
 
-    def _begin_all(self, order: Order, objections: Sequence[Reply | None], at: float) -> list[SubJob]:
+    def _begin_all(self, order: ActionRequest, objections: Sequence[Reply | None], at: float) -> list[SimulatedSubJob]:
         begins = at + self._config.init_time
-        begun: dict[str, SubJob] = {}
-        sub_jobs: list[SubJob] = []
+        begun: dict[str, SimulatedSubJob] = {}
+        sub_jobs: list[SimulatedSubJob] = []
         for server_id, objection in zip(order.server_ids, objections, strict=True):
             if objection is not None:
                 error = orjson.loads(objection.body)["error"]
-                sub_jobs.append(SubJob(server_id, begins, error["code"], error["message"]))
+                sub_jobs.append(SimulatedSubJob(server_id, begins, error["code"], error["message"]))
                 continue
             if server_id not in begun:
                 begun[server_id] = self._begin(server_id, order.action, at, begins)
             sub_jobs.append(begun[server_id])
         return sub_jobs
 
-    def _begin(self, server_id: str, action: Action, at: float, begins: float) -> SubJob:
+    def _begin(self, server_id: str, action: Action, at: float, begins: float) -> SimulatedSubJob:
         number = self._fleet.numbers[server_id]
         ending = self._ending(number)
         ends = begins + self._duration(action, ending)
@@ -158,8 +158,8 @@ class Actions:
             self._auditor.restarted(number, at, ends + self._config.boot_time if recovers else math.inf)
         if ending in {"fail", "error"}:
             code, verb = ("Ecs.0226", "start") if action == "start" else ("Ecs.0227", "reboot")
-            return SubJob(server_id, ends, code, f"Failed to {verb} the ECS.")
-        return SubJob(server_id, ends)
+            return SimulatedSubJob(server_id, ends, code, f"Failed to {verb} the ECS.")
+        return SimulatedSubJob(server_id, ends)
 
     def _objection(self, server_id: str, action: Action, at: float) -> Reply | None:
         """Return why the cloud will not do this to this server, as the refusal of a whole request; None if it will."""
@@ -179,7 +179,7 @@ class Actions:
         return self._config.hard_overrides_soft and action == "HARD" and self._fleet.action(number) == "SOFT"
 
     def _ending(self, number: int) -> Ending:
-        chances, draw = self.chances, self._random.random
+        chances, draw = self.rates, self._random.random
         doom = chances.doomed.pop(number, None)
         if doom is not None:
             return doom

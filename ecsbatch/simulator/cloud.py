@@ -27,13 +27,13 @@ from typing import Any, Final
 
 from ecsbatch.simulator.auditor import Auditor
 from ecsbatch.simulator.config import CloudConfig, Faults
-from ecsbatch.simulator.faults import NOT_CARRIED_OUT, Fate, Misfortunes
-from ecsbatch.simulator.fleet import Ending, Fleet, ServerTruth, server_ids
-from ecsbatch.simulator.gateway import Arrival
+from ecsbatch.simulator.faults import NOT_CARRIED_OUT, Fate, FaultInjector
+from ecsbatch.simulator.fleet import Ending, ServerTruth, SimulatedFleet, server_ids
+from ecsbatch.simulator.gateway import ReceivedRequest
 from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, gateway_error, http_date, throttled
 from ecsbatch.simulator.service import Service
 
-__all__ = ["Cloud", "CloudConfig", "Exchange", "Fate", "Faults", "Reply", "ServerTruth"]
+__all__ = ["SimulatedCloud", "CloudConfig", "Exchange", "Fate", "Faults", "Reply", "ServerTruth"]
 
 LATE: Final = "late_execution"
 
@@ -64,14 +64,16 @@ class Exchange:
         "refused",
     )
 
-    def __init__(self, cloud: Cloud, arrival: Arrival, misfortune: str, misfortunes: Misfortunes) -> None:
-        self.arrival = arrival
-        self.misfortune = misfortune
-        self.fate: Fate = misfortunes.fate(misfortune)
-        self.refused = misfortune == "outage"
+    def __init__(
+        self, cloud: SimulatedCloud, received: ReceivedRequest, injected: str, misfortunes: FaultInjector
+    ) -> None:
+        self.arrival = received
+        self.misfortune = injected
+        self.fate: Fate = misfortunes.fate(injected)
+        self.refused = injected == "outage"
         self.inbound, self.outbound = cloud.latency()
-        self.inbound += misfortunes.extra_latency(misfortune)
-        self._lateness = misfortunes.lateness() if misfortune == LATE else 0.0
+        self.inbound += misfortunes.extra_latency(injected)
+        self._lateness = misfortunes.lateness() if injected == LATE else 0.0
         self._cloud = cloud
         self._sent = False
         self.performed = False
@@ -109,7 +111,7 @@ class Exchange:
             self._reply = self._cloud.perform(self.arrival, self.misfortune, at)
 
 
-class Cloud:
+class SimulatedCloud:
     """The simulated cloud.
 
     Args:
@@ -127,12 +129,12 @@ class Cloud:
         self._base = config.epoch if wall is None else wall() - now()
         self._outages = list(config.outages)
         self._chance = random.Random(f"network-{config.seed}")
-        self._submit_misfortunes = Misfortunes(config.submit_faults, self._chance)
-        self._look_misfortunes = Misfortunes(config.look_faults, self._chance)
+        self._submit_faults = FaultInjector(config.submit_faults, self._chance)
+        self._look_faults = FaultInjector(config.look_faults, self._chance)
         self._due: list[tuple[float, int, Exchange]] = []
         self._numbering = itertools.count()
         self.auditor = Auditor(config)
-        self.fleet = Fleet(config)
+        self.fleet = SimulatedFleet(config)
         self._service = Service(
             config,
             self.fleet,
@@ -140,7 +142,7 @@ class Cloud:
             start=now(),
             stamp=self.stamp,
             signing_wall=self.wall if wall is None else lambda: wall() + self.clock_skew,
-            part=self._submit_misfortunes.part,
+            part=self._submit_faults.part,
         )
 
     def __repr__(self) -> str:
@@ -176,14 +178,14 @@ class Cloud:
         self.auditor.requests += 1
         path, _, query = target.partition("?")
         lowered = {name.lower(): value for name, value in headers.items()}
-        arrival = Arrival(method, path, query, lowered, body)
-        misfortunes = self._misfortunes(arrival)
-        misfortune = self._misfortune(arrival, misfortunes)
+        arrival = ReceivedRequest(method, path, query, lowered, body)
+        misfortunes = self._injector(arrival)
+        misfortune = self._fault(arrival, misfortunes)
         if misfortune:
             self.auditor.faults[misfortune] += 1
         return Exchange(self, arrival, misfortune, misfortunes)
 
-    def perform(self, arrival: Arrival, misfortune: str, at: float) -> Reply | None:
+    def perform(self, arrival: ReceivedRequest, misfortune: str, at: float) -> Reply | None:
         """Carry a request out as of the instant `at`, in the way of its misfortune; called by `Exchange`."""
         if misfortune in NOT_CARRIED_OUT:
             return None
@@ -193,8 +195,8 @@ class Cloud:
         headers = {"Date": http_date(self.stamp(at)), "X-Request-Id": request_id, "Server": "api-gateway"}
         return dataclasses.replace(reply, headers={**reply.headers, **headers})
 
-    def _perform(self, arrival: Arrival, misfortune: str, at: float, request_id: str) -> Reply:
-        misfortunes = self._misfortunes(arrival)
+    def _perform(self, arrival: ReceivedRequest, misfortune: str, at: float, request_id: str) -> Reply:
+        misfortunes = self._injector(arrival)
         before = self._stopped_at_the_gate(arrival, misfortune, request_id)
         if before is not None:
             return before
@@ -206,7 +208,7 @@ class Cloud:
             return rejected.reply
         return misfortunes.spoil(misfortune, reply)
 
-    def _stopped_at_the_gate(self, arrival: Arrival, misfortune: str, request_id: str) -> Reply | None:
+    def _stopped_at_the_gate(self, arrival: ReceivedRequest, misfortune: str, request_id: str) -> Reply | None:
         match misfortune:
             case "reject_503":
                 return gateway_error(503, "APIGW.0201", "Backend unavailable.", request_id)
@@ -219,10 +221,10 @@ class Cloud:
             case _:
                 return None
 
-    def _misfortunes(self, arrival: Arrival) -> Misfortunes:
-        return self._submit_misfortunes if arrival.is_action else self._look_misfortunes
+    def _injector(self, arrival: ReceivedRequest) -> FaultInjector:
+        return self._submit_faults if arrival.is_action else self._look_faults
 
-    def _misfortune(self, arrival: Arrival, misfortunes: Misfortunes) -> str:
+    def _fault(self, arrival: ReceivedRequest, misfortunes: FaultInjector) -> str:
         now = self.now()
         if any(start <= now < end for start, end in self._outages):
             return "outage"
@@ -268,7 +270,7 @@ class Cloud:
 
     def doom(self, server_id: str, ending: Ending) -> None:
         """Decide how the next action on a server ends, whatever the rates say."""
-        self._service.actions.chances.doomed[self._number(server_id)] = ending
+        self._service.actions.rates.doomed[self._number(server_id)] = ending
 
     def heal(self, server_id: str) -> None:
         """Make a server ACTIVE and healthy, as an operator would; it is not down any more."""
@@ -285,13 +287,13 @@ class Cloud:
     def zone_down(self, zone: str) -> None:
         """Let a zone fail: its guests stop answering, and every restart in it fails from now on."""
         self.advance()
-        self._service.actions.chances.fail_zones[zone] = 1.0
+        self._service.actions.rates.fail_zones[zone] = 1.0
         for number in self.fleet.select(zone, None, self.now()):
             self.fleet.hurt(number, self.now())
 
     def zone_mended(self, zone: str) -> None:
         """Let a zone be well again: its guests answer, and restarts in it end as anywhere else."""
-        chances = self._service.actions.chances
+        chances = self._service.actions.rates
         for rates in (chances.fail_zones, chances.stuck_zones, chances.unhealthy_zones):
             rates.pop(zone, None)
         for server_id in self.ids(zone):
@@ -300,7 +302,7 @@ class Cloud:
 
     def set_rates(self, **rates: float | Mapping[str, float]) -> None:
         """Change `fail_rate`, `stuck_rate`, `fail_zones` and the like while the cloud runs."""
-        chances = self._service.actions.chances
+        chances = self._service.actions.rates
         for name, rate in rates.items():
             if name == "doomed" or name not in chances.__slots__:
                 raise ValueError(f"There is no rate named {name}.")

@@ -40,7 +40,7 @@ LEFT_ALONE: Final = 0.7
 HTML: Final = b"<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"
 
 
-class Misfortunes:
+class FaultInjector:
     """Draws misfortunes from one profile."""
 
     def __init__(self, faults: Faults, chance: random.Random) -> None:

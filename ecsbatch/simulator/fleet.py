@@ -89,7 +89,7 @@ def server_ids(seed: int, count: int) -> list[str]:
     return [f"{h[:8]}-{h[8:12]}-4{h[13:16]}-8{h[17:20]}-{h[20:]}" for h in (f"{bits(128):032x}" for _ in range(count))]
 
 
-class Fleet:
+class SimulatedFleet:
     """All servers of the project; a server is known by its number, its place in the order of creation."""
 
     def __init__(self, config: CloudConfig) -> None:

@@ -27,7 +27,7 @@ FOREIGN_EVERY: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ReceivedRequest:
     """A request as it came in; header names in lower case."""
 
     method: str
@@ -55,7 +55,7 @@ def canonical_query(query: str) -> str:
     return "&".join(f"{name}={value}" for name, _, value in pairs)
 
 
-def signature(secret_key: str, arrival: Arrival, signed_headers: str, date: str) -> str:
+def signature(secret_key: str, arrival: ReceivedRequest, signed_headers: str, date: str) -> str:
     """Return the hex signature that the holder of `secret_key` would have sent."""
     names = signed_headers.split(";")
     canonical_headers = "".join(f"{name}:{arrival.headers.get(name, '').strip()}\n" for name in names)
@@ -74,7 +74,7 @@ def signature(secret_key: str, arrival: Arrival, signed_headers: str, date: str)
     return hmac.new(secret_key.encode(), to_sign.encode(), hashlib.sha256).hexdigest()
 
 
-class Entrance:
+class Authenticator:
     """Decides who may speak. Its answers are None (come in) or the gateway's own words for no."""
 
     def __init__(self, config: CloudConfig, wall: Callable[[], float]) -> None:
@@ -89,7 +89,7 @@ class Entrance:
         """Let a token in until its time is over; an earlier one stays valid."""
         self.tokens[token] = at + self._config.token_ttl
 
-    def objection(self, arrival: Arrival, at: float) -> str | None:
+    def objection(self, arrival: ReceivedRequest, at: float) -> str | None:
         """Return why this request may not come in, None if it may."""
         if not self._config.check_auth:
             return None
@@ -107,7 +107,7 @@ class Entrance:
             return "decrypt token fail"
         return "token expires" if at >= expires else None
 
-    def _signature_objection(self, arrival: Arrival, authorization: str, at: float) -> str | None:
+    def _signature_objection(self, arrival: ReceivedRequest, authorization: str, at: float) -> str | None:
         algorithm, _, rest = authorization.partition(" ")
         parts = {name: value for name, _, value in (part.strip().partition("=") for part in rest.split(","))}
         access_key = parts.get("Access", "")
@@ -124,7 +124,7 @@ class Entrance:
             del self._failures[access_key]
         return reason
 
-    def _mismatch(self, arrival: Arrival, algorithm: str, parts: Mapping[str, str]) -> str | None:
+    def _mismatch(self, arrival: ReceivedRequest, algorithm: str, parts: Mapping[str, str]) -> str | None:
         config, headers = self._config, arrival.headers
         date, signed_headers = headers.get("x-sdk-date", ""), parts.get("SignedHeaders", "")
         if algorithm != ALGORITHM or "x-sdk-date" not in signed_headers.split(";"):
@@ -146,7 +146,7 @@ class Entrance:
         return abs(self._wall() - signed_at) <= MAX_SKEW
 
 
-class Quota:
+class QuotaWindow:
     """At most `limit` servers in any closed window, shared with somebody else who spends `foreign` a minute."""
 
     def __init__(self, limit: int, window: float, *, counts_refused: bool, foreign: float, start: float) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 import orjson
 
 from ecsbatch.simulator.config import CloudConfig
-from ecsbatch.simulator.gateway import Entrance
+from ecsbatch.simulator.gateway import Authenticator
 from ecsbatch.simulator.replies import Reply, json_reply, microseconds
 
 
 class Iam:
     """Issues tokens to the one user, tells the one project, hands out the one key pair."""
 
-    def __init__(self, config: CloudConfig, entrance: Entrance, stamp: Callable[[float], float]) -> None:
+    def __init__(self, config: CloudConfig, entrance: Authenticator, stamp: Callable[[float], float]) -> None:
         self._config = config
-        self._entrance = entrance
+        self._authenticator = entrance
         self._stamp = stamp
         self._random = random.Random(f"tokens-{config.seed}")
 
@@ -28,7 +28,7 @@ class Iam:
             error = {"code": 401, "message": "The username or password is wrong.", "title": "Unauthorized"}
             return json_reply(401, {"error": error})
         token = f"MIIsimulated{self._random.getrandbits(256):064x}"
-        self._entrance.issue(token, at)
+        self._authenticator.issue(token, at)
         document = {
             "token": {
                 "issued_at": microseconds(self._stamp(at)),

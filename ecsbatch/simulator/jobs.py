@@ -22,7 +22,7 @@ SUB_JOB_TYPE: Final = "serverActions"
 
 
 @dataclass(frozen=True, slots=True)
-class SubJob:
+class SimulatedSubJob:
     """One server's part: when it ends (infinity for never) and, where it fails, the code and the reason."""
 
     server_id: str
@@ -31,7 +31,7 @@ class SubJob:
     reason: str = ""
 
 
-class Job:
+class SimulatedJob:
     """One accepted request.
 
     Attributes:
@@ -40,7 +40,9 @@ class Job:
 
     __slots__ = ("_bytes", "_failures", "_first", "_next", "_order", "_server_ids", "begins", "ends", "id", "sub_ends")
 
-    def __init__(self, job_id: str, first: str, begins: float, sub_jobs: Sequence[SubJob], parent_lag: float) -> None:
+    def __init__(
+        self, job_id: str, first: str, begins: float, sub_jobs: Sequence[SimulatedSubJob], parent_lag: float
+    ) -> None:
         self.id = job_id
         self.begins = begins
         self.sub_ends = array("d", [sub_job.ends for sub_job in sub_jobs])
@@ -109,12 +111,12 @@ class Jobs:
     def __init__(self, config: CloudConfig, stamp: Callable[[float], float]) -> None:
         self._config = config
         self._stamp = stamp
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, SimulatedJob] = {}
 
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def add(self, job: Job) -> None:
+    def add(self, job: SimulatedJob) -> None:
         """Remember a job."""
         self._jobs[job.id] = job
 
@@ -128,7 +130,7 @@ class Jobs:
             raise Rejected(_unknown_job(job_id))
         return Reply(200, self._body(job, at), {"Content-Type": "application/json;charset=UTF-8"})
 
-    def _body(self, job: Job, at: float) -> bytes:
+    def _body(self, job: SimulatedJob, at: float) -> bytes:
         begin_time = milliseconds(self._stamp(job.begins))
         head = f'"job_id":"{job.id}","job_type":"{JOB_TYPE}","begin_time":"{begin_time}"'
         sub_begins = job.begins + self._config.init_time
@@ -144,12 +146,12 @@ class Jobs:
             )
         )
 
-    def _status(self, job: Job, at: float) -> str:
+    def _status(self, job: SimulatedJob, at: float) -> str:
         if at < job.ends:
             return "RUNNING"
         return "FAIL" if self._config.parent_fails and job.failed() else "SUCCESS"
 
-    def _tail(self, job: Job, at: float) -> str:
+    def _tail(self, job: SimulatedJob, at: float) -> str:
         """Return the end of the parent: no error fields while it runs, nulls when all went well."""
         if at < job.ends:
             return '"end_time":""'

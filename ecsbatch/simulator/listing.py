@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ecsbatch.simulator.config import CloudConfig
-from ecsbatch.simulator.fleet import Fleet
+from ecsbatch.simulator.fleet import SimulatedFleet
 from ecsbatch.simulator.replies import Rejected, ecs_error, microseconds, whole_seconds
 
 DEFAULT_LIMIT: Final = 25
@@ -67,7 +67,7 @@ NULL_ROW: Final[Mapping[str, None]] = dict.fromkeys(
 class Listing:
     """Renders servers; `stamp` turns the cloud's seconds into its wall time."""
 
-    def __init__(self, config: CloudConfig, fleet: Fleet, stamp: Callable[[float], float]) -> None:
+    def __init__(self, config: CloudConfig, fleet: SimulatedFleet, stamp: Callable[[float], float]) -> None:
         self._config = config
         self._fleet = fleet
         self._stamp = stamp

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
-from ecsbatch.simulator.cloud import Cloud, Exchange, Reply
+from ecsbatch.simulator.cloud import Exchange, Reply, SimulatedCloud
 
 SILENCE: Final = 86_400.0
 """Seconds until a reply that never comes is a reset at last: a client without a timeout is no hang of the loop."""
@@ -22,8 +22,8 @@ class SimulatedSender:
         ConnectionResetError: after `on_sent`; carried out or not.
     """
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud: Cloud | None = cloud
+    def __init__(self, cloud: SimulatedCloud) -> None:
+        self._cloud: SimulatedCloud | None = cloud
 
     async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:
         """Send one request once."""

@@ -26,7 +26,7 @@ from typing import Any, Final, cast
 import orjson
 from aiohttp import web
 
-from ecsbatch.simulator.cloud import Cloud, CloudConfig, Exchange, Reply
+from ecsbatch.simulator.cloud import CloudConfig, Exchange, Reply, SimulatedCloud
 
 SHUTDOWN_PATIENCE: Final = 0.1
 """Real seconds that an open connection delays the server's end: a client that waits for a lost reply must not."""
@@ -44,7 +44,7 @@ class Running:
         speed: seconds of the cloud's time in a real one.
     """
 
-    def __init__(self, url: str, cloud: Cloud, speed: float) -> None:
+    def __init__(self, url: str, cloud: SimulatedCloud, speed: float) -> None:
         self.url = url
         self.cloud = cloud
         self.speed = speed
@@ -54,7 +54,7 @@ class Running:
         return real_summary(self.cloud, self.speed)
 
 
-def real_summary(cloud: Cloud, speed: float) -> dict[str, Any]:
+def real_summary(cloud: SimulatedCloud, speed: float) -> dict[str, Any]:
     """Return the auditor's summary and what it says in real seconds."""
     summary = cloud.audit()
     first, last = summary["first_submit"], summary["last_submit"]
@@ -74,8 +74,8 @@ async def serve(
     started = time.monotonic()
     # The network is not sped up: what is half a second of the cloud's time must be half a real one for the client.
     scaled = dataclasses.replace(config, latency=config.latency * speed)
-    cloud = Cloud(scaled, lambda: (time.monotonic() - started) * speed, time.time)
-    server = web.Server(Front(cloud, speed).answer, handler_cancellation=True, access_log=None)
+    cloud = SimulatedCloud(scaled, lambda: (time.monotonic() - started) * speed, time.time)
+    server = web.Server(HttpFront(cloud, speed).answer, handler_cancellation=True, access_log=None)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_PATIENCE)
     await runner.setup()
     try:
@@ -86,10 +86,10 @@ async def serve(
         await runner.cleanup()
 
 
-class Front:
+class HttpFront:
     """Carries HTTP requests to the cloud and its replies, or their fate, back."""
 
-    def __init__(self, cloud: Cloud, speed: float) -> None:
+    def __init__(self, cloud: SimulatedCloud, speed: float) -> None:
         self._cloud = cloud
         self._speed = speed
 

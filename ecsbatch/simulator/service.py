@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
-from ecsbatch.simulator.actions import Actions, Order, read_order
+from ecsbatch.simulator.actions import ActionRequest, Actions, read_order
 from ecsbatch.simulator.auditor import Auditor
 from ecsbatch.simulator.config import CloudConfig
-from ecsbatch.simulator.fleet import Fleet
-from ecsbatch.simulator.gateway import Arrival, Entrance, Quota
+from ecsbatch.simulator.fleet import SimulatedFleet
+from ecsbatch.simulator.gateway import Authenticator, QuotaWindow, ReceivedRequest
 from ecsbatch.simulator.iam import Iam
 from ecsbatch.simulator.jobs import Jobs
 from ecsbatch.simulator.listing import Listing
@@ -36,7 +36,7 @@ class Service:
     def __init__(  # keyword-only, and each is explained above
         self,
         config: CloudConfig,
-        fleet: Fleet,
+        fleet: SimulatedFleet,
         auditor: Auditor,
         *,
         start: float,
@@ -51,11 +51,11 @@ class Service:
         self._auditor = auditor
         self._part = part
         self._listing = Listing(config, fleet, stamp)
-        self._entrance = Entrance(config, signing_wall)
-        self._iam = Iam(config, self._entrance, stamp)
+        self._authenticator = Authenticator(config, signing_wall)
+        self._iam = Iam(config, self._authenticator, stamp)
         self._recent: deque[float] = deque()
 
-    def answer(self, arrival: Arrival, misfortune: str, at: float, request_id: str) -> Reply:
+    def answer(self, arrival: ReceivedRequest, misfortune: str, at: float, request_id: str) -> Reply:
         """Return what the client gets when nothing spoils it; `Rejected` carries the errors."""
         match (arrival.method, unquote(arrival.path)):
             case ("POST", "/v3/auth/tokens"):
@@ -70,11 +70,11 @@ class Service:
                     return self._look("iam", self._iam.projects(_pairs(arrival.query)))
                 return self._ecs(arrival, path, misfortune, at, request_id)
 
-    def _admit(self, arrival: Arrival, at: float, request_id: str) -> None:
+    def _admit(self, arrival: ReceivedRequest, at: float, request_id: str) -> None:
         if not self._within_api_rate(at):
             raise Rejected(throttled(self._config.api_rate or 0, "1 second", "api", request_id))
-        objection = self._entrance.objection(arrival, at)
-        self._auditor.bad_signatures = self._entrance.bad_signatures
+        objection = self._authenticator.objection(arrival, at)
+        self._auditor.bad_signatures = self._authenticator.bad_signatures
         if objection is not None:
             message = f"Incorrect IAM authentication information: {objection}"
             raise Rejected(gateway_error(401, "APIGW.0301", message, request_id))
@@ -87,7 +87,7 @@ class Service:
         self._recent.append(at)
         return len(self._recent) <= self._config.api_rate
 
-    def _ecs(self, arrival: Arrival, path: str, misfortune: str, at: float, request_id: str) -> Reply:
+    def _ecs(self, arrival: ReceivedRequest, path: str, misfortune: str, at: float, request_id: str) -> Reply:
         parts = path.strip("/").split("/")
         if len(parts) < PROJECT_PATH_PARTS or parts[0] != "v1":
             raise Rejected(_unknown_api(request_id))
@@ -124,7 +124,7 @@ class Service:
             if order.action in {"SOFT", "HARD"}:
                 self._count(size, at, request_id)
             if misfortune == "retryable_400":
-                order = Order(order.action, order.server_ids[: self._part(size)])
+                order = ActionRequest(order.action, order.server_ids[: self._part(size)])
             reply = self.actions.carry_out(order, at) if order.server_ids else Reply(200)
         except Rejected:
             self._auditor.refused_servers += size
@@ -151,10 +151,10 @@ class Service:
         return throttled(self._config.quota_limit or 1000, period, "user", request_id)
 
     @staticmethod
-    def _new_quota(config: CloudConfig, start: float) -> Quota | None:
+    def _new_quota(config: CloudConfig, start: float) -> QuotaWindow | None:
         if config.quota_limit is None:
             return None
-        return Quota(
+        return QuotaWindow(
             config.quota_limit,
             config.quota_window,
             counts_refused=config.quota_counts_refused,

@@ -129,7 +129,7 @@ async def test_a_given_token_is_used_until_it_runs_out_and_the_password_renews_i
         given = {}
         async with client_of(find(USER).auth, running) as ecs:
             await page(ecs)
-        given["ECSBATCH_AUTH_TOKEN"] = next(iter(running.cloud._service._entrance.tokens))
+        given["ECSBATCH_AUTH_TOKEN"] = next(iter(running.cloud._service._authenticator.tokens))
         async with client_of(find({**USER, **given}).auth, running) as ecs:
             await page(ecs)
             assert asked(running, "iam") == 1

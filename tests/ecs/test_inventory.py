@@ -13,7 +13,7 @@ from ecsbatch.ecs.inventory import look_at_all
 from ecsbatch.ecs.sweep import A_FEW, look_at, spread
 from ecsbatch.errors import AuthError, CloudError, SelectionRefused, UnknownAnswer
 from ecsbatch.model.servers import Look, Server, ServerView
-from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 
@@ -125,7 +125,7 @@ def test_a_cloud_that_knows_small_letters_only_is_asked_in_small_letters() -> No
     """Seen through the real client and the simulated cloud, which knows ids by their address too."""
     loop = VirtualLoop()
     config = CloudConfig(servers=150)
-    cloud = Cloud(config, loop.time)
+    cloud = SimulatedCloud(config, loop.time)
     ids = cloud.ids()
     cloud.delete(ids[0])
 

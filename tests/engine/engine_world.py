@@ -14,7 +14,7 @@ from ecsbatch.model.events import Event
 from ecsbatch.model.run import Commit, Hold
 from ecsbatch.model.servers import Look
 from ecsbatch.restarter import Restarter
-from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import Killed, VirtualClock, VirtualLoop, abandon, run
 from ecsbatch.store import MemoryDatabase, Store, open_store
@@ -87,7 +87,7 @@ class World:
         self._start = 0.0
         self.clock = VirtualClock(self.now)
         self.config = CloudConfig(**{"servers": 100, **cloud})
-        self.cloud = Cloud(self.config, self.now)
+        self.cloud = SimulatedCloud(self.config, self.now)
         self.database = MemoryDatabase()
         self.ids = self.cloud.ids()
         self._mortal: list[SimulatedSender | Store] = []

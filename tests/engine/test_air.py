@@ -19,7 +19,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.events import Event
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.run import Commit, Hold
-from ecsbatch.simulator.cloud import Cloud, Exchange
+from ecsbatch.simulator.cloud import Exchange, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import Killed
 
@@ -131,7 +131,7 @@ def test_a_timeout_is_set_in_the_client_alone(name: str) -> None:
     world.live(main)
 
 
-class SlowAtFirst(Cloud):
+class SlowAtFirst(SimulatedCloud):
     """A cloud that takes 160 s to count its first request."""
 
     first = True

@@ -22,7 +22,7 @@ from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import Server
 from ecsbatch.restarter import Restarter
-from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.store import MemoryDatabase
 
@@ -133,7 +133,7 @@ def test_a_halt_while_an_intent_is_on_its_way_to_the_disk_says_not_started_of_no
 
 def test_one_sites_halt_ends_nobody_elses_restart() -> None:
     here = World(servers=30, zones=("az1",), check_auth=True)
-    there = Cloud(
+    there = SimulatedCloud(
         CloudConfig(servers=30, seed=99, zones=("az1",), project_id="0" * 31 + "2", check_auth=False), here.now
     )
     bad, good = KeyAuth(here.config.access_key, "wrong" * 8), KeyAuth("AK", "SK")

@@ -22,7 +22,7 @@ from ecsbatch.model.run import Changes, Result
 from ecsbatch.model.servers import Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
-from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import Killed
 
@@ -355,7 +355,9 @@ def test_an_abort_follows_what_is_under_way_at_the_site_that_can_be_seen() -> No
     """The other site's key is withdrawn meanwhile: only of the servers there nothing can be said."""
     world = World(servers=4, zones=("az1",), restart_median=60.0)
     other = "0" * 31 + "2"
-    there = Cloud(CloudConfig(servers=4, seed=99, zones=("az1",), project_id=other, restart_median=60.0), world.now)
+    there = SimulatedCloud(
+        CloudConfig(servers=4, seed=99, zones=("az1",), project_id=other, restart_median=60.0), world.now
+    )
 
     class Withdrawn(SimulatedSender):
         async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:

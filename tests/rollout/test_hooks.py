@@ -22,7 +22,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.gates import CommandGate
 from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, Given, hooks_of
-from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 
 
@@ -86,7 +86,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[
 async def test_words_of_a_strategy_are_asked(asked: Callable[[], list[str]]) -> None:
     """Real commands in real time: a library that passed over them would restart a fleet behind a sick canary."""
     config = CloudConfig(servers=3, latency=0.0, restart_median=0.1)
-    cloud = Cloud(config, time.monotonic, time.time)
+    cloud = SimulatedCloud(config, time.monotonic, time.time)
     async with (
         EcsClient(
             auth=KeyAuth(config.access_key, config.secret_key),

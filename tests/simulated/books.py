@@ -17,10 +17,10 @@ from typing import Any, Final
 import orjson
 
 from ecsbatch.errors import StoreError
-from ecsbatch.simulator.cloud import Cloud, CloudConfig, Exchange, Faults, Reply
-from ecsbatch.simulator.faults import Misfortunes
+from ecsbatch.simulator.cloud import CloudConfig, Exchange, Faults, Reply, SimulatedCloud
+from ecsbatch.simulator.faults import FaultInjector
 from ecsbatch.simulator.fleet import ENDINGS
-from ecsbatch.simulator.gateway import Arrival
+from ecsbatch.simulator.gateway import ReceivedRequest
 from ecsbatch.store.sqlite import MemoryDatabase
 
 FOREVER: Final = float("inf")
@@ -74,12 +74,12 @@ class Sent:
     tick: int
     at: float
     servers: tuple[str, ...]
-    arrival: Arrival
+    arrival: ReceivedRequest
     performed_at: float | None = None
     begun: list[Begun] = field(default_factory=list[Begun])
 
 
-class WatchedCloud(Cloud):
+class WatchedCloud(SimulatedCloud):
     """The simulated cloud with a witness.
 
     Args:
@@ -128,10 +128,10 @@ class WatchedCloud(Cloud):
         self.advance()
         self.auditor.requests += 1
         path, _, query = target.partition("?")
-        arrival = Arrival(method, path, query, {name.lower(): value for name, value in headers.items()}, body)
-        return Exchange(self, arrival, "", Misfortunes(Faults(), random.Random(0)))
+        arrival = ReceivedRequest(method, path, query, {name.lower(): value for name, value in headers.items()}, body)
+        return Exchange(self, arrival, "", FaultInjector(Faults(), random.Random(0)))
 
-    def perform(self, arrival: Arrival, misfortune: str, at: float) -> Reply | None:
+    def perform(self, arrival: ReceivedRequest, misfortune: str, at: float) -> Reply | None:
         """Carry a request out, and note whom it restarts."""
         sent = self._watched.get(id(arrival))
         if sent is None:

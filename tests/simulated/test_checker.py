@@ -13,7 +13,7 @@ import pytest
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import Outcome, OutcomeKind
 from ecsbatch.simulator.cloud import Exchange, Reply
-from ecsbatch.simulator.gateway import Arrival
+from ecsbatch.simulator.gateway import ReceivedRequest
 
 from . import three_batches
 from .allowed import judge_course
@@ -82,7 +82,7 @@ def case(*tales: Tale, sends: tuple[Sent, ...] = ()) -> Case:
 def left(at: float, *servers: str, begun: float | None = None, ends: float = 0.0, ending: str = "ok") -> Sent:
     """Return a request that left, and began all its restarts at once."""
     starts = [] if begun is None else [Begun(server, begun, ends, ending) for server in servers]
-    return Sent(_tick(at) + 500, at, servers, Arrival("POST", "", "", {}, b""), begun, starts)
+    return Sent(_tick(at) + 500, at, servers, ReceivedRequest("POST", "", "", {}, b""), begun, starts)
 
 
 def submitting(at: float, batch: int, *servers: str, wave: int = 1) -> Entry:

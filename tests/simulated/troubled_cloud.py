@@ -13,7 +13,7 @@ import orjson
 
 from ecsbatch.simulator.cloud import CloudConfig, Exchange, Reply
 from ecsbatch.simulator.fleet import ENDINGS
-from ecsbatch.simulator.gateway import Arrival
+from ecsbatch.simulator.gateway import ReceivedRequest
 from ecsbatch.simulator.replies import http_date
 
 from .books import Foreign, Sent, WatchedCloud
@@ -78,7 +78,7 @@ class TroubledCloud(WatchedCloud):
             self._count("slow answers to looks")
         return exchange
 
-    def perform(self, arrival: Arrival, misfortune: str, at: float) -> Reply | None:
+    def perform(self, arrival: ReceivedRequest, misfortune: str, at: float) -> Reply | None:
         """Carry a request out, or refuse it as this cloud does."""
         if not self.calm and any(begin <= at < end for begin, end in self._troubles.denials):
             self._count("requests that were not let in")
@@ -104,7 +104,7 @@ class TroubledCloud(WatchedCloud):
 
     # -- looks -----------------------------------------------------------------------------------------------------
 
-    def _troubled(self, arrival: Arrival, reply: Reply, at: float) -> Reply:
+    def _troubled(self, arrival: ReceivedRequest, reply: Reply, at: float) -> Reply:
         if self.hidden and any(name in arrival.path or name in arrival.query for name in self.hidden):
             self._count("looks at what cannot be seen")
             code = "Common.0001" if self._troubles.hidden_status >= 500 else "Common.0025"

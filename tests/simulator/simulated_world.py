@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from ecsbatch.simulator.cloud import Cloud, CloudConfig, Reply
+from ecsbatch.simulator.cloud import CloudConfig, Reply, SimulatedCloud
 
 
 class World:
@@ -16,7 +16,7 @@ class World:
     def __init__(self, **knobs: Any) -> None:
         self.now = 0.0
         config = CloudConfig(**{"check_auth": False, "latency": 0.0, **knobs})
-        self.cloud = Cloud(config, lambda: self.now)
+        self.cloud = SimulatedCloud(config, lambda: self.now)
         self.root = f"/v1/{config.project_id}"
 
     def ask(

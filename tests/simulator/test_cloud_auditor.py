@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from simulated_world import World
 
 from ecsbatch.simulator.auditor import fullest_window, most_at_once
-from ecsbatch.simulator.gateway import Quota
+from ecsbatch.simulator.gateway import QuotaWindow
 
 COUNTED = st.lists(st.tuples(st.integers(0, 300).map(float), st.integers(1, 40)), max_size=40).map(sorted)
 SPANS = st.lists(st.tuples(st.integers(0, 60).map(float), st.integers(1, 30)), max_size=30).map(
@@ -34,7 +34,7 @@ def test_the_most_servers_down_at_once_are_the_brute_force_ones(spans: list[tupl
 
 @given(COUNTED)
 def test_the_quota_admits_exactly_what_keeps_every_closed_window_within_it(requests: list[tuple[float, int]]) -> None:
-    quota = Quota(100, 60.0, counts_refused=False, foreign=0.0, start=0.0)
+    quota = QuotaWindow(100, 60.0, counts_refused=False, foreign=0.0, start=0.0)
     admitted: list[tuple[float, int]] = []
     for at, size in requests:
         held = sum(n for then, n in admitted if then >= at - 60)

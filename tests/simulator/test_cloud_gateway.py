@@ -10,7 +10,7 @@ import orjson
 import pytest
 from simulated_world import World
 
-from ecsbatch.simulator.gateway import Arrival, canonical_query, canonical_uri, signature
+from ecsbatch.simulator.gateway import ReceivedRequest, canonical_query, canonical_uri, signature
 
 PROJECT = "0a0b0c0d0e0f40008000000000000001"
 EXAMPLE_KEY = "SKEXAMPLE0000000000000000000000000000000"
@@ -19,7 +19,7 @@ HOST = "ecs.cn-north-4.myhuaweicloud.com"
 
 def test_the_signature_of_the_official_example() -> None:
     """The vector of the vendor's signing guide, with its sample keys."""
-    arrival = Arrival(
+    arrival = ReceivedRequest(
         "GET",
         "/v1/77b6a44cba5143ab91d13ab9a8ff44fd/vpcs",
         "limit=2&marker=13551d6b-755d-4757-b956-536f674975c0",
@@ -39,7 +39,7 @@ def test_the_signature_of_the_official_example() -> None:
 
 def test_the_signature_of_a_listing_with_odd_characters() -> None:
     """From the official SDK's signer."""
-    arrival = Arrival(
+    arrival = ReceivedRequest(
         "GET",
         f"/v1/{PROJECT}/cloudservers/detail",
         "limit=1000&name=web%20a%2Fb~1&not-tags=__type_baremetal&offset=1&tags=k%3Dv",
@@ -65,7 +65,7 @@ def test_the_signature_of_a_reboot_with_temporary_credentials() -> None:
         "x-sdk-date": "20250101T000000Z",
         "x-security-token": "STSTOKEN",
     }
-    arrival = Arrival("POST", f"/v1/{PROJECT}/cloudservers/action", "", headers, body)
+    arrival = ReceivedRequest("POST", f"/v1/{PROJECT}/cloudservers/action", "", headers, body)
 
     assert signature(EXAMPLE_KEY, arrival, ";".join(sorted(headers)), "20250101T000000Z") == (
         "af4a96e7fc1fc6adbb715f954dc3091371eb1b68133f53df26dbfd9caa1b72f1"
@@ -89,7 +89,7 @@ def _signed(world: World, target: str, *, date_offset: float = 0.0, secret_key: 
     if config.security_token:
         headers["X-Security-Token"] = config.security_token
     path, _, query = target.partition("?")
-    arrival = Arrival("GET", path, query, {name.lower(): value for name, value in headers.items()}, b"")
+    arrival = ReceivedRequest("GET", path, query, {name.lower(): value for name, value in headers.items()}, b"")
     names = ";".join(sorted(arrival.headers))
     value = signature(secret_key or config.secret_key, arrival, names, date)
     headers["Authorization"] = f"SDK-HMAC-SHA256 Access={config.access_key}, SignedHeaders={names}, Signature={value}"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from simulated_world import World
 
-from ecsbatch.simulator.cloud import Cloud, CloudConfig
+from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 
 
 def _pages(cloud: World, query: str, limit: int) -> list[str]:
@@ -144,7 +144,9 @@ def test_the_population_is_as_ordered_and_spread_over_zones_and_hosts(world: Cal
 
 
 def test_a_seed_gives_the_same_cloud_again() -> None:
-    first, again, other = (Cloud(CloudConfig(servers=20, seed=seed, error=2), lambda: 0.0) for seed in (3, 3, 4))
+    first, again, other = (
+        SimulatedCloud(CloudConfig(servers=20, seed=seed, error=2), lambda: 0.0) for seed in (3, 3, 4)
+    )
 
     assert first.ids(status="ERROR") == again.ids(status="ERROR")
     assert first.ids() == again.ids()
@@ -153,7 +155,7 @@ def test_a_seed_gives_the_same_cloud_again() -> None:
 
 def test_a_hundred_thousand_servers_are_built_in_seconds() -> None:
     began = time.process_time()
-    cloud = Cloud(CloudConfig(servers=100_000), lambda: math.pi)
+    cloud = SimulatedCloud(CloudConfig(servers=100_000), lambda: math.pi)
 
     assert len(set(cloud.fleet.ids)) == 100_000
     assert time.process_time() - began < 5

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
-from ecsbatch.simulator.cloud import Cloud, CloudConfig, Faults
+from ecsbatch.simulator.cloud import CloudConfig, Faults, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import Killed, VirtualLoop, abandon, run
 
@@ -19,7 +19,7 @@ class Client:
 
     def __init__(self, **knobs: Any) -> None:
         self.loop = VirtualLoop()
-        self.cloud = Cloud(CloudConfig(**{"check_auth": False, **knobs}), self.loop.time)
+        self.cloud = SimulatedCloud(CloudConfig(**{"check_auth": False, **knobs}), self.loop.time)
         self.sender = SimulatedSender(self.cloud)
         self.sent_at: list[float] = []
 

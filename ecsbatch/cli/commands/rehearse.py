@@ -32,7 +32,7 @@ from ecsbatch.views.summary import outcome_lines
 from ecsbatch.views.text import lasting
 
 if TYPE_CHECKING:
-    from ecsbatch.simulator.cloud import Cloud
+    from ecsbatch.simulator.cloud import SimulatedCloud
     from ecsbatch.simulator.virtual_time import VirtualClock
 
 _WORLD: Final = Group("The simulated cloud", sort_key=0)
@@ -116,7 +116,7 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
         ConfigError: a value that cannot be meant.
         EcsbatchError: it never ends.
     """
-    from ecsbatch.simulator.cloud import Cloud  # noqa: PLC0415 - imported when used
+    from ecsbatch.simulator.cloud import SimulatedCloud  # noqa: PLC0415 - imported when used
     from ecsbatch.simulator.virtual_time import Hang, VirtualClock, VirtualLoop, run  # noqa: PLC0415 - imported when used
 
     engine = settings.engine
@@ -137,7 +137,7 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
     config = replace(config_of(world), zones=zones)
     loop = VirtualLoop(max_time=_LONGEST_DAYS * 86_400.0)
     clock = VirtualClock(loop)
-    cloud = Cloud(config, loop.time, clock.wall)
+    cloud = SimulatedCloud(config, loop.time, clock.wall)
     twin = _twin(plan, cloud)
     try:
         state = run(_roll_out(twin, settings, cloud, clock, rehearsal.seed), loop=loop)
@@ -150,7 +150,7 @@ def _too_long() -> EcsbatchError:
     return EcsbatchError(f"The rehearsal does not end within {_LONGEST_DAYS} days: try it with a shorter soak.")
 
 
-def _twin(plan: Plan, cloud: Cloud) -> Plan:
+def _twin(plan: Plan, cloud: SimulatedCloud) -> Plan:
     """Return the plan of simulated servers in the places of the real ones; nobody is there to promote or resume it."""
     fleet = Fleet(cloud.ids(), plan.fleet.domains)
     for skip in plan.skips:
@@ -159,7 +159,9 @@ def _twin(plan: Plan, cloud: Cloud) -> Plan:
     return replace(plan, fleet=fleet, hold_after=(), gate="", on_failure="stop")
 
 
-async def _roll_out(plan: Plan, settings: Settings, cloud: Cloud, clock: VirtualClock, seed: int) -> RolloutState:
+async def _roll_out(
+    plan: Plan, settings: Settings, cloud: SimulatedCloud, clock: VirtualClock, seed: int
+) -> RolloutState:
     from ecsbatch.ecs.auth.schemes import KeyAuth  # noqa: PLC0415 - imported when used
     from ecsbatch.ecs.client import EcsClient  # noqa: PLC0415 - imported when used
     from ecsbatch.restarter import Restarter  # noqa: PLC0415 - imported when used
