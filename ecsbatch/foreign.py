@@ -15,7 +15,7 @@ from collections.abc import Callable
 from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 
-from ecsbatch.model.text import clean, cut
+from ecsbatch.model.text import one_line, truncate
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Broke(Exception):
     """
 
     def __init__(self, reason: str, error: BaseException | None = None, *, late: bool = False) -> None:
-        super().__init__(cut(reason))
+        super().__init__(truncate(reason))
         self.reason = reason
         self.error = error
         self.late = late
@@ -134,15 +134,15 @@ async def _end(task: asyncio.Task[Any], given_up: Callable[[], None] | None) -> 
 
 def unlike(answer: object, wanted: str) -> TypeError:
     """Make the error of an answer of the wrong kind."""
-    kind = "None" if answer is None else f"a {clean(type(answer).__name__)}"
+    kind = "None" if answer is None else f"a {one_line(type(answer).__name__)}"
     return TypeError(f"it gave back {kind}, not {wanted}")
 
 
 def reason_of(error: BaseException) -> str:
     """Return what an error of foreign code says, in one line without a full stop; its name where it says nothing."""
-    name = clean(type(error).__name__)
+    name = one_line(type(error).__name__)
     try:
-        text = clean(str(error)).strip().rstrip(".")
+        text = one_line(str(error)).strip().rstrip(".")
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - its text is foreign code too

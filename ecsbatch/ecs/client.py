@@ -36,7 +36,7 @@ from ecsbatch.errors import (
 )
 from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.model.servers import MAX_LOOK, Job, Look, RestartType, ServerView, Site
-from ecsbatch.model.text import clean, cut
+from ecsbatch.model.text import one_line, truncate
 from ecsbatch.planning.selection import as_server_id
 
 T = TypeVar("T")
@@ -373,7 +373,7 @@ class EcsClient:
             if not answer.complete:
                 e.message = "The cloud's answer broke off."
             e.status = answer.status
-            e.request_id = cut(self._signer.redact(clean(answer.headers.get("x-request-id", ""))), 128)
+            e.request_id = truncate(self._signer.redact(one_line(answer.headers.get("x-request-id", ""))), 128)
             raise
 
 

@@ -27,7 +27,7 @@ from ecsbatch.errors import (
     TokenExpired,
     UnknownAnswer,
 )
-from ecsbatch.model.text import MAX_TEXT, clean, cut
+from ecsbatch.model.text import MAX_TEXT, one_line, truncate
 
 RequestKind = Literal["submit", "job", "look"]
 """What was asked for: a restart, a job, or servers' states."""
@@ -235,7 +235,7 @@ def error_of(
     """
 
     def shown(text: str, limit: int) -> str:
-        return cut(redact(clean(text)), limit)
+        return truncate(redact(one_line(text)), limit)
 
     said = _read(body)
     family = said.code.replace("APIG.", "APIGW.", 1) if said.code.startswith("APIG.") else said.code

@@ -18,7 +18,7 @@ import orjson
 
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.model.servers import MAX_BATCH, Job, RestartType, ServerView, SubJob
-from ecsbatch.model.text import clean, cut
+from ecsbatch.model.text import one_line, truncate
 from ecsbatch.planning.selection import as_server_id
 
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -121,7 +121,7 @@ def _sub_job(sub: Any, server_id: str, *, succeeded: bool) -> SubJob:
         return SubJob(server_id, True, "", "", seconds)  # noqa: FBT003 - by place: 1,000 of them a look
     reasons = (_text(sub.get("fail_reason")), _text(sub["entities"].get("errorcode_message")))
     told = [reason for reason in dict.fromkeys(reasons) if reason]
-    message = cut("; ".join(one for one in told if not any(one in other and one != other for other in told)))
+    message = truncate("; ".join(one for one in told if not any(one in other and one != other for other in told)))
     return SubJob(server_id, succeeded, _word(sub.get("error_code")), message, seconds)
 
 
@@ -138,7 +138,7 @@ def _seconds(begin: Any, end: Any) -> float | None:
 
 def _text(value: Any) -> str:
     """Return a foreign sentence, fit to be shown; "" for null."""
-    return cut(clean(value)) if isinstance(value, str) else ""
+    return truncate(one_line(value)) if isinstance(value, str) else ""
 
 
 def _word(value: Any, limit: int = _MAX_WORD) -> str:
@@ -150,7 +150,7 @@ def _word(value: Any, limit: int = _MAX_WORD) -> str:
         return ""
     if not isinstance(value, str):
         raise TypeError
-    return cut(clean(value), limit)
+    return truncate(one_line(value), limit)
 
 
 def page_of(body: bytes) -> ListingPage:

@@ -16,7 +16,7 @@ from ecsbatch.engine.server_queue import Batch, Line, Terms
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
-from ecsbatch.model.run import Hold, Holder, NewRun
+from ecsbatch.model.run import Holder, Lease, NewRun
 from ecsbatch.model.servers import RestartType, ServerView
 from ecsbatch.model.tally import Attempt
 from ecsbatch.model.tokens import Grant
@@ -25,15 +25,15 @@ from ecsbatch.model.tokens import Grant
 class DirectStore(JournalStore, ReadStore, Protocol):
     """What direct restarts need of a store."""
 
-    async def create_run(self, new: NewRun, holder: Holder) -> Hold:
+    async def create_run(self, new: NewRun, holder: Holder) -> Lease:
         """Store a new run."""
         ...
 
-    async def renew(self, hold: Hold) -> Hold:
+    async def renew(self, hold: Lease) -> Lease:
         """Take a run anew whose writing failed, without letting it go; raises RunConflict."""
         ...
 
-    async def release(self, hold: Hold) -> None:
+    async def release(self, hold: Lease) -> None:
         """Let a run go."""
         ...
 
@@ -123,7 +123,7 @@ class Direct:
         self._aloft: dict[str, _Sent] = {}
         self._journal: Journal | None = None
         self._opening = asyncio.Lock()
-        self._hold: Hold | None = None
+        self._hold: Lease | None = None
         self._folded = 0
         self.cursors = Cursors(lambda: store, run_id, lambda: self._folded)
 
@@ -273,7 +273,7 @@ class Direct:
             with suppress(EcsbatchError):
                 await self._open_journal()
 
-    async def _take_anew(self, failed: Journal, hold: Hold) -> None:
+    async def _take_anew(self, failed: Journal, hold: Lease) -> None:
         """Go on behind a failed write as a resume does.
 
         What was found and not written is lost, so that whoever waits stands in new lines, and what the record has
@@ -435,4 +435,4 @@ def _resolve(ticket: Ticket, outcome: Outcome) -> None:
             waiter.set_result(outcome)
 
 
-_NOBODY = Hold("", Holder("", "", 0, 0.0), 0)
+_NOBODY = Lease("", Holder("", "", 0, 0.0), 0)

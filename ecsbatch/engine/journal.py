@@ -10,8 +10,8 @@ from ecsbatch.errors import EngineStopped
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event, Recorded
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.run import Commit, Hold
-from ecsbatch.model.tokens import Grant, Settle, Take
+from ecsbatch.model.run import Committed, Lease
+from ecsbatch.model.tokens import Grant, Settlement, TokenRequest
 
 T = TypeVar("T")
 
@@ -25,17 +25,17 @@ class JournalStore(Protocol):
 
     def commit(  # noqa: PLR0913 - one transaction, all but its events by keyword
         self,
-        hold: Hold,
+        hold: Lease,
         events: Sequence[Event],
         *,
-        take: Take | None = None,
+        take: TokenRequest | None = None,
         intent: Callable[[Grant], Sequence[Event]] | None = None,
-        settle: Sequence[Settle] = (),
+        settle: Sequence[Settlement] = (),
         status: RunStatus | None = None,
         claim: Sequence[tuple[str, str]] = (),
         unclaim: Sequence[tuple[str, str]] = (),
         folded: int | None = None,
-    ) -> asyncio.Future[Commit]:
+    ) -> asyncio.Future[Committed]:
         """Write all or nothing; nothing is taken where a failure behind event ``folded`` is in the record already."""
         ...
 
@@ -67,7 +67,7 @@ class Journal:
     def __init__(
         self,
         store: JournalStore,
-        hold: Hold,
+        hold: Lease,
         fold: Callable[[Sequence[Recorded]], None],
         *,
         last_batch: int = 0,
@@ -109,13 +109,13 @@ class Journal:
         self,
         events: Sequence[Event],
         *,
-        take: Take | None = None,
+        take: TokenRequest | None = None,
         intent: Callable[[Grant], Sequence[Event]] | None = None,
-        settle: Sequence[Settle] = (),
+        settle: Sequence[Settlement] = (),
         status: RunStatus | None = None,
         claim: Sequence[tuple[str, str]] = (),
         unclaim: Sequence[tuple[str, str]] = (),
-    ) -> asyncio.Future[Commit]:
+    ) -> asyncio.Future[Committed]:
         """Store events and what belongs to them; the future is done once they are folded in.
 
         A caller that stops waiting undoes nothing.
@@ -125,7 +125,7 @@ class Journal:
             RunConflict: another process has taken the run.
             EngineStopped: the journal is closed, or an event could not be folded.
         """
-        told: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         refusal = self._refusal()
         if refusal is not None:
             _refuse(told, refusal)
@@ -153,7 +153,7 @@ class Journal:
             return EngineStopped("The run is no longer written by this process; resume it.")
         return self._missed
 
-    def _tell(self, done: asyncio.Future[Commit], told: asyncio.Future[Commit]) -> None:
+    def _tell(self, done: asyncio.Future[Committed], told: asyncio.Future[Committed]) -> None:
         """Fold what was stored and tell its writer, or why not: nobody hears what a callback raises."""
         failure = _failure_of(done) or self._missed or self._missing(done.result())
         if failure is None:
@@ -167,7 +167,7 @@ class Journal:
             if self._on_failure is not None:
                 self._on_failure()
 
-    def _missing(self, commit: Commit) -> EngineStopped | None:
+    def _missing(self, commit: Committed) -> EngineStopped | None:
         """Fold; return what kept it from being folded."""
         try:
             if commit.recorded:

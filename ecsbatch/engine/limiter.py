@@ -20,7 +20,7 @@ from typing import Protocol
 from aiolimiter import AsyncLimiter
 
 from ecsbatch.model.quota import Quota, Usage
-from ecsbatch.model.tokens import Grant, Room, Settle, Take
+from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
 GUARD = 0.05
 """Seconds added to the window, for the rate by which clocks differ."""
@@ -42,11 +42,11 @@ DESYNC_SECONDS = 600.0
 class Taker(Protocol):
     """Who takes tokens from the ledger and can give them back."""
 
-    def take(self, take: Take) -> asyncio.Future[Grant | Room]:
+    def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Grant tokens, or tell the room there is."""
         ...
 
-    def settle(self, settle: Settle) -> asyncio.Future[None]:
+    def settle(self, settle: Settlement) -> asyncio.Future[None]:
         """End a grant."""
         ...
 
@@ -103,7 +103,7 @@ class TokenBucket:
         self._news = asyncio.Event()
         self._closed_until = 0.0
         self._lowered: tuple[int, float] | None = None
-        self._room: tuple[Room, float] | None = None
+        self._room: tuple[Shortage, float] | None = None
 
     @property
     def limit(self) -> int:
@@ -135,7 +135,7 @@ class TokenBucket:
             await self._open()
             most = min(want, self._shaped, self.limit)
             self._news.clear()
-            wish = Take(self.group, most, max(1, min(least, most)), self.limit, self._crash_hold)
+            wish = TokenRequest(self.group, most, max(1, min(least, most)), self.limit, self._crash_hold)
             answer = await _unharmed(ledger, wish)
             if isinstance(answer, Grant):
                 self._shaped -= answer.tokens
@@ -165,7 +165,7 @@ class TokenBucket:
         while (left := self._closed_until - loop.time()) > 0:  # noqa: ASYNC110 - a later 429 may move the end
             await asyncio.sleep(left)
 
-    async def _wait(self, room: Room) -> None:
+    async def _wait(self, room: Shortage) -> None:
         """Wait until the ledger may have room: the next token cools down, or some request is settled."""
         delay = room.next_in if room.next_in is not None else _FOREIGN_POLL
         if room.in_flight:
@@ -180,17 +180,17 @@ class TokenBucket:
         """Return the seconds since a grant, however long this process has stood still meanwhile."""
         return self._ledger.age(grant)
 
-    def answered(self, grant: Grant) -> Settle:
+    def answered(self, grant: Grant) -> Settlement:
         """Any HTTP answer: the cloud has counted by now, so the window runs from now."""
-        return Settle(grant.id, self._cooling)
+        return Settlement(grant.id, self._cooling)
 
-    def given_up(self, grant: Grant) -> Settle:
+    def given_up(self, grant: Grant) -> Settlement:
         """No answer: the cloud may count until ``unknown_grace`` from now."""
-        return Settle(grant.id, self._grace + self._cooling)
+        return Settlement(grant.id, self._grace + self._cooling)
 
-    def refund(self, grant: Grant) -> Settle:
+    def refund(self, grant: Grant) -> Settlement:
         """Provably not sent: the tokens are free at once."""
-        return Settle(grant.id, None)
+        return Settlement(grant.id, None)
 
     def changed(self) -> None:
         """Wake the first in line: something was settled."""
@@ -221,7 +221,7 @@ class TokenBucket:
         return f"<TokenBucket {self.quota} for {self.group}, limit now {self.limit}>"
 
 
-async def _unharmed(ledger: Taker, wish: Take) -> Grant | Room:
+async def _unharmed(ledger: Taker, wish: TokenRequest) -> Grant | Shortage:
     """Take; where the taker is cancelled meanwhile, what it was granted goes back: no token is lost.
 
     Its going back is waited for, so that in the record it stands before whatever ends the run; cancelled once more,
@@ -235,11 +235,11 @@ async def _unharmed(ledger: Taker, wish: Take) -> Grant | Room:
         raise
 
 
-async def _given_back(ledger: Taker, taking: asyncio.Future[Grant | Room]) -> None:
+async def _given_back(ledger: Taker, taking: asyncio.Future[Grant | Shortage]) -> None:
     await asyncio.wait((taking,))
     if taking.cancelled() or taking.exception() is not None or not isinstance(grant := taking.result(), Grant):
         return
-    settled = ledger.settle(Settle(grant.id, None))
+    settled = ledger.settle(Settlement(grant.id, None))
     await asyncio.wait((settled,))
     if not settled.cancelled():
         settled.exception()  # where it cannot be written, it is held until it counts as given up

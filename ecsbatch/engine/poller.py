@@ -23,7 +23,7 @@ from ecsbatch.engine.visibility import LONGEST_PAUSE, QUIET, Sight
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Throttled
 from ecsbatch.model import events as ev
-from ecsbatch.model.run import Commit
+from ecsbatch.model.run import Committed
 from ecsbatch.model.servers import MAX_LOOK, Job, Look, ServerView, SubJob
 
 LOOK_SHARE = 0.7
@@ -100,7 +100,7 @@ class Poller:
         self._jobs: dict[JobWatch, None] = {}
         self._held = Held(health, self._unit, self._again_later, self._tell)
         self._found: dict[Line, list[Findings]] = {}
-        self._written: list[tuple[Line, list[Findings], asyncio.Future[Commit]]] = []
+        self._written: list[tuple[Line, list[Findings], asyncio.Future[Committed]]] = []
         self._news = asyncio.Event()
         self._shut_out: AuthError | None = None
         self._next_try = 0.0
@@ -330,7 +330,7 @@ class Poller:
             for line, found, done in written:
                 await self._told(line, found, done)
 
-    async def _told(self, line: Line, found: Sequence[Findings], written: asyncio.Future[Commit]) -> None:
+    async def _told(self, line: Line, found: Sequence[Findings], written: asyncio.Future[Committed]) -> None:
         """Act on what was found once it is recorded."""
         if not await line.told(written):
             return

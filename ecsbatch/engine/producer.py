@@ -21,9 +21,9 @@ from ecsbatch.engine.visibility import Sight
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict
 from ecsbatch.model import events as ev
-from ecsbatch.model.run import Commit
+from ecsbatch.model.run import Committed
 from ecsbatch.model.servers import MAX_LOOK, Look
-from ecsbatch.model.tokens import Grant, Room, Settle, Take
+from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
 _LOOK_AGAIN = 1.0
 """Seconds until servers are looked at again that could not be shown, where no others are waiting."""
@@ -259,7 +259,7 @@ class _Intent:
         self._packet = packet
         self._sight = sight
 
-    def take(self, take: Take) -> asyncio.Future[Grant | Room]:
+    def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Store grant and intent; the servers that the tokens are enough for are those named."""
         line, packet = self._line, self._packet
         recalled = line.generation != self.generation or not line.open or line.dropped
@@ -272,7 +272,7 @@ class _Intent:
         want = min(take.want, len(packet.views))
         return self._give(replace(take, want=want, at_least=min(take.at_least, want)))
 
-    def _give(self, take: Take) -> asyncio.Future[Grant | Room]:
+    def _give(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Hand grant and intent to the store."""
         line, servers = self._line, list(self._packet.views)
         if self._journal is not line.journal:
@@ -283,9 +283,9 @@ class _Intent:
         written = line.record(
             [], take=take, intent=self._events, claim=[(line.site, server) for server in servers] if line.claims else ()
         )
-        answer: asyncio.Future[Grant | Room] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Grant | Shortage] = asyncio.get_running_loop().create_future()
 
-        def heard(done: asyncio.Future[Commit]) -> None:
+        def heard(done: asyncio.Future[Committed]) -> None:
             line.given.difference_update(servers)
             if done.cancelled() or done.exception() is not None or done.result().grant is None:
                 self._land()
@@ -294,13 +294,13 @@ class _Intent:
         written.add_done_callback(heard)
         return answer
 
-    def settle(self, settle: Settle) -> asyncio.Future[None]:
+    def settle(self, settle: Settlement) -> asyncio.Future[None]:
         """Give an intent back that nobody is left to send."""
         gave_up = ev.BatchRejected(batch=self.batch, kind="not_sent", message="Stopped before it was sent.")
         written = self._line.record([gave_up], settle=[settle])
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def given_back(done: asyncio.Future[Commit]) -> None:
+        def given_back(done: asyncio.Future[Committed]) -> None:
             seen(done)
             self._land()
             if not answer.done():
@@ -331,7 +331,7 @@ class _Intent:
         ]
 
 
-def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room]) -> None:
+def _pass_on(done: asyncio.Future[Committed], answer: asyncio.Future[Grant | Shortage]) -> None:
     if answer.done():
         return
     failure = EngineStopped("Nobody said whether tokens were granted.") if done.cancelled() else done.exception()
@@ -341,8 +341,8 @@ def _pass_on(done: asyncio.Future[Commit], answer: asyncio.Future[Grant | Room])
     commit = done.result()
     if commit.grant is not None:
         answer.set_result(commit.grant)
-    elif commit.room is not None:
-        answer.set_result(commit.room)
+    elif commit.shortage is not None:
+        answer.set_result(commit.shortage)
     else:
         answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
 

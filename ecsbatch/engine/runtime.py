@@ -13,7 +13,7 @@ from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.run import Command, Hold, Holder, NewRun, RunRecord
+from ecsbatch.model.run import Command, Holder, Lease, NewRun, RunRecord
 from ecsbatch.model.servers import Fleet
 
 
@@ -39,15 +39,15 @@ def held_by(
 class RolloutStore(JournalStore, ReadStore, Protocol):
     """What a rollout needs of a store."""
 
-    async def create_run(self, new: NewRun, holder: Holder) -> Hold:
+    async def create_run(self, new: NewRun, holder: Holder) -> Lease:
         """Store a new run; raises RunConflict."""
         ...
 
-    async def hold(self, run_id: str, holder: Holder) -> Hold:
+    async def hold(self, run_id: str, holder: Holder) -> Lease:
         """Take a run whose holder is gone; raises RunConflict."""
         ...
 
-    async def release(self, hold: Hold) -> None:
+    async def release(self, hold: Lease) -> None:
         """Let a run go."""
         ...
 

@@ -16,7 +16,7 @@ from ecsbatch.engine.journal import Journal
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence
-from ecsbatch.model.run import Commit, Halt
+from ecsbatch.model.run import Committed, Halt
 from ecsbatch.model.servers import RestartType, Server, ServerView
 from ecsbatch.model.tally import Attempt
 from ecsbatch.model.tokens import Grant
@@ -248,7 +248,7 @@ class Line:
 
     # -- facts -----------------------------------------------------------------------------------------------------
 
-    def record(self, events: Sequence[ev.Event], **what: Any) -> asyncio.Future[Commit]:
+    def record(self, events: Sequence[ev.Event], **what: Any) -> asyncio.Future[Committed]:
         """Store facts about this line's servers; see `Journal.record`."""
         if self.claims:
             freed = [(self.site, server) for event in events for server in self.owner.freed_by(event)]
@@ -260,7 +260,7 @@ class Line:
         """Store facts and wait; where that fails this line ends, and the engine goes on with the others."""
         return await self.told(self.record(events, **what))
 
-    async def told(self, written: asyncio.Future[Commit]) -> bool:
+    async def told(self, written: asyncio.Future[Committed]) -> bool:
         """Wait for what `record` gave; see `tell`."""
         try:
             await written

@@ -16,7 +16,7 @@ from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import MAX_LOOK, Look, RestartType, ServerView
-from ecsbatch.model.tokens import Grant, Settle
+from ecsbatch.model.tokens import Grant, Settlement
 
 THROTTLE_WAIT = 60.0
 """Seconds without submits after a 429 that does not say its period: the API counts by the minute."""
@@ -169,7 +169,7 @@ class Submitter:
             case Next.AGAIN:
                 await self._again(batch, error)
 
-    def _settle(self, charge: Charge, grant: Grant) -> Settle:
+    def _settle(self, charge: Charge, grant: Grant) -> Settlement:
         match charge:
             case Charge.REFUND:
                 return self._bucket.refund(grant)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ecsbatch.model.events import Event, Recorded
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.servers import Fleet
-from ecsbatch.model.tokens import Grant, Room
+from ecsbatch.model.tokens import Grant, Shortage
 
 RunKind = Literal["rollout", "direct"]
 
@@ -36,7 +36,7 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
+class Committed:
     """What one durable transaction did.
 
     Attributes:
@@ -47,7 +47,7 @@ class Commit:
 
     recorded: tuple[Recorded, ...] = ()
     grant: Grant | None = None
-    room: Room | None = None
+    shortage: Shortage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Lease:
     """The right to write a run's history, until another holder takes it.
 
     Attributes:

@@ -17,7 +17,7 @@ from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.stopwatch import Stopwatch
-from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, Failure, Flight, Stage, Tally
+from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, Failure, InFlightBatch, Stage, Tally
 
 _EVIDENCES: Final = ("", *(e.value for e in Evidence))
 _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
@@ -77,7 +77,7 @@ class RolloutState:
             tally = self.domains[plan.fleet.domain(i)]
             tally.total += 1
             tally.waiting += 1
-        self.flights: dict[int, Flight] = {}
+        self.flights: dict[int, InFlightBatch] = {}
         self.held: set[int] = set()
         self.unstarted: dict[str, int] = {}
         self.earlier: dict[str, Attempt] = {}
@@ -96,7 +96,7 @@ class RolloutState:
         self.last_batch = 0
         self.watch = Stopwatch()
         self._elapsed: float | None = None
-        self._lent, self._forgiven, self._taken_up = set[int](), set[int](), set[int]()
+        self._retried_while_down, self._forgiven, self._taken_up = set[int](), set[int](), set[int]()
         self._attempts = bytearray(n)
         self._evidence = bytearray(n)
         self._batch = array("i", bytes(4 * n))
@@ -126,7 +126,7 @@ class RolloutState:
         self.wave_over_at = ts
 
     def _submitting(self, event: ev.BatchSubmitting, ts: float) -> None:
-        flight = Flight(
+        flight = InFlightBatch(
             batch=event.batch,
             servers=event.servers,
             updated=event.updated,
@@ -139,7 +139,7 @@ class RolloutState:
         )
         self.flights[event.batch] = flight
         self._note_batch(event.batch, ts)
-        places = self._places(event.servers)
+        places = self._indexes(event.servers)
         again = self.held.intersection(places)
         self._move(places, Stage.SUBMITTING)
         for i in places:
@@ -147,9 +147,9 @@ class RolloutState:
             self._attempts[i] = min(255, self._attempts[i] + 1)
         for i in again:
             self._release(i)
-        self._lent |= again
+        self._retried_while_down |= again
 
-    def _places(self, servers: Iterable[str]) -> list[int]:
+    def _indexes(self, servers: Iterable[str]) -> list[int]:
         return [self.plan.fleet.find(server) for server in servers]
 
     def _note_batch(self, batch: int, ts: float) -> None:
@@ -165,7 +165,7 @@ class RolloutState:
         if flight is None:
             return
         flight.job_id = self._jobs[event.batch] = event.job_id
-        self._move(self._places(flight.open), Stage.ACCEPTED)
+        self._move(self._indexes(flight.open), Stage.ACCEPTED)
 
     def _job_finished(self, event: ev.JobFinished, _: float) -> None:
         flight = self.flights.get(event.batch)
@@ -185,7 +185,7 @@ class RolloutState:
         if flight is None:
             return
         flight.unknown_at = ts
-        self._move(self._places(flight.open), Stage.UNSETTLED)
+        self._move(self._indexes(flight.open), Stage.UNSETTLED)
 
     def _unstarted(self, event: ev.BatchUnstarted, _: float) -> None:
         flight = self.flights.get(event.batch)
@@ -196,7 +196,7 @@ class RolloutState:
             self.unstarted[server] = self.unstarted.get(server, 0) + 1
             self._close(event.batch, server)
 
-    def _void(self, flight: Flight, servers: Iterable[str]) -> None:
+    def _void(self, flight: InFlightBatch, servers: Iterable[str]) -> None:
         """Remember what is taken for not carried out: a look may show that it was."""
         wanted = set(servers)
         for server, updated in zip(flight.servers, flight.updated, strict=False):
@@ -205,7 +205,7 @@ class RolloutState:
 
     def _started(self, event: ev.BatchStarted, ts: float) -> None:
         """Follow servers that wait again although an earlier request of ours did start them."""
-        places = [i for i in self._places(event.servers) if self.stage[i] in {Stage.WAITING, Stage.LEFT_OUT}]
+        places = [i for i in self._indexes(event.servers) if self.stage[i] in {Stage.WAITING, Stage.LEFT_OUT}]
         if not places:
             return
         fleet, batch = self.plan.fleet, event.batch
@@ -213,7 +213,7 @@ class RolloutState:
         updated = [attempt.updated if (attempt := self.earlier.pop(s, None)) else "" for s in servers]
         flight = self.flights.get(batch)
         if flight is None:
-            flight = self.flights[batch] = Flight(
+            flight = self.flights[batch] = InFlightBatch(
                 batch, servers, updated, set(), self.plan.type, fleet.site(places[0]), "", self._submitted[batch]
             )
             flight.unknown_at = ts
@@ -223,16 +223,16 @@ class RolloutState:
         self._move(places, Stage.UNSETTLED)
         for i in again:
             self._release(i)
-        self._lent |= again
+        self._retried_while_down |= again
 
     def _wait(self, servers: Iterable[str]) -> None:
         """Put servers back in line, but for those of left-out domains; one that was down before is down again."""
-        places = self._places(servers)
+        places = self._indexes(servers)
         out = [i for i in places if self._is_left_out(i)] if self.left_out else []
         self._move(set(places).difference(out) if out else places, Stage.WAITING)
         self._move(out, Stage.LEFT_OUT)
-        for i in self._lent.intersection(places):
-            self._lent.discard(i)
+        for i in self._retried_while_down.intersection(places):
+            self._retried_while_down.discard(i)
             self._hold(i)
 
     def _close(self, batch: int, server: str) -> None:
@@ -259,8 +259,8 @@ class RolloutState:
         else:
             self._detail.pop(i, None)
         # A server that was down before it was tried again is not up for being skipped: only a look says that.
-        still_down = stage is Stage.SKIPPED and (i in self.held or i in self._lent)
-        self._lent.discard(i)
+        still_down = stage is Stage.SKIPPED and (i in self.held or i in self._retried_while_down)
+        self._retried_while_down.discard(i)
         if event.holds or still_down:
             self._hold(i)
         else:
@@ -301,7 +301,7 @@ class RolloutState:
 
     def _released(self, event: ev.ServerReleased, _: float) -> None:
         i = self.plan.fleet.find(event.server)
-        self._lent.discard(i)
+        self._retried_while_down.discard(i)
         self._release(i)
 
     def _hold(self, i: int) -> None:

@@ -44,7 +44,7 @@ FAILURES: Final = frozenset(stage for stage, kind in KIND.items() if kind.is_fai
 
 
 @dataclass(slots=True)
-class Flight:
+class InFlightBatch:
     """A batch between its intent and its last server's outcome.
 
     Attributes:

@@ -12,7 +12,7 @@ _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07
 _BLANKS: Final = re.compile(r"\s+")
 
 
-def clean(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a foreign text as one line without control characters, escape sequences and invisible marks."""
     if text.isprintable():
         return text
@@ -20,7 +20,7 @@ def clean(text: str) -> str:
     return "".join(filter(str.isprintable, _BLANKS.sub(" ", _ESCAPES.sub("", text)))).strip()
 
 
-def cut(text: str, limit: int = MAX_TEXT) -> str:
+def truncate(text: str, limit: int = MAX_TEXT) -> str:
     """Return at most ``limit`` characters of a text, with a mark where some are missing."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class TokenRequest:
     """Tokens that are wanted of a quota group.
 
     Attributes:
@@ -22,7 +22,7 @@ class Take:
     want: int
     at_least: int
     limit: int
-    hold: float
+    expires_in: float
 
     def __post_init__(self) -> None:
         if self.want < 1:
@@ -45,7 +45,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Shortage:
     """Why nothing was granted.
 
     Attributes:
@@ -60,7 +60,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class Settlement:
     """The end of a grant.
 
     Attributes:
@@ -69,4 +69,4 @@ class Settle:
     """
 
     grant: str
-    hold: float | None
+    expires_in: float | None

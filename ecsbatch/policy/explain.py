@@ -16,7 +16,7 @@ from ecsbatch.model.events import stamp
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.state import RolloutState
-from ecsbatch.model.tally import FAILURES, Flight, Stage
+from ecsbatch.model.tally import FAILURES, InFlightBatch, Stage
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
 
@@ -174,11 +174,11 @@ class _Asked:
             commands=(f"ecsbatch resume {state.run_id} --retry {kind}",),
         )
 
-    def _flight_of(self, place: int) -> Flight | None:
+    def _flight_of(self, place: int) -> InFlightBatch | None:
         server = self.state.plan.fleet.ids[place]
         return next((flight for flight in self.state.flights.values() if server in flight.open), None)
 
-    def _flying(self, flight: Flight) -> Explanation:
+    def _flying(self, flight: InFlightBatch) -> Explanation:
         plan, sent = self.state.plan, self._ago(flight.submitted_at)
         late = flight.submitted_at + plan.server_timeout
         if flight.unknown_at is not None:

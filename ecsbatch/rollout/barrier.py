@@ -10,7 +10,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.state import RolloutState
-from ecsbatch.model.text import clean, cut
+from ecsbatch.model.text import one_line, truncate
 from ecsbatch.policy import decide as policy
 from ecsbatch.rollout.gates import Gate
 
@@ -142,7 +142,7 @@ class Between:
         def read(answer: object) -> tuple[str, str]:
             if not isinstance(answer, str) or answer not in _VERDICTS:
                 raise unlike(answer, '"go", "wait" or "stop"')
-            return _VERDICTS[_VERDICTS.index(answer)], cut(clean(str(getattr(gate, "message", ""))))
+            return _VERDICTS[_VERDICTS.index(answer)], truncate(one_line(str(getattr(gate, "message", ""))))
 
         async def ask() -> tuple[str, str]:
             try:

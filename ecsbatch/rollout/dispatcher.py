@@ -17,7 +17,7 @@ from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Halt
 from ecsbatch.model.servers import ServerView
 from ecsbatch.model.state import RolloutState
-from ecsbatch.model.tally import Attempt, Flight, Stage
+from ecsbatch.model.tally import Attempt, InFlightBatch, Stage
 from ecsbatch.model.tokens import Grant
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
@@ -132,7 +132,7 @@ class Feeder:
             self._watch_held(place)
         return found
 
-    def _batch(self, flight: Flight, now: float) -> Batch:
+    def _batch(self, flight: InFlightBatch, now: float) -> Batch:
         """Rebuild a batch; its deadline begins anew, for nobody looked while the process was gone."""
         views = {s: ServerView(s, updated=u) for s, u in zip(flight.servers, flight.updated, strict=True)}
         return Batch(

@@ -15,7 +15,7 @@ from ecsbatch.errors import EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.run import Hold
+from ecsbatch.model.run import Lease
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
 from ecsbatch.planning.strategy import resolve_limits
@@ -42,7 +42,7 @@ class Course:
         self.run_id = run_id
         self.stored = False
         self.last_command = 0
-        self._hold: Hold | None = None
+        self._hold: Lease | None = None
         self._journal: Journal | None = None
         self._changed = asyncio.Event()
         self.cursors = Cursors(lambda: host.store, run_id, lambda: self.state.seq if self.stored else 0)
@@ -59,11 +59,11 @@ class Course:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def owe(self, hold: Hold) -> None:
+    def owe(self, hold: Lease) -> None:
         """Have the run to let go of, though nothing is written yet."""
         self._hold = hold
 
-    def hold(self, hold: Hold) -> None:
+    def hold(self, hold: Lease) -> None:
         """Have this process write the run from now on."""
         self._hold, self.stored = hold, True
         self._journal = Journal(

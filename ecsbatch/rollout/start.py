@@ -16,7 +16,7 @@ from ecsbatch.model.conflicts import RunExists, RunOver
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import quota_group
-from ecsbatch.model.run import Changes, Command, Hold, Holder, NewRun
+from ecsbatch.model.run import Changes, Command, Holder, Lease, NewRun
 from ecsbatch.model.tally import Stage
 from ecsbatch.rollout.hooks import Given, Hooks, hooks_of
 from ecsbatch.rollout.session import Course
@@ -104,7 +104,7 @@ async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     return hooks
 
 
-async def _end_again(course: Course) -> Hold | None:
+async def _end_again(course: Course) -> Lease | None:
     """Write down once more that a run is over whose holder died just as it took it to try servers again.
 
     The store has it for interrupted then, with its claims, and the record knows of nothing. Where the record does,
@@ -133,7 +133,7 @@ def _abort(asked: Sequence[Command]) -> Command | None:
     return next((command for command in asked if is_abort(command.body)), None)
 
 
-async def _taken(course: Course) -> Hold:
+async def _taken(course: Course) -> Lease:
     hold = await course.host.store.hold(course.run_id, course.host.holder)
     course.owe(hold)
     return hold

@@ -7,20 +7,20 @@ particular to SQLite.
 """
 
 from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
-from ecsbatch.model.run import Claim, Command, Commit, Hold, NewRun, RunKind, RunRecord
-from ecsbatch.model.tokens import Grant, Room, Settle, Take
+from ecsbatch.model.run import Claim, Command, Committed, Lease, NewRun, RunKind, RunRecord
+from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store.sqlite import MemoryDatabase
 from ecsbatch.store.store import Store, open_store
 
 __all__ = [
     "Claim",
     "Command",
-    "Commit",
+    "Committed",
     "Grant",
-    "Hold",
+    "Lease",
     "MemoryDatabase",
     "NewRun",
-    "Room",
+    "Shortage",
     "RunExists",
     "RunHeld",
     "RunKind",
@@ -28,8 +28,8 @@ __all__ = [
     "RunRecord",
     "RunTaken",
     "ServersClaimed",
-    "Settle",
+    "Settlement",
     "Store",
-    "Take",
+    "TokenRequest",
     "open_store",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ecsbatch.model.quota import Usage
-from ecsbatch.model.tokens import Room, Take
+from ecsbatch.model.tokens import Shortage, TokenRequest
 
 _SHORTEST_WAIT: Final = 0.001
 """A caller that sleeps for less may wake before the instant it waits for, by rounding, and would spin."""
@@ -26,7 +26,7 @@ class Lent:
     settled: bool
 
 
-def allot(take: Take, held: int) -> int:
+def allot(take: TokenRequest, held: int) -> int:
     """Return how many tokens a take gets while so many are held: what there is up to ``want``, or 0."""
     tokens = min(take.want, take.limit - held)
     return tokens if tokens >= _enough(take) else 0
@@ -37,11 +37,11 @@ def held_at(lent: Iterable[Lent], now: float) -> int:
     return sum(one.tokens for one in lent if one.free_at > now)
 
 
-def room(take: Take, lent: Sequence[Lent], now: float) -> Room:
+def room(take: TokenRequest, lent: Sequence[Lent], now: float) -> Shortage:
     """Return why a take gets nothing, and when it could."""
     out = [one for one in lent if one.free_at > now]
     free = max(0, take.limit - held_at(out, now))
-    return Room(free, _wait(take, out, now), sum(one.tokens for one in out if not one.settled))
+    return Shortage(free, _wait(take, out, now), sum(one.tokens for one in out if not one.settled))
 
 
 def usage(limit: int, lent: Sequence[Lent], now: float) -> Usage:
@@ -54,11 +54,11 @@ def usage(limit: int, lent: Sequence[Lent], now: float) -> Usage:
     return Usage(limit, held, cooling, max(0, limit - held - cooling), None if soonest is None else soonest - now)
 
 
-def _enough(take: Take) -> int:
+def _enough(take: TokenRequest) -> int:
     return max(1, min(take.at_least, take.want))
 
 
-def _wait(take: Take, out: Sequence[Lent], now: float) -> float | None:
+def _wait(take: TokenRequest, out: Sequence[Lent], now: float) -> float | None:
     if _enough(take) > take.limit:
         return None
     held = sum(one.tokens for one in out)

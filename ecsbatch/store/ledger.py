@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ecsbatch.model.quota import Usage, quota_group
-from ecsbatch.model.tokens import Grant, Room, Settle, Take
+from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import accounting
 from ecsbatch.store.accounting import Lent
 from ecsbatch.store.database import Database, Prepared
@@ -97,7 +97,7 @@ class Ledger:
         self._database = database
         self._boot = boot
 
-    def tokens(self, take: Take, now: float) -> int | Room:
+    def tokens(self, take: TokenRequest, now: float) -> int | Shortage:
         """Return how many tokens a take can have, or why none; nothing is taken yet."""
         values = {**_key(take.group), "now": now, "boot": self._boot}
         held, foreign, dead = self._database.execute(_SUMS, values).fetchone()
@@ -108,18 +108,18 @@ class Ledger:
             self._database.execute(_PURGE, {"now": now, "long_ago": now - _KEPT, "boot": self._boot})
         return accounting.allot(take, held) or accounting.room(take, self._lent(take.group, now), now)
 
-    def lend(self, take: Take, grant: Grant, run_id: str) -> None:
+    def lend(self, take: TokenRequest, grant: Grant, run_id: str) -> None:
         """Write down a grant."""
-        self._insert(take.group, grant, take.hold, run_id, settled=False)
+        self._insert(take.group, grant, take.expires_in, run_id, settled=False)
 
-    def settle(self, settle: Settle, now: float) -> None:
+    def settle(self, settle: Settlement, now: float) -> None:
         """Write down the end of a grant. One that had lapsed before counts again: its request did happen."""
-        if settle.hold is None:
+        if settle.expires_in is None:
             self._database.execute(_REFUND, {"grant": settle.grant})
             return
         self._database.execute(
             _SETTLE,
-            {"grant": settle.grant, "until": now + settle.hold, "hold": settle.hold, "boot": self._boot},
+            {"grant": settle.grant, "until": now + settle.expires_in, "hold": settle.expires_in, "boot": self._boot},
         )
 
     def wait_out(self, seconds: float, now: float, grant_id: str) -> None:

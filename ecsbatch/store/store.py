@@ -13,9 +13,9 @@ from ecsbatch.errors import StoreError
 from ecsbatch.model.events import Event, Recorded
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
-from ecsbatch.model.run import Claim, Command, Commit, Hold, Holder, NewRun, RunRecord
+from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord
 from ecsbatch.model.servers import Fleet
-from ecsbatch.model.tokens import Grant, Room, Settle, Take
+from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import targets
 from ecsbatch.store.database import Database
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
@@ -160,7 +160,7 @@ class Store:
 
     # Runs and holders
 
-    async def create_run(self, new: NewRun, holder: Holder) -> Hold:
+    async def create_run(self, new: NewRun, holder: Holder) -> Lease:
         """Store a new run, held by ``holder``: its targets, its claims, its first events; all or nothing.
 
         Raises:
@@ -170,7 +170,7 @@ class Store:
         """
         return await self._keep(self._alone(lambda books: books.create(new, holder)))
 
-    async def hold(self, run_id: str, holder: Holder) -> Hold:
+    async def hold(self, run_id: str, holder: Holder) -> Lease:
         """Take a run whose holder is gone, at once; from now on the holder before it can write nothing.
 
         A run that is over takes its servers again and is ``interrupted`` then.
@@ -183,7 +183,7 @@ class Store:
         """
         return await self._keep(self._alone(lambda books: books.hold(run_id, holder)))
 
-    async def renew(self, hold: Hold) -> Hold:
+    async def renew(self, hold: Lease) -> Lease:
         """Take a run anew whose writing failed, without letting it go: its claims count all the while.
 
         Raises:
@@ -191,7 +191,7 @@ class Store:
         """
         return await self._alone(lambda books: books.renew(hold))
 
-    async def release(self, hold: Hold) -> None:
+    async def release(self, hold: Lease) -> None:
         """Let a run go; a hold that is not valid any more is ignored."""
         await self._alone(lambda books: books.release(hold))
 
@@ -219,17 +219,17 @@ class Store:
 
     def commit(  # noqa: PLR0913 - one transaction, all but its events by keyword
         self,
-        hold: Hold,
+        hold: Lease,
         events: Sequence[Event] = (),
         *,
-        take: Take | None = None,
+        take: TokenRequest | None = None,
         intent: Callable[[Grant], Sequence[Event]] | None = None,
-        settle: Sequence[Settle] = (),
+        settle: Sequence[Settlement] = (),
         status: RunStatus | None = None,
         claim: Sequence[Claim] = (),
         unclaim: Sequence[Claim] = (),
         folded: int | None = None,
-    ) -> asyncio.Future[Commit]:
+    ) -> asyncio.Future[Committed]:
         """Do all of this in one durable transaction, or nothing; the future is done when it is on disk.
 
         Commits are journaled in the order of their calls; one that only tells what happened may wait some
@@ -288,11 +288,11 @@ class Store:
 
     # The ledger by itself
 
-    def take(self, take: Take) -> asyncio.Future[Grant | Room]:
+    def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Take tokens without a run."""
         return self._write(lambda books: books.take(take))
 
-    def settle(self, settle: Settle) -> asyncio.Future[None]:
+    def settle(self, settle: Settlement) -> asyncio.Future[None]:
         """Settle a grant without a run."""
         return self._write(lambda books: books.settle(settle))
 
@@ -362,7 +362,7 @@ class Store:
             raise self._not_open()
         return self._worker
 
-    async def _keep(self, future: asyncio.Future[Hold]) -> Hold:
+    async def _keep(self, future: asyncio.Future[Lease]) -> Lease:
         """Wait for a hold; where nobody waits any more when it comes, let it go again."""
         try:
             return await asyncio.shield(future)
@@ -370,7 +370,7 @@ class Store:
             future.add_done_callback(self._let_go)
             raise
 
-    def _let_go(self, future: asyncio.Future[Hold]) -> None:
+    def _let_go(self, future: asyncio.Future[Lease]) -> None:
         if not future.cancelled() and future.exception() is None:
             self._alone(lambda books: books.release(future.result())).add_done_callback(_seen)
 

@@ -24,9 +24,9 @@ from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.events import Event, Recorded, ServerEvent
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
-from ecsbatch.model.run import Claim, Command, Commit, Hold, Holder, NewRun, RunRecord
+from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord
 from ecsbatch.model.servers import targets_hash
-from ecsbatch.model.tokens import Grant, Room, Settle, Take
+from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import claims, journal, runs
 from ecsbatch.store.database import Database, Prepared
 from ecsbatch.store.ledger import Ledger
@@ -69,7 +69,7 @@ class _Page:
     lines: list[bytes] = field(default_factory=list[bytes])
 
 
-_NOT_NOW: Final = Room(0, 0.001, 0)
+_NOT_NOW: Final = Shortage(0, 0.001, 0)
 """The answer to who has not heard of a failure yet: at once again, with that in mind."""
 
 
@@ -146,7 +146,7 @@ class Books:
 
     # Runs and their holders
 
-    def create(self, new: NewRun, holder: Holder) -> Hold:
+    def create(self, new: NewRun, holder: Holder) -> Lease:
         """Store a new run with its targets, claims and first events, held."""
         if not _RUN_ID.fullmatch(new.run_id):
             raise ConfigError(
@@ -176,25 +176,25 @@ class Books:
 
         self._taking.create(new, insert)
         self._begin(new.run_id, _Head(1, len(recorded), RunStatus.RUNNING, counts))
-        return Hold(new.run_id, holder, 1, None, recorded)
+        return Lease(new.run_id, holder, 1, None, recorded)
 
-    def hold(self, run_id: str, holder: Holder) -> Hold:
+    def hold(self, run_id: str, holder: Holder) -> Lease:
         """Take a run over from a holder that is gone."""
         record, status = self._taking.hold(run_id, holder)
         self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts))
-        return Hold(run_id, holder, record.fence + 1, record.holder)
+        return Lease(run_id, holder, record.fence + 1, record.holder)
 
-    def renew(self, hold: Hold) -> Hold:
+    def renew(self, hold: Lease) -> Lease:
         """Take a run anew that this process has and cannot write to any more; nobody else has it in between."""
         record, status = self._taking.renew(hold)
         self._begin(hold.run_id, _Head(record.fence + 1, record.seq, status, record.counts))
-        return Hold(hold.run_id, hold.holder, record.fence + 1, record.holder)
+        return Lease(hold.run_id, hold.holder, record.fence + 1, record.holder)
 
     def _begin(self, run_id: str, head: _Head) -> None:
         self._broken.pop(run_id, None)
         self._heads[run_id] = head
 
-    def release(self, hold: Hold) -> None:
+    def release(self, hold: Lease) -> None:
         """Let a run go, if this hold is still the one."""
         head = self._heads.get(hold.run_id)
         if head is not None and head.fence == hold.fence:
@@ -214,7 +214,7 @@ class Books:
 
     # Commits
 
-    def commit(self, order: Order) -> Commit:
+    def commit(self, order: Order) -> Committed:
         """Do what one commit asks, inside the transaction of its group."""
         run_id = order.hold.run_id
         head = self._head(order.hold)
@@ -232,14 +232,14 @@ class Books:
         # As many as there is time for: void they are from now on, and the rest is freed with the run.
         claimed = bool(order.status and order.status.over) and claims.free_piece(self._database, run_id) is not None
         self._stage(replace(head, claimed=claimed), order, recorded, lines, grant)
-        return Commit(recorded, grant, room)
+        return Committed(recorded, grant, room)
 
-    def take(self, take: Take) -> Grant | Room:
+    def take(self, take: TokenRequest) -> Grant | Shortage:
         """Take tokens without a run."""
         self._bare_grants += 1
         return self._take(take, f"{self._bare}{self._bare_grants}", "", self._clock.monotonic())
 
-    def settle(self, settle: Settle) -> None:
+    def settle(self, settle: Settlement) -> None:
         """Settle a grant without a run."""
         self._ledger.settle(settle, self._clock.monotonic())
 
@@ -255,15 +255,15 @@ class Books:
         self._bare_grants += 1
         self._ledger.wait_out(seconds, self._clock.monotonic(), f"{self._bare}{self._bare_grants}")
 
-    def _take(self, take: Take, grant_id: str, run_id: str, now: float) -> Grant | Room:
+    def _take(self, take: TokenRequest, grant_id: str, run_id: str, now: float) -> Grant | Shortage:
         tokens = self._ledger.tokens(take, now)
-        if isinstance(tokens, Room):
+        if isinstance(tokens, Shortage):
             return tokens
         grant = Grant(grant_id, tokens, now)
         self._ledger.lend(take, grant, run_id)
         return grant
 
-    def _head(self, hold: Hold) -> _Head:
+    def _head(self, hold: Lease) -> _Head:
         """Return where the run stands, for its holder only."""
         broken = self._broken.get(hold.run_id)
         if broken:

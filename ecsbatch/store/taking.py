@@ -17,7 +17,7 @@ from itertools import islice
 from ecsbatch.errors import RunConflict, StoreError
 from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed, ServersWanted
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.run import Claim, Hold, Holder, NewRun, RunRecord
+from ecsbatch.model.run import Claim, Holder, Lease, NewRun, RunRecord
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import claims, runs, targets
 from ecsbatch.store.database import Database
@@ -69,7 +69,7 @@ class Taking:
             self._claim_all(run_id, targets.meant(fleet, record.plan).key_order(), len(fleet), change)
         return record, status
 
-    def renew(self, hold: Hold) -> tuple[RunRecord, RunStatus]:
+    def renew(self, hold: Lease) -> tuple[RunRecord, RunStatus]:
         """Take a run that this process has anew, so that nobody has it in between; return as `hold` does."""
         with self._database.writing():
             record = self.exactly(hold.run_id)

@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeVar
 from ecsbatch.errors import StoreError
 from ecsbatch.model.events import Event
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.run import Claim, Hold
-from ecsbatch.model.tokens import Grant, Settle, Take
+from ecsbatch.model.run import Claim, Lease
+from ecsbatch.model.tokens import Grant, Settlement, TokenRequest
 
 T = TypeVar("T")
 
@@ -31,11 +31,11 @@ _MOST_GATHERED = 64
 class Order:
     """What one commit is asked to do; see `Store.commit`."""
 
-    hold: Hold
+    hold: Lease
     events: Sequence[Event]
-    take: Take | None
+    take: TokenRequest | None
     intent: Callable[[Grant], Sequence[Event]] | None
-    settle: Sequence[Settle]
+    settle: Sequence[Settlement]
     status: RunStatus | None
     claim: Sequence[Claim]
     unclaim: Sequence[Claim]

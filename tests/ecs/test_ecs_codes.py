@@ -17,7 +17,7 @@ from ecsbatch.errors import (
     TokenExpired,
     UnknownAnswer,
 )
-from ecsbatch.model.text import MAX_TEXT, clean
+from ecsbatch.model.text import MAX_TEXT, one_line
 
 SHAPES = [
     '{"error":{"code":"%s","message":"%s","details":[{"code":"x","message":"y"}]}}',
@@ -228,7 +228,7 @@ def test_a_message_is_one_short_clean_line() -> None:
         400, {"x-request-id": "i\x1b[1md\n"}, orjson.dumps({"code": "Ecs\x1b.1", "message": dirty * 50}), what="submit"
     )
 
-    assert clean(dirty) == "ared bcd"
+    assert one_line(dirty) == "ared bcd"
     assert len(error.message) <= MAX_TEXT
     assert error.message.isprintable()
     assert error.message.endswith("…")

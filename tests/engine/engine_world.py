@@ -11,7 +11,7 @@ from ecsbatch.config.settings import Engine
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.model.events import Event
-from ecsbatch.model.run import Commit, Hold
+from ecsbatch.model.run import Committed, Lease
 from ecsbatch.model.servers import Look
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
@@ -56,11 +56,11 @@ class LateStore(Wrapper):
 
     late = 1.0
 
-    def commit(self, hold: Hold, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Commit]:
+    def commit(self, hold: Lease, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Committed]:
         """Write now, tell later."""
         loop = asyncio.get_running_loop()
-        written: asyncio.Future[Commit] = self.inner.commit(hold, events, **more)
-        told: asyncio.Future[Commit] = loop.create_future()
+        written: asyncio.Future[Committed] = self.inner.commit(hold, events, **more)
+        told: asyncio.Future[Committed] = loop.create_future()
 
         def tell() -> None:
             if told.done():

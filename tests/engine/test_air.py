@@ -18,7 +18,7 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.events import Event
 from ecsbatch.model.quota import Quota
-from ecsbatch.model.run import Commit, Hold
+from ecsbatch.model.run import Committed, Lease
 from ecsbatch.simulator.cloud import Exchange, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import Killed
@@ -32,12 +32,12 @@ class Frozen(Wrapper):
 
     seconds = 0.0
 
-    def commit(self, hold: Hold, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Commit]:
+    def commit(self, hold: Lease, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Committed]:
         """Write, and hear of the first grant late."""
-        written: asyncio.Future[Commit] = self.inner.commit(hold, events, **more)
+        written: asyncio.Future[Committed] = self.inner.commit(hold, events, **more)
         if not self.seconds or more.get("take") is None or written.result().grant is None:
             return written
-        told: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(self.seconds, told.set_result, written.result())
         self.seconds = 0.0
         return told

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ecsbatch.engine.limiter import DESYNC_SECONDS, GUARD, SEND_WITHIN, Taker, TokenBucket
 from ecsbatch.model.quota import Quota
-from ecsbatch.model.tokens import Grant, Room, Settle, Take
+from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 from ecsbatch.store import MemoryDatabase, Store, open_store
 
@@ -95,19 +95,19 @@ class SlowTaker:
     """Tells what the ledger did some time after it did it, as a store on a thread of its own does."""
 
     def __init__(self, store: Store, delay: float) -> None:
-        self.settle: Callable[[Settle], asyncio.Future[None]] = store.settle
+        self.settle: Callable[[Settlement], asyncio.Future[None]] = store.settle
         self._store = store
         self._delay = delay
 
-    def take(self, take: Take) -> asyncio.Future[Grant | Room]:
+    def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Take at once, answer later."""
-        answer: asyncio.Future[Grant | Room] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Grant | Shortage] = asyncio.get_running_loop().create_future()
         done = self._store.take(take).result()
         asyncio.get_running_loop().call_later(self._delay, _set_result, answer, done)
         return answer
 
 
-def _set_result(answer: asyncio.Future[Grant | Room], result: Grant | Room) -> None:
+def _set_result(answer: asyncio.Future[Grant | Shortage], result: Grant | Shortage) -> None:
     if not answer.done():
         answer.set_result(result)
 
@@ -141,7 +141,7 @@ class Ours:
             case Fate.KILLED:
                 pass
 
-    async def settle(self, settle: Settle) -> None:
+    async def settle(self, settle: Settlement) -> None:
         """Write it down, and tell the line."""
         await self.store.settle(settle)
         self.bucket.changed()

@@ -16,7 +16,7 @@ from ecsbatch.ecs.error_codes import error_of
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.model import events as ev
 from ecsbatch.model.events import Event
-from ecsbatch.model.run import Commit, Hold
+from ecsbatch.model.run import Committed, Lease
 from ecsbatch.model.servers import Look, Server
 from ecsbatch.rollout.rollout import Rollout
 
@@ -75,9 +75,9 @@ class Telling(Wrapper):
 
     unstarted: Any = None
 
-    def commit(self, hold: Hold, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Commit]:
+    def commit(self, hold: Lease, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Committed]:
         """Write, and tell."""
-        written: asyncio.Future[Commit] = self.inner.commit(hold, events, **more)
+        written: asyncio.Future[Committed] = self.inner.commit(hold, events, **more)
         if any(isinstance(event, ev.BatchUnstarted) for event in events):
             self.unstarted()
         return written

@@ -16,10 +16,10 @@ from ecsbatch.engine.retry import Backoff
 from ecsbatch.engine.server_queue import Batch, Line, Terms
 from ecsbatch.engine.visibility import Sight
 from ecsbatch.model.events import Event, Recorded, ServerEvent
-from ecsbatch.model.run import Commit, Hold, Holder
+from ecsbatch.model.run import Committed, Holder, Lease
 from ecsbatch.model.servers import Job, Look, ServerView, SubJob
 from ecsbatch.model.tally import Attempt
-from ecsbatch.model.tokens import Grant, Settle
+from ecsbatch.model.tokens import Grant, Settlement
 
 TYPICAL = 0.04
 PATIENCE = 10.0
@@ -29,15 +29,15 @@ class HandStore:
     """Keeps every commit waiting until the test lets it through."""
 
     def __init__(self) -> None:
-        self.given: list[tuple[Sequence[Event], asyncio.Future[Commit]]] = []
+        self.given: list[tuple[Sequence[Event], asyncio.Future[Committed]]] = []
 
-    def commit(self, hold: Hold, events: Sequence[Event], **what: Any) -> asyncio.Future[Commit]:  # noqa: ARG002
+    def commit(self, hold: Lease, events: Sequence[Event], **what: Any) -> asyncio.Future[Committed]:  # noqa: ARG002
         """Take it."""
-        future: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         self.given.append((events, future))
         return future
 
-    def settle(self, settle: Settle) -> asyncio.Future[None]:
+    def settle(self, settle: Settlement) -> asyncio.Future[None]:
         """Never called by looks."""
         raise NotImplementedError
 
@@ -48,7 +48,7 @@ class HandStore:
     def let_through(self, number: int) -> None:
         """Say that a commit is on disk."""
         events, future = self.given[number]
-        future.set_result(Commit(tuple(Recorded(seq, 0.0, "k", event) for seq, event in enumerate(events, 1))))
+        future.set_result(Committed(tuple(Recorded(seq, 0.0, "k", event) for seq, event in enumerate(events, 1))))
 
 
 class OneLook:
@@ -129,7 +129,7 @@ async def looking() -> AsyncGenerator[tuple[OneLook, HandStore, Callable[[str], 
         unknown_grace=1.0,
         typical_restart=TYPICAL,
     )
-    journal = Journal(store, Hold("k", Holder("me", "here", 1, 0.0), 1), lambda _: None)
+    journal = Journal(store, Lease("k", Holder("me", "here", 1, 0.0), 1), lambda _: None)
     line = Line("", Terms(), journal, Nobody())
 
     def watch(job: str) -> None:

@@ -1,7 +1,7 @@
 """What the tests of the store share: a clock that is turned by hand, and a few names."""
 
 from ecsbatch.model.run import Holder
-from ecsbatch.store import Take
+from ecsbatch.store import TokenRequest
 
 ALICE = Holder("alice@desk", "desk", 11, 1_700_000_000.0)
 BOB = Holder("bob@lab", "lab", 22, 1_700_000_100.0)
@@ -31,6 +31,6 @@ class HandClock:
         return self.boot
 
 
-def want(tokens: int, *, at_least: int = 1, limit: int = 1000, group: str = "site") -> Take:
+def want(tokens: int, *, at_least: int = 1, limit: int = 1000, group: str = "site") -> TokenRequest:
     """Tokens that are wanted, with everything else as usual."""
-    return Take(group, tokens, at_least, limit, CRASH_HOLD)
+    return TokenRequest(group, tokens, at_least, limit, CRASH_HOLD)

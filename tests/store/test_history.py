@@ -7,7 +7,7 @@ import time
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
-from ecsbatch.model.run import Hold, Holder, NewRun
+from ecsbatch.model.run import Holder, Lease, NewRun
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import Store, open_store
 from ecsbatch.store.history import Followed, story_of
@@ -16,7 +16,7 @@ IDS = [f"{i:08x}-0000-4000-8000-000000000000" for i in range(4)]
 HOLDER = Holder("ann@web", "web", 7, time.time())
 
 
-async def begun(store: Store) -> Hold:
+async def begun(store: Store) -> Lease:
     plan = Plan(fleet=Fleet(IDS), waves=(Wave(1, 0, 4, "100%"),), max_unavailable=4, max_failures=0)
     events = [ev.RunStarted(total=4), ev.HolderChanged(holder="ann@web", fence=1, limit=50, window=10.0)]
     return await store.create_run(NewRun("k7f", plan=plan.to_json(), fleet=plan.fleet, events=events), HOLDER)

@@ -13,9 +13,9 @@ from ecsbatch.engine.journal import Journal
 from ecsbatch.errors import EcsbatchError, EngineStopped, StoreError
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import BatchAccepted, Event, Recorded
-from ecsbatch.model.run import Commit, Hold
+from ecsbatch.model.run import Committed, Lease
 from ecsbatch.model.servers import Fleet
-from ecsbatch.model.tokens import Grant, Settle
+from ecsbatch.model.tokens import Grant, Settlement
 from ecsbatch.store import NewRun, open_store
 from ecsbatch.store.worker import ThreadWorker, Write
 
@@ -59,7 +59,7 @@ async def test_behind_an_event_that_was_not_folded_nothing_is_folded_or_written(
         assert granted is not None
         futures = [journal.record([BatchAccepted(batch=n)]) for n in (2, 3)]
         results = await asyncio.gather(*futures, return_exceptions=True)
-        late = journal.record([BatchAccepted(batch=4)], settle=[Settle(granted.id, 60.0)])
+        late = journal.record([BatchAccepted(batch=4)], settle=[Settlement(granted.id, 60.0)])
         with pytest.raises(EngineStopped):
             await late
 
@@ -72,19 +72,19 @@ async def test_behind_an_event_that_was_not_folded_nothing_is_folded_or_written(
 class SilentStore:
     """A store of somebody else's that drops a write."""
 
-    def commit(self, _hold: Hold, _events: Sequence[Event], **_: Any) -> asyncio.Future[Commit]:
+    def commit(self, _hold: Lease, _events: Sequence[Event], **_: Any) -> asyncio.Future[Committed]:
         """Promise an answer and cancel it."""
-        answer: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(answer.cancel)
         return answer
 
-    def settle(self, _settle: Settle) -> asyncio.Future[None]:
+    def settle(self, _settle: Settlement) -> asyncio.Future[None]:
         """Never asked."""
         raise NotImplementedError
 
 
 async def test_a_write_that_its_store_drops_is_told_to_its_writer() -> None:
-    journal = Journal(SilentStore(), Hold("k", ALICE, 1), lambda _: None)
+    journal = Journal(SilentStore(), Lease("k", ALICE, 1), lambda _: None)
     with pytest.raises(EngineStopped, match="resume the run"):
         await journal.record([BatchAccepted()])
 

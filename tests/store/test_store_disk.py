@@ -17,7 +17,7 @@ from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.events import BatchAccepted
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import Grant, Hold, MemoryDatabase, NewRun, RunHeld, ServersClaimed, Store, open_store
+from ecsbatch.store import Grant, Lease, MemoryDatabase, NewRun, RunHeld, ServersClaimed, Store, open_store
 from ecsbatch.store.locks import FileLocks
 
 TAKER = """
@@ -210,7 +210,7 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, *
         assert done + 1 == (await store.commit(again, [BatchAccepted()])).recorded[0].seq
 
 
-async def fill(store: Store, hold: Hold) -> int:
+async def fill(store: Store, hold: Lease) -> int:
     """Commit until the disk is full; return how many commits were acknowledged."""
     for done in range(100):
         try:

@@ -11,22 +11,27 @@ from store_world import CRASH_HOLD, WINDOW, HandClock, want
 
 from ecsbatch.model.run import Holder
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import Grant, MemoryDatabase, NewRun, Room, Settle, Store, Take, open_store
+from ecsbatch.store import Grant, MemoryDatabase, NewRun, Settlement, Shortage, Store, TokenRequest, open_store
 from ecsbatch.store.accounting import Lent, allot, held_at, room, usage
 from ecsbatch.store.database import Database
 
 TAKES = st.builds(
-    Take, st.just("g"), want=st.integers(1, 30), at_least=st.integers(1, 30), limit=st.just(40), hold=st.just(50.0)
+    TokenRequest,
+    st.just("g"),
+    want=st.integers(1, 30),
+    at_least=st.integers(1, 30),
+    limit=st.just(40),
+    hold=st.just(50.0),
 )
 LENT = st.lists(st.builds(Lent, st.integers(1, 20), st.floats(0, 100), st.booleans()), max_size=8)
 
 
-def enough(take: Take) -> int:
+def enough(take: TokenRequest) -> int:
     return min(take.at_least, take.want)
 
 
 @given(take=TAKES, held=st.integers(0, 60))
-def test_an_allotment_is_wanted_enough_and_within_the_limit(take: Take, held: int) -> None:
+def test_an_allotment_is_wanted_enough_and_within_the_limit(take: TokenRequest, held: int) -> None:
     tokens = allot(take, held)
 
     assert tokens == 0 or (enough(take) <= tokens <= take.want and held + tokens <= take.limit)
@@ -34,7 +39,9 @@ def test_an_allotment_is_wanted_enough_and_within_the_limit(take: Take, held: in
 
 
 @given(take=TAKES, lent=LENT, now=st.floats(0, 100), short=st.integers(1, 40))
-def test_after_the_wait_there_is_enough_and_not_before(take: Take, lent: list[Lent], now: float, short: int) -> None:
+def test_after_the_wait_there_is_enough_and_not_before(
+    take: TokenRequest, lent: list[Lent], now: float, short: int
+) -> None:
     lent = [*lent, Lent(1, now + 50, settled=True)]
     take = replace(take, limit=max(enough(take), held_at(lent, now) + enough(take) - short))
     assert allot(take, held_at(lent, now)) == 0
@@ -48,7 +55,7 @@ def test_after_the_wait_there_is_enough_and_not_before(take: Take, lent: list[Le
 
 
 def test_more_than_the_limit_never_comes() -> None:
-    assert Room(40, None, 0) == room(Take("g", 50, 41, 40, 50.0), [], 0.0)
+    assert Shortage(40, None, 0) == room(TokenRequest("g", 50, 41, 40, 50.0), [], 0.0)
 
 
 def test_usage_tells_in_flight_from_cooling() -> None:
@@ -106,7 +113,7 @@ async def test_never_above_the_limit_and_no_token_is_lost(steps: list[tuple[str,
     for step, a, b in steps:
         if step == "take":
             before = brute.held(clock.now)
-            got = await store.take(Take("g", int(max(a, b)), int(min(a, b)), 100, CRASH_HOLD))
+            got = await store.take(TokenRequest("g", int(max(a, b)), int(min(a, b)), 100, CRASH_HOLD))
             if isinstance(got, Grant):
                 brute.grants[got.id] = got.tokens, clock.now + CRASH_HOLD, CRASH_HOLD
                 ids.append(got.id)
@@ -116,7 +123,7 @@ async def test_never_above_the_limit_and_no_token_is_lost(steps: list[tuple[str,
                 assert got.next_in is not None
         elif step in {"settle", "refund"} and ids:
             grant, hold = ids[-1 - int(a) % len(ids)], b or None
-            await store.settle(Settle(grant, hold))
+            await store.settle(Settlement(grant, hold))
             brute.settle(grant, hold, clock.now)
         elif step == "advance":
             clock.now += a
@@ -129,7 +136,7 @@ async def test_never_above_the_limit_and_no_token_is_lost(steps: list[tuple[str,
             brute.reboot(clock.now)
             store = await open_store(database, clock=clock, inline=True).__aenter__()
             # The first sight of another boot's rows is by a take; until then they count in full.
-            await store.take(Take("g", 1, 1, 0, CRASH_HOLD))
+            await store.take(TokenRequest("g", 1, 1, 0, CRASH_HOLD))
         said = await store.usage("g", 100)
         assert max(0, 100 - brute.held(clock.now)) == said.free
     clock.now += 1000
@@ -142,10 +149,12 @@ async def ledger(database: MemoryDatabase, clock: HandClock) -> Store:
     return await open_store(database, clock=clock, inline=True).__aenter__()
 
 
-def waits(got: Grant | Room, seconds: float, in_flight: int = 0) -> bool:
+def waits(got: Grant | Shortage, seconds: float, in_flight: int = 0) -> bool:
     """Return whether nothing was granted, nothing is free, and something will be in so many seconds."""
     return (
-        isinstance(got, Room) and (got.free, got.in_flight) == (0, in_flight) and got.next_in == pytest.approx(seconds)
+        isinstance(got, Shortage)
+        and (got.free, got.in_flight) == (0, in_flight)
+        and got.next_in == pytest.approx(seconds)
     )
 
 
@@ -171,10 +180,10 @@ async def test_tokens_come_back_a_window_after_the_answer_and_not_sooner() -> No
         grant = await store.take(want(1000))
         assert isinstance(grant, Grant)
         clock.now += 3
-        await store.settle(Settle(grant.id, WINDOW))
+        await store.settle(Settlement(grant.id, WINDOW))
         assert waits(await store.take(want(1)), WINDOW)
         clock.now += WINDOW - 0.01
-        assert isinstance(await store.take(want(1)), Room)
+        assert isinstance(await store.take(want(1)), Shortage)
         clock.now += 0.02
 
         assert isinstance(await store.take(want(1)), Grant)
@@ -188,10 +197,10 @@ async def test_a_grant_settled_after_it_had_lapsed_counts_again() -> None:
         assert isinstance(grant, Grant)
         clock.now += CRASH_HOLD + 1
         await store.take(want(1000))
-        await store.settle(Settle(grant.id, WINDOW))
+        await store.settle(Settlement(grant.id, WINDOW))
 
         assert (await store.usage("site", 1000)).free == 0
-        assert isinstance(await store.take(want(1, limit=1500)), Room)
+        assert isinstance(await store.take(want(1, limit=1500)), Shortage)
 
 
 async def test_a_second_settling_never_shortens_the_first() -> None:
@@ -199,9 +208,9 @@ async def test_a_second_settling_never_shortens_the_first() -> None:
     async with open_store("memory:", clock=clock, inline=True) as store:
         grant = await store.take(want(1000))
         assert isinstance(grant, Grant)
-        await store.settle(Settle(grant.id, 120.0))
-        await store.settle(Settle(grant.id, 60.0))
-        await store.settle(Settle(grant.id, None))
+        await store.settle(Settlement(grant.id, 120.0))
+        await store.settle(Settlement(grant.id, 60.0))
+        await store.settle(Settlement(grant.id, None))
         said = await store.usage("site", 1000)
 
         assert (said.free, said.next_free_in) == (0, 120.0)
@@ -243,7 +252,7 @@ async def test_old_grants_are_swept() -> None:
         for _ in range(500):
             grant = await store.take(want(100))
             assert isinstance(grant, Grant)
-            await store.settle(Settle(grant.id, WINDOW))
+            await store.settle(Settlement(grant.id, WINDOW))
             clock.now += 60
         assert rows(database) < 100
     database.close()
@@ -320,7 +329,7 @@ async def test_a_project_has_one_quota_by_whatever_name_it_is_met() -> None:
         for group in ("0a1b2c", OLD):
             assert (await store.usage(group, 1000)).free == 40
         denied = await store.take(want(50, at_least=50, group="0a1b2c"))
-        assert isinstance(denied, Room)
+        assert isinstance(denied, Shortage)
         assert denied.free == 40
     database.close()
 

@@ -31,7 +31,7 @@ from ecsbatch.store import (
     RunOver,
     RunTaken,
     ServersClaimed,
-    Settle,
+    Settlement,
     Store,
     open_store,
 )
@@ -286,7 +286,7 @@ async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store:
 
     futures = [
         store.commit(hold, [BatchAccepted(batch=1)]),
-        store.commit(hold, take=want(100), intent=broken, settle=[Settle(first.grant.id, None)]),
+        store.commit(hold, take=want(100), intent=broken, settle=[Settlement(first.grant.id, None)]),
         store.commit(hold, [BatchAccepted(batch=2)]),
     ]
     results = await asyncio.gather(*futures, return_exceptions=True)
@@ -344,8 +344,8 @@ async def test_a_grant_and_its_intent_are_one(store: Store) -> None:
     assert granted.grant is not None
     assert (granted.recorded[-1].event.name, len(granted.recorded)) == ("batch.submitting", 2)
     assert (denied.grant, len(denied.recorded)) == (None, 1)
-    assert denied.room is not None
-    assert (denied.room.free, denied.room.in_flight) == (300, 700)
+    assert denied.shortage is not None
+    assert (denied.shortage.free, denied.shortage.in_flight) == (300, 700)
 
 
 async def test_progress_counts_outcomes_and_forgets_those_that_are_tried_again(store: Store) -> None:

@@ -11,7 +11,7 @@ from ecsbatch.errors import RunConflict
 from ecsbatch.model.events import RunFinished, RunStarted, ServerSkipped, decode
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import Grant, Hold, MemoryDatabase, NewRun, ServersClaimed, open_store
+from ecsbatch.store import Grant, Lease, MemoryDatabase, NewRun, ServersClaimed, open_store
 from ecsbatch.store.claims import PIECE
 from ecsbatch.store.journal import ROW
 from ecsbatch.store.sync_store import Books
@@ -79,11 +79,11 @@ def large(run_id: str, servers: Iterable[str] = ()) -> NewRun:
     return NewRun(run_id, fleet=fleet, events=[RunStarted(total=len(fleet))])
 
 
-def order(hold: Hold, status: RunStatus | None = None) -> Order:
+def order(hold: Lease, status: RunStatus | None = None) -> Order:
     return Order(hold, [RunFinished(status=status.value)] if status else [], None, None, (), status, (), ())
 
 
-def end(books: Books, hold: Hold, status: RunStatus = RunStatus.FAILED) -> None:
+def end(books: Books, hold: Lease, status: RunStatus = RunStatus.FAILED) -> None:
     books.together([Write(lambda: books.commit(order(hold, status)))])
 
 
@@ -191,7 +191,7 @@ def test_a_large_run_that_is_over_takes_its_servers_again_in_pieces_or_not_at_al
     end(one, hold)
     one.release(hold)
     database.forget()
-    other: list[Hold] = []
+    other: list[Lease] = []
     database.behind(2, lambda: other.append(two.create(large("other", ids(3)), BOB)))
     with pytest.raises(RunConflict):
         one.hold("k", ALICE)

@@ -17,7 +17,7 @@ from ecsbatch.ecs.auth.refresh import IssueContext, IssuedAuth, RefreshableAuth,
 from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, TokenAuth, UnsignedRequest, canonical_query
 from ecsbatch.ecs.sender import Request
 from ecsbatch.errors import AuthError, ConfigError, NotSent
-from ecsbatch.model.text import clean, cut
+from ecsbatch.model.text import one_line, truncate
 
 _TOKEN_LASTS: Final = 86_400.0
 _DENIED: Final = {400, 401, 403}
@@ -104,7 +104,7 @@ def _the_one(projects: list[tuple[str, str]], region: str) -> str:
         raise ConfigError(
             f"No project is named {region}: check --region, or give --project-id (My Credentials in the console)."
         )
-    names = [cut(clean(f"{id_} ({name})"), 120) for id_, name in projects[:_NAMED_AT_MOST]]
+    names = [truncate(one_line(f"{id_} ({name})"), 120) for id_, name in projects[:_NAMED_AT_MOST]]
     more = f" and {len(projects) - len(names)} more" if len(projects) > len(names) else ""
     raise ConfigError(f"Region {region} has several projects: give one as --project-id: {', '.join(names)}{more}.")
 

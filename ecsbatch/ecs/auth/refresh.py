@@ -15,7 +15,7 @@ from ecsbatch.ecs.error_codes import date_of, error_of
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import AuthError, CloudError, EcsbatchError, NotSent, Refused
 from ecsbatch.foreign import Broke, asked, unlike
-from ecsbatch.model.text import cut
+from ecsbatch.model.text import truncate
 
 EARLY: Final = 2400.0
 """Seconds before its end at which a key or token is replaced: 40 minutes, as the official SDK does."""
@@ -148,7 +148,7 @@ class RefreshableAuth:
         except Broke as e:
             if isinstance(e.error, EcsbatchError):
                 raise e.error from e.error.__cause__
-            raise NotSent(f"The {self._name} cannot be had: {cut(self.redact(e.reason))}.") from None
+            raise NotSent(f"The {self._name} cannot be had: {truncate(self.redact(e.reason))}.") from None
         self._before, self._current = self._current, fresh
         return True
 

@@ -16,7 +16,7 @@ from ecsbatch.ecs.sender import checked_headers
 from ecsbatch.errors import AuthError, ConfigError, NotAccepted, NotSent, TokenExpired
 from ecsbatch.foreign import Broke, asked, called, unlike
 from ecsbatch.model.servers import Site
-from ecsbatch.model.text import cut
+from ecsbatch.model.text import truncate
 
 _NOT_SEARCHED: Final = "(not shown, for it could not be searched for secrets)"
 
@@ -169,7 +169,7 @@ class _Guarded:
             return _NOT_SEARCHED
 
     def reason(self, broke: Broke) -> str:
-        return cut(self.redact(broke.reason)) or type(broke.error).__name__
+        return truncate(self.redact(broke.reason)) or type(broke.error).__name__
 
     def cause(self, broke: Broke) -> BaseException | None:
         return broke.error if self.redact(broke.reason) == broke.reason else None
