@@ -25,7 +25,7 @@ from ecsbatch.model.text import printable
 from ecsbatch.policy.resume_options import Way, ways_on
 from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.rollout.rollout import Rollout
-from ecsbatch.store.history import story_of
+from ecsbatch.store.history import load_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.standing import aborting_notice
 from ecsbatch.views.summary import Again, next_steps, outcome_lines, summary_lines
@@ -170,7 +170,7 @@ async def go_on(
     """
     async with make_store(store_url(settings)) as store:
         record = await store.run(run_id)
-        story = await story_of(store, record)
+        story = await load_history(store, record)
         state, ends = story.state, abort or story.aborting
         if state.status.over and record.status.over and not changes.retry:
             return Driven(state, 0)

@@ -22,7 +22,7 @@ from ecsbatch.views.text import fitted
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
-    from ecsbatch.store import Store
+    from ecsbatch.store import DatabaseStore
 
 _PATIENCE: Final = 10.0
 _GLANCE: Final = 0.2
@@ -91,7 +91,7 @@ def tell_abort(now: RunRecord, *, followed: bool, again: str = "") -> int:
     return Exit.OK
 
 
-async def see_abort(store: Store, record: RunRecord) -> tuple[bool, RunRecord]:
+async def see_abort(store: DatabaseStore, record: RunRecord) -> tuple[bool, RunRecord]:
     """Ask, and wait until the journal says that it is followed or nobody holds the run; also say how it stands then."""
     followed, after = False, record.seq
     await store.command(record.run_id, {"command": "abort"}, who())

@@ -25,7 +25,7 @@ from ecsbatch.views.plan import Planned
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import Claim, RunRecord
-    from ecsbatch.store import Store
+    from ecsbatch.store import DatabaseStore
 
 
 LATELY: Final = 3600.0
@@ -108,7 +108,7 @@ async def survey(
         StoreError: the store cannot be opened.
     """
     async with AsyncExitStack() as stack:
-        store: Store | None = None
+        store: DatabaseStore | None = None
         # Whatever is wrong with the store is told before anything is looked at or asked.
         if opened or selection.exclude_claimed or selection.restarted_since is not None:
             store = await stack.enter_async_context(make_store(store_url(settings)))
@@ -132,7 +132,9 @@ async def survey(
     return replace(found, skip_updated_since=selection.updated_since, lately=lately)
 
 
-async def _unclaimed(store: Store, servers: Sequence[Server], run_id: str) -> tuple[list[Server], dict[str, int]]:
+async def _unclaimed(
+    store: DatabaseStore, servers: Sequence[Server], run_id: str
+) -> tuple[list[Server], dict[str, int]]:
     """Leave out the servers that other runs have.
 
     They are left out of the plan, not skipped by it: a run claims every server that it accounts for.
@@ -150,7 +152,7 @@ async def _unclaimed(store: Store, servers: Sequence[Server], run_id: str) -> tu
     return left, {run: n for run, (n, _) in others.items()}
 
 
-async def _refuse_claimed(store: Store, servers: Sequence[Server], run_id: str) -> None:
+async def _refuse_claimed(store: DatabaseStore, servers: Sequence[Server], run_id: str) -> None:
     """Tell now what the store would refuse once a plan was read and agreed to.
 
     Raises:
@@ -163,7 +165,7 @@ async def _refuse_claimed(store: Store, servers: Sequence[Server], run_id: str) 
 
 
 async def _claimed(
-    store: Store, servers: Sequence[Server], run_id: str
+    store: DatabaseStore, servers: Sequence[Server], run_id: str
 ) -> tuple[Mapping[Claim, str], dict[str, tuple[int, RunRecord]]]:
     """Return who has which server, and the other runs among them, each with how many it has."""
     owners = await store.claimed([(server.site, server.id) for server in servers])

@@ -13,7 +13,7 @@ from ecsbatch.cli.output import in_json, say, tell
 from ecsbatch.config.sources import Settings
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable
-from ecsbatch.store.history import Story, story_of
+from ecsbatch.store.history import RunHistory, load_history
 
 if TYPE_CHECKING:
     from ecsbatch.ecs.auth.schemes import Auth
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ecsbatch.ecs.sender import Sender
     from ecsbatch.model.run import RunRecord
     from ecsbatch.restarter import Restarter
-    from ecsbatch.store import Store
+    from ecsbatch.store import DatabaseStore
 
 
 def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender | None = None) -> EcsClient:
@@ -70,7 +70,7 @@ def _warn(text: str) -> None:
         say([f"ecsbatch: warning: {text}"], to_stdout=False)
 
 
-def make_store(url: str) -> Store:
+def make_store(url: str) -> DatabaseStore:
     """Return the store; ``async with`` opens it.
 
     Raises:
@@ -82,7 +82,7 @@ def make_store(url: str) -> Store:
 
 
 @asynccontextmanager
-async def engine(settings: Settings, store: Store) -> AsyncGenerator[Restarter]:
+async def engine(settings: Settings, store: DatabaseStore) -> AsyncGenerator[Restarter]:
     """Run an engine for as long as the block lasts."""
     from ecsbatch.restarter import Restarter  # noqa: PLC0415 - imported when used
 
@@ -102,7 +102,7 @@ def who() -> str:
     return printable(f"{user}@{socket.gethostname()}")
 
 
-async def read_story(url: str, name: str) -> Story:
+async def read_history(url: str, name: str) -> RunHistory:
     """Open a store and read a run.
 
     Raises:
@@ -110,7 +110,7 @@ async def read_story(url: str, name: str) -> Story:
         StoreError: the store cannot be read.
     """
     async with make_store(url) as store:
-        return await story_of(store, await store.run(name))
+        return await load_history(store, await store.run(name))
 
 
 async def read_run(url: str, name: str) -> tuple[RunRecord, RolloutState]:
@@ -120,5 +120,5 @@ async def read_run(url: str, name: str) -> tuple[RunRecord, RolloutState]:
         ConfigError: there is no such run, or it is one of single restarts.
         StoreError: the store cannot be read.
     """
-    story = await read_story(url, name)
+    story = await read_history(url, name)
     return story.record, story.state

@@ -43,7 +43,7 @@ class RolloutStore(JournalStore, ReadStore, Protocol):
         """Store a new run; raises RunConflict."""
         ...
 
-    async def hold(self, run_id: str, holder: Holder) -> Lease:
+    async def take_run(self, run_id: str, holder: Holder) -> Lease:
         """Take a run whose holder is gone; raises RunConflict."""
         ...
 

@@ -134,7 +134,7 @@ def _abort(asked: Sequence[Command]) -> Command | None:
 
 
 async def _taken(course: Course) -> Lease:
-    hold = await course.host.store.hold(course.run_id, course.host.holder)
+    hold = await course.host.store.take_run(course.run_id, course.host.holder)
     course.owe(hold)
     return hold
 

@@ -10,7 +10,7 @@ from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, Serv
 from ecsbatch.model.run import Claim, Command, Committed, Lease, NewRun, RunKind, RunRecord
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store.sqlite import MemoryDatabase
-from ecsbatch.store.store import Store, open_store
+from ecsbatch.store.store import DatabaseStore, open_store
 
 __all__ = [
     "Claim",
@@ -29,7 +29,7 @@ __all__ = [
     "RunTaken",
     "ServersClaimed",
     "Settlement",
-    "Store",
+    "DatabaseStore",
     "TokenRequest",
     "open_store",
 ]

@@ -18,7 +18,7 @@ _SHORTEST_WAIT: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Lent:
+class OutstandingGrant:
     """Tokens that are out until ``free_at``; ``settled`` where their request has ended."""
 
     tokens: int
@@ -26,25 +26,25 @@ class Lent:
     settled: bool
 
 
-def allot(take: TokenRequest, held: int) -> int:
+def tokens_for(take: TokenRequest, held: int) -> int:
     """Return how many tokens a take gets while so many are held: what there is up to ``want``, or 0."""
     tokens = min(take.want, take.limit - held)
     return tokens if tokens >= _enough(take) else 0
 
 
-def held_at(lent: Iterable[Lent], now: float) -> int:
+def held_at(lent: Iterable[OutstandingGrant], now: float) -> int:
     """Return the tokens that count at an instant."""
     return sum(one.tokens for one in lent if one.free_at > now)
 
 
-def room(take: TokenRequest, lent: Sequence[Lent], now: float) -> Shortage:
+def shortage(take: TokenRequest, lent: Sequence[OutstandingGrant], now: float) -> Shortage:
     """Return why a take gets nothing, and when it could."""
     out = [one for one in lent if one.free_at > now]
     free = max(0, take.limit - held_at(out, now))
     return Shortage(free, _wait(take, out, now), sum(one.tokens for one in out if not one.settled))
 
 
-def usage(limit: int, lent: Sequence[Lent], now: float) -> Usage:
+def usage(limit: int, lent: Sequence[OutstandingGrant], now: float) -> Usage:
     """Return what a quota group's ledger says at an instant."""
     out = [one for one in lent if one.free_at > now]
     held = sum(one.tokens for one in out if not one.settled)
@@ -58,7 +58,7 @@ def _enough(take: TokenRequest) -> int:
     return max(1, min(take.at_least, take.want))
 
 
-def _wait(take: TokenRequest, out: Sequence[Lent], now: float) -> float | None:
+def _wait(take: TokenRequest, out: Sequence[OutstandingGrant], now: float) -> float | None:
     if _enough(take) > take.limit:
         return None
     held = sum(one.tokens for one in out)

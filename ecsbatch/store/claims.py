@@ -17,7 +17,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from ecsbatch.model.run import Claim
-from ecsbatch.store.database import Database, Prepared
+from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.schema import claims
 
 PIECE: Final = 10_000
@@ -27,24 +27,24 @@ _c = claims.c
 _after = sa.tuple_(_c.site, _c.server_id) > sa.tuple_(sa.bindparam("site"), sa.bindparam("server_id"))
 _up_to = sa.tuple_(_c.site, _c.server_id) <= sa.tuple_(sa.bindparam("last_site"), sa.bindparam("last_id"))
 _key = sa.and_(_c.site == sa.bindparam("site"), _c.server_id == sa.bindparam("server_id"))
-_INSERT = Prepared(
+_INSERT = PreparedStatement(
     sa.text("INSERT INTO claims (site, server_id, run_id) VALUES (:site, :server_id, :run_id) ON CONFLICT DO NOTHING")
 )
-_OWNER = Prepared(sa.select(_c.run_id).where(_key))
-_FREE = Prepared(sa.delete(claims).where(_key, _c.run_id == sa.bindparam("run_id")))
-_INHERIT = Prepared(
+_OWNER = PreparedStatement(sa.select(_c.run_id).where(_key))
+_FREE = PreparedStatement(sa.delete(claims).where(_key, _c.run_id == sa.bindparam("run_id")))
+_INHERIT = PreparedStatement(
     sa.update(claims).where(_key, _c.run_id == sa.bindparam("other")).values(run_id=sa.bindparam("run_id"))
 )
-_COUNT = Prepared(sa.select(sa.func.count()).select_from(claims).where(_c.run_id == sa.bindparam("run_id")))
-_BOUND = Prepared(
+_COUNT = PreparedStatement(sa.select(sa.func.count()).select_from(claims).where(_c.run_id == sa.bindparam("run_id")))
+_BOUND = PreparedStatement(
     sa.select(_c.site, _c.server_id)
     .where(_after)
     .order_by(_c.site, _c.server_id)
     .limit(sa.literal_column("1"))
     .offset(sa.literal_column(str(PIECE - 1)))
 )
-_FREE_PIECE = Prepared(sa.delete(claims).where(_c.run_id == sa.bindparam("run_id"), _after, _up_to))
-_FREE_REST = Prepared(sa.delete(claims).where(_c.run_id == sa.bindparam("run_id"), _after))
+_FREE_PIECE = PreparedStatement(sa.delete(claims).where(_c.run_id == sa.bindparam("run_id"), _after, _up_to))
+_FREE_REST = PreparedStatement(sa.delete(claims).where(_c.run_id == sa.bindparam("run_id"), _after))
 
 
 def owners(database: Database, servers: Iterable[Claim]) -> dict[Claim, str]:

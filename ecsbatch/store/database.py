@@ -34,7 +34,7 @@ _BEGIN_READING: Final = ("BEGIN", "SELECT count(*) FROM sqlite_master")
 """The second reads at once: from there on one state of the database is seen, and no other process is waited for."""
 
 
-class Prepared:
+class PreparedStatement:
     """A Core statement whose text is rendered once per dialect; its values are given by name."""
 
     def __init__(self, statement: sa.ClauseElement | CreateTable | CreateIndex | DropTable) -> None:
@@ -50,12 +50,15 @@ class Prepared:
 
 
 _CREATE = {
-    table.name: (Prepared(CreateTable(table)), *(Prepared(CreateIndex(index)) for index in table.indexes))
+    table.name: (
+        PreparedStatement(CreateTable(table)),
+        *(PreparedStatement(CreateIndex(index)) for index in table.indexes),
+    )
     for table in schema.metadata.sorted_tables
 }
-_DROP_GRANTS = Prepared(DropTable(schema.grants, if_exists=True))
-_VERSION = Prepared(sa.select(schema.facts.c.value).where(schema.facts.c.name == sa.bindparam("name")))
-_STATE = Prepared(sa.insert(schema.facts).values(name=sa.bindparam("name"), value=sa.bindparam("value")))
+_DROP_GRANTS = PreparedStatement(DropTable(schema.grants, if_exists=True))
+_VERSION = PreparedStatement(sa.select(schema.facts.c.value).where(schema.facts.c.name == sa.bindparam("name")))
+_STATE = PreparedStatement(sa.insert(schema.facts).values(name=sa.bindparam("name"), value=sa.bindparam("value")))
 
 
 class Database:
@@ -78,11 +81,11 @@ class Database:
         self.errors: type[Exception] = sqlite3.Error
         self.connection: Any = self._engine.raw_connection().driver_connection
 
-    def execute(self, statement: Prepared, values: Mapping[str, Any] | None = None) -> Any:
+    def execute(self, statement: PreparedStatement, values: Mapping[str, Any] | None = None) -> Any:
         """Run a statement; return the driver's cursor."""
         return self.connection.execute(statement.text(self._dialect), values or {})
 
-    def execute_many(self, statement: Prepared, rows: Iterable[Mapping[str, Any]]) -> int:
+    def execute_many(self, statement: PreparedStatement, rows: Iterable[Mapping[str, Any]]) -> int:
         """Run a statement for each row; return how many rows it changed in all."""
         cursor = self.connection.executemany(statement.text(self._dialect), rows)
         return int(cursor.rowcount)

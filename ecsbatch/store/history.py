@@ -18,7 +18,7 @@ from ecsbatch.model.state import RolloutState
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import Command, RunRecord
-    from ecsbatch.store.store import Store
+    from ecsbatch.store.store import DatabaseStore
 
 _REMEMBERED: Final = 50
 
@@ -34,7 +34,7 @@ _GOING_ON: Final = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
 
 
 @dataclass(slots=True)
-class Story:
+class RunHistory:
     """What is known of a run.
 
     Attributes:
@@ -81,13 +81,13 @@ class Story:
             self.state.aborting, self.state.aborted_by = True, self.asked_to_abort.who
 
 
-async def story_of(store: Store, record: RunRecord) -> Story:
+async def load_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
     """Read a run's whole history.
 
     Raises:
         ConfigError: it is a run of single restarts.
     """
-    story = await new_story(store, record)
+    story = await new_history(store, record)
     while events := await store.events(record.run_id, story.state.seq):
         for event in events:
             story.apply(event)
@@ -97,7 +97,7 @@ async def story_of(store: Store, record: RunRecord) -> Story:
     return story
 
 
-async def new_story(store: Store, record: RunRecord) -> Story:
+async def new_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
     """Begin before a run's first event.
 
     Raises:
@@ -106,22 +106,22 @@ async def new_story(store: Store, record: RunRecord) -> Story:
     if record.kind == "direct":
         raise ConfigError(f"Run {record.run_id} holds single restarts of a program: only rollouts have a report.")
     plan = Plan.from_json(record.plan, await store.targets(record.run_id))
-    return Story(record, RolloutState(record.run_id, plan))
+    return RunHistory(record, RolloutState(record.run_id, plan))
 
 
-async def _asked_to_abort(store: Store, record: RunRecord, known: int) -> Command | None:
+async def _asked_to_abort(store: DatabaseStore, record: RunRecord, known: int) -> Command | None:
     """Return the last abort behind the last command that was there when the run was taken; older ones are over."""
     aborts = await aborts_of(store, record.run_id)
     asked = [each for each in aborts if (each.id > known if known else each.ts >= record.holder.since)]
     return asked[-1] if asked else None
 
 
-async def aborts_of(store: Store, run_id: str) -> list[Command]:
+async def aborts_of(store: DatabaseStore, run_id: str) -> list[Command]:
     """Return what was ever asked to end a run for good."""
     return [each for each in await store.commands(run_id) if is_abort(each.body)]
 
 
-def pages(store: Store, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+def pages(store: DatabaseStore, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
     """Yield a run's raw lines, a page in memory at a time; for a thread beside the store's loop."""
     after = 0
     while lines := asyncio.run_coroutine_threadsafe(store.lines(run_id, after), loop).result():
@@ -129,7 +129,7 @@ def pages(store: Store, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterato
         after += len(lines)
 
 
-class Followed:
+class RunFollower:
     """A run of another process, read from the store again and again.
 
     Attributes:
@@ -137,9 +137,9 @@ class Followed:
         over: it has ended there, or nobody holds it any more.
     """
 
-    def __init__(self, store: Store, story: Story) -> None:
+    def __init__(self, store: DatabaseStore, history: RunHistory) -> None:
         """Begin before its first event."""
-        self.story = story
+        self.story = history
         self.over = False
         self._store = store
         self._news = asyncio.Event()
@@ -160,7 +160,7 @@ class Followed:
         groups = list(self.story.record.plan.get("sites", {}).values())
         return await self._store.usage(groups[0], self.quota.limit) if groups else None
 
-    async def glance(self) -> None:
+    async def refresh(self) -> None:
         """Fold what is new."""
         story = self.story
         # The record first: what is stored after it shows with the next look, and a run that is over stores nothing.
@@ -182,7 +182,7 @@ class Followed:
                 async with asyncio.timeout(_GLANCE):
                     await leave.wait()
             except TimeoutError:
-                await self.glance()
+                await self.refresh()
 
     async def lines(self, after: int = 0) -> AsyncIterator[bytes]:
         """Follow its journal from behind an event's number; ends with the run's end."""

@@ -15,21 +15,21 @@ import orjson
 import sqlalchemy as sa
 
 from ecsbatch.model.events import Event, Recorded, ServerRestarted, decode, encode
-from ecsbatch.store.database import Database, Prepared
+from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.schema import journal
 
 ROW: Final = 1000
 """Events in one row at most: a reader who takes a thousand at a time splits each row twice."""
 
 _j = journal.c
-_APPEND = Prepared(sa.insert(journal).values({column.name: sa.bindparam(column.name) for column in _j}))
-_AFTER = Prepared(
+_APPEND = PreparedStatement(sa.insert(journal).values({column.name: sa.bindparam(column.name) for column in _j}))
+_AFTER = PreparedStatement(
     sa.select(_j.seq_first, _j.lines)
     .where(_j.run_id == sa.bindparam("run_id"), _j.seq_last > sa.bindparam("after"))
     .order_by(_j.seq_last)
 )
 
-_SINCE = Prepared(sa.select(_j.lines).where(_j.ts >= sa.bindparam("since")))
+_SINCE = PreparedStatement(sa.select(_j.lines).where(_j.ts >= sa.bindparam("since")))
 
 
 def record(run_id: str, after: int, wall: float, events: Sequence[Event]) -> tuple[Recorded, ...]:

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from ecsbatch.model.quota import Usage, quota_group
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import accounting
-from ecsbatch.store.accounting import Lent
-from ecsbatch.store.database import Database, Prepared
+from ecsbatch.store.accounting import OutstandingGrant
+from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.schema import grants
 
 _EVERY_GROUP: Final = "*"
@@ -46,25 +46,25 @@ def _sum(condition: sa.ColumnElement[bool], what: sa.ColumnElement[int] = _ONE) 
     return sa.func.coalesce(sa.func.sum(sa.case((condition, what), else_=_ZERO)), _ZERO)
 
 
-_SUMS = Prepared(
+_SUMS = PreparedStatement(
     sa.select(
         _sum(_g.free_at > sa.bindparam("now"), _g.tokens),
         _sum(_foreign),
         _sum(_g.free_at <= sa.bindparam("now")),
     ).where(_group)
 )
-_ROWS = Prepared(sa.select(_g.tokens, _g.free_at, _g.settled, _g.hold, _g.boot).where(_group))
-_ADOPT = Prepared(
+_ROWS = PreparedStatement(sa.select(_g.tokens, _g.free_at, _g.settled, _g.hold, _g.boot).where(_group))
+_ADOPT = PreparedStatement(
     sa.update(grants)
     .where(_foreign)
     .values(boot=sa.bindparam("boot"), free_at=sa.bindparam("now") + _g.hold, granted=sa.bindparam("now"))
 )
-_INSERT = Prepared(sa.insert(grants).values({column.name: sa.bindparam(column.name) for column in _g}))
+_INSERT = PreparedStatement(sa.insert(grants).values({column.name: sa.bindparam(column.name) for column in _g}))
 # A second settling never shortens the first: of two ends of one request the later one counts.
 _until: sa.ColumnElement[float] = sa.bindparam("until", type_=sa.Float)
 _hold: sa.ColumnElement[float] = sa.bindparam("hold", type_=sa.Float)
 _later = sa.and_(_g.settled == _ONE, _g.free_at > _until)
-_SETTLE = Prepared(
+_SETTLE = PreparedStatement(
     sa.update(grants)
     .where(_g.grant_id == sa.bindparam("grant"))
     .values(
@@ -74,8 +74,8 @@ _SETTLE = Prepared(
         boot=sa.bindparam("boot"),
     )
 )
-_REFUND = Prepared(sa.delete(grants).where(_g.grant_id == sa.bindparam("grant"), _g.settled == _ZERO))
-_PURGE = Prepared(
+_REFUND = PreparedStatement(sa.delete(grants).where(_g.grant_id == sa.bindparam("grant"), _g.settled == _ZERO))
+_PURGE = PreparedStatement(
     sa.delete(grants).where(
         _g.boot == sa.bindparam("boot"),
         sa.or_(
@@ -86,7 +86,7 @@ _PURGE = Prepared(
 )
 
 
-class Ledger:
+class TokenLedger:
     """The grants of one database, as one process of one boot sees them.
 
     Every method wants to be called inside a transaction, with ``now`` read in it: then all processes agree on the
@@ -106,7 +106,7 @@ class Ledger:
             held, _, dead = self._database.execute(_SUMS, values).fetchone()
         if dead > _PURGE_AT:
             self._database.execute(_PURGE, {"now": now, "long_ago": now - _KEPT, "boot": self._boot})
-        return accounting.allot(take, held) or accounting.room(take, self._lent(take.group, now), now)
+        return accounting.tokens_for(take, held) or accounting.shortage(take, self._lent(take.group, now), now)
 
     def lend(self, take: TokenRequest, grant: Grant, run_id: str) -> None:
         """Write down a grant."""
@@ -130,10 +130,10 @@ class Ledger:
         """Return what a quota group's ledger says."""
         return accounting.usage(limit, self._lent(group, now), now)
 
-    def _lent(self, group: str, now: float) -> list[Lent]:
+    def _lent(self, group: str, now: float) -> list[OutstandingGrant]:
         rows = self._database.execute(_ROWS, _key(group))
         return [
-            Lent(tokens, self._free_at(now, free_at, hold, boot), bool(settled))
+            OutstandingGrant(tokens, self._free_at(now, free_at, hold, boot), bool(settled))
             for tokens, free_at, settled, hold, boot in rows
         ]
 

@@ -21,7 +21,7 @@ from ecsbatch.model.events import (
 )
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.run import Holder, RunRecord
-from ecsbatch.store.database import Database, Prepared
+from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.locks import Locks
 from ecsbatch.store.schema import runs
 
@@ -38,26 +38,26 @@ _OUTCOMES: Final[Mapping[type[Event], str]] = {
 
 _r = runs.c
 _this = _r.run_id == sa.bindparam("run")
-_INSERT = Prepared(
+_INSERT = PreparedStatement(
     sa.insert(runs)
     .inline()
     .values({column.name: sa.bindparam(column.name) for column in _r if column.name != "number"})
 )
-_ONE = Prepared(sa.select(runs).where(_this))
-_LATEST = Prepared(sa.select(runs).order_by(_r.kind.desc(), _r.number.desc()))
-_PREFIX = Prepared(
+_ONE = PreparedStatement(sa.select(runs).where(_this))
+_LATEST = PreparedStatement(sa.select(runs).order_by(_r.kind.desc(), _r.number.desc()))
+_PREFIX = PreparedStatement(
     sa.select(runs)
     .where(sa.func.substr(_r.run_id, sa.literal_column("1"), sa.bindparam("length")) == sa.bindparam("prefix"))
     .order_by(_r.number.desc())
 )
-_ALL = Prepared(sa.select(runs).order_by(_r.number.desc()))
-_FENCE = Prepared(sa.select(_r.fence).where(_this))
-_ADVANCE = Prepared(
+_ALL = PreparedStatement(sa.select(runs).order_by(_r.number.desc()))
+_FENCE = PreparedStatement(sa.select(_r.fence).where(_this))
+_ADVANCE = PreparedStatement(
     sa.update(runs)
     .where(_this)
     .values(seq=sa.bindparam("seq"), status=sa.bindparam("status"), counts=sa.bindparam("counts"))
 )
-_HOLD = Prepared(
+_HOLD = PreparedStatement(
     sa.update(runs)
     .where(_this)
     .values(

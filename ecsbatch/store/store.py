@@ -20,8 +20,8 @@ from ecsbatch.store import targets
 from ecsbatch.store.database import Database
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
 from ecsbatch.store.sqlite import MemoryDatabase, database_at, path_of
-from ecsbatch.store.sync_store import Books
-from ecsbatch.store.worker import InlineWorker, Order, ThreadWorker, Worker, Write
+from ecsbatch.store.sync_store import SyncStore
+from ecsbatch.store.worker import InlineWorker, ThreadWorker, Transaction, Worker, Write
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def open_store(
     cold_start_window: float = COLD_START,
     busy_timeout: float = BUSY_TIMEOUT,
     inline: bool = False,
-) -> Store:
+) -> DatabaseStore:
     """Name a store; ``async with`` opens it.
 
     Args:
@@ -60,10 +60,10 @@ def open_store(
     if isinstance(url, str) and url != "memory:":
         path_of(url)
     wait_out = cold_start_window if cold_start else 0.0
-    return Store(url, clock or SystemClock(), wait_out, inline=inline, busy_timeout=busy_timeout)
+    return DatabaseStore(url, clock or SystemClock(), wait_out, inline=inline, busy_timeout=busy_timeout)
 
 
-class Store:
+class DatabaseStore:
     """All that outlives a process. Made by `open_store`; `commit`, `take` and `settle` give futures.
 
     A call that is cancelled is carried out all the same.
@@ -88,7 +88,7 @@ class Store:
         self._patience = Patience(busy_timeout)
         self._inline = inline
         self._worker: Worker | None = None
-        self._opened: tuple[Database, Books] | None = None
+        self._opened: tuple[Database, SyncStore] | None = None
         self._state = "not open"
 
     def __repr__(self) -> str:
@@ -106,7 +106,7 @@ class Store:
         worker = InlineWorker if self._inline else ThreadWorker
         self._worker = worker(self._together, self.url)
         try:
-            await self._worker.alone(self._open)
+            await self._worker.call(self._open)
         except BaseException:
             self.sever()
             raise
@@ -123,7 +123,7 @@ class Store:
         if self._worker is None or self._state != "open":
             return
         self._state = "closed"
-        await asyncio.shield(self._worker.finish(self._close))
+        await asyncio.shield(self._worker.shutdown(self._close))
 
     def sever(self) -> None:
         """Break off as a killed process does: write nothing more, and let the kernel drop the holder's locks."""
@@ -139,11 +139,11 @@ class Store:
         database = self._given or database_at(self.url, self._patience)
         try:
             lost = database.prepare()
-            books = Books(database, self._clock)
+            books = SyncStore(database, self._clock)
             if lost:
-                books.together([Write(partial(books.wait_out, LOST_LEDGER))])
+                books.commit_group([Write(partial(books.wait_out, LOST_LEDGER))])
             elif self._cold_start:
-                books.together([Write(partial(books.start_cold, self._cold_start))])
+                books.commit_group([Write(partial(books.start_cold, self._cold_start))])
         except BaseException:
             self._leave(database)
             raise
@@ -170,7 +170,7 @@ class Store:
         """
         return await self._keep(self._alone(lambda books: books.create(new, holder)))
 
-    async def hold(self, run_id: str, holder: Holder) -> Lease:
+    async def take_run(self, run_id: str, holder: Holder) -> Lease:
         """Take a run whose holder is gone, at once; from now on the holder before it can write nothing.
 
         A run that is over takes its servers again and is ``interrupted`` then.
@@ -181,7 +181,7 @@ class Store:
             ServersClaimed: it was over, and another run has some of its servers now.
             ConfigError: there is no such run.
         """
-        return await self._keep(self._alone(lambda books: books.hold(run_id, holder)))
+        return await self._keep(self._alone(lambda books: books.take_run(run_id, holder)))
 
     async def renew(self, hold: Lease) -> Lease:
         """Take a run anew whose writing failed, without letting it go: its claims count all the while.
@@ -255,21 +255,23 @@ class Store:
             ServersClaimed: another run has a server of ``claim``.
             StoreError: nothing was written.
         """
-        order = Order(hold, events, take, intent, settle, status, claim, unclaim, folded)
-        write = Write(lambda: self._parts()[1].commit(order), hold.run_id, order.urgent, divisible=not order.only_tells)
+        order = Transaction(hold, events, take, intent, settle, status, claim, unclaim, folded)
+        write = Write(
+            lambda: self._parts()[1].commit(order), hold.run_id, order.urgent, needs_savepoint=not order.only_tells
+        )
         return self._worker_now().write(write)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """Return up to ``limit`` of a run's events behind number ``after``."""
-        return await self._read(lambda _, books: books.history.events(run_id, after, limit))
+        return await self._read(lambda _, books: books.reader.events(run_id, after, limit))
 
     async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
         """Return the same as lines of JSON, without line ends; the first is event ``after + 1``, without gaps."""
-        return await self._read(lambda _, books: books.history.lines(run_id, after, limit))
+        return await self._read(lambda _, books: books.reader.lines(run_id, after, limit))
 
     async def restarted_since(self, since: float) -> set[str]:
         """Return the servers that any run of this store has restarted since a wall time, seconds since 1970."""
-        return await self._read(lambda _, books: books.history.restarted_since(since))
+        return await self._read(lambda _, books: books.reader.restarted_since(since))
 
     # Commands
 
@@ -327,14 +329,14 @@ class Store:
 
     async def kept_by(self) -> int | None:
         """Return which process keeps others from writing, 0 where that cannot be told, None where none does."""
-        return await self._worker_now().alone(self._parts()[0].kept_by)
+        return await self._worker_now().call(self._parts()[0].kept_by)
 
     # Handing work over
 
     def _together(self, writes: Sequence[Write]) -> list[Any]:
-        return self._parts()[1].together(writes)
+        return self._parts()[1].commit_group(writes)
 
-    def _parts(self) -> tuple[Database, Books]:
+    def _parts(self) -> tuple[Database, SyncStore]:
         if self._opened is None:
             raise self._not_open()
         return self._opened
@@ -342,19 +344,19 @@ class Store:
     def _not_open(self) -> StoreError:
         return StoreError(f"The store {self.url} is not open: enter it with `async with` first.")
 
-    def _write(self, do: Callable[[Books], Any]) -> asyncio.Future[Any]:
+    def _write(self, do: Callable[[SyncStore], Any]) -> asyncio.Future[Any]:
         return self._worker_now().write(Write(lambda: do(self._parts()[1])))
 
-    def _alone(self, do: Callable[[Books], T]) -> asyncio.Future[T]:
-        return self._worker_now().alone(lambda: do(self._parts()[1]))
+    def _alone(self, do: Callable[[SyncStore], T]) -> asyncio.Future[T]:
+        return self._worker_now().call(lambda: do(self._parts()[1]))
 
-    def _read(self, do: Callable[[Database, Books], T]) -> asyncio.Future[T]:
+    def _read(self, do: Callable[[Database, SyncStore], T]) -> asyncio.Future[T]:
         def reading() -> T:
             database, books = self._parts()
             with database.reading():
                 return do(database, books)
 
-        return self._worker_now().alone(reading)
+        return self._worker_now().call(reading)
 
     def _worker_now(self) -> Worker:
         """Return the worker; one that was stopped refuses by itself."""

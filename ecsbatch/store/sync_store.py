@@ -28,20 +28,20 @@ from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun,
 from ecsbatch.model.servers import targets_hash
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import claims, journal, runs
-from ecsbatch.store.database import Database, Prepared
-from ecsbatch.store.ledger import Ledger
+from ecsbatch.store.database import Database, PreparedStatement
+from ecsbatch.store.ledger import TokenLedger
 from ecsbatch.store.schema import commands
 from ecsbatch.store.taking import Taking
-from ecsbatch.store.worker import Order, Write
+from ecsbatch.store.worker import Transaction, Write
 
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-_COMMAND = Prepared(
+_COMMAND = PreparedStatement(
     sa.insert(commands)
     .values({name: sa.bindparam(name) for name in ("run_id", "ts", "who", "body")})
     .returning(commands.c.id)
 )
-_COMMANDS = Prepared(
+_COMMANDS = PreparedStatement(
     sa.select(commands.c.id, commands.c.ts, commands.c.who, commands.c.body)
     .where(commands.c.run_id == sa.bindparam("run"), commands.c.id > sa.bindparam("after"))
     .order_by(commands.c.id)
@@ -62,7 +62,7 @@ class _Head:
 
 
 @dataclass(slots=True)
-class _Page:
+class _Pending:
     """What a group has told of one run so far: its events, and them as lines, one piece for each write."""
 
     recorded: list[Recorded] = field(default_factory=list[Recorded])
@@ -81,20 +81,20 @@ def _intended(intent: Callable[[Grant], Sequence[Event]], grant: Grant) -> Seque
         raise RuntimeError(f"The intent to spend grant {grant.id} raised {type(e).__name__}.") from e
 
 
-class Books:
+class SyncStore:
     """Runs, journal, claims and ledger of one database, as one process keeps them."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._ledger = Ledger(database, clock.boot_id())
+        self._ledger = TokenLedger(database, clock.boot_id())
         self._stamps = Stamps(clock)
         self._locks = database.locks()
         self._taking = Taking(database, self._locks)
-        self.history = journal.Reader(database)
+        self.reader = journal.Reader(database)
         self._heads: dict[str, _Head] = {}
         self._staged: dict[str, _Head] = {}
-        self._pages: dict[str, _Page] = {}
+        self._pending: dict[str, _Pending] = {}
         self._fences: dict[str, int] = {}
         self._broken: dict[str, str] = {}
         self._bare = f"{uuid4().hex[:12]}."
@@ -102,13 +102,13 @@ class Books:
 
     # Transactions
 
-    def together(self, writes: Sequence[Write]) -> list[Any]:
+    def commit_group(self, writes: Sequence[Write]) -> list[Any]:
         """Do all in one durable transaction; return for each its result, or the exception that refused it."""
         try:
             with self._database.writing():
                 # What refuses the only one undoes the transaction: no savepoint is needed.
                 done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
-                self._write_pages()
+                self._write_pending()
         except StoreError as e:
             self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
             return [StoreError(str(e)) for _ in writes]
@@ -123,7 +123,7 @@ class Books:
 
     def _attempt(self, write: Write) -> Any:
         try:
-            if not write.divisible:
+            if not write.needs_savepoint:
                 return write.do()
             with self._database.attempt():
                 return write.do()
@@ -132,16 +132,16 @@ class Books:
         except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
             return e
 
-    def _write_pages(self) -> None:
+    def _write_pending(self) -> None:
         """Store what a group has told of its runs."""
-        for run_id, page in self._pages.items():
+        for run_id, page in self._pending.items():
             if page.recorded:
                 journal.append(self._database, page.recorded, page.lines)
             head = self._staged[run_id]
             runs.advance(self._database, run_id, head.seq, head.status, head.counts)
 
     def _forget_group(self) -> None:
-        for each in (self._staged, self._pages, self._fences):
+        for each in (self._staged, self._pending, self._fences):
             each.clear()
 
     # Runs and their holders
@@ -178,9 +178,9 @@ class Books:
         self._begin(new.run_id, _Head(1, len(recorded), RunStatus.RUNNING, counts))
         return Lease(new.run_id, holder, 1, None, recorded)
 
-    def hold(self, run_id: str, holder: Holder) -> Lease:
+    def take_run(self, run_id: str, holder: Holder) -> Lease:
         """Take a run over from a holder that is gone."""
-        record, status = self._taking.hold(run_id, holder)
+        record, status = self._taking.take_run(run_id, holder)
         self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts))
         return Lease(run_id, holder, record.fence + 1, record.holder)
 
@@ -214,7 +214,7 @@ class Books:
 
     # Commits
 
-    def commit(self, order: Order) -> Committed:
+    def commit(self, order: Transaction) -> Committed:
         """Do what one commit asks, inside the transaction of its group."""
         run_id = order.hold.run_id
         head = self._head(order.hold)
@@ -281,7 +281,7 @@ class Books:
         return head
 
     def _stage(
-        self, head: _Head, order: Order, recorded: Sequence[Recorded], lines: bytes, grant: Grant | None
+        self, head: _Head, order: Transaction, recorded: Sequence[Recorded], lines: bytes, grant: Grant | None
     ) -> None:
         """Keep aside what a write tells of its run; the last step of it, which cannot fail."""
         run_id = order.hold.run_id
@@ -301,7 +301,7 @@ class Books:
             failed_at=failed_at,
         )
         if recorded or order.status:
-            page = self._pages.setdefault(run_id, _Page())
+            page = self._pending.setdefault(run_id, _Pending())
             page.recorded += recorded
             page.lines += [lines] if recorded else []
 
@@ -313,7 +313,7 @@ class Books:
         void = {run_id for run_id in set(owners.values()) if self._taking.void(run_id)}
         return {server: run_id for server, run_id in owners.items() if run_id not in void}
 
-    def _change_claims(self, order: Order, grant: Grant | None) -> None:
+    def _change_claims(self, order: Transaction, grant: Grant | None) -> None:
         """Free and claim; what wants tokens claims whom they are for: a server that is not sent is anybody's."""
         if order.unclaim:
             claims.free(self._database, order.hold.run_id, order.unclaim)

@@ -52,7 +52,7 @@ class Taking:
             with self._clearing_away(new.run_id):
                 self._claim_all(new.run_id, servers, len(new.fleet), insert, first=first, ignore=new.ignore)
 
-    def hold(self, run_id: str, holder: Holder) -> tuple[RunRecord, RunStatus]:
+    def take_run(self, run_id: str, holder: Holder) -> tuple[RunRecord, RunStatus]:
         """Take a run over; return it as it was, and its status from now on."""
         with self._database.reading():
             self.exactly(run_id)

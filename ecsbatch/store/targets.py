@@ -11,17 +11,17 @@ import sqlalchemy as sa
 
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store.database import Database, Prepared
+from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.schema import targets
 
 _PART: Final = 20_000
 """Servers in one row: only so many are held twice in memory while a list is written or read."""
 
 _LEFT_ALONE: Final = frozenset({SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value})
-_INSERT = Prepared(sa.insert(targets).values({column.name: sa.bindparam(column.name) for column in targets.c}))
-_DELETE = Prepared(sa.delete(targets).where(targets.c.run_id == sa.bindparam("run_id")))
-_ANY = Prepared(sa.select(targets.c.part).where(targets.c.run_id == sa.bindparam("run_id")))
-_PARTS = Prepared(
+_INSERT = PreparedStatement(sa.insert(targets).values({column.name: sa.bindparam(column.name) for column in targets.c}))
+_DELETE = PreparedStatement(sa.delete(targets).where(targets.c.run_id == sa.bindparam("run_id")))
+_ANY = PreparedStatement(sa.select(targets.c.part).where(targets.c.run_id == sa.bindparam("run_id")))
+_PARTS = PreparedStatement(
     sa.select(targets.c.servers).where(targets.c.run_id == sa.bindparam("run_id")).order_by(targets.c.part)
 )
 

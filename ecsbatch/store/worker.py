@@ -28,7 +28,7 @@ _MOST_GATHERED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Transaction:
     """What one commit is asked to do; see `Store.commit`."""
 
     hold: Lease
@@ -66,17 +66,17 @@ class Write:
     do: Callable[[], Any]
     run_id: str = ""
     urgent: bool = True
-    divisible: bool = True
+    needs_savepoint: bool = True
 
 
-Together = Callable[[Sequence[Write]], list[Any]]
+CommitGroup = Callable[[Sequence[Write]], list[Any]]
 """Does a group of writes in one transaction; for each its result or the exception that refused it."""
 
 
 class Worker(Protocol):
     """Does work in order; a waiter that is cancelled does not stop it."""
 
-    def alone(self, do: Callable[[], T]) -> asyncio.Future[T]:
+    def call(self, do: Callable[[], T]) -> asyncio.Future[T]:
         """Do something by itself."""
         ...
 
@@ -84,7 +84,7 @@ class Worker(Protocol):
         """Do a write in one transaction with those that wait beside it."""
         ...
 
-    def finish(self, do: Callable[[], None]) -> asyncio.Future[None]:
+    def shutdown(self, do: Callable[[], None]) -> asyncio.Future[None]:
         """Do a last thing after all that was given before; from now on take no more work."""
         ...
 
@@ -96,12 +96,12 @@ class Worker(Protocol):
 class InlineWorker:
     """Does everything at once, in its caller."""
 
-    def __init__(self, together: Together, url: str) -> None:
-        self._together = together
+    def __init__(self, together: CommitGroup, url: str) -> None:
+        self._commit_group = together
         self._url = url
         self._stopped = False
 
-    def alone(self, do: Callable[[], T]) -> asyncio.Future[T]:
+    def call(self, do: Callable[[], T]) -> asyncio.Future[T]:
         """Do it now."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         _resolve([(future, _closed(self._url) if self._stopped else _result(do))])
@@ -110,12 +110,12 @@ class InlineWorker:
     def write(self, write: Write) -> asyncio.Future[Any]:
         """Write it now, in a transaction of its own."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        _resolve([(future, _closed(self._url) if self._stopped else self._together([write])[0])])
+        _resolve([(future, _closed(self._url) if self._stopped else self._commit_group([write])[0])])
         return future
 
-    def finish(self, do: Callable[[], None]) -> asyncio.Future[None]:
+    def shutdown(self, do: Callable[[], None]) -> asyncio.Future[None]:
         """Do a last thing."""
-        future = self.alone(do)
+        future = self.call(do)
         self._stopped = True
         return future
 
@@ -134,8 +134,8 @@ class _Job:
 class ThreadWorker:
     """Does everything on one thread of its own."""
 
-    def __init__(self, together: Together, url: str) -> None:
-        self._together = together
+    def __init__(self, together: CommitGroup, url: str) -> None:
+        self._commit_group = together
         self._url = url
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
@@ -145,7 +145,7 @@ class ThreadWorker:
         self._thread = threading.Thread(target=self._work, name="ecsbatch-store", daemon=True)
         self._thread.start()
 
-    def alone(self, do: Callable[[], T]) -> asyncio.Future[T]:
+    def call(self, do: Callable[[], T]) -> asyncio.Future[T]:
         """Do it by itself, after all that was given before."""
         return self._give(_Job(asyncio.get_running_loop().create_future(), do=do))
 
@@ -153,9 +153,9 @@ class ThreadWorker:
         """Write it, after all that was given before."""
         return self._give(_Job(asyncio.get_running_loop().create_future(), write=write))
 
-    def finish(self, do: Callable[[], None]) -> asyncio.Future[None]:
+    def shutdown(self, do: Callable[[], None]) -> asyncio.Future[None]:
         """Do a last thing; the thread ends after it."""
-        future = self.alone(do)
+        future = self.call(do)
         self._stop()
         return future
 
@@ -223,7 +223,7 @@ class ThreadWorker:
         if self._severed:
             _tell([(job.future, _closed(self._url)) for job in jobs])
             return
-        results = _results(self._together, [job.write for job in jobs if job.write is not None])
+        results = _results(self._commit_group, [job.write for job in jobs if job.write is not None])
         _tell([(job.future, result) for job, result in zip(jobs, results, strict=True)])
 
 
@@ -241,7 +241,7 @@ def _result(do: Callable[[], Any]) -> Any:
         return e
 
 
-def _results(together: Together, writes: Sequence[Write]) -> Sequence[Any]:
+def _results(together: CommitGroup, writes: Sequence[Write]) -> Sequence[Any]:
     """Write on the store's thread: whatever ended that thread would leave all who wait without a word."""
     try:
         return together(writes)

@@ -16,35 +16,35 @@ from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Holder, Lease, NewRun, RunRecord
 from ecsbatch.model.servers import Fleet
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
-from ecsbatch.store import Store, open_store
+from ecsbatch.store import DatabaseStore, open_store
 
 HOLDER = Holder("ann@web", "web", 7, 0.0)
 
 
-async def follows(store: Store, hold: Lease) -> None:
+async def follows(store: DatabaseStore, hold: Lease) -> None:
     await store.commit(hold, [ev.BatchAccepted(batch=1, job_id="j"), ev.RunAborting(by="bob")])
 
 
-async def stands_still(store: Store, hold: Lease) -> None:
+async def stands_still(store: DatabaseStore, hold: Lease) -> None:
     await store.commit(hold, [ev.BatchAccepted(batch=1, job_id="j")])
 
 
-async def ends(store: Store, hold: Lease) -> None:
+async def ends(store: DatabaseStore, hold: Lease) -> None:
     await store.commit(hold, [ev.RunFinished(status="succeeded")], status=RunStatus.SUCCEEDED)
     await store.release(hold)
 
 
-async def aborts(store: Store, hold: Lease) -> None:
+async def aborts(store: DatabaseStore, hold: Lease) -> None:
     events = [ev.RunAborting(by="bob"), ev.RunFinished(status="aborted")]
     await store.commit(hold, events, status=RunStatus.ABORTED)
     await store.release(hold)
 
 
-async def goes(store: Store, hold: Lease) -> None:
+async def goes(store: DatabaseStore, hold: Lease) -> None:
     await store.release(hold)
 
 
-def asked(holder: Callable[[Store, Lease], Awaitable[None]]) -> tuple[bool, RunRecord, float]:
+def asked(holder: Callable[[DatabaseStore, Lease], Awaitable[None]]) -> tuple[bool, RunRecord, float]:
     """Ask for an abort that a holder answers so, a second later; also return how long that took."""
     loop = VirtualLoop()
     clock = VirtualClock(loop)
@@ -75,7 +75,7 @@ def asked(holder: Callable[[Store, Lease], Awaitable[None]]) -> tuple[bool, RunR
     ],
 )
 def test_an_abort_is_done_confirmed_or_only_asked(
-    holder: Callable[[Store, Lease], Awaitable[None]], code: Exit, says: str, capsys: pytest.CaptureFixture[str]
+    holder: Callable[[DatabaseStore, Lease], Awaitable[None]], code: Exit, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It said that nothing more is sent, with 0, although the process that should follow had been stopped."""
     followed, now, took = asked(holder)

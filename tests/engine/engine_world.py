@@ -17,7 +17,7 @@ from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import Killed, VirtualClock, VirtualLoop, abandon, run
-from ecsbatch.store import MemoryDatabase, Store, open_store
+from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class World:
         self.cloud = SimulatedCloud(self.config, self.now)
         self.database = MemoryDatabase()
         self.ids = self.cloud.ids()
-        self._mortal: list[SimulatedSender | Store] = []
+        self._mortal: list[SimulatedSender | DatabaseStore] = []
 
     def now(self) -> float:
         """Return the seconds of all lives so far."""
@@ -122,7 +122,7 @@ class World:
             self._start, self._loop = loop.time() + 1, None
 
     @contextlib.asynccontextmanager
-    async def store(self) -> AsyncGenerator[Store]:
+    async def store(self) -> AsyncGenerator[DatabaseStore]:
         """Open the one store."""
         async with open_store(self.database, inline=True, clock=self.clock) as store:
             self._mortal.append(store)

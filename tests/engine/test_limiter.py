@@ -19,7 +19,7 @@ from ecsbatch.engine.limiter import DESYNC_SECONDS, GUARD, SEND_WITHIN, Taker, T
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
-from ecsbatch.store import MemoryDatabase, Store, open_store
+from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
 
 TIMEOUT = 180.0
 GRACE = 60.0
@@ -94,7 +94,7 @@ SCENARIOS = st.builds(
 class SlowTaker:
     """Tells what the ledger did some time after it did it, as a store on a thread of its own does."""
 
-    def __init__(self, store: Store, delay: float) -> None:
+    def __init__(self, store: DatabaseStore, delay: float) -> None:
         self.settle: Callable[[Settlement], asyncio.Future[None]] = store.settle
         self._store = store
         self._delay = delay
@@ -115,7 +115,7 @@ def _set_result(answer: asyncio.Future[Grant | Shortage], result: Grant | Shorta
 class Ours:
     """`TokenBucket`, with a ledger in memory."""
 
-    def __init__(self, store: Store, scenario: Scenario) -> None:
+    def __init__(self, store: DatabaseStore, scenario: Scenario) -> None:
         self.store = store
         self.taker: Taker = SlowTaker(store, scenario.slow_ledger) if scenario.slow_ledger else store
         self.bucket = TokenBucket(
@@ -163,7 +163,7 @@ class FreedAtSend(Ours):
 class Alone(Ours):
     """`AsyncLimiter(limit, window)` and nothing else."""
 
-    def __init__(self, store: Store, scenario: Scenario) -> None:
+    def __init__(self, store: DatabaseStore, scenario: Scenario) -> None:
         super().__init__(store, scenario)
         self._limiter = AsyncLimiter(scenario.quota.limit, scenario.quota.window)
 
@@ -231,7 +231,7 @@ async def play(bucket: Ours, scenario: Scenario) -> Played:
     return played
 
 
-def in_virtual_time(main: Callable[[Store], Coroutine[Any, Any, Any]]) -> Any:
+def in_virtual_time(main: Callable[[DatabaseStore], Coroutine[Any, Any, Any]]) -> Any:
     """Run a coroutine on a store in memory, and let nothing hang for ever."""
     loop = VirtualLoop(max_time=1e6)
     clock = VirtualClock(loop)
@@ -243,7 +243,7 @@ def in_virtual_time(main: Callable[[Store], Coroutine[Any, Any, Any]]) -> Any:
     return run(on_store(), loop=loop)
 
 
-def played_with(bucket: Callable[[Store, Scenario], Ours], scenario: Scenario) -> Played:
+def played_with(bucket: Callable[[DatabaseStore, Scenario], Ours], scenario: Scenario) -> Played:
     played: Played = in_virtual_time(lambda store: play(bucket(store, scenario), scenario))
     return played
 
@@ -263,7 +263,7 @@ def test_no_window_of_the_cloud_holds_more_than_the_limit_and_nobody_is_overtake
 @settings(max_examples=100, deadline=None)
 @given(scenario=SCENARIOS)
 def test_no_token_is_lost(scenario: Scenario) -> None:
-    async def afterwards(store: Store) -> tuple[int, int, float]:
+    async def afterwards(store: DatabaseStore) -> tuple[int, int, float]:
         ours = Ours(store, scenario)
         await play(ours, scenario)
         await asyncio.sleep(SEND_WITHIN + TIMEOUT + GRACE + scenario.quota.window + GUARD + 0.01)
@@ -279,7 +279,9 @@ def test_no_token_is_lost(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("wrong", [Alone, FreedAtSend])
-def test_a_bare_limiter_and_tokens_freed_at_send_break_the_property(wrong: Callable[[Store, Scenario], Ours]) -> None:
+def test_a_bare_limiter_and_tokens_freed_at_send_break_the_property(
+    wrong: Callable[[DatabaseStore, Scenario], Ours],
+) -> None:
     """The property can fail: it does for what people use instead, by up to the whole limit."""
     find(
         SCENARIOS,
@@ -309,11 +311,11 @@ def test_under_pressure_the_limit_is_reached_and_kept(median: float) -> None:
 # -- line and grants ---------------------------------------------------------------------------------------------
 
 
-def bucket_test(test: Callable[[Store], Awaitable[None]]) -> Callable[[], None]:
+def bucket_test(test: Callable[[DatabaseStore], Awaitable[None]]) -> Callable[[], None]:
     """Run a test in virtual time, on a store in memory."""
 
     def body() -> None:
-        async def main(store: Store) -> None:
+        async def main(store: DatabaseStore) -> None:
             await test(store)
 
         in_virtual_time(main)
@@ -326,7 +328,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def spend(bucket: TokenBucket, store: Store, tokens: int) -> Grant:
+async def spend(bucket: TokenBucket, store: DatabaseStore, tokens: int) -> Grant:
     """Take tokens, and get the answer at once."""
     grant = await bucket.acquire(tokens, tokens)
     await store.settle(bucket.answered(grant))
@@ -334,7 +336,7 @@ async def spend(bucket: TokenBucket, store: Store, tokens: int) -> Grant:
 
 
 @bucket_test
-async def test_the_last_tokens_are_used_instead_of_waiting_for_a_full_batch(store: Store) -> None:
+async def test_the_last_tokens_are_used_instead_of_waiting_for_a_full_batch(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(1000, 60.0))
     await spend(bucket, store, 960)
 
@@ -344,7 +346,7 @@ async def test_the_last_tokens_are_used_instead_of_waiting_for_a_full_batch(stor
 
 
 @bucket_test
-async def test_too_few_are_waited_for_and_nobody_behind_gets_them_meanwhile(store: Store) -> None:
+async def test_too_few_are_waited_for_and_nobody_behind_gets_them_meanwhile(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(1000, 60.0))
     await spend(bucket, store, 960)
     order: list[str] = []
@@ -363,7 +365,7 @@ async def test_too_few_are_waited_for_and_nobody_behind_gets_them_meanwhile(stor
 
 
 @bucket_test
-async def test_a_refund_wakes_the_first_in_line_at_once(store: Store) -> None:
+async def test_a_refund_wakes_the_first_in_line_at_once(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(100, 60.0))
     grant = await bucket.acquire(100)
     waiting = asyncio.ensure_future(bucket.acquire(100, 100))
@@ -378,7 +380,7 @@ async def test_a_refund_wakes_the_first_in_line_at_once(store: Store) -> None:
 
 
 @bucket_test
-async def test_a_caller_cancelled_while_its_tokens_are_granted_gives_them_back(store: Store) -> None:
+async def test_a_caller_cancelled_while_its_tokens_are_granted_gives_them_back(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(100, 60.0))
     asking = asyncio.ensure_future(bucket.acquire(100, ledger=SlowTaker(store, 0.5)))
     await asyncio.sleep(0.2)
@@ -391,7 +393,7 @@ async def test_a_caller_cancelled_while_its_tokens_are_granted_gives_them_back(s
 
 
 @bucket_test
-async def test_two_processes_on_one_ledger_share_one_quota(store: Store) -> None:
+async def test_two_processes_on_one_ledger_share_one_quota(store: DatabaseStore) -> None:
     quota = Quota(100, 60.0)
     mine, yours = TokenBucket(store, "site", quota), TokenBucket(store, "site", quota)
     await spend(mine, store, 70)
@@ -400,7 +402,7 @@ async def test_two_processes_on_one_ledger_share_one_quota(store: Store) -> None
 
 
 @bucket_test
-async def test_a_small_burst_spreads_what_the_quota_would_let_through_at_once(store: Store) -> None:
+async def test_a_small_burst_spreads_what_the_quota_would_let_through_at_once(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(1000, 60.0), burst=50)
     for _ in range(20):
         await spend(bucket, store, 50)
@@ -409,14 +411,14 @@ async def test_a_small_burst_spreads_what_the_quota_would_let_through_at_once(st
 
 
 @bucket_test
-async def test_more_than_burst_or_limit_can_ever_give_is_cut_to_it(store: Store) -> None:
+async def test_more_than_burst_or_limit_can_ever_give_is_cut_to_it(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(1000, 60.0), burst=50)
 
     assert (await bucket.acquire(5000, 5000)).tokens == 50
 
 
 @bucket_test
-async def test_a_grant_of_nothing_is_refused(store: Store) -> None:
+async def test_a_grant_of_nothing_is_refused(store: DatabaseStore) -> None:
     with pytest.raises(ValueError, match="at least one"):
         await TokenBucket(store, "site", Quota()).acquire(0)
 
@@ -425,7 +427,9 @@ async def test_a_grant_of_nothing_is_refused(store: Store) -> None:
 
 
 @bucket_test
-async def test_nothing_is_granted_while_the_bucket_is_closed_and_a_shorter_pause_does_not_open_it(store: Store) -> None:
+async def test_nothing_is_granted_while_the_bucket_is_closed_and_a_shorter_pause_does_not_open_it(
+    store: DatabaseStore,
+) -> None:
     bucket = TokenBucket(store, "site", Quota())
     bucket.close_for(30)
     bucket.close_for(5)
@@ -435,7 +439,7 @@ async def test_nothing_is_granted_while_the_bucket_is_closed_and_a_shorter_pause
 
 
 @bucket_test
-async def test_closing_holds_back_one_who_waits_for_the_ledger(store: Store) -> None:
+async def test_closing_holds_back_one_who_waits_for_the_ledger(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(100, 60.0))
     await spend(bucket, store, 100)
     waiting = asyncio.ensure_future(bucket.acquire(1))
@@ -447,7 +451,7 @@ async def test_closing_holds_back_one_who_waits_for_the_ledger(store: Store) -> 
 
 
 @bucket_test
-async def test_closing_holds_back_one_who_waits_for_the_shape(store: Store) -> None:
+async def test_closing_holds_back_one_who_waits_for_the_shape(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(100, 60.0), burst=10)
     await spend(bucket, store, 10)
     waiting = asyncio.ensure_future(bucket.acquire(10, 10))
@@ -459,7 +463,7 @@ async def test_closing_holds_back_one_who_waits_for_the_shape(store: Store) -> N
 
 
 @bucket_test
-async def test_a_lowered_limit_halves_the_quota_for_ten_minutes(store: Store) -> None:
+async def test_a_lowered_limit_halves_the_quota_for_ten_minutes(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(1000, 60.0))
     lowered = bucket.lower()
     granted = (await bucket.acquire(1000)).tokens
@@ -471,7 +475,7 @@ async def test_a_lowered_limit_halves_the_quota_for_ten_minutes(store: Store) ->
 
 
 @bucket_test
-async def test_what_was_granted_before_counts_against_the_lowered_limit(store: Store) -> None:
+async def test_what_was_granted_before_counts_against_the_lowered_limit(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(1000, 60.0))
     await spend(bucket, store, 800)
     bucket.lower()
@@ -481,14 +485,14 @@ async def test_what_was_granted_before_counts_against_the_lowered_limit(store: S
 
 
 @bucket_test
-async def test_a_limit_of_one_is_not_halved_to_none(store: Store) -> None:
+async def test_a_limit_of_one_is_not_halved_to_none(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(1, 60.0))
 
     assert bucket.lower() == 1
 
 
 @bucket_test
-async def test_its_repr_tells_the_quota_and_the_limit_now(store: Store) -> None:
+async def test_its_repr_tells_the_quota_and_the_limit_now(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(1000, 60.0))
     bucket.lower()
 

@@ -20,7 +20,7 @@ from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.run import Result
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.config import Faults
-from ecsbatch.store import Store, open_store
+from ecsbatch.store import DatabaseStore, open_store
 
 # -- callers -----------------------------------------------------------------------------------------------------
 
@@ -438,7 +438,7 @@ def test_a_read_of_commands_that_fails_ends_nothing() -> None:
     class Forgetful:
         """A store whose commands cannot be read at times."""
 
-        def __init__(self, store: Store) -> None:
+        def __init__(self, store: DatabaseStore) -> None:
             self._store, self._reads = store, 0
 
         def __getattr__(self, name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar
 from ecsbatch.clock import Clock
 from ecsbatch.errors import StoreError
 from ecsbatch.model.run import Command
-from ecsbatch.store.store import Store
+from ecsbatch.store.store import DatabaseStore
 from ecsbatch.store.worker import Worker, Write
 
 from .books import WatchedDatabase
@@ -42,7 +42,7 @@ class LateWorker:
 
     def alone(self, do: Callable[[], T]) -> asyncio.Future[T]:
         """Do it now, tell later."""
-        return self._later(self._inner.alone(do))
+        return self._later(self._inner.call(do))
 
     def write(self, write: Write) -> asyncio.Future[Any]:
         """Write it now, tell later."""
@@ -50,7 +50,7 @@ class LateWorker:
 
     def finish(self, do: Callable[[], None]) -> asyncio.Future[None]:
         """Do a last thing now, tell later."""
-        return self._later(self._inner.finish(do))
+        return self._later(self._inner.shutdown(do))
 
     def sever(self) -> None:
         """Take no more work."""
@@ -83,7 +83,7 @@ def _tell(done: asyncio.Future[T], future: asyncio.Future[T]) -> None:
         future.set_exception(error)
 
 
-class LateStore(Store):
+class LateStore(DatabaseStore):
     """A store on a `LateWorker`.
 
     Args:

@@ -19,7 +19,7 @@ from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import EPOCH, VirtualLoop
-from ecsbatch.store.store import Store
+from ecsbatch.store.store import DatabaseStore
 
 from .foreign_code import ForeignCode
 from .freezing import PROCESS
@@ -92,7 +92,7 @@ class Process:
         self._store = self._new_store()
         self._closing = False
 
-    def _new_store(self) -> Store:
+    def _new_store(self) -> DatabaseStore:
         latest, unreadable = self._world.troubles.latest, self._life.unreadable
         return LateStore(
             self._record.database,

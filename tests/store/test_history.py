@@ -9,14 +9,14 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Holder, Lease, NewRun
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import Store, open_store
-from ecsbatch.store.history import Followed, story_of
+from ecsbatch.store import DatabaseStore, open_store
+from ecsbatch.store.history import RunFollower, load_history
 
 IDS = [f"{i:08x}-0000-4000-8000-000000000000" for i in range(4)]
 HOLDER = Holder("ann@web", "web", 7, time.time())
 
 
-async def begun(store: Store) -> Lease:
+async def begun(store: DatabaseStore) -> Lease:
     plan = Plan(fleet=Fleet(IDS), waves=(Wave(1, 0, 4, "100%"),), max_unavailable=4, max_failures=0)
     events = [ev.RunStarted(total=4), ev.HolderChanged(holder="ann@web", fence=1, limit=50, window=10.0)]
     return await store.create_run(NewRun("k7f", plan=plan.to_json(), fleet=plan.fleet, events=events), HOLDER)
@@ -26,11 +26,11 @@ async def test_who_asked_to_abort_is_known_before_the_run_has_ended() -> None:
     """Servers under way may take minutes, and the holder may be gone: whoever goes on with the run follows."""
     async with open_store("memory:", inline=True) as store:
         hold = await begun(store)
-        before = (await story_of(store, await store.run("k7f"))).asked_to_abort
+        before = (await load_history(store, await store.run("k7f"))).asked_to_abort
         await store.command("k7f", {"command": "abort"}, "bob@desk")
-        asked = (await story_of(store, await store.run("k7f"))).asked_to_abort
+        asked = (await load_history(store, await store.run("k7f"))).asked_to_abort
         await store.release(hold)
-        gone = await story_of(store, await store.run("k7f"))
+        gone = await load_history(store, await store.run("k7f"))
 
     assert before is None
     assert asked is not None
@@ -44,11 +44,11 @@ async def test_an_abort_that_is_recorded_stays_and_an_older_command_is_over() ->
         await store.command("k7f", {"command": "pause"}, "bob@desk")
         await store.command("k7f", {"command": "abort"}, "bob@desk")
         await store.commit(hold, [ev.HolderChanged(holder="eve@web", fence=2, command=2)])
-        old = await story_of(store, await store.run("k7f"))
+        old = await load_history(store, await store.run("k7f"))
         await store.commit(hold, [ev.RunAborting(by="eve@web")])
-        recorded = await story_of(store, await store.run("k7f"))
+        recorded = await load_history(store, await store.run("k7f"))
         await store.commit(hold, [ev.RunFinished(status="aborted")], status=RunStatus.ABORTED)
-        over = await story_of(store, await store.run("k7f"))
+        over = await load_history(store, await store.run("k7f"))
 
     assert (old.aborting, recorded.aborting, recorded.aborted_by, over.aborting) == (False, True, "eve@web", False)
 
@@ -56,13 +56,13 @@ async def test_an_abort_that_is_recorded_stays_and_an_older_command_is_over() ->
 async def test_a_follower_sees_what_is_new_and_ends_with_the_run() -> None:
     async with open_store("memory:", inline=True) as store:
         hold = await begun(store)
-        followed = Followed(store, await story_of(store, await store.run("k7f")))
+        followed = RunFollower(store, await load_history(store, await store.run("k7f")))
         quota = followed.quota
         await store.commit(hold, [ev.RunPaused(by="bob@desk", reason="paused")], status=RunStatus.PAUSED)
-        await followed.glance()
+        await followed.refresh()
         paused = (followed.state.status, followed.over)
         await store.commit(hold, [ev.RunFinished(status="aborted")], status=RunStatus.ABORTED)
-        await followed.glance()
+        await followed.refresh()
         lines = [line async for line in followed.lines(2)]
 
     assert (quota.limit, quota.window) == (50, 10.0)

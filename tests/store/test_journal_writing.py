@@ -130,4 +130,4 @@ async def test_the_stores_thread_outlives_whatever_is_raised_on_it() -> None:
         for _ in range(2):
             with pytest.raises(StoreError, match="SystemExit"):
                 await worker.write(Write(lambda: None))
-        await worker.finish(lambda: None)
+        await worker.shutdown(lambda: None)

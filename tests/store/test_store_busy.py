@@ -15,7 +15,7 @@ from store_world import ALICE, want
 from ecsbatch.errors import StoreError
 from ecsbatch.model.events import BatchAccepted
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import Grant, NewRun, Store, open_store
+from ecsbatch.store import DatabaseStore, Grant, NewRun, open_store
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose lock it is")
 
@@ -36,7 +36,7 @@ async def frozen(url: str) -> Generator[sqlite3.Connection]:  # type: ignore[mis
     connection.close()
 
 
-async def waits(store: Store) -> None:
+async def waits(store: DatabaseStore) -> None:
     """Return once a store waits for somebody."""
     async with asyncio.timeout(60):
         while not store.waiting:  # noqa: ASYNC110 - a thread waits, which sets no event

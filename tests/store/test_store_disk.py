@@ -17,7 +17,7 @@ from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.events import BatchAccepted
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import Grant, Lease, MemoryDatabase, NewRun, RunHeld, ServersClaimed, Store, open_store
+from ecsbatch.store import DatabaseStore, Grant, Lease, MemoryDatabase, NewRun, RunHeld, ServersClaimed, open_store
 from ecsbatch.store.locks import FileLocks
 
 TAKER = """
@@ -87,14 +87,14 @@ async def test_a_killed_holder_is_known_to_be_dead_at_once(tmp_path: Path) -> No
     holder = start(HOLDER, url_in(tmp_path))
     async with open_store(url_in(tmp_path)) as store:
         with pytest.raises(RunHeld, match="victim"):
-            await store.hold("k", BOB)
+            await store.take_run("k", BOB)
         with pytest.raises(ServersClaimed, match="run d"):
             await store.create_run(NewRun("x", fleet=Fleet(["z"])), BOB)
         holder.send_signal(signal.SIGKILL)
         holder.communicate()
 
         assert (await store.run("k")).status == RunStatus.ORPHANED
-        assert (await store.hold("k", BOB)).fence == 2
+        assert (await store.take_run("k", BOB)).fence == 2
         await store.create_run(NewRun("x", fleet=Fleet(["z"])), BOB)
 
 
@@ -206,11 +206,11 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, *
         assert done == (await store.usage("site", 1000)).held
 
         await store.release(hold)
-        again = await store.hold("k", ALICE)
+        again = await store.take_run("k", ALICE)
         assert done + 1 == (await store.commit(again, [BatchAccepted()])).recorded[0].seq
 
 
-async def fill(store: Store, hold: Lease) -> int:
+async def fill(store: DatabaseStore, hold: Lease) -> int:
     """Commit until the disk is full; return how many commits were acknowledged."""
     for done in range(100):
         try:
@@ -220,7 +220,7 @@ async def fill(store: Store, hold: Lease) -> int:
     return 100
 
 
-def database(store: Store) -> sqlite3.Connection:
+def database(store: DatabaseStore) -> sqlite3.Connection:
     assert store._opened is not None
     connection: sqlite3.Connection = store._opened[0].connection
     return connection
@@ -249,7 +249,7 @@ async def test_a_severed_store_is_as_dead_as_its_process() -> None:
         with pytest.raises(StoreError):
             await refused
     async with open_store(disk, clock=HandClock(), inline=True) as second:
-        again = await second.hold("k", BOB)
+        again = await second.take_run("k", BOB)
 
         assert (again.fence, len(await second.events("k"))) == (2, 1)
         assert (await second.usage("site", 1000)).held == 10

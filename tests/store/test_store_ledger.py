@@ -11,8 +11,8 @@ from store_world import CRASH_HOLD, WINDOW, HandClock, want
 
 from ecsbatch.model.run import Holder
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import Grant, MemoryDatabase, NewRun, Settlement, Shortage, Store, TokenRequest, open_store
-from ecsbatch.store.accounting import Lent, allot, held_at, room, usage
+from ecsbatch.store import DatabaseStore, Grant, MemoryDatabase, NewRun, Settlement, Shortage, TokenRequest, open_store
+from ecsbatch.store.accounting import OutstandingGrant, held_at, shortage, tokens_for, usage
 from ecsbatch.store.database import Database
 
 TAKES = st.builds(
@@ -23,7 +23,7 @@ TAKES = st.builds(
     limit=st.just(40),
     hold=st.just(50.0),
 )
-LENT = st.lists(st.builds(Lent, st.integers(1, 20), st.floats(0, 100), st.booleans()), max_size=8)
+LENT = st.lists(st.builds(OutstandingGrant, st.integers(1, 20), st.floats(0, 100), st.booleans()), max_size=8)
 
 
 def enough(take: TokenRequest) -> int:
@@ -32,7 +32,7 @@ def enough(take: TokenRequest) -> int:
 
 @given(take=TAKES, held=st.integers(0, 60))
 def test_an_allotment_is_wanted_enough_and_within_the_limit(take: TokenRequest, held: int) -> None:
-    tokens = allot(take, held)
+    tokens = tokens_for(take, held)
 
     assert tokens == 0 or (enough(take) <= tokens <= take.want and held + tokens <= take.limit)
     assert tokens > 0 or held + enough(take) > take.limit
@@ -40,12 +40,12 @@ def test_an_allotment_is_wanted_enough_and_within_the_limit(take: TokenRequest, 
 
 @given(take=TAKES, lent=LENT, now=st.floats(0, 100), short=st.integers(1, 40))
 def test_after_the_wait_there_is_enough_and_not_before(
-    take: TokenRequest, lent: list[Lent], now: float, short: int
+    take: TokenRequest, lent: list[OutstandingGrant], now: float, short: int
 ) -> None:
-    lent = [*lent, Lent(1, now + 50, settled=True)]
+    lent = [*lent, OutstandingGrant(1, now + 50, settled=True)]
     take = replace(take, limit=max(enough(take), held_at(lent, now) + enough(take) - short))
-    assert allot(take, held_at(lent, now)) == 0
-    said = room(take, lent, now)
+    assert tokens_for(take, held_at(lent, now)) == 0
+    said = shortage(take, lent, now)
     assert said.next_in is not None
     then = now + said.next_in
 
@@ -55,11 +55,19 @@ def test_after_the_wait_there_is_enough_and_not_before(
 
 
 def test_more_than_the_limit_never_comes() -> None:
-    assert Shortage(40, None, 0) == room(TokenRequest("g", 50, 41, 40, 50.0), [], 0.0)
+    assert Shortage(40, None, 0) == shortage(TokenRequest("g", 50, 41, 40, 50.0), [], 0.0)
 
 
 def test_usage_tells_in_flight_from_cooling() -> None:
-    said = usage(100, [Lent(30, 7.0, settled=False), Lent(20, 9.0, settled=True), Lent(99, 5.0, settled=True)], 5.0)
+    said = usage(
+        100,
+        [
+            OutstandingGrant(30, 7.0, settled=False),
+            OutstandingGrant(20, 9.0, settled=True),
+            OutstandingGrant(99, 5.0, settled=True),
+        ],
+        5.0,
+    )
 
     assert (said.held, said.cooling, said.free, said.next_free_in) == (30, 20, 50, 2.0)
 
@@ -145,7 +153,7 @@ async def test_never_above_the_limit_and_no_token_is_lost(steps: list[tuple[str,
     database.close()
 
 
-async def ledger(database: MemoryDatabase, clock: HandClock) -> Store:
+async def ledger(database: MemoryDatabase, clock: HandClock) -> DatabaseStore:
     return await open_store(database, clock=clock, inline=True).__aenter__()
 
 

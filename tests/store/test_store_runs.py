@@ -24,6 +24,7 @@ from ecsbatch.model.events import (
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.store import (
+    DatabaseStore,
     Grant,
     NewRun,
     RunExists,
@@ -32,7 +33,6 @@ from ecsbatch.store import (
     RunTaken,
     ServersClaimed,
     Settlement,
-    Store,
     open_store,
 )
 from ecsbatch.views.summary import run_lines
@@ -44,7 +44,7 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=[False, True], ids=["thread", "inline"])
-async def store(url: str, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+async def store(url: str, request: pytest.FixtureRequest) -> AsyncIterator[DatabaseStore]:
     async with open_store(url, clock=HandClock(), inline=request.param) as opened:
         yield opened
 
@@ -53,7 +53,7 @@ def rollout(run_id: str, *servers: str) -> NewRun:
     return NewRun(run_id, plan={"waves": [1]}, fleet=Fleet(servers), events=[RunStarted(total=len(servers))])
 
 
-async def test_a_run_is_read_back_as_it_was_created(store: Store) -> None:
+async def test_a_run_is_read_back_as_it_was_created(store: DatabaseStore) -> None:
     fleet = Fleet.of([Server("s2", "az1", "web"), Server("s1", "az2", "db", "north")])
     hold = await store.create_run(NewRun("k7f3", plan={"x": 1}, fleet=fleet, events=[RunStarted(total=2)]), ALICE)
     record = await store.run("k7f3")
@@ -72,7 +72,7 @@ async def test_a_run_is_read_back_as_it_was_created(store: Store) -> None:
     assert list(hold.recorded) == await store.events("k7f3")
 
 
-async def test_targets_of_many_parts_keep_their_order(store: Store) -> None:
+async def test_targets_of_many_parts_keep_their_order(store: DatabaseStore) -> None:
     fleet = Fleet([f"s{i * 7919 % 50_000:05}" for i in range(50_000)], [f"az{i % 3}" for i in range(50_000)])
     await store.create_run(NewRun("big", fleet=fleet), ALICE)
     found = await store.targets("big")
@@ -86,7 +86,7 @@ def test_the_name_of_a_set_of_targets_knows_no_order() -> None:
     assert Fleet(["a"]).targets_hash() != Fleet(["a", "b"]).targets_hash()
 
 
-async def test_a_taken_run_id_is_refused_with_what_is_needed_to_compare(store: Store) -> None:
+async def test_a_taken_run_id_is_refused_with_what_is_needed_to_compare(store: DatabaseStore) -> None:
     await store.create_run(rollout("k7f3", "a"), ALICE)
     with pytest.raises(RunExists) as refused:
         await store.create_run(rollout("k7f3", "b"), BOB)
@@ -96,12 +96,12 @@ async def test_a_taken_run_id_is_refused_with_what_is_needed_to_compare(store: S
 
 
 @pytest.mark.parametrize("run_id", ["", "../x", "a b", ".hidden", "x" * 65])
-async def test_a_run_id_must_be_fit_for_a_file_name(store: Store, run_id: str) -> None:
+async def test_a_run_id_must_be_fit_for_a_file_name(store: DatabaseStore, run_id: str) -> None:
     with pytest.raises(ConfigError, match="run id"):
         await store.create_run(rollout(run_id, "a"), ALICE)
 
 
-async def test_overlapping_targets_are_refused_with_the_run_its_holder_and_its_progress(store: Store) -> None:
+async def test_overlapping_targets_are_refused_with_the_run_its_holder_and_its_progress(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
     await store.commit(hold, [ServerRestarted(server="a")])
     with pytest.raises(ServersClaimed) as refused:
@@ -115,14 +115,14 @@ async def test_overlapping_targets_are_refused_with_the_run_its_holder_and_its_p
         await store.run("second")
 
 
-async def test_the_same_id_at_another_site_is_another_server(store: Store) -> None:
+async def test_the_same_id_at_another_site_is_another_server(store: DatabaseStore) -> None:
     await store.create_run(NewRun("north", fleet=Fleet(["a"], sites=["n"])), ALICE)
     await store.create_run(NewRun("south", fleet=Fleet(["a"], sites=["s"])), ALICE)
 
     assert await store.claimed([("n", "a"), ("s", "a")]) == {("n", "a"): "north", ("s", "a"): "south"}
 
 
-async def test_an_ignored_run_keeps_its_claims_and_is_no_conflict(store: Store) -> None:
+async def test_an_ignored_run_keeps_its_claims_and_is_no_conflict(store: DatabaseStore) -> None:
     await store.create_run(rollout("first", "a"), ALICE)
     await store.create_run(NewRun("second", fleet=Fleet(["a", "b"]), ignore=frozenset({"first"})), ALICE)
 
@@ -130,7 +130,7 @@ async def test_an_ignored_run_keeps_its_claims_and_is_no_conflict(store: Store) 
 
 
 @pytest.mark.parametrize("status", [RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED])
-async def test_a_run_that_is_over_frees_its_servers(store: Store, status: RunStatus) -> None:
+async def test_a_run_that_is_over_frees_its_servers(store: DatabaseStore, status: RunStatus) -> None:
     hold = await store.create_run(rollout("first", "a"), ALICE)
     await store.commit(hold, status=status)
 
@@ -138,7 +138,7 @@ async def test_a_run_that_is_over_frees_its_servers(store: Store, status: RunSta
     await store.create_run(rollout("second", "a"), BOB)
 
 
-async def test_a_stopped_or_orphaned_run_keeps_its_servers(store: Store) -> None:
+async def test_a_stopped_or_orphaned_run_keeps_its_servers(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("first", "a"), ALICE)
     await store.commit(hold, status=RunStatus.STOPPED)
     await store.release(hold)
@@ -146,7 +146,7 @@ async def test_a_stopped_or_orphaned_run_keeps_its_servers(store: Store) -> None
         await store.create_run(rollout("second", "a"), BOB)
 
 
-async def test_a_direct_run_claims_while_in_flight(store: Store) -> None:
+async def test_a_direct_run_claims_while_in_flight(store: DatabaseStore) -> None:
     direct = await store.create_run(NewRun("direct", "direct"), ALICE)
     await store.create_run(rollout("first", "z"), ALICE)
     await store.commit(direct, claim=[("", "b"), ("", "a")])
@@ -174,7 +174,7 @@ async def test_the_claims_of_a_dead_direct_run_are_void(url: str) -> None:
         assert await store.claimed([("", "a"), ("", "b")]) == {("", "a"): "first"}
 
 
-async def test_a_conflict_with_a_run_that_nobody_holds_names_the_ways_on(store: Store) -> None:
+async def test_a_conflict_with_a_run_that_nobody_holds_names_the_ways_on(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("first", "a", "b"), ALICE)
     with pytest.raises(ServersClaimed, match="ecsbatch watch first") as living:
         await store.create_run(rollout("second", "b"), BOB)
@@ -190,7 +190,7 @@ async def test_a_conflict_with_a_run_that_nobody_holds_names_the_ways_on(store: 
     assert "ecsbatch abort first" in str(left.value)
 
 
-async def test_what_an_aborted_run_never_started_is_not_done(store: Store) -> None:
+async def test_what_an_aborted_run_never_started_is_not_done(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
     await store.commit(hold, [ServerRestarted(server="a")])
     await store.commit(hold, [RunFinished(status="aborted", counts={"restarted": 1, "not_started": 2})])
@@ -200,7 +200,7 @@ async def test_what_an_aborted_run_never_started_is_not_done(store: Store) -> No
     assert run_lines([record])[1].split()[2:4] == ["1", "3"]
 
 
-async def test_a_hundred_thousand_claims_and_a_late_conflict(store: Store) -> None:
+async def test_a_hundred_thousand_claims_and_a_late_conflict(store: DatabaseStore) -> None:
     fleet = Fleet([f"s{i:06}" for i in range(100_000)])
     await store.create_run(NewRun("first", fleet=Fleet(["s099999"])), ALICE)
     with pytest.raises(ServersClaimed) as refused:
@@ -210,7 +210,7 @@ async def test_a_hundred_thousand_claims_and_a_late_conflict(store: Store) -> No
     assert await store.claimed([("", server) for server in fleet.ids]) == {("", "s099999"): "first"}
 
 
-async def test_a_prefix_must_be_unique(store: Store) -> None:
+async def test_a_prefix_must_be_unique(store: DatabaseStore) -> None:
     for run_id in ("ab1", "ab2", "ab"):
         await store.create_run(NewRun(run_id), ALICE)
 
@@ -221,17 +221,17 @@ async def test_a_prefix_must_be_unique(store: Store) -> None:
     with pytest.raises(ConfigError, match="ecsbatch runs"):
         await store.run("zz")
     with pytest.raises(ConfigError, match="no run 'ab3'"):
-        await store.hold("ab3", BOB)
+        await store.take_run("ab3", BOB)
 
 
-async def test_a_hold_wants_the_whole_id(store: Store) -> None:
+async def test_a_hold_wants_the_whole_id(store: DatabaseStore) -> None:
     hold = await store.create_run(NewRun("ab12"), ALICE)
     await store.release(hold)
     with pytest.raises(ConfigError):
-        await store.hold("ab", BOB)
+        await store.take_run("ab", BOB)
 
 
-async def test_the_latest_run_is_a_rollout_before_a_direct_one(store: Store) -> None:
+async def test_the_latest_run_is_a_rollout_before_a_direct_one(store: DatabaseStore) -> None:
     with pytest.raises(ConfigError, match="no runs yet"):
         await store.run()
     await store.create_run(NewRun("d1", "direct"), ALICE)
@@ -244,7 +244,7 @@ async def test_the_latest_run_is_a_rollout_before_a_direct_one(store: Store) -> 
     assert [record.run_id for record in await store.runs(2)] == ["d2", "r2"]
 
 
-async def test_events_are_numbered_and_read_from_anywhere(store: Store) -> None:
+async def test_events_are_numbered_and_read_from_anywhere(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
     done = [await store.commit(hold, [BatchAccepted(batch=3 * i + j) for j in range(3)]) for i in range(4)]
     stored = await store.events("k")
@@ -257,7 +257,7 @@ async def test_events_are_numbered_and_read_from_anywhere(store: Store) -> None:
         assert stored[after : after + 4] == [decode(line) for line in lines]
 
 
-async def test_commits_given_at_once_keep_their_order(store: Store) -> None:
+async def test_commits_given_at_once_keep_their_order(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
     futures = [store.commit(hold, [BatchAccepted(batch=i)]) for i in range(200)]
     commits = await asyncio.gather(*futures)
@@ -268,7 +268,7 @@ async def test_commits_given_at_once_keep_their_order(store: Store) -> None:
     ]
 
 
-async def test_a_cancelled_waiter_does_not_stop_a_commit(store: Store) -> None:
+async def test_a_cancelled_waiter_does_not_stop_a_commit(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
     store.commit(hold, [BatchAccepted(batch=1)]).cancel()
     last = await store.commit(hold, [BatchAccepted(batch=2)])
@@ -276,7 +276,7 @@ async def test_a_cancelled_waiter_does_not_stop_a_commit(store: Store) -> None:
     assert last.recorded[0].seq == 3
 
 
-async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store: Store) -> None:
+async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
     first = await store.commit(hold, take=want(600))
     assert first.grant is not None
@@ -296,7 +296,7 @@ async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store:
     assert (await store.usage("site", 1000)).held == 600
 
 
-async def test_what_cannot_become_a_line_spares_those_beside_it(store: Store) -> None:
+async def test_what_cannot_become_a_line_spares_those_beside_it(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
     futures = [
         store.commit(hold, [BatchAccepted(batch=1)]),
@@ -332,7 +332,7 @@ async def test_commits_that_wait_together_are_one_row_and_one_step_of_the_run(ur
         assert (await store.run("other")).counts == {"failed": 1}
 
 
-async def test_a_grant_and_its_intent_are_one(store: Store) -> None:
+async def test_a_grant_and_its_intent_are_one(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
 
     def intent(grant: Grant) -> list[Event]:
@@ -348,7 +348,7 @@ async def test_a_grant_and_its_intent_are_one(store: Store) -> None:
     assert (denied.shortage.free, denied.shortage.in_flight) == (300, 700)
 
 
-async def test_progress_counts_outcomes_and_forgets_those_that_are_tried_again(store: Store) -> None:
+async def test_progress_counts_outcomes_and_forgets_those_that_are_tried_again(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a", "b", "c"), ALICE)
     await store.commit(hold, [ServerRestarted(server="a"), ServerFailed(server="b"), ServerFailed(server="c")])
     assert (await store.run("k")).counts == {"restarted": 1, "failed": 2}
@@ -362,7 +362,7 @@ async def test_a_living_holder_is_named_to_whoever_wants_its_run(url: str) -> No
         await one.create_run(rollout("k", "a"), ALICE)
         for store in (one, two):
             with pytest.raises(RunHeld, match="alice@desk, pid 11 since 2023-11-14"):
-                await store.hold("k", BOB)
+                await store.take_run("k", BOB)
         assert (await two.run("k")).held
 
 
@@ -373,7 +373,7 @@ async def test_a_dead_holder_is_replaced_at_once(url: str) -> None:
         assert (await two.run("k")).status == RunStatus.RUNNING
         one.sever()
         assert (await two.run("k")).status == RunStatus.ORPHANED
-        hold = await two.hold("k", BOB)
+        hold = await two.take_run("k", BOB)
         commit = await two.commit(hold, [BatchAccepted()])
 
         assert (hold.fence, hold.previous, commit.recorded[0].seq) == (2, ALICE, 2)
@@ -386,7 +386,7 @@ async def test_a_holder_of_yesterday_writes_nothing(url: str) -> None:
         old = await one.create_run(rollout("k", "a"), ALICE)
         for path in Path(url.removeprefix("sqlite:///")).parent.glob("*.lock"):
             path.unlink()
-        await two.hold("k", BOB)
+        await two.take_run("k", BOB)
         with pytest.raises(RunTaken, match="bob@lab"):
             await one.commit(old, [BatchAccepted()], take=want(10), status=RunStatus.FAILED)
 
@@ -394,40 +394,40 @@ async def test_a_holder_of_yesterday_writes_nothing(url: str) -> None:
         assert (await two.usage("site", 1000)).held == 0
 
 
-async def test_a_released_run_is_anybodys(store: Store) -> None:
+async def test_a_released_run_is_anybodys(store: DatabaseStore) -> None:
     first = await store.create_run(rollout("k", "a"), ALICE)
     await store.release(first)
     with pytest.raises(RunConflict, match="released"):
         await store.commit(first, [BatchAccepted()])
-    second = await store.hold("k", BOB)
+    second = await store.take_run("k", BOB)
     await store.release(first)
     await store.commit(second, [BatchAccepted()])
 
     assert (await store.run("k")).held
 
 
-async def test_an_aborted_run_is_never_held_again(store: Store) -> None:
+async def test_an_aborted_run_is_never_held_again(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
     await store.commit(hold, status=RunStatus.ABORTED)
     await store.release(hold)
     with pytest.raises(RunOver):
-        await store.hold("k", BOB)
+        await store.take_run("k", BOB)
 
     assert not (await store.run("k")).held
 
 
-async def test_a_run_that_is_over_takes_its_servers_again_or_is_refused(store: Store) -> None:
+async def test_a_run_that_is_over_takes_its_servers_again_or_is_refused(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
     await store.commit(hold, status=RunStatus.FAILED)
     await store.release(hold)
-    again = await store.hold("k", BOB)
+    again = await store.take_run("k", BOB)
     assert (await store.run("k")).status == RunStatus.INTERRUPTED
     assert await store.claimed([("", "a")]) == {("", "a"): "k"}
     await store.commit(again, status=RunStatus.FAILED)
     await store.release(again)
     await store.create_run(rollout("other", "a"), ALICE)
     with pytest.raises(ServersClaimed):
-        await store.hold("k", BOB)
+        await store.take_run("k", BOB)
 
     assert (await store.run("k")).status == RunStatus.FAILED
 
@@ -444,7 +444,7 @@ async def test_a_cancelled_creation_leaves_no_lock_behind(url: str) -> None:
         while (await store.run("k")).held:
             pass
 
-        assert (await store.hold("k", BOB)).fence == 2
+        assert (await store.take_run("k", BOB)).fence == 2
 
 
 async def test_anyone_may_leave_a_command(url: str) -> None:

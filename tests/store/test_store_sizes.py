@@ -14,8 +14,8 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.store import Grant, Lease, MemoryDatabase, NewRun, ServersClaimed, open_store
 from ecsbatch.store.claims import PIECE
 from ecsbatch.store.journal import ROW
-from ecsbatch.store.sync_store import Books
-from ecsbatch.store.worker import Order, Write
+from ecsbatch.store.sync_store import SyncStore
+from ecsbatch.store.worker import Transaction, Write
 
 MANY = 3 * PIECE + 1
 
@@ -63,9 +63,9 @@ def database() -> PiecesDatabase:
     return PiecesDatabase()
 
 
-def process(database: PiecesDatabase) -> Books:
+def process(database: PiecesDatabase) -> SyncStore:
     """Return what another process on this store sees of it."""
-    books = Books(database, HandClock())
+    books = SyncStore(database, HandClock())
     database.prepare()
     return books
 
@@ -79,15 +79,15 @@ def large(run_id: str, servers: Iterable[str] = ()) -> NewRun:
     return NewRun(run_id, fleet=fleet, events=[RunStarted(total=len(fleet))])
 
 
-def order(hold: Lease, status: RunStatus | None = None) -> Order:
-    return Order(hold, [RunFinished(status=status.value)] if status else [], None, None, (), status, (), ())
+def order(hold: Lease, status: RunStatus | None = None) -> Transaction:
+    return Transaction(hold, [RunFinished(status=status.value)] if status else [], None, None, (), status, (), ())
 
 
-def end(books: Books, hold: Lease, status: RunStatus = RunStatus.FAILED) -> None:
-    books.together([Write(lambda: books.commit(order(hold, status)))])
+def end(books: SyncStore, hold: Lease, status: RunStatus = RunStatus.FAILED) -> None:
+    books.commit_group([Write(lambda: books.commit(order(hold, status)))])
 
 
-def owners(books: Books) -> set[str]:
+def owners(books: SyncStore) -> set[str]:
     return set(books.claimed([("", server) for server in ids(2 * MANY)]).values())
 
 
@@ -97,7 +97,7 @@ def dies() -> None:
 
 def test_a_large_run_is_created_in_pieces_that_others_write_between(database: PiecesDatabase) -> None:
     one, two = process(database), process(database)
-    database.behind(3, lambda: two.together([Write(lambda: two.take(want(7)))]))
+    database.behind(3, lambda: two.commit_group([Write(lambda: two.take(want(7)))]))
     hold = one.create(large("k"), ALICE)
 
     assert max(database.pieces) == PIECE
@@ -194,12 +194,12 @@ def test_a_large_run_that_is_over_takes_its_servers_again_in_pieces_or_not_at_al
     other: list[Lease] = []
     database.behind(2, lambda: other.append(two.create(large("other", ids(3)), BOB)))
     with pytest.raises(RunConflict):
-        one.hold("k", ALICE)
+        one.take_run("k", ALICE)
     assert one.run("k").status is RunStatus.FAILED
     assert owners(one) == {"other"}
     end(two, other[0])
 
-    assert one.hold("k", ALICE).fence == 2
+    assert one.take_run("k", ALICE).fence == 2
     assert max(database.pieces) <= PIECE
     assert owners(one) == {"k"}
 
@@ -226,7 +226,7 @@ def test_a_full_disk_does_not_keep_a_run_that_is_let_go(database: PiecesDatabase
     one.release(hold)
     database.connection.execute("PRAGMA query_only = 0")
 
-    assert two.hold("k", BOB).fence == 2
+    assert two.take_run("k", BOB).fence == 2
 
 
 # Long commits

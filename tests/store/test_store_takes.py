@@ -12,11 +12,11 @@ from ecsbatch.model.events import Event, RunStarted, ServerFailed, ServerRestart
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import NewRun
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import MemoryDatabase, Store, open_store
+from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[Store]:
+async def store() -> AsyncIterator[DatabaseStore]:
     async with open_store(MemoryDatabase(), clock=HandClock(), inline=True) as opened:
         yield opened
 
@@ -35,7 +35,7 @@ async def store() -> AsyncIterator[Store]:
     ],
 )
 async def test_a_server_is_whose_run_may_still_send_it(
-    store: Store,
+    store: DatabaseStore,
     kind: str,
     status: RunStatus,
     held: bool,  # noqa: FBT001 - the table's
@@ -78,7 +78,7 @@ FAILED = ServerFailed(server="a")
     ],
 )
 async def test_who_has_not_heard_of_a_failure_gets_no_tokens(
-    store: Store,
+    store: DatabaseStore,
     told: Sequence[Event],
     heard: int | None,
     granted: bool,  # noqa: FBT001 - the table's
@@ -96,7 +96,7 @@ async def test_who_has_not_heard_of_a_failure_gets_no_tokens(
 
 @pytest.mark.parametrize(("wanted", "limit", "claimed"), [(3, 10, "abc"), (3, 2, "ab"), (3, 0, "")])
 async def test_a_server_is_claimed_with_the_tokens_for_it_and_not_without(
-    store: Store, wanted: int, limit: int, claimed: str
+    store: DatabaseStore, wanted: int, limit: int, claimed: str
 ) -> None:
     direct = await store.create_run(NewRun("direct", "direct"), ALICE)
     servers = [("", each) for each in "abc"[:wanted]]

@@ -22,7 +22,7 @@ from ecsbatch.views.receipt import receipt_lines
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
-    from ecsbatch.store import Store
+    from ecsbatch.store import DatabaseStore
 
 _REACH: Final = 7_200.0
 """Seconds before and after a run in which another one's requests may share a window with its own: an hour of grace,
@@ -61,7 +61,7 @@ async def _audit(url: str, name: str) -> Receipt:
 
 
 def _replay(
-    store: Store, record: RunRecord, fleet: Any, others: list[RunRecord], loop: asyncio.AbstractEventLoop
+    store: DatabaseStore, record: RunRecord, fleet: Any, others: list[RunRecord], loop: asyncio.AbstractEventLoop
 ) -> Receipt:
     from ecsbatch.audit.replay import audit as replay  # noqa: PLC0415 - imported when used
 
@@ -81,14 +81,14 @@ def _whole(receipt: Receipt, record: RunRecord) -> Receipt:
     return replace(receipt, findings=(*receipt.findings, gone), breaches=breaches)
 
 
-async def _meanwhile(store: Store, record: RunRecord) -> list[RunRecord]:
+async def _meanwhile(store: DatabaseStore, record: RunRecord) -> list[RunRecord]:
     """Return the other runs of the store that were going on near this one's time."""
     begun, ended = record.created_at - _REACH, await _ended(store, record) + _REACH
     others = [each for each in await store.runs(limit=_ALL_RUNS) if each.run_id != record.run_id]
     return [each for each in others if each.created_at <= ended and await _ended(store, each) >= begun]
 
 
-async def _ended(store: Store, record: RunRecord) -> float:
+async def _ended(store: DatabaseStore, record: RunRecord) -> float:
     """Return when a run's last event was stored."""
     for line in await store.lines(record.run_id, max(0, record.seq - 1), 1):
         try:

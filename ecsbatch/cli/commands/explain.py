@@ -19,7 +19,7 @@ from ecsbatch.model.text import printable
 from ecsbatch.planning.selection import is_uuid, server_id
 from ecsbatch.policy.explain import explain as explain_state
 from ecsbatch.policy.resume_options import STANDING_STILL, ways_on
-from ecsbatch.store.history import story_of
+from ecsbatch.store.history import load_history
 from ecsbatch.views.explanation import explained_json, explained_lines
 from ecsbatch.views.summary import Again
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ecsbatch.model.quota import Usage
     from ecsbatch.model.state import RolloutState
     from ecsbatch.policy.explain import Explanation
-    from ecsbatch.store import Store
-    from ecsbatch.store.history import Story
+    from ecsbatch.store import DatabaseStore
+    from ecsbatch.store.history import RunHistory
 
 _Server = Annotated[
     str, Parameter(help="The server, by its id; left out: what holds the whole run now.", show_default=False)
@@ -69,9 +69,9 @@ def explain(
     return Exit.OK
 
 
-async def _ask(url: str, server: str, run: str) -> tuple[Story, Explanation]:
+async def _ask(url: str, server: str, run: str) -> tuple[RunHistory, Explanation]:
     async with make_store(url) as store:
-        story = await story_of(store, await store.run(run))
+        story = await load_history(store, await store.run(run))
         claimed_by = await _claimed_by(store, story, server) if server else ""
         answer = explain_state(
             story.state,
@@ -102,7 +102,7 @@ def _with_ways_on(answer: Explanation, state: RolloutState) -> Explanation:
     return replace(answer, commands=(*ways, f"ecsbatch abort {run}"))
 
 
-async def _usage(store: Store, story: Story, server: str) -> Usage | None:
+async def _usage(store: DatabaseStore, story: RunHistory, server: str) -> Usage | None:
     """Ask the ledger about the quota that the server's site spends; the record says which, and how much it is."""
     groups: dict[str, str] = story.record.plan.get("sites", {})
     fleet = story.state.plan.fleet
@@ -113,7 +113,7 @@ async def _usage(store: Store, story: Story, server: str) -> Usage | None:
     return await store.usage(group, story.holders.limit)
 
 
-async def _claimed_by(store: Store, story: Story, server: str) -> str:
+async def _claimed_by(store: DatabaseStore, story: RunHistory, server: str) -> str:
     """Return the other run that has a server, "" where none has."""
     sites = {"", *story.record.plan.get("sites", {})}
     owners = (await store.claimed([(site, server) for site in sorted(sites)])).values()

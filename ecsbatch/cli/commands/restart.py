@@ -32,7 +32,7 @@ from ecsbatch.views.plan import Planned, planned_json, planned_lines
 from ecsbatch.views.text import lasting
 
 if TYPE_CHECKING:
-    from ecsbatch.store import Store
+    from ecsbatch.store import DatabaseStore
 
 _ALL_RUNS: Final = 1_000_000
 
@@ -187,7 +187,7 @@ async def carry_out(plan: Plan, settings: Settings, watching: Watching, run_id: 
         return await drive(restarter, rollout, settings, watching)
 
 
-async def _start_cold(store: Store, window: float, watching: Watching) -> None:
+async def _start_cold(store: DatabaseStore, window: float, watching: Watching) -> None:
     """Wait a window where this store knows of no earlier requests: those of a lost machine still count."""
     from ecsbatch.engine.limiter import GUARD  # noqa: PLC0415 - imported when used
 

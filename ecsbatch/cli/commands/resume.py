@@ -25,7 +25,7 @@ from ecsbatch.cli.live import Watching
 from ecsbatch.cli.output import check_outputs, say
 from ecsbatch.cli.prompt import Consent, agree, confirm
 from ecsbatch.cli.remote import ask_and_see, ask_holder, changed
-from ecsbatch.cli.wiring import read_story, who
+from ecsbatch.cli.wiring import read_history, who
 from ecsbatch.config.sources import Settings
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
@@ -35,7 +35,7 @@ from ecsbatch.model.text import counted, printable
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
-    from ecsbatch.store.history import Story
+    from ecsbatch.store.history import RunHistory
 
 RETRIED: Final = (OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, OutcomeKind.UNKNOWN.value)
 
@@ -90,7 +90,7 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     changes = Changes(
         retry=_kinds(retry), forgive=forgive, skip_domains=skip_domain or [], limits=given_limits(flags), by=who()
     )
-    story = asyncio.run(read_story(store_url(settings), run))
+    story = asyncio.run(read_history(store_url(settings), run))
     record, state = story.record, story.state
     if state.status is RunStatus.ABORTED:
         raise RunConflict(
@@ -117,7 +117,7 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     return stay_and_conclude(driven, settings, watching, asks=not yes)
 
 
-def _only_ends(story: Story) -> str:
+def _only_ends(story: RunHistory) -> str:
     """Say what is left to do for a run that is being aborted."""
     flying = story.state.run.in_flight
     under_way = f"{counted(flying, 'server')} under way {'is' if flying == 1 else 'are'} looked after, nothing is sent"
@@ -126,7 +126,7 @@ def _only_ends(story: Story) -> str:
 
 def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Watching) -> int:
     """Go on with a run that was named again with the same servers; one that is over only shows its result."""
-    story = asyncio.run(read_story(store_url(settings), run_id))
+    story = asyncio.run(read_history(store_url(settings), run_id))
     state = story.state
     if state.status.over:
         return conclude(Driven(state, 0), settings)

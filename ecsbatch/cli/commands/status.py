@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName, repeated, settings_of, store_url
 from ecsbatch.cli.output import print_json, say
-from ecsbatch.cli.wiring import read_story
+from ecsbatch.cli.wiring import read_history
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import printable
-from ecsbatch.store.history import Story
+from ecsbatch.store.history import RunHistory
 from ecsbatch.views.report import holder_json, run_json
 from ecsbatch.views.steering import steering_json, steering_lines
 from ecsbatch.views.summary import Again, summary_lines
@@ -25,7 +25,7 @@ def status(
 ) -> int:
     """Say where a run stands: its outcomes so far, what failed, and what can be done next."""
     settings = settings_of(flags, config)
-    story = asyncio.run(read_story(store_url(settings), run))
+    story = asyncio.run(read_history(store_url(settings), run))
     if settings.output.output == "json":
         steering = {"steering": steering_json(story.steering), "aborting": story.aborting}
         print_json(run_json(story.state, time.time()) | holder_json(story.record) | steering)
@@ -35,7 +35,7 @@ def status(
     return Exit.OK
 
 
-def _standing(story: Story) -> list[str]:
+def _standing(story: RunHistory) -> list[str]:
     record, state, holder = story.record, story.state, story.record.holder
     name = f"{printable(holder.name)}, pid {holder.pid}"
     verb = "Held by" if record.held else "Last held by"
@@ -50,7 +50,7 @@ def _standing(story: Story) -> list[str]:
     return [*lines, "", "Steering (UTC):", *steered] if steered else lines
 
 
-def _aborting(story: Story) -> str:
+def _aborting(story: RunHistory) -> str:
     """Say who has ended the run for good, and what it waits for."""
     asked, who = story.asked_to_abort, printable(story.aborted_by) or "Somebody"
     at = f" at {stamp(asked.ts)}" if asked is not None else ""

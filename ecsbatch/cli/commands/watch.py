@@ -17,14 +17,14 @@ from ecsbatch.cli.live import Surroundings, Watchers, Watching
 from ecsbatch.cli.output import check_outputs, say
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
-from ecsbatch.store.history import Followed, new_story
+from ecsbatch.store.history import RunFollower, new_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.standing import aborting_notice
 from ecsbatch.views.summary import Again, summary_lines
 
 if TYPE_CHECKING:
     from ecsbatch.config.sources import Settings
-    from ecsbatch.store.history import Story
+    from ecsbatch.store.history import RunHistory
 
 
 def watch(
@@ -46,7 +46,7 @@ def watch(
     return _conclude(story, settings, left=left)
 
 
-def _conclude(story: Story, settings: Settings, *, left: bool) -> int:
+def _conclude(story: RunHistory, settings: Settings, *, left: bool) -> int:
     if left:
         again = repeated(settings, reading=True)
         run = printable(story.record.run_id)
@@ -61,12 +61,12 @@ def _conclude(story: Story, settings: Settings, *, left: bool) -> int:
     return code_of_run(story.state)
 
 
-async def _watch(settings: Settings, name: str, watching: Watching) -> tuple[Story, bool]:
+async def _watch(settings: Settings, name: str, watching: Watching) -> tuple[RunHistory, bool]:
     """Follow a run to its end; also say whether the watching was left before."""
     async with make_store(store_url(settings)) as store:
         record = await store.run(name)
-        followed = Followed(store, await new_story(store, record))
-        await followed.glance()
+        followed = RunFollower(store, await new_history(store, record))
+        await followed.refresh()
         if followed.over and settings.output.events is None:
             return followed.story, False
         known = 0 if followed.over else followed.state.seq
