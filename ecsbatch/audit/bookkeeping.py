@@ -18,7 +18,7 @@ HOLD: Final = "hold"
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class ServerRecord:
     """One server.
 
     Attributes:
@@ -61,7 +61,7 @@ class Place:
         return change
 
 
-class Places:
+class ServerRecords:
     """All servers that the record has named so far.
 
     Attributes:
@@ -75,35 +75,35 @@ class Places:
         self._fleet = fleet
         self._starts: list[int] = []
         self._end = 0
-        self._places: dict[str, Place] = {}
+        self._records: dict[str, ServerRecord] = {}
 
     def divide(self, waves: Sequence[Mapping[str, Any]]) -> None:
         """Learn which places of the fleet are which wave."""
         self._starts = [wave["start"] for wave in waves]
         self._end = waves[-1]["end"] if waves else 0
 
-    def get(self, server: str) -> Place | None:
+    def get(self, server: str) -> ServerRecord | None:
         """Return a server, None where it is none of the run's."""
-        place = self._places.get(server)
+        place = self._records.get(server)
         if place is None and self._fleet is None:
-            place = self._places[server] = Place(server, "", 0)
+            place = self._records[server] = ServerRecord(server, "", 0)
         elif place is None and self._fleet is not None and (number := self._fleet.place(server)) is not None:
             wave = bisect_right(self._starts, number) if number < self._end else 0
-            place = self._places[server] = Place(self._fleet.ids[number], self._fleet.domain(number), wave)
+            place = self._records[server] = ServerRecord(self._fleet.ids[number], self._fleet.domain(number), wave)
         return place
 
-    def all(self) -> Iterable[Place]:
+    def all(self) -> Iterable[ServerRecord]:
         """Return every server that was named."""
-        return self._places.values()
+        return self._records.values()
 
-    def of_domains(self, domains: Container[str]) -> Iterator[Place]:
+    def of_domains(self, domains: Container[str]) -> Iterator[ServerRecord]:
         """Yield every server of some domains, named or not."""
         fleet = self._fleet
         for number in range(len(fleet)) if fleet is not None else ():
             if fleet is not None and fleet.domain(number) in domains and (place := self.get(fleet.ids[number])):
                 yield place
 
-    def count(self, place: Place) -> None:
+    def count(self, place: ServerRecord) -> None:
         """Count a server anew."""
         down, in_flight = place.changed()
         self.down += down
@@ -111,7 +111,7 @@ class Places:
         self.in_flight += in_flight
 
 
-class Limits:
+class LimitRecord:
     """The limits in force, by the plan's own names."""
 
     def __init__(self, plan: Mapping[str, Any]) -> None:
@@ -169,37 +169,37 @@ class Failures:
     def __init__(self) -> None:
         self.exceeded = ""
         self.since = 0.0
-        self._places: set[Place] = set()
+        self._records: set[ServerRecord] = set()
         self._by: Counter[tuple[str, str | int]] = Counter()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._records)
 
-    def add(self, place: Place) -> None:
+    def add(self, place: ServerRecord) -> None:
         """Count a failure."""
-        if place not in self._places:
-            self._places.add(place)
+        if place not in self._records:
+            self._records.add(place)
             self._by.update(_scopes(place))
 
-    def discard(self, place: Place) -> None:
+    def discard(self, place: ServerRecord) -> None:
         """Count it no more."""
-        if place in self._places:
-            self._places.discard(place)
+        if place in self._records:
+            self._records.discard(place)
             self._by.subtract(_scopes(place))
 
     def forgive(self) -> None:
         """Count none of those so far."""
-        self._places.clear()
+        self._records.clear()
         self._by.clear()
 
-    def judge(self, limits: Limits, now: float) -> None:
+    def judge(self, limits: LimitRecord, now: float) -> None:
         """See whether there are too many now."""
         text = self._excess(limits, now)
         if text and not self.exceeded:
             self.since = now
         self.exceeded = text
 
-    def _excess(self, limits: Limits, now: float) -> str:
+    def _excess(self, limits: LimitRecord, now: float) -> str:
         allowed = limits.number("max_failures", now, 0.0)
         if allowed is not None and len(self) > allowed:
             return f"{len(self)} failures, {allowed} are allowed"
@@ -210,7 +210,7 @@ class Failures:
         return ""
 
 
-def _scopes(place: Place) -> tuple[tuple[str, str | int], ...]:
+def _scopes(place: ServerRecord) -> tuple[tuple[str, str | int], ...]:
     return ("max_failures_per_wave", place.wave), ("max_failures_per_domain", place.domain)
 
 
@@ -228,12 +228,12 @@ class Waves:
         self._verdicts: dict[tuple[bool, int], str] = {}
         self._current = 1
 
-    def ended(self, place: Place) -> None:
+    def ended(self, place: ServerRecord) -> None:
         """A server has its outcome."""
         if place.wave:
             self._unfinished[place.wave - 1] -= 1
 
-    def again(self, place: Place) -> None:
+    def again(self, place: ServerRecord) -> None:
         """A server has none any more."""
         if place.wave:
             self._unfinished[place.wave - 1] += 1
@@ -272,7 +272,7 @@ class Waves:
             return f"Wave {wave} began although its gate had not said go."
         return ""
 
-    def too_early(self, place: Place, claimed: int) -> bool:
+    def too_early(self, place: ServerRecord, claimed: int) -> bool:
         """Tell whether a server is sent before its wave, or under another's name."""
         while self._current <= len(self._unfinished) and not self._unfinished[self._current - 1]:
             self._current += 1

@@ -33,7 +33,7 @@ _ROUNDING: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class HolderSettings:
     """What a holder ran with; durations in seconds."""
 
     quota: Quota = field(default_factory=Quota)
@@ -96,7 +96,7 @@ class Timeline:
 
 
 @dataclass(slots=True)
-class Request:
+class SentRequest:
     """One request: what is known of the instant at which the cloud counted it.
 
     Attributes:
@@ -113,7 +113,7 @@ class Request:
     """
 
     site: str
-    terms: Terms
+    settings: HolderSettings
     servers: tuple[str, ...]
     sent: float
     ts: float
@@ -128,15 +128,15 @@ class Request:
     counted: int = 0
 
 
-class Requests:
+class SentRequests:
     """A run's requests by batch number, fed with its events."""
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
-        self.by_batch: dict[int, Request] = {}
+    def __init__(self, settings: HolderSettings) -> None:
+        self.terms = settings
+        self.by_batch: dict[int, SentRequest] = {}
         self._boot = ""
         self._ahead: dict[str, list[tuple[float, float]]] = {}
-        self._since_grant: list[Request] = []
+        self._since_grant: list[SentRequest] = []
 
     def holder(self, event: ev.HolderChanged, at: float) -> None:
         """Note by which boot's clock the ledger goes from now on."""
@@ -160,18 +160,18 @@ class Requests:
         self._note_clock(event.granted, at)
         boot = self._boot if event.granted else ""
         ahead = at - event.granted
-        self.by_batch[event.batch] = Request(
+        self.by_batch[event.batch] = SentRequest(
             site, self.terms, servers, at, ts, until, event.granted, boot, ahead, ahead, counted=len(servers)
         )
 
-    def answer(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, at: float) -> Request | None:
+    def answer(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, at: float) -> SentRequest | None:
         """Note an answer; None where there was nothing to answer."""
         request = self.by_batch.get(event.batch)
         if request is None or request.answer:
             return None
         request.answer, request.answered = event.name, at
         if isinstance(event, ev.BatchUnknown) and not event.status:
-            request.until = min(request.until, at + request.terms.unknown_grace)
+            request.until = min(request.until, at + request.settings.unknown_grace)
         else:
             request.until = at
         if event.sent and request.granted:
@@ -181,7 +181,7 @@ class Requests:
         self._since_grant.append(request)
         return request
 
-    def placed(self, request: Request) -> Request | None:
+    def placed(self, request: SentRequest) -> SentRequest | None:
         """Return another run's request with its times as they are here, None where nothing tells how to compare them.
 
         What the two runs have in common is the ledger's clock: each has wall stamps of its own. A wall clock that was
@@ -196,30 +196,30 @@ class Requests:
         until = request.until + known[nearest][1] - request.ahead_later
         return replace(request, sent=sent, until=max(sent, until))
 
-    def _left(self, request: Request, age: float) -> None:
+    def _left(self, request: SentRequest, age: float) -> None:
         """Note when a request's first byte left, so many seconds after its grant.
 
         A process may have stood still behind that, and heard the answer late: the cloud has counted by then.
         """
         request.late = max(0.0, age - SEND_WITHIN)
         request.sent += age
-        latest = request.sent + request.terms.request_timeout + request.terms.unknown_grace
+        latest = request.sent + request.settings.request_timeout + request.settings.unknown_grace
         request.until = min(request.until, latest)
 
 
-def fullest_windows(requests: Iterable[Request]) -> Iterator[FullestWindow]:
+def fullest_windows(requests: Iterable[SentRequest]) -> Iterator[FullestWindow]:
     """Compute the fullest window of each site; requests that went out under different quotas are judged apart."""
-    groups: defaultdict[tuple[str, int, float], list[Request]] = defaultdict(list)
+    groups: defaultdict[tuple[str, int, float], list[SentRequest]] = defaultdict(list)
     for request in requests:
         if request.counted:
-            quota = request.terms.quota
+            quota = request.settings.quota
             groups[request.site, quota.limit, quota.window].append(request)
     for (site, limit, window), group in sorted(groups.items()):
         servers, at = _worst_case(group, window)
         yield FullestWindow(servers, _certain(group, window), Quota(limit, window), site, at)
 
 
-def _worst_case(requests: Iterable[Request], window: float) -> tuple[int, float]:
+def _worst_case(requests: Iterable[SentRequest], window: float) -> tuple[int, float]:
     """Sum the requests that one window [t, t+W) can have held: those with sent - W < t <= until."""
     steps: list[tuple[float, int, int, float]] = []
     for request in requests:
@@ -235,7 +235,7 @@ def _worst_case(requests: Iterable[Request], window: float) -> tuple[int, float]
     return most, at
 
 
-def _certain(requests: Iterable[Request], window: float) -> int:
+def _certain(requests: Iterable[SentRequest], window: float) -> int:
     """Sum the requests whose whole intervals lie in one window."""
     inside: list[tuple[float, int]] = []
     total = most = 0

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from ecsbatch.audit.bookkeeping import Failures, Limits, Place, Places, Waves
-from ecsbatch.audit.quota_windows import Request, Requests, Terms, Timeline, fullest_windows
+from ecsbatch.audit.bookkeeping import Failures, LimitRecord, ServerRecord, ServerRecords, Waves
+from ecsbatch.audit.quota_windows import HolderSettings, SentRequest, SentRequests, Timeline, fullest_windows
 from ecsbatch.audit.receipt import Finding, Peak, Receipt, Rule, collect
 from ecsbatch.model import events as ev
 from ecsbatch.model.quota import Quota
@@ -50,7 +50,7 @@ def audit(
     fleet: Fleet | None = None,
     *,
     quota: Quota | None = None,
-    terms: Terms | None = None,
+    terms: HolderSettings | None = None,
     beside: Iterable[History] = (),
 ) -> Receipt:
     """Replay a run's record and say what it proves.
@@ -62,7 +62,7 @@ def audit(
         terms: of holders that the record does not tell of.
         beside: the histories of other runs that share the quota on this store.
     """
-    auditor = Auditor(fleet, terms, quota)
+    auditor = Replay(fleet, terms, quota)
     for entry in history:
         auditor.read(entry)
     for other in beside:
@@ -70,19 +70,21 @@ def audit(
     return auditor.receipt()
 
 
-class Auditor:
+class Replay:
     """Replays one run."""
 
-    def __init__(self, fleet: Fleet | None = None, terms: Terms | None = None, quota: Quota | None = None) -> None:
+    def __init__(
+        self, fleet: Fleet | None = None, terms: HolderSettings | None = None, quota: Quota | None = None
+    ) -> None:
         """Begin before the first event."""
-        given = terms or Terms()
+        given = terms or HolderSettings()
         self._quota = quota
-        self._requests = Requests(replace(given, quota=quota) if quota else given)
-        self._beside: list[Request] = []
+        self._requests = SentRequests(replace(given, quota=quota) if quota else given)
+        self._beside: list[SentRequest] = []
         self._timeline = Timeline()
         self._fleet = fleet
-        self._places = Places(fleet)
-        self._limits, self._waves = Limits({}), Waves({})
+        self._servers = ServerRecords(fleet)
+        self._limits, self._waves = LimitRecord({}), Waves({})
         self._failures = Failures()
         self._resends = RESENDS
         self._left_out: set[str] = set()
@@ -137,7 +139,7 @@ class Auditor:
 
     def count_beside(self, history: History) -> None:
         """Count another run's requests into the windows, by the ledger's clock, or else by stamps that ran forward."""
-        other = Auditor(None, self._requests.terms, self._quota)
+        other = Replay(None, self._requests.terms, self._quota)
         for entry in history:
             other.read(entry)
         by_stamps = not (self._timeline.set_backs or other._timeline.set_backs)
@@ -160,8 +162,8 @@ class Auditor:
     # -- the run ---------------------------------------------------------------------------------------------------
 
     def _run_started(self, event: ev.RunStarted, _: ev.Recorded) -> None:
-        self._limits, self._waves = Limits(event.plan), Waves(event.plan)
-        self._places.divide(event.plan.get("waves") or ())
+        self._limits, self._waves = LimitRecord(event.plan), Waves(event.plan)
+        self._servers.divide(event.plan.get("waves") or ())
         self._resends = 0 if event.plan.get("on_unknown") == "leave" else RESENDS
         if self._fleet is not None and event.total != len(self._fleet):
             self._found(Rule.TARGETS, f"The run was of {event.total} servers, the list holds {len(self._fleet)}.")
@@ -177,7 +179,7 @@ class Auditor:
         self._quota_known |= told
         self._grace_known |= event.unknown_grace > 0
         self._requests.holder(event, self._timeline.now)
-        self._requests.terms = Terms(
+        self._requests.terms = HolderSettings(
             Quota(event.limit, event.window) if told and self._quota is None else terms.quota,
             event.unknown_grace or terms.unknown_grace,
             event.request_timeout or terms.request_timeout,
@@ -200,20 +202,20 @@ class Auditor:
         if event.forgive:
             self._failures.forgive()
         self._left_out.update(event.skip_domains)
-        for place in self._places.of_domains(event.skip_domains) if event.skip_domains else ():
+        for place in self._servers.of_domains(event.skip_domains) if event.skip_domains else ():
             place.taken_up = False
             self._leave_out(place)
-        for place in self._places.all():
+        for place in self._servers.all():
             if event.forgive and place.kind in _FAILURES:
                 place.holds = False
-                self._places.count(place)
+                self._servers.count(place)
             if place.kind and place.kind in event.retry and place.domain not in event.skip_domains:
                 place.kind, place.retried, place.taken_up = "", True, True
                 self._failures.discard(place)
                 self._waves.again(place)
         self._judge_failures()
 
-    def _leave_out(self, place: Place) -> None:
+    def _leave_out(self, place: ServerRecord) -> None:
         """A server of a left-out domain that waits is not started, now or ever."""
         if place.waits and place.wave and not place.left_out:
             place.left_out = True
@@ -241,8 +243,8 @@ class Auditor:
         if self._fleet is None:
             return
         counts = self._outcomes()
-        left_out = sum(place.left_out and place.waits for place in self._places.all())
-        open_ = counts["not_started"] + self._places.in_flight - left_out
+        left_out = sum(place.left_out and place.waits for place in self._servers.all())
+        open_ = counts["not_started"] + self._servers.in_flight - left_out
         if left_out and event.status == "succeeded":
             self._found(
                 Rule.OUTCOME, f"The run succeeded, and {left_out} servers of left-out domains were not started."
@@ -251,7 +253,7 @@ class Auditor:
             self._found(Rule.OUTCOME, f"The run is over, and {open_} servers have no outcome.")
         if event.counts:
             told = Counter({kind: count for kind, count in event.counts.items() if count})
-            counts["unknown"] += self._places.in_flight
+            counts["unknown"] += self._servers.in_flight
             if told != +counts:
                 self._found(Rule.OUTCOME, f"The run's own counts {dict(told)} are not {dict(+counts)}.")
 
@@ -266,11 +268,11 @@ class Auditor:
         self._submitted += len(event.servers)
         domains: set[str] = set()
         for server in event.servers:
-            place = self._place(server)
+            place = self._record_of(server)
             if place is not None:
                 self._judge_server(place, event)
                 place.flight, place.sent = event.batch, place.sent + 1
-                self._places.count(place)
+                self._servers.count(place)
                 domains.add(place.domain)
         self._judge_down(domains, recorded)
 
@@ -284,7 +286,7 @@ class Auditor:
         if self._failures.exceeded and now > self._failures.since + ON_ITS_WAY:
             self._found(Rule.FAILURES, f"Servers were sent although there were {self._failures.exceeded}.")
 
-    def _judge_server(self, place: Place, event: ev.BatchSubmitting) -> None:
+    def _judge_server(self, place: ServerRecord, event: ev.BatchSubmitting) -> None:
         server = place.server
         if place.flight:
             self._found(Rule.TWICE, f"Server {server} was sent again while batch {place.flight} had it.", server=server)
@@ -309,13 +311,13 @@ class Auditor:
 
     def _judge_down(self, domains: Iterable[str], recorded: ev.Recorded) -> None:
         now = self._timeline.now
-        down, allowed = self._places.down, self._limits.number("max_unavailable", now, ON_ITS_WAY)
+        down, allowed = self._servers.down, self._limits.number("max_unavailable", now, ON_ITS_WAY)
         if allowed is not None and down > allowed:
             self._found(Rule.BUDGET, f"{down} servers were down at once, {allowed} are allowed.")
         if down > self._down.servers:
             self._down = Peak(down, allowed, recorded.ts)
         for domain in domains:
-            down = self._places.down_in[domain]
+            down = self._servers.down_in[domain]
             allowed = self._limits.of("max_unavailable_per_domain", domain, now, ON_ITS_WAY)
             if allowed is not None and down > allowed:
                 self._found(Rule.BUDGET, f"{down} servers of {domain} were down at once, {allowed} are allowed.")
@@ -340,10 +342,10 @@ class Auditor:
     def _return(self, servers: Iterable[str], batch: int) -> None:
         """A request did nothing to these servers: they wait again."""
         for server in servers:
-            place = self._place(server)
+            place = self._record_of(server)
             if place is not None and place.flight == batch:
                 place.flight = 0
-                self._places.count(place)
+                self._servers.count(place)
                 if place.domain in self._left_out and not place.taken_up:
                     self._leave_out(place)
 
@@ -355,11 +357,11 @@ class Auditor:
             self._grace_known
             # Stamps of a clock that was set back prove no pause too short.
             and not self._timeline.set_backs
-            and (waited := self._timeline.now - request.answered) < request.terms.unknown_grace - _MS
+            and (waited := self._timeline.now - request.answered) < request.settings.unknown_grace - _MS
         ):
             self._found(Rule.RESENT_EARLY, f"Batch {event.batch} was taken for not started after {waited:.1f} s.")
         for server in event.servers:
-            if (place := self._places.get(server)) is not None:
+            if (place := self._servers.get(server)) is not None:
                 place.unstarted += 1
         self._return(event.servers, event.batch)
 
@@ -368,24 +370,24 @@ class Auditor:
         if event.batch not in self._requests.by_batch:
             self._found(Rule.RECORD, f"Batch {event.batch} did start servers, and was never sent.")
         for server in event.servers:
-            place = self._place(server)
+            place = self._record_of(server)
             if place is not None and place.flight:
                 text = f"Batch {event.batch} did start server {server}, which batch {place.flight} has too."
                 self._found(Rule.TWICE, text, server=server)
             elif place is not None and not place.kind:
                 place.flight = event.batch
-                self._places.count(place)
+                self._servers.count(place)
 
     # -- servers ---------------------------------------------------------------------------------------------------
 
-    def _place(self, server: str) -> Place | None:
-        place = self._places.get(server)
+    def _record_of(self, server: str) -> ServerRecord | None:
+        place = self._servers.get(server)
         if place is None:
             self._found(Rule.TARGETS, f"Server {server} is none of the run's.", server=server)
         return place
 
     def _outcome(self, event: ev.ServerEvent, _: ev.Recorded) -> None:
-        place = self._place(event.server)
+        place = self._record_of(event.server)
         if place is None:
             return
         kind = _KINDS[type(event)]
@@ -396,16 +398,16 @@ class Auditor:
         if not place.kind and not place.left_out:
             self._waves.ended(place)
         place.kind, place.flight, place.holds, place.retried, place.unstarted = kind, 0, event.holds, False, 0
-        self._places.count(place)
+        self._servers.count(place)
         if kind in _FAILURES:
             self._failures.add(place)
             self._judge_failures()
 
     def _released(self, event: ev.ServerReleased, _: ev.Recorded) -> None:
-        place = self._place(event.server)
+        place = self._record_of(event.server)
         if place is not None:
             place.holds = False
-            self._places.count(place)
+            self._servers.count(place)
 
     def _judge_failures(self) -> None:
         self._failures.judge(self._limits, self._timeline.now)
@@ -413,9 +415,9 @@ class Auditor:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def _outcomes(self) -> Counter[str]:
-        counts = Counter(place.kind for place in self._places.all() if place.kind)
+        counts = Counter(place.kind for place in self._servers.all() if place.kind)
         if self._fleet is not None:
-            counts["not_started"] = len(self._fleet) - counts.total() - self._places.in_flight
+            counts["not_started"] = len(self._fleet) - counts.total() - self._servers.in_flight
         return counts
 
     def receipt(self) -> Receipt:

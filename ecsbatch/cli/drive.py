@@ -22,7 +22,7 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable
-from ecsbatch.policy.resume_options import Way, ways_on
+from ecsbatch.policy.resume_options import ResumeOption, resume_options
 from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store.history import load_history
@@ -222,7 +222,7 @@ def stay_and_conclude(driven: Driven, settings: Settings, watching: Watching, *,
     """
     while asks and _stays(driven, settings, watching):
         state = driven.state
-        ways = list(ways_on(state))
+        ways = list(resume_options(state))
         say(["", *outcome_lines(state), "", *_menu(ways)], to_stdout=False)
         chosen = _typed(len(ways) + 1)
         if not chosen:
@@ -243,7 +243,7 @@ def _stays(driven: Driven, settings: Settings, watching: Watching) -> bool:
     return not read_by_program and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def _menu(ways: Sequence[Way]) -> list[str]:
+def _menu(ways: Sequence[ResumeOption]) -> list[str]:
     choices = [*(way.why for way in ways), "end it for good"]
     lines = [f"  {number:5}  {why}" for number, why in enumerate(choices, 1)]
     return ["The run has stopped. Type a number:", *lines, "  Enter  leave it as it is; it can be resumed later"]
@@ -268,5 +268,5 @@ def _typed(most: int) -> int:
         sys.stderr.write(f"Type a number from 1 to {most}, or only Enter.\n")
 
 
-def _changes(way: Way) -> Changes:
+def _changes(way: ResumeOption) -> Changes:
     return Changes(way.retry, way.forgive, way.skip_domains, way.limits, by=who())

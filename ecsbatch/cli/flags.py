@@ -13,8 +13,19 @@ from cyclopts import Group, Parameter, Token
 
 from ecsbatch.cli.output import speak
 from ecsbatch.config.settings import SETTINGS, Setting, default_store
-from ecsbatch.config.sources import Settings, from_environment, from_flags, load, settle
-from ecsbatch.config.types import Choice, Kind, Rate, Seconds, Servers, Sizes, Switch, Whole, Window, format_duration
+from ecsbatch.config.sources import Settings, from_environment, from_flags, load, merge_layers
+from ecsbatch.config.types import (
+    Bool,
+    Choice,
+    CountOrPercent,
+    Duration,
+    IntRange,
+    QuotaType,
+    Rate,
+    SettingType,
+    WaveSizes,
+    format_duration,
+)
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.quota import Quota
 from ecsbatch.planning.strategy import LIMITS
@@ -65,12 +76,12 @@ def _metavar(setting: Setting) -> str:
     kind = setting.kind
     if isinstance(kind, Choice):
         return "|".join(kind.words)
-    named: dict[type[Kind], str] = {
-        Whole: "N",
-        Seconds: "TIME",
-        Servers: "N|N%",
-        Sizes: "SIZES",
-        Window: "N/TIME",
+    named: dict[type[SettingType], str] = {
+        IntRange: "N",
+        Duration: "TIME",
+        CountOrPercent: "N|N%",
+        WaveSizes: "SIZES",
+        QuotaType: "N/TIME",
         Rate: "N/s",
     }
     return named.get(type(kind), _WORDS.get(setting.name, "TEXT"))
@@ -81,7 +92,7 @@ def shown_default(setting: Setting) -> str:
     value = setting.default
     if value is None or value == "" or isinstance(value, bool):
         return ""
-    if isinstance(setting.kind, Seconds) and isinstance(value, float):
+    if isinstance(setting.kind, Duration) and isinstance(value, float):
         return format_duration(value)
     if isinstance(setting.kind, Rate):
         return f"{value:g}/s"
@@ -92,7 +103,7 @@ def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
     default = shown_default(setting) if defaults or setting.section != "strategy" else ""
     text = f"{setting.help} [{default}]" if default else setting.help
     names = [setting.flag, _SHORT[setting.name]] if setting.name in _SHORT else [setting.flag]
-    metavar = None if isinstance(setting.kind, Switch) else _metavar(setting)
+    metavar = None if isinstance(setting.kind, Bool) else _metavar(setting)
     parameter = Parameter(
         name=names,
         help=text,
@@ -107,7 +118,7 @@ def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
 
 def _type(setting: Setting) -> Any:
     """Return what shells complete: the words of a choice, else nothing."""
-    if isinstance(setting.kind, Switch):
+    if isinstance(setting.kind, Bool):
         return bool
     return Literal[setting.kind.words] if isinstance(setting.kind, Choice) else str
 
@@ -172,7 +183,7 @@ def settings_of(flags: Any, config: Path | None = None) -> Settings:
     layers = [from_flags(_given(flags)), from_environment(os.environ, OWN_VARIABLES)]
     if config is not None:
         layers.append(load(config))
-    settings = settle(*layers)
+    settings = merge_layers(*layers)
     speak(settings.output.log_format)
     return settings
 

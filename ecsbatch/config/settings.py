@@ -12,7 +12,18 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ecsbatch.config.types import Choice, Kind, Rate, Seconds, Servers, Sizes, Switch, Text, Whole, Window
+from ecsbatch.config.types import (
+    Bool,
+    Choice,
+    CountOrPercent,
+    Duration,
+    IntRange,
+    QuotaType,
+    Rate,
+    SettingType,
+    Text,
+    WaveSizes,
+)
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import MAX_BATCH
@@ -25,7 +36,7 @@ _CHECK = Text(
 )
 
 
-def _of(kind: Kind, text: str) -> Mapping[str, Any]:
+def _of(kind: SettingType, text: str) -> Mapping[str, Any]:
     """Put a setting's kind and its help where the field keeps them."""
     return {"kind": kind, "help": text}
 
@@ -41,25 +52,26 @@ class Strategy:
     batch_size: int = field(
         default=100,
         metadata=_of(
-            Whole(1, MAX_BATCH, "servers", "the API takes no more in one request"), "Servers in one request, at most."
+            IntRange(1, MAX_BATCH, "servers", "the API takes no more in one request"),
+            "Servers in one request, at most.",
         ),
     )
     max_unavailable: int | str = field(
         default="10%",
-        metadata=_of(Servers(1), "Servers down at once because of us, at most; rounded down, at least 1."),
+        metadata=_of(CountOrPercent(1), "Servers down at once because of us, at most; rounded down, at least 1."),
     )
     max_unavailable_per_domain: int | str | None = field(
-        default=None, metadata=_of(Servers(1), "The same for each domain, of the domain's servers.")
+        default=None, metadata=_of(CountOrPercent(1), "The same for each domain, of the domain's servers.")
     )
     waves: str | int | Sequence[str | int] = field(
         default="auto",
         metadata=_of(
-            Sizes(),
+            WaveSizes(),
             "Sizes of the waves, the last repeats: 1,5%,25%, or 20,domain for a canary and then one wave per domain; "
             "auto is one wave up to 20 servers, above 1,1%,10%,100%.",
         ),
     )
-    soak: float = field(default=0.0, metadata=_of(Seconds(0, 7 * _DAY), "Pause after each wave but the last."))
+    soak: float = field(default=0.0, metadata=_of(Duration(0, 7 * _DAY), "Pause after each wave but the last."))
     hold_after: int | str | None = field(
         default=None,
         metadata=_of(
@@ -69,14 +81,18 @@ class Strategy:
     )
     max_failures: int | str = field(
         default="1%",
-        metadata=_of(Servers(0), "Failures that are allowed; one more stops. Rounded down, 0 stops at the first."),
+        metadata=_of(
+            CountOrPercent(0), "Failures that are allowed; one more stops. Rounded down, 0 stops at the first."
+        ),
     )
     max_failures_per_wave: int | str | None = field(
         default="10%",
-        metadata=_of(Servers(0), "The same for each wave, of the wave's servers: a canary of one that fails stops."),
+        metadata=_of(
+            CountOrPercent(0), "The same for each wave, of the wave's servers: a canary of one that fails stops."
+        ),
     )
     max_failures_per_domain: int | str | None = field(
-        default=None, metadata=_of(Servers(0), "The same for each domain, of the domain's servers.")
+        default=None, metadata=_of(CountOrPercent(0), "The same for each domain, of the domain's servers.")
     )
     on_failure: Literal["stop", "pause"] = field(
         default="stop", metadata=_of(Choice(("stop", "pause")), "What too many failures do.")
@@ -98,12 +114,12 @@ class Strategy:
         ),
     )
     check_interval: float = field(
-        default=5.0, metadata=_of(Seconds(0.1, 3_600), "Time between two checks of one server.")
+        default=5.0, metadata=_of(Duration(0.1, 3_600), "Time between two checks of one server.")
     )
     min_ready: float | None = field(
         default=None,
         metadata=_of(
-            Seconds(0, _DAY),
+            Duration(0, _DAY),
             "How long a restarted server must stay healthy until its place is free; 10s with a check, else 0s.",
         ),
     )
@@ -112,10 +128,10 @@ class Strategy:
     )
     gate_timeout: float = field(
         default=600.0,
-        metadata=_of(Seconds(1, 7 * _DAY), "How long a gate may say wait, or nothing, before the run stops."),
+        metadata=_of(Duration(1, 7 * _DAY), "How long a gate may say wait, or nothing, before the run stops."),
     )
     server_timeout: float = field(
-        default=600.0, metadata=_of(Seconds(10, _DAY), "How long a server may take from the request to its return.")
+        default=600.0, metadata=_of(Duration(10, _DAY), "How long a server may take from the request to its return.")
     )
     on_unknown: Literal["verify", "leave"] = field(
         default="verify",
@@ -125,7 +141,7 @@ class Strategy:
         ),
     )
     precheck: bool = field(
-        default=True, metadata=_of(Switch(), "Skip servers that are not active just before they would be restarted.")
+        default=True, metadata=_of(Bool(), "Skip servers that are not active just before they would be restarted.")
     )
 
     def __post_init__(self) -> None:
@@ -139,33 +155,35 @@ class Engine:
 
     quota: Quota = field(
         default=Quota(),
-        metadata=_of(Window(), "Servers that the cloud lets through per window; lower it where others restart too."),
+        metadata=_of(QuotaType(), "Servers that the cloud lets through per window; lower it where others restart too."),
     )
     burst: int | None = field(
         default=None,
-        metadata=_of(Whole(1, 1_000_000, "servers"), "Servers sent at once at most; the quota's limit where left out."),
+        metadata=_of(
+            IntRange(1, 1_000_000, "servers"), "Servers sent at once at most; the quota's limit where left out."
+        ),
     )
     linger: float = field(
-        default=0.5, metadata=_of(Seconds(0, 60), "How long a batch that is not full waits for more servers.")
+        default=0.5, metadata=_of(Duration(0, 60), "How long a batch that is not full waits for more servers.")
     )
     request_timeout: float = field(
-        default=30.0, metadata=_of(Seconds(1, 600), "How long one API request may take until it is given up.")
+        default=30.0, metadata=_of(Duration(1, 600), "How long one API request may take until it is given up.")
     )
     connect_timeout: float = field(
-        default=10.0, metadata=_of(Seconds(0.1, 600), "How long connecting to the cloud may take.")
+        default=10.0, metadata=_of(Duration(0.1, 600), "How long connecting to the cloud may take.")
     )
     unknown_grace: float = field(
         default=60.0,
-        metadata=_of(Seconds(0, 3_600), "How long a request that was given up may still start a restart."),
+        metadata=_of(Duration(0, 3_600), "How long a request that was given up may still start a restart."),
     )
     blind_timeout: float = field(
-        default=300.0, metadata=_of(Seconds(10, _DAY), "How long nothing may be seen of the cloud before a run stops.")
+        default=300.0, metadata=_of(Duration(10, _DAY), "How long nothing may be seen of the cloud before a run stops.")
     )
     typical_restart: float = field(
-        default=40.0, metadata=_of(Seconds(1, 3_600), "A first guess at a restart; the run learns the real times.")
+        default=40.0, metadata=_of(Duration(1, 3_600), "A first guess at a restart; the run learns the real times.")
     )
-    submit_workers: int = field(default=16, metadata=_of(Whole(1, 1_000), "Restart requests in flight at once."))
-    look_workers: int = field(default=8, metadata=_of(Whole(1, 1_000), "State requests in flight at once."))
+    submit_workers: int = field(default=16, metadata=_of(IntRange(1, 1_000), "Restart requests in flight at once."))
+    look_workers: int = field(default=8, metadata=_of(IntRange(1, 1_000), "State requests in flight at once."))
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -222,7 +240,7 @@ class Output:
     cold_start: bool = field(
         default=False,
         metadata=_of(
-            Switch(), "Let a store without any runs lend no quota for a window: another machine may have spent it."
+            Bool(), "Let a store without any runs lend no quota for a window: another machine may have spent it."
         ),
     )
     events: str | None = field(
@@ -255,7 +273,7 @@ class Setting:
 
     name: str
     section: str
-    kind: Kind
+    kind: SettingType
     default: object
     help: str
 

@@ -16,7 +16,7 @@ PREFIX = "ECSBATCH_"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SettingValue:
     """A setting's value, read and checked.
 
     Attributes:
@@ -44,25 +44,25 @@ class Settings:
     origins: Mapping[str, str]
 
 
-def load(path: Path | str) -> dict[str, Given]:
+def load(path: Path | str) -> dict[str, SettingValue]:
     """Read a TOML file of settings, checked against all settings there are.
 
     Raises:
         ConfigError: it cannot be read, is no TOML, names an unknown key or gives a value that cannot be meant.
     """
-    given, mistakes = review(path)
+    given, mistakes = check_file(path)
     if mistakes:
         raise mistakes[0]
     return given
 
 
-def review(path: Path | str) -> tuple[dict[str, Given], list[ConfigError]]:
+def check_file(path: Path | str) -> tuple[dict[str, SettingValue], list[ConfigError]]:
     """Read a TOML file of settings to its end; return what can be meant, and every mistake in its order.
 
     Raises:
         ConfigError: it cannot be read, or is no TOML.
     """
-    given: dict[str, Given] = {}
+    given: dict[str, SettingValue] = {}
     mistakes: list[ConfigError] = []
     for section, table in _read(path).items():
         if section not in SECTIONS:
@@ -75,7 +75,7 @@ def review(path: Path | str) -> tuple[dict[str, Given], list[ConfigError]]:
                     name, value = _entry(section, key, raw, path)
                     if name in given:
                         raise ConfigError(f"{name} stands twice in {path}: keep one.")  # noqa: TRY301 - as the others
-                    given[name] = Given(value, str(path))
+                    given[name] = SettingValue(value, str(path))
                 except ConfigError as e:
                     mistakes.append(e)
     return given, mistakes
@@ -93,7 +93,7 @@ def _entry(section: str, key: str, raw: object, path: Path | str) -> tuple[str, 
     return setting.name, _value(setting, raw, f"{key} = {_toml(raw)} in {path}")
 
 
-def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()) -> dict[str, Given]:
+def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()) -> dict[str, SettingValue]:
     """Read the ``ECSBATCH_*`` variables; an empty one counts as not set.
 
     Args:
@@ -103,33 +103,33 @@ def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()
     Raises:
         ConfigError: a variable that nobody knows, or a value that cannot be meant.
     """
-    given: dict[str, Given] = {}
+    given: dict[str, SettingValue] = {}
     for variable, text in environ.items():
         name = variable.removeprefix(PREFIX).lower()
         if not variable.startswith(PREFIX) or not text.strip() or name in elsewhere:
             continue
         setting = _find(name, variable)
-        given[setting.name] = Given(_text(setting, text, f"{variable}={text}"), variable)
+        given[setting.name] = SettingValue(_text(setting, text, f"{variable}={text}"), variable)
     return given
 
 
-def from_flags(flags: Mapping[str, str | bool | None]) -> dict[str, Given]:
+def from_flags(flags: Mapping[str, str | bool | None]) -> dict[str, SettingValue]:
     """Read flags by their settings' names; None is one that was not given.
 
     Raises:
         ConfigError: a value that cannot be meant.
     """
-    given: dict[str, Given] = {}
+    given: dict[str, SettingValue] = {}
     for name, raw in flags.items():
         if raw is not None:
             setting = SETTINGS[name]
             said = f"{setting.flag} {raw}"
             value = _text(setting, raw, said) if isinstance(raw, str) else _value(setting, raw, said)
-            given[name] = Given(value, setting.flag)
+            given[name] = SettingValue(value, setting.flag)
     return given
 
 
-def settle(*layers: Mapping[str, Given]) -> Settings:
+def merge_layers(*layers: Mapping[str, SettingValue]) -> Settings:
     """Merge layers, the first of which wins: ``settle(from_flags(...), from_environment(...), load(...))``.
 
     Raises:

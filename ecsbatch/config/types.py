@@ -104,7 +104,7 @@ def _parse_per(text: str) -> tuple[float, float]:
     return float(found[1]), window
 
 
-class Kind(ABC):
+class SettingType(ABC):
     """One kind of setting."""
 
     @property
@@ -130,7 +130,7 @@ class Kind(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Whole(Kind):
+class IntRange(SettingType):
     """A whole number within bounds, with the reason of a bound that is not ours."""
 
     low: int
@@ -162,7 +162,7 @@ class Whole(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Seconds(Kind):
+class Duration(SettingType):
     """A duration within bounds: text with a unit, or seconds where a program passes a number."""
 
     low: float
@@ -197,7 +197,7 @@ class Seconds(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Servers(Kind):
+class CountOrPercent(SettingType):
     """A count of servers or a percentage of them, kept as it was written."""
 
     least: int
@@ -226,7 +226,7 @@ class Servers(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes(Kind):
+class WaveSizes(SettingType):
     """The sizes of waves: ``auto``, or counts and percentages, the last of which may be ``domain``."""
 
     @property
@@ -252,7 +252,7 @@ class Sizes(Kind):
             return ("auto",)
         sized = sizes[:-1] if sizes[-1:] == ("domain",) else sizes
         try:
-            plain = tuple(Servers(1).check(size) for size in sized)
+            plain = tuple(CountOrPercent(1).check(size) for size in sized)
         except ValueError:
             raise self.refusal() from None
         if not sizes:
@@ -261,7 +261,7 @@ class Sizes(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Window(Kind):
+class QuotaType(SettingType):
     """Servers per window of time."""
 
     @property
@@ -283,13 +283,13 @@ class Window(Kind):
         if not isinstance(value, Quota):
             raise self.refusal()
         try:
-            return Quota(Whole(1, 1_000_000).check(value.limit), Seconds(1.0, 86_400.0).check(value.window))
+            return Quota(IntRange(1, 1_000_000).check(value.limit), Duration(1.0, 86_400.0).check(value.window))
         except ValueError:
             raise self.refusal() from None
 
 
 @dataclass(frozen=True, slots=True)
-class Rate(Kind):
+class Rate(SettingType):
     """Requests per second; in text with the unit."""
 
     low: float
@@ -323,7 +323,7 @@ class Rate(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(Kind):
+class Choice(SettingType):
     """One of a few words, in capitals or small letters."""
 
     words: tuple[str, ...]
@@ -346,7 +346,7 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Switch(Kind):
+class Bool(SettingType):
     """On or off."""
 
     @property
@@ -373,7 +373,7 @@ class Switch(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Text(Kind):
+class Text(SettingType):
     """Text of a certain form; numbers are taken as text where ``numbers`` allows it."""
 
     form: str

@@ -17,7 +17,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.servers import Look, ServerView
 from ecsbatch.model.tally import Attempt
 from ecsbatch.model.tokens import Grant
-from ecsbatch.planning.precheck import why_not
+from ecsbatch.planning.precheck import precheck
 
 UNSEEN_AFTER: Final = 3
 """Looks in a row that cannot show a server although others can, after which it goes without: one may be chance."""
@@ -82,7 +82,7 @@ def sort_out(line: Line, servers: Iterable[str], look: Look, now: float, refused
         else:
             # What one of this run's own requests has changed is no sign of somebody else's.
             since = terms.skip_updated_since if attempt is None else None
-            reason = why_not(view, precheck=terms.precheck or refused is not None, updated_since=since)
+            reason = precheck(view, precheck=terms.precheck or refused is not None, updated_since=since)
             if reason is None:
                 found.go[server] = view
             else:

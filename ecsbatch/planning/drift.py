@@ -14,7 +14,7 @@ from typing import Final
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import ServerView
-from ecsbatch.planning.precheck import classify
+from ecsbatch.planning.precheck import skip_reason
 
 
 class DriftKind(StrEnum):
@@ -77,7 +77,7 @@ def find_drift(plan: Plan, then: Mapping[str, ServerView], now: Mapping[str, Ser
 
 def compare(then: ServerView, now: ServerView) -> Drifted | None:
     """Tell what has become of one server; None where it is as it was."""
-    before, after = classify(then), classify(now)
+    before, after = skip_reason(then), skip_reason(now)
     if before != after:
         kind = _BECAME[after[0]] if after is not None else _CAME_BACK[before[0]] if before is not None else None
         if kind is DriftKind.STOPPED and after is not None and after[1]:

@@ -13,7 +13,7 @@ _RESTING: Final = frozenset(
 """States that somebody has chosen; a server in them is down on purpose and nobody waits for it."""
 
 
-def classify(view: ServerView) -> tuple[SkipReason, bool] | None:
+def skip_reason(view: ServerView) -> tuple[SkipReason, bool] | None:
     """Tell why a server must not be restarted now, and whether it holds a place in the budget; None where it may."""
     if not view.found:
         return SkipReason.NOT_FOUND, False
@@ -27,7 +27,7 @@ def classify(view: ServerView) -> tuple[SkipReason, bool] | None:
     return (SkipReason.LOCKED, False) if view.locked else None
 
 
-def why_not(view: ServerView, *, precheck: bool, updated_since: float | None) -> tuple[SkipReason, bool] | None:
+def precheck(view: ServerView, *, precheck: bool, updated_since: float | None) -> tuple[SkipReason, bool] | None:
     """Tell why a server that nobody has sent yet is to be left alone, as it is seen now; None where it is to go.
 
     Args:
@@ -35,7 +35,7 @@ def why_not(view: ServerView, *, precheck: bool, updated_since: float | None) ->
         precheck: servers in the wrong state are left alone.
         updated_since: servers that have changed since then are, seconds since 1970; None: whatever they did.
     """
-    seen = classify(view)
+    seen = skip_reason(view)
     at = view.updated_at if updated_since is not None else None
     if updated_since is not None and at is not None and at >= updated_since:
         return SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1]

@@ -15,7 +15,7 @@ from ecsbatch.errors import SelectionError, SelectionRefused
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, Skip, Wave
 from ecsbatch.model.servers import Fleet, Server, ServerView, restart_type
-from ecsbatch.planning.precheck import classify
+from ecsbatch.planning.precheck import skip_reason
 
 ONE_WAVE: Final = 20
 """Up to so many servers ``waves = "auto"`` is one wave."""
@@ -160,7 +160,7 @@ def _left_out(
     found: dict[int, _Verdict] = {}
     for i, server_id in enumerate(fleet.ids):
         view = views.get(server_id)
-        seen = classify(view) if view else None
+        seen = skip_reason(view) if view else None
         if server_id in excluded:
             found[i] = (SkipReason.EXCLUDED, False)
         elif server_id in recent:

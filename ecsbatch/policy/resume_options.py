@@ -27,7 +27,7 @@ _GOES_ON: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ResumeOption:
     """One way on.
 
     Attributes:
@@ -51,16 +51,18 @@ class Way:
         return "".join(words)
 
 
-def ways_on(state: RolloutState) -> Iterator[Way]:
+def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
     """Yield the ways in which a run that stands still, or that is over with failures, can go on."""
     if state.aborting:
         if state.status in _RESTING:
-            yield Way("look after its servers under way, and end it for good" if state.run.in_flight else "end it")
+            yield ResumeOption(
+                "look after its servers under way, and end it for good" if state.run.in_flight else "end it"
+            )
         return
     breach = policy.breach(state, policy.limits_of(state.plan, state.limits))
     if state.status in STANDING_STILL:
         if breach is None:
-            yield Way(_GOES_ON.get(state.reason, "let it go on where it stands"))
+            yield ResumeOption(_GOES_ON.get(state.reason, "let it go on where it stands"))
         else:
             yield from _past(breach)
         if state.reason == "budget_exhausted":
@@ -70,22 +72,22 @@ def ways_on(state: RolloutState) -> Iterator[Way]:
     failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
     if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
         number = sum(state.run.ended[kind] for kind in _FAILED)
-        yield Way(f"try {counted(number, 'failed server')} again", retry=failed)
+        yield ResumeOption(f"try {counted(number, 'failed server')} again", retry=failed)
 
 
-def _past(breach: policy.Breach) -> Iterator[Way]:
+def _past(breach: policy.Breach) -> Iterator[ResumeOption]:
     more = 2 * breach.failures
-    yield Way("go on, the failures so far stop counting", forgive=True)
-    yield Way(f"go on and allow {more:,} instead of {breach.allowed:,}", limits={breach.limit: more})
+    yield ResumeOption("go on, the failures so far stop counting", forgive=True)
+    yield ResumeOption(f"go on and allow {more:,} instead of {breach.allowed:,}", limits={breach.limit: more})
 
 
-def _with_places(state: RolloutState) -> Iterator[Way]:
+def _with_places(state: RolloutState) -> Iterator[ResumeOption]:
     more = state.down + policy.limits_of(state.plan, state.limits).max_unavailable
-    yield Way(f"go on with {more:,} down at once", limits={"max_unavailable": more})
-    yield Way("go on, servers that failed give their places back", forgive=True)
+    yield ResumeOption(f"go on with {more:,} down at once", limits={"max_unavailable": more})
+    yield ResumeOption("go on, servers that failed give their places back", forgive=True)
 
 
-def _without_a_domain(state: RolloutState, *, forgive: bool) -> Iterator[Way]:
+def _without_a_domain(state: RolloutState, *, forgive: bool) -> Iterator[ResumeOption]:
     worst = state.failed_by["domain"].most_common(1)
     if worst and len(state.domains) > 1:
-        yield Way(f"go on without {printable(worst[0][0])}", forgive=forgive, skip_domains=[worst[0][0]])
+        yield ResumeOption(f"go on without {printable(worst[0][0])}", forgive=forgive, skip_domains=[worst[0][0]])

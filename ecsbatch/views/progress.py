@@ -16,7 +16,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Failure, Tally
 from ecsbatch.model.text import printable
 from ecsbatch.policy.decide import Limits, limits_of, unhealthy
-from ecsbatch.policy.resume_options import ways_on
+from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
 from ecsbatch.views.snapshot import Moment
 from ecsbatch.views.standing import is_held, standing
@@ -195,7 +195,7 @@ def _news(moment: Moment, width: int) -> Iterable[Text]:
         by = f" by {printable(state.paused_by)}" if state.paused_by else ""
         why = f" ({printable(state.reason)})" if state.reason not in {"", "paused"} else ""
         yield from _sentence(f"Paused{by}{why}. Type in another terminal:", width)
-        steps += [(f"ecsbatch resume {run}{way.flags}", way.why) for way in ways_on(state)]
+        steps += [(f"ecsbatch resume {run}{way.flags}", way.why) for way in resume_options(state)]
     if is_held(state):
         yield from _sentence(f"Held after wave {state.wave:,}. Type in another terminal:", width)
         steps.append((f"ecsbatch promote {run}", "let the next wave begin"))

@@ -12,7 +12,7 @@ import orjson
 
 from ecsbatch.model.servers import ServerView
 from ecsbatch.model.text import printable
-from ecsbatch.planning.precheck import classify
+from ecsbatch.planning.precheck import skip_reason
 from ecsbatch.views.text import cell
 
 COLUMNS: Final = (
@@ -42,7 +42,7 @@ Writer = Callable[[Sequence[ServerView]], Iterator[bytes]]
 
 def would_skip(view: ServerView) -> str:
     """Say why a restart would leave a server alone now, "" where it would not."""
-    verdict = classify(view)
+    verdict = skip_reason(view)
     return verdict[0].value if verdict is not None else ""
 
 

@@ -14,7 +14,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Failure
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
-from ecsbatch.policy.resume_options import STANDING_STILL, ways_on
+from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
 from ecsbatch.views.standing import is_held, lasted, standing
 from ecsbatch.views.text import WORDS, fitted, lasting, told
 
@@ -178,7 +178,7 @@ def next_steps(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
     """Name the commands that lead on from here."""
     run = printable(state.run_id)
     resume = f"ecsbatch resume {run}{again.go_on}"
-    steps = [(resume + way.flags, way.why) for way in ways_on(state)]
+    steps = [(resume + way.flags, way.why) for way in resume_options(state)]
     if state.status.over and state.counts[OutcomeKind.NOT_STARTED]:
         left = f"ecsbatch report {run}{again.read} --outcome not_started -o csv --out left.csv"
         steps.append((left, "what was not started, as a list for another run"))

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.audit.quota_windows import Request, Terms, Timeline, fullest_windows
+from ecsbatch.audit.quota_windows import HolderSettings, SentRequest, Timeline, fullest_windows
 from ecsbatch.audit.receipt import Receipt, Rule
-from ecsbatch.audit.replay import Auditor, audit
+from ecsbatch.audit.replay import Replay, audit
 from ecsbatch.model import events as ev
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import Fleet
@@ -466,8 +466,8 @@ def test_direct_restarts_have_no_targets_and_may_repeat() -> None:
 
 
 def windows(requests: Iterable[tuple[int, float, float]], limit: int = 5, window: float = 60.0) -> tuple[int, int]:
-    terms = Terms(Quota(limit, window))
-    made = [Request("", terms, (), sent, sent, until, counted=n) for n, sent, until in requests]
+    terms = HolderSettings(Quota(limit, window))
+    made = [SentRequest("", terms, (), sent, sent, until, counted=n) for n, sent, until in requests]
     found = list(fullest_windows(made))
     return (found[0].servers, found[0].certain) if found else (0, 0)
 
@@ -517,7 +517,7 @@ def bucket(chance: Random, *, limit: int, freed_at_send: bool = False) -> list[A
 
 
 def audited(entries: Sequence[At], limit: int) -> Receipt:
-    auditor = Auditor(quota=Quota(limit, 60.0))
+    auditor = Replay(quota=Quota(limit, 60.0))
     for seq, (at, event) in enumerate(entries, 1):
         auditor.read(ev.encode(ev.Recorded(seq, START + at, "k7f", event)))
     return auditor.receipt()
@@ -694,7 +694,7 @@ def test_a_grace_that_the_record_does_not_say_is_not_judged() -> None:
     events = [sent(1, "x"), ev.BatchUnknown(batch=1), ev.BatchUnstarted(batch=1, servers=["x"])]
     recorded = [ev.Recorded(seq, START + seq, "direct", event) for seq, event in enumerate(events, 1)]
 
-    assert (rules(audit(recorded)), rules(audit(recorded, terms=Terms()))) == ({}, {Rule.RESENT_EARLY: 1})
+    assert (rules(audit(recorded)), rules(audit(recorded, terms=HolderSettings()))) == ({}, {Rule.RESENT_EARLY: 1})
 
 
 def test_a_direct_server_may_be_skipped_as_often_as_it_is_asked_for() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Strategy, default_store
-from ecsbatch.config.sources import Settings, from_environment, from_flags, load, settle
+from ecsbatch.config.sources import Settings, from_environment, from_flags, load, merge_layers
 from ecsbatch.config.types import Amount, format_duration, parse_duration, parse_quota, parse_rate
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.quota import Quota
@@ -245,7 +245,7 @@ def test_production_toml_names_every_setting_and_holds_the_defaults(tmp_path: Pa
     everything = load(in_file(tmp_path, re.sub(r"(?m)^#(?=\w)", "", text)))
 
     assert set(everything) == set(SETTINGS)
-    assert settle(load(CONFIG / "production.toml")) == Settings(
+    assert merge_layers(load(CONFIG / "production.toml")) == Settings(
         Connection(),
         Engine(),
         Strategy(),
@@ -255,7 +255,7 @@ def test_production_toml_names_every_setting_and_holds_the_defaults(tmp_path: Pa
 
 
 def test_demo_toml_can_be_used() -> None:
-    assert settle(load(CONFIG / "demo.toml")).strategy.waves == ("1", "10%", "50%")
+    assert merge_layers(load(CONFIG / "demo.toml")).strategy.waves == ("1", "10%", "50%")
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_file_is_checked_against_all_settings(tmp_path: Path, text: str, error
 
 @pytest.mark.parametrize("waves", ['["1", "10%"]', '"1,10%"', '[1, "10%"]'])
 def test_waves_in_a_file_are_a_list_or_text(tmp_path: Path, waves: str) -> None:
-    assert settle(load(in_file(tmp_path, f"[strategy]\nwaves = {waves}"))).strategy.waves == ("1", "10%")
+    assert merge_layers(load(in_file(tmp_path, f"[strategy]\nwaves = {waves}"))).strategy.waves == ("1", "10%")
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_flag_goes_before_environment_before_file_before_default(tmp_path: Path)
     path = in_file(tmp_path, '[strategy]\nbatch_size = 10\nsoak = "1m"\nmax_failures = 3\n[engine]\nlinger = 0')
     environ = {"ECSBATCH_BATCH_SIZE": "20", "ECSBATCH_SOAK": "2m", "HOME": "/", "ECSBATCH_ORDER": ""}
 
-    settings = settle(from_flags({"batch_size": "30", "check": None}), from_environment(environ), load(path))
+    settings = merge_layers(from_flags({"batch_size": "30", "check": None}), from_environment(environ), load(path))
 
     assert settings.strategy == Strategy(batch_size=30, soak=120, max_failures=3)
     assert settings.engine == Engine(linger=0)
@@ -324,7 +324,7 @@ def test_flag_goes_before_environment_before_file_before_default(tmp_path: Path)
 def test_none_empties_what_a_file_has_set(tmp_path: Path) -> None:
     path = in_file(tmp_path, '[strategy]\ncheck = "tcp:22"')
 
-    assert settle(from_flags({"check": "none"}), load(path)).strategy.check is None
+    assert merge_layers(from_flags({"check": "none"}), load(path)).strategy.check is None
 
 
 def test_flags_and_variables_name_themselves_in_errors() -> None:
@@ -343,8 +343,8 @@ def test_a_misspelt_variable_is_an_error_and_other_readers_names_are_not() -> No
 
 
 def test_switches_are_read_as_text_and_as_flags() -> None:
-    assert settle(from_flags({"precheck": False})).strategy.precheck is False
-    assert settle(from_environment({"ECSBATCH_PRECHECK": "No"})).strategy.precheck is False
+    assert merge_layers(from_flags({"precheck": False})).strategy.precheck is False
+    assert merge_layers(from_environment({"ECSBATCH_PRECHECK": "No"})).strategy.precheck is False
 
 
 def test_the_store_lies_in_the_users_state_directory() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ecsbatch.errors import SelectionError
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet, Server, ServerView
-from ecsbatch.planning.precheck import classify, why_not
+from ecsbatch.planning.precheck import precheck, skip_reason
 from ecsbatch.planning.selection import as_fleet, filter_views, from_view, parse_fleet, read_fleet
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -197,7 +197,7 @@ def test_only_a_resting_active_server_may_be_restarted(
     view: ServerView, verdict: tuple[SkipReason, bool] | None
 ) -> None:
     """What is down by nobody's choice, or on its way, takes a place in the budget."""
-    assert classify(view) == verdict
+    assert skip_reason(view) == verdict
 
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
@@ -221,4 +221,4 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 def test_why_a_server_is_left_alone_just_before_its_turn(
     view: ServerView, since: float | None, verdict: tuple[str, bool] | None, *, precheck: bool
 ) -> None:
-    assert why_not(view, precheck=precheck, updated_since=since) == verdict
+    assert precheck(view, precheck=precheck, updated_since=since) == verdict

@@ -13,7 +13,7 @@ from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.explain import Cause, Explanation
-from ecsbatch.policy.resume_options import ways_on
+from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.views.explanation import explained_json, explained_lines
 from ecsbatch.views.report import report_csv, run_json
 from ecsbatch.views.standing import aborting_notice
@@ -75,7 +75,7 @@ STOPS: list[tuple[Sequence[ev.Event], int, list[str]]] = [
 @pytest.mark.parametrize(("more", "allowed", "flags"), STOPS)
 def test_each_stop_has_its_own_ways_on(more: Sequence[ev.Event], allowed: int, flags: list[str]) -> None:
     """A plain resume is proposed only where it would not stop at once again."""
-    assert [way.flags for way in ways_on(run(*more, max_failures=allowed))] == flags
+    assert [way.flags for way in resume_options(run(*more, max_failures=allowed))] == flags
 
 
 def test_a_stop_says_what_failed_and_how_many_are_down() -> None:

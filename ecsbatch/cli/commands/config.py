@@ -15,8 +15,8 @@ from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
 from ecsbatch.cli.output import say
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting, default_store
-from ecsbatch.config.sources import Settings, review, settle
-from ecsbatch.config.types import Rate, Seconds, format_duration
+from ecsbatch.config.sources import Settings, check_file, merge_layers
+from ecsbatch.config.types import Duration, Rate, format_duration
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.text import counted, printable
@@ -48,11 +48,11 @@ def config(  # noqa: D417 - the options are told of where they are defined
 
 
 def _check(path: Path) -> int:
-    given, mistakes = review(path)
+    given, mistakes = check_file(path)
     texts = [str(mistake) for mistake in mistakes]
     if "quota" in given or not any(text.startswith("quota = ") for text in texts):
         try:
-            settle(given)
+            merge_layers(given)
         except ConfigError as e:
             texts.append(str(e))
     for text in texts:
@@ -97,7 +97,7 @@ def _written(setting: Setting, value: Any) -> str:
         value = default_store()
     if value is None or value == "":
         return '"none"' if setting.optional else '""'
-    if isinstance(setting.kind, Seconds):
+    if isinstance(setting.kind, Duration):
         return f'"{format_duration(value)}"'
     if isinstance(setting.kind, Rate):
         return f'"{value:g}/s"'

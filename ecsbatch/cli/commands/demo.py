@@ -21,7 +21,7 @@ from ecsbatch.cli.exit_codes import Exit, code_of_signal
 from ecsbatch.cli.live import Watching
 from ecsbatch.cli.output import columns, say
 from ecsbatch.cli.survey import prepare, survey
-from ecsbatch.config.sources import Settings, from_flags, settle
+from ecsbatch.config.sources import Settings, from_flags, merge_layers
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.planning.selection import Selection, read_fleet
 from ecsbatch.views.plan import planned_lines
@@ -110,7 +110,7 @@ def _point_at(introduction: dict[str, Any], store: Path) -> Settings:
     endpoint = environment.pop("ECSBATCH_ENDPOINT")
     os.environ.pop("HUAWEICLOUD_SDK_SECURITY_TOKEN", None)
     os.environ.update(environment)
-    return settle(from_flags({**_SETTINGS, "endpoint": endpoint, "store": f"sqlite:///{store}"}))
+    return merge_layers(from_flags({**_SETTINGS, "endpoint": endpoint, "store": f"sqlite:///{store}"}))
 
 
 class _Cloud:

@@ -18,7 +18,7 @@ from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
 from ecsbatch.planning.selection import is_uuid, server_id
 from ecsbatch.policy.explain import explain as explain_state
-from ecsbatch.policy.resume_options import STANDING_STILL, ways_on
+from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
 from ecsbatch.store.history import load_history
 from ecsbatch.views.explanation import explained_json, explained_lines
 from ecsbatch.views.summary import Again
@@ -98,7 +98,7 @@ def _with_ways_on(answer: Explanation, state: RolloutState) -> Explanation:
     run = printable(state.run_id)
     if state.status not in STANDING_STILL or not any(" resume " in command for command in answer.commands):
         return answer
-    ways = [f"ecsbatch resume {run}{way.flags}" for way in ways_on(state)]
+    ways = [f"ecsbatch resume {run}{way.flags}" for way in resume_options(state)]
     return replace(answer, commands=(*ways, f"ecsbatch abort {run}"))
 
 

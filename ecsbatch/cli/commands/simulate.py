@@ -17,7 +17,7 @@ from cyclopts import Group, Parameter
 from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import GROUPS
 from ecsbatch.cli.output import say
-from ecsbatch.config.types import Amount, Window, format_duration, parse_duration
+from ecsbatch.config.types import Amount, QuotaType, format_duration, parse_duration
 from ecsbatch.errors import ConfigError
 from ecsbatch.views.simulator import verdict_lines
 
@@ -117,7 +117,7 @@ def config_of(world: World) -> CloudConfig:
     zones = tuple(zone.strip() for zone in world.zones.split(",") if zone.strip())
     if not zones:
         raise ConfigError("--zones: give at least one name, such as az1.")
-    quota = _read("--quota", world.quota, Window())
+    quota = _read("--quota", world.quota, QuotaType())
     submits, looks, rates = _faults(world.faults, zones)
     return CloudConfig(
         seed=world.seed,
@@ -266,7 +266,7 @@ def _duration(flag: str, text: str) -> float:
         raise ConfigError(f"{flag} {text}: give {e}.") from None
 
 
-def _read(flag: str, text: str, kind: Window) -> Any:
+def _read(flag: str, text: str, kind: QuotaType) -> Any:
     try:
         return kind.read(text)
     except ValueError as e:
