@@ -16,11 +16,11 @@ from typing import Any, Final, Protocol, Self
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.config.settings import Engine, Strategy
-from ecsbatch.engine.direct import Direct, DirectStore
+from ecsbatch.engine.direct import DirectRestarts, DirectStore
 from ecsbatch.engine.limiter import Ledger
 from ecsbatch.engine.pipeline import Cloud, Pipeline
 from ecsbatch.engine.runtime import Guest, RolloutStore
-from ecsbatch.engine.server_queue import Check, Terms
+from ecsbatch.engine.server_queue import Check, RestartOptions
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.model.events import Recorded
@@ -134,7 +134,7 @@ class Restarter:
         self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall(), self.clock.boot_id())
         self.pipelines: dict[str, Pipeline] = {}
         self._rollouts: list[Guest] = []
-        self._direct: Direct | None = None
+        self._direct: DirectRestarts | None = None
         self._engine_task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fault: BaseException | None = None
@@ -146,7 +146,7 @@ class Restarter:
     def __repr__(self) -> str:
         waiting = len(self._direct) if self._direct else 0
         state = "closed" if self._closed else "running" if self._engine_task else "not started"
-        queued = sum(line.queued for p in self.pipelines.values() for line in p.lines)
+        queued = sum(line.queued for p in self.pipelines.values() for line in p.queues)
         short = [shortage for p in self.pipelines.values() if (shortage := p.bucket.shortage()) is not None]
         tokens = "".join(f", {free} tokens free, more in {math.ceil(seconds)} s" for free, seconds in short)
         return (
@@ -175,7 +175,7 @@ class Restarter:
         self._store = self._given_store or await self._memory_store()
         for site, cloud in self._clouds.items():
             self.pipelines[site] = Pipeline(cloud, self._store, self.engine, self._chance)
-        self._direct = Direct(
+        self._direct = DirectRestarts(
             self._store,
             self.holder,
             self.engine,
@@ -224,7 +224,7 @@ class Restarter:
         finally:
             await self._break_off(self._engine_task, self._direct, within)
 
-    async def _break_off(self, engine: asyncio.Task[None], direct: Direct, within: float) -> None:
+    async def _break_off(self, engine: asyncio.Task[None], direct: DirectRestarts, within: float) -> None:
         """End the engine's task; the rollouts, which are their callers', write their end while the store is open."""
         self._broken_off = True
         try:
@@ -253,7 +253,7 @@ class Restarter:
 
     @property
     def _in_air(self) -> int:
-        return sum(line.in_air for p in self.pipelines.values() for line in p.lines)
+        return sum(line.in_air for p in self.pipelines.values() for line in p.queues)
 
     async def _memory_store(self) -> EngineStore:
         """Use the store in memory that the client keeps for its restarters: they share the client's quota."""
@@ -302,7 +302,7 @@ class Restarter:
 
         A rollout has its own: `Rollout.events`.
         """
-        return self._running().cursors.events(after)
+        return self._running().feed.events(after)
 
     def rollout(
         self,
@@ -371,7 +371,7 @@ class Restarter:
 
         After ``blind_timeout`` of it a rollout stops, resumable: ``cloud_unreachable``.
         """
-        sights = [pipeline.sight for pipeline in self.pipelines.values()]
+        sights = [pipeline.visibility for pipeline in self.pipelines.values()]
         return max(((sight.blind_for(), sight.why) for sight in sights), default=(0.0, ""))
 
     # -- being a host to rollouts ----------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ class Restarter:
                 "from other threads with `asyncio.run_coroutine_threadsafe`."
             )
 
-    def _running(self) -> Direct:
+    def _running(self) -> DirectRestarts:
         self._be_at_home()
         if self._direct is None or self._engine_task is None:
             raise EngineStopped("The Restarter is not running: use it inside `async with`.")
@@ -423,9 +423,9 @@ class Restarter:
         brought = given.check is not None and given.check is not WITHOUT
         return make_plan(as_fleet(servers), strategy, check=A_CALLABLE if brought else "")
 
-    def _direct_terms(self, type_: RestartType) -> Terms:
+    def _direct_terms(self, type_: RestartType) -> RestartOptions:
         defaults = Strategy()
-        return Terms(
+        return RestartOptions(
             type=type_,
             batch_size=defaults.batch_size,
             server_timeout=defaults.server_timeout,

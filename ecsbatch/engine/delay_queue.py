@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Agenda(Generic[T]):
+class DelayQueue(Generic[T]):
     """Items by the loop time at which they are due; equal times keep the order in which they were put."""
 
     def __init__(self) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from ecsbatch.config.settings import Engine
-from ecsbatch.engine.journal import Cursors, Journal, JournalStore, ReadStore
+from ecsbatch.engine.journal import EventFeed, JournalStore, JournalWriter, ReadStore
 from ecsbatch.engine.pipeline import Pipeline
-from ecsbatch.engine.runtime import held_by
-from ecsbatch.engine.server_queue import Batch, Line, Terms
+from ecsbatch.engine.runtime import holder_changed
+from ecsbatch.engine.server_queue import Batch, RestartOptions, ServerQueue
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
@@ -43,7 +43,7 @@ class DirectStore(JournalStore, ReadStore, Protocol):
 
 
 @dataclass(slots=True)
-class Ticket:
+class PendingRestart:
     """One server that was asked for, and everybody who waits for it.
 
     Attributes:
@@ -55,7 +55,7 @@ class Ticket:
         submitted_at: of the last request's intent, seconds since 1970.
     """
 
-    line: Line
+    queue: ServerQueue
     waiters: list[asyncio.Future[Outcome]] = field(default_factory=list[asyncio.Future[Outcome]])
     attempts: int = 0
     unstarted: int = 0
@@ -83,7 +83,7 @@ class _Sent:
     """
 
     batch: int
-    line: Line
+    queue: ServerQueue
     updated: Mapping[str, str]
     cloud_time: float
     open: set[str]
@@ -92,7 +92,7 @@ class _Sent:
     answered: bool = False
 
 
-class Direct:
+class DirectRestarts:
     """The tickets of all callers, and one line for each site and type that was asked for; it is their `Owner`.
 
     Attributes:
@@ -105,7 +105,7 @@ class Direct:
         holder: Holder,
         engine: Engine,
         run_id: str,
-        terms: Callable[[RestartType], Terms],
+        options: Callable[[RestartType], RestartOptions],
         pipelines: Mapping[str, Pipeline],
         wake: Callable[[str], None],
     ) -> None:
@@ -114,21 +114,21 @@ class Direct:
         self._holder = holder
         self._engine = engine
         self._run_id = run_id
-        self._terms = terms
+        self._options = options
         self._pipelines = pipelines
         self._wake = wake
-        self._tickets: dict[str, Ticket] = {}
-        self._lines: dict[tuple[str, RestartType], Line] = {}
+        self._pending: dict[str, PendingRestart] = {}
+        self._queues: dict[tuple[str, RestartType], ServerQueue] = {}
         self._sent: dict[int, _Sent] = {}
-        self._aloft: dict[str, _Sent] = {}
-        self._journal: Journal | None = None
+        self._in_flight: dict[str, _Sent] = {}
+        self._journal: JournalWriter | None = None
         self._opening = asyncio.Lock()
         self._hold: Lease | None = None
         self._folded = 0
-        self.cursors = Cursors(lambda: store, run_id, lambda: self._folded)
+        self.feed = EventFeed(lambda: store, run_id, lambda: self._folded)
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return len(self._pending)
 
     def submit(self, server: str, site: str, type_: RestartType) -> asyncio.Future[Outcome]:
         """Ask for a server's restart; one that is asked for already is joined.
@@ -136,36 +136,36 @@ class Direct:
         Raises:
             ConfigError: it is being restarted with another type.
         """
-        line = self._line(site, type_)
-        ticket, before = self._tickets.get(server), self._way_of(server)
-        if before is None and ticket is not None and (ticket.wanted or ticket.line is line):
-            before = ticket.line  # it has its place there, even where nobody waits any more
+        line = self._queue(site, type_)
+        ticket, before = self._pending.get(server), self._way_of(server)
+        if before is None and ticket is not None and (ticket.wanted or ticket.queue is line):
+            before = ticket.queue  # it has its place there, even where nobody waits any more
         if before is not None and before is not line:
             at = f" at site {before.site}" if before.site != site else ""
             raise ConfigError(
-                f"Server {server} is being restarted {before.terms.type} already{at}: wait for it before asking for "
+                f"Server {server} is being restarted {before.options.type} already{at}: wait for it before asking for "
                 f"{type_}."
             )
-        if ticket is None or ticket.line is not line:
-            ticket = self._tickets[server] = Ticket(line)
+        if ticket is None or ticket.queue is not line:
+            ticket = self._pending[server] = PendingRestart(line)
         if before is None:
-            line.offer([server])
+            line.put([server])
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         ticket.waiters.append(waiter)
         return waiter
 
-    def _line(self, site: str, type_: RestartType) -> Line:
-        line = self._lines.get((site, type_))
+    def _queue(self, site: str, type_: RestartType) -> ServerQueue:
+        line = self._queues.get((site, type_))
         if line is None:
-            line = Line(
+            line = ServerQueue(
                 site=site,
-                terms=self._terms(type_),
-                journal=self._journal or Journal(self._store, _NOBODY, self._fold),
+                options=self._options(type_),
+                journal=self._journal or JournalWriter(self._store, _NOBODY, self._fold),
                 owner=self,
                 claims=True,
                 more=True,
             )
-            self._lines[site, type_] = line
+            self._queues[site, type_] = line
             self._pipelines[site].add(line)
         return line
 
@@ -175,45 +175,45 @@ class Direct:
         """Return no wave and no domain: nothing is planned."""
         return 0, ""
 
-    def woken(self, line: Line) -> None:
+    def woken(self, line: ServerQueue) -> None:
         """Tell the engine that a line has changed; where it was stopped, tell its callers."""
         if line.halt is not None:
-            self._halted(line)
+            self._on_halt(line)
         self._wake(line.site)
 
-    def wanted(self, line: Line, server: str) -> bool:
+    def wanted(self, line: ServerQueue, server: str) -> bool:
         """Tell whether somebody waits for a server that has its place in this line and is not under way.
 
         A ticket stands for one place: who asks anew for a server that was given up takes the place that it still has.
         """
-        ticket = self._tickets.get(server)
-        if ticket is None or ticket.line is not line or self._way_of(server) is not None:
+        ticket = self._pending.get(server)
+        if ticket is None or ticket.queue is not line or self._way_of(server) is not None:
             return False
         if not ticket.wanted:
-            del self._tickets[server]
+            del self._pending[server]
         return ticket.wanted
 
-    def _way_of(self, server: str) -> Line | None:
+    def _way_of(self, server: str) -> ServerQueue | None:
         """Return the line of a server that was sent, or may be: its intent was given to the store; None: neither."""
-        if (sent := self._aloft.get(server)) is not None:
-            return sent.line
-        return next((line for line in self._lines.values() if server in line.given), None)
+        if (sent := self._in_flight.get(server)) is not None:
+            return sent.queue
+        return next((line for line in self._queues.values() if server in line.given), None)
 
     def returned(self, servers: Iterable[str]) -> None:
         """Offer recalled servers anew that somebody has asked for since: who waited before has been told why not."""
         for server in servers:
-            ticket = self._tickets.get(server)
+            ticket = self._pending.get(server)
             if ticket is not None and self._way_of(server) is None:
-                ticket.line.offer([server])
+                ticket.queue.put([server])
 
     def earlier(self, server: str) -> Attempt | None:
         """Return the last request that named a waiting server and of which a look may yet show a restart."""
-        ticket = self._tickets.get(server)
+        ticket = self._pending.get(server)
         return ticket.earlier if ticket else None
 
     def unstarted(self, server: str) -> int:
         """Return how often a server's request was shown not to have begun, since it was asked for."""
-        ticket = self._tickets.get(server)
+        ticket = self._pending.get(server)
         return ticket.unstarted if ticket else 0
 
     def still_down(self, _server: str) -> bool:
@@ -232,7 +232,7 @@ class Direct:
             case _:
                 return ()
 
-    async def admit(self, line: Line, servers: Sequence[str]) -> Sequence[str]:
+    async def admit(self, line: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
         """Keep the servers that somebody still waits for and no other run has."""
         try:
             line.journal = await self._open_journal()
@@ -252,7 +252,7 @@ class Direct:
             self._fail([server], RunConflict(f"Server {server} belongs to run {owner}: {way}."))
         return admitted
 
-    async def _open_journal(self) -> Journal:
+    async def _open_journal(self) -> JournalWriter:
         """Create the run of these restarts, once; one whose writing failed is taken anew."""
         async with self._opening:
             if self._journal is not None and self._journal.failed is None:
@@ -260,11 +260,11 @@ class Direct:
             if self._journal is not None and self._hold is not None:
                 await self._take_anew(self._journal, self._hold)
             else:
-                told = held_by(self._holder, self._engine, 1)
+                told = holder_changed(self._holder, self._engine, 1)
                 self._hold = await self._store.create_run(
                     NewRun(self._run_id, kind="direct", events=[told]), self._holder
                 )
-                self._journal = Journal(self._store, self._hold, self._fold)
+                self._journal = JournalWriter(self._store, self._hold, self._fold)
             return self._journal
 
     async def mend(self) -> None:
@@ -273,39 +273,39 @@ class Direct:
             with suppress(EcsbatchError):
                 await self._open_journal()
 
-    async def _take_anew(self, failed: Journal, hold: Lease) -> None:
+    async def _take_anew(self, failed: JournalWriter, hold: Lease) -> None:
         """Go on behind a failed write as a resume does.
 
         What was found and not written is lost, so that whoever waits stands in new lines, and what the record has
         under way is followed from its beginning.
         """
         self._hold = hold = await self._store.renew(hold)
-        journal = Journal(self._store, hold, self._fold, last_batch=failed.last_batch)
-        taken = held_by(self._holder, self._engine, hold.fence, self._holder.name)
+        journal = JournalWriter(self._store, hold, self._fold, last_batch=failed.last_batch)
+        taken = holder_changed(self._holder, self._engine, hold.fence, self._holder.name)
         lost = [sent.batch for sent in self._sent.values() if not sent.answered]
         await journal.record([taken, *(ev.BatchUnknown(batch=n, message="Its answer was not written.") for n in lost)])
         self._journal = journal
-        for line in self._lines.values():
+        for line in self._queues.values():
             self._pipelines[line.site].drop(line)
-        self._lines = {}
-        for server, ticket in self._tickets.items():
-            ticket.line = self._line(ticket.line.site, ticket.line.terms.type)
+        self._queues = {}
+        for server, ticket in self._pending.items():
+            ticket.queue = self._queue(ticket.queue.site, ticket.queue.options.type)
             if self._way_of(server) is None:
-                ticket.line.offer([server])
+                ticket.queue.put([server])
         for sent in self._sent.values():
-            sent.line = self._line(sent.line.site, sent.line.terms.type)
+            sent.queue = self._queue(sent.queue.site, sent.queue.options.type)
             self._follow(sent)
 
     def _follow(self, sent: _Sent) -> None:
         """Have the engine find out what has become of a request."""
-        pipeline, line = self._pipelines[sent.line.site], sent.line
+        pipeline, line = self._pipelines[sent.queue.site], sent.queue
         batch = Batch(
             number=sent.batch,
-            line=line,
+            queue=line,
             views={server: ServerView(server, updated=sent.updated.get(server, "")) for server in sent.open},
             grant=Grant("", 0, 0.0),
             cloud_time=sent.cloud_time,
-            deadline=pipeline.sight.clock() + line.terms.server_timeout,
+            deadline=pipeline.visibility.observed_time() + line.options.server_timeout,
             open=set(sent.open),
             job_id=sent.job_id,
             begun=frozenset(sent.begun),
@@ -321,62 +321,62 @@ class Direct:
         for recorded in commit:
             self._fold_one(recorded.event, recorded.ts)
             self._folded = recorded.seq
-        self.cursors.notice()
+        self.feed.notice()
 
     def _fold_one(self, event: ev.Event, ts: float) -> None:
         match event:
             case ev.ServerEvent():
                 self._land([event.server])
-                if ticket := self._tickets.pop(event.server, None):
+                if ticket := self._pending.pop(event.server, None):
                     _resolve(ticket, event.outcome(ts, ticket.attempts, ticket.submitted_at))
             case ev.BatchSubmitting():
                 self._fly(event, ts)
             case ev.BatchAccepted() | ev.BatchUnknown() if sent := self._sent.get(event.batch):
                 sent.answered, sent.job_id = True, getattr(event, "job_id", "")
             case ev.BatchStarted() if sent := self._sent_again(event):
-                self._aloft.update(dict.fromkeys(event.servers, sent))
+                self._in_flight.update(dict.fromkeys(event.servers, sent))
                 sent.open.update(event.servers)
                 sent.begun.update(event.servers)
             case ev.BatchRejected() if sent := self._sent.get(event.batch):
                 self._wait(sent, tuple(sent.open), void=event.kind == "refused")
             case ev.BatchUnstarted() if sent := self._sent.get(event.batch):
-                for ticket in filter(None, map(self._tickets.get, event.servers)):
+                for ticket in filter(None, map(self._pending.get, event.servers)):
                     ticket.unstarted += 1
                 self._wait(sent, event.servers, void=True)
             case _:
                 return
 
     def _fly(self, event: ev.BatchSubmitting, ts: float) -> None:
-        line = self._line(event.site, cast("RestartType", event.type))
+        line = self._queue(event.site, cast("RestartType", event.type))
         updated = dict(zip(event.servers, event.updated, strict=True))
         sent = self._sent[event.batch] = _Sent(event.batch, line, updated, event.cloud_time, set(event.servers))
-        self._aloft.update(dict.fromkeys(event.servers, sent))
-        for ticket in filter(None, map(self._tickets.get, event.servers)):
+        self._in_flight.update(dict.fromkeys(event.servers, sent))
+        for ticket in filter(None, map(self._pending.get, event.servers)):
             ticket.attempts += 1
             ticket.submitted_at = ts
 
     def _sent_again(self, event: ev.BatchStarted) -> _Sent | None:
         """Return the batch of servers that were under way after all; None where nobody waits for any of them."""
-        ticket = next(filter(None, map(self._tickets.get, event.servers)), None)
+        ticket = next(filter(None, map(self._pending.get, event.servers)), None)
         if event.batch not in self._sent and ticket is not None:
-            self._sent[event.batch] = _Sent(event.batch, ticket.line, {}, 0.0, set(), answered=True)
+            self._sent[event.batch] = _Sent(event.batch, ticket.queue, {}, 0.0, set(), answered=True)
         return self._sent.get(event.batch)
 
     def _wait(self, sent: _Sent, servers: Sequence[str], *, void: bool) -> None:
         """A request did nothing to these servers: they are in line again."""
         self._land(servers)
         for server in servers if void else ():
-            if ticket := self._tickets.get(server):
+            if ticket := self._pending.get(server):
                 ticket.earlier = Attempt(sent.batch, sent.updated.get(server, ""), sent.cloud_time)
 
     def _land(self, servers: Iterable[str]) -> None:
         for server in servers:
-            if sent := self._aloft.pop(server, None):
+            if sent := self._in_flight.pop(server, None):
                 sent.open.discard(server)
                 if not sent.open:
                     self._sent.pop(sent.batch, None)
 
-    def _halted(self, line: Line) -> None:
+    def _on_halt(self, line: ServerQueue) -> None:
         """The cloud cannot be reached or does not know us: the line's callers hear it now, later ones try anew.
 
         What was given to the store may be sent whatever they are told, so that nobody can say that it was not.
@@ -384,19 +384,19 @@ class Direct:
         halt, fault = line.halt, line.fault
         line.halt = line.fault = None
         line.recall()
-        mine = {server: ticket for server, ticket in self._tickets.items() if ticket.line is line}
+        mine = {server: ticket for server, ticket in self._pending.items() if ticket.queue is line}
         if fault is not None:
             self._fail(mine, fault)
         elif halt is not None:
             for server, ticket in mine.items():
                 kind = OutcomeKind.NOT_STARTED if self._way_of(server) is None else OutcomeKind.UNKNOWN
-                del self._tickets[server]
+                del self._pending[server]
                 _resolve(ticket, Outcome(server, kind, halt.reason, message=halt.message, attempts=ticket.attempts))
         line.open = True
 
     def _fail(self, servers: Iterable[str], fault: BaseException) -> None:
         for server in list(servers):
-            ticket = self._tickets.pop(server, None)
+            ticket = self._pending.pop(server, None)
             for waiter in ticket.waiters if ticket else ():
                 if not waiter.done():
                     waiter.set_exception(fault)
@@ -405,7 +405,7 @@ class Direct:
 
     def close(self) -> None:
         """Let nothing more be sent."""
-        for line in self._lines.values():
+        for line in self._queues.values():
             line.open = False
 
     def end(self, fault: BaseException | None) -> None:
@@ -416,7 +416,7 @@ class Direct:
             else "The Restarter was closed before this server had an outcome."
         )
         stopped.__cause__ = fault
-        self._fail(list(self._tickets), stopped)
+        self._fail(list(self._pending), stopped)
 
     async def release(self) -> None:
         """Close the run of direct restarts; its claims are free, as they are once nobody holds it."""
@@ -426,10 +426,10 @@ class Direct:
                 with suppress(StoreError):
                     await self._journal.record([done], status=RunStatus.SUCCEEDED)
         finally:
-            self.cursors.close()
+            self.feed.close()
 
 
-def _resolve(ticket: Ticket, outcome: Outcome) -> None:
+def _resolve(ticket: PendingRestart, outcome: Outcome) -> None:
     for waiter in ticket.waiters:
         if not waiter.done():
             waiter.set_result(outcome)

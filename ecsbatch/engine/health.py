@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from ecsbatch.engine.delay_queue import Agenda
-from ecsbatch.engine.server_queue import Batch, Check, Line, restarted
-from ecsbatch.engine.visibility import Sight
+from ecsbatch.engine.delay_queue import DelayQueue
+from ecsbatch.engine.server_queue import Batch, Check, ServerQueue, restarted
+from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError
 from ecsbatch.foreign import Broke, asked, unlike
@@ -38,38 +38,38 @@ class Recovery:
     server: str
     evidence: Evidence
     healthy_since: float | None = None
-    complaint: str = ""
+    failure: str = ""
 
 
 @dataclass(slots=True)
 class Visit:
     """A server that kept its place after its outcome and was seen up: is it healthy by now?"""
 
-    line: Line
+    queue: ServerQueue
     server: Server
     heard: Callable[[bool], None]
 
 
-class Health:
+class HealthChecker:
     """Checks the restarted servers of all lines of a site."""
 
-    def __init__(self, lookout: Looks, sight: Sight, workers: int) -> None:
+    def __init__(self, lookout: Looks, visibility: Visibility, workers: int) -> None:
         """Run at most ``workers`` checks at once of servers just restarted, and as many of those that ended before.
 
         The latter may hang for long, one and all: they must not keep the former waiting.
         """
         self._lookout = lookout
-        self._sight = sight
+        self._visibility = visibility
         self._workers = workers
-        self._agenda: Agenda[Recovery] = Agenda()
+        self._delayed: DelayQueue[Recovery] = DelayQueue()
         self._due: asyncio.Queue[Recovery] = asyncio.Queue()
         self._visits: asyncio.Queue[Visit] = asyncio.Queue()
 
     def watch(self, batch: Batch, server: str, evidence: Evidence) -> None:
         """Follow a server that the cloud says is restarted to its outcome."""
-        self._agenda.put(asyncio.get_running_loop().time(), Recovery(batch, server, evidence))
+        self._delayed.put(asyncio.get_running_loop().time(), Recovery(batch, server, evidence))
 
-    def visit(self, line: Line, server: Server, heard: Callable[[bool], None]) -> None:
+    def visit(self, line: ServerQueue, server: Server, heard: Callable[[bool], None]) -> None:
         """Ask the check of a server that was seen up once, and say whether it passed."""
         self._visits.put_nowait(Visit(line, server, heard))
 
@@ -81,7 +81,7 @@ class Health:
 
     async def _hand_out(self) -> None:
         while True:
-            for recovery in await self._agenda.due():
+            for recovery in await self._delayed.due():
                 self._due.put_nowait(recovery)
 
     async def _work(self) -> None:
@@ -91,19 +91,19 @@ class Health:
     async def _visit_all(self) -> None:
         while True:
             visit = await self._visits.get()
-            check = None if visit.line.dropped else visit.line.terms.check
-            visit.heard(check is not None and not await complaint(check, visit.server))
+            check = None if visit.queue.dropped else visit.queue.options.check
+            visit.heard(check is not None and not await failed_check(check, visit.server))
 
     async def _step(self, recovery: Recovery) -> None:
         """Check once; end the server, or come back."""
-        line = recovery.batch.line
+        line = recovery.batch.queue
         if line.dropped or recovery.server not in recovery.batch.open:
             return
-        asked, sighted = asyncio.get_running_loop().time(), self._sight.clock()
-        if line.terms.check is not None:
-            recovery.complaint = await complaint(line.terms.check, await self._server(recovery))
+        asked, sighted = asyncio.get_running_loop().time(), self._visibility.observed_time()
+        if line.options.check is not None:
+            recovery.failure = await failed_check(line.options.check, await self._server(recovery))
         now = asyncio.get_running_loop().time()
-        if recovery.complaint:
+        if recovery.failure:
             recovery.healthy_since = None
             if sighted > recovery.batch.deadline:
                 await self._end(recovery, healthy=False)
@@ -113,48 +113,48 @@ class Health:
             recovery.healthy_since = now
             asked = now
         since = recovery.healthy_since
-        if since is not None and asked - since >= line.terms.min_ready:
+        if since is not None and asked - since >= line.options.min_ready:
             await self._end(recovery, healthy=True)
             return
-        wait = line.terms.check_interval
+        wait = line.options.check_interval
         if since is not None:
-            left = since + line.terms.min_ready - now
-            wait = left if line.terms.check is None else min(wait, left)
-        self._agenda.put(now + wait, recovery)
+            left = since + line.options.min_ready - now
+            wait = left if line.options.check is None else min(wait, left)
+        self._delayed.put(now + wait, recovery)
 
     async def _server(self, recovery: Recovery) -> Server:
         """Return the server as checks want it; one taken over from an earlier process is looked at for its address."""
         views = recovery.batch.views
         view = views.get(recovery.server)
         # While the cloud cannot be seen the deadline stands still, and a check alone would never learn that it can.
-        if view is None or not view.status or self._sight.blind_for() > 0:
+        if view is None or not view.status or self._visibility.blind_for() > 0:
             with suppress(CloudError):
                 look = await self._lookout.look([recovery.server])
                 view = look.servers.get(recovery.server, view)
                 if view is not None:
                     views[recovery.server] = view
-        return recovery.batch.line.server(recovery.server, view)
+        return recovery.batch.queue.server(recovery.server, view)
 
     async def _end(self, recovery: Recovery, *, healthy: bool) -> None:
         batch, server = recovery.batch, recovery.server
         batch.open.discard(server)
-        evidence = recovery.evidence if batch.line.terms.check is None else Evidence.CHECK
+        evidence = recovery.evidence if batch.queue.options.check is None else Evidence.CHECK
         if healthy:
-            await batch.line.tell([restarted(batch, server, evidence)])
+            await batch.queue.report([restarted(batch, server, evidence)])
             return
-        failed = batch.line.fact(
+        failed = batch.queue.server_event(
             ev.ServerFailed,
             server,
             batch,
             reason="unhealthy",
             evidence=evidence.value,
-            message=f"Restarted, but its health check did not pass in time: {recovery.complaint}.",
+            message=f"Restarted, but its health check did not pass in time: {recovery.failure}.",
             holds=True,
         )
-        await batch.line.tell([failed])
+        await batch.queue.report([failed])
 
 
-async def complaint(check: Check, server: Server) -> str:
+async def failed_check(check: Check, server: Server) -> str:
     """Ask a check once; return why the server is not healthy yet, "" where it is."""
     try:
         healthy = await asked(lambda: check(server), _yes_or_no, CHECK_TIMEOUT)

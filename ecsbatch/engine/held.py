@@ -9,23 +9,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from ecsbatch.engine.health import Health
+from ecsbatch.engine.health import HealthChecker
 from ecsbatch.engine.reconcile import is_up
-from ecsbatch.engine.resolver import Findings, ServerWatch, Why
-from ecsbatch.engine.server_queue import Line
+from ecsbatch.engine.resolver import LookResult, ServerWatch, WatchReason
+from ecsbatch.engine.server_queue import ServerQueue
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import ServerView
 
 
-class Held:
+class HeldServers:
     """The servers of one site that are not back."""
 
     def __init__(
         self,
-        health: Health,
+        health: HealthChecker,
         unit: float,
         look_after: Callable[[ServerWatch, float], None],
-        tell: Callable[[Line, Findings], None],
+        tell: Callable[[ServerQueue, LookResult], None],
     ) -> None:
         """``look_after`` has a server looked at in so many seconds; pauses between looks are made of ``unit``."""
         self._health = health
@@ -33,74 +33,76 @@ class Held:
         self._look_after = look_after
         self._tell = tell
         # A dict, for it keeps the order: the same seed gives the same looks.
-        self._watches: dict[tuple[Line, str], ServerWatch] = {}
+        self._watches: dict[tuple[ServerQueue, str], ServerWatch] = {}
         self._holds = 0
 
-    def watch(self, line: Line, server: str) -> None:
+    def watch(self, line: ServerQueue, server: str) -> None:
         """Look until a server is up: what was seen or checked before this hold began says nothing of it."""
         self._holds += 1
-        self._look_now(ServerWatch(line, None, server, Why.HELD, float(self._holds)))
+        self._look_now(ServerWatch(line, None, server, WatchReason.HELD, float(self._holds)))
 
-    def hurry(self, lines: Iterable[Line]) -> None:
+    def hurry(self, lines: Iterable[ServerQueue]) -> None:
         """Look now at every server of these lines."""
         wanted = set(lines)
-        for watch in [watch for watch in self._watches.values() if watch.line in wanted and not watch.released]:
+        for watch in [watch for watch in self._watches.values() if watch.queue in wanted and not watch.released]:
             # A new watch, for the old one has its turn later, or is being looked at and would speak of before.
             self._look_now(replace(watch))
 
-    def seen(self, lines: Iterable[Line], since: float) -> bool:
+    def seen(self, lines: Iterable[ServerQueue], since: float) -> bool:
         """Tell whether each of them was looked at since a loop time, and its check has answered, if it has one."""
         wanted = set(lines)
-        held = [w for w in self._watches.values() if w.line in wanted and w.line.owner.still_down(w.server)]
+        held = [w for w in self._watches.values() if w.queue in wanted and w.queue.owner.still_down(w.server)]
         return all(watch.seen_at >= since and not watch.released for watch in held)
 
     def over(self, watch: ServerWatch) -> bool:
         """Tell whether another watch has taken this one's place, or the server keeps none any more."""
-        return not self._current(watch) or not watch.line.owner.still_down(watch.server)
+        return not self._current(watch) or not watch.queue.owner.still_down(watch.server)
 
     def forget(self, watch: ServerWatch) -> None:
         """Watch it no longer."""
         if self._current(watch):
-            del self._watches[watch.line, watch.server]
-            watch.line.wake()
+            del self._watches[watch.queue, watch.server]
+            watch.queue.wake()
 
-    def judge(self, watch: ServerWatch, view: ServerView | None, asked: float, found: Findings) -> None:
+    def judge(self, watch: ServerWatch, view: ServerView | None, asked: float, found: LookResult) -> None:
         """Release a server's place once it is up, and healthy where a check is set; ``asked`` is the look's instant."""
         if self.over(watch):
             self.forget(watch)
         elif view is None or (view.found and not is_up(view)):
             self._still_down(watch, asked)
-        elif view.found and watch.line.terms.check is not None:
-            self._health.visit(watch.line, watch.line.server(watch.server, view), partial(self._checked, watch, asked))
+        elif view.found and watch.queue.options.check is not None:
+            self._health.visit(
+                watch.queue, watch.queue.server(watch.server, view), partial(self._checked, watch, asked)
+            )
         else:
             self._release(watch, "up" if view.found else "not_found", found)
 
     def _look_now(self, watch: ServerWatch) -> None:
-        self._watches[watch.line, watch.server] = watch
+        self._watches[watch.queue, watch.server] = watch
         self._look_after(watch, 0.0)
 
     def _current(self, watch: ServerWatch) -> bool:
-        return self._watches.get((watch.line, watch.server)) is watch
+        return self._watches.get((watch.queue, watch.server)) is watch
 
     def _checked(self, watch: ServerWatch, asked: float, passed: bool) -> None:  # noqa: FBT001 - a callback's answer
         """Hear what the check of a held server says; a good answer is one though it was hurried meanwhile."""
-        current = self._watches.get((watch.line, watch.server))
+        current = self._watches.get((watch.queue, watch.server))
         if current is None or current.released or current.since != watch.since:
             return
         if passed:
-            found = Findings()
+            found = LookResult()
             self._release(current, "up", found)
-            self._tell(watch.line, found)
+            self._tell(watch.queue, found)
         elif current is watch:
             self._still_down(watch, asked)
 
     def _still_down(self, watch: ServerWatch, asked: float) -> None:
         watch.seen_at = asked
         self._look_after(watch, self._unit * min(5.0 * 2.0 ** min(watch.looks + watch.left_out, 6), 60.0))
-        watch.line.wake()
+        watch.queue.wake()
 
     @staticmethod
-    def _release(watch: ServerWatch, why: str, found: Findings) -> None:
+    def _release(watch: ServerWatch, why: str, found: LookResult) -> None:
         """Have it recorded that a server is back; it is watched until that is folded."""
         watch.released = True
         found.released.append(watch)

@@ -52,7 +52,7 @@ class ReadStore(Protocol):
         ...
 
 
-class Journal:
+class JournalWriter:
     """Writes a run's events and folds each into its state before the writer goes on.
 
     Every writer hears an end, whatever fails on the way. A state that has missed an event is no state to decide by:
@@ -200,7 +200,7 @@ def seen(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
-class Cursors:
+class EventFeed:
     """Follows a run as this process writes it; no reader is ahead of what is folded."""
 
     def __init__(self, store: Callable[[], ReadStore], run_id: str, folded: Callable[[], int]) -> None:

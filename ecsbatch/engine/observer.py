@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from ecsbatch.engine.pacing import Pace
+from ecsbatch.engine.pacing import RequestPacer
 from ecsbatch.engine.retry import Backoff
-from ecsbatch.engine.visibility import LONGEST_PAUSE, Sight
+from ecsbatch.engine.visibility import LONGEST_PAUSE, Visibility
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Refused, Throttled
 from ecsbatch.model.servers import Job, Look, ServerView
 
@@ -69,10 +69,10 @@ class _Found:
 class Observer:
     """The eyes on one site."""
 
-    def __init__(self, cloud: Shows, sight: Sight, pace: Pace, backoff: Backoff) -> None:
+    def __init__(self, cloud: Shows, visibility: Visibility, pace: RequestPacer, backoff: Backoff) -> None:
         """``backoff`` gives the pauses after looks that showed nothing."""
         self._cloud = cloud
-        self._sight = sight
+        self._visibility = visibility
         self._pace = pace
         self._backoff = backoff
         self._now = asyncio.get_running_loop().time
@@ -134,7 +134,7 @@ class Observer:
         await self._paced()
         asked = self._now()
         if found.asked_at is None:
-            found.asked_at, found.sighted_at = asked, self._sight.clock()
+            found.asked_at, found.sighted_at = asked, self._visibility.observed_time()
         try:
             look = await self._answer(asked, lambda: self._cloud.look(ids))
         except (AuthError, Throttled):
@@ -159,7 +159,7 @@ class Observer:
     def _note(self, found: _Found, ids: Sequence[str], look: Look) -> None:
         found.servers.update(look.servers)
         found.cloud_time = look.cloud_time if look.cloud_time is not None else found.cloud_time
-        self._sight.seen(look.cloud_time)
+        self._visibility.seen(look.cloud_time)
         for server in ids:
             self._alone.pop(server, None)
         self._shown.extend(server for server in list(look.servers)[-_KNOWN:] if server not in self._shown)
@@ -200,12 +200,12 @@ class Observer:
 
     async def _answer(self, asked: float, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask, and note whether the site can be seen; a failure that has to be told apart says nothing yet."""
-        with self._sight.trying():
+        with self._visibility.trying():
             try:
                 answer = await ask()
             except Throttled as e:
                 self._pace.throttled(e, self._now())
-                self._sight.failed(e)
+                self._visibility.failed(e)
                 raise
             except Refused:
                 self._seen(asked)
@@ -215,7 +215,7 @@ class Observer:
 
     def _seen(self, asked: float) -> None:
         self._answered_at = max(self._answered_at, asked)
-        self._sight.seen()
+        self._visibility.seen()
 
     async def _tell_apart(
         self, error: CloudError, asked: float, ids: Sequence[str], others: Collection[str] = ()
@@ -225,7 +225,7 @@ class Observer:
             # Something that was asked later, of whatever kind, is as good as a probe.
             if self._answered_at >= asked or await self._probe(ids, others):
                 return
-        self._sight.failed(error)
+        self._visibility.failed(error)
         raise error
 
     async def _probe(self, ids: Sequence[str], others: Collection[str]) -> bool:
@@ -247,7 +247,7 @@ class Observer:
                 self._shown.remove(server)
             self._met.rotate(1)
             return False
-        self._sight.seen(look.cloud_time)
+        self._visibility.seen(look.cloud_time)
         if look.servers and server not in self._shown:
             self._shown.append(server)
         return True
@@ -267,7 +267,7 @@ class Observer:
 
         Who waits for that is kept from seeing.
         """
-        with self._sight.trying():
+        with self._visibility.trying():
             await self._wait_in_line()
 
     async def _wait_in_line(self) -> None:

@@ -19,7 +19,7 @@ _REMEMBERED: Final = 4096
 """Requests whose instants are kept; at the default rate those of three minutes."""
 
 
-class Pace:
+class RequestPacer:
     """The rate of requests to one site."""
 
     def __init__(self, rate: float) -> None:

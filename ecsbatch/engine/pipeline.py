@@ -9,17 +9,17 @@ from random import Random
 from typing import Protocol
 
 from ecsbatch.config.settings import Engine
-from ecsbatch.engine.health import Health
+from ecsbatch.engine.health import HealthChecker
 from ecsbatch.engine.limiter import Ledger, TokenBucket
 from ecsbatch.engine.observer import Observer, Shows
-from ecsbatch.engine.pacing import Pace
+from ecsbatch.engine.pacing import RequestPacer
 from ecsbatch.engine.poll_schedule import PollSchedule
 from ecsbatch.engine.poller import LOOK_SHARE, Poller
 from ecsbatch.engine.producer import Producer
 from ecsbatch.engine.retry import Backoff
-from ecsbatch.engine.server_queue import Line
+from ecsbatch.engine.server_queue import ServerQueue
 from ecsbatch.engine.submitter import Requests, Submitter
-from ecsbatch.engine.visibility import LONGEST_PAUSE, Sight
+from ecsbatch.engine.visibility import LONGEST_PAUSE, Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.model.servers import Site
 
@@ -57,7 +57,7 @@ class Pipeline:
     def __init__(self, cloud: Cloud, ledger: Ledger, engine: Engine, chance: Random) -> None:
         """Put the parts together; nothing runs yet."""
         self.cloud = cloud
-        self.sight = Sight(engine.blind_timeout, self._blinded)
+        self.visibility = Visibility(engine.blind_timeout, self._blinded)
         self.bucket = TokenBucket(
             ledger,
             cloud.site.quota_group,
@@ -68,8 +68,8 @@ class Pipeline:
         )
         # Two back-offs: that looks succeed says nothing of requests that cannot leave.
         looks, submits = (Backoff(chance, most=LONGEST_PAUSE) for _ in range(2))
-        self.observer = Observer(cloud, self.sight, Pace(cloud.api_rate), looks)
-        self.health = Health(self.observer, self.sight, CHECK_WORKERS)
+        self.observer = Observer(cloud, self.visibility, RequestPacer(cloud.api_rate), looks)
+        self.health = HealthChecker(self.observer, self.visibility, CHECK_WORKERS)
         schedule = PollSchedule(
             typical_restart=engine.typical_restart,
             looks_per_second=cloud.api_rate * LOOK_SHARE,
@@ -78,7 +78,7 @@ class Pipeline:
         self.poller = Poller(
             self.observer,
             schedule,
-            self.sight,
+            self.visibility,
             self.health,
             chance,
             workers=engine.look_workers,
@@ -89,36 +89,36 @@ class Pipeline:
             cloud,
             self.observer,
             self.bucket,
-            self.sight,
+            self.visibility,
             submits,
             self.poller,
             self.wake,
             engine.submit_workers,
         )
         self.producer = Producer(
-            self.observer, self.bucket, self.sight, self.poller, self.submitter.send, self.submitter.slots
+            self.observer, self.bucket, self.visibility, self.poller, self.submitter.send, self.submitter.slots
         )
 
     @property
-    def lines(self) -> list[Line]:
+    def queues(self) -> list[ServerQueue]:
         """Whose servers are worked on."""
-        return self.producer.lines
+        return self.producer.queues
 
     def wake(self) -> None:
         """Look at the lines again."""
         self.producer.wake()
 
-    def add(self, line: Line) -> None:
+    def add(self, line: ServerQueue) -> None:
         """Work on a line from now on."""
-        self.lines.append(line)
+        self.queues.append(line)
         self.wake()
 
-    def drop(self, line: Line) -> None:
+    def drop(self, line: ServerQueue) -> None:
         """Let a line go, with what is still under way for it."""
         line.open = False
         line.dropped = True
-        if line in self.lines:
-            self.lines.remove(line)
+        if line in self.queues:
+            self.queues.remove(line)
         self.wake()
 
     async def run(self) -> None:
@@ -127,5 +127,5 @@ class Pipeline:
         await work_together({type(part).__name__.lower(): part.run() for part in parts})
 
     def _blinded(self, message: str) -> None:
-        for line in list(self.lines):
+        for line in list(self.queues):
             line.stop("cloud_unreachable", message)

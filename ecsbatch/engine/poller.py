@@ -12,14 +12,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Protocol
 
-from ecsbatch.engine.delay_queue import Agenda
-from ecsbatch.engine.health import Health
-from ecsbatch.engine.held import Held
+from ecsbatch.engine.delay_queue import DelayQueue
+from ecsbatch.engine.health import HealthChecker
+from ecsbatch.engine.held import HeldServers
 from ecsbatch.engine.observer import JobHidden
 from ecsbatch.engine.poll_schedule import PollSchedule, Watched
-from ecsbatch.engine.resolver import LOOKS_WHEN_OVER, Findings, JobWatch, ServerWatch, Verdicts, Why, line_of
-from ecsbatch.engine.server_queue import Batch, Line
-from ecsbatch.engine.visibility import LONGEST_PAUSE, QUIET, Sight
+from ecsbatch.engine.resolver import (
+    LOOKS_WHEN_OVER,
+    JobWatch,
+    LookResult,
+    OutcomeResolver,
+    ServerWatch,
+    WatchReason,
+    queue_of,
+)
+from ecsbatch.engine.server_queue import Batch, ServerQueue
+from ecsbatch.engine.visibility import LONGEST_PAUSE, QUIET, Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Throttled
 from ecsbatch.model import events as ev
@@ -75,8 +83,8 @@ class Poller:
         self,
         looks: Looks,
         schedule: PollSchedule,
-        sight: Sight,
-        health: Health,
+        visibility: Visibility,
+        health: HealthChecker,
         chance: Random,
         *,
         workers: int,
@@ -86,21 +94,21 @@ class Poller:
         """Look with at most ``workers`` requests at once; times are seconds."""
         self._looks = looks
         self._schedule = schedule
-        self._sight = sight
+        self._visibility = visibility
         self._chance = chance
         self._now = asyncio.get_running_loop().time
         self._workers = workers
         self._grace = unknown_grace
         self._unit = typical_restart / 40
         self._tick = typical_restart * TICK
-        self._verdicts = Verdicts(health, unknown_grace, self._unit)
-        self._agenda: Agenda[JobWatch | ServerWatch] = Agenda()
+        self._resolver = OutcomeResolver(health, unknown_grace, self._unit)
+        self._delayed: DelayQueue[JobWatch | ServerWatch] = DelayQueue()
         self._due: asyncio.Queue[JobWatch | list[ServerWatch]] = asyncio.Queue()
         # Dicts, for they keep the order: the same seed gives the same looks.
         self._jobs: dict[JobWatch, None] = {}
-        self._held = Held(health, self._unit, self._again_later, self._tell)
-        self._found: dict[Line, list[Findings]] = {}
-        self._written: list[tuple[Line, list[Findings], asyncio.Future[Committed]]] = []
+        self._held = HeldServers(health, self._unit, self._again_later, self._tell)
+        self._found: dict[ServerQueue, list[LookResult]] = {}
+        self._written: list[tuple[ServerQueue, list[LookResult], asyncio.Future[Committed]]] = []
         self._news = asyncio.Event()
         self._shut_out: AuthError | None = None
         self._next_try = 0.0
@@ -115,32 +123,34 @@ class Poller:
 
     def watch_unknown(self, batch: Batch) -> None:
         """Find out what became of a request without an answer, or of one that was begun whatever was answered."""
-        self._watch_servers(batch, [s for s in batch.views if s in batch.open], Why.NO_ANSWER)
+        self._watch_servers(batch, [s for s in batch.views if s in batch.open], WatchReason.NO_ANSWER)
 
-    def watch_held(self, line: Line, server: str) -> None:
+    def watch_held(self, line: ServerQueue, server: str) -> None:
         """Look until a server is up that may be down although it has its outcome: a hold that begins now."""
         self._held.watch(line, server)
 
-    def hurry_held(self, lines: Iterable[Line]) -> None:
+    def hurry_held(self, lines: Iterable[ServerQueue]) -> None:
         """Look now at every server of these lines that keeps its place after its outcome."""
         self._held.hurry(lines)
 
-    def held_seen(self, lines: Iterable[Line], since: float) -> bool:
+    def held_seen(self, lines: Iterable[ServerQueue], since: float) -> bool:
         """Tell whether each of them was looked at since a loop time, and its check has answered, if it has one."""
         return self._held.seen(lines, since)
 
-    def _watch_servers(self, batch: Batch, servers: Iterable[str], why: Why, job: Job | None = None) -> None:
+    def _watch_servers(self, batch: Batch, servers: Iterable[str], why: WatchReason, job: Job | None = None) -> None:
         self._looks.meet(list(batch.views)[:MAX_LOOK])
         code, message = (job.code, job.message) if job is not None and job.status == "FAIL" else ("", "")
         for server in servers:
-            watch = ServerWatch(batch.line, batch, server, why, self._sight.clock(), code=code, message=message)
+            watch = ServerWatch(
+                batch.queue, batch, server, why, self._visibility.observed_time(), code=code, message=message
+            )
             watch.under_way = server in batch.begun
             self._again_later(watch, self._unit)
 
     def _again_later(self, watch: ServerWatch, wait: float) -> None:
         """Look again after about so long; instants fall on a grid, so that servers share looks."""
         grid = min(self._unit, GRID)
-        self._agenda.put(math.ceil((self._now() + wait) / grid) * grid, watch)
+        self._delayed.put(math.ceil((self._now() + wait) / grid) * grid, watch)
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -154,7 +164,7 @@ class Poller:
         rescaled = self._now()
         while True:
             servers: list[ServerWatch] = []
-            for watch in await self._agenda.due():
+            for watch in await self._delayed.due():
                 if self._done_with(watch):
                     self._forget(watch)
                 elif self._waits_outside(watch):
@@ -172,14 +182,14 @@ class Poller:
 
     def _done_with(self, watch: JobWatch | ServerWatch) -> bool:
         """Tell whether nobody wants to know any more."""
-        if line_of(watch).dropped:
+        if queue_of(watch).dropped:
             return True
-        return isinstance(watch, ServerWatch) and watch.why is Why.HELD and self._held.over(watch)
+        return isinstance(watch, ServerWatch) and watch.why is WatchReason.HELD and self._held.over(watch)
 
     def _forget(self, watch: JobWatch | ServerWatch) -> None:
         if isinstance(watch, JobWatch):
             self._jobs.pop(watch, None)
-        elif watch.why is Why.HELD:
+        elif watch.why is WatchReason.HELD:
             self._held.forget(watch)
 
     async def _work(self) -> None:
@@ -195,23 +205,23 @@ class Poller:
     async def _look_at_job(self, watch: JobWatch) -> None:
         """Look once at a job; store what it tells, and say when to look again."""
         batch = watch.batch
-        asked, late = self._now(), self._sight.clock() > batch.deadline
+        asked, late = self._now(), self._visibility.observed_time() > batch.deadline
         try:
             states = await self._states(watch)
             job = await self._looks.show_job(batch.job_id, watch.pending, running=late)
         except JobNotFound as e:
             self._let_in(watch)
             if asked - watch.since < JOB_VISIBLE_WITHIN:
-                self._agenda.put(self._now() + self._pause(watch), watch)
+                self._delayed.put(self._now() + self._pause(watch), watch)
             else:
-                self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), Findings())
+                self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), LookResult())
         except JobHidden as e:
             self._let_in(watch)
             watch.hidden += 1
             if watch.in_vain(late=late):
-                self._end_job(watch, Job(batch.job_id, "UNSEEN", code=e.code, message=e.message), Findings())
+                self._end_job(watch, Job(batch.job_id, "UNSEEN", code=e.code, message=e.message), LookResult())
             else:
-                self._agenda.put(self._now() + self._pause(watch), watch)
+                self._delayed.put(self._now() + self._pause(watch), watch)
         except CloudError as e:
             self._unseen([watch], e)
         else:
@@ -231,10 +241,10 @@ class Poller:
         """Store what a job's look tells of its servers; it was asked at ``age``, and ``late`` after their deadline."""
         ended = [sub for sub in job.ended if sub.server_id in watch.pending]
         self._observe(watch, ended, self._now() - watch.since)
-        found = self._verdicts.job(watch, ended)
+        found = self._resolver.job(watch, ended)
         if watch.pending and not job.over and late:
             self._schedule.observe(age, math.inf, len(watch.pending))
-            self._verdicts.overdue(watch, job, states, found)
+            self._resolver.overdue(watch, job, states, found)
             watch.overdue = job.running
         watch.over += job.over or late
         if not watch.pending or watch.over >= LOOKS_WHEN_OVER:
@@ -245,15 +255,15 @@ class Poller:
             left = len(watch.pending)
             progress = ev.JobProgress(batch=watch.batch.number, job_id=job.id, ended=watch.size - left, running=left)
             found.events.append(progress)
-        self._tell(watch.batch.line, found)
+        self._tell(watch.batch.queue, found)
         if job.over or late:
-            self._agenda.put(self._now() + self._pause(watch), watch)
+            self._delayed.put(self._now() + self._pause(watch), watch)
             return
         self._look_at_age(watch, self._schedule.next_look(age, len(watch.pending), watch.size))
 
     def _look_at_age(self, watch: JobWatch, age: float) -> None:
         """Look at a job about then; looks that fall together cost less than each by itself."""
-        self._agenda.put(round((watch.since + age) / self._tick) * self._tick, watch)
+        self._delayed.put(round((watch.since + age) / self._tick) * self._tick, watch)
 
     def _observe(self, watch: JobWatch, ended: Iterable[SubJob], age: float) -> None:
         """Teach the schedule how long restarts take: from the asking of the look before to the answer of this one."""
@@ -265,7 +275,7 @@ class Poller:
                 at = min(max(sub.seconds, watch.age), age)
                 self._schedule.observe(at, at)
 
-    def _end_job(self, watch: JobWatch, job: Job, found: Findings) -> None:
+    def _end_job(self, watch: JobWatch, job: Job, found: LookResult) -> None:
         """Close a job; servers that it told nothing of are watched by their own state."""
         batch = watch.batch
         self._jobs.pop(watch, None)
@@ -273,8 +283,8 @@ class Poller:
             batch=batch.number, job_id=job.id, status=job.status, code=job.code, message=job.message
         )
         found.events.append(finished)
-        self._tell(batch.line, found)
-        self._watch_servers(batch, sorted(watch.pending), Why.NO_JOB, job)
+        self._tell(batch.queue, found)
+        self._watch_servers(batch, sorted(watch.pending), WatchReason.NO_JOB, job)
 
     # -- bare servers ----------------------------------------------------------------------------------------------
 
@@ -286,18 +296,18 @@ class Poller:
             self._unseen(watches, e)
             return
         self._let_in(*watches)
-        findings: dict[Line, Findings] = {}
+        findings: dict[ServerQueue, LookResult] = {}
         for watch in watches:
             view = look.servers.get(watch.server)
             if view is None:
                 watch.left_out += 1
             else:
                 watch.looks, watch.left_out, watch.failures = watch.looks + 1, 0, 0
-            found = findings.setdefault(watch.line, Findings())
-            if watch.why is Why.HELD:
+            found = findings.setdefault(watch.queue, LookResult())
+            if watch.why is WatchReason.HELD:
                 self._held.judge(watch, view, look.asked_at, found)
             else:
-                self._verdicts.server(watch, view, look.sighted_at, found)
+                self._resolver.server(watch, view, look.observed_at, found)
         for line, found in findings.items():
             for watch, wait in found.later:
                 self._again_later(watch, self._pause(watch) if watch.left_out else wait)
@@ -305,7 +315,7 @@ class Poller:
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, line: Line, found: Findings) -> None:
+    def _tell(self, line: ServerQueue, found: LookResult) -> None:
         """Have it recorded. What is found while the store writes goes together into the next commit."""
         if found.events or found.unstarted:
             self._found.setdefault(line, []).append(found)
@@ -330,13 +340,13 @@ class Poller:
             for line, found, done in written:
                 await self._told(line, found, done)
 
-    async def _told(self, line: Line, found: Sequence[Findings], written: asyncio.Future[Committed]) -> None:
+    async def _told(self, line: ServerQueue, found: Sequence[LookResult], written: asyncio.Future[Committed]) -> None:
         """Act on what was found once it is recorded."""
-        if not await line.told(written):
+        if not await line.reported(written):
             return
         for each in found:
             for servers in each.unstarted.values():
-                line.again(servers)
+                line.requeue(servers)
             for watch in each.released:
                 self._held.forget(watch)
 
@@ -351,7 +361,7 @@ class Poller:
             return
         for watch in watches:
             if isinstance(watch, JobWatch):
-                self._agenda.put(self._now() + self._pause(watch), watch)
+                self._delayed.put(self._now() + self._pause(watch), watch)
             else:
                 self._again_later(watch, self._pause(watch))
 
@@ -359,7 +369,7 @@ class Poller:
         """Stop the lines whose looks are not let in; who goes on is looked at each minute, up to an end."""
         self._shut_out = error
         self._next_try = self._now() + SHUT_OUT_PAUSE
-        for line in dict.fromkeys(map(line_of, watches)):
+        for line in dict.fromkeys(map(queue_of, watches)):
             line.stop("auth", str(error))
         for watch in watches:
             self._wait_outside(watch, error)
@@ -390,13 +400,13 @@ class Poller:
 
         An outage in between says nothing of the key: it does not count.
         """
-        line, batch, now = line_of(watch), watch.batch, self._sight.clock()
+        line, batch, now = queue_of(watch), watch.batch, self._visibility.observed_time()
         watch.outside_since = now if watch.outside_since is None else watch.outside_since
-        if batch is None or now - watch.outside_since < max(line.terms.server_timeout, self._grace):
-            self._agenda.put(self._now() + SHUT_OUT_PAUSE, watch)
+        if batch is None or now - watch.outside_since < max(line.options.server_timeout, self._grace):
+            self._delayed.put(self._now() + SHUT_OUT_PAUSE, watch)
             return
         servers = sorted(watch.pending) if isinstance(watch, JobWatch) else [watch.server]
-        self._tell(line, self._verdicts.given_up(batch, servers, "auth", str(error)))
+        self._tell(line, self._resolver.given_up(batch, servers, "auth", str(error)))
         self._forget(watch)
 
     def _pause(self, watch: JobWatch | ServerWatch) -> float:

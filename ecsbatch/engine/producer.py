@@ -13,11 +13,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import Protocol
 
-from ecsbatch.engine.journal import Journal, seen
+from ecsbatch.engine.journal import JournalWriter, seen
 from ecsbatch.engine.limiter import TokenBucket
-from ecsbatch.engine.server_queue import Batch, Line, Packet
-from ecsbatch.engine.triage import Watcher, sort_out
-from ecsbatch.engine.visibility import Sight
+from ecsbatch.engine.server_queue import Batch, Prechecked, ServerQueue
+from ecsbatch.engine.triage import Watcher, triage
+from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict
 from ecsbatch.model import events as ev
@@ -56,16 +56,16 @@ class Producer:
         self,
         lookout: Lookout,
         bucket: TokenBucket,
-        sight: Sight,
+        visibility: Visibility,
         watcher: Watcher,
         send: Callable[[Batch], None],
         slots: asyncio.Semaphore,
     ) -> None:
         """Hand ready batches to ``send``; a slot is taken for each and given back by whoever sends it."""
-        self.lines: list[Line] = []
+        self.queues: list[ServerQueue] = []
         self._lookout = lookout
         self._bucket = bucket
-        self._sight = sight
+        self._visibility = visibility
         self._watcher = watcher
         self._send = send
         self._slots = slots
@@ -89,7 +89,7 @@ class Producer:
             line = await self._choose(self._to_look, _look_due)
             await self.look_at(line)
 
-    async def look_at(self, line: Line) -> None:
+    async def look_at(self, line: ServerQueue) -> None:
         """Look at the next servers of a line, skip what must be left alone, stock the rest."""
         servers = [line.waiting.popleft() for _ in range(min(MAX_LOOK, len(line.waiting)))]
         line.waiting_since = asyncio.get_running_loop().time()
@@ -104,11 +104,11 @@ class Producer:
         if line.generation != generation:
             line.owner.returned(servers)
         elif look is None:
-            line.again(servers)
+            line.requeue(servers)
         else:
             await self._stock(line, servers, look)
 
-    async def _see(self, line: Line, servers: Sequence[str]) -> Look | None:
+    async def _see(self, line: ServerQueue, servers: Sequence[str]) -> Look | None:
         """Look once; None where nothing could be seen, after a pause."""
         try:
             return await self._lookout.look(servers)
@@ -119,15 +119,15 @@ class Producer:
             await self._lookout.rest(e)
         return None
 
-    async def _stock(self, line: Line, servers: Sequence[str], look: Look) -> None:
+    async def _stock(self, line: ServerQueue, servers: Sequence[str], look: Look) -> None:
         """Sort looked-at servers into those to be left alone, those under way as ours already and those to send."""
-        found = sort_out(line, servers, look, self._sight.clock())
+        found = triage(line, servers, look, self._visibility.observed_time())
         if found.go:
-            line.stock.append(Packet(found.go, look.asked_at))
+            line.ready.append(Prechecked(found.go, look.asked_at))
         self._to_pack.set()
         await found.tell(line, self._watcher)
         if found.later:
-            line.offer(server for server in found.later if line.owner.wanted(line, server))
+            line.put(server for server in found.later if line.owner.wanted(line, server))
             if len(line.waiting) <= len(found.later):
                 await asyncio.sleep(_LOOK_AGAIN)
 
@@ -144,16 +144,16 @@ class Producer:
                 if not taken:
                     self._slots.release()
 
-    async def pack(self, line: Line) -> bool:
+    async def pack(self, line: ServerQueue) -> bool:
         """Take tokens for a line's next packet, store grant and intent, send it. False where nothing was sent."""
         await self._lookout.turn()
         packet = self._next_packet(line)
         if packet is None:
             return False
-        intent = _Intent(line, packet, self._sight, self._bucket.group)
+        intent = _Intent(line, packet, self._visibility, self._bucket.group)
         want = len(packet.views)
         # A packet that was refused goes as it is: what offends in it is found by halving.
-        at_least = want if packet.refusals else max(1, min(want, line.terms.batch_size // 4))
+        at_least = want if packet.refusals else max(1, min(want, line.options.batch_size // 4))
         line.packing = want
         try:
             grant = await self._bucket.acquire(want, at_least, ledger=intent)
@@ -163,12 +163,12 @@ class Producer:
         except RunConflict as e:
             # A line that claims its servers one by one asks anew who may have them; else the run itself was taken.
             if not line.claims:
-                line.broken(e)
-            line.again(list(packet.views))
+                line.fail(e)
+            line.requeue(list(packet.views))
             return False
         except EcsbatchError as e:
-            line.stock.appendleft(packet)
-            line.broken(e)
+            line.ready.appendleft(packet)
+            line.fail(e)
             return False
         finally:
             line.packing = 0
@@ -176,67 +176,67 @@ class Producer:
         return True
 
     @staticmethod
-    def _put_back(line: Line, packet: Packet, generation: int) -> None:
+    def _put_back(line: ServerQueue, packet: Prechecked, generation: int) -> None:
         """Return servers that could not be sent now to where they are looked for next."""
         if line.generation != generation:
             line.owner.returned(packet.views)
         elif packet.stale(asyncio.get_running_loop().time()):
-            line.again(list(packet.views))
+            line.requeue(list(packet.views))
         elif packet.views:
-            line.stock.appendleft(packet)
+            line.ready.appendleft(packet)
 
-    def _send_granted(self, line: Line, packet: Packet, intent: _Intent, grant: Grant) -> None:
+    def _send_granted(self, line: ServerQueue, packet: Prechecked, intent: _Intent, grant: Grant) -> None:
         """Make the batch of the servers that the grant is enough for; the rest stays first in line."""
         views = dict(islice(packet.views.items(), grant.tokens))
         rest = dict(islice(packet.views.items(), grant.tokens, None))
         if rest:
-            self._put_back(line, Packet(rest, packet.looked_at), intent.generation)
+            self._put_back(line, Prechecked(rest, packet.looked_at), intent.generation)
         self._send(
             Batch(
                 number=intent.batch,
-                line=line,
+                queue=line,
                 views=views,
                 grant=grant,
                 cloud_time=intent.cloud_time,
-                deadline=self._sight.clock() + line.terms.server_timeout,
+                deadline=self._visibility.observed_time() + line.options.server_timeout,
                 open=set(views),
                 refusals=packet.refusals,
             )
         )
         self._to_look.set()
 
-    def _next_packet(self, line: Line) -> Packet | None:
+    def _next_packet(self, line: ServerQueue) -> Prechecked | None:
         """Merge stock into one packet of at most a batch; what was looked at too long ago is looked at again."""
         now = asyncio.get_running_loop().time()
-        while line.stock and line.stock[0].stale(now):
-            line.again(list(line.stock.popleft().views))
-        if not line.stock or not line.open:
+        while line.ready and line.ready[0].stale(now):
+            line.requeue(list(line.ready.popleft().views))
+        if not line.ready or not line.open:
             return None
-        first = line.stock.popleft()
+        first = line.ready.popleft()
         if first.refusals:
             return first
-        size = line.terms.batch_size
-        while line.stock and len(first.views) < size and not line.stock[0].refusals:
-            first.views.update(line.stock.popleft().views)
+        size = line.options.batch_size
+        while line.ready and len(first.views) < size and not line.ready[0].refusals:
+            first.views.update(line.ready.popleft().views)
         if len(first.views) > size:
-            line.stock.appendleft(Packet(dict(islice(first.views.items(), size, None)), first.looked_at))
-            first = Packet(dict(islice(first.views.items(), size)), first.looked_at)
+            line.ready.appendleft(Prechecked(dict(islice(first.views.items(), size, None)), first.looked_at))
+            first = Prechecked(dict(islice(first.views.items(), size)), first.looked_at)
         return first
 
     # -- whose turn ------------------------------------------------------------------------------------------------
 
-    async def _choose(self, news: asyncio.Event, due: Callable[[Line], float | None]) -> Line:
+    async def _choose(self, news: asyncio.Event, due: Callable[[ServerQueue], float | None]) -> ServerQueue:
         """Wait for a line that is due; lines take turns."""
         loop = asyncio.get_running_loop()
         while True:
             news.clear()
             now = loop.time()
             soonest: float | None = None
-            for i in range(len(self.lines)):
-                line = self.lines[(self._turn + i) % len(self.lines)]
+            for i in range(len(self.queues)):
+                line = self.queues[(self._turn + i) % len(self.queues)]
                 at = due(line)
                 if at is not None and at <= now:
-                    self._turn = (self._turn + i + 1) % len(self.lines)
+                    self._turn = (self._turn + i + 1) % len(self.queues)
                     return line
                 if at is not None:
                     soonest = at if soonest is None else min(soonest, at)
@@ -249,19 +249,19 @@ class _Intent:
     It is in the air from the instant at which the store is asked: what is decided meanwhile has to reckon with it.
     """
 
-    def __init__(self, line: Line, packet: Packet, sight: Sight, group: str) -> None:
+    def __init__(self, line: ServerQueue, prechecked: Prechecked, visibility: Visibility, group: str) -> None:
         self.generation = line.generation
         self.batch = 0
         self.cloud_time = 0.0
         self._group = group
-        self._journal: Journal | None = None
-        self._line = line
-        self._packet = packet
-        self._sight = sight
+        self._journal: JournalWriter | None = None
+        self._queue = line
+        self._prechecked = prechecked
+        self._visibility = visibility
 
     def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Store grant and intent; the servers that the tokens are enough for are those named."""
-        line, packet = self._line, self._packet
+        line, packet = self._queue, self._prechecked
         recalled = line.generation != self.generation or not line.open or line.dropped
         if recalled or packet.stale(asyncio.get_running_loop().time()):
             raise Recalled
@@ -274,10 +274,10 @@ class _Intent:
 
     def _give(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Hand grant and intent to the store."""
-        line, servers = self._line, list(self._packet.views)
+        line, servers = self._queue, list(self._prechecked.views)
         if self._journal is not line.journal:
             self._journal, self.batch = line.journal, line.journal.next_batch()
-        self.cloud_time = self._sight.cloud_time()
+        self.cloud_time = self._visibility.cloud_time()
         line.in_air += 1
         line.given.update(servers)
         written = line.record(
@@ -297,7 +297,7 @@ class _Intent:
     def settle(self, settle: Settlement) -> asyncio.Future[None]:
         """Give an intent back that nobody is left to send."""
         gave_up = ev.BatchRejected(batch=self.batch, kind="not_sent", message="Stopped before it was sent.")
-        written = self._line.record([gave_up], settle=[settle])
+        written = self._queue.record([gave_up], settle=[settle])
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def given_back(done: asyncio.Future[Committed]) -> None:
@@ -310,18 +310,18 @@ class _Intent:
         return answer
 
     def _land(self) -> None:
-        self._line.in_air -= 1
-        self._line.wake()
+        self._queue.in_air -= 1
+        self._queue.wake()
 
     def _events(self, grant: Grant) -> Sequence[ev.Event]:
-        named = list(islice(self._packet.views.items(), grant.tokens))
+        named = list(islice(self._prechecked.views.items(), grant.tokens))
         return [
             ev.BatchSubmitting(
                 batch=self.batch,
                 servers=[server for server, _ in named],
-                wave=self._line.wave,
-                type=self._line.terms.type,
-                site=self._line.site,
+                wave=self._queue.wave,
+                type=self._queue.options.type,
+                site=self._queue.site,
                 grant=grant.id,
                 updated=[view.updated for _, view in named],
                 cloud_time=self.cloud_time,
@@ -347,22 +347,22 @@ def _pass_on(done: asyncio.Future[Committed], answer: asyncio.Future[Grant | Sho
         answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
 
 
-def _look_due(line: Line) -> float | None:
+def _look_due(line: ServerQueue) -> float | None:
     """When waiting servers of a line should be looked at: when ripe, and no sooner than they can be sent."""
-    size = line.terms.batch_size
-    if not line.open or not line.waiting or line.stocked >= size:
+    size = line.options.batch_size
+    if not line.open or not line.waiting or line.ready_count >= size:
         return None
-    return line.ripe_at(size)
+    return line.due_at(size)
 
 
-def _pack_due(line: Line) -> float | None:
+def _pack_due(line: ServerQueue) -> float | None:
     """When a line's stock should be packed: once it fills a batch, or nothing is on its way to fill it."""
-    if not line.open or not line.stock:
+    if not line.open or not line.ready:
         return None
-    if line.stock[0].refusals or line.stocked >= line.terms.batch_size or not (line.waiting or line.looking):
+    if line.ready[0].refusals or line.ready_count >= line.options.batch_size or not (line.waiting or line.looking):
         return 0.0
     # Servers are on their way: their look will wake us; the linger bounds the wait where they are not ripe yet.
-    return line.stock[-1].looked_at + line.terms.linger
+    return line.ready[-1].looked_at + line.options.linger
 
 
 async def _news(news: asyncio.Event, until: float | None) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ecsbatch.engine.health import Health
+from ecsbatch.engine.health import HealthChecker
 from ecsbatch.engine.reconcile import Case, Verdict, is_up, judge, judge_unseen
 from ecsbatch.engine.retry import skip_of
-from ecsbatch.engine.server_queue import Batch, Line, restarted
+from ecsbatch.engine.server_queue import Batch, ServerQueue, restarted
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence, SkipReason
 from ecsbatch.model.servers import Job, ServerView, SubJob
@@ -23,7 +23,7 @@ LOOKS_WHEN_HIDDEN = 8
 """Looks in a row at a job that cannot be shown while all else can, before its servers' own state has to tell."""
 
 
-class Why(StrEnum):
+class WatchReason(StrEnum):
     """Why a bare server is watched."""
 
     NO_ANSWER = "no_answer"
@@ -77,10 +77,10 @@ class ServerWatch:
         code, message: the job's own failure, which the server shares unless its state says otherwise.
     """
 
-    line: Line
+    queue: ServerQueue
     batch: Batch | None
     server: str
-    why: Why
+    why: WatchReason
     since: float
     looks: int = 0
     left_out: int = 0
@@ -93,13 +93,13 @@ class ServerWatch:
     message: str = ""
 
 
-def line_of(watch: JobWatch | ServerWatch) -> Line:
+def queue_of(watch: JobWatch | ServerWatch) -> ServerQueue:
     """Return whose server or batch is watched."""
-    return watch.line if isinstance(watch, ServerWatch) else watch.batch.line
+    return watch.queue if isinstance(watch, ServerWatch) else watch.batch.queue
 
 
 @dataclass(slots=True)
-class Findings:
+class LookResult:
     """What one look means for one line.
 
     Attributes:
@@ -122,10 +122,10 @@ class Findings:
         return [*self.events, *begun]
 
 
-class Verdicts:
+class OutcomeResolver:
     """Says what looks at one site mean."""
 
-    def __init__(self, health: Health, grace: float, unit: float) -> None:
+    def __init__(self, health: HealthChecker, grace: float, unit: float) -> None:
         """``grace`` is ``unknown_grace``; ``unit`` the seconds that pauses between looks at servers are made of."""
         self._health = health
         self._grace = grace
@@ -133,9 +133,9 @@ class Verdicts:
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
-    def job(self, watch: JobWatch, ended: Iterable[SubJob]) -> Findings:
+    def job(self, watch: JobWatch, ended: Iterable[SubJob]) -> LookResult:
         """Say what the ended sub-jobs of a job mean."""
-        found = Findings()
+        found = LookResult()
         batch = watch.batch
         for sub in ended:
             watch.pending.discard(sub.server_id)
@@ -147,7 +147,7 @@ class Verdicts:
                 self._failed(batch, sub.server_id, found, Evidence.JOB, code=sub.code, message=sub.message)
         return found
 
-    def overdue(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], found: Findings) -> None:
+    def overdue(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], found: LookResult) -> None:
         """Judge servers that a job still shows under way after their deadline by their own state, seen just before.
 
         The state is the older of the two: had the restart ended since, the job would say how.
@@ -161,7 +161,7 @@ class Verdicts:
 
     # -- bare servers ----------------------------------------------------------------------------------------------
 
-    def server(self, watch: ServerWatch, view: ServerView | None, sighted: float, found: Findings) -> None:
+    def server(self, watch: ServerWatch, view: ServerView | None, sighted: float, found: LookResult) -> None:
         """Say what one look means for a bare server.
 
         Args:
@@ -186,7 +186,7 @@ class Verdicts:
             case _:
                 self._say(verdict, batch, watch.server, found, code=watch.code, message=watch.message)
 
-    def _say(self, verdict: Verdict, batch: Batch, server: str, found: Findings, **facts: str) -> None:
+    def _say(self, verdict: Verdict, batch: Batch, server: str, found: LookResult, **facts: str) -> None:
         """End a server of which its own state tells; ``facts`` are its job's words for a failure."""
         match verdict:
             case Verdict.RESTARTED:
@@ -210,12 +210,12 @@ class Verdicts:
             late=sighted > batch.deadline,
         )
 
-    def _not_started(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: Findings) -> None:
+    def _not_started(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: LookResult) -> None:
         """A request left no trace: send these servers again where that is wanted, for it is certain to be safe."""
-        line, server = watch.line, watch.server
-        if watch.why is not Why.NO_ANSWER or not line.terms.resend:
+        line, server = watch.queue, watch.server
+        if watch.why is not WatchReason.NO_ANSWER or not line.options.resend:
             self._no_trace(watch, batch, view, found)
-        elif line.owner.unstarted(server) < line.terms.resend:
+        elif line.owner.unstarted(server) < line.options.resend:
             batch.open.discard(server)
             found.unstarted.setdefault(batch.number, []).append(server)
         else:
@@ -223,18 +223,18 @@ class Verdicts:
             facts = {"reason": "not_begun", "evidence": Evidence.STATE.value}
             self._end(ev.ServerFailed, batch, server, found, holds=_may_be_down(view), **facts)
 
-    def _no_trace(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: Findings) -> None:
+    def _no_trace(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: LookResult) -> None:
         """Nothing tells whether it was restarted, but perhaps its job."""
         if watch.code:
             self._failed(batch, watch.server, found, Evidence.JOB, code=watch.code, message=watch.message)
         else:
             # It may have been restarted, and not be healthy since: with a check only that can tell.
-            down = _may_be_down(view) or watch.line.terms.check is not None
+            down = _may_be_down(view) or watch.queue.options.check is not None
             self._end(ev.ServerUnknown, batch, watch.server, found, reason="no_trace", holds=down)
 
-    def given_up(self, batch: Batch, servers: Iterable[str], reason: str, message: str) -> Findings:
+    def given_up(self, batch: Batch, servers: Iterable[str], reason: str, message: str) -> LookResult:
         """End servers of which nothing is to be learned any more, for a reason that is ours."""
-        found = Findings()
+        found = LookResult()
         for server in servers:
             if server in batch.open:
                 facts = {"reason": reason, "message": message}
@@ -243,9 +243,9 @@ class Verdicts:
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    def _up(self, batch: Batch, server: str, evidence: Evidence, found: Findings) -> None:
+    def _up(self, batch: Batch, server: str, evidence: Evidence, found: LookResult) -> None:
         """The cloud says that it is up: its outcome, or first its own word for it."""
-        terms = batch.line.terms
+        terms = batch.queue.options
         if terms.check is not None or terms.min_ready > 0:
             self._health.watch(batch, server, evidence)
         else:
@@ -253,19 +253,19 @@ class Verdicts:
             found.events.append(restarted(batch, server, evidence))
 
     def _skipped(
-        self, batch: Batch, server: str, reason: SkipReason, evidence: Evidence, found: Findings, code: str = ""
+        self, batch: Batch, server: str, reason: SkipReason, evidence: Evidence, found: LookResult, code: str = ""
     ) -> None:
         facts = {"reason": reason.value, "evidence": evidence.value, "code": code}
         self._end(ev.ServerSkipped, batch, server, found, **facts)
 
-    def _failed(self, batch: Batch, server: str, found: Findings, evidence: Evidence, **facts: str) -> None:
+    def _failed(self, batch: Batch, server: str, found: LookResult, evidence: Evidence, **facts: str) -> None:
         self._end(ev.ServerFailed, batch, server, found, evidence=evidence.value, holds=True, **facts)
 
     @staticmethod
-    def _end(kind: type[ev.ServerEvent], batch: Batch, server: str, found: Findings, **facts: Any) -> None:
+    def _end(kind: type[ev.ServerEvent], batch: Batch, server: str, found: LookResult, **facts: Any) -> None:
         """End a server; one that may be down keeps its place in the budget until a look shows it up."""
         batch.open.discard(server)
-        found.events.append(batch.line.fact(kind, server, batch, **facts))
+        found.events.append(batch.queue.server_event(kind, server, batch, **facts))
         found.urgent |= bool(facts.get("holds"))
 
 

@@ -17,7 +17,7 @@ from ecsbatch.model.run import Command, Holder, Lease, NewRun, RunRecord
 from ecsbatch.model.servers import Fleet
 
 
-def held_by(
+def holder_changed(
     holder: Holder, engine: Engine, fence: int, previous: str = "", ledger_time: float = 0.0
 ) -> ev.HolderChanged:
     """Say who has a run from now on, and by which quota it spends."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from ecsbatch.engine.journal import Journal
+from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence
@@ -31,7 +31,7 @@ E = TypeVar("E", bound=ev.ServerEvent)
 
 
 @dataclass(slots=True)
-class Terms:
+class RestartOptions:
     """How a line's servers are to be restarted. A rollout may change them while it runs.
 
     Attributes:
@@ -59,7 +59,7 @@ class Terms:
     linger: float = 0.5
 
 
-class Owner(Protocol):
+class QueueOwner(Protocol):
     """Whose servers stand in a line: a rollout, or those who ask for single restarts.
 
     The engine keeps no word of its own about a server: what it may do with one is asked of its owner when it is done.
@@ -69,15 +69,15 @@ class Owner(Protocol):
         """Return a server's wave, 0 where it is in none, and its domain."""
         ...
 
-    def woken(self, line: Line, /) -> None:
+    def woken(self, line: ServerQueue, /) -> None:
         """Hear that a line has changed: servers were offered, a request was answered, the line was stopped."""
         ...
 
-    async def admit(self, line: Line, servers: Sequence[str], /) -> Sequence[str]:
+    async def admit(self, line: ServerQueue, servers: Sequence[str], /) -> Sequence[str]:
         """Keep those of waiting servers that may be looked at and sent."""
         ...
 
-    def wanted(self, line: Line, server: str, /) -> bool:
+    def wanted(self, line: ServerQueue, server: str, /) -> bool:
         """Tell whether a server that stands in a line is to be sent from there.
 
         Asked as its intent is given to the store, whatever brought it there; where it is not, its place is let go.
@@ -106,7 +106,7 @@ class Owner(Protocol):
 
 
 @dataclass(slots=True)
-class Packet:
+class Prechecked:
     """Servers that were looked at and may go into one request.
 
     Attributes:
@@ -143,7 +143,7 @@ class Batch:
     """
 
     number: int
-    line: Line
+    queue: ServerQueue
     views: dict[str, ServerView]
     grant: Grant
     cloud_time: float
@@ -156,7 +156,7 @@ class Batch:
 
 
 @dataclass(eq=False)
-class Line:
+class ServerQueue:
     """A queue of servers and the way back for their facts.
 
     Attributes:
@@ -180,13 +180,13 @@ class Line:
     """
 
     site: str
-    terms: Terms
-    journal: Journal
-    owner: Owner
+    options: RestartOptions
+    journal: JournalWriter
+    owner: QueueOwner
     claims: bool = False
     wave: int = 0
     waiting: deque[str] = field(default_factory=deque[str])
-    stock: deque[Packet] = field(default_factory=deque[Packet])
+    ready: deque[Prechecked] = field(default_factory=deque[Prechecked])
     given: set[str] = field(default_factory=set[str])
     in_air: int = 0
     more: bool = False
@@ -206,7 +206,7 @@ class Line:
 
     # -- the queue -------------------------------------------------------------------------------------------------
 
-    def offer(self, servers: Iterable[str]) -> None:
+    def put(self, servers: Iterable[str]) -> None:
         """Append servers to the queue."""
         if not self.waiting:
             self.waiting_since = asyncio.get_running_loop().time()
@@ -217,13 +217,13 @@ class Line:
         """Take back every server that has no intent yet; one that the engine has in hand comes through `returned`."""
         self.generation += 1
         self.unaccepted = None  # what was not accepted before says nothing of what is asked after a pause
-        taken = [server for packet in self.stock for server in packet.views]
+        taken = [server for packet in self.ready for server in packet.views]
         taken += self.waiting
-        self.stock.clear()
+        self.ready.clear()
         self.waiting.clear()
         return taken
 
-    def again(self, servers: Sequence[str]) -> None:
+    def requeue(self, servers: Sequence[str]) -> None:
         """Put servers that are still wanted back at the head of the queue, to be looked at anew."""
         if not self.waiting:
             self.waiting_since = asyncio.get_running_loop().time()
@@ -231,20 +231,20 @@ class Line:
         self.wake()
 
     @property
-    def stocked(self) -> int:
+    def ready_count(self) -> int:
         """Servers that are ready to be sent."""
-        return sum(len(packet.views) for packet in self.stock)
+        return sum(len(packet.views) for packet in self.ready)
 
     @property
     def queued(self) -> int:
         """Servers that were offered and have no intent yet."""
-        return len(self.waiting) + self.stocked + self.looking + self.packing
+        return len(self.waiting) + self.ready_count + self.looking + self.packing
 
-    def ripe_at(self, size: int) -> float:
+    def due_at(self, size: int) -> float:
         """Loop time from which waiting servers should go on: at once when there are enough, else after the linger."""
-        if not self.more or len(self.waiting) + self.stocked >= size:
+        if not self.more or len(self.waiting) + self.ready_count >= size:
             return 0.0
-        return self.waiting_since + self.terms.linger
+        return self.waiting_since + self.options.linger
 
     # -- facts -----------------------------------------------------------------------------------------------------
 
@@ -256,25 +256,25 @@ class Line:
                 what["unclaim"] = freed
         return self.journal.record(events, **what)
 
-    async def tell(self, events: Sequence[ev.Event], **what: Any) -> bool:
+    async def report(self, events: Sequence[ev.Event], **what: Any) -> bool:
         """Store facts and wait; where that fails this line ends, and the engine goes on with the others."""
-        return await self.told(self.record(events, **what))
+        return await self.reported(self.record(events, **what))
 
-    async def told(self, written: asyncio.Future[Committed]) -> bool:
+    async def reported(self, written: asyncio.Future[Committed]) -> bool:
         """Wait for what `record` gave; see `tell`."""
         try:
             await written
         except EcsbatchError as e:
-            self.broken(e)
+            self.fail(e)
             return False
         return True
 
-    def broken(self, fault: EcsbatchError) -> None:
+    def fail(self, fault: EcsbatchError) -> None:
         """End the line: its record cannot be written any more."""
         self.fault = self.fault or fault
         self.stop("store", str(fault))
 
-    def fact(
+    def server_event(
         self, kind: type[E], server: str, batch: Batch | None = None, view: ServerView | None = None, **more: Any
     ) -> E:
         """Make a server's event, with its place in the run filled in from its batch or from a look at it."""
@@ -306,7 +306,7 @@ class Line:
 
 def restarted(batch: Batch, server: str, evidence: Evidence) -> ev.ServerRestarted:
     """Make the event that every server is meant to end with; it needs no host, which is for counting failures by."""
-    wave, domain = batch.line.owner.locate(server)
+    wave, domain = batch.queue.owner.locate(server)
     if not domain and server in batch.views:
         domain = batch.views[server].az
     return ev.ServerRestarted(

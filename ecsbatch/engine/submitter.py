@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from ecsbatch.engine.limiter import DESYNC_SECONDS, SEND_WITHIN, TokenBucket
 from ecsbatch.engine.retry import AfterSubmit, Backoff, Charge, Next, after_submit
-from ecsbatch.engine.server_queue import Batch, Packet
-from ecsbatch.engine.triage import refused_alone, sort_out
-from ecsbatch.engine.visibility import Sight
+from ecsbatch.engine.server_queue import Batch, Prechecked
+from ecsbatch.engine.triage import refused_alone, triage
+from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled
 from ecsbatch.model import events as ev
@@ -75,7 +75,7 @@ class Submitter:
         cloud: Requests,
         lookout: Lookout,
         bucket: TokenBucket,
-        sight: Sight,
+        visibility: Visibility,
         backoff: Backoff,
         watcher: Watcher,
         wake: Callable[[], None],
@@ -86,7 +86,7 @@ class Submitter:
         self._cloud = cloud
         self._lookout = lookout
         self._bucket = bucket
-        self._sight = sight
+        self._visibility = visibility
         self._backoff = backoff
         self._watcher = watcher
         self._wake = wake
@@ -115,9 +115,9 @@ class Submitter:
                 self._let_go(batch)
 
     def _let_go(self, batch: Batch) -> None:
-        batch.line.in_air -= 1
+        batch.queue.in_air -= 1
         self.slots.release()
-        batch.line.wake()
+        batch.queue.wake()
 
     async def _submit(self, batch: Batch) -> None:
         """Send a batch and store what came of it."""
@@ -127,10 +127,10 @@ class Submitter:
             await self._not_accepted(batch, error)
             return
         batch.job_id = job_id
-        batch.line.unaccepted = None
+        batch.queue.unaccepted = None
         self._backoff.succeeded()
-        self._sight.seen()
-        await batch.line.tell(
+        self._visibility.seen()
+        await batch.queue.report(
             [ev.BatchAccepted(batch=batch.number, job_id=job_id, sent=batch.sent)],
             settle=[self._bucket.answered(batch.grant)],
         )
@@ -142,29 +142,29 @@ class Submitter:
             """Stop the request at the last instant, before its first byte, where it must not leave any more."""
             # By the ledger's clock, from the grant itself: this process may have stood still in between.
             age = self._bucket.age(batch.grant)
-            if why := held_back(age, dropped=batch.line.dropped):
+            if why := held_back(age, dropped=batch.queue.dropped):
                 raise _TooLate(f"The request was not sent: {why}.")
             batch.sent = batch.grant.granted + age
 
-        return await self._cloud.submit(batch.line.terms.type, list(batch.views), leaving)
+        return await self._cloud.submit(batch.queue.options.type, list(batch.views), leaving)
 
     async def _not_accepted(self, batch: Batch, error: CloudError) -> None:
         after = after_submit(error)
-        told = await batch.line.tell([_event(batch, after, error)], settle=[self._settle(after.charge, batch.grant)])
+        told = await batch.queue.report([_event(batch, after, error)], settle=[self._settle(after.charge, batch.grant)])
         self._bucket.changed()
         if not told:
             return
         if after.next is not Next.AGAIN:
-            batch.line.unaccepted = None
+            batch.queue.unaccepted = None
         match after.next:
             case Next.STOP:
-                batch.line.again(list(batch.views))
-                batch.line.stop("auth", str(error))
+                batch.queue.requeue(list(batch.views))
+                batch.queue.stop("auth", str(error))
             case Next.RECONCILE:
-                self._sight.failed(error)
+                self._visibility.failed(error)
                 self._watcher.watch_unknown(batch)
             case Next.LOOK:
-                self._sight.seen()
+                self._visibility.seen()
                 await self._refused(batch, error)
             case Next.AGAIN:
                 await self._again(batch, error)
@@ -182,22 +182,22 @@ class Submitter:
 
     async def _again(self, batch: Batch, error: CloudError) -> None:
         """Put the servers back first in line, and pause as long as the answer asks or the back-off says."""
-        line = batch.line
+        line = batch.queue
         now = asyncio.get_running_loop().time()
         recent = line.unaccepted is not None and now <= line.unaccepted[1] + LONG_AGO
         since = line.unaccepted[0] if line.unaccepted is not None and recent else now
         wait = self._wait_for(error)
         line.unaccepted = since, now + wait
-        if now - since > line.terms.server_timeout:
+        if now - since > line.options.server_timeout:
             line.stop("cloud_unreachable", f"No request was accepted for {now - since:.0f} s: {error}")
         if isinstance(error, Throttled):
             await self._throttled(batch, error, wait)
         elif not isinstance(error, _TooLate):
             if isinstance(error, NotSent):
-                self._sight.failed(error)
+                self._visibility.failed(error)
             self._bucket.close_for(wait)
         # Back in the queue, not in the stock: by the time of its next turn the look at it may be too old.
-        line.again(list(batch.views))
+        line.requeue(list(batch.views))
         self._wake()
 
     def _wait_for(self, error: CloudError) -> float:
@@ -215,31 +215,31 @@ class Submitter:
         said = ev.QuotaThrottled(wait=wait, message=error.message, limit=error.limit, window=error.window)
         lowered = ev.QuotaDesync(limit=self._bucket.lower(), seconds=DESYNC_SECONDS)
         self._bucket.close_for(wait)
-        await batch.line.tell([said, lowered])
+        await batch.queue.report([said, lowered])
 
     # -- refused ---------------------------------------------------------------------------------------------------
 
     async def _refused(self, batch: Batch, error: CloudError) -> None:
         """Find what the cloud refuses: look first, halve what is refused twice, until an offender stands alone."""
-        line, servers = batch.line, list(batch.views)
+        line, servers = batch.queue, list(batch.views)
         looks = await self._look(servers)
         servers = [server for server in servers if line.owner.wanted(line, server)]
         if looks is None:
-            line.again(servers)
+            line.requeue(servers)
             return
         rest: dict[str, ServerView] = {}
         fewer = False
         for part, look in looks:
             part = [server for server in part if server in servers]  # noqa: PLW2901 - some may be left out meanwhile
-            found = sort_out(line, part, look, self._sight.clock(), refused=batch)
+            found = triage(line, part, look, self._visibility.observed_time(), refused=batch)
             await found.tell(line, self._watcher)
-            line.again(found.later)
+            line.requeue(found.later)
             rest |= found.go
             fewer |= len(found.go) < len(part)
         # The cloud has refused the request as it was: of several nobody is to blame, be all others gone by now.
         fewer |= len(servers) < len(batch.views)
         if len(batch.views) == 1 and rest:
-            await line.tell([refused_alone(line, servers[0], error, batch)])
+            await line.report([refused_alone(line, servers[0], error, batch)])
             return
         self._put_back(batch, rest, min(look.asked_at for _, look in looks), fewer=fewer)
 
@@ -249,12 +249,12 @@ class Submitter:
             return
         refusals = 1 if fewer else batch.refusals + 1
         if refusals < _WHOLE_REFUSAL:
-            batch.line.stock.appendleft(Packet(dict(rest), looked_at, refusals))
+            batch.queue.ready.appendleft(Prechecked(dict(rest), looked_at, refusals))
         else:
             half = (len(rest) + 1) // 2
             for part in (islice(rest.items(), half, None), islice(rest.items(), half)):
                 if views := dict(part):
-                    batch.line.stock.appendleft(Packet(views, looked_at, refusals))
+                    batch.queue.ready.appendleft(Prechecked(views, looked_at, refusals))
         self._wake()
 
     async def _look(self, servers: Sequence[str]) -> list[tuple[Sequence[str], Look]] | None:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from ecsbatch.engine.reconcile import was_begun
 from ecsbatch.engine.retry import skip_of
-from ecsbatch.engine.server_queue import Batch, Line
+from ecsbatch.engine.server_queue import Batch, ServerQueue
 from ecsbatch.errors import CloudError, Denied, Refused
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import Look, ServerView
@@ -34,7 +34,7 @@ class Watcher(Protocol):
 
 
 @dataclass(slots=True)
-class Sorted:
+class Triage:
     """The servers of one look.
 
     Attributes:
@@ -49,18 +49,18 @@ class Sorted:
     begun: dict[int, Batch] = field(default_factory=dict[int, Batch])
     ended: list[ev.ServerEvent] = field(default_factory=list[ev.ServerEvent])
 
-    async def tell(self, line: Line, watcher: Watcher) -> bool:
+    async def tell(self, line: ServerQueue, watcher: Watcher) -> bool:
         """Record what the look has ended or found under way, and have the latter followed; False where that fails."""
         started = [ev.BatchStarted(batch=batch.number, servers=list(batch.views)) for batch in self.begun.values()]
         told: list[ev.Event] = [*started, *self.ended]
-        if told and not await line.tell(told):
+        if told and not await line.report(told):
             return False
         for batch in self.begun.values():
             watcher.watch_unknown(batch)
         return True
 
 
-def sort_out(line: Line, servers: Iterable[str], look: Look, now: float, refused: Batch | None = None) -> Sorted:
+def triage(line: ServerQueue, servers: Iterable[str], look: Look, now: float, refused: Batch | None = None) -> Triage:
     """Sort the servers of a look.
 
     Args:
@@ -70,8 +70,8 @@ def sort_out(line: Line, servers: Iterable[str], look: Look, now: float, refused
         now: the sighted clock.
         refused: the batch that the cloud has just refused, where that is why they are looked at.
     """
-    found = Sorted()
-    terms = line.terms
+    found = Triage()
+    terms = line.options
     for server in servers:
         view = look.servers.get(server)
         attempt = line.owner.earlier(server)
@@ -87,11 +87,11 @@ def sort_out(line: Line, servers: Iterable[str], look: Look, now: float, refused
                 found.go[server] = view
             else:
                 facts = {"reason": reason[0].value, "holds": reason[1]}
-                found.ended.append(line.fact(ev.ServerSkipped, server, refused, view, **facts))
+                found.ended.append(line.server_event(ev.ServerSkipped, server, refused, view, **facts))
     return found
 
 
-def _unshown(found: Sorted, line: Line, server: str, look: Look, refused: Batch | None) -> None:
+def _unshown(found: Triage, line: ServerQueue, server: str, look: Look, refused: Batch | None) -> None:
     """Sort a server that the look did not show; one that it left out is told of by the request itself."""
     error = look.refused.get(server)
     if error is not None:
@@ -102,18 +102,18 @@ def _unshown(found: Sorted, line: Line, server: str, look: Look, refused: Batch 
         found.go[server] = ServerView(server)
 
 
-def _begun(found: Sorted, line: Line, view: ServerView, attempt: Attempt, now: float) -> None:
+def _begun(found: Triage, line: ServerQueue, view: ServerView, attempt: Attempt, now: float) -> None:
     """Take a server that is restarting, or was restarted, by an earlier request of this run for that request's."""
     batch = found.begun.get(attempt.batch)
     if batch is None:
         views: dict[str, ServerView] = {}
         batch = found.begun[attempt.batch] = Batch(
             number=attempt.batch,
-            line=line,
+            queue=line,
             views=views,
             grant=_NO_GRANT,
             cloud_time=attempt.cloud_time,
-            deadline=now + line.terms.server_timeout,
+            deadline=now + line.options.server_timeout,
             open=set(),
             begun=views,
         )
@@ -121,12 +121,12 @@ def _begun(found: Sorted, line: Line, view: ServerView, attempt: Attempt, now: f
     batch.open.add(view.id)
 
 
-def refused_alone(line: Line, server: str, error: CloudError, batch: Batch | None = None) -> ev.ServerEvent:
+def refused_alone(line: ServerQueue, server: str, error: CloudError, batch: Batch | None = None) -> ev.ServerEvent:
     """End a server that the cloud refuses by itself, by the code that it refuses with."""
     skip = skip_of(error.code) if isinstance(error, Refused) else None
     if skip is not None:
-        return line.fact(ev.ServerSkipped, server, batch, reason=skip.value, code=error.code)
+        return line.server_event(ev.ServerSkipped, server, batch, reason=skip.value, code=error.code)
     reason = "denied" if isinstance(error, Denied) else "refused"
-    return line.fact(
+    return line.server_event(
         ev.ServerFailed, server, batch, reason=reason, code=error.code, message=error.message, evidence="job"
     )

@@ -18,7 +18,7 @@ LONGEST_PAUSE = 45.0
 """Seconds between two tries to see a site, at the most; less than `QUIET`, so that blindness adds up to its end."""
 
 
-class Sight:
+class Visibility:
     """When the site last answered, and how far its clock is from ours."""
 
     def __init__(self, blind_timeout: float, blinded: Callable[[str], None]) -> None:
@@ -75,7 +75,7 @@ class Sight:
         """What the last request that gave no answer met."""
         return self._why
 
-    def clock(self) -> float:
+    def observed_time(self) -> float:
         """Seconds on the sighted clock."""
         blind = 0.0 if self._blind_since is None else self._blind_until() - self._blind_since
         return self._now() - self._blind_total - blind

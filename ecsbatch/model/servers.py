@@ -133,7 +133,7 @@ class Look:
     servers: Mapping[str, ServerView]
     cloud_time: float | None = None
     asked_at: float = 0.0
-    sighted_at: float = 0.0
+    observed_at: float = 0.0
     refused: Mapping[str, Refused] = field(default_factory=dict[str, Refused])
     unseen: Mapping[str, int] = field(default_factory=dict[str, int])
     unasked: int = 0

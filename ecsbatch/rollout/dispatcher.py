@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from ecsbatch.engine.journal import Journal
+from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.engine.pipeline import Pipeline
-from ecsbatch.engine.server_queue import Batch, Check, Line, Terms
+from ecsbatch.engine.server_queue import Batch, Check, RestartOptions, ServerQueue
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
@@ -47,7 +47,7 @@ class Feeder:
         self._state = state
         self._pipelines = pipelines
         self._notice = notice
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, ServerQueue] = {}
         self._picker: Picker | None = None
         self._offered: set[str] = set()
         self._by_domain: Counter[str] = Counter()
@@ -70,7 +70,7 @@ class Feeder:
 
     # -- opening and closing ---------------------------------------------------------------------------------------
 
-    def open(self, journal: Journal, check: Check | None, linger: float) -> None:
+    def open(self, journal: JournalWriter, check: Check | None, linger: float) -> None:
         """Open a line at each site of the fleet.
 
         Raises:
@@ -80,9 +80,9 @@ class Feeder:
             if site not in self._pipelines:
                 known = ", ".join(sorted(self._pipelines)) or "none"
                 raise ConfigError(f"The fleet names the site {site!r}, which the Restarter does not have: {known}.")
-            line = Line(
+            line = ServerQueue(
                 site=site,
-                terms=self._terms(check, linger),
+                options=self._terms(check, linger),
                 journal=journal,
                 owner=self,
                 wave=max(1, self._state.wave),
@@ -92,9 +92,9 @@ class Feeder:
             here = (id_ for i, id_ in enumerate(self._plan.fleet.ids) if self._plan.fleet.site(i) == site)
             self._pipelines[site].observer.meet(islice(here, _INTRODUCED))
 
-    def _terms(self, check: Check | None, linger: float) -> Terms:
+    def _terms(self, check: Check | None, linger: float) -> RestartOptions:
         plan = self._plan
-        return Terms(
+        return RestartOptions(
             type=plan.type,
             batch_size=plan.batch_size,
             precheck=plan.precheck,
@@ -116,7 +116,7 @@ class Feeder:
         found: list[ev.Event] = []
         for flight in list(self._state.flights.values()):
             pipeline = self._pipelines[flight.site]
-            batch = self._batch(flight, pipeline.sight.clock())
+            batch = self._batch(flight, pipeline.visibility.observed_time())
             if flight.job_id:
                 # Its job speaks of the restart before for those that were found to be under way again.
                 again = replace(batch, open=batch.open & flight.begun)
@@ -137,7 +137,7 @@ class Feeder:
         views = {s: ServerView(s, updated=u) for s, u in zip(flight.servers, flight.updated, strict=True)}
         return Batch(
             number=flight.batch,
-            line=self._lines[flight.site],
+            queue=self._lines[flight.site],
             views=views,
             grant=Grant(flight.grant, len(flight.servers), 0.0),
             cloud_time=flight.cloud_time,
@@ -173,7 +173,9 @@ class Feeder:
             self._pipelines[site].drop(self._lines[site])
         batches = [self._batch(flight, 0.0) for flight in self._state.flights.values() if flight.site in halted]
         return [
-            batch.line.fact(ev.ServerUnknown, server, batch, reason=halted[batch.line.site].reason, holds=True)
+            batch.queue.server_event(
+                ev.ServerUnknown, server, batch, reason=halted[batch.queue.site].reason, holds=True
+            )
             for batch in batches
             for server in sorted(batch.open)
         ]
@@ -201,7 +203,7 @@ class Feeder:
             line.open = line.halt is None
             line.more = not self._picker.exhausted
             if servers := by_site.get(site):
-                line.offer(servers)
+                line.put(servers)
         return len(places)
 
     @property
@@ -314,16 +316,16 @@ class Feeder:
         wave = self._plan.wave_of(place)
         return wave.number if wave else 0, self._plan.fleet.domain(place)
 
-    def woken(self, line: Line) -> None:
+    def woken(self, line: ServerQueue) -> None:
         """Tell the engine and the rollout that a line has changed."""
         self._pipelines[line.site].wake()
         self._notice()
 
-    async def admit(self, _line: Line, servers: Sequence[str]) -> Sequence[str]:
+    async def admit(self, _line: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
         """Let all in: the run has claimed them at its start."""
         return servers
 
-    def wanted(self, _line: Line, server: str) -> bool:
+    def wanted(self, _line: ServerQueue, server: str) -> bool:
         """Tell whether a server is the engine's to send: offered, and neither left out nor taken back since."""
         return server in self._offered
 

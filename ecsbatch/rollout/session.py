@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecsbatch.engine.journal import Cursors, Journal
+from ecsbatch.engine.journal import EventFeed, JournalWriter
 from ecsbatch.engine.runtime import Host
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model import events as ev
@@ -43,9 +43,9 @@ class Course:
         self.stored = False
         self.last_command = 0
         self._hold: Lease | None = None
-        self._journal: Journal | None = None
+        self._journal: JournalWriter | None = None
         self._changed = asyncio.Event()
-        self.cursors = Cursors(lambda: host.store, run_id, lambda: self.state.seq if self.stored else 0)
+        self.cursors = EventFeed(lambda: host.store, run_id, lambda: self.state.seq if self.stored else 0)
         self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
         self.follow(plan)
 
@@ -66,7 +66,7 @@ class Course:
     def hold(self, hold: Lease) -> None:
         """Have this process write the run from now on."""
         self._hold, self.stored = hold, True
-        self._journal = Journal(
+        self._journal = JournalWriter(
             self.host.store, hold, self.fold, last_batch=self.state.last_batch, on_failure=self.notice
         )
 
@@ -81,7 +81,7 @@ class Course:
         return self._journal is not None
 
     @property
-    def journal(self) -> Journal:
+    def journal(self) -> JournalWriter:
         """Where the run is written; raises EngineStopped where this process does not hold it."""
         if self._journal is None:
             raise EngineStopped(f"Run {self.run_id} is not held by this process yet.")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from ecsbatch.engine.runtime import held_by
+from ecsbatch.engine.runtime import holder_changed
 from ecsbatch.engine.workers import to_the_end
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
@@ -141,7 +141,7 @@ async def _taken(course: Course) -> Lease:
 
 def _holder_changed(course: Course, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
     host = course.host
-    changed = held_by(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
+    changed = holder_changed(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
     return replace(changed, command=course.last_command)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ecsbatch.config.settings import Engine
-from ecsbatch.engine.direct import Direct
-from ecsbatch.engine.server_queue import Terms
+from ecsbatch.engine.direct import DirectRestarts
+from ecsbatch.engine.server_queue import RestartOptions
 from ecsbatch.model import events as ev
 from ecsbatch.model.run import Holder
 from ecsbatch.simulator.virtual_time import run
@@ -25,9 +25,9 @@ class Asked:
         nothing: Any = lambda *_: None  # noqa: E731
         holder = Holder("tester", "here", 1, 0.0)
         site: Any = SimpleNamespace(add=nothing, drop=nothing)
-        self.direct = Direct(nothing, holder, Engine(), "d", Terms, {"": site}, nothing)
+        self.direct = DirectRestarts(nothing, holder, Engine(), "d", RestartOptions, {"": site}, nothing)
         self.waiting = {server: self.direct.submit(server, "", "SOFT") for server in IDS}
-        self.line = self.direct._lines["", "SOFT"]
+        self.line = self.direct._queues["", "SOFT"]
 
     def fold(self, *events: ev.Event) -> None:
         """Follow what was stored."""

@@ -8,7 +8,7 @@ import pytest
 
 from ecsbatch.engine.limiter import SEND_WITHIN
 from ecsbatch.engine.resolver import LOOKS_WHEN_HIDDEN, LOOKS_WHEN_OVER, JobWatch
-from ecsbatch.engine.server_queue import BASELINE_AGE, Packet
+from ecsbatch.engine.server_queue import BASELINE_AGE, Prechecked
 from ecsbatch.engine.submitter import held_back
 from ecsbatch.model.servers import ServerView
 
@@ -26,7 +26,7 @@ from ecsbatch.model.servers import ServerView
     ],
 )
 def test_a_look_is_no_baseline_any_more_after_a_while(age: float, refusals: int, *, stale: bool) -> None:
-    assert Packet({"a": ServerView("a")}, 1000.0, refusals).stale(1000.0 + age) is stale
+    assert Prechecked({"a": ServerView("a")}, 1000.0, refusals).stale(1000.0 + age) is stale
 
 
 @pytest.mark.parametrize(

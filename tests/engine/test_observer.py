@@ -9,9 +9,9 @@ from random import Random
 import pytest
 
 from ecsbatch.engine.observer import PROBE_APART, JobHidden, Observer
-from ecsbatch.engine.pacing import Pace
+from ecsbatch.engine.pacing import RequestPacer
 from ecsbatch.engine.retry import Backoff
-from ecsbatch.engine.visibility import Sight
+from ecsbatch.engine.visibility import Visibility
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Refused, Throttled, UnknownAnswer
 from ecsbatch.model.servers import Job, Look, ServerView
 from ecsbatch.simulator.virtual_time import run
@@ -59,8 +59,8 @@ class Eyes:
 
     def __init__(self) -> None:
         self.cloud = Cloud()
-        self.sight = Sight(300.0, lambda _: None)
-        self.observer = Observer(self.cloud, self.sight, Pace(1000.0), Backoff(Random(1)))
+        self.sight = Visibility(300.0, lambda _: None)
+        self.observer = Observer(self.cloud, self.sight, RequestPacer(1000.0), Backoff(Random(1)))
 
 
 def with_eyes(main: Callable[[Eyes], Awaitable[None]]) -> None:
@@ -82,7 +82,7 @@ def test_a_look_says_when_it_was_asked() -> None:
     async def main(eyes: Eyes) -> None:
         await asyncio.sleep(5)
         look = await eyes.observer.look(IDS)
-        assert (look.asked_at, look.sighted_at) == pytest.approx((5.0, 5.0), abs=0.01)
+        assert (look.asked_at, look.observed_at) == pytest.approx((5.0, 5.0), abs=0.01)
         assert asyncio.get_running_loop().time() == pytest.approx(5.1, abs=0.01)
 
     with_eyes(main)
@@ -106,7 +106,7 @@ def test_one_server_that_cannot_be_shown_costs_the_others_a_few_looks_once(error
         else:
             assert (first.unseen, second.unseen) == ({"s37": 1}, {"s37": 2})
         assert eyes.sight.blind_for() == 0.0
-        assert eyes.sight.clock() == asyncio.get_running_loop().time()
+        assert eyes.sight.observed_time() == asyncio.get_running_loop().time()
 
         eyes.cloud.poison.clear()
         assert len((await eyes.observer.look(IDS)).servers) == 100
@@ -174,7 +174,7 @@ def test_a_job_that_cannot_be_shown_is_no_blindness_where_its_servers_can(error:
             with pytest.raises(JobHidden):
                 await eyes.observer.show_job("job", IDS)
         assert eyes.sight.blind_for() == 0.0
-        assert eyes.sight.clock() == asyncio.get_running_loop().time()
+        assert eyes.sight.observed_time() == asyncio.get_running_loop().time()
 
     with_eyes(main)
 

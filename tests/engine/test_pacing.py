@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from ecsbatch.engine.pacing import HEEDED_FOR, Pace
+from ecsbatch.engine.pacing import HEEDED_FOR, RequestPacer
 from ecsbatch.errors import Throttled
 
 
@@ -16,7 +16,7 @@ def limited(limit: int | None, window: float | None) -> Throttled:
     return error
 
 
-def leave(pace: Pace, start: float, count: int) -> list[float]:
+def leave(pace: RequestPacer, start: float, count: int) -> list[float]:
     """Let so many requests leave one after another, each as soon as it may."""
     at, left = start, []
     for _ in range(count):
@@ -40,7 +40,7 @@ def leave(pace: Pace, start: float, count: int) -> list[float]:
 def test_a_limit_that_a_429_names_is_the_rate_until_minutes_after_the_last(
     limit: int | None, window: float | None, rate: float
 ) -> None:
-    pace = Pace(20.0)
+    pace = RequestPacer(20.0)
     pace.throttled(limited(limit, window), 100.0)
 
     assert pace.rate(100.0) == pytest.approx(rate)
@@ -49,13 +49,13 @@ def test_a_limit_that_a_429_names_is_the_rate_until_minutes_after_the_last(
 
 
 def test_without_a_429_nobody_waits() -> None:
-    pace = Pace(20.0)
+    pace = RequestPacer(20.0)
 
     assert leave(pace, 0.0, 100) == [0.0] * 100
 
 
 def test_what_left_before_the_429_counts_and_what_leaves_behind_it_is_spread() -> None:
-    pace = Pace(20.0)
+    pace = RequestPacer(20.0)
     leave(pace, 0.0, 60)
     pace.throttled(limited(60, 60.0), 3.0)
     after = leave(pace, 3.0, 90)
@@ -65,7 +65,7 @@ def test_what_left_before_the_429_counts_and_what_leaves_behind_it_is_spread() -
 
 
 def test_a_limit_of_a_day_is_tried_again_within_minutes() -> None:
-    pace = Pace(20.0)
+    pace = RequestPacer(20.0)
     pace.sent(0.0)
     pace.throttled(limited(1, 86_400.0), 1.0)
 

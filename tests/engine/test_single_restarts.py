@@ -116,7 +116,7 @@ def test_a_halt_while_an_intent_is_on_its_way_to_the_disk_says_not_started_of_no
                 first = [restarter.submit(id_) for id_ in world.ids[:10]]
                 await asyncio.sleep(30)
                 late = [restarter.submit(id_) for id_ in world.ids[10:20]]
-                [line] = restarter.pipelines[""].lines
+                [line] = restarter.pipelines[""].queues
                 while not line.given:  # noqa: ASYNC110 - what is waited for is no event
                     await asyncio.sleep(0.05)
                 moody.denied = True

@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-from ecsbatch.engine.health import Health
-from ecsbatch.engine.journal import Journal
+from ecsbatch.engine.health import HealthChecker
+from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.engine.observer import Observer
-from ecsbatch.engine.pacing import Pace
+from ecsbatch.engine.pacing import RequestPacer
 from ecsbatch.engine.poll_schedule import PollSchedule
 from ecsbatch.engine.poller import Poller
 from ecsbatch.engine.retry import Backoff
-from ecsbatch.engine.server_queue import Batch, Line, Terms
-from ecsbatch.engine.visibility import Sight
+from ecsbatch.engine.server_queue import Batch, RestartOptions, ServerQueue
+from ecsbatch.engine.visibility import Visibility
 from ecsbatch.model.events import Event, Recorded, ServerEvent
 from ecsbatch.model.run import Committed, Holder, Lease
 from ecsbatch.model.servers import Job, Look, ServerView, SubJob
@@ -78,10 +78,10 @@ class Nobody:
         """Name a wave and a domain."""
         return 1, "az1"
 
-    def woken(self, _line: Line) -> None:
+    def woken(self, _line: ServerQueue) -> None:
         """Let it be."""
 
-    async def admit(self, _line: Line, servers: Sequence[str]) -> Sequence[str]:
+    async def admit(self, _line: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
         """Let all in."""
         return servers
 
@@ -116,21 +116,21 @@ class Nobody:
 @asynccontextmanager
 async def looking() -> AsyncGenerator[tuple[OneLook, HandStore, Callable[[str], None]]]:
     """Run a poller; give its cloud, its store, and how to have a job of one server watched."""
-    cloud, store, sight = OneLook(), HandStore(), Sight(60.0, lambda _: None)
+    cloud, store, sight = OneLook(), HandStore(), Visibility(60.0, lambda _: None)
     schedule = PollSchedule(typical_restart=TYPICAL, looks_per_second=1000.0)
-    observer = Observer(cloud, sight, Pace(1000.0), Backoff(Random(1)))
+    observer = Observer(cloud, sight, RequestPacer(1000.0), Backoff(Random(1)))
     poller = Poller(
         observer,
         schedule,
         sight,
-        Health(observer, sight, 1),
+        HealthChecker(observer, sight, 1),
         Random(1),
         workers=4,
         unknown_grace=1.0,
         typical_restart=TYPICAL,
     )
-    journal = Journal(store, Lease("k", Holder("me", "here", 1, 0.0), 1), lambda _: None)
-    line = Line("", Terms(), journal, Nobody())
+    journal = JournalWriter(store, Lease("k", Holder("me", "here", 1, 0.0), 1), lambda _: None)
+    line = ServerQueue("", RestartOptions(), journal, Nobody())
 
     def watch(job: str) -> None:
         views = {job: ServerView(job)}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ecsbatch.engine.server_queue import Line, Terms
-from ecsbatch.engine.triage import UNSEEN_AFTER, sort_out
+from ecsbatch.engine.server_queue import RestartOptions, ServerQueue
+from ecsbatch.engine.triage import UNSEEN_AFTER, triage
 from ecsbatch.errors import Refused
 from ecsbatch.model.servers import Look, ServerView
 from ecsbatch.model.tally import Attempt
@@ -39,7 +39,7 @@ class Owner:
 def looked_at(look: Look, attempt: Attempt | None = None) -> tuple[Sequence[str], ...]:
     nobody: Any = None
     owner: Any = Owner(attempt)
-    found = sort_out(Line(site="", terms=Terms(), journal=nobody, owner=owner), ["a"], look, 0.0)
+    found = triage(ServerQueue(site="", options=RestartOptions(), journal=nobody, owner=owner), ["a"], look, 0.0)
     begun = [f"{server} by {number}" for number, batch in found.begun.items() for server in batch.views]
     return list(found.go), found.later, begun, [f"{event.server} {event.reason}" for event in found.ended]
 

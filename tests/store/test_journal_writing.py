@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from store_world import ALICE, HandClock, want
 
-from ecsbatch.engine.journal import Journal
+from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.errors import EcsbatchError, EngineStopped, StoreError
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import BatchAccepted, Event, Recorded
@@ -35,7 +35,7 @@ async def test_a_fault_in_a_fold_is_told_to_its_writer_and_to_who_waits_for_news
     news = asyncio.Event()
     async with open_store("memory:", clock=HandClock(), inline=inline) as store:
         hold = await store.create_run(NewRun("k"), ALICE)
-        journal = Journal(store, hold, folding_badly(at=2), on_failure=news.set)
+        journal = JournalWriter(store, hold, folding_badly(at=2), on_failure=news.set)
         await journal.record([BatchAccepted(batch=1)])
         with pytest.raises(EngineStopped, match=r"run k could not be followed \(KeyError: 'a bug in a fold'"):
             await journal.record([BatchAccepted(batch=2)])
@@ -54,7 +54,7 @@ async def test_behind_an_event_that_was_not_folded_nothing_is_folded_or_written(
 
     async with open_store("memory:", clock=HandClock(), inline=inline) as store:
         hold = await store.create_run(NewRun("k"), ALICE)
-        journal = Journal(store, hold, fold)
+        journal = JournalWriter(store, hold, fold)
         granted = (await journal.record([BatchAccepted(batch=1)], take=want(10))).grant
         assert granted is not None
         futures = [journal.record([BatchAccepted(batch=n)]) for n in (2, 3)]
@@ -84,7 +84,7 @@ class SilentStore:
 
 
 async def test_a_write_that_its_store_drops_is_told_to_its_writer() -> None:
-    journal = Journal(SilentStore(), Lease("k", ALICE, 1), lambda _: None)
+    journal = JournalWriter(SilentStore(), Lease("k", ALICE, 1), lambda _: None)
     with pytest.raises(EngineStopped, match="resume the run"):
         await journal.record([BatchAccepted()])
 
@@ -94,7 +94,7 @@ async def test_a_write_that_its_store_drops_is_told_to_its_writer() -> None:
 async def test_a_server_that_another_run_has_is_no_end_of_the_journal() -> None:
     async with open_store("memory:", clock=HandClock(), inline=True) as store:
         await store.create_run(NewRun("k", fleet=Fleet(["a"])), ALICE)
-        journal = Journal(store, await store.create_run(NewRun("d", "direct"), ALICE), lambda _: None)
+        journal = JournalWriter(store, await store.create_run(NewRun("d", "direct"), ALICE), lambda _: None)
         with pytest.raises(ServersClaimed):
             await journal.record([], claim=[("", "a")])
 
