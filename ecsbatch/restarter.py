@@ -32,7 +32,7 @@ from ecsbatch.model.servers import Fleet, RestartType, RestartWord, Server, rest
 from ecsbatch.planning.selection import as_fleet
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.rollout.gates import Gate
-from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, Given, Without, hooks_of
+from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, GivenHooks, Without, hooks_of
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store import open_store
 
@@ -327,7 +327,7 @@ class Restarter:
             ConfigError, SelectionError: see `make_plan`; a check or a gate that cannot be asked.
         """
         self._be_at_home()
-        given = Given(check, gate)
+        given = GivenHooks(check, gate)
         plan = servers if isinstance(servers, Plan) else self._plan(servers, strategy or Strategy(), given)
         plan = given.name_in(plan)
         hooks_of(plan, given)  # what cannot be asked is refused before anything is stored
@@ -352,7 +352,7 @@ class Restarter:
         Raises:
             ConfigError: there is no such run, or it needs a check or a gate that is not given.
         """
-        given = Given(check, gate)
+        given = GivenHooks(check, gate)
         self._running()
         record = await self.store.run(run_id)
         plan = Plan.from_json(record.plan, await self.store.targets(record.run_id))
@@ -417,7 +417,7 @@ class Restarter:
         return self._direct
 
     @staticmethod
-    def _plan(servers: Iterable[Server | str], strategy: Strategy, given: Given) -> Plan:
+    def _plan(servers: Iterable[Server | str], strategy: Strategy, given: GivenHooks) -> Plan:
         if given.check is WITHOUT:
             strategy = replace(strategy, check=None)
         brought = given.check is not None and given.check is not WITHOUT

@@ -57,7 +57,7 @@ class Run(Protocol):
         ...
 
 
-class Between:
+class WaveBarrier:
     """The way to the next wave; begun anew after each."""
 
     def __init__(self, run: Run, gate: Gate | None) -> None:
@@ -78,7 +78,7 @@ class Between:
         self._gate_again = 0.0
         self._said = ""
 
-    async def cleared(self, wave: Wave) -> bool:
+    async def passed(self, wave: Wave) -> bool:
         """Take one step towards a wave; True once it may start."""
         if wave.number == 1 or policy.left_out_whole(self._run.state, wave.number):
             return True

@@ -30,7 +30,7 @@ _RESENDS = 2
 """How often a server is sent again whose request was shown not to have begun (``on_unknown = "verify"``)."""
 
 
-class Feeder:
+class Dispatcher:
     """One line at each site of a fleet, and which servers are on them; it answers for them to the engine (`Owner`).
 
     ``offered`` servers are the engine's and have no intent yet: each takes a place of the budget as if it were down.
@@ -47,26 +47,26 @@ class Feeder:
         self._state = state
         self._pipelines = pipelines
         self._notice = notice
-        self._lines: dict[str, ServerQueue] = {}
+        self._queues: dict[str, ServerQueue] = {}
         self._picker: Picker | None = None
-        self._offered: set[str] = set()
+        self._queued: set[str] = set()
         self._by_domain: Counter[str] = Counter()
-        self.stray = False
+        self.out_of_turn = False
 
     @property
-    def offered(self) -> int:
+    def queued(self) -> int:
         """Servers that the engine has and has not submitted."""
-        return len(self._offered)
+        return len(self._queued)
 
     @property
     def in_air(self) -> int:
         """Requests that are sent and not answered."""
-        return sum(line.in_air for line in self._lines.values())
+        return sum(line.in_air for line in self._queues.values())
 
     @property
     def halt(self) -> Halt | None:
         """Why the engine cannot go on with one of the lines, if so."""
-        return next((line.halt for line in self._lines.values() if line.halt is not None), None)
+        return next((line.halt for line in self._queues.values() if line.halt is not None), None)
 
     # -- opening and closing ---------------------------------------------------------------------------------------
 
@@ -82,17 +82,17 @@ class Feeder:
                 raise ConfigError(f"The fleet names the site {site!r}, which the Restarter does not have: {known}.")
             line = ServerQueue(
                 site=site,
-                options=self._terms(check, linger),
+                options=self._options(check, linger),
                 journal=journal,
                 owner=self,
                 wave=max(1, self._state.wave),
             )
-            self._lines[site] = line
+            self._queues[site] = line
             self._pipelines[site].add(line)
             here = (id_ for i, id_ in enumerate(self._plan.fleet.ids) if self._plan.fleet.site(i) == site)
             self._pipelines[site].observer.meet(islice(here, _INTRODUCED))
 
-    def _terms(self, check: Check | None, linger: float) -> RestartOptions:
+    def _options(self, check: Check | None, linger: float) -> RestartOptions:
         plan = self._plan
         return RestartOptions(
             type=plan.type,
@@ -107,7 +107,7 @@ class Feeder:
             linger=linger,
         )
 
-    def take_up(self) -> list[ev.Event]:
+    def adopt_in_flight(self) -> list[ev.Event]:
         """Have the engine follow what an earlier process left under way.
 
         Returns:
@@ -137,7 +137,7 @@ class Feeder:
         views = {s: ServerView(s, updated=u) for s, u in zip(flight.servers, flight.updated, strict=True)}
         return Batch(
             number=flight.batch,
-            queue=self._lines[flight.site],
+            queue=self._queues[flight.site],
             views=views,
             grant=Grant(flight.grant, len(flight.servers), 0.0),
             cloud_time=flight.cloud_time,
@@ -150,27 +150,27 @@ class Feeder:
     def _watch_held(self, place: int) -> None:
         """Have an ended server watched that may still be down."""
         site = self._plan.fleet.site(place)
-        self._pipelines[site].poller.watch_held(self._lines[site], self._plan.fleet.ids[place])
+        self._pipelines[site].poller.watch_held(self._queues[site], self._plan.fleet.ids[place])
 
     def hurry_held(self) -> None:
         """Have every server that keeps its place after its outcome looked at now."""
-        for site, line in self._lines.items():
+        for site, line in self._queues.items():
             self._pipelines[site].poller.hurry_held([line])
 
     def held_seen(self, since: float) -> bool:
         """Tell whether each of them was looked at, and its health asked, since a loop time."""
-        return all(self._pipelines[site].poller.held_seen([line], since) for site, line in self._lines.items())
+        return all(self._pipelines[site].poller.held_seen([line], since) for site, line in self._queues.items())
 
     @property
     def unreachable(self) -> bool:
         """True while servers are under way at a site where nothing can be found out any more."""
-        return any(self._lines[flight.site].halt is not None for flight in self._state.flights.values())
+        return any(self._queues[flight.site].halt is not None for flight in self._state.flights.values())
 
     def lost(self) -> list[ev.Event]:
         """Let go of the sites where nothing can be found out any more: servers under way there end, and no others."""
-        halted = {site: line.halt for site, line in self._lines.items() if line.halt is not None}
+        halted = {site: line.halt for site, line in self._queues.items() if line.halt is not None}
         for site in halted:
-            self._pipelines[site].drop(self._lines[site])
+            self._pipelines[site].drop(self._queues[site])
         batches = [self._batch(flight, 0.0) for flight in self._state.flights.values() if flight.site in halted]
         return [
             batch.queue.server_event(
@@ -182,12 +182,12 @@ class Feeder:
 
     def drop(self) -> None:
         """Let everything go: the run ends in this process."""
-        for site, line in self._lines.items():
+        for site, line in self._queues.items():
             self._pipelines[site].drop(line)
 
     # -- feeding ---------------------------------------------------------------------------------------------------
 
-    def feed(self, wave: Wave, room: int, limits: Limits) -> int:
+    def dispatch(self, wave: Wave, room: int, limits: Limits) -> int:
         """Offer up to ``room`` servers of a wave; return how many there were."""
         if self._picker is None or self._picker.wave is not wave:
             self._picker = Picker(self._plan.fleet, wave, self._may_go)
@@ -198,7 +198,7 @@ class Feeder:
         for place in places:
             self._offer(fleet.ids[place])
             by_site.setdefault(fleet.site(place), []).append(fleet.ids[place])
-        for site, line in self._lines.items():
+        for site, line in self._queues.items():
             line.wave = wave.number
             line.open = line.halt is None
             line.more = not self._picker.exhausted
@@ -209,28 +209,28 @@ class Feeder:
     @property
     def closed(self) -> bool:
         """True where nothing may be sent now."""
-        return not all(line.open for line in self._lines.values())
+        return not all(line.open for line in self._queues.values())
 
-    def over(self, limits: Limits) -> bool:
+    def over_budget(self, limits: Limits) -> bool:
         """Tell whether the engine has more in hand than the budget has places: a limit was tightened meanwhile."""
-        if not self._offered:
+        if not self._queued:
             return False
-        if self._state.down + len(self._offered) > limits.max_unavailable:
+        if self._state.down + len(self._queued) > limits.max_unavailable:
             return True
         if limits.max_unavailable_per_domain is None:
             return False
         return any(n and policy.domain_room(self._state, limits, d, n) < 0 for d, n in self._by_domain.items())
 
     def _may_go(self, place: int) -> bool:
-        return self._state.stage[place] == Stage.WAITING and self._plan.fleet.ids[place] not in self._offered
+        return self._state.stage[place] == Stage.WAITING and self._plan.fleet.ids[place] not in self._queued
 
     def _domain_room(self, limits: Limits, domain: str) -> int:
         return policy.domain_room(self._state, limits, domain, self._by_domain[domain])
 
     def recall(self) -> None:
         """Close the lines and take back every server that has no intent."""
-        self.stray = False
-        for line in self._lines.values():
+        self.out_of_turn = False
+        for line in self._queues.values():
             line.open = False
             self._put_back(line.recall())
 
@@ -247,7 +247,7 @@ class Feeder:
 
     # -- following what happens ------------------------------------------------------------------------------------
 
-    def before(self, event: ev.Event) -> Sequence[str]:
+    def on_event(self, event: ev.Event) -> Sequence[str]:
         """Follow an event that is about to be folded: who has an intent or an end is no longer merely offered.
 
         Returns:
@@ -271,12 +271,12 @@ class Feeder:
 
     def after(self, event: ev.Event, back: Sequence[str]) -> None:
         """Follow an event that was folded: offer who waits again, and have watched who keeps a place."""
-        if not self._lines:
+        if not self._queues:
             return
         if back:
             self._offer_again(back)
         if isinstance(event, ev.RunResumed) and event.skip_domains:
-            for server in [s for s in self._offered if not self._waits(s)]:
+            for server in [s for s in self._queued if not self._waits(s)]:
                 self._gone(server)
         for server in (*back, event.server) if isinstance(event, ev.ServerEvent) else back:
             if (place := self._plan.fleet.find(server)) in self._state.held:
@@ -285,24 +285,24 @@ class Feeder:
     def _offer_again(self, servers: Iterable[str]) -> None:
         wave = self._plan.waves[self._state.wave_over]
         begun = self._state.wave >= wave.number
-        for line in self._lines.values():
+        for line in self._queues.values():
             line.wave = wave.number
         for server in servers:
             if self._waits(server):
                 self._offer(server)
-                self.stray |= not (begun and wave.start <= self._plan.fleet.find(server) < wave.end)
+                self.out_of_turn |= not (begun and wave.start <= self._plan.fleet.find(server) < wave.end)
 
     def _waits(self, server: str) -> bool:
         return self._state.stage[self._plan.fleet.find(server)] == Stage.WAITING
 
     def _offer(self, server: str) -> None:
-        if server not in self._offered:
-            self._offered.add(server)
+        if server not in self._queued:
+            self._queued.add(server)
             self._by_domain[self._domain(server)] += 1
 
     def _gone(self, server: str) -> None:
-        if server in self._offered:
-            self._offered.discard(server)
+        if server in self._queued:
+            self._queued.discard(server)
             self._by_domain[self._domain(server)] -= 1
 
     def _domain(self, server: str) -> str:
@@ -327,7 +327,7 @@ class Feeder:
 
     def wanted(self, _line: ServerQueue, server: str) -> bool:
         """Tell whether a server is the engine's to send: offered, and neither left out nor taken back since."""
-        return server in self._offered
+        return server in self._queued
 
     def returned(self, servers: Iterable[str]) -> None:
         """Take recalled servers back, to be offered anew."""

@@ -36,7 +36,7 @@ Without: TypeAlias = Literal[_Without.WITHOUT]
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenHooks:
     """What a program says of check and gate: a callable of its own, `WITHOUT`, or None for what is planned.
 
     Raises:
@@ -75,7 +75,7 @@ class Hooks:
             await self.built.aclose()
 
 
-def hooks_of(plan: Plan, given: Given, run_id: str = "") -> Hooks:
+def hooks_of(plan: Plan, given: GivenHooks, run_id: str = "") -> Hooks:
     """Return what a run asks: what the program brings, else what the plan names.
 
     Raises:
@@ -114,7 +114,7 @@ def _missing(run: str, name: str) -> ConfigError:
     )
 
 
-def refuse_unaskable(check: str | None, gate: str | None) -> None:
+def validate_hooks(check: str | None, gate: str | None) -> None:
     """Refuse the words of a strategy that name no check or no gate, before anything is looked at.
 
     Raises:

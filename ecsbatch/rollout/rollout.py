@@ -21,10 +21,10 @@ from ecsbatch.model.run import Changes, Command, Result
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Ending, Step
-from ecsbatch.rollout.barrier import Between
-from ecsbatch.rollout.hooks import Given, Hooks
-from ecsbatch.rollout.session import Course
-from ecsbatch.rollout.start import begin, check_words
+from ecsbatch.rollout.barrier import WaveBarrier
+from ecsbatch.rollout.hooks import GivenHooks, Hooks
+from ecsbatch.rollout.session import RunSession
+from ecsbatch.rollout.start import check_words, start
 
 
 class Rollout:
@@ -36,16 +36,16 @@ class Rollout:
         plan: Plan,
         run_id: str,
         *,
-        given: Given | None = None,
+        given: GivenHooks | None = None,
         changes: Changes | None = None,
     ) -> None:
         """With ``changes`` the run exists already and is resumed."""
         self._host = host
-        self._given = given or Given()
+        self._given = given or GivenHooks()
         self._hooks = Hooks()
         self._changes = changes
-        self._course = Course(host, run_id, plan)
-        self._between = Between(self, None)
+        self._session = RunSession(host, run_id, plan)
+        self._barrier = WaveBarrier(self, None)
         self._request: Ending | None = None
         self._fault: EcsbatchError | None = None
         # What was asked of the run. One word at a time: each is judged by a state in which the one before is folded.
@@ -56,32 +56,32 @@ class Rollout:
 
     def __repr__(self) -> str:
         tally = self.state.run
-        course = self._course
+        course = self._session
         return (
             f"<Rollout {self.run_id} {self.state.status if course.stored else 'new'} "
-            f"[{tally.waiting} waiting, {course.feeder.offered} queued, {tally.in_flight} in flight, "
+            f"[{tally.waiting} waiting, {course.feeder.queued} queued, {tally.in_flight} in flight, "
             f"{self.state.down} of {course.limits.max_unavailable} down]>"
         )
 
     @property
     def run_id(self) -> str:
         """The run's name."""
-        return self._course.run_id
+        return self._session.run_id
 
     @property
     def plan(self) -> Plan:
         """What it was planned as."""
-        return self._course.plan
+        return self._session.plan
 
     @property
     def state(self) -> RolloutState:
         """The fold over its events so far."""
-        return self._course.state
+        return self._session.state
 
     @property
     def last_command(self) -> int:
         """The number of the last command from elsewhere that was followed."""
-        return self._course.last_command
+        return self._session.last_command
 
     # -- running and watching --------------------------------------------------------------------------------------
 
@@ -104,16 +104,16 @@ class Rollout:
         self._host.enter(self)
         self._called = True
         try:
-            self._hooks = await begin(self._course, self._changes, self._given)
-            self._between = Between(self, self._hooks.gate)
+            self._hooks = await start(self._session, self._changes, self._given)
+            self._barrier = WaveBarrier(self, self._hooks.gate)
             if not self.state.status.over:
                 await self._drive()
         except asyncio.CancelledError:
-            await self._break_off("cancelled")
+            await self._interrupt("cancelled")
             raise
         finally:
             await self._leave()
-            self._called = self._course.begun  # who could not begin, for the servers are another run's, may try again
+            self._called = self._session.begun  # who could not begin, for the servers are another run's, may try again
         return self.result
 
     @property
@@ -127,19 +127,19 @@ class Rollout:
     @property
     def held(self) -> bool:
         """True while this process holds the run."""
-        return self._course.held
+        return self._session.held
 
     def events(self, after: int = 0) -> AsyncIterator[ev.Recorded]:
         """Follow the run's journal from behind an event's number; ends with the run's end in this process."""
-        return self._course.cursors.events(after)
+        return self._session.feed.events(after)
 
     def lines(self, after: int = 0) -> AsyncIterator[bytes]:
         """Follow the same as lines of JSON, without line ends."""
-        return self._course.cursors.lines(after)
+        return self._session.feed.lines(after)
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
         """Wait for a server's outcome with this run; None where it is not of this run or has ended."""
-        return self._course.join(server)
+        return self._session.join(server)
 
     # -- steering --------------------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Rollout:
         Raises:
             ConfigError: the run has stopped here before, so that nobody here can note it: abort what goes on with it.
         """
-        if self._course.begun and not self._course.held and not self.state.status.over:
+        if self._session.begun and not self._session.held and not self.state.status.over:
             raise ConfigError(
                 f"Run {self.run_id} has stopped here and is not held any more: `Restarter.resume` it and abort that, "
                 f"or type `ecsbatch abort {self.run_id}`."
@@ -206,7 +206,7 @@ class Rollout:
         Raises:
             ConfigError: a limit that does not exist or cannot be.
         """
-        self._course.limit_events(limits, by)
+        self._session.limit_events(limits, by)
         self._ask(partial(self._adjust, by, limits), hush=True)
 
     def command(self, command: Command) -> None:
@@ -215,7 +215,7 @@ class Rollout:
         Raises:
             ConfigError: it cannot be followed.
         """
-        self._course.last_command = command.id
+        self._session.last_command = command.id
         verb, given = asked_for(command.body)
         match verb:
             case "pause":
@@ -233,7 +233,7 @@ class Rollout:
         """Have the loop follow a word; with ``hush`` nothing is sent by the words before it from this instant on."""
         self._words.append(word)
         if hush:
-            self._course.feeder.recall()
+            self._session.feeder.recall()
         self.notice()
 
     async def _abort(self, by: str) -> None:
@@ -254,7 +254,7 @@ class Rollout:
         await self.note(ev.GateChecked(gate="hold", verdict="go", wave=wave, message=message))
 
     async def _adjust(self, by: str, limits: dict[str, int | str]) -> None:
-        await self._course.journal.record(self._course.limit_events(limits, by))
+        await self._session.journal.record(self._session.limit_events(limits, by))
 
     # -- driving ---------------------------------------------------------------------------------------------------
 
@@ -283,32 +283,32 @@ class Rollout:
         elif (ending := self._ending()) is not None:
             return await self._end(ending)
         elif self.state.status is RunStatus.RUNNING and (breach := self._breach()) is not None:
-            self._course.feeder.recall()
+            self._session.feeder.recall()
             await self.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
         elif self.state.status is RunStatus.PAUSED:
-            self._course.feeder.recall()
-            self._between.paused()
+            self._session.feeder.recall()
+            self._barrier.paused()
             await self.change()
         elif (over := self.state.wave_over) == len(self.plan.waves):
             await self._finish()
             return True
         elif self.state.wave >= self.plan.waves[over].number:
             await self._go_on(self.plan.waves[over])
-        elif await self._between.cleared(self.plan.waves[over]):
+        elif await self._barrier.passed(self.plan.waves[over]):
             wave = self.plan.waves[over]
             await self.note(ev.WaveStarted(wave=wave.number, servers=len(wave), label=wave.label))
         return False
 
     async def _go_on(self, wave: Wave) -> None:
         """Take one step inside a wave."""
-        feeder = self._course.feeder
+        feeder = self._session.feeder
         if feeder.closed:
             feeder.recall()
         tally = self.state.waves[wave.number - 1]
         ahead = 2 * self._host.engine.quota.limit
-        decision = policy.decide(self.state, self._course.limits, tally, feeder.offered, ahead)
-        under_way = self.state.run.in_flight or feeder.offered
-        fed = decision.step is Step.FEED and feeder.feed(wave, decision.room, self._course.limits)
+        decision = policy.decide(self.state, self._session.limits, tally, feeder.queued, ahead)
+        under_way = self.state.run.in_flight or feeder.queued
+        fed = decision.step is Step.FEED and feeder.dispatch(wave, decision.room, self._session.limits)
         if fed or under_way or decision.step is Step.WAVE_DONE:
             self._full_since = None
         if decision.step is Step.WAVE_DONE:
@@ -323,7 +323,7 @@ class Rollout:
 
         They are looked at once more; where none of them may yet come back by itself, the run stops.
         """
-        now, feeder = asyncio.get_running_loop().time(), self._course.feeder
+        now, feeder = asyncio.get_running_loop().time(), self._session.feeder
         if self._full_since is None:
             self._full_since = now
             feeder.hurry_held()
@@ -331,8 +331,8 @@ class Rollout:
             await self.change()
             return
         until = policy.awaited_until(self.state)
-        if until is not None and until > self._course.now:
-            await self.change(now + until - self._course.now)
+        if until is not None and until > self._session.now:
+            await self.change(now + until - self._session.now)
             return
         held = len(self.state.held)
         servers = "1 server is not back and holds" if held == 1 else f"{held} servers are not back and hold"
@@ -347,27 +347,27 @@ class Rollout:
             skipped=tally.ended[OutcomeKind.SKIPPED],
         )
         await self.note(done)
-        self._between.begin()
+        self._barrier.begin()
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
     def wanted(self) -> bool:
         """Tell whether the run has another thing to do than to wait for a gate: a word, a fault, its end, a pause."""
-        fault = self._fault or self._course.fault
+        fault = self._fault or self._session.fault
         return bool(self._words or fault) or self._ending() is not None or self.state.status is RunStatus.PAUSED
 
     def _ending(self) -> Ending | None:
         """Return why the run must end here, if it must."""
         exceeded = self._breach() if self.plan.on_failure == "stop" else None
-        return policy.ending(self.state, self._course.feeder.halt, self._request, exceeded)
+        return policy.ending(self.state, self._session.feeder.halt, self._request, exceeded)
 
     def _breach(self) -> policy.Breach | None:
         """Return the failure limit that keeps servers from starting; where none waits, the run may as well end."""
-        return policy.breach(self.state, self._course.limits) if self.state.run.waiting else None
+        return policy.breach(self.state, self._session.limits) if self.state.run.waiting else None
 
     async def _end(self, ending: Ending) -> bool:
         """Send nothing new, and say that the run has ended once nothing is left that the ending waits for."""
-        feeder = self._course.feeder
+        feeder = self._session.feeder
         feeder.recall()
         if feeder.in_air or (ending.drain and self.state.run.in_flight):
             if feeder.in_air or not await self._lose():
@@ -381,7 +381,7 @@ class Rollout:
 
     async def _lose(self) -> bool:
         """Give up the servers under way at sites that cannot be asked any more; True where there were any."""
-        feeder, journal = self._course.feeder, self._course.journal
+        feeder, journal = self._session.feeder, self._session.journal
         if not feeder.unreachable:
             return False
         await journal.record(())  # what was found before is folded first
@@ -390,7 +390,7 @@ class Rollout:
 
     async def _finish(self) -> None:
         status = RunStatus.FAILED if self.state.failed else RunStatus.SUCCEEDED
-        breach = policy.breach(self.state, self._course.limits)
+        breach = policy.breach(self.state, self._session.limits)
         ending = Ending(status, breach.limit, f"{breach}.") if breach is not None else Ending(status, "")
         await self.note(self._finished(ending), status)
 
@@ -411,9 +411,9 @@ class Rollout:
     def _elapsed(self) -> float:
         return round(self.state.watch.by_ledger(self._host.clock.monotonic()), 3)
 
-    async def _break_off(self, reason: str) -> None:
+    async def _interrupt(self, reason: str) -> None:
         """End at once: what is in flight is resume's to find out."""
-        course = self._course
+        course = self._session
         if not course.held or course.fault is not None or course.state.status.over:
             return
         course.feeder.recall()
@@ -423,7 +423,7 @@ class Rollout:
 
     async def _keep_abort(self) -> None:
         """Have an abort on record that nobody has followed: the next holder does."""
-        course = self._course
+        course = self._session
         while self._unheard_abort and course.held and course.fault is None:
             stopped = self._stopped(Ending(RunStatus.INTERRUPTED, "interrupted"))
             aborting = ev.RunAborting(by=self._abort_by or "")
@@ -431,7 +431,7 @@ class Rollout:
 
     async def _leave(self) -> None:
         """Let the engine and the store go of this run."""
-        self._course.feeder.drop()
+        self._session.feeder.drop()
         self._host.leave(self)
         try:
             await self._hooks.aclose()
@@ -439,22 +439,22 @@ class Rollout:
             try:
                 await self._keep_abort()
             finally:
-                await self._course.release()
+                await self._session.release()
 
     # -- small steps -----------------------------------------------------------------------------------------------
 
     async def note(self, event: ev.Event, status: RunStatus | None = None) -> None:
         """Record an event and wait until it is folded."""
-        await self._course.note(event, status)
+        await self._session.note(event, status)
 
     async def change(self, until: float | None = None) -> None:
         """Wait until something has changed, at the longest until a loop time."""
-        await self._course.change(until)
+        await self._session.change(until)
 
     def notice(self) -> None:
         """Say that something has changed."""
-        self._course.notice()
+        self._session.notice()
 
     def _raise_fault(self) -> None:
-        if fault := self._fault or self._course.fault:
+        if fault := self._fault or self._session.fault:
             raise fault

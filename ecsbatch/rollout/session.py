@@ -20,10 +20,10 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
 from ecsbatch.planning.strategy import resolve_limits
 from ecsbatch.policy import decide as policy
-from ecsbatch.rollout.dispatcher import Feeder
+from ecsbatch.rollout.dispatcher import Dispatcher
 
 
-class Course:
+class RunSession:
     """One run's plan, state, limits and journal, and who waits for what.
 
     Attributes:
@@ -45,7 +45,7 @@ class Course:
         self._hold: Lease | None = None
         self._journal: JournalWriter | None = None
         self._changed = asyncio.Event()
-        self.cursors = EventFeed(lambda: host.store, run_id, lambda: self.state.seq if self.stored else 0)
+        self.feed = EventFeed(lambda: host.store, run_id, lambda: self.state.seq if self.stored else 0)
         self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
         self.follow(plan)
 
@@ -55,7 +55,7 @@ class Course:
         self._folded_at = 0.0
         self.state = RolloutState(self.run_id, plan)
         self.limits = policy.limits_of(plan, {})
-        self.feeder = Feeder(plan, self.state, self.host.pipelines, self.notice)
+        self.feeder = Dispatcher(plan, self.state, self.host.pipelines, self.notice)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class Course:
         """Let the store and whoever waits go."""
         if self._journal is not None:
             self._journal.close()
-        self.cursors.close()
+        self.feed.close()
         self.notice()
         self._tell_joined(list(self._joined), ended=False)
         if self._hold is not None:
@@ -126,13 +126,17 @@ class Course:
             self._fold_one(recorded)
         self._folded_at = asyncio.get_running_loop().time()
         # Here and not a step later in the loop: an intent may be on its way to the store at this very instant.
-        if self.feeder.stray or self.feeder.over(self.limits) or policy.breach(self.state, self.limits) is not None:
+        if (
+            self.feeder.out_of_turn
+            or self.feeder.over_budget(self.limits)
+            or policy.breach(self.state, self.limits) is not None
+        ):
             self.feeder.recall()
         self.notice()
 
     def _fold_one(self, recorded: ev.Recorded) -> None:
         event = recorded.event
-        back = self.feeder.before(event)
+        back = self.feeder.on_event(event)
         self.state.apply(recorded)
         self.feeder.after(event, back)
         if isinstance(event, ev.LimitChanged):
@@ -166,7 +170,7 @@ class Course:
     def notice(self) -> None:
         """Say that something has changed."""
         self._changed.set()
-        self.cursors.notice()
+        self.feed.notice()
 
     async def change(self, until: float | None = None) -> None:
         """Wait until something has changed since the last call, at the longest until a loop time."""

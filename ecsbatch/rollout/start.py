@@ -18,8 +18,8 @@ from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import quota_group
 from ecsbatch.model.run import Changes, Command, Holder, Lease, NewRun
 from ecsbatch.model.tally import Stage
-from ecsbatch.rollout.hooks import Given, Hooks, hooks_of
-from ecsbatch.rollout.session import Course
+from ecsbatch.rollout.hooks import GivenHooks, Hooks, hooks_of
+from ecsbatch.rollout.session import RunSession
 
 _SKIPS_AT_ONCE: Final = 1000
 
@@ -27,7 +27,7 @@ RETRIED: Final = frozenset({OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.valu
 """Outcomes whose servers can be tried again."""
 
 
-async def begin(course: Course, changes: Changes | None, given: Given) -> Hooks:
+async def start(course: RunSession, changes: Changes | None, given: GivenHooks) -> Hooks:
     """Create the run, or with ``changes`` take it over; then hand the engine what is under way.
 
     A new run whose id exists already with the same servers is taken over: the id is an idempotency key, and what is
@@ -39,15 +39,15 @@ async def begin(course: Course, changes: Changes | None, given: Given) -> Hooks:
     """
     if changes is None:
         changes = await _create(course)
-    hooks = hooks_of(course.plan, given, course.run_id) if changes is None else await _take(course, changes, given)
+    hooks = hooks_of(course.plan, given, course.run_id) if changes is None else await _take_over(course, changes, given)
     if not course.state.status.over:
         course.feeder.open(course.journal, hooks.check, course.host.engine.linger)
-        await course.journal.record(course.feeder.take_up())
+        await course.journal.record(course.feeder.adopt_in_flight())
         await _skip_planned(course)
     return hooks
 
 
-async def _create(course: Course) -> Changes | None:
+async def _create(course: RunSession) -> Changes | None:
     """Store a new run; where it is there already, say how to go on with it."""
     plan = course.plan.to_json() | {"sites": _sites(course)}
     events = [ev.RunStarted(total=len(course.plan.fleet), plan=plan), _holder_changed(course, 1)]
@@ -70,7 +70,7 @@ async def _create(course: Course) -> Changes | None:
     return None
 
 
-async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
+async def _take_over(course: RunSession, changes: Changes, given: GivenHooks) -> Hooks:
     """Take over an existing run; one that is over and not to be retried is left as it is."""
     await _same_sites(course)
     await course.read_history()
@@ -104,7 +104,7 @@ async def _take(course: Course, changes: Changes, given: Given) -> Hooks:
     return hooks
 
 
-async def _end_again(course: Course) -> Lease | None:
+async def _end_again(course: RunSession) -> Lease | None:
     """Write down once more that a run is over whose holder died just as it took it to try servers again.
 
     The store has it for interrupted then, with its claims, and the record knows of nothing. Where the record does,
@@ -123,7 +123,7 @@ async def _end_again(course: Course) -> Lease | None:
     return None
 
 
-async def _commands(course: Course) -> list[Command]:
+async def _commands(course: RunSession) -> list[Command]:
     """Return what was asked since the last holder took the run."""
     return await course.host.store.commands(course.run_id, course.state.last_command)
 
@@ -133,24 +133,24 @@ def _abort(asked: Sequence[Command]) -> Command | None:
     return next((command for command in asked if is_abort(command.body)), None)
 
 
-async def _taken(course: Course) -> Lease:
+async def _taken(course: RunSession) -> Lease:
     hold = await course.host.store.take_run(course.run_id, course.host.holder)
     course.owe(hold)
     return hold
 
 
-def _holder_changed(course: Course, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
+def _holder_changed(course: RunSession, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
     host = course.host
     changed = holder_changed(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
     return replace(changed, command=course.last_command)
 
 
-def _sites(course: Course) -> dict[str, str]:
+def _sites(course: RunSession) -> dict[str, str]:
     """Name the project and region behind each site of the engine."""
     return {site: pipeline.cloud.site.quota_group for site, pipeline in course.host.pipelines.items()}
 
 
-async def _same_sites(course: Course) -> None:
+async def _same_sites(course: RunSession) -> None:
     """Refuse to go on with a run in another project or region than it was begun in."""
     record, sites = await course.host.store.run(course.run_id), _sites(course)
     for site, place in record.plan.get("sites", {}).items():
@@ -159,7 +159,7 @@ async def _same_sites(course: Course) -> None:
             raise ConfigError(f"Run {course.run_id} belongs to {place}, not to {now}: use its endpoint and project.")
 
 
-async def _skip_planned(course: Course) -> None:
+async def _skip_planned(course: RunSession) -> None:
     """End the servers that the plan knows are to be left alone."""
     for skip in course.plan.skips:
         waiting = (i for i in range(skip.start, skip.end) if course.state.stage[i] == Stage.WAITING)
@@ -167,7 +167,7 @@ async def _skip_planned(course: Course) -> None:
             await course.journal.record([_skipped(course, i, skip.reason, holds=skip.holds) for i in chunk])
 
 
-def _skipped(course: Course, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
+def _skipped(course: RunSession, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
     server = course.plan.fleet.ids[place]
     wave, domain = course.feeder.locate(server)
     return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)

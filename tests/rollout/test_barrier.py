@@ -12,7 +12,7 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
-from ecsbatch.rollout.barrier import Between
+from ecsbatch.rollout.barrier import WaveBarrier
 from ecsbatch.simulator.virtual_time import run
 
 WAVES = (Wave(1, 0, 1, "1"), Wave(2, 1, 2, "100%"))
@@ -59,10 +59,10 @@ class Standing:
         self.stopped = reason
 
 
-async def cleared(between: Between, standing: Standing, wave: Wave) -> float | None:
+async def cleared(between: WaveBarrier, standing: Standing, wave: Wave) -> float | None:
     """Return the seconds until a wave may start; None where the gate ends the run before."""
     since = asyncio.get_running_loop().time()
-    while not await between.cleared(wave):
+    while not await between.passed(wave):
         if standing.stopped:
             return None
     return asyncio.get_running_loop().time() - since
@@ -75,7 +75,7 @@ async def cleared(between: Between, standing: Standing, wave: Wave) -> float | N
 def test_a_wave_but_the_first_waits_for_the_soak(wave: Wave, soak: float, seconds: float) -> None:
     async def main() -> float | None:
         standing = Standing(soak=soak)
-        return await cleared(Between(standing, None), standing, wave)
+        return await cleared(WaveBarrier(standing, None), standing, wave)
 
     assert run(main()) == pytest.approx(seconds, abs=0.01)
 
@@ -104,7 +104,7 @@ def says(answer: Any) -> Any:
 def test_a_gate_opens_by_its_go_alone(answer: Any, verdict: str, goes: bool) -> None:  # noqa: FBT001 - the table's
     async def main() -> tuple[bool, list[str]]:
         standing = Standing(gate="./fine", gate_timeout=40.0)
-        waited = await cleared(Between(standing, says(answer)), standing, WAVES[1])
+        waited = await cleared(WaveBarrier(standing, says(answer)), standing, WAVES[1])
         return waited is not None, [event.verdict for event in standing.noted if isinstance(event, ev.GateChecked)]
 
     opened, verdicts = run(main())

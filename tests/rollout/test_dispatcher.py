@@ -13,7 +13,7 @@ from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.decide import limits_of
-from ecsbatch.rollout.dispatcher import Feeder
+from ecsbatch.rollout.dispatcher import Dispatcher
 from ecsbatch.simulator.virtual_time import run
 
 IDS = ["a1", "b1", "a2", "b2"]
@@ -36,7 +36,7 @@ class Fed:
             add=lambda line: setattr(self, "line", line), wake=lambda: None, poller=poller, observer=observer
         )
         self.line: Any = None
-        self.feeder = Feeder(self.plan, self.state, {"": pipeline}, lambda: None)
+        self.feeder = Dispatcher(self.plan, self.state, {"": pipeline}, lambda: None)
 
     def open(self) -> None:
         """Open its line."""
@@ -45,13 +45,13 @@ class Fed:
     def fold(self, *events: ev.Event) -> None:
         """Follow events as a rollout does."""
         for event in events:
-            back = self.feeder.before(event)
+            back = self.feeder.on_event(event)
             self.state.apply(ev.Recorded(self.state.seq + 1, 1000.0, "r", event))
             self.feeder.after(event, back)
 
     def feed(self) -> None:
         """Offer all that waits."""
-        self.feeder.feed(self.plan.waves[0], len(IDS), limits_of(self.plan, {}))
+        self.feeder.dispatch(self.plan.waves[0], len(IDS), limits_of(self.plan, {}))
 
 
 def sent(servers: Sequence[str]) -> ev.Event:
@@ -79,7 +79,7 @@ def test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holde
         here.fold(sent(IDS), *events)
         later.fold(sent(IDS), *events, ev.BatchRejected(batch=1, kind="not_sent"))
         later.open()
-        later.feeder.take_up()
+        later.feeder.adopt_in_flight()
         return here.watched, later.watched
 
     assert run(main()) == (watched, watched)

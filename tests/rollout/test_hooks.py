@@ -21,7 +21,7 @@ from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.model.state import RolloutState
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.gates import CommandGate
-from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, Given, hooks_of
+from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, GivenHooks, hooks_of
 from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 
@@ -41,16 +41,16 @@ def planned(check: str = "", gate: str = "") -> Plan:
 @pytest.mark.parametrize(
     ("plan", "given", "check", "gate"),
     [
-        (planned(), Given(), "NoneType", "NoneType"),
-        (planned("tcp:22", "./ok.sh"), Given(), "TcpCheck", "CommandGate"),
-        (planned("tcp:22", "./ok.sh"), Given(healthy, go), "function", "function"),
-        (planned("tcp:22", "./ok.sh"), Given(WITHOUT, WITHOUT), "NoneType", "NoneType"),
-        (planned(A_CALLABLE, A_CALLABLE), Given(healthy, go), "function", "function"),
-        (planned(A_CALLABLE, A_CALLABLE), Given(WITHOUT, WITHOUT), "NoneType", "NoneType"),
-        (planned("", ""), Given(healthy, go), "function", "function"),
+        (planned(), GivenHooks(), "NoneType", "NoneType"),
+        (planned("tcp:22", "./ok.sh"), GivenHooks(), "TcpCheck", "CommandGate"),
+        (planned("tcp:22", "./ok.sh"), GivenHooks(healthy, go), "function", "function"),
+        (planned("tcp:22", "./ok.sh"), GivenHooks(WITHOUT, WITHOUT), "NoneType", "NoneType"),
+        (planned(A_CALLABLE, A_CALLABLE), GivenHooks(healthy, go), "function", "function"),
+        (planned(A_CALLABLE, A_CALLABLE), GivenHooks(WITHOUT, WITHOUT), "NoneType", "NoneType"),
+        (planned("", ""), GivenHooks(healthy, go), "function", "function"),
     ],
 )
-def test_a_callable_wins_over_words_and_without_over_both(plan: Plan, given: Given, check: str, gate: str) -> None:
+def test_a_callable_wins_over_words_and_without_over_both(plan: Plan, given: GivenHooks, check: str, gate: str) -> None:
     hooks = hooks_of(plan, given)
 
     assert (type(hooks.check).__name__, type(hooks.gate).__name__) == (check, gate)
@@ -71,7 +71,7 @@ def test_a_callable_wins_over_words_and_without_over_both(plan: Plan, given: Giv
 )
 def test_what_cannot_be_asked_is_refused(plan: Plan, given: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        hooks_of(plan, Given(**given))
+        hooks_of(plan, GivenHooks(**given))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server
 from ecsbatch.model.text import counted
 from ecsbatch.planning.selection import Selection
-from ecsbatch.rollout.hooks import refuse_unaskable
+from ecsbatch.rollout.hooks import validate_hooks
 from ecsbatch.views.plan import Planned, planned_json, planned_lines
 from ecsbatch.views.text import lasting
 
@@ -137,7 +137,7 @@ def check_usage(settings: Settings) -> None:
         ConfigError: a check or a gate that cannot be asked.
     """
     check_outputs(settings)
-    refuse_unaskable(settings.strategy.check, settings.strategy.gate)
+    validate_hooks(settings.strategy.check, settings.strategy.gate)
 
 
 def show_plan(planned: Planned, settings: Settings) -> int:
