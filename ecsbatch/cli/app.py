@@ -15,7 +15,7 @@ from cyclopts.exceptions import UnusedCliTokensError
 
 from ecsbatch.cli.exit_codes import Exit, code_of_error
 from ecsbatch.cli.help import TwoColumns
-from ecsbatch.cli.output import form_asked_for, in_json, speak, tell
+from ecsbatch.cli.output import form_asked_for, in_json, log_json, set_log_format
 from ecsbatch.errors import EcsbatchError
 
 RUNNING: Final = Group("Restarting", sort_key=1)
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A command's values live as long as it does: looking for garbage among them took a tenth of its time.
     gc.set_threshold(50_000, 20, 20)
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    speak(form_asked_for(tokens, os.environ))
+    set_log_format(form_asked_for(tokens, os.environ))
     try:
         return _run(tokens)
     except KeyboardInterrupt:
@@ -170,7 +170,7 @@ def _bug(error: Exception, tokens: Sequence[str]) -> Exit:
     """Tell of an error that nobody foresaw; the traceback goes to a file for its owner only, or to who asks for it."""
     if {"-v", "--verbose"} & set(tokens):
         if in_json():
-            tell("error", "traceback", {"traceback": _traceback(error)})
+            log_json("error", "traceback", {"traceback": _traceback(error)})
         else:
             sys.stderr.write(_traceback(error))
         _complain(f"this is a bug in ecsbatch: {type(error).__name__}. The run's record is safe; see the lines above.")
@@ -206,7 +206,7 @@ def _traceback(error: Exception) -> str:
 
 def _complain(text: str) -> None:
     if in_json():
-        tell("error", "error", {"message": text})
+        log_json("error", "error", {"message": text})
     else:
         sys.stderr.write("".join(f"{line}\n" for line in _fitted(f"ecsbatch: {text}")))
 

@@ -14,8 +14,8 @@ import orjson
 
 from ecsbatch.cli.exit_codes import code_of_run
 from ecsbatch.cli.flags import repeated, store_url
-from ecsbatch.cli.live import Surroundings, Watchers, Watching
-from ecsbatch.cli.output import say
+from ecsbatch.cli.live import LiveContext, LiveViews, Verbosity
+from ecsbatch.cli.output import print_lines
 from ecsbatch.cli.wiring import engine, make_store, who
 from ecsbatch.config.sources import Settings
 from ecsbatch.model.outcome import RunStatus
@@ -28,8 +28,8 @@ from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store.history import load_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.standing import aborting_notice
-from ecsbatch.views.summary import Again, next_steps, outcome_lines, summary_lines
-from ecsbatch.views.text import lasting
+from ecsbatch.views.summary import RepeatFlags, next_steps, outcome_lines, summary_lines
+from ecsbatch.views.text import format_span
 
 if TYPE_CHECKING:
     from ecsbatch.restarter import Restarter
@@ -41,7 +41,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
-class Driven:
+class DriveResult:
     """What a run came to in this process; ``received`` is the signal that stopped it, 0 for none."""
 
     state: RolloutState
@@ -93,8 +93,8 @@ def blind_notice(seconds: float, why: str, timeout: float) -> str:
     if seconds < _A_MOMENT:
         return ""
     return (
-        f"Nothing can be seen of the cloud for {lasting(seconds)}: {printable(why).rstrip('.')}. No server is blamed "
-        f"for it; after {lasting(timeout)} the run stops, and ecsbatch resume goes on."
+        f"Nothing can be seen of the cloud for {format_span(seconds)}: {printable(why).rstrip('.')}. No server is blamed "
+        f"for it; after {format_span(timeout)} the run stops, and ecsbatch resume goes on."
     )
 
 
@@ -104,12 +104,12 @@ def busy_notice(seconds: float, keeper: int) -> str:
         return ""
     way = f" (end it, or kill -CONT {keeper})" if keeper else ""
     process = f"Process {keeper}" if keeper else "Another process"
-    return f"{process} keeps the store busy for {lasting(seconds)}: nothing is sent until it lets go{way}."
+    return f"{process} keeps the store busy for {format_span(seconds)}: nothing is sent until it lets go{way}."
 
 
 async def drive(
-    restarter: Restarter, rollout: Rollout, settings: Settings, watching: Watching, *, known: int = 0
-) -> Driven:
+    restarter: Restarter, rollout: Rollout, settings: Settings, watching: Verbosity, *, known: int = 0
+) -> DriveResult:
     """Run a rollout and show it; return how it stands then.
 
     Args:
@@ -129,8 +129,8 @@ async def drive(
         waits = busy_notice(store.waiting, store.keeper) if store.waiting else ""
         return signals.notice() or waits or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
 
-    around = Surroundings(settings.engine.quota, restarter.usage, notice, known, lambda: rollout.held)
-    watchers = Watchers(rollout, around, settings, watching)
+    around = LiveContext(settings.engine.quota, restarter.usage, notice, known, lambda: rollout.held)
+    watchers = LiveViews(rollout, around, settings, watching)
     failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
@@ -150,12 +150,12 @@ async def drive(
         await watchers.close()
     if failure is not None:
         raise failure
-    return Driven(rollout.state, signals.received)
+    return DriveResult(rollout.state, signals.received)
 
 
-async def go_on(
-    run_id: str, changes: Changes, settings: Settings, watching: Watching, *, abort: bool = False
-) -> Driven:
+async def resume_here(
+    run_id: str, changes: Changes, settings: Settings, watching: Verbosity, *, abort: bool = False
+) -> DriveResult:
     """Take a run and drive it; one that is over is left as it is, unless servers of it are to be restarted again.
 
     Args:
@@ -173,7 +173,7 @@ async def go_on(
         story = await load_history(store, record)
         state, ends = story.state, abort or story.aborting
         if state.status.over and record.status.over and not changes.retry:
-            return Driven(state, 0)
+            return DriveResult(state, 0)
         settings = _by_its_quota(state, settings)
         if ends:
             # On record before anything else: should this process die, whoever goes on with the run follows it.
@@ -194,24 +194,24 @@ def _by_its_quota(state: RolloutState, settings: Settings) -> Settings:
     return replace(settings, engine=replace(settings.engine, quota=state.quota))
 
 
-async def end(run_id: str, settings: Settings) -> Driven:
+async def abort_here(run_id: str, settings: Settings) -> DriveResult:
     """Take a run that nobody holds, and end it for good."""
-    return await go_on(run_id, Changes(by=who()), settings, Watching(quiet=True), abort=True)
+    return await resume_here(run_id, Changes(by=who()), settings, Verbosity(quiet=True), abort=True)
 
 
-def conclude(driven: Driven, settings: Settings) -> int:
+def print_result(driven: DriveResult, settings: Settings) -> int:
     """Print what a run came to and return its code."""
-    state, again = driven.state, Again(repeated(settings), repeated(settings, reading=True))
+    state, again = driven.state, RepeatFlags(repeated(settings), repeated(settings, reading=True))
     if settings.output.output == "json":
         sys.stdout.buffer.write(orjson.dumps(run_json(state)) + b"\n")
         if not state.status.over:
-            say(next_steps(state, again)[1:], to_stdout=False)
+            print_lines(next_steps(state, again)[1:], to_stdout=False)
     else:
-        say(["", *summary_lines(state, again)], to_stdout=settings.output.events != "-")
+        print_lines(["", *summary_lines(state, again)], to_stdout=settings.output.events != "-")
     return code_of_run(state, driven.received)
 
 
-def stay_and_conclude(driven: Driven, settings: Settings, watching: Watching, *, asks: bool = True) -> int:
+def offer_resume(driven: DriveResult, settings: Settings, watching: Verbosity, *, asks: bool = True) -> int:
     """Go on with a run that stopped for as long as somebody at the terminal says how; then print what it came to.
 
     Args:
@@ -223,19 +223,21 @@ def stay_and_conclude(driven: Driven, settings: Settings, watching: Watching, *,
     while asks and _stays(driven, settings, watching):
         state = driven.state
         ways = list(resume_options(state))
-        say(["", *outcome_lines(state), "", *_menu(ways)], to_stdout=False)
+        print_lines(["", *outcome_lines(state), "", *_menu(ways)], to_stdout=False)
         chosen = _typed(len(ways) + 1)
         if not chosen:
-            say(next_steps(state, Again(repeated(settings), repeated(settings, reading=True))), to_stdout=True)
+            print_lines(
+                next_steps(state, RepeatFlags(repeated(settings), repeated(settings, reading=True))), to_stdout=True
+            )
             return code_of_run(state)
         if chosen > len(ways):
-            driven = asyncio.run(end(state.run_id, settings))
+            driven = asyncio.run(abort_here(state.run_id, settings))
         else:
-            driven = asyncio.run(go_on(state.run_id, _changes(ways[chosen - 1]), settings, watching))
-    return conclude(driven, settings)
+            driven = asyncio.run(resume_here(state.run_id, _changes(ways[chosen - 1]), settings, watching))
+    return print_result(driven, settings)
 
 
-def _stays(driven: Driven, settings: Settings, watching: Watching) -> bool:
+def _stays(driven: DriveResult, settings: Settings, watching: Verbosity) -> bool:
     """Tell whether somebody is there to say something: at a terminal, with no program reading what is printed."""
     if driven.state.status is not RunStatus.STOPPED or driven.received or watching.quiet:
         return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cas
 
 from cyclopts import Group, Parameter, Token
 
-from ecsbatch.cli.output import speak
+from ecsbatch.cli.output import set_log_format
 from ecsbatch.config.settings import SETTINGS, Setting, default_store
 from ecsbatch.config.sources import Settings, from_environment, from_flags, load, merge_layers
 from ecsbatch.config.types import (
@@ -184,7 +184,7 @@ def settings_of(flags: Any, config: Path | None = None) -> Settings:
     if config is not None:
         layers.append(load(config))
     settings = merge_layers(*layers)
-    speak(settings.output.log_format)
+    set_log_format(settings.output.log_format)
     return settings
 
 

@@ -16,8 +16,8 @@ from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
 from ecsbatch.views.log import Level, Log
-from ecsbatch.views.snapshot import Moment, Pace, ended_behind
-from ecsbatch.views.writer import PatientWriter, open_lines
+from ecsbatch.views.snapshot import Pace, Snapshot, ended_behind
+from ecsbatch.views.writer import BackgroundWriter, open_lines
 
 FRAME: Final = 0.25
 """Seconds between two pictures."""
@@ -33,7 +33,7 @@ _PATIENCE: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Watching:
+class Verbosity:
     """How much is shown.
 
     Attributes:
@@ -59,7 +59,7 @@ def _is_dumb() -> bool:
     return os.environ.get("TERM", "") in {"", "dumb", "unknown"}
 
 
-def make_log(stream: PatientWriter, settings: Settings, watching: Watching) -> Log:
+def make_log(stream: BackgroundWriter, settings: Settings, watching: Verbosity) -> Log:
     """Return the log that the settings ask for."""
     color = sys.stderr.isatty() and not _is_dumb() and not os.environ.get("NO_COLOR")
     return Log(stream, form=settings.output.log_format, level=watching.level, color=color)
@@ -75,7 +75,7 @@ def wants_ascii(environment: Mapping[str, str]) -> bool:
     return (environment.get("LC_ALL") or environment.get("LANG", "")) in {"C", "POSIX"}
 
 
-class Watched(Protocol):
+class ObservedRun(Protocol):
     """A run that is watched, held by this process or by another."""
 
     @property
@@ -89,7 +89,7 @@ class Watched(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class LiveContext:
     """What is shown beside a run.
 
     Attributes:
@@ -107,10 +107,10 @@ class Surroundings:
     begun: Callable[[], bool] | None = None
 
 
-class Watchers:
+class LiveViews:
     """The views of one run; one that fails says so and is missed, the run goes on."""
 
-    def __init__(self, watched: Watched, around: Surroundings, settings: Settings, watching: Watching) -> None:
+    def __init__(self, watched: ObservedRun, around: LiveContext, settings: Settings, watching: Verbosity) -> None:
         """Open what is written to; `start` begins to watch."""
         self._watched = watched
         self._around = around
@@ -119,7 +119,7 @@ class Watchers:
         self._events, self._continued = None, False
         if settings.output.events is not None:
             self._events, self._continued = open_lines(settings.output.events)
-        self._stderr = PatientWriter(os.dup(2))
+        self._stderr = BackgroundWriter(os.dup(2))
         self._log = make_log(self._stderr, settings, watching)
         self._pace = Pace(around.quota)
         self._first: int | None = None if around.begun else 0
@@ -164,10 +164,10 @@ class Watchers:
         """Draw pictures until the end."""
         from rich.console import Console  # noqa: PLC0415 - imported when used
 
-        from ecsbatch.views.terminal import Display  # noqa: PLC0415 - imported when used
+        from ecsbatch.views.terminal import TerminalDisplay  # noqa: PLC0415 - imported when used
 
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        display = Display(console, ascii_only=wants_ascii(os.environ))
+        display = TerminalDisplay(console, ascii_only=wants_ascii(os.environ))
         try:
             while not self._ended.is_set():
                 await display.show(await self._moment())
@@ -194,7 +194,7 @@ class Watchers:
             if not self._pictures:
                 self._log.line(line)
 
-    async def _moment(self) -> Moment:
+    async def _moment(self) -> Snapshot:
         state, around, now = self._watched.state, self._around, time.monotonic()
         if self._first is None and around.begun is not None and around.begun():
             self._first = state.last_batch
@@ -202,7 +202,7 @@ class Watchers:
             self._pace.note(now, ended_behind(state, self._first))
         elapsed = time.time() - state.started_at if state.started_at else 0.0
         usage = await self._usage(now)
-        return Moment(state, around.quota, usage, self._pace.per_minute, elapsed, around.notice(), self._again)
+        return Snapshot(state, around.quota, usage, self._pace.per_minute, elapsed, around.notice(), self._again)
 
     async def _usage(self, now: float) -> Usage | None:
         """Ask the ledger, once a second at most."""

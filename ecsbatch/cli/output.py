@@ -16,7 +16,7 @@ from ecsbatch.clock import SystemClock
 from ecsbatch.config.sources import Settings
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.events import stamp
-from ecsbatch.views.text import fitted
+from ecsbatch.views.text import wrap_line
 
 Form = Literal["console", "json"]
 
@@ -38,7 +38,7 @@ def form_asked_for(tokens: Sequence[str], environment: Mapping[str, str]) -> For
     return "json" if asked == "json" else "console"
 
 
-def speak(form: Form) -> None:
+def set_log_format(form: Form) -> None:
     """Speak in this form from now on."""
     _form.set(form)
 
@@ -48,7 +48,7 @@ def in_json() -> bool:
     return _form.get() == "json"
 
 
-def tell(level: Literal["info", "warning", "error"], event: str, fields: Mapping[str, Any]) -> None:
+def log_json(level: Literal["info", "warning", "error"], event: str, fields: Mapping[str, Any]) -> None:
     """Write one object on stderr."""
     line = {"ts": stamp(SystemClock().wall()), "level": level, "event": event, **fields}
     sys.stderr.write(orjson.dumps(line, default=str).decode() + "\n")
@@ -89,14 +89,14 @@ def _screen(stream: TextIO) -> int:
         return 0
 
 
-def say(lines: Sequence[str], *, to_stdout: bool) -> None:
+def print_lines(lines: Sequence[str], *, to_stdout: bool) -> None:
     """Print lines for people; on a terminal that is narrower they are broken between words."""
     if not to_stdout and in_json():
-        tell("info", "message", {"message": "\n".join(lines).strip()})
+        log_json("info", "message", {"message": "\n".join(lines).strip()})
         return
     stream = sys.stdout if to_stdout else sys.stderr
     if width := _screen(stream):
-        lines = [part for line in lines for part in fitted(line, width)]
+        lines = [part for line in lines for part in wrap_line(line, width)]
     text = "\n".join(lines) + "\n"
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "replace").decode(encoding))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.output import say
+from ecsbatch.cli.output import print_lines
 from ecsbatch.cli.wiring import make_store, who
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.events import Event, GateChecked, LimitChanged, RunAborting
@@ -17,7 +17,7 @@ from ecsbatch.model.text import printable
 from ecsbatch.planning.strategy import resolve_limits
 from ecsbatch.policy.decide import limits_of
 from ecsbatch.views.steering import told_of
-from ecsbatch.views.text import fitted
+from ecsbatch.views.text import wrap_line
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
@@ -35,7 +35,7 @@ Body: TypeAlias = Mapping[str, Any]
 """What is asked, as the holder reads it."""
 
 
-def ask_holder(run_id: str, body: Body, url: str, until: Collection[RunStatus]) -> int:
+def send_command(run_id: str, body: Body, url: str, until: Collection[RunStatus]) -> int:
     """Ask something of the process that holds a run, and wait until it is so.
 
     Raises:
@@ -48,7 +48,7 @@ def ask_holder(run_id: str, body: Body, url: str, until: Collection[RunStatus]) 
         raise RunConflict(
             f"Run {run_id} is still {status.value}: {body['command']} is asked of it, see ecsbatch status {run_id}."
         )
-    say([f"Run {printable(run_id)}: {status.value}."], to_stdout=True)
+    print_lines([f"Run {printable(run_id)}: {status.value}."], to_stdout=True)
     return Exit.OK
 
 
@@ -75,18 +75,20 @@ def tell_abort(now: RunRecord, *, followed: bool, again: str = "") -> int:
     """
     run, holder = printable(now.run_id), now.holder
     if now.status is RunStatus.ABORTED:
-        say([f"Run {run} aborted."], to_stdout=True)
+        print_lines([f"Run {run} aborted."], to_stdout=True)
     elif now.status.over:
         raise RunConflict(f"Run {run} {now.status.value} before it could abort.")
     elif followed:
-        say([f"Run {run} sends nothing more, and ends once its servers under way have their outcome."], to_stdout=True)
+        print_lines(
+            [f"Run {run} sends nothing more, and ends once its servers under way have their outcome."], to_stdout=True
+        )
     else:
         why = f"has not confirmed it within {_PATIENCE:.0f}s" if now.held else "is gone"
         text = (
             f"Run {run} is asked to abort; its process ({printable(holder.name)}, pid {holder.pid}) {why}. Whoever "
             "goes on with the run follows: it then only looks after servers under way. Until then requests may leave."
         )
-        say([*fitted(text, _WIDTH), "", "Next:", f"  ecsbatch status {run}{again}"], to_stdout=True)
+        print_lines([*wrap_line(text, _WIDTH), "", "Next:", f"  ecsbatch status {run}{again}"], to_stdout=True)
         return Exit.STOPPED
     return Exit.OK
 
@@ -118,7 +120,7 @@ async def _ask(url: str, run_id: str, body: Body, until: Collection[RunStatus]) 
         return status
 
 
-def ask_and_see(record: RunRecord, body: Body, url: str, seen: Seen) -> int:
+def send_and_wait(record: RunRecord, body: Body, url: str, seen: Seen) -> int:
     """Ask something of the process that holds a run, and wait until its journal says that it is done.
 
     Raises:
@@ -130,7 +132,7 @@ def ask_and_see(record: RunRecord, body: Body, url: str, seen: Seen) -> int:
         raise RunConflict(
             f"Run {run} has not followed yet: {body['command']} is asked of it, see ecsbatch status {run}."
         )
-    say([f"Run {run}: {text}." for text in told_of(done)], to_stdout=True)
+    print_lines([f"Run {run}: {text}." for text in told_of(done)], to_stdout=True)
     return Exit.OK
 
 

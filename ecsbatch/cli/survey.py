@@ -21,7 +21,7 @@ from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.selection import Selection
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.planning.time_model import time_model
-from ecsbatch.views.plan import Planned
+from ecsbatch.views.plan import PlanView
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import Claim, RunRecord
@@ -33,7 +33,7 @@ LATELY: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Surveyed:
+class Survey:
     """The servers that are meant, as they were found.
 
     Attributes:
@@ -55,7 +55,7 @@ class Surveyed:
     recent: frozenset[str] = field(default=frozenset(), repr=False)
     claimed: Mapping[str, int] = field(default_factory=dict[str, int])
     skip_updated_since: float | None = None
-    lately: int = 0
+    recently_restarted: int = 0
 
     @property
     def left(self) -> list[Server]:
@@ -64,7 +64,7 @@ class Surveyed:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedPlan:
     """A plan to be shown, and what it was made from.
 
     Attributes:
@@ -74,11 +74,11 @@ class Prepared:
         lately: how many of the plan's our runs have restarted within the last hour.
     """
 
-    planned: Planned
+    planned: PlanView
     views: Mapping[str, ServerView]
     site: Site
     inventory: int | None
-    lately: int = 0
+    recently_restarted: int = 0
 
 
 async def survey(
@@ -89,7 +89,7 @@ async def survey(
     opened: bool = True,
     refuse_claimed: bool = False,
     run_id: str = "",
-) -> Surveyed:
+) -> Survey:
     """Look at the servers that are meant, and at what the store knows of them; nothing is restarted.
 
     Args:
@@ -128,8 +128,8 @@ async def survey(
                 wanted = [server for server in servers if server.id not in selection.excluded]
                 await _refuse_claimed(store, wanted, run_id)
     excluded = frozenset(server.id for server in servers if server.id in selection.excluded)
-    found = Surveyed(servers, seen.views, ecs.site, seen.in_project, excluded, frozenset(recent), claimed)
-    return replace(found, skip_updated_since=selection.updated_since, lately=lately)
+    found = Survey(servers, seen.views, ecs.site, seen.in_project, excluded, frozenset(recent), claimed)
+    return replace(found, skip_updated_since=selection.updated_since, recently_restarted=lately)
 
 
 async def _unclaimed(
@@ -178,7 +178,7 @@ async def _claimed(
     return owners, others
 
 
-def prepare(surveyed: Surveyed, settings: Settings) -> Prepared:
+def prepare(surveyed: Survey, settings: Settings) -> PreparedPlan:
     """Plan the restart of what was found.
 
     Raises:
@@ -193,13 +193,13 @@ def prepare(surveyed: Surveyed, settings: Settings) -> Prepared:
         skip_updated_since=surveyed.skip_updated_since,
     )
     planned = planned_of(plan, settings, surveyed.site, surveyed.claimed)
-    return Prepared(planned, surveyed.views, surveyed.site, surveyed.inventory, surveyed.lately)
+    return PreparedPlan(planned, surveyed.views, surveyed.site, surveyed.inventory, surveyed.recently_restarted)
 
 
-def planned_of(plan: Plan, settings: Settings, site: Site, claimed: Mapping[str, int] | None = None) -> Planned:
+def planned_of(plan: Plan, settings: Settings, site: Site, claimed: Mapping[str, int] | None = None) -> PlanView:
     """Put a plan beside what surrounds it here and now."""
     engine = settings.engine
-    return Planned(
+    return PlanView(
         plan,
         time_model(plan, engine.quota, engine.typical_restart),
         engine.quota,

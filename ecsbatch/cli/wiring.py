@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecsbatch.cli.output import in_json, say, tell
+from ecsbatch.cli.output import in_json, log_json, print_lines
 from ecsbatch.config.sources import Settings
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable
@@ -65,9 +65,9 @@ def _credentials() -> Auth:
 def _warn(text: str) -> None:
     """Say a warning once, however often a command makes a client."""
     if in_json():
-        tell("warning", "warning", {"message": text})
+        log_json("warning", "warning", {"message": text})
     else:
-        say([f"ecsbatch: warning: {text}"], to_stdout=False)
+        print_lines([f"ecsbatch: warning: {text}"], to_stdout=False)
 
 
 def make_store(url: str) -> DatabaseStore:

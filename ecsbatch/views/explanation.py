@@ -9,14 +9,16 @@ from typing import Any, Final
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import printable
 from ecsbatch.policy.explain import Explanation
-from ecsbatch.views.summary import NOTHING_AGAIN, Again
-from ecsbatch.views.text import lasting
+from ecsbatch.views.summary import NOTHING_AGAIN, RepeatFlags
+from ecsbatch.views.text import format_span
 
 _GOING_ON: Final = frozenset({"resume", "abort"})
 _LONGEST: Final = 2_000
 
 
-def explained_json(explanation: Explanation, run_id: str, server: str, again: Again = NOTHING_AGAIN) -> dict[str, Any]:
+def explained_json(
+    explanation: Explanation, run_id: str, server: str, again: RepeatFlags = NOTHING_AGAIN
+) -> dict[str, Any]:
     """Return the one object that ``explain -o json`` prints."""
     told = explanation.to_json()
     until = None if explanation.until is None else stamp(explanation.until)
@@ -30,7 +32,7 @@ def explained_lines(
     server: str,
     *,
     now: float,
-    again: Again = NOTHING_AGAIN,
+    again: RepeatFlags = NOTHING_AGAIN,
     width: int = 80,
 ) -> list[str]:
     """Write an answer for people."""
@@ -40,7 +42,7 @@ def explained_lines(
     lines += [f"  {line}" for line in wrap(text, width - 2, break_on_hyphens=False, break_long_words=False)]
     if explanation.until is not None:
         left = explanation.until - now
-        when = f"in {lasting(left)}" if left > 0 else "any moment"
+        when = f"in {format_span(left)}" if left > 0 else "any moment"
         lines.append(f"  It is expected to change by {stamp(explanation.until)} ({when}).")
     commands = _commands(explanation, again)
     if commands:
@@ -48,7 +50,7 @@ def explained_lines(
     return lines
 
 
-def _commands(explanation: Explanation, again: Again) -> Sequence[str]:
+def _commands(explanation: Explanation, again: RepeatFlags) -> Sequence[str]:
     """Add to each command the flags without which it would look at another store."""
     return [
         command + (again.go_on if command.split()[1:2] and command.split()[1] in _GOING_ON else again.read)

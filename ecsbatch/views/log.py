@@ -11,9 +11,9 @@ import structlog
 
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import printable
-from ecsbatch.views.snapshot import Moment
+from ecsbatch.views.snapshot import Snapshot
 from ecsbatch.views.standing import standing
-from ecsbatch.views.text import told
+from ecsbatch.views.text import without_code
 
 Level = Literal["debug", "info", "warning"]
 
@@ -89,7 +89,7 @@ class Log:
         """Write to a stream of bytes; ``color`` is for terminals."""
         self.level: Level = level
         self._for_people = form == "console" and level != "debug"
-        self._flood = Flood()
+        self._repeats = RepeatLimiter()
         self._last: dict[str, Any] = {}
         self._log = _json_log(stream, level) if form == "json" else _console_log(stream, level, color=color)
 
@@ -121,18 +121,18 @@ class Log:
 
     def _one_of_many(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
         about = str(fields.get("code") or fields.get("reason") or fields.get("message") or "")
-        admitted = self._flood.admit(event, f"{fields.get('verdict', '')} {about}")
+        admitted = self._repeats.admit(event, f"{fields.get('verdict', '')} {about}")
         if admitted != "leave_out":
             self.say(level, event, _without_details(event, fields))
         if admitted == "last":
             self.say(level, "log.shortened", {"of": event, "why": "more that say the same are only counted"})
 
     def _tell_left_out(self) -> None:
-        if left_out := self._flood.left_out:
+        if left_out := self._repeats.left_out:
             self.say("warning", "log.left_out", dict(left_out))
             left_out.clear()
 
-    def progress(self, moment: Moment, *, anyhow: bool = True) -> bool:
+    def progress(self, moment: Snapshot, *, anyhow: bool = True) -> bool:
         """Write where a run stands; unless ``anyhow`` only where it stands otherwise than at the last line."""
         fields = _progress(moment)
         if not anyhow and fields == self._last and not moment.notice:
@@ -148,7 +148,7 @@ class Log:
         return True
 
 
-def _progress(moment: Moment) -> dict[str, Any]:
+def _progress(moment: Snapshot) -> dict[str, Any]:
     state = moment.state
     counts = {kind.value: n for kind in OutcomeKind if (n := state.counts[kind])}
     counts.pop("unknown", None)
@@ -165,7 +165,7 @@ def _progress(moment: Moment) -> dict[str, Any]:
 def _without_details(event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     details = _DETAILS.get(event, frozenset())
     kept = {name: value for name, value in fields.items() if name not in details and (name, value) != ("status", 0)}
-    if message := told(str(kept.get("message", "")), str(kept.get("code", ""))):
+    if message := without_code(str(kept.get("message", "")), str(kept.get("code", ""))):
         kept["message"] = message
     return kept
 
@@ -237,7 +237,7 @@ def _dumps(value: Any, **_: Any) -> bytes:
     return orjson.dumps(value, default=str)
 
 
-class Flood:
+class RepeatLimiter:
     """Counts lines, and tells which of them are written."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from ecsbatch.model.quota import Quota
 from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.drift import Drifted, DriftKind
 from ecsbatch.planning.time_model import TimeModel
-from ecsbatch.views.text import lasting
+from ecsbatch.views.text import format_span
 
 _LABEL: Final = 12
 _DOMAINS: Final = 6
@@ -38,7 +38,7 @@ _WORDS: Final[Mapping[DriftKind, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlanView:
     """A plan, and what surrounds it.
 
     Attributes:
@@ -60,7 +60,7 @@ class Planned:
     claimed: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def planned_json(planned: Planned) -> dict[str, Any]:
+def planned_json(planned: PlanView) -> dict[str, Any]:
     """Return what ``plan -o json`` prints: the plan without its servers, and the model."""
     return {
         "plan": planned.plan.to_json(),
@@ -70,7 +70,7 @@ def planned_json(planned: Planned) -> dict[str, Any]:
     }
 
 
-def planned_lines(planned: Planned, width: int = 80) -> list[str]:
+def planned_lines(planned: PlanView, width: int = 80) -> list[str]:
     """Write a plan for people, a label and a sentence or two for each matter."""
     plan = planned.plan
     rows: list[tuple[str, str]] = [
@@ -144,7 +144,7 @@ def _waves(plan: Plan) -> str:
         return "1, all servers"
     sizes = [_whole(_size(wave)) for wave in waves[:_WAVES]]
     more = f", … {len(waves) - _WAVES} more" if len(waves) > _WAVES else ""
-    soak = f"; {lasting(plan.soak)} between two" if plan.soak else ""
+    soak = f"; {format_span(plan.soak)} between two" if plan.soak else ""
     held = ", ".join(f"{number:,}" for number in plan.hold_after[:_WAVES])
     hold = f"; waits for ecsbatch promote after wave {held}" if held else ""
     return f"{len(waves)}: {', '.join(sizes)}{more}{soak}{hold}"
@@ -214,7 +214,7 @@ def _cut(parts: Sequence[str]) -> str:
 
 
 def _health(plan: Plan) -> str:
-    ready = f", place kept for {lasting(plan.min_ready)} more" if plan.min_ready else ""
+    ready = f", place kept for {format_span(plan.min_ready)} more" if plan.min_ready else ""
     if plan.check:
         return f"{printable(plan.check)}{ready}"
     return f"no check: a restart counts once the cloud says so, not once the server answers{ready}"
@@ -223,10 +223,10 @@ def _health(plan: Plan) -> str:
 def _gate(plan: Plan) -> str:
     if not plan.gate or len(plan.waves) <= 1:
         return ""
-    return f"{printable(plan.gate)}, asked between waves, for {lasting(plan.gate_timeout)} at most"
+    return f"{printable(plan.gate)}, asked between waves, for {format_span(plan.gate_timeout)} at most"
 
 
-def _pace(planned: Planned) -> str:
+def _pace(planned: PlanView) -> str:
     model = planned.model
     bound = {
         "quota": f"the quota ({planned.quota})",
@@ -245,8 +245,8 @@ def _rate(per_s: float) -> str:
     return f"{told} {'server' if told == '1' else 'servers'} a{'n' if unit == 'hour' else ''} {unit}"
 
 
-def _takes(planned: Planned) -> str:
-    return f"about {lasting(planned.model.seconds)}, if a restart takes {lasting(planned.typical_restart)}"
+def _takes(planned: PlanView) -> str:
+    return f"about {format_span(planned.model.seconds)}, if a restart takes {format_span(planned.typical_restart)}"
 
 
 def drift_lines(drifted: Sequence[Drifted]) -> list[str]:

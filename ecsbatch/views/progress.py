@@ -18,9 +18,9 @@ from ecsbatch.model.text import printable
 from ecsbatch.policy.decide import Limits, limits_of, unhealthy
 from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
-from ecsbatch.views.snapshot import Moment
-from ecsbatch.views.standing import is_held, standing
-from ecsbatch.views.text import WORDS, copied, lasting, told
+from ecsbatch.views.snapshot import Snapshot
+from ecsbatch.views.standing import awaits_promotion, standing
+from ecsbatch.views.text import WORDS, copied, format_span, without_code
 
 _LABEL: Final = 10
 _DOMAINS: Final = 8
@@ -42,7 +42,7 @@ class _Block:
     lines: Sequence[Text]
 
 
-def picture(moment: Moment, width: int, height: int = 100, *, ascii_only: bool = False) -> list[Text]:
+def render_progress(moment: Snapshot, width: int, height: int = 100, *, ascii_only: bool = False) -> list[Text]:
     """Draw a run into at most ``height`` lines of at most ``width`` columns."""
     lines = _fitting(list(_blocks(moment, width, ascii_only=ascii_only)), height)
     if ascii_only:
@@ -53,7 +53,7 @@ def picture(moment: Moment, width: int, height: int = 100, *, ascii_only: bool =
     return lines
 
 
-def _blocks(moment: Moment, width: int, *, ascii_only: bool) -> Iterable[_Block]:
+def _blocks(moment: Snapshot, width: int, *, ascii_only: bool) -> Iterable[_Block]:
     """Yield the picture from its top to its bottom."""
     state = moment.state
     limits = limits_of(state.plan, state.limits)
@@ -89,7 +89,7 @@ def _fitting(blocks: Sequence[_Block], height: int) -> list[Text]:
     return [line for place, block in enumerate(blocks) if place in shown for line in block.lines][:height]
 
 
-def _title(moment: Moment) -> list[Text]:
+def _title(moment: Snapshot) -> list[Text]:
     state = moment.state
     parts = [
         Text.assemble("run ", (printable(state.run_id), "bold")),
@@ -99,7 +99,7 @@ def _title(moment: Moment) -> list[Text]:
         number = max(state.wave, 1)
         label = printable(state.plan.waves[number - 1].label, 20)
         parts.append(Text(f"wave {number:,} of {waves:,}" + (f" ({label})" if label and not label.isdigit() else "")))
-    return [*parts, Text(lasting(max(moment.elapsed, 1.0)))]
+    return [*parts, Text(format_span(max(moment.elapsed, 1.0)))]
 
 
 def _groups(state: RolloutState) -> list[Row]:
@@ -152,42 +152,42 @@ def _down(state: RolloutState, limits: Limits) -> list[Text]:
     return parts
 
 
-def _pace(moment: Moment) -> list[Text]:
+def _pace(moment: Snapshot) -> list[Text]:
     state = moment.state
     left = state.run.waiting + state.run.in_flight
-    if state.status is not RunStatus.RUNNING or not left or is_held(state) or moment.notice:
+    if state.status is not RunStatus.RUNNING or not left or awaits_promotion(state) or moment.notice:
         return []
     if not moment.per_minute:
         return [Text("not known yet")]
     parts = [Text(f"{moment.per_minute:,.0f} a minute")]
     wave = state.waves[state.wave - 1] if state.wave else Tally()
     if min(_SHARE * wave.total, _SHARE**2 * wave.ended.total()) >= left:
-        parts.append(Text(f"about {lasting(left / moment.per_minute * 60)} left at this pace"))
+        parts.append(Text(f"about {format_span(left / moment.per_minute * 60)} left at this pace"))
     return parts
 
 
-def _quota(moment: Moment) -> list[Text]:
+def _quota(moment: Snapshot) -> list[Text]:
     usage, quota = moment.usage, moment.quota
     every = f"{quota.limit:,} in {quota.window:g}s"
     if usage is None:
         return [Text(every)]
     parts = [Text(f"{usage.free:,} free of {every}")]
     if usage.next_free_in is not None and usage.next_free_in >= 1 and usage.free < usage.limit:
-        parts.append(Text(f"more in {lasting(usage.next_free_in)}"))
+        parts.append(Text(f"more in {format_span(usage.next_free_in)}"))
     return parts
 
 
 def _failure(failure: Failure, width: int) -> Iterable[Text]:
     """Write one of the last failures; its id is always whole."""
     what = (failure.reason, failure.code)
-    words = [WORDS[failure.kind], failure.domain, *what, told(failure.message, failure.code)]
+    words = [WORDS[failure.kind], failure.domain, *what, without_code(failure.message, failure.code)]
     rest = "  ".join(printable(word) for word in words if word)
     if width >= _NARROW:
         return [Text(f"{printable(failure.server)}  {rest}", "red")]
     return [Text(printable(failure.server), "red"), Text(f"  {rest}", "red")]
 
 
-def _news(moment: Moment, width: int) -> Iterable[Text]:
+def _news(moment: Snapshot, width: int) -> Iterable[Text]:
     """Yield what a person should know beyond the figures, and what to type."""
     state, run = moment.state, printable(moment.state.run_id)
     steps: list[tuple[str, str]] = []
@@ -196,14 +196,14 @@ def _news(moment: Moment, width: int) -> Iterable[Text]:
         why = f" ({printable(state.reason)})" if state.reason not in {"", "paused"} else ""
         yield from _sentence(f"Paused{by}{why}. Type in another terminal:", width)
         steps += [(f"ecsbatch resume {run}{way.flags}", way.why) for way in resume_options(state)]
-    if is_held(state):
+    if awaits_promotion(state):
         yield from _sentence(f"Held after wave {state.wave:,}. Type in another terminal:", width)
         steps.append((f"ecsbatch promote {run}", "let the next wave begin"))
     if steps:
         steps.append((f"ecsbatch abort {run}", "end it for good"))
         yield from _typed([(command + moment.again, why) for command, why in steps], width)
     if state.throttled is not None and state.updated_at - state.throttled[0] < state.throttled[1].wait:
-        yield from _sentence(f"The cloud throttles: no submits for {lasting(state.throttled[1].wait)}.", width)
+        yield from _sentence(f"The cloud throttles: no submits for {format_span(state.throttled[1].wait)}.", width)
     if moment.notice:
         yield from _sentence(moment.notice, width)
 

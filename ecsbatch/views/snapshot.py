@@ -56,7 +56,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Snapshot:
     """What a picture is about.
 
     Attributes:

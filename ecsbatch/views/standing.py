@@ -7,7 +7,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 
 
-def is_held(state: RolloutState) -> bool:
+def awaits_promotion(state: RolloutState) -> bool:
     """Tell whether a run waits between two waves for a person to promote it."""
     gate = state.gate
     waits = gate is not None and gate.gate == "hold" and gate.verdict == "wait" and state.promoted < gate.wave
@@ -16,7 +16,7 @@ def is_held(state: RolloutState) -> bool:
 
 def standing(state: RolloutState) -> str:
     """Return the word for how a run stands: its status, or what it waits for."""
-    if is_held(state):
+    if awaits_promotion(state):
         return "held"
     return "aborting" if state.aborting and state.status is RunStatus.RUNNING else state.status.value
 

@@ -15,8 +15,8 @@ from ecsbatch.model.tally import Failure
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
-from ecsbatch.views.standing import is_held, lasted, standing
-from ecsbatch.views.text import WORDS, fitted, lasting, told
+from ecsbatch.views.standing import awaits_promotion, lasted, standing
+from ecsbatch.views.text import WORDS, format_span, without_code, wrap_line
 
 _COLUMN: Final = 12
 _WIDEST: Final = 44
@@ -51,25 +51,25 @@ def _ended_how(state: RolloutState) -> str:
 def _took(state: RolloutState, now: float | None) -> str:
     """Say how long it took; nobody drives an orphaned one, so that it takes no more time."""
     if state.ended_at:
-        return f" after {lasting(state.elapsed)}"
+        return f" after {format_span(state.elapsed)}"
     if state.status is RunStatus.ORPHANED and now is not None:
-        heard = lasting(max(now - state.updated_at, 0.0))
-        return f", begun {lasting(lasted(state, now))} ago and last heard of {heard} ago"
-    return f", {lasting(lasted(state, now))} so far"
+        heard = format_span(max(now - state.updated_at, 0.0))
+        return f", begun {format_span(lasted(state, now))} ago and last heard of {heard} ago"
+    return f", {format_span(lasted(state, now))} so far"
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RepeatFlags:
     """Flags that commands about a run must be given again: those that go on with it, and those that only read."""
 
     go_on: str = ""
     read: str = ""
 
 
-NOTHING_AGAIN: Final = Again()
+NOTHING_AGAIN: Final = RepeatFlags()
 
 
-def summary_lines(state: RolloutState, again: Again = NOTHING_AGAIN, now: float | None = None) -> list[str]:
+def summary_lines(state: RolloutState, again: RepeatFlags = NOTHING_AGAIN, now: float | None = None) -> list[str]:
     """Write a run for people: what it came to, and what to do next; ``now`` is for one that has no end yet."""
     return [*outcome_lines(state, now), *next_steps(state, again)]
 
@@ -138,7 +138,7 @@ def _failures(state: RolloutState) -> list[str]:
                 f"{printable(name, 40)} {n:,}{_of(state, key, name)}" for name, n in counts.most_common(_TOP)
             )
             more = f" and {len(counts) - _TOP} more" if len(counts) > _TOP else ""
-            lines += fitted(f"  {noun:{_COLUMN}}{top}{more}", _WIDTH)
+            lines += wrap_line(f"  {noun:{_COLUMN}}{top}{more}", _WIDTH)
     return [*lines, *_hosts(state), *_last(list(state.failures)[-_FAILURES:])]
 
 
@@ -157,7 +157,7 @@ def _last(failures: Sequence[Failure]) -> list[str]:
     lines: list[str] = []
     message = ""
     for failure in failures:
-        says = told(failure.message, failure.code)
+        says = without_code(failure.message, failure.code)
         if message and says != message:
             lines += _message(message)
         message = says
@@ -174,7 +174,7 @@ def _of(state: RolloutState, key: str, name: str) -> str:
     return f" of {state.domains[name].total:,}" if key == "domain" and name in state.domains else ""
 
 
-def next_steps(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
+def next_steps(state: RolloutState, again: RepeatFlags = NOTHING_AGAIN) -> list[str]:
     """Name the commands that lead on from here."""
     run = printable(state.run_id)
     resume = f"ecsbatch resume {run}{again.go_on}"
@@ -182,7 +182,7 @@ def next_steps(state: RolloutState, again: Again = NOTHING_AGAIN) -> list[str]:
     if state.status.over and state.counts[OutcomeKind.NOT_STARTED]:
         left = f"ecsbatch report {run}{again.read} --outcome not_started -o csv --out left.csv"
         steps.append((left, "what was not started, as a list for another run"))
-    if is_held(state):
+    if awaits_promotion(state):
         steps.append((f"ecsbatch promote {run}{again.read}", f"wave {state.wave} is done: let the next one begin"))
     if state.status in STANDING_STILL and not state.aborting:
         steps.append((f"ecsbatch abort {run}{again.go_on}", "end it for good"))

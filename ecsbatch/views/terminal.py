@@ -15,15 +15,15 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from ecsbatch.views.progress import picture
-from ecsbatch.views.snapshot import Moment
+from ecsbatch.views.progress import render_progress
+from ecsbatch.views.snapshot import Snapshot
 
 _LEAST: Final = 20
 _END_OF_LINE: Final = "\x1b[K\n"
 _TO_THE_END: Final = "\x1b[J"
 
 
-class Display:
+class TerminalDisplay:
     """Shows pictures in place, on stderr."""
 
     def __init__(self, console: Console, *, ascii_only: bool = False) -> None:
@@ -34,10 +34,12 @@ class Display:
         self._widths: list[int] = []
         self._size = console.size
 
-    async def show(self, moment: Moment) -> None:
+    async def show(self, moment: Snapshot) -> None:
         """Draw a run as it is now, a column and a line smaller than the screen."""
         size = self._console.size
-        lines = picture(moment, max(size.width - 1, _LEAST), max(size.height - 1, 1), ascii_only=self._ascii_only)
+        lines = render_progress(
+            moment, max(size.width - 1, _LEAST), max(size.height - 1, 1), ascii_only=self._ascii_only
+        )
         drawn = [self._painted(line) for line in lines]
         if (drawn, size) == (self._drawn, self._size):
             return

@@ -28,7 +28,7 @@ _HOUR: Final = 3_600.0
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def lasting(seconds: float) -> str:
+def format_span(seconds: float) -> str:
     """Write a span of time with as much precision as one reads: ``0.8s``, ``12s``, ``3m20s``, ``2h05m``."""
     if seconds < 1:
         return format_duration(round(seconds, 1))
@@ -39,7 +39,7 @@ def lasting(seconds: float) -> str:
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-def told(message: str, code: str) -> str:
+def without_code(message: str, code: str) -> str:
     """Return a message without the code that it begins with, where the code is written beside it."""
     return message.removeprefix(f"{code}:").strip() if code else message
 
@@ -58,7 +58,7 @@ def copied(command: str, width: int) -> list[str]:
     return [*lines, command]
 
 
-def fitted(line: str, width: int) -> list[str]:
+def wrap_line(line: str, width: int) -> list[str]:
     """Break a line that is too wide between words, the rest below the text; commands and ids stay whole."""
     if len(line) <= width or _COMMAND.match(line):
         return [line]

@@ -11,7 +11,7 @@ from pathlib import Path
 from ecsbatch.errors import ConfigError
 
 
-class PatientWriter:
+class BackgroundWriter:
     """Writes to a descriptor on a thread: a full pipe, a held terminal or a slow disk does not stop a run.
 
     Attributes:
@@ -60,14 +60,14 @@ def _write(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def open_lines(target: str) -> tuple[PatientWriter, bool]:
+def open_lines(target: str) -> tuple[BackgroundWriter, bool]:
     """Open a file for its owner only, at its end, or standard output for ``-``; also say whether it has lines already.
 
     Raises:
         ConfigError: it cannot be written, or is a pipe that nobody reads: opening that would wait for ever.
     """
     if target == "-":
-        return PatientWriter(os.dup(1)), False
+        return BackgroundWriter(os.dup(1)), False
     how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         descriptor = os.open(Path(target), how, 0o600)
@@ -80,4 +80,4 @@ def open_lines(target: str) -> tuple[PatientWriter, bool]:
             f"--events {target} cannot be written ({e.strerror}): name a file in a folder of yours."
         ) from e
     os.set_blocking(descriptor, True)
-    return PatientWriter(descriptor), os.fstat(descriptor).st_size > 0
+    return BackgroundWriter(descriptor), os.fstat(descriptor).st_size > 0

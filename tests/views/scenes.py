@@ -10,7 +10,7 @@ from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
-from ecsbatch.views.snapshot import Moment
+from ecsbatch.views.snapshot import Snapshot
 
 HOSTILE = "\x1b[2J[red]az\u202e2[/red]\r"
 
@@ -52,6 +52,6 @@ def history(of: Plan, *more: ev.Event) -> RolloutState:
     return state
 
 
-def moment(state: RolloutState, *, notice: str = "", again: str = "") -> Moment:
+def moment(state: RolloutState, *, notice: str = "", again: str = "") -> Snapshot:
     usage = Usage(limit=1000, held=6, cooling=4, free=990, next_free_in=12.0)
-    return Moment(state, Quota(), usage, per_minute=60.0, elapsed=75.0, notice=notice, again=again)
+    return Snapshot(state, Quota(), usage, per_minute=60.0, elapsed=75.0, notice=notice, again=again)

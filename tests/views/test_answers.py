@@ -18,7 +18,7 @@ from ecsbatch.views.explanation import explained_json, explained_lines
 from ecsbatch.views.report import report_csv, run_json
 from ecsbatch.views.standing import aborting_notice
 from ecsbatch.views.steering import steering_json, steering_lines, told_of
-from ecsbatch.views.summary import Again, summary_lines
+from ecsbatch.views.summary import RepeatFlags, summary_lines
 
 HOSTILE = "\x1b[2J\u202eaz2\r"
 IDS = [f"{i:08x}-0000-4000-8000-000000000000" for i in range(8)]
@@ -151,7 +151,7 @@ def test_an_answer_fits_80_columns_and_its_commands_are_whole() -> None:
     answer = Explanation(
         Cause.HOLD, f"Wave 2 waits {HOSTILE} " * 8, 1_010.0, ("ecsbatch promote k7f", "ecsbatch abort k7f")
     )
-    again = Again(" --store sqlite:///r.db --region r", " --store sqlite:///r.db")
+    again = RepeatFlags(" --store sqlite:///r.db --region r", " --store sqlite:///r.db")
     lines = explained_lines(answer, "k7f", IDS[0], now=1_000.0, again=again)
     told = orjson.loads(orjson.dumps(explained_json(answer, "k7f", "", again)))
 

@@ -13,7 +13,7 @@ from scenes import HOSTILE, history, moment, plan
 
 from ecsbatch.cli.live import until_next_line, wants_ascii
 from ecsbatch.model import events as ev
-from ecsbatch.views.log import ALL, EACH, Flood, Level, Log
+from ecsbatch.views.log import ALL, EACH, Level, Log, RepeatLimiter
 
 SERVER = "00000004-0000-4000-8000-000000000000"
 
@@ -101,7 +101,7 @@ def test_waves_pauses_and_gates_answers_are_never_left_out() -> None:
 
 
 def test_a_flood_says_which_line_is_the_last_of_its_kind() -> None:
-    flood = Flood()
+    flood = RepeatLimiter()
 
     assert [flood.admit("x", "a") for _ in range(EACH + 1)] == ["write"] * (EACH - 1) + ["last", "leave_out"]
     assert flood.left_out == {"x": 1}

@@ -18,8 +18,8 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Tally
 from ecsbatch.views.bars import CELLS, Row, bar_lines, shared
-from ecsbatch.views.progress import picture
-from ecsbatch.views.terminal import Display, lines_up
+from ecsbatch.views.progress import render_progress
+from ecsbatch.views.terminal import TerminalDisplay, lines_up
 
 STOPPING = "Stopping: nothing new is sent, requests in flight get their answer. Once more breaks it off."
 HELD = ev.GateChecked(gate="hold", verdict="wait", wave=3)
@@ -30,7 +30,7 @@ OVER_A_LIMIT = (ev.LimitChanged(limit="max_failures", old=3, new=0), ev.RunPause
 def drawn(
     state: RolloutState, width: int, height: int = 100, *, ascii_only: bool = False, notice: str = ""
 ) -> list[str]:
-    return [line.plain for line in picture(moment(state, notice=notice), width, height, ascii_only=ascii_only)]
+    return [line.plain for line in render_progress(moment(state, notice=notice), width, height, ascii_only=ascii_only)]
 
 
 def test_a_picture_tells_where_a_run_stands() -> None:
@@ -199,16 +199,16 @@ class Screen:
 
 async def test_a_picture_takes_the_place_of_the_one_before_and_goes_away() -> None:
     terminal = Screen(80, 24)
-    display = Display(terminal.console)
+    display = TerminalDisplay(terminal.console)
     first, second = moment(history(plan())), moment(history(plan(), *OVER_A_LIMIT))
     await display.show(second)
     terminal.written()
     await display.show(first)
     terminal.written()
 
-    assert terminal.lines()[: 1 + len(picture(first, 79, 23))] == [
+    assert terminal.lines()[: 1 + len(render_progress(first, 79, 23))] == [
         "$ ecsbatch",
-        *(x.plain for x in picture(first, 79, 23)),
+        *(x.plain for x in render_progress(first, 79, 23)),
     ]
     assert "ecsbatch resume" not in "\n".join(terminal.lines())
     await display.stop()
@@ -218,7 +218,7 @@ async def test_a_picture_takes_the_place_of_the_one_before_and_goes_away() -> No
 
 async def test_what_does_not_change_is_not_written() -> None:
     terminal = Screen(80, 24)
-    display = Display(terminal.console)
+    display = TerminalDisplay(terminal.console)
     await display.show(moment(history(plan())))
 
     assert terminal.written() != ""
@@ -230,7 +230,7 @@ async def test_what_does_not_change_is_not_written() -> None:
 async def test_the_display_is_never_taller_than_the_screen(columns: int, lines: int) -> None:
     """What was on the screen before may scroll away, nothing of the picture does."""
     terminal = Screen(columns, lines)
-    display = Display(terminal.console)
+    display = TerminalDisplay(terminal.console)
     for more in ((), OVER_A_LIMIT, (HELD,), ()):
         await display.show(moment(history(plan(), *more), notice="" if more else STOPPING))
         terminal.written()

@@ -18,18 +18,18 @@ from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.time_model import time_model
-from ecsbatch.views.plan import Planned, planned_json, planned_lines
-from ecsbatch.views.progress import picture
+from ecsbatch.views.plan import PlanView, planned_json, planned_lines
+from ecsbatch.views.progress import render_progress
 from ecsbatch.views.report import COLUMNS, report_csv, report_json, run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.snapshot import Pace, ended_behind
 from ecsbatch.views.summary import summary_lines
-from ecsbatch.views.text import copied, fitted, lasting
+from ecsbatch.views.text import copied, format_span, wrap_line
 
 
 def test_nothing_of_the_clouds_reaches_a_terminal_as_it_came() -> None:
     state = history(plan(domains=("az1", HOSTILE)))
-    drawn = [line.plain for line in picture(moment(state), 80)]
+    drawn = [line.plain for line in render_progress(moment(state), 80)]
     shown = [*drawn, *summary_lines(state), *planned_lines(planned(state.plan))]
 
     for text in shown:
@@ -82,8 +82,8 @@ def test_what_was_under_way_before_a_process_is_not_its_pace() -> None:
     assert counts == [0, 0, 0, 0, 0, 0, 1, 1]
 
 
-def planned(of: Plan) -> Planned:
-    return Planned(of, time_model(of, Quota(), 40.0), Quota(), 40.0, "eu-west-101, project p", "sqlite:///r.db")
+def planned(of: Plan) -> PlanView:
+    return PlanView(of, time_model(of, Quota(), 40.0), Quota(), 40.0, "eu-west-101, project p", "sqlite:///r.db")
 
 
 def test_a_plan_is_one_screen_of_numbers() -> None:
@@ -257,7 +257,7 @@ def test_over_several_runs_a_second_restart_may_be_meant(twice: int, several_run
 
 
 def test_numbers_read_as_people_write_them() -> None:
-    assert [lasting(s) for s in (0.25, 12.4, 200, 7_500)] == ["0.2s", "12s", "3m20s", "2h05m"]
+    assert [format_span(s) for s in (0.25, 12.4, 200, 7_500)] == ["0.2s", "12s", "3m20s", "2h05m"]
     assert [counted(n, "batch") for n in (1, 2000)] == ["1 batch", "2,000 batches"]
     assert printable("a\x00b" + "c" * 300, 10) == "a\N{REPLACEMENT CHARACTER}bcccccc…"
 
@@ -286,4 +286,4 @@ def test_a_command_can_be_copied_whole_from_any_width() -> None:
     ],
 )
 def test_a_narrow_screen_breaks_sentences_but_no_commands_and_no_ids(line: str, width: int, lines: list[str]) -> None:
-    assert fitted(line, width) == lines
+    assert wrap_line(line, width) == lines

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ecsbatch.cli.drive import end
+from ecsbatch.cli.drive import abort_here
 from ecsbatch.cli.exit_codes import Exit, code_of_run
 from ecsbatch.cli.flags import (
     AbortFlags,
@@ -18,7 +18,7 @@ from ecsbatch.cli.flags import (
     settings_of,
     store_url,
 )
-from ecsbatch.cli.output import say
+from ecsbatch.cli.output import print_lines
 from ecsbatch.cli.prompt import agree
 from ecsbatch.cli.remote import ask_to_abort
 from ecsbatch.cli.wiring import read_run
@@ -26,7 +26,7 @@ from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import counted, printable
 from ecsbatch.views.standing import aborting_notice
-from ecsbatch.views.summary import Again, outcome_lines, summary_lines
+from ecsbatch.views.summary import RepeatFlags, outcome_lines, summary_lines
 
 if TYPE_CHECKING:
     from ecsbatch.model.state import RolloutState
@@ -53,21 +53,21 @@ def abort(
     agree(f"Abort run {printable(record.run_id)}? {left} of it will not be restarted.", yes=yes)
     reading = repeated(settings, reading=True)
     if record.held and state.aborting:
-        say([aborting_notice(state)], to_stdout=True)
+        print_lines([aborting_notice(state)], to_stdout=True)
         return Exit.OK
     if record.held:
         return ask_to_abort(record, store_url(settings), reading)
     if flying := state.run.in_flight:
         wait = f"Looking after {counted(flying, 'server')} under way, which may take minutes. Nothing new is sent."
-        say([wait], to_stdout=False)
-    driven = asyncio.run(end(record.run_id, settings))
+        print_lines([wait], to_stdout=False)
+    driven = asyncio.run(abort_here(record.run_id, settings))
     ended = driven.state
     if ended.status is RunStatus.ABORTED:
-        say([*outcome_lines(ended), *_left(ended, reading)], to_stdout=True)
+        print_lines([*outcome_lines(ended), *_left(ended, reading)], to_stdout=True)
         return Exit.OK
     if ended.status.over:
         raise RunConflict(f"Run {record.run_id} {ended.status.value} before it could abort.")
-    say(summary_lines(ended, Again(repeated(settings), reading)), to_stdout=True)
+    print_lines(summary_lines(ended, RepeatFlags(repeated(settings), reading)), to_stdout=True)
     return code_of_run(ended, driven.received)
 
 

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from ecsbatch.audit.receipt import Finding, Receipt, Rule
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName, settings_of, store_url
-from ecsbatch.cli.output import columns, say
+from ecsbatch.cli.output import columns, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import BatchSubmitting, decode
 from ecsbatch.store.history import pages
@@ -46,7 +46,7 @@ def audit(
         sys.stdout.buffer.write(orjson.dumps(receipt.to_json()) + b"\n")
         sys.stdout.buffer.flush()
     else:
-        say(receipt_lines(receipt, columns(to_stdout=True)), to_stdout=True)
+        print_lines(receipt_lines(receipt, columns(to_stdout=True)), to_stdout=True)
     return Exit.OK if receipt.ok else Exit.ERROR
 
 

@@ -20,7 +20,7 @@ from yarl import URL
 
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import CheckFlags, ConfigFile, settings_of, store_url
-from ecsbatch.cli.output import columns, say
+from ecsbatch.cli.output import columns, print_lines
 from ecsbatch.cli.wiring import make_client, make_store
 from ecsbatch.config.sources import Settings
 from ecsbatch.config.types import format_duration
@@ -35,7 +35,7 @@ from ecsbatch.errors import AuthError, ConfigError, EcsbatchError
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.servers import Site
 from ecsbatch.model.text import counted, printable
-from ecsbatch.views.text import lasting
+from ecsbatch.views.text import format_span
 
 State = Literal["ok", "warning", "failed", "not tried"]
 
@@ -53,7 +53,7 @@ _LEFT: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What one look came to; what is not ok says what to do."""
 
     name: str
@@ -62,7 +62,7 @@ class Finding:
 
 
 @dataclass
-class Witness:
+class ClockProbe:
     """A sender that remembers what the cloud's clock said.
 
     Attributes:
@@ -94,13 +94,13 @@ class Inspection:
     """All looks of one check, in their order."""
 
     settings: Settings
-    findings: list[Finding] = field(default_factory=list[Finding])
+    findings: list[CheckResult] = field(default_factory=list[CheckResult])
     project_id: str = ""
     requests: int = 0
 
     def note(self, name: str, state: State, text: str) -> None:
         """Keep a finding."""
-        self.findings.append(Finding(name, state, printable(text, 1000)))
+        self.findings.append(CheckResult(name, state, printable(text, 1000)))
 
     def fail(self, name: str, error: EcsbatchError) -> None:
         """Keep an error, whose text says what to do."""
@@ -180,7 +180,7 @@ class Inspection:
             self.fail("network", e)
             self._not_tried("key", "project", "clock", "listing")
             return
-        witness = Witness(sender)
+        witness = ClockProbe(sender)
         page: ListingPage | None = None
         error: EcsbatchError | None = None
         looked_up = False
@@ -265,7 +265,7 @@ class Inspection:
         if usage.free:
             self.note("quota", "ok", free)
         else:
-            more = f" in {lasting(usage.next_free_in)}" if usage.next_free_in is not None else ""
+            more = f" in {format_span(usage.next_free_in)}" if usage.next_free_in is not None else ""
             self.note("quota", "warning", f"{free}; the next is free{more}.")
 
     def _not_tried(self, *names: str) -> None:
@@ -286,7 +286,7 @@ def clock(behind: float | None, *, accepted: bool, own_time: bool) -> tuple[Stat
     off = abs(behind)
     if off <= _UNNOTICED:
         return "ok", "agrees with the cloud's"
-    text = f"this machine is {lasting(off)} {'behind' if behind > 0 else 'ahead of'} the cloud"
+    text = f"this machine is {format_span(off)} {'behind' if behind > 0 else 'ahead of'} the cloud"
     if own_time and accepted:
         return "ok", f"{text}, which keeps a time of its own here"
     if off > SKEW_REFUSED and not accepted:
@@ -332,11 +332,11 @@ def check(*, flags: Annotated[CheckFlags | None, Parameter(name="*")] = None, co
         sys.stdout.buffer.flush()
     else:
         width = columns(to_stdout=True)
-        say([line for finding in inspection.findings for line in _lines(finding, width)], to_stdout=True)
+        print_lines([line for finding in inspection.findings for line in _lines(finding, width)], to_stdout=True)
     return Exit.OK if inspection.ok else Exit.ERROR
 
 
-def _lines(finding: Finding, width: int) -> list[str]:
+def _lines(finding: CheckResult, width: int) -> list[str]:
     head, room = f"{finding.state:11}{finding.name:9}", max(width - _LEFT, _LEFT)
     wrapped = textwrap.wrap(finding.text, room, break_long_words=False, break_on_hyphens=False) or [""]
     return [f"{head}{wrapped[0]}".rstrip(), *(f"{'':{_LEFT}}{line}" for line in wrapped[1:])]

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
-from ecsbatch.cli.output import say
+from ecsbatch.cli.output import print_lines
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting, default_store
 from ecsbatch.config.sources import Settings, check_file, merge_layers
 from ecsbatch.config.types import Duration, Rate, format_duration
@@ -58,9 +58,9 @@ def _check(path: Path) -> int:
     for text in texts:
         sys.stderr.write(f"ecsbatch: {printable(' '.join(text.split()), 1000)}\n")
     if texts:
-        say([f"{path}: {counted(len(texts), 'mistake')}."], to_stdout=True)
+        print_lines([f"{path}: {counted(len(texts), 'mistake')}."], to_stdout=True)
         return Exit.USAGE
-    say([f"{path} is fine: {counted(len(given), 'setting')}."], to_stdout=True)
+    print_lines([f"{path} is fine: {counted(len(given), 'setting')}."], to_stdout=True)
     return Exit.OK
 
 
@@ -77,7 +77,7 @@ def _show(settings: Settings) -> int:
             last = section
         left = f"{name} = {shown}"
         lines.append(f"{left:44} # {origin}")
-    say(lines, to_stdout=True)
+    print_lines(lines, to_stdout=True)
     return Exit.OK
 
 

@@ -16,10 +16,10 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.commands.restart import carry_out
-from ecsbatch.cli.drive import Driven
+from ecsbatch.cli.drive import DriveResult
 from ecsbatch.cli.exit_codes import Exit, code_of_signal
-from ecsbatch.cli.live import Watching
-from ecsbatch.cli.output import columns, say
+from ecsbatch.cli.live import Verbosity
+from ecsbatch.cli.output import columns, print_lines
 from ecsbatch.cli.survey import prepare, survey
 from ecsbatch.config.sources import Settings, from_flags, merge_layers
 from ecsbatch.errors import EcsbatchError
@@ -64,12 +64,12 @@ def demo(
         fleet = Path(folder, "fleet.csv")
         with _simulator(servers, fleet) as cloud:
             settings = _point_at(cloud.introduction, Path(folder, "demo.db"))
-            driven = _restart(fleet, settings, Watching(quiet=quiet))
+            driven = _restart(fleet, settings, Verbosity(quiet=quiet))
             audit = cloud.verdict()
     return _conclude(driven, audit)
 
 
-def _restart(fleet: Path, settings: Settings, watching: Watching) -> Driven:
+def _restart(fleet: Path, settings: Settings, watching: Verbosity) -> DriveResult:
     prepared = prepare(asyncio.run(survey(Selection(read_fleet(fleet)), settings)), settings)
     if not watching.quiet:
         opening = [
@@ -79,13 +79,13 @@ def _restart(fleet: Path, settings: Settings, watching: Watching) -> Driven:
             *planned_lines(prepared.planned, columns(to_stdout=False)),
             "",
         ]
-        say(opening, to_stdout=False)
+        print_lines(opening, to_stdout=False)
     return asyncio.run(carry_out(prepared.planned.plan, settings, watching))
 
 
-def _conclude(driven: Driven, audit: dict[str, Any]) -> int:
+def _conclude(driven: DriveResult, audit: dict[str, Any]) -> int:
     state = driven.state
-    say(["", *outcome_lines(state), "", *verdict_lines(audit)], to_stdout=True)
+    print_lines(["", *outcome_lines(state), "", *verdict_lines(audit)], to_stdout=True)
     if driven.received:
         return code_of_signal(driven.received)
     if not state.status.over or not is_clean(audit):
@@ -100,7 +100,7 @@ def _conclude(driven: Driven, audit: dict[str, Any]) -> int:
         "  ecsbatch restart --help",
         "      waves, budgets, limits",
     ]
-    say(try_next, to_stdout=True)
+    print_lines(try_next, to_stdout=True)
     return Exit.OK
 
 

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, repeated, settings_of, store_url
-from ecsbatch.cli.output import columns, say
+from ecsbatch.cli.output import columns, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
 from ecsbatch.planning.selection import is_uuid, server_id
@@ -21,7 +21,7 @@ from ecsbatch.policy.explain import explain as explain_state
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
 from ecsbatch.store.history import load_history
 from ecsbatch.views.explanation import explained_json, explained_lines
-from ecsbatch.views.summary import Again
+from ecsbatch.views.summary import RepeatFlags
 
 if TYPE_CHECKING:
     from ecsbatch.model.quota import Usage
@@ -58,14 +58,14 @@ def explain(
         server, run = run, server
     server = server_id(server) if server else ""
     story, answer = asyncio.run(_ask(store_url(settings), server, run))
-    again = Again(*[repeated(settings, reading=True)] * 2)
+    again = RepeatFlags(*[repeated(settings, reading=True)] * 2)
     run_id = story.record.run_id
     if settings.output.output == "json":
         sys.stdout.buffer.write(orjson.dumps(explained_json(answer, run_id, server, again)) + b"\n")
         sys.stdout.buffer.flush()
     else:
         width = columns(to_stdout=True)
-        say(explained_lines(answer, run_id, server, now=time.time(), again=again, width=width), to_stdout=True)
+        print_lines(explained_lines(answer, run_id, server, now=time.time(), again=again, width=width), to_stdout=True)
     return Exit.OK
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from ecsbatch.cli.commands.restart import GoAhead, check_usage, go_ahead, is_known, show_plan
+from ecsbatch.cli.commands.restart import ConfirmFlags, check_usage, go_ahead, is_known, show_plan
 from ecsbatch.cli.commands.resume import continue_run
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.cli.flags import (
@@ -24,11 +24,11 @@ from ecsbatch.cli.flags import (
     settings_of,
     store_url,
 )
-from ecsbatch.cli.live import Watching
-from ecsbatch.cli.output import check_outputs, say, write_file
+from ecsbatch.cli.live import Verbosity
+from ecsbatch.cli.output import check_outputs, print_lines, write_file
 from ecsbatch.cli.prompt import Consent, parse_guard
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
-from ecsbatch.cli.survey import Prepared, planned_of, prepare, survey
+from ecsbatch.cli.survey import PreparedPlan, planned_of, prepare, survey
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.config.sources import Settings
 from ecsbatch.config.types import parse_duration
@@ -39,7 +39,7 @@ from ecsbatch.planning.drift import Drifted, find_drift
 from ecsbatch.planning.plan_file import Kept, plan_pieces, read_plan
 from ecsbatch.planning.selection import Selection
 from ecsbatch.views.plan import drift_lines
-from ecsbatch.views.text import lasting
+from ecsbatch.views.text import format_span
 
 _RUNS: Final = 1000
 _SKEW: Final = 60.0
@@ -71,7 +71,9 @@ def plan(  # noqa: D417 - the options are told of where they are defined
         write_file(out, plan_pieces(prepared.planned.plan, prepared.views, prepared.site, made_at))
     code = show_plan(prepared.planned, settings)
     if out is not None:
-        say(["", f"Kept in {out}. Next:", f"  ecsbatch apply {quote(str(out))}{repeated(settings)}"], to_stdout=False)
+        print_lines(
+            ["", f"Kept in {out}. Next:", f"  ecsbatch apply {quote(str(out))}{repeated(settings)}"], to_stdout=False
+        )
     return code
 
 
@@ -100,7 +102,7 @@ def apply(
         ),
     ] = False,
     going: Annotated[
-        GoAhead | None,
+        ConfirmFlags | None,
         Parameter(name="*", group=GO_AHEAD, show_env_var=False, show_default=False),
     ] = None,
     flags: Annotated[ApplyFlags | None, Parameter(name="*")] = None,
@@ -112,7 +114,7 @@ def apply(
 
     Its servers are looked at first: where they are not as the plan saw them, it is refused and the drift is listed.
     """
-    going = going or GoAhead()
+    going = going or ConfirmFlags()
     settings = settings_of(flags, config)
     check_outputs(settings)
     oldest = _age(max_age)
@@ -120,7 +122,7 @@ def apply(
         raise UsageError("apply needs a plan: ecsbatch apply FILE, which ecsbatch plan --out writes.")
     most = parse_guard(going.max_servers)
     kept = read_plan(file)
-    consent, watching = Consent(going.yes, going.confirm_count, most), Watching(quiet, verbose)
+    consent, watching = Consent(going.yes, going.confirm_count, most), Verbosity(quiet, verbose)
     if not going.dry_run and is_known(going.run_id, kept.plan.fleet, settings):
         return continue_run(going.run_id, settings, consent, watching)
     prepared = _look(kept, settings, count=most is not None and most.percent is not None)
@@ -140,7 +142,7 @@ def _age(text: str) -> float:
         raise UsageError(f"--max-age {text}: give {e}.") from None
 
 
-def _look(kept: Kept, settings: Settings, *, count: bool) -> Prepared:
+def _look(kept: Kept, settings: Settings, *, count: bool) -> PreparedPlan:
     """Look at a plan's servers as they are now.
 
     Raises:
@@ -155,7 +157,7 @@ def _look(kept: Kept, settings: Settings, *, count: bool) -> Prepared:
             "give the endpoint and the project that it was made with."
         )
     planned = planned_of(kept.plan, settings, surveyed.site)
-    return Prepared(planned, surveyed.views, surveyed.site, surveyed.inventory)
+    return PreparedPlan(planned, surveyed.views, surveyed.site, surveyed.inventory)
 
 
 async def _applied(kept: Kept, settings: Settings) -> list[str]:
@@ -174,7 +176,7 @@ def _why_stale(kept: Kept, drifted: list[Drifted], oldest: float) -> list[str]:
     age = time.time() - kept.made_at
     reasons: list[str] = []
     if age > oldest:
-        reasons.append(f"it is {lasting(age)} old, and --max-age is {lasting(oldest)}")
+        reasons.append(f"it is {format_span(age)} old, and --max-age is {format_span(oldest)}")
     elif age < -_SKEW:
         reasons.append("it was made in the future: a clock is wrong")
     if drifted:
@@ -189,9 +191,9 @@ def _tell(file: str, kept: Kept, stale: list[str], drifted: list[Drifted], *, ac
         PlanStale: it was not.
     """
     if drifted:
-        say([f"Since the plan was made ({stamp(kept.made_at)}):", *drift_lines(drifted)], to_stdout=False)
+        print_lines([f"Since the plan was made ({stamp(kept.made_at)}):", *drift_lines(drifted)], to_stdout=False)
     if not accepted:
         raise PlanStale(
             f"The plan {file} is stale: {'; '.join(stale)}. Nothing was sent: plan again, or give --accept-drift."
         )
-    say([f"Accepted: {'; '.join(stale)}."], to_stdout=False)
+    print_lines([f"Accepted: {'; '.join(stale)}."], to_stdout=False)

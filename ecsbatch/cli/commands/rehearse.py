@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from ecsbatch.cli.commands.simulate import World, config_of
 from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_run
 from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
-from ecsbatch.cli.output import check_outputs, say
+from ecsbatch.cli.output import check_outputs, print_lines
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import prepare, survey
 from ecsbatch.config.settings import SETTINGS
@@ -29,7 +29,7 @@ from ecsbatch.planning.time_model import time_model
 from ecsbatch.views.report import run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.summary import outcome_lines
-from ecsbatch.views.text import lasting
+from ecsbatch.views.text import format_span
 
 if TYPE_CHECKING:
     from ecsbatch.simulator.cloud import SimulatedCloud
@@ -203,7 +203,7 @@ def _show(plan: Plan, settings: Settings, rehearsed: Rehearsed) -> None:
         }
         sys.stdout.buffer.write(orjson.dumps(told) + b"\n")
         return
-    took, expected = lasting(state.elapsed), lasting(model.seconds)
+    took, expected = format_span(state.elapsed), format_span(model.seconds)
     lines = [
         f"A rehearsal of {counted(plan.to_restart, 'server')}: {took}, where the plan expects about {expected}.",
         "",
@@ -211,4 +211,4 @@ def _show(plan: Plan, settings: Settings, rehearsed: Rehearsed) -> None:
         "",
         *verdict_lines(audit),
     ]
-    say(lines, to_stdout=True)
+    print_lines(lines, to_stdout=True)

@@ -12,14 +12,14 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.commands.resume import continue_run
-from ecsbatch.cli.drive import Driven, drive, stay_and_conclude
+from ecsbatch.cli.drive import DriveResult, drive, offer_resume
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, settings_of, store_url
-from ecsbatch.cli.live import Watching
-from ecsbatch.cli.output import check_outputs, columns, in_json, say, tell
+from ecsbatch.cli.live import Verbosity
+from ecsbatch.cli.output import check_outputs, columns, in_json, log_json, print_lines
 from ecsbatch.cli.prompt import Consent, confirm, guard, parse_guard
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
-from ecsbatch.cli.survey import Prepared, prepare, survey
+from ecsbatch.cli.survey import PreparedPlan, prepare, survey
 from ecsbatch.cli.wiring import engine, make_store
 from ecsbatch.config.sources import Settings
 from ecsbatch.errors import RunConflict
@@ -28,8 +28,8 @@ from ecsbatch.model.servers import Server
 from ecsbatch.model.text import counted
 from ecsbatch.planning.selection import Selection
 from ecsbatch.rollout.hooks import validate_hooks
-from ecsbatch.views.plan import Planned, planned_json, planned_lines
-from ecsbatch.views.text import lasting
+from ecsbatch.views.plan import PlanView, planned_json, planned_lines
+from ecsbatch.views.text import format_span
 
 if TYPE_CHECKING:
     from ecsbatch.store import DatabaseStore
@@ -38,7 +38,7 @@ _ALL_RUNS: Final = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoAhead:
+class ConfirmFlags:
     """What is said beforehand about going ahead."""
 
     dry_run: Annotated[
@@ -82,7 +82,7 @@ def restart(  # noqa: D417 - the options are told of where they are defined
     /,
     *,
     going: Annotated[
-        GoAhead | None,
+        ConfirmFlags | None,
         Parameter(name="*", group=GO_AHEAD, show_env_var=False, show_default=False),
     ] = None,
     selecting: Annotated[SelectionFlags | None, Parameter(name="*")] = None,
@@ -96,19 +96,19 @@ def restart(  # noqa: D417 - the options are told of where they are defined
     Args:
         file: Servers, one id a line, or .csv with a column id, or .jsonl; - is standard input.
     """
-    going = going or GoAhead()
+    going = going or ConfirmFlags()
     settings = settings_of(flags, config)
     check_usage(settings)
     selection = read_selection(file, selecting, "restart")
     most = parse_guard(going.max_servers)
     consent = Consent(going.yes, going.confirm_count, most, stdin_taken=selection.from_stdin)
-    watching = Watching(quiet, verbose)
+    watching = Verbosity(quiet, verbose)
     if going.dry_run:
         return show_plan(prepare(asyncio.run(survey(selection, settings, opened=False)), settings).planned, settings)
     return _restart(selection, settings, consent, watching, going.run_id)
 
 
-def _restart(selection: Selection, settings: Settings, consent: Consent, watching: Watching, run_id: str) -> int:
+def _restart(selection: Selection, settings: Settings, consent: Consent, watching: Verbosity, run_id: str) -> int:
     """Look, plan, ask, restart; a run of this name that exists goes on instead."""
     fewer = selection.exclude_claimed
     if selection.servers is not None and is_known(run_id, selection.servers, settings, fewer=fewer):
@@ -140,16 +140,18 @@ def check_usage(settings: Settings) -> None:
     validate_hooks(settings.strategy.check, settings.strategy.gate)
 
 
-def show_plan(planned: Planned, settings: Settings) -> int:
+def show_plan(planned: PlanView, settings: Settings) -> int:
     """Print a plan as data."""
     if settings.output.output == "json":
         sys.stdout.buffer.write(orjson.dumps(planned_json(planned)) + b"\n")
     else:
-        say(planned_lines(planned, columns(to_stdout=True)), to_stdout=True)
+        print_lines(planned_lines(planned, columns(to_stdout=True)), to_stdout=True)
     return Exit.OK
 
 
-def go_ahead(prepared: Prepared, settings: Settings, consent: Consent, watching: Watching, run_id: str = "") -> int:
+def go_ahead(
+    prepared: PreparedPlan, settings: Settings, consent: Consent, watching: Verbosity, run_id: str = ""
+) -> int:
     """Show a plan, ask, and carry it out."""
     plan = prepared.planned.plan
     guard(plan.to_restart, consent, prepared.inventory)
@@ -158,24 +160,26 @@ def go_ahead(prepared: Prepared, settings: Settings, consent: Consent, watching:
         if watching.quiet:
             return
         if in_json():
-            tell("info", "plan", planned_json(prepared.planned))
+            log_json("info", "plan", planned_json(prepared.planned))
         else:
-            say([*planned_lines(prepared.planned, columns(to_stdout=False)), *_lately(prepared), ""], to_stdout=False)
+            print_lines(
+                [*planned_lines(prepared.planned, columns(to_stdout=False)), *_lately(prepared), ""], to_stdout=False
+            )
 
     confirm(plan.to_restart, consent, show)
     driven = asyncio.run(carry_out(plan, settings, watching, run_id))
-    return stay_and_conclude(driven, settings, watching, asks=not consent.yes)
+    return offer_resume(driven, settings, watching, asks=not consent.yes)
 
 
-def _lately(prepared: Prepared) -> list[str]:
+def _lately(prepared: PreparedPlan) -> list[str]:
     """Say that somebody has restarted these servers already: to do it once more may be a mistake."""
-    if not prepared.lately:
+    if not prepared.recently_restarted:
         return []
-    restarted = f"{counted(prepared.lately, 'server')} of these {'was' if prepared.lately == 1 else 'were'} restarted"
+    restarted = f"{counted(prepared.recently_restarted, 'server')} of these {'was' if prepared.recently_restarted == 1 else 'were'} restarted"
     return ["", f"{restarted} within the last hour: --skip-restarted-since 1h leaves them out."]
 
 
-async def carry_out(plan: Plan, settings: Settings, watching: Watching, run_id: str = "") -> Driven:
+async def carry_out(plan: Plan, settings: Settings, watching: Verbosity, run_id: str = "") -> DriveResult:
     """Run a plan as it is."""
     async with (
         make_store(store_url(settings)) as store,
@@ -187,17 +191,17 @@ async def carry_out(plan: Plan, settings: Settings, watching: Watching, run_id: 
         return await drive(restarter, rollout, settings, watching)
 
 
-async def _start_cold(store: DatabaseStore, window: float, watching: Watching) -> None:
+async def _start_cold(store: DatabaseStore, window: float, watching: Verbosity) -> None:
     """Wait a window where this store knows of no earlier requests: those of a lost machine still count."""
     from ecsbatch.engine.limiter import GUARD  # noqa: PLC0415 - imported when used
 
     if not await store.start_cold(window + GUARD) or watching.quiet:
         return
-    text = f"This store has had no run: the first request waits {lasting(window)}, as another may have spent the quota."
+    text = f"This store has had no run: the first request waits {format_span(window)}, as another may have spent the quota."
     if in_json():
-        tell("info", "cold_start", {"message": text, "seconds": window})
+        log_json("info", "cold_start", {"message": text, "seconds": window})
     else:
-        say([text], to_stdout=False)
+        print_lines([text], to_stdout=False)
 
 
 async def _known_run(run_id: str, servers: Sequence[Server], settings: Settings, *, fewer: bool) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from ecsbatch.cli.drive import Driven, conclude, go_on, stay_and_conclude
+from ecsbatch.cli.drive import DriveResult, offer_resume, print_result, resume_here
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.cli.flags import (
     GO_AHEAD,
@@ -21,10 +21,10 @@ from ecsbatch.cli.flags import (
     settings_of,
     store_url,
 )
-from ecsbatch.cli.live import Watching
-from ecsbatch.cli.output import check_outputs, say
+from ecsbatch.cli.live import Verbosity
+from ecsbatch.cli.output import check_outputs, print_lines
 from ecsbatch.cli.prompt import Consent, agree, confirm
-from ecsbatch.cli.remote import ask_and_see, ask_holder, changed
+from ecsbatch.cli.remote import changed, send_and_wait, send_command
 from ecsbatch.cli.wiring import read_history, who
 from ecsbatch.config.sources import Settings
 from ecsbatch.errors import RunConflict
@@ -110,11 +110,11 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
         agree(f"Forgive {failures} of run {run} and restart more servers{without}?", yes=yes)
     if record.held:
         return _wake(record, state, changes, settings)
-    watching = Watching(quiet, verbose)
+    watching = Verbosity(quiet, verbose)
     if story.aborting and not quiet:
-        say([_only_ends(story)], to_stdout=False)
-    driven = asyncio.run(go_on(record.run_id, changes, settings, watching))
-    return stay_and_conclude(driven, settings, watching, asks=not yes)
+        print_lines([_only_ends(story)], to_stdout=False)
+    driven = asyncio.run(resume_here(record.run_id, changes, settings, watching))
+    return offer_resume(driven, settings, watching, asks=not yes)
 
 
 def _only_ends(story: RunHistory) -> str:
@@ -124,22 +124,22 @@ def _only_ends(story: RunHistory) -> str:
     return f"Run {printable(story.record.run_id)} is being aborted: {under_way}."
 
 
-def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Watching) -> int:
+def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Verbosity) -> int:
     """Go on with a run that was named again with the same servers; one that is over only shows its result."""
     story = asyncio.run(read_history(store_url(settings), run_id))
     state = story.state
     if state.status.over:
-        return conclude(Driven(state, 0), settings)
+        return print_result(DriveResult(state, 0), settings)
     left = state.run.in_flight + (0 if story.aborting else state.run.waiting)
     exists = f"Run {run_id} exists with these servers: {counted(left, 'server')} left of it."
 
     def show() -> None:
         if not watching.quiet:
-            say([_only_ends(story) if story.aborting else exists], to_stdout=False)
+            print_lines([_only_ends(story) if story.aborting else exists], to_stdout=False)
 
     confirm(left, consent, show)
-    driven = asyncio.run(go_on(run_id, Changes(by=who()), settings, watching))
-    return stay_and_conclude(driven, settings, watching, asks=not consent.yes)
+    driven = asyncio.run(resume_here(run_id, Changes(by=who()), settings, watching))
+    return offer_resume(driven, settings, watching, asks=not consent.yes)
 
 
 def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Settings) -> int:
@@ -156,7 +156,7 @@ def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Se
         )
     if changes.limits:
         adjust = {"command": "adjust", "limits": dict(changes.limits)}
-        ask_and_see(record, adjust, store_url(settings), changed(changes.limits))
+        send_and_wait(record, adjust, store_url(settings), changed(changes.limits))
     command = {
         "command": "resume",
         "forgive": changes.forgive,
@@ -165,7 +165,7 @@ def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Se
     }
     # One that has little left may be over before anybody looks.
     gone_on = {RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}
-    return ask_holder(record.run_id, command, store_url(settings), until=gone_on)
+    return send_command(record.run_id, command, store_url(settings), until=gone_on)
 
 
 def _kinds(text: str) -> list[str]:

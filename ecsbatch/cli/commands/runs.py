@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, settings_of, store_url
-from ecsbatch.cli.output import columns, print_json, say
+from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import stamp
 from ecsbatch.store.history import aborts_of
@@ -34,9 +34,9 @@ def runs(
     if settings.output.output == "json":
         print_json({"runs": [_row(record) | {"aborting": record.run_id in aborting} for record in records]})
     elif records:
-        say(run_lines(records, columns(to_stdout=True), aborting), to_stdout=True)
+        print_lines(run_lines(records, columns(to_stdout=True), aborting), to_stdout=True)
     else:
-        say(["No runs yet."], to_stdout=True)
+        print_lines(["No runs yet."], to_stdout=True)
     return Exit.OK
 
 

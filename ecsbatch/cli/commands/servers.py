@@ -12,9 +12,9 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import GROUPS, ConfigFile, SiteFlags, settings_of
-from ecsbatch.cli.output import columns, say, write_file
+from ecsbatch.cli.output import columns, print_lines, write_file
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
-from ecsbatch.cli.survey import Surveyed, survey
+from ecsbatch.cli.survey import Survey, survey
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.servers import ServerView
 from ecsbatch.model.text import counted, printable
@@ -71,7 +71,7 @@ def servers(  # noqa: D417 - the options are told of where they are defined
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
     left_out = len(surveyed.servers) - len(views) + sum(surveyed.claimed.values())
-    say([_told(views, left_out, out)], to_stdout=False)
+    print_lines([_told(views, left_out, out)], to_stdout=False)
     return Exit.OK
 
 
@@ -85,7 +85,7 @@ def _told(views: list[ServerView], left_out: int, out: Path | None) -> str:
     return f"{counted(len(views), 'server')}{where}{more}{fit}."
 
 
-def _kept(surveyed: Surveyed) -> list[ServerView]:
+def _kept(surveyed: Survey) -> list[ServerView]:
     """Return what a restart would be about.
 
     Raises:

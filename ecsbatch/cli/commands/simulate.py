@@ -16,7 +16,7 @@ from cyclopts import Group, Parameter
 
 from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import GROUPS
-from ecsbatch.cli.output import say
+from ecsbatch.cli.output import print_lines
 from ecsbatch.config.types import Amount, QuotaType, format_duration, parse_duration
 from ecsbatch.errors import ConfigError
 from ecsbatch.views.simulator import verdict_lines
@@ -166,7 +166,7 @@ async def _serve(config: CloudConfig, speed: float, port: int, ids: Path | None,
     if as_json:
         sys.stdout.write(orjson.dumps(audit).decode() + "\n")
     else:
-        say(verdict_lines(audit, several_runs=True), to_stdout=True)
+        print_lines(verdict_lines(audit, several_runs=True), to_stdout=True)
 
 
 def _introduce(running: Running, ids: Path | None, *, as_json: bool) -> None:
@@ -179,7 +179,7 @@ def _introduce(running: Running, ids: Path | None, *, as_json: bool) -> None:
     quota = f"{running.cloud.config.quota_limit}/{window}"
     restart = format_duration(max(round(running.cloud.config.restart_median / running.speed, 1), 1.0))
     servers = running.cloud.config.servers
-    say(
+    print_lines(
         [
             f"A simulated cloud of {servers:,} servers at {running.url}.",
             f"Its time runs {running.speed:g} times as fast as the real one. Ctrl-C ends it.",

@@ -10,14 +10,14 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName, repeated, settings_of, store_url
-from ecsbatch.cli.output import print_json, say
+from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.cli.wiring import read_history
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import printable
 from ecsbatch.store.history import RunHistory
 from ecsbatch.views.report import holder_json, run_json
 from ecsbatch.views.steering import steering_json, steering_lines
-from ecsbatch.views.summary import Again, summary_lines
+from ecsbatch.views.summary import RepeatFlags, summary_lines
 
 
 def status(
@@ -30,8 +30,8 @@ def status(
         steering = {"steering": steering_json(story.steering), "aborting": story.aborting}
         print_json(run_json(story.state, time.time()) | holder_json(story.record) | steering)
     else:
-        again = Again(*[repeated(settings, reading=True)] * 2)
-        say([*summary_lines(story.state, again, time.time()), "", *_standing(story)], to_stdout=True)
+        again = RepeatFlags(*[repeated(settings, reading=True)] * 2)
+        print_lines([*summary_lines(story.state, again, time.time()), "", *_standing(story)], to_stdout=True)
     return Exit.OK
 
 

@@ -19,12 +19,12 @@ from ecsbatch.cli.flags import (
     store_url,
 )
 from ecsbatch.cli.prompt import agree
-from ecsbatch.cli.remote import ask_and_see, ask_holder, changed, loosened, promoted
+from ecsbatch.cli.remote import changed, loosened, promoted, send_and_wait, send_command
 from ecsbatch.cli.wiring import read_run
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable
-from ecsbatch.views.standing import is_held
+from ecsbatch.views.standing import awaits_promotion
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
@@ -37,7 +37,7 @@ def pause(
     settings = settings_of(flags, config)
     record, _ = asyncio.run(read_run(store_url(settings), run))
     _need_holder(record, "pause")
-    return ask_holder(record.run_id, {"command": "pause"}, store_url(settings), until={RunStatus.PAUSED})
+    return send_command(record.run_id, {"command": "pause"}, store_url(settings), until={RunStatus.PAUSED})
 
 
 def promote(
@@ -47,9 +47,9 @@ def promote(
     settings = settings_of(flags, config)
     record, state = asyncio.run(read_run(store_url(settings), run))
     _need_holder(record, "promote")
-    if not is_held(state):
+    if not awaits_promotion(state):
         raise RunConflict(f"Run {record.run_id} stands at no hold: it is {state.status.value} in wave {state.wave}.")
-    return ask_and_see(record, {"command": "promote"}, store_url(settings), promoted)
+    return send_and_wait(record, {"command": "promote"}, store_url(settings), promoted)
 
 
 def adjust(
@@ -73,7 +73,7 @@ def adjust(
     # A value that cannot be meant is refused here: the holder ignores what it cannot follow.
     if looser := loosened(state, limits):
         agree(f"Loosen {', '.join(looser)} of run {printable(record.run_id)}?", yes=yes)
-    return ask_and_see(record, {"command": "adjust", "limits": limits}, store_url(settings), changed(limits))
+    return send_and_wait(record, {"command": "adjust", "limits": limits}, store_url(settings), changed(limits))
 
 
 def _need_holder(record: RunRecord, verb: str) -> None:

@@ -13,14 +13,14 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit, code_of_run
 from ecsbatch.cli.flags import ConfigFile, Quiet, RunName, Verbose, WatchFlags, repeated, settings_of, store_url
-from ecsbatch.cli.live import Surroundings, Watchers, Watching
-from ecsbatch.cli.output import check_outputs, say
+from ecsbatch.cli.live import LiveContext, LiveViews, Verbosity
+from ecsbatch.cli.output import check_outputs, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
 from ecsbatch.store.history import RunFollower, new_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.standing import aborting_notice
-from ecsbatch.views.summary import Again, summary_lines
+from ecsbatch.views.summary import RepeatFlags, summary_lines
 
 if TYPE_CHECKING:
     from ecsbatch.config.sources import Settings
@@ -42,7 +42,7 @@ def watch(
     """
     settings = settings_of(flags, config)
     check_outputs(settings)
-    story, left = asyncio.run(_watch(settings, run, Watching(quiet, verbose)))
+    story, left = asyncio.run(_watch(settings, run, Verbosity(quiet, verbose)))
     return _conclude(story, settings, left=left)
 
 
@@ -50,18 +50,18 @@ def _conclude(story: RunHistory, settings: Settings, *, left: bool) -> int:
     if left:
         again = repeated(settings, reading=True)
         run = printable(story.record.run_id)
-        say([f"Run {run} goes on; watch it again with: ecsbatch watch {run}{again}"], to_stdout=False)
+        print_lines([f"Run {run} goes on; watch it again with: ecsbatch watch {run}{again}"], to_stdout=False)
         return Exit.INTERRUPTED
     if settings.output.output == "json":
         sys.stdout.buffer.write(orjson.dumps(run_json(story.state)) + b"\n")
         sys.stdout.buffer.flush()
     else:
-        flags = Again(*[repeated(settings, reading=True)] * 2)
-        say(["", *summary_lines(story.state, flags, time.time())], to_stdout=settings.output.events != "-")
+        flags = RepeatFlags(*[repeated(settings, reading=True)] * 2)
+        print_lines(["", *summary_lines(story.state, flags, time.time())], to_stdout=settings.output.events != "-")
     return code_of_run(story.state)
 
 
-async def _watch(settings: Settings, name: str, watching: Watching) -> tuple[RunHistory, bool]:
+async def _watch(settings: Settings, name: str, watching: Verbosity) -> tuple[RunHistory, bool]:
     """Follow a run to its end; also say whether the watching was left before."""
     async with make_store(store_url(settings)) as store:
         record = await store.run(name)
@@ -70,8 +70,8 @@ async def _watch(settings: Settings, name: str, watching: Watching) -> tuple[Run
         if followed.over and settings.output.events is None:
             return followed.story, False
         known = 0 if followed.over else followed.state.seq
-        around = Surroundings(followed.quota, followed.usage, lambda: aborting_notice(followed.state), known)
-        watchers = Watchers(followed, around, settings, watching)
+        around = LiveContext(followed.quota, followed.usage, lambda: aborting_notice(followed.state), known)
+        watchers = LiveViews(followed, around, settings, watching)
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, leave.set)
