@@ -146,7 +146,7 @@ class Restarter:
     def __repr__(self) -> str:
         waiting = len(self._direct) if self._direct else 0
         state = "closed" if self._closed else "running" if self._engine_task else "not started"
-        queued = sum(line.queued for p in self.pipelines.values() for line in p.queues)
+        queued = sum(queue.queued for p in self.pipelines.values() for queue in p.queues)
         short = [shortage for p in self.pipelines.values() if (shortage := p.bucket.shortage()) is not None]
         tokens = "".join(f", {free} tokens free, more in {math.ceil(seconds)} s" for free, seconds in short)
         return (
@@ -253,7 +253,7 @@ class Restarter:
 
     @property
     def _in_air(self) -> int:
-        return sum(line.in_air for p in self.pipelines.values() for line in p.queues)
+        return sum(queue.in_air for p in self.pipelines.values() for queue in p.queues)
 
     async def _memory_store(self) -> EngineStore:
         """Use the store in memory that the client keeps for its restarters: they share the client's quota."""
@@ -372,7 +372,7 @@ class Restarter:
         After ``blind_timeout`` of it a rollout stops, resumable: ``cloud_unreachable``.
         """
         sights = [pipeline.visibility for pipeline in self.pipelines.values()]
-        return max(((sight.blind_for(), sight.why) for sight in sights), default=(0.0, ""))
+        return max(((visibility.blind_for(), visibility.why) for visibility in sights), default=(0.0, ""))
 
     # -- being a host to rollouts ----------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""`audit`: a receipt by an independent replay of a run's record. Read `Auditor.feed` first.
+"""`audit`: a receipt by an independent replay of a run's record. Read `Replay.feed` first.
 
 It shares no code with what it judges (state, policy, limiter, plan) beyond reading events: it keeps its own books of
 who was down, who was sent when, and what was allowed, and compares them with the promises. Pure, no I/O.

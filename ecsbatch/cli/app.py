@@ -33,7 +33,7 @@ _COMMANDS_LISTED: Final = " Available commands:"
 """The parser names only the first few after this."""
 
 COMMANDS: Final = (  # name, where, group, usage, one line
-    ("check", "checking:check", RUNNING, "[OPTIONS]", "See that key, project, clock, store and quota are ready."),
+    ("check", "check:check", RUNNING, "[OPTIONS]", "See that key, project, clock, store and quota are ready."),
     ("restart", "restart:restart", RUNNING, "[FILE|-] [OPTIONS]", "Restart the servers of a list or a selection."),
     ("plan", "plan:plan", RUNNING, "[FILE|-] [OPTIONS]", "Show what restart would do, and keep it in a file."),
     ("apply", "plan:apply", RUNNING, "FILE [OPTIONS]", "Carry out a plan that was kept, exactly as it is."),
@@ -46,7 +46,7 @@ COMMANDS: Final = (  # name, where, group, usage, one line
     ),
     ("servers", "servers:servers", READING, "[FILE|-] [OPTIONS]", "Look at a fleet before touching it."),
     ("status", "status:status", READING, "[RUN] [OPTIONS]", "Say where a run stands."),
-    ("report", "status:report", READING, "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
+    ("report", "report:report", READING, "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
     ("watch", "watch:watch", READING, "[RUN] [OPTIONS]", "Watch a run that another process holds."),
     (
         "explain",
@@ -56,11 +56,11 @@ COMMANDS: Final = (  # name, where, group, usage, one line
         "Say why a server is not restarted yet, or what holds the run now.",
     ),
     ("audit", "audit:audit", READING, "[RUN] [OPTIONS]", "Prove from a run's record that its promises were kept."),
-    ("runs", "status:runs", READING, "[OPTIONS]", "List the last runs."),
+    ("runs", "runs:runs", READING, "[OPTIONS]", "List the last runs."),
     ("pause", "steer:pause", STEERING, "[RUN] [OPTIONS]", "Send nothing new until the run is resumed."),
     ("promote", "steer:promote", STEERING, "[RUN] [OPTIONS]", "Let a run pass the hold that it stands at."),
     ("adjust", "steer:adjust", STEERING, "[RUN] [OPTIONS]", "Change the limits of a run while it goes on."),
-    ("abort", "steer:abort", STEERING, "[RUN] [OPTIONS]", "End a run for good."),
+    ("abort", "abort:abort", STEERING, "[RUN] [OPTIONS]", "End a run for good."),
     ("rehearse", "rehearse:rehearse", TRYING, "[FILE|-] [OPTIONS]", "Try a rollout in virtual time."),
     ("simulate", "simulate:simulate", TRYING, "[OPTIONS]", "Serve a simulated cloud on this machine."),
     ("demo", "demo:demo", TRYING, "[OPTIONS]", "Watch a rollout on a simulated cloud, in half a minute."),

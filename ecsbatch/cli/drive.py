@@ -93,8 +93,8 @@ def blind_notice(seconds: float, why: str, timeout: float) -> str:
     if seconds < _A_MOMENT:
         return ""
     return (
-        f"Nothing can be seen of the cloud for {format_span(seconds)}: {printable(why).rstrip('.')}. No server is blamed "
-        f"for it; after {format_span(timeout)} the run stops, and ecsbatch resume goes on."
+        f"Nothing can be seen of the cloud for {format_span(seconds)}: {printable(why).rstrip('.')}. "
+        f"No server is blamed for it; after {format_span(timeout)} the run stops, and ecsbatch resume goes on."
     )
 
 

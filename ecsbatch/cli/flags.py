@@ -30,19 +30,6 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.model.quota import Quota
 from ecsbatch.planning.strategy import LIMITS
 
-if TYPE_CHECKING:
-    RestartFlags: TypeAlias = Any
-    ResumeFlags: TypeAlias = Any
-    AskFlags: TypeAlias = Any
-    StoreFlags: TypeAlias = Any
-    WatchFlags: TypeAlias = Any
-    SiteFlags: TypeAlias = Any
-    ApplyFlags: TypeAlias = Any
-    AdjustFlags: TypeAlias = Any
-    AbortFlags: TypeAlias = Any
-    CheckFlags: TypeAlias = Any
-
-
 GO_AHEAD: Final = Group("Going ahead", sort_key=1)
 GROUPS: Final[Mapping[str, Group]] = {
     "strategy": Group("Strategy", sort_key=2),
@@ -136,6 +123,30 @@ def _flags(name: str, settings: Iterable[str], *, defaults: bool = True) -> Any:
 
 def _sections(*sections: str) -> list[str]:
     return [name for name, setting in SETTINGS.items() if setting.section in sections]
+
+
+if TYPE_CHECKING:
+    RestartFlags: TypeAlias = Any
+    ResumeFlags: TypeAlias = Any
+    AskFlags: TypeAlias = Any
+    StoreFlags: TypeAlias = Any
+    WatchFlags: TypeAlias = Any
+    SiteFlags: TypeAlias = Any
+    ApplyFlags: TypeAlias = Any
+    AdjustFlags: TypeAlias = Any
+    AbortFlags: TypeAlias = Any
+    CheckFlags: TypeAlias = Any
+else:
+    RestartFlags = _flags("RestartFlags", SETTINGS)
+    ResumeFlags = _flags("ResumeFlags", [*LIMITS, *_sections("engine", "connection", "output")], defaults=False)
+    AskFlags = _flags("AskFlags", ["store", "output"])
+    StoreFlags = _flags("StoreFlags", ["store"])
+    WatchFlags = _flags("WatchFlags", ["store", "output", "events", "log_format"])
+    SiteFlags = _flags("SiteFlags", [*_sections("connection"), "request_timeout", "connect_timeout", "store"])
+    ApplyFlags = _flags("ApplyFlags", _sections("engine", "connection", "output"))
+    AdjustFlags = _flags("AdjustFlags", [*LIMITS, "store"], defaults=False)
+    AbortFlags = _flags("AbortFlags", [*_sections("engine", "connection"), "store"])
+    CheckFlags = _flags("CheckFlags", [*_sections("connection"), "quota", "connect_timeout", "store", "output"])
 
 
 ConfigFile: TypeAlias = Annotated[

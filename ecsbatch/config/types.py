@@ -140,24 +140,24 @@ class IntRange(SettingType):
 
     @property
     def expects(self) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         why = f" ({self.why})" if self.why else ""
         return f"a whole number from {self.low} to {self.high}{' ' if self.unit else ''}{self.unit}{why}"
 
     def read(self, text: str) -> int:
-        """See `Kind`."""
+        """See `SettingType`."""
         if not _WHOLE.fullmatch(text.strip()):
             raise self.refusal()
         return self.check(int(text))
 
     def check(self, value: object) -> int:
-        """See `Kind`."""
+        """See `SettingType`."""
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
             raise self.refusal()
         return value
 
     def load(self, value: object) -> int:
-        """See `Kind`; a number in quotes is refused."""
+        """See `SettingType`; a number in quotes is refused."""
         return self.check(value)
 
 
@@ -170,18 +170,18 @@ class Duration(SettingType):
 
     @property
     def expects(self) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         return f"{DURATION}, from {format_duration(self.low)} to {format_duration(self.high)}"
 
     def read(self, text: str) -> float:
-        """See `Kind`."""
+        """See `SettingType`."""
         try:
             return self.check(parse_duration(text))
         except ValueError:
             raise self.refusal() from None
 
     def check(self, value: object) -> float:
-        """See `Kind`."""
+        """See `SettingType`."""
         if isinstance(value, str):
             return self.read(value)
         # The comparison is False for NaN as well.
@@ -190,7 +190,7 @@ class Duration(SettingType):
         return float(value)
 
     def load(self, value: object) -> float:
-        """See `Kind`; a number does not say whether it means seconds, except 0."""
+        """See `SettingType`; a number does not say whether it means seconds, except 0."""
         if not isinstance(value, str) and value != 0:
             raise self.refusal()
         return self.check(value)
@@ -204,16 +204,16 @@ class CountOrPercent(SettingType):
 
     @property
     def expects(self) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         bounds = ("from 0", '"0%"') if self.least == 0 else (f"from {self.least}", 'above "0%"')
         return f'a count {bounds[0]}, such as 50, or a percentage {bounds[1]} to "100%", such as "10%"'
 
     def read(self, text: str) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         return self.check(text)
 
     def check(self, value: object) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         if not isinstance(value, int | str):
             raise self.refusal()
         try:
@@ -231,15 +231,15 @@ class WaveSizes(SettingType):
 
     @property
     def expects(self) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         return '"auto", or sizes from 1 such as "1,5%,25%" (the last repeats), or "20,domain" with "domain" as the last'
 
     def read(self, text: str) -> tuple[str, ...]:
-        """See `Kind`."""
+        """See `SettingType`."""
         return self.check(text)
 
     def check(self, value: object) -> tuple[str, ...]:
-        """See `Kind`."""
+        """See `SettingType`."""
         given: Sequence[object]
         if isinstance(value, str):
             given = value.split(",")
@@ -266,18 +266,18 @@ class QuotaType(SettingType):
 
     @property
     def expects(self) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         return 'servers per window such as "1000/60s", 1 to 1000000 servers in 1s to 1d'
 
     def read(self, text: str) -> Quota:
-        """See `Kind`."""
+        """See `SettingType`."""
         try:
             return self.check(parse_quota(text))
         except ValueError:
             raise self.refusal() from None
 
     def check(self, value: object) -> Quota:
-        """See `Kind`."""
+        """See `SettingType`."""
         if isinstance(value, str):
             return self.read(value)
         if not isinstance(value, Quota):
@@ -297,18 +297,18 @@ class Rate(SettingType):
 
     @property
     def expects(self) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         return f'a rate such as "20/s", from {self.low:g}/s to {self.high:g}/s'
 
     def read(self, text: str) -> float:
-        """See `Kind`."""
+        """See `SettingType`."""
         try:
             return self.check(parse_rate(text))
         except ValueError:
             raise self.refusal() from None
 
     def check(self, value: object) -> float:
-        """See `Kind`."""
+        """See `SettingType`."""
         if isinstance(value, str):
             return self.read(value)
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
@@ -316,7 +316,7 @@ class Rate(SettingType):
         return float(value)
 
     def load(self, value: object) -> float:
-        """See `Kind`; a number does not say per what."""
+        """See `SettingType`; a number does not say per what."""
         if not isinstance(value, str):
             raise self.refusal()
         return self.read(value)
@@ -330,16 +330,16 @@ class Choice(SettingType):
 
     @property
     def expects(self) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         quoted = [f'"{word}"' for word in self.words]
         return f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
     def read(self, text: str) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         return self.check(text.strip())
 
     def check(self, value: object) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         if not isinstance(value, str) or value.lower() not in self.words:
             raise self.refusal()
         return value.lower()
@@ -351,24 +351,24 @@ class Bool(SettingType):
 
     @property
     def expects(self) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         return "true or false"
 
     def read(self, text: str) -> bool:
-        """See `Kind`."""
+        """See `SettingType`."""
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if text.strip().lower() not in words:
             raise self.refusal()
         return words[text.strip().lower()]
 
     def check(self, value: object) -> bool:
-        """See `Kind`."""
+        """See `SettingType`."""
         if not isinstance(value, bool):
             raise self.refusal()
         return value
 
     def load(self, value: object) -> bool:
-        """See `Kind`; a word in quotes is refused."""
+        """See `SettingType`; a word in quotes is refused."""
         return self.check(value)
 
 
@@ -382,15 +382,15 @@ class Text(SettingType):
 
     @property
     def expects(self) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         return self.expects_text
 
     def read(self, text: str) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         return self.check(text)
 
     def check(self, value: object) -> str:
-        """See `Kind`."""
+        """See `SettingType`."""
         if self.numbers and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str) or not re.fullmatch(self.form, value.strip()):

@@ -1,4 +1,4 @@
-"""`Agenda`: what is to be done when. One heap and one timer, however many items."""
+"""`DelayQueue`: what is to be done when. One heap and one timer, however many items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Direct`: restarts that callers ask for one by one, packed into batches together."""
+"""`DirectRestarts`: restarts that callers ask for one by one, packed into batches together."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class _Sent:
 
 
 class DirectRestarts:
-    """The tickets of all callers, and one line for each site and type that was asked for; it is their `Owner`.
+    """The tickets of all callers, and one line for each site and type that was asked for; it is their `QueueOwner`.
 
     Attributes:
         cursors: readers of the journal of these restarts.
@@ -136,28 +136,28 @@ class DirectRestarts:
         Raises:
             ConfigError: it is being restarted with another type.
         """
-        line = self._queue(site, type_)
-        ticket, before = self._pending.get(server), self._way_of(server)
-        if before is None and ticket is not None and (ticket.wanted or ticket.queue is line):
-            before = ticket.queue  # it has its place there, even where nobody waits any more
-        if before is not None and before is not line:
+        queue = self._queue(site, type_)
+        pending, before = self._pending.get(server), self._way_of(server)
+        if before is None and pending is not None and (pending.wanted or pending.queue is queue):
+            before = pending.queue  # it has its place there, even where nobody waits any more
+        if before is not None and before is not queue:
             at = f" at site {before.site}" if before.site != site else ""
             raise ConfigError(
                 f"Server {server} is being restarted {before.options.type} already{at}: wait for it before asking for "
                 f"{type_}."
             )
-        if ticket is None or ticket.queue is not line:
-            ticket = self._pending[server] = PendingRestart(line)
+        if pending is None or pending.queue is not queue:
+            pending = self._pending[server] = PendingRestart(queue)
         if before is None:
-            line.put([server])
+            queue.put([server])
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        ticket.waiters.append(waiter)
+        pending.waiters.append(waiter)
         return waiter
 
     def _queue(self, site: str, type_: RestartType) -> ServerQueue:
-        line = self._queues.get((site, type_))
-        if line is None:
-            line = ServerQueue(
+        queue = self._queues.get((site, type_))
+        if queue is None:
+            queue = ServerQueue(
                 site=site,
                 options=self._options(type_),
                 journal=self._journal or JournalWriter(self._store, _NOBODY, self._fold),
@@ -165,9 +165,9 @@ class DirectRestarts:
                 claims=True,
                 more=True,
             )
-            self._queues[site, type_] = line
-            self._pipelines[site].add(line)
-        return line
+            self._queues[site, type_] = queue
+            self._pipelines[site].add(queue)
+        return queue
 
     # -- what the engine asks about these servers ------------------------------------------------------------------
 
@@ -175,46 +175,46 @@ class DirectRestarts:
         """Return no wave and no domain: nothing is planned."""
         return 0, ""
 
-    def woken(self, line: ServerQueue) -> None:
+    def woken(self, queue: ServerQueue) -> None:
         """Tell the engine that a line has changed; where it was stopped, tell its callers."""
-        if line.halt is not None:
-            self._on_halt(line)
-        self._wake(line.site)
+        if queue.halt is not None:
+            self._on_halt(queue)
+        self._wake(queue.site)
 
-    def wanted(self, line: ServerQueue, server: str) -> bool:
+    def wanted(self, queue: ServerQueue, server: str) -> bool:
         """Tell whether somebody waits for a server that has its place in this line and is not under way.
 
         A ticket stands for one place: who asks anew for a server that was given up takes the place that it still has.
         """
-        ticket = self._pending.get(server)
-        if ticket is None or ticket.queue is not line or self._way_of(server) is not None:
+        pending = self._pending.get(server)
+        if pending is None or pending.queue is not queue or self._way_of(server) is not None:
             return False
-        if not ticket.wanted:
+        if not pending.wanted:
             del self._pending[server]
-        return ticket.wanted
+        return pending.wanted
 
     def _way_of(self, server: str) -> ServerQueue | None:
         """Return the line of a server that was sent, or may be: its intent was given to the store; None: neither."""
         if (sent := self._in_flight.get(server)) is not None:
             return sent.queue
-        return next((line for line in self._queues.values() if server in line.given), None)
+        return next((queue for queue in self._queues.values() if server in queue.given), None)
 
     def returned(self, servers: Iterable[str]) -> None:
         """Offer recalled servers anew that somebody has asked for since: who waited before has been told why not."""
         for server in servers:
-            ticket = self._pending.get(server)
-            if ticket is not None and self._way_of(server) is None:
-                ticket.queue.put([server])
+            pending = self._pending.get(server)
+            if pending is not None and self._way_of(server) is None:
+                pending.queue.put([server])
 
     def earlier(self, server: str) -> Attempt | None:
         """Return the last request that named a waiting server and of which a look may yet show a restart."""
-        ticket = self._pending.get(server)
-        return ticket.earlier if ticket else None
+        pending = self._pending.get(server)
+        return pending.earlier if pending else None
 
     def unstarted(self, server: str) -> int:
         """Return how often a server's request was shown not to have begun, since it was asked for."""
-        ticket = self._pending.get(server)
-        return ticket.unstarted if ticket else 0
+        pending = self._pending.get(server)
+        return pending.unstarted if pending else 0
 
     def still_down(self, _server: str) -> bool:
         """Keep no place for an ended server: single restarts have no budget."""
@@ -232,19 +232,19 @@ class DirectRestarts:
             case _:
                 return ()
 
-    async def admit(self, line: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
+    async def admit(self, queue: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
         """Keep the servers that somebody still waits for and no other run has."""
         try:
-            line.journal = await self._open_journal()
-            claimed = await self._store.claimed([(line.site, server) for server in servers])
+            queue.journal = await self._open_journal()
+            claimed = await self._store.claimed([(queue.site, server) for server in servers])
         except EcsbatchError as e:
             self._fail(servers, e)
             return []
         admitted: list[str] = []
         for server in servers:
-            if not self.wanted(line, server):
+            if not self.wanted(queue, server):
                 continue
-            owner = claimed.get((line.site, server), self._run_id)
+            owner = claimed.get((queue.site, server), self._run_id)
             if owner == self._run_id:
                 admitted.append(server)
                 continue
@@ -285,27 +285,27 @@ class DirectRestarts:
         lost = [sent.batch for sent in self._sent.values() if not sent.answered]
         await journal.record([taken, *(ev.BatchUnknown(batch=n, message="Its answer was not written.") for n in lost)])
         self._journal = journal
-        for line in self._queues.values():
-            self._pipelines[line.site].drop(line)
+        for queue in self._queues.values():
+            self._pipelines[queue.site].drop(queue)
         self._queues = {}
-        for server, ticket in self._pending.items():
-            ticket.queue = self._queue(ticket.queue.site, ticket.queue.options.type)
+        for server, pending in self._pending.items():
+            pending.queue = self._queue(pending.queue.site, pending.queue.options.type)
             if self._way_of(server) is None:
-                ticket.queue.put([server])
+                pending.queue.put([server])
         for sent in self._sent.values():
             sent.queue = self._queue(sent.queue.site, sent.queue.options.type)
             self._follow(sent)
 
     def _follow(self, sent: _Sent) -> None:
         """Have the engine find out what has become of a request."""
-        pipeline, line = self._pipelines[sent.queue.site], sent.queue
+        pipeline, queue = self._pipelines[sent.queue.site], sent.queue
         batch = Batch(
             number=sent.batch,
-            queue=line,
+            queue=queue,
             views={server: ServerView(server, updated=sent.updated.get(server, "")) for server in sent.open},
             grant=Grant("", 0, 0.0),
             cloud_time=sent.cloud_time,
-            deadline=pipeline.visibility.observed_time() + line.options.server_timeout,
+            deadline=pipeline.visibility.observed_time() + queue.options.server_timeout,
             open=set(sent.open),
             job_id=sent.job_id,
             begun=frozenset(sent.begun),
@@ -327,8 +327,8 @@ class DirectRestarts:
         match event:
             case ev.ServerEvent():
                 self._land([event.server])
-                if ticket := self._pending.pop(event.server, None):
-                    _resolve(ticket, event.outcome(ts, ticket.attempts, ticket.submitted_at))
+                if pending := self._pending.pop(event.server, None):
+                    _resolve(pending, event.outcome(ts, pending.attempts, pending.submitted_at))
             case ev.BatchSubmitting():
                 self._fly(event, ts)
             case ev.BatchAccepted() | ev.BatchUnknown() if sent := self._sent.get(event.batch):
@@ -340,34 +340,34 @@ class DirectRestarts:
             case ev.BatchRejected() if sent := self._sent.get(event.batch):
                 self._wait(sent, tuple(sent.open), void=event.kind == "refused")
             case ev.BatchUnstarted() if sent := self._sent.get(event.batch):
-                for ticket in filter(None, map(self._pending.get, event.servers)):
-                    ticket.unstarted += 1
+                for pending in filter(None, map(self._pending.get, event.servers)):
+                    pending.unstarted += 1
                 self._wait(sent, event.servers, void=True)
             case _:
                 return
 
     def _fly(self, event: ev.BatchSubmitting, ts: float) -> None:
-        line = self._queue(event.site, cast("RestartType", event.type))
+        queue = self._queue(event.site, cast("RestartType", event.type))
         updated = dict(zip(event.servers, event.updated, strict=True))
-        sent = self._sent[event.batch] = _Sent(event.batch, line, updated, event.cloud_time, set(event.servers))
+        sent = self._sent[event.batch] = _Sent(event.batch, queue, updated, event.cloud_time, set(event.servers))
         self._in_flight.update(dict.fromkeys(event.servers, sent))
-        for ticket in filter(None, map(self._pending.get, event.servers)):
-            ticket.attempts += 1
-            ticket.submitted_at = ts
+        for pending in filter(None, map(self._pending.get, event.servers)):
+            pending.attempts += 1
+            pending.submitted_at = ts
 
     def _sent_again(self, event: ev.BatchStarted) -> _Sent | None:
         """Return the batch of servers that were under way after all; None where nobody waits for any of them."""
-        ticket = next(filter(None, map(self._pending.get, event.servers)), None)
-        if event.batch not in self._sent and ticket is not None:
-            self._sent[event.batch] = _Sent(event.batch, ticket.queue, {}, 0.0, set(), answered=True)
+        pending = next(filter(None, map(self._pending.get, event.servers)), None)
+        if event.batch not in self._sent and pending is not None:
+            self._sent[event.batch] = _Sent(event.batch, pending.queue, {}, 0.0, set(), answered=True)
         return self._sent.get(event.batch)
 
     def _wait(self, sent: _Sent, servers: Sequence[str], *, void: bool) -> None:
         """A request did nothing to these servers: they are in line again."""
         self._land(servers)
         for server in servers if void else ():
-            if ticket := self._pending.get(server):
-                ticket.earlier = Attempt(sent.batch, sent.updated.get(server, ""), sent.cloud_time)
+            if pending := self._pending.get(server):
+                pending.earlier = Attempt(sent.batch, sent.updated.get(server, ""), sent.cloud_time)
 
     def _land(self, servers: Iterable[str]) -> None:
         for server in servers:
@@ -376,28 +376,28 @@ class DirectRestarts:
                 if not sent.open:
                     self._sent.pop(sent.batch, None)
 
-    def _on_halt(self, line: ServerQueue) -> None:
+    def _on_halt(self, queue: ServerQueue) -> None:
         """The cloud cannot be reached or does not know us: the line's callers hear it now, later ones try anew.
 
         What was given to the store may be sent whatever they are told, so that nobody can say that it was not.
         """
-        halt, fault = line.halt, line.fault
-        line.halt = line.fault = None
-        line.recall()
-        mine = {server: ticket for server, ticket in self._pending.items() if ticket.queue is line}
+        halt, fault = queue.halt, queue.fault
+        queue.halt = queue.fault = None
+        queue.recall()
+        mine = {server: pending for server, pending in self._pending.items() if pending.queue is queue}
         if fault is not None:
             self._fail(mine, fault)
         elif halt is not None:
-            for server, ticket in mine.items():
+            for server, pending in mine.items():
                 kind = OutcomeKind.NOT_STARTED if self._way_of(server) is None else OutcomeKind.UNKNOWN
                 del self._pending[server]
-                _resolve(ticket, Outcome(server, kind, halt.reason, message=halt.message, attempts=ticket.attempts))
-        line.open = True
+                _resolve(pending, Outcome(server, kind, halt.reason, message=halt.message, attempts=pending.attempts))
+        queue.open = True
 
     def _fail(self, servers: Iterable[str], fault: BaseException) -> None:
         for server in list(servers):
-            ticket = self._pending.pop(server, None)
-            for waiter in ticket.waiters if ticket else ():
+            pending = self._pending.pop(server, None)
+            for waiter in pending.waiters if pending else ():
                 if not waiter.done():
                     waiter.set_exception(fault)
 
@@ -405,8 +405,8 @@ class DirectRestarts:
 
     def close(self) -> None:
         """Let nothing more be sent."""
-        for line in self._queues.values():
-            line.open = False
+        for queue in self._queues.values():
+            queue.open = False
 
     def end(self, fault: BaseException | None) -> None:
         """The engine has ended: whoever still waits hears why."""
@@ -429,8 +429,8 @@ class DirectRestarts:
             self.feed.close()
 
 
-def _resolve(ticket: PendingRestart, outcome: Outcome) -> None:
-    for waiter in ticket.waiters:
+def _resolve(pending: PendingRestart, outcome: Outcome) -> None:
+    for waiter in pending.waiters:
         if not waiter.done():
             waiter.set_result(outcome)
 

@@ -1,4 +1,4 @@
-"""`Health`: SUCCESS is the hypervisor's word; here the server itself is asked, and watched for ``min_ready``."""
+"""`HealthChecker`: SUCCESS is the hypervisor's word; here the server itself is asked, and watched for ``min_ready``."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class HealthChecker:
         """Follow a server that the cloud says is restarted to its outcome."""
         self._delayed.put(asyncio.get_running_loop().time(), Recovery(batch, server, evidence))
 
-    def visit(self, line: ServerQueue, server: Server, heard: Callable[[bool], None]) -> None:
+    def visit(self, queue: ServerQueue, server: Server, heard: Callable[[bool], None]) -> None:
         """Ask the check of a server that was seen up once, and say whether it passed."""
-        self._visits.put_nowait(Visit(line, server, heard))
+        self._visits.put_nowait(Visit(queue, server, heard))
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -96,12 +96,12 @@ class HealthChecker:
 
     async def _step(self, recovery: Recovery) -> None:
         """Check once; end the server, or come back."""
-        line = recovery.batch.queue
-        if line.dropped or recovery.server not in recovery.batch.open:
+        queue = recovery.batch.queue
+        if queue.dropped or recovery.server not in recovery.batch.open:
             return
         asked, sighted = asyncio.get_running_loop().time(), self._visibility.observed_time()
-        if line.options.check is not None:
-            recovery.failure = await failed_check(line.options.check, await self._server(recovery))
+        if queue.options.check is not None:
+            recovery.failure = await failed_check(queue.options.check, await self._server(recovery))
         now = asyncio.get_running_loop().time()
         if recovery.failure:
             recovery.healthy_since = None
@@ -113,13 +113,13 @@ class HealthChecker:
             recovery.healthy_since = now
             asked = now
         since = recovery.healthy_since
-        if since is not None and asked - since >= line.options.min_ready:
+        if since is not None and asked - since >= queue.options.min_ready:
             await self._end(recovery, healthy=True)
             return
-        wait = line.options.check_interval
+        wait = queue.options.check_interval
         if since is not None:
-            left = since + line.options.min_ready - now
-            wait = left if line.options.check is None else min(wait, left)
+            left = since + queue.options.min_ready - now
+            wait = left if queue.options.check is None else min(wait, left)
         self._delayed.put(now + wait, recovery)
 
     async def _server(self, recovery: Recovery) -> Server:

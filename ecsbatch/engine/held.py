@@ -1,6 +1,6 @@
-"""`Held`: servers that have their outcome and may be down: each keeps its place in the budget until a look shows it up.
+"""Servers that have their outcome and may be down: each keeps its slot in the budget until a look shows it up.
 
-The poller looks at them as at all others; their own checks, which may hang for long, are asked in `Health`.
+The poller looks at them as at all others; their own checks, which may hang for long, are asked in `HealthChecker`.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ class HeldServers:
         self._watches: dict[tuple[ServerQueue, str], ServerWatch] = {}
         self._holds = 0
 
-    def watch(self, line: ServerQueue, server: str) -> None:
+    def watch(self, queue: ServerQueue, server: str) -> None:
         """Look until a server is up: what was seen or checked before this hold began says nothing of it."""
         self._holds += 1
-        self._look_now(ServerWatch(line, None, server, WatchReason.HELD, float(self._holds)))
+        self._look_now(ServerWatch(queue, None, server, WatchReason.HELD, float(self._holds)))
 
-    def hurry(self, lines: Iterable[ServerQueue]) -> None:
+    def hurry(self, queues: Iterable[ServerQueue]) -> None:
         """Look now at every server of these lines."""
-        wanted = set(lines)
+        wanted = set(queues)
         for watch in [watch for watch in self._watches.values() if watch.queue in wanted and not watch.released]:
             # A new watch, for the old one has its turn later, or is being looked at and would speak of before.
             self._look_now(replace(watch))
 
-    def seen(self, lines: Iterable[ServerQueue], since: float) -> bool:
+    def seen(self, queues: Iterable[ServerQueue], since: float) -> bool:
         """Tell whether each of them was looked at since a loop time, and its check has answered, if it has one."""
-        wanted = set(lines)
+        wanted = set(queues)
         held = [w for w in self._watches.values() if w.queue in wanted and w.queue.owner.still_down(w.server)]
         return all(watch.seen_at >= since and not watch.released for watch in held)
 

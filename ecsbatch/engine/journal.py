@@ -1,4 +1,4 @@
-"""`Journal`: one run's history being written. A fact is stored first, then folded, then told."""
+"""`JournalWriter`: one run's history being written. A fact is stored first, then folded, then told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Pace`: how often a site may be asked, by what its 429s say. A pure decision: times are told to it.
+"""`RequestPacer`: how often a site may be asked, by what its 429s say. A pure decision: times are told to it.
 
 The gateway counts the requests of a user, and where there are too many its message names the limit and its period.
 From then on, and for some minutes after the last such message, no more than that leave in any period, evenly spread:

@@ -108,17 +108,17 @@ class Pipeline:
         """Look at the lines again."""
         self.producer.wake()
 
-    def add(self, line: ServerQueue) -> None:
+    def add(self, queue: ServerQueue) -> None:
         """Work on a line from now on."""
-        self.queues.append(line)
+        self.queues.append(queue)
         self.wake()
 
-    def drop(self, line: ServerQueue) -> None:
+    def drop(self, queue: ServerQueue) -> None:
         """Let a line go, with what is still under way for it."""
-        line.open = False
-        line.dropped = True
-        if line in self.queues:
-            self.queues.remove(line)
+        queue.open = False
+        queue.dropped = True
+        if queue in self.queues:
+            self.queues.remove(queue)
         self.wake()
 
     async def run(self) -> None:
@@ -127,5 +127,5 @@ class Pipeline:
         await work_together({type(part).__name__.lower(): part.run() for part in parts})
 
     def _blinded(self, message: str) -> None:
-        for line in list(self.queues):
-            line.stop("cloud_unreachable", message)
+        for queue in list(self.queues):
+            queue.stop("cloud_unreachable", message)

@@ -1,7 +1,7 @@
 """`Poller`: watches every job of a site at once, and bare servers where no job tells. Read `_look_at_job` first.
 
 One heap of what is to be looked at when, one timer, a few look workers. A job's look reveals all its servers;
-bare servers share looks, up to 100 each. What a look means is said in `verdicts`, when to look in `poll_schedule`.
+bare servers share looks, up to 100 each. What a look means is said in `resolver`, when to look in `poll_schedule`.
 """
 
 from __future__ import annotations
@@ -125,17 +125,17 @@ class Poller:
         """Find out what became of a request without an answer, or of one that was begun whatever was answered."""
         self._watch_servers(batch, [s for s in batch.views if s in batch.open], WatchReason.NO_ANSWER)
 
-    def watch_held(self, line: ServerQueue, server: str) -> None:
+    def watch_held(self, queue: ServerQueue, server: str) -> None:
         """Look until a server is up that may be down although it has its outcome: a hold that begins now."""
-        self._held.watch(line, server)
+        self._held.watch(queue, server)
 
-    def hurry_held(self, lines: Iterable[ServerQueue]) -> None:
+    def hurry_held(self, queues: Iterable[ServerQueue]) -> None:
         """Look now at every server of these lines that keeps its place after its outcome."""
-        self._held.hurry(lines)
+        self._held.hurry(queues)
 
-    def held_seen(self, lines: Iterable[ServerQueue], since: float) -> bool:
+    def held_seen(self, queues: Iterable[ServerQueue], since: float) -> bool:
         """Tell whether each of them was looked at since a loop time, and its check has answered, if it has one."""
-        return self._held.seen(lines, since)
+        return self._held.seen(queues, since)
 
     def _watch_servers(self, batch: Batch, servers: Iterable[str], why: WatchReason, job: Job | None = None) -> None:
         self._looks.meet(list(batch.views)[:MAX_LOOK])
@@ -308,17 +308,17 @@ class Poller:
                 self._held.judge(watch, view, look.asked_at, found)
             else:
                 self._resolver.server(watch, view, look.observed_at, found)
-        for line, found in findings.items():
+        for queue, found in findings.items():
             for watch, wait in found.later:
                 self._again_later(watch, self._pause(watch) if watch.left_out else wait)
-            self._tell(line, found)
+            self._tell(queue, found)
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, line: ServerQueue, found: LookResult) -> None:
+    def _tell(self, queue: ServerQueue, found: LookResult) -> None:
         """Have it recorded. What is found while the store writes goes together into the next commit."""
         if found.events or found.unstarted:
-            self._found.setdefault(line, []).append(found)
+            self._found.setdefault(queue, []).append(found)
             self._news.set()
         if found.urgent:
             # A failure does not wait for others: once there are too many, nothing new may start.
@@ -326,9 +326,9 @@ class Poller:
 
     def _hand_over(self) -> None:
         """Give the store all that was found."""
-        for line, found in self._found.items():
+        for queue, found in self._found.items():
             events = [event for each in found for event in each.all_events()]
-            self._written.append((line, found, line.record(events)))
+            self._written.append((queue, found, queue.record(events)))
         self._found.clear()
 
     async def _tell_all(self) -> None:
@@ -337,16 +337,16 @@ class Poller:
             self._news.clear()
             self._hand_over()
             written, self._written = self._written, []
-            for line, found, done in written:
-                await self._told(line, found, done)
+            for queue, found, done in written:
+                await self._told(queue, found, done)
 
-    async def _told(self, line: ServerQueue, found: Sequence[LookResult], written: asyncio.Future[Committed]) -> None:
+    async def _told(self, queue: ServerQueue, found: Sequence[LookResult], written: asyncio.Future[Committed]) -> None:
         """Act on what was found once it is recorded."""
-        if not await line.reported(written):
+        if not await queue.reported(written):
             return
         for each in found:
             for servers in each.unstarted.values():
-                line.requeue(servers)
+                queue.requeue(servers)
             for watch in each.released:
                 self._held.forget(watch)
 
@@ -369,8 +369,8 @@ class Poller:
         """Stop the lines whose looks are not let in; who goes on is looked at each minute, up to an end."""
         self._shut_out = error
         self._next_try = self._now() + SHUT_OUT_PAUSE
-        for line in dict.fromkeys(map(queue_of, watches)):
-            line.stop("auth", str(error))
+        for queue in dict.fromkeys(map(queue_of, watches)):
+            queue.stop("auth", str(error))
         for watch in watches:
             self._wait_outside(watch, error)
 
@@ -400,13 +400,13 @@ class Poller:
 
         An outage in between says nothing of the key: it does not count.
         """
-        line, batch, now = queue_of(watch), watch.batch, self._visibility.observed_time()
+        queue, batch, now = queue_of(watch), watch.batch, self._visibility.observed_time()
         watch.outside_since = now if watch.outside_since is None else watch.outside_since
-        if batch is None or now - watch.outside_since < max(line.options.server_timeout, self._grace):
+        if batch is None or now - watch.outside_since < max(queue.options.server_timeout, self._grace):
             self._delayed.put(self._now() + SHUT_OUT_PAUSE, watch)
             return
         servers = sorted(watch.pending) if isinstance(watch, JobWatch) else [watch.server]
-        self._tell(line, self._resolver.given_up(batch, servers, "auth", str(error)))
+        self._tell(queue, self._resolver.given_up(batch, servers, "auth", str(error)))
         self._forget(watch)
 
     def _pause(self, watch: JobWatch | ServerWatch) -> float:

@@ -86,49 +86,49 @@ class Producer:
 
     async def _look_ahead(self) -> None:
         while True:
-            line = await self._choose(self._to_look, _look_due)
-            await self.look_at(line)
+            queue = await self._choose(self._to_look, _look_due)
+            await self.look_at(queue)
 
-    async def look_at(self, line: ServerQueue) -> None:
+    async def look_at(self, queue: ServerQueue) -> None:
         """Look at the next servers of a line, skip what must be left alone, stock the rest."""
-        servers = [line.waiting.popleft() for _ in range(min(MAX_LOOK, len(line.waiting)))]
-        line.waiting_since = asyncio.get_running_loop().time()
-        generation = line.generation
+        servers = [queue.waiting.popleft() for _ in range(min(MAX_LOOK, len(queue.waiting)))]
+        queue.waiting_since = asyncio.get_running_loop().time()
+        generation = queue.generation
         taken = len(servers)
-        line.looking += taken
+        queue.looking += taken
         try:
-            servers = list(await line.owner.admit(line, servers))
-            look = await self._see(line, servers) if servers else None
+            servers = list(await queue.owner.admit(queue, servers))
+            look = await self._see(queue, servers) if servers else None
         finally:
-            line.looking -= taken
-        if line.generation != generation:
-            line.owner.returned(servers)
+            queue.looking -= taken
+        if queue.generation != generation:
+            queue.owner.returned(servers)
         elif look is None:
-            line.requeue(servers)
+            queue.requeue(servers)
         else:
-            await self._stock(line, servers, look)
+            await self._stock(queue, servers, look)
 
-    async def _see(self, line: ServerQueue, servers: Sequence[str]) -> Look | None:
+    async def _see(self, queue: ServerQueue, servers: Sequence[str]) -> Look | None:
         """Look once; None where nothing could be seen, after a pause."""
         try:
             return await self._lookout.look(servers)
         except AuthError as e:
-            line.stop("auth", str(e))
+            queue.stop("auth", str(e))
         except CloudError as e:
             self._to_pack.set()
             await self._lookout.rest(e)
         return None
 
-    async def _stock(self, line: ServerQueue, servers: Sequence[str], look: Look) -> None:
+    async def _stock(self, queue: ServerQueue, servers: Sequence[str], look: Look) -> None:
         """Sort looked-at servers into those to be left alone, those under way as ours already and those to send."""
-        found = triage(line, servers, look, self._visibility.observed_time())
+        found = triage(queue, servers, look, self._visibility.observed_time())
         if found.go:
-            line.ready.append(Prechecked(found.go, look.asked_at))
+            queue.ready.append(Prechecked(found.go, look.asked_at))
         self._to_pack.set()
-        await found.tell(line, self._watcher)
+        await found.tell(queue, self._watcher)
         if found.later:
-            line.put(server for server in found.later if line.owner.wanted(line, server))
-            if len(line.waiting) <= len(found.later):
+            queue.put(server for server in found.later if queue.owner.wanted(queue, server))
+            if len(queue.waiting) <= len(found.later):
                 await asyncio.sleep(_LOOK_AGAIN)
 
     # -- packing ---------------------------------------------------------------------------------------------------
@@ -138,88 +138,88 @@ class Producer:
             await self._slots.acquire()
             taken = False
             try:
-                line = await self._choose(self._to_pack, _pack_due)
-                taken = await self.pack(line)
+                queue = await self._choose(self._to_pack, _pack_due)
+                taken = await self.pack(queue)
             finally:
                 if not taken:
                     self._slots.release()
 
-    async def pack(self, line: ServerQueue) -> bool:
+    async def pack(self, queue: ServerQueue) -> bool:
         """Take tokens for a line's next packet, store grant and intent, send it. False where nothing was sent."""
         await self._lookout.turn()
-        packet = self._next_packet(line)
-        if packet is None:
+        prechecked = self._next_packet(queue)
+        if prechecked is None:
             return False
-        intent = _Intent(line, packet, self._visibility, self._bucket.group)
-        want = len(packet.views)
+        intent = _Intent(queue, prechecked, self._visibility, self._bucket.group)
+        want = len(prechecked.views)
         # A packet that was refused goes as it is: what offends in it is found by halving.
-        at_least = want if packet.refusals else max(1, min(want, line.options.batch_size // 4))
-        line.packing = want
+        at_least = want if prechecked.refusals else max(1, min(want, queue.options.batch_size // 4))
+        queue.packing = want
         try:
             grant = await self._bucket.acquire(want, at_least, ledger=intent)
         except Recalled:
-            self._put_back(line, packet, intent.generation)
+            self._put_back(queue, prechecked, intent.generation)
             return False
         except RunConflict as e:
             # A line that claims its servers one by one asks anew who may have them; else the run itself was taken.
-            if not line.claims:
-                line.fail(e)
-            line.requeue(list(packet.views))
+            if not queue.claims:
+                queue.fail(e)
+            queue.requeue(list(prechecked.views))
             return False
         except EcsbatchError as e:
-            line.ready.appendleft(packet)
-            line.fail(e)
+            queue.ready.appendleft(prechecked)
+            queue.fail(e)
             return False
         finally:
-            line.packing = 0
-        self._send_granted(line, packet, intent, grant)
+            queue.packing = 0
+        self._send_granted(queue, prechecked, intent, grant)
         return True
 
     @staticmethod
-    def _put_back(line: ServerQueue, packet: Prechecked, generation: int) -> None:
+    def _put_back(queue: ServerQueue, prechecked: Prechecked, generation: int) -> None:
         """Return servers that could not be sent now to where they are looked for next."""
-        if line.generation != generation:
-            line.owner.returned(packet.views)
-        elif packet.stale(asyncio.get_running_loop().time()):
-            line.requeue(list(packet.views))
-        elif packet.views:
-            line.ready.appendleft(packet)
+        if queue.generation != generation:
+            queue.owner.returned(prechecked.views)
+        elif prechecked.stale(asyncio.get_running_loop().time()):
+            queue.requeue(list(prechecked.views))
+        elif prechecked.views:
+            queue.ready.appendleft(prechecked)
 
-    def _send_granted(self, line: ServerQueue, packet: Prechecked, intent: _Intent, grant: Grant) -> None:
+    def _send_granted(self, queue: ServerQueue, prechecked: Prechecked, intent: _Intent, grant: Grant) -> None:
         """Make the batch of the servers that the grant is enough for; the rest stays first in line."""
-        views = dict(islice(packet.views.items(), grant.tokens))
-        rest = dict(islice(packet.views.items(), grant.tokens, None))
+        views = dict(islice(prechecked.views.items(), grant.tokens))
+        rest = dict(islice(prechecked.views.items(), grant.tokens, None))
         if rest:
-            self._put_back(line, Prechecked(rest, packet.looked_at), intent.generation)
+            self._put_back(queue, Prechecked(rest, prechecked.looked_at), intent.generation)
         self._send(
             Batch(
                 number=intent.batch,
-                queue=line,
+                queue=queue,
                 views=views,
                 grant=grant,
                 cloud_time=intent.cloud_time,
-                deadline=self._visibility.observed_time() + line.options.server_timeout,
+                deadline=self._visibility.observed_time() + queue.options.server_timeout,
                 open=set(views),
-                refusals=packet.refusals,
+                refusals=prechecked.refusals,
             )
         )
         self._to_look.set()
 
-    def _next_packet(self, line: ServerQueue) -> Prechecked | None:
+    def _next_packet(self, queue: ServerQueue) -> Prechecked | None:
         """Merge stock into one packet of at most a batch; what was looked at too long ago is looked at again."""
         now = asyncio.get_running_loop().time()
-        while line.ready and line.ready[0].stale(now):
-            line.requeue(list(line.ready.popleft().views))
-        if not line.ready or not line.open:
+        while queue.ready and queue.ready[0].stale(now):
+            queue.requeue(list(queue.ready.popleft().views))
+        if not queue.ready or not queue.open:
             return None
-        first = line.ready.popleft()
+        first = queue.ready.popleft()
         if first.refusals:
             return first
-        size = line.options.batch_size
-        while line.ready and len(first.views) < size and not line.ready[0].refusals:
-            first.views.update(line.ready.popleft().views)
+        size = queue.options.batch_size
+        while queue.ready and len(first.views) < size and not queue.ready[0].refusals:
+            first.views.update(queue.ready.popleft().views)
         if len(first.views) > size:
-            line.ready.appendleft(Prechecked(dict(islice(first.views.items(), size, None)), first.looked_at))
+            queue.ready.appendleft(Prechecked(dict(islice(first.views.items(), size, None)), first.looked_at))
             first = Prechecked(dict(islice(first.views.items(), size)), first.looked_at)
         return first
 
@@ -233,11 +233,11 @@ class Producer:
             now = loop.time()
             soonest: float | None = None
             for i in range(len(self.queues)):
-                line = self.queues[(self._turn + i) % len(self.queues)]
-                at = due(line)
+                queue = self.queues[(self._turn + i) % len(self.queues)]
+                at = due(queue)
                 if at is not None and at <= now:
                     self._turn = (self._turn + i + 1) % len(self.queues)
-                    return line
+                    return queue
                 if at is not None:
                     soonest = at if soonest is None else min(soonest, at)
             await _news(news, None if soonest is None else soonest)
@@ -249,44 +249,47 @@ class _Intent:
     It is in the air from the instant at which the store is asked: what is decided meanwhile has to reckon with it.
     """
 
-    def __init__(self, line: ServerQueue, prechecked: Prechecked, visibility: Visibility, group: str) -> None:
-        self.generation = line.generation
+    def __init__(self, queue: ServerQueue, prechecked: Prechecked, visibility: Visibility, group: str) -> None:
+        self.generation = queue.generation
         self.batch = 0
         self.cloud_time = 0.0
         self._group = group
         self._journal: JournalWriter | None = None
-        self._queue = line
+        self._queue = queue
         self._prechecked = prechecked
         self._visibility = visibility
 
     def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Store grant and intent; the servers that the tokens are enough for are those named."""
-        line, packet = self._queue, self._prechecked
-        recalled = line.generation != self.generation or not line.open or line.dropped
-        if recalled or packet.stale(asyncio.get_running_loop().time()):
+        queue, prechecked = self._queue, self._prechecked
+        recalled = queue.generation != self.generation or not queue.open or queue.dropped
+        if recalled or prechecked.stale(asyncio.get_running_loop().time()):
             raise Recalled
-        for server in [server for server in packet.views if not line.owner.wanted(line, server)]:
-            del packet.views[server]
-        if not packet.views:
+        for server in [server for server in prechecked.views if not queue.owner.wanted(queue, server)]:
+            del prechecked.views[server]
+        if not prechecked.views:
             raise Recalled
-        want = min(take.want, len(packet.views))
+        want = min(take.want, len(prechecked.views))
         return self._give(replace(take, want=want, at_least=min(take.at_least, want)))
 
     def _give(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Hand grant and intent to the store."""
-        line, servers = self._queue, list(self._prechecked.views)
-        if self._journal is not line.journal:
-            self._journal, self.batch = line.journal, line.journal.next_batch()
+        queue, servers = self._queue, list(self._prechecked.views)
+        if self._journal is not queue.journal:
+            self._journal, self.batch = queue.journal, queue.journal.next_batch()
         self.cloud_time = self._visibility.cloud_time()
-        line.in_air += 1
-        line.given.update(servers)
-        written = line.record(
-            [], take=take, intent=self._events, claim=[(line.site, server) for server in servers] if line.claims else ()
+        queue.in_air += 1
+        queue.given.update(servers)
+        written = queue.record(
+            [],
+            take=take,
+            intent=self._events,
+            claim=[(queue.site, server) for server in servers] if queue.claims else (),
         )
         answer: asyncio.Future[Grant | Shortage] = asyncio.get_running_loop().create_future()
 
         def heard(done: asyncio.Future[Committed]) -> None:
-            line.given.difference_update(servers)
+            queue.given.difference_update(servers)
             if done.cancelled() or done.exception() is not None or done.result().grant is None:
                 self._land()
             _pass_on(done, answer)
@@ -347,22 +350,22 @@ def _pass_on(done: asyncio.Future[Committed], answer: asyncio.Future[Grant | Sho
         answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
 
 
-def _look_due(line: ServerQueue) -> float | None:
+def _look_due(queue: ServerQueue) -> float | None:
     """When waiting servers of a line should be looked at: when ripe, and no sooner than they can be sent."""
-    size = line.options.batch_size
-    if not line.open or not line.waiting or line.ready_count >= size:
+    size = queue.options.batch_size
+    if not queue.open or not queue.waiting or queue.ready_count >= size:
         return None
-    return line.due_at(size)
+    return queue.due_at(size)
 
 
-def _pack_due(line: ServerQueue) -> float | None:
+def _pack_due(queue: ServerQueue) -> float | None:
     """When a line's stock should be packed: once it fills a batch, or nothing is on its way to fill it."""
-    if not line.open or not line.ready:
+    if not queue.open or not queue.ready:
         return None
-    if line.ready[0].refusals or line.ready_count >= line.options.batch_size or not (line.waiting or line.looking):
+    if queue.ready[0].refusals or queue.ready_count >= queue.options.batch_size or not (queue.waiting or queue.looking):
         return 0.0
     # Servers are on their way: their look will wake us; the linger bounds the wait where they are not ripe yet.
-    return line.ready[-1].looked_at + line.options.linger
+    return queue.ready[-1].looked_at + queue.options.linger
 
 
 async def _news(news: asyncio.Event, until: float | None) -> None:

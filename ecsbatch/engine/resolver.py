@@ -1,4 +1,4 @@
-"""`Verdicts`: what a look means for servers, as events. Nothing is asked of the cloud here."""
+"""`OutcomeResolver`: what a look means for servers, as events. Nothing is asked of the cloud here."""
 
 from __future__ import annotations
 
@@ -212,10 +212,10 @@ class OutcomeResolver:
 
     def _not_started(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: LookResult) -> None:
         """A request left no trace: send these servers again where that is wanted, for it is certain to be safe."""
-        line, server = watch.queue, watch.server
-        if watch.why is not WatchReason.NO_ANSWER or not line.options.resend:
+        queue, server = watch.queue, watch.server
+        if watch.why is not WatchReason.NO_ANSWER or not queue.options.resend:
             self._no_trace(watch, batch, view, found)
-        elif line.owner.unstarted(server) < line.options.resend:
+        elif queue.owner.unstarted(server) < queue.options.resend:
             batch.open.discard(server)
             found.unstarted.setdefault(batch.number, []).append(server)
         else:

@@ -1,4 +1,4 @@
-"""`Line`: one caller's servers at one site, from the queue to their outcomes.
+"""`ServerQueue`: one caller's servers at one site, from the queue to their outcomes.
 
 A rollout has a line at each of its sites, the direct restarts of a `Restarter` share one. The engine's parts work on
 lines and never on rollouts: they take servers from a line, and every fact about them goes back through it.
@@ -69,15 +69,15 @@ class QueueOwner(Protocol):
         """Return a server's wave, 0 where it is in none, and its domain."""
         ...
 
-    def woken(self, line: ServerQueue, /) -> None:
+    def woken(self, queue: ServerQueue, /) -> None:
         """Hear that a line has changed: servers were offered, a request was answered, the line was stopped."""
         ...
 
-    async def admit(self, line: ServerQueue, servers: Sequence[str], /) -> Sequence[str]:
+    async def admit(self, queue: ServerQueue, servers: Sequence[str], /) -> Sequence[str]:
         """Keep those of waiting servers that may be looked at and sent."""
         ...
 
-    def wanted(self, line: ServerQueue, server: str, /) -> bool:
+    def wanted(self, queue: ServerQueue, server: str, /) -> bool:
         """Tell whether a server that stands in a line is to be sent from there.
 
         Asked as its intent is given to the store, whatever brought it there; where it is not, its place is let go.
@@ -217,7 +217,7 @@ class ServerQueue:
         """Take back every server that has no intent yet; one that the engine has in hand comes through `returned`."""
         self.generation += 1
         self.unaccepted = None  # what was not accepted before says nothing of what is asked after a pause
-        taken = [server for packet in self.ready for server in packet.views]
+        taken = [server for prechecked in self.ready for server in prechecked.views]
         taken += self.waiting
         self.ready.clear()
         self.waiting.clear()
@@ -233,7 +233,7 @@ class ServerQueue:
     @property
     def ready_count(self) -> int:
         """Servers that are ready to be sent."""
-        return sum(len(packet.views) for packet in self.ready)
+        return sum(len(prechecked.views) for prechecked in self.ready)
 
     @property
     def queued(self) -> int:
@@ -249,7 +249,7 @@ class ServerQueue:
     # -- facts -----------------------------------------------------------------------------------------------------
 
     def record(self, events: Sequence[ev.Event], **what: Any) -> asyncio.Future[Committed]:
-        """Store facts about this line's servers; see `Journal.record`."""
+        """Store facts about this line's servers; see `JournalWriter.record`."""
         if self.claims:
             freed = [(self.site, server) for event in events for server in self.owner.freed_by(event)]
             if freed:
@@ -261,7 +261,7 @@ class ServerQueue:
         return await self.reported(self.record(events, **what))
 
     async def reported(self, written: asyncio.Future[Committed]) -> bool:
-        """Wait for what `record` gave; see `tell`."""
+        """Wait for what `record` gave; see `report`."""
         try:
             await written
         except EcsbatchError as e:

@@ -182,14 +182,14 @@ class Submitter:
 
     async def _again(self, batch: Batch, error: CloudError) -> None:
         """Put the servers back first in line, and pause as long as the answer asks or the back-off says."""
-        line = batch.queue
+        queue = batch.queue
         now = asyncio.get_running_loop().time()
-        recent = line.unaccepted is not None and now <= line.unaccepted[1] + LONG_AGO
-        since = line.unaccepted[0] if line.unaccepted is not None and recent else now
+        recent = queue.unaccepted is not None and now <= queue.unaccepted[1] + LONG_AGO
+        since = queue.unaccepted[0] if queue.unaccepted is not None and recent else now
         wait = self._wait_for(error)
-        line.unaccepted = since, now + wait
-        if now - since > line.options.server_timeout:
-            line.stop("cloud_unreachable", f"No request was accepted for {now - since:.0f} s: {error}")
+        queue.unaccepted = since, now + wait
+        if now - since > queue.options.server_timeout:
+            queue.stop("cloud_unreachable", f"No request was accepted for {now - since:.0f} s: {error}")
         if isinstance(error, Throttled):
             await self._throttled(batch, error, wait)
         elif not isinstance(error, _TooLate):
@@ -197,7 +197,7 @@ class Submitter:
                 self._visibility.failed(error)
             self._bucket.close_for(wait)
         # Back in the queue, not in the stock: by the time of its next turn the look at it may be too old.
-        line.requeue(list(batch.views))
+        queue.requeue(list(batch.views))
         self._wake()
 
     def _wait_for(self, error: CloudError) -> float:
@@ -221,25 +221,25 @@ class Submitter:
 
     async def _refused(self, batch: Batch, error: CloudError) -> None:
         """Find what the cloud refuses: look first, halve what is refused twice, until an offender stands alone."""
-        line, servers = batch.queue, list(batch.views)
+        queue, servers = batch.queue, list(batch.views)
         looks = await self._look(servers)
-        servers = [server for server in servers if line.owner.wanted(line, server)]
+        servers = [server for server in servers if queue.owner.wanted(queue, server)]
         if looks is None:
-            line.requeue(servers)
+            queue.requeue(servers)
             return
         rest: dict[str, ServerView] = {}
         fewer = False
         for part, look in looks:
             part = [server for server in part if server in servers]  # noqa: PLW2901 - some may be left out meanwhile
-            found = triage(line, part, look, self._visibility.observed_time(), refused=batch)
-            await found.tell(line, self._watcher)
-            line.requeue(found.later)
+            found = triage(queue, part, look, self._visibility.observed_time(), refused=batch)
+            await found.tell(queue, self._watcher)
+            queue.requeue(found.later)
             rest |= found.go
             fewer |= len(found.go) < len(part)
         # The cloud has refused the request as it was: of several nobody is to blame, be all others gone by now.
         fewer |= len(servers) < len(batch.views)
         if len(batch.views) == 1 and rest:
-            await line.report([refused_alone(line, servers[0], error, batch)])
+            await queue.report([refused_alone(queue, servers[0], error, batch)])
             return
         self._put_back(batch, rest, min(look.asked_at for _, look in looks), fewer=fewer)
 

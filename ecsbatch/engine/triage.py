@@ -49,36 +49,36 @@ class Triage:
     begun: dict[int, Batch] = field(default_factory=dict[int, Batch])
     ended: list[ev.ServerEvent] = field(default_factory=list[ev.ServerEvent])
 
-    async def tell(self, line: ServerQueue, watcher: Watcher) -> bool:
+    async def tell(self, queue: ServerQueue, watcher: Watcher) -> bool:
         """Record what the look has ended or found under way, and have the latter followed; False where that fails."""
         started = [ev.BatchStarted(batch=batch.number, servers=list(batch.views)) for batch in self.begun.values()]
         told: list[ev.Event] = [*started, *self.ended]
-        if told and not await line.report(told):
+        if told and not await queue.report(told):
             return False
         for batch in self.begun.values():
             watcher.watch_unknown(batch)
         return True
 
 
-def triage(line: ServerQueue, servers: Iterable[str], look: Look, now: float, refused: Batch | None = None) -> Triage:
+def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, refused: Batch | None = None) -> Triage:
     """Sort the servers of a look.
 
     Args:
-        line: whose servers.
+        queue: whose servers.
         servers: those looked at, in order.
         look: what it showed.
         now: the sighted clock.
         refused: the batch that the cloud has just refused, where that is why they are looked at.
     """
     found = Triage()
-    terms = line.options
+    terms = queue.options
     for server in servers:
         view = look.servers.get(server)
-        attempt = line.owner.earlier(server)
+        attempt = queue.owner.earlier(server)
         if view is None:
-            _unshown(found, line, server, look, refused)
+            _unshown(found, queue, server, look, refused)
         elif attempt is not None and was_begun(view, attempt.updated, attempt.cloud_time):
-            _begun(found, line, view, attempt, now)
+            _begun(found, queue, view, attempt, now)
         else:
             # What one of this run's own requests has changed is no sign of somebody else's.
             since = terms.skip_updated_since if attempt is None else None
@@ -87,33 +87,33 @@ def triage(line: ServerQueue, servers: Iterable[str], look: Look, now: float, re
                 found.go[server] = view
             else:
                 facts = {"reason": reason[0].value, "holds": reason[1]}
-                found.ended.append(line.server_event(ev.ServerSkipped, server, refused, view, **facts))
+                found.ended.append(queue.server_event(ev.ServerSkipped, server, refused, view, **facts))
     return found
 
 
-def _unshown(found: Triage, line: ServerQueue, server: str, look: Look, refused: Batch | None) -> None:
+def _unshown(found: Triage, queue: ServerQueue, server: str, look: Look, refused: Batch | None) -> None:
     """Sort a server that the look did not show; one that it left out is told of by the request itself."""
     error = look.refused.get(server)
     if error is not None:
-        found.ended.append(refused_alone(line, server, error, refused))
+        found.ended.append(refused_alone(queue, server, error, refused))
     elif look.unseen.get(server, UNSEEN_AFTER) < UNSEEN_AFTER:
         found.later.append(server)
     else:
         found.go[server] = ServerView(server)
 
 
-def _begun(found: Triage, line: ServerQueue, view: ServerView, attempt: Attempt, now: float) -> None:
+def _begun(found: Triage, queue: ServerQueue, view: ServerView, attempt: Attempt, now: float) -> None:
     """Take a server that is restarting, or was restarted, by an earlier request of this run for that request's."""
     batch = found.begun.get(attempt.batch)
     if batch is None:
         views: dict[str, ServerView] = {}
         batch = found.begun[attempt.batch] = Batch(
             number=attempt.batch,
-            queue=line,
+            queue=queue,
             views=views,
             grant=_NO_GRANT,
             cloud_time=attempt.cloud_time,
-            deadline=now + line.options.server_timeout,
+            deadline=now + queue.options.server_timeout,
             open=set(),
             begun=views,
         )
@@ -121,12 +121,12 @@ def _begun(found: Triage, line: ServerQueue, view: ServerView, attempt: Attempt,
     batch.open.add(view.id)
 
 
-def refused_alone(line: ServerQueue, server: str, error: CloudError, batch: Batch | None = None) -> ev.ServerEvent:
+def refused_alone(queue: ServerQueue, server: str, error: CloudError, batch: Batch | None = None) -> ev.ServerEvent:
     """End a server that the cloud refuses by itself, by the code that it refuses with."""
     skip = skip_of(error.code) if isinstance(error, Refused) else None
     if skip is not None:
-        return line.server_event(ev.ServerSkipped, server, batch, reason=skip.value, code=error.code)
+        return queue.server_event(ev.ServerSkipped, server, batch, reason=skip.value, code=error.code)
     reason = "denied" if isinstance(error, Denied) else "refused"
-    return line.server_event(
+    return queue.server_event(
         ev.ServerFailed, server, batch, reason=reason, code=error.code, message=error.message, evidence="job"
     )

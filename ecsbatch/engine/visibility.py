@@ -1,4 +1,4 @@
-"""`Sight`: what one site lets us see, by time.
+"""`Visibility`: what one site lets us see, by time.
 
 What cannot be seen is not counted as a failure: deadlines run on the *sighted* clock, which stands still from the
 first failed look to the next successful one. Blind for too long, the site's runs stop. Where nobody asks nobody is

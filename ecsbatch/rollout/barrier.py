@@ -1,4 +1,4 @@
-"""`Between`: what stands between two waves: a soak, a hold until somebody promotes, a gate that is asked."""
+"""`WaveBarrier`: what stands between two waves: a soak, a hold until somebody promotes, a gate that is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Feeder`: a rollout's servers in the engine's hands. It opens the lines, offers who goes next, and takes back."""
+"""A rollout's servers in the engine's hands: opens the queues, puts in who is next, and takes back."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _RESENDS = 2
 
 
 class Dispatcher:
-    """One line at each site of a fleet, and which servers are on them; it answers for them to the engine (`Owner`).
+    """One queue at each site of a fleet, and which servers are in them; their `QueueOwner` for the engine.
 
-    ``offered`` servers are the engine's and have no intent yet: each takes a place of the budget as if it were down.
+    ``queued`` servers are the engine's and have no intent yet: each takes a place of the budget as if it were down.
 
     Attributes:
         stray: the engine has servers in hand whose wave's turn it is not: an earlier wave was opened again meanwhile.
@@ -61,12 +61,12 @@ class Dispatcher:
     @property
     def in_air(self) -> int:
         """Requests that are sent and not answered."""
-        return sum(line.in_air for line in self._queues.values())
+        return sum(queue.in_air for queue in self._queues.values())
 
     @property
     def halt(self) -> Halt | None:
         """Why the engine cannot go on with one of the lines, if so."""
-        return next((line.halt for line in self._queues.values() if line.halt is not None), None)
+        return next((queue.halt for queue in self._queues.values() if queue.halt is not None), None)
 
     # -- opening and closing ---------------------------------------------------------------------------------------
 
@@ -80,15 +80,15 @@ class Dispatcher:
             if site not in self._pipelines:
                 known = ", ".join(sorted(self._pipelines)) or "none"
                 raise ConfigError(f"The fleet names the site {site!r}, which the Restarter does not have: {known}.")
-            line = ServerQueue(
+            queue = ServerQueue(
                 site=site,
                 options=self._options(check, linger),
                 journal=journal,
                 owner=self,
                 wave=max(1, self._state.wave),
             )
-            self._queues[site] = line
-            self._pipelines[site].add(line)
+            self._queues[site] = queue
+            self._pipelines[site].add(queue)
             here = (id_ for i, id_ in enumerate(self._plan.fleet.ids) if self._plan.fleet.site(i) == site)
             self._pipelines[site].observer.meet(islice(here, _INTRODUCED))
 
@@ -154,12 +154,12 @@ class Dispatcher:
 
     def hurry_held(self) -> None:
         """Have every server that keeps its place after its outcome looked at now."""
-        for site, line in self._queues.items():
-            self._pipelines[site].poller.hurry_held([line])
+        for site, queue in self._queues.items():
+            self._pipelines[site].poller.hurry_held([queue])
 
     def held_seen(self, since: float) -> bool:
         """Tell whether each of them was looked at, and its health asked, since a loop time."""
-        return all(self._pipelines[site].poller.held_seen([line], since) for site, line in self._queues.items())
+        return all(self._pipelines[site].poller.held_seen([queue], since) for site, queue in self._queues.items())
 
     @property
     def unreachable(self) -> bool:
@@ -168,7 +168,7 @@ class Dispatcher:
 
     def lost(self) -> list[ev.Event]:
         """Let go of the sites where nothing can be found out any more: servers under way there end, and no others."""
-        halted = {site: line.halt for site, line in self._queues.items() if line.halt is not None}
+        halted = {site: queue.halt for site, queue in self._queues.items() if queue.halt is not None}
         for site in halted:
             self._pipelines[site].drop(self._queues[site])
         batches = [self._batch(flight, 0.0) for flight in self._state.flights.values() if flight.site in halted]
@@ -182,8 +182,8 @@ class Dispatcher:
 
     def drop(self) -> None:
         """Let everything go: the run ends in this process."""
-        for site, line in self._queues.items():
-            self._pipelines[site].drop(line)
+        for site, queue in self._queues.items():
+            self._pipelines[site].drop(queue)
 
     # -- feeding ---------------------------------------------------------------------------------------------------
 
@@ -198,18 +198,18 @@ class Dispatcher:
         for place in places:
             self._offer(fleet.ids[place])
             by_site.setdefault(fleet.site(place), []).append(fleet.ids[place])
-        for site, line in self._queues.items():
-            line.wave = wave.number
-            line.open = line.halt is None
-            line.more = not self._picker.exhausted
+        for site, queue in self._queues.items():
+            queue.wave = wave.number
+            queue.open = queue.halt is None
+            queue.more = not self._picker.exhausted
             if servers := by_site.get(site):
-                line.put(servers)
+                queue.put(servers)
         return len(places)
 
     @property
     def closed(self) -> bool:
         """True where nothing may be sent now."""
-        return not all(line.open for line in self._queues.values())
+        return not all(queue.open for queue in self._queues.values())
 
     def over_budget(self, limits: Limits) -> bool:
         """Tell whether the engine has more in hand than the budget has places: a limit was tightened meanwhile."""
@@ -230,9 +230,9 @@ class Dispatcher:
     def recall(self) -> None:
         """Close the lines and take back every server that has no intent."""
         self.out_of_turn = False
-        for line in self._queues.values():
-            line.open = False
-            self._put_back(line.recall())
+        for queue in self._queues.values():
+            queue.open = False
+            self._put_back(queue.recall())
 
     def _put_back(self, servers: Iterable[str]) -> None:
         back = list(servers)
@@ -285,8 +285,8 @@ class Dispatcher:
     def _offer_again(self, servers: Iterable[str]) -> None:
         wave = self._plan.waves[self._state.wave_over]
         begun = self._state.wave >= wave.number
-        for line in self._queues.values():
-            line.wave = wave.number
+        for queue in self._queues.values():
+            queue.wave = wave.number
         for server in servers:
             if self._waits(server):
                 self._offer(server)
@@ -316,16 +316,16 @@ class Dispatcher:
         wave = self._plan.wave_of(place)
         return wave.number if wave else 0, self._plan.fleet.domain(place)
 
-    def woken(self, line: ServerQueue) -> None:
+    def woken(self, queue: ServerQueue) -> None:
         """Tell the engine and the rollout that a line has changed."""
-        self._pipelines[line.site].wake()
+        self._pipelines[queue.site].wake()
         self._notice()
 
-    async def admit(self, _line: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
+    async def admit(self, _queue: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
         """Let all in: the run has claimed them at its start."""
         return servers
 
-    def wanted(self, _line: ServerQueue, server: str) -> bool:
+    def wanted(self, _queue: ServerQueue, server: str) -> bool:
         """Tell whether a server is the engine's to send: offered, and neither left out nor taken back since."""
         return server in self._queued
 

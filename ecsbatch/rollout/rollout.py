@@ -56,11 +56,11 @@ class Rollout:
 
     def __repr__(self) -> str:
         tally = self.state.run
-        course = self._session
+        session = self._session
         return (
-            f"<Rollout {self.run_id} {self.state.status if course.stored else 'new'} "
-            f"[{tally.waiting} waiting, {course.feeder.queued} queued, {tally.in_flight} in flight, "
-            f"{self.state.down} of {course.limits.max_unavailable} down]>"
+            f"<Rollout {self.run_id} {self.state.status if session.stored else 'new'} "
+            f"[{tally.waiting} waiting, {session.dispatcher.queued} queued, {tally.in_flight} in flight, "
+            f"{self.state.down} of {session.limits.max_unavailable} down]>"
         )
 
     @property
@@ -233,7 +233,7 @@ class Rollout:
         """Have the loop follow a word; with ``hush`` nothing is sent by the words before it from this instant on."""
         self._words.append(word)
         if hush:
-            self._session.feeder.recall()
+            self._session.dispatcher.recall()
         self.notice()
 
     async def _abort(self, by: str) -> None:
@@ -283,10 +283,10 @@ class Rollout:
         elif (ending := self._ending()) is not None:
             return await self._end(ending)
         elif self.state.status is RunStatus.RUNNING and (breach := self._breach()) is not None:
-            self._session.feeder.recall()
+            self._session.dispatcher.recall()
             await self.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
         elif self.state.status is RunStatus.PAUSED:
-            self._session.feeder.recall()
+            self._session.dispatcher.recall()
             self._barrier.paused()
             await self.change()
         elif (over := self.state.wave_over) == len(self.plan.waves):
@@ -301,14 +301,14 @@ class Rollout:
 
     async def _go_on(self, wave: Wave) -> None:
         """Take one step inside a wave."""
-        feeder = self._session.feeder
-        if feeder.closed:
-            feeder.recall()
+        dispatcher = self._session.dispatcher
+        if dispatcher.closed:
+            dispatcher.recall()
         tally = self.state.waves[wave.number - 1]
         ahead = 2 * self._host.engine.quota.limit
-        decision = policy.decide(self.state, self._session.limits, tally, feeder.queued, ahead)
-        under_way = self.state.run.in_flight or feeder.queued
-        fed = decision.step is Step.FEED and feeder.dispatch(wave, decision.room, self._session.limits)
+        decision = policy.decide(self.state, self._session.limits, tally, dispatcher.queued, ahead)
+        under_way = self.state.run.in_flight or dispatcher.queued
+        fed = decision.step is Step.FEED and dispatcher.dispatch(wave, decision.room, self._session.limits)
         if fed or under_way or decision.step is Step.WAVE_DONE:
             self._full_since = None
         if decision.step is Step.WAVE_DONE:
@@ -323,11 +323,11 @@ class Rollout:
 
         They are looked at once more; where none of them may yet come back by itself, the run stops.
         """
-        now, feeder = asyncio.get_running_loop().time(), self._session.feeder
+        now, dispatcher = asyncio.get_running_loop().time(), self._session.dispatcher
         if self._full_since is None:
             self._full_since = now
-            feeder.hurry_held()
-        if not feeder.held_seen(self._full_since):
+            dispatcher.hurry_held()
+        if not dispatcher.held_seen(self._full_since):
             await self.change()
             return
         until = policy.awaited_until(self.state)
@@ -359,7 +359,7 @@ class Rollout:
     def _ending(self) -> Ending | None:
         """Return why the run must end here, if it must."""
         exceeded = self._breach() if self.plan.on_failure == "stop" else None
-        return policy.ending(self.state, self._session.feeder.halt, self._request, exceeded)
+        return policy.ending(self.state, self._session.dispatcher.halt, self._request, exceeded)
 
     def _breach(self) -> policy.Breach | None:
         """Return the failure limit that keeps servers from starting; where none waits, the run may as well end."""
@@ -367,10 +367,10 @@ class Rollout:
 
     async def _end(self, ending: Ending) -> bool:
         """Send nothing new, and say that the run has ended once nothing is left that the ending waits for."""
-        feeder = self._session.feeder
-        feeder.recall()
-        if feeder.in_air or (ending.drain and self.state.run.in_flight):
-            if feeder.in_air or not await self._lose():
+        dispatcher = self._session.dispatcher
+        dispatcher.recall()
+        if dispatcher.in_air or (ending.drain and self.state.run.in_flight):
+            if dispatcher.in_air or not await self._lose():
                 await self.change()
             return False
         if ending.status.over:
@@ -381,11 +381,11 @@ class Rollout:
 
     async def _lose(self) -> bool:
         """Give up the servers under way at sites that cannot be asked any more; True where there were any."""
-        feeder, journal = self._session.feeder, self._session.journal
-        if not feeder.unreachable:
+        dispatcher, journal = self._session.dispatcher, self._session.journal
+        if not dispatcher.unreachable:
             return False
         await journal.record(())  # what was found before is folded first
-        await journal.record(feeder.lost())
+        await journal.record(dispatcher.lost())
         return True
 
     async def _finish(self) -> None:
@@ -413,25 +413,26 @@ class Rollout:
 
     async def _interrupt(self, reason: str) -> None:
         """End at once: what is in flight is resume's to find out."""
-        course = self._session
-        if not course.held or course.fault is not None or course.state.status.over:
+        session = self._session
+        if not session.held or session.fault is not None or session.state.status.over:
             return
-        course.feeder.recall()
-        course.feeder.drop()  # what is on its way to the disk may be granted behind the stop: it must not leave then
+        session.dispatcher.recall()
+        # What is on its way to the disk may be granted behind the stop: it must not leave then.
+        session.dispatcher.drop()
         stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
-        await asyncio.shield(course.journal.record([stopped], status=RunStatus.INTERRUPTED))
+        await asyncio.shield(session.journal.record([stopped], status=RunStatus.INTERRUPTED))
 
     async def _keep_abort(self) -> None:
         """Have an abort on record that nobody has followed: the next holder does."""
-        course = self._session
-        while self._unheard_abort and course.held and course.fault is None:
+        session = self._session
+        while self._unheard_abort and session.held and session.fault is None:
             stopped = self._stopped(Ending(RunStatus.INTERRUPTED, "interrupted"))
             aborting = ev.RunAborting(by=self._abort_by or "")
-            await asyncio.shield(course.journal.record([aborting, stopped], status=RunStatus.INTERRUPTED))
+            await asyncio.shield(session.journal.record([aborting, stopped], status=RunStatus.INTERRUPTED))
 
     async def _leave(self) -> None:
         """Let the engine and the store go of this run."""
-        self._session.feeder.drop()
+        self._session.dispatcher.drop()
         self._host.leave(self)
         try:
             await self._hooks.aclose()

@@ -1,4 +1,4 @@
-"""`Course`: a run as this process knows and writes it: its plan, the fold over its events, its journal.
+"""`RunSession`: a run as this process knows and writes it: its plan, the fold over its events, its journal.
 
 Whatever happens to a run is written first and folded then; who waits for news is told after both.
 """
@@ -55,7 +55,7 @@ class RunSession:
         self._folded_at = 0.0
         self.state = RolloutState(self.run_id, plan)
         self.limits = policy.limits_of(plan, {})
-        self.feeder = Dispatcher(plan, self.state, self.host.pipelines, self.notice)
+        self.dispatcher = Dispatcher(plan, self.state, self.host.pipelines, self.notice)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -127,18 +127,18 @@ class RunSession:
         self._folded_at = asyncio.get_running_loop().time()
         # Here and not a step later in the loop: an intent may be on its way to the store at this very instant.
         if (
-            self.feeder.out_of_turn
-            or self.feeder.over_budget(self.limits)
+            self.dispatcher.out_of_turn
+            or self.dispatcher.over_budget(self.limits)
             or policy.breach(self.state, self.limits) is not None
         ):
-            self.feeder.recall()
+            self.dispatcher.recall()
         self.notice()
 
     def _fold_one(self, recorded: ev.Recorded) -> None:
         event = recorded.event
-        back = self.feeder.on_event(event)
+        back = self.dispatcher.on_event(event)
         self.state.apply(recorded)
-        self.feeder.after(event, back)
+        self.dispatcher.after(event, back)
         if isinstance(event, ev.LimitChanged):
             self.limits = policy.limits_of(self.plan, self.state.limits)
         elif self._joined and isinstance(event, ev.ServerEvent):

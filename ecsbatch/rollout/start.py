@@ -27,7 +27,7 @@ RETRIED: Final = frozenset({OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.valu
 """Outcomes whose servers can be tried again."""
 
 
-async def start(course: RunSession, changes: Changes | None, given: GivenHooks) -> Hooks:
+async def start(session: RunSession, changes: Changes | None, given: GivenHooks) -> Hooks:
     """Create the run, or with ``changes`` take it over; then hand the engine what is under way.
 
     A new run whose id exists already with the same servers is taken over: the id is an idempotency key, and what is
@@ -38,94 +38,96 @@ async def start(course: RunSession, changes: Changes | None, given: GivenHooks) 
         ConfigError: the run belongs to another project or region, or needs a check or a gate that is not given.
     """
     if changes is None:
-        changes = await _create(course)
-    hooks = hooks_of(course.plan, given, course.run_id) if changes is None else await _take_over(course, changes, given)
-    if not course.state.status.over:
-        course.feeder.open(course.journal, hooks.check, course.host.engine.linger)
-        await course.journal.record(course.feeder.adopt_in_flight())
-        await _skip_planned(course)
+        changes = await _create(session)
+    hooks = (
+        hooks_of(session.plan, given, session.run_id) if changes is None else await _take_over(session, changes, given)
+    )
+    if not session.state.status.over:
+        session.dispatcher.open(session.journal, hooks.check, session.host.engine.linger)
+        await session.journal.record(session.dispatcher.adopt_in_flight())
+        await _skip_planned(session)
     return hooks
 
 
-async def _create(course: RunSession) -> Changes | None:
+async def _create(session: RunSession) -> Changes | None:
     """Store a new run; where it is there already, say how to go on with it."""
-    plan = course.plan.to_json() | {"sites": _sites(course)}
-    events = [ev.RunStarted(total=len(course.plan.fleet), plan=plan), _holder_changed(course, 1)]
-    store = course.host.store
-    new = NewRun(course.run_id, plan=plan, fleet=course.plan.fleet, events=events)
+    plan = session.plan.to_json() | {"sites": _sites(session)}
+    events = [ev.RunStarted(total=len(session.plan.fleet), plan=plan), _holder_changed(session, 1)]
+    store = session.host.store
+    new = NewRun(session.run_id, plan=plan, fleet=session.plan.fleet, events=events)
 
     async def created() -> None:
-        hold = await store.create_run(new, course.host.holder)
-        course.hold(hold)
-        course.fold(hold.recorded)
+        hold = await store.create_run(new, session.host.holder)
+        session.hold(hold)
+        session.fold(hold.recorded)
 
     try:
         # Whoever is cancelled here must know what to let go of.
         await to_the_end(created())
     except RunExists as e:
-        if e.targets_hash != course.plan.targets:
+        if e.targets_hash != session.plan.targets:
             raise
-        course.follow(Plan.from_json(e.record.plan, await store.targets(course.run_id)))
-        return Changes(by=course.host.holder.name)
+        session.follow(Plan.from_json(e.record.plan, await store.targets(session.run_id)))
+        return Changes(by=session.host.holder.name)
     return None
 
 
-async def _take_over(course: RunSession, changes: Changes, given: GivenHooks) -> Hooks:
+async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -> Hooks:
     """Take over an existing run; one that is over and not to be retried is left as it is."""
-    await _same_sites(course)
-    await course.read_history()
-    over = course.state.status.over
-    hold = await _end_again(course) if over and not changes.retry else None
+    await _same_sites(session)
+    await session.read_history()
+    over = session.state.status.over
+    hold = await _end_again(session) if over and not changes.retry else None
     if over and not changes.retry and hold is None:
         return Hooks()
-    over = course.state.status.over
-    check_words(course.plan, changes.retry, changes.skip_domains)
-    if changes.retry and not over and (course.state.aborting or _abort(await _commands(course))):
-        raise RunOver(course.run_id)
-    hooks = hooks_of(course.plan, given, course.run_id)
+    over = session.state.status.over
+    check_words(session.plan, changes.retry, changes.skip_domains)
+    if changes.retry and not over and (session.state.aborting or _abort(await _commands(session))):
+        raise RunOver(session.run_id)
+    hooks = hooks_of(session.plan, given, session.run_id)
     if hold is None:
-        hold = await to_the_end(_taken(course))
-    await course.read_history()
-    asked = await _commands(course)  # read once: what comes later is this holder's, and is heard by it
-    course.last_command = max((command.id for command in asked), default=course.state.last_command)
-    abort = None if over or course.state.aborting else _abort(asked)
-    course.hold(hold)
-    events: list[ev.Event] = [_holder_changed(course, hold.fence, hold.previous)]
-    if course.state.aborting or abort is not None:
-        events.append(ev.RunAborting(by=abort.who if abort is not None else course.state.aborted_by))
+        hold = await to_the_end(_taken(session))
+    await session.read_history()
+    asked = await _commands(session)  # read once: what comes later is this holder's, and is heard by it
+    session.last_command = max((command.id for command in asked), default=session.state.last_command)
+    abort = None if over or session.state.aborting else _abort(asked)
+    session.hold(hold)
+    events: list[ev.Event] = [_holder_changed(session, hold.fence, hold.previous)]
+    if session.state.aborting or abort is not None:
+        events.append(ev.RunAborting(by=abort.who if abort is not None else session.state.aborted_by))
     else:
         events.append(
             ev.RunResumed(
                 by=changes.by, retry=changes.retry, forgive=changes.forgive, skip_domains=changes.skip_domains
             )
         )
-        events += course.limit_events(changes.limits, changes.by)
-    await course.journal.record(events, status=RunStatus.RUNNING)
+        events += session.limit_events(changes.limits, changes.by)
+    await session.journal.record(events, status=RunStatus.RUNNING)
     return hooks
 
 
-async def _end_again(course: RunSession) -> Lease | None:
+async def _end_again(session: RunSession) -> Lease | None:
     """Write down once more that a run is over whose holder died just as it took it to try servers again.
 
     The store has it for interrupted then, with its claims, and the record knows of nothing. Where the record does,
     for it was written since it was read here, the run is held, and goes on.
     """
-    record = await course.host.store.run(course.run_id)
+    record = await session.host.store.run(session.run_id)
     if record.status.over or record.held:
         return None
-    hold = await to_the_end(_taken(course))
-    await course.read_history()
-    if not course.state.status.over:
+    hold = await to_the_end(_taken(session))
+    await session.read_history()
+    if not session.state.status.over:
         return hold
-    course.hold(hold)
-    changed = _holder_changed(course, hold.fence, hold.previous)
-    await course.journal.record([changed], status=course.state.status)
+    session.hold(hold)
+    changed = _holder_changed(session, hold.fence, hold.previous)
+    await session.journal.record([changed], status=session.state.status)
     return None
 
 
-async def _commands(course: RunSession) -> list[Command]:
+async def _commands(session: RunSession) -> list[Command]:
     """Return what was asked since the last holder took the run."""
-    return await course.host.store.commands(course.run_id, course.state.last_command)
+    return await session.host.store.commands(session.run_id, session.state.last_command)
 
 
 def _abort(asked: Sequence[Command]) -> Command | None:
@@ -133,43 +135,43 @@ def _abort(asked: Sequence[Command]) -> Command | None:
     return next((command for command in asked if is_abort(command.body)), None)
 
 
-async def _taken(course: RunSession) -> Lease:
-    hold = await course.host.store.take_run(course.run_id, course.host.holder)
-    course.owe(hold)
+async def _taken(session: RunSession) -> Lease:
+    hold = await session.host.store.take_run(session.run_id, session.host.holder)
+    session.owe(hold)
     return hold
 
 
-def _holder_changed(course: RunSession, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
-    host = course.host
+def _holder_changed(session: RunSession, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
+    host = session.host
     changed = holder_changed(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
-    return replace(changed, command=course.last_command)
+    return replace(changed, command=session.last_command)
 
 
-def _sites(course: RunSession) -> dict[str, str]:
+def _sites(session: RunSession) -> dict[str, str]:
     """Name the project and region behind each site of the engine."""
-    return {site: pipeline.cloud.site.quota_group for site, pipeline in course.host.pipelines.items()}
+    return {site: pipeline.cloud.site.quota_group for site, pipeline in session.host.pipelines.items()}
 
 
-async def _same_sites(course: RunSession) -> None:
+async def _same_sites(session: RunSession) -> None:
     """Refuse to go on with a run in another project or region than it was begun in."""
-    record, sites = await course.host.store.run(course.run_id), _sites(course)
+    record, sites = await session.host.store.run(session.run_id), _sites(session)
     for site, place in record.plan.get("sites", {}).items():
         now = sites.get(site, "nowhere")
         if now != quota_group(place):
-            raise ConfigError(f"Run {course.run_id} belongs to {place}, not to {now}: use its endpoint and project.")
+            raise ConfigError(f"Run {session.run_id} belongs to {place}, not to {now}: use its endpoint and project.")
 
 
-async def _skip_planned(course: RunSession) -> None:
+async def _skip_planned(session: RunSession) -> None:
     """End the servers that the plan knows are to be left alone."""
-    for skip in course.plan.skips:
-        waiting = (i for i in range(skip.start, skip.end) if course.state.stage[i] == Stage.WAITING)
+    for skip in session.plan.skips:
+        waiting = (i for i in range(skip.start, skip.end) if session.state.stage[i] == Stage.WAITING)
         while chunk := list(islice(waiting, _SKIPS_AT_ONCE)):
-            await course.journal.record([_skipped(course, i, skip.reason, holds=skip.holds) for i in chunk])
+            await session.journal.record([_skipped(session, i, skip.reason, holds=skip.holds) for i in chunk])
 
 
-def _skipped(course: RunSession, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
-    server = course.plan.fleet.ids[place]
-    wave, domain = course.feeder.locate(server)
+def _skipped(session: RunSession, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
+    server = session.plan.fleet.ids[place]
+    wave, domain = session.dispatcher.locate(server)
     return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)
 
 

@@ -33,7 +33,7 @@ from ecsbatch.simulator.gateway import ReceivedRequest
 from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, gateway_error, http_date, throttled
 from ecsbatch.simulator.service import Service
 
-__all__ = ["SimulatedCloud", "CloudConfig", "Exchange", "Fate", "Faults", "Reply", "ServerTruth"]
+__all__ = ["CloudConfig", "Exchange", "Fate", "Faults", "Reply", "ServerTruth", "SimulatedCloud"]
 
 LATE: Final = "late_execution"
 

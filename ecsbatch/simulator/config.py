@@ -66,7 +66,7 @@ class CloudConfig:
 
     Attributes:
         seed: of everything that is left to chance.
-        epoch: the cloud's wall time (seconds since 1970) at time 0, unless `Cloud` is given a wall clock.
+        epoch: the cloud's wall time (seconds since 1970) at time 0, unless `SimulatedCloud` is given a wall clock.
         clock_skew: seconds by which the cloud's wall clock is ahead of it.
         region: in the names of IAM projects.
         project_id: the one project.

@@ -1,9 +1,9 @@
 """What outlives a process: runs, their journals, claims and holders, and the quota ledger.
 
-Read `store.py` first: `Store` is the door. Behind it `worker.py` does everything on one thread, `sync_store.py` says
-what a transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and `ledger.py` each keep one table.
-`accounting.py` is the ledger's arithmetic, `locks.py` the lock that dies with its process, `database.py` all that is
-particular to SQLite.
+Read `store.py` first: `DatabaseStore` is the door. Behind it `worker.py` does everything on one thread,
+`sync_store.py` says what a transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and `ledger.py` each
+keep one table. `accounting.py` is the ledger's arithmetic, `locks.py` the lock that dies with its process, `sqlite.py`
+all that is particular to SQLite, `history.py` a run as it is read back.
 """
 
 from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
@@ -16,11 +16,11 @@ __all__ = [
     "Claim",
     "Command",
     "Committed",
+    "DatabaseStore",
     "Grant",
     "Lease",
     "MemoryDatabase",
     "NewRun",
-    "Shortage",
     "RunExists",
     "RunHeld",
     "RunKind",
@@ -29,7 +29,7 @@ __all__ = [
     "RunTaken",
     "ServersClaimed",
     "Settlement",
-    "DatabaseStore",
+    "Shortage",
     "TokenRequest",
     "open_store",
 ]

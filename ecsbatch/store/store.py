@@ -50,8 +50,8 @@ def open_store(
         cold_start: a store that has never had a run lends nothing for ``cold_start_window``: for containers without a
             volume, and machines that take over from a lost one, whose store may have spent the quota a moment ago.
         cold_start_window: seconds.
-        busy_timeout: seconds to wait for another process that stands still in the middle of a write; `Store.waiting`
-            tells so meanwhile.
+        busy_timeout: seconds to wait for another process that stands still in the middle of a write;
+            `DatabaseStore.waiting` tells so meanwhile.
         inline: work at once in the caller instead of on a thread: for virtual time.
 
     Raises:

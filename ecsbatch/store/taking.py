@@ -70,7 +70,7 @@ class Taking:
         return record, status
 
     def renew(self, hold: Lease) -> tuple[RunRecord, RunStatus]:
-        """Take a run that this process has anew, so that nobody has it in between; return as `hold` does."""
+        """Take a run that this process has anew, so that nobody has it in between; return as `take_run` does."""
         with self._database.writing():
             record = self.exactly(hold.run_id)
             if record.fence != hold.fence or not self._locks.held(hold.run_id):

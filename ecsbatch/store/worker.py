@@ -29,7 +29,7 @@ _MOST_GATHERED = 64
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What one commit is asked to do; see `Store.commit`."""
+    """What one commit is asked to do; see `DatabaseStore.commit`."""
 
     hold: Lease
     events: Sequence[Event]

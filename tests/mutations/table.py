@@ -27,16 +27,16 @@ QUOTA: Final = (
         name="tokens run from the grant",
         promise="A window holds no more than the quota, however long a request takes.",
         file="engine/limiter.py",
-        old="return Settle(grant.id, self._cooling)",
-        new="return Settle(grant.id, max(0.001, self._cooling - self.age(grant)))",
+        old="return Settlement(grant.id, self._cooling)",
+        new="return Settlement(grant.id, max(0.001, self._cooling - self.age(grant)))",
         seeds=(26, 31, 0),
     ),
     Mutant(
         name="tokens freed at the answer",
         promise="A token comes back a window after its answer.",
         file="engine/limiter.py",
-        old="return Settle(grant.id, self._cooling)",
-        new="return Settle(grant.id, 0.001)",
+        old="return Settlement(grant.id, self._cooling)",
+        new="return Settlement(grant.id, 0.001)",
         seeds=(26, 25, 0),
     ),
     Mutant(
@@ -100,8 +100,8 @@ ONCE: Final = (
         name="a look tells of when it was heard",
         promise="What a look says is judged by the instant at which it was asked.",
         file="engine/poller.py",
-        old="self._verdicts.server(watch, view, look.sighted_at, found)",
-        new="self._verdicts.server(watch, view, self._sight.clock(), found)",
+        old="self._resolver.server(watch, view, look.observed_at, found)",
+        new="self._resolver.server(watch, view, self._visibility.observed_time(), found)",
         tests=(f"{OURS}test_a_look_that_was_asked_within_the_grace_and_answered_after_it_is_no_proof",),
     ),
     Mutant(
@@ -128,7 +128,7 @@ WANTED: Final = (
         name="nobody is asked at the take",
         promise="Who is about to be sent is asked of its owner as its intent is given to the store.",
         file="engine/producer.py",
-        old="for server in [server for server in packet.views if not line.owner.wanted(line, server)]:",
+        old="for server in [server for server in prechecked.views if not queue.owner.wanted(queue, server)]:",
         new="for server in list[str]():",
         tests=(f"{SINGLE}test_what_nobody_waits_for_any_more_before_it_is_sent_is_left_alone",),
         seeds=(68, 11, 55),
@@ -154,8 +154,8 @@ WANTED: Final = (
         name="in the air from the hand-over on",
         promise="A run's end waits for what was given to the store.",
         file="rollout/dispatcher.py",
-        old="return sum(line.in_air for line in self._lines.values())",
-        new="return sum(line.in_air - bool(line.given) for line in self._lines.values())",
+        old="return sum(queue.in_air for queue in self._queues.values())",
+        new="return sum(queue.in_air - bool(queue.given) for queue in self._queues.values())",
         tests=(f"{FEEDER}test_an_intent_is_in_the_air_while_the_store_has_it",),
     ),
     Mutant(
@@ -269,9 +269,9 @@ TRUE: Final = (
         name="a job's word for all its servers",
         promise="A failed job has restarted members: each server's outcome is its own.",
         file="engine/poller.py",
-        old="found = self._verdicts.job(watch, ended)",
+        old="found = self._resolver.job(watch, ended)",
         new=(
-            "found = self._verdicts.job(\n"
+            "found = self._resolver.job(\n"
             '            watch, [replace(sub, succeeded=False) for sub in ended] if job.status == "FAIL" else ended\n'
             "        )"
         ),
@@ -298,7 +298,7 @@ TRUE: Final = (
         promise="Who answers no can be seen.",
         file="engine/observer.py",
         old="            except Refused:\n                self._seen(asked)\n",
-        new='            except Refused:\n                self._sight.failed("refused")\n',
+        new='            except Refused:\n                self._visibility.failed("refused")\n',
         tests=(f"{OBSERVER}test_one_server_that_cannot_be_shown_costs_the_others_a_few_looks_once",),
         seeds=(40, 28, 32),
     ),
@@ -319,7 +319,7 @@ WORDS: Final = (
         name="an abort that nobody read is dropped",
         promise="An abort outlives the holder that it was asked of.",
         file="rollout/start.py",
-        old="abort = None if over or course.state.aborting else _abort(asked)",
+        old="abort = None if over or session.state.aborting else _abort(asked)",
         new="abort = None",
         tests=(f"{ABORTS}test_an_abort_that_its_holder_died_before_reading_is_followed_by_the_next",),
         seeds=(10, 13, 73),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ecsbatch.errors import SelectionError
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet, Server, ServerView
-from ecsbatch.planning.precheck import precheck, skip_reason
+from ecsbatch.planning.precheck import skip_reason
 from ecsbatch.planning.selection import as_fleet, filter_views, from_view, parse_fleet, read_fleet
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"

@@ -1,4 +1,4 @@
-"""`Journal`: every writer hears an end, whatever fails between the disk and the state."""
+"""`JournalWriter`: every writer hears an end, whatever fails between the disk and the state."""
 
 from __future__ import annotations
 

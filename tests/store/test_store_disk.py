@@ -22,7 +22,7 @@ from ecsbatch.store.locks import FileLocks
 
 TAKER = """
 import asyncio, sys
-from ecsbatch.store import Grant, Take, open_store
+from ecsbatch.store import Grant, TokenRequest, open_store
 
 async def main():
     async with open_store(sys.argv[1]) as store:
@@ -30,7 +30,7 @@ async def main():
         sys.stdin.readline()
         got = 0
         for _ in range(200):
-            grant = await store.take(Take("site", 7, 1, 1000, 155.05))
+            grant = await store.take(TokenRequest("site", 7, 1, 1000, 155.05))
             got += grant.tokens if isinstance(grant, Grant) else 0
         print(got, flush=True)
 
@@ -39,7 +39,8 @@ asyncio.run(main())
 
 HOLDER = """
 import asyncio, os, sys
-from ecsbatch.model.servers import Fleet, Holder
+from ecsbatch.model.run import Holder
+from ecsbatch.model.servers import Fleet
 from ecsbatch.store import NewRun, open_store
 
 async def main():

@@ -175,7 +175,8 @@ def _lately(prepared: PreparedPlan) -> list[str]:
     """Say that somebody has restarted these servers already: to do it once more may be a mistake."""
     if not prepared.recently_restarted:
         return []
-    restarted = f"{counted(prepared.recently_restarted, 'server')} of these {'was' if prepared.recently_restarted == 1 else 'were'} restarted"
+    count = prepared.recently_restarted
+    restarted = f"{counted(count, 'server')} of these {'was' if count == 1 else 'were'} restarted"
     return ["", f"{restarted} within the last hour: --skip-restarted-since 1h leaves them out."]
 
 
@@ -197,7 +198,8 @@ async def _start_cold(store: DatabaseStore, window: float, watching: Verbosity) 
 
     if not await store.start_cold(window + GUARD) or watching.quiet:
         return
-    text = f"This store has had no run: the first request waits {format_span(window)}, as another may have spent the quota."
+    wait = f"the first request waits {format_span(window)}"
+    text = f"This store has had no run: {wait}, as another may have spent the quota."
     if in_json():
         log_json("info", "cold_start", {"message": text, "seconds": window})
     else:

@@ -1,7 +1,7 @@
 """Keys and tokens that run out: got when they are first needed, replaced before their time is over.
 
-An auth of this kind has to ask somebody, which only the client can do for it. So the client lends it a `Desk`, and
-asks it before each signature whether something is due; one caller renews while all others go on with what still holds.
+Such an auth has to ask somebody, which only the client can do for it. So the client passes an `IssueContext`, and asks
+before each signature whether something is due; one caller renews while all others go on with what still holds.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ async def ask(
     """Ask for a key, a token or a project; a request to ECS that waits for it is certainly not sent.
 
     Args:
-        desk: by which it is asked.
+        context: by which it is asked.
         request: what is sent.
         what: is wanted, as a sentence begins.
         redact: hides secrets in what was answered.
