@@ -38,13 +38,13 @@ class Judge(SimulatedCloud):
         self.looks: defaultdict[str, list[float]] = defaultdict(list)
         self.server_looks = 0
 
-    def perform(self, arrival: ReceivedRequest, misfortune: str, at: float) -> Reply | None:
+    def perform(self, received: ReceivedRequest, fault: str, at: float) -> Reply | None:
         """Note looks."""
-        head, _, last = arrival.path.rpartition("/")
+        head, _, last = received.path.rpartition("/")
         if head.endswith("/jobs"):
             self.looks[last].append(at)
         self.server_looks += last == "detail"
-        return super().perform(arrival, misfortune, at)
+        return super().perform(received, fault, at)
 
     def verdict(self) -> dict[str, Any]:
         """Return what matters; seconds are real."""

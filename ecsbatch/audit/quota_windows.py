@@ -107,7 +107,6 @@ class SentRequest:
         granted: when its tokens were, by the ledger's clock; 0 where the record does not say.
         boot: in which the ledger's clock can be compared, "" where the record does not say.
         ahead: seconds by which the times here are ahead of the ledger's clock at its grant.
-        ahead_later: the same at the run's next grant behind the answer; as at its grant until there is one.
         late: seconds by which it left later than it may, 0 where it did not.
         answer: the event's name, "" while there is none.
     """
@@ -121,7 +120,6 @@ class SentRequest:
     granted: float = 0.0
     boot: str = ""
     ahead: float = 0.0
-    ahead_later: float = 0.0
     late: float = 0.0
     answer: str = ""
     answered: float = math.nan
@@ -136,7 +134,6 @@ class SentRequests:
         self.by_batch: dict[int, SentRequest] = {}
         self._boot = ""
         self._ahead: dict[str, list[tuple[float, float]]] = {}
-        self._since_grant: list[SentRequest] = []
 
     def holder(self, event: ev.HolderChanged, at: float) -> None:
         """Note by which boot's clock the ledger goes from now on."""
@@ -146,10 +143,6 @@ class SentRequests:
     def _note_clock(self, ledger: float, at: float) -> None:
         if self._boot and ledger:
             self._ahead.setdefault(self._boot, []).append((ledger, at - ledger))
-            for request in self._since_grant:
-                if request.boot == self._boot:
-                    request.ahead_later = max(request.ahead, at - ledger)
-            self._since_grant.clear()
 
     def submitting(self, event: ev.BatchSubmitting, at: float, ts: float) -> None:
         """Note an intent; without an answer ever it was given up in the time that a killed process would have had."""
@@ -161,15 +154,17 @@ class SentRequests:
         boot = self._boot if event.granted else ""
         ahead = at - event.granted
         self.by_batch[event.batch] = SentRequest(
-            site, self.terms, servers, at, ts, until, event.granted, boot, ahead, ahead, counted=len(servers)
+            site, self.terms, servers, at, ts, until, event.granted, boot, ahead, counted=len(servers)
         )
 
     def answer(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, at: float) -> SentRequest | None:
-        """Note an answer; None where there was nothing to answer."""
+        """Note an answer that was recorded ``at``; None where there was nothing to answer."""
         request = self.by_batch.get(event.batch)
         if request is None or request.answer:
             return None
         request.answer, request.answered = event.name, at
+        if event.answered and request.granted:
+            at = min(at, request.ahead + event.answered)
         if isinstance(event, ev.BatchUnknown) and not event.status:
             request.until = min(request.until, at + request.settings.unknown_grace)
         else:
@@ -178,22 +173,19 @@ class SentRequests:
             self._left(request, event.sent - request.granted)
         if isinstance(event, ev.BatchRejected) and event.kind == "not_sent":
             request.counted = 0
-        self._since_grant.append(request)
         return request
 
     def placed(self, request: SentRequest) -> SentRequest | None:
         """Return another run's request with its times as they are here, None where nothing tells how to compare them.
 
-        What the two runs have in common is the ledger's clock: each has wall stamps of its own. A wall clock that was
-        set forward between a grant and the next one is taken out again: the wait for the answer was no longer for it.
+        What the two runs have in common is the ledger's clock: each has wall stamps of its own.
         """
         known = self._ahead.get(request.boot, ())
         if not known:
             return None
         nearest = max(bisect_right(known, (request.granted, math.inf)) - 1, 0)
         shift = known[nearest][1] - request.ahead
-        sent = request.sent + shift
-        until = request.until + known[nearest][1] - request.ahead_later
+        sent, until = request.sent + shift, request.until + shift
         return replace(request, sent=sent, until=max(sent, until))
 
     def _left(self, request: SentRequest, age: float) -> None:

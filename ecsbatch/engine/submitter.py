@@ -131,7 +131,7 @@ class Submitter:
         self._backoff.succeeded()
         self._visibility.seen()
         await batch.queue.report(
-            [ev.BatchAccepted(batch=batch.number, job_id=job_id, sent=batch.sent)],
+            [ev.BatchAccepted(batch=batch.number, job_id=job_id, sent=batch.sent, answered=self._ledger_time(batch))],
             settle=[self._bucket.answered(batch.grant)],
         )
         self._bucket.changed()
@@ -144,13 +144,18 @@ class Submitter:
             age = self._bucket.age(batch.grant)
             if why := held_back(age, dropped=batch.queue.dropped):
                 raise _TooLate(f"The request was not sent: {why}.")
-            batch.sent = batch.grant.granted + age
+            batch.sent = self._ledger_time(batch)
 
         return await self._cloud.submit(batch.queue.options.type, list(batch.views), leaving)
 
+    def _ledger_time(self, batch: Batch) -> float:
+        """Return the time on the ledger's clock, which no change of the wall clock moves."""
+        return batch.grant.granted + self._bucket.age(batch.grant)
+
     async def _not_accepted(self, batch: Batch, error: CloudError) -> None:
         after = after_submit(error)
-        told = await batch.queue.report([_event(batch, after, error)], settle=[self._settle(after.charge, batch.grant)])
+        answer = _event(batch, after, error, self._ledger_time(batch))
+        told = await batch.queue.report([answer], settle=[self._settle(after.charge, batch.grant)])
         self._bucket.changed()
         if not told:
             return
@@ -277,9 +282,9 @@ def held_back(age: float, *, dropped: bool) -> str:
     return "too long had passed since its tokens were granted" if age > SEND_WITHIN else ""
 
 
-def _event(batch: Batch, after: AfterSubmit, error: CloudError) -> ev.Event:
+def _event(batch: Batch, after: AfterSubmit, error: CloudError, answered: float) -> ev.Event:
     facts: dict[str, Any] = {"status": error.status, "code": error.code, "request_id": error.request_id}
-    facts["sent"] = batch.sent
+    facts |= {"sent": batch.sent, "answered": answered}
     if after.next is Next.RECONCILE:
         return ev.BatchUnknown(batch=batch.number, message=error.message, **facts)
     return ev.BatchRejected(batch=batch.number, kind=after.kind, message=error.message, **facts)

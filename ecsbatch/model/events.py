@@ -74,20 +74,25 @@ class BatchSubmitting(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchAccepted(Event):
-    """The cloud answered with a job. ``sent`` is when the first byte left, by the ledger's clock as in ``granted``."""
+    """The cloud answered with a job.
+
+    ``sent`` is when the first byte left and ``answered`` when the answer was heard, by the ledger's clock as in
+    ``granted``; 0 where the record does not say.
+    """
 
     name: ClassVar[str] = "batch.accepted"
     batch: int = 0
     job_id: str = ""
     sent: float = 0.0
+    answered: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRejected(Event):
     """The cloud certainly did not carry the request out; its servers are waiting again.
 
-    ``kind`` is ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``; ``sent`` as in `BatchAccepted`,
-    0 where no byte has left.
+    ``kind`` is ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``; ``sent`` (0 where no byte has
+    left) and ``answered`` as in `BatchAccepted`.
     """
 
     name: ClassVar[str] = "batch.rejected"
@@ -98,11 +103,15 @@ class BatchRejected(Event):
     code: str = ""
     request_id: str = ""
     sent: float = 0.0
+    answered: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchUnknown(Event):
-    """The request may or may not have been carried out: servers' own records will tell. ``sent``: `BatchAccepted`."""
+    """The request may or may not have been carried out: servers' own records will tell.
+
+    ``sent`` and ``answered`` (or given up) as in `BatchAccepted`.
+    """
 
     name: ClassVar[str] = "batch.unknown"
     batch: int = 0
@@ -111,6 +120,7 @@ class BatchUnknown(Event):
     code: str = ""
     request_id: str = ""
     sent: float = 0.0
+    answered: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

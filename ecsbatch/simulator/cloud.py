@@ -46,8 +46,8 @@ class Exchange:
         inbound: seconds of the cloud's time until the request is carried out.
         outbound: seconds from then until the reply arrives.
         fate: what becomes of the reply.
-        misfortune: the fault drawn, "" for none.
-        performed: whether it has been carried out, or met the misfortune that prevents it.
+        fault: the one drawn, "" for none.
+        performed: whether it has been carried out, or met the fault that prevents it.
     """
 
     __slots__ = (
@@ -55,25 +55,23 @@ class Exchange:
         "_lateness",
         "_reply",
         "_sent",
-        "arrival",
         "fate",
+        "fault",
         "inbound",
-        "misfortune",
         "outbound",
         "performed",
+        "received",
         "refused",
     )
 
-    def __init__(
-        self, cloud: SimulatedCloud, received: ReceivedRequest, injected: str, misfortunes: FaultInjector
-    ) -> None:
-        self.arrival = received
-        self.misfortune = injected
-        self.fate: Fate = misfortunes.fate(injected)
-        self.refused = injected == "outage"
+    def __init__(self, cloud: SimulatedCloud, received: ReceivedRequest, fault: str, injector: FaultInjector) -> None:
+        self.received = received
+        self.fault = fault
+        self.fate: Fate = injector.fate(fault)
+        self.refused = fault == "outage"
         self.inbound, self.outbound = cloud.latency()
-        self.inbound += misfortunes.extra_latency(injected)
-        self._lateness = misfortunes.lateness() if injected == LATE else 0.0
+        self.inbound += injector.extra_latency(fault)
+        self._lateness = injector.lateness() if fault == LATE else 0.0
         self._cloud = cloud
         self._sent = False
         self.performed = False
@@ -89,18 +87,18 @@ class Exchange:
         """Return the reply, carrying the request out now if its instant has not passed; None if none will come."""
         self.sent()
         self._cloud.advance()
-        if self.misfortune != LATE:
+        if self.fault != LATE:
             self.perform(self._cloud.now())
         return self._reply if self.fate in {"answer", "truncated"} else None
 
     def abandoned(self) -> None:
         """The client has hung up or given up; a late execution is drawn from this instant on."""
-        if self._sent and not self.performed and self.misfortune == LATE:
+        if self._sent and not self.performed and self.fault == LATE:
             self._cloud.schedule(self, self._lateness)
 
     def _lateness_of_a_silent_client(self) -> float:
         """Return the delay of a late execution whose client vanishes without hanging up."""
-        if self.misfortune != LATE:
+        if self.fault != LATE:
             return 0.0
         return self._lateness + (self._cloud.config.client_patience if self.fate == "silence" else 0.0)
 
@@ -108,7 +106,7 @@ class Exchange:
         """Carry the request out as of the instant `at`, once; called by the cloud."""
         if not self.performed:
             self.performed = True
-            self._reply = self._cloud.perform(self.arrival, self.misfortune, at)
+            self._reply = self._cloud.perform(self.received, self.fault, at)
 
 
 class SimulatedCloud:
@@ -178,41 +176,41 @@ class SimulatedCloud:
         self.auditor.requests += 1
         path, _, query = target.partition("?")
         lowered = {name.lower(): value for name, value in headers.items()}
-        arrival = ReceivedRequest(method, path, query, lowered, body)
-        misfortunes = self._injector(arrival)
-        misfortune = self._fault(arrival, misfortunes)
-        if misfortune:
-            self.auditor.faults[misfortune] += 1
-        return Exchange(self, arrival, misfortune, misfortunes)
+        received = ReceivedRequest(method, path, query, lowered, body)
+        injector = self._injector(received)
+        fault = self._fault(received, injector)
+        if fault:
+            self.auditor.faults[fault] += 1
+        return Exchange(self, received, fault, injector)
 
-    def perform(self, arrival: ReceivedRequest, misfortune: str, at: float) -> Reply | None:
-        """Carry a request out as of the instant `at`, in the way of its misfortune; called by `Exchange`."""
-        if misfortune in NOT_CARRIED_OUT:
+    def perform(self, received: ReceivedRequest, fault: str, at: float) -> Reply | None:
+        """Carry a request out as of the instant `at`, in the way of its fault; called by `Exchange`."""
+        if fault in NOT_CARRIED_OUT:
             return None
         request_id = f"{self._chance.getrandbits(128):032x}"
-        reply = self._perform(arrival, misfortune, at, request_id)
+        reply = self._perform(received, fault, at, request_id)
         self.auditor.statuses[str(reply.status)] += 1
         headers = {"Date": http_date(self.stamp(at)), "X-Request-Id": request_id, "Server": "api-gateway"}
         return dataclasses.replace(reply, headers={**reply.headers, **headers})
 
-    def _perform(self, arrival: ReceivedRequest, misfortune: str, at: float, request_id: str) -> Reply:
-        misfortunes = self._injector(arrival)
-        before = self._stopped_at_the_gate(arrival, misfortune, request_id)
+    def _perform(self, received: ReceivedRequest, fault: str, at: float, request_id: str) -> Reply:
+        injector = self._injector(received)
+        before = self._stopped_at_the_gate(received, fault, request_id)
         if before is not None:
             return before
-        if misfortune == "html_502" and misfortunes.half():
-            return misfortunes.spoil(misfortune, Reply(502))
+        if fault == "html_502" and injector.half():
+            return injector.spoil(fault, Reply(502))
         try:
-            reply = self._service.answer(arrival, misfortune, at, request_id)
+            reply = self._service.answer(received, fault, at, request_id)
         except Rejected as rejected:
             return rejected.reply
-        return misfortunes.spoil(misfortune, reply)
+        return injector.spoil(fault, reply)
 
-    def _stopped_at_the_gate(self, arrival: ReceivedRequest, misfortune: str, request_id: str) -> Reply | None:
-        match misfortune:
+    def _stopped_at_the_gate(self, received: ReceivedRequest, fault: str, request_id: str) -> Reply | None:
+        match fault:
             case "reject_503":
                 return gateway_error(503, "APIGW.0201", "Backend unavailable.", request_id)
-            case "throttle" if arrival.is_action:
+            case "throttle" if received.is_action:
                 return self._service.over_quota(request_id)
             case "throttle":
                 return throttled(self.config.api_rate or 200, "1 second", "api", request_id)
@@ -221,16 +219,16 @@ class SimulatedCloud:
             case _:
                 return None
 
-    def _injector(self, arrival: ReceivedRequest) -> FaultInjector:
-        return self._submit_faults if arrival.is_action else self._look_faults
+    def _injector(self, received: ReceivedRequest) -> FaultInjector:
+        return self._submit_faults if received.is_action else self._look_faults
 
-    def _fault(self, arrival: ReceivedRequest, misfortunes: FaultInjector) -> str:
+    def _fault(self, received: ReceivedRequest, injector: FaultInjector) -> str:
         now = self.now()
         if any(start <= now < end for start, end in self._outages):
             return "outage"
         if any(start <= now < end for start, end in self.config.blackholes):
             return "blackhole"
-        return misfortunes.draw() if arrival.path.startswith("/v1/") else ""
+        return injector.draw() if received.path.startswith("/v1/") else ""
 
     def latency(self) -> tuple[float, float]:
         """Draw the seconds before and after the counting instant, which lies anywhere in between."""

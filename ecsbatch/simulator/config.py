@@ -13,7 +13,7 @@ NO_SHARES: Mapping[str, float] = {}
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The probability of each misfortune, one draw a request; what the probabilities leave over goes well.
+    """The probability of each fault, one draw a request; what the probabilities leave over goes well.
 
     Attributes:
         reject_503: the gateway answers 503 and passes nothing on.
@@ -117,7 +117,7 @@ class CloudConfig:
 
         latency: the mean round trip, seconds. The HTTP server takes it as real seconds whatever its speed.
         latency_sigma: its log-normal spread.
-        submit_faults, look_faults: misfortunes of POST actions, and of all other requests to ECS.
+        submit_faults, look_faults: faults of POST actions, and of all other requests to ECS.
         outages: spans (start, end) of the cloud's time in which connections are refused.
         blackholes: spans in which connections open and nothing ever comes back.
         client_patience: after how long a client is taken to have given up when it never hangs up.

@@ -55,19 +55,19 @@ def canonical_query(query: str) -> str:
     return "&".join(f"{name}={value}" for name, _, value in pairs)
 
 
-def signature(secret_key: str, arrival: ReceivedRequest, signed_headers: str, date: str) -> str:
+def signature(secret_key: str, received: ReceivedRequest, signed_headers: str, date: str) -> str:
     """Return the hex signature that the holder of `secret_key` would have sent."""
     names = signed_headers.split(";")
-    canonical_headers = "".join(f"{name}:{arrival.headers.get(name, '').strip()}\n" for name in names)
-    declared = arrival.headers.get("x-sdk-content-sha256") if arrival.body else None
+    canonical_headers = "".join(f"{name}:{received.headers.get(name, '').strip()}\n" for name in names)
+    declared = received.headers.get("x-sdk-content-sha256") if received.body else None
     canonical = "\n".join(
         (
-            arrival.method.upper(),
-            canonical_uri(arrival.path),
-            canonical_query(arrival.query),
+            received.method.upper(),
+            canonical_uri(received.path),
+            canonical_query(received.query),
             canonical_headers,
             signed_headers,
-            declared or hashlib.sha256(arrival.body).hexdigest(),
+            declared or hashlib.sha256(received.body).hexdigest(),
         )
     )
     to_sign = f"{ALGORITHM}\n{date}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
@@ -89,17 +89,17 @@ class Authenticator:
         """Let a token in until its time is over; an earlier one stays valid."""
         self.tokens[token] = at + self._config.token_ttl
 
-    def objection(self, arrival: ReceivedRequest, at: float) -> str | None:
+    def objection(self, received: ReceivedRequest, at: float) -> str | None:
         """Return why this request may not come in, None if it may."""
         if not self._config.check_auth:
             return None
-        token = arrival.headers.get("x-auth-token")
+        token = received.headers.get("x-auth-token")
         if token is not None:
             return self._token_objection(token, at)
-        authorization = arrival.headers.get("authorization")
+        authorization = received.headers.get("authorization")
         if authorization is None:
             return "x-auth-token not found"
-        return self._signature_objection(arrival, authorization, at)
+        return self._signature_objection(received, authorization, at)
 
     def _token_objection(self, token: str, at: float) -> str | None:
         expires = self.tokens.get(token)
@@ -107,13 +107,13 @@ class Authenticator:
             return "decrypt token fail"
         return "token expires" if at >= expires else None
 
-    def _signature_objection(self, arrival: ReceivedRequest, authorization: str, at: float) -> str | None:
+    def _signature_objection(self, received: ReceivedRequest, authorization: str, at: float) -> str | None:
         algorithm, _, rest = authorization.partition(" ")
         parts = {name: value for name, _, value in (part.strip().partition("=") for part in rest.split(","))}
         access_key = parts.get("Access", "")
         if at < self._locked_until.get(access_key, at):
             return "AK access failed to reach the limit,forbidden"
-        reason = self._mismatch(arrival, algorithm, parts)
+        reason = self._mismatch(received, algorithm, parts)
         if reason is None:
             del self._failures[access_key]
             return None
@@ -124,8 +124,8 @@ class Authenticator:
             del self._failures[access_key]
         return reason
 
-    def _mismatch(self, arrival: ReceivedRequest, algorithm: str, parts: Mapping[str, str]) -> str | None:
-        config, headers = self._config, arrival.headers
+    def _mismatch(self, received: ReceivedRequest, algorithm: str, parts: Mapping[str, str]) -> str | None:
+        config, headers = self._config, received.headers
         date, signed_headers = headers.get("x-sdk-date", ""), parts.get("SignedHeaders", "")
         if algorithm != ALGORITHM or "x-sdk-date" not in signed_headers.split(";"):
             return "verify aksk signature fail"
@@ -135,7 +135,7 @@ class Authenticator:
             return "verify aksk signature fail"
         if not self._fresh(date):
             return "verify aksk signature fail, x-sdk-date is expired"
-        expected = signature(config.secret_key, arrival, signed_headers, date)
+        expected = signature(config.secret_key, received, signed_headers, date)
         return None if hmac.compare_digest(expected, parts.get("Signature", "")) else "verify aksk signature fail"
 
     def _fresh(self, date: str) -> bool:

@@ -55,25 +55,25 @@ class Service:
         self._iam = Iam(config, self._authenticator, stamp)
         self._recent: deque[float] = deque()
 
-    def answer(self, arrival: ReceivedRequest, misfortune: str, at: float, request_id: str) -> Reply:
+    def answer(self, received: ReceivedRequest, fault: str, at: float, request_id: str) -> Reply:
         """Return what the client gets when nothing spoils it; `Rejected` carries the errors."""
-        match (arrival.method, unquote(arrival.path)):
+        match (received.method, unquote(received.path)):
             case ("POST", "/v3/auth/tokens"):
-                return self._look("iam", self._iam.issue_token(arrival.body, at))
+                return self._look("iam", self._iam.issue_token(received.body, at))
             case ("PUT", "/meta-data/latest/api/token"):
                 return self._look("metadata", self._iam.metadata_token())
             case ("GET", "/openstack/latest/securitykey"):
                 return self._look("metadata", self._iam.security_key(at))
             case (_, path):
-                self._admit(arrival, at, request_id)
+                self._admit(received, at, request_id)
                 if path == "/v3/projects":
-                    return self._look("iam", self._iam.projects(_pairs(arrival.query)))
-                return self._ecs(arrival, path, misfortune, at, request_id)
+                    return self._look("iam", self._iam.projects(_pairs(received.query)))
+                return self._ecs(received, path, fault, at, request_id)
 
-    def _admit(self, arrival: ReceivedRequest, at: float, request_id: str) -> None:
+    def _admit(self, received: ReceivedRequest, at: float, request_id: str) -> None:
         if not self._within_api_rate(at):
             raise Rejected(throttled(self._config.api_rate or 0, "1 second", "api", request_id))
-        objection = self._authenticator.objection(arrival, at)
+        objection = self._authenticator.objection(received, at)
         self._auditor.bad_signatures = self._authenticator.bad_signatures
         if objection is not None:
             message = f"Incorrect IAM authentication information: {objection}"
@@ -87,35 +87,35 @@ class Service:
         self._recent.append(at)
         return len(self._recent) <= self._config.api_rate
 
-    def _ecs(self, arrival: ReceivedRequest, path: str, misfortune: str, at: float, request_id: str) -> Reply:
+    def _ecs(self, received: ReceivedRequest, path: str, fault: str, at: float, request_id: str) -> Reply:
         parts = path.strip("/").split("/")
         if len(parts) < PROJECT_PATH_PARTS or parts[0] != "v1":
             raise Rejected(_unknown_api(request_id))
         if parts[1] != self._config.project_id:
             raise Rejected(ecs_error(400, "Ecs.0023", "project_id in the URL does not match the credentials."))
-        match (arrival.method, *parts[2:]):
+        match (received.method, *parts[2:]):
             case ("POST", "cloudservers", "action"):
-                return self._act(arrival.body, misfortune, at, request_id)
+                return self._act(received.body, fault, at, request_id)
             case ("GET", "jobs", job_id):
-                return self._look("job", lambda: self.jobs.show(job_id, at), misfortune)
+                return self._look("job", lambda: self.jobs.show(job_id, at), fault)
             case ("GET", "cloudservers", "detail"):
-                query = _pairs(arrival.query)
+                query = _pairs(received.query)
                 kind = "servers" if query.get("server_id") else "list"
-                return self._look(kind, lambda: json_reply(200, self._listing.page(query, at)), misfortune)
+                return self._look(kind, lambda: json_reply(200, self._listing.page(query, at)), fault)
             case ("GET", "cloudservers", server_id):
-                return self._look("server", lambda: json_reply(200, self._listing.single(server_id, at)), misfortune)
+                return self._look("server", lambda: json_reply(200, self._listing.single(server_id, at)), fault)
             case _:
                 raise Rejected(_unknown_api(request_id))
 
-    def _look(self, kind: str, reply: Reply | Callable[[], Reply], misfortune: str = "") -> Reply:
+    def _look(self, kind: str, reply: Reply | Callable[[], Reply], fault: str = "") -> Reply:
         self._auditor.looks[kind] += 1
-        if misfortune == "retryable_400":
+        if fault == "retryable_400":
             raise Rejected(_nova_failed())
         return reply if isinstance(reply, Reply) else reply()
 
     # -- actions -----------------------------------------------------------------------------------------------
 
-    def _act(self, body: bytes, misfortune: str, at: float, request_id: str) -> Reply:
+    def _act(self, body: bytes, fault: str, at: float, request_id: str) -> Reply:
         """Count a request and carry it out; the auditor notes what was counted, accepted and refused."""
         self._auditor.submits.append(at)
         order = read_order(body, self._config.max_batch)
@@ -123,7 +123,7 @@ class Service:
         try:
             if order.action in {"SOFT", "HARD"}:
                 self._count(size, at, request_id)
-            if misfortune == "retryable_400":
+            if fault == "retryable_400":
                 order = ActionRequest(order.action, order.server_ids[: self._part(size)])
             reply = self.actions.carry_out(order, at) if order.server_ids else Reply(200)
         except Rejected:
@@ -131,7 +131,7 @@ class Service:
             raise
         self._auditor.accepted_requests += bool(order.server_ids)
         self._auditor.accepted_servers += len(order.server_ids)
-        if misfortune == "retryable_400":
+        if fault == "retryable_400":
             raise Rejected(_nova_failed())
         return reply
 

@@ -139,7 +139,7 @@ class SlowAtFirst(SimulatedCloud):
     def receive(self, *request: Any) -> Exchange:
         """Receive a request."""
         exchange = super().receive(*request)
-        if exchange.arrival.is_action and self.first:
+        if exchange.received.is_action and self.first:
             self.first, exchange.inbound = False, 160.0
         return exchange
 

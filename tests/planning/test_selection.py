@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ecsbatch.errors import SelectionError
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet, Server, ServerView
-from ecsbatch.planning.precheck import skip_reason
+from ecsbatch.planning.precheck import precheck, skip_reason
 from ecsbatch.planning.selection import as_fleet, filter_views, from_view, parse_fleet, read_fleet
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -204,7 +204,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize(
-    ("view", "precheck", "since", "verdict"),
+    ("view", "checked", "since", "verdict"),
     [
         (ServerView("a", status="ACTIVE", updated="2026-03-01T12:00:00Z"), True, None, None),
         (ServerView("a", status="ACTIVE", updated="2026-03-01T11:59:59Z"), True, NOON, None),
@@ -219,6 +219,6 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
     ],
 )
 def test_why_a_server_is_left_alone_just_before_its_turn(
-    view: ServerView, since: float | None, verdict: tuple[str, bool] | None, *, precheck: bool
+    view: ServerView, since: float | None, verdict: tuple[str, bool] | None, *, checked: bool
 ) -> None:
-    assert precheck(view, precheck=precheck, updated_since=since) == verdict
+    assert precheck(view, precheck=checked, updated_since=since) == verdict

@@ -74,7 +74,7 @@ class Sent:
     tick: int
     at: float
     servers: tuple[str, ...]
-    arrival: ReceivedRequest
+    received: ReceivedRequest
     performed_at: float | None = None
     begun: list[Begun] = field(default_factory=list[Begun])
 
@@ -116,30 +116,30 @@ class WatchedCloud(SimulatedCloud):
 
     def schedule(self, exchange: Exchange, delay: float) -> None:
         """Note a submit that leaves: what is stopped at the last instant never comes here."""
-        arrival = exchange.arrival
-        if arrival.is_action and id(arrival) not in self._watched:
-            named = tuple(str(server["id"]) for server in orjson.loads(arrival.body)["reboot"]["servers"])
-            sent = Sent(next(self._ticks), self.now(), named, arrival)
+        received = exchange.received
+        if received.is_action and id(received) not in self._watched:
+            named = tuple(str(server["id"]) for server in orjson.loads(received.body)["reboot"]["servers"])
+            sent = Sent(next(self._ticks), self.now(), named, received)
             self.sends.append(sent)
-            self._watched[id(arrival)] = sent
+            self._watched[id(received)] = sent
         super().schedule(exchange, delay)
 
     def _receive_calmly(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Exchange:
         self.advance()
         self.auditor.requests += 1
         path, _, query = target.partition("?")
-        arrival = ReceivedRequest(method, path, query, {name.lower(): value for name, value in headers.items()}, body)
-        return Exchange(self, arrival, "", FaultInjector(Faults(), random.Random(0)))
+        received = ReceivedRequest(method, path, query, {name.lower(): value for name, value in headers.items()}, body)
+        return Exchange(self, received, "", FaultInjector(Faults(), random.Random(0)))
 
-    def perform(self, arrival: ReceivedRequest, misfortune: str, at: float) -> Reply | None:
+    def perform(self, received: ReceivedRequest, fault: str, at: float) -> Reply | None:
         """Carry a request out, and note whom it restarts."""
-        sent = self._watched.get(id(arrival))
+        sent = self._watched.get(id(received))
         if sent is None:
-            return super().perform(arrival, misfortune, at)
+            return super().perform(received, fault, at)
         fleet = self.fleet
         numbers = {server: fleet.numbers[server] for server in sent.servers if server in fleet.numbers}
         before = {server: fleet.restart_count[number] for server, number in numbers.items()}
-        reply = super().perform(arrival, misfortune, at)
+        reply = super().perform(received, fault, at)
         sent.performed_at = at
         for server, number in numbers.items():
             if fleet.restart_count[number] > before[server]:

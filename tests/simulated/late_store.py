@@ -40,7 +40,7 @@ class LateWorker:
         self._last = 0.0
         self._severed = False
 
-    def alone(self, do: Callable[[], T]) -> asyncio.Future[T]:
+    def call(self, do: Callable[[], T]) -> asyncio.Future[T]:
         """Do it now, tell later."""
         return self._later(self._inner.call(do))
 
@@ -48,7 +48,7 @@ class LateWorker:
         """Write it now, tell later."""
         return self._later(self._inner.write(write))
 
-    def finish(self, do: Callable[[], None]) -> asyncio.Future[None]:
+    def shutdown(self, do: Callable[[], None]) -> asyncio.Future[None]:
         """Do a last thing now, tell later."""
         return self._later(self._inner.shutdown(do))
 

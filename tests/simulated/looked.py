@@ -46,8 +46,8 @@ def _asked(case: Case) -> Mapping[str, Sequence[float]]:
     asked: dict[str, list[float]] = defaultdict(list)
     for cloud in case.clouds:
         for when, exchange in cloud.exchanges:
-            if not exchange.arrival.is_action:
-                for server in _ID.findall(exchange.arrival.query):
+            if not exchange.received.is_action:
+                for server in _ID.findall(exchange.received.query):
                     asked[server].append(when)
     return asked
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from .evidence import FOREVER, OVER, TOLERANCE, Case, Restart, was_restarting
-from .sight import UNSEEN, unseen_for
+from .sight import UNSEEN, glances, unseen_for
 from .tale import OUTCOMES, Round, Tale
 
 LASTING: Final = 3600.0
@@ -163,6 +163,9 @@ def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
         return ""  # hardly a look is answered in time: the server is as good as hidden
     if reason == "no_trace" and not restarts[-1].intent.baseline(one.server):
         return ""  # nothing was known of it before that its record could be compared with
+    looks = glances(case, one.server, restarts[-1].begun.at, one.fact.at)
+    if reason == "no_trace" and not any(look.up for look in looks):
+        return ""  # no look has shown it since
     return f"the cloud began it at {restarts[-1].begun.at:.2f} ({restarts[-1].begun.ending}), as its record shows"
 
 

@@ -41,7 +41,7 @@ def glances(case: Case, server: str, since: float, until: float) -> list[Glance]
     """Return the looks at a server in a span, those without a good answer as well."""
     found: list[Glance] = []
     for when, exchange in case.cloud_of(server).exchanges:
-        if since < when < until and not exchange.arrival.is_action and server in exchange.arrival.query:
+        if since < when < until and not exchange.received.is_action and server in exchange.received.query:
             heard = when + exchange.inbound + exchange.outbound
             good = _good(exchange) and heard < until and heard - when < case.record.world.engine.request_timeout
             found.append(Glance(when, good and _shows_up(exchange, server)))
@@ -50,7 +50,7 @@ def glances(case: Case, server: str, since: float, until: float) -> list[Glance]
 
 def _good(exchange: Exchange) -> bool:
     """Tell whether an exchange came to a good answer that nothing has spoilt."""
-    return _status(exchange) // 100 == 2 and exchange.fate == "answer" and exchange.misfortune in WHOLE
+    return _status(exchange) // 100 == 2 and exchange.fate == "answer" and exchange.fault in WHOLE
 
 
 def _shows_up(exchange: Exchange, server: str) -> bool:
@@ -91,7 +91,7 @@ def _seen(case: Case, cloud: WatchedCloud, at: float) -> str:
             continue
         heard = when + exchange.inbound + exchange.outbound
         in_time = heard < told and heard - when < engine.request_timeout
-        if _good(exchange) and in_time and not exchange.arrival.is_action:
+        if _good(exchange) and in_time and not exchange.received.is_action:
             return f"a look was answered at {heard:.2f} s"
         tries.append(when)
     tries.append(at)

@@ -72,24 +72,24 @@ class TroubledCloud(WatchedCloud):
     def receive(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Exchange:
         """Let a request in; the answer to a look may take its time."""
         exchange = super().receive(method, target, headers, body)
-        rate = 0.0 if self.calm or exchange.arrival.is_action else self._troubles.slow_looks
+        rate = 0.0 if self.calm or exchange.received.is_action else self._troubles.slow_looks
         if rate and self._luck.random() < rate:
             exchange.outbound += self._luck.uniform(0.2, 1.0) * self._troubles.slowest
             self._count("slow answers to looks")
         return exchange
 
-    def perform(self, arrival: ReceivedRequest, misfortune: str, at: float) -> Reply | None:
+    def perform(self, received: ReceivedRequest, fault: str, at: float) -> Reply | None:
         """Carry a request out, or refuse it as this cloud does."""
         if not self.calm and any(begin <= at < end for begin, end in self._troubles.denials):
             self._count("requests that were not let in")
             return self._refusal(401, "APIGW.0301", "Incorrect IAM authentication information: decrypt token fail", at)
-        reply = super().perform(arrival, misfortune, at)
+        reply = super().perform(received, fault, at)
         if reply is None:
             return None
-        if arrival.is_action:
+        if received.is_action:
             self._note_job(reply)
             return reply
-        return self._troubled(arrival, reply, at)
+        return self._troubled(received, reply, at)
 
     def carried_out(self, sent: Sent) -> None:
         """Send for somebody where a restart of ours will break its server."""
@@ -104,12 +104,12 @@ class TroubledCloud(WatchedCloud):
 
     # -- looks -----------------------------------------------------------------------------------------------------
 
-    def _troubled(self, arrival: ReceivedRequest, reply: Reply, at: float) -> Reply:
-        if self.hidden and any(name in arrival.path or name in arrival.query for name in self.hidden):
+    def _troubled(self, received: ReceivedRequest, reply: Reply, at: float) -> Reply:
+        if self.hidden and any(name in received.path or name in received.query for name in self.hidden):
             self._count("looks at what cannot be seen")
             code = "Common.0001" if self._troubles.hidden_status >= 500 else "Common.0025"
             return self._refusal(self._troubles.hidden_status, code, "The query failed.", at)
-        if self._troubles.touches_rows and reply.status == 200 and arrival.path.endswith("/cloudservers/detail"):
+        if self._troubles.touches_rows and reply.status == 200 and received.path.endswith("/cloudservers/detail"):
             return dataclasses.replace(reply, body=self._with_holes(reply.body))
         return reply
 

@@ -169,7 +169,7 @@ def test_latency_has_its_mean_and_the_counting_instant_lies_anywhere_within(worl
 def test_a_seed_draws_the_same_misfortunes_again(world: Callable[..., World]) -> None:
     faults = Faults(reset_before=0.2, lost_reply=0.2, slow=0.2)
     drawn = [
-        [_submit(cloud, 1).misfortune for _ in range(50)]
+        [_submit(cloud, 1).fault for _ in range(50)]
         for cloud in (world(submit_faults=faults, seed=seed) for seed in (5, 5, 6))
     ]
 

@@ -19,7 +19,7 @@ HOST = "ecs.cn-north-4.myhuaweicloud.com"
 
 def test_the_signature_of_the_official_example() -> None:
     """The vector of the vendor's signing guide, with its sample keys."""
-    arrival = ReceivedRequest(
+    received = ReceivedRequest(
         "GET",
         "/v1/77b6a44cba5143ab91d13ab9a8ff44fd/vpcs",
         "limit=2&marker=13551d6b-755d-4757-b956-536f674975c0",
@@ -31,7 +31,7 @@ def test_the_signature_of_the_official_example() -> None:
         b"",
     )
     signed = signature(
-        "MFyfvK41ba2giqM7Uio6PznpdUKGpownRZlmVmHc", arrival, "content-type;host;x-sdk-date", "20191115T033655Z"
+        "MFyfvK41ba2giqM7Uio6PznpdUKGpownRZlmVmHc", received, "content-type;host;x-sdk-date", "20191115T033655Z"
     )
 
     assert signed == "7be6668032f70418fcc22abc52071e57aff61b84a1d2381bb430d6870f4f6ebe"
@@ -39,7 +39,7 @@ def test_the_signature_of_the_official_example() -> None:
 
 def test_the_signature_of_a_listing_with_odd_characters() -> None:
     """From the official SDK's signer."""
-    arrival = ReceivedRequest(
+    received = ReceivedRequest(
         "GET",
         f"/v1/{PROJECT}/cloudservers/detail",
         "limit=1000&name=web%20a%2Fb~1&not-tags=__type_baremetal&offset=1&tags=k%3Dv",
@@ -47,7 +47,7 @@ def test_the_signature_of_a_listing_with_odd_characters() -> None:
         b"",
     )
 
-    assert signature(EXAMPLE_KEY, arrival, "host;x-project-id;x-sdk-date", "20250101T000000Z") == (
+    assert signature(EXAMPLE_KEY, received, "host;x-project-id;x-sdk-date", "20250101T000000Z") == (
         "b05d58c19fa3af6cf41f8ab3fb7114e3d0fa0a88e201f89791bf5d1e42ecb296"
     )
 
@@ -65,9 +65,9 @@ def test_the_signature_of_a_reboot_with_temporary_credentials() -> None:
         "x-sdk-date": "20250101T000000Z",
         "x-security-token": "STSTOKEN",
     }
-    arrival = ReceivedRequest("POST", f"/v1/{PROJECT}/cloudservers/action", "", headers, body)
+    received = ReceivedRequest("POST", f"/v1/{PROJECT}/cloudservers/action", "", headers, body)
 
-    assert signature(EXAMPLE_KEY, arrival, ";".join(sorted(headers)), "20250101T000000Z") == (
+    assert signature(EXAMPLE_KEY, received, ";".join(sorted(headers)), "20250101T000000Z") == (
         "af4a96e7fc1fc6adbb715f954dc3091371eb1b68133f53df26dbfd9caa1b72f1"
     )
 
@@ -89,9 +89,9 @@ def _signed(world: World, target: str, *, date_offset: float = 0.0, secret_key: 
     if config.security_token:
         headers["X-Security-Token"] = config.security_token
     path, _, query = target.partition("?")
-    arrival = ReceivedRequest("GET", path, query, {name.lower(): value for name, value in headers.items()}, b"")
-    names = ";".join(sorted(arrival.headers))
-    value = signature(secret_key or config.secret_key, arrival, names, date)
+    received = ReceivedRequest("GET", path, query, {name.lower(): value for name, value in headers.items()}, b"")
+    names = ";".join(sorted(received.headers))
+    value = signature(secret_key or config.secret_key, received, names, date)
     headers["Authorization"] = f"SDK-HMAC-SHA256 Access={config.access_key}, SignedHeaders={names}, Signature={value}"
     reply = world.ask("GET", target, headers=headers)
     assert reply is not None

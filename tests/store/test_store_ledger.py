@@ -21,7 +21,7 @@ TAKES = st.builds(
     want=st.integers(1, 30),
     at_least=st.integers(1, 30),
     limit=st.just(40),
-    hold=st.just(50.0),
+    expires_in=st.just(50.0),
 )
 LENT = st.lists(st.builds(OutstandingGrant, st.integers(1, 20), st.floats(0, 100), st.booleans()), max_size=8)
 
