@@ -1,9 +1,9 @@
 """What outlives a process: runs, their journals, claims and holders, and the quota ledger.
 
 Read `store.py` first: `DatabaseStore` is the door. Behind it `worker.py` does everything on one thread,
-`sync_store.py` says what a transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and `ledger.py` keep
-one table each. `accounting.py` is the ledger's arithmetic, `locks.py` the lock that dies with its process, `sqlite.py` a
-store in a file, `history.py` a run as it is read back.
+`sync_store.py` says what a transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and `ledger.py`
+keep one table each. `accounting.py` is the ledger's arithmetic, `locks.py` the lock that dies with its process,
+`sqlite.py` a store in a file, `history.py` a run as it is read back.
 """
 
 from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
