@@ -7,28 +7,28 @@ import getpass
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.config.settings import Engine, Strategy
-from ecsbatch.engine.direct import DirectRestarts, DirectStore
-from ecsbatch.engine.limiter import Ledger
-from ecsbatch.engine.pipeline import Cloud, Pipeline
-from ecsbatch.engine.runtime import Guest, RolloutStore
-from ecsbatch.engine.server_queue import Check, RestartOptions
-from ecsbatch.engine.workers import work_together
+from ecsbatch.engine.direct import DirectRestarts
+from ecsbatch.engine.pipeline import Pipeline
+from ecsbatch.engine.ports import Cloud, Store
+from ecsbatch.engine.runtime import Runtime
+from ecsbatch.engine.server_queue import Check
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.model.events import Recorded
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota, Usage
-from ecsbatch.model.run import Changes, Command, Holder
-from ecsbatch.model.servers import Fleet, RestartType, RestartWord, Server, restart_type
+from ecsbatch.model.run import Changes, Holder
+from ecsbatch.model.servers import RestartWord, Server, restart_type
 from ecsbatch.planning.selection import as_fleet
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.rollout.gates import Gate
@@ -42,46 +42,13 @@ STEER_INTERVAL: Final = 0.5
 CLOSE_WITHIN: Final = 5.0
 """Seconds that requests in the air get for their answers when an engine is closed."""
 
-_END_WITHIN: Final = 10.0
-"""Seconds for the engine's tasks to end; what other people's code does with its cancellation is bounded before."""
-
-_PLAIN: Final = Engine()
-
 MEND_INTERVAL: Final = 5.0
 """Seconds between two tries to write again what a failed write has broken off."""
 
+_PLAIN: Final = Engine()
+
 _RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
 """Letters of a run id, without those that are easily mistaken, and how many."""
-
-
-class EngineStore(DirectStore, RolloutStore, Ledger, Protocol):
-    """Everything that the engine needs of a store."""
-
-    @property
-    def waiting(self) -> float:
-        """Seconds for which it has waited for another process, 0 where it does not."""
-        ...
-
-    @property
-    def keeper(self) -> int:
-        """That process's id, 0 where nobody tells."""
-        ...
-
-    def hurry(self) -> None:
-        """Wait for other processes no more."""
-        ...
-
-    async def targets(self, run_id: str) -> Fleet:
-        """Return a run's frozen servers."""
-        ...
-
-    async def commands(self, run_id: str, after: int = 0) -> list[Command]:
-        """Return what was asked of a run's holder."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close it."""
-        ...
 
 
 class Restarter:
@@ -90,15 +57,15 @@ class Restarter:
     ``async with`` starts it. It has no global state, installs no signal handler and configures no logging.
 
     Attributes:
-        store: where everything is written; in memory where none was given.
-        pipelines: by the key of the site.
+        engine: the settings.
         clock: stamps and dates.
+        holder: this process, as runs name who has them.
     """
 
     def __init__(
         self,
         ecs: Cloud | Mapping[str, Cloud],
-        store: EngineStore | None = None,
+        store: Store | None = None,
         *,
         quota: Quota | None = None,
         engine: Engine | None = None,
@@ -126,32 +93,28 @@ class Restarter:
         self.engine = _timed(engine or Engine(), list(self._clouds.values()))
         if quota is not None:
             self.engine = replace(self.engine, quota=quota)
-        self._given_store = store
-        self._store: EngineStore | None = store
+        self._store: Store | None = store
         self.clock = clock or SystemClock()
         self._chance = Random(seed)
         host = socket.gethostname()
         self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall(), self.clock.boot_id())
-        self.pipelines: dict[str, Pipeline] = {}
-        self._rollouts: list[Guest] = []
+        self._rollouts: list[Rollout] = []
+        self._runtime: Runtime | None = None
         self._direct: DirectRestarts | None = None
-        self._engine_task: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._fault: BaseException | None = None
-        self._closed = False
-        self._broken_off = False
-        self._landed = asyncio.Event()
+        self._started = False
         self._gone = asyncio.Event()
 
     def __repr__(self) -> str:
-        waiting = len(self._direct) if self._direct else 0
-        state = "closed" if self._closed else "running" if self._engine_task else "not started"
-        queued = sum(queue.queued for p in self.pipelines.values() for queue in p.queues)
-        short = [shortage for p in self.pipelines.values() if (shortage := p.bucket.shortage()) is not None]
+        runtime = self._runtime
+        if runtime is None:
+            return "<Restarter not started>"
+        state = "closed" if runtime.closed else "running"
+        short = [free for p in runtime.pipelines.values() if (free := p.bucket.shortage()) is not None]
         tokens = "".join(f", {free} tokens free, more in {math.ceil(seconds)} s" for free, seconds in short)
+        waiting = len(self._direct) if self._direct else 0
         return (
-            f"<Restarter {state} [{waiting} direct, {len(self._rollouts)} rollouts, {queued} queued, "
-            f"{self._in_air} requests in the air{tokens}]>"
+            f"<Restarter {state} [{waiting} direct, {len(self._rollouts)} rollouts, {runtime.queued} queued, "
+            f"{runtime.in_air} requests in the air{tokens}]>"
         )
 
     async def __aenter__(self) -> Self:
@@ -161,32 +124,22 @@ class Restarter:
             ConfigError: it was started before.
             StoreError: there is no store, and none can be opened in memory.
         """
-        if self._loop is not None:
+        if self._started:
             raise ConfigError("This Restarter was started before: make another for another `async with`.")
-        self._loop = asyncio.get_running_loop()
+        self._started = True
         try:
             await self._start()
         except BaseException:
-            self._loop = None
+            self._started = False
             raise
         return self
 
     async def _start(self) -> None:
-        self._store = self._given_store or await self._memory_store()
-        for site, cloud in self._clouds.items():
-            self.pipelines[site] = Pipeline(cloud, self._store, self.engine, self._chance)
-        self._direct = DirectRestarts(
-            self._store,
-            self.holder,
-            self.engine,
-            self._new_run_id(),
-            self._direct_terms,
-            self.pipelines,
-            self._wake,
-        )
-        # The one task that no group owns: the engine must outlive the caller's own groups and never cancel them.
-        self._engine_task = asyncio.get_running_loop().create_task(self._run(), name="ecsbatch-engine")
-        self._engine_task.add_done_callback(self._ended)
+        store = self._store = self._store or await self._memory_store()
+        runtime = Runtime(self._clouds, store, self.engine, self.holder, self.clock, self._chance)
+        direct = DirectRestarts(runtime, self._new_run_id())
+        runtime.start({"steer": self._steer, "mend": partial(self._mend, direct)}, self._ended)
+        self._runtime, self._direct = runtime, direct
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -209,60 +162,43 @@ class Restarter:
             ConfigError: it runs in another event loop.
             StoreError: the record of direct restarts cannot be ended.
         """
-        if self._engine_task is None or self._direct is None:
+        runtime, direct = self._runtime, self._direct
+        if runtime is None or direct is None:
             return
-        self._be_at_home()
-        if self._closed:
+        runtime.check_loop()
+        if runtime.closed:
             await self._gone.wait()
             return
-        self._closed = True
-        self._direct.close()
+        runtime.closed = True
+        direct.close()
         for rollout in list(self._rollouts):
             rollout.stop("closed", "The Restarter was closed.")
         try:
-            await self._land(lambda: not self._ran_out and bool(self._in_air or self._rollouts), within)
+            await runtime.settled(lambda: runtime.working and bool(runtime.in_air or self._rollouts), within)
         finally:
-            await self._break_off(self._engine_task, self._direct, within)
+            await self._break_off(runtime, direct, within)
 
-    async def _break_off(self, engine: asyncio.Task[None], direct: DirectRestarts, within: float) -> None:
+    async def _break_off(self, runtime: Runtime, direct: DirectRestarts, within: float) -> None:
         """End the engine's task; the rollouts, which are their callers', write their end while the store is open."""
-        self._broken_off = True
         try:
-            engine.cancel()
-            await asyncio.wait([engine], timeout=_END_WITHIN)
-            direct.end(self._fault)
-            await self._land(lambda: bool(self._rollouts), within)
+            await runtime.stop()
+            direct.end(runtime.fault)
+            await runtime.settled(lambda: bool(self._rollouts), within)
             for rollout in list(self._rollouts):
                 rollout.engine_stopped(EngineStopped("the Restarter was closed"))
             await direct.release()
         finally:
-            direct.end(self._fault)
+            direct.end(runtime.fault)
             self._gone.set()
 
-    async def _land(self, flying: Callable[[], bool], within: float) -> None:
-        """Wait until nothing flies any more, at the longest ``within`` seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                while flying():
-                    self._landed.clear()
-                    await self._landed.wait()
-
-    @property
-    def _ran_out(self) -> bool:
-        return self._engine_task is None or self._engine_task.done()
-
-    @property
-    def _in_air(self) -> int:
-        return sum(queue.in_air for p in self.pipelines.values() for queue in p.queues)
-
-    async def _memory_store(self) -> EngineStore:
+    async def _memory_store(self) -> Store:
         """Use the store in memory that the client keeps for its restarters: they share the client's quota."""
         cloud: Any = next(iter(self._clouds.values()))
         if cloud.fallback_store is None:
             store = open_store("memory:", clock=self.clock, inline=True)
             await store.__aenter__()
             cloud.fallback_store = store
-        kept: EngineStore = cloud.fallback_store
+        kept: Store = cloud.fallback_store
         return kept
 
     # -- restarting ------------------------------------------------------------------------------------------------
@@ -278,10 +214,10 @@ class Restarter:
             SelectionError: no server id.
             EngineStopped: the engine is not running.
         """
-        direct = self._running()
+        runtime, direct = self._running()
         wanted = restart_type(type)
         target = as_fleet([server])[0]
-        if target.site not in self.pipelines:
+        if target.site not in runtime.pipelines:
             raise ConfigError(f"The site {target.site!r} is none of this Restarter's.")
         for rollout in self._rollouts:
             joined = rollout.join(target.id)
@@ -302,7 +238,7 @@ class Restarter:
 
         A rollout has its own: `Rollout.events`.
         """
-        return self._running().feed.events(after)
+        return self._running()[1].feed.events(after)
 
     def rollout(
         self,
@@ -326,12 +262,12 @@ class Restarter:
         Raises:
             ConfigError, SelectionError: see `make_plan`; a check or a gate that cannot be asked.
         """
-        self._be_at_home()
+        runtime = self._at_home()
         given = GivenHooks(check, gate)
         plan = servers if isinstance(servers, Plan) else self._plan(servers, strategy or Strategy(), given)
         plan = given.name_in(plan)
         hooks_of(plan, given)  # what cannot be asked is refused before anything is stored
-        return Rollout(self, plan, run_id or self._new_run_id(), given=given)
+        return Rollout(runtime, plan, run_id or self._new_run_id(), given=given, running=self._rollouts)
 
     async def resume(
         self,
@@ -353,68 +289,50 @@ class Restarter:
             ConfigError: there is no such run, or it needs a check or a gate that is not given.
         """
         given = GivenHooks(check, gate)
-        self._running()
-        record = await self.store.run(run_id)
-        plan = Plan.from_json(record.plan, await self.store.targets(record.run_id))
+        runtime, _ = self._running()
+        record = await runtime.store.run(run_id)
+        plan = Plan.from_json(record.plan, await runtime.store.targets(record.run_id))
         changes = changes or Changes(by=self.holder.name)
         if not record.status.over or changes.retry:
             hooks_of(plan, given, record.run_id)
-        return Rollout(self, plan, record.run_id, given=given, changes=changes)
+        return Rollout(runtime, plan, record.run_id, given=given, changes=changes, running=self._rollouts)
 
     async def usage(self, site: str = "") -> Usage:
         """Say what of a site's quota is free, held and cooling, and when the next is free."""
-        self._running()
-        return await self.pipelines[site].bucket.usage()
+        runtime, _ = self._running()
+        return await runtime.pipelines[site].bucket.usage()
 
     def blindness(self) -> tuple[float, str]:
         """Say for how many seconds nothing was seen of a site, and what the last request met; 0 where all are seen.
 
         After ``blind_timeout`` of it a rollout stops, resumable: ``cloud_unreachable``.
         """
-        sights = [pipeline.visibility for pipeline in self.pipelines.values()]
-        return max(((visibility.blind_for(), visibility.why) for visibility in sights), default=(0.0, ""))
-
-    # -- being a host to rollouts ----------------------------------------------------------------------------------
+        return self._runtime.blindness() if self._runtime is not None else (0.0, "")
 
     @property
-    def store(self) -> EngineStore:
-        """Where everything is written."""
-        if self._store is None:
-            raise EngineStopped("The Restarter was not started: use it inside `async with`.")
-        return self._store
+    def store(self) -> Store:
+        """Where everything is written; raises EngineStopped before the start."""
+        return self._at_home().store
 
-    def enter(self, guest: Guest) -> None:
-        """Take a rollout in."""
-        self._running()
-        self._rollouts.append(guest)
-
-    def leave(self, guest: Guest) -> None:
-        """Let a rollout go."""
-        if guest in self._rollouts:
-            self._rollouts.remove(guest)
-        self._landed.set()
+    @property
+    def pipelines(self) -> Mapping[str, Pipeline]:
+        """The engine's parts by the key of their site, none before the start."""
+        return self._runtime.pipelines if self._runtime is not None else {}
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _be_at_home(self) -> None:
-        """Refuse other threads and event loops, from which nothing here can be touched safely."""
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if self._loop is not None and here is not self._loop:
-            raise ConfigError(
-                "This Restarter runs in another event loop: call it there, "
-                "from other threads with `asyncio.run_coroutine_threadsafe`."
-            )
-
-    def _running(self) -> DirectRestarts:
-        self._be_at_home()
-        if self._direct is None or self._engine_task is None:
+    def _at_home(self) -> Runtime:
+        """Return the runtime; refuse other event loops, and to be used before the start."""
+        if self._runtime is None:
             raise EngineStopped("The Restarter is not running: use it inside `async with`.")
-        if self._closed or self._engine_task.done():
-            raise EngineStopped(f"The engine has ended{': ' + str(self._fault) if self._fault else ''}.")
-        return self._direct
+        self._runtime.check_loop()
+        return self._runtime
+
+    def _running(self) -> tuple[Runtime, DirectRestarts]:
+        if self._runtime is None or self._direct is None:
+            raise EngineStopped("The Restarter is not running: use it inside `async with`.")
+        self._runtime.check()
+        return self._runtime, self._direct
 
     @staticmethod
     def _plan(servers: Iterable[Server | str], strategy: Strategy, given: GivenHooks) -> Plan:
@@ -423,61 +341,32 @@ class Restarter:
         brought = given.check is not None and given.check is not WITHOUT
         return make_plan(as_fleet(servers), strategy, check=A_CALLABLE if brought else "")
 
-    def _direct_terms(self, type_: RestartType) -> RestartOptions:
-        defaults = Strategy()
-        return RestartOptions(
-            type=type_,
-            batch_size=defaults.batch_size,
-            server_timeout=defaults.server_timeout,
-            linger=self.engine.linger,
-        )
-
-    def _wake(self, site: str) -> None:
-        self.pipelines[site].wake()
-        self._landed.set()
-
     def _new_run_id(self) -> str:
         letters, length = _RUN_ID
         return "".join(self._chance.choices(letters, k=length))
 
-    async def _run(self) -> None:
-        """Run all parts; a fault of one ends the engine."""
-        sites = {f"site-{site}": pipeline.run() for site, pipeline in self.pipelines.items()}
-        await work_together({**sites, "steer": self._steer(), "mend": self._mend()})
-
-    def _ended(self, engine: asyncio.Task[None]) -> None:
-        """Tell everybody who waits, however the engine has come to its end, unless it was closed."""
-        self._landed.set()
-        fault = None if engine.cancelled() else engine.exception()
-        if self._broken_off and (fault is None or isinstance(fault, EngineStopped)):
-            return
-        self._fault = fault or EngineStopped("its task was cancelled from outside")
+    def _ended(self, fault: BaseException) -> None:
+        """Tell everybody who waits that the engine has ended by itself."""
         if self._direct is not None:
-            self._direct.end(self._fault)
+            self._direct.end(fault)
         for rollout in list(self._rollouts):
-            rollout.engine_stopped(self._fault)
+            rollout.engine_stopped(fault)
 
     async def _steer(self) -> None:
         """Hand the rollouts what was asked of them through the store."""
         while True:
             await asyncio.sleep(STEER_INTERVAL)
             for rollout in list(self._rollouts):
-                if rollout.held:
-                    await self._hand_over(rollout)
-
-    async def _mend(self) -> None:
-        """Go on with single restarts behind a failed write, whether or not somebody asks for one."""
-        while self._direct is not None:
-            await asyncio.sleep(MEND_INTERVAL)
-            await self._direct.mend()
-
-    async def _hand_over(self, rollout: Guest) -> None:
-        # A read that fails now may not in a moment: it is not the run's end, as a failed write is.
-        with suppress(Exception):
-            for command in await self.store.commands(rollout.run_id, rollout.last_command):
-                # Anybody may append a command; one that cannot be followed changes nothing.
+                # A read that fails now may not in a moment: it is not the run's end, as a failed write is.
                 with suppress(Exception):
-                    rollout.command(command)
+                    await rollout.follow_commands()
+
+    @staticmethod
+    async def _mend(direct: DirectRestarts) -> None:
+        """Go on with single restarts behind a failed write, whether or not somebody asks for one."""
+        while True:
+            await asyncio.sleep(MEND_INTERVAL)
+            await direct.mend()
 
 
 def _timed(engine: Engine, clouds: Sequence[Cloud]) -> Engine:

@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Final
 
-from ecsbatch.config.settings import Engine
-from ecsbatch.engine.journal import EventFeed, JournalStore, JournalWriter, ReadStore
-from ecsbatch.engine.pipeline import Pipeline
-from ecsbatch.engine.runtime import holder_changed
-from ecsbatch.engine.server_queue import Batch, RestartOptions, ServerQueue
+from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.journal import EventFeed, JournalWriter
+from ecsbatch.engine.runtime import Runtime
+from ecsbatch.engine.server_queue import RestartOptions, ServerQueue, adopted
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
-from ecsbatch.model.run import Holder, Lease, NewRun
-from ecsbatch.model.servers import RestartType, ServerView
-from ecsbatch.model.tally import Attempt
-from ecsbatch.model.tokens import Grant
+from ecsbatch.model.run import Claim, Holder, Lease, NewRun, Transaction
+from ecsbatch.model.servers import RestartType, restart_type
+from ecsbatch.model.tally import Attempt, InFlightBatch
 
-
-class DirectStore(JournalStore, ReadStore, Protocol):
-    """What direct restarts need of a store."""
-
-    async def create_run(self, new: NewRun, holder: Holder) -> Lease:
-        """Store a new run."""
-        ...
-
-    async def renew(self, hold: Lease) -> Lease:
-        """Take a run anew whose writing failed, without letting it go; raises RunConflict."""
-        ...
-
-    async def release(self, hold: Lease) -> None:
-        """Let a run go."""
-        ...
-
-    async def claimed(self, servers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Name the run of each of these servers that one has."""
-        ...
+_NOBODY: Final = Lease("", Holder("", "", 0, 0.0), 0)
+"""Whose the record is before there is one."""
 
 
 @dataclass(slots=True)
@@ -47,7 +28,7 @@ class PendingRestart:
     """One server that was asked for, and everybody who waits for it.
 
     Attributes:
-        line: where it stands.
+        queue: where it stands.
         waiters: everybody who asked.
         attempts: requests that named it.
         unstarted: how often one was shown not to have begun.
@@ -68,64 +49,26 @@ class PendingRestart:
         return any(not waiter.done() for waiter in self.waiters)
 
 
-@dataclass(slots=True)
-class _Sent:
-    """A request that is on its way, was accepted, or got no answer, until its last server's end.
-
-    Attributes:
-        batch: its number.
-        line: whose servers.
-        updated: each server's ``updated`` before it.
-        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
-        open: servers that have neither an end nor are in line again.
-        begun: those of them that the cloud has shown to be restarting whatever was answered.
-        job_id, answered: the job, "" without one; whether the record has an answer.
-    """
-
-    batch: int
-    queue: ServerQueue
-    updated: Mapping[str, str]
-    cloud_time: float
-    open: set[str]
-    begun: set[str] = field(default_factory=set[str])
-    job_id: str = ""
-    answered: bool = False
-
-
 class DirectRestarts:
-    """The tickets of all callers, and one line for each site and type that was asked for; it is their `QueueOwner`.
+    """The pending restarts of all callers, and a queue for each site and type; it is their `QueueOwner`.
 
     Attributes:
-        cursors: readers of the journal of these restarts.
+        feed: follows the journal of these restarts.
     """
 
-    def __init__(
-        self,
-        store: DirectStore,
-        holder: Holder,
-        engine: Engine,
-        run_id: str,
-        options: Callable[[RestartType], RestartOptions],
-        pipelines: Mapping[str, Pipeline],
-        wake: Callable[[str], None],
-    ) -> None:
-        """``pipelines`` work on the lines of each site; ``wake`` tells one of new servers."""
-        self._store = store
-        self._holder = holder
-        self._engine = engine
+    def __init__(self, runtime: Runtime, run_id: str) -> None:
+        """Restart on ``runtime``; the record is a run of this id, created with the first restart."""
+        self._runtime = runtime
         self._run_id = run_id
-        self._options = options
-        self._pipelines = pipelines
-        self._wake = wake
         self._pending: dict[str, PendingRestart] = {}
         self._queues: dict[tuple[str, RestartType], ServerQueue] = {}
-        self._sent: dict[int, _Sent] = {}
-        self._in_flight: dict[str, _Sent] = {}
+        self._batches: dict[int, InFlightBatch] = {}
+        self._in_flight: dict[str, InFlightBatch] = {}
         self._journal: JournalWriter | None = None
         self._opening = asyncio.Lock()
-        self._hold: Lease | None = None
+        self._lease: Lease | None = None
         self._folded = 0
-        self.feed = EventFeed(lambda: store, run_id, lambda: self._folded)
+        self.feed = EventFeed(lambda: runtime.store, run_id, lambda: self._folded)
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -159,15 +102,20 @@ class DirectRestarts:
         if queue is None:
             queue = ServerQueue(
                 site=site,
-                options=self._options(type_),
-                journal=self._journal or JournalWriter(self._store, _NOBODY, self._fold),
+                options=_options(type_, self._runtime.engine.linger),
+                journal=self._journal or self._writer(_NOBODY),
                 owner=self,
-                claims=True,
                 more=True,
             )
             self._queues[site, type_] = queue
-            self._pipelines[site].add(queue)
+            self._runtime.pipelines[site].add(queue)
         return queue
+
+    def _queue_of(self, batch: InFlightBatch) -> ServerQueue:
+        return self._queue(batch.site, restart_type(batch.type))
+
+    def _writer(self, lease: Lease, last_batch: int = 0) -> JournalWriter:
+        return JournalWriter(self._runtime.store, lease, self._fold, last_batch=last_batch, freed_by=self._freed_by)
 
     # -- what the engine asks about these servers ------------------------------------------------------------------
 
@@ -179,7 +127,7 @@ class DirectRestarts:
         """Tell the engine that a line has changed; where it was stopped, tell its callers."""
         if queue.halt is not None:
             self._on_halt(queue)
-        self._wake(queue.site)
+        self._runtime.wake(queue.site)
 
     def wanted(self, queue: ServerQueue, server: str) -> bool:
         """Tell whether somebody waits for a server that has its place in this line and is not under way.
@@ -195,8 +143,8 @@ class DirectRestarts:
 
     def _way_of(self, server: str) -> ServerQueue | None:
         """Return the line of a server that was sent, or may be: its intent was given to the store; None: neither."""
-        if (sent := self._in_flight.get(server)) is not None:
-            return sent.queue
+        if (batch := self._in_flight.get(server)) is not None:
+            return self._queue_of(batch)
         return next((queue for queue in self._queues.values() if server in queue.given), None)
 
     def returned(self, servers: Iterable[str]) -> None:
@@ -220,23 +168,11 @@ class DirectRestarts:
         """Keep no place for an ended server: single restarts have no budget."""
         return False
 
-    def freed_by(self, event: ev.Event) -> Sequence[str]:
-        """Return the servers whose claims end with an event: those that ended, and those that wait again."""
-        match event:
-            case ev.ServerEvent():
-                return (event.server,)
-            case ev.BatchUnstarted():
-                return event.servers
-            case ev.BatchRejected() if event.batch in self._sent:
-                return tuple(self._sent[event.batch].open)
-            case _:
-                return ()
-
     async def admit(self, queue: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
         """Keep the servers that somebody still waits for and no other run has."""
         try:
             queue.journal = await self._open_journal()
-            claimed = await self._store.claimed([(queue.site, server) for server in servers])
+            claimed = await self._runtime.store.claimed([(queue.site, server) for server in servers])
         except EcsbatchError as e:
             self._fail(servers, e)
             return []
@@ -252,19 +188,32 @@ class DirectRestarts:
             self._fail([server], RunConflict(f"Server {server} belongs to run {owner}: {way}."))
         return admitted
 
+    def _freed_by(self, event: ev.Event) -> Sequence[Claim]:
+        """Return the claims that end with an event: of servers that ended, and of those that wait again."""
+        match event:
+            case ev.ServerEvent():
+                servers: Iterable[str] = [event.server]
+            case ev.BatchUnstarted():
+                servers = event.servers
+            case ev.BatchRejected() if event.batch in self._batches:
+                servers = self._batches[event.batch].open
+            case _:
+                return ()
+        return [(self._in_flight[server].site, server) for server in servers if server in self._in_flight]
+
+    # -- the record ------------------------------------------------------------------------------------------------
+
     async def _open_journal(self) -> JournalWriter:
         """Create the run of these restarts, once; one whose writing failed is taken anew."""
         async with self._opening:
             if self._journal is not None and self._journal.failed is None:
                 return self._journal
-            if self._journal is not None and self._hold is not None:
-                await self._take_anew(self._journal, self._hold)
+            if self._journal is not None and self._lease is not None:
+                await self._take_anew(self._journal, self._lease)
             else:
-                told = holder_changed(self._holder, self._engine, 1)
-                self._hold = await self._store.create_run(
-                    NewRun(self._run_id, kind="direct", events=[told]), self._holder
-                )
-                self._journal = JournalWriter(self._store, self._hold, self._fold)
+                new = NewRun(self._run_id, kind="direct", events=[self._runtime.holder_changed(1)])
+                self._lease = await self._runtime.store.create_run(new, self._runtime.holder)
+                self._journal = self._writer(self._lease)
             return self._journal
 
     async def mend(self) -> None:
@@ -273,43 +222,34 @@ class DirectRestarts:
             with suppress(EcsbatchError):
                 await self._open_journal()
 
-    async def _take_anew(self, failed: JournalWriter, hold: Lease) -> None:
+    async def _take_anew(self, failed: JournalWriter, lease: Lease) -> None:
         """Go on behind a failed write as a resume does.
 
-        What was found and not written is lost, so that whoever waits stands in new lines, and what the record has
+        What was found and not written is lost, so that whoever waits stands in new queues, and what the record has
         under way is followed from its beginning.
         """
-        self._hold = hold = await self._store.renew(hold)
-        journal = JournalWriter(self._store, hold, self._fold, last_batch=failed.last_batch)
-        taken = holder_changed(self._holder, self._engine, hold.fence, self._holder.name)
-        lost = [sent.batch for sent in self._sent.values() if not sent.answered]
-        await journal.record([taken, *(ev.BatchUnknown(batch=n, message="Its answer was not written.") for n in lost)])
+        runtime = self._runtime
+        self._lease = lease = await runtime.store.renew(lease)
+        journal = self._writer(lease, failed.last_batch)
+        taken = runtime.holder_changed(lease.fence, runtime.holder.name)
+        lost = [batch.batch for batch in self._batches.values() if not batch.job_id and batch.unknown_at is None]
+        unknown = [ev.BatchUnknown(batch=number, message="Its answer was not written.") for number in lost]
+        await journal.record(Transaction([taken, *unknown]))
         self._journal = journal
         for queue in self._queues.values():
-            self._pipelines[queue.site].drop(queue)
+            runtime.pipelines[queue.site].drop(queue)
         self._queues = {}
         for server, pending in self._pending.items():
             pending.queue = self._queue(pending.queue.site, pending.queue.options.type)
             if self._way_of(server) is None:
                 pending.queue.put([server])
-        for sent in self._sent.values():
-            sent.queue = self._queue(sent.queue.site, sent.queue.options.type)
-            self._follow(sent)
+        for batch in self._batches.values():
+            self._follow(batch)
 
-    def _follow(self, sent: _Sent) -> None:
+    def _follow(self, in_flight: InFlightBatch) -> None:
         """Have the engine find out what has become of a request."""
-        pipeline, queue = self._pipelines[sent.queue.site], sent.queue
-        batch = Batch(
-            number=sent.batch,
-            queue=queue,
-            views={server: ServerView(server, updated=sent.updated.get(server, "")) for server in sent.open},
-            grant=Grant("", 0, 0.0),
-            cloud_time=sent.cloud_time,
-            deadline=pipeline.visibility.observed_time() + queue.options.server_timeout,
-            open=set(sent.open),
-            job_id=sent.job_id,
-            begun=frozenset(sent.begun),
-        )
+        pipeline, queue = self._runtime.pipelines[in_flight.site], self._queue_of(in_flight)
+        batch = adopted(in_flight, queue, pipeline.visibility.observed_time())
         if batch.job_id and not batch.begun:
             pipeline.poller.watch_job(batch)
         else:
@@ -331,50 +271,58 @@ class DirectRestarts:
                     _resolve(pending, event.outcome(ts, pending.attempts, pending.submitted_at))
             case ev.BatchSubmitting():
                 self._fly(event, ts)
-            case ev.BatchAccepted() | ev.BatchUnknown() if sent := self._sent.get(event.batch):
-                sent.answered, sent.job_id = True, getattr(event, "job_id", "")
-            case ev.BatchStarted() if sent := self._sent_again(event):
-                self._in_flight.update(dict.fromkeys(event.servers, sent))
-                sent.open.update(event.servers)
-                sent.begun.update(event.servers)
-            case ev.BatchRejected() if sent := self._sent.get(event.batch):
-                self._wait(sent, tuple(sent.open), void=event.kind == "refused")
-            case ev.BatchUnstarted() if sent := self._sent.get(event.batch):
+            case ev.BatchAccepted() if batch := self._batches.get(event.batch):
+                batch.job_id = event.job_id
+            case ev.BatchUnknown() if batch := self._batches.get(event.batch):
+                batch.unknown_at = ts
+            case ev.BatchStarted():
+                self._under_way_again(event, ts)
+            case ev.BatchRejected() if batch := self._batches.get(event.batch):
+                self._wait(batch, tuple(batch.open), void=event.kind == "refused")
+            case ev.BatchUnstarted() if batch := self._batches.get(event.batch):
                 for pending in filter(None, map(self._pending.get, event.servers)):
                     pending.unstarted += 1
-                self._wait(sent, event.servers, void=True)
+                self._wait(batch, event.servers, void=True)
             case _:
                 return
 
     def _fly(self, event: ev.BatchSubmitting, ts: float) -> None:
-        queue = self._queue(event.site, cast("RestartType", event.type))
-        updated = dict(zip(event.servers, event.updated, strict=True))
-        sent = self._sent[event.batch] = _Sent(event.batch, queue, updated, event.cloud_time, set(event.servers))
-        self._in_flight.update(dict.fromkeys(event.servers, sent))
+        batch = self._batches[event.batch] = InFlightBatch.of(event, ts)
+        self._in_flight.update(dict.fromkeys(event.servers, batch))
         for pending in filter(None, map(self._pending.get, event.servers)):
             pending.attempts += 1
             pending.submitted_at = ts
 
-    def _sent_again(self, event: ev.BatchStarted) -> _Sent | None:
-        """Return the batch of servers that were under way after all; None where nobody waits for any of them."""
-        pending = next(filter(None, map(self._pending.get, event.servers)), None)
-        if event.batch not in self._sent and pending is not None:
-            self._sent[event.batch] = _Sent(event.batch, pending.queue, {}, 0.0, set(), answered=True)
-        return self._sent.get(event.batch)
+    def _under_way_again(self, event: ev.BatchStarted, ts: float) -> None:
+        """Follow servers of a request that was over, where somebody waits for one of them again."""
+        batch = self._batches.get(event.batch)
+        if batch is None:
+            pending = next(filter(None, map(self._pending.get, event.servers)), None)
+            if pending is None:
+                return
+            queue = pending.queue
+            batch = self._batches[event.batch] = InFlightBatch(
+                event.batch, [], [], set(), queue.options.type, queue.site, unknown_at=ts
+            )
+        self._in_flight.update(dict.fromkeys(event.servers, batch))
+        batch.open.update(event.servers)
+        batch.begun.update(event.servers)
 
-    def _wait(self, sent: _Sent, servers: Sequence[str], *, void: bool) -> None:
-        """A request did nothing to these servers: they are in line again."""
+    def _wait(self, batch: InFlightBatch, servers: Sequence[str], *, void: bool) -> None:
+        """A request did nothing to these servers: they are in the queue again."""
         self._land(servers)
-        for server in servers if void else ():
-            if pending := self._pending.get(server):
-                pending.earlier = Attempt(sent.batch, sent.updated.get(server, ""), sent.cloud_time)
+        if void:
+            before = batch.baselines()
+            for server in servers:
+                if pending := self._pending.get(server):
+                    pending.earlier = Attempt(batch.batch, before.get(server, ""), batch.cloud_time)
 
     def _land(self, servers: Iterable[str]) -> None:
         for server in servers:
-            if sent := self._in_flight.pop(server, None):
-                sent.open.discard(server)
-                if not sent.open:
-                    self._sent.pop(sent.batch, None)
+            if batch := self._in_flight.pop(server, None):
+                batch.open.discard(server)
+                if not batch.open:
+                    self._batches.pop(batch.batch, None)
 
     def _on_halt(self, queue: ServerQueue) -> None:
         """The cloud cannot be reached or does not know us: the line's callers hear it now, later ones try anew.
@@ -424,7 +372,7 @@ class DirectRestarts:
             if self._journal is not None and self._journal.failed is None:
                 done = ev.RunFinished(status=RunStatus.SUCCEEDED.value, reason="closed")
                 with suppress(StoreError):
-                    await self._journal.record([done], status=RunStatus.SUCCEEDED)
+                    await self._journal.record(Transaction([done], status=RunStatus.SUCCEEDED))
         finally:
             self.feed.close()
 
@@ -435,4 +383,8 @@ def _resolve(pending: PendingRestart, outcome: Outcome) -> None:
             waiter.set_result(outcome)
 
 
-_NOBODY = Lease("", Holder("", "", 0, 0.0), 0)
+def _options(type_: RestartType, linger: float) -> RestartOptions:
+    defaults = Strategy()
+    return RestartOptions(
+        type=type_, batch_size=defaults.batch_size, server_timeout=defaults.server_timeout, linger=linger
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from ecsbatch.engine.delay_queue import DelayQueue
+from ecsbatch.engine.observer import Observer
 from ecsbatch.engine.server_queue import Batch, Check, ServerQueue, restarted
 from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
@@ -16,18 +16,10 @@ from ecsbatch.errors import CloudError
 from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence
-from ecsbatch.model.servers import Look, Server
+from ecsbatch.model.servers import Server
 
 CHECK_TIMEOUT = 10.0
 """Seconds that one check may take."""
-
-
-class Looks(Protocol):
-    """Shows servers."""
-
-    async def look(self, ids: Sequence[str]) -> Look:
-        """Show up to 100 servers; raises CloudError where nothing can be seen of the site."""
-        ...
 
 
 @dataclass(slots=True)
@@ -53,12 +45,12 @@ class Visit:
 class HealthChecker:
     """Checks the restarted servers of all lines of a site."""
 
-    def __init__(self, lookout: Looks, visibility: Visibility, workers: int) -> None:
+    def __init__(self, observer: Observer, visibility: Visibility, workers: int) -> None:
         """Run at most ``workers`` checks at once of servers just restarted, and as many of those that ended before.
 
         The latter may hang for long, one and all: they must not keep the former waiting.
         """
-        self._lookout = lookout
+        self._observer = observer
         self._visibility = visibility
         self._workers = workers
         self._delayed: DelayQueue[Recovery] = DelayQueue()
@@ -129,7 +121,7 @@ class HealthChecker:
         # While the cloud cannot be seen the deadline stands still, and a check alone would never learn that it can.
         if view is None or not view.status or self._visibility.blind_for() > 0:
             with suppress(CloudError):
-                look = await self._lookout.look([recovery.server])
+                look = await self._observer.look([recovery.server])
                 view = look.servers.get(recovery.server, view)
                 if view is not None:
                     views[recovery.server] = view

@@ -1,55 +1,26 @@
-"""`JournalWriter`: one run's history being written. A fact is stored first, then folded, then told."""
+"""A run's history, written and followed: what happened is stored first, then folded, then told.
+
+`JournalWriter` writes for the one process that holds the run; `EventFeed` follows for whoever wants to know.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import Any, Final, TypeAlias, TypeVar
 
+from ecsbatch.engine.ports import Store
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event, Recorded
-from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.run import Committed, Lease
-from ecsbatch.model.tokens import Grant, Settlement, TokenRequest
+from ecsbatch.model.run import Claim, Committed, Lease, Transaction
 
 T = TypeVar("T")
 
 _Read: TypeAlias = Callable[[str, int, int], Awaitable[list[T]]]
 
 _READ_AT_ONCE: Final = 1000
-
-
-class JournalStore(Protocol):
-    """One durable transaction for everything that belongs together."""
-
-    def commit(  # noqa: PLR0913 - one transaction, all but its events by keyword
-        self,
-        hold: Lease,
-        events: Sequence[Event],
-        *,
-        take: TokenRequest | None = None,
-        intent: Callable[[Grant], Sequence[Event]] | None = None,
-        settle: Sequence[Settlement] = (),
-        status: RunStatus | None = None,
-        claim: Sequence[tuple[str, str]] = (),
-        unclaim: Sequence[tuple[str, str]] = (),
-        folded: int | None = None,
-    ) -> asyncio.Future[Committed]:
-        """Write all or nothing; nothing is taken where a failure behind event ``folded`` is in the record already."""
-        ...
-
-
-class ReadStore(Protocol):
-    """What a reader needs of a store."""
-
-    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """Return events behind a number."""
-        ...
-
-    async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
-        """Return the same as lines of JSON."""
-        ...
 
 
 class JournalWriter:
@@ -66,31 +37,40 @@ class JournalWriter:
 
     def __init__(
         self,
-        store: JournalStore,
-        hold: Lease,
+        store: Store,
+        lease: Lease,
         fold: Callable[[Sequence[Recorded]], None],
         *,
         last_batch: int = 0,
         on_failure: Callable[[], None] | None = None,
+        freed_by: Callable[[Event], Sequence[Claim]] | None = None,
     ) -> None:
-        """Write to the run that ``hold`` is about.
+        """Write to the run that ``lease`` is about.
 
         Args:
             store: where to.
-            hold: the right to write.
+            lease: the right to write.
             fold: sees every commit's events once, in order.
             last_batch: the number of the run's latest batch so far.
             on_failure: called once `failed` is set, for those who wait for anything else than this writing.
+            freed_by: for a run that claims its servers one by one, with their intent: whose claims end with an event.
+                None for one that has claimed all of them from its start to its end.
         """
         self.failed: BaseException | None = None
         self.last_batch = last_batch
         self._store = store
-        self._hold = hold
+        self._lease = lease
         self._fold = fold
         self._on_failure = on_failure
+        self._freed_by = freed_by
         self._folded = 0
         self._missed: EngineStopped | None = None
         self.closed = False
+
+    @property
+    def claims(self) -> bool:
+        """True where servers are claimed with their intent, and freed with their outcome."""
+        return self._freed_by is not None
 
     def next_batch(self) -> int:
         """Number a new batch."""
@@ -105,18 +85,8 @@ class JournalWriter:
         """
         self.closed = True
 
-    def record(
-        self,
-        events: Sequence[Event],
-        *,
-        take: TokenRequest | None = None,
-        intent: Callable[[Grant], Sequence[Event]] | None = None,
-        settle: Sequence[Settlement] = (),
-        status: RunStatus | None = None,
-        claim: Sequence[tuple[str, str]] = (),
-        unclaim: Sequence[tuple[str, str]] = (),
-    ) -> asyncio.Future[Committed]:
-        """Store events and what belongs to them; the future is done once they are folded in.
+    def record(self, transaction: Transaction) -> asyncio.Future[Committed]:
+        """Write a transaction; the future is done once its events are folded in.
 
         A caller that stops waiting undoes nothing.
 
@@ -130,17 +100,10 @@ class JournalWriter:
         if refusal is not None:
             _refuse(told, refusal)
             return told
-        written = self._store.commit(
-            self._hold,
-            events,
-            take=take,
-            intent=intent,
-            settle=settle,
-            status=status,
-            claim=claim,
-            unclaim=unclaim,
-            folded=self._folded,
-        )
+        if self._freed_by is not None:
+            freed = [claim for event in transaction.events for claim in self._freed_by(event)]
+            transaction = replace(transaction, unclaim=freed) if freed else transaction
+        written = self._store.commit(self._lease, transaction, folded=self._folded)
         if written.done():
             self._tell(written, told)
         else:
@@ -175,7 +138,7 @@ class JournalWriter:
                 self._folded = commit.recorded[-1].seq
         except Exception as e:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             self._missed = EngineStopped(
-                f"What was stored of run {self._hold.run_id} could not be followed ({type(e).__name__}: {e}): "
+                f"What was stored of run {self._lease.run_id} could not be followed ({type(e).__name__}: {e}): "
                 "report this; nothing is lost, and resuming reads the record anew."
             )
             self._missed.__cause__ = e
@@ -203,7 +166,7 @@ def seen(future: asyncio.Future[Any]) -> None:
 class EventFeed:
     """Follows a run as this process writes it; no reader is ahead of what is folded."""
 
-    def __init__(self, store: Callable[[], ReadStore], run_id: str, folded: Callable[[], int]) -> None:
+    def __init__(self, store: Callable[[], Store], run_id: str, folded: Callable[[], int]) -> None:
         """``folded`` gives the number of the last event that is folded, 0 while the run is not stored."""
         self._store = store
         self._run_id = run_id
@@ -230,7 +193,7 @@ class EventFeed:
         return self._follow(lambda store: store.lines, lambda found, after: after + len(found), after)
 
     async def _follow(
-        self, read: Callable[[ReadStore], _Read[T]], behind: Callable[[list[T], int], int], after: int
+        self, read: Callable[[Store], _Read[T]], behind: Callable[[list[T], int], int], after: int
     ) -> AsyncIterator[T]:
         while True:
             news, live = self._news, self._live

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from typing import Protocol
+from collections.abc import Callable
+from typing import TypeAlias
 
 from aiolimiter import AsyncLimiter
 
+from ecsbatch.engine.ports import Ledger
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
@@ -39,28 +41,8 @@ DESYNC_SECONDS = 600.0
 """Seconds for which a 429 against our own reckoning halves the limit."""
 
 
-class Taker(Protocol):
-    """Who takes tokens from the ledger and can give them back."""
-
-    def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
-        """Grant tokens, or tell the room there is."""
-        ...
-
-    def settle(self, settle: Settlement) -> asyncio.Future[None]:
-        """End a grant."""
-        ...
-
-
-class Ledger(Taker, Protocol):
-    """Where grants are kept, shared by all who spend the same quota."""
-
-    async def usage(self, group: str, limit: int) -> Usage:
-        """Say what is held, cooling and free."""
-        ...
-
-    def age(self, grant: Grant) -> float:
-        """Say for how many seconds a grant has counted, by the ledger's own clock; rather too many than too few."""
-        ...
+_Take: TypeAlias = Callable[[TokenRequest], asyncio.Future[Grant | Shortage]]
+_GiveBack: TypeAlias = Callable[[Settlement], asyncio.Future[None]]
 
 
 class TokenBucket:
@@ -99,11 +81,11 @@ class TokenBucket:
         self._grace = unknown_grace
         self._cooling = quota.window + GUARD
         self._crash_hold = SEND_WITHIN + request_timeout + unknown_grace + self._cooling
-        self._line = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._news = asyncio.Event()
         self._closed_until = 0.0
         self._lowered: tuple[int, float] | None = None
-        self._room: tuple[Shortage, float] | None = None
+        self._shortage: tuple[Shortage, float] | None = None
 
     @property
     def limit(self) -> int:
@@ -112,23 +94,28 @@ class TokenBucket:
             return self._lowered[0]
         return self.quota.limit
 
-    async def acquire(self, want: int, at_least: int = 1, *, ledger: Taker | None = None) -> Grant:
+    async def acquire(
+        self, want: int, at_least: int = 1, *, take: _Take | None = None, give_back: _GiveBack | None = None
+    ) -> Grant:
         """Wait in line for between ``at_least`` and ``want`` tokens.
 
         Args:
             want: the most that is of use, at least 1.
             at_least: the least that is; cut to what limit and burst can ever give.
-            ledger: takes in a transaction of the caller's own; None: the bucket's.
+            take: takes from the ledger in a transaction of the caller's own; None: in one by itself.
+            give_back: settles what was taken so where the caller is cancelled meanwhile; None: in one by itself.
 
         Returns:
             The grant; its ``tokens`` say how many.
         """
         if want < 1:
             raise ValueError("A grant is of at least one token.")
-        async with self._line:
-            return await self._first_in_line(want, at_least, ledger or self._ledger)
+        async with self._turn:
+            return await self._first_in_line(
+                want, at_least, take or self._ledger.take, give_back or self._ledger.settle
+            )
 
-    async def _first_in_line(self, want: int, at_least: int, ledger: Taker) -> Grant:
+    async def _first_in_line(self, want: int, at_least: int, take: _Take, give_back: _GiveBack) -> Grant:
         while True:
             least = min(at_least, want, self._burst, self.limit)
             await self._shape_up(max(1, least), want)
@@ -136,12 +123,12 @@ class TokenBucket:
             most = min(want, self._shaped, self.limit)
             self._news.clear()
             wish = TokenRequest(self.group, most, max(1, min(least, most)), self.limit, self._crash_hold)
-            answer = await _unharmed(ledger, wish)
+            answer = await _unharmed(take(wish), give_back)
             if isinstance(answer, Grant):
                 self._shaped -= answer.tokens
-                self._room = None
+                self._shortage = None
                 return answer
-            self._room = answer, asyncio.get_running_loop().time()
+            self._shortage = answer, asyncio.get_running_loop().time()
             await self._wait(answer)
 
     async def _shape_up(self, least: int, most: int) -> None:
@@ -165,10 +152,10 @@ class TokenBucket:
         while (left := self._closed_until - loop.time()) > 0:  # noqa: ASYNC110 - a later 429 may move the end
             await asyncio.sleep(left)
 
-    async def _wait(self, room: Shortage) -> None:
+    async def _wait(self, shortage: Shortage) -> None:
         """Wait until the ledger may have room: the next token cools down, or some request is settled."""
-        delay = room.next_in if room.next_in is not None else _FOREIGN_POLL
-        if room.in_flight:
+        delay = shortage.next_in if shortage.next_in is not None else _FOREIGN_POLL
+        if shortage.in_flight:
             delay = min(delay, _FOREIGN_POLL)
         try:
             async with asyncio.timeout(max(delay, _SHORTEST_WAIT)):
@@ -212,34 +199,33 @@ class TokenBucket:
 
     def shortage(self) -> tuple[int, float] | None:
         """Return the free tokens and the seconds until enough are, while somebody waits for them; else None."""
-        if self._room is None or self._room[0].next_in is None:
+        if self._shortage is None or self._shortage[0].next_in is None:
             return None
-        room, asked_at = self._room
-        return room.free, max(0.0, (room.next_in or 0.0) - (asyncio.get_running_loop().time() - asked_at))
+        shortage, asked_at = self._shortage
+        return shortage.free, max(0.0, (shortage.next_in or 0.0) - (asyncio.get_running_loop().time() - asked_at))
 
     def __repr__(self) -> str:
         return f"<TokenBucket {self.quota} for {self.group}, limit now {self.limit}>"
 
 
-async def _unharmed(ledger: Taker, wish: TokenRequest) -> Grant | Shortage:
-    """Take; where the taker is cancelled meanwhile, what it was granted goes back: no token is lost.
+async def _unharmed(taking: asyncio.Future[Grant | Shortage], give_back: _GiveBack) -> Grant | Shortage:
+    """Wait for tokens; where the taker is cancelled meanwhile, what it was granted goes back: no token is lost.
 
     Its going back is waited for, so that in the record it stands before whatever ends the run; cancelled once more,
     the taker leaves it to itself.
     """
-    taking = ledger.take(wish)
     try:
         return await asyncio.shield(taking)
     except asyncio.CancelledError:
-        await asyncio.shield(asyncio.ensure_future(_given_back(ledger, taking)))
+        await asyncio.shield(asyncio.ensure_future(_given_back(taking, give_back)))
         raise
 
 
-async def _given_back(ledger: Taker, taking: asyncio.Future[Grant | Shortage]) -> None:
+async def _given_back(taking: asyncio.Future[Grant | Shortage], give_back: _GiveBack) -> None:
     await asyncio.wait((taking,))
     if taking.cancelled() or taking.exception() is not None or not isinstance(grant := taking.result(), Grant):
         return
-    settled = ledger.settle(Settlement(grant.id, None))
+    settled = give_back(Settlement(grant.id, None))
     await asyncio.wait((settled,))
     if not settled.cancelled():
         settled.exception()  # where it cannot be written, it is held until it counts as given up

@@ -13,9 +13,10 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from ecsbatch.engine.pacing import RequestPacer
+from ecsbatch.engine.ports import Cloud
 from ecsbatch.engine.retry import Backoff
 from ecsbatch.engine.visibility import LONGEST_PAUSE, Visibility
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Refused, Throttled
@@ -30,22 +31,6 @@ _KNOWN = 8
 """Servers that are remembered to be asked about by a probe."""
 
 
-class Shows(Protocol):
-    """Shows jobs and servers of one site."""
-
-    async def turn(self) -> None:
-        """Wait for a place in the rate of API requests; looks do it themselves."""
-        ...
-
-    async def look(self, ids: Sequence[str]) -> Look:
-        """Show up to `MAX_LOOK` servers; raises CloudError."""
-        ...
-
-    async def show_job(self, job_id: str, pending: Collection[str], *, running: bool = False) -> Job:
-        """Show a job's ended sub-jobs among ``pending``; raises JobNotFound and other CloudErrors."""
-        ...
-
-
 class JobHidden(CloudError):
     """A job cannot be shown although the site can be seen."""
 
@@ -55,7 +40,7 @@ class _Found:
     """What the parts of one look have found so far."""
 
     asked_at: float | None = None
-    sighted_at: float = 0.0
+    observed_at: float = 0.0
     servers: dict[str, ServerView] = field(default_factory=dict[str, ServerView])
     refused: dict[str, Refused] = field(default_factory=dict[str, Refused])
     unseen: dict[str, int] = field(default_factory=dict[str, int])
@@ -63,13 +48,13 @@ class _Found:
 
     def look(self) -> Look:
         asked_at = self.asked_at or 0.0
-        return Look(self.servers, self.cloud_time, asked_at, self.sighted_at, self.refused, self.unseen)
+        return Look(self.servers, self.cloud_time, asked_at, self.observed_at, self.refused, self.unseen)
 
 
 class Observer:
     """The eyes on one site."""
 
-    def __init__(self, cloud: Shows, visibility: Visibility, pace: RequestPacer, backoff: Backoff) -> None:
+    def __init__(self, cloud: Cloud, visibility: Visibility, pace: RequestPacer, backoff: Backoff) -> None:
         """``backoff`` gives the pauses after looks that showed nothing."""
         self._cloud = cloud
         self._visibility = visibility
@@ -134,7 +119,7 @@ class Observer:
         await self._paced()
         asked = self._now()
         if found.asked_at is None:
-            found.asked_at, found.sighted_at = asked, self._visibility.observed_time()
+            found.asked_at, found.observed_at = asked, self._visibility.observed_time()
         try:
             look = await self._answer(asked, lambda: self._cloud.look(ids))
         except (AuthError, Throttled):

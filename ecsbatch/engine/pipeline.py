@@ -6,49 +6,24 @@ producer queue -> precheck -> token bucket -> grant and intent -> submit workers
 from __future__ import annotations
 
 from random import Random
-from typing import Protocol
 
 from ecsbatch.config.settings import Engine
 from ecsbatch.engine.health import HealthChecker
-from ecsbatch.engine.limiter import Ledger, TokenBucket
-from ecsbatch.engine.observer import Observer, Shows
+from ecsbatch.engine.limiter import TokenBucket
+from ecsbatch.engine.observer import Observer
 from ecsbatch.engine.pacing import RequestPacer
 from ecsbatch.engine.poll_schedule import PollSchedule
 from ecsbatch.engine.poller import LOOK_SHARE, Poller
+from ecsbatch.engine.ports import Cloud, Ledger
 from ecsbatch.engine.producer import Producer
 from ecsbatch.engine.retry import Backoff
 from ecsbatch.engine.server_queue import ServerQueue
-from ecsbatch.engine.submitter import Requests, Submitter
+from ecsbatch.engine.submitter import Submitter
 from ecsbatch.engine.visibility import LONGEST_PAUSE, Visibility
 from ecsbatch.engine.workers import work_together
-from ecsbatch.model.servers import Site
 
 CHECK_WORKERS = 32
 """Health checks at once, of servers just restarted and of those that are not back; each waits for its server."""
-
-
-class Cloud(Requests, Shows, Protocol):
-    """One site's API."""
-
-    @property
-    def site(self) -> Site:
-        """Where requests go."""
-        ...
-
-    @property
-    def api_rate(self) -> float:
-        """Requests per second that all requests together may make."""
-        ...
-
-    @property
-    def request_timeout(self) -> float:
-        """Seconds after which a request is given up."""
-        ...
-
-    @property
-    def connect_timeout(self) -> float:
-        """Seconds of those for the connection."""
-        ...
 
 
 class Pipeline:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import Protocol
 
 from ecsbatch.engine.delay_queue import DelayQueue
 from ecsbatch.engine.health import HealthChecker
 from ecsbatch.engine.held import HeldServers
-from ecsbatch.engine.observer import JobHidden
+from ecsbatch.engine.observer import JobHidden, Observer
 from ecsbatch.engine.poll_schedule import PollSchedule, Watched
 from ecsbatch.engine.resolver import (
     LOOKS_WHEN_OVER,
@@ -31,8 +30,8 @@ from ecsbatch.engine.visibility import LONGEST_PAUSE, QUIET, Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Throttled
 from ecsbatch.model import events as ev
-from ecsbatch.model.run import Committed
-from ecsbatch.model.servers import MAX_LOOK, Job, Look, ServerView, SubJob
+from ecsbatch.model.run import Committed, Transaction
+from ecsbatch.model.servers import MAX_LOOK, Job, ServerView, SubJob
 
 LOOK_SHARE = 0.7
 """Of the rate of API requests, what looks may plan with; the rest is for submits and prechecks."""
@@ -50,38 +49,12 @@ TICK = 1 / 200
 """Of a typical restart: the grid of the instants of looks at jobs, finer than their jitter."""
 
 
-class Looks(Protocol):
-    """Shows jobs and servers."""
-
-    @property
-    def rate(self) -> float:
-        """Requests a second that the site lets through now."""
-        ...
-
-    def meet(self, servers: Iterable[str]) -> None:
-        """Hear of servers that exist."""
-        ...
-
-    @property
-    def answered_at(self) -> float:
-        """Loop time at which the last query was asked that had an answer."""
-        ...
-
-    async def show_job(self, job_id: str, pending: Collection[str], *, running: bool = False) -> Job:
-        """Show a job's ended sub-jobs among ``pending``; raises JobNotFound, JobHidden and other CloudErrors."""
-        ...
-
-    async def look(self, ids: Sequence[str]) -> Look:
-        """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
-        ...
-
-
 class Poller:
     """The looks at one site."""
 
     def __init__(
         self,
-        looks: Looks,
+        observer: Observer,
         schedule: PollSchedule,
         visibility: Visibility,
         health: HealthChecker,
@@ -92,7 +65,7 @@ class Poller:
         typical_restart: float,
     ) -> None:
         """Look with at most ``workers`` requests at once; times are seconds."""
-        self._looks = looks
+        self._observer = observer
         self._schedule = schedule
         self._visibility = visibility
         self._chance = chance
@@ -107,9 +80,7 @@ class Poller:
         # Dicts, for they keep the order: the same seed gives the same looks.
         self._jobs: dict[JobWatch, None] = {}
         self._held = HeldServers(health, self._unit, self._again_later, self._tell)
-        self._found: dict[ServerQueue, list[LookResult]] = {}
-        self._written: list[tuple[ServerQueue, list[LookResult], asyncio.Future[Committed]]] = []
-        self._news = asyncio.Event()
+        self._told: asyncio.Queue[tuple[ServerQueue, LookResult, asyncio.Future[Committed]]] = asyncio.Queue()
         self._shut_out: AuthError | None = None
         self._next_try = 0.0
 
@@ -138,7 +109,7 @@ class Poller:
         return self._held.seen(queues, since)
 
     def _watch_servers(self, batch: Batch, servers: Iterable[str], why: WatchReason, job: Job | None = None) -> None:
-        self._looks.meet(list(batch.views)[:MAX_LOOK])
+        self._observer.meet(list(batch.views)[:MAX_LOOK])
         code, message = (job.code, job.message) if job is not None and job.status == "FAIL" else ("", "")
         for server in servers:
             watch = ServerWatch(
@@ -157,7 +128,7 @@ class Poller:
     async def run(self) -> None:
         """Work until cancelled."""
         workers = {f"look-{i}": self._work() for i in range(self._workers)}
-        await work_together({"poll": self._hand_out(), "tell": self._tell_all(), **workers})
+        await work_together({"poll": self._hand_out(), "follow-up": self._follow_up(), **workers})
 
     async def _hand_out(self) -> None:
         """Hand what is due to the look workers; servers that are due together share looks."""
@@ -177,7 +148,7 @@ class Poller:
                 self._due.put_nowait(servers[start : start + MAX_LOOK])
             if self._now() - rescaled >= self._schedule.rescale_every:
                 rescaled = self._now()
-                self._schedule.budget(self._looks.rate * LOOK_SHARE)
+                self._schedule.budget(self._observer.rate * LOOK_SHARE)
                 self._schedule.rescale([Watched(rescaled - w.since, len(w.pending), w.size) for w in self._jobs])
 
     def _done_with(self, watch: JobWatch | ServerWatch) -> bool:
@@ -208,7 +179,7 @@ class Poller:
         asked, late = self._now(), self._visibility.observed_time() > batch.deadline
         try:
             states = await self._states(watch)
-            job = await self._looks.show_job(batch.job_id, watch.pending, running=late)
+            job = await self._observer.show_job(batch.job_id, watch.pending, running=late)
         except JobNotFound as e:
             self._let_in(watch)
             if asked - watch.since < JOB_VISIBLE_WITHIN:
@@ -234,7 +205,7 @@ class Poller:
         overdue = sorted(watch.overdue & watch.pending)
         states: dict[str, ServerView] = {}
         for start in range(0, len(overdue), MAX_LOOK):
-            states.update((await self._looks.look(overdue[start : start + MAX_LOOK])).servers)
+            states.update((await self._observer.look(overdue[start : start + MAX_LOOK])).servers)
         return states
 
     def _learn(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], age: float, *, late: bool) -> None:
@@ -291,7 +262,7 @@ class Poller:
     async def _look_at_servers(self, watches: Sequence[ServerWatch]) -> None:
         """Look once at up to 100 bare servers; store what that tells, and say when to look again."""
         try:
-            look = await self._looks.look(list(dict.fromkeys(watch.server for watch in watches)))
+            look = await self._observer.look(list(dict.fromkeys(watch.server for watch in watches)))
         except CloudError as e:
             self._unseen(watches, e)
             return
@@ -316,38 +287,19 @@ class Poller:
     # -- telling ---------------------------------------------------------------------------------------------------
 
     def _tell(self, queue: ServerQueue, found: LookResult) -> None:
-        """Have it recorded. What is found while the store writes goes together into the next commit."""
-        if found.events or found.unstarted:
-            self._found.setdefault(queue, []).append(found)
-            self._news.set()
-        if found.urgent:
-            # A failure does not wait for others: once there are too many, nothing new may start.
-            self._hand_over()
+        """Have it recorded; the store writes together what comes together."""
+        if events := found.all_events():
+            self._told.put_nowait((queue, found, queue.journal.record(Transaction(events))))
 
-    def _hand_over(self) -> None:
-        """Give the store all that was found."""
-        for queue, found in self._found.items():
-            events = [event for each in found for event in each.all_events()]
-            self._written.append((queue, found, queue.record(events)))
-        self._found.clear()
-
-    async def _tell_all(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            self._hand_over()
-            written, self._written = self._written, []
-            for queue, found, done in written:
-                await self._told(queue, found, done)
-
-    async def _told(self, queue: ServerQueue, found: Sequence[LookResult], written: asyncio.Future[Committed]) -> None:
+    async def _follow_up(self) -> None:
         """Act on what was found once it is recorded."""
-        if not await queue.reported(written):
-            return
-        for each in found:
-            for servers in each.unstarted.values():
+        while True:
+            queue, found, written = await self._told.get()
+            if not await queue.written(written):
+                continue
+            for servers in found.unstarted.values():
                 queue.requeue(servers)
-            for watch in each.released:
+            for watch in found.released:
                 self._held.forget(watch)
 
     # -- seeing nothing --------------------------------------------------------------------------------------------
@@ -380,7 +332,7 @@ class Poller:
         if error is None:
             return False
         refused_at = self._next_try - SHUT_OUT_PAUSE
-        if self._looks.answered_at > refused_at or self._now() > self._next_try + QUIET:
+        if self._observer.answered_at > refused_at or self._now() > self._next_try + QUIET:
             self._shut_out = None  # the key is good again, or nobody has tried it for long
             return False
         if self._now() >= self._next_try:

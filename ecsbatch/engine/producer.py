@@ -9,44 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import islice
-from typing import Protocol
 
-from ecsbatch.engine.journal import JournalWriter, seen
+from ecsbatch.engine.intent import Intent, Recalled
 from ecsbatch.engine.limiter import TokenBucket
+from ecsbatch.engine.observer import Observer
+from ecsbatch.engine.poller import Poller
 from ecsbatch.engine.server_queue import Batch, Prechecked, ServerQueue
-from ecsbatch.engine.triage import Watcher, triage
+from ecsbatch.engine.triage import triage
 from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
-from ecsbatch.errors import AuthError, CloudError, EcsbatchError, EngineStopped, RunConflict
-from ecsbatch.model import events as ev
-from ecsbatch.model.run import Committed
+from ecsbatch.errors import AuthError, CloudError, EcsbatchError, RunConflict
 from ecsbatch.model.servers import MAX_LOOK, Look
-from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
 _LOOK_AGAIN = 1.0
 """Seconds until servers are looked at again that could not be shown, where no others are waiting."""
-
-
-class Lookout(Protocol):
-    """Shows the state of servers, and whose turn it is to ask."""
-
-    async def turn(self) -> None:
-        """Wait for a place in the rate of API requests."""
-        ...
-
-    async def look(self, ids: Sequence[str]) -> Look:
-        """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
-        ...
-
-    async def rest(self, error: CloudError) -> None:
-        """Pause after a look that showed nothing."""
-        ...
-
-
-class Recalled(Exception):
-    """The servers were taken back, or looked at too long ago, while they waited for tokens."""
 
 
 class Producer:
@@ -54,19 +31,19 @@ class Producer:
 
     def __init__(
         self,
-        lookout: Lookout,
+        observer: Observer,
         bucket: TokenBucket,
         visibility: Visibility,
-        watcher: Watcher,
+        poller: Poller,
         send: Callable[[Batch], None],
         slots: asyncio.Semaphore,
     ) -> None:
         """Hand ready batches to ``send``; a slot is taken for each and given back by whoever sends it."""
         self.queues: list[ServerQueue] = []
-        self._lookout = lookout
+        self._observer = observer
         self._bucket = bucket
         self._visibility = visibility
-        self._watcher = watcher
+        self._poller = poller
         self._send = send
         self._slots = slots
         self._to_look = asyncio.Event()
@@ -111,12 +88,12 @@ class Producer:
     async def _see(self, queue: ServerQueue, servers: Sequence[str]) -> Look | None:
         """Look once; None where nothing could be seen, after a pause."""
         try:
-            return await self._lookout.look(servers)
+            return await self._observer.look(servers)
         except AuthError as e:
             queue.stop("auth", str(e))
         except CloudError as e:
             self._to_pack.set()
-            await self._lookout.rest(e)
+            await self._observer.rest(e)
         return None
 
     async def _stock(self, queue: ServerQueue, servers: Sequence[str], look: Look) -> None:
@@ -125,7 +102,7 @@ class Producer:
         if found.go:
             queue.ready.append(Prechecked(found.go, look.asked_at))
         self._to_pack.set()
-        await found.tell(queue, self._watcher)
+        await found.tell(queue, self._poller)
         if found.later:
             queue.put(server for server in found.later if queue.owner.wanted(queue, server))
             if len(queue.waiting) <= len(found.later):
@@ -146,23 +123,23 @@ class Producer:
 
     async def pack(self, queue: ServerQueue) -> bool:
         """Take tokens for a line's next packet, store grant and intent, send it. False where nothing was sent."""
-        await self._lookout.turn()
-        prechecked = self._next_packet(queue)
+        await self._observer.turn()
+        prechecked = self._next_prechecked(queue)
         if prechecked is None:
             return False
-        intent = _Intent(queue, prechecked, self._visibility, self._bucket.group)
+        intent = Intent(queue, prechecked, self._visibility, self._bucket.group)
         want = len(prechecked.views)
-        # A packet that was refused goes as it is: what offends in it is found by halving.
+        # What was refused goes as it is: what offends in it is found by halving.
         at_least = want if prechecked.refusals else max(1, min(want, queue.options.batch_size // 4))
         queue.packing = want
         try:
-            grant = await self._bucket.acquire(want, at_least, ledger=intent)
+            grant = await self._bucket.acquire(want, at_least, take=intent.take, give_back=intent.give_back)
         except Recalled:
             self._put_back(queue, prechecked, intent.generation)
             return False
         except RunConflict as e:
-            # A line that claims its servers one by one asks anew who may have them; else the run itself was taken.
-            if not queue.claims:
+            # Who claims servers one by one asks anew who may have them; else the run itself was taken.
+            if not queue.journal.claims:
                 queue.fail(e)
             queue.requeue(list(prechecked.views))
             return False
@@ -172,7 +149,10 @@ class Producer:
             return False
         finally:
             queue.packing = 0
-        self._send_granted(queue, prechecked, intent, grant)
+        self._send(intent.batch_of(grant))
+        if rest := dict(islice(prechecked.views.items(), grant.tokens, None)):
+            self._put_back(queue, Prechecked(rest, prechecked.looked_at), intent.generation)
+        self._to_look.set()
         return True
 
     @staticmethod
@@ -185,27 +165,7 @@ class Producer:
         elif prechecked.views:
             queue.ready.appendleft(prechecked)
 
-    def _send_granted(self, queue: ServerQueue, prechecked: Prechecked, intent: _Intent, grant: Grant) -> None:
-        """Make the batch of the servers that the grant is enough for; the rest stays first in line."""
-        views = dict(islice(prechecked.views.items(), grant.tokens))
-        rest = dict(islice(prechecked.views.items(), grant.tokens, None))
-        if rest:
-            self._put_back(queue, Prechecked(rest, prechecked.looked_at), intent.generation)
-        self._send(
-            Batch(
-                number=intent.batch,
-                queue=queue,
-                views=views,
-                grant=grant,
-                cloud_time=intent.cloud_time,
-                deadline=self._visibility.observed_time() + queue.options.server_timeout,
-                open=set(views),
-                refusals=prechecked.refusals,
-            )
-        )
-        self._to_look.set()
-
-    def _next_packet(self, queue: ServerQueue) -> Prechecked | None:
+    def _next_prechecked(self, queue: ServerQueue) -> Prechecked | None:
         """Merge stock into one packet of at most a batch; what was looked at too long ago is looked at again."""
         now = asyncio.get_running_loop().time()
         while queue.ready and queue.ready[0].stale(now):
@@ -241,113 +201,6 @@ class Producer:
                 if at is not None:
                     soonest = at if soonest is None else min(soonest, at)
             await _news(news, None if soonest is None else soonest)
-
-
-class _Intent:
-    """Takes tokens in the transaction that stores the intent to spend them.
-
-    It is in the air from the instant at which the store is asked: what is decided meanwhile has to reckon with it.
-    """
-
-    def __init__(self, queue: ServerQueue, prechecked: Prechecked, visibility: Visibility, group: str) -> None:
-        self.generation = queue.generation
-        self.batch = 0
-        self.cloud_time = 0.0
-        self._group = group
-        self._journal: JournalWriter | None = None
-        self._queue = queue
-        self._prechecked = prechecked
-        self._visibility = visibility
-
-    def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
-        """Store grant and intent; the servers that the tokens are enough for are those named."""
-        queue, prechecked = self._queue, self._prechecked
-        recalled = queue.generation != self.generation or not queue.open or queue.dropped
-        if recalled or prechecked.stale(asyncio.get_running_loop().time()):
-            raise Recalled
-        for server in [server for server in prechecked.views if not queue.owner.wanted(queue, server)]:
-            del prechecked.views[server]
-        if not prechecked.views:
-            raise Recalled
-        want = min(take.want, len(prechecked.views))
-        return self._give(replace(take, want=want, at_least=min(take.at_least, want)))
-
-    def _give(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
-        """Hand grant and intent to the store."""
-        queue, servers = self._queue, list(self._prechecked.views)
-        if self._journal is not queue.journal:
-            self._journal, self.batch = queue.journal, queue.journal.next_batch()
-        self.cloud_time = self._visibility.cloud_time()
-        queue.in_air += 1
-        queue.given.update(servers)
-        written = queue.record(
-            [],
-            take=take,
-            intent=self._events,
-            claim=[(queue.site, server) for server in servers] if queue.claims else (),
-        )
-        answer: asyncio.Future[Grant | Shortage] = asyncio.get_running_loop().create_future()
-
-        def heard(done: asyncio.Future[Committed]) -> None:
-            queue.given.difference_update(servers)
-            if done.cancelled() or done.exception() is not None or done.result().grant is None:
-                self._land()
-            _pass_on(done, answer)
-
-        written.add_done_callback(heard)
-        return answer
-
-    def settle(self, settle: Settlement) -> asyncio.Future[None]:
-        """Give an intent back that nobody is left to send."""
-        gave_up = ev.BatchRejected(batch=self.batch, kind="not_sent", message="Stopped before it was sent.")
-        written = self._queue.record([gave_up], settle=[settle])
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def given_back(done: asyncio.Future[Committed]) -> None:
-            seen(done)
-            self._land()
-            if not answer.done():
-                answer.set_result(None)
-
-        written.add_done_callback(given_back)
-        return answer
-
-    def _land(self) -> None:
-        self._queue.in_air -= 1
-        self._queue.wake()
-
-    def _events(self, grant: Grant) -> Sequence[ev.Event]:
-        named = list(islice(self._prechecked.views.items(), grant.tokens))
-        return [
-            ev.BatchSubmitting(
-                batch=self.batch,
-                servers=[server for server, _ in named],
-                wave=self._queue.wave,
-                type=self._queue.options.type,
-                site=self._queue.site,
-                grant=grant.id,
-                updated=[view.updated for _, view in named],
-                cloud_time=self.cloud_time,
-                granted=grant.granted,
-                group=self._group,
-            )
-        ]
-
-
-def _pass_on(done: asyncio.Future[Committed], answer: asyncio.Future[Grant | Shortage]) -> None:
-    if answer.done():
-        return
-    failure = EngineStopped("Nobody said whether tokens were granted.") if done.cancelled() else done.exception()
-    if failure is not None:
-        answer.set_exception(failure)
-        return
-    commit = done.result()
-    if commit.grant is not None:
-        answer.set_result(commit.grant)
-    elif commit.shortage is not None:
-        answer.set_result(commit.shortage)
-    else:
-        answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
 
 
 def _look_due(queue: ServerQueue) -> float | None:

@@ -107,14 +107,12 @@ class LookResult:
         unstarted: servers whose request did not begin and that are sent again, by batch.
         later: watches to come back to, with the seconds to wait.
         released: watches of held servers that are done once this is recorded.
-        urgent: a server has ended otherwise than well: nothing new may start before that is known.
     """
 
     events: list[ev.Event] = field(default_factory=list[ev.Event])
     unstarted: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
     later: list[tuple[ServerWatch, float]] = field(default_factory=list[tuple[ServerWatch, float]])
     released: list[ServerWatch] = field(default_factory=list[ServerWatch])
-    urgent: bool = False
 
     def all_events(self) -> list[ev.Event]:
         """Return everything that is to be recorded."""
@@ -266,7 +264,6 @@ class OutcomeResolver:
         """End a server; one that may be down keeps its place in the budget until a look shows it up."""
         batch.open.discard(server)
         found.events.append(batch.queue.server_event(kind, server, batch, **facts))
-        found.urgent |= bool(facts.get("holds"))
 
 
 def _may_be_down(view: ServerView | None) -> bool:

@@ -1,141 +1,163 @@
-"""What a rollout runs on."""
+"""The engine as a whole: the parts of every site over one store, in one task, under the name that holds runs.
+
+Rollouts and single restarts run on it. It knows neither: it works on their queues, and tells when it has ended.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from random import Random
+from typing import Any, Final
 
 from ecsbatch.clock import Clock
 from ecsbatch.config.settings import Engine
-from ecsbatch.engine.journal import JournalStore, ReadStore
 from ecsbatch.engine.pipeline import Pipeline
+from ecsbatch.engine.ports import Cloud, Store
+from ecsbatch.engine.workers import work_together
+from ecsbatch.errors import ConfigError, EngineStopped
 from ecsbatch.model import events as ev
-from ecsbatch.model.outcome import Outcome
-from ecsbatch.model.plan import Plan
-from ecsbatch.model.run import Command, Holder, Lease, NewRun, RunRecord
-from ecsbatch.model.servers import Fleet
+from ecsbatch.model.run import Holder
+
+_END_WITHIN: Final = 10.0
+"""Seconds for the engine's tasks to end; what other people's code does with its cancellation is bounded before."""
 
 
-def holder_changed(
-    holder: Holder, engine: Engine, fence: int, previous: str = "", ledger_time: float = 0.0
-) -> ev.HolderChanged:
-    """Say who has a run from now on, and by which quota it spends."""
-    return ev.HolderChanged(
-        holder=holder.name,
-        host=holder.host,
-        pid=holder.pid,
-        fence=fence,
-        previous=previous,
-        limit=engine.quota.limit,
-        window=engine.quota.window,
-        unknown_grace=engine.unknown_grace,
-        request_timeout=engine.request_timeout,
-        boot=holder.boot,
-        ledger_time=ledger_time,
-    )
+class Runtime:
+    """What a rollout runs on.
 
+    Attributes:
+        store: where everything is written.
+        pipelines: the parts for each site, by its key.
+        holder: this process, as runs name who has them.
+        engine: the settings.
+        clock: stamps, dates and the ledger's time.
+        fault: what the engine has ended by; None while it works.
+        closed: nothing new is taken in.
+    """
 
-class RolloutStore(JournalStore, ReadStore, Protocol):
-    """What a rollout needs of a store."""
+    def __init__(
+        self, clouds: Mapping[str, Cloud], store: Store, engine: Engine, holder: Holder, clock: Clock, chance: Random
+    ) -> None:
+        """Put the parts together; `start` has them work."""
+        self.store = store
+        self.engine = engine
+        self.holder = holder
+        self.clock = clock
+        self.pipelines = {site: Pipeline(cloud, store, engine, chance) for site, cloud in clouds.items()}
+        self.fault: BaseException | None = None
+        self.closed = False
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._changed = asyncio.Event()
 
-    async def create_run(self, new: NewRun, holder: Holder) -> Lease:
-        """Store a new run; raises RunConflict."""
-        ...
-
-    async def take_run(self, run_id: str, holder: Holder) -> Lease:
-        """Take a run whose holder is gone; raises RunConflict."""
-        ...
-
-    async def release(self, hold: Lease) -> None:
-        """Let a run go."""
-        ...
-
-    async def run(self, name: str = "") -> RunRecord:
-        """Return a run by its id."""
-        ...
-
-    async def targets(self, run_id: str) -> Fleet:
-        """Return a run's frozen servers."""
-        ...
-
-    async def commands(self, run_id: str, after: int = 0) -> list[Command]:
-        """Return what was asked of a run's holder."""
-        ...
-
-
-class Guest(Protocol):
-    """A rollout, as its engine sees it."""
+    def holder_changed(self, fence: int, previous: str = "") -> ev.HolderChanged:
+        """Say that this process has a run from now on, and by which quota it spends."""
+        return ev.HolderChanged(
+            holder=self.holder.name,
+            host=self.holder.host,
+            pid=self.holder.pid,
+            fence=fence,
+            previous=previous,
+            limit=self.engine.quota.limit,
+            window=self.engine.quota.window,
+            unknown_grace=self.engine.unknown_grace,
+            request_timeout=self.engine.request_timeout,
+            boot=self.holder.boot,
+            ledger_time=self.clock.monotonic(),
+        )
 
     @property
-    def run_id(self) -> str:
-        """Which run."""
-        ...
+    def queued(self) -> int:
+        """Servers that wait in any queue."""
+        return sum(queue.queued for pipeline in self.pipelines.values() for queue in pipeline.queues)
 
     @property
-    def plan(self) -> Plan:
-        """What it was planned as."""
-        ...
+    def in_air(self) -> int:
+        """Requests whose intent was given to the store and that have no answer yet."""
+        return sum(queue.in_air for pipeline in self.pipelines.values() for queue in pipeline.queues)
+
+    def blindness(self) -> tuple[float, str]:
+        """Return for how many seconds a site has shown nothing, 0 for none, and what its last request met."""
+        seen = [(pipeline.visibility.blind_for(), pipeline.visibility.why) for pipeline in self.pipelines.values()]
+        return max(seen, default=(0.0, ""))
+
+    def wake(self, site: str) -> None:
+        """Have a site's queues looked at again."""
+        self.pipelines[site].wake()
+        self.notice()
+
+    def notice(self) -> None:
+        """Say that something has changed for those who wait in `settled`."""
+        self._changed.set()
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def start(
+        self, beside: Mapping[str, Callable[[], Coroutine[Any, Any, None]]], ended: Callable[[BaseException], None]
+    ) -> None:
+        """Work in a task of its own; a fault of one part, or of what works ``beside`` them, ends the engine.
+
+        No group owns the task: the engine must outlive its caller's own groups and never cancel them. ``ended`` hears
+        whatever ends it, but for `stop`.
+        """
+
+        async def work() -> None:
+            sites = {f"site-{site}": pipeline.run() for site, pipeline in self.pipelines.items()}
+            await work_together({**sites, **{name: begin() for name, begin in beside.items()}})
+
+        self._task = asyncio.get_running_loop().create_task(work(), name="ecsbatch-engine")
+        self._task.add_done_callback(lambda task: self._ended(task, ended))
+
+    def check(self) -> None:
+        """Refuse to take anything in that cannot be worked on.
+
+        Raises:
+            ConfigError: from another thread or event loop, where nothing here can be touched safely.
+            EngineStopped: the engine has ended, or is about to.
+        """
+        self.check_loop()
+        if self.closed or not self.working:
+            raise EngineStopped(f"The engine has ended{': ' + str(self.fault) if self.fault else ''}.")
+
+    def check_loop(self) -> None:
+        """Refuse other threads and event loops; raises ConfigError."""
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not self._loop:
+            raise ConfigError(
+                "This Restarter runs in another event loop: call it there, "
+                "from other threads with `asyncio.run_coroutine_threadsafe`."
+            )
 
     @property
-    def last_command(self) -> int:
-        """The number of the last command from elsewhere that was followed."""
-        ...
+    def working(self) -> bool:
+        """True from `start` until the engine's end."""
+        return self._task is not None and not self._task.done()
 
-    @property
-    def held(self) -> bool:
-        """True while this process holds the run."""
-        ...
+    async def settled(self, busy: Callable[[], bool], within: float) -> None:
+        """Wait until nothing is ``busy`` any more, at the longest so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while busy():
+                    self._changed.clear()
+                    await self._changed.wait()
 
-    def stop(self, reason: str = "interrupted", message: str = "") -> None:
-        """End here, resumable."""
-        ...
+    async def stop(self) -> None:
+        """End the engine's task."""
+        self._stopping = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_END_WITHIN)
 
-    def command(self, command: Command) -> None:
-        """Follow what was asked of the run's holder from elsewhere; raises ConfigError."""
-        ...
-
-    def join(self, server: str) -> asyncio.Future[Outcome] | None:
-        """Wait for a server's outcome with this run; None where it is not of this run or has ended."""
-        ...
-
-    def engine_stopped(self, fault: BaseException) -> None:
-        """The engine ended under this rollout."""
-        ...
-
-
-class Host(Protocol):
-    """The engine that a rollout runs on."""
-
-    @property
-    def store(self) -> RolloutStore:
-        """Where everything is written."""
-        ...
-
-    @property
-    def pipelines(self) -> Mapping[str, Pipeline]:
-        """The parts for each site, by its key."""
-        ...
-
-    @property
-    def holder(self) -> Holder:
-        """This process."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """Stamps and dates."""
-        ...
-
-    @property
-    def engine(self) -> Engine:
-        """The settings."""
-        ...
-
-    def enter(self, guest: Guest) -> None:
-        """Take a rollout in; raises EngineStopped."""
-        ...
-
-    def leave(self, guest: Guest) -> None:
-        """Let a rollout go."""
-        ...
+    def _ended(self, task: asyncio.Task[None], tell: Callable[[BaseException], None]) -> None:
+        self.notice()
+        fault = None if task.cancelled() else task.exception()
+        if self._stopping and (fault is None or isinstance(fault, EngineStopped)):
+            return
+        self.fault = fault or EngineStopped("its task was cancelled from outside")
+        tell(self.fault)

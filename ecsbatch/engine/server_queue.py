@@ -10,16 +10,17 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ecsbatch.engine.journal import JournalWriter
+from ecsbatch.engine.ports import QueueOwner
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence
-from ecsbatch.model.run import Committed, Halt
+from ecsbatch.model.run import Committed, Halt, Transaction
 from ecsbatch.model.servers import RestartType, Server, ServerView
-from ecsbatch.model.tally import Attempt
-from ecsbatch.model.tokens import Grant
+from ecsbatch.model.tally import InFlightBatch
+from ecsbatch.model.tokens import Grant, Settlement
 
 Check = Callable[[Server], Awaitable[bool]]
 """Asks a server whether it is healthy; False or raising: not yet."""
@@ -57,52 +58,6 @@ class RestartOptions:
     check_interval: float = 5.0
     min_ready: float = 0.0
     linger: float = 0.5
-
-
-class QueueOwner(Protocol):
-    """Whose servers stand in a line: a rollout, or those who ask for single restarts.
-
-    The engine keeps no word of its own about a server: what it may do with one is asked of its owner when it is done.
-    """
-
-    def locate(self, server: str, /) -> tuple[int, str]:
-        """Return a server's wave, 0 where it is in none, and its domain."""
-        ...
-
-    def woken(self, queue: ServerQueue, /) -> None:
-        """Hear that a line has changed: servers were offered, a request was answered, the line was stopped."""
-        ...
-
-    async def admit(self, queue: ServerQueue, servers: Sequence[str], /) -> Sequence[str]:
-        """Keep those of waiting servers that may be looked at and sent."""
-        ...
-
-    def wanted(self, queue: ServerQueue, server: str, /) -> bool:
-        """Tell whether a server that stands in a line is to be sent from there.
-
-        Asked as its intent is given to the store, whatever brought it there; where it is not, its place is let go.
-        """
-        ...
-
-    def returned(self, servers: Iterable[str], /) -> None:
-        """Take servers back that were recalled while the engine had them in hand."""
-        ...
-
-    def earlier(self, server: str, /) -> Attempt | None:
-        """Return the last request that named a waiting server and was taken for not carried out, if there was one."""
-        ...
-
-    def unstarted(self, server: str, /) -> int:
-        """Return how often a server's request was shown not to have begun, since its last outcome."""
-        ...
-
-    def still_down(self, server: str, /) -> bool:
-        """Tell whether a server keeps its place in the budget after its outcome, until a look shows it up."""
-        ...
-
-    def freed_by(self, event: ev.Event, /) -> Sequence[str]:
-        """Return the servers whose claims end with an event; a rollout keeps its own to its end."""
-        ...
 
 
 @dataclass(slots=True)
@@ -161,13 +116,12 @@ class ServerQueue:
 
     Attributes:
         site: the key of its site.
-        terms: how to restart.
+        options: how to restart.
         journal: where the facts go.
         owner: whose servers they are.
-        claims: its servers are claimed with their intent and freed with its end; a rollout claims at its start.
         wave: the number of the wave under way, 0 for direct restarts.
-        waiting: offered, not looked at.
-        stock: looked at, ready to be sent.
+        waiting: put in, not looked at.
+        ready: looked at, to be sent.
         looking, packing: servers that are just being looked at, and that wait for tokens.
         given: servers whose intent was given to the store, and whose word for it is still on its way.
         in_air: intents that were given to the store and came back neither refused nor with the answer to their request.
@@ -183,7 +137,6 @@ class ServerQueue:
     options: RestartOptions
     journal: JournalWriter
     owner: QueueOwner
-    claims: bool = False
     wave: int = 0
     waiting: deque[str] = field(default_factory=deque[str])
     ready: deque[Prechecked] = field(default_factory=deque[Prechecked])
@@ -248,22 +201,14 @@ class ServerQueue:
 
     # -- facts -----------------------------------------------------------------------------------------------------
 
-    def record(self, events: Sequence[ev.Event], **what: Any) -> asyncio.Future[Committed]:
-        """Store facts about this line's servers; see `JournalWriter.record`."""
-        if self.claims:
-            freed = [(self.site, server) for event in events for server in self.owner.freed_by(event)]
-            if freed:
-                what["unclaim"] = freed
-        return self.journal.record(events, **what)
+    async def report(self, events: Sequence[ev.Event], settle: Sequence[Settlement] = ()) -> bool:
+        """Store facts about these servers; where that fails the queue ends, and the engine goes on with others."""
+        return await self.written(self.journal.record(Transaction(events, settle=settle)))
 
-    async def report(self, events: Sequence[ev.Event], **what: Any) -> bool:
-        """Store facts and wait; where that fails this line ends, and the engine goes on with the others."""
-        return await self.reported(self.record(events, **what))
-
-    async def reported(self, written: asyncio.Future[Committed]) -> bool:
-        """Wait for what `record` gave; see `report`."""
+    async def written(self, commit: asyncio.Future[Committed]) -> bool:
+        """Wait for a commit; False where it failed, which ends the queue."""
         try:
-            await written
+            await commit
         except EcsbatchError as e:
             self.fail(e)
             return False
@@ -311,4 +256,21 @@ def restarted(batch: Batch, server: str, evidence: Evidence) -> ev.ServerRestart
         domain = batch.views[server].az
     return ev.ServerRestarted(
         server=server, wave=wave, domain=domain, batch=batch.number, evidence=evidence.value, job_id=batch.job_id
+    )
+
+
+def adopted(in_flight: InFlightBatch, queue: ServerQueue, now: float) -> Batch:
+    """Rebuild a batch from the record; its deadline begins ``now``, by observed time, for nobody has looked since."""
+    before = in_flight.baselines()
+    named = [*in_flight.servers, *sorted(in_flight.open.difference(before))]
+    return Batch(
+        number=in_flight.batch,
+        queue=queue,
+        views={server: ServerView(server, updated=before.get(server, "")) for server in named},
+        grant=Grant(in_flight.grant, len(in_flight.servers), 0.0),
+        cloud_time=in_flight.cloud_time,
+        deadline=now + queue.options.server_timeout,
+        open=set(in_flight.open),
+        job_id=in_flight.job_id,
+        begun=frozenset(in_flight.begun),
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from ecsbatch.engine.limiter import DESYNC_SECONDS, SEND_WITHIN, TokenBucket
+from ecsbatch.engine.observer import Observer
+from ecsbatch.engine.poller import Poller
+from ecsbatch.engine.ports import Cloud
 from ecsbatch.engine.retry import AfterSubmit, Backoff, Charge, Next, after_submit
 from ecsbatch.engine.server_queue import Batch, Prechecked
 from ecsbatch.engine.triage import refused_alone, triage
@@ -15,7 +18,7 @@ from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import MAX_LOOK, Look, RestartType, ServerView
+from ecsbatch.model.servers import MAX_LOOK, Look, ServerView
 from ecsbatch.model.tokens import Grant, Settlement
 
 THROTTLE_WAIT = 60.0
@@ -31,38 +34,6 @@ _WHOLE_REFUSAL = 2
 """Refusals of one packet after which it is halved; the first only makes us look."""
 
 
-class Requests(Protocol):
-    """Sends one restart request."""
-
-    async def submit(self, type_: RestartType, ids: Sequence[str], on_sent: Callable[[], None] | None = None) -> str:
-        """Send once; return the job id. Raises CloudError, whose class says what may be done next."""
-        ...
-
-
-class Lookout(Protocol):
-    """Shows the state of servers."""
-
-    async def look(self, ids: Sequence[str]) -> Look:
-        """Show up to `MAX_LOOK` servers; raises CloudError where nothing can be seen of the site."""
-        ...
-
-    async def rest(self, error: CloudError) -> None:
-        """Pause after a look that showed nothing."""
-        ...
-
-
-class Watcher(Protocol):
-    """Takes over what was sent."""
-
-    def watch_job(self, batch: Batch) -> None:
-        """Follow an accepted batch to its servers' outcomes."""
-        ...
-
-    def watch_unknown(self, batch: Batch) -> None:
-        """Find out what became of a request without an answer."""
-        ...
-
-
 class _TooLate(NotSent):
     """We let a request go unsent ourselves; that says nothing of the cloud."""
 
@@ -72,23 +43,23 @@ class Submitter:
 
     def __init__(
         self,
-        cloud: Requests,
-        lookout: Lookout,
+        cloud: Cloud,
+        observer: Observer,
         bucket: TokenBucket,
         visibility: Visibility,
         backoff: Backoff,
-        watcher: Watcher,
+        poller: Poller,
         wake: Callable[[], None],
         workers: int,
     ) -> None:
         """``slots`` bounds the batches that hold tokens; ``wake`` is called when servers wait again."""
         self.slots = asyncio.Semaphore(workers)
         self._cloud = cloud
-        self._lookout = lookout
+        self._observer = observer
         self._bucket = bucket
         self._visibility = visibility
         self._backoff = backoff
-        self._watcher = watcher
+        self._poller = poller
         self._wake = wake
         self._workers = workers
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
@@ -135,7 +106,7 @@ class Submitter:
             settle=[self._bucket.answered(batch.grant)],
         )
         self._bucket.changed()
-        self._watcher.watch_job(batch)
+        self._poller.watch_job(batch)
 
     async def _attempt(self, batch: Batch) -> str:
         def leaving() -> None:
@@ -167,7 +138,7 @@ class Submitter:
                 batch.queue.stop("auth", str(error))
             case Next.RECONCILE:
                 self._visibility.failed(error)
-                self._watcher.watch_unknown(batch)
+                self._poller.watch_unknown(batch)
             case Next.LOOK:
                 self._visibility.seen()
                 await self._refused(batch, error)
@@ -237,7 +208,7 @@ class Submitter:
         for part, look in looks:
             part = [server for server in part if server in servers]  # noqa: PLW2901 - some may be left out meanwhile
             found = triage(queue, part, look, self._visibility.observed_time(), refused=batch)
-            await found.tell(queue, self._watcher)
+            await found.tell(queue, self._poller)
             queue.requeue(found.later)
             rest |= found.go
             fewer |= len(found.go) < len(part)
@@ -268,9 +239,9 @@ class Submitter:
         for start in range(0, len(servers), MAX_LOOK):
             part = servers[start : start + MAX_LOOK]
             try:
-                looks.append((part, await self._lookout.look(part)))
+                looks.append((part, await self._observer.look(part)))
             except CloudError as e:
-                await self._lookout.rest(e)
+                await self._observer.rest(e)
                 return None
         return looks
 

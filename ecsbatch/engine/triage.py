@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
+from ecsbatch.engine.poller import Poller
 from ecsbatch.engine.reconcile import was_begun
 from ecsbatch.engine.retry import skip_of
 from ecsbatch.engine.server_queue import Batch, ServerQueue
@@ -23,14 +24,6 @@ UNSEEN_AFTER: Final = 3
 """Looks in a row that cannot show a server although others can, after which it goes without: one may be chance."""
 
 _NO_GRANT: Final = Grant("", 0, 0.0)
-
-
-class Watcher(Protocol):
-    """Takes over what was sent."""
-
-    def watch_unknown(self, batch: Batch) -> None:
-        """Find out what became of a request without an answer."""
-        ...
 
 
 @dataclass(slots=True)
@@ -49,14 +42,14 @@ class Triage:
     begun: dict[int, Batch] = field(default_factory=dict[int, Batch])
     ended: list[ev.ServerEvent] = field(default_factory=list[ev.ServerEvent])
 
-    async def tell(self, queue: ServerQueue, watcher: Watcher) -> bool:
+    async def tell(self, queue: ServerQueue, poller: Poller) -> bool:
         """Record what the look has ended or found under way, and have the latter followed; False where that fails."""
         started = [ev.BatchStarted(batch=batch.number, servers=list(batch.views)) for batch in self.begun.values()]
         told: list[ev.Event] = [*started, *self.ended]
         if told and not await queue.report(told):
             return False
         for batch in self.begun.values():
-            watcher.watch_unknown(batch)
+            poller.watch_unknown(batch)
         return True
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ecsbatch.model.events import Event, Recorded
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.servers import Fleet
-from ecsbatch.model.tokens import Grant, Shortage
+from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
 RunKind = Literal["rollout", "direct"]
 
@@ -36,13 +36,48 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class Transaction:
+    """What is written about a run in one go: all of it, durably, or nothing.
+
+    Attributes:
+        events: happened.
+        take: tokens wanted; what is settled here is free for it. Where they are not to be had, the rest is done all
+            the same.
+        intent: what is about to be done with the grant: its events are stored with it. Called on the store's thread,
+            so it must only compute.
+        settle: grants that have ended.
+        status: the run's from now on; one that is over frees its servers.
+        claim: servers that the run takes; with a ``take``, as many of them as it got tokens, from the first on.
+        unclaim: servers that it lets go.
+    """
+
+    events: Sequence[Event] = ()
+    take: TokenRequest | None = None
+    intent: Callable[[Grant], Sequence[Event]] | None = None
+    settle: Sequence[Settlement] = ()
+    status: RunStatus | None = None
+    claim: Sequence[Claim] = ()
+    unclaim: Sequence[Claim] = ()
+
+    @property
+    def urgent(self) -> bool:
+        """True where somebody's next step waits for it."""
+        return self.take is not None or bool(self.settle) or self.status is not None
+
+    @property
+    def only_tells(self) -> bool:
+        """True where it writes nothing but events: what refuses it does so before anything is written."""
+        return not (self.urgent or self.claim or self.unclaim)
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """What one durable transaction did.
 
     Attributes:
         recorded: its events, those of the intent last, as the journal has them.
         grant: the tokens it took, if it wanted any and got them.
-        room: why it got none, if it wanted any and did not.
+        shortage: why it got none, if it wanted any and did not.
     """
 
     recorded: tuple[Recorded, ...] = ()

@@ -126,18 +126,7 @@ class RolloutState:
         self.wave_over_at = ts
 
     def _submitting(self, event: ev.BatchSubmitting, ts: float) -> None:
-        flight = InFlightBatch(
-            batch=event.batch,
-            servers=event.servers,
-            updated=event.updated,
-            open=set(event.servers),
-            type=event.type,
-            site=event.site,
-            grant=event.grant,
-            submitted_at=ts,
-            cloud_time=event.cloud_time,
-        )
-        self.flights[event.batch] = flight
+        self.flights[event.batch] = InFlightBatch.of(event, ts)
         self._note_batch(event.batch, ts)
         places = self._indexes(event.servers)
         again = self.held.intersection(places)

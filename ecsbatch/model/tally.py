@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
+from ecsbatch.model.events import BatchSubmitting
 from ecsbatch.model.outcome import OutcomeKind
 
 
@@ -66,13 +67,32 @@ class InFlightBatch:
     open: set[str]
     type: str
     site: str
-    grant: str
-    submitted_at: float
+    grant: str = ""
+    submitted_at: float = 0.0
     cloud_time: float = 0.0
     job_id: str = ""
     job_status: str = ""
     unknown_at: float | None = None
     begun: set[str] = field(default_factory=set[str])
+
+    @classmethod
+    def of(cls, event: BatchSubmitting, submitted_at: float) -> InFlightBatch:
+        """Return the batch of an intent that was stored then."""
+        return cls(
+            event.batch,
+            event.servers,
+            event.updated,
+            set(event.servers),
+            event.type,
+            event.site,
+            event.grant,
+            submitted_at,
+            event.cloud_time,
+        )
+
+    def baselines(self) -> dict[str, str]:
+        """Return each server's ``updated`` before the request, "" where it is not known."""
+        return dict(zip(self.servers, self.updated, strict=False))
 
 
 @dataclass(frozen=True, slots=True)

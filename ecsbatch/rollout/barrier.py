@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.plan import Plan, Wave
-from ecsbatch.model.state import RolloutState
+from ecsbatch.model.plan import Wave
 from ecsbatch.model.text import one_line, truncate
 from ecsbatch.policy import decide as policy
+from ecsbatch.policy.decide import Ending
 from ecsbatch.rollout.gates import Gate
+from ecsbatch.rollout.session import RunSession
 
 GATE_PAUSE: Final = 15.0
 """Seconds between two askings of a gate that says ``wait`` or nothing that can be used."""
@@ -23,47 +25,17 @@ LAST_ASKING: Final = 1.0
 _VERDICTS: Final = ("go", "wait", "stop")
 
 
-class Run(Protocol):
-    """The rollout that stands between two waves."""
-
-    @property
-    def state(self) -> RolloutState:
-        """Where it stands."""
-        ...
-
-    @property
-    def plan(self) -> Plan:
-        """What it was planned as."""
-        ...
-
-    async def note(self, event: ev.Event, status: RunStatus | None = None) -> None:
-        """Record an event and wait until it is folded."""
-        ...
-
-    async def change(self, until: float | None = None) -> None:
-        """Wait until something has changed, at the longest until a loop time."""
-        ...
-
-    def notice(self) -> None:
-        """Say that something has changed."""
-        ...
-
-    def wanted(self) -> bool:
-        """Tell whether the rollout has something else to do: it ends or is paused, or nobody drives it any more."""
-        ...
-
-    def gate_stops(self, reason: str, message: str) -> None:
-        """End the run: the gate says so."""
-        ...
-
-
 class WaveBarrier:
     """The way to the next wave; begun anew after each."""
 
-    def __init__(self, run: Run, gate: Gate | None) -> None:
-        """Without a gate only soak and hold stand in the way."""
-        self._run = run
+    def __init__(self, session: RunSession, gate: Gate | None, wanted: Callable[[], bool]) -> None:
+        """Without a gate only soak and hold stand in the way.
+
+        ``wanted`` tells whether the run has something else to do than to wait for a gate: it ends or is paused.
+        """
+        self._session = session
         self._gate = gate
+        self._wanted = wanted
         self._told_hold = 0
         self.begin()
 
@@ -80,53 +52,56 @@ class WaveBarrier:
 
     async def passed(self, wave: Wave) -> bool:
         """Take one step towards a wave; True once it may start."""
-        if wave.number == 1 or policy.left_out_whole(self._run.state, wave.number):
+        if wave.number == 1 or policy.left_out_whole(self._session.state, wave.number):
             return True
         return await self._soaked() and await self._promoted(wave) and await self._gate_open(wave)
 
     async def _soaked(self) -> bool:
         now = asyncio.get_running_loop().time()
         if self._soak_until is None:
-            self._soak_until = now + self._run.plan.soak
+            self._soak_until = now + self._session.plan.soak
         if now < self._soak_until:
-            await self._run.change(self._soak_until)
+            await self._session.change(self._soak_until)
             return False
         return True
 
     async def _promoted(self, wave: Wave) -> bool:
         """Wait for somebody's word where the plan wants it."""
-        run = self._run
-        if not policy.held_before(run.state, wave.number):
+        session = self._session
+        if not policy.held_before(session.state, wave.number):
             return True
         if self._told_hold < wave.number:
             self._told_hold = wave.number
-            await run.note(ev.GateChecked(gate="hold", verdict="wait", wave=wave.number))
+            await session.note(ev.GateChecked(gate="hold", verdict="wait", wave=wave.number))
         else:
-            await run.change()
+            await session.change()
         return False
 
     async def _gate_open(self, wave: Wave) -> bool:
         """Ask the gate until it says go or stop, or its time is over; no verdict is one to wait for."""
         if self._gate is None:
             return True
-        run, now = self._run, asyncio.get_running_loop().time()
+        session, now = self._session, asyncio.get_running_loop().time()
         if self._gate_until is None:
-            self._gate_until = now + run.plan.gate_timeout
+            self._gate_until = now + session.plan.gate_timeout
         if now >= self._gate_until:
-            run.gate_stops("gate_timeout", f"The gate did not say go within {run.plan.gate_timeout:g} s{self._said}.")
+            self._stop("gate_timeout", f"The gate did not say go within {session.plan.gate_timeout:g} s{self._said}.")
             return False
         if now < self._gate_again:
-            await run.change(self._gate_again)
+            await session.change(self._gate_again)
             return False
         verdict, message = await self._ask(self._gate, self._gate_until - now)
         if verdict == "interrupted":
             return False
-        await run.note(ev.GateChecked(gate=run.plan.gate, verdict=verdict, wave=wave.number, message=message))
+        await session.note(ev.GateChecked(gate=session.plan.gate, verdict=verdict, wave=wave.number, message=message))
         if verdict == "stop":
-            run.gate_stops("gate", message or "The gate said stop.")
+            self._stop("gate", message or "The gate said stop.")
         self._gate_again = self._next_asking(self._gate_until)
         self._said = f"; its last word was {verdict}{': ' if message else ''}{message.rstrip('.')}"
         return verdict == "go"
+
+    def _stop(self, reason: str, message: str) -> None:
+        self._session.end_by(Ending(RunStatus.STOPPED, reason, message))
 
     @staticmethod
     def _next_asking(until: float) -> float:
@@ -137,7 +112,7 @@ class WaveBarrier:
 
     async def _ask(self, gate: Gate, within: float) -> tuple[str, str]:
         """Ask once; the run's own end or a pause interrupts the asking."""
-        run = self._run
+        session = self._session
 
         def read(answer: object) -> tuple[str, str]:
             if not isinstance(answer, str) or answer not in _VERDICTS:
@@ -146,16 +121,16 @@ class WaveBarrier:
 
         async def ask() -> tuple[str, str]:
             try:
-                return await asked(lambda: gate(run.state), read, within)
+                return await asked(lambda: gate(session.state), read, within)
             except Broke as e:
                 return "inconclusive", str(e)
 
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(ask(), name="gate")
-            asking.add_done_callback(lambda _: run.notice())
+            asking.add_done_callback(lambda _: session.notice())
             while not asking.done():
-                if run.wanted():
+                if self._wanted():
                     asking.cancel()
                     break
-                await run.change()
+                await session.change()
         return ("interrupted", "") if asking.cancelled() else asking.result()

@@ -10,15 +10,13 @@ from itertools import islice
 
 from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.engine.pipeline import Pipeline
-from ecsbatch.engine.server_queue import Batch, Check, RestartOptions, ServerQueue
+from ecsbatch.engine.server_queue import Batch, Check, RestartOptions, ServerQueue, adopted
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Halt
-from ecsbatch.model.servers import ServerView
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Attempt, InFlightBatch, Stage
-from ecsbatch.model.tokens import Grant
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
 from ecsbatch.policy.picker import Picker
@@ -116,7 +114,7 @@ class Dispatcher:
         found: list[ev.Event] = []
         for flight in list(self._state.flights.values()):
             pipeline = self._pipelines[flight.site]
-            batch = self._batch(flight, pipeline.visibility.observed_time())
+            batch = self._batch(flight)
             if flight.job_id:
                 # Its job speaks of the restart before for those that were found to be under way again.
                 again = replace(batch, open=batch.open & flight.begun)
@@ -132,20 +130,10 @@ class Dispatcher:
             self._watch_held(place)
         return found
 
-    def _batch(self, flight: InFlightBatch, now: float) -> Batch:
-        """Rebuild a batch; its deadline begins anew, for nobody looked while the process was gone."""
-        views = {s: ServerView(s, updated=u) for s, u in zip(flight.servers, flight.updated, strict=True)}
-        return Batch(
-            number=flight.batch,
-            queue=self._queues[flight.site],
-            views=views,
-            grant=Grant(flight.grant, len(flight.servers), 0.0),
-            cloud_time=flight.cloud_time,
-            deadline=now + self._plan.server_timeout,
-            open=set(flight.open),
-            job_id=flight.job_id,
-            begun=flight.begun,
-        )
+    def _batch(self, in_flight: InFlightBatch) -> Batch:
+        """Rebuild a batch that an earlier process sent, or that is to be given up."""
+        visibility = self._pipelines[in_flight.site].visibility
+        return adopted(in_flight, self._queues[in_flight.site], visibility.observed_time())
 
     def _watch_held(self, place: int) -> None:
         """Have an ended server watched that may still be down."""
@@ -171,7 +159,7 @@ class Dispatcher:
         halted = {site: queue.halt for site, queue in self._queues.items() if queue.halt is not None}
         for site in halted:
             self._pipelines[site].drop(self._queues[site])
-        batches = [self._batch(flight, 0.0) for flight in self._state.flights.values() if flight.site in halted]
+        batches = [self._batch(flight) for flight in self._state.flights.values() if flight.site in halted]
         return [
             batch.queue.server_event(
                 ev.ServerUnknown, server, batch, reason=halted[batch.queue.site].reason, holds=True
@@ -344,7 +332,3 @@ class Dispatcher:
     def still_down(self, server: str) -> bool:
         """Tell whether a server keeps its place in the budget after its outcome."""
         return self._plan.fleet.find(server) in self._state.held
-
-    def freed_by(self, _event: ev.Event) -> Sequence[str]:
-        """Free nothing: a run keeps its claims to its end."""
-        return ()

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
-from ecsbatch.engine.runtime import Host
+from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import asked_for
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Wave
-from ecsbatch.model.run import Changes, Command, Result
+from ecsbatch.model.run import Changes, Command, Result, Transaction
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Ending, Step
@@ -32,21 +33,31 @@ class Rollout:
 
     def __init__(
         self,
-        host: Host,
+        runtime: Runtime,
         plan: Plan,
         run_id: str,
         *,
         given: GivenHooks | None = None,
         changes: Changes | None = None,
+        running: list[Rollout] | None = None,
     ) -> None:
-        """With ``changes`` the run exists already and is resumed."""
-        self._host = host
+        """Prepare to run a plan.
+
+        Args:
+            runtime: what it runs on.
+            plan: what to do.
+            run_id: names the run.
+            given: check and gate that the program brings.
+            changes: the run exists already and is resumed with these; None for a new one.
+            running: the rollouts that are being run, this one among them from its begin to its end.
+        """
+        self._runtime = runtime
+        self._running = [] if running is None else running
         self._given = given or GivenHooks()
         self._hooks = Hooks()
         self._changes = changes
-        self._session = RunSession(host, run_id, plan)
-        self._barrier = WaveBarrier(self, None)
-        self._request: Ending | None = None
+        self._session = RunSession(runtime, run_id, plan)
+        self._barrier = WaveBarrier(self._session, None, self._wanted)
         self._fault: EcsbatchError | None = None
         # What was asked of the run. One word at a time: each is judged by a state in which the one before is folded.
         self._words: deque[Callable[[], Awaitable[None]]] = deque()
@@ -78,11 +89,6 @@ class Rollout:
         """The fold over its events so far."""
         return self._session.state
 
-    @property
-    def last_command(self) -> int:
-        """The number of the last command from elsewhere that was followed."""
-        return self._session.last_command
-
     # -- running and watching --------------------------------------------------------------------------------------
 
     async def run(self) -> Result:
@@ -101,11 +107,12 @@ class Rollout:
                 f"Run {self.run_id} is run by an earlier call of this `Rollout.run`: "
                 "await that one; once it has ended, go on with `Restarter.resume`."
             )
-        self._host.enter(self)
+        self._runtime.check()
+        self._running.append(self)
         self._called = True
         try:
             self._hooks = await start(self._session, self._changes, self._given)
-            self._barrier = WaveBarrier(self, self._hooks.gate)
+            self._barrier = WaveBarrier(self._session, self._hooks.gate, self._wanted)
             if not self.state.status.over:
                 await self._drive()
         except asyncio.CancelledError:
@@ -145,7 +152,7 @@ class Rollout:
 
     def stop(self, reason: str = "interrupted", message: str = "") -> None:
         """End here, resumable: nothing new is sent, requests in flight get their answer, jobs are resume's."""
-        self._end_by(Ending(RunStatus.INTERRUPTED, reason, message))
+        self._session.end_by(Ending(RunStatus.INTERRUPTED, reason, message))
 
     def abort(self, by: str = "") -> None:
         """End for good: nothing new is sent, servers under way get their outcome; nothing un-sends a restart.
@@ -163,22 +170,12 @@ class Rollout:
         self._abort_by = by
         self._ask(partial(self._abort, by), hush=True)
 
-    def gate_stops(self, reason: str, message: str) -> None:
-        """End here, resumable: a gate said no."""
-        self._end_by(Ending(RunStatus.STOPPED, reason, message))
-
     def engine_stopped(self, fault: BaseException) -> None:
         """The engine ended under this rollout: `run` raises EngineStopped, the run can be resumed."""
         stopped = EngineStopped(f"The engine ended before this run did: {fault}. Resume run {self.run_id}.")
         stopped.__cause__ = fault
         self._fault = stopped
-        self.notice()
-
-    def _end_by(self, ending: Ending) -> None:
-        """Ask the loop to end the run here; somebody's wish beats a gate's or the budget's."""
-        if self._request is None or ending.status is RunStatus.INTERRUPTED:
-            self._request = ending
-        self.notice()
+        self._session.notice()
 
     def pause(self, by: str = "", reason: str = "paused") -> None:
         """Send nothing new until `resume`; servers under way go on."""
@@ -209,6 +206,19 @@ class Rollout:
         self._session.limit_events(limits, by)
         self._ask(partial(self._adjust, by, limits), hush=True)
 
+    async def follow_commands(self) -> None:
+        """Follow what was asked of the run's holder through the store; while this process is not that, nothing.
+
+        Raises:
+            StoreError: it cannot be read now.
+        """
+        session = self._session
+        if session.held:
+            for command in await self._runtime.store.commands(self.run_id, session.last_command):
+                # Anybody may append a command; one that cannot be followed changes nothing.
+                with suppress(Exception):
+                    self.command(command)
+
     def command(self, command: Command) -> None:
         """Follow what was asked of the run's holder from elsewhere.
 
@@ -234,27 +244,27 @@ class Rollout:
         self._words.append(word)
         if hush:
             self._session.dispatcher.recall()
-        self.notice()
+        self._session.notice()
 
     async def _abort(self, by: str) -> None:
         if not self.state.aborting:
-            await self.note(ev.RunAborting(by=by), RunStatus.RUNNING)
+            await self._session.note(ev.RunAborting(by=by), RunStatus.RUNNING)
 
     async def _pause(self, by: str, reason: str) -> None:
         if self.state.status is RunStatus.RUNNING and not self.state.aborting:
-            await self.note(ev.RunPaused(reason=reason, by=by), RunStatus.PAUSED)
+            await self._session.note(ev.RunPaused(reason=reason, by=by), RunStatus.PAUSED)
 
     async def _resume(self, resumed: ev.RunResumed) -> None:
         if self.state.status is RunStatus.PAUSED:
-            await self.note(resumed, RunStatus.RUNNING)
+            await self._session.note(resumed, RunStatus.RUNNING)
 
     async def _promote(self, by: str) -> None:
         message = f"promoted by {by}" if by else ""
         wave = self.state.wave_over + 1
-        await self.note(ev.GateChecked(gate="hold", verdict="go", wave=wave, message=message))
+        await self._session.note(ev.GateChecked(gate="hold", verdict="go", wave=wave, message=message))
 
     async def _adjust(self, by: str, limits: dict[str, int | str]) -> None:
-        await self._session.journal.record(self._session.limit_events(limits, by))
+        await self._session.record(self._session.limit_events(limits, by))
 
     # -- driving ---------------------------------------------------------------------------------------------------
 
@@ -284,11 +294,11 @@ class Rollout:
             return await self._end(ending)
         elif self.state.status is RunStatus.RUNNING and (breach := self._breach()) is not None:
             self._session.dispatcher.recall()
-            await self.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
+            await self._session.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
         elif self.state.status is RunStatus.PAUSED:
             self._session.dispatcher.recall()
             self._barrier.paused()
-            await self.change()
+            await self._session.change()
         elif (over := self.state.wave_over) == len(self.plan.waves):
             await self._finish()
             return True
@@ -296,7 +306,7 @@ class Rollout:
             await self._go_on(self.plan.waves[over])
         elif await self._barrier.passed(self.plan.waves[over]):
             wave = self.plan.waves[over]
-            await self.note(ev.WaveStarted(wave=wave.number, servers=len(wave), label=wave.label))
+            await self._session.note(ev.WaveStarted(wave=wave.number, servers=len(wave), label=wave.label))
         return False
 
     async def _go_on(self, wave: Wave) -> None:
@@ -305,7 +315,7 @@ class Rollout:
         if dispatcher.closed:
             dispatcher.recall()
         tally = self.state.waves[wave.number - 1]
-        ahead = 2 * self._host.engine.quota.limit
+        ahead = 2 * self._runtime.engine.quota.limit
         decision = policy.decide(self.state, self._session.limits, tally, dispatcher.queued, ahead)
         under_way = self.state.run.in_flight or dispatcher.queued
         fed = decision.step is Step.FEED and dispatcher.dispatch(wave, decision.room, self._session.limits)
@@ -314,7 +324,7 @@ class Rollout:
         if decision.step is Step.WAVE_DONE:
             await self._end_wave(wave)
         elif under_way and not fed:
-            await self.change()
+            await self._session.change()
         elif not fed:
             await self._wait_for_places()
 
@@ -328,15 +338,15 @@ class Rollout:
             self._full_since = now
             dispatcher.hurry_held()
         if not dispatcher.held_seen(self._full_since):
-            await self.change()
+            await self._session.change()
             return
         until = policy.awaited_until(self.state)
         if until is not None and until > self._session.now:
-            await self.change(now + until - self._session.now)
+            await self._session.change(now + until - self._session.now)
             return
         held = len(self.state.held)
         servers = "1 server is not back and holds" if held == 1 else f"{held} servers are not back and hold"
-        self._end_by(Ending(RunStatus.STOPPED, "budget_exhausted", f"{servers} all places of max_unavailable."))
+        self._session.end_by(Ending(RunStatus.STOPPED, "budget_exhausted", f"{servers} all places of max_unavailable."))
 
     async def _end_wave(self, wave: Wave) -> None:
         tally = self.state.waves[wave.number - 1]
@@ -346,12 +356,12 @@ class Rollout:
             failed=tally.failures,
             skipped=tally.ended[OutcomeKind.SKIPPED],
         )
-        await self.note(done)
+        await self._session.note(done)
         self._barrier.begin()
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
-    def wanted(self) -> bool:
+    def _wanted(self) -> bool:
         """Tell whether the run has another thing to do than to wait for a gate: a word, a fault, its end, a pause."""
         fault = self._fault or self._session.fault
         return bool(self._words or fault) or self._ending() is not None or self.state.status is RunStatus.PAUSED
@@ -359,7 +369,7 @@ class Rollout:
     def _ending(self) -> Ending | None:
         """Return why the run must end here, if it must."""
         exceeded = self._breach() if self.plan.on_failure == "stop" else None
-        return policy.ending(self.state, self._session.dispatcher.halt, self._request, exceeded)
+        return policy.ending(self.state, self._session.dispatcher.halt, self._session.request, exceeded)
 
     def _breach(self) -> policy.Breach | None:
         """Return the failure limit that keeps servers from starting; where none waits, the run may as well end."""
@@ -371,28 +381,28 @@ class Rollout:
         dispatcher.recall()
         if dispatcher.in_air or (ending.drain and self.state.run.in_flight):
             if dispatcher.in_air or not await self._lose():
-                await self.change()
+                await self._session.change()
             return False
         if ending.status.over:
-            await self.note(self._finished(ending), ending.status)
+            await self._session.note(self._finished(ending), ending.status)
         else:
-            await self.note(self._stopped(ending), ending.status)
+            await self._session.note(self._stopped(ending), ending.status)
         return True
 
     async def _lose(self) -> bool:
         """Give up the servers under way at sites that cannot be asked any more; True where there were any."""
-        dispatcher, journal = self._session.dispatcher, self._session.journal
-        if not dispatcher.unreachable:
+        session = self._session
+        if not session.dispatcher.unreachable:
             return False
-        await journal.record(())  # what was found before is folded first
-        await journal.record(dispatcher.lost())
+        await session.record(())  # what was found before is folded first
+        await session.record(session.dispatcher.lost())
         return True
 
     async def _finish(self) -> None:
         status = RunStatus.FAILED if self.state.failed else RunStatus.SUCCEEDED
         breach = policy.breach(self.state, self._session.limits)
         ending = Ending(status, breach.limit, f"{breach}.") if breach is not None else Ending(status, "")
-        await self.note(self._finished(ending), status)
+        await self._session.note(self._finished(ending), status)
 
     def _finished(self, ending: Ending) -> ev.RunFinished:
         return ev.RunFinished(
@@ -409,7 +419,7 @@ class Rollout:
         )
 
     def _elapsed(self) -> float:
-        return round(self.state.watch.by_ledger(self._host.clock.monotonic()), 3)
+        return round(self.state.watch.by_ledger(self._runtime.clock.monotonic()), 3)
 
     async def _interrupt(self, reason: str) -> None:
         """End at once: what is in flight is resume's to find out."""
@@ -420,7 +430,7 @@ class Rollout:
         # What is on its way to the disk may be granted behind the stop: it must not leave then.
         session.dispatcher.drop()
         stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
-        await asyncio.shield(session.journal.record([stopped], status=RunStatus.INTERRUPTED))
+        await asyncio.shield(session.journal.record(Transaction([stopped], status=RunStatus.INTERRUPTED)))
 
     async def _keep_abort(self) -> None:
         """Have an abort on record that nobody has followed: the next holder does."""
@@ -428,12 +438,14 @@ class Rollout:
         while self._unheard_abort and session.held and session.fault is None:
             stopped = self._stopped(Ending(RunStatus.INTERRUPTED, "interrupted"))
             aborting = ev.RunAborting(by=self._abort_by or "")
-            await asyncio.shield(session.journal.record([aborting, stopped], status=RunStatus.INTERRUPTED))
+            written = Transaction([aborting, stopped], status=RunStatus.INTERRUPTED)
+            await asyncio.shield(session.journal.record(written))
 
     async def _leave(self) -> None:
         """Let the engine and the store go of this run."""
         self._session.dispatcher.drop()
-        self._host.leave(self)
+        self._running.remove(self)
+        self._runtime.notice()
         try:
             await self._hooks.aclose()
         finally:
@@ -441,20 +453,6 @@ class Rollout:
                 await self._keep_abort()
             finally:
                 await self._session.release()
-
-    # -- small steps -----------------------------------------------------------------------------------------------
-
-    async def note(self, event: ev.Event, status: RunStatus | None = None) -> None:
-        """Record an event and wait until it is folded."""
-        await self._session.note(event, status)
-
-    async def change(self, until: float | None = None) -> None:
-        """Wait until something has changed, at the longest until a loop time."""
-        await self._session.change(until)
-
-    def notice(self) -> None:
-        """Say that something has changed."""
-        self._session.notice()
 
     def _raise_fault(self) -> None:
         if fault := self._fault or self._session.fault:

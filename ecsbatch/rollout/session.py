@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ecsbatch.engine.journal import EventFeed, JournalWriter
-from ecsbatch.engine.runtime import Host
+from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.run import Lease
+from ecsbatch.model.run import Lease, Transaction
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
 from ecsbatch.planning.strategy import resolve_limits
 from ecsbatch.policy import decide as policy
+from ecsbatch.policy.decide import Ending
 from ecsbatch.rollout.dispatcher import Dispatcher
 
 
@@ -30,22 +30,24 @@ class RunSession:
         run_id, plan: which run.
         state: the fold over its events so far.
         limits: those of the plan, as changed since.
-        feeder: its servers in the engine's hands.
+        dispatcher: its servers in the engine's hands.
         stored: true once the run is in the store.
         last_command: the number of the last command from elsewhere that was followed.
-        cursors: readers of its journal.
+        feed: follows its journal.
+        request: why the run is to end here, where somebody, a gate or the budget asks for it.
     """
 
-    def __init__(self, host: Host, run_id: str, plan: Plan) -> None:
+    def __init__(self, runtime: Runtime, run_id: str, plan: Plan) -> None:
         """Begin before the first event."""
-        self.host = host
+        self.runtime = runtime
         self.run_id = run_id
         self.stored = False
         self.last_command = 0
-        self._hold: Lease | None = None
+        self._lease: Lease | None = None
         self._journal: JournalWriter | None = None
         self._changed = asyncio.Event()
-        self.feed = EventFeed(lambda: host.store, run_id, lambda: self.state.seq if self.stored else 0)
+        self.feed = EventFeed(lambda: runtime.store, run_id, lambda: self.state.seq if self.stored else 0)
+        self.request: Ending | None = None
         self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
         self.follow(plan)
 
@@ -55,19 +57,19 @@ class RunSession:
         self._folded_at = 0.0
         self.state = RolloutState(self.run_id, plan)
         self.limits = policy.limits_of(plan, {})
-        self.dispatcher = Dispatcher(plan, self.state, self.host.pipelines, self.notice)
+        self.dispatcher = Dispatcher(plan, self.state, self.runtime.pipelines, self.notice)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def owe(self, hold: Lease) -> None:
+    def owe(self, lease: Lease) -> None:
         """Have the run to let go of, though nothing is written yet."""
-        self._hold = hold
+        self._lease = lease
 
-    def hold(self, hold: Lease) -> None:
+    def take(self, lease: Lease) -> None:
         """Have this process write the run from now on."""
-        self._hold, self.stored = hold, True
+        self._lease, self.stored = lease, True
         self._journal = JournalWriter(
-            self.host.store, hold, self.fold, last_batch=self.state.last_batch, on_failure=self.notice
+            self.runtime.store, lease, self.fold, last_batch=self.state.last_batch, on_failure=self.notice
         )
 
     @property
@@ -94,13 +96,11 @@ class RunSession:
 
     async def note(self, event: ev.Event, status: RunStatus | None = None) -> None:
         """Write an event and wait until it is folded."""
-        await self.journal.record([event], status=status)
+        await self.record([event], status)
 
-    def record(self, events: Sequence[ev.Event], status: RunStatus | None = None) -> asyncio.Future[Any] | None:
-        """Write without waiting; a failure shows as the course's fault."""
-        if self._journal is None or not events:
-            return None
-        return self._journal.record(events, status=status)
+    async def record(self, events: Sequence[ev.Event], status: RunStatus | None = None) -> None:
+        """Write events and wait until they are folded; without any, until everything written before is."""
+        await self.journal.record(Transaction(events, status=status))
 
     async def release(self) -> None:
         """Let the store and whoever waits go."""
@@ -109,15 +109,15 @@ class RunSession:
         self.feed.close()
         self.notice()
         self._tell_joined(list(self._joined), ended=False)
-        if self._hold is not None:
-            await self.host.store.release(self._hold)
+        if self._lease is not None:
+            await self.runtime.store.release(self._lease)
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
     async def read_history(self) -> None:
         """Fold what the store has and this process has not read."""
         self.stored = True
-        while recorded := await self.host.store.events(self.run_id, self.state.seq):
+        while recorded := await self.runtime.store.events(self.run_id, self.state.seq):
             self.fold(recorded)
 
     def fold(self, commit: Sequence[ev.Recorded]) -> None:
@@ -164,6 +164,12 @@ class RunSession:
     def now(self) -> float:
         """The time as events are stamped, whatever has become of the wall clock since the last."""
         return self.state.updated_at + asyncio.get_running_loop().time() - self._folded_at
+
+    def end_by(self, ending: Ending) -> None:
+        """Ask for the run's end here; somebody's wish beats a gate's or the budget's."""
+        if self.request is None or ending.status is RunStatus.INTERRUPTED:
+            self.request = ending
+        self.notice()
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 

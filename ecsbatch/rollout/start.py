@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from ecsbatch.engine.runtime import holder_changed
 from ecsbatch.engine.workers import to_the_end
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
@@ -43,8 +42,8 @@ async def start(session: RunSession, changes: Changes | None, given: GivenHooks)
         hooks_of(session.plan, given, session.run_id) if changes is None else await _take_over(session, changes, given)
     )
     if not session.state.status.over:
-        session.dispatcher.open(session.journal, hooks.check, session.host.engine.linger)
-        await session.journal.record(session.dispatcher.adopt_in_flight())
+        session.dispatcher.open(session.journal, hooks.check, session.runtime.engine.linger)
+        await session.record(session.dispatcher.adopt_in_flight())
         await _skip_planned(session)
     return hooks
 
@@ -53,13 +52,13 @@ async def _create(session: RunSession) -> Changes | None:
     """Store a new run; where it is there already, say how to go on with it."""
     plan = session.plan.to_json() | {"sites": _sites(session)}
     events = [ev.RunStarted(total=len(session.plan.fleet), plan=plan), _holder_changed(session, 1)]
-    store = session.host.store
+    store = session.runtime.store
     new = NewRun(session.run_id, plan=plan, fleet=session.plan.fleet, events=events)
 
     async def created() -> None:
-        hold = await store.create_run(new, session.host.holder)
-        session.hold(hold)
-        session.fold(hold.recorded)
+        lease = await store.create_run(new, session.runtime.holder)
+        session.take(lease)
+        session.fold(lease.recorded)
 
     try:
         # Whoever is cancelled here must know what to let go of.
@@ -68,7 +67,7 @@ async def _create(session: RunSession) -> Changes | None:
         if e.targets_hash != session.plan.targets:
             raise
         session.follow(Plan.from_json(e.record.plan, await store.targets(session.run_id)))
-        return Changes(by=session.host.holder.name)
+        return Changes(by=session.runtime.holder.name)
     return None
 
 
@@ -77,22 +76,22 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
     await _same_sites(session)
     await session.read_history()
     over = session.state.status.over
-    hold = await _end_again(session) if over and not changes.retry else None
-    if over and not changes.retry and hold is None:
+    lease = await _end_again(session) if over and not changes.retry else None
+    if over and not changes.retry and lease is None:
         return Hooks()
     over = session.state.status.over
     check_words(session.plan, changes.retry, changes.skip_domains)
     if changes.retry and not over and (session.state.aborting or _abort(await _commands(session))):
         raise RunOver(session.run_id)
     hooks = hooks_of(session.plan, given, session.run_id)
-    if hold is None:
-        hold = await to_the_end(_taken(session))
+    if lease is None:
+        lease = await to_the_end(_taken(session))
     await session.read_history()
     asked = await _commands(session)  # read once: what comes later is this holder's, and is heard by it
     session.last_command = max((command.id for command in asked), default=session.state.last_command)
     abort = None if over or session.state.aborting else _abort(asked)
-    session.hold(hold)
-    events: list[ev.Event] = [_holder_changed(session, hold.fence, hold.previous)]
+    session.take(lease)
+    events: list[ev.Event] = [_holder_changed(session, lease.fence, lease.previous)]
     if session.state.aborting or abort is not None:
         events.append(ev.RunAborting(by=abort.who if abort is not None else session.state.aborted_by))
     else:
@@ -102,7 +101,7 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
             )
         )
         events += session.limit_events(changes.limits, changes.by)
-    await session.journal.record(events, status=RunStatus.RUNNING)
+    await session.record(events, RunStatus.RUNNING)
     return hooks
 
 
@@ -112,22 +111,22 @@ async def _end_again(session: RunSession) -> Lease | None:
     The store has it for interrupted then, with its claims, and the record knows of nothing. Where the record does,
     for it was written since it was read here, the run is held, and goes on.
     """
-    record = await session.host.store.run(session.run_id)
+    record = await session.runtime.store.run(session.run_id)
     if record.status.over or record.held:
         return None
-    hold = await to_the_end(_taken(session))
+    lease = await to_the_end(_taken(session))
     await session.read_history()
     if not session.state.status.over:
-        return hold
-    session.hold(hold)
-    changed = _holder_changed(session, hold.fence, hold.previous)
-    await session.journal.record([changed], status=session.state.status)
+        return lease
+    session.take(lease)
+    changed = _holder_changed(session, lease.fence, lease.previous)
+    await session.note(changed, session.state.status)
     return None
 
 
 async def _commands(session: RunSession) -> list[Command]:
     """Return what was asked since the last holder took the run."""
-    return await session.host.store.commands(session.run_id, session.state.last_command)
+    return await session.runtime.store.commands(session.run_id, session.state.last_command)
 
 
 def _abort(asked: Sequence[Command]) -> Command | None:
@@ -136,25 +135,24 @@ def _abort(asked: Sequence[Command]) -> Command | None:
 
 
 async def _taken(session: RunSession) -> Lease:
-    hold = await session.host.store.take_run(session.run_id, session.host.holder)
-    session.owe(hold)
-    return hold
+    lease = await session.runtime.store.take_run(session.run_id, session.runtime.holder)
+    session.owe(lease)
+    return lease
 
 
 def _holder_changed(session: RunSession, fence: int, previous: Holder | None = None) -> ev.HolderChanged:
-    host = session.host
-    changed = holder_changed(host.holder, host.engine, fence, previous.name if previous else "", host.clock.monotonic())
+    changed = session.runtime.holder_changed(fence, previous.name if previous else "")
     return replace(changed, command=session.last_command)
 
 
 def _sites(session: RunSession) -> dict[str, str]:
     """Name the project and region behind each site of the engine."""
-    return {site: pipeline.cloud.site.quota_group for site, pipeline in session.host.pipelines.items()}
+    return {site: pipeline.cloud.site.quota_group for site, pipeline in session.runtime.pipelines.items()}
 
 
 async def _same_sites(session: RunSession) -> None:
     """Refuse to go on with a run in another project or region than it was begun in."""
-    record, sites = await session.host.store.run(session.run_id), _sites(session)
+    record, sites = await session.runtime.store.run(session.run_id), _sites(session)
     for site, place in record.plan.get("sites", {}).items():
         now = sites.get(site, "nowhere")
         if now != quota_group(place):
@@ -166,7 +164,7 @@ async def _skip_planned(session: RunSession) -> None:
     for skip in session.plan.skips:
         waiting = (i for i in range(skip.start, skip.end) if session.state.stage[i] == Stage.WAITING)
         while chunk := list(islice(waiting, _SKIPS_AT_ONCE)):
-            await session.journal.record([_skipped(session, i, skip.reason, holds=skip.holds) for i in chunk])
+            await session.record([_skipped(session, i, skip.reason, holds=skip.holds) for i in chunk])
 
 
 def _skipped(session: RunSession, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
@@ -179,7 +177,7 @@ def check_words(plan: Plan, retry: Sequence[str], domains: Sequence[str]) -> Non
     """Refuse to try again, or to leave out, what there is not: a slip of the pen would do nothing in silence.
 
     Raises:
-        ConfigError: so it is.
+        ConfigError: an outcome that cannot be tried again, or a domain that the fleet does not have.
     """
     known = set(plan.fleet.domains or ("",))
     for name, words, allowed in (("skip_domains", domains, known), ("retry", retry, RETRIED)):

@@ -10,10 +10,9 @@ from typing import Any, Final, Self, TypeVar
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.errors import StoreError
-from ecsbatch.model.events import Event, Recorded
-from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.events import Recorded
 from ecsbatch.model.quota import Usage
-from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord
+from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import targets
@@ -21,7 +20,7 @@ from ecsbatch.store.database import Database
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
 from ecsbatch.store.sqlite import MemoryDatabase, database_at, path_of
 from ecsbatch.store.sync_store import SyncStore
-from ecsbatch.store.worker import InlineWorker, ThreadWorker, Transaction, Worker, Write
+from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker, Write
 
 T = TypeVar("T")
 
@@ -139,15 +138,15 @@ class DatabaseStore:
         database = self._given or database_at(self.url, self._patience)
         try:
             lost = database.prepare()
-            books = SyncStore(database, self._clock)
+            store = SyncStore(database, self._clock)
             if lost:
-                books.commit_group([Write(partial(books.wait_out, LOST_LEDGER))])
+                store.commit_group([Write(partial(store.wait_out, LOST_LEDGER))])
             elif self._cold_start:
-                books.commit_group([Write(partial(books.start_cold, self._cold_start))])
+                store.commit_group([Write(partial(store.start_cold, self._cold_start))])
         except BaseException:
             self._leave(database)
             raise
-        self._opened = database, books
+        self._opened = database, store
 
     def _close(self) -> None:
         if self._opened is not None:
@@ -168,7 +167,7 @@ class DatabaseStore:
             RunConflict: another process is creating a run of this id, or one with some of the servers.
             ServersClaimed: another run that is not over has some of the servers.
         """
-        return await self._keep(self._alone(lambda books: books.create(new, holder)))
+        return await self._keep(self._alone(lambda store: store.create(new, holder)))
 
     async def take_run(self, run_id: str, holder: Holder) -> Lease:
         """Take a run whose holder is gone, at once; from now on the holder before it can write nothing.
@@ -181,19 +180,19 @@ class DatabaseStore:
             ServersClaimed: it was over, and another run has some of its servers now.
             ConfigError: there is no such run.
         """
-        return await self._keep(self._alone(lambda books: books.take_run(run_id, holder)))
+        return await self._keep(self._alone(lambda store: store.take_run(run_id, holder)))
 
-    async def renew(self, hold: Lease) -> Lease:
+    async def renew(self, lease: Lease) -> Lease:
         """Take a run anew whose writing failed, without letting it go: its claims count all the while.
 
         Raises:
             RunTaken: another process has taken it since.
         """
-        return await self._alone(lambda books: books.renew(hold))
+        return await self._alone(lambda store: store.renew(lease))
 
-    async def release(self, hold: Lease) -> None:
+    async def release(self, lease: Lease) -> None:
         """Let a run go; a hold that is not valid any more is ignored."""
-        await self._alone(lambda books: books.release(hold))
+        await self._alone(lambda store: store.release(lease))
 
     async def run(self, name: str = "") -> RunRecord:
         """Return a run by its id or a unique prefix; "" is the latest, rollouts before direct runs.
@@ -201,11 +200,11 @@ class DatabaseStore:
         Raises:
             ConfigError: there is none, or several.
         """
-        return await self._read(lambda _, books: books.run(name))
+        return await self._read(lambda _, store: store.run(name))
 
     async def runs(self, limit: int = 50) -> list[RunRecord]:
         """Return the last runs, the newest first."""
-        return await self._read(lambda _, books: books.runs(limit))
+        return await self._read(lambda _, store: store.runs(limit))
 
     async def targets(self, run_id: str) -> Fleet:
         """Return a run's frozen targets in their order; none for a direct run."""
@@ -213,65 +212,47 @@ class DatabaseStore:
 
     async def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
         """Return the run of each of these servers that one has, by ``(site, id)``."""
-        return await self._read(lambda _, books: books.claimed(servers))
+        return await self._read(lambda _, store: store.claimed(servers))
 
     # History
 
-    def commit(  # noqa: PLR0913 - one transaction, all but its events by keyword
-        self,
-        hold: Lease,
-        events: Sequence[Event] = (),
-        *,
-        take: TokenRequest | None = None,
-        intent: Callable[[Grant], Sequence[Event]] | None = None,
-        settle: Sequence[Settlement] = (),
-        status: RunStatus | None = None,
-        claim: Sequence[Claim] = (),
-        unclaim: Sequence[Claim] = (),
-        folded: int | None = None,
-    ) -> asyncio.Future[Committed]:
-        """Do all of this in one durable transaction, or nothing; the future is done when it is on disk.
+    def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
+        """Do all of a transaction durably, or nothing; the future is done when it is on disk.
 
         Commits are journaled in the order of their calls; one that only tells what happened may wait some
-        milliseconds for others to share its transaction. After a `StoreError` the hold writes nothing more: release
-        the run and hold it again.
+        milliseconds for others to share its transaction. After a `StoreError` the lease writes nothing more: release
+        the run and take it again.
 
         Args:
-            hold: the right to write; checked in the transaction.
-            events: happened.
-            take: tokens wanted; what is settled here is free for it. Where they are not to be had, the rest is done
-                all the same.
-            intent: what is about to be done with the grant: its events are stored with it. Called on the store's
-                thread, so it must only compute.
-            settle: grants that have ended.
-            status: the run's from now on; one that is over frees its servers.
-            claim: servers that the run takes; with a ``take``, as many of them as it got tokens, from the first on.
-            unclaim: servers that it lets go.
+            lease: the right to write; checked in the transaction.
+            transaction: what to write.
             folded: the last event that the caller knows of. Nothing is taken where a failure came after it: once
                 failures exceed their limit nothing new starts, not even what is decided in the same instant.
 
         The future raises:
             RunTaken: the run has another holder.
-            ServersClaimed: another run has a server of ``claim``.
+            ServersClaimed: another run has a server of the transaction's ``claim``.
             StoreError: nothing was written.
         """
-        order = Transaction(hold, events, take, intent, settle, status, claim, unclaim, folded)
         write = Write(
-            lambda: self._parts()[1].commit(order), hold.run_id, order.urgent, needs_savepoint=not order.only_tells
+            lambda: self._parts()[1].commit(lease, transaction, folded),
+            lease.run_id,
+            transaction.urgent,
+            needs_savepoint=not transaction.only_tells,
         )
         return self._worker_now().write(write)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """Return up to ``limit`` of a run's events behind number ``after``."""
-        return await self._read(lambda _, books: books.reader.events(run_id, after, limit))
+        return await self._read(lambda _, store: store.reader.events(run_id, after, limit))
 
     async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
         """Return the same as lines of JSON, without line ends; the first is event ``after + 1``, without gaps."""
-        return await self._read(lambda _, books: books.reader.lines(run_id, after, limit))
+        return await self._read(lambda _, store: store.reader.lines(run_id, after, limit))
 
     async def restarted_since(self, since: float) -> set[str]:
         """Return the servers that any run of this store has restarted since a wall time, seconds since 1970."""
-        return await self._read(lambda _, books: books.reader.restarted_since(since))
+        return await self._read(lambda _, store: store.reader.restarted_since(since))
 
     # Commands
 
@@ -281,31 +262,31 @@ class DatabaseStore:
         Raises:
             ConfigError: there is no such run.
         """
-        number: int = await self._write(lambda books: books.command(run_id, command, who))
+        number: int = await self._write(lambda store: store.command(run_id, command, who))
         return number
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:
         """Return what was asked of a run's holder since a command's number."""
-        return await self._read(lambda _, books: books.commands(run_id, after))
+        return await self._read(lambda _, store: store.commands(run_id, after))
 
     # The ledger by itself
 
     def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Take tokens without a run."""
-        return self._write(lambda books: books.take(take))
+        return self._write(lambda store: store.take(take))
 
     def settle(self, settle: Settlement) -> asyncio.Future[None]:
         """Settle a grant without a run."""
-        return self._write(lambda books: books.settle(settle))
+        return self._write(lambda store: store.settle(settle))
 
     async def start_cold(self, seconds: float) -> bool:
         """Lend nothing for a while where this store has never had a run; tell whether that is so."""
-        cold: bool = await self._write(lambda books: books.start_cold(seconds))
+        cold: bool = await self._write(lambda store: store.start_cold(seconds))
         return cold
 
     async def usage(self, group: str, limit: int) -> Usage:
         """Return what a quota group's ledger says now."""
-        return await self._read(lambda _, books: books.usage(group, limit))
+        return await self._read(lambda _, store: store.usage(group, limit))
 
     def age(self, grant: Grant) -> float:
         """Return for how many seconds a grant has counted, on the ledger's own clock: rather too many than too few."""
@@ -352,9 +333,9 @@ class DatabaseStore:
 
     def _read(self, do: Callable[[Database, SyncStore], T]) -> asyncio.Future[T]:
         def reading() -> T:
-            database, books = self._parts()
+            database, store = self._parts()
             with database.reading():
-                return do(database, books)
+                return do(database, store)
 
         return self._worker_now().call(reading)
 
@@ -374,7 +355,7 @@ class DatabaseStore:
 
     def _let_go(self, future: asyncio.Future[Lease]) -> None:
         if not future.cancelled() and future.exception() is None:
-            self._alone(lambda books: books.release(future.result())).add_done_callback(_seen)
+            self._alone(lambda store: store.release(future.result())).add_done_callback(_seen)
 
 
 def _seen(future: asyncio.Future[None]) -> None:

@@ -24,7 +24,7 @@ from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.events import Event, Recorded, ServerEvent
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
-from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord
+from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import targets_hash
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import claims, journal, runs
@@ -32,7 +32,7 @@ from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.ledger import TokenLedger
 from ecsbatch.store.schema import commands
 from ecsbatch.store.taking import Taking
-from ecsbatch.store.worker import Transaction, Write
+from ecsbatch.store.worker import Write
 
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -184,22 +184,22 @@ class SyncStore:
         self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts))
         return Lease(run_id, holder, record.fence + 1, record.holder)
 
-    def renew(self, hold: Lease) -> Lease:
+    def renew(self, lease: Lease) -> Lease:
         """Take a run anew that this process has and cannot write to any more; nobody else has it in between."""
-        record, status = self._taking.renew(hold)
-        self._begin(hold.run_id, _Head(record.fence + 1, record.seq, status, record.counts))
-        return Lease(hold.run_id, hold.holder, record.fence + 1, record.holder)
+        record, status = self._taking.renew(lease)
+        self._begin(lease.run_id, _Head(record.fence + 1, record.seq, status, record.counts))
+        return Lease(lease.run_id, lease.holder, record.fence + 1, record.holder)
 
     def _begin(self, run_id: str, head: _Head) -> None:
         self._broken.pop(run_id, None)
         self._heads[run_id] = head
 
-    def release(self, hold: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         """Let a run go, if this hold is still the one."""
-        head = self._heads.get(hold.run_id)
-        if head is not None and head.fence == hold.fence:
-            del self._heads[hold.run_id]
-            self._taking.let_go(hold.run_id, claimed=head.claimed)
+        head = self._heads.get(lease.run_id)
+        if head is not None and head.fence == lease.fence:
+            del self._heads[lease.run_id]
+            self._taking.let_go(lease.run_id, claimed=head.claimed)
 
     def drop(self) -> None:
         """Let all runs go, as the kernel does for a dead process."""
@@ -214,25 +214,35 @@ class SyncStore:
 
     # Commits
 
-    def commit(self, order: Transaction) -> Committed:
-        """Do what one commit asks, inside the transaction of its group."""
-        run_id = order.hold.run_id
-        head = self._head(order.hold)
+    def commit(self, lease: Lease, transaction: Transaction, folded: int | None) -> Committed:
+        """Do what a transaction asks, inside that of its group; see `DatabaseStore.commit`."""
+        run_id = lease.run_id
+        head = self._head(lease)
         now = self._clock.monotonic()
-        for settle in order.settle:
+        for settle in transaction.settle:
             self._ledger.settle(settle, now)
-        grant_id = f"{run_id}.{head.fence}.{head.grants + 1}"
-        unseen = order.folded is not None and head.failed_at > order.folded
-        got = None if order.take is None else _NOT_NOW if unseen else self._take(order.take, grant_id, run_id, now)
-        grant, room = (got, None) if isinstance(got, Grant) else (None, got)
-        events = [*order.events, *_intended(order.intent, grant)] if grant and order.intent else order.events
+        got = self._granted(transaction.take, run_id, head, now, folded)
+        grant, shortage = (got, None) if isinstance(got, Grant) else (None, got)
+        events = list(transaction.events)
+        if grant is not None and transaction.intent is not None:
+            events += _intended(transaction.intent, grant)
         recorded = journal.record(run_id, head.seq, self._stamps.now(), events)
         lines = journal.encoded(recorded)
-        self._change_claims(order, grant)
+        self._change_claims(run_id, transaction, grant)
+        over = transaction.status is not None and transaction.status.over
         # As many as there is time for: void they are from now on, and the rest is freed with the run.
-        claimed = bool(order.status and order.status.over) and claims.free_piece(self._database, run_id) is not None
-        self._stage(replace(head, claimed=claimed), order, recorded, lines, grant)
-        return Committed(recorded, grant, room)
+        claimed = over and claims.free_piece(self._database, run_id) is not None
+        self._stage(run_id, replace(head, claimed=claimed), transaction, recorded, lines, grant)
+        return Committed(recorded, grant, shortage)
+
+    def _granted(
+        self, take: TokenRequest | None, run_id: str, head: _Head, now: float, folded: int | None
+    ) -> Grant | Shortage | None:
+        if take is None:
+            return None
+        if folded is not None and head.failed_at > folded:
+            return _NOT_NOW
+        return self._take(take, f"{run_id}.{head.fence}.{head.grants + 1}", run_id, now)
 
     def take(self, take: TokenRequest) -> Grant | Shortage:
         """Take tokens without a run."""
@@ -263,28 +273,33 @@ class SyncStore:
         self._ledger.lend(take, grant, run_id)
         return grant
 
-    def _head(self, hold: Lease) -> _Head:
+    def _head(self, lease: Lease) -> _Head:
         """Return where the run stands, for its holder only."""
-        broken = self._broken.get(hold.run_id)
+        broken = self._broken.get(lease.run_id)
         if broken:
             raise StoreError(broken)
-        fence = self._fences.get(hold.run_id)
+        fence = self._fences.get(lease.run_id)
         if fence is None:
             # Once for a group: nobody else takes the run while the group has the write lock.
-            fence = self._fences[hold.run_id] = runs.fence(self._database, hold.run_id)
-        if fence != hold.fence:
-            record = self._taking.exactly(hold.run_id)
-            raise RunTaken(hold.run_id, record.holder)
-        head = self._staged.get(hold.run_id) or self._heads.get(hold.run_id)
+            fence = self._fences[lease.run_id] = runs.fence(self._database, lease.run_id)
+        if fence != lease.fence:
+            record = self._taking.exactly(lease.run_id)
+            raise RunTaken(lease.run_id, record.holder)
+        head = self._staged.get(lease.run_id) or self._heads.get(lease.run_id)
         if head is None:
-            raise RunConflict(f"Run {hold.run_id} was released by this process: hold it again before writing to it.")
+            raise RunConflict(f"Run {lease.run_id} was released by this process: hold it again before writing to it.")
         return head
 
     def _stage(
-        self, head: _Head, order: Transaction, recorded: Sequence[Recorded], lines: bytes, grant: Grant | None
+        self,
+        run_id: str,
+        head: _Head,
+        transaction: Transaction,
+        recorded: Sequence[Recorded],
+        lines: bytes,
+        grant: Grant | None,
     ) -> None:
         """Keep aside what a write tells of its run; the last step of it, which cannot fail."""
-        run_id = order.hold.run_id
         seq, counts, failed_at = head.seq + len(recorded), head.counts, head.failed_at
         if recorded:
             events = [each.event for each in recorded]
@@ -295,12 +310,12 @@ class SyncStore:
         self._staged[run_id] = replace(
             head,
             seq=seq,
-            status=order.status or head.status,
+            status=transaction.status or head.status,
             counts=counts,
             grants=head.grants + (grant is not None),
             failed_at=failed_at,
         )
-        if recorded or order.status:
+        if recorded or transaction.status:
             page = self._pending.setdefault(run_id, _Pending())
             page.recorded += recorded
             page.lines += [lines] if recorded else []
@@ -313,13 +328,13 @@ class SyncStore:
         void = {run_id for run_id in set(owners.values()) if self._taking.void(run_id)}
         return {server: run_id for server, run_id in owners.items() if run_id not in void}
 
-    def _change_claims(self, order: Transaction, grant: Grant | None) -> None:
+    def _change_claims(self, run_id: str, transaction: Transaction, grant: Grant | None) -> None:
         """Free and claim; what wants tokens claims whom they are for: a server that is not sent is anybody's."""
-        if order.unclaim:
-            claims.free(self._database, order.hold.run_id, order.unclaim)
-        claim = order.claim if order.take is None else order.claim[: grant.tokens if grant else 0]
+        if transaction.unclaim:
+            claims.free(self._database, run_id, transaction.unclaim)
+        claim = transaction.claim if transaction.take is None else transaction.claim[: grant.tokens if grant else 0]
         if claim:
-            self._taking.claim(order.hold.run_id, sorted(claim))
+            self._taking.claim(run_id, sorted(claim))
 
     # Questions
 

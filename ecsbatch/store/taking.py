@@ -69,13 +69,13 @@ class Taking:
             self._claim_all(run_id, targets.meant(fleet, record.plan).key_order(), len(fleet), change)
         return record, status
 
-    def renew(self, hold: Lease) -> tuple[RunRecord, RunStatus]:
+    def renew(self, lease: Lease) -> tuple[RunRecord, RunStatus]:
         """Take a run that this process has anew, so that nobody has it in between; return as `take_run` does."""
         with self._database.writing():
-            record = self.exactly(hold.run_id)
-            if record.fence != hold.fence or not self._locks.held(hold.run_id):
-                raise RunTaken(hold.run_id, record.holder)
-            runs.hold(self._database, hold.run_id, hold.holder, record.fence + 1, record.status)
+            record = self.exactly(lease.run_id)
+            if record.fence != lease.fence or not self._locks.held(lease.run_id):
+                raise RunTaken(lease.run_id, record.holder)
+            runs.hold(self._database, lease.run_id, lease.holder, record.fence + 1, record.status)
         return record, record.status
 
     def let_go(self, run_id: str, *, claimed: bool) -> None:

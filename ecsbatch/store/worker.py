@@ -14,10 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ecsbatch.errors import StoreError
-from ecsbatch.model.events import Event
-from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.run import Claim, Lease
-from ecsbatch.model.tokens import Grant, Settlement, TokenRequest
 
 T = TypeVar("T")
 
@@ -25,31 +21,6 @@ GATHER = 0.025
 """Seconds for which a write that only tells what happened waits for others: each transaction costs the disk a sync."""
 
 _MOST_GATHERED = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """What one commit is asked to do; see `DatabaseStore.commit`."""
-
-    hold: Lease
-    events: Sequence[Event]
-    take: TokenRequest | None
-    intent: Callable[[Grant], Sequence[Event]] | None
-    settle: Sequence[Settlement]
-    status: RunStatus | None
-    claim: Sequence[Claim]
-    unclaim: Sequence[Claim]
-    folded: int | None = None
-
-    @property
-    def urgent(self) -> bool:
-        """Tell whether somebody's next step waits for it."""
-        return self.take is not None or bool(self.settle) or self.status is not None
-
-    @property
-    def only_tells(self) -> bool:
-        """Tell whether it writes nothing but events: what refuses it does so before anything is written."""
-        return not (self.urgent or self.claim or self.unclaim)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from ecsbatch.errors import RunConflict
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
-from ecsbatch.model.run import Holder, Lease, NewRun, RunRecord
+from ecsbatch.model.run import Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 from ecsbatch.store import DatabaseStore, open_store
@@ -22,21 +22,21 @@ HOLDER = Holder("ann@web", "web", 7, 0.0)
 
 
 async def follows(store: DatabaseStore, hold: Lease) -> None:
-    await store.commit(hold, [ev.BatchAccepted(batch=1, job_id="j"), ev.RunAborting(by="bob")])
+    await store.commit(hold, Transaction([ev.BatchAccepted(batch=1, job_id="j"), ev.RunAborting(by="bob")]))
 
 
 async def stands_still(store: DatabaseStore, hold: Lease) -> None:
-    await store.commit(hold, [ev.BatchAccepted(batch=1, job_id="j")])
+    await store.commit(hold, Transaction([ev.BatchAccepted(batch=1, job_id="j")]))
 
 
 async def ends(store: DatabaseStore, hold: Lease) -> None:
-    await store.commit(hold, [ev.RunFinished(status="succeeded")], status=RunStatus.SUCCEEDED)
+    await store.commit(hold, Transaction([ev.RunFinished(status="succeeded")], status=RunStatus.SUCCEEDED))
     await store.release(hold)
 
 
 async def aborts(store: DatabaseStore, hold: Lease) -> None:
     events = [ev.RunAborting(by="bob"), ev.RunFinished(status="aborted")]
-    await store.commit(hold, events, status=RunStatus.ABORTED)
+    await store.commit(hold, Transaction(events, status=RunStatus.ABORTED))
     await store.release(hold)
 
 

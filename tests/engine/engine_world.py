@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 from ecsbatch.config.settings import Engine
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.model.events import Event
-from ecsbatch.model.run import Committed, Lease
+from ecsbatch.model.run import Committed, Lease, Transaction
 from ecsbatch.model.servers import Look
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
@@ -56,10 +55,10 @@ class LateStore(Wrapper):
 
     late = 1.0
 
-    def commit(self, hold: Lease, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Committed]:
+    def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
         """Write now, tell later."""
         loop = asyncio.get_running_loop()
-        written: asyncio.Future[Committed] = self.inner.commit(hold, events, **more)
+        written: asyncio.Future[Committed] = self.inner.commit(lease, transaction, folded=folded)
         told: asyncio.Future[Committed] = loop.create_future()
 
         def tell() -> None:

@@ -16,9 +16,8 @@ from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
-from ecsbatch.model.events import Event
 from ecsbatch.model.quota import Quota
-from ecsbatch.model.run import Committed, Lease
+from ecsbatch.model.run import Committed, Lease, Transaction
 from ecsbatch.simulator.cloud import Exchange, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import Killed
@@ -32,10 +31,10 @@ class Frozen(Wrapper):
 
     seconds = 0.0
 
-    def commit(self, hold: Lease, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Committed]:
+    def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
         """Write, and hear of the first grant late."""
-        written: asyncio.Future[Committed] = self.inner.commit(hold, events, **more)
-        if not self.seconds or more.get("take") is None or written.result().grant is None:
+        written: asyncio.Future[Committed] = self.inner.commit(lease, transaction, folded=folded)
+        if not self.seconds or transaction.take is None or written.result().grant is None:
             return written
         told: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(self.seconds, told.set_result, written.result())

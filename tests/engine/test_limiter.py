@@ -15,7 +15,7 @@ from aiolimiter import AsyncLimiter
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from ecsbatch.engine.limiter import DESYNC_SECONDS, GUARD, SEND_WITHIN, Taker, TokenBucket
+from ecsbatch.engine.limiter import DESYNC_SECONDS, GUARD, SEND_WITHIN, TokenBucket
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
@@ -117,14 +117,14 @@ class Ours:
 
     def __init__(self, store: DatabaseStore, scenario: Scenario) -> None:
         self.store = store
-        self.taker: Taker = SlowTaker(store, scenario.slow_ledger) if scenario.slow_ledger else store
+        self.taker = SlowTaker(store, scenario.slow_ledger) if scenario.slow_ledger else store
         self.bucket = TokenBucket(
             store, "site", scenario.quota, burst=scenario.burst, request_timeout=TIMEOUT, unknown_grace=GRACE
         )
 
     async def acquire(self, want: int, at_least: int) -> Grant:
         """Wait in line."""
-        return await self.bucket.acquire(want, at_least, ledger=self.taker)
+        return await self.bucket.acquire(want, at_least, take=self.taker.take, give_back=self.taker.settle)
 
     async def sent(self, grant: Grant) -> None:
         """Do nothing: the window does not run from here."""
@@ -382,7 +382,8 @@ async def test_a_refund_wakes_the_first_in_line_at_once(store: DatabaseStore) ->
 @bucket_test
 async def test_a_caller_cancelled_while_its_tokens_are_granted_gives_them_back(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(100, 60.0))
-    asking = asyncio.ensure_future(bucket.acquire(100, ledger=SlowTaker(store, 0.5)))
+    slow = SlowTaker(store, 0.5)
+    asking = asyncio.ensure_future(bucket.acquire(100, take=slow.take, give_back=slow.settle))
     await asyncio.sleep(0.2)
     held = (await bucket.usage()).held
     asking.cancel()

@@ -15,8 +15,7 @@ from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.error_codes import error_of
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.model import events as ev
-from ecsbatch.model.events import Event
-from ecsbatch.model.run import Committed, Lease
+from ecsbatch.model.run import Committed, Lease, Transaction
 from ecsbatch.model.servers import Look, Server
 from ecsbatch.rollout.rollout import Rollout
 
@@ -75,10 +74,10 @@ class Telling(Wrapper):
 
     unstarted: Any = None
 
-    def commit(self, hold: Lease, events: Sequence[Event] = (), **more: Any) -> asyncio.Future[Committed]:
+    def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
         """Write, and tell."""
-        written: asyncio.Future[Committed] = self.inner.commit(hold, events, **more)
-        if any(isinstance(event, ev.BatchUnstarted) for event in events):
+        written: asyncio.Future[Committed] = self.inner.commit(lease, transaction, folded=folded)
+        if any(isinstance(event, ev.BatchUnstarted) for event in transaction.events):
             self.unstarted()
         return written
 

@@ -363,12 +363,12 @@ class Full(Wrapper):
 
     what: type[ev.Event] | None = None
 
-    def commit(self, hold: Any, events: Any = (), **more: Any) -> Any:
+    def commit(self, lease: Any, transaction: Any, **more: Any) -> Any:
         """Write, or break the run's hold."""
-        if self.what is not None and any(isinstance(event, self.what) for event in events):
+        if self.what is not None and any(isinstance(event, self.what) for event in transaction.events):
             self.what = None
-            self.inner._parts()[1]._broken[hold.run_id] = "no space left"
-        return self.inner.commit(hold, events, **more)
+            self.inner._parts()[1]._broken[lease.run_id] = "no space left"
+        return self.inner.commit(lease, transaction, **more)
 
 
 @pytest.mark.parametrize("what", [ev.ServerRestarted, ev.BatchAccepted, ev.JobFinished])
@@ -482,11 +482,11 @@ def test_a_disk_that_stays_full_while_its_run_is_renewed_locks_nobody_out(second
 
         until = 0.0
 
-        def commit(self, hold: Any, events: Any = (), **more: Any) -> Any:
+        def commit(self, lease: Any, transaction: Any, **more: Any) -> Any:
             """Write, or break the run's hold."""
             if world.now() < self.until:
-                self.inner._parts()[1]._broken[hold.run_id] = "no space left"
-            return self.inner.commit(hold, events, **more)
+                self.inner._parts()[1]._broken[lease.run_id] = "no space left"
+            return self.inner.commit(lease, transaction, **more)
 
     async def main() -> Counter[str]:
         async with world.client() as client, world.store() as store:

@@ -182,7 +182,7 @@ WORKERS = [
     "pack",
     "submit-0",
     "poll",
-    "tell",
+    "follow-up",
     "look-0",
     "check-0",
 ]

@@ -12,6 +12,7 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.decide import Ending
 from ecsbatch.rollout.barrier import WaveBarrier
 from ecsbatch.simulator.virtual_time import run
 
@@ -50,13 +51,9 @@ class Standing:
         """Say that something has changed."""
         self._news.set()
 
-    def wanted(self) -> bool:
-        """Have nothing else to do."""
-        return False
-
-    def gate_stops(self, reason: str, message: str) -> None:  # noqa: ARG002
+    def end_by(self, ending: Ending) -> None:
         """End."""
-        self.stopped = reason
+        self.stopped = ending.reason
 
 
 async def cleared(between: WaveBarrier, standing: Standing, wave: Wave) -> float | None:
@@ -75,7 +72,7 @@ async def cleared(between: WaveBarrier, standing: Standing, wave: Wave) -> float
 def test_a_wave_but_the_first_waits_for_the_soak(wave: Wave, soak: float, seconds: float) -> None:
     async def main() -> float | None:
         standing = Standing(soak=soak)
-        return await cleared(WaveBarrier(standing, None), standing, wave)
+        return await cleared(WaveBarrier(standing, None, lambda: False), standing, wave)
 
     assert run(main()) == pytest.approx(seconds, abs=0.01)
 
@@ -104,7 +101,7 @@ def says(answer: Any) -> Any:
 def test_a_gate_opens_by_its_go_alone(answer: Any, verdict: str, goes: bool) -> None:  # noqa: FBT001 - the table's
     async def main() -> tuple[bool, list[str]]:
         standing = Standing(gate="./fine", gate_timeout=40.0)
-        waited = await cleared(WaveBarrier(standing, says(answer)), standing, WAVES[1])
+        waited = await cleared(WaveBarrier(standing, says(answer), lambda: False), standing, WAVES[1])
         return waited is not None, [event.verdict for event in standing.noted if isinstance(event, ev.GateChecked)]
 
     opened, verdicts = run(main())

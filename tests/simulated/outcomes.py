@@ -164,7 +164,7 @@ def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     if reason == "no_trace" and not restarts[-1].intent.baseline(one.server):
         return ""  # nothing was known of it before that its record could be compared with
     looks = glances(case, one.server, restarts[-1].begun.at, one.fact.at)
-    if reason == "no_trace" and not any(look.up for look in looks):
+    if reason == "no_trace" and looks and not any(look.up for look in looks):
         return ""  # no look has shown it since
     return f"the cloud began it at {restarts[-1].begun.at:.2f} ({restarts[-1].begun.ending}), as its record shows"
 

@@ -153,7 +153,7 @@ def test_a_late_worker_tells_in_the_order_of_the_work() -> None:
     async def main() -> None:
         told: Counter[str] = Counter()
         worker = LateWorker(InlineWorker(lambda _: [], "memory:"), 0.5, Random(1), lambda: told.update(["late"]))
-        futures = [worker.alone(partial(done.append, number)) for number in range(20)]
+        futures = [worker.call(partial(done.append, number)) for number in range(20)]
         for number, future in enumerate(futures):
             future.add_done_callback(partial(_note, heard, number))
         assert done == list(range(20))

@@ -7,7 +7,7 @@ import time
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
-from ecsbatch.model.run import Holder, Lease, NewRun
+from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import DatabaseStore, open_store
 from ecsbatch.store.history import RunFollower, load_history
@@ -43,11 +43,11 @@ async def test_an_abort_that_is_recorded_stays_and_an_older_command_is_over() ->
         hold = await begun(store)
         await store.command("k7f", {"command": "pause"}, "bob@desk")
         await store.command("k7f", {"command": "abort"}, "bob@desk")
-        await store.commit(hold, [ev.HolderChanged(holder="eve@web", fence=2, command=2)])
+        await store.commit(hold, Transaction([ev.HolderChanged(holder="eve@web", fence=2, command=2)]))
         old = await load_history(store, await store.run("k7f"))
-        await store.commit(hold, [ev.RunAborting(by="eve@web")])
+        await store.commit(hold, Transaction([ev.RunAborting(by="eve@web")]))
         recorded = await load_history(store, await store.run("k7f"))
-        await store.commit(hold, [ev.RunFinished(status="aborted")], status=RunStatus.ABORTED)
+        await store.commit(hold, Transaction([ev.RunFinished(status="aborted")], status=RunStatus.ABORTED))
         over = await load_history(store, await store.run("k7f"))
 
     assert (old.aborting, recorded.aborting, recorded.aborted_by, over.aborting) == (False, True, "eve@web", False)
@@ -58,10 +58,10 @@ async def test_a_follower_sees_what_is_new_and_ends_with_the_run() -> None:
         hold = await begun(store)
         followed = RunFollower(store, await load_history(store, await store.run("k7f")))
         quota = followed.quota
-        await store.commit(hold, [ev.RunPaused(by="bob@desk", reason="paused")], status=RunStatus.PAUSED)
+        await store.commit(hold, Transaction([ev.RunPaused(by="bob@desk", reason="paused")], status=RunStatus.PAUSED))
         await followed.refresh()
         paused = (followed.state.status, followed.over)
-        await store.commit(hold, [ev.RunFinished(status="aborted")], status=RunStatus.ABORTED)
+        await store.commit(hold, Transaction([ev.RunFinished(status="aborted")], status=RunStatus.ABORTED))
         await followed.refresh()
         lines = [line async for line in followed.lines(2)]
 

@@ -13,7 +13,7 @@ from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.errors import EcsbatchError, EngineStopped, StoreError
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import BatchAccepted, Event, Recorded
-from ecsbatch.model.run import Committed, Lease
+from ecsbatch.model.run import Committed, Lease, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.tokens import Grant, Settlement
 from ecsbatch.store import NewRun, open_store
@@ -36,9 +36,9 @@ async def test_a_fault_in_a_fold_is_told_to_its_writer_and_to_who_waits_for_news
     async with open_store("memory:", clock=HandClock(), inline=inline) as store:
         hold = await store.create_run(NewRun("k"), ALICE)
         journal = JournalWriter(store, hold, folding_badly(at=2), on_failure=news.set)
-        await journal.record([BatchAccepted(batch=1)])
+        await journal.record(Transaction([BatchAccepted(batch=1)]))
         with pytest.raises(EngineStopped, match=r"run k could not be followed \(KeyError: 'a bug in a fold'"):
-            await journal.record([BatchAccepted(batch=2)])
+            await journal.record(Transaction([BatchAccepted(batch=2)]))
 
         assert isinstance(journal.failed, EngineStopped)
         assert news.is_set()
@@ -55,11 +55,11 @@ async def test_behind_an_event_that_was_not_folded_nothing_is_folded_or_written(
     async with open_store("memory:", clock=HandClock(), inline=inline) as store:
         hold = await store.create_run(NewRun("k"), ALICE)
         journal = JournalWriter(store, hold, fold)
-        granted = (await journal.record([BatchAccepted(batch=1)], take=want(10))).grant
+        granted = (await journal.record(Transaction([BatchAccepted(batch=1)], take=want(10)))).grant
         assert granted is not None
-        futures = [journal.record([BatchAccepted(batch=n)]) for n in (2, 3)]
+        futures = [journal.record(Transaction([BatchAccepted(batch=n)])) for n in (2, 3)]
         results = await asyncio.gather(*futures, return_exceptions=True)
-        late = journal.record([BatchAccepted(batch=4)], settle=[Settlement(granted.id, 60.0)])
+        late = journal.record(Transaction([BatchAccepted(batch=4)], settle=[Settlement(granted.id, 60.0)]))
         with pytest.raises(EngineStopped):
             await late
 
@@ -72,7 +72,7 @@ async def test_behind_an_event_that_was_not_folded_nothing_is_folded_or_written(
 class SilentStore:
     """A store of somebody else's that drops a write."""
 
-    def commit(self, _hold: Lease, _events: Sequence[Event], **_: Any) -> asyncio.Future[Committed]:
+    def commit(self, _lease: Lease, _transaction: Transaction, **_: Any) -> asyncio.Future[Committed]:
         """Promise an answer and cancel it."""
         answer: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(answer.cancel)
@@ -86,7 +86,7 @@ class SilentStore:
 async def test_a_write_that_its_store_drops_is_told_to_its_writer() -> None:
     journal = JournalWriter(SilentStore(), Lease("k", ALICE, 1), lambda _: None)
     with pytest.raises(EngineStopped, match="resume the run"):
-        await journal.record([BatchAccepted()])
+        await journal.record(Transaction([BatchAccepted()]))
 
     assert isinstance(journal.failed, EngineStopped)
 
@@ -96,10 +96,10 @@ async def test_a_server_that_another_run_has_is_no_end_of_the_journal() -> None:
         await store.create_run(NewRun("k", fleet=Fleet(["a"])), ALICE)
         journal = JournalWriter(store, await store.create_run(NewRun("d", "direct"), ALICE), lambda _: None)
         with pytest.raises(ServersClaimed):
-            await journal.record([], claim=[("", "a")])
+            await journal.record(Transaction([], claim=[("", "a")]))
 
         assert journal.failed is None
-        assert (await journal.record([BatchAccepted()])).recorded[0].seq == 1
+        assert (await journal.record(Transaction([BatchAccepted()]))).recorded[0].seq == 1
 
 
 @pytest.mark.parametrize("fault", [StopIteration, asyncio.CancelledError, GeneratorExit])
@@ -110,8 +110,8 @@ async def test_what_an_intent_raises_is_its_writers_alone(fault: type[BaseExcept
 
     async with asyncio.timeout(60), open_store("memory:", clock=HandClock(), inline=inline) as store:
         hold = await store.create_run(NewRun("k"), ALICE)
-        refused = store.commit(hold, take=want(1), intent=broken)
-        beside = store.commit(hold, [BatchAccepted(batch=1)])
+        refused = store.commit(hold, Transaction(take=want(1), intent=broken))
+        beside = store.commit(hold, Transaction([BatchAccepted(batch=1)]))
         with pytest.raises((RuntimeError, EcsbatchError)):
             await refused
 

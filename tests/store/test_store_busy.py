@@ -14,6 +14,7 @@ from store_world import ALICE, want
 
 from ecsbatch.errors import StoreError
 from ecsbatch.model.events import BatchAccepted
+from ecsbatch.model.run import Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import DatabaseStore, Grant, NewRun, open_store
 
@@ -78,7 +79,7 @@ async def test_the_waiting_ends_with_what_to_do(url: str, frozen: sqlite3.Connec
         frozen.execute("ROLLBACK")
 
         hold = await store.create_run(NewRun("k"), ALICE)
-        assert (await store.commit(hold, [BatchAccepted()])).recorded[0].seq == 1
+        assert (await store.commit(hold, Transaction([BatchAccepted()]))).recorded[0].seq == 1
 
 
 async def test_reading_waits_where_the_whole_file_is_kept(url: str, frozen: sqlite3.Connection) -> None:

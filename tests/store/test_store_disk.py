@@ -16,6 +16,7 @@ from store_world import ALICE, BOB, HandClock, want
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.events import BatchAccepted
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import DatabaseStore, Grant, Lease, MemoryDatabase, NewRun, RunHeld, ServersClaimed, open_store
 from ecsbatch.store.locks import FileLocks
@@ -39,7 +40,7 @@ asyncio.run(main())
 
 HOLDER = """
 import asyncio, os, sys
-from ecsbatch.model.run import Holder
+from ecsbatch.model.run import Holder, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import NewRun, open_store
 
@@ -47,7 +48,7 @@ async def main():
     async with open_store(sys.argv[1]) as store:
         hold = await store.create_run(NewRun("k", fleet=Fleet(["a"])), Holder("victim", "here", os.getpid(), 0.0))
         direct = await store.create_run(NewRun("d", "direct"), Holder("victim", "here", os.getpid(), 0.0))
-        await store.commit(direct, claim=[("", "z")])
+        await store.commit(direct, Transaction(claim=[("", "z")]))
         print("ready", flush=True)
         sys.stdin.readline()
 
@@ -202,20 +203,20 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, *
         assert 1 < done < 100
         database(store).execute(f"PRAGMA max_page_count = {pages + 1000}")
         with pytest.raises(StoreError, match="no space left"):
-            await store.commit(hold, [BatchAccepted(batch=-1)])
+            await store.commit(hold, Transaction([BatchAccepted(batch=-1)]))
         assert done == len(await store.events("k"))
         assert done == (await store.usage("site", 1000)).held
 
         await store.release(hold)
         again = await store.take_run("k", ALICE)
-        assert done + 1 == (await store.commit(again, [BatchAccepted()])).recorded[0].seq
+        assert done + 1 == (await store.commit(again, Transaction([BatchAccepted()]))).recorded[0].seq
 
 
 async def fill(store: DatabaseStore, hold: Lease) -> int:
     """Commit until the disk is full; return how many commits were acknowledged."""
     for done in range(100):
         try:
-            await store.commit(hold, [BatchAccepted(batch=done, job_id="j" * 3000)], take=want(1))
+            await store.commit(hold, Transaction([BatchAccepted(batch=done, job_id="j" * 3000)], take=want(1)))
         except StoreError:
             return done
     return 100
@@ -233,7 +234,7 @@ async def test_one_groups_failure_fails_all_of_it(tmp_path: Path) -> None:
         other = await store.create_run(NewRun("other"), ALICE)
         pages = database(store).execute("PRAGMA page_count").fetchone()[0]
         database(store).execute(f"PRAGMA max_page_count = {pages}")
-        futures = [store.commit(run, [BatchAccepted(job_id="j" * 30_000)]) for run in (hold, other, hold)]
+        futures = [store.commit(run, Transaction([BatchAccepted(job_id="j" * 30_000)])) for run in (hold, other, hold)]
         results = await asyncio.gather(*futures, return_exceptions=True)
 
         assert [StoreError] * 3 == [type(result) for result in results]
@@ -244,9 +245,9 @@ async def test_a_severed_store_is_as_dead_as_its_process() -> None:
     disk = MemoryDatabase()
     store = await open_store(disk, clock=HandClock(), inline=True).__aenter__()
     hold = await store.create_run(NewRun("k"), ALICE)
-    await store.commit(hold, [BatchAccepted(batch=1)], take=want(10))
+    await store.commit(hold, Transaction([BatchAccepted(batch=1)], take=want(10)))
     store.sever()
-    for refused in (store.commit(hold, [BatchAccepted(batch=2)]), store.run("k"), store.take(want(1))):
+    for refused in (store.commit(hold, Transaction([BatchAccepted(batch=2)])), store.run("k"), store.take(want(1))):
         with pytest.raises(StoreError):
             await refused
     async with open_store(disk, clock=HandClock(), inline=True) as second:
@@ -261,7 +262,7 @@ async def test_a_severed_store_is_as_dead_as_its_process() -> None:
 async def test_a_store_severed_on_its_thread_writes_nothing_more(tmp_path: Path) -> None:
     store = await open_store(url_in(tmp_path)).__aenter__()
     hold = await store.create_run(NewRun("k"), ALICE)
-    futures = [store.commit(hold, [BatchAccepted(batch=i)]) for i in range(2000)]
+    futures = [store.commit(hold, Transaction([BatchAccepted(batch=i)])) for i in range(2000)]
     store.sever()
     results = await asyncio.gather(*futures, return_exceptions=True)
     done = [result for result in results if not isinstance(result, BaseException)]

@@ -22,6 +22,7 @@ from ecsbatch.model.events import (
     decode,
 )
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Transaction
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.store import (
     DatabaseStore,
@@ -103,7 +104,7 @@ async def test_a_run_id_must_be_fit_for_a_file_name(store: DatabaseStore, run_id
 
 async def test_overlapping_targets_are_refused_with_the_run_its_holder_and_its_progress(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
-    await store.commit(hold, [ServerRestarted(server="a")])
+    await store.commit(hold, Transaction([ServerRestarted(server="a")]))
     with pytest.raises(ServersClaimed) as refused:
         await store.create_run(rollout("second", "b", "c", "d"), BOB)
 
@@ -132,7 +133,7 @@ async def test_an_ignored_run_keeps_its_claims_and_is_no_conflict(store: Databas
 @pytest.mark.parametrize("status", [RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED])
 async def test_a_run_that_is_over_frees_its_servers(store: DatabaseStore, status: RunStatus) -> None:
     hold = await store.create_run(rollout("first", "a"), ALICE)
-    await store.commit(hold, status=status)
+    await store.commit(hold, Transaction(status=status))
 
     assert await store.claimed([("", "a")]) == {}
     await store.create_run(rollout("second", "a"), BOB)
@@ -140,7 +141,7 @@ async def test_a_run_that_is_over_frees_its_servers(store: DatabaseStore, status
 
 async def test_a_stopped_or_orphaned_run_keeps_its_servers(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("first", "a"), ALICE)
-    await store.commit(hold, status=RunStatus.STOPPED)
+    await store.commit(hold, Transaction(status=RunStatus.STOPPED))
     await store.release(hold)
     with pytest.raises(ServersClaimed):
         await store.create_run(rollout("second", "a"), BOB)
@@ -149,13 +150,13 @@ async def test_a_stopped_or_orphaned_run_keeps_its_servers(store: DatabaseStore)
 async def test_a_direct_run_claims_while_in_flight(store: DatabaseStore) -> None:
     direct = await store.create_run(NewRun("direct", "direct"), ALICE)
     await store.create_run(rollout("first", "z"), ALICE)
-    await store.commit(direct, claim=[("", "b"), ("", "a")])
+    await store.commit(direct, Transaction(claim=[("", "b"), ("", "a")]))
     with pytest.raises(ServersClaimed, match="first"):
-        await store.commit(direct, [BatchAccepted()], claim=[("", "c"), ("", "z")])
+        await store.commit(direct, Transaction([BatchAccepted()], claim=[("", "c"), ("", "z")]))
 
     assert {("", "a"), ("", "b")} == set(await store.claimed([("", c) for c in "abcz"])) - {("", "z")}
     assert await store.events("direct") == []
-    await store.commit(direct, unclaim=[("", "a"), ("", "z")], claim=[("", "b"), ("", "c")])
+    await store.commit(direct, Transaction(unclaim=[("", "a"), ("", "z")], claim=[("", "b"), ("", "c")]))
 
     owners = {"b": "direct", "c": "direct", "z": "first"}
     assert {("", server): run for server, run in owners.items()} == await store.claimed([("", c) for c in "abcz"])
@@ -164,7 +165,7 @@ async def test_a_direct_run_claims_while_in_flight(store: DatabaseStore) -> None
 async def test_the_claims_of_a_dead_direct_run_are_void(url: str) -> None:
     async with open_store(url) as dead, open_store(url) as store:
         direct = await dead.create_run(NewRun("direct", "direct"), ALICE)
-        await dead.commit(direct, claim=[("", "a"), ("", "b")])
+        await dead.commit(direct, Transaction(claim=[("", "a"), ("", "b")]))
         with pytest.raises(ServersClaimed):
             await store.create_run(rollout("first", "a"), BOB)
         dead.sever()
@@ -178,7 +179,7 @@ async def test_a_conflict_with_a_run_that_nobody_holds_names_the_ways_on(store: 
     hold = await store.create_run(rollout("first", "a", "b"), ALICE)
     with pytest.raises(ServersClaimed, match="ecsbatch watch first") as living:
         await store.create_run(rollout("second", "b"), BOB)
-    await store.commit(hold, [RunStopped(status="stopped", reason="gate")], status=RunStatus.STOPPED)
+    await store.commit(hold, Transaction([RunStopped(status="stopped", reason="gate")], status=RunStatus.STOPPED))
     await store.release(hold)
     with pytest.raises(ServersClaimed, match="go on with it") as left:
         await store.create_run(rollout("second", "b"), BOB)
@@ -192,8 +193,8 @@ async def test_a_conflict_with_a_run_that_nobody_holds_names_the_ways_on(store: 
 
 async def test_what_an_aborted_run_never_started_is_not_done(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
-    await store.commit(hold, [ServerRestarted(server="a")])
-    await store.commit(hold, [RunFinished(status="aborted", counts={"restarted": 1, "not_started": 2})])
+    await store.commit(hold, Transaction([ServerRestarted(server="a")]))
+    await store.commit(hold, Transaction([RunFinished(status="aborted", counts={"restarted": 1, "not_started": 2})]))
     record = await store.run("first")
 
     assert (record.ended, record.total) == (1, 3)
@@ -246,7 +247,7 @@ async def test_the_latest_run_is_a_rollout_before_a_direct_one(store: DatabaseSt
 
 async def test_events_are_numbered_and_read_from_anywhere(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
-    done = [await store.commit(hold, [BatchAccepted(batch=3 * i + j) for j in range(3)]) for i in range(4)]
+    done = [await store.commit(hold, Transaction([BatchAccepted(batch=3 * i + j) for j in range(3)])) for i in range(4)]
     stored = await store.events("k")
 
     assert list(range(1, 14)) == [recorded.seq for recorded in stored]
@@ -259,7 +260,7 @@ async def test_events_are_numbered_and_read_from_anywhere(store: DatabaseStore) 
 
 async def test_commits_given_at_once_keep_their_order(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
-    futures = [store.commit(hold, [BatchAccepted(batch=i)]) for i in range(200)]
+    futures = [store.commit(hold, Transaction([BatchAccepted(batch=i)])) for i in range(200)]
     commits = await asyncio.gather(*futures)
 
     assert list(range(2, 202)) == [commit.recorded[0].seq for commit in commits]
@@ -270,24 +271,24 @@ async def test_commits_given_at_once_keep_their_order(store: DatabaseStore) -> N
 
 async def test_a_cancelled_waiter_does_not_stop_a_commit(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
-    store.commit(hold, [BatchAccepted(batch=1)]).cancel()
-    last = await store.commit(hold, [BatchAccepted(batch=2)])
+    store.commit(hold, Transaction([BatchAccepted(batch=1)])).cancel()
+    last = await store.commit(hold, Transaction([BatchAccepted(batch=2)]))
 
     assert last.recorded[0].seq == 3
 
 
 async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
-    first = await store.commit(hold, take=want(600))
+    first = await store.commit(hold, Transaction(take=want(600)))
     assert first.grant is not None
 
     def broken(_: Grant) -> list[Event]:
         raise ZeroDivisionError
 
     futures = [
-        store.commit(hold, [BatchAccepted(batch=1)]),
-        store.commit(hold, take=want(100), intent=broken, settle=[Settlement(first.grant.id, None)]),
-        store.commit(hold, [BatchAccepted(batch=2)]),
+        store.commit(hold, Transaction([BatchAccepted(batch=1)])),
+        store.commit(hold, Transaction(take=want(100), intent=broken, settle=[Settlement(first.grant.id, None)])),
+        store.commit(hold, Transaction([BatchAccepted(batch=2)])),
     ]
     results = await asyncio.gather(*futures, return_exceptions=True)
 
@@ -299,9 +300,9 @@ async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store:
 async def test_what_cannot_become_a_line_spares_those_beside_it(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
     futures = [
-        store.commit(hold, [BatchAccepted(batch=1)]),
-        store.commit(hold, [BatchAccepted(batch=2), LimitChanged(limit="max_failures", new=object())]),
-        store.commit(hold, [BatchAccepted(batch=3)]),
+        store.commit(hold, Transaction([BatchAccepted(batch=1)])),
+        store.commit(hold, Transaction([BatchAccepted(batch=2), LimitChanged(limit="max_failures", new=object())])),
+        store.commit(hold, Transaction([BatchAccepted(batch=3)])),
     ]
     results = await asyncio.gather(*futures, return_exceptions=True)
 
@@ -316,9 +317,9 @@ async def test_commits_that_wait_together_are_one_row_and_one_step_of_the_run(ur
         hold = await store.create_run(rollout("k", "a", "b"), ALICE)
         other = await store.create_run(rollout("other", "c"), ALICE)
         futures = [
-            store.commit(hold, [BatchAccepted(batch=1), ServerRestarted(server="a")]),
-            store.commit(other, [ServerFailed(server="c")]),
-            store.commit(hold, [ServerRestarted(server="b")]),
+            store.commit(hold, Transaction([BatchAccepted(batch=1), ServerRestarted(server="a")])),
+            store.commit(other, Transaction([ServerFailed(server="c")])),
+            store.commit(hold, Transaction([ServerRestarted(server="b")])),
         ]
         await asyncio.gather(*futures)
 
@@ -338,8 +339,8 @@ async def test_a_grant_and_its_intent_are_one(store: DatabaseStore) -> None:
     def intent(grant: Grant) -> list[Event]:
         return [BatchSubmitting(batch=grant.tokens, grant=grant.id)]
 
-    granted = await store.commit(hold, [BatchAccepted()], take=want(700), intent=intent)
-    denied = await store.commit(hold, [BatchAccepted()], take=want(700, at_least=400), intent=intent)
+    granted = await store.commit(hold, Transaction([BatchAccepted()], take=want(700), intent=intent))
+    denied = await store.commit(hold, Transaction([BatchAccepted()], take=want(700, at_least=400), intent=intent))
 
     assert granted.grant is not None
     assert (granted.recorded[-1].event.name, len(granted.recorded)) == ("batch.submitting", 2)
@@ -350,9 +351,11 @@ async def test_a_grant_and_its_intent_are_one(store: DatabaseStore) -> None:
 
 async def test_progress_counts_outcomes_and_forgets_those_that_are_tried_again(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a", "b", "c"), ALICE)
-    await store.commit(hold, [ServerRestarted(server="a"), ServerFailed(server="b"), ServerFailed(server="c")])
+    await store.commit(
+        hold, Transaction([ServerRestarted(server="a"), ServerFailed(server="b"), ServerFailed(server="c")])
+    )
     assert (await store.run("k")).counts == {"restarted": 1, "failed": 2}
-    await store.commit(hold, [RunResumed(retry=["failed"]), ServerRestarted(server="b")])
+    await store.commit(hold, Transaction([RunResumed(retry=["failed"]), ServerRestarted(server="b")]))
 
     assert (await store.run("k")).counts == {"restarted": 2}
 
@@ -374,7 +377,7 @@ async def test_a_dead_holder_is_replaced_at_once(url: str) -> None:
         one.sever()
         assert (await two.run("k")).status == RunStatus.ORPHANED
         hold = await two.take_run("k", BOB)
-        commit = await two.commit(hold, [BatchAccepted()])
+        commit = await two.commit(hold, Transaction([BatchAccepted()]))
 
         assert (hold.fence, hold.previous, commit.recorded[0].seq) == (2, ALICE, 2)
         assert (await two.run("k")).status == RunStatus.RUNNING
@@ -388,7 +391,7 @@ async def test_a_holder_of_yesterday_writes_nothing(url: str) -> None:
             path.unlink()
         await two.take_run("k", BOB)
         with pytest.raises(RunTaken, match="bob@lab"):
-            await one.commit(old, [BatchAccepted()], take=want(10), status=RunStatus.FAILED)
+            await one.commit(old, Transaction([BatchAccepted()], take=want(10), status=RunStatus.FAILED))
 
         assert len(await two.events("k")) == 1
         assert (await two.usage("site", 1000)).held == 0
@@ -398,17 +401,17 @@ async def test_a_released_run_is_anybodys(store: DatabaseStore) -> None:
     first = await store.create_run(rollout("k", "a"), ALICE)
     await store.release(first)
     with pytest.raises(RunConflict, match="released"):
-        await store.commit(first, [BatchAccepted()])
+        await store.commit(first, Transaction([BatchAccepted()]))
     second = await store.take_run("k", BOB)
     await store.release(first)
-    await store.commit(second, [BatchAccepted()])
+    await store.commit(second, Transaction([BatchAccepted()]))
 
     assert (await store.run("k")).held
 
 
 async def test_an_aborted_run_is_never_held_again(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
-    await store.commit(hold, status=RunStatus.ABORTED)
+    await store.commit(hold, Transaction(status=RunStatus.ABORTED))
     await store.release(hold)
     with pytest.raises(RunOver):
         await store.take_run("k", BOB)
@@ -418,12 +421,12 @@ async def test_an_aborted_run_is_never_held_again(store: DatabaseStore) -> None:
 
 async def test_a_run_that_is_over_takes_its_servers_again_or_is_refused(store: DatabaseStore) -> None:
     hold = await store.create_run(rollout("k", "a"), ALICE)
-    await store.commit(hold, status=RunStatus.FAILED)
+    await store.commit(hold, Transaction(status=RunStatus.FAILED))
     await store.release(hold)
     again = await store.take_run("k", BOB)
     assert (await store.run("k")).status == RunStatus.INTERRUPTED
     assert await store.claimed([("", "a")]) == {("", "a"): "k"}
-    await store.commit(again, status=RunStatus.FAILED)
+    await store.commit(again, Transaction(status=RunStatus.FAILED))
     await store.release(again)
     await store.create_run(rollout("other", "a"), ALICE)
     with pytest.raises(ServersClaimed):
@@ -466,11 +469,11 @@ async def test_a_closed_store_says_so(url: str) -> None:
     assert "not open" in repr(store)
     async with store:
         hold = await store.create_run(rollout("k", "a"), ALICE)
-        flushed = store.commit(hold, [BatchAccepted()])
+        flushed = store.commit(hold, Transaction([BatchAccepted()]))
     assert (await flushed).recorded[0].seq == 2
     assert "closed" in repr(store)
     with pytest.raises(StoreError, match="closed"):
         await store.run("k")
     with pytest.raises(StoreError, match="closed"):
-        await store.commit(hold, [BatchAccepted()])
+        await store.commit(hold, Transaction([BatchAccepted()]))
     await store.aclose()

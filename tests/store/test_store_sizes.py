@@ -10,12 +10,13 @@ from store_world import ALICE, BOB, HandClock, want
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.events import RunFinished, RunStarted, ServerSkipped, decode
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import Grant, Lease, MemoryDatabase, NewRun, ServersClaimed, open_store
 from ecsbatch.store.claims import PIECE
 from ecsbatch.store.journal import ROW
 from ecsbatch.store.sync_store import SyncStore
-from ecsbatch.store.worker import Transaction, Write
+from ecsbatch.store.worker import Write
 
 MANY = 3 * PIECE + 1
 
@@ -79,12 +80,9 @@ def large(run_id: str, servers: Iterable[str] = ()) -> NewRun:
     return NewRun(run_id, fleet=fleet, events=[RunStarted(total=len(fleet))])
 
 
-def order(hold: Lease, status: RunStatus | None = None) -> Transaction:
-    return Transaction(hold, [RunFinished(status=status.value)] if status else [], None, None, (), status, (), ())
-
-
 def end(books: SyncStore, hold: Lease, status: RunStatus = RunStatus.FAILED) -> None:
-    books.commit_group([Write(lambda: books.commit(order(hold, status)))])
+    over = Transaction([RunFinished(status=status.value)], status=status)
+    books.commit_group([Write(lambda: books.commit(hold, over, None))])
 
 
 def owners(books: SyncStore) -> set[str]:
@@ -238,7 +236,7 @@ async def test_a_long_commit_is_several_rows() -> None:
     database = MemoryDatabase()
     async with open_store(database, clock=HandClock(), inline=True) as store:
         hold = await store.create_run(NewRun("k"), ALICE)
-        commit = await store.commit(hold, SKIPS)
+        commit = await store.commit(hold, Transaction(SKIPS))
         rows = database.connection.execute("SELECT seq_first, seq_last FROM journal ORDER BY seq_first").fetchall()
 
         assert rows == [(1, ROW), (ROW + 1, 2 * ROW), (2 * ROW + 1, 2 * ROW + 1)]
@@ -253,12 +251,12 @@ async def test_a_long_row_of_an_older_version_is_read_once() -> None:
     database = MemoryDatabase()
     async with open_store(database, clock=HandClock(), inline=True) as store:
         hold = await store.create_run(NewRun("k"), ALICE)
-        commit = await store.commit(hold, SKIPS)
+        commit = await store.commit(hold, Transaction(SKIPS))
         lines = b"\n".join(await store.lines("k", limit=5000))
         database.connection.execute("DELETE FROM journal")
         insert = "INSERT INTO journal (run_id, seq_first, seq_last, ts, lines) VALUES ('k', 1, ?, 0, ?)"
         database.connection.execute(insert, (len(SKIPS), lines))
-        last = await store.commit(hold, [RunFinished(status="succeeded")])
+        last = await store.commit(hold, Transaction([RunFinished(status="succeeded")]))
         first = await store.events("k", limit=10)
         database.connection.execute("UPDATE journal SET lines = 'read again' WHERE seq_first = 1")
         rest = [one for after in range(10, len(SKIPS) + 1, 500) for one in await store.events("k", after, 500)]
@@ -271,8 +269,8 @@ async def test_nothing_is_claimed_that_is_not_sent() -> None:
     async with open_store("memory:", clock=HandClock(), inline=True) as store:
         hold = await store.create_run(NewRun("d", "direct"), ALICE)
         claim = [("", "c"), ("", "b"), ("", "a")]
-        two = await store.commit(hold, take=want(2), claim=claim)
-        none = await store.commit(hold, take=want(999, at_least=999), claim=[("", "z")])
+        two = await store.commit(hold, Transaction(take=want(2), claim=claim))
+        none = await store.commit(hold, Transaction(take=want(999, at_least=999), claim=[("", "z")]))
 
         assert isinstance(two.grant, Grant)
         assert none.grant is None

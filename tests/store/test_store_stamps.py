@@ -7,6 +7,7 @@ from store_world import ALICE, HandClock
 
 from ecsbatch.clock import Stamps
 from ecsbatch.model.events import BatchAccepted
+from ecsbatch.model.run import Transaction
 from ecsbatch.model.stopwatch import Stopwatch
 from ecsbatch.store import NewRun, open_store
 
@@ -42,7 +43,7 @@ async def test_the_journal_is_not_set_back_with_the_wall_clock(tmp_path: Path) -
         hold = await store.create_run(NewRun("k", events=[BatchAccepted()]), ALICE)
         clock.now += 121.6
         clock.walls += 0.9
-        commit = await store.commit(hold, [BatchAccepted()])
+        commit = await store.commit(hold, Transaction([BatchAccepted()]))
 
     assert commit.recorded[0].ts - hold.recorded[0].ts == pytest.approx(121.6, abs=0.002)
 

@@ -10,7 +10,7 @@ from store_world import ALICE, BOB, HandClock, want
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event, RunStarted, ServerFailed, ServerRestarted, ServerTimedOut, ServerUnknown
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.run import NewRun
+from ecsbatch.model.run import NewRun, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
 
@@ -44,21 +44,21 @@ async def test_a_server_is_whose_run_may_still_send_it(
     server = ("", "a")
     if kind == "direct":
         first = await store.create_run(NewRun("first", "direct"), ALICE)
-        await store.commit(first, claim=[server])
+        await store.commit(first, Transaction(claim=[server]))
     else:
         first = await store.create_run(NewRun("first", fleet=Fleet(["a"]), events=[RunStarted(total=1)]), ALICE)
     if status is not RunStatus.RUNNING:
-        await store.commit(first, status=status)
+        await store.commit(first, Transaction(status=status))
     if not held:
         await store.release(first)
     second = await store.create_run(NewRun("second", "direct"), BOB)
 
     assert await store.claimed([server]) == ({} if free else {server: "first"})
     if free:
-        await store.commit(second, claim=[server])
+        await store.commit(second, Transaction(claim=[server]))
     else:
         with pytest.raises(ServersClaimed, match="first"):
-            await store.commit(second, claim=[server])
+            await store.commit(second, Transaction(claim=[server]))
 
 
 FAILED = ServerFailed(server="a")
@@ -86,12 +86,12 @@ async def test_who_has_not_heard_of_a_failure_gets_no_tokens(
     """It may be one too many: ``heard`` is the number of the last event that the taker has folded."""
     hold = await store.create_run(NewRun("r", fleet=Fleet(["a", "b"]), events=[RunStarted(total=2)]), ALICE)
     if told:
-        await store.commit(hold, told)
-    done = await store.commit(hold, take=want(1), folded=heard)
+        await store.commit(hold, Transaction(told))
+    done = await store.commit(hold, Transaction(take=want(1)), folded=heard)
 
     assert (done.grant is not None) is granted
     if not granted:
-        assert (await store.commit(hold, take=want(1), folded=1 + len(told))).grant is not None
+        assert (await store.commit(hold, Transaction(take=want(1)), folded=1 + len(told))).grant is not None
 
 
 @pytest.mark.parametrize(("wanted", "limit", "claimed"), [(3, 10, "abc"), (3, 2, "ab"), (3, 0, "")])
@@ -100,6 +100,6 @@ async def test_a_server_is_claimed_with_the_tokens_for_it_and_not_without(
 ) -> None:
     direct = await store.create_run(NewRun("direct", "direct"), ALICE)
     servers = [("", each) for each in "abc"[:wanted]]
-    await store.commit(direct, take=want(wanted, limit=limit), claim=servers)
+    await store.commit(direct, Transaction(take=want(wanted, limit=limit), claim=servers))
 
     assert set(await store.claimed(servers)) == {("", each) for each in claimed}

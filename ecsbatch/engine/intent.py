@@ -1,0 +1,151 @@
+"""The intent to send a batch: stored in the same transaction that takes its tokens, before a byte leaves.
+
+A server is in the air from the instant at which the store is asked: what is decided meanwhile has to reckon with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+from ecsbatch.engine.journal import JournalWriter, seen
+from ecsbatch.engine.server_queue import Batch, Prechecked, ServerQueue
+from ecsbatch.engine.visibility import Visibility
+from ecsbatch.errors import EngineStopped
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Committed, Transaction
+from ecsbatch.model.servers import ServerView
+from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
+
+
+class Recalled(Exception):
+    """The servers of a batch were recalled, or their look grew old, while it waited for tokens."""
+
+
+class Intent:
+    """Takes tokens for one batch, and stores with them which servers they are for.
+
+    Attributes:
+        generation: of the queue when the servers were taken from it; another one means that they were recalled.
+        batch: its number in the run, 0 before the store was asked.
+    """
+
+    def __init__(self, queue: ServerQueue, prechecked: Prechecked, visibility: Visibility, group: str) -> None:
+        """``group`` is the key of the quota that is spent."""
+        self.generation = queue.generation
+        self.batch = 0
+        self._cloud_time = 0.0
+        self._group = group
+        self._journal: JournalWriter | None = None
+        self._queue = queue
+        self._prechecked = prechecked
+        self._visibility = visibility
+
+    def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
+        """Store grant and intent; the servers that the tokens are enough for are those named.
+
+        Raises:
+            Recalled: nobody wants these servers sent any more, or they have to be looked at again.
+        """
+        queue, prechecked = self._queue, self._prechecked
+        recalled = queue.generation != self.generation or not queue.open or queue.dropped
+        if recalled or prechecked.stale(asyncio.get_running_loop().time()):
+            raise Recalled
+        for server in [server for server in prechecked.views if not queue.owner.wanted(queue, server)]:
+            del prechecked.views[server]
+        if not prechecked.views:
+            raise Recalled
+        want = min(take.want, len(prechecked.views))
+        return self._hand_over(replace(take, want=want, at_least=min(take.at_least, want)))
+
+    def give_back(self, settle: Settlement) -> asyncio.Future[None]:
+        """Give the tokens of an intent back that nobody is left to send."""
+        gave_up = ev.BatchRejected(batch=self.batch, kind="not_sent", message="Stopped before it was sent.")
+        written = self._queue.journal.record(Transaction([gave_up], settle=[settle]))
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def given_back(done: asyncio.Future[Committed]) -> None:
+            seen(done)
+            self._land()
+            if not answer.done():
+                answer.set_result(None)
+
+        written.add_done_callback(given_back)
+        return answer
+
+    def batch_of(self, grant: Grant) -> Batch:
+        """Return the batch of the servers that the tokens are enough for."""
+        queue, views = self._queue, self._named(grant)
+        return Batch(
+            number=self.batch,
+            queue=queue,
+            views=views,
+            grant=grant,
+            cloud_time=self._cloud_time,
+            deadline=self._visibility.observed_time() + queue.options.server_timeout,
+            open=set(views),
+            refusals=self._prechecked.refusals,
+        )
+
+    def _hand_over(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
+        """Hand grant and intent to the store."""
+        queue, servers = self._queue, list(self._prechecked.views)
+        if self._journal is not queue.journal:
+            self._journal, self.batch = queue.journal, queue.journal.next_batch()
+        self._cloud_time = self._visibility.cloud_time()
+        queue.in_air += 1
+        queue.given.update(servers)
+        claim = [(queue.site, server) for server in servers] if queue.journal.claims else []
+        written = queue.journal.record(Transaction(take=take, intent=self._events, claim=claim))
+        answer: asyncio.Future[Grant | Shortage] = asyncio.get_running_loop().create_future()
+
+        def heard(done: asyncio.Future[Committed]) -> None:
+            queue.given.difference_update(servers)
+            if done.cancelled() or done.exception() is not None or done.result().grant is None:
+                self._land()
+            _pass_on(done, answer)
+
+        written.add_done_callback(heard)
+        return answer
+
+    def _land(self) -> None:
+        self._queue.in_air -= 1
+        self._queue.wake()
+
+    def _named(self, grant: Grant) -> dict[str, ServerView]:
+        return dict(islice(self._prechecked.views.items(), grant.tokens))
+
+    def _events(self, grant: Grant) -> Sequence[ev.Event]:
+        named = self._named(grant)
+        return [
+            ev.BatchSubmitting(
+                batch=self.batch,
+                servers=list(named),
+                wave=self._queue.wave,
+                type=self._queue.options.type,
+                site=self._queue.site,
+                grant=grant.id,
+                updated=[view.updated for view in named.values()],
+                cloud_time=self._cloud_time,
+                granted=grant.granted,
+                group=self._group,
+            )
+        ]
+
+
+def _pass_on(done: asyncio.Future[Committed], answer: asyncio.Future[Grant | Shortage]) -> None:
+    if answer.done():
+        return
+    failure = EngineStopped("Nobody said whether tokens were granted.") if done.cancelled() else done.exception()
+    if failure is not None:
+        answer.set_exception(failure)
+        return
+    commit = done.result()
+    if commit.grant is not None:
+        answer.set_result(commit.grant)
+    elif commit.shortage is not None:
+        answer.set_result(commit.shortage)
+    else:
+        answer.set_exception(EngineStopped("The store granted nothing and did not say why."))
