@@ -5,49 +5,39 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ecsbatch import EcsClient, Restarter, open_store
-from ecsbatch.ecs.auth.schemes import KeyAuth
-from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
-from ecsbatch.simulator.sender import SimulatedSender
-from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
+from ecsbatch import EcsClient, Restarter
+from ecsbatch.store import DatabaseStore
+from ecsbatch.testing import World
 
 
-class Simulated:
-    """A cloud, a client, a store and an engine in virtual time.
+class Simulated(World):
+    """A world whose client, store and engine benchmarks reach into while `play` runs something."""
 
-    Attributes:
-        loop, cloud, client, store, restarter: the parts; the last two work while `run` does.
-    """
+    ecs: EcsClient
+    kept: DatabaseStore
+    engine: Restarter
 
     def __init__(self, **cloud: Any) -> None:
-        self.loop = VirtualLoop()
-        clock = VirtualClock(self.loop)
-        config = CloudConfig(**cloud)
-        self.cloud = SimulatedCloud(config, self.loop.time)
-        self.client = EcsClient(
-            auth=KeyAuth(config.access_key, config.secret_key),
-            project_id=config.project_id,
-            endpoint="https://ecs.example.com",
-            sender=SimulatedSender(self.cloud),
-            clock=clock,
-        )
-        self.store = open_store("memory:", clock=clock, inline=True)
-        self.restarter = Restarter(self.client, self.store, clock=clock, seed=1)
+        super().__init__(**cloud)
         self._endings: list[Callable[[], object]] = []
 
     def at_end(self, do: Callable[[], object]) -> None:
         """Have something done when the world ends."""
         self._endings.append(do)
 
-    def run(self, main: Callable[[], Awaitable[object]]) -> None:
+    def play(self, main: Callable[[], Awaitable[object]]) -> None:
         """Run something to its end."""
 
         async def life() -> None:
-            async with self.client, self.store, self.restarter:
+            async with (
+                self.client() as self.ecs,
+                self.store() as self.kept,
+                Restarter(self.ecs, self.kept, clock=self.clock, seed=1) as self.engine,
+            ):
                 await main()
 
         try:
-            run(life(), loop=self.loop)
+            self.run(life)
         finally:
             for do in self._endings:
                 do()

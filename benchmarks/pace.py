@@ -34,13 +34,13 @@ def paced(at_once: int) -> Pace:
     """Restart the fleet with so many servers down at once."""
     world = Simulated(servers=SERVERS, latency=0.1, job_retention=10 * 86_400.0)
     seen: list[Pace] = []
-    world.run(partial(_run, world, at_once, seen.append))
+    world.play(partial(_run, world, at_once, seen.append))
     return seen[0]
 
 
 async def _run(world: Simulated, at_once: int, tell: Callable[[Pace], object]) -> None:
-    epoch, quota = world.cloud.config.epoch, world.restarter.engine.quota
-    rollout = world.restarter.rollout(world.cloud.ids(), Strategy(max_unavailable=at_once, waves="100%"))
+    epoch, quota = world.cloud.config.epoch, world.engine.engine.quota
+    rollout = world.engine.rollout(world.ids, Strategy(max_unavailable=at_once, waves="100%"))
     await rollout.run()
     sent: dict[str, float] = {}
     outcomes: dict[str, float] = {}

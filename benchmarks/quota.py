@@ -45,11 +45,11 @@ Pass = Callable[[], Awaitable[Callable[[], None]]]
 
 def token_bucket(world: Simulated) -> Pass:
     """Ours."""
-    bucket = TokenBucket(world.store, "site", Quota(LIMIT, WINDOW))
+    bucket = TokenBucket(world.kept, "site", Quota(LIMIT, WINDOW))
 
     async def leave() -> Callable[[], None]:
         grant = await bucket.acquire(BATCH, BATCH)
-        return lambda: bucket.changed() if world.store.settle(bucket.answered(grant)) else None
+        return lambda: bucket.changed() if world.kept.settle(bucket.answered(grant)) else None
 
     return leave
 
@@ -70,7 +70,7 @@ def pyrate_limiter(world: Simulated) -> Pass:
 
     class VirtualBucket(InMemoryBucket):
         def now(self) -> int:
-            return int(world.loop.time() * 1000)
+            return int(world.now() * 1000)
 
     limiter = Limiter(VirtualBucket([Rate(LIMIT, Duration.MINUTE)]))
     world.at_end(limiter.close)
@@ -85,12 +85,12 @@ def pyrate_limiter(world: Simulated) -> Pass:
 async def saturate(world: Simulated, make: Callable[[Simulated], Pass]) -> None:
     """Send from ten workers for the whole time."""
     leave = make(world)
-    ids = iter(world.cloud.ids())
+    ids = iter(world.ids)
 
     async def work() -> None:
-        while world.loop.time() < MINUTES * 60:
+        while world.now() < MINUTES * 60:
             answered = await leave()
-            await world.client.submit("SOFT", [next(ids) for _ in range(BATCH)])
+            await world.ecs.submit("SOFT", [next(ids) for _ in range(BATCH)])
             answered()
 
     async with asyncio.TaskGroup() as group:
@@ -100,15 +100,15 @@ async def saturate(world: Simulated, make: Callable[[Simulated], Pass]) -> None:
 
 async def whole_rollout(world: Simulated, _make: object = None) -> None:
     """Restart as many servers by the whole engine."""
-    ids = world.cloud.ids()[: MINUTES * LIMIT]
-    await world.restarter.rollout(ids, Strategy(max_unavailable="100%", waves="100%", max_failures="100%")).run()
+    ids = world.ids[: MINUTES * LIMIT]
+    await world.engine.rollout(ids, Strategy(max_unavailable="100%", waves="100%", max_failures="100%")).run()
 
 
 def measure(latency: Latency, make: Callable[[Simulated], Pass] | None) -> tuple[int, float]:
     """Return the fullest window, and the share of limit x time after the first one."""
     servers = LIMIT * (2 + MINUTES) + 10 * BATCH
     world = Simulated(servers=servers, quota_limit=None, latency=latency.mean, latency_sigma=latency.sigma)
-    world.run((lambda: saturate(world, make)) if make else (lambda: whole_rollout(world)))
+    world.play((lambda: saturate(world, make)) if make else (lambda: whole_rollout(world)))
     counted = world.cloud.auditor.counted
     first, last = counted[0][0], counted[-1][0]
     later = sum(size for at, size in counted if at >= first + WINDOW)

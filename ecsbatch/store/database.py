@@ -25,7 +25,7 @@ from ecsbatch.store.patience import Patience, is_busy
 _TRY: Final = 0.1
 """Seconds of one attempt, in which SQLite asks some eight times."""
 
-_GIVE_WAY: Final = 0.01
+GIVE_WAY: Final = 0.01
 """Seconds between two transactions of a long work; SQLite keeps no queue, and who waits asks only now and then."""
 
 
@@ -178,7 +178,7 @@ class Database:
                 f"was kept by {which} for {self._patience.waited:.1f} s: end that one or let it go on, "
                 f"then resume ({error})."
             )
-        return _complaint(error)
+        return complaint(error)
 
     # Tables
 
@@ -268,7 +268,8 @@ _COMPLAINTS: Final = {
 }
 
 
-def _complaint(error: Exception) -> str:
+def complaint(error: Exception) -> str:
+    """Say what is wrong with a database, as the end of a sentence about it."""
     name = getattr(error, "sqlite_errorname", "")
     for prefix, words in _COMPLAINTS.items():
         if name.startswith(prefix):

@@ -13,9 +13,9 @@ from typing import Final
 
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.store.database import (
-    _GIVE_WAY,
+    GIVE_WAY,
     Database,
-    _complaint,
+    complaint,
 )
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
@@ -44,7 +44,7 @@ class FileDatabase(Database):
                 f"The store {url} cannot be opened ({e.strerror}): mend its permissions, or choose another file."
             ) from e
         except sqlite3.Error as e:
-            raise StoreError(f"The store {url} {_complaint(e)}") from e
+            raise StoreError(f"The store {url} {complaint(e)}") from e
 
         try:
             self._write_ahead()
@@ -65,7 +65,7 @@ class FileDatabase(Database):
         try:
             mode = self._journal_mode(" = WAL")
         except sqlite3.OperationalError:
-            time.sleep(_GIVE_WAY)  # here SQLite itself does not wait
+            time.sleep(GIVE_WAY)  # here SQLite itself does not wait
             raise
         self._require_wal(mode)
 
@@ -85,7 +85,7 @@ class FileDatabase(Database):
 
     def give_way(self) -> None:
         """Let other processes write between two transactions of a long work."""
-        time.sleep(_GIVE_WAY)
+        time.sleep(GIVE_WAY)
 
     def keeper(self) -> int:
         """Return the id of the process that is in the middle of a write, 0 where nobody tells."""

@@ -11,8 +11,6 @@ import pytest
 from engine_world import World
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.ecs.auth.schemes import KeyAuth
-from ecsbatch.ecs.client import EcsClient
 from ecsbatch.model.run import Result
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.sender import SimulatedSender
@@ -109,15 +107,8 @@ async def engine_of(
     sender: Callable[[SimulatedSender], Any] = lambda sender: sender,
 ) -> AsyncGenerator[Restarter]:
     """Start an engine whose client signs and sends as strangers want."""
-    auth = auth or KeyAuth(world.config.access_key, world.config.secret_key)
     async with (
-        EcsClient(
-            auth=auth,
-            project_id=world.config.project_id,
-            endpoint="https://ecs.example.com",
-            sender=sender(SimulatedSender(world.cloud)),
-            clock=world.clock,
-        ) as client,
+        world.client(auth=auth, sender=sender(SimulatedSender(world.cloud))) as client,
         world.store() as store,
         Restarter(client, store, clock=world.clock, seed=1, name="tester") as restarter,
     ):

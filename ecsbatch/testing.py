@@ -1,0 +1,179 @@
+"""A whole world in virtual time, for the tests of whoever embeds ecsbatch: a simulated cloud, a store, an engine.
+
+    with World(servers=500, seed=7, faults=Faults(reject_503=0.1)) as world:
+
+        async def main() -> Result:
+            async with world.restarter() as restarter:
+                return await restarter.rollout(world.ids).run()
+
+        result = world.run(main)
+        assert world.cloud.restarts(world.ids[0]) == 1
+
+A rollout of hours runs in seconds, the same seed gives the same run, and no socket is opened. `run` may be called again
+and again: time goes on, cloud and store remember, and what a process had in memory is gone, as after a restart of it.
+With pytest, the fixtures ``ecs_world`` and ``ecs_restarter`` run ``async def`` tests in such a world; see
+`ecsbatch.pytest_plugin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ecsbatch.config.settings import Engine
+from ecsbatch.ecs.auth.schemes import Auth, KeyAuth
+from ecsbatch.ecs.client import EcsClient
+from ecsbatch.ecs.sender import Sender
+from ecsbatch.restarter import Restarter
+from ecsbatch.simulator.cloud import SimulatedCloud
+from ecsbatch.simulator.config import CloudConfig, Faults
+from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.simulator.virtual_time import Hang, Killed, VirtualClock, VirtualLoop, abandon, run
+from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
+
+__all__ = ["CloudConfig", "Faults", "Hang", "Killed", "World"]
+
+T = TypeVar("T")
+
+ENDPOINT = "https://ecs.example.com"
+"""Where the simulated cloud seems to be."""
+
+MONTH = 30 * 86_400.0
+
+
+class World:
+    """One simulated cloud and one store in memory, over any number of lives of a process.
+
+    Attributes:
+        config: the cloud's.
+        cloud: what really happened: `SimulatedCloud.restarts`, ``truth``, ``audit``; and what may be done to it.
+        ids: the servers that there are.
+        clock: the clock that engines of this world go by.
+        database: behind the store.
+        steps: rounds of the loop in the last life.
+    """
+
+    def __init__(
+        self,
+        servers: int = 100,
+        *,
+        seed: int = 1,
+        faults: Faults | None = None,
+        config: CloudConfig | None = None,
+        longest: float = MONTH,
+        **cloud: Any,
+    ) -> None:
+        """Build a world in which nothing has happened.
+
+        Args:
+            servers: how many there are.
+            seed: of all that the cloud draws.
+            faults: what befalls submits and looks alike; None: nothing.
+            config: the whole configuration of the cloud, in place of the above and of ``cloud``.
+            longest: virtual seconds after which a life counts as hanging.
+            cloud: other fields of `CloudConfig`, such as ``zones`` or ``restart_median``.
+        """
+        if faults is not None:
+            cloud = {"submit_faults": faults, "look_faults": faults, **cloud}
+        self.config = config or CloudConfig(servers=servers, seed=seed, **cloud)
+        self.steps = 0
+        self._longest = longest
+        self._loop: VirtualLoop | None = None
+        self._start = 0.0
+        self.clock = VirtualClock(self.now)
+        self.cloud = SimulatedCloud(self.config, self.now)
+        self.database = MemoryDatabase()
+        self.ids = self.cloud.ids()
+        self._mortal: list[SimulatedSender | DatabaseStore] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget what the store knows."""
+        self.database.close()
+
+    def now(self) -> float:
+        """Return the virtual seconds of all lives so far."""
+        return self._start if self._loop is None else self._loop.time()
+
+    def run(self, main: Callable[[], Awaitable[T]], *, kill_after: int | None = None) -> T:
+        """Run a life of a process to its end, and return what ``main`` returns.
+
+        Args:
+            main: what the process does; it makes its parts by `restarter`, or by `client` and `store`.
+            kill_after: rounds of the loop after which the process dies without another word.
+
+        Raises:
+            Killed: at that round.
+            Hang: the life has not ended after the longest time that it may take, or nothing will ever happen again.
+        """
+
+        async def life() -> T:
+            return await main()
+
+        loop = self._loop = VirtualLoop(start=self._start, max_time=self._start + self._longest)
+        if kill_after is not None:
+            loop.kill_after(kill_after)
+        try:
+            return run(life(), loop=loop)
+        except Killed:
+            for part in self._mortal:
+                part.sever()
+            abandon(loop)
+            raise
+        finally:
+            self._mortal.clear()
+            self.steps = loop.steps
+            self._start, self._loop = loop.time() + 1, None
+
+    # -- the parts -------------------------------------------------------------------------------------------------
+
+    def client(
+        self, *, kind: type[EcsClient] = EcsClient, auth: Auth | None = None, sender: Sender | None = None, **more: Any
+    ) -> EcsClient:
+        """Make a client of the cloud, for ``async with``.
+
+        Args:
+            kind: the client's class.
+            auth: how it signs; None: with a key that the cloud knows.
+            sender: carries its requests; None: to the cloud.
+            more: other parameters of `EcsClient`.
+        """
+        if sender is None:
+            sender = SimulatedSender(self.cloud)
+            self._mortal.append(sender)
+        return kind(
+            auth=auth or KeyAuth(self.config.access_key, self.config.secret_key),
+            project_id=self.config.project_id,
+            endpoint=ENDPOINT,
+            sender=sender,
+            clock=self.clock,
+            **more,
+        )
+
+    @asynccontextmanager
+    async def store(self) -> AsyncGenerator[DatabaseStore]:
+        """Open the one store."""
+        async with open_store(self.database, inline=True, clock=self.clock) as store:
+            self._mortal.append(store)
+            yield store
+
+    @asynccontextmanager
+    async def restarter(
+        self, engine: Engine | None = None, *, seed: int = 1, name: str = ""
+    ) -> AsyncGenerator[Restarter]:
+        """Start an engine with a client and the store."""
+        async with (
+            self.client() as client,
+            self.store() as store,
+            Restarter(client, store, engine=engine, clock=self.clock, seed=seed, name=name) as restarter,
+        ):
+            yield restarter
