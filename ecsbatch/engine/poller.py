@@ -269,11 +269,7 @@ class Poller:
         self._let_in(*watches)
         findings: dict[ServerQueue, LookResult] = {}
         for watch in watches:
-            view = look.servers.get(watch.server)
-            if view is None:
-                watch.left_out += 1
-            else:
-                watch.looks, watch.left_out, watch.failures = watch.looks + 1, 0, 0
+            view = watch.read(look.servers.get(watch.server))
             found = findings.setdefault(watch.queue, LookResult())
             if watch.why is WatchReason.HELD:
                 self._held.judge(watch, view, look.asked_at, found)

@@ -83,11 +83,16 @@ def judge(view: ServerView, case: Case) -> Verdict:
 
 def _without_a_sign(view: ServerView, case: Case) -> Verdict:
     """Say whether the request can be taken for never begun; without ``updated`` nothing tells that."""
-    if case.given_up_for <= case.grace:
+    if case.given_up_for <= case.grace or case.looks < LOOKS_NEEDED:
         return Verdict.NO_SIGN_YET
-    if case.looks < LOOKS_NEEDED or view.task_state:
+    if view.task_state:
         return Verdict.NO_TRACE if case.late else Verdict.NO_SIGN_YET
     return Verdict.NOT_STARTED if view.updated and case.baseline else Verdict.NO_TRACE
+
+
+def is_garbled(view: ServerView, baseline: str) -> bool:
+    """Tell whether a row that shows a server up lacks the ``updated`` of before: it tells nothing of a restart."""
+    return is_up(view) and bool(baseline) and not view.updated
 
 
 def judge_unseen(case: Case) -> Verdict:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from ecsbatch.engine.health import HealthChecker
-from ecsbatch.engine.reconcile import Case, Verdict, is_up, judge, judge_unseen
+from ecsbatch.engine.reconcile import Case, Verdict, is_garbled, is_up, judge, judge_unseen
 from ecsbatch.engine.retry import skip_of
 from ecsbatch.engine.server_queue import Batch, ServerQueue, restarted
 from ecsbatch.model import events as ev
@@ -69,7 +69,7 @@ class ServerWatch:
     Attributes:
         since: sighted clock from which ``unknown_grace`` counts; of a held server the number of the hold.
         looks: successful ones.
-        left_out: looks in a row that left it out, or could not show it although others could be seen.
+        left_out: looks in a row that left it out, garbled it, or could not show it although others could be seen.
         under_way: a sign of the restart was seen.
         seen_at: loop time at which the last look was asked that said something of a held server, and its check with it.
         released: it is up, and that is being recorded.
@@ -91,6 +91,15 @@ class ServerWatch:
     outside_since: float | None = None
     code: str = ""
     message: str = ""
+
+    def read(self, view: ServerView | None) -> ServerView | None:
+        """Count a look at it, and return what it tells; a garbled row is as good as none."""
+        baseline = self.batch.views.get(self.server) if self.batch is not None else None
+        if view is None or (baseline is not None and not self.under_way and is_garbled(view, baseline.updated)):
+            self.left_out += 1
+            return None
+        self.looks, self.left_out, self.failures = self.looks + 1, 0, 0
+        return view
 
 
 def queue_of(watch: JobWatch | ServerWatch) -> ServerQueue:
@@ -164,7 +173,7 @@ class OutcomeResolver:
 
         Args:
             watch: the server.
-            view: what was seen; None: the look left it out, or it cannot be shown, which tells nothing of it.
+            view: what was seen; None: the look left it out, garbled it or cannot show it, which tells nothing of it.
             sighted: the sighted clock when the look was asked.
             found: takes what it means.
         """

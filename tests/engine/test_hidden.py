@@ -191,6 +191,24 @@ class Lossy(Cloud):
         raise UnknownAnswer("no answer", status=502, answered=True)
 
 
+class Garbling(Lossy):
+    """Looks behind the request show servers up and leave the time of their last change out, so often.
+
+    Attributes:
+        garbled: how many looks.
+    """
+
+    garbled = 0
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Look, or show half of it."""
+        look = await super().look(ids)
+        if not self.asked or not self.garbled:
+            return look
+        self.garbled -= 1
+        return replace(look, servers={id_: replace(view, updated="") for id_, view in look.servers.items()})
+
+
 def lost(
     world: World, strategy: Strategy, prepare: Callable[[Lossy], None], later: Callable[[Lossy], None] | None = None
 ) -> Rollout:
@@ -264,6 +282,27 @@ def test_without_a_time_of_the_last_change_nothing_is_sent_again(reach: int) -> 
     assert outcomes == {("unknown", "no_trace", None): 40}
     assert result.status is RunStatus.FAILED
     assert [world.cloud.restarts(id_) for id_ in world.ids] == [1 if reach else 0] * 40
+
+
+@pytest.mark.parametrize(("garbled", "outcome"), [(5, "restarted"), (100, "unknown")], ids=["a few", "all"])
+def test_a_few_garbled_looks_behind_the_deadline_decide_nothing_and_nothing_waits_for_ever(
+    garbled: int, outcome: str
+) -> None:
+    world = World(servers=4, zones=("az1",), restart_median=0.2)
+
+    async def main() -> Rollout:
+        async with world.client() as client, world.store() as store:
+            cloud = Garbling(client)
+            cloud.garbled = garbled
+            async with world.engine(cloud, store, Engine(unknown_grace=12.0)) as restarter:
+                rollout = restarter.rollout(world.ids, replace(ALL, server_timeout=10.0), run_id="r")
+                await rollout.run()
+                return rollout
+
+    rollout = world.live(main)
+
+    assert Counter(each.kind.value for each in rollout.state.outcomes()) == {outcome: 4}
+    assert world.now() < 200
 
 
 async def _rollout(world: World, restarter: Restarter, strategy: Strategy, *, new: bool) -> Rollout:

@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ecsbatch.engine.reconcile import LOOKS_IN_VAIN, LOOKS_NEEDED, Case, Verdict, judge, judge_unseen, was_begun
+from ecsbatch.engine.reconcile import (
+    LOOKS_IN_VAIN,
+    LOOKS_NEEDED,
+    Case,
+    Verdict,
+    is_garbled,
+    judge,
+    judge_unseen,
+    was_begun,
+)
 from ecsbatch.model.servers import ServerView
 
 SENT = datetime(2026, 3, 1, 22, 0, 0, tzinfo=UTC).timestamp()
@@ -42,6 +51,9 @@ LATE = replace(WAITED, late=True)
         (replace(UP, task_state="migrating"), WAITED, Verdict.NO_SIGN_YET),
         (replace(UP, task_state="migrating"), LATE, Verdict.NO_TRACE),
         (UP, LATE, Verdict.NOT_STARTED),
+        # However late it is, one look is not enough.
+        (UP, replace(LATE, looks=LOOKS_NEEDED - 1), Verdict.NO_SIGN_YET),
+        (replace(UP, updated=""), replace(LATE, looks=1), Verdict.NO_SIGN_YET),
         # Without a time of the last change there is no trace to go by: nothing is ever sent again.
         (replace(UP, updated=""), WAITED, Verdict.NO_TRACE),
         (UP, replace(WAITED, baseline=""), Verdict.NO_TRACE),
@@ -97,3 +109,21 @@ def test_a_request_taken_for_not_carried_out_shows_that_it_was(
     view: ServerView, baseline: str, cloud_time: float, *, begun: bool
 ) -> None:
     assert was_begun(view, baseline, cloud_time) is begun
+
+
+@pytest.mark.parametrize(
+    ("view", "baseline", "garbled"),
+    [
+        (replace(UP, updated=""), BEFORE, True),
+        (UP, BEFORE, False),
+        (replace(UP, updated=""), "", False),
+        # What is seen of a transition, or of an error, is seen with or without a time.
+        (replace(REBOOTING, updated=""), BEFORE, False),
+        (replace(BROKEN, updated=""), BEFORE, False),
+        (replace(UP, updated="", found=False), BEFORE, False),
+    ],
+)
+def test_a_server_shown_up_without_the_time_that_was_told_before_is_not_shown_at_all(
+    view: ServerView, baseline: str, *, garbled: bool
+) -> None:
+    assert is_garbled(view, baseline) is garbled
