@@ -77,6 +77,7 @@ class Poller:
         self._resolver = OutcomeResolver(health, unknown_grace, self._unit)
         self._delayed: DelayQueue[JobWatch | ServerWatch] = DelayQueue()
         self._due: asyncio.Queue[JobWatch | list[ServerWatch]] = asyncio.Queue()
+        self._next_look: list[ServerWatch] = []
         # Dicts, for they keep the order: the same seed gives the same looks.
         self._jobs: dict[JobWatch, None] = {}
         self._held = HeldServers(health, self._unit, self._again_later, self._tell)
@@ -131,10 +132,9 @@ class Poller:
         await work_together({"poll": self._hand_out(), "follow-up": self._follow_up(), **workers})
 
     async def _hand_out(self) -> None:
-        """Hand what is due to the look workers; servers that are due together share looks."""
+        """Hand what is due to the look workers."""
         rescaled = self._now()
         while True:
-            servers: list[ServerWatch] = []
             for watch in await self._delayed.due():
                 if self._done_with(watch):
                     self._forget(watch)
@@ -143,13 +143,18 @@ class Poller:
                 elif isinstance(watch, JobWatch):
                     self._due.put_nowait(watch)
                 else:
-                    servers.append(watch)
-            for start in range(0, len(servers), MAX_LOOK):
-                self._due.put_nowait(servers[start : start + MAX_LOOK])
+                    self._share(watch)
             if self._now() - rescaled >= self._schedule.rescale_every:
                 rescaled = self._now()
                 self._schedule.budget(self._observer.rate * LOOK_SHARE)
                 self._schedule.rescale([Watched(rescaled - w.since, len(w.pending), w.size) for w in self._jobs])
+
+    def _share(self, watch: ServerWatch) -> None:
+        """Have a server looked at with all others that wait for a worker."""
+        if not self._next_look or len(self._next_look) == MAX_LOOK:
+            self._next_look = []
+            self._due.put_nowait(self._next_look)
+        self._next_look.append(watch)
 
     def _done_with(self, watch: JobWatch | ServerWatch) -> bool:
         """Tell whether nobody wants to know any more."""
@@ -168,8 +173,10 @@ class Poller:
             due = await self._due.get()
             if isinstance(due, JobWatch):
                 await self._look_at_job(due)
-            else:
-                await self._look_at_servers(due)
+                continue
+            if due is self._next_look:
+                self._next_look = []
+            await self._look_at_servers(due)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
