@@ -163,7 +163,13 @@ class OutcomeResolver:
         for server in sorted(server for server in watch.pending & states.keys() if server in job.running):
             watch.pending.discard(server)
             baseline = batch.views.get(server)
-            case = Case(baseline.updated if baseline else "", batch.cloud_time, late=True, running=True)
+            case = Case(
+                baseline.updated if baseline else "",
+                batch.cloud_time,
+                under_way=server in batch.begun,
+                late=True,
+                running=True,
+            )
             self._say(judge(states[server], case), batch, server, found)
 
     # -- bare servers ----------------------------------------------------------------------------------------------

@@ -33,13 +33,13 @@ class Triage:
     Attributes:
         go: those to be sent, with their baselines; a view without a status is none.
         later: those that could not be shown this time.
-        begun: those that an earlier request did start, as the batches of those requests.
+        begun: those that an earlier request did start, as the batches of those requests, by number and job.
         ended: the outcomes of those that are left alone.
     """
 
     go: dict[str, ServerView] = field(default_factory=dict[str, ServerView])
     later: list[str] = field(default_factory=list[str])
-    begun: dict[int, Batch] = field(default_factory=dict[int, Batch])
+    begun: dict[tuple[int, str], Batch] = field(default_factory=dict[tuple[int, str], Batch])
     ended: list[ev.ServerEvent] = field(default_factory=list[ev.ServerEvent])
 
     async def tell(self, queue: ServerQueue, poller: Poller) -> bool:
@@ -49,7 +49,10 @@ class Triage:
         if told and not await queue.report(told):
             return False
         for batch in self.begun.values():
-            poller.watch_unknown(batch)
+            if batch.job_id:
+                poller.watch_job(batch)
+            else:
+                poller.watch_unknown(batch)
         return True
 
 
@@ -97,10 +100,11 @@ def _unshown(found: Triage, queue: ServerQueue, server: str, look: Look, refused
 
 def _begun(found: Triage, queue: ServerQueue, view: ServerView, attempt: Attempt, now: float) -> None:
     """Take a server that is restarting, or was restarted, by an earlier request of this run for that request's."""
-    batch = found.begun.get(attempt.batch)
+    key = attempt.batch, attempt.job_id
+    batch = found.begun.get(key)
     if batch is None:
         views: dict[str, ServerView] = {}
-        batch = found.begun[attempt.batch] = Batch(
+        batch = found.begun[key] = Batch(
             number=attempt.batch,
             queue=queue,
             views=views,
@@ -108,6 +112,7 @@ def _begun(found: Triage, queue: ServerQueue, view: ServerView, attempt: Attempt
             cloud_time=attempt.cloud_time,
             deadline=now + queue.options.server_timeout,
             open=set(),
+            job_id=attempt.job_id,
             begun=views,
         )
     batch.views[view.id] = replace(view, updated=attempt.updated)

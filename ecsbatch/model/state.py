@@ -97,6 +97,7 @@ class RolloutState:
         self.watch = Stopwatch()
         self._elapsed: float | None = None
         self._retried_while_down, self._forgiven, self._taken_up = set[int](), set[int](), set[int]()
+        self._untold = set[int]()  # ended although the job that they were followed by has not told their end
         self._attempts = bytearray(n)
         self._evidence = bytearray(n)
         self._batch = array("i", bytes(4 * n))
@@ -199,17 +200,21 @@ class RolloutState:
             return
         fleet, batch = self.plan.fleet, event.batch
         servers = [fleet.ids[i] for i in places]
-        updated = [attempt.updated if (attempt := self.earlier.pop(s, None)) else "" for s in servers]
+        attempts = [self.earlier.pop(server, Attempt(batch, "", 0.0)) for server in servers]
+        updated = [attempt.updated for attempt in attempts]
+        job_id = attempts[0].job_id
         flight = self.flights.get(batch)
         if flight is None:
             flight = self.flights[batch] = InFlightBatch(
                 batch, servers, updated, set(), self.plan.type, fleet.site(places[0]), "", self._submitted[batch]
             )
-            flight.unknown_at = ts
+            flight.job_id = job_id
+            flight.unknown_at = None if job_id else ts
         flight.begun.update(servers)
+        flight.by_state.update(() if job_id else servers)
         flight.open.update(servers)
         again = self.held.intersection(places)
-        self._move(places, Stage.UNSETTLED)
+        self._move(places, Stage.ACCEPTED if job_id else Stage.UNSETTLED)
         for i in again:
             self._release(i)
         self._retried_while_down |= again
@@ -250,6 +255,10 @@ class RolloutState:
         # A server that was down before it was tried again is not up for being skipped: only a look says that.
         still_down = stage is Stage.SKIPPED and (i in self.held or i in self._retried_while_down)
         self._retried_while_down.discard(i)
+        if event.job_id and stage in {Stage.TIMED_OUT, Stage.UNKNOWN}:
+            self._untold.add(i)
+        else:
+            self._untold.discard(i)
         if event.holds or still_down:
             self._hold(i)
         else:
@@ -398,7 +407,8 @@ class RolloutState:
         self._taken_up.update(i for i in again if domain(i) in self.left_out)
         for i in again:
             if self._attempts[i]:
-                self.earlier[self.plan.fleet.ids[i]] = Attempt(self._batch[i], "", 0.0)
+                job_id = self._jobs[self._batch[i]] if i in self._untold else ""
+                self.earlier[self.plan.fleet.ids[i]] = Attempt(self._batch[i], "", 0.0, job_id)
         self._move(again, Stage.WAITING)
         self._forgiven.difference_update(again)
         waves = [bisect_right(self._starts, i) - 1 for i in again if i < self._in_waves]

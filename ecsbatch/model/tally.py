@@ -58,7 +58,8 @@ class InFlightBatch:
         job_id: "" until the cloud answered with one.
         job_status: the job's last word, "" while it may still tell something.
         unknown_at: when the answer was given up, seconds since 1970; None where it was not.
-        begun: servers of which the cloud has shown that the request, taken for not carried out, did start them.
+        begun: servers of which the cloud has shown that the request, taken for over or not carried out, restarts them.
+        by_state: those of them of which its job says nothing new: there is none, or it has told of them before.
     """
 
     batch: int
@@ -74,6 +75,7 @@ class InFlightBatch:
     job_status: str = ""
     unknown_at: float | None = None
     begun: set[str] = field(default_factory=set[str])
+    by_state: set[str] = field(default_factory=set[str])
 
     @classmethod
     def of(cls, event: BatchSubmitting, submitted_at: float) -> InFlightBatch:
@@ -103,11 +105,13 @@ class Attempt:
         batch: its number.
         updated: the server's ``updated`` before it, "" where not known.
         cloud_time: the cloud's clock at the intent, or 0 where it was not known.
+        job_id: of its job, where that has not told the server's end; "" where it has, or where there is none.
     """
 
     batch: int
     updated: str
     cloud_time: float
+    job_id: str = ""
 
 
 @dataclass(slots=True)

@@ -116,9 +116,9 @@ class Dispatcher:
             pipeline = self._pipelines[flight.site]
             batch = self._batch(flight)
             if flight.job_id:
-                # Its job speaks of the restart before for those that were found to be under way again.
-                again = replace(batch, open=batch.open & flight.begun)
-                batch.open -= flight.begun
+                # Its job speaks of the restart before for some that were found to be under way again.
+                again = replace(batch, open=batch.open & flight.by_state, job_id="")
+                batch.open -= flight.by_state
                 for each, watch in ((again, pipeline.poller.watch_unknown), (batch, pipeline.poller.watch_job)):
                     if each.open:
                         watch(each)

@@ -15,7 +15,7 @@ from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.error_codes import error_of
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.model import events as ev
-from ecsbatch.model.run import Committed, Lease, Transaction
+from ecsbatch.model.run import Changes, Committed, Lease, Transaction
 from ecsbatch.model.servers import Look, Server
 from ecsbatch.rollout.rollout import Rollout
 
@@ -190,3 +190,81 @@ def test_what_a_process_found_begun_is_followed_by_the_next() -> None:
 
     assert outcomes(rollout) == {("restarted", ""): 10}
     assert Counter(world.cloud.restarts(id_) for id_ in world.ids) == {1: 10}
+
+
+SLOW = replace(ALL, server_timeout=30.0)
+
+
+SLOW_TO_FAIL = 2
+"""A seed of a cloud whose first restart takes long enough where it fails."""
+
+TIMED_OUT = Changes(retry=("timed_out",), forgive=True)
+
+
+def timed_out(world: World) -> None:
+    """Play a run whose server's restart takes longer than it waits for it."""
+
+    async def life() -> None:
+        async with world.restarter(QUICK) as restarter:
+            rollout = restarter.rollout(world.ids, SLOW, run_id="r")
+            await rollout.run()
+            assert outcomes(rollout) == {("timed_out", ""): 1}
+
+    world.live(life)
+
+
+@pytest.mark.parametrize("ending", ["ok", "fail"])
+@pytest.mark.parametrize("dies", [False, True], ids=["one process", "the next process"])
+def test_who_timed_out_and_is_found_under_way_still_ends_as_its_job_says(ending: Any, *, dies: bool) -> None:
+    """A restart that fails may leave a server ACTIVE: only its job tells."""
+    world = World(servers=1, zones=("az1",), restart_median=50.0, restart_sigma=0.0, init_time=0.0, seed=SLOW_TO_FAIL)
+    world.cloud.doom(world.ids[0], ending)
+    timed_out(world)
+
+    async def found() -> None:
+        async with world.restarter(QUICK) as restarter:
+            rollout = await restarter.resume("r", changes=TIMED_OUT)
+            running = asyncio.create_task(rollout.run())
+            async for recorded in rollout.events():
+                if isinstance(recorded.event, ev.BatchStarted):
+                    running.cancel()
+            await asyncio.wait([running])
+
+    async def last() -> Rollout:
+        async with world.restarter(QUICK) as restarter:
+            changes = Changes() if dies else TIMED_OUT
+            rollout = await restarter.resume("r", changes=changes)
+            await rollout.run()
+            return rollout
+
+    if dies:
+        world.live(found)
+    rollout = world.live(last)
+    ended = Counter((o.kind.value, o.evidence and o.evidence.value) for o in rollout.state.outcomes())
+
+    assert ended == {("restarted" if ending == "ok" else "failed", "job"): 1}
+    assert world.cloud.restarts(world.ids[0]) == 1
+
+
+def test_a_job_that_has_told_a_servers_end_is_not_asked_of_its_next_restart() -> None:
+    """It failed by its job; whoever restarts it now, the job speaks of before."""
+    world = World(servers=1, zones=("az1",), restart_median=5.0, restart_sigma=0.0, init_time=0.0)
+    world.cloud.doom(world.ids[0], "fail")
+
+    async def life(*, again: bool) -> Rollout:
+        async with world.restarter(QUICK) as restarter:
+            if not again:
+                rollout = restarter.rollout(world.ids, SLOW, run_id="r")
+            else:
+                async with world.client() as somebody:
+                    await somebody.submit("HARD", world.ids)
+                await asyncio.sleep(0.5)
+                rollout = await restarter.resume("r", changes=Changes(retry=("failed",), forgive=True))
+            await rollout.run()
+            return rollout
+
+    before = outcomes(world.live(lambda: life(again=False)))
+    rollout = world.live(lambda: life(again=True))
+
+    assert before == {("failed", ""): 1}
+    assert outcomes(rollout) == {("restarted", ""): 1}

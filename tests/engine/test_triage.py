@@ -40,7 +40,12 @@ def looked_at(look: Look, attempt: Attempt | None = None) -> tuple[Sequence[str]
     nobody: Any = None
     owner: Any = Owner(attempt)
     found = triage(ServerQueue(site="", options=RestartOptions(), journal=nobody, owner=owner), ["a"], look, 0.0)
-    begun = [f"{server} by {number}" for number, batch in found.begun.items() for server in batch.views]
+    begun = [
+        f"{server} by {number} {job_id}".rstrip()
+        for (number, job_id), batch in found.begun.items()
+        for server in batch.views
+        if batch.job_id == job_id
+    ]
     return list(found.go), found.later, begun, [f"{event.server} {event.reason}" for event in found.ended]
 
 
@@ -55,6 +60,7 @@ def looked_at(look: Look, attempt: Attempt | None = None) -> tuple[Sequence[str]
         (UP, OURS, ["a"], [], []),
         (REBOOTING, OURS, [], ["a by 3"], []),
         (replace(UP, updated=AFTER), OURS, [], ["a by 3"], []),
+        (REBOOTING, replace(OURS, job_id="j"), [], ["a by 3 j"], []),
         (replace(UP, found=False), OURS, [], [], ["a not_found"]),
     ],
 )
