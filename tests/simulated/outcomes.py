@@ -7,10 +7,10 @@ from typing import Final
 
 from .evidence import FOREVER, OVER, TOLERANCE, Case, Restart, was_restarting
 from .sight import UNSEEN, glances, unseen_for
-from .tale import OUTCOMES, Round, Tale
+from .tale import OUTCOMES, Fact, Round, Tale
 
-LASTING: Final = 3600.0
-"""A job that is remembered for so long was there to be asked."""
+ENOUGH: Final = 3
+"""Looks that must have shown nothing before nothing is known of a server: one may be garbled."""
 
 
 def judge_outcomes(case: Case) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
         return "" if somebody else "the cloud never began it"
     last = restarts[-1]
     if last.begun.ends > one.fact.at + TOLERANCE:
-        return f"its restart ends at {last.begun.ends:.2f} only"
+        return "" if _taken_for_ours(case, one.fact, last) else f"its restart ends at {last.begun.ends:.2f} only"
     if any(last.begun.at < begin and end <= one.fact.at for begin, end in case.foreign(one.server)):
         return ""  # somebody else's restart has put it right since
     checked = case.record.world.check_delay is not None and case.tales[one.run_id].kind == "rollout"
@@ -99,20 +99,35 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
     return "" if last.begun.ending in allowed else f"its restart ended as {last.begun.ending}"
 
 
+def _taken_for_ours(case: Case, fact: Fact, restart: Restart) -> bool:
+    """Tell whether somebody else's restart came behind our request without an answer, and before what it began.
+
+    Nothing tells the two apart, and ours may begin late.
+    """
+    if restart.intent.answered or restart.begun.at < case.seen_since(fact.at, case.record.world.engine.request_timeout):
+        return False
+    server = fact.body["server"]
+    return any(restart.sent.at <= begin and end <= fact.at for begin, end in case.foreign(server))
+
+
 def _job_told(case: Case, restart: Restart) -> bool:
     """Tell whether the restart's job was known to us and there to be asked.
 
-    One that was given up, for it could not be shown or still ran at its servers' deadline, is not asked any more.
+    It was not where it could not be shown, still ran at its servers' deadline or was forgotten when it was asked. One
+    that is asked once more, for a server of it is found to be under way still, has to tell anew.
     """
-    intent = restart.intent
-    given_up = any(
-        fact.name == "job.finished"
-        and fact.body["batch"] == intent.batch
-        and fact.body.get("status") in {"UNSEEN", "RUNNING"}
-        for fact in case.tales[intent.run_id].facts
-    )
-    hidden = given_up or intent.job_id in case.record.hidden
-    return intent.answered and not hidden and case.record.world.cloud.job_retention >= LASTING
+    intent, server = restart.intent, restart.begun.server
+    forgotten = restart.begun.ends + case.record.world.cloud.job_retention
+    told = intent.answered and intent.job_id not in case.record.hidden
+    for fact in case.tales[intent.run_id].facts:
+        if fact.body.get("batch") != intent.batch:
+            continue
+        if fact.name == "batch.started" and server in fact.body["servers"]:
+            told = intent.answered and intent.job_id not in case.record.hidden
+        elif fact.name == "job.finished":
+            status = fact.body.get("status")
+            told &= status not in {"UNSEEN", "RUNNING"} and not (status == "GONE" and fact.at >= forgotten)
+    return told
 
 
 def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
@@ -164,8 +179,9 @@ def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     if reason == "no_trace" and not restarts[-1].intent.baseline(one.server):
         return ""  # nothing was known of it before that its record could be compared with
     looks = glances(case, one.server, restarts[-1].begun.at, one.fact.at)
-    if reason == "no_trace" and looks and not any(look.up for look in looks):
-        return ""  # no look has shown it since
+    if reason == "no_trace" and not any(look.up for look in looks):
+        # No look has shown it since.
+        return "" if len(looks) >= ENOUGH else f"it was looked at {len(looks)} times only"
     return f"the cloud began it at {restarts[-1].begun.at:.2f} ({restarts[-1].begun.ending}), as its record shows"
 
 

@@ -12,7 +12,7 @@ from .books import FOREVER
 from .evidence import FOLLOWED, OVER, Case, last_before
 from .lives import End
 from .record import Claimed
-from .sight import UNACCEPTED, UNSEEN, glances, unseen_for
+from .sight import UNACCEPTED, UNSEEN, awaited, glances, unseen_for
 from .tale import Fact, Release, Tale
 from .words import ENDS, TAKEN
 
@@ -165,7 +165,7 @@ def _unwatched(case: Case, server: str, since: float, end: Fact) -> str:
     now = end.body.get("reason") == "budget_exhausted" and world.check_delay is None
     least = 2 * world.engine.request_timeout + FOLLOWED if now else LATE * apart + FOLLOWED
     last = max((look.asked for look in looks), default=since)
-    if world.troubles.cloud.slow_looks:
-        least *= 2.0  # all workers may wait for slow answers, and the next look for them
+    # While all look workers wait for answers nobody can look.
+    idle = end.at - last - awaited(case, server, last, end.at) / world.engine.look_workers
     blind = case.record.freezes or end.body.get("reason") in UNSEEN
-    return f"nobody has looked for {end.at - last:.0f} s" if end.at - last > least and not blind else ""
+    return f"nobody has looked for {end.at - last:.0f} s" if idle > least and not blind else ""

@@ -48,6 +48,17 @@ def glances(case: Case, server: str, since: float, until: float) -> list[Glance]
     return found
 
 
+def awaited(case: Case, server: str, since: float, until: float) -> float:
+    """Return for how many seconds in a span looks at a server's cloud were awaited, each counted for itself."""
+    timeout, seconds = case.record.world.engine.request_timeout, 0.0
+    for when, exchange in case.cloud_of(server).exchanges:
+        if when < until and when + timeout > since and not exchange.received.is_action:
+            silent = exchange.fate == "silence"
+            took = timeout if silent else min(timeout, exchange.inbound + exchange.outbound)
+            seconds += max(0.0, min(when + took, until) - max(when, since))
+    return seconds
+
+
 def _good(exchange: Exchange) -> bool:
     """Tell whether an exchange came to a good answer that nothing has spoilt."""
     return _status(exchange) // 100 == 2 and exchange.fate == "answer" and exchange.fault in WHOLE

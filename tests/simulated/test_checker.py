@@ -13,11 +13,12 @@ import pytest
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import Outcome, OutcomeKind
 from ecsbatch.simulator.cloud import Exchange, Reply
+from ecsbatch.simulator.faults import Fate
 from ecsbatch.simulator.gateway import ReceivedRequest
 
 from . import three_batches
 from .allowed import judge_course
-from .books import Begun, Ordered, Sent, WatchedCloud, WatchedDatabase
+from .books import Begun, Foreign, Ordered, Sent, WatchedCloud, WatchedDatabase
 from .callers import judge_callers
 from .checker import judge_once
 from .evidence import Case, gather
@@ -173,8 +174,7 @@ def test_the_last_word_holds(asked: list[tuple[float, str]], entries: list[Entry
 
 
 def test_an_abort_that_nobody_followed_is_found_in_the_end() -> None:
-    over = (50.0, "run.finished", {"status": "failed"})
-    played = case(tale(over, status="failed"))
+    played = case(tale((50.0, "run.finished", {"status": "failed"}), status="failed"))
     played.record.commands += [ordered(1, "abort")]
 
     assert first(judge_words(played)) == "abort"
@@ -266,6 +266,8 @@ def test_a_run_that_left_servers_out_has_not_succeeded() -> None:
 
 
 SENT_ONE: Final = [submitting(1, 1, ONE), accepted(2, 1)]
+UNANSWERED: Final = [submitting(1, 1, ONE), (2.0, "batch.unknown", {"batch": 1})]
+UP_BY_STATE: Final = ended(40, "restarted", ONE, evidence="state")
 
 
 @pytest.mark.parametrize(
@@ -281,6 +283,77 @@ SENT_ONE: Final = [submitting(1, 1, ONE), accepted(2, 1)]
 def test_outcomes_are_what_the_cloud_did(end: Entry, ends: float, expected: str) -> None:
     """A server that has been up at every look is not timed out; a cloud that nobody has asked is not out of sight."""
     played = case(tale(*SENT_ONE, end), sends=(left(1, ONE, begun=1.5, ends=ends),))
+
+    assert first(judge_outcomes(played)) == expected
+
+
+@pytest.mark.parametrize(
+    ("entries", "theirs", "begun", "expected"),
+    [
+        (UNANSWERED, (10.0, 20.0), 50.0, ""),
+        (UNANSWERED, None, 50.0, "outcome"),
+        (UNANSWERED, (0.5, 20.0), 50.0, "outcome"),
+        (UNANSWERED, (30.0, 45.0), 50.0, "outcome"),
+        (UNANSWERED, (10.0, 20.0), 30.0, "outcome"),
+        (SENT_ONE, (10.0, 20.0), 50.0, "outcome"),
+    ],
+    ids=["behind ours", "nobody else", "before ours", "not over", "ours was to be seen", "ours was answered"],
+)
+def test_somebody_elses_restart_is_taken_for_ours_only_where_ours_is_not_to_be_seen(
+    entries: list[Entry], theirs: tuple[float, float] | None, begun: float, expected: str
+) -> None:
+    """A request without an answer may begin late; `three_batches` gives looks three seconds to be answered."""
+    played = case(tale(*entries, UP_BY_STATE), sends=(left(1, ONE, begun=begun, ends=60.0),))
+    if theirs is not None:
+        played.record.foreign.append(Foreign(ONE, *theirs))
+
+    assert first(judge_outcomes(played)) == expected
+
+
+def over(at: float, status: str) -> Entry:
+    return at, "job.finished", {"batch": 1, "status": status}
+
+
+ASKED_AGAIN: Final[list[Entry]] = [
+    ended(33, "timed_out", ONE),
+    resumed(34, retry=["timed_out"]),
+    (35.0, "batch.started", {"batch": 1, "servers": [ONE]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([over(32, "GONE")], "outcome"),
+        ([over(32, "SUCCESS")], "outcome"),
+        ([over(32, "RUNNING")], ""),
+        ([over(32, "UNSEEN")], ""),
+        ([over(32, "RUNNING"), *ASKED_AGAIN], "outcome"),
+        ([over(32, "RUNNING"), *ASKED_AGAIN, over(39, "RUNNING")], ""),
+    ],
+)
+def test_a_state_is_believed_against_a_job_only_where_the_job_could_not_be_asked(
+    told: list[Entry], expected: str
+) -> None:
+    """A restart that failed leaves its server ACTIVE; the cloud remembers its jobs for a day here."""
+    failed = left(1, ONE, begun=1.5, ends=36.0, ending="fail")
+
+    assert first(judge_outcomes(case(tale(*SENT_ONE, *told, UP_BY_STATE), sends=(failed,)))) == expected
+
+
+@pytest.mark.parametrize(("gone_at", "expected"), [(90_000.0, ""), (50_000.0, "outcome")])
+def test_a_job_is_gone_once_the_cloud_has_forgotten_it(gone_at: float, expected: str) -> None:
+    told = tale(*SENT_ONE, over(gone_at, "GONE"), ended(gone_at + 1, "restarted", ONE, evidence="state"))
+
+    assert first(judge_outcomes(case(told, sends=(left(1, ONE, begun=1.5, ends=30.0, ending="fail"),)))) == expected
+
+
+@pytest.mark.parametrize(("times", "expected"), [(2, "outcome"), (3, "")])
+def test_nothing_is_known_of_a_server_only_after_enough_looks(times: int, expected: str) -> None:
+    played = case(
+        tale(*SENT_ONE, ended(40, "unknown", ONE, reason="no_trace")), sends=(left(1, ONE, begun=1.5, ends=30.0),)
+    )
+    looks(played.record.cloud, *range(32, 32 + times), reply=Reply(200, b'{"servers":[]}'), query=f"server_id={ONE}")
 
     assert first(judge_outcomes(played)) == expected
 
@@ -365,6 +438,18 @@ def test_a_place_is_not_kept_against_what_looks_have_shown() -> None:
     assert first(judge_places(played)) == "places"
 
 
+@pytest.mark.parametrize(("workers_wait_for", "expected"), [("nothing", "places"), ("looks at others", "")])
+def test_nobody_can_look_while_all_look_workers_wait(workers_wait_for: str, expected: str) -> None:
+    end = (900, "run.stopped", {})
+    played = case(tale(*SENT_ONE, FAILED, end), sends=(left(1, ONE, begun=1.5, ends=30.0, ending="fail"),))
+    engine = played.record.world.engine
+    if workers_wait_for != "nothing":
+        instants = [30.0 + at * engine.request_timeout for at in range(int(870 / engine.request_timeout) + 1)]
+        looks(played.record.cloud, *(instants * engine.look_workers), fate="silence")
+
+    assert first(judge_places(played)) == expected
+
+
 # -- callers -----------------------------------------------------------------------------------------------------------
 
 
@@ -407,12 +492,19 @@ def test_nobody_is_refused_for_who_does_not_have_it(over_at: float, expected: st
 # -- what can be seen --------------------------------------------------------------------------------------------------
 
 
-def looks(cloud: WatchedCloud, *at: float, status: int = 0, reply: Reply | None = None, query: str = "") -> None:
+def looks(
+    cloud: WatchedCloud,
+    *at: float,
+    status: int = 0,
+    reply: Reply | None = None,
+    query: str = "",
+    fate: Fate = "answer",
+) -> None:
     """Let somebody look at these instants, and be answered."""
     for when in at:
         cloud.now = lambda when=when: when  # type: ignore[misc]  # each look at its own instant
         exchange = cloud.receive("GET", f"/v1/p/jobs/j?{query}", {})
-        exchange.performed, exchange._reply = True, reply or Reply(status)
+        exchange.performed, exchange._reply, exchange.fate = True, reply or Reply(status), fate
 
 
 SEEN: Final = "that is not so"
