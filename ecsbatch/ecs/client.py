@@ -245,6 +245,17 @@ class EcsClient:
         views, unasked = self._read(answer, partial(views_of, answer.body, frozenset(asked)))
         return Look({view.id: view for view in views}, date_of(answer.headers), unasked=unasked)
 
+    async def look_at_any(self) -> Look:
+        """Look at the server that the site lists first (ListServersDetails): whether anything can be seen of it.
+
+        Raises:
+            AuthError: the key, the token or the address will not do.
+            CloudError: nothing could be seen.
+        """
+        answer = await self._get("/cloudservers/detail", canonical_query([("limit", "1")]), what="look")
+        page = self._read(answer, partial(page_of, answer.body))
+        return Look({view.id: view for view in page.servers}, date_of(answer.headers))
+
     async def show_server(self, server_id: str) -> ServerView:
         """Look at one server by its own address (ShowServer); ``found`` is False where ECS says that there is none.
 

@@ -2,7 +2,8 @@
 
 A look or a job's query that fails says one of two things: nothing can be seen of the cloud, so that nobody is to
 blame and clocks stand still; or this one thing cannot be shown, while all else can. So a failure is told apart by a
-probe, a look at a server that was shown before. Where that fails too the site is blind. Where it works the site is
+probe: a look at a server that was shown before, or at whichever the site lists first where no other is known. Where
+that fails too the site is blind. Where it works the site is
 seen and the failure is the thing's own: a look at several servers is halved until the offender stands alone, and a
 job is its poller's to give up. An answer that says no needs no probe: who answers can be seen.
 """
@@ -215,27 +216,32 @@ class Observer:
 
     async def _probe(self, ids: Sequence[str], others: Collection[str]) -> bool:
         """Look at a server that was shown before, or else at one that may be; tell whether there was an answer."""
-        server = self._witness(ids, others)
-        if server is None or self._now() < self._in_vain_at + PROBE_APART:
+        if self._now() < self._in_vain_at + PROBE_APART:
             return False
+        server = self._witness(ids, others)
         await self._paced()
         try:
-            look = await self._answer(self._now(), lambda: self._cloud.look([server]))
+            look = await self._answer(self._now(), lambda: self._look_at(server))
         except AuthError:
-            raise
+            if server is not None:
+                raise
+            self._in_vain_at = self._now()  # the key may be for some servers only
+            return False
         except Refused:
             return True
         except CloudError:
             self._in_vain_at = self._now()
             # It may be the witness that cannot be shown any more: another one next time.
-            if server in self._shown:
+            if server is not None and server in self._shown:
                 self._shown.remove(server)
             self._met.rotate(1)
             return False
         self._visibility.seen(look.cloud_time)
-        if look.servers and server not in self._shown:
-            self._shown.append(server)
+        self._shown.extend(shown for shown in look.servers if shown not in self._shown)
         return True
+
+    async def _look_at(self, server: str | None) -> Look:
+        return await (self._cloud.look_at_any() if server is None else self._cloud.look([server]))
 
     def _witness(self, ids: Sequence[str], others: Collection[str]) -> str | None:
         """Choose whom a probe asks about: one that was shown, one that is known, or one of those asked about."""

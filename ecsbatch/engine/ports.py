@@ -58,6 +58,10 @@ class Cloud(Protocol):
         """Show the states of up to `MAX_LOOK` servers."""
         ...
 
+    async def look_at_any(self) -> Look:
+        """Show the state of a server of the site, whichever: it tells whether anything can be seen."""
+        ...
+
     async def show_job(self, job_id: str, pending: Collection[str], *, running: bool = False) -> Job:
         """Show a job's ended sub-jobs among ``pending``, and with ``running`` those under way; raises JobNotFound."""
         ...

@@ -255,6 +255,13 @@ async def test_servers_are_looked_at_in_one_request() -> None:
     assert script.requests[0].url.endswith("/cloudservers/detail?limit=100&server_id=a%2Cb")
 
 
+async def test_a_look_at_any_server_asks_for_the_first_of_the_list() -> None:
+    script = Script(Answer(200, {"date": "Thu, 01 Jan 2026 12:00:00 GMT"}, page(["z"], 40).body))
+
+    assert await client(script).look_at_any() == Look({"z": ServerView("z", status="ACTIVE")}, 1_767_268_800.0)
+    assert script.requests[0].url.endswith("/cloudservers/detail?limit=1")
+
+
 async def test_looking_at_nothing_asks_nothing() -> None:
     assert await client(Script()).look([]) == Look({})
 

@@ -131,6 +131,23 @@ def test_looks_at_one_server_that_fail_for_ever_stop_nobody() -> None:
     assert world.now() < 300
 
 
+def test_a_run_of_one_server_that_looks_can_never_show_comes_to_its_end() -> None:
+    """No other server of the run could tell that the site is seen: whichever the site lists first does."""
+    world = World(servers=3, zones=("az1",))
+
+    async def main() -> tuple[Rollout, Result]:
+        async with world.client() as client, world.store() as store:
+            cloud = Cloud(client)
+            cloud.look_fails = poisoned(world.ids[1], broken())
+            async with world.engine(cloud, store) as restarter:
+                rollout = restarter.rollout([world.ids[1]], ALL, run_id="r")
+                return rollout, await rollout.run()
+
+    rollout, result = world.live(main)
+
+    assert (result.status, ends(rollout)) == (RunStatus.SUCCEEDED, {("restarted", "", "job"): 1})
+
+
 def test_a_server_that_looks_are_refused_for_fails_alone() -> None:
     world = World(servers=300, zones=("az1",))
     no = Refused("A parameter is not valid.", status=400, code="Ecs.0005", answered=True)

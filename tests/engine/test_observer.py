@@ -24,12 +24,14 @@ class Cloud:
 
     Attributes:
         down: what everything fails with.
+        listing: what a look at any server fails with.
         poison: what looks that name a server, or a job, fail with.
         asked: the servers of each look, the id of each job.
     """
 
     def __init__(self) -> None:
         self.down: CloudError | None = None
+        self.listing: CloudError | None = None
         self.poison: dict[str, CloudError] = {}
         self.asked: list[tuple[str, ...]] = []
 
@@ -40,6 +42,13 @@ class Cloud:
         """Show servers."""
         await self._answer(ids)
         return Look({id_: ServerView(id_, status="ACTIVE") for id_ in ids})
+
+    async def look_at_any(self) -> Look:
+        """Show the server that comes first."""
+        await self._answer(["any"])
+        if self.listing is not None:
+            raise self.listing
+        return Look({"first": ServerView("first", status="ACTIVE")})
 
     async def show_job(self, job_id: str, pending: Collection[str], *, running: bool = False) -> Job:  # noqa: ARG002
         """Show a job."""
@@ -193,9 +202,29 @@ def test_a_job_that_the_cloud_does_not_know_and_a_key_that_it_does_not_are_no_bl
     with_eyes(main)
 
 
-def test_who_never_was_shown_and_stands_alone_cannot_be_told_from_a_blind_site_until_others_are_known() -> None:
+def test_who_never_was_shown_and_stands_alone_is_told_from_a_blind_site_by_whomever_the_site_lists() -> None:
     async def main(eyes: Eyes) -> None:
         eyes.cloud.poison["s1"] = broken()
+        looks = [await eyes.observer.look(["s1"]) for _ in range(3)]
+
+        assert [look.unseen for look in looks] == [{"s1": 1}, {"s1": 2}, {"s1": 3}]
+        assert eyes.cloud.asked == [("s1",), ("any",), ("s1",), ("first",), ("s1",), ("first",)]
+        assert eyes.sight.blind_for() == 0.0
+
+        eyes.cloud.down = broken()
+        with pytest.raises(UnknownAnswer):
+            await eyes.observer.look(["s1"])
+
+    with_eyes(main)
+
+
+@pytest.mark.parametrize("denied", [AuthError("No.", status=403), broken()], ids=["not ours to list", "fails"])
+def test_who_stands_alone_where_the_site_lists_nobody_cannot_be_told_from_a_blind_site_until_others_are_known(
+    denied: CloudError,
+) -> None:
+    async def main(eyes: Eyes) -> None:
+        eyes.cloud.poison["s1"] = broken()
+        eyes.cloud.listing = denied
         with pytest.raises(UnknownAnswer):
             await eyes.observer.look(["s1"])
         await asyncio.sleep(PROBE_APART)
