@@ -109,6 +109,11 @@ def was_begun(view: ServerView, baseline: str, cloud_time: float) -> bool:
     return view.found and (is_restarting(view) or moved(view.updated, baseline, cloud_time))
 
 
+def is_same_restart(view: ServerView, before: ServerView) -> bool:
+    """Tell whether a server is in the restart still in which it was seen before the request: it is not by that."""
+    return is_restarting(before) and is_restarting(view) and view.updated == before.updated
+
+
 def is_restarting(view: ServerView) -> bool:
     """Tell whether a restart of the server is going on."""
     return view.status in RESTARTING or view.task_state.startswith("reboot")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ecsbatch.engine.poller import Poller
-from ecsbatch.engine.reconcile import was_begun
+from ecsbatch.engine.reconcile import is_same_restart, was_begun
 from ecsbatch.engine.retry import skip_of
 from ecsbatch.engine.server_queue import Batch, ServerQueue
 from ecsbatch.errors import CloudError, Denied, Refused
@@ -71,9 +71,14 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
     for server in servers:
         view = look.servers.get(server)
         attempt = queue.owner.earlier(server)
+        before = refused.views.get(server) if refused is not None else None
         if view is None:
             _unshown(found, queue, server, look, refused)
-        elif attempt is not None and was_begun(view, attempt.updated, attempt.cloud_time):
+        elif (
+            attempt is not None
+            and was_begun(view, attempt.updated, attempt.cloud_time)
+            and not (before is not None and is_same_restart(view, before))
+        ):
             _begun(found, queue, view, attempt, now)
         else:
             # What one of this run's own requests has changed is no sign of somebody else's.

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from ecsbatch.engine.server_queue import RestartOptions, ServerQueue
+from ecsbatch.engine.server_queue import Batch, RestartOptions, ServerQueue
 from ecsbatch.engine.triage import UNSEEN_AFTER, triage
 from ecsbatch.errors import Refused
 from ecsbatch.model.servers import Look, ServerView
 from ecsbatch.model.tally import Attempt
+from ecsbatch.model.tokens import Grant
 
-BEFORE, AFTER = "2026-03-01T20:00:00Z", "2026-03-01T22:00:04Z"
+BEFORE, AFTER, LATER = "2026-03-01T20:00:00Z", "2026-03-01T22:00:04Z", "2026-03-01T22:00:09Z"
 SENT = 1_772_402_400.0
 UP = ServerView("a", status="ACTIVE", updated=BEFORE)
 REBOOTING = replace(UP, status="REBOOT", task_state="rebooting", updated=AFTER)
@@ -36,10 +37,15 @@ class Owner:
         return 0, ""
 
 
-def looked_at(look: Look, attempt: Attempt | None = None) -> tuple[Sequence[str], ...]:
+def looked_at(
+    look: Look, attempt: Attempt | None = None, before: ServerView | None = None
+) -> tuple[Sequence[str], ...]:
+    """Say what is made of a look; with ``before``, behind the refusal of what was sent then."""
     nobody: Any = None
     owner: Any = Owner(attempt)
-    found = triage(ServerQueue(site="", options=RestartOptions(), journal=nobody, owner=owner), ["a"], look, 0.0)
+    queue = ServerQueue(site="", options=RestartOptions(), journal=nobody, owner=owner)
+    refused = None if before is None else Batch(OURS.batch, queue, {"a": before}, Grant("g", 1, 0.0), SENT, 0.0, set())
+    found = triage(queue, ["a"], look, 0.0, refused)
     begun = [
         f"{server} by {number} {job_id}".rstrip()
         for (number, job_id), batch in found.begun.items()
@@ -68,6 +74,24 @@ def test_a_look_tells_whose_turn_it_is(
     view: ServerView, attempt: Attempt | None, go: list[str], begun: list[str], ended: list[str]
 ) -> None:
     assert looked_at(Look({"a": view}), attempt) == (go, [], begun, ended)
+
+
+@pytest.mark.parametrize(
+    ("view", "before", "begun", "ended"),
+    [
+        (REBOOTING, UP, ["a by 3"], []),
+        # It was being restarted already when it was sent without a precheck: that is why it was refused.
+        (REBOOTING, REBOOTING, [], ["a already_restarting"]),
+        (replace(REBOOTING, updated=LATER), REBOOTING, ["a by 3"], []),
+        (replace(UP, updated=LATER), REBOOTING, ["a by 3"], []),
+    ],
+)
+def test_behind_a_refusal_a_restart_is_ours_but_for_the_one_that_was_under_way_before(
+    view: ServerView, before: ServerView, begun: list[str], ended: list[str]
+) -> None:
+    attempt = replace(OURS, updated=before.updated)
+
+    assert looked_at(Look({"a": view}), attempt, before) == ([], [], begun, ended)
 
 
 @pytest.mark.parametrize(
