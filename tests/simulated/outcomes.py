@@ -84,8 +84,7 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
     if case.healed(one.server, until=one.fact.at):
         return ""  # an operator's repair moved its record too, and no look can tell the two apart
     if not restarts:
-        somebody = any(begin <= one.fact.at for begin, _ in case.foreign(one.server))
-        return "" if somebody else "the cloud never began it"
+        return "" if _begun_by_somebody(case, one, one.fact) else "the cloud never began it"
     last = restarts[-1]
     if last.begun.ends > one.fact.at + TOLERANCE:
         return "" if _taken_for_ours(case, one.fact, last) else f"its restart ends at {last.begun.ends:.2f} only"
@@ -97,6 +96,20 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
     if by_state and last.begun.ending == "fail" and not _job_told(case, last):
         return ""  # the server is ACTIVE and was changed by our request: its record tells no more
     return "" if last.begun.ending in allowed else f"its restart ended as {last.begun.ending}"
+
+
+def _begun_by_somebody(case: Case, one: Round, fact: Fact) -> bool:
+    """Tell whether somebody else's restart could be taken for one by a request of ours that did nothing.
+
+    What a look has shown under way before a request is not begun by it where the cloud refused it.
+    """
+    tale = case.tales[one.run_id]
+    intents = [tale.intents[batch] for batch in one.batches if batch in tale.intents]
+    since = 0.0
+    if intents and all(intent.rejected for intent in intents):
+        looks = glances(case, one.server, 0.0, intents[0].at)
+        since = looks[-1].asked if looks else 0.0
+    return any(since <= begin <= fact.at for begin, _ in case.foreign(one.server))
 
 
 def _taken_for_ours(case: Case, fact: Fact, restart: Restart) -> bool:
@@ -135,9 +148,9 @@ def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     body = one.fact.body
     if body.get("reason") == "refused":
         return "it was restarted" if restarts else ""
-    somebody = any(begin <= one.fact.at for begin, _ in case.foreign(one.server))
     # A repair is as above; and what begins behind a refused request of ours is taken for begun by it.
-    if case.healed(one.server, until=one.fact.at) or (somebody and not restarts):
+    by_somebody = not restarts and _begun_by_somebody(case, one, one.fact)
+    if case.healed(one.server, until=one.fact.at) or by_somebody:
         return ""
     if not restarts:
         return "" if body.get("reason") in {"not_begun", "denied"} else "the cloud never began it"

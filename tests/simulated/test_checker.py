@@ -310,6 +310,28 @@ def test_somebody_elses_restart_is_taken_for_ours_only_where_ours_is_not_to_be_s
     assert first(judge_outcomes(played)) == expected
 
 
+@pytest.mark.parametrize(
+    ("answer", "theirs", "expected"),
+    [
+        (rejected(2, 1), 1.5, ""),
+        (rejected(2, 1), 0.5, "outcome"),
+        ((2.0, "batch.unknown", {"batch": 1}), 0.5, ""),
+    ],
+    ids=["behind a refusal", "seen before a refusal", "without an answer"],
+)
+@pytest.mark.parametrize("outcome", ["restarted", "failed"])
+def test_what_was_seen_under_way_before_a_refused_request_is_not_by_it(
+    outcome: str, answer: Entry, theirs: float, expected: str
+) -> None:
+    begun = (3.0, "batch.started", {"batch": 1, "servers": [ONE]})
+    again = [begun] if answer[1] == "batch.rejected" else []
+    played = case(tale(submitting(1, 1, ONE), answer, *again, ended(40, outcome, ONE, reason="", evidence="check")))
+    played.record.foreign.append(Foreign(ONE, theirs, 30.0))
+    looks(played.record.cloud, 0.8, status=200, reply=Reply(200, b'{"servers":[]}'), query=f"server_id={ONE}")
+
+    assert first(judge_outcomes(played)) == expected
+
+
 def over(at: float, status: str) -> Entry:
     return at, "job.finished", {"batch": 1, "status": status}
 
