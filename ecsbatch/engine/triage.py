@@ -71,14 +71,9 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
     for server in servers:
         view = look.servers.get(server)
         attempt = queue.owner.earlier(server)
-        before = refused.views.get(server) if refused is not None else None
         if view is None:
             _unshown(found, queue, server, look, refused)
-        elif (
-            attempt is not None
-            and was_begun(view, attempt.updated, attempt.cloud_time)
-            and not (before is not None and is_same_restart(view, before))
-        ):
+        elif attempt is not None and _is_ours(view, attempt, refused):
             _begun(found, queue, view, attempt, now)
         else:
             # What one of this run's own requests has changed is no sign of somebody else's.
@@ -90,6 +85,14 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
                 facts = {"reason": reason[0].value, "holds": reason[1]}
                 found.ended.append(queue.server_event(ev.ServerSkipped, server, refused, view, **facts))
     return found
+
+
+def _is_ours(view: ServerView, attempt: Attempt, refused: Batch | None) -> bool:
+    """Tell whether an earlier request did start a server; one that was just refused did not start what it found."""
+    before = refused.views.get(view.id) if refused is not None else None
+    if before is not None and is_same_restart(view, before):
+        return False
+    return was_begun(view, attempt.updated, attempt.cloud_time)
 
 
 def _unshown(found: Triage, queue: ServerQueue, server: str, look: Look, refused: Batch | None) -> None:

@@ -13,6 +13,7 @@ FEEDER: Final = "tests/rollout/test_dispatcher.py::"
 DIRECT: Final = "tests/engine/test_direct.py::"
 BETWEEN: Final = "tests/rollout/test_barrier.py::"
 TAKES: Final = "tests/store/test_store_takes.py::"
+HIDDEN: Final = "tests/engine/test_hidden.py::"
 OBSERVER: Final = "tests/engine/test_observer.py::"
 OURS: Final = "tests/engine/test_ours.py::"
 SINGLE: Final = "tests/engine/test_single_restarts.py::"
@@ -117,9 +118,17 @@ ONCE: Final = (
         name="an earlier request is forgotten",
         promise="What an earlier request of ours began after all is ours, and nobody else's.",
         file="engine/triage.py",
-        old="elif attempt is not None and was_begun(view, attempt.updated, attempt.cloud_time):",
+        old="elif attempt is not None and _is_ours(view, attempt, refused):",
         new="elif False and attempt is not None:",
         tests=(f"{PRECHECK}test_a_look_tells_whose_turn_it_is",),
+    ),
+    Mutant(
+        name="a refused request began what it found",
+        promise="A restart that was under way before a request is not that request's.",
+        file="engine/triage.py",
+        old="if before is not None and is_same_restart(view, before):",
+        new="if False and is_same_restart(view, before):",
+        tests=(f"{PRECHECK}test_behind_a_refusal_a_restart_is_ours_but_for_the_one_that_was_under_way_before",),
     ),
 )
 
@@ -284,6 +293,30 @@ TRUE: Final = (
         old="return self._now() - self._blind_total - blind",
         new="return self._now()",
         tests=(f"{SIGHT}test_deadlines_stand_still_from_the_first_failed_look_to_the_next_that_shows_something",),
+    ),
+    Mutant(
+        name="who stands alone blinds the site",
+        promise="A server that cannot be shown is told from a site that cannot be seen, though it stands alone.",
+        file="engine/observer.py",
+        old="server = self._witness(ids, others)\n",
+        new="server = self._witness(ids, others)\n        if server is None:\n            return False\n",
+        tests=(f"{HIDDEN}test_a_run_of_one_server_that_looks_can_never_show_comes_to_its_end",),
+    ),
+    Mutant(
+        name="one garbled row decides",
+        promise="A server is unknown only after enough looks that tell something.",
+        file="engine/resolver.py",
+        old="and is_garbled(view, baseline.updated)",
+        new="and False",
+        tests=(f"{HIDDEN}test_a_few_garbled_looks_behind_the_deadline_decide_nothing_and_nothing_waits_for_ever",),
+    ),
+    Mutant(
+        name="a state is believed against a job",
+        promise="A server that is found under way again ends as its job says, where that has not told its end.",
+        file="engine/triage.py",
+        old="            if batch.job_id:\n",
+        new="            if False:\n",
+        tests=(f"{OURS}test_who_timed_out_and_is_found_under_way_still_ends_as_its_job_says",),
     ),
     Mutant(
         name="every probe has seen the site",
