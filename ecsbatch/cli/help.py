@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ecsbatch.cli.catalog import EPILOGUE, SUMMARY, TITLES
+
 if TYPE_CHECKING:
-    from cyclopts.help import HelpEntry, HelpPanel
+    from cyclopts.help import HelpPanel
     from rich.console import Console, ConsoleOptions
 
 _WIDTH: Final = 80
 _LABELS: Final = 28
+
+_OPTIONS: Final = (("--help, -h", "Display this message and exit."), ("--version", "Display application version."))
+"""What the parser says of the options that it has by itself."""
+
+
+def overview() -> str:
+    """Return what ``ecsbatch --help`` prints; it takes neither the parser nor what the parser draws with."""
+    lines = ["Usage: ecsbatch COMMAND", "", *_paragraphs(SUMMARY)]
+    for title, commands in TITLES.items():
+        lines += _panel(title, [(command.name, command.text) for command in commands])
+    lines += [*_panel("Options", _OPTIONS), "", *_paragraphs(EPILOGUE)]
+    return "\n".join(lines)
 
 
 class TwoColumns:
@@ -19,47 +34,44 @@ class TwoColumns:
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Print one group."""
         del options
-        if not panel.entries:
-            return
-        _say(console, f"{_plain(panel.title)}:")
-        narrow = min((max(len(_label(entry)) for entry in panel.entries) + 4), _LABELS)
-        for entry in panel.entries:
-            for line in _entry(_label(entry), _told(entry), narrow):
-                _say(console, line)
-        _say(console, "")
+        rows = [(", ".join(entry.display_labels_with_metavar), _plain(entry.description)) for entry in panel.entries]
+        if rows:
+            _print(console, _panel(_plain(panel.title), rows))
 
     def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
         """Print the usage line."""
         del options
         if text := _plain(usage):
-            _say(console, text if text.startswith("Usage:") else f"Usage: {text}")
+            _print(console, [text if text.startswith("Usage:") else f"Usage: {text}"])
 
     def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:
         """Print what the command does."""
         del options
-        for paragraph in _plain(description).split("\n\n"):
-            lines = paragraph.splitlines()
-            if lines and all(line.startswith("  ") for line in lines):
-                # Set apart, to be copied: it stays as it is.
-                _say(console, f"{paragraph}\n")
-            elif text := " ".join(paragraph.split()):
-                filled = textwrap.fill(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
-                _say(console, f"{filled}\n")
+        _print(console, _paragraphs(_plain(description)))
 
 
-def _entry(label: str, text: str, left: int) -> list[str]:
-    lines = textwrap.wrap(text, _WIDTH - left, break_on_hyphens=False) or [""]
-    head = f"  {label}"
-    first = [f"{head:{left}}{lines[0]}"] if len(head) < left else [head, f"{'':{left}}{lines[0]}"]
-    return [line.rstrip() for line in (*first, *(f"{'':{left}}{line}" for line in lines[1:]))]
+def _paragraphs(text: str) -> Iterator[str]:
+    """Yield the lines of paragraphs, each followed by a blank line."""
+    for paragraph in text.split("\n\n"):
+        lines = paragraph.splitlines()
+        if lines and all(line.startswith("  ") for line in lines):
+            # Set apart, to be copied: it stays as it is.
+            yield from (*lines, "")
+        elif words := " ".join(paragraph.split()):
+            yield from textwrap.wrap(words, _WIDTH, break_on_hyphens=False, break_long_words=False)
+            yield ""
 
 
-def _label(entry: HelpEntry) -> str:
-    return ", ".join(entry.display_labels_with_metavar)
-
-
-def _told(entry: HelpEntry) -> str:
-    return " ".join(_plain(entry.description).split())
+def _panel(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines of a title and its rows, and a blank line."""
+    yield f"{title}:"
+    left = min(max(len(label) for label, _ in rows) + 4, _LABELS)
+    for label, text in rows:
+        lines = textwrap.wrap(" ".join(text.split()), _WIDTH - left, break_on_hyphens=False) or [""]
+        head = f"  {label}"
+        first = [f"{head:{left}}{lines[0]}"] if len(head) < left else [head, f"{'':{left}}{lines[0]}"]
+        yield from (line.rstrip() for line in (*first, *(f"{'':{left}}{line}" for line in lines[1:])))
+    yield ""
 
 
 def _plain(text: Any) -> str:
@@ -73,5 +85,6 @@ def _plain(text: Any) -> str:
     return str(text)
 
 
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+def _print(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

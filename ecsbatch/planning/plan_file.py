@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -47,6 +46,8 @@ class Kept:
 
 def plan_pieces(plan: Plan, views: Mapping[str, ServerView], site: Site, made_at: float) -> Iterator[bytes]:
     """Yield a plan's file: one JSON object, its servers a line each."""
+    from importlib.metadata import version  # noqa: PLC0415 - slow to import, and only who writes a plan needs it
+
     head = {
         _MARK: FORMAT,
         "made_at": stamp(made_at),

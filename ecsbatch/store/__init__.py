@@ -4,13 +4,21 @@ Read `store.py` first: `DatabaseStore` is the door. Behind it `worker.py` does e
 `sync_store.py` says what a transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and `ledger.py`
 keep one table each. `accounting.py` is the ledger's arithmetic, `locks.py` the lock that dies with its process,
 `sqlite.py` a store in a file, `history.py` a run as it is read back.
+
+Names are imported when they are first used: who only says what a run is does not wait for SQLAlchemy.
 """
 
-from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
-from ecsbatch.model.run import Claim, Command, Committed, Lease, NewRun, RunKind, RunRecord
-from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
-from ecsbatch.store.sqlite import MemoryDatabase
-from ecsbatch.store.store import DatabaseStore, open_store
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed
+    from ecsbatch.model.run import Claim, Command, Committed, Lease, NewRun, RunKind, RunRecord
+    from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
+    from ecsbatch.store.sqlite import MemoryDatabase
+    from ecsbatch.store.store import DatabaseStore, open_store
 
 __all__ = [
     "Claim",
@@ -33,3 +41,20 @@ __all__ = [
     "TokenRequest",
     "open_store",
 ]
+
+_HOMES = {
+    "model.conflicts": ("RunExists", "RunHeld", "RunOver", "RunTaken", "ServersClaimed"),
+    "model.run": ("Claim", "Command", "Committed", "Lease", "NewRun", "RunKind", "RunRecord"),
+    "model.tokens": ("Grant", "Settlement", "Shortage", "TokenRequest"),
+    "store.sqlite": ("MemoryDatabase",),
+    "store.store": ("DatabaseStore", "open_store"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"ecsbatch.{_HOME[name]}"), name)
+    return value

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 
 from ecsbatch.cli.exit_codes import Exit
+from ecsbatch.cli.parser import build_app
 
 INSTALL: Final = {
     "bash": (
@@ -66,8 +67,6 @@ def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(show_c
     Args:
         shell: bash, zsh or fish.
     """
-    from ecsbatch.cli.app import build_app  # noqa: PLC0415 - it names this module
-
     script = build_app().generate_completion(prog_name="ecsbatch", shell=shell)
     sys.stdout.write(_with_files(script))
     # Beside the script, not in it: stdout goes into a file.

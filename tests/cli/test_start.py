@@ -1,0 +1,172 @@
+"""What a command imports before it answers: whoever only reads a run does not wait for what restarts servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from typed_commands import Simulator, Terminal
+
+from ecsbatch.cli.app import main
+from ecsbatch.cli.catalog import COMMANDS, installed_version
+from ecsbatch.cli.parser import build_app
+
+CALLS = """
+import json, os, sys
+
+for words in json.loads(sys.argv[1]):
+    if os.fork() == 0:
+        answer, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+        from ecsbatch.cli.app import main
+        code = int(main(words))
+        os.write(answer, json.dumps([" ".join(words), code, sorted(sys.modules)]).encode() + b"\\n")
+        os._exit(0)
+    os.wait()
+"""
+"""Each call in a process of its own that has imported nothing yet; one interpreter is started for all of them."""
+
+CLOUD = ("aiohttp", "ecsbatch.ecs")
+ENGINE = ("ecsbatch.engine", "ecsbatch.rollout", "ecsbatch.restarter")
+DISPLAY = ("rich", "structlog")
+STORE = ("sqlalchemy", "sqlite3")
+SIMULATOR = ("ecsbatch.simulator",)
+PARSER = ("cyclopts",)
+
+
+class Row(NamedTuple):
+    """What is typed, the code, the modules in `ecsbatch.cli.commands` that it takes, and what it must not import."""
+
+    words: str
+    code: int
+    commands: set[str]
+    never: tuple[str, ...]
+
+
+READING = (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR)
+TABLE = [
+    Row("", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
+    Row("--help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
+    Row("--version", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
+    Row("statsu", 2, set(), (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog", "asyncio")),
+    Row("status --help", 0, {"status"}, (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog")),
+    Row("status", 0, {"status"}, READING),
+    Row("runs", 0, {"runs"}, READING),
+    Row("report", 0, {"report"}, READING),
+    Row("explain", 0, {"explain"}, READING),
+    Row("audit", 0, {"audit"}, READING),
+    Row("watch", 0, {"watch"}, READING),
+    Row("pause", 7, {"steer"}, READING),
+    Row("promote", 7, {"steer"}, READING),
+    Row("adjust --max-failures 1", 7, {"steer"}, READING),
+    Row("abort --yes", 7, {"abort"}, READING),
+    Row("resume", 0, {"resume"}, (*CLOUD, *DISPLAY, *SIMULATOR, "ecsbatch.restarter", "ecsbatch.rollout.rollout")),
+    Row("servers ids.txt", 0, {"servers"}, (*ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
+    Row("check", 0, {"check"}, (*ENGINE, *DISPLAY, *SIMULATOR)),
+    Row("plan ids.txt", 0, {"plan", "restart", "resume"}, (*DISPLAY, *STORE, *SIMULATOR, "ecsbatch.restarter")),
+    Row("restart ids.txt --dry-run", 0, {"restart", "resume"}, (*DISPLAY, *STORE, *SIMULATOR, "ecsbatch.restarter")),
+    Row("apply", 2, {"plan", "restart", "resume"}, (*CLOUD, *DISPLAY, *STORE, *SIMULATOR, "ecsbatch.restarter")),
+    Row("rehearse", 2, {"rehearse", "simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
+    Row("simulate --port 65536", 2, {"simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
+    Row("demo --help", 0, {"demo", "restart", "resume"}, (*CLOUD, *STORE, *SIMULATOR, "structlog")),
+    Row("config show", 0, {"config"}, (*READING, *STORE, "asyncio")),
+    Row("completion bash", 0, {command.module for command in COMMANDS}, (*DISPLAY, *STORE, *SIMULATOR)),
+]
+
+
+class Call(NamedTuple):
+    """How a call ended, and all modules that there were then."""
+
+    code: int
+    modules: Sequence[str]
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory, cloud: Simulator) -> Mapping[str, Call]:
+    """What each row of the table came to; the store has a run that is over."""
+    terminal = Terminal(tmp_path_factory.mktemp("start"), dict(cloud.environment))
+    (terminal.folder / "ids.txt").write_text("\n".join(cloud.ids[:2]) + "\n", encoding="utf-8")
+    fast = ("--quota", "1000/1s", "--typical-restart", "1s", "--max-unavailable", "100%", "--linger", "0.05s")
+    run = terminal.type("restart", "ids.txt", *fast, "--yes", "--quiet")
+    assert run.returncode == 0, run.stderr
+    environment = {**os.environ, **terminal.environment, "XDG_STATE_HOME": str(terminal.folder / "state")}
+    typed = json.dumps([row.words.split() for row in TABLE])
+    command = [sys.executable, "-c", CALLS, typed]
+    done = subprocess.run(  # noqa: S603 - our own program
+        command, cwd=terminal.folder, env=environment, check=True, capture_output=True, text=True
+    )
+    terminal.end()
+    return {words: Call(code, modules) for words, code, modules in map(json.loads, done.stdout.splitlines())}
+
+
+def test_every_command_is_in_the_table() -> None:
+    typed = {row.words.partition(" ")[0] for row in TABLE}
+
+    assert {command.name for command in COMMANDS} <= typed
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.words or "(nothing)")
+def test_a_command_imports_only_what_it_needs(row: Row, calls: Mapping[str, Call]) -> None:
+    call = calls[row.words]
+
+    assert call.code == row.code
+    needless = [name for name in call.modules for room in row.never if name == room or name.startswith(f"{room}.")]
+    assert needless == []
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.words or "(nothing)")
+def test_only_the_module_of_the_command_that_was_called_is_imported(row: Row, calls: Mapping[str, Call]) -> None:
+    home = "ecsbatch.cli.commands."
+    commands = {name.removeprefix(home) for name in calls[row.words].modules if name.startswith(home)}
+
+    assert commands == row.commands
+
+
+@pytest.mark.parametrize(("typed", "parsed"), [([], ["--help"]), (["--help"], ["--help"]), (["-h"], ["-h"])])
+def test_the_overview_is_what_the_parser_would_print(
+    typed: list[str], parsed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is printed without the parser, which knows the same commands."""
+    build_app()(parsed)
+    expected = capsys.readouterr().out
+
+    assert main(typed) == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_the_version_is_what_the_parser_would_print(capsys: pytest.CaptureFixture[str]) -> None:
+    build_app()(["--version"])
+    expected = capsys.readouterr().out
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == expected == f"{installed_version()}\n"
+
+
+@pytest.mark.parametrize("typed", ["nonsense", "statsu", "--nonsense", "Restart", "pauze"])
+def test_an_unknown_command_is_told_of_as_the_parser_would(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The parser itself would import every command to name one that is spelt alike."""
+    from cyclopts.exceptions import UnknownCommandError  # noqa: PLC0415 - only here
+
+    with pytest.raises(UnknownCommandError) as raised:
+        build_app()([typed])
+    raised.value.verbose = False
+    expected = str(raised.value).partition(" Available commands:")[0]
+
+    assert main([typed]) == 2
+    complaint = capsys.readouterr().err.removeprefix("ecsbatch: ")
+    assert complaint.startswith(expected.rstrip("."))
+
+
+def test_the_overview_fits_a_screen_of_80(tmp_path: Path) -> None:
+    """Typed alone, as by somebody who does not know what there is."""
+    done = Terminal(tmp_path).type()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= 80
