@@ -1,4 +1,8 @@
-"""Running a rollout from a terminal: signals go in, views watch, and none of them can stop it."""
+"""A rollout in this process, from its first signal to its exit code: it is run and shown, gone on with, and reported.
+
+Views watch and cannot stop it; signals can. `drive` runs one, `resume_here` and `abort_here` take one up that nobody
+holds, `offer_resume` asks at the terminal how to go on with one that stopped, and `print_result` says what it came to.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +14,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
+from ecsbatch.cli.context import Verbosity
 from ecsbatch.cli.exit_codes import code_of_run
-from ecsbatch.cli.flags import repeated, store_url
-from ecsbatch.cli.live import LiveContext, LiveViews, Verbosity
-from ecsbatch.cli.output import print_lines
+from ecsbatch.cli.live import LiveContext, LiveViews
+from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.cli.wiring import engine, make_store, who
-from ecsbatch.config.sources import Settings
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable
 from ecsbatch.policy.resume_options import ResumeOption, resume_options
 from ecsbatch.rollout.hooks import WITHOUT
-from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store.history import load_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.standing import aborting_notice
-from ecsbatch.views.summary import RepeatFlags, next_steps, outcome_lines, summary_lines
+from ecsbatch.views.summary import next_steps, outcome_lines, summary_lines
 from ecsbatch.views.text import format_span
 
 if TYPE_CHECKING:
+    from ecsbatch.cli.context import CliContext
     from ecsbatch.restarter import Restarter
+    from ecsbatch.rollout.rollout import Rollout
 
 _A_MOMENT: Final = 3.0
 """Seconds without an answer that are not worth a word."""
@@ -42,17 +44,32 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class DriveResult:
-    """What a run came to in this process; ``received`` is the signal that stopped it, 0 for none."""
+    """What a run came to in this process.
+
+    Attributes:
+        state: how it stands now.
+        received: the signal that stopped it, 0 for none.
+    """
 
     state: RolloutState
-    received: int
+    received: int = 0
 
 
 class Signals:
-    """The first signal asks a run to stop, the second one breaks it off."""
+    """The first signal asks a run to stop, the second one breaks it off.
+
+    Attributes:
+        received: the number of the first, 0 before it.
+        broken_off: True from the second one on.
+    """
 
     def __init__(self, rollout: Rollout, hurry: Callable[[], None]) -> None:
-        """Belong to the task that runs the rollout; ``hurry`` has its store wait for nobody."""
+        """Belong to the task that runs the rollout.
+
+        Args:
+            rollout: it is asked to stop.
+            hurry: lets its store wait no longer for other processes.
+        """
         self.received = 0
         self.broken_off = False
         self._rollout = rollout
@@ -107,151 +124,145 @@ def busy_notice(seconds: float, keeper: int) -> str:
     return f"{process} keeps the store busy for {format_span(seconds)}: nothing is sent until it lets go{way}."
 
 
-async def drive(
-    restarter: Restarter, rollout: Rollout, settings: Settings, watching: Verbosity, *, known: int = 0
-) -> DriveResult:
+async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, known: int = 0) -> DriveResult:
     """Run a rollout and show it; return how it stands then.
 
     Args:
         restarter: whose quota is shown.
         rollout: to be run.
-        settings: for the events' file, the log's form and the quota.
-        watching: how much is shown.
+        context: says how much is shown, in which form, and where events go.
         known: the number of the last event before this process; the events' file may have those already.
 
     Raises:
         EcsbatchError: whatever the rollout raises.
     """
     signals = Signals(rollout, restarter.store.hurry)
+    engine = context.settings.engine
 
     def notice() -> str:
         store = restarter.store
         waits = busy_notice(store.waiting, store.keeper) if store.waiting else ""
-        return signals.notice() or waits or blind_notice(*restarter.blindness(), settings.engine.blind_timeout)
+        return signals.notice() or waits or blind_notice(*restarter.blindness(), engine.blind_timeout)
 
-    around = LiveContext(settings.engine.quota, restarter.usage, notice, known, lambda: rollout.held)
-    watchers = LiveViews(rollout, around, settings, watching)
+    live = LiveContext(engine.quota, restarter.usage, notice, known, lambda: rollout.held)
+    views = LiveViews(rollout, live, context)
     failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            watchers.start(group)
+            views.start(group)
             with signals.installed():
                 try:
                     await rollout.run()
                 except Exception as e:  # noqa: BLE001 - it is raised again, outside of the group that would wrap it
                     failure = e
-            await watchers.end(whole=failure is None)
+            await views.end(whole=failure is None)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if not signals.broken_off or task is None:
             raise
         task.uncancel()
     finally:
-        await watchers.close()
+        await views.close()
     if failure is not None:
         raise failure
     return DriveResult(rollout.state, signals.received)
 
 
-async def resume_here(
-    run_id: str, changes: Changes, settings: Settings, watching: Verbosity, *, abort: bool = False
-) -> DriveResult:
+async def resume_here(run_id: str, changes: Changes, context: CliContext, *, abort: bool = False) -> DriveResult:
     """Take a run and drive it; one that is over is left as it is, unless servers of it are to be restarted again.
 
     Args:
         run_id: which run.
         changes: what is asked for beyond going on.
-        settings: of the connection, the engine and the output.
-        watching: how much is shown.
+        context: of the command.
         abort: only look after the servers under way, and end it for good; so too where somebody asked for that before.
 
     Raises:
         RunConflict: another process has it.
     """
-    async with make_store(store_url(settings)) as store:
+    async with make_store(context.store_url) as store:
         record = await store.run(run_id)
-        story = await load_history(store, record)
-        state, ends = story.state, abort or story.aborting
+        history = await load_history(store, record)
+        state, ends = history.state, abort or history.aborting
         if state.status.over and record.status.over and not changes.retry:
-            return DriveResult(state, 0)
-        settings = _by_its_quota(state, settings)
+            return DriveResult(state)
+        context = _by_its_quota(state, context)
         if ends:
             # On record before anything else: should this process die, whoever goes on with the run follows it.
-            await store.command(run_id, {"command": "abort"}, story.aborted_by or changes.by)
-        async with engine(settings, store) as restarter:
+            await store.command(run_id, {"command": "abort"}, history.aborted_by or changes.by)
+        async with engine(context.settings, store) as restarter:
             # What is not asked any more where a run only ends must not stand in the way if another program has it.
             gate, check = WITHOUT if ends else None, WITHOUT if ends and not state.run.in_flight else None
             rollout = await restarter.resume(run_id, check=check, gate=gate, changes=changes)
             if ends:
-                rollout.abort(story.aborted_by or changes.by)
-            return await drive(restarter, rollout, settings, watching, known=record.seq)
+                rollout.abort(history.aborted_by or changes.by)
+            return await drive(restarter, rollout, context, known=record.seq)
 
 
-def _by_its_quota(state: RolloutState, settings: Settings) -> Settings:
+def _by_its_quota(state: RolloutState, context: CliContext) -> CliContext:
     """Let a run go on by the quota that it was begun with, unless another one is given: others may need the rest."""
+    settings = context.settings
     if state.quota is None or "quota" in settings.origins:
-        return settings
-    return replace(settings, engine=replace(settings.engine, quota=state.quota))
+        return context
+    return replace(context, settings=replace(settings, engine=replace(settings.engine, quota=state.quota)))
 
 
-async def abort_here(run_id: str, settings: Settings) -> DriveResult:
-    """Take a run that nobody holds, and end it for good."""
-    return await resume_here(run_id, Changes(by=who()), settings, Verbosity(quiet=True), abort=True)
+async def abort_here(run_id: str, context: CliContext) -> DriveResult:
+    """Take a run that nobody holds, and end it for good; only warnings are shown meanwhile."""
+    quiet = replace(context, verbosity=Verbosity(quiet=True))
+    return await resume_here(run_id, Changes(by=who()), quiet, abort=True)
 
 
-def print_result(driven: DriveResult, settings: Settings) -> int:
-    """Print what a run came to and return its code."""
-    state, again = driven.state, RepeatFlags(repeated(settings), repeated(settings, reading=True))
-    if settings.output.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(run_json(state)) + b"\n")
-        if not state.status.over:
-            print_lines(next_steps(state, again)[1:], to_stdout=False)
-    else:
-        print_lines(["", *summary_lines(state, again)], to_stdout=settings.output.events != "-")
-    return code_of_run(state, driven.received)
-
-
-def offer_resume(driven: DriveResult, settings: Settings, watching: Verbosity, *, asks: bool = True) -> int:
+def offer_resume(result: DriveResult, context: CliContext, *, asks: bool = True) -> int:
     """Go on with a run that stopped for as long as somebody at the terminal says how; then print what it came to.
 
     Args:
-        driven: how the run stands.
-        settings: of the connection, the engine and the output.
-        watching: how much is shown.
+        result: how the run stands.
+        context: of the command.
         asks: False where all questions were answered beforehand, with ``--yes``.
     """
-    while asks and _stays(driven, settings, watching):
-        state = driven.state
-        ways = list(resume_options(state))
-        print_lines(["", *outcome_lines(state), "", *_menu(ways)], to_stdout=False)
-        chosen = _typed(len(ways) + 1)
+    while asks and _can_be_asked(result, context):
+        state = result.state
+        options = list(resume_options(state))
+        print_lines(["", *outcome_lines(state), "", *_menu(options)], to_stdout=False)
+        chosen = _typed_number(len(options) + 1)
         if not chosen:
-            print_lines(
-                next_steps(state, RepeatFlags(repeated(settings), repeated(settings, reading=True))), to_stdout=True
-            )
+            print_lines(next_steps(state, context.repeat), to_stdout=True)
             return code_of_run(state)
-        if chosen > len(ways):
-            driven = asyncio.run(abort_here(state.run_id, settings))
+        if chosen > len(options):
+            result = asyncio.run(abort_here(state.run_id, context))
         else:
-            driven = asyncio.run(resume_here(state.run_id, _changes(ways[chosen - 1]), settings, watching))
-    return print_result(driven, settings)
+            result = asyncio.run(resume_here(state.run_id, _changes(options[chosen - 1]), context))
+    return print_result(result, context)
 
 
-def _stays(driven: DriveResult, settings: Settings, watching: Verbosity) -> bool:
+def print_result(result: DriveResult, context: CliContext) -> int:
+    """Print what a run came to and return its code."""
+    state = result.state
+    if context.wants_json:
+        print_json(run_json(state))
+        if not state.status.over:
+            print_lines(next_steps(state, context.repeat)[1:], to_stdout=False)
+    else:
+        print_lines(["", *summary_lines(state, context.repeat)], to_stdout=context.settings.output.events != "-")
+    return code_of_run(state, result.received)
+
+
+def _can_be_asked(result: DriveResult, context: CliContext) -> bool:
     """Tell whether somebody is there to say something: at a terminal, with no program reading what is printed."""
-    if driven.state.status is not RunStatus.STOPPED or driven.received or watching.quiet:
+    if result.state.status is not RunStatus.STOPPED or result.received or context.verbosity.quiet:
         return False
-    read_by_program = settings.output.output == "json" or settings.output.events == "-"
+    read_by_program = context.wants_json or context.settings.output.events == "-"
     return not read_by_program and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def _menu(ways: Sequence[ResumeOption]) -> list[str]:
-    choices = [*(way.why for way in ways), "end it for good"]
+def _menu(options: Sequence[ResumeOption]) -> list[str]:
+    choices = [*(option.why for option in options), "end it for good"]
     lines = [f"  {number:5}  {why}" for number, why in enumerate(choices, 1)]
     return ["The run has stopped. Type a number:", *lines, "  Enter  leave it as it is; it can be resumed later"]
 
 
-def _typed(most: int) -> int:
+def _typed_number(most: int) -> int:
     """Read a number; 0 for leaving."""
     while True:
         sys.stderr.write("> ")
@@ -270,5 +281,5 @@ def _typed(most: int) -> int:
         sys.stderr.write(f"Type a number from 1 to {most}, or only Enter.\n")
 
 
-def _changes(way: ResumeOption) -> Changes:
-    return Changes(way.retry, way.forgive, way.skip_domains, way.limits, by=who())
+def _changes(option: ResumeOption) -> Changes:
+    return Changes(option.retry, option.forgive, option.skip_domains, option.limits, by=who())

@@ -29,7 +29,7 @@ class Exit(IntEnum):
 
 
 class UsageError(EcsbatchError):
-    """The command line cannot be meant."""
+    """The command line is invalid."""
 
 
 class Declined(EcsbatchError):
@@ -49,7 +49,7 @@ _STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR) | dict.fromkeys(TIME_RE
 
 
 def code_of_error(error: EcsbatchError) -> Exit:
-    """Return the code that a command ends with that raised this."""
+    """Return the code of a command that raised this error."""
     if isinstance(error, Declined | RunConflict | PlanStale | SelectionRefused):
         return Exit.REFUSED
     if isinstance(error, UsageError | ConfigError | SelectionError):
@@ -63,7 +63,12 @@ def code_of_signal(number: int) -> Exit:
 
 
 def code_of_run(state: RolloutState, received: int = 0) -> Exit:
-    """Return the code that a run's state asks for; ``received`` is the signal that stopped it, 0 for none."""
+    """Return the code for how a run stands.
+
+    Args:
+        state: of the run.
+        received: the signal that stopped it, 0 for none.
+    """
     if received and not state.status.over and state.reason not in ERROR_REASONS:
         return code_of_signal(received)
     if state.status is RunStatus.STOPPED:
@@ -77,5 +82,5 @@ def _code_of_counts(state: RolloutState) -> Exit:
     counts = state.counts
     if counts[OutcomeKind.UNKNOWN]:
         return Exit.UNKNOWN
-    short = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.NOT_STARTED)
+    short = (kind for kind in OutcomeKind if kind.is_failure or kind is OutcomeKind.NOT_STARTED)
     return Exit.FAILURES if any(counts[kind] for kind in short) else Exit.OK

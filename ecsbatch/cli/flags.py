@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, fields, make_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import field, make_dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cast
 
 from cyclopts import Group, Parameter, Token
 
-from ecsbatch.cli.output import set_log_format
-from ecsbatch.config.settings import SETTINGS, Setting, default_store
-from ecsbatch.config.sources import Settings, from_environment, from_flags, load, merge_layers
+from ecsbatch.config.settings import SETTINGS, Setting
+from ecsbatch.config.sources import from_flags
 from ecsbatch.config.types import (
     Bool,
     Choice,
@@ -26,7 +23,6 @@ from ecsbatch.config.types import (
     WaveSizes,
     format_duration,
 )
-from ecsbatch.errors import ConfigError
 from ecsbatch.model.quota import Quota
 from ecsbatch.planning.strategy import LIMITS
 
@@ -115,15 +111,23 @@ def _as_typed(_: Any, tokens: Sequence[Token]) -> str:
     return tokens[-1].value
 
 
-def _flags(name: str, settings: Iterable[str], *, defaults: bool = True) -> Any:
-    """Make a dataclass whose fields are these settings' flags; a run that exists has its own strategy as defaults."""
-    made = [_flag(SETTINGS[each], defaults=defaults) for each in settings]
-    return make_dataclass(name, made, kw_only=True, namespace={"__module__": __name__})
-
-
 def _sections(*sections: str) -> list[str]:
     return [name for name, setting in SETTINGS.items() if setting.section in sections]
 
+
+_MADE_OF: Final[Mapping[str, tuple[Sequence[str], bool]]] = {
+    "RestartFlags": (list(SETTINGS), True),
+    "ResumeFlags": ([*LIMITS, *_sections("engine", "connection", "output")], False),
+    "AskFlags": (["store", "output"], True),
+    "StoreFlags": (["store"], True),
+    "WatchFlags": (["store", "output", "events", "log_format"], True),
+    "SiteFlags": ([*_sections("connection"), "request_timeout", "connect_timeout", "store"], True),
+    "ApplyFlags": (_sections("engine", "connection", "output"), True),
+    "AdjustFlags": ([*LIMITS, "store"], False),
+    "AbortFlags": ([*_sections("engine", "connection"), "store"], True),
+    "CheckFlags": ([*_sections("connection"), "quota", "connect_timeout", "store", "output"], True),
+}
+"""The settings that commands have flags for, and whether help names their defaults: an old run has its own strategy."""
 
 if TYPE_CHECKING:
     RestartFlags: TypeAlias = Any
@@ -136,17 +140,16 @@ if TYPE_CHECKING:
     AdjustFlags: TypeAlias = Any
     AbortFlags: TypeAlias = Any
     CheckFlags: TypeAlias = Any
-else:
-    RestartFlags = _flags("RestartFlags", SETTINGS)
-    ResumeFlags = _flags("ResumeFlags", [*LIMITS, *_sections("engine", "connection", "output")], defaults=False)
-    AskFlags = _flags("AskFlags", ["store", "output"])
-    StoreFlags = _flags("StoreFlags", ["store"])
-    WatchFlags = _flags("WatchFlags", ["store", "output", "events", "log_format"])
-    SiteFlags = _flags("SiteFlags", [*_sections("connection"), "request_timeout", "connect_timeout", "store"])
-    ApplyFlags = _flags("ApplyFlags", _sections("engine", "connection", "output"))
-    AdjustFlags = _flags("AdjustFlags", [*LIMITS, "store"], defaults=False)
-    AbortFlags = _flags("AbortFlags", [*_sections("engine", "connection"), "store"])
-    CheckFlags = _flags("CheckFlags", [*_sections("connection"), "quota", "connect_timeout", "store", "output"])
+
+
+def __getattr__(name: str) -> Any:
+    """Make a class of flags when a command's module imports it: all of them take longer than to read a run."""
+    if name not in _MADE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    names, defaults = _MADE_OF[name]
+    made = [_flag(SETTINGS[each], defaults=defaults) for each in names]
+    flags = globals()[name] = make_dataclass(name, made, kw_only=True, namespace={"__module__": __name__})
+    return flags
 
 
 ConfigFile: TypeAlias = Annotated[
@@ -185,61 +188,19 @@ Verbose: TypeAlias = Annotated[
 ]
 
 
-def settings_of(flags: Any, config: Path | None = None) -> Settings:
-    """Settle flags, environment and file.
-
-    Raises:
-        ConfigError: one of them cannot be meant.
-    """
-    layers = [from_flags(_given(flags)), from_environment(os.environ, OWN_VARIABLES)]
-    if config is not None:
-        layers.append(load(config))
-    settings = merge_layers(*layers)
-    set_log_format(settings.output.log_format)
-    return settings
-
-
 def given_limits(flags: Any) -> dict[str, int | str]:
     """Return the limits that were given as flags, as a `Strategy` takes them.
 
     Raises:
         ConfigError: one that cannot be meant.
     """
-    given = {name: value for name, value in _given(flags).items() if name in LIMITS}
-    return {name: value.value for name, value in from_flags(given).items() if isinstance(value.value, int | str)}
+    limits = {name: value for name, value in given(flags).items() if name in LIMITS}
+    return {name: value.value for name, value in from_flags(limits).items() if isinstance(value.value, int | str)}
 
 
-def repeated(settings: Settings, *, reading: bool = False) -> str:
-    """Return the flags of this call that the next command about its run needs too, as one would type them."""
-    names = ["store"] if reading else ["store", "endpoint", "region", "project_id", "ca_file"]
-    values = {**_fields(settings.output), **_fields(settings.connection)}
-    given = [name for name in names if settings.origins.get(name) == SETTINGS[name].flag]
-    return "".join(f" {SETTINGS[name].flag} {quote(str(values[name]))}" for name in given)
-
-
-def _fields(section: Any) -> dict[str, Any]:
-    return {each.name: getattr(section, each.name) for each in fields(section)}
-
-
-def _given(flags: Any) -> dict[str, Any]:
+def given(flags: Any) -> dict[str, Any]:
+    """Return flags by the names of their settings; None stands for each that was not given."""
     return {} if flags is None else cast("dict[str, Any]", vars(flags))
-
-
-def store_url(settings: Settings) -> str:
-    """Return the store's URL; the default one's folder is made where it is missing.
-
-    Raises:
-        ConfigError: it cannot be made.
-    """
-    if settings.output.store:
-        return settings.output.store
-    url = default_store()
-    folder = Path(url.removeprefix("sqlite:///")).parent
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as e:
-        raise ConfigError(f"The folder {folder} cannot be made ({e.strerror}): give --store sqlite:///PATH.") from e
-    return url
 
 
 Yes = Annotated[

@@ -8,16 +8,17 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ecsbatch.cli.flags import repeated
-from ecsbatch.config.sources import Settings
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
-from ecsbatch.views.log import Level, Log
 from ecsbatch.views.snapshot import Pace, Snapshot, ended_behind
 from ecsbatch.views.writer import BackgroundWriter, open_lines
+
+if TYPE_CHECKING:
+    from ecsbatch.cli.context import CliContext
+    from ecsbatch.views.log import Log
 
 FRAME: Final = 0.25
 """Seconds between two pictures."""
@@ -29,50 +30,10 @@ _SIGN_OF_LIFE: Final = 3_600.0
 """Seconds after which a line is written although nothing has changed."""
 
 _USAGE: Final = 1.0
+"""Seconds between two questions to the ledger, and for its answer."""
+
 _PATIENCE: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Verbosity:
-    """How much is shown.
-
-    Attributes:
-        quiet: only warnings.
-        verbose: every event.
-    """
-
-    quiet: bool = False
-    verbose: bool = False
-
-    @property
-    def level(self) -> Level:
-        """The least level of the log's lines."""
-        return "debug" if self.verbose else "warning" if self.quiet else "info"
-
-    def by_picture(self, settings: Settings) -> bool:
-        """Tell whether pictures are drawn: on a terminal that can, where nobody asked for lines."""
-        plain = self.quiet or self.verbose or settings.output.log_format == "json"
-        return not plain and sys.stderr.isatty() and not _is_dumb()
-
-
-def _is_dumb() -> bool:
-    return os.environ.get("TERM", "") in {"", "dumb", "unknown"}
-
-
-def make_log(stream: BackgroundWriter, settings: Settings, watching: Verbosity) -> Log:
-    """Return the log that the settings ask for."""
-    color = sys.stderr.isatty() and not _is_dumb() and not os.environ.get("NO_COLOR")
-    return Log(stream, form=settings.output.log_format, level=watching.level, color=color)
-
-
-def until_next_line(watched: float) -> float:
-    """Return how long to wait for the next line of progress: a rollout of three hours writes some seventy."""
-    return next(pause for until, pause in _LINES if watched < until)
-
-
-def wants_ascii(environment: Mapping[str, str]) -> bool:
-    """Tell whether the locale is the one of plain ASCII; Python itself takes it for UTF-8."""
-    return (environment.get("LC_ALL") or environment.get("LANG", "")) in {"C", "POSIX"}
+"""Seconds that the end waits for what is still to be written."""
 
 
 class ObservedRun(Protocol):
@@ -110,26 +71,26 @@ class LiveContext:
 class LiveViews:
     """The views of one run; one that fails says so and is missed, the run goes on."""
 
-    def __init__(self, watched: ObservedRun, around: LiveContext, settings: Settings, watching: Verbosity) -> None:
+    def __init__(self, run: ObservedRun, live: LiveContext, context: CliContext) -> None:
         """Open what is written to; `start` begins to watch."""
-        self._watched = watched
-        self._around = around
-        self._pictures = watching.by_picture(settings)
-        self._again = repeated(settings, reading=True)
+        self._run = run
+        self._live = live
+        self._pictures = draws_pictures(context)
+        self._repeat = context.repeat.read
         self._events, self._continued = None, False
-        if settings.output.events is not None:
-            self._events, self._continued = open_lines(settings.output.events)
+        if context.settings.output.events is not None:
+            self._events, self._continued = open_lines(context.settings.output.events)
         self._stderr = BackgroundWriter(os.dup(2))
-        self._log = make_log(self._stderr, settings, watching)
-        self._pace = Pace(around.quota)
-        self._first: int | None = None if around.begun else 0
+        self._log = make_log(self._stderr, context)
+        self._pace = Pace(live.quota)
+        self._first: int | None = None if live.begun else 0
         self._asked: tuple[float, Usage | None] = (-_USAGE, None)
         self._ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Begin to watch."""
-        views = [self._show() if self._pictures else self._tell()]
+        views = [self._draw() if self._pictures else self._log_progress()]
         if self._events is not None or not self._pictures:
             views.append(self._follow())
         self._tasks = [group.create_task(self._guarded(view), name="view") for view in views]
@@ -160,7 +121,7 @@ class LiveViews:
 
     # -- the views -------------------------------------------------------------------------------------------------
 
-    async def _show(self) -> None:
+    async def _draw(self) -> None:
         """Draw pictures until the end."""
         from rich.console import Console  # noqa: PLC0415 - imported when used
 
@@ -170,39 +131,39 @@ class LiveViews:
         display = TerminalDisplay(console, ascii_only=wants_ascii(os.environ))
         try:
             while not self._ended.is_set():
-                await display.show(await self._moment())
+                await display.show(await self._snapshot())
                 await self._pause(FRAME)
         finally:
             await display.stop()
 
-    async def _tell(self) -> None:
+    async def _log_progress(self) -> None:
         """Write a line now and then until the end: often at first, then seldom, and seldom where nothing changes."""
         began = spoke = time.monotonic()
         while not self._ended.is_set():
             await self._pause(until_next_line(time.monotonic() - began))
             if not self._ended.is_set():
                 anyhow = time.monotonic() - spoke >= _SIGN_OF_LIFE
-                if self._log.progress(await self._moment(), anyhow=anyhow):
+                if self._log.progress(await self._snapshot(), anyhow=anyhow):
                     spoke = time.monotonic()
 
     async def _follow(self) -> None:
-        """Hand each line of the journal to the log and to the events' file."""
-        known = self._around.known if self._continued or self._events is None else 0
-        async for line in self._watched.lines(known):
+        """Pass each line of the journal to the log and to the events' file."""
+        known = self._live.known if self._continued or self._events is None else 0
+        async for line in self._run.lines(known):
             if self._events is not None:
                 self._events.line(line)
             if not self._pictures:
                 self._log.line(line)
 
-    async def _moment(self) -> Snapshot:
-        state, around, now = self._watched.state, self._around, time.monotonic()
-        if self._first is None and around.begun is not None and around.begun():
+    async def _snapshot(self) -> Snapshot:
+        state, live, now = self._run.state, self._live, time.monotonic()
+        if self._first is None and live.begun is not None and live.begun():
             self._first = state.last_batch
         if self._first is not None:
             self._pace.note(now, ended_behind(state, self._first))
         elapsed = time.time() - state.started_at if state.started_at else 0.0
         usage = await self._usage(now)
-        return Snapshot(state, around.quota, usage, self._pace.per_minute, elapsed, around.notice(), self._again)
+        return Snapshot(state, live.quota, usage, self._pace.per_minute, elapsed, live.notice(), self._repeat)
 
     async def _usage(self, now: float) -> Usage | None:
         """Ask the ledger, once a second at most."""
@@ -211,7 +172,7 @@ class LiveViews:
             try:
                 # A store that waits for another process answers late, and what is shown says so meanwhile.
                 async with asyncio.timeout(_USAGE):
-                    usage = await self._around.usage()
+                    usage = await self._live.usage()
             except (EcsbatchError, TimeoutError):
                 usage = None
             self._asked = (time.monotonic(), usage)
@@ -223,3 +184,36 @@ class LiveViews:
                 await self._ended.wait()
         except TimeoutError:
             return
+
+
+def draws_pictures(context: CliContext) -> bool:
+    """Tell whether pictures are drawn: on a terminal that can, where nobody asked for lines."""
+    verbosity = context.verbosity
+    plain = verbosity.quiet or verbosity.verbose or context.settings.output.log_format == "json"
+    return not plain and sys.stderr.isatty() and not _is_dumb()
+
+
+def make_log(stream: BackgroundWriter, context: CliContext) -> Log:
+    """Return the log that the settings ask for."""
+    from ecsbatch.views.log import Log  # noqa: PLC0415 - with structlog, which only a run that goes on needs
+
+    color = sys.stderr.isatty() and not _is_dumb() and not os.environ.get("NO_COLOR")
+    return Log(stream, form=context.settings.output.log_format, level=context.verbosity.level, color=color)
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "") in {"", "dumb", "unknown"}
+
+
+def wants_ascii(environment: Mapping[str, str]) -> bool:
+    """Tell whether the locale is the one of plain ASCII; Python itself takes it for UTF-8."""
+    return (environment.get("LC_ALL") or environment.get("LANG", "")) in {"C", "POSIX"}
+
+
+def until_next_line(watched: float) -> float:
+    """Return how long to wait for the next line of progress, in seconds: a rollout of three hours writes some seventy.
+
+    Args:
+        watched: seconds since the watching began.
+    """
+    return next(pause for until, pause in _LINES if watched < until)

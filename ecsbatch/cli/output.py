@@ -1,4 +1,4 @@
-"""In which form a command speaks on stderr: lines for people, or an object a line where the log is JSON."""
+"""What a command writes: lines for people, objects for programs, and files. The form of stderr is set once."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO
-
-import orjson
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from ecsbatch.cli.exit_codes import UsageError
-from ecsbatch.clock import SystemClock
-from ecsbatch.config.sources import Settings
 from ecsbatch.errors import ConfigError
-from ecsbatch.model.events import stamp
-from ecsbatch.views.text import wrap_line
+
+if TYPE_CHECKING:
+    from ecsbatch.config.sources import Settings
 
 Form = Literal["console", "json"]
 
 _FLAG: Final = "--log-format"
 _VARIABLE: Final = "ECSBATCH_LOG_FORMAT"
-
 _WIDTH: Final = 80
+
 _form: ContextVar[Form] = ContextVar("form", default="console")
 
 
 def form_asked_for(tokens: Sequence[str], environment: Mapping[str, str]) -> Form:
-    """Return the form that was typed or exported, for what is said before the settings are read."""
+    """Return the form of stderr that was typed or exported, for what is written before the settings are read."""
     asked = environment.get(_VARIABLE, "")
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+    for token, following in pairwise([*tokens, ""]):
         if token == _FLAG:
             asked = following
         elif token.startswith(f"{_FLAG}="):
@@ -39,7 +37,7 @@ def form_asked_for(tokens: Sequence[str], environment: Mapping[str, str]) -> For
 
 
 def set_log_format(form: Form) -> None:
-    """Speak in this form from now on."""
+    """Set the form of stderr: lines for people, or one JSON object a line."""
     _form.set(form)
 
 
@@ -50,16 +48,68 @@ def in_json() -> bool:
 
 def log_json(level: Literal["info", "warning", "error"], event: str, fields: Mapping[str, Any]) -> None:
     """Write one object on stderr."""
+    import orjson  # noqa: PLC0415 - only where there is something to write
+
+    from ecsbatch.clock import SystemClock  # noqa: PLC0415 - the same
+    from ecsbatch.model.events import stamp  # noqa: PLC0415 - the same
+
     line = {"ts": stamp(SystemClock().wall()), "level": level, "event": event, **fields}
     sys.stderr.write(orjson.dumps(line, default=str).decode() + "\n")
     sys.stderr.flush()
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    import orjson  # noqa: PLC0415 - only where there is something to write
+
+    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_lines(lines: Sequence[str], *, to_stdout: bool) -> None:
+    """Print lines for people; on a terminal that is narrower they are broken between words."""
+    if not to_stdout and in_json():
+        log_json("info", "message", {"message": "\n".join(lines).strip()})
+        return
+    stream = sys.stdout if to_stdout else sys.stderr
+    if width := _screen(stream):
+        from ecsbatch.views.text import wrap_line  # noqa: PLC0415 - only for a terminal
+
+        lines = [part for line in lines for part in wrap_line(line, width)]
+    text = "\n".join(lines) + "\n"
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()
+
+
+def columns(*, to_stdout: bool, most: int = _WIDTH) -> int:
+    """Return how wide lines for people are on a stream: as wide as its terminal, 80 where that does not say."""
+    return min(_screen(sys.stdout if to_stdout else sys.stderr) or _WIDTH, most)
+
+
+def _screen(stream: TextIO) -> int:
+    """Return how wide the terminal of a stream is, 0 where it has none or does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 0
+
+
+def write_pieces(pieces: Iterable[bytes], out: Path | None) -> None:
+    """Write pieces into a file, see `write_file`, or on standard output where none is named."""
+    if out is not None:
+        write_file(out, pieces)
+        return
+    for piece in pieces:
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> None:
     """Write a file for its owner only; the old one stays until the new one is whole.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: the file cannot be written.
     """
     try:
         part = path.with_name(path.name + ".part")
@@ -76,47 +126,14 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> None:
         raise ConfigError(f"--out {path} cannot be written ({reason}): name a file in a folder of yours.") from e
 
 
-def columns(*, to_stdout: bool, most: int = _WIDTH) -> int:
-    """Return how wide lines for people are on a stream: as wide as its terminal, 80 where that does not say."""
-    return min(_screen(sys.stdout if to_stdout else sys.stderr) or _WIDTH, most)
-
-
-def _screen(stream: TextIO) -> int:
-    """Return how wide the terminal of a stream is, 0 where it has none or does not say."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns
-    except OSError:
-        return 0
-
-
-def print_lines(lines: Sequence[str], *, to_stdout: bool) -> None:
-    """Print lines for people; on a terminal that is narrower they are broken between words."""
-    if not to_stdout and in_json():
-        log_json("info", "message", {"message": "\n".join(lines).strip()})
-        return
-    stream = sys.stdout if to_stdout else sys.stderr
-    if width := _screen(stream):
-        lines = [part for line in lines for part in wrap_line(line, width)]
-    text = "\n".join(lines) + "\n"
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding))
-    stream.flush()
-
-
 def check_outputs(settings: Settings) -> None:
     """Refuse two kinds of data on one stream.
 
     Raises:
-        UsageError: so it is.
+        UsageError: events and JSON are both to go to standard output, or the events' file is an option.
     """
     events = settings.output.events or ""
     if events.startswith("-") and events != "-":
         raise UsageError(f"--events needs a file, or -: {events} is an option.")
     if events == "-" and settings.output.output == "json":
         raise UsageError("--events - and -o json both want standard output: give --events a file.")
-
-
-def print_json(value: Any) -> None:
-    """Print a value as one line of JSON."""
-    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
-    sys.stdout.buffer.flush()

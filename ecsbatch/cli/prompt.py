@@ -39,7 +39,7 @@ def parse_guard(text: str | None) -> Amount | None:
     """Read ``--max-servers``.
 
     Raises:
-        ConfigError: it cannot be meant.
+        ConfigError: it is neither a count nor a percentage.
     """
     if text is None:
         return None
@@ -52,8 +52,13 @@ def parse_guard(text: str | None) -> Amount | None:
 def guard(count: int, consent: Consent, inventory: int | None) -> None:
     """Refuse more servers than were allowed, or another number than was announced.
 
+    Args:
+        count: servers that the plan restarts.
+        consent: what was said on the command line.
+        inventory: servers in the project, None where nobody has counted them.
+
     Raises:
-        Declined: so it is.
+        Declined: there are more servers than ``--max-servers``, or not as many as ``--confirm-count``.
     """
     if consent.max_servers is not None:
         most = consent.max_servers.resolve(inventory or 0)
@@ -72,6 +77,11 @@ def guard(count: int, consent: Consent, inventory: int | None) -> None:
 
 def confirm(count: int, consent: Consent, show: Callable[[], None]) -> None:
     """Show what it is about and ask, unless it was answered already or there is nothing to ask about.
+
+    Args:
+        count: servers that would be restarted.
+        consent: what was said on the command line.
+        show: prints what it is about, before the question.
 
     Raises:
         Declined: nobody can be asked, or the answer was no.
@@ -108,12 +118,16 @@ def _agrees(terminal: TextIO, question: str) -> bool:
     return _ask(terminal, f"{question} [y/N] ").lower() in {"y", "yes"}
 
 
-def _terminal(consent: Consent, way_on: str) -> TextIO:
-    """Return the terminal; it is read itself where standard input is the list of servers."""
+def _terminal(consent: Consent, remedy: str) -> TextIO:
+    """Open the terminal, also where standard input is the list of servers.
+
+    Raises:
+        Declined: there is none; ``remedy`` says what to do instead.
+    """
     if sys.stderr.isatty() and (consent.stdin_taken or sys.stdin.isatty()):
         with suppress(OSError):
             return Path("/dev/tty").open(encoding="utf-8", errors="replace")
-    raise Declined(f"nobody can be asked here: {way_on}; nothing was sent.")
+    raise Declined(f"nobody can be asked here: {remedy}; nothing was sent.")
 
 
 def _ask(terminal: TextIO, question: str) -> str:

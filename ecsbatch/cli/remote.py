@@ -1,4 +1,4 @@
-"""Asking something of the process that holds a run, and seeing that it was done."""
+"""Commands to the process that holds a run: they go through the store, and its journal shows that it has followed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable
 from ecsbatch.planning.strategy import resolve_limits
 from ecsbatch.policy.decide import limits_of
-from ecsbatch.views.steering import told_of
+from ecsbatch.views.steering import steering_texts
 from ecsbatch.views.text import wrap_line
 
 if TYPE_CHECKING:
+    from ecsbatch.cli.context import CliContext
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
     from ecsbatch.store import DatabaseStore
 
 _PATIENCE: Final = 10.0
+"""Seconds that a holder has to follow."""
+
 _GLANCE: Final = 0.2
+"""Seconds between two looks at the store."""
+
 _WIDTH: Final = 80
 
 Seen: TypeAlias = Callable[[Sequence[Event]], bool]
@@ -36,12 +41,18 @@ Body: TypeAlias = Mapping[str, Any]
 
 
 def send_command(run_id: str, body: Body, url: str, until: Collection[RunStatus]) -> int:
-    """Ask something of the process that holds a run, and wait until it is so.
+    """Send a command to the process that holds a run, and wait until the run's status says that it has followed.
+
+    Args:
+        run_id: which run.
+        body: the command.
+        url: of the store.
+        until: any of these says so.
 
     Raises:
         RunConflict: it did not follow in time.
     """
-    status = asyncio.run(_ask(url, run_id, body, until))
+    status = asyncio.run(_send(url, run_id, body, until))
     if status not in until and status.over:
         raise RunConflict(f"Run {run_id} {status.value} before it could {body['command']}.")
     if status not in until:
@@ -52,7 +63,7 @@ def send_command(run_id: str, body: Body, url: str, until: Collection[RunStatus]
     return Exit.OK
 
 
-def ask_to_abort(record: RunRecord, url: str, again: str = "") -> int:
+def ask_to_abort(record: RunRecord, context: CliContext) -> int:
     """Ask the holder to end its run; servers under way may take minutes, and nobody has to wait for them here.
 
     Raises:
@@ -60,15 +71,20 @@ def ask_to_abort(record: RunRecord, url: str, again: str = "") -> int:
     """
 
     async def ask() -> tuple[bool, RunRecord]:
-        async with make_store(url) as store:
+        async with make_store(context.store_url) as store:
             return await see_abort(store, record)
 
     followed, now = asyncio.run(ask())
-    return tell_abort(now, followed=followed, again=again)
+    return report_abort(now, followed=followed, repeat=context.repeat.read)
 
 
-def tell_abort(now: RunRecord, *, followed: bool, again: str = "") -> int:
-    """Say what asking for an abort has come to: done, recorded by its holder, or only asked.
+def report_abort(now: RunRecord, *, followed: bool, repeat: str = "") -> int:
+    """Print what asking for an abort has come to: done, recorded by its holder, or only asked; return the code.
+
+    Args:
+        now: the run as it is now.
+        followed: its holder has recorded that it follows.
+        repeat: flags that the next command needs too.
 
     Raises:
         RunConflict: the run ended otherwise before.
@@ -88,7 +104,7 @@ def tell_abort(now: RunRecord, *, followed: bool, again: str = "") -> int:
             f"Run {run} is asked to abort; its process ({printable(holder.name)}, pid {holder.pid}) {why}. Whoever "
             "goes on with the run follows: it then only looks after servers under way. Until then requests may leave."
         )
-        print_lines([*wrap_line(text, _WIDTH), "", "Next:", f"  ecsbatch status {run}{again}"], to_stdout=True)
+        print_lines([*wrap_line(text, _WIDTH), "", "Next:", f"  ecsbatch status {run}{repeat}"], to_stdout=True)
         return Exit.STOPPED
     return Exit.OK
 
@@ -108,7 +124,7 @@ async def see_abort(store: DatabaseStore, record: RunRecord) -> tuple[bool, RunR
     return followed, record
 
 
-async def _ask(url: str, run_id: str, body: Body, until: Collection[RunStatus]) -> RunStatus:
+async def _send(url: str, run_id: str, body: Body, until: Collection[RunStatus]) -> RunStatus:
     async with make_store(url) as store:
         await store.command(run_id, body, who())
         status = (await store.run(run_id)).status
@@ -121,22 +137,28 @@ async def _ask(url: str, run_id: str, body: Body, until: Collection[RunStatus]) 
 
 
 def send_and_wait(record: RunRecord, body: Body, url: str, seen: Seen) -> int:
-    """Ask something of the process that holds a run, and wait until its journal says that it is done.
+    """Send a command to the process that holds a run, and wait until its journal says that it is done.
+
+    Args:
+        record: of the run.
+        body: the command.
+        url: of the store.
+        seen: tells of the journal's events since then whether it is done.
 
     Raises:
         RunConflict: it did not follow in time.
     """
-    done = asyncio.run(_ask_and_see(url, record.run_id, body, seen))
+    done = asyncio.run(_send_and_wait(url, record.run_id, body, seen))
     run = printable(record.run_id)
     if not done:
         raise RunConflict(
             f"Run {run} has not followed yet: {body['command']} is asked of it, see ecsbatch status {run}."
         )
-    print_lines([f"Run {run}: {text}." for text in told_of(done)], to_stdout=True)
+    print_lines([f"Run {run}: {text}." for text in steering_texts(done)], to_stdout=True)
     return Exit.OK
 
 
-async def _ask_and_see(url: str, run_id: str, body: Body, seen: Seen) -> list[Event]:
+async def _send_and_wait(url: str, run_id: str, body: Body, seen: Seen) -> list[Event]:
     """Return the events that carried it out, none where they did not come in time."""
     found: list[Event] = []
     async with make_store(url) as store:
@@ -170,7 +192,7 @@ def loosened(state: RolloutState, limits: Mapping[str, int | str]) -> list[str]:
     """Return those of new limits that would allow more than the run's own do now, anywhere.
 
     Raises:
-        ConfigError: a limit that cannot be.
+        ConfigError: a limit is invalid.
     """
     now = limits_of(state.plan, state.limits)
     new = limits_of(resolve_limits(state.plan, **limits), {})

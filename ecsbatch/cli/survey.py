@@ -9,10 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from ecsbatch.cli.flags import store_url
 from ecsbatch.cli.wiring import make_client, make_store
-from ecsbatch.config.sources import Settings
-from ecsbatch.ecs.inventory import find
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.plan import Plan
@@ -24,11 +21,12 @@ from ecsbatch.planning.time_model import time_model
 from ecsbatch.views.plan import PlanView
 
 if TYPE_CHECKING:
+    from ecsbatch.cli.context import CliContext
     from ecsbatch.model.run import Claim, RunRecord
     from ecsbatch.store import DatabaseStore
 
 
-LATELY: Final = 3600.0
+RECENTLY: Final = 3600.0
 """Seconds for which a restart of ours is worth a word in the next plan."""
 
 
@@ -44,7 +42,7 @@ class Survey:
         excluded, recent: ids to be left alone, by request and since they were restarted or changed already.
         claimed: servers that other runs have and that were left out for it, by run.
         skip_updated_since: what changes from then on is to be left alone as well, seconds since 1970.
-        lately: how many of them our runs have restarted within the last hour, where nobody asked to leave those out.
+        recently_restarted: how many of them our runs have restarted within the last hour; 0 where those are left out.
     """
 
     servers: Sequence[Server]
@@ -68,13 +66,13 @@ class PreparedPlan:
     """A plan to be shown, and what it was made from.
 
     Attributes:
-        planned: the plan.
+        view: the plan, and what surrounds it.
         views, site: what the cloud says of its servers, and where they are.
         inventory: how many servers the project has, None where nothing told.
-        lately: how many of the plan's our runs have restarted within the last hour.
+        recently_restarted: how many of the plan's our runs have restarted within the last hour.
     """
 
-    planned: PlanView
+    view: PlanView
     views: Mapping[str, ServerView]
     site: Site
     inventory: int | None
@@ -83,7 +81,7 @@ class PreparedPlan:
 
 async def survey(
     selection: Selection,
-    settings: Settings,
+    context: CliContext,
     *,
     count: bool = False,
     opened: bool = True,
@@ -94,7 +92,7 @@ async def survey(
 
     Args:
         selection: who is meant.
-        settings: of the connection, and the store.
+        context: of the command: where the servers are, and which store is used.
         count: the project's number of servers is wanted.
         opened: the store will be written to: it is opened once, to see that it can be.
         refuse_claimed: servers that other runs have are refused, unless they are to be left out.
@@ -107,18 +105,20 @@ async def survey(
         CloudError: not everything could be seen.
         StoreError: the store cannot be opened.
     """
+    from ecsbatch.ecs.inventory import find  # noqa: PLC0415 - imported when used
+
     async with AsyncExitStack() as stack:
         store: DatabaseStore | None = None
         # Whatever is wrong with the store is told before anything is looked at or asked.
         if opened or selection.exclude_claimed or selection.restarted_since is not None:
-            store = await stack.enter_async_context(make_store(store_url(settings)))
-        ecs = await stack.enter_async_context(make_client(settings))
+            store = await stack.enter_async_context(make_store(context.store_url))
+        ecs = await stack.enter_async_context(make_client(context.settings))
         seen = await find(ecs, selection, count=count)
         recent = selection.updated(seen.views.values())
-        servers, claimed, lately = seen.servers, dict[str, int](), 0
+        servers, claimed, recently_restarted = seen.servers, dict[str, int](), 0
         if store is not None and selection.restarted_since is None:
-            ours = await store.restarted_since(time.time() - LATELY)
-            lately = sum(server.id in ours for server in servers)
+            ours = await store.restarted_since(time.time() - RECENTLY)
+            recently_restarted = sum(server.id in ours for server in servers)
         if store is not None:
             if selection.restarted_since is not None:
                 recent |= await store.restarted_since(selection.restarted_since)
@@ -129,7 +129,7 @@ async def survey(
                 await _refuse_claimed(store, wanted, run_id)
     excluded = frozenset(server.id for server in servers if server.id in selection.excluded)
     found = Survey(servers, seen.views, ecs.site, seen.in_project, excluded, frozenset(recent), claimed)
-    return replace(found, skip_updated_since=selection.updated_since, recently_restarted=lately)
+    return replace(found, skip_updated_since=selection.updated_since, recently_restarted=recently_restarted)
 
 
 async def _unclaimed(
@@ -178,33 +178,43 @@ async def _claimed(
     return owners, others
 
 
-def prepare(surveyed: Survey, settings: Settings) -> PreparedPlan:
+def prepare(found: Survey, context: CliContext) -> PreparedPlan:
     """Plan the restart of what was found.
 
     Raises:
         SelectionError: see `make_plan`.
     """
     plan = make_plan(
-        surveyed.servers,
-        settings.strategy,
-        views=surveyed.views,
-        excluded=surveyed.excluded,
-        restarted_recently=surveyed.recent,
-        skip_updated_since=surveyed.skip_updated_since,
+        found.servers,
+        context.settings.strategy,
+        views=found.views,
+        excluded=found.excluded,
+        restarted_recently=found.recent,
+        skip_updated_since=found.skip_updated_since,
     )
-    planned = planned_of(plan, settings, surveyed.site, surveyed.claimed)
-    return PreparedPlan(planned, surveyed.views, surveyed.site, surveyed.inventory, surveyed.recently_restarted)
+    view = view_of(plan, context, found.site, found.claimed)
+    return PreparedPlan(view, found.views, found.site, found.inventory, found.recently_restarted)
 
 
-def planned_of(plan: Plan, settings: Settings, site: Site, claimed: Mapping[str, int] | None = None) -> PlanView:
-    """Put a plan beside what surrounds it here and now."""
-    engine = settings.engine
+def view_of(plan: Plan, context: CliContext, site: Site, claimed: Mapping[str, int] | None = None) -> PlanView:
+    """Put a plan beside what surrounds it here and now.
+
+    Args:
+        plan: what is to be done.
+        context: of the command.
+        site: where the servers are.
+        claimed: servers that were left out since other runs have them, by run.
+
+    Raises:
+        ConfigError: the default store's folder cannot be made.
+    """
+    engine = context.settings.engine
     return PlanView(
         plan,
         time_model(plan, engine.quota, engine.typical_restart),
         engine.quota,
         engine.typical_restart,
         printable(f"{site.region or site.endpoint}, project {site.project_id}"),
-        store_url(settings),
+        context.store_url,
         claimed or {},
     )

@@ -1,4 +1,7 @@
-"""The parts that commands put together: the client, the store, the engine, the terminal. Imported when used."""
+"""The parts that commands put together: the client of a site, the store, the engine, and a run as the store has it.
+
+Each part's room is imported when the part is made.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecsbatch.cli.output import in_json, log_json, print_lines
-from ecsbatch.config.sources import Settings
-from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable
-from ecsbatch.store.history import RunHistory, load_history
+from ecsbatch.store.history import load_history
 
 if TYPE_CHECKING:
+    from ecsbatch.config.sources import Settings
     from ecsbatch.ecs.auth.schemes import Auth
     from ecsbatch.ecs.client import EcsClient
     from ecsbatch.ecs.sender import Sender
     from ecsbatch.model.run import RunRecord
+    from ecsbatch.model.state import RolloutState
     from ecsbatch.restarter import Restarter
     from ecsbatch.store import DatabaseStore
+    from ecsbatch.store.history import RunHistory
 
 
 def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender | None = None) -> EcsClient:
@@ -52,7 +56,7 @@ def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender 
 
 
 def _credentials() -> Auth:
-    """Return the first credentials that there are; say what is to be warned of."""
+    """Return the first credentials that there are, and print what is to be warned of."""
     from ecsbatch.ecs.auth.credentials import find  # noqa: PLC0415 - imported when used
 
     found = find(os.environ)
@@ -120,5 +124,5 @@ async def read_run(url: str, name: str) -> tuple[RunRecord, RolloutState]:
         ConfigError: there is no such run, or it is one of single restarts.
         StoreError: the store cannot be read.
     """
-    story = await read_history(url, name)
-    return story.record, story.state
+    history = await read_history(url, name)
+    return history.record, history.state

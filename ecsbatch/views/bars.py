@@ -11,7 +11,6 @@ from rich.text import Text
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.tally import Tally
 
-_FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 _SHORTEST: Final = 10
 _LONGEST: Final = 72
 _LABELS: Final = (9, 16)
@@ -71,7 +70,7 @@ def _bar(tally: Tally, room: int, cells: Mapping[str, str]) -> Text:
     """Share the room out; whatever is not nothing gets a cell, so that one failure in a thousand is seen."""
     parts = (
         ("restarted", tally.ended[OutcomeKind.RESTARTED], "green"),
-        ("failed", sum(tally.ended[kind] for kind in _FAILED), "red"),
+        ("failed", sum(n for kind, n in tally.ended.items() if kind.is_failure), "red"),
         ("skipped", tally.ended[OutcomeKind.SKIPPED] + tally.ended[OutcomeKind.NOT_STARTED], "dim"),
         ("flight", tally.in_flight, "cyan"),
         ("waiting", tally.waiting, "dim"),

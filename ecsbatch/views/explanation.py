@@ -9,30 +9,29 @@ from typing import Any, Final
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import printable
 from ecsbatch.policy.explain import Explanation
-from ecsbatch.views.summary import NOTHING_AGAIN, RepeatFlags
-from ecsbatch.views.text import format_span
+from ecsbatch.views.text import NOTHING_TO_REPEAT, RepeatFlags, format_span
 
 _GOING_ON: Final = frozenset({"resume", "abort"})
 _LONGEST: Final = 2_000
 
 
-def explained_json(
-    explanation: Explanation, run_id: str, server: str, again: RepeatFlags = NOTHING_AGAIN
+def explanation_json(
+    explanation: Explanation, run_id: str, server: str, repeat: RepeatFlags = NOTHING_TO_REPEAT
 ) -> dict[str, Any]:
     """Return the one object that ``explain -o json`` prints."""
     told = explanation.to_json()
     until = None if explanation.until is None else stamp(explanation.until)
-    commands = _commands(explanation, again)
+    commands = _commands(explanation, repeat)
     return {"run_id": run_id, "server": server or None, **told, "until": until, "commands": commands}
 
 
-def explained_lines(
+def explanation_lines(
     explanation: Explanation,
     run_id: str,
     server: str,
     *,
     now: float,
-    again: RepeatFlags = NOTHING_AGAIN,
+    repeat: RepeatFlags = NOTHING_TO_REPEAT,
     width: int = 80,
 ) -> list[str]:
     """Write an answer for people."""
@@ -44,15 +43,15 @@ def explained_lines(
         left = explanation.until - now
         when = f"in {format_span(left)}" if left > 0 else "any moment"
         lines.append(f"  It is expected to change by {stamp(explanation.until)} ({when}).")
-    commands = _commands(explanation, again)
+    commands = _commands(explanation, repeat)
     if commands:
         lines += ["", "Next:", *(f"  {printable(command, _LONGEST)}" for command in commands)]
     return lines
 
 
-def _commands(explanation: Explanation, again: RepeatFlags) -> Sequence[str]:
+def _commands(explanation: Explanation, repeat: RepeatFlags) -> Sequence[str]:
     """Add to each command the flags without which it would look at another store."""
     return [
-        command + (again.go_on if command.split()[1:2] and command.split()[1] in _GOING_ON else again.read)
+        command + (repeat.go_on if command.split()[1:2] and command.split()[1] in _GOING_ON else repeat.read)
         for command in explanation.commands
     ]

@@ -132,24 +132,24 @@ class Log:
             self.say("warning", "log.left_out", dict(left_out))
             left_out.clear()
 
-    def progress(self, moment: Snapshot, *, anyhow: bool = True) -> bool:
+    def progress(self, snapshot: Snapshot, *, anyhow: bool = True) -> bool:
         """Write where a run stands; unless ``anyhow`` only where it stands otherwise than at the last line."""
-        fields = _progress(moment)
-        if not anyhow and fields == self._last and not moment.notice:
+        fields = _progress(snapshot)
+        if not anyhow and fields == self._last and not snapshot.notice:
             return False
         self._last = fields
-        if moment.notice:
-            fields = {**fields, "notice": moment.notice}
-        if moment.usage is not None:
-            fields = {**fields, "quota_free": moment.usage.free}
-        if moment.per_minute is not None:
-            fields = {**fields, "per_minute": round(moment.per_minute)}
+        if snapshot.notice:
+            fields = {**fields, "notice": snapshot.notice}
+        if snapshot.usage is not None:
+            fields = {**fields, "quota_free": snapshot.usage.free}
+        if snapshot.per_minute is not None:
+            fields = {**fields, "per_minute": round(snapshot.per_minute)}
         self.say("info", "progress", fields)
         return True
 
 
-def _progress(moment: Snapshot) -> dict[str, Any]:
-    state = moment.state
+def _progress(snapshot: Snapshot) -> dict[str, Any]:
+    state = snapshot.state
     counts = {kind.value: n for kind in OutcomeKind if (n := state.counts[kind])}
     counts.pop("unknown", None)
     fields: dict[str, Any] = {"run_id": state.run_id}

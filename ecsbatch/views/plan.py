@@ -1,10 +1,9 @@
-"""The plan on one screen: what will happen, in numbers, before anything does."""
+"""The plan on one screen: what will happen, in numbers, before anything does; and how servers have drifted since."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from textwrap import wrap
 from typing import Any, Final
 
 from ecsbatch.model.plan import Plan, Skip, Wave
@@ -12,9 +11,9 @@ from ecsbatch.model.quota import Quota
 from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.drift import Drifted, DriftKind
 from ecsbatch.planning.time_model import TimeModel
-from ecsbatch.views.text import format_span
+from ecsbatch.views.text import format_span, paragraph
 
-_LABEL: Final = 12
+_COLUMN: Final = 12
 _DOMAINS: Final = 6
 _WAVES: Final = 8
 _SPANS: Final = 4
@@ -60,34 +59,34 @@ class PlanView:
     claimed: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def planned_json(planned: PlanView) -> dict[str, Any]:
+def plan_json(view: PlanView) -> dict[str, Any]:
     """Return what ``plan -o json`` prints: the plan without its servers, and the model."""
     return {
-        "plan": planned.plan.to_json(),
-        "time": asdict(planned.model),
-        "quota": str(planned.quota),
-        "claimed_by_others": dict(planned.claimed),
+        "plan": view.plan.to_json(),
+        "time": asdict(view.model),
+        "quota": str(view.quota),
+        "claimed_by_others": dict(view.claimed),
     }
 
 
-def planned_lines(planned: PlanView, width: int = 80) -> list[str]:
+def plan_lines(view: PlanView, width: int = 80) -> list[str]:
     """Write a plan for people, a label and a sentence or two for each matter."""
-    plan = planned.plan
+    plan = view.plan
     rows: list[tuple[str, str]] = [
         ("Restart", f"{counted(plan.to_restart, 'server')}, {plan.type}"),
-        ("Where", printable(planned.place)),
+        ("Where", printable(view.place)),
         ("Domains", _domains(plan)),
         ("Skipped", _skips(plan.skips)),
-        ("Left out", _claimed(planned.claimed)),
+        ("Left out", _claimed(view.claimed)),
         ("Waves", _waves(plan)),
         ("At once", _at_once(plan)),
         ("Failures", _stops(plan)),
         ("Health", _health(plan)),
         ("Gate", _gate(plan)),
-        ("Pace", _pace(planned)),
-        ("Takes", _takes(planned)),
-        ("At worst", f"{counted(planned.model.worst_case_down, 'server')} down if it stops at the worst instant."),
-        ("Store", printable(planned.store)),
+        ("Pace", _pace(view)),
+        ("Takes", _takes(view)),
+        ("At worst", f"{counted(view.model.worst_case_down, 'server')} down if it stops at the worst instant."),
+        ("Store", printable(view.store)),
         ("Hash", plan.hash),
     ]
     if not plan.to_restart:
@@ -95,15 +94,9 @@ def planned_lines(planned: PlanView, width: int = 80) -> list[str]:
     lines: list[str] = []
     for label, text in rows:
         if text:
-            lines += _row(label, text, width)
+            # What belongs together (`_whole`) is never broken; a place, a store and a hash stay whole.
+            lines += paragraph(label, text, width, _COLUMN)
     return [line.replace(_NO_BREAK, " ") for line in lines]
-
-
-def _row(label: str, text: str, width: int) -> list[str]:
-    """Break a text between words, what belongs together (`_whole`) never; a place, a store and a hash stay whole."""
-    room = max(width - _LABEL, 20)
-    parts = wrap(text, room, break_on_hyphens=False, break_long_words=False) or [""]
-    return [f"{label:{_LABEL}}{parts[0]}", *(f"{'':{_LABEL}}{part}" for part in parts[1:])]
 
 
 def _whole(text: str) -> str:
@@ -226,10 +219,10 @@ def _gate(plan: Plan) -> str:
     return f"{printable(plan.gate)}, asked between waves, for {format_span(plan.gate_timeout)} at most"
 
 
-def _pace(planned: PlanView) -> str:
-    model = planned.model
+def _pace(view: PlanView) -> str:
+    model = view.model
     bound = {
-        "quota": f"the quota ({planned.quota})",
+        "quota": f"the quota ({view.quota})",
         "max_unavailable": "max_unavailable",
         "max_unavailable_per_domain": "max_unavailable_per_domain",
         "waves": "the waves",
@@ -245,8 +238,8 @@ def _rate(per_s: float) -> str:
     return f"{told} {'server' if told == '1' else 'servers'} a{'n' if unit == 'hour' else ''} {unit}"
 
 
-def _takes(planned: PlanView) -> str:
-    return f"about {format_span(planned.model.seconds)}, if a restart takes {format_span(planned.typical_restart)}"
+def _takes(view: PlanView) -> str:
+    return f"about {format_span(view.model.seconds)}, if a restart takes {format_span(view.typical_restart)}"
 
 
 def drift_lines(drifted: Sequence[Drifted]) -> list[str]:

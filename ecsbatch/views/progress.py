@@ -27,7 +27,6 @@ _DOMAINS: Final = 8
 _FAILURES: Final = 3
 _NARROW: Final = 70
 _BESIDE: Final = 3
-_FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 _CALM: Final = frozenset({RunStatus.RUNNING.value, RunStatus.SUCCEEDED.value})
 _URGENT: Final = "bold magenta"
 _SHARE: Final = 10
@@ -42,9 +41,9 @@ class _Block:
     lines: Sequence[Text]
 
 
-def render_progress(moment: Snapshot, width: int, height: int = 100, *, ascii_only: bool = False) -> list[Text]:
+def render_progress(snapshot: Snapshot, width: int, height: int = 100, *, ascii_only: bool = False) -> list[Text]:
     """Draw a run into at most ``height`` lines of at most ``width`` columns."""
-    lines = _fitting(list(_blocks(moment, width, ascii_only=ascii_only)), height)
+    lines = _fitting(list(_blocks(snapshot, width, ascii_only=ascii_only)), height)
     if ascii_only:
         lines = [_in_ascii(line) for line in lines]
     for line in lines:
@@ -53,12 +52,12 @@ def render_progress(moment: Snapshot, width: int, height: int = 100, *, ascii_on
     return lines
 
 
-def _blocks(moment: Snapshot, width: int, *, ascii_only: bool) -> Iterable[_Block]:
+def _blocks(snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterable[_Block]:
     """Yield the picture from its top to its bottom."""
-    state = moment.state
+    state = snapshot.state
     limits = limits_of(state.plan, state.limits)
     whole, wave, *domains = bar_lines(_groups(state), width, ASCII if ascii_only else CELLS)
-    yield _Block(1, _beside(_title(moment), width))
+    yield _Block(1, _beside(_title(snapshot), width))
     yield _Block(2, [whole])
     if len(state.plan.waves) > 1:
         yield _Block(6, [wave])
@@ -66,15 +65,15 @@ def _blocks(moment: Snapshot, width: int, *, ascii_only: bool) -> Iterable[_Bloc
     yield _Block(5, _row("Servers", _servers(state.run), width))
     yield _Block(3, _row("Failures", _failures(state, limits), width))
     yield _Block(4, _row("Down now", _down(state, limits), width))
-    yield _Block(7, _row("Pace", _pace(moment), width))
-    yield _Block(9, _row("Quota", _quota(moment), width))
+    yield _Block(7, _row("Pace", _pace(snapshot), width))
+    yield _Block(9, _row("Quota", _quota(snapshot), width))
     if domains:
         yield _Block(12, [Text()])
         yield _Block(11, domains)
     for number, failure in enumerate(list(state.failures)[: -_FAILURES - 1 : -1]):
         yield _Block(13, [Text()] if not number else [])
         yield _Block(8, list(_failure(failure, width)))
-    if news := list(_news(moment, width)):
+    if news := list(_news(snapshot, width)):
         yield _Block(14, [Text()])
         yield _Block(0, news)
 
@@ -89,8 +88,8 @@ def _fitting(blocks: Sequence[_Block], height: int) -> list[Text]:
     return [line for place, block in enumerate(blocks) if place in shown for line in block.lines][:height]
 
 
-def _title(moment: Snapshot) -> list[Text]:
-    state = moment.state
+def _title(snapshot: Snapshot) -> list[Text]:
+    state = snapshot.state
     parts = [
         Text.assemble("run ", (printable(state.run_id), "bold")),
         Text(standing(state), "bold" if standing(state) in _CALM else _URGENT),
@@ -99,7 +98,7 @@ def _title(moment: Snapshot) -> list[Text]:
         number = max(state.wave, 1)
         label = printable(state.plan.waves[number - 1].label, 20)
         parts.append(Text(f"wave {number:,} of {waves:,}" + (f" ({label})" if label and not label.isdigit() else "")))
-    return [*parts, Text(format_span(max(moment.elapsed, 1.0)))]
+    return [*parts, Text(format_span(max(snapshot.elapsed, 1.0)))]
 
 
 def _groups(state: RolloutState) -> list[Row]:
@@ -132,7 +131,7 @@ def _failures(state: RolloutState, limits: Limits) -> list[Text]:
     per_wave = limits.max_failures_per_wave
     if per_wave and 0 < state.wave <= len(per_wave) and per_wave[state.wave - 1] < limits.max_failures:
         parts.append(Text(f"{state.waves[state.wave - 1].failures:,} of {per_wave[state.wave - 1]:,} in this wave"))
-    kinds = [kind for kind in _FAILED if run.ended[kind]]
+    kinds = [kind for kind in OutcomeKind if kind.is_failure and run.ended[kind]]
     if any(kind is not OutcomeKind.FAILED for kind in kinds):
         parts += [Text(f"{run.ended[kind]:,} {WORDS[kind]}") for kind in kinds]
     if forgiven := sum(run.ended[kind] for kind in kinds) - run.failures:
@@ -152,22 +151,22 @@ def _down(state: RolloutState, limits: Limits) -> list[Text]:
     return parts
 
 
-def _pace(moment: Snapshot) -> list[Text]:
-    state = moment.state
+def _pace(snapshot: Snapshot) -> list[Text]:
+    state = snapshot.state
     left = state.run.waiting + state.run.in_flight
-    if state.status is not RunStatus.RUNNING or not left or awaits_promotion(state) or moment.notice:
+    if state.status is not RunStatus.RUNNING or not left or awaits_promotion(state) or snapshot.notice:
         return []
-    if not moment.per_minute:
+    if not snapshot.per_minute:
         return [Text("not known yet")]
-    parts = [Text(f"{moment.per_minute:,.0f} a minute")]
+    parts = [Text(f"{snapshot.per_minute:,.0f} a minute")]
     wave = state.waves[state.wave - 1] if state.wave else Tally()
     if min(_SHARE * wave.total, _SHARE**2 * wave.ended.total()) >= left:
-        parts.append(Text(f"about {format_span(left / moment.per_minute * 60)} left at this pace"))
+        parts.append(Text(f"about {format_span(left / snapshot.per_minute * 60)} left at this pace"))
     return parts
 
 
-def _quota(moment: Snapshot) -> list[Text]:
-    usage, quota = moment.usage, moment.quota
+def _quota(snapshot: Snapshot) -> list[Text]:
+    usage, quota = snapshot.usage, snapshot.quota
     every = f"{quota.limit:,} in {quota.window:g}s"
     if usage is None:
         return [Text(every)]
@@ -187,25 +186,25 @@ def _failure(failure: Failure, width: int) -> Iterable[Text]:
     return [Text(printable(failure.server), "red"), Text(f"  {rest}", "red")]
 
 
-def _news(moment: Snapshot, width: int) -> Iterable[Text]:
+def _news(snapshot: Snapshot, width: int) -> Iterable[Text]:
     """Yield what a person should know beyond the figures, and what to type."""
-    state, run = moment.state, printable(moment.state.run_id)
+    state, run = snapshot.state, printable(snapshot.state.run_id)
     steps: list[tuple[str, str]] = []
     if state.status is RunStatus.PAUSED:
         by = f" by {printable(state.paused_by)}" if state.paused_by else ""
         why = f" ({printable(state.reason)})" if state.reason not in {"", "paused"} else ""
         yield from _sentence(f"Paused{by}{why}. Type in another terminal:", width)
-        steps += [(f"ecsbatch resume {run}{way.flags}", way.why) for way in resume_options(state)]
+        steps += [(f"ecsbatch resume {run}{option.flags}", option.why) for option in resume_options(state)]
     if awaits_promotion(state):
         yield from _sentence(f"Held after wave {state.wave:,}. Type in another terminal:", width)
         steps.append((f"ecsbatch promote {run}", "let the next wave begin"))
     if steps:
         steps.append((f"ecsbatch abort {run}", "end it for good"))
-        yield from _typed([(command + moment.again, why) for command, why in steps], width)
+        yield from _typed([(command + snapshot.repeat, why) for command, why in steps], width)
     if state.throttled is not None and state.updated_at - state.throttled[0] < state.throttled[1].wait:
         yield from _sentence(f"The cloud throttles: no submits for {format_span(state.throttled[1].wait)}.", width)
-    if moment.notice:
-        yield from _sentence(moment.notice, width)
+    if snapshot.notice:
+        yield from _sentence(snapshot.notice, width)
 
 
 def _sentence(text: str, width: int) -> Iterable[Text]:

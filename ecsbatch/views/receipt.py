@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import wrap
 from typing import Final
 
 from ecsbatch.audit.receipt import Peak, Receipt
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import counted, printable
+from ecsbatch.views.text import paragraph
 
 _EXAMPLES: Final = 5
 _DOMAINS: Final = 6
-_LABEL: Final = 14
+_COLUMN: Final = 16
 
 
 def receipt_lines(receipt: Receipt, width: int = 80) -> list[str]:
@@ -20,18 +20,18 @@ def receipt_lines(receipt: Receipt, width: int = 80) -> list[str]:
     broken = sum(receipt.breaches.values())
     times = "once" if broken == 1 else f"{broken:,} times"
     verdict = "no promise is broken." if receipt.ok else f"promises are broken {times}."
-    rows = [f"Audit of run {printable(receipt.run_id)} ({printable(receipt.status)}): {verdict}"]
+    lines = [f"Audit of run {printable(receipt.run_id)} ({printable(receipt.status)}): {verdict}"]
     for label, text in _rows(receipt):
-        rows += _row(label, text, width)
+        lines += _row(label, text, width)
     if not receipt.ok:
-        rows += ["", "Broken:"]
+        lines += ["", "Broken:"]
     for rule, count in receipt.breaches.items():
         shown = [finding for finding in receipt.findings if finding.rule is rule][:_EXAMPLES]
         for finding in shown:
-            rows += _row(f"  {rule.value}", (f"#{finding.seq}: " if finding.seq else "") + finding.text, width)
+            lines += _row(f"  {rule.value}", (f"#{finding.seq}: " if finding.seq else "") + finding.text, width)
         if count > len(shown):
-            rows += _row("", f"... and {count - len(shown):,} more of these.", width)
-    return rows
+            lines += _row("", f"... and {count - len(shown):,} more of these.", width)
+    return lines
 
 
 def _rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
@@ -67,6 +67,4 @@ def _down(where: str, peak: Peak) -> str:
 
 
 def _row(label: str, text: str, width: int) -> list[str]:
-    room = max(width - _LABEL - 2, 20)
-    parts = wrap(printable(text, len(text)), room, break_on_hyphens=False, break_long_words=False) or [""]
-    return [f"{label:{_LABEL}}  {parts[0]}", *(" " * (_LABEL + 2) + part for part in parts[1:])]
+    return paragraph(label, printable(text, len(text)), width, _COLUMN)

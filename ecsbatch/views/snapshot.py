@@ -66,7 +66,7 @@ class Snapshot:
         per_minute: servers that ended lately, None while none did.
         elapsed: seconds since the run's start.
         notice: a sentence from whoever runs it, where it is ending or sees nothing: there is no pace then.
-        again: flags that commands about this run need too.
+        repeat: flags that commands about this run need too.
     """
 
     state: RolloutState
@@ -75,4 +75,4 @@ class Snapshot:
     per_minute: float | None = None
     elapsed: float = 0.0
     notice: str = ""
-    again: str = ""
+    repeat: str = ""

@@ -25,7 +25,7 @@ def steering_json(steering: Iterable[ev.Recorded]) -> list[dict[str, Any]]:
     return [recorded.as_dict() for recorded in told]
 
 
-def told_of(events: Iterable[ev.Event]) -> list[str]:
+def steering_texts(events: Iterable[ev.Event]) -> list[str]:
     """Write single events, without their time."""
     return [printable(text) for event in events if (text := _told(event))]
 

@@ -1,9 +1,8 @@
-"""What a run came to: counts, what failed and where, and what can be done next. For people."""
+"""Runs for people: what one came to, what failed and where, what can be done next; and many in a table."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
 from textwrap import wrap
 from typing import Final
 
@@ -16,7 +15,7 @@ from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
 from ecsbatch.views.standing import awaits_promotion, lasted, standing
-from ecsbatch.views.text import WORDS, format_span, without_code, wrap_line
+from ecsbatch.views.text import NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, without_code, wrap_line
 
 _COLUMN: Final = 12
 _WIDEST: Final = 44
@@ -24,7 +23,6 @@ _TOP: Final = 4
 _FAILURES: Final = 5
 _WIDTH: Final = 80
 _MESSAGE: Final = 74
-_FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 
 _TITLES: Final = ("RUN", "STATUS", "DONE", "OF", "STARTED (UTC)", "HOLDER")
 
@@ -44,8 +42,11 @@ def headline(state: RolloutState, now: float | None = None) -> str:
 
 
 def _ended_how(state: RolloutState) -> str:
-    failed = any(state.run.ended[kind] for kind in _FAILED)
-    return "ended with failures" if failed else "ended with servers left out"
+    return "ended with failures" if _has_failures(state) else "ended with servers left out"
+
+
+def _has_failures(state: RolloutState) -> bool:
+    return any(n and kind.is_failure for kind, n in state.run.ended.items())
 
 
 def _took(state: RolloutState, now: float | None) -> str:
@@ -58,20 +59,9 @@ def _took(state: RolloutState, now: float | None) -> str:
     return f", {format_span(lasted(state, now))} so far"
 
 
-@dataclass(frozen=True, slots=True)
-class RepeatFlags:
-    """Flags that commands about a run must be given again: those that go on with it, and those that only read."""
-
-    go_on: str = ""
-    read: str = ""
-
-
-NOTHING_AGAIN: Final = RepeatFlags()
-
-
-def summary_lines(state: RolloutState, again: RepeatFlags = NOTHING_AGAIN, now: float | None = None) -> list[str]:
+def summary_lines(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT, now: float | None = None) -> list[str]:
     """Write a run for people: what it came to, and what to do next; ``now`` is for one that has no end yet."""
-    return [*outcome_lines(state, now), *next_steps(state, again)]
+    return [*outcome_lines(state, now), *next_steps(state, repeat)]
 
 
 def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
@@ -129,7 +119,7 @@ def _down(state: RolloutState) -> list[str]:
 
 
 def _failures(state: RolloutState) -> list[str]:
-    if not any(state.run.ended[kind] for kind in _FAILED):
+    if not _has_failures(state):
         return []
     lines = ["", "What failed:"]
     for key, noun in (("code", "by reason"), ("domain", "by domain")):
@@ -174,19 +164,19 @@ def _of(state: RolloutState, key: str, name: str) -> str:
     return f" of {state.domains[name].total:,}" if key == "domain" and name in state.domains else ""
 
 
-def next_steps(state: RolloutState, again: RepeatFlags = NOTHING_AGAIN) -> list[str]:
+def next_steps(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT) -> list[str]:
     """Name the commands that lead on from here."""
     run = printable(state.run_id)
-    resume = f"ecsbatch resume {run}{again.go_on}"
-    steps = [(resume + way.flags, way.why) for way in resume_options(state)]
+    resume = f"ecsbatch resume {run}{repeat.go_on}"
+    steps = [(resume + option.flags, option.why) for option in resume_options(state)]
     if state.status.over and state.counts[OutcomeKind.NOT_STARTED]:
-        left = f"ecsbatch report {run}{again.read} --outcome not_started -o csv --out left.csv"
+        left = f"ecsbatch report {run}{repeat.read} --outcome not_started -o csv --out left.csv"
         steps.append((left, "what was not started, as a list for another run"))
     if awaits_promotion(state):
-        steps.append((f"ecsbatch promote {run}{again.read}", f"wave {state.wave} is done: let the next one begin"))
+        steps.append((f"ecsbatch promote {run}{repeat.read}", f"wave {state.wave} is done: let the next one begin"))
     if state.status in STANDING_STILL and not state.aborting:
-        steps.append((f"ecsbatch abort {run}{again.go_on}", "end it for good"))
-    steps.append((f"ecsbatch report {run}{again.read} -o csv", f"every one of {counted(state.run.total, 'server')}"))
+        steps.append((f"ecsbatch abort {run}{repeat.go_on}", "end it for good"))
+    steps.append((f"ecsbatch report {run}{repeat.read} -o csv", f"every one of {counted(state.run.total, 'server')}"))
     return ["", "Next:", *_aligned(steps)]
 
 

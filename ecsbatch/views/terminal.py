@@ -34,11 +34,11 @@ class TerminalDisplay:
         self._widths: list[int] = []
         self._size = console.size
 
-    async def show(self, moment: Snapshot) -> None:
+    async def show(self, snapshot: Snapshot) -> None:
         """Draw a run as it is now, a column and a line smaller than the screen."""
         size = self._console.size
         lines = render_progress(
-            moment, max(size.width - 1, _LEAST), max(size.height - 1, 1), ascii_only=self._ascii_only
+            snapshot, max(size.width - 1, _LEAST), max(size.height - 1, 1), ascii_only=self._ascii_only
         )
         drawn = [self._painted(line) for line in lines]
         if (drawn, size) == (self._drawn, self._size):

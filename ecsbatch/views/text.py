@@ -1,10 +1,11 @@
-"""Words and numbers for people. Whatever the cloud or a file named passes here before it reaches a terminal."""
+"""Words, numbers, paragraphs, commands and cells, as people read and copy them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from textwrap import TextWrapper
+from dataclasses import dataclass
+from textwrap import TextWrapper, wrap
 from typing import Final
 
 from ecsbatch.config.types import format_duration
@@ -26,6 +27,24 @@ _HEAD: Final = re.compile(r"\s*(?:\S+(?: \S+){0,2}:?\s{2,})?")
 _HOUR: Final = 3_600.0
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_LEAST: Final = 20
+"""Columns that a paragraph has beside its label on the narrowest screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatFlags:
+    """Flags that commands about a run must be given again, as one would type them after its id.
+
+    Attributes:
+        go_on: for commands that go on with it.
+        read: for commands that only read it.
+    """
+
+    go_on: str = ""
+    read: str = ""
+
+
+NOTHING_TO_REPEAT: Final = RepeatFlags()
 
 
 def format_span(seconds: float) -> str:
@@ -69,6 +88,19 @@ def wrap_line(line: str, width: int) -> list[str]:
         width, initial_indent=" " * indent, subsequent_indent=below, break_long_words=False, break_on_hyphens=False
     )
     return wrapper.wrap(line.strip())
+
+
+def paragraph(label: str, text: str, width: int, column: int) -> list[str]:
+    """Set a label before a text that is broken between words; what does not fit beside the label stands below.
+
+    Args:
+        label: shorter than ``column``.
+        text: of any length; its words stay whole.
+        width: of the whole, in columns.
+        column: where the text begins.
+    """
+    lines = wrap(text, max(width - column, _LEAST), break_on_hyphens=False, break_long_words=False) or [""]
+    return [f"{label:{column}}{lines[0]}", *(" " * column + line for line in lines[1:])]
 
 
 def cell(value: object) -> object:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ecsbatch.cli.exit_codes import Exit, code_of_error
-from ecsbatch.cli.remote import see_abort, tell_abort
+from ecsbatch.cli.remote import report_abort, see_abort
 from ecsbatch.errors import RunConflict
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
@@ -80,7 +80,7 @@ def test_an_abort_is_done_confirmed_or_only_asked(
     """It said that nothing more is sent, with 0, although the process that should follow had been stopped."""
     followed, now, took = asked(holder)
 
-    assert tell_abort(now, followed=followed) is code
+    assert report_abort(now, followed=followed) is code
     assert says in " ".join(capsys.readouterr().out.split())
     assert took <= 10.5
 
@@ -88,6 +88,6 @@ def test_an_abort_is_done_confirmed_or_only_asked(
 def test_a_run_that_ended_otherwise_is_a_conflict() -> None:
     followed, now, _ = asked(ends)
     with pytest.raises(RunConflict, match="k7f succeeded before it could abort") as refused:
-        tell_abort(now, followed=followed)
+        report_abort(now, followed=followed)
 
     assert code_of_error(refused.value) is Exit.REFUSED

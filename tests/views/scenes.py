@@ -52,6 +52,6 @@ def history(of: Plan, *more: ev.Event) -> RolloutState:
     return state
 
 
-def moment(state: RolloutState, *, notice: str = "", again: str = "") -> Snapshot:
+def snapshot(state: RolloutState, *, notice: str = "", repeat: str = "") -> Snapshot:
     usage = Usage(limit=1000, held=6, cooling=4, free=990, next_free_in=12.0)
-    return Snapshot(state, Quota(), usage, per_minute=60.0, elapsed=75.0, notice=notice, again=again)
+    return Snapshot(state, Quota(), usage, per_minute=60.0, elapsed=75.0, notice=notice, repeat=repeat)

@@ -14,11 +14,12 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.explain import Cause, Explanation
 from ecsbatch.policy.resume_options import resume_options
-from ecsbatch.views.explanation import explained_json, explained_lines
+from ecsbatch.views.explanation import explanation_json, explanation_lines
 from ecsbatch.views.report import report_csv, run_json
 from ecsbatch.views.standing import aborting_notice
-from ecsbatch.views.steering import steering_json, steering_lines, told_of
-from ecsbatch.views.summary import RepeatFlags, summary_lines
+from ecsbatch.views.steering import steering_json, steering_lines, steering_texts
+from ecsbatch.views.summary import summary_lines
+from ecsbatch.views.text import RepeatFlags
 
 HOSTILE = "\x1b[2J\u202eaz2\r"
 IDS = [f"{i:08x}-0000-4000-8000-000000000000" for i in range(8)]
@@ -151,9 +152,9 @@ def test_an_answer_fits_80_columns_and_its_commands_are_whole() -> None:
     answer = Explanation(
         Cause.HOLD, f"Wave 2 waits {HOSTILE} " * 8, 1_010.0, ("ecsbatch promote k7f", "ecsbatch abort k7f")
     )
-    again = RepeatFlags(" --store sqlite:///r.db --region r", " --store sqlite:///r.db")
-    lines = explained_lines(answer, "k7f", IDS[0], now=1_000.0, again=again)
-    told = orjson.loads(orjson.dumps(explained_json(answer, "k7f", "", again)))
+    repeat = RepeatFlags(" --store sqlite:///r.db --region r", " --store sqlite:///r.db")
+    lines = explanation_lines(answer, "k7f", IDS[0], now=1_000.0, repeat=repeat)
+    told = orjson.loads(orjson.dumps(explanation_json(answer, "k7f", "", repeat)))
 
     assert lines[0] == f"Server {IDS[0]} of run k7f: hold."
     assert max(map(len, lines)) <= 80
@@ -194,7 +195,7 @@ STEERING: list[tuple[ev.Event, str]] = [
 
 @pytest.mark.parametrize(("event", "text"), STEERING)
 def test_steering_is_told_in_a_line(event: ev.Event, text: str) -> None:
-    assert told_of([event]) == ([text] if text else [])
+    assert steering_texts([event]) == ([text] if text else [])
 
 
 def test_the_last_steering_is_shown_with_its_time() -> None:

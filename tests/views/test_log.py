@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 import pytest
-from scenes import HOSTILE, history, moment, plan
+from scenes import HOSTILE, history, plan, snapshot
 
 from ecsbatch.cli.live import until_next_line, wants_ascii
 from ecsbatch.model import events as ev
@@ -136,8 +136,8 @@ def test_quiet_is_warnings_only() -> None:
 def test_progress_is_told_where_something_has_changed() -> None:
     out = io.BytesIO()
     log = Log(out, form="console")
-    running = moment(history(plan()))
-    paused = moment(history(plan(), ev.RunPaused(reason="paused")))
+    running = snapshot(history(plan()))
+    paused = snapshot(history(plan(), ev.RunPaused(reason="paused")))
 
     assert [
         log.progress(running, anyhow=False),

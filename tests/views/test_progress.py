@@ -10,7 +10,7 @@ from dataclasses import replace
 import pyte
 import pytest
 from rich.console import Console
-from scenes import history, moment, plan
+from scenes import history, plan, snapshot
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
@@ -30,7 +30,9 @@ OVER_A_LIMIT = (ev.LimitChanged(limit="max_failures", old=3, new=0), ev.RunPause
 def drawn(
     state: RolloutState, width: int, height: int = 100, *, ascii_only: bool = False, notice: str = ""
 ) -> list[str]:
-    return [line.plain for line in render_progress(moment(state, notice=notice), width, height, ascii_only=ascii_only)]
+    return [
+        line.plain for line in render_progress(snapshot(state, notice=notice), width, height, ascii_only=ascii_only)
+    ]
 
 
 def test_a_picture_tells_where_a_run_stands() -> None:
@@ -200,7 +202,7 @@ class Screen:
 async def test_a_picture_takes_the_place_of_the_one_before_and_goes_away() -> None:
     terminal = Screen(80, 24)
     display = TerminalDisplay(terminal.console)
-    first, second = moment(history(plan())), moment(history(plan(), *OVER_A_LIMIT))
+    first, second = snapshot(history(plan())), snapshot(history(plan(), *OVER_A_LIMIT))
     await display.show(second)
     terminal.written()
     await display.show(first)
@@ -219,10 +221,10 @@ async def test_a_picture_takes_the_place_of_the_one_before_and_goes_away() -> No
 async def test_what_does_not_change_is_not_written() -> None:
     terminal = Screen(80, 24)
     display = TerminalDisplay(terminal.console)
-    await display.show(moment(history(plan())))
+    await display.show(snapshot(history(plan())))
 
     assert terminal.written() != ""
-    await display.show(moment(history(plan())))
+    await display.show(snapshot(history(plan())))
     assert terminal.written() == ""
 
 
@@ -232,7 +234,7 @@ async def test_the_display_is_never_taller_than_the_screen(columns: int, lines: 
     terminal = Screen(columns, lines)
     display = TerminalDisplay(terminal.console)
     for more in ((), OVER_A_LIMIT, (HELD,), ()):
-        await display.show(moment(history(plan(), *more), notice="" if more else STOPPING))
+        await display.show(snapshot(history(plan(), *more), notice="" if more else STOPPING))
         terminal.written()
     expected = drawn(history(plan()), columns - 1, lines - 1, notice=STOPPING)
     shown = "\n".join(terminal.lines()).rstrip()

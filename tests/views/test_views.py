@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import orjson
 import pytest
-from scenes import HOSTILE, history, moment, plan
+from scenes import HOSTILE, history, plan, snapshot
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
@@ -18,7 +18,7 @@ from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.time_model import time_model
-from ecsbatch.views.plan import PlanView, planned_json, planned_lines
+from ecsbatch.views.plan import PlanView, plan_json, plan_lines
 from ecsbatch.views.progress import render_progress
 from ecsbatch.views.report import COLUMNS, report_csv, report_json, run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
@@ -29,8 +29,8 @@ from ecsbatch.views.text import copied, format_span, wrap_line
 
 def test_nothing_of_the_clouds_reaches_a_terminal_as_it_came() -> None:
     state = history(plan(domains=("az1", HOSTILE)))
-    drawn = [line.plain for line in render_progress(moment(state), 80)]
-    shown = [*drawn, *summary_lines(state), *planned_lines(planned(state.plan))]
+    drawn = [line.plain for line in render_progress(snapshot(state), 80)]
+    shown = [*drawn, *summary_lines(state), *plan_lines(planned(state.plan))]
 
     for text in shown:
         assert not {"\x1b", "\r", "\u202e"} & set(text)
@@ -87,7 +87,7 @@ def planned(of: Plan) -> PlanView:
 
 
 def test_a_plan_is_one_screen_of_numbers() -> None:
-    lines = planned_lines(planned(plan()))
+    lines = plan_lines(planned(plan()))
 
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
@@ -103,12 +103,12 @@ def test_a_plan_is_one_screen_of_numbers() -> None:
         "10 servers down if it stops at the worst instant.",
     ):
         assert words in text
-    assert orjson.loads(orjson.dumps(planned_json(planned(plan()))))["plan"]["to_restart"] == 38
+    assert orjson.loads(orjson.dumps(plan_json(planned(plan()))))["plan"]["to_restart"] == 38
 
 
 def row(of: Plan, label: str) -> str:
     """A row of the plan in one line."""
-    lines = planned_lines(planned(of), width=1000)
+    lines = plan_lines(planned(of), width=1000)
     return next(line[len(label) :].strip() for line in lines if line.startswith(label))
 
 

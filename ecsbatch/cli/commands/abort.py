@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ecsbatch.cli.drive import abort_here
+from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, code_of_run
-from ecsbatch.cli.flags import (
-    AbortFlags,
-    ConfigFile,
-    RunName,
-    Yes,
-    repeated,
-    settings_of,
-    store_url,
-)
+from ecsbatch.cli.flags import AbortFlags, ConfigFile, RunName, Yes
 from ecsbatch.cli.output import print_lines
 from ecsbatch.cli.prompt import agree
 from ecsbatch.cli.remote import ask_to_abort
@@ -26,9 +18,10 @@ from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import counted, printable
 from ecsbatch.views.standing import aborting_notice
-from ecsbatch.views.summary import RepeatFlags, outcome_lines, summary_lines
+from ecsbatch.views.summary import outcome_lines, summary_lines
 
 if TYPE_CHECKING:
+    from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
 
 
@@ -45,36 +38,46 @@ def abort(
     A restart that was sent is not undone. Where no process holds the run, this one ends it and needs the cloud.
     The code is 0 once the run is aborted or its process has recorded that it follows.
     """
-    settings = settings_of(flags, config)
-    record, state = asyncio.run(read_run(store_url(settings), run))
+    context = CliContext.of(flags, config)
+    record, state = asyncio.run(read_run(context.store_url, run))
     if record.status.over:
         raise RunConflict(f"Run {record.run_id} is over already ({record.status.value}).")
     left = counted(state.run.waiting, "server")
     agree(f"Abort run {printable(record.run_id)}? {left} of it will not be restarted.", yes=yes)
-    reading = repeated(settings, reading=True)
     if record.held and state.aborting:
         print_lines([aborting_notice(state)], to_stdout=True)
         return Exit.OK
     if record.held:
-        return ask_to_abort(record, store_url(settings), reading)
+        return ask_to_abort(record, context)
+    return _end(record, state, context)
+
+
+def _end(record: RunRecord, state: RolloutState, context: CliContext) -> int:
+    """End a run that nobody holds.
+
+    Raises:
+        RunConflict: it ended otherwise before.
+    """
+    from ecsbatch.cli.drive import abort_here  # noqa: PLC0415 - with the rollout: asking another process needs none
+
     if flying := state.run.in_flight:
         wait = f"Looking after {counted(flying, 'server')} under way, which may take minutes. Nothing new is sent."
         print_lines([wait], to_stdout=False)
-    driven = asyncio.run(abort_here(record.run_id, settings))
-    ended = driven.state
+    result = asyncio.run(abort_here(record.run_id, context))
+    ended = result.state
     if ended.status is RunStatus.ABORTED:
-        print_lines([*outcome_lines(ended), *_left(ended, reading)], to_stdout=True)
+        print_lines([*outcome_lines(ended), *_left(ended, context.repeat.read)], to_stdout=True)
         return Exit.OK
     if ended.status.over:
         raise RunConflict(f"Run {record.run_id} {ended.status.value} before it could abort.")
-    print_lines(summary_lines(ended, RepeatFlags(repeated(settings), reading)), to_stdout=True)
-    return code_of_run(ended, driven.received)
+    print_lines(summary_lines(ended, context.repeat), to_stdout=True)
+    return code_of_run(ended, result.received)
 
 
-def _left(state: RolloutState, again: str) -> list[str]:
+def _left(state: RolloutState, repeat: str) -> list[str]:
     """Name the command that lists what an aborted run never started."""
     if not state.counts[OutcomeKind.NOT_STARTED]:
         return []
     run = printable(state.run_id)
-    command = f"ecsbatch report {run}{again} --outcome not_started -o csv --out left.csv"
+    command = f"ecsbatch report {run}{repeat} --outcome not_started -o csv --out left.csv"
     return ["", "What is left, as a list for another run:", f"  {command}"]

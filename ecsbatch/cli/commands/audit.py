@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,9 +11,10 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.audit.receipt import Finding, Receipt, Rule
+from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName, settings_of, store_url
-from ecsbatch.cli.output import columns, print_lines
+from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName
+from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import BatchSubmitting, decode
 from ecsbatch.store.history import pages
@@ -31,6 +31,7 @@ the longest timeouts and windows that are usual."""
 _ALL_RUNS: Final = 1_000_000
 _INTENT: Final = f'"event":"{BatchSubmitting.name}"'.encode()
 _HEAD: Final = 160
+"""Bytes of a line within which an event's name stands, before any text of the cloud's."""
 
 
 def audit(
@@ -40,11 +41,10 @@ def audit(
 
     Other runs of the store that spent the same quota meanwhile are counted in. Ends with 1 where a promise is broken.
     """
-    settings = settings_of(flags, config)
-    receipt = asyncio.run(_audit(store_url(settings), run))
-    if settings.output.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(receipt.to_json()) + b"\n")
-        sys.stdout.buffer.flush()
+    context = CliContext.of(flags, config)
+    receipt = asyncio.run(_audit(context.store_url, run))
+    if context.wants_json:
+        print_json(receipt.to_json())
     else:
         print_lines(receipt_lines(receipt, columns(to_stdout=True)), to_stdout=True)
     return Exit.OK if receipt.ok else Exit.ERROR
@@ -57,10 +57,10 @@ async def _audit(url: str, name: str) -> Receipt:
         fleet = await store.targets(record.run_id) if record.kind == "rollout" else None
         loop = asyncio.get_running_loop()
         # The audit reads page after page without ever waiting: on a thread, while the store answers from this loop.
-        return await asyncio.to_thread(_replay, store, record, fleet, others, loop)
+        return await asyncio.to_thread(_replay_run, store, record, fleet, others, loop)
 
 
-def _replay(
+def _replay_run(
     store: DatabaseStore, record: RunRecord, fleet: Any, others: list[RunRecord], loop: asyncio.AbstractEventLoop
 ) -> Receipt:
     from ecsbatch.audit.replay import audit as replay  # noqa: PLC0415 - imported when used
@@ -68,11 +68,11 @@ def _replay(
     spent: set[str] = set()
     own = _noting(pages(store, record.run_id, loop), spent)
     beside = (_of_groups(pages(store, each.run_id, loop), spent) for each in others)
-    return _whole(replay(own, fleet, beside=beside), record)
+    return _with_its_length(replay(own, fleet, beside=beside), record)
 
 
-def _whole(receipt: Receipt, record: RunRecord) -> Receipt:
-    """Hold the record's length against what the store says of it: lines that are gone from its end leave no gap."""
+def _with_its_length(receipt: Receipt, record: RunRecord) -> Receipt:
+    """Compare the record's length with what the store has counted: lines that are gone from its end leave no gap."""
     missing = record.seq - receipt.events
     if missing <= 0:
         return receipt
@@ -101,7 +101,7 @@ async def _ended(store: DatabaseStore, record: RunRecord) -> float:
 
 
 def _noting(lines: Iterator[bytes], groups: set[str]) -> Iterator[bytes]:
-    """Hand lines on, and note whose quota they spend."""
+    """Pass lines on, and note whose quota they spend."""
     for line in lines:
         if _is_intent(line):
             groups.add(_group(line))
@@ -109,7 +109,7 @@ def _noting(lines: Iterator[bytes], groups: set[str]) -> Iterator[bytes]:
 
 
 def _of_groups(lines: Iterator[bytes], groups: Collection[str]) -> Iterator[bytes]:
-    """Hand lines on but for requests that spend another quota."""
+    """Pass lines on, without requests that spend another quota."""
     return (line for line in lines if not _is_intent(line) or _group(line) in groups)
 
 

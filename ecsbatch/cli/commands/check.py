@@ -1,11 +1,12 @@
-"""What ``ecsbatch check`` looks at, one after the other: each look gives a finding, and none restarts anything."""
+"""``ecsbatch check``: one look after the other, from the network to the quota; none restarts anything.
+
+`Inspection` takes the looks and keeps what each came to.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sys
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,15 +15,14 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-import orjson
 from cyclopts import Parameter
 from yarl import URL
 
+from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.flags import CheckFlags, ConfigFile, settings_of, store_url
-from ecsbatch.cli.output import columns, print_lines
+from ecsbatch.cli.flags import CheckFlags, ConfigFile
+from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_client, make_store
-from ecsbatch.config.sources import Settings
 from ecsbatch.config.types import format_duration
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender, proxy_from_environment
 from ecsbatch.ecs.auth.credentials import Found, find
@@ -35,7 +35,7 @@ from ecsbatch.errors import AuthError, ConfigError, EcsbatchError
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.servers import Site
 from ecsbatch.model.text import counted, printable
-from ecsbatch.views.text import format_span
+from ecsbatch.views.text import format_span, paragraph
 
 State = Literal["ok", "warning", "failed", "not tried"]
 
@@ -49,7 +49,36 @@ _KEY_PATHS: Final = ("/v3/auth/tokens", "/api/token", "/securitykey")
 _RUNS: Final = 100
 _PORTS: Final = {"https": 443, "http": 80}
 
-_LEFT: Final = 20
+_COLUMN: Final = 20
+"""Where the text of a result begins."""
+
+
+def check(*, flags: Annotated[CheckFlags | None, Parameter(name="*")] = None, config: ConfigFile = None) -> int:
+    """Look at network, key, project, clock, listing, store and quota; restart nothing.
+
+    It sends one request to the cloud, and one more for what has to be asked for first: the project of the region, a
+    token, a temporary key. A line that is not ok says what to do. The store is created where it is missing.
+    """
+    context = CliContext.of(flags, config)
+    inspection = Inspection(context)
+    asyncio.run(inspection.look())
+    if context.wants_json:
+        print_json(as_json(inspection))
+    else:
+        width = columns(to_stdout=True)
+        print_lines([line for result in inspection.results for line in _lines(result, width)], to_stdout=True)
+    return Exit.OK if inspection.ok else Exit.ERROR
+
+
+def as_json(inspection: Inspection) -> Mapping[str, object]:
+    """Return the check as one JSON object."""
+    checks = [{"name": each.name, "state": each.state, "text": each.text} for each in inspection.results]
+    return {"ok": inspection.ok, "requests": inspection.requests, "checks": checks}
+
+
+def _lines(result: CheckResult, width: int) -> list[str]:
+    lines = paragraph(f"{result.state:11}{result.name}", result.text, width, _COLUMN)
+    return [line.rstrip() for line in lines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +120,23 @@ class ClockProbe:
 
 @dataclass
 class Inspection:
-    """All looks of one check, in their order."""
+    """All looks of one check, in their order.
 
-    settings: Settings
-    findings: list[CheckResult] = field(default_factory=list[CheckResult])
+    Attributes:
+        context: of the command.
+        results: what the looks came to so far.
+        project_id: "" until it is known.
+        requests: how many were sent to the cloud.
+    """
+
+    context: CliContext
+    results: list[CheckResult] = field(default_factory=list[CheckResult])
     project_id: str = ""
     requests: int = 0
 
     def note(self, name: str, state: State, text: str) -> None:
-        """Keep a finding."""
-        self.findings.append(CheckResult(name, state, printable(text, 1000)))
+        """Keep a result."""
+        self.results.append(CheckResult(name, state, printable(text, 1000)))
 
     def fail(self, name: str, error: EcsbatchError) -> None:
         """Keep an error, whose text says what to do."""
@@ -109,7 +145,7 @@ class Inspection:
     @property
     def ok(self) -> bool:
         """True where nothing failed."""
-        return all(each.state in {"ok", "warning"} for each in self.findings)
+        return all(each.state in {"ok", "warning"} for each in self.results)
 
     async def look(self) -> None:
         """Take all looks; the cloud is not asked without a way to it or a key."""
@@ -125,7 +161,7 @@ class Inspection:
         await self._store()
 
     def _site(self) -> Site | None:
-        connection = self.settings.connection
+        connection = self.context.settings.connection
         try:
             return site_of(endpoint=connection.endpoint, region=connection.region, project_id="unknown")
         except ConfigError as e:
@@ -135,7 +171,7 @@ class Inspection:
     async def _network(self, endpoint: str) -> bool:
         """See whether the endpoint, or the proxy before it, can be connected to."""
         url = URL(endpoint)
-        timeout = self.settings.engine.connect_timeout
+        timeout = self.context.settings.engine.connect_timeout
         try:
             proxy = proxy_from_environment(url)
         except ValueError as e:
@@ -172,7 +208,7 @@ class Inspection:
 
     async def _cloud(self, found: Found) -> None:
         """Ask for the project and one page of servers: one request, two where the project is to be looked up."""
-        connection, engine = self.settings.connection, self.settings.engine
+        connection, engine = self.context.settings.connection, self.context.settings.engine
         ca_file = Path(connection.ca_file) if connection.ca_file else None
         try:
             sender = AiohttpSender(connect_timeout=engine.connect_timeout, ca_file=ca_file)
@@ -180,23 +216,23 @@ class Inspection:
             self.fail("network", e)
             self._not_tried("key", "project", "clock", "listing")
             return
-        witness = ClockProbe(sender)
+        probe = ClockProbe(sender)
         page: ListingPage | None = None
         error: EcsbatchError | None = None
         looked_up = False
         try:
-            async with make_client(self.settings, auth=found.auth, sender=witness) as ecs:
+            async with make_client(self.context.settings, auth=found.auth, sender=probe) as ecs:
                 looked_up, self.project_id = True, ecs.site.project_id
                 page = await _first_page(ecs)
         except EcsbatchError as e:
             error = e
         finally:
             await sender.aclose()
-        self.requests = witness.requests
-        self._key_and_project(found, error, looked_up=looked_up, no_key=witness.for_key)
+        self.requests = probe.requests
+        self._key_and_project(found, error, looked_up=looked_up, no_key=probe.for_key)
         own_time = is_loopback(urlsplit(connection.endpoint).hostname or "")
-        self.note("clock", *clock(witness.behind, accepted=page is not None, own_time=own_time))
-        self._listing(page, None if witness.for_key else error)
+        self.note("clock", *clock(probe.behind, accepted=page is not None, own_time=own_time))
+        self._listing(page, None if probe.for_key else error)
 
     def _key_and_project(self, found: Found, error: EcsbatchError | None, *, looked_up: bool, no_key: bool) -> None:
         who = _named(found)
@@ -236,11 +272,11 @@ class Inspection:
     async def _store(self) -> None:
         """Open the store, which creates it where it is missing, and read what it knows of the quota."""
         try:
-            url = store_url(self.settings)
+            url = self.context.store_url
             async with make_store(url) as store:
                 held = [record.run_id for record in await store.runs(_RUNS) if record.held]
                 self.note("store", "ok", f"{_without_password(url)}, writable")
-                limit = self.settings.engine.quota.limit
+                limit = self.context.settings.engine.quota.limit
                 site = self._quota_site()
                 usage = await store.usage(site.quota_group, limit) if site else None
         except EcsbatchError as e:
@@ -250,7 +286,7 @@ class Inspection:
         self._quota(usage, held)
 
     def _quota_site(self) -> Site | None:
-        connection = self.settings.connection
+        connection = self.context.settings.connection
         if not self.project_id:
             return None
         return site_of(endpoint=connection.endpoint, region=connection.region, project_id=self.project_id)
@@ -259,7 +295,7 @@ class Inspection:
         if usage is None:
             self._not_tried("quota")
             return
-        quota = self.settings.engine.quota
+        quota = self.context.settings.engine.quota
         runs = f"held now: {', '.join(held)}" if held else "no run is held by anybody"
         free = f"{usage.free:,} of {quota.limit:,} per {format_duration(quota.window)} free; {runs}"
         if usage.free:
@@ -311,32 +347,3 @@ def _named(found: Found) -> str:
 def _without_password(url: str) -> str:
     scheme, there, rest = url.partition("://")
     return f"{scheme}{there}{rest.rpartition('@')[2]}" if not scheme.startswith("sqlite") else url
-
-
-def as_json(inspection: Inspection) -> Mapping[str, object]:
-    """Return the check as one JSON object."""
-    checks = [{"name": each.name, "state": each.state, "text": each.text} for each in inspection.findings]
-    return {"ok": inspection.ok, "requests": inspection.requests, "checks": checks}
-
-
-def check(*, flags: Annotated[CheckFlags | None, Parameter(name="*")] = None, config: ConfigFile = None) -> int:
-    """Look at network, key, project, clock, listing, store and quota; restart nothing.
-
-    It sends one request to the cloud, and one more for what has to be asked for first: the project of the region, a
-    token, a temporary key. A line that is not ok says what to do. The store is created where it is missing.
-    """
-    inspection = Inspection(settings_of(flags, config))
-    asyncio.run(inspection.look())
-    if inspection.settings.output.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(as_json(inspection)) + b"\n")
-        sys.stdout.buffer.flush()
-    else:
-        width = columns(to_stdout=True)
-        print_lines([line for finding in inspection.findings for line in _lines(finding, width)], to_stdout=True)
-    return Exit.OK if inspection.ok else Exit.ERROR
-
-
-def _lines(finding: CheckResult, width: int) -> list[str]:
-    head, room = f"{finding.state:11}{finding.name:9}", max(width - _LEFT, _LEFT)
-    wrapped = textwrap.wrap(finding.text, room, break_long_words=False, break_on_hyphens=False) or [""]
-    return [f"{head}{wrapped[0]}".rstrip(), *(f"{'':{_LEFT}}{line}" for line in wrapped[1:])]

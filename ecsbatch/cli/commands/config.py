@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import orjson
 from cyclopts import Parameter
 
+from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, UsageError
-from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
-from ecsbatch.cli.output import print_lines
+from ecsbatch.cli.flags import ConfigFile, RestartFlags
+from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting, default_store
 from ecsbatch.config.sources import Settings, check_file, merge_layers
 from ecsbatch.config.types import Duration, Rate, format_duration
@@ -44,7 +45,7 @@ def config(  # noqa: D417 - the options are told of where they are defined
         return _check(file)
     if file is not None:
         raise UsageError(f"config show takes a file as --config: ecsbatch config show --config {file}.")
-    return _show(settings_of(flags, config))
+    return _show(CliContext.of(flags, config))
 
 
 def _check(path: Path) -> int:
@@ -64,14 +65,14 @@ def _check(path: Path) -> int:
     return Exit.OK
 
 
-def _show(settings: Settings) -> int:
-    if settings.output.output == "json":
-        rows = {name: {"value": shown, "origin": origin} for _, name, shown, origin in _rows(settings)}
-        sys.stdout.buffer.write(orjson.dumps({"settings": rows}) + b"\n")
+def _show(context: CliContext) -> int:
+    if context.wants_json:
+        rows = {name: {"value": shown, "origin": origin} for _, name, shown, origin in _rows(context.settings)}
+        print_json({"settings": rows})
         return Exit.OK
     lines: list[str] = []
     last = ""
-    for section, name, shown, origin in _rows(settings):
+    for section, name, shown, origin in _rows(context.settings):
         if section != last:
             lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
             last = section

@@ -16,15 +16,15 @@ import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.commands.restart import carry_out
+from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.drive import DriveResult
 from ecsbatch.cli.exit_codes import Exit, code_of_signal
-from ecsbatch.cli.live import Verbosity
 from ecsbatch.cli.output import columns, print_lines
 from ecsbatch.cli.survey import prepare, survey
-from ecsbatch.config.sources import Settings, from_flags, merge_layers
+from ecsbatch.config.sources import from_flags, merge_layers
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.planning.selection import Selection, read_fleet
-from ecsbatch.views.plan import planned_lines
+from ecsbatch.views.plan import plan_lines
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.summary import outcome_lines
 
@@ -46,6 +46,7 @@ _SETTINGS: Final[dict[str, str | bool | None]] = {
 }
 
 _PATIENCE: Final = 20.0
+"""Seconds that the simulator has for its end."""
 
 
 def demo(
@@ -63,31 +64,31 @@ def demo(
     with TemporaryDirectory(prefix="ecsbatch-demo-") as folder:
         fleet = Path(folder, "fleet.csv")
         with _simulator(servers, fleet) as cloud:
-            settings = _point_at(cloud.introduction, Path(folder, "demo.db"))
-            driven = _restart(fleet, settings, Verbosity(quiet=quiet))
+            context = _point_at(cloud.introduction, Path(folder, "demo.db"), Verbosity(quiet=quiet))
+            result = _restart(fleet, context)
             audit = cloud.verdict()
-    return _conclude(driven, audit)
+    return _print_result(result, audit)
 
 
-def _restart(fleet: Path, settings: Settings, watching: Verbosity) -> DriveResult:
-    prepared = prepare(asyncio.run(survey(Selection(read_fleet(fleet)), settings)), settings)
-    if not watching.quiet:
+def _restart(fleet: Path, context: CliContext) -> DriveResult:
+    prepared = prepare(asyncio.run(survey(Selection(read_fleet(fleet)), context)), context)
+    if not context.verbosity.quiet:
         opening = [
             f"A simulated cloud, {SPEED} times as fast as the real one, with some misfortunes:",
             f"  {FAULTS}",
             "",
-            *planned_lines(prepared.planned, columns(to_stdout=False)),
+            *plan_lines(prepared.view, columns(to_stdout=False)),
             "",
         ]
         print_lines(opening, to_stdout=False)
-    return asyncio.run(carry_out(prepared.planned.plan, settings, watching))
+    return asyncio.run(carry_out(prepared.view.plan, context))
 
 
-def _conclude(driven: DriveResult, audit: dict[str, Any]) -> int:
-    state = driven.state
+def _print_result(result: DriveResult, audit: dict[str, Any]) -> int:
+    state = result.state
     print_lines(["", *outcome_lines(state), "", *verdict_lines(audit)], to_stdout=True)
-    if driven.received:
-        return code_of_signal(driven.received)
+    if result.received:
+        return code_of_signal(result.received)
     if not state.status.over or not is_clean(audit):
         return Exit.ERROR
     try_next = [
@@ -104,13 +105,14 @@ def _conclude(driven: DriveResult, audit: dict[str, Any]) -> int:
     return Exit.OK
 
 
-def _point_at(introduction: dict[str, Any], store: Path) -> Settings:
-    """Return the demo's settings; this process asks the simulated cloud from now on, whatever was exported."""
+def _point_at(introduction: dict[str, Any], store: Path, verbosity: Verbosity) -> CliContext:
+    """Return the demo's context; this process asks the simulated cloud from now on, whatever was exported."""
     environment = dict(introduction["environment"])
     endpoint = environment.pop("ECSBATCH_ENDPOINT")
     os.environ.pop("HUAWEICLOUD_SDK_SECURITY_TOKEN", None)
     os.environ.update(environment)
-    return merge_layers(from_flags({**_SETTINGS, "endpoint": endpoint, "store": f"sqlite:///{store}"}))
+    settings = merge_layers(from_flags({**_SETTINGS, "endpoint": endpoint, "store": f"sqlite:///{store}"}))
+    return CliContext(settings, verbosity)
 
 
 class _Cloud:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.commands.restart import ConfirmFlags, check_usage, go_ahead, is_known, show_plan
 from ecsbatch.cli.commands.resume import continue_run
+from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.cli.flags import (
     GO_AHEAD,
@@ -20,17 +21,12 @@ from ecsbatch.cli.flags import (
     Quiet,
     RestartFlags,
     Verbose,
-    repeated,
-    settings_of,
-    store_url,
 )
-from ecsbatch.cli.live import Verbosity
 from ecsbatch.cli.output import check_outputs, print_lines, write_file
 from ecsbatch.cli.prompt import Consent, parse_guard
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
-from ecsbatch.cli.survey import PreparedPlan, planned_of, prepare, survey
+from ecsbatch.cli.survey import PreparedPlan, prepare, survey, view_of
 from ecsbatch.cli.wiring import make_store
-from ecsbatch.config.sources import Settings
 from ecsbatch.config.types import parse_duration
 from ecsbatch.errors import ConfigError, PlanStale
 from ecsbatch.model.events import stamp
@@ -62,18 +58,17 @@ def plan(  # noqa: D417 - the options are told of where they are defined
     Args:
         file: Servers, one id a line, or .csv with a column id, or .jsonl; - is standard input.
     """
-    settings = settings_of(flags, config)
-    check_usage(settings)
+    context = CliContext.of(flags, config)
+    check_usage(context.settings)
     selection = read_selection(file, selecting, "plan")
     made_at = time.time()
-    prepared = prepare(asyncio.run(survey(selection, settings, opened=False)), settings)
+    prepared = prepare(asyncio.run(survey(selection, context, opened=False)), context)
     if out is not None:
-        write_file(out, plan_pieces(prepared.planned.plan, prepared.views, prepared.site, made_at))
-    code = show_plan(prepared.planned, settings)
+        write_file(out, plan_pieces(prepared.view.plan, prepared.views, prepared.site, made_at))
+    code = show_plan(prepared.view, context)
     if out is not None:
-        print_lines(
-            ["", f"Kept in {out}. Next:", f"  ecsbatch apply {quote(str(out))}{repeated(settings)}"], to_stdout=False
-        )
+        command = f"ecsbatch apply {quote(str(out))}{context.repeat.go_on}"
+        print_lines(["", f"Kept in {out}. Next:", f"  {command}"], to_stdout=False)
     return code
 
 
@@ -115,24 +110,24 @@ def apply(
     Its servers are looked at first: where they are not as the plan saw them, it is refused and the drift is listed.
     """
     going = going or ConfirmFlags()
-    settings = settings_of(flags, config)
-    check_outputs(settings)
+    context = CliContext.of(flags, config, Verbosity(quiet, verbose))
+    check_outputs(context.settings)
     oldest = _age(max_age)
     if not file:
         raise UsageError("apply needs a plan: ecsbatch apply FILE, which ecsbatch plan --out writes.")
     most = parse_guard(going.max_servers)
     kept = read_plan(file)
-    consent, watching = Consent(going.yes, going.confirm_count, most), Verbosity(quiet, verbose)
-    if not going.dry_run and is_known(going.run_id, kept.plan.fleet, settings):
-        return continue_run(going.run_id, settings, consent, watching)
-    prepared = _look(kept, settings, count=most is not None and most.percent is not None)
+    consent = Consent(going.yes, going.confirm_count, most)
+    if not going.dry_run and is_known(going.run_id, kept.plan.fleet, context):
+        return continue_run(going.run_id, context, consent)
+    prepared = _look(kept, context, count=most is not None and most.percent is not None)
     drifted = find_drift(kept.plan, kept.views, prepared.views)
-    stale = [*asyncio.run(_applied(kept, settings)), *_why_stale(kept, drifted, oldest)]
+    stale = [*asyncio.run(_applied(kept, context)), *_why_stale(kept, drifted, oldest)]
     if stale:
-        _tell(file, kept, stale, drifted, accepted=accept_drift)
+        _refuse_stale(file, kept, stale, drifted, accepted=accept_drift)
     if going.dry_run:
-        return show_plan(prepared.planned, settings)
-    return go_ahead(prepared, settings, consent, watching, going.run_id)
+        return show_plan(prepared.view, context)
+    return go_ahead(prepared, context, consent, going.run_id)
 
 
 def _age(text: str) -> float:
@@ -142,7 +137,7 @@ def _age(text: str) -> float:
         raise UsageError(f"--max-age {text}: give {e}.") from None
 
 
-def _look(kept: Kept, settings: Settings, *, count: bool) -> PreparedPlan:
+def _look(kept: Kept, context: CliContext, *, count: bool) -> PreparedPlan:
     """Look at a plan's servers as they are now.
 
     Raises:
@@ -150,19 +145,19 @@ def _look(kept: Kept, settings: Settings, *, count: bool) -> PreparedPlan:
         CloudError: not everything could be seen.
         StoreError: the store cannot be opened.
     """
-    surveyed = asyncio.run(survey(Selection(kept.plan.fleet), settings, count=count))
-    if surveyed.site.quota_group != kept.site.quota_group:
+    found = asyncio.run(survey(Selection(kept.plan.fleet), context, count=count))
+    if found.site.quota_group != kept.site.quota_group:
         raise ConfigError(
-            f"The plan is about {kept.site.quota_group}, and this is {surveyed.site.quota_group}: "
+            f"The plan is about {kept.site.quota_group}, and this is {found.site.quota_group}: "
             "give the endpoint and the project that it was made with."
         )
-    planned = planned_of(kept.plan, settings, surveyed.site)
-    return PreparedPlan(planned, surveyed.views, surveyed.site, surveyed.inventory)
+    view = view_of(kept.plan, context, found.site)
+    return PreparedPlan(view, found.views, found.site, found.inventory)
 
 
-async def _applied(kept: Kept, settings: Settings) -> list[str]:
+async def _applied(kept: Kept, context: CliContext) -> list[str]:
     """Say which run has carried this plan out, or has begun to; nothing where none has."""
-    async with make_store(store_url(settings)) as store:
+    async with make_store(context.store_url) as store:
         for record in await store.runs(limit=_RUNS):
             if record.created_at < kept.made_at - _SKEW:
                 break
@@ -184,11 +179,11 @@ def _why_stale(kept: Kept, drifted: list[Drifted], oldest: float) -> list[str]:
     return reasons
 
 
-def _tell(file: str, kept: Kept, stale: list[str], drifted: list[Drifted], *, accepted: bool) -> None:
+def _refuse_stale(file: str, kept: Kept, stale: list[str], drifted: list[Drifted], *, accepted: bool) -> None:
     """List the drift, and refuse unless it was accepted.
 
     Raises:
-        PlanStale: it was not.
+        PlanStale: the plan is stale, and ``--accept-drift`` was not given.
     """
     if drifted:
         print_lines([f"Since the plan was made ({stamp(kept.made_at)}):", *drift_lines(drifted)], to_stdout=False)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import orjson
 from cyclopts import Group, Parameter
 
 from ecsbatch.cli.commands.simulate import World, config_of
+from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_run
-from ecsbatch.cli.flags import ConfigFile, RestartFlags, settings_of
-from ecsbatch.cli.output import check_outputs, print_lines
+from ecsbatch.cli.flags import ConfigFile, RestartFlags
+from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import prepare, survey
 from ecsbatch.config.settings import SETTINGS
@@ -80,7 +79,8 @@ def rehearse(  # noqa: D417 - the options are told of where they are defined
     Args:
         file: Servers, as for restart, or a plan that ecsbatch plan --out wrote, which needs no cloud at all.
     """
-    settings = settings_of(flags, config)
+    context = CliContext.of(flags, config)
+    settings = context.settings
     check_outputs(settings)
     rehearsal = rehearsal or RehearsalFlags()
     if is_plan(file):
@@ -88,9 +88,9 @@ def rehearse(  # noqa: D417 - the options are told of where they are defined
         plan = read_plan(file).plan
     else:
         selection = read_selection(file, selecting, "rehearse")
-        plan = prepare(asyncio.run(survey(selection, settings, opened=False)), settings).planned.plan
+        plan = prepare(asyncio.run(survey(selection, context, opened=False)), context).view.plan
     rehearsed = run_rehearsal(plan, settings, rehearsal)
-    _show(plan, settings, rehearsed)
+    _print(plan, context, rehearsed)
     return code_of_run(rehearsed.state) if is_clean(rehearsed.audit) else Exit.ERROR
 
 
@@ -98,7 +98,7 @@ def _refuse_changes(file: str, settings: Settings, selecting: SelectionFlags | N
     """Refuse to change what a plan has settled: nothing that was typed is ignored without a word.
 
     Raises:
-        UsageError: so it was typed.
+        UsageError: settings of the strategy or a selection were typed beside a plan.
     """
     flags = [SETTINGS[name].flag for name in settings.origins if SETTINGS[name].section == "strategy"]
     typed = [flag for flag in flags if flag in settings.origins.values()]
@@ -113,7 +113,7 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
     """Run a plan in virtual time; the state that it comes to tells of simulated servers.
 
     Raises:
-        ConfigError: a value that cannot be meant.
+        ConfigError: a value is invalid.
         EcsbatchError: it never ends.
     """
     from ecsbatch.simulator.cloud import SimulatedCloud  # noqa: PLC0415 - imported when used
@@ -191,17 +191,17 @@ async def _roll_out(
         return rollout.state
 
 
-def _show(plan: Plan, settings: Settings, rehearsed: Rehearsed) -> None:
-    state, audit = rehearsed.state, rehearsed.audit
-    model = time_model(plan, settings.engine.quota, settings.engine.typical_restart)
-    if settings.output.output == "json":
-        told = run_json(state) | {
+def _print(plan: Plan, context: CliContext, rehearsed: Rehearsed) -> None:
+    state, audit, engine = rehearsed.state, rehearsed.audit, context.settings.engine
+    model = time_model(plan, engine.quota, engine.typical_restart)
+    if context.wants_json:
+        rehearsal = {
             "planned_s": round(model.seconds, 3),
             "most_down": audit["most_down"],
             "most_down_by_zone": audit["most_down_by_zone"],
             "fullest_window": audit["fullest_window"],
         }
-        sys.stdout.buffer.write(orjson.dumps(told) + b"\n")
+        print_json(run_json(state) | rehearsal)
         return
     took, expected = format_span(state.elapsed), format_span(model.seconds)
     lines = [

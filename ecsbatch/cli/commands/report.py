@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, UsageError
-from ecsbatch.cli.flags import GROUPS, ConfigFile, RunName, StoreFlags, settings_of, store_url
-from ecsbatch.cli.output import write_file
+from ecsbatch.cli.flags import GROUPS, ConfigFile, RunName, StoreFlags
+from ecsbatch.cli.output import write_pieces
 from ecsbatch.cli.wiring import read_run
 from ecsbatch.model.text import printable
 from ecsbatch.views.report import ALL_KINDS, report_csv, report_json
@@ -48,16 +48,10 @@ def report(
     config: ConfigFile = None,
 ) -> int:
     """Write every server of a run with its outcome, its reason and what it rests on."""
-    settings = settings_of(flags, config)
+    context = CliContext.of(flags, config)
     kinds = _kinds(outcome)
-    _, state = asyncio.run(read_run(store_url(settings), run))
-    pieces = report_csv(state, kinds) if output == "csv" else report_json(state, kinds)
-    if out is None:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-    else:
-        write_file(out, pieces)
+    _, state = asyncio.run(read_run(context.store_url, run))
+    write_pieces(report_csv(state, kinds) if output == "csv" else report_json(state, kinds), out)
     return Exit.OK
 
 

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.commands.resume import continue_run
+from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.drive import DriveResult, drive, offer_resume
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose, settings_of, store_url
-from ecsbatch.cli.live import Verbosity
-from ecsbatch.cli.output import check_outputs, columns, in_json, log_json, print_lines
+from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose
+from ecsbatch.cli.output import check_outputs, columns, in_json, log_json, print_json, print_lines
 from ecsbatch.cli.prompt import Consent, confirm, guard, parse_guard
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, survey
 from ecsbatch.cli.wiring import engine, make_store
-from ecsbatch.config.sources import Settings
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server
 from ecsbatch.model.text import counted
 from ecsbatch.planning.selection import Selection
 from ecsbatch.rollout.hooks import validate_hooks
-from ecsbatch.views.plan import PlanView, planned_json, planned_lines
+from ecsbatch.views.plan import PlanView, plan_json, plan_lines
 from ecsbatch.views.text import format_span
 
 if TYPE_CHECKING:
+    from ecsbatch.config.sources import Settings
     from ecsbatch.store import DatabaseStore
 
 _ALL_RUNS: Final = 1_000_000
@@ -97,81 +95,81 @@ def restart(  # noqa: D417 - the options are told of where they are defined
         file: Servers, one id a line, or .csv with a column id, or .jsonl; - is standard input.
     """
     going = going or ConfirmFlags()
-    settings = settings_of(flags, config)
-    check_usage(settings)
+    context = CliContext.of(flags, config, Verbosity(quiet, verbose))
+    check_usage(context.settings)
     selection = read_selection(file, selecting, "restart")
     most = parse_guard(going.max_servers)
     consent = Consent(going.yes, going.confirm_count, most, stdin_taken=selection.from_stdin)
-    watching = Verbosity(quiet, verbose)
     if going.dry_run:
-        return show_plan(prepare(asyncio.run(survey(selection, settings, opened=False)), settings).planned, settings)
-    return _restart(selection, settings, consent, watching, going.run_id)
+        return show_plan(prepare(asyncio.run(survey(selection, context, opened=False)), context).view, context)
+    return _restart(selection, context, consent, going.run_id)
 
 
-def _restart(selection: Selection, settings: Settings, consent: Consent, watching: Verbosity, run_id: str) -> int:
+def _restart(selection: Selection, context: CliContext, consent: Consent, run_id: str) -> int:
     """Look, plan, ask, restart; a run of this name that exists goes on instead."""
     fewer = selection.exclude_claimed
-    if selection.servers is not None and is_known(run_id, selection.servers, settings, fewer=fewer):
-        return continue_run(run_id, settings, consent, watching)
+    if selection.servers is not None and is_known(run_id, selection.servers, context, fewer=fewer):
+        return continue_run(run_id, context, consent)
     share = consent.max_servers is not None and consent.max_servers.percent is not None
-    surveyed = asyncio.run(survey(selection, settings, count=share, refuse_claimed=True, run_id=run_id))
-    if selection.servers is None and is_known(run_id, surveyed.servers, settings, fewer=fewer):
-        return continue_run(run_id, settings, consent, watching)
-    return go_ahead(prepare(surveyed, settings), settings, consent, watching, run_id)
+    found = asyncio.run(survey(selection, context, count=share, refuse_claimed=True, run_id=run_id))
+    if selection.servers is None and is_known(run_id, found.servers, context, fewer=fewer):
+        return continue_run(run_id, context, consent)
+    return go_ahead(prepare(found, context), context, consent, run_id)
 
 
-def is_known(run_id: str, servers: Sequence[Server], settings: Settings, *, fewer: bool = False) -> bool:
+def is_known(run_id: str, servers: Sequence[Server], context: CliContext, *, fewer: bool = False) -> bool:
     """Tell whether a run has this id already; ``fewer``: it may have left servers out that others had then.
 
     Raises:
         RunConflict: that run is about other servers.
     """
-    return bool(run_id) and asyncio.run(_known_run(run_id, servers, settings, fewer=fewer))
+    return bool(run_id) and asyncio.run(_known_run(run_id, servers, context, fewer=fewer))
 
 
 def check_usage(settings: Settings) -> None:
-    """Refuse what cannot be meant together.
+    """Refuse settings that contradict one another.
 
     Raises:
-        UsageError: so it is.
-        ConfigError: a check or a gate that cannot be asked.
+        UsageError: two kinds of data are to go to standard output.
+        ConfigError: a check or a gate is invalid.
     """
     check_outputs(settings)
     validate_hooks(settings.strategy.check, settings.strategy.gate)
 
 
-def show_plan(planned: PlanView, settings: Settings) -> int:
-    """Print a plan as data."""
-    if settings.output.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(planned_json(planned)) + b"\n")
+def show_plan(view: PlanView, context: CliContext) -> int:
+    """Print a plan on standard output, as what the command is for."""
+    if context.wants_json:
+        print_json(plan_json(view))
     else:
-        print_lines(planned_lines(planned, columns(to_stdout=True)), to_stdout=True)
+        print_lines(plan_lines(view, columns(to_stdout=True)), to_stdout=True)
     return Exit.OK
 
 
-def go_ahead(
-    prepared: PreparedPlan, settings: Settings, consent: Consent, watching: Verbosity, run_id: str = ""
-) -> int:
-    """Show a plan, ask, and carry it out."""
-    plan = prepared.planned.plan
+def go_ahead(prepared: PreparedPlan, context: CliContext, consent: Consent, run_id: str = "") -> int:
+    """Show a plan, ask, and carry it out.
+
+    Raises:
+        Declined: a guard refuses it, or nobody agreed to it.
+    """
+    plan = prepared.view.plan
     guard(plan.to_restart, consent, prepared.inventory)
 
     def show() -> None:
-        if watching.quiet:
+        if context.verbosity.quiet:
             return
         if in_json():
-            log_json("info", "plan", planned_json(prepared.planned))
+            log_json("info", "plan", plan_json(prepared.view))
         else:
-            print_lines(
-                [*planned_lines(prepared.planned, columns(to_stdout=False)), *_lately(prepared), ""], to_stdout=False
-            )
+            lines = plan_lines(prepared.view, columns(to_stdout=False))
+            print_lines([*lines, *_restarted_recently(prepared), ""], to_stdout=False)
 
     confirm(plan.to_restart, consent, show)
-    driven = asyncio.run(carry_out(plan, settings, watching, run_id))
-    return offer_resume(driven, settings, watching, asks=not consent.yes)
+    result = asyncio.run(carry_out(plan, context, run_id))
+    return offer_resume(result, context, asks=not consent.yes)
 
 
-def _lately(prepared: PreparedPlan) -> list[str]:
+def _restarted_recently(prepared: PreparedPlan) -> list[str]:
     """Say that somebody has restarted these servers already: to do it once more may be a mistake."""
     if not prepared.recently_restarted:
         return []
@@ -180,23 +178,25 @@ def _lately(prepared: PreparedPlan) -> list[str]:
     return ["", f"{restarted} within the last hour: --skip-restarted-since 1h leaves them out."]
 
 
-async def carry_out(plan: Plan, settings: Settings, watching: Verbosity, run_id: str = "") -> DriveResult:
-    """Run a plan as it is."""
-    async with (
-        make_store(store_url(settings)) as store,
-        engine(settings, store) as restarter,
-    ):
+async def carry_out(plan: Plan, context: CliContext, run_id: str = "") -> DriveResult:
+    """Run a plan as it is.
+
+    Raises:
+        EcsbatchError: whatever the rollout raises.
+    """
+    settings = context.settings
+    async with make_store(context.store_url) as store, engine(settings, store) as restarter:
         if settings.output.cold_start or plan.skip_updated_since is not None:
-            await _start_cold(store, settings.engine.quota.window, watching)
+            await _start_cold(store, settings.engine.quota.window, quiet=context.verbosity.quiet)
         rollout = restarter.rollout(plan, run_id=run_id)
-        return await drive(restarter, rollout, settings, watching)
+        return await drive(restarter, rollout, context)
 
 
-async def _start_cold(store: DatabaseStore, window: float, watching: Verbosity) -> None:
+async def _start_cold(store: DatabaseStore, window: float, *, quiet: bool) -> None:
     """Wait a window where this store knows of no earlier requests: those of a lost machine still count."""
     from ecsbatch.engine.limiter import GUARD  # noqa: PLC0415 - imported when used
 
-    if not await store.start_cold(window + GUARD) or watching.quiet:
+    if not await store.start_cold(window + GUARD) or quiet:
         return
     wait = f"the first request waits {format_span(window)}"
     text = f"This store has had no run: {wait}, as another may have spent the quota."
@@ -206,8 +206,8 @@ async def _start_cold(store: DatabaseStore, window: float, watching: Verbosity) 
         print_lines([text], to_stdout=False)
 
 
-async def _known_run(run_id: str, servers: Sequence[Server], settings: Settings, *, fewer: bool) -> bool:
-    async with make_store(store_url(settings)) as store:
+async def _known_run(run_id: str, servers: Sequence[Server], context: CliContext, *, fewer: bool) -> bool:
+    async with make_store(context.store_url) as store:
         record = next((each for each in await store.runs(limit=_ALL_RUNS) if each.run_id == run_id), None)
         if record is None:
             return False

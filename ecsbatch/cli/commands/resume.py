@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
+from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.drive import DriveResult, offer_resume, print_result, resume_here
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.cli.flags import (
@@ -18,15 +19,11 @@ from ecsbatch.cli.flags import (
     RunName,
     Verbose,
     given_limits,
-    settings_of,
-    store_url,
 )
-from ecsbatch.cli.live import Verbosity
 from ecsbatch.cli.output import check_outputs, print_lines
 from ecsbatch.cli.prompt import Consent, agree, confirm
 from ecsbatch.cli.remote import changed, send_and_wait, send_command
 from ecsbatch.cli.wiring import read_history, who
-from ecsbatch.config.sources import Settings
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.run import Changes
@@ -85,19 +82,19 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
 
     Servers under way are looked at first, and nothing is sent twice.
     """
-    settings = settings_of(flags, config)
-    check_outputs(settings)
+    context = CliContext.of(flags, config, Verbosity(quiet, verbose))
+    check_outputs(context.settings)
     changes = Changes(
         retry=_kinds(retry), forgive=forgive, skip_domains=skip_domain or [], limits=given_limits(flags), by=who()
     )
-    story = asyncio.run(read_history(store_url(settings), run))
-    record, state = story.record, story.state
+    history = asyncio.run(read_history(context.store_url, run))
+    record, state = history.record, history.state
     if state.status is RunStatus.ABORTED:
         raise RunConflict(
             f"Run {record.run_id} was aborted, which is final: start a new run for what is left, which "
             f"`ecsbatch report {record.run_id} --outcome not_started -o csv --out left.csv` writes down."
         )
-    if story.aborting and (changes.retry or changes.forgive or changes.skip_domains):
+    if history.aborting and (changes.retry or changes.forgive or changes.skip_domains):
         raise RunConflict(
             f"Run {record.run_id} is being aborted, which is final: --retry, --forgive and --skip-domain come too "
             f"late. `ecsbatch resume {record.run_id}` alone looks after its servers under way and ends it."
@@ -109,40 +106,44 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
         run = printable(record.run_id)
         agree(f"Forgive {failures} of run {run} and restart more servers{without}?", yes=yes)
     if record.held:
-        return _wake(record, state, changes, settings)
-    watching = Verbosity(quiet, verbose)
-    if story.aborting and not quiet:
-        print_lines([_only_ends(story)], to_stdout=False)
-    driven = asyncio.run(resume_here(record.run_id, changes, settings, watching))
-    return offer_resume(driven, settings, watching, asks=not yes)
+        return _resume_there(record, state, changes, context)
+    if history.aborting and not quiet:
+        print_lines([_only_ends(history)], to_stdout=False)
+    result = asyncio.run(resume_here(record.run_id, changes, context))
+    return offer_resume(result, context, asks=not yes)
 
 
-def _only_ends(story: RunHistory) -> str:
+def _only_ends(history: RunHistory) -> str:
     """Say what is left to do for a run that is being aborted."""
-    flying = story.state.run.in_flight
+    flying = history.state.run.in_flight
     under_way = f"{counted(flying, 'server')} under way {'is' if flying == 1 else 'are'} looked after, nothing is sent"
-    return f"Run {printable(story.record.run_id)} is being aborted: {under_way}."
+    return f"Run {printable(history.record.run_id)} is being aborted: {under_way}."
 
 
-def continue_run(run_id: str, settings: Settings, consent: Consent, watching: Verbosity) -> int:
-    """Go on with a run that was named again with the same servers; one that is over only shows its result."""
-    story = asyncio.run(read_history(store_url(settings), run_id))
-    state = story.state
+def continue_run(run_id: str, context: CliContext, consent: Consent) -> int:
+    """Go on with a run that was named again with the same servers; one that is over only shows its result.
+
+    Raises:
+        Declined: nobody agreed to it.
+        RunConflict: another process has it.
+    """
+    history = asyncio.run(read_history(context.store_url, run_id))
+    state = history.state
     if state.status.over:
-        return print_result(DriveResult(state, 0), settings)
-    left = state.run.in_flight + (0 if story.aborting else state.run.waiting)
+        return print_result(DriveResult(state), context)
+    left = state.run.in_flight + (0 if history.aborting else state.run.waiting)
     exists = f"Run {run_id} exists with these servers: {counted(left, 'server')} left of it."
 
     def show() -> None:
-        if not watching.quiet:
-            print_lines([_only_ends(story) if story.aborting else exists], to_stdout=False)
+        if not context.verbosity.quiet:
+            print_lines([_only_ends(history) if history.aborting else exists], to_stdout=False)
 
     confirm(left, consent, show)
-    driven = asyncio.run(resume_here(run_id, Changes(by=who()), settings, watching))
-    return offer_resume(driven, settings, watching, asks=not consent.yes)
+    result = asyncio.run(resume_here(run_id, Changes(by=who()), context))
+    return offer_resume(result, context, asks=not consent.yes)
 
 
-def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Settings) -> int:
+def _resume_there(record: RunRecord, state: RolloutState, changes: Changes, context: CliContext) -> int:
     """Let a paused run go on in the process that holds it.
 
     Raises:
@@ -156,7 +157,7 @@ def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Se
         )
     if changes.limits:
         adjust = {"command": "adjust", "limits": dict(changes.limits)}
-        send_and_wait(record, adjust, store_url(settings), changed(changes.limits))
+        send_and_wait(record, adjust, context.store_url, changed(changes.limits))
     command = {
         "command": "resume",
         "forgive": changes.forgive,
@@ -165,7 +166,7 @@ def _wake(record: RunRecord, state: RolloutState, changes: Changes, settings: Se
     }
     # One that has little left may be over before anybody looks.
     gone_on = {RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}
-    return send_command(record.run_id, command, store_url(settings), until=gone_on)
+    return send_command(record.run_id, command, context.store_url, until=gone_on)
 
 
 def _kinds(text: str) -> list[str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.flags import AskFlags, ConfigFile, settings_of, store_url
+from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import stamp
@@ -29,9 +30,9 @@ def runs(
     config: ConfigFile = None,
 ) -> int:
     """List the last runs, the newest first."""
-    settings = settings_of(flags, config)
-    records, aborting = asyncio.run(_read_runs(store_url(settings), max(limit, 1)))
-    if settings.output.output == "json":
+    context = CliContext.of(flags, config)
+    records, aborting = asyncio.run(_read_runs(context.store_url, max(limit, 1)))
+    if context.wants_json:
         print_json({"runs": [_row(record) | {"aborting": record.run_id in aborting} for record in records]})
     elif records:
         print_lines(run_lines(records, columns(to_stdout=True), aborting), to_stdout=True)

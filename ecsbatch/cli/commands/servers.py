@@ -10,9 +10,10 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from cyclopts import Parameter
 
+from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.flags import GROUPS, ConfigFile, SiteFlags, settings_of
-from ecsbatch.cli.output import columns, print_lines, write_file
+from ecsbatch.cli.flags import GROUPS, ConfigFile, SiteFlags
+from ecsbatch.cli.output import columns, print_lines, write_pieces
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import Survey, survey
 from ecsbatch.errors import SelectionRefused
@@ -58,24 +59,19 @@ def servers(  # noqa: D417 - the options are told of where they are defined
     Args:
         file: Servers to look at, as for restart; - is standard input.
     """
-    settings = settings_of(flags, config)
+    context = CliContext.of(flags, config)
     selection = read_selection(file, selecting, "servers")
-    surveyed = asyncio.run(survey(selection, settings, opened=False))
-    views = _kept(surveyed)
+    found = asyncio.run(survey(selection, context, opened=False))
+    views = _left(found)
     to_screen = output == "table" and out is None and sys.stdout.isatty()
     pieces = servers_table(views, columns(to_stdout=True, most=200)) if to_screen else _WRITERS[output](views)
-    if out is not None:
-        write_file(out, pieces)
-    else:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-    left_out = len(surveyed.servers) - len(views) + sum(surveyed.claimed.values())
-    print_lines([_told(views, left_out, out)], to_stdout=False)
+    write_pieces(pieces, out)
+    left_out = len(found.servers) - len(views) + sum(found.claimed.values())
+    print_lines([_summary(views, left_out, out)], to_stdout=False)
     return Exit.OK
 
 
-def _told(views: list[ServerView], left_out: int, out: Path | None) -> str:
+def _summary(views: list[ServerView], left_out: int, out: Path | None) -> str:
     """Say how many there are, where they went, and how many of them are not fit for a restart now."""
     where = f" written to {printable(str(out))}" if out is not None else ""
     more = f", {left_out:,} left out" if left_out else ""
@@ -85,13 +81,13 @@ def _told(views: list[ServerView], left_out: int, out: Path | None) -> str:
     return f"{counted(len(views), 'server')}{where}{more}{fit}."
 
 
-def _kept(surveyed: Survey) -> list[ServerView]:
-    """Return what a restart would be about.
+def _left(found: Survey) -> list[ServerView]:
+    """Return the servers that a restart would be about.
 
     Raises:
-        SelectionRefused: nothing.
+        SelectionRefused: all of them are to be left out.
     """
-    views = [surveyed.views[server.id] for server in surveyed.left]
+    views = [found.views[server.id] for server in found.left]
     if not views:
-        raise SelectionRefused(f"All of {counted(len(surveyed.servers), 'server')} are left out by what was asked for.")
+        raise SelectionRefused(f"All of {counted(len(found.servers), 'server')} are left out by what was asked for.")
     return views

@@ -106,7 +106,7 @@ def config_of(world: World) -> CloudConfig:
     """Return what the simulator takes.
 
     Raises:
-        ConfigError: a value that cannot be meant.
+        ConfigError: a value is invalid.
     """
     from ecsbatch.simulator.config import CloudConfig  # noqa: PLC0415 - imported when used
 

@@ -1,4 +1,4 @@
-"""Steering a run from another terminal: a command is a row in the store that the run's holder follows."""
+"""``ecsbatch pause``, ``promote`` and ``adjust``: a command is a row in the store that the run's holder follows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import UsageError
-from ecsbatch.cli.flags import (
-    AdjustFlags,
-    ConfigFile,
-    RunName,
-    StoreFlags,
-    Yes,
-    given_limits,
-    settings_of,
-    store_url,
-)
+from ecsbatch.cli.flags import AdjustFlags, ConfigFile, RunName, StoreFlags, Yes, given_limits
 from ecsbatch.cli.prompt import agree
 from ecsbatch.cli.remote import changed, loosened, promoted, send_and_wait, send_command
 from ecsbatch.cli.wiring import read_run
@@ -34,22 +26,22 @@ def pause(
     run: RunName = "", /, *, flags: Annotated[StoreFlags | None, Parameter(name="*")] = None, config: ConfigFile = None
 ) -> int:
     """Send nothing new until the run is resumed; servers under way go on, and the run's process stays."""
-    settings = settings_of(flags, config)
-    record, _ = asyncio.run(read_run(store_url(settings), run))
+    context = CliContext.of(flags, config)
+    record, _ = asyncio.run(read_run(context.store_url, run))
     _need_holder(record, "pause")
-    return send_command(record.run_id, {"command": "pause"}, store_url(settings), until={RunStatus.PAUSED})
+    return send_command(record.run_id, {"command": "pause"}, context.store_url, until={RunStatus.PAUSED})
 
 
 def promote(
     run: RunName = "", /, *, flags: Annotated[StoreFlags | None, Parameter(name="*")] = None, config: ConfigFile = None
 ) -> int:
     """Let a run pass the hold that it stands at (--hold-after), so that its next wave begins."""
-    settings = settings_of(flags, config)
-    record, state = asyncio.run(read_run(store_url(settings), run))
+    context = CliContext.of(flags, config)
+    record, state = asyncio.run(read_run(context.store_url, run))
     _need_holder(record, "promote")
     if not awaits_promotion(state):
         raise RunConflict(f"Run {record.run_id} stands at no hold: it is {state.status.value} in wave {state.wave}.")
-    return send_and_wait(record, {"command": "promote"}, store_url(settings), promoted)
+    return send_and_wait(record, {"command": "promote"}, context.store_url, promoted)
 
 
 def adjust(
@@ -64,16 +56,16 @@ def adjust(
 
     A run that stands still takes them with resume.
     """
-    settings = settings_of(flags, config)
+    context = CliContext.of(flags, config)
     limits = given_limits(flags)
     if not limits:
         raise UsageError("adjust needs a limit: see ecsbatch adjust --help.")
-    record, state = asyncio.run(read_run(store_url(settings), run))
+    record, state = asyncio.run(read_run(context.store_url, run))
     _need_holder(record, "adjust")
     # A value that cannot be meant is refused here: the holder ignores what it cannot follow.
     if looser := loosened(state, limits):
         agree(f"Loosen {', '.join(looser)} of run {printable(record.run_id)}?", yes=yes)
-    return send_and_wait(record, {"command": "adjust", "limits": limits}, store_url(settings), changed(limits))
+    return send_and_wait(record, {"command": "adjust", "limits": limits}, context.store_url, changed(limits))
 
 
 def _need_holder(record: RunRecord, verb: str) -> None:

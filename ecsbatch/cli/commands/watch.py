@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
-import orjson
 from cyclopts import Parameter
 
+from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.exit_codes import Exit, code_of_run
-from ecsbatch.cli.flags import ConfigFile, Quiet, RunName, Verbose, WatchFlags, repeated, settings_of, store_url
-from ecsbatch.cli.live import LiveContext, LiveViews, Verbosity
-from ecsbatch.cli.output import check_outputs, print_lines
+from ecsbatch.cli.flags import ConfigFile, Quiet, RunName, Verbose, WatchFlags
+from ecsbatch.cli.live import LiveContext, LiveViews
+from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
 from ecsbatch.store.history import RunFollower, new_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.standing import aborting_notice
-from ecsbatch.views.summary import RepeatFlags, summary_lines
+from ecsbatch.views.summary import summary_lines
 
 if TYPE_CHECKING:
-    from ecsbatch.config.sources import Settings
     from ecsbatch.store.history import RunHistory
 
 
@@ -40,47 +38,47 @@ def watch(
 
     Ctrl-C ends the watching and does nothing to the run.
     """
-    settings = settings_of(flags, config)
-    check_outputs(settings)
-    story, left = asyncio.run(_watch(settings, run, Verbosity(quiet, verbose)))
-    return _conclude(story, settings, left=left)
+    context = CliContext.of(flags, config, Verbosity(quiet, verbose))
+    check_outputs(context.settings)
+    history, left = asyncio.run(_watch(context, run))
+    return _print_result(history, context, left=left)
 
 
-def _conclude(story: RunHistory, settings: Settings, *, left: bool) -> int:
+def _print_result(history: RunHistory, context: CliContext, *, left: bool) -> int:
     if left:
-        again = repeated(settings, reading=True)
-        run = printable(story.record.run_id)
-        print_lines([f"Run {run} goes on; watch it again with: ecsbatch watch {run}{again}"], to_stdout=False)
+        run = printable(history.record.run_id)
+        print_lines(
+            [f"Run {run} goes on; watch it again with: ecsbatch watch {run}{context.repeat.read}"], to_stdout=False
+        )
         return Exit.INTERRUPTED
-    if settings.output.output == "json":
-        sys.stdout.buffer.write(orjson.dumps(run_json(story.state)) + b"\n")
-        sys.stdout.buffer.flush()
+    if context.wants_json:
+        print_json(run_json(history.state))
     else:
-        flags = RepeatFlags(*[repeated(settings, reading=True)] * 2)
-        print_lines(["", *summary_lines(story.state, flags, time.time())], to_stdout=settings.output.events != "-")
-    return code_of_run(story.state)
+        lines = summary_lines(history.state, context.repeat, time.time())
+        print_lines(["", *lines], to_stdout=context.settings.output.events != "-")
+    return code_of_run(history.state)
 
 
-async def _watch(settings: Settings, name: str, watching: Verbosity) -> tuple[RunHistory, bool]:
+async def _watch(context: CliContext, name: str) -> tuple[RunHistory, bool]:
     """Follow a run to its end; also say whether the watching was left before."""
-    async with make_store(store_url(settings)) as store:
+    async with make_store(context.store_url) as store:
         record = await store.run(name)
         followed = RunFollower(store, await new_history(store, record))
         await followed.refresh()
-        if followed.over and settings.output.events is None:
+        if followed.over and context.settings.output.events is None:
             return followed.story, False
         known = 0 if followed.over else followed.state.seq
-        around = LiveContext(followed.quota, followed.usage, lambda: aborting_notice(followed.state), known)
-        watchers = LiveViews(followed, around, settings, watching)
+        live = LiveContext(followed.quota, followed.usage, lambda: aborting_notice(followed.state), known)
+        views = LiveViews(followed, live, context)
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, leave.set)
         try:
             async with asyncio.TaskGroup() as group:
-                watchers.start(group)
+                views.start(group)
                 await followed.to_its_end(leave)
-                await watchers.end(whole=followed.over)
+                await views.end(whole=followed.over)
         finally:
             loop.remove_signal_handler(signal.SIGINT)
-            await watchers.close()
+            await views.close()
         return followed.story, not followed.over
