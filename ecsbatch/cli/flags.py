@@ -1,4 +1,7 @@
-"""Flags, made of the settings that `config` defines, and the settings that flags, environment and file come to."""
+"""The flags of commands. Most are settings: their names, words, defaults and help are those that `config` defines.
+
+A command takes the class of its flags from here, such as `RestartFlags`, and passes what was typed to `CliContext.of`.
+"""
 
 from __future__ import annotations
 
@@ -54,104 +57,6 @@ _WORDS: Final = {
     "hold_after": "N|each",
 }
 
-
-def _metavar(setting: Setting) -> str:
-    kind = setting.kind
-    if isinstance(kind, Choice):
-        return "|".join(kind.words)
-    named: dict[type[SettingType], str] = {
-        IntRange: "N",
-        Duration: "TIME",
-        CountOrPercent: "N|N%",
-        WaveSizes: "SIZES",
-        QuotaType: "N/TIME",
-        Rate: "N/s",
-    }
-    return named.get(type(kind), _WORDS.get(setting.name, "TEXT"))
-
-
-def shown_default(setting: Setting) -> str:
-    """Write a setting's default as one would give it; "" where there is none to speak of."""
-    value = setting.default
-    if value is None or value == "" or isinstance(value, bool):
-        return ""
-    if isinstance(setting.kind, Duration) and isinstance(value, float):
-        return format_duration(value)
-    if isinstance(setting.kind, Rate):
-        return f"{value:g}/s"
-    return str(value) if isinstance(value, Quota | int | str) else ""
-
-
-def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
-    default = shown_default(setting) if defaults or setting.section != "strategy" else ""
-    text = f"{setting.help} [{default}]" if default else setting.help
-    names = [setting.flag, _SHORT[setting.name]] if setting.name in _SHORT else [setting.flag]
-    metavar = None if isinstance(setting.kind, Bool) else _metavar(setting)
-    parameter = Parameter(
-        name=names,
-        help=text,
-        group=GROUPS[setting.section],
-        metavar=metavar,
-        allow_leading_hyphen=setting.name == "events",
-        converter=_as_typed if isinstance(setting.kind, Choice) else None,
-        show_choices=False,
-    )
-    return setting.name, Annotated[_type(setting) | None, parameter], field(default=None)
-
-
-def _type(setting: Setting) -> Any:
-    """Return what shells complete: the words of a choice, else nothing."""
-    if isinstance(setting.kind, Bool):
-        return bool
-    return Literal[setting.kind.words] if isinstance(setting.kind, Choice) else str
-
-
-def _as_typed(_: Any, tokens: Sequence[Token]) -> str:
-    """Take a word as it is: whether it can be meant is for `config` to say, as it does of variables and files."""
-    return tokens[-1].value
-
-
-def _sections(*sections: str) -> list[str]:
-    return [name for name, setting in SETTINGS.items() if setting.section in sections]
-
-
-_MADE_OF: Final[Mapping[str, tuple[Sequence[str], bool]]] = {
-    "RestartFlags": (list(SETTINGS), True),
-    "ResumeFlags": ([*LIMITS, *_sections("engine", "connection", "output")], False),
-    "AskFlags": (["store", "output"], True),
-    "StoreFlags": (["store"], True),
-    "WatchFlags": (["store", "output", "events", "log_format"], True),
-    "SiteFlags": ([*_sections("connection"), "request_timeout", "connect_timeout", "store"], True),
-    "ApplyFlags": (_sections("engine", "connection", "output"), True),
-    "AdjustFlags": ([*LIMITS, "store"], False),
-    "AbortFlags": ([*_sections("engine", "connection"), "store"], True),
-    "CheckFlags": ([*_sections("connection"), "quota", "connect_timeout", "store", "output"], True),
-}
-"""The settings that commands have flags for, and whether help names their defaults: an old run has its own strategy."""
-
-if TYPE_CHECKING:
-    RestartFlags: TypeAlias = Any
-    ResumeFlags: TypeAlias = Any
-    AskFlags: TypeAlias = Any
-    StoreFlags: TypeAlias = Any
-    WatchFlags: TypeAlias = Any
-    SiteFlags: TypeAlias = Any
-    ApplyFlags: TypeAlias = Any
-    AdjustFlags: TypeAlias = Any
-    AbortFlags: TypeAlias = Any
-    CheckFlags: TypeAlias = Any
-
-
-def __getattr__(name: str) -> Any:
-    """Make a class of flags when a command's module imports it: all of them take longer than to read a run."""
-    if name not in _MADE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    names, defaults = _MADE_OF[name]
-    made = [_flag(SETTINGS[each], defaults=defaults) for each in names]
-    flags = globals()[name] = make_dataclass(name, made, kw_only=True, namespace={"__module__": __name__})
-    return flags
-
-
 ConfigFile: TypeAlias = Annotated[
     Path | None,
     Parameter(
@@ -186,16 +91,55 @@ Verbose: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+Yes: TypeAlias = Annotated[
+    bool, Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask.")
+]
+
+RunName: TypeAlias = Annotated[
+    str,
+    Parameter(help="The run, by its id or a unique beginning of it; the latest where left out.", show_default=False),
+]
 
 
-def given_limits(flags: Any) -> dict[str, int | str]:
-    """Return the limits that were given as flags, as a `Strategy` takes them.
+def _sections(*sections: str) -> list[str]:
+    return [name for name, setting in SETTINGS.items() if setting.section in sections]
 
-    Raises:
-        ConfigError: one that cannot be meant.
-    """
-    limits = {name: value for name, value in given(flags).items() if name in LIMITS}
-    return {name: value.value for name, value in from_flags(limits).items() if isinstance(value.value, int | str)}
+
+_MADE_OF: Final[Mapping[str, tuple[Sequence[str], bool]]] = {
+    "RestartFlags": (list(SETTINGS), True),
+    "ResumeFlags": ([*LIMITS, *_sections("engine", "connection", "output")], False),
+    "AskFlags": (["store", "output"], True),
+    "StoreFlags": (["store"], True),
+    "WatchFlags": (["store", "output", "events", "log_format"], True),
+    "SiteFlags": ([*_sections("connection"), "request_timeout", "connect_timeout", "store"], True),
+    "ApplyFlags": (_sections("engine", "connection", "output"), True),
+    "AdjustFlags": ([*LIMITS, "store"], False),
+    "AbortFlags": ([*_sections("engine", "connection"), "store"], True),
+    "CheckFlags": ([*_sections("connection"), "quota", "connect_timeout", "store", "output"], True),
+}
+"""The settings that commands have flags for, and whether help names their defaults: an old run has its own strategy."""
+
+if TYPE_CHECKING:
+    RestartFlags: TypeAlias = Any
+    ResumeFlags: TypeAlias = Any
+    AskFlags: TypeAlias = Any
+    StoreFlags: TypeAlias = Any
+    WatchFlags: TypeAlias = Any
+    SiteFlags: TypeAlias = Any
+    ApplyFlags: TypeAlias = Any
+    AdjustFlags: TypeAlias = Any
+    AbortFlags: TypeAlias = Any
+    CheckFlags: TypeAlias = Any
+
+
+def __getattr__(name: str) -> Any:
+    """Make a class of flags when a command's module imports it: all ten would delay every command."""
+    if name not in _MADE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    names, defaults = _MADE_OF[name]
+    made = [_flag(SETTINGS[each], defaults=defaults) for each in names]
+    flags = globals()[name] = make_dataclass(name, made, kw_only=True, namespace={"__module__": __name__})
+    return flags
 
 
 def given(flags: Any) -> dict[str, Any]:
@@ -203,11 +147,67 @@ def given(flags: Any) -> dict[str, Any]:
     return {} if flags is None else cast("dict[str, Any]", vars(flags))
 
 
-Yes = Annotated[
-    bool, Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask.")
-]
+def given_limits(flags: Any) -> dict[str, int | str]:
+    """Return the limits that were given as flags, as a `Strategy` takes them.
 
-RunName = Annotated[
-    str,
-    Parameter(help="The run, by its id or a unique beginning of it; the latest where left out.", show_default=False),
-]
+    Raises:
+        ConfigError: one of them is invalid.
+    """
+    limits = {name: value for name, value in given(flags).items() if name in LIMITS}
+    return {name: value.value for name, value in from_flags(limits).items() if isinstance(value.value, int | str)}
+
+
+def _shown_default(setting: Setting) -> str:
+    """Write a setting's default as one would give it; "" where there is none to speak of."""
+    value = setting.default
+    if value is None or value == "" or isinstance(value, bool):
+        return ""
+    if isinstance(setting.kind, Duration) and isinstance(value, float):
+        return format_duration(value)
+    if isinstance(setting.kind, Rate):
+        return f"{value:g}/s"
+    return str(value) if isinstance(value, Quota | int | str) else ""
+
+
+def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
+    default = _shown_default(setting) if defaults or setting.section != "strategy" else ""
+    text = f"{setting.help} [{default}]" if default else setting.help
+    names = [setting.flag, _SHORT[setting.name]] if setting.name in _SHORT else [setting.flag]
+    metavar = None if isinstance(setting.kind, Bool) else _metavar(setting)
+    parameter = Parameter(
+        name=names,
+        help=text,
+        group=GROUPS[setting.section],
+        metavar=metavar,
+        allow_leading_hyphen=setting.name == "events",
+        converter=_as_typed if isinstance(setting.kind, Choice) else None,
+        show_choices=False,
+    )
+    return setting.name, Annotated[_type(setting) | None, parameter], field(default=None)
+
+
+def _type(setting: Setting) -> Any:
+    """Return what shells complete: the words of a choice, else nothing."""
+    if isinstance(setting.kind, Bool):
+        return bool
+    return Literal[setting.kind.words] if isinstance(setting.kind, Choice) else str
+
+
+def _as_typed(_: Any, tokens: Sequence[Token]) -> str:
+    """Take a word as it is: whether it is valid is for `config` to say, as it does of variables and files."""
+    return tokens[-1].value
+
+
+def _metavar(setting: Setting) -> str:
+    kind = setting.kind
+    if isinstance(kind, Choice):
+        return "|".join(kind.words)
+    named: dict[type[SettingType], str] = {
+        IntRange: "N",
+        Duration: "TIME",
+        CountOrPercent: "N|N%",
+        WaveSizes: "SIZES",
+        QuotaType: "N/TIME",
+        Rate: "N/s",
+    }
+    return named.get(type(kind), _WORDS.get(setting.name, "TEXT"))

@@ -12,6 +12,8 @@ from ecsbatch.policy.explain import Explanation
 from ecsbatch.views.text import NOTHING_TO_REPEAT, RepeatFlags, format_span
 
 _GOING_ON: Final = frozenset({"resume", "abort"})
+"""Commands that need the cloud: they go on with a run."""
+
 _LONGEST: Final = 2_000
 
 
@@ -19,10 +21,9 @@ def explanation_json(
     explanation: Explanation, run_id: str, server: str, repeat: RepeatFlags = NOTHING_TO_REPEAT
 ) -> dict[str, Any]:
     """Return the one object that ``explain -o json`` prints."""
-    told = explanation.to_json()
     until = None if explanation.until is None else stamp(explanation.until)
     commands = _commands(explanation, repeat)
-    return {"run_id": run_id, "server": server or None, **told, "until": until, "commands": commands}
+    return {"run_id": run_id, "server": server or None, **explanation.to_json(), "until": until, "commands": commands}
 
 
 def explanation_lines(
@@ -34,7 +35,16 @@ def explanation_lines(
     repeat: RepeatFlags = NOTHING_TO_REPEAT,
     width: int = 80,
 ) -> list[str]:
-    """Write an answer for people."""
+    """Write an answer for people.
+
+    Args:
+        explanation: the answer.
+        run_id: of the run.
+        server: whose id was asked about, "" for the whole run.
+        now: seconds since 1970.
+        repeat: flags that the next commands need too.
+        width: of the screen, in columns.
+    """
     whom = f"Server {printable(server)} of run" if server else "Run"
     lines = [f"{whom} {printable(run_id)}: {explanation.cause.value.replace('_', ' ')}."]
     text = printable(explanation.text, _LONGEST)

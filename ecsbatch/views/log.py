@@ -1,4 +1,8 @@
-"""The log on stderr: what happens to a run, as lines for people or as JSON. structlog, configured for itself alone."""
+"""The log on stderr: what happens to a run, as lines for people or as JSON.
+
+For people the lines are few: of events that say the same only the first are written (`RepeatLimiter`), and what nobody
+watches is left out of each. structlog writes them; it is configured for this log alone.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,9 @@ from ecsbatch.views.standing import standing
 from ecsbatch.views.text import without_code
 
 Level = Literal["debug", "info", "warning"]
+_Event = MutableMapping[str, Any]
+
+_now: Callable[[Any, str, _Event], _Event] = cast("Any", structlog.processors.TimeStamper("iso", utc=True, key="ts"))
 
 _NUMBERS: Final[Mapping[Level, int]] = {"debug": 10, "info": 20, "warning": 30}
 
@@ -38,7 +45,17 @@ _LEVELS: Final[Mapping[str, Level]] = {
 }
 """All other events are of interest to everybody who watches."""
 
+_ROUTINE: Final = tuple(f'"event":"{name}"'.encode() for name, level in _LEVELS.items() if level == "debug")
+_BEFORE_TEXT: Final = 160
+"""Bytes of a journal's line within which its event's name stands, before any text of the cloud's."""
+
 _HEAD: Final = frozenset({"v", "event", "plan", "updated"})
+"""What a line says in another way, or is too long for one."""
+
+_FOR_PROGRAMS: Final = frozenset({"event", "ts", "seq", "run_id", "counts", "grant"})
+"""What a line for people leaves out, or has at its begin."""
+
+_NAMES_ITS_RUN: Final = frozenset({"run.started", "run.resumed"})
 
 _MANY: Final = frozenset(
     {"batch.rejected", "batch.unknown", "batch.unstarted", "quota.throttled", "quota.desync", "gate.checked"}
@@ -81,12 +98,23 @@ class Stream(Protocol):
 
 
 class Log:
-    """Lines on stderr, each with a level, a name and fields."""
+    """Lines on stderr, each with a level, a name and fields.
+
+    Attributes:
+        level: the least of the lines that are written.
+    """
 
     def __init__(
         self, stream: Stream, *, form: Literal["console", "json"], level: Level = "info", color: bool = False
     ) -> None:
-        """Write to a stream of bytes; ``color`` is for terminals."""
+        """Write to a stream of bytes.
+
+        Args:
+            stream: where lines go.
+            form: lines for people, or an object a line.
+            level: the least of the lines that are written; with ``debug`` people get every field, too.
+            color: warnings are red, on a terminal.
+        """
         self.level: Level = level
         self._for_people = form == "console" and level != "debug"
         self._repeats = RepeatLimiter()
@@ -116,7 +144,7 @@ class Log:
             self._one_of_many(level, event, fields)
         else:
             if event in _ENDS:
-                self._tell_left_out()
+                self._say_left_out()
             self.say(level, event, _without_details(event, fields))
 
     def _one_of_many(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
@@ -127,13 +155,18 @@ class Log:
         if admitted == "last":
             self.say(level, "log.shortened", {"of": event, "why": "more that say the same are only counted"})
 
-    def _tell_left_out(self) -> None:
+    def _say_left_out(self) -> None:
         if left_out := self._repeats.left_out:
             self.say("warning", "log.left_out", dict(left_out))
             left_out.clear()
 
     def progress(self, snapshot: Snapshot, *, anyhow: bool = True) -> bool:
-        """Write where a run stands; unless ``anyhow`` only where it stands otherwise than at the last line."""
+        """Write where a run stands, and tell whether it was written.
+
+        Args:
+            snapshot: of the run.
+            anyhow: write it also where nothing has changed since the last line.
+        """
         fields = _progress(snapshot)
         if not anyhow and fields == self._last and not snapshot.notice:
             return False
@@ -170,15 +203,9 @@ def _without_details(event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-_FOR_PROGRAMS: Final = frozenset({"event", "ts", "seq", "run_id", "counts", "grant"})
-_NAMES_ITS_RUN: Final = frozenset({"run.started", "run.resumed"})
-
-_ROUTINE: Final = tuple(f'"event":"{name}"'.encode() for name, level in _LEVELS.items() if level == "debug")
-
-
 def _is_routine(line: bytes) -> bool:
-    """Tell without parsing; the event's name stands near the line's begin, before any text of the cloud's."""
-    head = line[:160]
+    """Tell without parsing whether a line's event is one that only who asks for every event gets."""
+    head = line[:_BEFORE_TEXT]
     return any(name in head for name in _ROUTINE)
 
 
@@ -224,10 +251,6 @@ def _value(value: Any) -> str:
     return repr(text) if not text or {" ", "=", '"', "'"} & set(text) else text
 
 
-_Event = MutableMapping[str, Any]
-_now: Callable[[Any, str, _Event], _Event] = cast("Any", structlog.processors.TimeStamper("iso", utc=True, key="ts"))
-
-
 def _stamped(logger: Any, method: str, event: _Event) -> _Event:
     """Add the time where the event does not bring its own."""
     return event if "ts" in event else _now(logger, method, event)
@@ -238,7 +261,11 @@ def _dumps(value: Any, **_: Any) -> bytes:
 
 
 class RepeatLimiter:
-    """Counts lines, and tells which of them are written."""
+    """Counts lines, and tells which of them are written: `EACH` that say the same, `ALL` of an event.
+
+    Attributes:
+        left_out: how many were not written, by event.
+    """
 
     def __init__(self) -> None:
         """Begin with none."""

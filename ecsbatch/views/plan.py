@@ -17,10 +17,13 @@ _COLUMN: Final = 12
 _DOMAINS: Final = 6
 _WAVES: Final = 8
 _SPANS: Final = 4
-_SLOW: Final = 10
-_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+_DRIFTED: Final = 3
+"""Domains, waves, spans of waves and servers of one kind of drift that are named."""
 
-_SHOWN: Final = 3
+_SLOW: Final = 10
+"""Servers a minute, or an hour, below which a pace has a decimal."""
+
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 _WORDS: Final[Mapping[DriftKind, str]] = {
     DriftKind.DELETED: "no longer there",
@@ -100,6 +103,7 @@ def plan_lines(view: PlanView, width: int = 80) -> list[str]:
 
 
 def _whole(text: str) -> str:
+    """Keep a text on one line."""
     return text.replace(" ", _NO_BREAK)
 
 
@@ -246,13 +250,13 @@ def drift_lines(drifted: Sequence[Drifted]) -> list[str]:
     """Write the drift, the worst kinds first."""
     lines: list[str] = []
     for kind in DriftKind:
-        of_it = [each for each in drifted if each.kind is kind]
-        if not of_it:
+        servers = [each for each in drifted if each.kind is kind]
+        if not servers:
             continue
-        lines.append(f"  {_WORDS[kind]}: {counted(len(of_it), 'server')}")
-        lines += [f"    {printable(each.server, 36)}  {_change(each)}" for each in of_it[:_SHOWN]]
-        if len(of_it) > _SHOWN:
-            lines.append(f"    and {len(of_it) - _SHOWN:,} more")
+        lines.append(f"  {_WORDS[kind]}: {counted(len(servers), 'server')}")
+        lines += [f"    {printable(each.server, 36)}  {_change(each)}" for each in servers[:_DRIFTED]]
+        if len(servers) > _DRIFTED:
+            lines.append(f"    and {len(servers) - _DRIFTED:,} more")
     return lines
 
 

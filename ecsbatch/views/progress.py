@@ -1,4 +1,4 @@
-"""The picture of a run that goes on: state and quota in, lines out. Pure.
+"""The picture of a run that goes on: a snapshot in, lines out. Pure.
 
 It fits any screen: lines are broken or left out, what matters least first. How to stop or to go on is left out last.
 """
@@ -20,7 +20,7 @@ from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
 from ecsbatch.views.snapshot import Snapshot
 from ecsbatch.views.standing import awaits_promotion, standing
-from ecsbatch.views.text import WORDS, copied, format_span, without_code
+from ecsbatch.views.text import WORDS, format_span, without_code, wrap_command
 
 _LABEL: Final = 10
 _DOMAINS: Final = 8
@@ -42,7 +42,14 @@ class _Block:
 
 
 def render_progress(snapshot: Snapshot, width: int, height: int = 100, *, ascii_only: bool = False) -> list[Text]:
-    """Draw a run into at most ``height`` lines of at most ``width`` columns."""
+    """Draw a run into at most ``height`` lines of at most ``width`` columns.
+
+    Args:
+        snapshot: the run as it is now, and what surrounds it.
+        width: of the screen, in columns.
+        height: of the screen, in lines.
+        ascii_only: only letters that every terminal has.
+    """
     lines = _fitting(list(_blocks(snapshot, width, ascii_only=ascii_only)), height)
     if ascii_only:
         lines = [_in_ascii(line) for line in lines]
@@ -81,11 +88,11 @@ def _blocks(snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterable[_Bl
 def _fitting(blocks: Sequence[_Block], height: int) -> list[Text]:
     """Choose the blocks that there is room for; the first is shown whatever its size."""
     left, shown = height, set[int]()
-    for place, block in sorted(enumerate(blocks), key=lambda item: item[1].rank):
+    for number, block in sorted(enumerate(blocks), key=lambda item: item[1].rank):
         if len(block.lines) <= left or not shown:
-            shown.add(place)
+            shown.add(number)
             left -= len(block.lines)
-    return [line for place, block in enumerate(blocks) if place in shown for line in block.lines][:height]
+    return [line for number, block in enumerate(blocks) if number in shown for line in block.lines][:height]
 
 
 def _title(snapshot: Snapshot) -> list[Text]:
@@ -219,7 +226,7 @@ def _typed(steps: Sequence[tuple[str, str]], width: int) -> Iterable[Text]:
         return [Text(line) for line in beside]
     if longest + 2 <= width:
         return [Text(f"  {command}") for command, _ in steps]
-    return [Text(line) for command, _ in steps for line in copied(command, width)]
+    return [Text(line) for command, _ in steps for line in wrap_command(command, width)]
 
 
 def _row(label: str, parts: Sequence[Text], width: int) -> list[Text]:

@@ -11,6 +11,8 @@ from ecsbatch.model.text import counted, printable
 from ecsbatch.views.text import paragraph
 
 _EXAMPLES: Final = 5
+"""Findings of one rule that are written out."""
+
 _DOMAINS: Final = 6
 _COLUMN: Final = 16
 

@@ -40,7 +40,12 @@ _ROWS_AT_ONCE: Final = 1000
 
 
 def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
-    """Return the one object that ``-o json`` prints of a run; ``now`` is for one that has no end yet."""
+    """Return the one object that ``-o json`` prints of a run.
+
+    Args:
+        state: of the run.
+        now: seconds since 1970, for a run that has no end yet.
+    """
     counts = {kind.value: state.counts[kind] for kind in OutcomeKind}
     return {
         "run_id": state.run_id,
@@ -52,8 +57,13 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
     }
 
 
+def holder_json(record: RunRecord) -> dict[str, Any]:
+    """Return who holds a run, or held it last, as ``-o json`` prints it beside the run."""
+    return {"held": record.held, "holder": record.holder.name, "pid": record.holder.pid}
+
+
 def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Iterator[bytes]:
-    """Yield the pieces of ``{"run": {...}, "servers": [...]}``, with the servers that ended so."""
+    """Yield the pieces of ``{"run": {...}, "servers": [...]}``; ``kinds`` says servers of which outcomes."""
     run = run_json(state) | {
         "message": state.message,
         "started_at": _time(state.started_at),
@@ -72,7 +82,10 @@ def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Itera
 
 
 def report_csv(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Iterator[bytes]:
-    """Yield the pieces of a table with a header; no cell begins as a formula of a spreadsheet."""
+    """Yield the pieces of a table with a header; ``kinds`` says servers of which outcomes.
+
+    No cell begins as a formula of a spreadsheet.
+    """
     rows = _rows(state, kinds)
     chunk: list[tuple[Any, ...]] = [COLUMNS]
     while chunk:
@@ -84,10 +97,10 @@ def report_csv(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Iterat
 
 def _rows(state: RolloutState, kinds: Container[str]) -> Iterator[tuple[Any, ...]]:
     fleet = state.plan.fleet
-    for place, outcome in enumerate(state.outcomes()):
+    for index, outcome in enumerate(state.outcomes()):
         if outcome.kind.value not in kinds:
             continue
-        wave = state.plan.wave_of(place)
+        wave = state.plan.wave_of(index)
         yield (
             outcome.server,
             outcome.kind.value,
@@ -96,7 +109,7 @@ def _rows(state: RolloutState, kinds: Container[str]) -> Iterator[tuple[Any, ...
             outcome.code,
             outcome.job_id,
             wave.number if wave else None,
-            fleet.domain(place),
+            fleet.domain(index),
             outcome.attempts,
             _time(outcome.submitted_at),
             _time(outcome.ended_at),
@@ -105,8 +118,3 @@ def _rows(state: RolloutState, kinds: Container[str]) -> Iterator[tuple[Any, ...
 
 def _time(ts: float | None) -> str | None:
     return None if ts is None else stamp(ts)
-
-
-def holder_json(record: RunRecord) -> dict[str, Any]:
-    """Say who holds a run, or held it last."""
-    return {"held": record.held, "holder": record.holder.name, "pid": record.holder.pid}

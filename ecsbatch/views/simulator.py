@@ -1,4 +1,4 @@
-"""The simulator's auditor speaks: what the cloud itself counted, for people."""
+"""What the simulated cloud's auditor has counted, for people."""
 
 from __future__ import annotations
 

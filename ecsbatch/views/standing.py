@@ -1,4 +1,4 @@
-"""How a run stands, in a word, in seconds and in a sentence: what all views say alike."""
+"""How a run stands, in a word, in seconds and in a sentence, as all views say it."""
 
 from __future__ import annotations
 

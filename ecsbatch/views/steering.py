@@ -10,33 +10,34 @@ from ecsbatch.model.text import printable
 
 _LAST: Final = 6
 _NAMED: Final = 4
+"""Waves or domains whose limits are written out."""
+
 _WIDTH: Final = 80
 
 
 def steering_lines(steering: Sequence[ev.Recorded], last: int = _LAST) -> list[str]:
-    """Write the last of a run's steering, oldest first."""
-    told = [(recorded.ts, text) for recorded in steering if (text := _told(recorded.event))]
-    return [f"  {_time(ts)}  {printable(text, _WIDTH - 24)}" for ts, text in told[-last:]]
+    """Write the ``last`` of a run's steering, a line each, oldest first."""
+    lines = [(recorded.ts, text) for recorded in steering if (text := _text(recorded.event))]
+    return [f"  {_time(ts)}  {printable(text, _WIDTH - 24)}" for ts, text in lines[-last:]]
 
 
 def steering_json(steering: Iterable[ev.Recorded]) -> list[dict[str, Any]]:
-    """Return the same as the events themselves, but for a run's own end."""
-    told = (recorded for recorded in steering if not isinstance(recorded.event, ev.RunFinished))
-    return [recorded.as_dict() for recorded in told]
+    """Return a run's steering as its events, without the run's own end."""
+    return [recorded.as_dict() for recorded in steering if not isinstance(recorded.event, ev.RunFinished)]
 
 
 def steering_texts(events: Iterable[ev.Event]) -> list[str]:
     """Write single events, without their time."""
-    return [printable(text) for event in events if (text := _told(event))]
+    return [printable(text) for event in events if (text := _text(event))]
 
 
 def _time(ts: float) -> str:
     return ev.stamp(ts)[:19].replace("T", " ") + "Z"
 
 
-def _told(event: ev.Event) -> str:
-    tell = _TELL.get(type(event))
-    return tell(event) if tell is not None else ""
+def _text(event: ev.Event) -> str:
+    write = _WRITERS.get(type(event))
+    return write(event) if write is not None else ""
 
 
 def _paused(event: ev.RunPaused) -> str:
@@ -103,7 +104,7 @@ def _number(value: Any) -> str:
     return ", ".join(each[:_NAMED]) + (", …" if len(each) > _NAMED else "")
 
 
-_TELL: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
+_WRITERS: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
     ev.RunPaused: _paused,
     ev.RunAborting: _aborting,
     ev.RunResumed: _resumed,

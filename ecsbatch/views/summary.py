@@ -17,50 +17,33 @@ from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
 from ecsbatch.views.standing import awaits_promotion, lasted, standing
 from ecsbatch.views.text import NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, without_code, wrap_line
 
-_COLUMN: Final = 12
-_WIDEST: Final = 44
-_TOP: Final = 4
-_FAILURES: Final = 5
 _WIDTH: Final = 80
+_COLUMN: Final = 12
+_TOP: Final = 4
+"""Reasons, domains and hosts that are named."""
+
+_FAILURES: Final = 5
+"""Failures that are written, the last ones."""
+
 _MESSAGE: Final = 74
+_WIDEST: Final = 44
+"""Columns of a command that has its reason beside it."""
 
 _TITLES: Final = ("RUN", "STATUS", "DONE", "OF", "STARTED (UTC)", "HOLDER")
-
 _RIGHT: Final = frozenset({"DONE", "OF"})
-
 _BETWEEN: Final = 2
-
 _LEAST: Final = 8
-
-
-def headline(state: RolloutState, now: float | None = None) -> str:
-    """Say in one line how a run stands."""
-    why = f" ({printable(state.reason)})" if state.reason not in {"", state.status.value} else ""
-    done = state.counts[OutcomeKind.RESTARTED]
-    how = _ended_how(state) if state.status is RunStatus.FAILED else standing(state)
-    return f"Run {printable(state.run_id)} {how}{why}{_took(state, now)}: {done:,} of {state.run.total:,} restarted."
-
-
-def _ended_how(state: RolloutState) -> str:
-    return "ended with failures" if _has_failures(state) else "ended with servers left out"
-
-
-def _has_failures(state: RolloutState) -> bool:
-    return any(n and kind.is_failure for kind, n in state.run.ended.items())
-
-
-def _took(state: RolloutState, now: float | None) -> str:
-    """Say how long it took; nobody drives an orphaned one, so that it takes no more time."""
-    if state.ended_at:
-        return f" after {format_span(state.elapsed)}"
-    if state.status is RunStatus.ORPHANED and now is not None:
-        heard = format_span(max(now - state.updated_at, 0.0))
-        return f", begun {format_span(lasted(state, now))} ago and last heard of {heard} ago"
-    return f", {format_span(lasted(state, now))} so far"
+"""Columns that the table's last column has, or none."""
 
 
 def summary_lines(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT, now: float | None = None) -> list[str]:
-    """Write a run for people: what it came to, and what to do next; ``now`` is for one that has no end yet."""
+    """Write a run for people: what it came to, and what to do next.
+
+    Args:
+        state: of the run.
+        repeat: flags that the next commands need too.
+        now: seconds since 1970, for a run that has no end yet.
+    """
     return [*outcome_lines(state, now), *next_steps(state, repeat)]
 
 
@@ -79,6 +62,32 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
         lines.append(f"  {'on their way':{_COLUMN}}{state.run.in_flight:>9,}")
     lines += _down(state)
     return lines + _failures(state)
+
+
+def headline(state: RolloutState, now: float | None = None) -> str:
+    """Say in one line how a run stands."""
+    why = f" ({printable(state.reason)})" if state.reason not in {"", state.status.value} else ""
+    done = state.counts[OutcomeKind.RESTARTED]
+    how = _how_it_failed(state) if state.status is RunStatus.FAILED else standing(state)
+    return f"Run {printable(state.run_id)} {how}{why}{_took(state, now)}: {done:,} of {state.run.total:,} restarted."
+
+
+def _how_it_failed(state: RolloutState) -> str:
+    return "ended with failures" if _has_failures(state) else "ended with servers left out"
+
+
+def _has_failures(state: RolloutState) -> bool:
+    return any(n and kind.is_failure for kind, n in state.run.ended.items())
+
+
+def _took(state: RolloutState, now: float | None) -> str:
+    """Say how long it took; nobody drives an orphaned one, so that it takes no more time."""
+    if state.ended_at:
+        return f" after {format_span(state.elapsed)}"
+    if state.status is RunStatus.ORPHANED and now is not None:
+        heard = format_span(max(now - state.updated_at, 0.0))
+        return f", begun {format_span(lasted(state, now))} ago and last heard of {heard} ago"
+    return f", {format_span(lasted(state, now))} so far"
 
 
 def _failed_since(state: RolloutState) -> str:
@@ -193,8 +202,8 @@ def run_lines(records: Sequence[RunRecord], width: int = 80, aborting: Container
 
     Args:
         records: the runs.
-        width: of the screen.
-        aborting: the ids of those that somebody has ended for good.
+        width: of the screen, in columns.
+        aborting: the ids of those that somebody has ended for good and that are not over yet.
     """
     rows = [_TITLES, *(_row(record, aborting=record.run_id in aborting) for record in records)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]

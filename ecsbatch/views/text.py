@@ -22,11 +22,14 @@ WORDS: Final[Mapping[OutcomeKind, str]] = {
 """The outcomes, for people."""
 
 _MINUTE: Final = 60.0
+_HOUR: Final = 3_600.0
 _COMMAND: Final = re.compile(r"\s*ecsbatch [a-z]")
 _HEAD: Final = re.compile(r"\s*(?:\S+(?: \S+){0,2}:?\s{2,})?")
-_HOUR: Final = 3_600.0
+"""A line's indent and label, below which its text goes on."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a spreadsheet takes for the begin of a formula."""
+
 _LEAST: Final = 20
 """Columns that a paragraph has beside its label on the narrowest screen."""
 
@@ -63,13 +66,13 @@ def without_code(message: str, code: str) -> str:
     return message.removeprefix(f"{code}:").strip() if code else message
 
 
-def copied(command: str, width: int) -> list[str]:
+def wrap_command(command: str, width: int) -> list[str]:
     """Break a command into lines that a shell joins again: each but the last ends in a backslash, no word in quotes."""
     lines: list[str] = []
     while len(command) > width:
-        open_ = [place for place in range(1, len(command)) if command.count("'", 0, place) % 2 == 0]
-        blanks = [place for place in open_ if command[place - 1] == " " and place < width]
-        end = max(blanks or [place for place in open_ if place < width] or [0])
+        unquoted = [end for end in range(1, len(command)) if command.count("'", 0, end) % 2 == 0]
+        blanks = [end for end in unquoted if command[end - 1] == " " and end < width]
+        end = max(blanks or [end for end in unquoted if end < width] or [0])
         if not end:
             break
         lines.append(f"{command[:end]}\\")

@@ -24,7 +24,7 @@ from ecsbatch.views.report import COLUMNS, report_csv, report_json, run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.snapshot import Pace, ended_behind
 from ecsbatch.views.summary import summary_lines
-from ecsbatch.views.text import copied, format_span, wrap_line
+from ecsbatch.views.text import format_span, wrap_command, wrap_line
 
 
 def test_nothing_of_the_clouds_reaches_a_terminal_as_it_came() -> None:
@@ -265,7 +265,7 @@ def test_numbers_read_as_people_write_them() -> None:
 def test_a_command_can_be_copied_whole_from_any_width() -> None:
     command = "ecsbatch resume k7f --store sqlite:////var/lib/long/path/of/it.db --skip-domain 'az 2 b'"
     for width in range(20, 100):
-        lines = copied(command, width)
+        lines = wrap_command(command, width)
 
         assert max(map(len, lines)) <= width
         assert "\n".join(lines).replace("\\\n", "") == command, "as a shell joins them"

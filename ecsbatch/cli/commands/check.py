@@ -39,16 +39,23 @@ from ecsbatch.views.text import format_span, paragraph
 
 State = Literal["ok", "warning", "failed", "not tried"]
 
-SKEW_WARNED: Final = 60.0
 SKEW_REFUSED: Final = 900.0
 """Seconds by which a signature's date may be off (API signing guide: 15 minutes)."""
 
-_ABOUT_PROJECT: Final = {"Ecs.0023", "Common.0018", "APIGW.0310"}
+SKEW_WARNED: Final = 60.0
+"""Seconds from which on a clock is to be set."""
+
 _UNNOTICED: Final = 2.0
+"""Seconds that a round trip and whole seconds in a header may account for."""
+
+_ABOUT_PROJECT: Final = {"Ecs.0023", "Common.0018", "APIGW.0310"}
+"""Error codes by which the cloud refuses the project, not the key."""
+
 _KEY_PATHS: Final = ("/v3/auth/tokens", "/api/token", "/securitykey")
+"""Ends of the addresses that issue keys and tokens."""
+
 _RUNS: Final = 100
 _PORTS: Final = {"https": 443, "http": 80}
-
 _COLUMN: Final = 20
 """Where the text of a result begins."""
 
@@ -77,8 +84,7 @@ def as_json(inspection: Inspection) -> Mapping[str, object]:
 
 
 def _lines(result: CheckResult, width: int) -> list[str]:
-    lines = paragraph(f"{result.state:11}{result.name}", result.text, width, _COLUMN)
-    return [line.rstrip() for line in lines]
+    return [line.rstrip() for line in paragraph(f"{result.state:11}{result.name}", result.text, width, _COLUMN)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
         seed=rehearsal.seed,
     )
     # A zone for each server: the simulated fleet has exactly the plan's zones, in the plan's order.
-    zones = tuple(plan.fleet.domain(place) or "(not known)" for place in range(len(plan.fleet)))
+    zones = tuple(plan.fleet.domain(index) or "(not known)" for index in range(len(plan.fleet)))
     config = replace(config_of(world), zones=zones)
     loop = VirtualLoop(max_time=_LONGEST_DAYS * 86_400.0)
     clock = VirtualClock(loop)
@@ -154,8 +154,8 @@ def _twin(plan: Plan, cloud: SimulatedCloud) -> Plan:
     """Return the plan of simulated servers in the places of the real ones; nobody is there to promote or resume it."""
     fleet = Fleet(cloud.ids(), plan.fleet.domains)
     for skip in plan.skips:
-        for place in range(skip.start, skip.end):
-            cloud.set_status(fleet.ids[place], "ERROR" if skip.holds else "SHUTOFF")
+        for index in range(skip.start, skip.end):
+            cloud.set_status(fleet.ids[index], "ERROR" if skip.holds else "SHUTOFF")
     return replace(plan, fleet=fleet, hold_after=(), gate="", on_failure="stop")
 
 

@@ -18,6 +18,7 @@ from ecsbatch.cli.flags import (
     ResumeFlags,
     RunName,
     Verbose,
+    Yes,
     given_limits,
 )
 from ecsbatch.cli.output import check_outputs, print_lines
@@ -69,10 +70,7 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
             help="Leave the waiting servers of this domain alone; can be given several times.",
         ),
     ] = None,
-    yes: Annotated[
-        bool,
-        Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask."),
-    ] = False,
+    yes: Yes = False,
     flags: Annotated[ResumeFlags | None, Parameter(name="*")] = None,
     config: ConfigFile = None,
     quiet: Quiet = False,

@@ -47,9 +47,8 @@ def watch(
 def _print_result(history: RunHistory, context: CliContext, *, left: bool) -> int:
     if left:
         run = printable(history.record.run_id)
-        print_lines(
-            [f"Run {run} goes on; watch it again with: ecsbatch watch {run}{context.repeat.read}"], to_stdout=False
-        )
+        command = f"ecsbatch watch {run}{context.repeat.read}"
+        print_lines([f"Run {run} goes on; watch it again with: {command}"], to_stdout=False)
         return Exit.INTERRUPTED
     if context.wants_json:
         print_json(run_json(history.state))
@@ -63,22 +62,22 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, bool]:
     """Follow a run to its end; also say whether the watching was left before."""
     async with make_store(context.store_url) as store:
         record = await store.run(name)
-        followed = RunFollower(store, await new_history(store, record))
-        await followed.refresh()
-        if followed.over and context.settings.output.events is None:
-            return followed.story, False
-        known = 0 if followed.over else followed.state.seq
-        live = LiveContext(followed.quota, followed.usage, lambda: aborting_notice(followed.state), known)
-        views = LiveViews(followed, live, context)
+        follower = RunFollower(store, await new_history(store, record))
+        await follower.refresh()
+        if follower.over and context.settings.output.events is None:
+            return follower.story, False
+        known = 0 if follower.over else follower.state.seq
+        live = LiveContext(follower.quota, follower.usage, lambda: aborting_notice(follower.state), known)
+        views = LiveViews(follower, live, context)
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, leave.set)
         try:
             async with asyncio.TaskGroup() as group:
                 views.start(group)
-                await followed.to_its_end(leave)
-                await views.end(whole=followed.over)
+                await follower.to_its_end(leave)
+                await views.end(whole=follower.over)
         finally:
             loop.remove_signal_handler(signal.SIGINT)
             await views.close()
-        return followed.story, not followed.over
+        return follower.story, not follower.over
