@@ -24,7 +24,7 @@ from ecsbatch.views.report import COLUMNS, report_csv, report_json, run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.snapshot import Pace, ended_behind
 from ecsbatch.views.summary import summary_lines
-from ecsbatch.views.text import format_span, wrap_command, wrap_line
+from ecsbatch.views.text import format_span, paragraph, wrap_command, wrap_line
 
 
 def test_nothing_of_the_clouds_reaches_a_terminal_as_it_came() -> None:
@@ -287,3 +287,16 @@ def test_a_command_can_be_copied_whole_from_any_width() -> None:
 )
 def test_a_narrow_screen_breaks_sentences_but_no_commands_and_no_ids(line: str, width: int, lines: list[str]) -> None:
     assert wrap_line(line, width) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("", 40, ["Waves     "]),
+        ("1, all servers", 40, ["Waves     1, all servers"]),
+        ("1, 10%, the rest of the servers", 30, ["Waves     1, 10%, the rest of", "          the servers"]),
+        ("0a0b0c0d-0e0f-4000-8000-000000000001", 30, ["Waves     0a0b0c0d-0e0f-4000-8000-000000000001"]),
+    ],
+)
+def test_a_paragraph_stands_beside_its_label_and_below_its_first_word(text: str, width: int, lines: list[str]) -> None:
+    assert paragraph("Waves", text, width, 10) == lines
