@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from simulated_world import World
 
-from ecsbatch.cli.commands.simulate import World as Simulated
+from ecsbatch.cli.commands.simulate import SimulatedFleetFlags as Simulated
 from ecsbatch.cli.commands.simulate import config_of
 from ecsbatch.errors import ConfigError
 

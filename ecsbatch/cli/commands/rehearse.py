@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Group, Parameter
 
-from ecsbatch.cli.commands.simulate import World, config_of
+from ecsbatch.cli.commands.simulate import SimulatedFleetFlags, config_of
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_run
 from ecsbatch.cli.flags import ConfigFile, RestartFlags
@@ -31,8 +32,7 @@ from ecsbatch.views.summary import outcome_lines
 from ecsbatch.views.text import format_span
 
 if TYPE_CHECKING:
-    from ecsbatch.simulator.cloud import SimulatedCloud
-    from ecsbatch.simulator.virtual_time import VirtualClock
+    from ecsbatch.testing import World
 
 _WORLD: Final = Group("The simulated cloud", sort_key=0)
 _LONGEST_DAYS: Final = 7
@@ -116,15 +116,14 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
         ConfigError: a value is invalid.
         EcsbatchError: it never ends.
     """
-    from ecsbatch.simulator.cloud import SimulatedCloud  # noqa: PLC0415 - imported when used
-    from ecsbatch.simulator.virtual_time import Hang, VirtualClock, VirtualLoop, run  # noqa: PLC0415 - imported when used
+    from ecsbatch.testing import Hang, World  # noqa: PLC0415 - imported when used
 
     engine = settings.engine
     if time_model(plan, engine.quota, engine.typical_restart).seconds > _LONGEST_DAYS * 86_400:
         raise _too_long()
     restart_time = rehearsal.restart_time or format_duration(engine.typical_restart)
     quota = f"{engine.quota.limit}/{engine.quota.window:g}s"
-    world = World(
+    flags = SimulatedFleetFlags(
         servers=len(plan.fleet),
         restart_time=restart_time,
         quota=quota,
@@ -134,57 +133,44 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
     )
     # A zone for each server: the simulated fleet has exactly the plan's zones, in the plan's order.
     zones = tuple(plan.fleet.domain(index) or "(not known)" for index in range(len(plan.fleet)))
-    config = replace(config_of(world), zones=zones)
-    loop = VirtualLoop(max_time=_LONGEST_DAYS * 86_400.0)
-    clock = VirtualClock(loop)
-    cloud = SimulatedCloud(config, loop.time, clock.wall)
-    twin = _twin(plan, cloud)
+    world = World(config=replace(config_of(flags), zones=zones), longest=_LONGEST_DAYS * 86_400.0)
+    twin = _twin(plan, world)
     try:
-        state = run(_roll_out(twin, settings, cloud, clock, rehearsal.seed), loop=loop)
+        state = world.run(partial(_roll_out, twin, settings, world, rehearsal.seed))
     except Hang:
         raise _too_long() from None
-    return Rehearsed(state, cloud.audit())
+    return Rehearsed(state, world.cloud.audit())
 
 
 def _too_long() -> EcsbatchError:
     return EcsbatchError(f"The rehearsal does not end within {_LONGEST_DAYS} days: try it with a shorter soak.")
 
 
-def _twin(plan: Plan, cloud: SimulatedCloud) -> Plan:
-    """Return the plan of simulated servers in the places of the real ones; nobody is there to promote or resume it."""
-    fleet = Fleet(cloud.ids(), plan.fleet.domains)
+def _twin(plan: Plan, world: World) -> Plan:
+    """Return the plan of simulated servers in place of the real ones; nobody is there to promote or resume it."""
+    fleet = Fleet(world.ids, plan.fleet.domains)
     for skip in plan.skips:
         for index in range(skip.start, skip.end):
-            cloud.set_status(fleet.ids[index], "ERROR" if skip.holds else "SHUTOFF")
+            world.cloud.set_status(fleet.ids[index], "ERROR" if skip.holds else "SHUTOFF")
     return replace(plan, fleet=fleet, hold_after=(), gate="", on_failure="stop")
 
 
-async def _roll_out(
-    plan: Plan, settings: Settings, cloud: SimulatedCloud, clock: VirtualClock, seed: int
-) -> RolloutState:
-    from ecsbatch.ecs.auth.schemes import KeyAuth  # noqa: PLC0415 - imported when used
-    from ecsbatch.ecs.client import EcsClient  # noqa: PLC0415 - imported when used
+async def _roll_out(plan: Plan, settings: Settings, world: World, seed: int) -> RolloutState:
     from ecsbatch.restarter import Restarter  # noqa: PLC0415 - imported when used
-    from ecsbatch.simulator.sender import SimulatedSender  # noqa: PLC0415 - imported when used
-    from ecsbatch.store import open_store  # noqa: PLC0415 - imported when used
 
     async def healthy(server: Server) -> bool:
-        return cloud.healthy(server.id)
+        return world.cloud.healthy(server.id)
 
-    ecs = EcsClient(
-        auth=KeyAuth(cloud.config.access_key, cloud.config.secret_key),
-        project_id=cloud.config.project_id,
-        endpoint="http://127.0.0.1",
-        sender=SimulatedSender(cloud),
-        clock=clock,
-        request_timeout=settings.engine.request_timeout,
-        connect_timeout=settings.engine.connect_timeout,
+    engine = settings.engine
+    client = world.client(
+        request_timeout=engine.request_timeout,
+        connect_timeout=engine.connect_timeout,
         api_rate=settings.connection.api_rate,
     )
     async with (
-        ecs,
-        open_store("memory:", clock=clock, inline=True) as store,
-        Restarter(ecs, store, engine=settings.engine, clock=clock, seed=seed) as restarter,
+        client,
+        world.store() as store,
+        Restarter(client, store, engine=engine, clock=world.clock, seed=seed) as restarter,
     ):
         rollout = restarter.rollout(plan, check=healthy if plan.check else None, run_id="rehearsal")
         await rollout.run()

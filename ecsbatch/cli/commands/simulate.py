@@ -34,7 +34,7 @@ _OF_RESTARTS: Final = frozenset({"fail", "stuck", "unhealthy"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class SimulatedFleetFlags:
     """What the simulated cloud is like."""
 
     servers: Annotated[int, Parameter(group=_CLOUD, metavar="N", help="How many servers there are. [100]")] = 100
@@ -68,7 +68,7 @@ class World:
 
 def simulate(
     *,
-    world: Annotated[World | None, Parameter(name="*", show_default=False)] = None,
+    world: Annotated[SimulatedFleetFlags | None, Parameter(name="*", show_default=False)] = None,
     port: Annotated[
         int, Parameter(group=_CLOUD, metavar="N", show_default=False, help="Port on 127.0.0.1; 0 takes a free one. [0]")
     ] = 0,
@@ -96,13 +96,13 @@ def simulate(
     """
     if not 0 <= port <= _MOST_PORT:
         raise UsageError(f"--port {port}: give a number from 0 to {_MOST_PORT}.")
-    world = world or World()
+    world = world or SimulatedFleetFlags()
     config = config_of(world)
     asyncio.run(_serve(config, world.speed, port, ids, as_json=output == "json"))
     return Exit.OK
 
 
-def config_of(world: World) -> CloudConfig:
+def config_of(world: SimulatedFleetFlags) -> CloudConfig:
     """Return what the simulator takes.
 
     Raises:
