@@ -58,7 +58,7 @@ def cloud() -> CloudConfig:
     )
 
 
-class Desk:
+class TypingFolder:
     """A folder in which commands are typed, and everything that came out of them."""
 
     def __init__(self, folder: Path, endpoint: str, environment: Mapping[str, str], slots: asyncio.Semaphore) -> None:
@@ -113,9 +113,9 @@ def desk(
     endpoint: str = "",
     environment: Mapping[str, str] = KEY,
     slots: asyncio.Semaphore | None = None,
-) -> Desk:
+) -> TypingFolder:
     (folder / "fleet.txt").write_text("\n".join(running.cloud.ids()) + "\n")
-    return Desk(folder, endpoint or running.url, environment, slots or asyncio.Semaphore(SLOTS))
+    return TypingFolder(folder, endpoint or running.url, environment, slots or asyncio.Semaphore(SLOTS))
 
 
 async def test_a_good_night_keeps_its_secrets(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ async def parrot(running: Running, echo: Echo, *, submits_only: bool) -> AsyncIt
 
 async def each_echo(
     folder: Path,
-    use: Callable[[Desk], Awaitable[None]],
+    use: Callable[[TypingFolder], Awaitable[None]],
     environment: Mapping[str, str] = KEY,
     *,
     submits_only: bool,
@@ -234,7 +234,7 @@ async def each_echo(
 
 
 async def test_a_cloud_that_echoes_everything_is_not_quoted(tmp_path: Path) -> None:
-    async def use(typed: Desk) -> None:
+    async def use(typed: TypingFolder) -> None:
         assert await typed.type("restart", "fleet.txt", *FAST, *SPEAKING) == 1
         assert await typed.type("check", HUAWEICLOUD_SDK_PROJECT_ID="") == 1
         typed.search()
@@ -245,7 +245,7 @@ async def test_a_cloud_that_echoes_everything_is_not_quoted(tmp_path: Path) -> N
 async def test_a_restart_whose_answer_echoes_everything_is_not_quoted(tmp_path: Path) -> None:
     """What the cloud says to a submit is journaled: it must be clean before it is."""
 
-    async def use(typed: Desk) -> None:
+    async def use(typed: TypingFolder) -> None:
         code = await typed.type("restart", "fleet.txt", *FAST, *SPEAKING, "--on-unknown", "leave")
         assert code in {1, 3, 4, 6}, typed.said.decode(errors="replace")
         assert b"batch." in typed.said
@@ -262,7 +262,7 @@ async def test_a_password_that_iam_echoes_is_not_quoted(tmp_path: Path) -> None:
         "ECSBATCH_IAM_DOMAIN": "acme",
     }
 
-    async def use(typed: Desk) -> None:
+    async def use(typed: TypingFolder) -> None:
         assert await typed.type("check") == 1
         typed.search()
 

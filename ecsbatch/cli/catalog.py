@@ -11,7 +11,7 @@ SUMMARY: Final = (
 EPILOGUE: Final = "Options can be given as variables ECSBATCH_<OPTION> and in the file of --config, too."
 
 
-class Command(NamedTuple):
+class CommandEntry(NamedTuple):
     """What is known of a command before its module is imported.
 
     Attributes:
@@ -27,42 +27,44 @@ class Command(NamedTuple):
     text: str
 
 
-TITLES: Final[Mapping[str, tuple[Command, ...]]] = {
+TITLES: Final[Mapping[str, tuple[CommandEntry, ...]]] = {
     "Restarting": (
-        Command("check", "check", "[OPTIONS]", "See that key, project, clock, store and quota are ready."),
-        Command("restart", "restart", "[FILE|-] [OPTIONS]", "Restart the servers of a list or a selection."),
-        Command("plan", "plan", "[FILE|-] [OPTIONS]", "Show what restart would do, and keep it in a file."),
-        Command("apply", "plan", "FILE [OPTIONS]", "Carry out a plan that was kept, exactly as it is."),
-        Command("resume", "resume", "[RUN] [OPTIONS]", "Go on with a run that was stopped, interrupted or paused."),
+        CommandEntry("check", "check", "[OPTIONS]", "See that key, project, clock, store and quota are ready."),
+        CommandEntry("restart", "restart", "[FILE|-] [OPTIONS]", "Restart the servers of a list or a selection."),
+        CommandEntry("plan", "plan", "[FILE|-] [OPTIONS]", "Show what restart would do, and keep it in a file."),
+        CommandEntry("apply", "plan", "FILE [OPTIONS]", "Carry out a plan that was kept, exactly as it is."),
+        CommandEntry(
+            "resume", "resume", "[RUN] [OPTIONS]", "Go on with a run that was stopped, interrupted or paused."
+        ),
     ),
     "Looking at runs": (
-        Command("servers", "servers", "[FILE|-] [OPTIONS]", "Look at a fleet before touching it."),
-        Command("status", "status", "[RUN] [OPTIONS]", "Say where a run stands."),
-        Command("report", "report", "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
-        Command("watch", "watch", "[RUN] [OPTIONS]", "Watch a run that another process holds."),
-        Command(
+        CommandEntry("servers", "servers", "[FILE|-] [OPTIONS]", "Look at a fleet before touching it."),
+        CommandEntry("status", "status", "[RUN] [OPTIONS]", "Say where a run stands."),
+        CommandEntry("report", "report", "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
+        CommandEntry("watch", "watch", "[RUN] [OPTIONS]", "Watch a run that another process holds."),
+        CommandEntry(
             "explain",
             "explain",
             "[SERVER] [RUN] [OPTIONS]",
             "Say why a server is not restarted yet, or what holds the run now.",
         ),
-        Command("audit", "audit", "[RUN] [OPTIONS]", "Prove from a run's record that its promises were kept."),
-        Command("runs", "runs", "[OPTIONS]", "List the last runs."),
+        CommandEntry("audit", "audit", "[RUN] [OPTIONS]", "Prove from a run's record that its promises were kept."),
+        CommandEntry("runs", "runs", "[OPTIONS]", "List the last runs."),
     ),
     "Steering a run from another terminal": (
-        Command("pause", "steer", "[RUN] [OPTIONS]", "Send nothing new until the run is resumed."),
-        Command("promote", "steer", "[RUN] [OPTIONS]", "Let a run pass the hold that it stands at."),
-        Command("adjust", "steer", "[RUN] [OPTIONS]", "Change the limits of a run while it goes on."),
-        Command("abort", "abort", "[RUN] [OPTIONS]", "End a run for good."),
+        CommandEntry("pause", "steer", "[RUN] [OPTIONS]", "Send nothing new until the run is resumed."),
+        CommandEntry("promote", "steer", "[RUN] [OPTIONS]", "Let a run pass the hold that it stands at."),
+        CommandEntry("adjust", "steer", "[RUN] [OPTIONS]", "Change the limits of a run while it goes on."),
+        CommandEntry("abort", "abort", "[RUN] [OPTIONS]", "End a run for good."),
     ),
     "Trying it out": (
-        Command("rehearse", "rehearse", "[FILE|-] [OPTIONS]", "Try a rollout in virtual time."),
-        Command("simulate", "simulate", "[OPTIONS]", "Serve a simulated cloud on this machine."),
-        Command("demo", "demo", "[OPTIONS]", "Watch a rollout on a simulated cloud, in half a minute."),
+        CommandEntry("rehearse", "rehearse", "[FILE|-] [OPTIONS]", "Try a rollout in virtual time."),
+        CommandEntry("simulate", "simulate", "[OPTIONS]", "Serve a simulated cloud on this machine."),
+        CommandEntry("demo", "demo", "[OPTIONS]", "Watch a rollout on a simulated cloud, in half a minute."),
     ),
     "Setting up": (
-        Command("config", "config", "check FILE | show [OPTIONS]", "Check a settings file; show what holds."),
-        Command("completion", "completion", "bash|zsh|fish", "Print what makes a shell complete commands."),
+        CommandEntry("config", "config", "check FILE | show [OPTIONS]", "Check a settings file; show what holds."),
+        CommandEntry("completion", "completion", "bash|zsh|fish", "Print what makes a shell complete commands."),
     ),
 }
 

@@ -106,7 +106,7 @@ class TokenLedger:
             held, _, dead = self._database.execute(_SUMS, values).fetchone()
         if dead > _PURGE_AT:
             self._database.execute(_PURGE, {"now": now, "long_ago": now - _KEPT, "boot": self._boot})
-        return accounting.tokens_for(take, held) or accounting.shortage(take, self._lent(take.group, now), now)
+        return accounting.tokens_for(take, held) or accounting.shortage(take, self._outstanding(take.group, now), now)
 
     def lend(self, take: TokenRequest, grant: Grant, run_id: str) -> None:
         """Write down a grant."""
@@ -128,9 +128,9 @@ class TokenLedger:
 
     def usage(self, group: str, limit: int, now: float) -> Usage:
         """Return what a quota group's ledger says."""
-        return accounting.usage(limit, self._lent(group, now), now)
+        return accounting.usage(limit, self._outstanding(group, now), now)
 
-    def _lent(self, group: str, now: float) -> list[OutstandingGrant]:
+    def _outstanding(self, group: str, now: float) -> list[OutstandingGrant]:
         rows = self._database.execute(_ROWS, _key(group))
         return [
             OutstandingGrant(tokens, self._free_at(now, free_at, hold, boot), bool(settled))

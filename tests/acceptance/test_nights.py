@@ -14,7 +14,7 @@ NIGHTS = Path(__file__).parent / "nights"
 
 
 @dataclass(frozen=True)
-class Books:
+class Expected:
     """What must have happened by a night's end.
 
     Attributes:
@@ -32,11 +32,11 @@ class Books:
 
 
 BOOKS = {
-    "1-first-restart": Books(132, 131, 32),
-    "2-three-zones": Books(20_000, 19_988, 1_998),
-    "3-zone-fails": Books(600, 600, None, again="az2"),
-    "4-laptop-dies": Books(1_200, 1_200, 360),
-    "5-a-colleague": Books(2_700, 2_700, 900 + 225),
+    "1-first-restart": Expected(132, 131, 32),
+    "2-three-zones": Expected(20_000, 19_988, 1_998),
+    "3-zone-fails": Expected(600, 600, None, again="az2"),
+    "4-laptop-dies": Expected(1_200, 1_200, 360),
+    "5-a-colleague": Expected(2_700, 2_700, 900 + 225),
 }
 
 
@@ -54,7 +54,7 @@ def test_a_night_goes_as_it_is_told(name: str, tmp_path: Path) -> None:
         stage.close()
 
 
-def judge(stage: Stage, books: Books) -> None:
+def judge(stage: Stage, books: Expected) -> None:
     """Hold the cloud's own counts, and the runs' reports, against what must be."""
     audit = stage.audit()
     servers = [server for report in stage.reports() for server in report["servers"]]

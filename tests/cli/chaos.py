@@ -21,7 +21,7 @@ FAULTS = "lost_reply=3%,reset_after=3%,reject_503=3%"
 
 
 @dataclass(frozen=True)
-class Story:
+class ChaosResult:
     """What came of a run that was killed again and again."""
 
     kills: int
@@ -50,7 +50,7 @@ def cloud(folder: Path, servers: int, speed: int) -> Iterator[Simulator]:
     yield from simulate(folder, ["--servers", str(servers), "--speed", str(speed), "--faults", FAULTS])
 
 
-def run(folder: Path, simulator: Simulator, *, kills: int, speed: int, seed: int) -> Story:
+def run(folder: Path, simulator: Simulator, *, kills: int, speed: int, seed: int) -> ChaosResult:
     """Restart the whole fleet, killed at ``kills`` random instants."""
     chance = random.Random(seed)
     window = 60 / speed
@@ -84,7 +84,7 @@ def run(folder: Path, simulator: Simulator, *, kills: int, speed: int, seed: int
         receipt = terminal.type("audit", "chaos").stdout
     finally:
         terminal.end()
-    return Story(done, report, simulator.audit(), receipt)
+    return ChaosResult(done, report, simulator.audit(), receipt)
 
 
 def main() -> int:

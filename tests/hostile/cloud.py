@@ -86,7 +86,7 @@ class Server:
 
 
 @dataclass
-class Books:
+class CloudRecord:
     """What has come and what was counted.
 
     Attributes:
@@ -120,7 +120,7 @@ class Cloud:
         self._first_post: float | None = None
         self._belated: list[str] = []
         self._belated_looks = 0
-        self._books = Books()
+        self._books = CloudRecord()
 
     def now(self) -> float:
         """Seconds since it began."""

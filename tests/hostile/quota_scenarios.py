@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 
-from .stage import Books, Stage, stand_still
+from .stage import CloudRecord, Stage, stand_still
 from .verdict import Verdict
 
 
@@ -36,7 +36,7 @@ def _within(begun: Mapping[str, Sequence[float]], one: str, other: str, window: 
     return one in begun and abs(begun[one][0] - begun[other][0]) < window
 
 
-def _job_seen(books: Books) -> bool:
+def _job_seen(books: CloudRecord) -> bool:
     return any("/jobs/" in entry["path"] for entry in books.requests)
 
 

@@ -144,7 +144,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Books:
+class CloudRecord:
     """What a cloud has counted."""
 
     requests: Sequence[Mapping[str, Any]]
@@ -189,12 +189,12 @@ class Hostile:
         """Change what it does wrong."""
         self._ask("set", manners)
 
-    def books(self) -> Books:
+    def books(self) -> CloudRecord:
         """Return what it has counted."""
         books = self._ask("books")
-        return Books(books["requests"], books["counted"], books["begun"], frozenset(books["up"]))
+        return CloudRecord(books["requests"], books["counted"], books["begun"], frozenset(books["up"]))
 
-    def until(self, what: str, holds: Callable[[Books], bool], patience: float = PATIENCE) -> None:
+    def until(self, what: str, holds: Callable[[CloudRecord], bool], patience: float = PATIENCE) -> None:
         """Wait until something holds of its books."""
         until(what, lambda: holds(self.books()), patience)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .stage import Books, Ended, Hostile, Machine
+from .stage import CloudRecord, Ended, Hostile, Machine
 
 OVER = ("succeeded", "failed", "aborted")
 
@@ -45,7 +45,7 @@ class Verdict:
         wanted = " or ".join(map(str, codes))
         self.expect(ended.code in codes, f"{what} ended with {ended.code} and not {wanted} ({ended.last_words[:140]})")
 
-    def books(self, cloud: Hostile, limit: int, window: float, *, count: int | None = None) -> Books:
+    def books(self, cloud: Hostile, limit: int, window: float, *, count: int | None = None) -> CloudRecord:
         """Judge what the cloud has counted: the fullest window, nothing twice, and so many servers in all."""
         books = cloud.books()
         fullest = books.fullest(window)
@@ -78,7 +78,7 @@ class Verdict:
         return report
 
 
-def untrue(servers: Sequence[Mapping[str, Any]], books: Books) -> Iterator[str]:
+def untrue(servers: Sequence[Mapping[str, Any]], books: CloudRecord) -> Iterator[str]:
     """Yield what is told of a server and is not so."""
     for server in servers:
         times, said, reason = len(books.begun.get(server["id"], ())), server["outcome"], server["reason"]

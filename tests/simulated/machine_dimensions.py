@@ -11,7 +11,7 @@ from ecsbatch.model.quota import Quota
 
 from .changes import KINDS, at_most_one, each_life, ending, fleet_of, some, soon
 from .troubles import Freeze
-from .world import Ask, Doom, DoomKind, Life, Order, World
+from .world import Ask, Asking, Doom, DoomKind, Life, World
 
 DAY: Final = 86_400.0
 
@@ -31,7 +31,7 @@ def late_store(world: World, chance: Random) -> World:
         world = busy(world)
     at = round(8.0 ** chance.uniform(-0.5, 1.0), 3)
     if kind == "none":
-        word = Order(at, chance.choice(world.runs).run_id, {"command": "abort"})
+        word = Asking(at, chance.choice(world.runs).run_id, {"command": "abort"})
         return each_life(world, lambda life: replace(life, commands=(*life.commands, word)))
     return ending(world, Doom(kind, at=at, process=chance.randrange(world.processes), gap=5.0), chance)
 
@@ -120,14 +120,14 @@ def left_out(world: World, chance: Random) -> World:
     def change(life: Life) -> Life:
         left = (chance.choice(zones),) if chance.random() < 0.6 else ()
         retry = tuple(chance.sample(KINDS, chance.randint(1, 3))) if chance.random() < 0.4 else life.retry
-        commands: tuple[Order, ...] = ()
+        commands: tuple[Asking, ...] = ()
         if chance.random() < 0.5:
             run, at = chance.choice(world.runs), soon(chance)
             run_id, here = run.run_id, sorted({zone for _, zone in run.servers})
             word: dict[str, Any] = {"command": "resume", "skip_domains": [chance.choice(here)]}
             if chance.random() < 0.4:
                 word["retry"] = chance.sample(KINDS, chance.randint(1, 3))
-            commands = (Order(at, run_id, {"command": "pause"}), Order(at + chance.choice((0.6, 5.0)), run_id, word))
+            commands = (Asking(at, run_id, {"command": "pause"}), Asking(at + chance.choice((0.6, 5.0)), run_id, word))
         return replace(life, skip_domains=left, retry=retry, commands=(*life.commands, *commands))
 
     return each_life(world, change)
@@ -141,24 +141,24 @@ def quick_words(world: World, chance: Random) -> World:
     return each_life(world, lambda life: replace(life, commands=(*life.commands, *words(world, chance))))
 
 
-def words(world: World, chance: Random) -> Iterator[Order]:
+def words(world: World, chance: Random) -> Iterator[Asking]:
     run_id, at = chance.choice(world.runs).run_id, soon(chance)
     if chance.random() < 0.5:
-        yield Order(at, run_id, {"command": "pause"})
+        yield Asking(at, run_id, {"command": "pause"})
         at += chance.uniform(1.2, 4.0)
     for word in chance.choice((("pause", "resume"), ("resume", "pause"), ("pause", "resume", "pause"))):
-        yield Order(round(at, 3), run_id, {"command": word})
+        yield Asking(round(at, 3), run_id, {"command": word})
         at += chance.choice((0.1, 0.5)) * chance.random()
     if chance.random() < 0.3:
         limits = {"max_unavailable": chance.choice((1, 3, "50%"))}
-        yield Order(at, run_id, {"command": "adjust", "limits": limits})
-    yield Order(at + chance.choice((5.0, 30.0, 90.0)), run_id, {"command": "resume"})
+        yield Asking(at, run_id, {"command": "adjust", "limits": limits})
+    yield Asking(at + chance.choice((5.0, 30.0, 90.0)), run_id, {"command": "resume"})
 
 
 def abort_and_die(world: World, chance: Random) -> World:
     """Abort in the half second before the holder ends, by a kill or by a stop."""
     at = 0.5 + soon(chance)
-    word = Order(at - chance.uniform(0.0, 0.5), chance.choice(world.runs).run_id, {"command": "abort"})
+    word = Asking(at - chance.uniform(0.0, 0.5), chance.choice(world.runs).run_id, {"command": "abort"})
     doom = Doom(chance.choice(("instant", "instant", "stop")), at=at, gap=chance.choice((0.1, 5.0, 70.0)))
     return ending(world, doom, chance, commands=(word,))
 

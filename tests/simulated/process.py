@@ -25,7 +25,7 @@ from .foreign_code import ForeignCode
 from .freezing import PROCESS
 from .late_store import LateStore
 from .record import Claimed, End, Record, Told
-from .world import Ask, Doom, Life, Order, RunSpec, World
+from .world import Ask, Asking, Doom, Life, RunSpec, World
 
 OPERATOR_EVERY: Final = 20.0
 """Seconds between two looks of the operator, who resumes what nobody else will."""
@@ -172,7 +172,7 @@ class Process:
     def _asks(self) -> list[Ask]:
         return [ask for ask in self._life.asks if ask.process == self.number]
 
-    def _orders(self, runs: list[RunSpec]) -> list[Order]:
+    def _orders(self, runs: list[RunSpec]) -> list[Asking]:
         mine = {spec.run_id for spec in runs}
         return [order for order in self._life.orders if order.run_id in mine]
 
@@ -242,7 +242,7 @@ class Process:
             told = Told(self._machine.life, ask, asked, loop.time(), how, self._closing, cancelled)
             self._record.told.append(told)
 
-    async def _order(self, order: Order) -> None:
+    async def _order(self, order: Asking) -> None:
         await asyncio.sleep(order.at)
         with contextlib.suppress(EcsbatchError):
             await self._store.command(order.run_id, order.body, "someone")

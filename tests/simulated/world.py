@@ -47,7 +47,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Asking:
     """Something asked of a run through the store."""
 
     at: float
@@ -96,14 +96,14 @@ class Life:
 
     doom: Doom = field(default_factory=Doom)
     asks: tuple[Ask, ...] = ()
-    orders: tuple[Order, ...] = ()
+    orders: tuple[Asking, ...] = ()
     retry: tuple[str, ...] = ()
     forgive: bool = False
     limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     by_same_id: bool = False
     jumps: tuple[tuple[float, float], ...] = ()
     skip_domains: tuple[str, ...] = ()
-    commands: tuple[Order, ...] = ()
+    commands: tuple[Asking, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     failing_write: int = 0
     unreadable: int = 0
@@ -375,7 +375,7 @@ def _asks(chance: random.Random, cloud: CloudConfig, processes: int) -> tuple[As
     )
 
 
-def _orders(chance: random.Random, runs: tuple[RunSpec, ...]) -> tuple[Order, ...]:
+def _orders(chance: random.Random, runs: tuple[RunSpec, ...]) -> tuple[Asking, ...]:
     run = chance.choice(runs)
     run_id = run.run_id
     at = round(chance.uniform(0.0, 60.0), 2)
@@ -386,10 +386,10 @@ def _orders(chance: random.Random, runs: tuple[RunSpec, ...]) -> tuple[Order, ..
             back["retry"] = chance.sample(("failed", "timed_out", "unknown"), chance.randint(1, 3))
         if chance.random() < 0.2:
             back["skip_domains"] = [chance.choice(run.servers)[1]]
-        return Order(at, run_id, {"command": "pause"}), Order(at + chance.choice((0.1, 5.0, 90.0)), run_id, back)
+        return Asking(at, run_id, {"command": "pause"}), Asking(at + chance.choice((0.1, 5.0, 90.0)), run_id, back)
     if kind < 0.85:
-        return (Order(at, run_id, {"command": "adjust", "limits": _limits(chance)}),)
-    return (Order(at, run_id, {"command": "abort"}),)
+        return (Asking(at, run_id, {"command": "adjust", "limits": _limits(chance)}),)
+    return (Asking(at, run_id, {"command": "abort"}),)
 
 
 def _limits(chance: random.Random) -> dict[str, int | str]:
