@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for folder in ("ecsbatch", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+
 CLASSES = {
     "Line": "ServerQueue",
     "Terms": "RestartOptions",
@@ -144,22 +146,27 @@ EXCEPTIONS = {
 
 
 def defined(tree: ast.AST) -> Iterator[tuple[str, str, int]]:
-    """Yield each class, module's function and class's member: its kind, its name and its line."""
+    """Yield each class, module's function, class's member and imported name: its kind, its name and its line."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            yield "class", node.name, node.lineno
-            for member in node.body:
-                if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
-                    yield "member", member.name, member.lineno
-                elif isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
-                    yield "member", member.target.id, member.lineno
-        elif isinstance(node, ast.Module):
-            for each in node.body:
-                if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
-                    yield "function", each.name, each.lineno
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ecsbatch"):
-            for alias in node.names:
-                yield "class", alias.name, node.lineno
+        match node:
+            case ast.ClassDef():
+                yield "class", node.name, node.lineno
+                yield from (("member", name, line) for name, line in members(node))
+            case ast.Module():
+                yield from (("function", each.name, each.lineno) for each in node.body if isinstance(each, FUNCTION))
+            case ast.ImportFrom() if (node.module or "").startswith("ecsbatch"):
+                yield from (("class", alias.name, node.lineno) for alias in node.names)
+            case _:
+                pass
+
+
+def members(of: ast.ClassDef) -> Iterator[tuple[str, int]]:
+    """Yield the methods and annotated fields of a class."""
+    for member in of.body:
+        if isinstance(member, FUNCTION):
+            yield member.name, member.lineno
+        elif isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
+            yield member.target.id, member.lineno
 
 
 def test_no_name_that_was_given_up_is_used() -> None:
