@@ -1,4 +1,7 @@
-"""Try the mutants: ``python -m tests.mutations [NAME...]``; ``--search 0-300`` looks for seeds that show them."""
+"""Try the mutants: ``python -m tests.mutations [NAME...]``; ``--search 0-300`` looks for seeds that show them.
+
+``--decisions`` tries the forty that the four tables of decisions are to catch.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 
+from .decisions import DECISIONS
 from .mutant import Mutant
 from .playing import Found, processes, try_seeds, try_tests
 from .table import MUTANTS
@@ -19,6 +23,7 @@ def main() -> int:
     known = {mutant.name: mutant for mutant in MUTANTS}
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a mutant's name; all where left out")
+    parser.add_argument("--decisions", action="store_true", help="only those that the tables of decisions are to catch")
     parser.add_argument("--search", metavar="FIRST-END", help="look for seeds, the end exclusive; tests are not run")
     parser.add_argument(
         "--dimensions", default="new", help="of the worlds that are searched, as `tests.simulated` has it"
@@ -28,7 +33,8 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(known)):
         parser.error(f"no mutant {', '.join(map(repr, unknown))}: there are {', '.join(map(repr, known))}")
-    chosen = [known[name] for name in options.names or known]
+    every = [mutant.name for mutant in DECISIONS] if options.decisions else known
+    chosen = [known[name] for name in options.names or every]
     survived = 0
     with processes(options.jobs) as pool:
         for mutant, found in tried(pool, chosen, options.search, options.dimensions):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from .decisions import DECISIONS
 from .mutant import Mutant
 
 IN_TIME: Final = "tests/engine/test_in_time.py::"
@@ -376,5 +377,5 @@ WORDS: Final = (
     ),
 )
 
-MUTANTS: Final[Sequence[Mutant]] = (*QUOTA, *ONCE, *WANTED, *ALLOWED, *TRUE, *WORDS)
+MUTANTS: Final[Sequence[Mutant]] = (*QUOTA, *ONCE, *WANTED, *ALLOWED, *TRUE, *WORDS, *DECISIONS)
 """All of them."""
