@@ -248,31 +248,3 @@ def test_a_journal_of_an_older_version_folds_as_it_did() -> None:
     outcome = state.outcome(plan.fleet.find("a"))
     assert (outcome.kind, outcome.reason) == (OutcomeKind.SKIPPED, "excluded")
     assert (state.run.waiting, state.run.ended[OutcomeKind.NOT_STARTED], state.failed) == (1, 0, False)
-
-
-def test_a_promotion_outlives_the_wave_that_it_was_for() -> None:
-    """While the gate says wait, the promoted wave's zone is left out: the next wave needs no second word."""
-    world = World(servers=9, zones=("az1", "az2", "az3"), restart_median=3.0)
-    verdict = ["wait"]
-
-    async def gate(_: RolloutState) -> str:
-        return verdict[0]
-
-    async def main() -> Result:
-        fleet = [Server(id_, f"az{number // 3 + 1}") for number, id_ in enumerate(world.ids)]
-        held = Strategy(waves="3,3,100%", max_unavailable="100%", hold_after="1", order="input", gate_timeout=100_000.0)
-        async with world.restarter() as restarter:
-            rollout = restarter.rollout(fleet, held, gate=gate)
-            running = asyncio.create_task(rollout.run())
-            while rollout.state.gate is None:  # noqa: ASYNC110 - what is waited for is no event
-                await asyncio.sleep(1)
-            rollout.promote()
-            await asyncio.sleep(30)
-            rollout.pause()
-            await asyncio.sleep(1)
-            rollout.resume(skip_domains=["az2"])
-            verdict[0] = "go"
-            return await asyncio.wait_for(running, 5000)
-
-    result = world.live(main)
-    assert (result.counts[OutcomeKind.RESTARTED], result.counts[OutcomeKind.NOT_STARTED]) == (6, 3)
