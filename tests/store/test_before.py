@@ -54,8 +54,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 PLAN: Final = str(BEFORE / "night.plan")
-SITE: Final = read_plan(PLAN).site
-OLD_GROUP: Final = f"{SITE.endpoint}/{SITE.project_id}"
+SITE: Final[Mapping[str, str]] = json.loads(Path(PLAN).read_text())["site"]
+OLD_GROUP: Final = f"{SITE['endpoint']}/{SITE['project_id']}"
 """How a quota was named; it is named by the project alone since, for a project has one by whatever name it is met."""
 
 
@@ -69,7 +69,7 @@ def objects() -> list[str]:
 
 def words(lines: list[str]) -> list[str]:
     """Return the words of a text, wherever its lines were broken."""
-    return " ".join(lines).replace(OLD_GROUP, SITE.project_id).split()
+    return " ".join(lines).replace(OLD_GROUP, SITE["project_id"]).split()
 
 
 def without_its_span(lines: list[str]) -> list[str]:
@@ -94,7 +94,7 @@ def test_what_is_printed_for_people_says_the_same(command: str, capsys: pytest.C
 def test_what_is_printed_for_programs_has_every_field_that_it_had(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = json.loads("".join(OUTPUTS[command]["out"]).replace(OLD_GROUP, SITE.project_id))
+    before = json.loads("".join(OUTPUTS[command]["out"]).replace(OLD_GROUP, SITE["project_id"]))
     if command == "status paused -o json":
         del before["elapsed_s"]  # of an orphaned run it is the time until now
 
