@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
@@ -44,7 +45,9 @@ T = TypeVar("T")
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the URL of a copy, which the command line takes, too."""
+    """Return the URL of a copy, which the command line takes, too, and nothing else from the environment."""
+    for name in [name for name in os.environ if name.startswith(("ECSBATCH", "HUAWEICLOUD"))]:
+        monkeypatch.delenv(name)
     shutil.copy(BEFORE / "store.sqlite", tmp_path / "store.sqlite")
     url = f"sqlite:///{tmp_path / 'store.sqlite'}"
     monkeypatch.setenv("ECSBATCH_STORE", url)
