@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from typed_commands import ECSBATCH, Simulator, Terminal
 
-from ecsbatch.cli.app import COMMANDS
+from ecsbatch.cli.catalog import COMMANDS
 from ecsbatch.cli.commands.check import clock
 from ecsbatch.cli.commands.completion import BESIDES, INSTALL
 from ecsbatch.cli.commands.simulate import exports
