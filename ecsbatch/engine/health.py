@@ -1,4 +1,7 @@
-"""`HealthChecker`: SUCCESS is the hypervisor's word; here the server itself is asked, and watched for ``min_ready``."""
+"""`HealthChecker`: asks restarted servers themselves whether they are healthy, for ``min_ready`` seconds.
+
+SUCCESS of a job is the hypervisor's word. Read `HealthChecker._step` first.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,19 @@ from ecsbatch.model.outcome import Evidence
 from ecsbatch.model.servers import Server
 
 CHECK_TIMEOUT = 10.0
-"""Seconds that one check may take."""
+"""Seconds that one check may take; longer, it has not passed."""
 
 
 @dataclass(slots=True)
 class Recovery:
-    """A server that the cloud says is restarted, until it is healthy for long enough."""
+    """A server that the cloud says is restarted, until it has been healthy for long enough.
+
+    Attributes:
+        batch, server: which.
+        evidence: by which the cloud says so.
+        healthy_since: loop time of the first check that passed after the last that did not; None: none has.
+        failure: why the last check did not pass, "" where it did.
+    """
 
     batch: Batch
     server: str
@@ -35,7 +45,12 @@ class Recovery:
 
 @dataclass(slots=True)
 class Visit:
-    """A server that kept its place after its outcome and was seen up: is it healthy by now?"""
+    """One check of a held server that was seen up.
+
+    Attributes:
+        queue, server: which.
+        heard: told whether it passed.
+    """
 
     queue: ServerQueue
     server: Server
@@ -43,12 +58,12 @@ class Visit:
 
 
 class HealthChecker:
-    """Checks the restarted servers of all lines of a site."""
+    """Checks the restarted servers of all queues of a site."""
 
     def __init__(self, observer: Observer, visibility: Visibility, workers: int) -> None:
-        """Run at most ``workers`` checks at once of servers just restarted, and as many of those that ended before.
+        """Run at most ``workers`` checks at once of servers just restarted, and as many of held servers.
 
-        The latter may hang for long, one and all: they must not keep the former waiting.
+        The latter may all hang for long: they must not keep the former waiting.
         """
         self._observer = observer
         self._visibility = visibility
@@ -62,7 +77,7 @@ class HealthChecker:
         self._delayed.put(asyncio.get_running_loop().time(), Recovery(batch, server, evidence))
 
     def visit(self, queue: ServerQueue, server: Server, heard: Callable[[bool], None]) -> None:
-        """Ask the check of a server that was seen up once, and say whether it passed."""
+        """Check a held server once; ``heard`` is told whether it passed."""
         self._visits.put_nowait(Visit(queue, server, heard))
 
     async def run(self) -> None:
@@ -87,21 +102,21 @@ class HealthChecker:
             visit.heard(check is not None and not await failed_check(check, visit.server))
 
     async def _step(self, recovery: Recovery) -> None:
-        """Check once; end the server, or come back."""
+        """Check once; report the server's end, or check again later."""
         queue = recovery.batch.queue
         if queue.dropped or recovery.server not in recovery.batch.open:
             return
-        asked, sighted = asyncio.get_running_loop().time(), self._visibility.observed_time()
+        asked, observed = asyncio.get_running_loop().time(), self._visibility.observed_time()
         if queue.options.check is not None:
             recovery.failure = await failed_check(queue.options.check, await self._server(recovery))
         now = asyncio.get_running_loop().time()
         if recovery.failure:
             recovery.healthy_since = None
-            if sighted > recovery.batch.deadline:
+            if observed > recovery.batch.deadline:
                 await self._end(recovery, healthy=False)
                 return
         elif recovery.healthy_since is None:
-            # Healthy from the answer on, and up to the asking of a later check: between them it was seen to be.
+            # Healthy from this answer to the asking of a later check that passes: only that span is certain.
             recovery.healthy_since = now
             asked = now
         since = recovery.healthy_since
@@ -115,7 +130,7 @@ class HealthChecker:
         self._delayed.put(now + wait, recovery)
 
     async def _server(self, recovery: Recovery) -> Server:
-        """Return the server as checks want it; one taken over from an earlier process is looked at for its address."""
+        """Return the server as checks take it; one taken over from an earlier process is looked at for its address."""
         views = recovery.batch.views
         view = views.get(recovery.server)
         # While the cloud cannot be seen the deadline stands still, and a check alone would never learn that it can.

@@ -32,13 +32,13 @@ SEND_WITHIN = 5.0
 it, so that it is no setting."""
 
 _FOREIGN_POLL = 1.0
-"""Seconds between asks while another process holds tokens whose answer we cannot hear."""
+"""Seconds between two tries while another process has tokens in flight: we do not hear when they are settled."""
 
 _SHORTEST_WAIT = 0.001
-"""Seconds; a shorter timer may not move a clock of floats."""
+"""Seconds of the shortest timer: a shorter one may not move a clock that counts in floats."""
 
 DESYNC_SECONDS = 600.0
-"""Seconds for which a 429 against our own reckoning halves the limit."""
+"""Seconds for which the limit is halved after a 429 that our ledger did not expect."""
 
 
 _Take: TypeAlias = Callable[[TokenRequest], asyncio.Future[Grant | Shortage]]
@@ -48,8 +48,12 @@ _GiveBack: TypeAlias = Callable[[Settlement], asyncio.Future[None]]
 class TokenBucket:
     """Tokens of one quota group, first come first served.
 
-    Whoever acquires owes the bucket one of `answered`, `given_up` or `refund` for the grant: each tells what to
-    settle in the ledger; `changed` wakes those who wait, once that is written.
+    Whoever acquires tokens has to settle the grant in the ledger: `answered`, `given_up` and `refund` return how.
+    `changed` wakes those who wait, once that is written.
+
+    Attributes:
+        quota: servers per window, as the cloud has it.
+        group: the key that all who share the quota use.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class TokenBucket:
         request_timeout: float = 30.0,
         unknown_grace: float = 60.0,
     ) -> None:
-        """Fill nothing: the ledger knows what is free.
+        """Begin without tokens: the ledger knows what is free.
 
         Args:
             ledger: where the grants are kept.
@@ -80,16 +84,16 @@ class TokenBucket:
         self._shaped = 0
         self._grace = unknown_grace
         self._cooling = quota.window + GUARD
-        self._crash_hold = SEND_WITHIN + request_timeout + unknown_grace + self._cooling
-        self._turn = asyncio.Lock()
-        self._news = asyncio.Event()
+        self._expires_in = SEND_WITHIN + request_timeout + unknown_grace + self._cooling
+        self._in_turn = asyncio.Lock()
+        self._settled = asyncio.Event()
         self._closed_until = 0.0
         self._lowered: tuple[int, float] | None = None
         self._shortage: tuple[Shortage, float] | None = None
 
     @property
     def limit(self) -> int:
-        """Servers per window that we allow ourselves now."""
+        """Servers per window that are granted now: the quota, or half of it for some time after a 429."""
         if self._lowered is not None and asyncio.get_running_loop().time() < self._lowered[1]:
             return self._lowered[0]
         return self.quota.limit
@@ -97,33 +101,37 @@ class TokenBucket:
     async def acquire(
         self, want: int, at_least: int = 1, *, take: _Take | None = None, give_back: _GiveBack | None = None
     ) -> Grant:
-        """Wait in line for between ``at_least`` and ``want`` tokens.
+        """Wait for between ``at_least`` and ``want`` tokens, in the order of the calls.
 
         Args:
             want: the most that is of use, at least 1.
-            at_least: the least that is; cut to what limit and burst can ever give.
-            take: takes from the ledger in a transaction of the caller's own; None: in one by itself.
-            give_back: settles what was taken so where the caller is cancelled meanwhile; None: in one by itself.
+            at_least: the least that is of use; lowered to what limit and burst can ever give.
+            take: takes tokens from the ledger in a transaction of the caller's; None: in one of its own.
+            give_back: settles what was taken where the caller is cancelled meanwhile; None: in one of its own.
 
         Returns:
             The grant; its ``tokens`` say how many.
+
+        Raises:
+            ValueError: no token is wanted.
+            Exception: whatever ``take`` raises, at once or by its future.
         """
         if want < 1:
             raise ValueError("A grant is of at least one token.")
-        async with self._turn:
-            return await self._first_in_line(
+        async with self._in_turn:
+            return await self._take_in_turn(
                 want, at_least, take or self._ledger.take, give_back or self._ledger.settle
             )
 
-    async def _first_in_line(self, want: int, at_least: int, take: _Take, give_back: _GiveBack) -> Grant:
+    async def _take_in_turn(self, want: int, at_least: int, take: _Take, give_back: _GiveBack) -> Grant:
         while True:
             least = min(at_least, want, self._burst, self.limit)
             await self._shape_up(max(1, least), want)
             await self._open()
             most = min(want, self._shaped, self.limit)
-            self._news.clear()
-            wish = TokenRequest(self.group, most, max(1, min(least, most)), self.limit, self._crash_hold)
-            answer = await _unharmed(take(wish), give_back)
+            self._settled.clear()
+            request = TokenRequest(self.group, most, max(1, min(least, most)), self.limit, self._expires_in)
+            answer = await _keep_or_return(take(request), give_back)
             if isinstance(answer, Grant):
                 self._shaped -= answer.tokens
                 self._shortage = None
@@ -159,32 +167,32 @@ class TokenBucket:
             delay = min(delay, _FOREIGN_POLL)
         try:
             async with asyncio.timeout(max(delay, _SHORTEST_WAIT)):
-                await self._news.wait()
+                await self._settled.wait()
         except TimeoutError:
             return
 
     def age(self, grant: Grant) -> float:
-        """Return the seconds since a grant, however long this process has stood still meanwhile."""
+        """Return the seconds since a grant, by the ledger's clock: those in which this process stood still count."""
         return self._ledger.age(grant)
 
     def answered(self, grant: Grant) -> Settlement:
-        """Any HTTP answer: the cloud has counted by now, so the window runs from now."""
+        """Return how to settle after any HTTP answer: the cloud has counted by now, so the window runs from now."""
         return Settlement(grant.id, self._cooling)
 
     def given_up(self, grant: Grant) -> Settlement:
-        """No answer: the cloud may count until ``unknown_grace`` from now."""
+        """Return how to settle without an answer: the cloud may count until ``unknown_grace`` seconds from now."""
         return Settlement(grant.id, self._grace + self._cooling)
 
     def refund(self, grant: Grant) -> Settlement:
-        """Provably not sent: the tokens are free at once."""
+        """Return how to settle what was certainly not sent: the tokens are free at once."""
         return Settlement(grant.id, None)
 
     def changed(self) -> None:
-        """Wake the first in line: something was settled."""
-        self._news.set()
+        """Wake whoever waits first: something was settled."""
+        self._settled.set()
 
     def close_for(self, seconds: float) -> None:
-        """Grant nothing for so long: the cloud asked for a pause."""
+        """Grant nothing for so many seconds: the cloud asked for a pause."""
         self._closed_until = max(self._closed_until, asyncio.get_running_loop().time() + seconds)
 
     def lower(self) -> int:
@@ -194,7 +202,7 @@ class TokenBucket:
         return limit
 
     async def usage(self) -> Usage:
-        """Say what is held, cooling and free now."""
+        """Return what is in flight, cooling and free now."""
         return await self._ledger.usage(self.group, self.limit)
 
     def shortage(self) -> tuple[int, float] | None:
@@ -208,11 +216,11 @@ class TokenBucket:
         return f"<TokenBucket {self.quota} for {self.group}, limit now {self.limit}>"
 
 
-async def _unharmed(taking: asyncio.Future[Grant | Shortage], give_back: _GiveBack) -> Grant | Shortage:
-    """Wait for tokens; where the taker is cancelled meanwhile, what it was granted goes back: no token is lost.
+async def _keep_or_return(taking: asyncio.Future[Grant | Shortage], give_back: _GiveBack) -> Grant | Shortage:
+    """Wait for tokens; where the caller is cancelled meanwhile, what it was granted is given back: no token is lost.
 
-    Its going back is waited for, so that in the record it stands before whatever ends the run; cancelled once more,
-    the taker leaves it to itself.
+    That is waited for, so that in the record it stands before whatever ends the run; a second cancellation ends the
+    waiting and not the giving back.
     """
     try:
         return await asyncio.shield(taking)
@@ -228,4 +236,4 @@ async def _given_back(taking: asyncio.Future[Grant | Shortage], give_back: _Give
     settled = give_back(Settlement(grant.id, None))
     await asyncio.wait((settled,))
     if not settled.cancelled():
-        settled.exception()  # where it cannot be written, it is held until it counts as given up
+        settled.exception()  # where it cannot be written, the grant expires by itself

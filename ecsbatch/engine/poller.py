@@ -1,7 +1,8 @@
-"""`Poller`: watches every job of a site at once, and bare servers where no job tells. Read `_look_at_job` first.
+"""`Poller`: looks at every job of a site, and at servers themselves where no job tells. Read `_look_at_job` first.
 
-One heap of what is to be looked at when, one timer, a few look workers. A job's look reveals all its servers;
-bare servers share looks, up to 100 each. What a look means is said in `resolver`, when to look in `poll_schedule`.
+One delay queue of what is to be looked at, with one timer, and a few look workers. A look at a job shows all its
+servers; a look at servers themselves shows up to 100. What a look means is decided in `resolver`, when to look in
+`poll_schedule`.
 """
 
 from __future__ import annotations
@@ -34,23 +35,23 @@ from ecsbatch.model.run import Committed, Transaction
 from ecsbatch.model.servers import MAX_LOOK, Job, ServerView, SubJob
 
 LOOK_SHARE = 0.7
-"""Of the rate of API requests, what looks may plan with; the rest is for submits and prechecks."""
+"""The share of the rate of API requests that looks may plan with; the rest is for submits and prechecks."""
 
 JOB_VISIBLE_WITHIN = 60.0
 """Seconds after its submit in which a job id that the cloud does not know may still turn up."""
 
-SHUT_OUT_PAUSE = 60.0
+KEY_PAUSE = 60.0
 """Seconds between two tries with a key that is not accepted: more than five in five minutes would lock it."""
 
 GRID = 5.0
-"""Seconds at the most between the instants at which bare servers are looked at, so that they share looks."""
+"""Seconds at the most between the instants at which servers are looked at by themselves, so that they share looks."""
 
 TICK = 1 / 200
-"""Of a typical restart: the grid of the instants of looks at jobs, finer than their jitter."""
+"""The grid of the instants of looks at jobs, as a share of a typical restart; finer than their jitter."""
 
 
 class Poller:
-    """The looks at one site."""
+    """The look workers of one site, and what they look at."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class Poller:
         unknown_grace: float,
         typical_restart: float,
     ) -> None:
-        """Look with at most ``workers`` requests at once; times are seconds."""
+        """Look with at most ``workers`` requests at once; ``unknown_grace`` and ``typical_restart`` are seconds."""
         self._observer = observer
         self._schedule = schedule
         self._visibility = visibility
@@ -80,9 +81,9 @@ class Poller:
         self._next_look: list[ServerWatch] = []
         # Dicts, for they keep the order: the same seed gives the same looks.
         self._jobs: dict[JobWatch, None] = {}
-        self._held = HeldServers(health, self._unit, self._again_later, self._tell)
-        self._told: asyncio.Queue[tuple[ServerQueue, LookResult, asyncio.Future[Committed]]] = asyncio.Queue()
-        self._shut_out: AuthError | None = None
+        self._held = HeldServers(health, self._unit, self._again_later, self._record)
+        self._recorded: asyncio.Queue[tuple[ServerQueue, LookResult, asyncio.Future[Committed]]] = asyncio.Queue()
+        self._key_error: AuthError | None = None
         self._next_try = 0.0
 
     # -- what to watch ---------------------------------------------------------------------------------------------
@@ -94,19 +95,19 @@ class Poller:
         self._look_at_age(watch, self._schedule.next_look(0.0, watch.size, watch.size))
 
     def watch_unknown(self, batch: Batch) -> None:
-        """Find out what became of a request without an answer, or of one that was begun whatever was answered."""
+        """Find out by its servers what became of a request without an answer, or of one that began whatever it said."""
         self._watch_servers(batch, [s for s in batch.views if s in batch.open], WatchReason.NO_ANSWER)
 
     def watch_held(self, queue: ServerQueue, server: str) -> None:
-        """Look until a server is up that may be down although it has its outcome: a hold that begins now."""
+        """Look at a server that may be down although it has its outcome, from now until it is up."""
         self._held.watch(queue, server)
 
     def hurry_held(self, queues: Iterable[ServerQueue]) -> None:
-        """Look now at every server of these lines that keeps its place after its outcome."""
+        """Look now at every server of these queues that keeps its slot in the budget after its outcome."""
         self._held.hurry(queues)
 
     def held_seen(self, queues: Iterable[ServerQueue], since: float) -> bool:
-        """Tell whether each of them was looked at since a loop time, and its check has answered, if it has one."""
+        """Tell whether each of them was looked at since a loop time, and its check, if there is one, has answered."""
         return self._held.seen(queues, since)
 
     def _watch_servers(self, batch: Batch, servers: Iterable[str], why: WatchReason, job: Job | None = None) -> None:
@@ -120,7 +121,7 @@ class Poller:
             self._again_later(watch, self._unit)
 
     def _again_later(self, watch: ServerWatch, wait: float) -> None:
-        """Look again after about so long; instants fall on a grid, so that servers share looks."""
+        """Look again after about so many seconds; instants fall on a grid, so that servers share looks."""
         grid = min(self._unit, GRID)
         self._delayed.put(math.ceil((self._now() + wait) / grid) * grid, watch)
 
@@ -132,13 +133,13 @@ class Poller:
         await work_together({"poll": self._hand_out(), "follow-up": self._follow_up(), **workers})
 
     async def _hand_out(self) -> None:
-        """Hand what is due to the look workers."""
+        """Hand what is due to the look workers, and have the schedule rescaled from time to time."""
         rescaled = self._now()
         while True:
             for watch in await self._delayed.due():
                 if self._done_with(watch):
                     self._forget(watch)
-                elif self._waits_outside(watch):
+                elif self._waits_for_key(watch):
                     continue
                 elif isinstance(watch, JobWatch):
                     self._due.put_nowait(watch)
@@ -181,20 +182,20 @@ class Poller:
     # -- jobs ------------------------------------------------------------------------------------------------------
 
     async def _look_at_job(self, watch: JobWatch) -> None:
-        """Look once at a job; store what it tells, and say when to look again."""
+        """Look once at a job; record what it tells, and say when to look again."""
         batch = watch.batch
         asked, late = self._now(), self._visibility.observed_time() > batch.deadline
         try:
             states = await self._states(watch)
             job = await self._observer.show_job(batch.job_id, watch.pending, running=late)
         except JobNotFound as e:
-            self._let_in(watch)
+            self._key_accepted(watch)
             if asked - watch.since < JOB_VISIBLE_WITHIN:
                 self._delayed.put(self._now() + self._pause(watch), watch)
             else:
                 self._end_job(watch, Job(batch.job_id, "GONE", code=e.code, message=e.message), LookResult())
         except JobHidden as e:
-            self._let_in(watch)
+            self._key_accepted(watch)
             watch.hidden += 1
             if watch.in_vain(late=late):
                 self._end_job(watch, Job(batch.job_id, "UNSEEN", code=e.code, message=e.message), LookResult())
@@ -203,12 +204,12 @@ class Poller:
         except CloudError as e:
             self._unseen([watch], e)
         else:
-            self._let_in(watch)
+            self._key_accepted(watch)
             watch.failures, watch.hidden = 0, 0
             self._learn(watch, job, states, asked - watch.since, late=late)
 
     async def _states(self, watch: JobWatch) -> Mapping[str, ServerView]:
-        """Look at the servers that their job has shown under way after their deadline."""
+        """Look at the servers themselves that their job has shown under way after their deadline."""
         overdue = sorted(watch.overdue & watch.pending)
         states: dict[str, ServerView] = {}
         for start in range(0, len(overdue), MAX_LOOK):
@@ -216,7 +217,10 @@ class Poller:
         return states
 
     def _learn(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], age: float, *, late: bool) -> None:
-        """Store what a job's look tells of its servers; it was asked at ``age``, and ``late`` after their deadline."""
+        """Record what a look at a job tells of its servers, asked ``age`` seconds after its acceptance.
+
+        ``late`` tells whether their deadline had passed by then.
+        """
         ended = [sub for sub in job.ended if sub.server_id in watch.pending]
         self._observe(watch, ended, self._now() - watch.since)
         found = self._resolver.job(watch, ended)
@@ -233,18 +237,18 @@ class Poller:
             left = len(watch.pending)
             progress = ev.JobProgress(batch=watch.batch.number, job_id=job.id, ended=watch.size - left, running=left)
             found.events.append(progress)
-        self._tell(watch.batch.queue, found)
+        self._record(watch.batch.queue, found)
         if job.over or late:
             self._delayed.put(self._now() + self._pause(watch), watch)
             return
         self._look_at_age(watch, self._schedule.next_look(age, len(watch.pending), watch.size))
 
     def _look_at_age(self, watch: JobWatch, age: float) -> None:
-        """Look at a job about then; looks that fall together cost less than each by itself."""
+        """Look at a job at about this age; looks that fall together cost less than each by itself."""
         self._delayed.put(round((watch.since + age) / self._tick) * self._tick, watch)
 
     def _observe(self, watch: JobWatch, ended: Iterable[SubJob], age: float) -> None:
-        """Teach the schedule how long restarts take: from the asking of the look before to the answer of this one."""
+        """Teach the schedule how long restarts take: between the look before, as asked, and the answer of this one."""
         for sub in ended:
             if sub.seconds is None:
                 self._schedule.observe(watch.age, age)
@@ -254,50 +258,50 @@ class Poller:
                 self._schedule.observe(at, at)
 
     def _end_job(self, watch: JobWatch, job: Job, found: LookResult) -> None:
-        """Close a job; servers that it told nothing of are watched by their own state."""
+        """Look at a job no more; servers of which it told nothing are looked at themselves."""
         batch = watch.batch
         self._jobs.pop(watch, None)
         finished = ev.JobFinished(
             batch=batch.number, job_id=job.id, status=job.status, code=job.code, message=job.message
         )
         found.events.append(finished)
-        self._tell(batch.queue, found)
+        self._record(batch.queue, found)
         self._watch_servers(batch, sorted(watch.pending), WatchReason.NO_JOB, job)
 
-    # -- bare servers ----------------------------------------------------------------------------------------------
+    # -- servers themselves ----------------------------------------------------------------------------------------
 
     async def _look_at_servers(self, watches: Sequence[ServerWatch]) -> None:
-        """Look once at up to 100 bare servers; store what that tells, and say when to look again."""
+        """Look once at up to 100 servers; record what that tells, and say when to look again."""
         try:
             look = await self._observer.look(list(dict.fromkeys(watch.server for watch in watches)))
         except CloudError as e:
             self._unseen(watches, e)
             return
-        self._let_in(*watches)
-        findings: dict[ServerQueue, LookResult] = {}
+        self._key_accepted(*watches)
+        results: dict[ServerQueue, LookResult] = {}
         for watch in watches:
             view = watch.read(look.servers.get(watch.server))
-            found = findings.setdefault(watch.queue, LookResult())
+            found = results.setdefault(watch.queue, LookResult())
             if watch.why is WatchReason.HELD:
                 self._held.judge(watch, view, look.asked_at, found)
             else:
                 self._resolver.server(watch, view, look.observed_at, found)
-        for queue, found in findings.items():
+        for queue, found in results.items():
             for watch, wait in found.later:
                 self._again_later(watch, self._pause(watch) if watch.left_out else wait)
-            self._tell(queue, found)
+            self._record(queue, found)
 
-    # -- telling ---------------------------------------------------------------------------------------------------
+    # -- recording -------------------------------------------------------------------------------------------------
 
-    def _tell(self, queue: ServerQueue, found: LookResult) -> None:
-        """Have it recorded; the store writes together what comes together."""
+    def _record(self, queue: ServerQueue, found: LookResult) -> None:
+        """Have a result recorded; the store writes together what comes together."""
         if events := found.all_events():
-            self._told.put_nowait((queue, found, queue.journal.record(Transaction(events))))
+            self._recorded.put_nowait((queue, found, queue.journal.record(Transaction(events))))
 
     async def _follow_up(self) -> None:
-        """Act on what was found once it is recorded."""
+        """Act on results once they are recorded."""
         while True:
-            queue, found, written = await self._told.get()
+            queue, found, written = await self._recorded.get()
             if not await queue.written(written):
                 continue
             for servers in found.unstarted.values():
@@ -308,11 +312,11 @@ class Poller:
     # -- seeing nothing --------------------------------------------------------------------------------------------
 
     def _unseen(self, watches: Sequence[JobWatch | ServerWatch], error: CloudError) -> None:
-        """Come back after a look that showed nothing."""
+        """Look again later after a look that showed nothing."""
         if isinstance(error, Throttled):
             self._schedule.throttled()
         if isinstance(error, AuthError):
-            self._not_let_in(watches, error)
+            self._key_refused(watches, error)
             return
         for watch in watches:
             if isinstance(watch, JobWatch):
@@ -320,48 +324,48 @@ class Poller:
             else:
                 self._again_later(watch, self._pause(watch))
 
-    def _not_let_in(self, watches: Sequence[JobWatch | ServerWatch], error: AuthError) -> None:
-        """Stop the lines whose looks are not let in; who goes on is looked at each minute, up to an end."""
-        self._shut_out = error
-        self._next_try = self._now() + SHUT_OUT_PAUSE
+    def _key_refused(self, watches: Sequence[JobWatch | ServerWatch], error: AuthError) -> None:
+        """Stop the queues whose looks the cloud refuses for the key; what they wait for is tried once a minute."""
+        self._key_error = error
+        self._next_try = self._now() + KEY_PAUSE
         for queue in dict.fromkeys(map(queue_of, watches)):
             queue.stop("auth", str(error))
         for watch in watches:
-            self._wait_outside(watch, error)
+            self._wait_for_key(watch, error)
 
-    def _waits_outside(self, watch: JobWatch | ServerWatch) -> bool:
-        """Spare a look while the key is not accepted; one in a minute tries it."""
-        error = self._shut_out
+    def _waits_for_key(self, watch: JobWatch | ServerWatch) -> bool:
+        """Tell whether a look is put off because the key is not accepted; one in a minute tries the key."""
+        error = self._key_error
         if error is None:
             return False
-        refused_at = self._next_try - SHUT_OUT_PAUSE
+        refused_at = self._next_try - KEY_PAUSE
         if self._observer.answered_at > refused_at or self._now() > self._next_try + QUIET:
-            self._shut_out = None  # the key is good again, or nobody has tried it for long
+            self._key_error = None  # the key is good again, or nobody has tried it for long
             return False
         if self._now() >= self._next_try:
-            self._next_try = self._now() + SHUT_OUT_PAUSE
+            self._next_try = self._now() + KEY_PAUSE
             return False
-        self._wait_outside(watch, error)
+        self._wait_for_key(watch, error)
         return True
 
-    def _let_in(self, *watches: JobWatch | ServerWatch) -> None:
-        """Note an answer, whatever it told of these: the key is good."""
-        self._shut_out = None
+    def _key_accepted(self, *watches: JobWatch | ServerWatch) -> None:
+        """Note that these looks were answered, whatever the answer was: the key is good."""
+        self._key_error = None
         for watch in watches:
-            watch.outside_since = None
+            watch.key_refused_since = None
 
-    def _wait_outside(self, watch: JobWatch | ServerWatch, error: AuthError) -> None:
-        """Come back later; what was not let in itself for so long that nothing can be waited for any more ends.
+    def _wait_for_key(self, watch: JobWatch | ServerWatch, error: AuthError) -> None:
+        """Look again later; servers whose looks were refused for the key longer than their timeout end as unknown.
 
         An outage in between says nothing of the key: it does not count.
         """
         queue, batch, now = queue_of(watch), watch.batch, self._visibility.observed_time()
-        watch.outside_since = now if watch.outside_since is None else watch.outside_since
-        if batch is None or now - watch.outside_since < max(queue.options.server_timeout, self._grace):
-            self._delayed.put(self._now() + SHUT_OUT_PAUSE, watch)
+        watch.key_refused_since = now if watch.key_refused_since is None else watch.key_refused_since
+        if batch is None or now - watch.key_refused_since < max(queue.options.server_timeout, self._grace):
+            self._delayed.put(self._now() + KEY_PAUSE, watch)
             return
         servers = sorted(watch.pending) if isinstance(watch, JobWatch) else [watch.server]
-        self._tell(queue, self._resolver.given_up(batch, servers, "auth", str(error)))
+        self._record(queue, self._resolver.given_up(batch, servers, "auth", str(error)))
         self._forget(watch)
 
     def _pause(self, watch: JobWatch | ServerWatch) -> float:

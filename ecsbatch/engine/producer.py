@@ -1,8 +1,8 @@
-"""`Producer`: from the lines' queues to batches that hold their tokens. Read `Producer.pack` first.
+"""`Producer`: makes batches that have their tokens of the servers in a site's queues. Read `Producer.pack` first.
 
 Two loops for each site. One looks at waiting servers, up to 100 a look: precheck, and the baseline by which a request
 without an answer is judged. The other takes what was looked at, waits for tokens and stores grant and intent in one
-transaction; only then does a batch go to the submit workers. Lines take turns.
+transaction; only then does a batch go to the submit workers. Queues take turns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ _LOOK_AGAIN = 1.0
 
 
 class Producer:
-    """The lines of one site, and the two loops that work on them."""
+    """The queues of one site, and the two loops that work on them.
+
+    Attributes:
+        queues: those that are worked on.
+    """
 
     def __init__(
         self,
@@ -38,7 +42,7 @@ class Producer:
         send: Callable[[Batch], None],
         slots: asyncio.Semaphore,
     ) -> None:
-        """Hand ready batches to ``send``; a slot is taken for each and given back by whoever sends it."""
+        """Hand batches to ``send``; each takes one of ``slots`` here, and whoever sends it gives that back."""
         self.queues: list[ServerQueue] = []
         self._observer = observer
         self._bucket = bucket
@@ -51,7 +55,7 @@ class Producer:
         self._turn = 0
 
     def wake(self) -> None:
-        """Look at the lines again: servers were offered, or a line has changed."""
+        """Look at the queues again: one of them has changed."""
         self._to_look.set()
         self._to_pack.set()
 
@@ -67,7 +71,7 @@ class Producer:
             await self.look_at(queue)
 
     async def look_at(self, queue: ServerQueue) -> None:
-        """Look at the next servers of a line, skip what must be left alone, stock the rest."""
+        """Look at the next servers of a queue: who may be sent is ready then, who must be left alone is skipped."""
         servers = [queue.waiting.popleft() for _ in range(min(MAX_LOOK, len(queue.waiting)))]
         queue.waiting_since = asyncio.get_running_loop().time()
         generation = queue.generation
@@ -75,7 +79,7 @@ class Producer:
         queue.looking += taken
         try:
             servers = list(await queue.owner.admit(queue, servers))
-            look = await self._see(queue, servers) if servers else None
+            look = await self._look(queue, servers) if servers else None
         finally:
             queue.looking -= taken
         if queue.generation != generation:
@@ -83,10 +87,10 @@ class Producer:
         elif look is None:
             queue.requeue(servers)
         else:
-            await self._stock(queue, servers, look)
+            await self._sort(queue, servers, look)
 
-    async def _see(self, queue: ServerQueue, servers: Sequence[str]) -> Look | None:
-        """Look once; None where nothing could be seen, after a pause."""
+    async def _look(self, queue: ServerQueue, servers: Sequence[str]) -> Look | None:
+        """Look once; None, after a pause, where nothing could be seen."""
         try:
             return await self._observer.look(servers)
         except AuthError as e:
@@ -96,7 +100,7 @@ class Producer:
             await self._observer.rest(e)
         return None
 
-    async def _stock(self, queue: ServerQueue, servers: Sequence[str], look: Look) -> None:
+    async def _sort(self, queue: ServerQueue, servers: Sequence[str], look: Look) -> None:
         """Sort looked-at servers into those to be left alone, those under way as ours already and those to send."""
         found = triage(queue, servers, look, self._visibility.observed_time())
         if found.go:
@@ -122,7 +126,7 @@ class Producer:
                     self._slots.release()
 
     async def pack(self, queue: ServerQueue) -> bool:
-        """Take tokens for a line's next packet, store grant and intent, send it. False where nothing was sent."""
+        """Take tokens for a queue's next batch, store grant and intent, send it; False where nothing was sent."""
         await self._observer.turn()
         prechecked = self._next_prechecked(queue)
         if prechecked is None:
@@ -157,7 +161,7 @@ class Producer:
 
     @staticmethod
     def _put_back(queue: ServerQueue, prechecked: Prechecked, generation: int) -> None:
-        """Return servers that could not be sent now to where they are looked for next."""
+        """Put servers back that could not be sent now: to be sent, to be looked at anew, or with their owner."""
         if queue.generation != generation:
             queue.owner.returned(prechecked.views)
         elif prechecked.stale(asyncio.get_running_loop().time()):
@@ -166,7 +170,7 @@ class Producer:
             queue.ready.appendleft(prechecked)
 
     def _next_prechecked(self, queue: ServerQueue) -> Prechecked | None:
-        """Merge stock into one packet of at most a batch; what was looked at too long ago is looked at again."""
+        """Merge ready servers into at most one batch; who was looked at too long ago is looked at again."""
         now = asyncio.get_running_loop().time()
         while queue.ready and queue.ready[0].stale(now):
             queue.requeue(list(queue.ready.popleft().views))
@@ -185,11 +189,11 @@ class Producer:
 
     # -- whose turn ------------------------------------------------------------------------------------------------
 
-    async def _choose(self, news: asyncio.Event, due: Callable[[ServerQueue], float | None]) -> ServerQueue:
-        """Wait for a line that is due; lines take turns."""
+    async def _choose(self, changed: asyncio.Event, due: Callable[[ServerQueue], float | None]) -> ServerQueue:
+        """Wait for a queue that is due; queues take turns."""
         loop = asyncio.get_running_loop()
         while True:
-            news.clear()
+            changed.clear()
             now = loop.time()
             soonest: float | None = None
             for i in range(len(self.queues)):
@@ -200,11 +204,11 @@ class Producer:
                     return queue
                 if at is not None:
                     soonest = at if soonest is None else min(soonest, at)
-            await _news(news, None if soonest is None else soonest)
+            await _wait(changed, None if soonest is None else soonest)
 
 
 def _look_due(queue: ServerQueue) -> float | None:
-    """When waiting servers of a line should be looked at: when ripe, and no sooner than they can be sent."""
+    """Return the loop time at which waiting servers should be looked at: when due, and while no batch is ready."""
     size = queue.options.batch_size
     if not queue.open or not queue.waiting or queue.ready_count >= size:
         return None
@@ -212,19 +216,19 @@ def _look_due(queue: ServerQueue) -> float | None:
 
 
 def _pack_due(queue: ServerQueue) -> float | None:
-    """When a line's stock should be packed: once it fills a batch, or nothing is on its way to fill it."""
+    """Return the loop time at which ready servers should be sent: once they fill a batch, or no others are to come."""
     if not queue.open or not queue.ready:
         return None
     if queue.ready[0].refusals or queue.ready_count >= queue.options.batch_size or not (queue.waiting or queue.looking):
         return 0.0
-    # Servers are on their way: their look will wake us; the linger bounds the wait where they are not ripe yet.
+    # Servers are on their way: their look will wake us; the linger bounds the wait where they are not due yet.
     return queue.ready[-1].looked_at + queue.options.linger
 
 
-async def _news(news: asyncio.Event, until: float | None) -> None:
-    """Wait for news, at the longest until a loop time."""
+async def _wait(changed: asyncio.Event, until: float | None) -> None:
+    """Wait until something has changed, at the longest until a loop time."""
     try:
         async with asyncio.timeout_at(until):
-            await news.wait()
+            await changed.wait()
     except TimeoutError:
         return

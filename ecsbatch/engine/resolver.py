@@ -1,4 +1,7 @@
-"""`OutcomeResolver`: what a look means for servers, as events. Nothing is asked of the cloud here."""
+"""`OutcomeResolver`: what a look means for servers, as events. Nothing is asked of the cloud here.
+
+Read `OutcomeResolver.job` and `OutcomeResolver.server` first; what a server's state tells is judged in `reconcile`.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,20 @@ from ecsbatch.model.outcome import Evidence, SkipReason
 from ecsbatch.model.servers import Job, ServerView, SubJob
 
 LOOKS_WHEN_OVER = 3
-"""Looks at an ended job that leaves servers untold, before their own state has to tell: one look may be garbled."""
-
+"""Looks at an ended job that say nothing of some servers, before these are looked at: one look may be garbled."""
 
 LOOKS_WHEN_HIDDEN = 8
-"""Looks in a row at a job that cannot be shown while all else can, before its servers' own state has to tell."""
+"""Looks in a row at a job that cannot be shown while all else can, before its servers are looked at."""
 
 
 class WatchReason(StrEnum):
-    """Why a bare server is watched."""
+    """Why a server itself is looked at.
+
+    Attributes:
+        NO_ANSWER: a request that named it has no answer, or was begun whatever was answered.
+        NO_JOB: its job did not tell how it ended.
+        HELD: it has its outcome and may still be down.
+    """
 
     NO_ANSWER = "no_answer"
     NO_JOB = "no_job"
@@ -33,9 +41,10 @@ class WatchReason(StrEnum):
 
 @dataclass(eq=False, slots=True)
 class JobWatch:
-    """An accepted batch whose job still has something to tell.
+    """An accepted batch whose job has not told how all servers ended.
 
     Attributes:
+        batch: which.
         since: loop time of the acceptance.
         pending: servers that it has not told the end of.
         size: how many there were.
@@ -43,7 +52,7 @@ class JobWatch:
         over: looks at a parent that had ended, or after the deadline, that left servers untold.
         overdue: servers that it showed under way after their deadline: their own state is looked at, and it once more.
         hidden: looks in a row that could not show it although the site could be seen.
-        outside_since: sighted clock since which no look of it was let in for want of a good key; None while they are.
+        key_refused_since: asked_at clock since which no look of it was let in for want of a good key; None while they are.
     """
 
     batch: Batch
@@ -55,10 +64,10 @@ class JobWatch:
     overdue: frozenset[str] = frozenset()
     hidden: int = 0
     failures: int = 0
-    outside_since: float | None = None
+    key_refused_since: float | None = None
 
     def in_vain(self, *, late: bool) -> bool:
-        """Tell whether it was hidden for so long that its servers' own state has to tell; ``late``: their deadline."""
+        """Tell whether it was hidden so often that its servers are looked at instead; ``late`` is past their deadline."""
         return self.hidden >= (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN)
 
 
@@ -67,13 +76,14 @@ class ServerWatch:
     """A server whose own state has to tell: no answer came, the job told nothing, or it may still be down.
 
     Attributes:
-        since: sighted clock from which ``unknown_grace`` counts; of a held server the number of the hold.
+        since: asked_at clock from which ``unknown_grace`` counts; of a held server the number of the hold.
         looks: successful ones.
         left_out: looks in a row that left it out, garbled it, or could not show it although others could be seen.
         under_way: a sign of the restart was seen.
+        failures: looks in a row without a result; the pause grows with them.
         seen_at: loop time at which the last look was asked that said something of a held server, and its check with it.
-        released: it is up, and that is being recorded.
-        outside_since: as `JobWatch` has it.
+        released: it is up, and that is being written.
+        key_refused_since: as `JobWatch` has it.
         code, message: the job's own failure, which the server shares unless its state says otherwise.
     """
 
@@ -88,12 +98,12 @@ class ServerWatch:
     failures: int = 0
     seen_at: float = float("-inf")
     released: bool = False
-    outside_since: float | None = None
+    key_refused_since: float | None = None
     code: str = ""
     message: str = ""
 
     def read(self, view: ServerView | None) -> ServerView | None:
-        """Count a look at it, and return what it tells; a garbled row is as good as none."""
+        """Count a look at it, and return what it tells; a garbled row tells nothing."""
         baseline = self.batch.views.get(self.server) if self.batch is not None else None
         if view is None or (baseline is not None and not self.under_way and is_garbled(view, baseline.updated)):
             self.left_out += 1
@@ -103,19 +113,19 @@ class ServerWatch:
 
 
 def queue_of(watch: JobWatch | ServerWatch) -> ServerQueue:
-    """Return whose server or batch is watched."""
+    """Return the queue of what is watched."""
     return watch.queue if isinstance(watch, ServerWatch) else watch.batch.queue
 
 
 @dataclass(slots=True)
 class LookResult:
-    """What one look means for one line.
+    """What one look means for the servers of one queue.
 
     Attributes:
-        events: to be recorded.
-        unstarted: servers whose request did not begin and that are sent again, by batch.
-        later: watches to come back to, with the seconds to wait.
-        released: watches of held servers that are done once this is recorded.
+        events: to be written.
+        unstarted: servers whose request did not begin and that are sent again, by the number of their batch.
+        later: servers to look at again, with the seconds to wait.
+        released: held servers that need no look any more once this is written.
     """
 
     events: list[ev.Event] = field(default_factory=list[ev.Event])
@@ -124,16 +134,16 @@ class LookResult:
     released: list[ServerWatch] = field(default_factory=list[ServerWatch])
 
     def all_events(self) -> list[ev.Event]:
-        """Return everything that is to be recorded."""
-        begun = [ev.BatchUnstarted(batch=batch, servers=servers) for batch, servers in self.unstarted.items()]
-        return [*self.events, *begun]
+        """Return everything that is to be written, in order."""
+        unstarted = [ev.BatchUnstarted(batch=batch, servers=servers) for batch, servers in self.unstarted.items()]
+        return [*self.events, *unstarted]
 
 
 class OutcomeResolver:
-    """Says what looks at one site mean."""
+    """Decides what looks at one site mean."""
 
     def __init__(self, health: HealthChecker, grace: float, unit: float) -> None:
-        """``grace`` is ``unknown_grace``; ``unit`` the seconds that pauses between looks at servers are made of."""
+        """Both are seconds: ``grace`` is ``unknown_grace``; pauses between looks at servers are multiples of ``unit``."""
         self._health = health
         self._grace = grace
         self._unit = unit
@@ -141,7 +151,7 @@ class OutcomeResolver:
     # -- jobs ------------------------------------------------------------------------------------------------------
 
     def job(self, watch: JobWatch, ended: Iterable[SubJob]) -> LookResult:
-        """Say what the ended sub-jobs of a job mean."""
+        """Return what the ended sub-jobs of a job mean: each is one server's end."""
         found = LookResult()
         batch = watch.batch
         for sub in ended:
@@ -155,9 +165,9 @@ class OutcomeResolver:
         return found
 
     def overdue(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], found: LookResult) -> None:
-        """Judge servers that a job still shows under way after their deadline by their own state, seen just before.
+        """Add to ``found`` the ends of servers that a job shows under way after their deadline, by their own ``states``.
 
-        The state is the older of the two: had the restart ended since, the job would say how.
+        The states were seen just before the job: had a restart ended in between, the job would say how.
         """
         batch = watch.batch
         for server in sorted(server for server in watch.pending & states.keys() if server in job.running):
@@ -170,23 +180,23 @@ class OutcomeResolver:
                 late=True,
                 running=True,
             )
-            self._say(judge(states[server], case), batch, server, found)
+            self._end_by(judge(states[server], case), batch, server, found)
 
-    # -- bare servers ----------------------------------------------------------------------------------------------
+    # -- servers themselves ----------------------------------------------------------------------------------------
 
-    def server(self, watch: ServerWatch, view: ServerView | None, sighted: float, found: LookResult) -> None:
-        """Say what one look means for a bare server.
+    def server(self, watch: ServerWatch, view: ServerView | None, asked_at: float, found: LookResult) -> None:
+        """Add to ``found`` what one look means for a server.
 
         Args:
             watch: the server.
             view: what was seen; None: the look left it out, garbled it or cannot show it, which tells nothing of it.
-            sighted: the sighted clock when the look was asked.
+            asked_at: observed time at which the look was asked.
             found: takes what it means.
         """
         batch = watch.batch
         if batch is None or watch.server not in batch.open:
             return
-        case = self._case(watch, batch, view, sighted)
+        case = self._case(watch, batch, view, asked_at)
         verdict = judge_unseen(case) if view is None else judge(view, case)
         match verdict:
             case Verdict.NOT_STARTED:
@@ -197,10 +207,10 @@ class OutcomeResolver:
                 watch.under_way = watch.under_way or verdict is Verdict.UNDER_WAY
                 found.later.append((watch, self._unit * min(2.0 + watch.looks + watch.left_out, 10.0)))
             case _:
-                self._say(verdict, batch, watch.server, found, code=watch.code, message=watch.message)
+                self._end_by(verdict, batch, watch.server, found, code=watch.code, message=watch.message)
 
-    def _say(self, verdict: Verdict, batch: Batch, server: str, found: LookResult, **facts: str) -> None:
-        """End a server of which its own state tells; ``facts`` are its job's words for a failure."""
+    def _end_by(self, verdict: Verdict, batch: Batch, server: str, found: LookResult, **facts: str) -> None:
+        """Add the end of a server by its own state; ``facts`` are what its job says of a failure."""
         match verdict:
             case Verdict.RESTARTED:
                 self._up(batch, server, Evidence.STATE, found)
@@ -211,20 +221,20 @@ class OutcomeResolver:
             case _:
                 self._end(ev.ServerTimedOut, batch, server, found, holds=True)
 
-    def _case(self, watch: ServerWatch, batch: Batch, view: ServerView | None, sighted: float) -> Case:
+    def _case(self, watch: ServerWatch, batch: Batch, view: ServerView | None, asked_at: float) -> Case:
         baseline = batch.views.get(watch.server)
         return Case(
             baseline=baseline.updated if baseline else "",
             cloud_time=batch.cloud_time,
             under_way=watch.under_way,
-            given_up_for=sighted - watch.since,
+            given_up_for=asked_at - watch.since,
             looks=watch.left_out if view is None else watch.looks,
             grace=self._grace,
-            late=sighted > batch.deadline,
+            late=asked_at > batch.deadline,
         )
 
     def _not_started(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: LookResult) -> None:
-        """A request left no trace: send these servers again where that is wanted, for it is certain to be safe."""
+        """Send a server again, where that is wanted, whose request has left no trace: that is certain to be safe."""
         queue, server = watch.queue, watch.server
         if watch.why is not WatchReason.NO_ANSWER or not queue.options.resend:
             self._no_trace(watch, batch, view, found)
@@ -232,21 +242,21 @@ class OutcomeResolver:
             batch.open.discard(server)
             found.unstarted.setdefault(batch.number, []).append(server)
         else:
-            # Sent again as often as allowed and shown each time not to have begun: that is known, and no restart.
+            # Sent as often as allowed, and shown each time not to have begun: that it was not restarted is certain.
             facts = {"reason": "not_begun", "evidence": Evidence.STATE.value}
             self._end(ev.ServerFailed, batch, server, found, holds=_may_be_down(view), **facts)
 
     def _no_trace(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: LookResult) -> None:
-        """Nothing tells whether it was restarted, but perhaps its job."""
+        """End a server of which nothing tells whether it was restarted, unless its job does."""
         if watch.code:
             self._failed(batch, watch.server, found, Evidence.JOB, code=watch.code, message=watch.message)
         else:
-            # It may have been restarted, and not be healthy since: with a check only that can tell.
+            # It may have been restarted and not be healthy since: only a check, where there is one, can tell.
             down = _may_be_down(view) or watch.queue.options.check is not None
             self._end(ev.ServerUnknown, batch, watch.server, found, reason="no_trace", holds=down)
 
     def given_up(self, batch: Batch, servers: Iterable[str], reason: str, message: str) -> LookResult:
-        """End servers of which nothing is to be learned any more, for a reason that is ours."""
+        """Return the ends of servers of which nothing can be learned any more, for a reason that is not the cloud's."""
         found = LookResult()
         for server in servers:
             if server in batch.open:
@@ -257,9 +267,9 @@ class OutcomeResolver:
     # -- ends ------------------------------------------------------------------------------------------------------
 
     def _up(self, batch: Batch, server: str, evidence: Evidence, found: LookResult) -> None:
-        """The cloud says that it is up: its outcome, or first its own word for it."""
-        terms = batch.queue.options
-        if terms.check is not None or terms.min_ready > 0:
+        """End a server that the cloud says is up; where its own health is asked for, that comes first."""
+        options = batch.queue.options
+        if options.check is not None or options.min_ready > 0:
             self._health.watch(batch, server, evidence)
         else:
             batch.open.discard(server)
@@ -276,7 +286,7 @@ class OutcomeResolver:
 
     @staticmethod
     def _end(kind: type[ev.ServerEvent], batch: Batch, server: str, found: LookResult, **facts: Any) -> None:
-        """End a server; one that may be down keeps its place in the budget until a look shows it up."""
+        """End a server; with ``holds`` it keeps its slot in the budget until a look shows it up."""
         batch.open.discard(server)
         found.events.append(batch.queue.server_event(kind, server, batch, **facts))
 

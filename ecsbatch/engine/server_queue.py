@@ -1,7 +1,7 @@
-"""`ServerQueue`: one caller's servers at one site, from the queue to their outcomes.
+"""`ServerQueue`: servers with the same owner, site and options, from their wait to their outcomes.
 
-A rollout has a line at each of its sites, the direct restarts of a `Restarter` share one. The engine's parts work on
-lines and never on rollouts: they take servers from a line, and every fact about them goes back through it.
+A rollout has a queue at each of its sites; the direct restarts of a `Restarter` share one for each site and type. The
+engine's parts work on queues and never on rollouts: they take servers from a queue and report to it what happens.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from ecsbatch.model.tally import InFlightBatch
 from ecsbatch.model.tokens import Grant, Settlement
 
 Check = Callable[[Server], Awaitable[bool]]
-"""Asks a server whether it is healthy; False or raising: not yet."""
+"""Asks a server whether it is healthy: True where it is; False, or raising, means not yet."""
 
 BASELINE_AGE = 55.0
-"""Seconds after which a look is no baseline any more and is taken again; a minute is promised."""
+"""Seconds after which a look is no baseline any more and servers are looked at again; a minute is promised."""
 
 E = TypeVar("E", bound=ev.ServerEvent)
 
 
 @dataclass(slots=True)
 class RestartOptions:
-    """How a line's servers are to be restarted. A rollout may change them while it runs.
+    """How the servers of a queue are to be restarted.
 
     Attributes:
         type: ``SOFT`` or ``HARD``.
         batch_size: servers per request at the most.
         precheck: leave out what must not be restarted.
-        skip_updated_since: leave out what others have changed since then, seconds since 1970; None: whatever they did.
+        skip_updated_since: leave out servers that others have changed since then, seconds since 1970; None: send them.
         server_timeout: seconds from a server's intent to its outcome.
         resend: how often a server is sent again whose request was shown not to have started it.
-        check: asks a server's own health; None: the cloud's word is enough.
+        check: asks a server itself whether it is healthy; None: the cloud's word is enough.
         check_interval: seconds between two checks of a server.
         min_ready: seconds for which a server must stay healthy.
-        linger: seconds that a batch waits for more servers.
+        linger: seconds that a batch which is not full waits for more servers.
     """
 
     type: RestartType = "SOFT"
@@ -67,7 +67,7 @@ class Prechecked:
     Attributes:
         views: what precheck saw of each, in order: the baseline.
         looked_at: loop time at which the look was asked for.
-        refusals: how often the cloud refused exactly these; a packet that was refused goes alone.
+        refusals: how often the cloud refused exactly these; what was refused is not merged with others.
     """
 
     views: dict[str, ServerView]
@@ -75,7 +75,7 @@ class Prechecked:
     refusals: int = 0
 
     def stale(self, now: float) -> bool:
-        """Tell whether its look is too old to be a baseline; what was refused goes as it is, to find what offends."""
+        """Tell whether the look is too old to be a baseline at a loop time; what was refused goes as it is."""
         return not self.refusals and self.looked_at < now - BASELINE_AGE
 
 
@@ -84,15 +84,15 @@ class Batch:
     """The servers of one request, from its intent to its last server's outcome.
 
     Attributes:
-        number: in its run.
-        line: whose servers.
-        views: what precheck saw of each.
-        grant: its tokens; an adopted batch names the one that another process took.
-        cloud_time: the cloud's clock at the intent, 0 where not known.
-        deadline: by the site's sighted clock; when a server without an end has timed out.
+        number: of the batch in its run.
+        queue: where its servers come from, and to which they are reported.
+        views: what precheck saw of each server, in the order of the request.
+        grant: its tokens; an adopted batch names the grant that another process took.
+        cloud_time: the cloud's clock at the intent, seconds since 1970; 0 where not known.
+        deadline: observed time after which a server without an outcome has timed out.
         open: servers without an outcome.
-        refusals: of the packet it came from.
-        job_id: "" until accepted.
+        refusals: of the prechecked servers that it was made of.
+        job_id: "" until the request is accepted.
         begun: servers that the cloud has shown to be restarted by it, whatever was answered.
         sent: when its first byte left, by the ledger's clock; 0 while none has.
     """
@@ -112,25 +112,28 @@ class Batch:
 
 @dataclass(eq=False)
 class ServerQueue:
-    """A queue of servers and the way back for their facts.
+    """A queue of servers with the same owner, site and options; the engine takes from it and reports to it.
 
     Attributes:
         site: the key of its site.
-        options: how to restart.
-        journal: where the facts go.
-        owner: whose servers they are.
+        options: how to restart its servers.
+        journal: writes what happens to them.
+        owner: whose servers they are; asked what may be done with each.
         wave: the number of the wave under way, 0 for direct restarts.
-        waiting: put in, not looked at.
-        ready: looked at, to be sent.
-        looking, packing: servers that are just being looked at, and that wait for tokens.
-        given: servers whose intent was given to the store, and whose word for it is still on its way.
-        in_air: intents that were given to the store and came back neither refused nor with the answer to their request.
+        waiting: servers that were put in and not looked at.
+        ready: servers that were looked at and are to be sent.
+        given: servers whose intent the store has and has not answered.
+        in_air: requests whose intent was given to the store and that are neither refused there nor answered.
         more: more servers are to be expected, so a small batch may wait for them.
         open: servers may be sent.
-        halt: set where the engine cannot go on with this line.
-        unaccepted: loop times since which no request was accepted, and of the last that was not; None: one was.
+        halt: why the engine cannot go on with this queue; None while it can.
+        waiting_since: loop time from which the linger counts.
+        looking: how many servers are just being looked at.
+        packing: how many servers wait for tokens.
+        unaccepted: loop times of the first and of the last request in a row that was not accepted; None: the last was.
+        generation: counts the recalls; who took servers from the queue before one gives them back to the owner.
+        fault: why its servers' events cannot be written any more.
         dropped: nobody waits for these servers any more; what the engine has in hand is let go.
-        fault: why this line's record cannot be written any more.
     """
 
     site: str
@@ -154,20 +157,20 @@ class ServerQueue:
     dropped: bool = False
 
     def wake(self) -> None:
-        """Have the engine and the owner look at this line."""
+        """Tell the owner that this queue has changed; it wakes the engine."""
         self.owner.woken(self)
 
     # -- the queue -------------------------------------------------------------------------------------------------
 
     def put(self, servers: Iterable[str]) -> None:
-        """Append servers to the queue."""
+        """Append servers."""
         if not self.waiting:
             self.waiting_since = asyncio.get_running_loop().time()
         self.waiting.extend(servers)
         self.wake()
 
     def recall(self) -> list[str]:
-        """Take back every server that has no intent yet; one that the engine has in hand comes through `returned`."""
+        """Take back every server without an intent; those in the engine's hands come by `QueueOwner.returned`."""
         self.generation += 1
         self.unaccepted = None  # what was not accepted before says nothing of what is asked after a pause
         taken = [server for prechecked in self.ready for server in prechecked.views]
@@ -177,7 +180,7 @@ class ServerQueue:
         return taken
 
     def requeue(self, servers: Sequence[str]) -> None:
-        """Put servers that are still wanted back at the head of the queue, to be looked at anew."""
+        """Put servers that are still wanted back at the head, in this order, to be looked at anew."""
         if not self.waiting:
             self.waiting_since = asyncio.get_running_loop().time()
         self.waiting.extendleft(server for server in reversed(servers) if self.owner.wanted(self, server))
@@ -190,23 +193,23 @@ class ServerQueue:
 
     @property
     def queued(self) -> int:
-        """Servers that were offered and have no intent yet."""
+        """Servers that were put in and have no intent yet."""
         return len(self.waiting) + self.ready_count + self.looking + self.packing
 
     def due_at(self, size: int) -> float:
-        """Loop time from which waiting servers should go on: at once when there are enough, else after the linger."""
+        """Return the loop time from which waiting servers go on: 0 once there are ``size``, else after the linger."""
         if not self.more or len(self.waiting) + self.ready_count >= size:
             return 0.0
         return self.waiting_since + self.options.linger
 
-    # -- facts -----------------------------------------------------------------------------------------------------
+    # -- reports ---------------------------------------------------------------------------------------------------
 
     async def report(self, events: Sequence[ev.Event], settle: Sequence[Settlement] = ()) -> bool:
-        """Store facts about these servers; where that fails the queue ends, and the engine goes on with others."""
+        """Write what happened to these servers; False where that failed, which ends the queue and no others."""
         return await self.written(self.journal.record(Transaction(events, settle=settle)))
 
     async def written(self, commit: asyncio.Future[Committed]) -> bool:
-        """Wait for a commit; False where it failed, which ends the queue."""
+        """Wait until a commit is written; False where that failed, which ends the queue."""
         try:
             await commit
         except EcsbatchError as e:
@@ -215,14 +218,14 @@ class ServerQueue:
         return True
 
     def fail(self, fault: EcsbatchError) -> None:
-        """End the line: its record cannot be written any more."""
+        """End the queue: what happens to its servers cannot be written any more."""
         self.fault = self.fault or fault
         self.stop("store", str(fault))
 
     def server_event(
         self, kind: type[E], server: str, batch: Batch | None = None, view: ServerView | None = None, **more: Any
     ) -> E:
-        """Make a server's event, with its place in the run filled in from its batch or from a look at it."""
+        """Make an event of a server: wave, domain, batch, job and host are filled in; ``more`` are its other fields."""
         wave, domain = self.owner.locate(server)
         if view is None and batch is not None:
             view = batch.views.get(server)
@@ -237,12 +240,12 @@ class ServerQueue:
         )
 
     def server(self, server: str, view: ServerView | None) -> Server:
-        """Return a server as checks want it, with what a look told of it."""
+        """Return a server as checks take it, with the name and address that a look told of it."""
         name, address = (view.name, view.address) if view else ("", "")
         return Server(server, self.owner.locate(server)[1], name, self.site, address)
 
     def stop(self, reason: str, message: str) -> None:
-        """Let nothing more be sent: the engine cannot go on."""
+        """Let nothing more be sent: the engine cannot go on, for a reason (one word) and a message (one sentence)."""
         if self.halt is None:
             self.halt = Halt(reason, message)
             self.open = False
@@ -250,7 +253,7 @@ class ServerQueue:
 
 
 def restarted(batch: Batch, server: str, evidence: Evidence) -> ev.ServerRestarted:
-    """Make the event that every server is meant to end with; it needs no host, which is for counting failures by."""
+    """Make the event of a server that was restarted; it names no host, by which only failures are counted."""
     wave, domain = batch.queue.owner.locate(server)
     if not domain and server in batch.views:
         domain = batch.views[server].az
@@ -260,7 +263,7 @@ def restarted(batch: Batch, server: str, evidence: Evidence) -> ev.ServerRestart
 
 
 def adopted(in_flight: InFlightBatch, queue: ServerQueue, now: float) -> Batch:
-    """Rebuild a batch from the record; its deadline begins ``now``, by observed time, for nobody has looked since."""
+    """Rebuild a batch from the record; its timeout begins ``now`` (observed time), for nobody has looked since."""
     before = in_flight.baselines()
     named = [*in_flight.servers, *sorted(in_flight.open.difference(before))]
     return Batch(

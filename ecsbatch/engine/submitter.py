@@ -1,4 +1,7 @@
-"""`Submitter`: sends batches, one attempt each, and acts on what every answer means for tokens and servers."""
+"""`Submitter`: sends batches, once each, and acts on what the answer means for tokens and servers.
+
+Read `Submitter._submit` first. What an answer means is decided in `retry`.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ LONGEST_THROTTLE = 300.0
 LONG_AGO = 300.0
 """Seconds after a request that was not accepted in which the next one must follow to count as the same trouble."""
 
-_WHOLE_REFUSAL = 2
-"""Refusals of one packet after which it is halved; the first only makes us look."""
+_HALVED_AFTER = 2
+"""Refusals of the same servers after which they are halved; the first only makes us look at them."""
 
 
 class _TooLate(NotSent):
@@ -39,7 +42,11 @@ class _TooLate(NotSent):
 
 
 class Submitter:
-    """The submit workers of one site."""
+    """The submit workers of one site.
+
+    Attributes:
+        slots: bound the batches that have tokens; taken by the producer, given back here.
+    """
 
     def __init__(
         self,
@@ -52,7 +59,7 @@ class Submitter:
         wake: Callable[[], None],
         workers: int,
     ) -> None:
-        """``slots`` bounds the batches that hold tokens; ``wake`` is called when servers wait again."""
+        """Send with at most ``workers`` requests at once; ``wake`` is called when servers are ready or wait again."""
         self.slots = asyncio.Semaphore(workers)
         self._cloud = cloud
         self._observer = observer
@@ -65,7 +72,7 @@ class Submitter:
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
 
     def send(self, batch: Batch) -> None:
-        """Hand a batch that holds its tokens to the next free worker."""
+        """Hand a batch that has its tokens to the next free worker."""
         self._batches.put_nowait(batch)
 
     async def run(self) -> None:
@@ -73,7 +80,7 @@ class Submitter:
         try:
             await work_together({f"submit-{i}": self._work() for i in range(self._workers)})
         finally:
-            # Nobody is left to send these: whoever waits for what is in the air need not wait for them.
+            # Nobody is left to send these: whoever waits until no request is in the air need not wait for them.
             while not self._batches.empty():
                 self._let_go(self._batches.get_nowait())
 
@@ -91,7 +98,7 @@ class Submitter:
         batch.queue.wake()
 
     async def _submit(self, batch: Batch) -> None:
-        """Send a batch and store what came of it."""
+        """Send a batch and write what came of it."""
         try:
             job_id = await self._attempt(batch)
         except CloudError as error:
@@ -120,15 +127,15 @@ class Submitter:
         return await self._cloud.submit(batch.queue.options.type, list(batch.views), leaving)
 
     def _ledger_time(self, batch: Batch) -> float:
-        """Return the time on the ledger's clock, which no change of the wall clock moves."""
+        """Return the time by the ledger's clock, which no change of the wall clock moves."""
         return batch.grant.granted + self._bucket.age(batch.grant)
 
     async def _not_accepted(self, batch: Batch, error: CloudError) -> None:
         after = after_submit(error)
         answer = _event(batch, after, error, self._ledger_time(batch))
-        told = await batch.queue.report([answer], settle=[self._settle(after.charge, batch.grant)])
+        written = await batch.queue.report([answer], settle=[self._settle(after.charge, batch.grant)])
         self._bucket.changed()
-        if not told:
+        if not written:
             return
         if after.next is not Next.AGAIN:
             batch.queue.unaccepted = None
@@ -157,7 +164,7 @@ class Submitter:
     # -- certainly not accepted ------------------------------------------------------------------------------------
 
     async def _again(self, batch: Batch, error: CloudError) -> None:
-        """Put the servers back first in line, and pause as long as the answer asks or the back-off says."""
+        """Put the servers back at the head of their queue, and pause as long as the answer or the back-off says."""
         queue = batch.queue
         now = asyncio.get_running_loop().time()
         recent = queue.unaccepted is not None and now <= queue.unaccepted[1] + LONG_AGO
@@ -172,7 +179,7 @@ class Submitter:
             if isinstance(error, NotSent):
                 self._visibility.failed(error)
             self._bucket.close_for(wait)
-        # Back in the queue, not in the stock: by the time of its next turn the look at it may be too old.
+        # To wait and not among the ready ones: by their next turn the look at them may be too old.
         queue.requeue(list(batch.views))
         self._wake()
 
@@ -188,10 +195,10 @@ class Submitter:
 
     async def _throttled(self, batch: Batch, error: Throttled, wait: float) -> None:
         """Obey a 429. Our ledger had granted the tokens, so somebody else spends this quota: lower our own limit."""
-        said = ev.QuotaThrottled(wait=wait, message=error.message, limit=error.limit, window=error.window)
+        throttled = ev.QuotaThrottled(wait=wait, message=error.message, limit=error.limit, window=error.window)
         lowered = ev.QuotaDesync(limit=self._bucket.lower(), seconds=DESYNC_SECONDS)
         self._bucket.close_for(wait)
-        await batch.queue.report([said, lowered])
+        await batch.queue.report([throttled, lowered])
 
     # -- refused ---------------------------------------------------------------------------------------------------
 
@@ -212,7 +219,7 @@ class Submitter:
             queue.requeue(found.later)
             rest |= found.go
             fewer |= len(found.go) < len(part)
-        # The cloud has refused the request as it was: of several nobody is to blame, be all others gone by now.
+        # What the cloud has refused named more servers: of several none is to blame, even where one is left by now.
         fewer |= len(servers) < len(batch.views)
         if len(batch.views) == 1 and rest:
             await queue.report([refused_alone(queue, servers[0], error, batch)])
@@ -224,7 +231,7 @@ class Submitter:
         if not rest:
             return
         refusals = 1 if fewer else batch.refusals + 1
-        if refusals < _WHOLE_REFUSAL:
+        if refusals < _HALVED_AFTER:
             batch.queue.ready.appendleft(Prechecked(dict(rest), looked_at, refusals))
         else:
             half = (len(rest) + 1) // 2
@@ -234,7 +241,7 @@ class Submitter:
         self._wake()
 
     async def _look(self, servers: Sequence[str]) -> list[tuple[Sequence[str], Look]] | None:
-        """Look at all servers of a batch; None where nothing could be seen."""
+        """Look at all servers of a batch; None, after a pause, where nothing could be seen."""
         looks: list[tuple[Sequence[str], Look]] = []
         for start in range(0, len(servers), MAX_LOOK):
             part = servers[start : start + MAX_LOOK]
@@ -247,7 +254,7 @@ class Submitter:
 
 
 def held_back(age: float, *, dropped: bool) -> str:
-    """Say why a request must not leave any more so many seconds after its grant, "" where it may."""
+    """Say why a request must not leave any more, ``age`` seconds after its grant; "" where it may."""
     if dropped:
         return "its run has ended"
     return "too long had passed since its tokens were granted" if age > SEND_WITHIN else ""
