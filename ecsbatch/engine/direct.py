@@ -1,4 +1,8 @@
-"""`DirectRestarts`: restarts that callers ask for one by one, packed into batches together."""
+"""`DirectRestarts`: restarts that callers ask for one by one; the engine sends them together in batches.
+
+Read `DirectRestarts.submit` first. Their journal is a run of its own, whose fold here is small: who is pending, and
+what is in flight.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +24,20 @@ from ecsbatch.model.servers import RestartType, restart_type
 from ecsbatch.model.tally import Attempt, InFlightBatch
 
 _NOBODY: Final = Lease("", Holder("", "", 0, 0.0), 0)
-"""Whose the record is before there is one."""
+"""The lease of a run that is not stored yet."""
 
 
 @dataclass(slots=True)
 class PendingRestart:
-    """One server that was asked for, and everybody who waits for it.
+    """A server that somebody has asked for and that has no outcome yet.
 
     Attributes:
-        queue: where it stands.
-        waiters: everybody who asked.
-        attempts: requests that named it.
-        unstarted: how often one was shown not to have begun.
+        queue: which it is in.
+        waiters: the futures of all who asked.
+        attempts: how many requests have named it.
+        unstarted: how many of them were shown not to have begun.
         earlier: the last request that was taken for not carried out, where a look may yet show its restart.
-        submitted_at: of the last request's intent, seconds since 1970.
+        submitted_at: when the last request's intent was stored, seconds since 1970; None: there was none.
     """
 
     queue: ServerQueue
@@ -57,7 +61,7 @@ class DirectRestarts:
     """
 
     def __init__(self, runtime: Runtime, run_id: str) -> None:
-        """Restart on ``runtime``; the record is a run of this id, created with the first restart."""
+        """Restart servers on ``runtime``; the journal is a run with this id, created with the first restart."""
         self._runtime = runtime
         self._run_id = run_id
         self._pending: dict[str, PendingRestart] = {}
@@ -74,15 +78,20 @@ class DirectRestarts:
         return len(self._pending)
 
     def submit(self, server: str, site: str, type_: RestartType) -> asyncio.Future[Outcome]:
-        """Ask for a server's restart; one that is asked for already is joined.
+        """Ask for a server's restart; the future gives its outcome. A server that is pending already is joined.
 
-        Raises:
-            ConfigError: it is being restarted with another type.
+        Raises (at once):
+            ConfigError: it is being restarted with another type, or at another site.
+
+        Raises (by the future):
+            RunConflict: the server belongs to another run.
+            StoreError: what happens cannot be written.
+            EngineStopped: the engine ended before the server did.
         """
         queue = self._queue(site, type_)
-        pending, before = self._pending.get(server), self._way_of(server)
+        pending, before = self._pending.get(server), self._sent_from(server)
         if before is None and pending is not None and (pending.wanted or pending.queue is queue):
-            before = pending.queue  # it has its place there, even where nobody waits any more
+            before = pending.queue  # it stands there, even where nobody waits for it any more
         if before is not None and before is not queue:
             at = f" at site {before.site}" if before.site != site else ""
             raise ConfigError(
@@ -124,52 +133,53 @@ class DirectRestarts:
         return 0, ""
 
     def woken(self, queue: ServerQueue) -> None:
-        """Tell the engine that a line has changed; where it was stopped, tell its callers."""
+        """Wake the engine for a queue that has changed; where it was stopped, its callers hear why."""
         if queue.halt is not None:
             self._on_halt(queue)
         self._runtime.wake(queue.site)
 
     def wanted(self, queue: ServerQueue, server: str) -> bool:
-        """Tell whether somebody waits for a server that has its place in this line and is not under way.
+        """Tell whether somebody waits for a server that is in this queue and was not sent.
 
-        A ticket stands for one place: who asks anew for a server that was given up takes the place that it still has.
+        A server that nobody waits for is forgotten here, when its turn comes, and no sooner: who asks for it anew
+        before finds it in the queue and need not put it there a second time.
         """
         pending = self._pending.get(server)
-        if pending is None or pending.queue is not queue or self._way_of(server) is not None:
+        if pending is None or pending.queue is not queue or self._sent_from(server) is not None:
             return False
         if not pending.wanted:
             del self._pending[server]
         return pending.wanted
 
-    def _way_of(self, server: str) -> ServerQueue | None:
-        """Return the line of a server that was sent, or may be: its intent was given to the store; None: neither."""
+    def _sent_from(self, server: str) -> ServerQueue | None:
+        """Return the queue of a server that was sent, or may be since the store has its intent; None: neither."""
         if (batch := self._in_flight.get(server)) is not None:
             return self._queue_of(batch)
         return next((queue for queue in self._queues.values() if server in queue.given), None)
 
     def returned(self, servers: Iterable[str]) -> None:
-        """Offer recalled servers anew that somebody has asked for since: who waited before has been told why not."""
+        """Put recalled servers back that somebody has asked for since; who waited before has heard why not."""
         for server in servers:
             pending = self._pending.get(server)
-            if pending is not None and self._way_of(server) is None:
+            if pending is not None and self._sent_from(server) is None:
                 pending.queue.put([server])
 
     def earlier(self, server: str) -> Attempt | None:
-        """Return the last request that named a waiting server and of which a look may yet show a restart."""
+        """Return the last request that named a pending server and of which a look may yet show a restart."""
         pending = self._pending.get(server)
         return pending.earlier if pending else None
 
     def unstarted(self, server: str) -> int:
-        """Return how often a server's request was shown not to have begun, since it was asked for."""
+        """Return how many requests that named a server were shown not to have begun, since it was asked for."""
         pending = self._pending.get(server)
         return pending.unstarted if pending else 0
 
     def still_down(self, _server: str) -> bool:
-        """Keep no place for an ended server: single restarts have no budget."""
+        """Return False: without a budget there is no slot to keep."""
         return False
 
     async def admit(self, queue: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
-        """Keep the servers that somebody still waits for and no other run has."""
+        """Return the servers that somebody still waits for and no other run has; who waits for others hears why not."""
         try:
             queue.journal = await self._open_journal()
             claimed = await self._runtime.store.claimed([(queue.site, server) for server in servers])
@@ -184,12 +194,12 @@ class DirectRestarts:
             if owner == self._run_id:
                 admitted.append(server)
                 continue
-            way = "ask again once that run is over, or abort it"
-            self._fail([server], RunConflict(f"Server {server} belongs to run {owner}: {way}."))
+            remedy = "ask again once that run is over, or abort it"
+            self._fail([server], RunConflict(f"Server {server} belongs to run {owner}: {remedy}."))
         return admitted
 
     def _freed_by(self, event: ev.Event) -> Sequence[Claim]:
-        """Return the claims that end with an event: of servers that ended, and of those that wait again."""
+        """Return the claims that end with an event: of servers that have an outcome, or wait again."""
         match event:
             case ev.ServerEvent():
                 servers: Iterable[str] = [event.server]
@@ -201,10 +211,10 @@ class DirectRestarts:
                 return ()
         return [(self._in_flight[server].site, server) for server in servers if server in self._in_flight]
 
-    # -- the record ------------------------------------------------------------------------------------------------
+    # -- the journal -----------------------------------------------------------------------------------------------
 
     async def _open_journal(self) -> JournalWriter:
-        """Create the run of these restarts, once; one whose writing failed is taken anew."""
+        """Return the journal; its run is created once, and taken anew where writing has failed."""
         async with self._opening:
             if self._journal is not None and self._journal.failed is None:
                 return self._journal
@@ -217,16 +227,16 @@ class DirectRestarts:
             return self._journal
 
     async def mend(self) -> None:
-        """Take the record anew where its writing has failed, so that what is under way is followed."""
+        """Take the run anew where writing has failed, so that what is under way is followed."""
         if self._journal is not None and self._journal.failed is not None:
             with suppress(EcsbatchError):
                 await self._open_journal()
 
     async def _take_anew(self, failed: JournalWriter, lease: Lease) -> None:
-        """Go on behind a failed write as a resume does.
+        """Go on after a failed write as a resume does.
 
-        What was found and not written is lost, so that whoever waits stands in new queues, and what the record has
-        under way is followed from its beginning.
+        What was found and not written is lost: pending servers go into new queues, and what is under way by the
+        journal is followed from its beginning.
         """
         runtime = self._runtime
         self._lease = lease = await runtime.store.renew(lease)
@@ -241,7 +251,7 @@ class DirectRestarts:
         self._queues = {}
         for server, pending in self._pending.items():
             pending.queue = self._queue(pending.queue.site, pending.queue.options.type)
-            if self._way_of(server) is None:
+            if self._sent_from(server) is None:
                 pending.queue.put([server])
         for batch in self._batches.values():
             self._follow(batch)
@@ -258,6 +268,7 @@ class DirectRestarts:
     # -- outcomes --------------------------------------------------------------------------------------------------
 
     def _fold(self, commit: Sequence[ev.Recorded]) -> None:
+        """Follow the events of a commit, and answer whoever waits for a server that has its outcome."""
         for recorded in commit:
             self._fold_one(recorded.event, recorded.ts)
             self._folded = recorded.seq
@@ -266,11 +277,11 @@ class DirectRestarts:
     def _fold_one(self, event: ev.Event, ts: float) -> None:
         match event:
             case ev.ServerEvent():
-                self._land([event.server])
+                self._leave_flight([event.server])
                 if pending := self._pending.pop(event.server, None):
                     _resolve(pending, event.outcome(ts, pending.attempts, pending.submitted_at))
             case ev.BatchSubmitting():
-                self._fly(event, ts)
+                self._enter_flight(event, ts)
             case ev.BatchAccepted() if batch := self._batches.get(event.batch):
                 batch.job_id = event.job_id
             case ev.BatchUnknown() if batch := self._batches.get(event.batch):
@@ -278,15 +289,15 @@ class DirectRestarts:
             case ev.BatchStarted():
                 self._under_way_again(event, ts)
             case ev.BatchRejected() if batch := self._batches.get(event.batch):
-                self._wait(batch, tuple(batch.open), void=event.kind == "refused")
+                self._wait_again(batch, tuple(batch.open), void=event.kind == "refused")
             case ev.BatchUnstarted() if batch := self._batches.get(event.batch):
                 for pending in filter(None, map(self._pending.get, event.servers)):
                     pending.unstarted += 1
-                self._wait(batch, event.servers, void=True)
+                self._wait_again(batch, event.servers, void=True)
             case _:
                 return
 
-    def _fly(self, event: ev.BatchSubmitting, ts: float) -> None:
+    def _enter_flight(self, event: ev.BatchSubmitting, ts: float) -> None:
         batch = self._batches[event.batch] = InFlightBatch.of(event, ts)
         self._in_flight.update(dict.fromkeys(event.servers, batch))
         for pending in filter(None, map(self._pending.get, event.servers)):
@@ -294,7 +305,7 @@ class DirectRestarts:
             pending.submitted_at = ts
 
     def _under_way_again(self, event: ev.BatchStarted, ts: float) -> None:
-        """Follow servers of a request that was over, where somebody waits for one of them again."""
+        """Count servers as in flight that a request has started after all, where somebody waits for one of them."""
         batch = self._batches.get(event.batch)
         if batch is None:
             pending = next(filter(None, map(self._pending.get, event.servers)), None)
@@ -308,16 +319,16 @@ class DirectRestarts:
         batch.open.update(event.servers)
         batch.begun.update(event.servers)
 
-    def _wait(self, batch: InFlightBatch, servers: Sequence[str], *, void: bool) -> None:
-        """A request did nothing to these servers: they are in the queue again."""
-        self._land(servers)
+    def _wait_again(self, batch: InFlightBatch, servers: Sequence[str], *, void: bool) -> None:
+        """Count servers as waiting whose request did nothing; with ``void`` a look may yet show that it did."""
+        self._leave_flight(servers)
         if void:
             before = batch.baselines()
             for server in servers:
                 if pending := self._pending.get(server):
                     pending.earlier = Attempt(batch.batch, before.get(server, ""), batch.cloud_time)
 
-    def _land(self, servers: Iterable[str]) -> None:
+    def _leave_flight(self, servers: Iterable[str]) -> None:
         for server in servers:
             if batch := self._in_flight.pop(server, None):
                 batch.open.discard(server)
@@ -325,19 +336,19 @@ class DirectRestarts:
                     self._batches.pop(batch.batch, None)
 
     def _on_halt(self, queue: ServerQueue) -> None:
-        """The cloud cannot be reached or does not know us: the line's callers hear it now, later ones try anew.
+        """Tell a stopped queue's callers why, and open it again: later ones may try.
 
-        What was given to the store may be sent whatever they are told, so that nobody can say that it was not.
+        A server whose intent the store has may be sent all the same, so that its outcome is unknown.
         """
         halt, fault = queue.halt, queue.fault
         queue.halt = queue.fault = None
         queue.recall()
-        mine = {server: pending for server, pending in self._pending.items() if pending.queue is queue}
+        stopped = {server: pending for server, pending in self._pending.items() if pending.queue is queue}
         if fault is not None:
-            self._fail(mine, fault)
+            self._fail(stopped, fault)
         elif halt is not None:
-            for server, pending in mine.items():
-                kind = OutcomeKind.NOT_STARTED if self._way_of(server) is None else OutcomeKind.UNKNOWN
+            for server, pending in stopped.items():
+                kind = OutcomeKind.NOT_STARTED if self._sent_from(server) is None else OutcomeKind.UNKNOWN
                 del self._pending[server]
                 _resolve(pending, Outcome(server, kind, halt.reason, message=halt.message, attempts=pending.attempts))
         queue.open = True
@@ -357,7 +368,7 @@ class DirectRestarts:
             queue.open = False
 
     def end(self, fault: BaseException | None) -> None:
-        """The engine has ended: whoever still waits hears why."""
+        """Tell whoever still waits that the engine has ended; ``fault`` is why, None where it was closed."""
         stopped = EngineStopped(
             f"The engine ended before this server did: {fault}"
             if fault
@@ -367,7 +378,10 @@ class DirectRestarts:
         self._fail(list(self._pending), stopped)
 
     async def release(self) -> None:
-        """Close the run of direct restarts; its claims are free, as they are once nobody holds it."""
+        """End the run of direct restarts; its claims are free then, as they are once no process has it.
+
+        The end is left out where it cannot be written.
+        """
         try:
             if self._journal is not None and self._journal.failed is None:
                 done = ev.RunFinished(status=RunStatus.SUCCEEDED.value, reason="closed")

@@ -1,6 +1,6 @@
-"""The intent to send a batch: stored in the same transaction that takes its tokens, before a byte leaves.
+"""`Intent`: the intent to send a batch, stored in the transaction that takes its tokens, before a byte leaves.
 
-A server is in the air from the instant at which the store is asked: what is decided meanwhile has to reckon with it.
+A request is in the air from the instant at which the store is asked: what is decided meanwhile has to count it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
 
 class Recalled(Exception):
-    """The servers of a batch were recalled, or their look grew old, while it waited for tokens."""
+    """The servers of a batch were recalled, or their look has become too old, while it waited for tokens."""
 
 
 class Intent:
@@ -29,11 +29,11 @@ class Intent:
 
     Attributes:
         generation: of the queue when the servers were taken from it; another one means that they were recalled.
-        batch: its number in the run, 0 before the store was asked.
+        batch: the batch's number in the run, 0 before the store is asked.
     """
 
     def __init__(self, queue: ServerQueue, prechecked: Prechecked, visibility: Visibility, group: str) -> None:
-        """``group`` is the key of the quota that is spent."""
+        """Intend to send ``prechecked`` servers of a queue; ``group`` is the key of the quota that is spent."""
         self.generation = queue.generation
         self.batch = 0
         self._cloud_time = 0.0
@@ -43,11 +43,11 @@ class Intent:
         self._prechecked = prechecked
         self._visibility = visibility
 
-    def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
-        """Store grant and intent; the servers that the tokens are enough for are those named.
+    def take(self, request: TokenRequest) -> asyncio.Future[Grant | Shortage]:
+        """Store grant and intent; it names as many servers as there are tokens, the first ones.
 
         Raises:
-            Recalled: nobody wants these servers sent any more, or they have to be looked at again.
+            Recalled: nobody wants these servers sent any more, or they have to be looked at again. Nothing is stored.
         """
         queue, prechecked = self._queue, self._prechecked
         recalled = queue.generation != self.generation or not queue.open or queue.dropped
@@ -57,11 +57,11 @@ class Intent:
             del prechecked.views[server]
         if not prechecked.views:
             raise Recalled
-        want = min(take.want, len(prechecked.views))
-        return self._hand_over(replace(take, want=want, at_least=min(take.at_least, want)))
+        want = min(request.want, len(prechecked.views))
+        return self._store(replace(request, want=want, at_least=min(request.at_least, want)))
 
     def give_back(self, settle: Settlement) -> asyncio.Future[None]:
-        """Give the tokens of an intent back that nobody is left to send."""
+        """Give back the tokens of an intent that nobody is left to send."""
         gave_up = ev.BatchRejected(batch=self.batch, kind="not_sent", message="Stopped before it was sent.")
         written = self._queue.journal.record(Transaction([gave_up], settle=[settle]))
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -76,7 +76,7 @@ class Intent:
         return answer
 
     def batch_of(self, grant: Grant) -> Batch:
-        """Return the batch of the servers that the tokens are enough for."""
+        """Return the batch of the servers that the intent names."""
         queue, views = self._queue, self._named(grant)
         return Batch(
             number=self.batch,
@@ -89,8 +89,8 @@ class Intent:
             refusals=self._prechecked.refusals,
         )
 
-    def _hand_over(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
-        """Hand grant and intent to the store."""
+    def _store(self, request: TokenRequest) -> asyncio.Future[Grant | Shortage]:
+        """Hand token request and intent to the store; its queue counts both until they are answered."""
         queue, servers = self._queue, list(self._prechecked.views)
         if self._journal is not queue.journal:
             self._journal, self.batch = queue.journal, queue.journal.next_batch()
@@ -98,7 +98,7 @@ class Intent:
         queue.in_air += 1
         queue.given.update(servers)
         claim = [(queue.site, server) for server in servers] if queue.journal.claims else []
-        written = queue.journal.record(Transaction(take=take, intent=self._events, claim=claim))
+        written = queue.journal.record(Transaction(take=request, intent=self._events, claim=claim))
         answer: asyncio.Future[Grant | Shortage] = asyncio.get_running_loop().create_future()
 
         def heard(done: asyncio.Future[Committed]) -> None:

@@ -1,6 +1,6 @@
-"""A run's history, written and followed: what happened is stored first, then folded, then told.
+"""A run's journal, written and followed: an event is stored first, then folded, and then whoever waits is told.
 
-`JournalWriter` writes for the one process that holds the run; `EventFeed` follows for whoever wants to know.
+`JournalWriter` writes for the one process that has the run; `EventFeed` follows for whoever wants to know.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _READ_AT_ONCE: Final = 1000
 
 
 class JournalWriter:
-    """Writes a run's events and folds each into its state before the writer goes on.
+    """Writes a run's events, and folds each into its state before its caller goes on.
 
-    Every writer hears an end, whatever fails on the way. A state that has missed an event is no state to decide by:
-    behind a fault in a fold nothing more is folded or written.
+    Every caller gets an answer, whatever fails on the way. A state that has missed an event is no state to decide by:
+    after a fault in a fold nothing more is folded or written.
 
     Attributes:
         failed: why nothing can be written any more (the store is full, the run was taken over), or None.
@@ -45,16 +45,16 @@ class JournalWriter:
         on_failure: Callable[[], None] | None = None,
         freed_by: Callable[[Event], Sequence[Claim]] | None = None,
     ) -> None:
-        """Write to the run that ``lease`` is about.
+        """Write to the run that ``lease`` names.
 
         Args:
-            store: where to.
+            store: keeps the journal.
             lease: the right to write.
-            fold: sees every commit's events once, in order.
+            fold: called with every commit's events once, in order.
             last_batch: the number of the run's latest batch so far.
-            on_failure: called once `failed` is set, for those who wait for anything else than this writing.
-            freed_by: for a run that claims its servers one by one, with their intent: whose claims end with an event.
-                None for one that has claimed all of them from its start to its end.
+            on_failure: called once `failed` is set, for those who wait for something else than a write.
+            freed_by: returns the claims that end with an event, for a run that claims servers with their intent;
+                None for a run that has claimed all its servers from its start to its end.
         """
         self.failed: BaseException | None = None
         self.last_batch = last_batch
@@ -73,65 +73,63 @@ class JournalWriter:
         return self._freed_by is not None
 
     def next_batch(self) -> int:
-        """Number a new batch."""
+        """Return the number of a new batch."""
         self.last_batch += 1
         return self.last_batch
 
     def close(self) -> None:
         """Write no more: the run is somebody else's from now on.
 
-        Grants are not settled either. The ledger must say no more than the record: a request whose end nobody can read
-        there counts as a killed process's does, so that whoever reads the record finds every window as it was.
+        Grants are not settled either. The ledger must say no more than the journal: a request whose end is not there
+        counts as that of a killed process, so that whoever reads the journal finds every window as it was.
         """
         self.closed = True
 
     def record(self, transaction: Transaction) -> asyncio.Future[Committed]:
-        """Write a transaction; the future is done once its events are folded in.
-
-        A caller that stops waiting undoes nothing.
+        """Write a transaction, whether or not its caller waits; the future is done once its events are folded.
 
         Raises (by the future):
             StoreError: nothing of it was written.
             RunConflict: another process has taken the run.
             EngineStopped: the journal is closed, or an event could not be folded.
         """
-        told: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        committed: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         refusal = self._refusal()
         if refusal is not None:
-            _refuse(told, refusal)
-            return told
+            _refuse(committed, refusal)
+            return committed
         if self._freed_by is not None:
             freed = [claim for event in transaction.events for claim in self._freed_by(event)]
             transaction = replace(transaction, unclaim=freed) if freed else transaction
         written = self._store.commit(self._lease, transaction, folded=self._folded)
         if written.done():
-            self._tell(written, told)
+            self._finish(written, committed)
         else:
-            written.add_done_callback(lambda done: self._tell(done, told))
-        return told
+            written.add_done_callback(lambda done: self._finish(done, committed))
+        return committed
 
     def _refusal(self) -> EngineStopped | None:
-        """Return why nothing is written."""
+        """Return why nothing may be written; None: it may."""
         if self.closed:
             return EngineStopped("The run is no longer written by this process; resume it.")
         return self._missed
 
-    def _tell(self, done: asyncio.Future[Committed], told: asyncio.Future[Committed]) -> None:
-        """Fold what was stored and tell its writer, or why not: nobody hears what a callback raises."""
-        failure = _failure_of(done) or self._missed or self._missing(done.result())
+    def _finish(self, done: asyncio.Future[Committed], committed: asyncio.Future[Committed]) -> None:
+        """Fold what was stored and answer the caller, with what fails here too: nobody hears what a callback raises."""
+        failure = _failure_of(done) or self._missed or self._fold_commit(done.result())
         if failure is None:
-            if not told.done():
-                told.set_result(done.result())
+            if not committed.done():
+                committed.set_result(done.result())
             return
-        _refuse(told, failure)
+        _refuse(committed, failure)
         # Who has a server that is wanted changes with every restart: the only refusal that ends no run.
         if self.failed is None and not isinstance(failure, ServersClaimed):
             self.failed = failure
             if self._on_failure is not None:
                 self._on_failure()
 
-    def _missing(self, commit: Committed) -> EngineStopped | None:
-        """Fold; return what kept it from being folded."""
+    def _fold_commit(self, commit: Committed) -> EngineStopped | None:
+        """Fold a commit's events; return the fault where that failed."""
         try:
             if commit.recorded:
                 self._fold(commit.recorded)
@@ -151,23 +149,23 @@ def _failure_of(done: asyncio.Future[Any]) -> BaseException | None:
     return done.exception()
 
 
-def _refuse(told: asyncio.Future[Any], failure: BaseException) -> None:
-    if not told.done():
-        told.set_exception(failure)
-        told.exception()  # it is kept in `failed` too: a writer that has gone need not fetch it
+def _refuse(committed: asyncio.Future[Any], failure: BaseException) -> None:
+    if not committed.done():
+        committed.set_exception(failure)
+        committed.exception()  # it is kept in `failed` too: a caller that has gone need not fetch it
 
 
 def seen(future: asyncio.Future[Any]) -> None:
-    """Fetch a failure that nobody waits for."""
+    """Fetch a failure that nobody waits for, so that asyncio does not report it."""
     if not future.cancelled():
         future.exception()
 
 
 class EventFeed:
-    """Follows a run as this process writes it; no reader is ahead of what is folded."""
+    """Follows a run as this process writes it, for any number of readers; none is ahead of what is folded."""
 
     def __init__(self, store: Callable[[], Store], run_id: str, folded: Callable[[], int]) -> None:
-        """``folded`` gives the number of the last event that is folded, 0 while the run is not stored."""
+        """Read from ``store()``; ``folded`` returns the number of the last folded event, 0 while nothing is stored."""
         self._store = store
         self._run_id = run_id
         self._folded = folded
@@ -185,7 +183,7 @@ class EventFeed:
         self.notice()
 
     def events(self, after: int = 0) -> AsyncIterator[Recorded]:
-        """Yield the events behind a number, and those to come."""
+        """Yield the events behind number ``after``, and those to come until `close`."""
         return self._follow(lambda store: store.events, lambda found, _: found[-1].seq, after)
 
     def lines(self, after: int = 0) -> AsyncIterator[bytes]:

@@ -119,9 +119,7 @@ class TokenBucket:
         if want < 1:
             raise ValueError("A grant is of at least one token.")
         async with self._in_turn:
-            return await self._take_in_turn(
-                want, at_least, take or self._ledger.take, give_back or self._ledger.settle
-            )
+            return await self._take_in_turn(want, at_least, take or self._ledger.take, give_back or self._ledger.settle)
 
     async def _take_in_turn(self, want: int, at_least: int, take: _Take, give_back: _GiveBack) -> Grant:
         while True:

@@ -1,11 +1,11 @@
-"""`Observer`: all looks at one site go through here. It tells what cannot be seen: the site, or one thing of it.
+"""`Observer`: makes all looks at one site, and tells whether the site cannot be seen or only one thing of it.
 
 A look or a job's query that fails says one of two things: nothing can be seen of the cloud, so that nobody is to
 blame and clocks stand still; or this one thing cannot be shown, while all else can. So a failure is told apart by a
 probe: a look at a server that was shown before, or at whichever the site lists first where no other is known. Where
-that fails too the site is blind. Where it works the site is
-seen and the failure is the thing's own: a look at several servers is halved until the offender stands alone, and a
-job is its poller's to give up. An answer that says no needs no probe: who answers can be seen.
+that fails too the site is blind. Where it works the site is seen and the failure is the thing's own: a look at several
+servers is halved until the offender stands alone, and a job is its poller's to give up. An answer that says no needs no
+probe: who answers can be seen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROBE_APART = 15.0
 """Seconds after a probe in vain in which no other is made: an outage must not multiply the requests."""
 
 _KNOWN = 8
-"""Servers that are remembered to be asked about by a probe."""
+"""Servers that are remembered for probes."""
 
 
 class JobHidden(CloudError):
@@ -38,7 +38,7 @@ class JobHidden(CloudError):
 
 @dataclass(slots=True)
 class _Found:
-    """What the parts of one look have found so far."""
+    """What the requests of one look have shown so far; its fields are those of `Look`."""
 
     asked_at: float | None = None
     observed_at: float = 0.0
@@ -53,10 +53,10 @@ class _Found:
 
 
 class Observer:
-    """The eyes on one site."""
+    """Asks for the states of servers and for jobs of one site."""
 
     def __init__(self, cloud: Cloud, visibility: Visibility, pace: RequestPacer, backoff: Backoff) -> None:
-        """``backoff`` gives the pauses after looks that showed nothing."""
+        """Make requests at the speed of ``pace``; ``backoff`` gives the pauses after looks that showed nothing."""
         self._cloud = cloud
         self._visibility = visibility
         self._pace = pace
@@ -81,16 +81,16 @@ class Observer:
         return self._answered_at
 
     def meet(self, servers: Iterable[str]) -> None:
-        """Hear of servers that exist: a probe may ask about one of them until others have been shown."""
+        """Remember servers that exist: a probe may ask about one of them until others have been shown."""
         self._met.extend(servers)
 
     async def turn(self) -> None:
-        """Wait for a request's turn; looks do it themselves."""
+        """Wait until another request may be made; looks do so themselves."""
         await self._paced()
         await self._cloud.turn()
 
     async def rest(self, error: CloudError) -> None:
-        """Pause after a look that showed nothing."""
+        """Pause after a look that failed: as long as the back-off says, or a 429 asks for."""
         asked = error.retry_after or 0.0 if isinstance(error, Throttled) else 0.0
         await asyncio.sleep(min(LONGEST_PAUSE, max(self._backoff.next(), asked)))
 
@@ -113,9 +113,13 @@ class Observer:
         return found.look()
 
     async def _look(self, found: _Found, ids: Sequence[str], *, halved: bool = False, known: bool = False) -> None:
-        """Look, and where the site can be seen and these servers cannot, at each half of them.
+        """Look at servers; where they cannot be shown although the site can be seen, look at each half of them.
 
-        Of a server that is ``known`` not to be shown it is enough that anything was, since this look was begun.
+        Args:
+            found: takes what is shown.
+            ids: the servers.
+            halved: they are half of a look that failed.
+            known: they could not be shown before, so that any answer since this look's begin shows the site.
         """
         await self._paced()
         asked = self._now()
@@ -151,7 +155,7 @@ class Observer:
         self._shown.extend(server for server in list(look.servers)[-_KNOWN:] if server not in self._shown)
 
     def _cannot_show(self, found: _Found, server: str, error: CloudError) -> None:
-        """Remember who cannot be shown: it is looked at alone until it is."""
+        """Remember a server that cannot be shown: it is looked at alone until it can."""
         times = self._alone[server] = self._alone.get(server, 0) + 1
         if isinstance(error, Refused):
             found.refused[server] = error
@@ -206,7 +210,7 @@ class Observer:
     async def _tell_apart(
         self, error: CloudError, asked: float, ids: Sequence[str], others: Collection[str] = ()
     ) -> None:
-        """Return where the site can be seen, so that a failure is the thing's own; raise it where it cannot."""
+        """Return where the site can be seen, so that a failure is the thing's own; raise the failure where it cannot."""
         async with self._probing:
             # Something that was asked later, of whatever kind, is as good as a probe.
             if self._answered_at >= asked or await self._probe(ids, others):
@@ -244,7 +248,7 @@ class Observer:
         return await (self._cloud.look_at_any() if server is None else self._cloud.look([server]))
 
     def _witness(self, ids: Sequence[str], others: Collection[str]) -> str | None:
-        """Choose whom a probe asks about: one that was shown, one that is known, or one of those asked about."""
+        """Choose the server of a probe: one that was shown, one that exists, or one of those asked about; None: any."""
         for known in (reversed(self._shown), reversed(self._met), others):
             for server in known:
                 if server not in ids and server not in self._alone:
@@ -256,12 +260,12 @@ class Observer:
     async def _paced(self) -> None:
         """Wait until the limit that a 429 named lets one more request through; first come first served.
 
-        Who waits for that is kept from seeing.
+        Whoever waits here tries to see the site: the time counts as blind where it is blind already.
         """
         with self._visibility.trying():
-            await self._wait_in_line()
+            await self._wait_for_turn()
 
-    async def _wait_in_line(self) -> None:
+    async def _wait_for_turn(self) -> None:
         async with self._in_turn:
             while (wait := self._pace.wait(self._now())) > 0:  # noqa: ASYNC110 - a later 429 may move the end
                 await asyncio.sleep(wait)

@@ -1,4 +1,4 @@
-"""`RequestPacer`: how often a site may be asked, by what its 429s say. A pure decision: times are told to it.
+"""`RequestPacer`: how often requests may be made to a site, by what its 429s say. Pure: it is told the times.
 
 The gateway counts the requests of a user, and where there are too many its message names the limit and its period.
 From then on, and for some minutes after the last such message, no more than that leave in any period, evenly spread:
@@ -13,14 +13,14 @@ from typing import Final
 from ecsbatch.errors import Throttled
 
 HEEDED_FOR: Final = 300.0
-"""Seconds after its last 429 for which a limit that it named is kept to."""
+"""Seconds for which a limit is kept to after the last 429 that named it."""
 
 _REMEMBERED: Final = 4096
-"""Requests whose instants are kept; at the default rate those of three minutes."""
+"""Requests whose times are kept; at the default rate those of three minutes."""
 
 
 class RequestPacer:
-    """The rate of requests to one site."""
+    """The pace of requests to one site. All times are loop times, in seconds."""
 
     def __init__(self, rate: float) -> None:
         """``rate`` is requests a second where no 429 says otherwise."""
@@ -30,12 +30,12 @@ class RequestPacer:
         self._until = 0.0
 
     def throttled(self, error: Throttled, now: float) -> None:
-        """Heed what a 429 says; one that names a limit above the own rate, or none, changes nothing."""
+        """Keep to the limit that a 429 names; one that names none, or one above our own rate, changes nothing."""
         if error.limit and error.window and error.limit / error.window < self._rate:
             self._named, self._until = (error.limit, error.window), now + HEEDED_FOR
 
     def rate(self, now: float) -> float:
-        """Return the requests a second that may be planned with."""
+        """Return how many requests a second may be planned with."""
         if self._named is None or now >= self._until:
             return self._rate
         limit, window = self._named

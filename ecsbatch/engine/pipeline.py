@@ -1,6 +1,6 @@
 """`Pipeline`: the engine's parts for one site, put together.
 
-producer queue -> precheck -> token bucket -> grant and intent -> submit workers -> jobs -> poller pool -> outcomes
+server queue -> precheck -> token bucket -> grant and intent -> submit workers -> jobs -> look workers -> outcomes
 """
 
 from __future__ import annotations
@@ -23,14 +23,23 @@ from ecsbatch.engine.visibility import LONGEST_PAUSE, Visibility
 from ecsbatch.engine.workers import work_together
 
 CHECK_WORKERS = 32
-"""Health checks at once, of servers just restarted and of those that are not back; each waits for its server."""
+"""Health checks at once of servers just restarted, and as many of held servers; each waits for its server."""
 
 
 class Pipeline:
-    """Everything that works on one site's servers."""
+    """Everything that works on one site's servers.
+
+    Attributes:
+        cloud: the site's API.
+        visibility: whether the site can be reached.
+        bucket: the tokens of its quota.
+        observer: makes the looks.
+        health: checks restarted servers.
+        poller, submitter, producer: the loops.
+    """
 
     def __init__(self, cloud: Cloud, ledger: Ledger, engine: Engine, chance: Random) -> None:
-        """Put the parts together; nothing runs yet."""
+        """Put the parts together by the settings; `run` has them work. All jitter comes from ``chance``."""
         self.cloud = cloud
         self.visibility = Visibility(engine.blind_timeout, self._blinded)
         self.bucket = TokenBucket(
@@ -41,7 +50,7 @@ class Pipeline:
             request_timeout=cloud.request_timeout,
             unknown_grace=engine.unknown_grace,
         )
-        # Two back-offs: that looks succeed says nothing of requests that cannot leave.
+        # Two back-offs: that looks succeed says nothing of submits.
         looks, submits = (Backoff(chance, most=LONGEST_PAUSE) for _ in range(2))
         self.observer = Observer(cloud, self.visibility, RequestPacer(cloud.api_rate), looks)
         self.health = HealthChecker(self.observer, self.visibility, CHECK_WORKERS)
@@ -76,20 +85,20 @@ class Pipeline:
 
     @property
     def queues(self) -> list[ServerQueue]:
-        """Whose servers are worked on."""
+        """The queues that are worked on."""
         return self.producer.queues
 
     def wake(self) -> None:
-        """Look at the lines again."""
+        """Look at the queues again."""
         self.producer.wake()
 
     def add(self, queue: ServerQueue) -> None:
-        """Work on a line from now on."""
+        """Work on a queue from now on."""
         self.queues.append(queue)
         self.wake()
 
     def drop(self, queue: ServerQueue) -> None:
-        """Let a line go, with what is still under way for it."""
+        """Work on a queue no more, nor on what is still under way for it."""
         queue.open = False
         queue.dropped = True
         if queue in self.queues:
@@ -97,7 +106,7 @@ class Pipeline:
         self.wake()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled; raises what one of the parts raises, or EngineStopped where one ends."""
         parts = (self.producer, self.submitter, self.poller, self.health)
         await work_together({type(part).__name__.lower(): part.run() for part in parts})
 

@@ -46,13 +46,14 @@ class JobWatch:
     Attributes:
         batch: which.
         since: loop time of the acceptance.
-        pending: servers that it has not told the end of.
+        pending: servers whose end it has not told.
         size: how many there were.
         age: seconds from the acceptance to the last successful look, as it was asked.
-        over: looks at a parent that had ended, or after the deadline, that left servers untold.
-        overdue: servers that it showed under way after their deadline: their own state is looked at, and it once more.
+        over: looks after the job's end, or after the deadline, that said nothing of some servers.
+        overdue: servers that it showed under way after their deadline: they are looked at, and then it once more.
         hidden: looks in a row that could not show it although the site could be seen.
-        key_refused_since: asked_at clock since which no look of it was let in for want of a good key; None while they are.
+        failures: looks in a row without a result; the pause grows with them.
+        key_refused_since: observed time since which its looks were refused for the key; None while they are answered.
     """
 
     batch: Batch
@@ -67,16 +68,20 @@ class JobWatch:
     key_refused_since: float | None = None
 
     def in_vain(self, *, late: bool) -> bool:
-        """Tell whether it was hidden so often that its servers are looked at instead; ``late`` is past their deadline."""
+        """Tell whether it was hidden so often that its servers are looked at instead; ``late``: past their deadline."""
         return self.hidden >= (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN)
 
 
 @dataclass(eq=False, slots=True)
 class ServerWatch:
-    """A server whose own state has to tell: no answer came, the job told nothing, or it may still be down.
+    """A server that is looked at itself.
 
     Attributes:
-        since: asked_at clock from which ``unknown_grace`` counts; of a held server the number of the hold.
+        queue: to which it is reported.
+        batch: the request that named it; None for a held server.
+        server: its id.
+        why: no answer came, its job told nothing, or it may still be down.
+        since: observed time from which ``unknown_grace`` counts; of a held server the number of its watch.
         looks: successful ones.
         left_out: looks in a row that left it out, garbled it, or could not show it although others could be seen.
         under_way: a sign of the restart was seen.
@@ -143,7 +148,7 @@ class OutcomeResolver:
     """Decides what looks at one site mean."""
 
     def __init__(self, health: HealthChecker, grace: float, unit: float) -> None:
-        """Both are seconds: ``grace`` is ``unknown_grace``; pauses between looks at servers are multiples of ``unit``."""
+        """Both are seconds: ``grace`` is ``unknown_grace``, and ``unit`` what pauses between looks are multiples of."""
         self._health = health
         self._grace = grace
         self._unit = unit
@@ -165,7 +170,7 @@ class OutcomeResolver:
         return found
 
     def overdue(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], found: LookResult) -> None:
-        """Add to ``found`` the ends of servers that a job shows under way after their deadline, by their own ``states``.
+        """Add to ``found`` the ends of servers that a job shows under way after their deadline, by their ``states``.
 
         The states were seen just before the job: had a restart ended in between, the job would say how.
         """
@@ -184,19 +189,19 @@ class OutcomeResolver:
 
     # -- servers themselves ----------------------------------------------------------------------------------------
 
-    def server(self, watch: ServerWatch, view: ServerView | None, asked_at: float, found: LookResult) -> None:
+    def server(self, watch: ServerWatch, view: ServerView | None, observed_at: float, found: LookResult) -> None:
         """Add to ``found`` what one look means for a server.
 
         Args:
             watch: the server.
             view: what was seen; None: the look left it out, garbled it or cannot show it, which tells nothing of it.
-            asked_at: observed time at which the look was asked.
+            observed_at: observed time at which the look was asked.
             found: takes what it means.
         """
         batch = watch.batch
         if batch is None or watch.server not in batch.open:
             return
-        case = self._case(watch, batch, view, asked_at)
+        case = self._case(watch, batch, view, observed_at)
         verdict = judge_unseen(case) if view is None else judge(view, case)
         match verdict:
             case Verdict.NOT_STARTED:
@@ -221,16 +226,16 @@ class OutcomeResolver:
             case _:
                 self._end(ev.ServerTimedOut, batch, server, found, holds=True)
 
-    def _case(self, watch: ServerWatch, batch: Batch, view: ServerView | None, asked_at: float) -> Case:
+    def _case(self, watch: ServerWatch, batch: Batch, view: ServerView | None, observed_at: float) -> Case:
         baseline = batch.views.get(watch.server)
         return Case(
             baseline=baseline.updated if baseline else "",
             cloud_time=batch.cloud_time,
             under_way=watch.under_way,
-            given_up_for=asked_at - watch.since,
+            given_up_for=observed_at - watch.since,
             looks=watch.left_out if view is None else watch.looks,
             grace=self._grace,
-            late=asked_at > batch.deadline,
+            late=observed_at > batch.deadline,
         )
 
     def _not_started(self, watch: ServerWatch, batch: Batch, view: ServerView | None, found: LookResult) -> None:
