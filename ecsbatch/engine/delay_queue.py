@@ -1,4 +1,4 @@
-"""`DelayQueue`: what is to be done when. One heap and one timer, however many items."""
+"""`DelayQueue`: gives items out once they are due. One heap and one timer, however many items."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class DelayQueue(Generic[T]):
         return len(self._heap)
 
     def put(self, due: float, item: T) -> None:
-        """Add an item."""
+        """Add an item that is due at a loop time."""
         if not self._heap or due < self._heap[0][0]:
             self._sooner.set()
         self._count += 1
         heappush(self._heap, (due, self._count, item))
 
     async def due(self) -> list[T]:
-        """Wait for the next item, and take all that are due with it."""
+        """Wait until an item is due, and take it with all others that are due by then."""
         loop = asyncio.get_running_loop()
         while not self._heap or self._heap[0][0] > loop.time():
             self._sooner.clear()

@@ -210,7 +210,7 @@ class Observer:
     async def _tell_apart(
         self, error: CloudError, asked: float, ids: Sequence[str], others: Collection[str] = ()
     ) -> None:
-        """Return where the site can be seen, so that a failure is the thing's own; raise the failure where it cannot."""
+        """Return where the site can be seen, so that the failure is the thing's own; else raise the failure."""
         async with self._probing:
             # Something that was asked later, of whatever kind, is as good as a probe.
             if self._answered_at >= asked or await self._probe(ids, others):

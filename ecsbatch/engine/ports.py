@@ -1,6 +1,6 @@
-"""What the engine needs of others, on one page: a site's API, the ledger of tokens, a store, and owners of servers.
+"""What the engine needs of others, on one page: a site's API, a ledger of tokens, a store, and owners of servers.
 
-Whoever brings a cloud, a store or servers of their own sees here what they must do. The engine imports no concrete one.
+Whoever brings one of their own sees here what it must do. The engine imports no concrete one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Cloud(Protocol):
 
     @property
     def site(self) -> Site:
-        """Where requests go."""
+        """The site that requests go to."""
         ...
 
     @property
     def api_rate(self) -> float:
-        """Requests per second that all requests together may make."""
+        """Requests per second, of all kinds together."""
         ...
 
     @property
@@ -40,7 +40,7 @@ class Cloud(Protocol):
 
     @property
     def connect_timeout(self) -> float:
-        """Seconds of those for the connection."""
+        """Seconds of `request_timeout` that connecting may take."""
         ...
 
     async def turn(self) -> None:
@@ -51,39 +51,47 @@ class Cloud(Protocol):
         """Ask once for the restart of up to `MAX_BATCH` servers; return the job's id.
 
         ``on_sent`` is called just before the first byte leaves; what it raises keeps the request from leaving.
+
+        Raises:
+            CloudError: there is no job id; its class says whether the request may have been carried out.
         """
         ...
 
     async def look(self, ids: Sequence[str]) -> Look:
-        """Show the states of up to `MAX_LOOK` servers."""
+        """Show the states of up to `MAX_LOOK` servers; some may be left out. Raises CloudError."""
         ...
 
     async def look_at_any(self) -> Look:
-        """Show the state of a server of the site, whichever: it tells whether anything can be seen."""
+        """Show the state of any server of the site: it tells whether anything can be seen. Raises CloudError."""
         ...
 
     async def show_job(self, job_id: str, pending: Collection[str], *, running: bool = False) -> Job:
-        """Show a job's ended sub-jobs among ``pending``, and with ``running`` those under way; raises JobNotFound."""
+        """Show a job's ended sub-jobs among the servers ``pending``, and with ``running`` those under way.
+
+        Raises:
+            JobNotFound: the cloud does not know the job, or not any more.
+            CloudError: it cannot be shown.
+        """
         ...
 
 
 class Ledger(Protocol):
-    """Where grants of tokens are kept, shared by all who spend the same quota. Its futures never block the loop."""
+    """Grants of tokens, shared by all who spend the same quota. What returns a future never blocks the loop."""
 
     def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
-        """Grant tokens, or say when there will be enough."""
+        """Grant tokens, or say how many seconds it takes until there are enough."""
         ...
 
     def settle(self, settle: Settlement) -> asyncio.Future[None]:
-        """Let a grant's tokens go after some time, or at once."""
+        """Have a grant's tokens free after some seconds, or at once."""
         ...
 
     async def usage(self, group: str, limit: int) -> Usage:
-        """Say what is held, cooling and free."""
+        """Return what of a group's quota is in flight, cooling and free, where ``limit`` is all of it."""
         ...
 
     def age(self, grant: Grant) -> float:
-        """Say for how many seconds a grant has counted, by the ledger's own clock; rather too many than too few."""
+        """Return the seconds since a grant by the ledger's own clock; rather too many than too few."""
         ...
 
 
@@ -91,31 +99,36 @@ class Store(Ledger, Protocol):
     """What outlives the process: runs with their leases, journals, claims and commands."""
 
     async def create_run(self, new: NewRun, holder: Holder) -> Lease:
-        """Store a new run, held by ``holder``; raises RunConflict."""
+        """Store a new run, held by ``holder``; raises RunConflict where another run has its id or its servers."""
         ...
 
     async def take_run(self, run_id: str, holder: Holder) -> Lease:
-        """Take a run whose holder is gone; raises RunConflict."""
+        """Take a run whose holder is gone; raises RunConflict where it is not."""
         ...
 
     async def renew(self, lease: Lease) -> Lease:
-        """Take a run anew whose writing failed, without letting it go; raises RunConflict."""
+        """Replace a lease after a failed write, without letting the run go; raises RunConflict where it is taken."""
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Let a run go; a lease that is not valid any more is ignored."""
+        """Let a run go; a lease that is not valid any more changes nothing."""
         ...
 
     def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
         """Do a transaction durably or not at all, in the order of the calls.
 
-        ``folded`` is the number of the last event that the caller knows of: no tokens are granted where a failure has
-        been stored behind it. The future raises RunTaken, ServersClaimed or StoreError.
+        ``folded`` is the number of the last event that the caller has folded: no tokens are granted where a later one
+        is a failure.
+
+        Raises (by the future):
+            RunTaken: the lease is not valid any more.
+            ServersClaimed: another run has some of the servers.
+            StoreError: nothing of it was written.
         """
         ...
 
     async def run(self, name: str = "") -> RunRecord:
-        """Return a run by its id or a unique beginning of it, "" for the latest; raises ConfigError."""
+        """Return a run by its id or a unique beginning of it, "" for the latest; raises ConfigError for none."""
         ...
 
     async def targets(self, run_id: str) -> Fleet:
@@ -123,11 +136,11 @@ class Store(Ledger, Protocol):
         ...
 
     async def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
-        """Name the run of each of these servers that one has."""
+        """Return the id of the run that has each of these servers; those that no run has are left out."""
         ...
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """Return up to ``limit`` events of a run behind number ``after``."""
+        """Return up to ``limit`` events of a run, in order, from behind number ``after``."""
         ...
 
     async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
@@ -135,7 +148,7 @@ class Store(Ledger, Protocol):
         ...
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:
-        """Return what was asked of a run's holder behind command number ``after``."""
+        """Return the commands to a run's holder behind number ``after``."""
         ...
 
     @property
@@ -145,11 +158,11 @@ class Store(Ledger, Protocol):
 
     @property
     def keeper(self) -> int:
-        """That process's id, 0 where nobody tells."""
+        """The id of the process that it waits for, 0 where that is not known."""
         ...
 
     def hurry(self) -> None:
-        """Wait for other processes no more."""
+        """Wait for other processes no longer: what would have to wait fails."""
         ...
 
     async def aclose(self) -> None:
@@ -158,32 +171,33 @@ class Store(Ledger, Protocol):
 
 
 class QueueOwner(Protocol):
-    """Whose servers stand in a queue: a rollout, or those who ask for single restarts.
+    """Has the servers of a queue: a rollout's dispatcher, or the direct restarts.
 
-    The engine keeps no word of its own about a server: what it may do with one is asked of its owner when it is done.
+    The engine remembers nothing of a server: what it may do with one it asks the owner at the instant at which it
+    would.
     """
 
     def locate(self, server: str, /) -> tuple[int, str]:
-        """Return a server's wave, 0 where it is in none, and its domain."""
+        """Return the number of a server's wave, 0 where it is in none, and its domain."""
         ...
 
     def woken(self, queue: ServerQueue, /) -> None:
-        """Hear that a queue has changed: servers were put in, a request was answered, the queue was stopped."""
+        """Act on a change of a queue (servers were put in, a request was answered, it was stopped); wake the engine."""
         ...
 
     async def admit(self, queue: ServerQueue, servers: Sequence[str], /) -> Sequence[str]:
-        """Keep those of waiting servers that may be looked at and sent."""
+        """Return those of waiting servers that may be looked at and sent."""
         ...
 
     def wanted(self, queue: ServerQueue, server: str, /) -> bool:
-        """Tell whether a server that stands in a queue is to be sent from there.
+        """Tell whether a server in a queue is still to be sent; where not, the engine lets go of it.
 
-        Asked as its intent is given to the store, whatever brought it there; where it is not, its slot is let go.
+        Asked at the latest as its intent is given to the store.
         """
         ...
 
     def returned(self, servers: Iterable[str], /) -> None:
-        """Take servers back that were recalled while the engine had them in hand."""
+        """Take back servers that the engine had in hand when the queue was recalled."""
         ...
 
     def earlier(self, server: str, /) -> Attempt | None:
@@ -191,7 +205,7 @@ class QueueOwner(Protocol):
         ...
 
     def unstarted(self, server: str, /) -> int:
-        """Return how often a server's request was shown not to have begun, since its last outcome."""
+        """Return how many requests that named a server were shown not to have begun, since its last outcome."""
         ...
 
     def still_down(self, server: str, /) -> bool:

@@ -106,7 +106,7 @@ class Producer:
         if found.go:
             queue.ready.append(Prechecked(found.go, look.asked_at))
         self._to_pack.set()
-        await found.tell(queue, self._poller)
+        await found.report(queue, self._poller)
         if found.later:
             queue.put(server for server in found.later if queue.owner.wanted(queue, server))
             if len(queue.waiting) <= len(found.later):

@@ -1,4 +1,4 @@
-"""What happened to a server of whose request or job nothing more can be learned: judged by the cloud's own record.
+"""What became of a server by its own state, where its request or job tells nothing more. Read `judge` first.
 
 A pure decision. A server that is rebooting, or whose ``updated`` has moved since the baseline and not before the
 request was sent, was restarted by it. Without any such sign the request did not start it - once the time has passed
@@ -29,7 +29,7 @@ RESTARTING: Final = frozenset({"REBOOT", "HARD_REBOOT"})
 
 
 class Verdict(StrEnum):
-    """What one look says, together with those before it."""
+    """What one look at a server says, together with those before it."""
 
     UNDER_WAY = "under_way"
     RESTARTED = "restarted"
@@ -43,17 +43,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is known of one server apart from the look. Both spans end when the look was asked, not when it was heard.
+    """What is known of one server apart from the look, at the time at which that was asked, not answered.
 
     Attributes:
         baseline: its ``updated`` before the request, "" where not known.
         cloud_time: the cloud's clock at the intent, seconds since 1970; 0 where not known.
         under_way: a sign of the restart was seen before.
-        given_up_for: seconds, on the sighted clock, since the answer was given up.
+        given_up_for: seconds of observed time since the answer was given up.
         looks: successful looks so far, this one included.
         grace: seconds in which a given-up request may still begin.
-        late: its deadline has passed.
-        running: its job shows it under way still.
+        late: its deadline had passed.
+        running: its job still shows it under way.
     """
 
     baseline: str
@@ -67,7 +67,7 @@ class Case:
 
 
 def judge(view: ServerView, case: Case) -> Verdict:
-    """Say what became of the server."""
+    """Return what became of a server, by a look at it and what was known before."""
     if not view.found:
         return Verdict.NOT_FOUND
     restarting = is_restarting(view)
@@ -82,7 +82,7 @@ def judge(view: ServerView, case: Case) -> Verdict:
 
 
 def _without_a_sign(view: ServerView, case: Case) -> Verdict:
-    """Say whether the request can be taken for never begun; without ``updated`` nothing tells that."""
+    """Return whether the request can be taken for never begun; without ``updated`` nothing tells that."""
     if case.given_up_for <= case.grace or case.looks < LOOKS_NEEDED:
         return Verdict.NO_SIGN_YET
     if view.task_state:
@@ -91,12 +91,12 @@ def _without_a_sign(view: ServerView, case: Case) -> Verdict:
 
 
 def is_garbled(view: ServerView, baseline: str) -> bool:
-    """Tell whether a row that shows a server up lacks the ``updated`` of before: it tells nothing of a restart."""
+    """Tell whether a look shows a server up and lacks the ``updated`` of before, so that it tells of no restart."""
     return is_up(view) and bool(baseline) and not view.updated
 
 
 def judge_unseen(case: Case) -> Verdict:
-    """Say what became of a server that looks leave out, or cannot show: ``looks`` counts those that did so in a row.
+    """Return what became of a server that looks do not show; ``case.looks`` counts those in a row.
 
     What was seen of it before says nothing of now.
     """
@@ -110,7 +110,7 @@ def was_begun(view: ServerView, baseline: str, cloud_time: float) -> bool:
 
 
 def is_same_restart(view: ServerView, before: ServerView) -> bool:
-    """Tell whether a server is in the restart still in which it was seen before the request: it is not by that."""
+    """Tell whether a server is still in the restart in which it was seen before a request, which did not start it."""
     return is_restarting(before) and is_restarting(view) and view.updated == before.updated
 
 

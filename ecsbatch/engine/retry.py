@@ -1,4 +1,4 @@
-"""What follows an answer: pure decisions, each a table."""
+"""What follows a submit without a job id, and how long to pause: pure decisions. Read `after_submit` first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from ecsbatch.model.outcome import SkipReason
 
 
 class Charge(StrEnum):
-    """What becomes of a request's tokens."""
+    """What becomes of a request's tokens.
+
+    Attributes:
+        REFUND: they are free at once: nothing was sent.
+        ANSWERED: they are free a window from now.
+        GIVEN_UP: they are free a window after the grace in which the cloud may still count the request.
+    """
 
     REFUND = "refund"
     ANSWERED = "answered"
@@ -20,7 +26,14 @@ class Charge(StrEnum):
 
 
 class Next(StrEnum):
-    """What becomes of a request's servers."""
+    """What becomes of a request's servers.
+
+    Attributes:
+        AGAIN: they are sent again, for nothing was accepted.
+        LOOK: they are looked at, to find which of them the cloud refuses.
+        STOP: their queue stops: the key is not accepted.
+        RECONCILE: their own states have to tell what became of them; they are not sent again before.
+    """
 
     AGAIN = "again"
     LOOK = "look"
@@ -30,7 +43,13 @@ class Next(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AfterSubmit:
-    """What follows a submit without a job id. ``kind`` names the rejection in its event, "" for unknown."""
+    """What follows a submit without a job id.
+
+    Attributes:
+        charge: what becomes of the tokens.
+        next: what becomes of the servers.
+        kind: names the rejection in its event; "" where the request may have been carried out.
+    """
 
     charge: Charge
     next: Next
@@ -38,7 +57,7 @@ class AfterSubmit:
 
 
 PARTIAL: Final = frozenset({"Ecs.0611"})
-"""Codes of a batch that failed, which do not say that none of it was begun (API reference, error codes)."""
+"""Codes that say that a batch failed, and not that none of it was begun (API reference, error codes)."""
 
 
 def after_submit(error: CloudError) -> AfterSubmit:
@@ -83,7 +102,7 @@ class Backoff:
         self._failures = 0
 
     def succeeded(self) -> None:
-        """Begin anew."""
+        """Begin again with the first pause."""
         self._failures = 0
 
     def next(self) -> float:

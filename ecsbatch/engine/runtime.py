@@ -1,6 +1,6 @@
-"""The engine as a whole: the parts of every site over one store, in one task, under the name that holds runs.
+"""`Runtime`: the engine as a whole, the parts of every site over one store, in one task.
 
-Rollouts and single restarts run on it. It knows neither: it works on their queues, and tells when it has ended.
+Rollouts and direct restarts run on it. It knows neither: it works on their queues, and tells when it has ended.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _END_WITHIN: Final = 10.0
 
 
 class Runtime:
-    """What a rollout runs on.
+    """What rollouts and direct restarts run on.
 
     Attributes:
         store: where everything is written.
         pipelines: the parts for each site, by its key.
-        holder: this process, as runs name who has them.
+        holder: this process, as the runs that it has name it.
         engine: the settings.
         clock: stamps, dates and the ledger's time.
-        fault: what the engine has ended by; None while it works.
+        fault: why the engine has ended; None while it works, and where it was stopped.
         closed: nothing new is taken in.
     """
 
     def __init__(
         self, clouds: Mapping[str, Cloud], store: Store, engine: Engine, holder: Holder, clock: Clock, chance: Random
     ) -> None:
-        """Put the parts together; `start` has them work."""
+        """Put the parts together, one pipeline for each of ``clouds`` by its site's key; `start` has them work."""
         self.store = store
         self.engine = engine
         self.holder = holder
@@ -54,7 +54,12 @@ class Runtime:
         self._changed = asyncio.Event()
 
     def holder_changed(self, fence: int, previous: str = "") -> ev.HolderChanged:
-        """Say that this process has a run from now on, and by which quota it spends."""
+        """Make the event that this process has a run from now on; it names the quota that is kept to.
+
+        Args:
+            fence: the number of the lease.
+            previous: the name of the holder before, "" for none.
+        """
         return ev.HolderChanged(
             holder=self.holder.name,
             host=self.holder.host,
@@ -71,7 +76,7 @@ class Runtime:
 
     @property
     def queued(self) -> int:
-        """Servers that wait in any queue."""
+        """Servers without an intent in all queues."""
         return sum(queue.queued for pipeline in self.pipelines.values() for queue in pipeline.queues)
 
     @property
@@ -90,7 +95,7 @@ class Runtime:
         self.notice()
 
     def notice(self) -> None:
-        """Say that something has changed for those who wait in `settled`."""
+        """Have those who wait in `settled` look again."""
         self._changed.set()
 
     # -- running ---------------------------------------------------------------------------------------------------
@@ -98,21 +103,24 @@ class Runtime:
     def start(
         self, beside: Mapping[str, Callable[[], Coroutine[Any, Any, None]]], ended: Callable[[BaseException], None]
     ) -> None:
-        """Work in a task of its own; a fault of one part, or of what works ``beside`` them, ends the engine.
+        """Work in a task of its own; a fault of one part ends the engine.
 
-        No group owns the task: the engine must outlive its caller's own groups and never cancel them. ``ended`` hears
-        whatever ends it, but for `stop`.
+        No group owns the task: the engine must outlive its caller's own groups and never cancel them.
+
+        Args:
+            beside: more parts by the names of their tasks, each a function that makes its coroutine.
+            ended: called with what has ended the engine, unless that is `stop`.
         """
 
         async def work() -> None:
             sites = {f"site-{site}": pipeline.run() for site, pipeline in self.pipelines.items()}
-            await work_together({**sites, **{name: begin() for name, begin in beside.items()}})
+            await work_together({**sites, **{name: part() for name, part in beside.items()}})
 
         self._task = asyncio.get_running_loop().create_task(work(), name="ecsbatch-engine")
         self._task.add_done_callback(lambda task: self._ended(task, ended))
 
     def check(self) -> None:
-        """Refuse to take anything in that cannot be worked on.
+        """Refuse what the engine cannot work on.
 
         Raises:
             ConfigError: from another thread or event loop, where nothing here can be touched safely.
@@ -123,7 +131,11 @@ class Runtime:
             raise EngineStopped(f"The engine has ended{': ' + str(self.fault) if self.fault else ''}.")
 
     def check_loop(self) -> None:
-        """Refuse other threads and event loops; raises ConfigError."""
+        """Refuse other threads and event loops than the engine's.
+
+        Raises:
+            ConfigError: this is another one.
+        """
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
@@ -140,7 +152,7 @@ class Runtime:
         return self._task is not None and not self._task.done()
 
     async def settled(self, busy: Callable[[], bool], within: float) -> None:
-        """Wait until nothing is ``busy`` any more, at the longest so many seconds."""
+        """Wait until ``busy`` returns False, at the longest ``within`` seconds; asked again after each `notice`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while busy():
@@ -148,7 +160,7 @@ class Runtime:
                     await self._changed.wait()
 
     async def stop(self) -> None:
-        """End the engine's task."""
+        """End the engine's task, and wait until it has ended."""
         self._stopping = True
         if self._task is not None:
             self._task.cancel()

@@ -215,7 +215,7 @@ class Submitter:
         for part, look in looks:
             part = [server for server in part if server in servers]  # noqa: PLW2901 - some may be left out meanwhile
             found = triage(queue, part, look, self._visibility.observed_time(), refused=batch)
-            await found.tell(queue, self._poller)
+            await found.report(queue, self._poller)
             queue.requeue(found.later)
             rest |= found.go
             fewer |= len(found.go) < len(part)

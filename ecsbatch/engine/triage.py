@@ -1,6 +1,6 @@
-"""What a look before a request means for each server: it goes, it is left alone, or it is under way as ours already.
+"""`triage`: what a look before a request means for each server: sent, left alone, or under way by one of ours already.
 
-The producer looks so before it asks for tokens, the submitter behind a refusal.
+The producer looks before it asks for tokens, the submitter after a refusal.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from ecsbatch.model.tokens import Grant
 from ecsbatch.planning.precheck import precheck
 
 UNSEEN_AFTER: Final = 3
-"""Looks in a row that cannot show a server although others can, after which it goes without: one may be chance."""
+"""Looks in a row that show others and not a server, after which it is sent unseen: a single one may be chance."""
 
 _NO_GRANT: Final = Grant("", 0, 0.0)
 
 
 @dataclass(slots=True)
 class Triage:
-    """The servers of one look.
+    """The servers of one look, sorted.
 
     Attributes:
-        go: those to be sent, with their baselines; a view without a status is none.
-        later: those that could not be shown this time.
+        go: those to be sent, with their baselines; one that was not shown has a view without a status.
+        later: those that could not be shown this time, to be looked at again.
         begun: those that an earlier request did start, as the batches of those requests, by number and job.
         ended: the outcomes of those that are left alone.
     """
@@ -42,11 +42,11 @@ class Triage:
     begun: dict[tuple[int, str], Batch] = field(default_factory=dict[tuple[int, str], Batch])
     ended: list[ev.ServerEvent] = field(default_factory=list[ev.ServerEvent])
 
-    async def tell(self, queue: ServerQueue, poller: Poller) -> bool:
-        """Record what the look has ended or found under way, and have the latter followed; False where that fails."""
+    async def report(self, queue: ServerQueue, poller: Poller) -> bool:
+        """Report who has ended or is under way, and have the latter watched; False where it cannot be written."""
         started = [ev.BatchStarted(batch=batch.number, servers=list(batch.views)) for batch in self.begun.values()]
-        told: list[ev.Event] = [*started, *self.ended]
-        if told and not await queue.report(told):
+        events: list[ev.Event] = [*started, *self.ended]
+        if events and not await queue.report(events):
             return False
         for batch in self.begun.values():
             if batch.job_id:
@@ -60,14 +60,14 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
     """Sort the servers of a look.
 
     Args:
-        queue: whose servers.
+        queue: which they are in.
         servers: those looked at, in order.
         look: what it showed.
-        now: the sighted clock.
+        now: observed time.
         refused: the batch that the cloud has just refused, where that is why they are looked at.
     """
     found = Triage()
-    terms = queue.options
+    options = queue.options
     for server in servers:
         view = look.servers.get(server)
         attempt = queue.owner.earlier(server)
@@ -77,8 +77,8 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
             _begun(found, queue, view, attempt, now)
         else:
             # What one of this run's own requests has changed is no sign of somebody else's.
-            since = terms.skip_updated_since if attempt is None else None
-            reason = precheck(view, precheck=terms.precheck or refused is not None, updated_since=since)
+            since = options.skip_updated_since if attempt is None else None
+            reason = precheck(view, precheck=options.precheck or refused is not None, updated_since=since)
             if reason is None:
                 found.go[server] = view
             else:
@@ -88,7 +88,7 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
 
 
 def _is_ours(view: ServerView, attempt: Attempt, refused: Batch | None) -> bool:
-    """Tell whether an earlier request did start a server; one that was just refused did not start what it found."""
+    """Tell whether an earlier request did start a server: not where it was in the same restart before a refusal."""
     before = refused.views.get(view.id) if refused is not None else None
     if before is not None and is_same_restart(view, before):
         return False
@@ -96,7 +96,7 @@ def _is_ours(view: ServerView, attempt: Attempt, refused: Batch | None) -> bool:
 
 
 def _unshown(found: Triage, queue: ServerQueue, server: str, look: Look, refused: Batch | None) -> None:
-    """Sort a server that the look did not show; one that it left out is told of by the request itself."""
+    """Sort a server that the look did not show; one that it left out is sent, for the request itself will tell."""
     error = look.refused.get(server)
     if error is not None:
         found.ended.append(refused_alone(queue, server, error, refused))
@@ -107,7 +107,7 @@ def _unshown(found: Triage, queue: ServerQueue, server: str, look: Look, refused
 
 
 def _begun(found: Triage, queue: ServerQueue, view: ServerView, attempt: Attempt, now: float) -> None:
-    """Take a server that is restarting, or was restarted, by an earlier request of this run for that request's."""
+    """Count a server that is restarting, or was restarted, by an earlier request of this run as that request's."""
     key = attempt.batch, attempt.job_id
     batch = found.begun.get(key)
     if batch is None:
@@ -128,7 +128,7 @@ def _begun(found: Triage, queue: ServerQueue, view: ServerView, attempt: Attempt
 
 
 def refused_alone(queue: ServerQueue, server: str, error: CloudError, batch: Batch | None = None) -> ev.ServerEvent:
-    """End a server that the cloud refuses by itself, by the code that it refuses with."""
+    """Return the end of a server that the cloud refuses where it stands alone; the code tells whether it is skipped."""
     skip = skip_of(error.code) if isinstance(error, Refused) else None
     if skip is not None:
         return queue.server_event(ev.ServerSkipped, server, batch, reason=skip.value, code=error.code)

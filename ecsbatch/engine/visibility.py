@@ -1,8 +1,8 @@
-"""`Visibility`: what one site lets us see, by time.
+"""`Visibility`: whether one site can be reached. Deadlines stop while it cannot.
 
-What cannot be seen is not counted as a failure: deadlines run on the *sighted* clock, which stands still from the
-first failed look to the next successful one. Blind for too long, the site's runs stop. Where nobody asks nobody is
-blind: blindness counts between tries less than `QUIET` apart, so that a failure of hours ago says nothing of now.
+What cannot be seen is not counted as a failure: deadlines run by *observed time*, which stands still from the first
+failed look to the next successful one. Blind for too long, the site's runs stop. Where nobody asks nobody is blind:
+blindness counts between tries less than `QUIET` apart, so that a failure of hours ago says nothing of now.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ LONGEST_PAUSE = 45.0
 
 
 class Visibility:
-    """When the site last answered, and how far its clock is from ours."""
+    """Whether the site can be reached, and how far its clock is from ours."""
 
     def __init__(self, blind_timeout: float, blinded: Callable[[str], None]) -> None:
-        """Begin sighted; ``blinded`` is told, in a sentence, once nothing was seen for ``blind_timeout`` seconds."""
+        """Begin as if seen; ``blinded`` hears, in a sentence, that nothing was seen for ``blind_timeout`` seconds."""
         self._blind_timeout = blind_timeout
         self._blinded = blinded
         self._blind_since: float | None = None
@@ -37,7 +37,7 @@ class Visibility:
 
     @contextmanager
     def trying(self) -> Generator[None, None, None]:
-        """Note that something is being asked: as long as it takes, the site is not merely left alone."""
+        """Note that something is being asked: as long as that takes, the site does not count as not looked at."""
         self._close_if_quiet()
         self._tries += 1
         try:
@@ -57,7 +57,7 @@ class Visibility:
             self._ahead = cloud_time - self._now()
 
     def failed(self, why: object = "") -> None:
-        """Note a request that gave no answer about what was asked."""
+        """Note a request without an answer about what was asked; ``why`` is what it met instead."""
         self._why = str(why)
         self._close_if_quiet()
         self._tried_at = self._now()
@@ -67,21 +67,21 @@ class Visibility:
             self._blinded(f"Nothing could be seen of the cloud for {self.blind_for():.0f} s; the last try: {why}")
 
     def blind_for(self) -> float:
-        """Seconds since the site was last seen, 0 while it is, or while nobody asks."""
+        """Return the seconds since the first failure after the site was last seen, 0 while it is or nobody asks."""
         return 0.0 if self._blind_since is None or self._quiet() else self._now() - self._blind_since
 
     @property
     def why(self) -> str:
-        """What the last request that gave no answer met."""
+        """What the last request without an answer met."""
         return self._why
 
     def observed_time(self) -> float:
-        """Seconds on the sighted clock."""
+        """Return loop time without the spans in which the site could not be seen."""
         blind = 0.0 if self._blind_since is None else self._blind_until() - self._blind_since
         return self._now() - self._blind_total - blind
 
     def cloud_time(self) -> float:
-        """The cloud's clock now, seconds since 1970; 0 where no answer has told it yet."""
+        """Return the cloud's clock now, seconds since 1970; 0 where no answer has told it yet."""
         return 0.0 if self._ahead is None else self._now() + self._ahead
 
     def _quiet(self) -> bool:

@@ -1,4 +1,4 @@
-"""Workers that belong together: none of them is meant to end, and whoever ends all the same ends all.
+"""Tasks that belong together: none of them is meant to end, and one that does ends all.
 
 A `asyncio.TaskGroup` takes a child that was cancelled for one that is done, so that a worker which somebody's stray
 cancellation has ended would be missed by nobody, and whoever waits for its work would wait for ever.
@@ -60,7 +60,12 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Do what must not be left half done, however often we are cancelled meanwhile; the cancellation comes after it."""
+    """Do what must not be left half done, and return its result; cancellations meanwhile take effect after it.
+
+    Raises:
+        CancelledError: we were cancelled meanwhile; the work is done all the same.
+        BaseException: whatever the work raised.
+    """
     task = asyncio.create_task(work)
     interrupted = False
     while not task.done():
