@@ -1,4 +1,4 @@
-"""The one place that reads the machine's clocks.
+"""`Clock`: the one place that reads the machine's clocks.
 
 Everything else takes a `Clock` as an argument, so that a whole rollout can run in virtual time.
 """
@@ -14,15 +14,15 @@ class Clock(Protocol):
     """Three readings, each for one purpose."""
 
     def wall(self) -> float:
-        """Seconds since 1970 (UTC): stamps on events, dates in signatures. May jump."""
+        """Return seconds since 1970 (UTC), for stamps on events and dates in signatures; they may jump."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go back, shared by all processes since this machine booted: the quota ledger."""
+        """Return seconds that never go back and that all processes of this boot share, for the quota ledger."""
         ...
 
     def boot_id(self) -> str:
-        """Names the boot in which `monotonic` readings can be compared."""
+        """Return a name of this boot: `monotonic` readings of one boot can be compared."""
         ...
 
 
@@ -46,7 +46,7 @@ class SystemClock:
 
 
 class Stamps:
-    """The wall clock as a record needs it: set forward it is followed, set back it goes on as if it had not been.
+    """Stamps for events by the wall clock: where that is set forward they follow it, where it is set back they do not.
 
     So two stamps of one process are never nearer to each other than the instants that they stand for.
     """
@@ -57,7 +57,7 @@ class Stamps:
         self._last = (clock.wall(), clock.monotonic())
 
     def now(self) -> float:
-        """Return seconds since 1970."""
+        """Return the next stamp, seconds since 1970."""
         wall, monotonic = self._last
         now = self._clock.monotonic()
         self._last = max(self._clock.wall(), wall + now - monotonic), now

@@ -2,9 +2,9 @@
 
 EcsbatchError
 +-- ConfigError         a setting or argument is wrong: correct it, nothing was sent
-+-- SelectionError      the servers cannot be told, the list cannot be read: correct it, nothing was sent
-|   +-- SelectionRefused  they can be told and must not be restarted so: change the selection or the limits
-+-- RunConflict         another run or process holds this: wait for it, or leave its servers out
++-- SelectionError      it is not clear which servers: correct it, nothing was sent
+|   +-- SelectionRefused  it is clear, and they must not be restarted so: change the selection or the limits
++-- RunConflict         another run or process has this: wait for it, or leave its servers out
 +-- PlanStale           the fleet is not what the plan saw: plan again
 +-- StoreError          the store cannot be read or written: mend it, then resume
 +-- EngineStopped       the engine ended before this server did: resume the run
@@ -34,7 +34,7 @@ class ConfigError(EcsbatchError):
 
 
 class SelectionError(EcsbatchError):
-    """The servers to restart cannot be told, such as from a list that cannot be read; see `SelectionRefused`."""
+    """It is not clear which servers to restart, such as from a list that cannot be read; see `SelectionRefused`."""
 
 
 class SelectionRefused(SelectionError):
@@ -42,7 +42,7 @@ class SelectionRefused(SelectionError):
 
 
 class RunConflict(EcsbatchError):
-    """Another run or another process holds what was asked for."""
+    """Another run or another process has what was asked for."""
 
 
 class PlanStale(EcsbatchError):

@@ -1,9 +1,9 @@
-"""The one way in which code of other people is called: checks, gates, ways to sign, senders.
+"""Calls code of other people: checks, gates, ways to sign, senders. Read `asked` first.
 
 Such code may raise anything at any time, the errors by which a loop ends its tasks included, or never return. So it
-runs in a task of its own: a CancelledError out of it is its own word and not a cancellation of the engine, and one
-that swallows its cancellation is left behind. Whatever it does, its caller gets a good answer or `Broke`, which says
-why not. A KeyboardInterrupt alone goes through: it is a person's word, not the code's.
+runs in a task of its own: a CancelledError that it raises is not taken for a cancellation of the engine, and code that
+swallows its cancellation is left behind. Whatever it does, its caller gets a good answer or `Broke`, which says why
+not. Only a KeyboardInterrupt goes through: it comes from a person, not from the code.
 
 What blocks the thread itself cannot be bounded; nothing in an event loop can.
 """
@@ -23,16 +23,16 @@ MOMENT: Final = 1.0
 """Seconds in which foreign code that is cancelled may let go of what it holds; then nobody waits for it any more."""
 
 _LEFT_BEHIND: Final[set[asyncio.Task[Any]]] = set()
-"""Tasks that did not end when they were cancelled: a loop keeps no task alive, and complains of one that was lost."""
+"""Tasks that did not end when they were cancelled, kept here: a loop keeps no task alive, and warns of a lost one."""
 
 
 class Broke(Exception):
     """Foreign code gave no answer that can be used; its text says why, without a full stop.
 
     Attributes:
-        reason: the same, however long.
-        error: what the code raised, if it did.
-        late: it gave no answer in time.
+        reason: the same text, in full length.
+        error: what the code raised; None: nothing.
+        late: True where it gave no answer in time.
     """
 
     def __init__(self, reason: str, error: BaseException | None = None, *, late: bool = False) -> None:
@@ -43,10 +43,14 @@ class Broke(Exception):
 
 
 def called(call: Callable[[], object], read: Callable[[Any], T]) -> T:
-    """Call what answers at once; ``read`` makes what is wanted of the answer, or raises `unlike`.
+    """Call what answers at once, and return what ``read`` makes of the answer.
+
+    Args:
+        call: the call.
+        read: makes what is wanted of the answer; where it is of the wrong kind, it raises `unlike`.
 
     Raises:
-        Broke: no good answer.
+        Broke: there was no good answer.
     """
     try:
         answer = call()
@@ -62,19 +66,19 @@ def called(call: Callable[[], object], read: Callable[[Any], T]) -> T:
 async def asked(
     call: Callable[[], object], read: Callable[[Any], T], within: float, *, given_up: Callable[[], None] | None = None
 ) -> T:
-    """Call what answers by an awaitable, and wait for it at most ``within`` seconds; see `called`.
+    """Call what answers by an awaitable, wait for it, and return what ``read`` makes of the answer.
 
-    A cancellation of ours goes through, once the code has had a moment to end. A future that it gives back may be
-    shared with others: it is waited for and never cancelled.
+    A cancellation of ours goes through, once the code has had a moment to end. A future that it returns may be shared
+    with others: it is waited for and never cancelled.
 
     Args:
-        call: the call.
-        read: makes what is wanted of the answer.
-        within: seconds.
-        given_up: told at the instant from which nobody waits any more, before the code is cancelled.
+        call: the call; it returns the awaitable.
+        read: as in `called`.
+        within: seconds to wait at the most.
+        given_up: called where nobody waits any more, before the code is cancelled.
 
     Raises:
-        Broke: no good answer in time.
+        Broke: there was no good answer in time.
     """
     task = asyncio.create_task(_kept(call, read), name="foreign")
     late = False
@@ -96,7 +100,7 @@ async def asked(
 
 
 async def _kept(call: Callable[[], object], read: Callable[[Any], T]) -> T | Broke:
-    """Keep whatever the code does inside its own task."""
+    """Run the code; return what it raises, so that nothing leaves its own task."""
     try:
         return read(await _awaited(call()))
     except KeyboardInterrupt:
@@ -118,7 +122,7 @@ async def _awaited(answer: object) -> object:
 
 
 async def _end(task: asyncio.Task[Any], given_up: Callable[[], None] | None) -> None:
-    """Cancel, and wait a moment; what does not end is left behind, where it can harm nobody."""
+    """Cancel a task and wait a moment; one that does not end is left behind, where it does no harm."""
     if task.done():
         return
     if given_up is not None:
@@ -133,7 +137,7 @@ async def _end(task: asyncio.Task[Any], given_up: Callable[[], None] | None) -> 
 
 
 def unlike(answer: object, wanted: str) -> TypeError:
-    """Make the error of an answer of the wrong kind."""
+    """Make the error of an answer of the wrong kind; ``wanted`` names the right one."""
     kind = "None" if answer is None else f"a {one_line(type(answer).__name__)}"
     return TypeError(f"it gave back {kind}, not {wanted}")
 

@@ -1,8 +1,7 @@
 """A pytest plugin: ``async def`` tests that ask for ``ecs_world`` or ``ecs_restarter`` run in virtual time.
 
 It is loaded wherever ecsbatch and pytest are installed, so it imports nothing of ecsbatch before a test asks for it.
-``@pytest.mark.ecs_world(servers=50, seed=7)`` says how the world is to be, by the parameters of
-`ecsbatch.testing.World`.
+``@pytest.mark.ecs_world(servers=50, seed=7)`` gives the arguments of `ecsbatch.testing.World`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _FIXTURES: Final = frozenset({"ecs_world", "ecs_restarter"})
 
 
 class _NotEntered:
-    """Stands for the engine until the test's own loop runs, in which it is started."""
+    """Stands for the engine until that is started, in the test's own loop."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -32,7 +31,7 @@ class _NotEntered:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest of the marker."""
+    """Register the marker."""
     config.addinivalue_line("markers", "ecs_world(**parameters): how the test's simulated world is to be")
 
 
@@ -49,14 +48,14 @@ def ecs_world(request: pytest.FixtureRequest) -> Generator[World]:
 
 @pytest.fixture
 def ecs_restarter(ecs_world: World) -> Restarter:
-    """Start an engine over ``ecs_world`` for the time of an ``async def`` test."""
+    """Start an engine in ``ecs_world``, a `Restarter`, for the time of an ``async def`` test."""
     waiting: Any = _NotEntered(ecs_world)
     return waiting  # type: ignore[no-any-return]
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_pycollect_makeitem() -> Generator[None, object, object]:
-    """Have the tests that ask for our fixtures run in virtual time, before other plugins take them for theirs."""
+    """Have the tests that use our fixtures run in virtual time, before other plugins take them for theirs."""
     made: object = yield
     for item in _items(made):
         if _FIXTURES.intersection(item.fixturenames) and inspect.iscoroutinefunction(item.obj):

@@ -1,4 +1,7 @@
-"""`Restarter`: the engine, one per store and process. Rollouts run on it, and anybody may ask it for one restart."""
+"""`Restarter`: the engine as its users have it. Rollouts run on it, and anybody may ask it for one restart.
+
+Read `Restarter.submit` and `Restarter.rollout` first; what works behind them is in `ecsbatch.engine.runtime`.
+"""
 
 from __future__ import annotations
 
@@ -37,29 +40,29 @@ from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store import open_store
 
 STEER_INTERVAL: Final = 0.5
-"""Seconds between two looks at what was asked of a run from elsewhere; it is to be seen within a second."""
+"""Seconds between two reads of the commands that a run got from elsewhere; they are to be followed within a second."""
 
 CLOSE_WITHIN: Final = 5.0
-"""Seconds that requests in the air get for their answers when an engine is closed."""
+"""Seconds for which closing waits for the answers of requests in the air."""
 
 MEND_INTERVAL: Final = 5.0
-"""Seconds between two tries to write again what a failed write has broken off."""
+"""Seconds between two tries to go on with direct restarts after a failed write."""
 
 _PLAIN: Final = Engine()
 
 _RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
-"""Letters of a run id, without those that are easily mistaken, and how many."""
+"""The letters of a run id, without those that are easily mistaken for others, and how many it has."""
 
 
 class Restarter:
-    """The engine: producer queue, token bucket, submit workers and pollers, shared by all who restart servers.
+    """The engine: queues, token bucket, submit workers and pollers, shared by all who restart servers.
 
     ``async with`` starts it. It has no global state, installs no signal handler and configures no logging.
 
     Attributes:
         engine: the settings.
-        clock: stamps and dates.
-        holder: this process, as runs name who has them.
+        clock: stamps, dates and the ledger's time.
+        holder: this process, as the runs that it has name it.
     """
 
     def __init__(
@@ -73,16 +76,16 @@ class Restarter:
         seed: int | None = None,
         name: str = "",
     ) -> None:
-        """Put an engine together.
+        """Put an engine together; ``async with`` starts it.
 
         Args:
             ecs: the client of the only site, or one for each key that servers name as their ``site``.
-            store: remembers everything; None: this process's memory, kept with the client.
-            quota: servers per window; default ``engine.quota``.
-            engine: all other settings of the engine; a request's timeouts are set in its client.
+            store: keeps runs, claims and the quota ledger; None: one in memory, kept with the client.
+            quota: servers per window; None: that of ``engine``.
+            engine: the other settings of the engine; a request's timeouts are set in its client.
             clock: stamps, dates and the ledger's time.
-            seed: of all chance (jitter, run ids); None: from the system.
-            name: what other people read as this process's name; default ``user@host``.
+            seed: of all that is random (jitter, run ids); None: from the system.
+            name: names this process in runs; "": ``user@host``.
 
         Raises:
             ConfigError: no client, or a timeout of the engine that differs from its client's.
@@ -153,14 +156,17 @@ class Restarter:
             error.add_note(f"And the Restarter could not be closed in order: {e}")
 
     async def aclose(self, within: float = CLOSE_WITHIN) -> None:
-        """Stop: nothing new is sent, and everybody who still waits hears EngineStopped.
+        """Stop: nothing new is sent, and whoever still waits for a server gets EngineStopped.
 
-        Requests in the air get ``within`` seconds for their answers; those that come later are resume's to find out.
-        Whoever closes it again meanwhile waits for the same end.
+        Rollouts stop, resumable. A second call meanwhile waits for the same end.
+
+        Args:
+            within: seconds that requests in the air get for their answers; what comes later is for a resume to find
+                out.
 
         Raises:
             ConfigError: it runs in another event loop.
-            StoreError: the record of direct restarts cannot be ended.
+            RunConflict: another process has taken the run of the direct restarts.
         """
         runtime, direct = self._runtime, self._direct
         if runtime is None or direct is None:
@@ -179,7 +185,7 @@ class Restarter:
             await self._break_off(runtime, direct, within)
 
     async def _break_off(self, runtime: Runtime, direct: DirectRestarts, within: float) -> None:
-        """End the engine's task; the rollouts, which are their callers', write their end while the store is open."""
+        """End the engine's task; rollouts, which run in their callers' tasks, write their end before the store closes."""
         try:
             await runtime.stop()
             direct.end(runtime.fault)
@@ -192,7 +198,7 @@ class Restarter:
             self._gone.set()
 
     async def _memory_store(self) -> Store:
-        """Use the store in memory that the client keeps for its restarters: they share the client's quota."""
+        """Return the store in memory that the client keeps for all its Restarters: they share the client's quota."""
         cloud: Any = next(iter(self._clouds.values()))
         if cloud.fallback_store is None:
             store = open_store("memory:", clock=self.clock, inline=True)
@@ -204,15 +210,24 @@ class Restarter:
     # -- restarting ------------------------------------------------------------------------------------------------
 
     def submit(self, server: str | Server, *, type: RestartWord = "SOFT") -> asyncio.Future[Outcome]:  # noqa: A002 - the API's word
-        """Ask for a restart; the future gives its outcome. A server that is being restarted is joined.
+        """Ask for a restart; the future gives its outcome. Where the server is being restarted, that one is joined.
 
-        Cancelling the future stops the waiting; a server that nobody waits for and that was not sent is left alone.
+        Cancelling the future only ends the waiting; a server that nobody waits for any more is not sent.
 
-        Raises:
-            ConfigError: there is no such type, the server is being restarted with another one, or its site is none of
-                ours.
-            SelectionError: no server id.
+        Args:
+            server: its id, or a `Server` where that has to name its site.
+            type: ``SOFT`` or ``HARD``.
+
+        Raises (at once):
+            ConfigError: there is no such type, the server is being restarted with another one, the Restarter does not
+                have its site, or this is another event loop.
+            SelectionError: this is no server id.
             EngineStopped: the engine is not running.
+
+        Raises (by the future):
+            RunConflict: another process's run has the server.
+            StoreError: what happens cannot be written.
+            EngineStopped: the engine ended before the server did.
         """
         runtime, direct = self._running()
         wanted = restart_type(type)
@@ -230,11 +245,11 @@ class Restarter:
         return direct.submit(target.id, target.site, wanted)
 
     async def restart(self, server: str | Server, *, type: RestartWord = "SOFT") -> Outcome:  # noqa: A002 - the API's word
-        """Restart one server and return its outcome; see `submit`."""
+        """Restart one server and return its outcome; arguments and errors are those of `submit`."""
         return await self.submit(server, type=type)
 
     def events(self, after: int = 0) -> AsyncIterator[Recorded]:
-        """Follow what happens to servers that were asked for one by one, until this engine is closed.
+        """Follow the events of direct restarts from behind event number ``after``, until this engine is closed.
 
         A rollout has its own: `Rollout.events`.
         """
@@ -252,17 +267,19 @@ class Restarter:
         """Make a rollout; `Rollout.run` runs it.
 
         Args:
-            servers: a plan, which is run as it is, or servers that a plan is made of.
-            strategy: how; ignored for a plan.
-            check: asks a restarted server whether it is healthy; None: as the strategy says, `hooks.WITHOUT`: nobody.
-            gate: asked between waves; None and `hooks.WITHOUT` alike.
+            servers: a plan, which is run as it is, or servers to make one of.
+            strategy: how to restart them; ignored for a plan.
+            check: asks a restarted server whether it is healthy; None: as planned; `hooks.WITHOUT`: no check.
+            gate: asked before each wave but the first; None: as planned; `hooks.WITHOUT`: no gate.
             run_id: names the run; the same id with the same servers continues it, with the check and the gate that it
                 was planned with.
 
         Raises:
-            ConfigError, SelectionError: see `make_plan`; a check or a gate that cannot be asked.
+            ConfigError: a setting, the check or the gate is invalid.
+            SelectionError: the servers cannot be told, or must not be restarted so.
+            EngineStopped: the engine was not started.
         """
-        runtime = self._at_home()
+        runtime = self._started_here()
         given = GivenHooks(check, gate)
         plan = servers if isinstance(servers, Plan) else self._plan(servers, strategy or Strategy(), given)
         plan = given.name_in(plan)
@@ -277,16 +294,18 @@ class Restarter:
         gate: Gate | Without | None = None,
         changes: Changes | None = None,
     ) -> Rollout:
-        """Make a rollout that goes on with a run from the store; "" is the latest.
+        """Make a rollout that goes on with a run from the store; `Rollout.run` runs it.
 
         Args:
-            run_id: which run.
-            check: None: as the run was planned, where a callable has to be given again; `hooks.WITHOUT`: none.
+            run_id: the run's id or a unique beginning of it; "": the latest run.
+            check: as in `rollout`; a run that was planned with a callable needs one again.
             gate: the same.
             changes: what is asked for beyond going on.
 
         Raises:
             ConfigError: there is no such run, or it needs a check or a gate that is not given.
+            StoreError: the store cannot be read.
+            EngineStopped: the engine is not running.
         """
         given = GivenHooks(check, gate)
         runtime, _ = self._running()
@@ -298,31 +317,31 @@ class Restarter:
         return Rollout(runtime, plan, record.run_id, given=given, changes=changes, running=self._rollouts)
 
     async def usage(self, site: str = "") -> Usage:
-        """Say what of a site's quota is free, held and cooling, and when the next is free."""
+        """Return what of a site's quota is free, in flight and cooling, and when more is free."""
         runtime, _ = self._running()
         return await runtime.pipelines[site].bucket.usage()
 
     def blindness(self) -> tuple[float, str]:
-        """Say for how many seconds nothing was seen of a site, and what the last request met; 0 where all are seen.
+        """Return for how many seconds a site has shown nothing, 0 for none, and what its last request met.
 
-        After ``blind_timeout`` of it a rollout stops, resumable: ``cloud_unreachable``.
+        After ``blind_timeout`` seconds rollouts with servers at the site stop, resumable: ``cloud_unreachable``.
         """
         return self._runtime.blindness() if self._runtime is not None else (0.0, "")
 
     @property
     def store(self) -> Store:
-        """Where everything is written; raises EngineStopped before the start."""
-        return self._at_home().store
+        """Where everything is written; raises EngineStopped before the start, ConfigError in another event loop."""
+        return self._started_here().store
 
     @property
     def pipelines(self) -> Mapping[str, Pipeline]:
-        """The engine's parts by the key of their site, none before the start."""
+        """The engine's parts for each site, by its key; none before the start."""
         return self._runtime.pipelines if self._runtime is not None else {}
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _at_home(self) -> Runtime:
-        """Return the runtime; refuse other event loops, and to be used before the start."""
+    def _started_here(self) -> Runtime:
+        """Return the runtime; refuse to be used before the start or in another event loop."""
         if self._runtime is None:
             raise EngineStopped("The Restarter is not running: use it inside `async with`.")
         self._runtime.check_loop()
@@ -346,14 +365,14 @@ class Restarter:
         return "".join(self._chance.choices(letters, k=length))
 
     def _ended(self, fault: BaseException) -> None:
-        """Tell everybody who waits that the engine has ended by itself."""
+        """Answer everybody who waits: the engine has ended by itself."""
         if self._direct is not None:
             self._direct.end(fault)
         for rollout in list(self._rollouts):
             rollout.engine_stopped(fault)
 
     async def _steer(self) -> None:
-        """Hand the rollouts what was asked of them through the store."""
+        """Have the rollouts follow the commands that the store has for them."""
         while True:
             await asyncio.sleep(STEER_INTERVAL)
             for rollout in list(self._rollouts):
@@ -363,14 +382,14 @@ class Restarter:
 
     @staticmethod
     async def _mend(direct: DirectRestarts) -> None:
-        """Go on with single restarts behind a failed write, whether or not somebody asks for one."""
+        """Go on with direct restarts after a failed write, whether or not somebody asks for one."""
         while True:
             await asyncio.sleep(MEND_INTERVAL)
             await direct.mend()
 
 
 def _timed(engine: Engine, clouds: Sequence[Cloud]) -> Engine:
-    """Return the engine with its clients' timeouts, of several the largest: the ledger must outwait them all."""
+    """Return the settings with the clients' timeouts, of several the longest: the ledger has to outlast them all."""
     for name, default in (("request_timeout", _PLAIN.request_timeout), ("connect_timeout", _PLAIN.connect_timeout)):
         wanted: float = getattr(engine, name)
         other = next((has for cloud in clouds if (has := getattr(cloud, name)) != wanted), wanted)

@@ -47,12 +47,12 @@ class World:
     """One simulated cloud and one store in memory, over any number of lives of a process.
 
     Attributes:
-        config: the cloud's.
-        cloud: what really happened: `SimulatedCloud.restarts`, ``truth``, ``audit``; and what may be done to it.
-        ids: the servers that there are.
-        clock: the clock that engines of this world go by.
+        config: the cloud's configuration.
+        cloud: tells what really happened (`SimulatedCloud.restarts`, ``truth``, ``audit``), and can be tampered with.
+        ids: of all servers.
+        clock: the clock of this world's engines.
         database: behind the store.
-        steps: rounds of the loop in the last life.
+        steps: rounds of the event loop in the last life.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class World:
 
         Args:
             servers: how many there are.
-            seed: of all that the cloud draws.
-            faults: what befalls submits and looks alike; None: nothing.
-            config: the whole configuration of the cloud, in place of the above and of ``cloud``.
-            longest: virtual seconds after which a life counts as hanging.
+            seed: of all that is random in the cloud.
+            faults: how often submits and looks go wrong, and how; None: never.
+            config: the whole configuration of the cloud, instead of the above and of ``cloud``.
+            longest: virtual seconds that a life may take; one that takes longer is a `Hang`.
             cloud: other fields of `CloudConfig`, such as ``zones`` or ``restart_median``.
         """
         if faults is not None:
@@ -97,11 +97,11 @@ class World:
         self.close()
 
     def close(self) -> None:
-        """Forget what the store knows."""
+        """Close the store's database and forget what is in it."""
         self.database.close()
 
     def now(self) -> float:
-        """Return the virtual seconds of all lives so far."""
+        """Return the virtual seconds that all lives so far have taken."""
         return self._start if self._loop is None else self._loop.time()
 
     def run(self, main: Callable[[], Awaitable[T]], *, kill_after: int | None = None) -> T:
@@ -112,8 +112,8 @@ class World:
             kill_after: rounds of the loop after which the process dies without another word.
 
         Raises:
-            Killed: at that round.
-            Hang: the life has not ended after the longest time that it may take, or nothing will ever happen again.
+            Killed: the process died at that round.
+            Hang: the life took longer than ``longest``, or waits for something that will never happen.
         """
 
         async def life() -> T:
@@ -145,7 +145,7 @@ class World:
             kind: the client's class.
             auth: how it signs; None: with a key that the cloud knows.
             sender: carries its requests; None: to the cloud.
-            more: other parameters of `EcsClient`.
+            more: other arguments of `EcsClient`.
         """
         if sender is None:
             sender = SimulatedSender(self.cloud)
@@ -161,7 +161,7 @@ class World:
 
     @asynccontextmanager
     async def store(self) -> AsyncGenerator[DatabaseStore]:
-        """Open the one store."""
+        """Open the world's store, for ``async with``."""
         async with open_store(self.database, inline=True, clock=self.clock) as store:
             self._mortal.append(store)
             yield store
@@ -170,7 +170,13 @@ class World:
     async def restarter(
         self, engine: Engine | None = None, *, seed: int = 1, name: str = ""
     ) -> AsyncGenerator[Restarter]:
-        """Start an engine with a client and the store."""
+        """Start an engine with a client and the world's store, for ``async with``.
+
+        Args:
+            engine: its settings; None: the defaults.
+            seed: of all that is random in it.
+            name: names its process in runs; "": ``user@host``.
+        """
         async with (
             self.client() as client,
             self.store() as store,

@@ -195,8 +195,8 @@ class EventFeed:
     ) -> AsyncIterator[T]:
         while True:
             news, live = self._news, self._live
-            untold = max(0, min(_READ_AT_ONCE, self._folded() - after))
-            found = await read(self._store())(self._run_id, after, untold) if untold else []
+            unread = max(0, min(_READ_AT_ONCE, self._folded() - after))
+            found = await read(self._store())(self._run_id, after, unread) if unread else []
             for each in found:
                 yield each
             if found:

@@ -1,4 +1,4 @@
-"""When to look next at a batch's job: a pure decision, the inspection problem of reliability theory.
+"""`PollSchedule`: when to look next at a batch's job. A pure decision, the inspection problem of reliability theory.
 
 A look costs a request and reveals which servers have ended; an ending nobody has looked at yet costs delay. With
 endings expected at the rate r(t) and a look worth `price` server-seconds of delay, Barlow, Hunter and Proschan (1963)

@@ -158,7 +158,7 @@ class Poller:
         self._next_look.append(watch)
 
     def _done_with(self, watch: JobWatch | ServerWatch) -> bool:
-        """Tell whether nobody wants to know any more."""
+        """Tell whether nobody waits any more for what it would show."""
         if queue_of(watch).dropped:
             return True
         return isinstance(watch, ServerWatch) and watch.why is WatchReason.HELD and self._held.over(watch)

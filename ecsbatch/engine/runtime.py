@@ -166,10 +166,10 @@ class Runtime:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_END_WITHIN)
 
-    def _ended(self, task: asyncio.Task[None], tell: Callable[[BaseException], None]) -> None:
+    def _ended(self, task: asyncio.Task[None], ended: Callable[[BaseException], None]) -> None:
         self.notice()
         fault = None if task.cancelled() else task.exception()
         if self._stopping and (fault is None or isinstance(fault, EngineStopped)):
             return
         self.fault = fault or EngineStopped("its task was cancelled from outside")
-        tell(self.fault)
+        ended(self.fault)

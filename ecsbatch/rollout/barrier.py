@@ -1,4 +1,4 @@
-"""`WaveBarrier`: what stands between two waves: a soak, a hold until somebody promotes, a gate that is asked."""
+"""`WaveBarrier`: the barrier before a wave: soak, hold, gate. Read `WaveBarrier.passed` first."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from ecsbatch.rollout.gates import Gate
 from ecsbatch.rollout.session import RunSession
 
 GATE_PAUSE: Final = 15.0
-"""Seconds between two askings of a gate that says ``wait`` or nothing that can be used."""
+"""Seconds until a gate is asked again that said ``wait``, or nothing that can be used."""
 
-LAST_ASKING: Final = 1.0
-"""Seconds before the end of ``gate_timeout`` at which a gate is asked once more."""
+LAST_TRY: Final = 1.0
+"""Seconds before the end of ``gate_timeout`` at which a gate is asked for the last time."""
 
 _VERDICTS: Final = ("go", "wait", "stop")
 
 
 class WaveBarrier:
-    """The way to the next wave; begun anew after each."""
+    """The barrier before the next wave; begun anew after each wave."""
 
-    def __init__(self, session: RunSession, gate: Gate | None, wanted: Callable[[], bool]) -> None:
-        """Without a gate only soak and hold stand in the way.
+    def __init__(self, session: RunSession, gate: Gate | None, interrupted: Callable[[], bool]) -> None:
+        """Guard a run's waves; without a gate by soak and hold alone.
 
-        ``wanted`` tells whether the run has something else to do than to wait for a gate: it ends or is paused.
+        ``interrupted`` tells whether the run has something else to do than to wait for a gate: it ends or is paused.
         """
         self._session = session
         self._gate = gate
-        self._wanted = wanted
-        self._told_hold = 0
+        self._interrupted = interrupted
+        self._held_before = 0
         self.begin()
 
     def begin(self) -> None:
-        """A wave has ended: soak and gate begin anew."""
+        """Begin soak and gate anew: a wave has ended."""
         self._soak_until: float | None = None
         self.paused()
 
     def paused(self) -> None:
-        """The run stands still for another reason, which is none of the gate's time."""
+        """Begin the gate's time anew: the run waits for another reason."""
         self._gate_until: float | None = None
-        self._gate_again = 0.0
-        self._said = ""
+        self._ask_at = 0.0
+        self._last_word = ""
 
     async def passed(self, wave: Wave) -> bool:
-        """Take one step towards a wave; True once it may start."""
+        """Take one step towards a wave: wait, or ask its gate once; True once it may start."""
         if wave.number == 1 or policy.left_out_whole(self._session.state, wave.number):
             return True
         return await self._soaked() and await self._promoted(wave) and await self._gate_open(wave)
@@ -66,29 +66,31 @@ class WaveBarrier:
         return True
 
     async def _promoted(self, wave: Wave) -> bool:
-        """Wait for somebody's word where the plan wants it."""
+        """Wait until somebody promotes, where the plan holds before this wave."""
         session = self._session
         if not policy.held_before(session.state, wave.number):
             return True
-        if self._told_hold < wave.number:
-            self._told_hold = wave.number
+        if self._held_before < wave.number:
+            self._held_before = wave.number
             await session.note(ev.GateChecked(gate="hold", verdict="wait", wave=wave.number))
         else:
             await session.change()
         return False
 
     async def _gate_open(self, wave: Wave) -> bool:
-        """Ask the gate until it says go or stop, or its time is over; no verdict is one to wait for."""
+        """Ask the gate once it is time; end the run where it says stop or its time is over."""
         if self._gate is None:
             return True
         session, now = self._session, asyncio.get_running_loop().time()
         if self._gate_until is None:
             self._gate_until = now + session.plan.gate_timeout
         if now >= self._gate_until:
-            self._stop("gate_timeout", f"The gate did not say go within {session.plan.gate_timeout:g} s{self._said}.")
+            self._stop(
+                "gate_timeout", f"The gate did not say go within {session.plan.gate_timeout:g} s{self._last_word}."
+            )
             return False
-        if now < self._gate_again:
-            await session.change(self._gate_again)
+        if now < self._ask_at:
+            await session.change(self._ask_at)
             return False
         verdict, message = await self._ask(self._gate, self._gate_until - now)
         if verdict == "interrupted":
@@ -96,22 +98,22 @@ class WaveBarrier:
         await session.note(ev.GateChecked(gate=session.plan.gate, verdict=verdict, wave=wave.number, message=message))
         if verdict == "stop":
             self._stop("gate", message or "The gate said stop.")
-        self._gate_again = self._next_asking(self._gate_until)
-        self._said = f"; its last word was {verdict}{': ' if message else ''}{message.rstrip('.')}"
+        self._ask_at = self._next_try(self._gate_until)
+        self._last_word = f"; its last word was {verdict}{': ' if message else ''}{message.rstrip('.')}"
         return verdict == "go"
 
     def _stop(self, reason: str, message: str) -> None:
         self._session.end_by(Ending(RunStatus.STOPPED, reason, message))
 
     @staticmethod
-    def _next_asking(until: float) -> float:
-        """Return when to ask again; a last time just before the end, where that is not over already."""
+    def _next_try(until: float) -> float:
+        """Return the loop time at which to ask again; the last time is just before the end."""
         now = asyncio.get_running_loop().time()
-        last = until - LAST_ASKING
+        last = until - LAST_TRY
         return min(now + GATE_PAUSE, last) if now < last else until
 
     async def _ask(self, gate: Gate, within: float) -> tuple[str, str]:
-        """Ask once; the run's own end or a pause interrupts the asking."""
+        """Ask once; return verdict and message, ``interrupted`` where the run has something else to do meanwhile."""
         session = self._session
 
         def read(answer: object) -> tuple[str, str]:
@@ -129,7 +131,7 @@ class WaveBarrier:
             asking = group.create_task(ask(), name="gate")
             asking.add_done_callback(lambda _: session.notice())
             while not asking.done():
-                if self._wanted():
+                if self._interrupted():
                     asking.cancel()
                     break
                 await session.change()

@@ -1,7 +1,7 @@
 """The built-in health checks: ``tcp:22``, ``http:8080/health``, ``url:http://host/{id}`` and ``cmd:./up {id}``.
 
-SUCCESS of a job is the hypervisor's word; a check asks the server itself. One that is not healthy yet raises
-`NotHealthy`, whose text says what was seen.
+SUCCESS of a job is the hypervisor's word; a check asks the server itself. Where that is not healthy yet it raises
+`NotHealthy`, whose text says what was seen. Read `check_of` first.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class NotHealthy(Exception):
 
 
 class ServerCheck(Protocol):
-    """A check that holds something open until it is closed."""
+    """A check that may keep something open until it is closed."""
 
     async def __call__(self, server: Server) -> bool:
-        """Return True where the server is healthy, else raise `NotHealthy`."""
+        """Return True where the server is healthy; raise `NotHealthy` where it is not."""
         ...
 
     async def aclose(self) -> None:
-        """Close what it holds."""
+        """Close what it keeps open."""
         ...
 
 
 AddressOf = Callable[[Server], str]
-"""Tells where a server can be reached, "" where that is not known."""
+"""Returns the host or IP address at which a server can be reached, "" where that is not known."""
 
 
 def check_of(text: str, *, address_of: AddressOf | None = None, timeout: float = ONE_CHECK) -> ServerCheck:
@@ -58,31 +58,31 @@ def check_of(text: str, *, address_of: AddressOf | None = None, timeout: float =
         timeout: seconds that one check may take.
 
     Raises:
-        ConfigError: no such check.
+        ConfigError: the text is none of these forms.
     """
     kind, _, rest = text.strip().partition(":")
-    where = address_of or _own_address
+    address_of = address_of or _own_address
     match kind:
         case "tcp":
-            return TcpCheck(_port(rest, text), where, timeout)
+            return TcpCheck(_port(rest, text), address_of, timeout)
         case "http" | "https":
             found = _HTTP.fullmatch(rest)
             if found is None:
-                raise _unlike(text)
+                raise _invalid(text)
             port, path = _port(found[1], text), found[2] or "/"
-            return HttpCheck(f"{kind}://{{address}}:{port}{path}", where, timeout)
+            return HttpCheck(f"{kind}://{{address}}:{port}{path}", address_of, timeout)
         case "url":
-            return HttpCheck(_url(rest, text), where, timeout)
+            return HttpCheck(_url(rest, text), address_of, timeout)
         case "cmd":
             words = split_command(rest)
             if _PLACEHOLDER.search(words[0]):
                 raise ConfigError(f"The check {text!r} takes its program from a server's data: name the program.")
-            return CommandCheck(words, where, timeout)
+            return CommandCheck(words, address_of, timeout)
         case _:
-            raise _unlike(text)
+            raise _invalid(text)
 
 
-def _unlike(text: str) -> ConfigError:
+def _invalid(text: str) -> ConfigError:
     return ConfigError(f"check = {text!r}: give {_FORMS}.")
 
 
@@ -92,7 +92,7 @@ def _own_address(server: Server) -> str:
 
 def _port(digits: str, text: str) -> int:
     if not (digits.isascii() and digits.isdigit() and 1 <= int(digits) <= _LAST_PORT):
-        raise _unlike(text)
+        raise _invalid(text)
     return int(digits)
 
 
@@ -103,7 +103,7 @@ def _url(template: str, text: str) -> str:
     except ValueError:
         known = False
     if not known or any(c.isspace() for c in template):
-        raise _unlike(text)
+        raise _invalid(text)
     return template
 
 
@@ -128,7 +128,7 @@ class TcpCheck:
         self._timeout = timeout
 
     async def __call__(self, server: Server) -> bool:
-        """Connect, and say nothing."""
+        """Connect and disconnect; raises NotHealthy."""
         address = _needed(self._address_of, server)
         try:
             async with asyncio.timeout(self._timeout):
@@ -144,14 +144,14 @@ class TcpCheck:
         return True
 
     async def aclose(self) -> None:
-        """Hold nothing."""
+        """Do nothing: nothing is kept open."""
 
 
 class HttpCheck:
     """Healthy where GET answers with 2xx or 3xx.
 
     Certificates are not verified: a server is asked by its address, for which hardly any certificate is made, and
-    nothing is told to it. Redirects are an answer and are not followed.
+    it gets nothing secret. Redirects are an answer and are not followed.
     """
 
     def __init__(self, template: str, address_of: AddressOf, timeout: float) -> None:
@@ -161,7 +161,7 @@ class HttpCheck:
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, server: Server) -> bool:
-        """Ask once."""
+        """Ask once; raises NotHealthy."""
         import aiohttp  # noqa: PLC0415 - only those who check over HTTP pay for it
 
         url = self._url(server)
@@ -196,7 +196,7 @@ class HttpCheck:
 
 
 def _new_session(http: Any) -> aiohttp.ClientSession:
-    """Make a session without memory: a kept connection may lead to a system that is just going down."""
+    """Make a session that keeps nothing: a kept connection may lead to a system that is just going down."""
     session: aiohttp.ClientSession = http.ClientSession(
         connector=http.TCPConnector(limit=0, force_close=True),
         cookie_jar=http.DummyCookieJar(),
@@ -206,7 +206,7 @@ def _new_session(http: Any) -> aiohttp.ClientSession:
 
 
 class CommandCheck:
-    """Healthy where a command ends with 0; what it prints is ignored."""
+    """Healthy where a command ends with exit code 0; what it prints is ignored."""
 
     def __init__(self, words: Sequence[str], address_of: AddressOf, timeout: float) -> None:
         self._words = tuple(words)
@@ -214,7 +214,7 @@ class CommandCheck:
         self._timeout = timeout
 
     async def __call__(self, server: Server) -> bool:
-        """Run it once; a server's data fills words but never makes new ones."""
+        """Run it once; raises NotHealthy. A server's data fills words and never makes new ones."""
         values = {"id": server.id, "name": server.name, "address": ""}
         if any("{address}" in word for word in self._words):
             values["address"] = _needed(self._address_of, server)
@@ -232,4 +232,4 @@ class CommandCheck:
         return True
 
     async def aclose(self) -> None:
-        """Hold nothing."""
+        """Do nothing: nothing is kept open."""

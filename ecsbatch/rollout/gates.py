@@ -1,4 +1,4 @@
-"""What stands between two waves: a soak, a hold until somebody promotes, a gate that is asked."""
+"""Gates, which are asked whether the next wave may start: their type, and gates that are commands."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ecsbatch.rollout.programs import run_program, split_command
 
 GateVerdict = Literal["go", "wait", "stop"]
 Gate = Callable[[RolloutState], Awaitable[GateVerdict]]
-"""Asked before each wave but the first: ``go``, ask again (``wait``), or ``stop``.
+"""Asked before each wave but the first: ``go``, ``wait`` (ask again later) or ``stop``.
 
-Whatever else it does, it has said nothing (``inconclusive``) and is asked again as if it had said ``wait``.
+Whatever else it returns or raises is ``inconclusive``: it is asked again as if it had said ``wait``.
 """
 
 ASK_AGAIN: Final = 75
 """The exit code that says ``wait``: EX_TEMPFAIL of sysexits.h."""
 
 _TAIL: Final = 8_192
-_LINE: Final = 200
+_MESSAGE: Final = 200
 _ESCAPES: Final = re.compile(r"\x1b(\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])")
 
 
 class GateInconclusive(EcsbatchError):
-    """A gate could not be asked: neither go nor stop; it is asked again until its time is over."""
+    """A gate gave no verdict; it is asked again until its time is over."""
 
 
 class CommandGate:
@@ -38,7 +38,7 @@ class CommandGate:
 
     Attributes:
         command: as it was given.
-        message: the last line that it printed when it was asked last.
+        message: the last line that it printed when it was last asked.
     """
 
     def __init__(self, command: str, timeout: float) -> None:
@@ -51,22 +51,22 @@ class CommandGate:
         return f"<CommandGate {self.command!r} [{self.message!r}]>"
 
     async def __call__(self, state: RolloutState) -> GateVerdict:
-        """Ask once."""
+        """Ask once; raises GateInconclusive."""
         self.message = ""
-        # Files, no pipes: what the command leaves running behind it cannot keep us waiting for an end of output.
-        with TemporaryFile() as told, TemporaryFile() as said:
-            told.write(orjson.dumps(gate_summary(state)))
-            told.seek(0)
-            code = await self._ask(state, told, said)
-            self.message = last_line(said)
+        # Files and no pipes: what the command leaves running cannot keep us waiting for an end of its output.
+        with TemporaryFile() as summary, TemporaryFile() as output:
+            summary.write(orjson.dumps(gate_summary(state)))
+            summary.seek(0)
+            code = await self._run(state, summary, output)
+            self.message = last_line(output)
         if code < 0:
             raise GateInconclusive(f"The gate {self.command!r} was killed by signal {-code}: mend it.")
         return "go" if code == 0 else "wait" if code == ASK_AGAIN else "stop"
 
-    async def _ask(self, state: RolloutState, told: IO[bytes], said: IO[bytes]) -> int:
+    async def _run(self, state: RolloutState, summary: IO[bytes], output: IO[bytes]) -> int:
         environment = os.environ | {"ECSBATCH_RUN_ID": state.run_id, "ECSBATCH_WAVE": str(state.wave_over + 1)}
         try:
-            return await run_program(self._words, self._timeout, stdin=told, output=said, environment=environment)
+            return await run_program(self._words, self._timeout, stdin=summary, output=output, environment=environment)
         except TimeoutError:
             raise GateInconclusive(
                 f"The gate {self.command!r} gave no answer within {self._timeout:g} s: mend it."
@@ -76,20 +76,20 @@ class CommandGate:
 
 
 def command_gate(command: str, timeout: float) -> CommandGate:
-    """Make a gate of a command: exit 0 is go, 75 is wait, anything else stop.
+    """Make a gate of a command: exit code 0 is go, 75 is wait, any other stop.
 
-    It finds the run and the number of the wave that is to start in ``ECSBATCH_RUN_ID`` and ``ECSBATCH_WAVE``, and
-    `gate_summary` as JSON on its standard input. Killed, not to be started, or without an end after ``timeout``
-    seconds, it has said nothing: `GateInconclusive`.
+    It finds the run's id and the number of the wave that is to start in the environment, ``ECSBATCH_RUN_ID`` and
+    ``ECSBATCH_WAVE``, and `gate_summary` as JSON on its standard input. Where it is killed, cannot be started, or has
+    not ended after ``timeout`` seconds, it raises `GateInconclusive`.
 
     Raises:
-        ConfigError: the command cannot be split into words.
+        ConfigError: the command is empty, or its quotes are not closed.
     """
     return CommandGate(command, timeout)
 
 
 def gate_summary(state: RolloutState) -> dict[str, Any]:
-    """Return what a gate is told: the run so far, and the wave before the one that is to start."""
+    """Return what a command gate reads: the run so far, and the wave before the one that is to start."""
     over = state.wave_over
     tally = state.waves[over - 1] if over else None
     return {
@@ -116,12 +116,12 @@ def gate_summary(state: RolloutState) -> dict[str, Any]:
 
 
 def last_line(output: IO[bytes]) -> str:
-    """Return the last line that says something, without control characters and colours, cut to one line's length."""
+    """Return the last line that is not blank, without control characters and colours, cut to 200 characters."""
     size = output.seek(0, os.SEEK_END)
     output.seek(max(0, size - _TAIL))
     text = _ESCAPES.sub("", output.read().decode("utf-8", "replace"))
     for line in reversed(text.splitlines()):
         shown = "".join(c for c in line if c.isprintable()).strip()
         if shown:
-            return shown[:_LINE]
+            return shown[:_MESSAGE]
     return ""

@@ -1,7 +1,7 @@
-"""What a run asks besides the cloud: its servers' health, and a gate between waves.
+"""`Hooks`: the check and the gate of a run, which it asks besides the cloud. Read `hooks_of` first.
 
-A strategy names them in words, or a program brings callables of its own; what a run needs stands in its record. Built
-here for the library and the command line alike, so that neither can be dropped without somebody's word.
+A strategy names them in words, or a program brings callables of its own; the run's plan says which. They are built
+here for the library and the command line alike, so that neither is left out unless somebody says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ A_CALLABLE: Final = "a callable"
 """What a plan says of a check or a gate that its program brought."""
 
 _SHARE: Final = 0.9
-"""Of a gate's time, so that it is the command's own timeout that strikes first and says which command it was."""
+"""The share of ``gate_timeout`` that a command gets: its own timeout ends it first, and says which command it was."""
 
 
 class _Without(Enum):
@@ -37,23 +37,23 @@ Without: TypeAlias = Literal[_Without.WITHOUT]
 
 @dataclass(frozen=True, slots=True)
 class GivenHooks:
-    """What a program says of check and gate: a callable of its own, `WITHOUT`, or None for what is planned.
+    """What a program gives as check and gate: a callable, `WITHOUT`, or None for what is planned.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is none of these.
     """
 
     check: Check | Without | None = None
     gate: Gate | Without | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what would only fail when it is asked."""
+        """Refuse what would fail only when it is asked."""
         for name, given in (("check", self.check), ("gate", self.gate)):
             if given is not None and given is not WITHOUT and not callable(given):
                 raise ConfigError(f"{name}={given!r} is no callable: words go into Strategy({name}=...).")
 
     def name_in(self, plan: Plan) -> Plan:
-        """Let a new run's plan say what its program brings, so that whoever resumes it knows."""
+        """Return a new run's plan that says what its program gives, so that whoever resumes it knows."""
         return replace(plan, check=_named(self.check, plan.check), gate=_named(self.gate, plan.gate))
 
 
@@ -63,23 +63,29 @@ def _named(given: object, planned: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """A run's check and gate, None where it has none."""
+    """A run's check and gate, None where it has none.
+
+    Attributes:
+        check: asks a restarted server whether it is healthy.
+        gate: asked before each wave but the first.
+        built: the check, where it was built here and has to be closed.
+    """
 
     check: Check | None = None
     gate: Gate | None = None
     built: ServerCheck | None = None
 
     async def aclose(self) -> None:
-        """Close what was built here; what the program brought is the program's."""
+        """Close what was built here; what the program gave is the program's to close."""
         if self.built is not None:
             await self.built.aclose()
 
 
 def hooks_of(plan: Plan, given: GivenHooks, run_id: str = "") -> Hooks:
-    """Return what a run asks: what the program brings, else what the plan names.
+    """Return a run's check and gate: what the program gives, else what the plan names.
 
     Raises:
-        ConfigError: the plan's words cannot be meant, or it needs what only its program has and nobody gave it.
+        ConfigError: what the plan names is invalid, or it needs a callable of its program that is not given.
     """
     run = f"Run {run_id}" if run_id else "The plan"
     gate = _planned_gate(plan, run) if given.gate is None else None if given.gate is WITHOUT else given.gate
@@ -115,10 +121,10 @@ def _missing(run: str, name: str) -> ConfigError:
 
 
 def validate_hooks(check: str | None, gate: str | None) -> None:
-    """Refuse the words of a strategy that name no check or no gate, before anything is looked at.
+    """Refuse a strategy's check or gate that is invalid, before anything is looked at.
 
     Raises:
-        ConfigError: so it is.
+        ConfigError: ``check`` is none of the forms of `check_of`, or ``gate`` is no command.
     """
     if check:
         from ecsbatch.rollout.checks import check_of  # noqa: PLC0415 - imported when used

@@ -13,14 +13,14 @@ from typing import IO
 from ecsbatch.errors import ConfigError
 
 _REAP = 5.0
-"""Seconds that a killed command gets to be gone: the kernel may hold one that waits for a disk."""
+"""Seconds that we wait for a killed command to end: the kernel may keep one that waits for a disk."""
 
 
 def split_command(text: str) -> tuple[str, ...]:
     """Split a command line into words as a shell would; nothing in them is expanded.
 
     Raises:
-        ConfigError: no command, or a quotation without an end.
+        ConfigError: there is no word, or a quote is not closed.
     """
     try:
         words = tuple(shlex.split(text))
@@ -46,8 +46,8 @@ async def run_program(
 
     Raises:
         OSError: it cannot be started.
-        ValueError: a word holds a NUL.
-        TimeoutError: it took too long.
+        ValueError: a word contains a NUL.
+        TimeoutError: it has not ended within ``timeout`` seconds.
     """
     process = await asyncio.create_subprocess_exec(
         *words, stdin=stdin, stdout=output, stderr=output, env=environment, start_new_session=True

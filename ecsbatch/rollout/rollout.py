@@ -1,6 +1,6 @@
-"""`Rollout`: one pass over a frozen list of servers. Read `Rollout._drive` first.
+"""`Rollout`: drives one run over a frozen list of servers, wave by wave. Read `Rollout._drive` and `_step` first.
 
-It feeds the engine a wave at a time and decides go, wait or stop from its state, which is a fold over its events;
+It hands the engine a wave at a time and decides go, wait or stop from its state, which is a fold over its events;
 whatever it does is an event first. A process may die at any instant: a later one folds the same events and goes on.
 """
 
@@ -44,12 +44,12 @@ class Rollout:
         """Prepare to run a plan.
 
         Args:
-            runtime: what it runs on.
-            plan: what to do.
+            runtime: the engine that it runs on.
+            plan: which servers, in which waves, and how.
             run_id: names the run.
-            given: check and gate that the program brings.
-            changes: the run exists already and is resumed with these; None for a new one.
-            running: the rollouts that are being run, this one among them from its begin to its end.
+            given: the check and the gate that the program brings.
+            changes: the run exists already and is resumed with these; None: a new one.
+            running: a list that this rollout is in while it runs.
         """
         self._runtime = runtime
         self._running = [] if running is None else running
@@ -57,10 +57,10 @@ class Rollout:
         self._hooks = Hooks()
         self._changes = changes
         self._session = RunSession(runtime, run_id, plan)
-        self._barrier = WaveBarrier(self._session, None, self._wanted)
+        self._barrier = WaveBarrier(self._session, None, self._is_interrupted)
         self._fault: EcsbatchError | None = None
-        # What was asked of the run. One word at a time: each is judged by a state in which the one before is folded.
-        self._words: deque[Callable[[], Awaitable[None]]] = deque()
+        # What was asked of the run. One at a time: each is judged by a state in which the one before is folded.
+        self._commands: deque[Callable[[], Awaitable[None]]] = deque()
         self._abort_by: str | None = None
         self._full_since: float | None = None
         self._called = False
@@ -76,12 +76,12 @@ class Rollout:
 
     @property
     def run_id(self) -> str:
-        """The run's name."""
+        """The run's id."""
         return self._session.run_id
 
     @property
     def plan(self) -> Plan:
-        """What it was planned as."""
+        """Which servers, in which waves, and how."""
         return self._session.plan
 
     @property
@@ -92,15 +92,19 @@ class Rollout:
     # -- running and watching --------------------------------------------------------------------------------------
 
     async def run(self) -> Result:
-        """Restart the servers; return when the run is over, or stopped and resumable.
+        """Restart the servers; return once the run is over, or stopped and resumable.
 
-        Cancelling leaves the run ``interrupted``: requests in flight become unknown, and a resume goes on.
+        Cancelled, it leaves the run ``interrupted``: requests in flight become unknown, and a resume goes on.
+
+        Returns:
+            How the run stands then.
 
         Raises:
             RunConflict: another run has some of the servers, or another process has the run.
             StoreError: the store cannot be written; what it has acknowledged is safe.
             EngineStopped: the engine ended before the run did.
-            ConfigError: it was called before, or in another event loop than the engine's.
+            ConfigError: it was called before or in another event loop than the engine's, or the run belongs to
+                another project or region, or needs a check or a gate that is not given.
         """
         if self._called:
             raise ConfigError(
@@ -112,7 +116,7 @@ class Rollout:
         self._called = True
         try:
             self._hooks = await start(self._session, self._changes, self._given)
-            self._barrier = WaveBarrier(self._session, self._hooks.gate, self._wanted)
+            self._barrier = WaveBarrier(self._session, self._hooks.gate, self._is_interrupted)
             if not self.state.status.over:
                 await self._drive()
         except asyncio.CancelledError:
@@ -120,7 +124,7 @@ class Rollout:
             raise
         finally:
             await self._leave()
-            self._called = self._session.begun  # who could not begin, for the servers are another run's, may try again
+            self._called = self._session.begun  # a run that could not begin, such as for a conflict, may be tried again
         return self.result
 
     @property
@@ -133,34 +137,44 @@ class Rollout:
 
     @property
     def held(self) -> bool:
-        """True while this process holds the run."""
+        """True while this process has the run and writes it."""
         return self._session.held
 
     def events(self, after: int = 0) -> AsyncIterator[ev.Recorded]:
-        """Follow the run's journal from behind an event's number; ends with the run's end in this process."""
+        """Follow the run's journal from behind event number ``after``, until the run ends in this process.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
         return self._session.feed.events(after)
 
     def lines(self, after: int = 0) -> AsyncIterator[bytes]:
-        """Follow the same as lines of JSON, without line ends."""
+        """Follow the same as lines of JSON, without line ends; the format is that of `ecsbatch.model.events`."""
         return self._session.feed.lines(after)
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
-        """Wait for a server's outcome with this run; None where it is not of this run or has ended."""
+        """Return a future of a server's outcome with this run; None where it is not of this run or has ended."""
         return self._session.join(server)
 
     # -- steering --------------------------------------------------------------------------------------------------
 
     def stop(self, reason: str = "interrupted", message: str = "") -> None:
-        """End here, resumable: nothing new is sent, requests in flight get their answer, jobs are resume's."""
+        """Stop, resumable: nothing new is sent, requests in the air are answered, and jobs are left to a resume.
+
+        Args:
+            reason: one word for the result.
+            message: one sentence for it, or "".
+        """
         self._session.end_by(Ending(RunStatus.INTERRUPTED, reason, message))
 
     def abort(self, by: str = "") -> None:
-        """End for good: nothing new is sent, servers under way get their outcome; nothing un-sends a restart.
+        """End for good: nothing new is sent, and servers under way get their outcome, for no restart can be taken back.
 
-        It is on record before anything else happens, so that whoever holds the run next only looks after those.
+        It is written before anything else happens, so that whoever has the run next sends nothing either. ``by`` names
+        who asks.
 
         Raises:
-            ConfigError: the run has stopped here before, so that nobody here can note it: abort what goes on with it.
+            ConfigError: the run has stopped in this process, so that it cannot be written here: resume and abort it.
         """
         if self._session.begun and not self._session.held and not self.state.status.over:
             raise ConfigError(
@@ -168,46 +182,52 @@ class Rollout:
                 f"or type `ecsbatch abort {self.run_id}`."
             )
         self._abort_by = by
-        self._ask(partial(self._abort, by), hush=True)
+        self._follow(partial(self._abort, by), recall=True)
 
     def engine_stopped(self, fault: BaseException) -> None:
-        """The engine ended under this rollout: `run` raises EngineStopped, the run can be resumed."""
+        """Have `run` raise EngineStopped, for the engine has ended by ``fault``; the run can be resumed."""
         stopped = EngineStopped(f"The engine ended before this run did: {fault}. Resume run {self.run_id}.")
         stopped.__cause__ = fault
         self._fault = stopped
         self._session.notice()
 
     def pause(self, by: str = "", reason: str = "paused") -> None:
-        """Send nothing new until `resume`; servers under way go on."""
-        self._ask(partial(self._pause, by, reason), hush=True)
+        """Send nothing new until `resume`; servers under way go on. ``by`` names who asks, ``reason`` is one word."""
+        self._follow(partial(self._pause, by, reason), recall=True)
 
     def resume(
         self, by: str = "", *, forgive: bool = False, retry: Sequence[str] = (), skip_domains: Sequence[str] = ()
     ) -> None:
-        """Go on after `pause`, with the same words as `Restarter.resume` has them.
+        """Go on after a pause.
+
+        Args:
+            by: who asks.
+            forgive: failures so far stop counting, and give their slots back.
+            retry: outcomes whose servers are tried again: ``failed``, ``timed_out``, ``unknown``.
+            skip_domains: domains to which nothing is sent any more.
 
         Raises:
-            ConfigError: a domain that is none of the fleet's, or an outcome that cannot be tried again.
+            ConfigError: a domain is none of the fleet's, or an outcome cannot be tried again.
         """
         check_words(self.plan, retry, skip_domains)
         resumed = ev.RunResumed(by=by, forgive=forgive, retry=retry, skip_domains=skip_domains)
-        self._ask(partial(self._resume, resumed))
+        self._follow(partial(self._resume, resumed))
 
     def promote(self, by: str = "") -> None:
-        """Let the run pass the hold that it stands at."""
-        self._ask(partial(self._promote, by))
+        """Let the run pass the hold that it waits at. ``by`` names who asks."""
+        self._follow(partial(self._promote, by))
 
     def adjust(self, by: str = "", **limits: int | str) -> None:
         """Change limits from now on, by the names and in the forms that a `Strategy` has them.
 
         Raises:
-            ConfigError: a limit that does not exist or cannot be.
+            ConfigError: a limit does not exist, or its value is invalid.
         """
         self._session.limit_events(limits, by)
-        self._ask(partial(self._adjust, by, limits), hush=True)
+        self._follow(partial(self._adjust, by, limits), recall=True)
 
     async def follow_commands(self) -> None:
-        """Follow what was asked of the run's holder through the store; while this process is not that, nothing.
+        """Follow the commands that the store has for the run's holder, while this process is that.
 
         Raises:
             StoreError: it cannot be read now.
@@ -220,10 +240,10 @@ class Rollout:
                     self.command(command)
 
     def command(self, command: Command) -> None:
-        """Follow what was asked of the run's holder from elsewhere.
+        """Follow a command to the run's holder.
 
         Raises:
-            ConfigError: it cannot be followed.
+            ConfigError: it is invalid, or cannot be followed now.
         """
         self._session.last_command = command.id
         verb, given = asked_for(command.body)
@@ -239,10 +259,10 @@ class Rollout:
             case _:
                 self.adjust(command.who, **given)
 
-    def _ask(self, word: Callable[[], Awaitable[None]], *, hush: bool = False) -> None:
-        """Have the loop follow a word; with ``hush`` nothing is sent by the words before it from this instant on."""
-        self._words.append(word)
-        if hush:
+    def _follow(self, command: Callable[[], Awaitable[None]], *, recall: bool = False) -> None:
+        """Have the loop follow a command; with ``recall`` nothing that is queued is sent from this instant on."""
+        self._commands.append(command)
+        if recall:
             self._session.dispatcher.recall()
         self._session.notice()
 
@@ -274,7 +294,7 @@ class Rollout:
             pass
 
     async def _aborted_since(self) -> bool:
-        """Follow an abort that came while the run's stop was on its way to the disk; True where one did."""
+        """Write an abort that came while the run's stop was on its way to the disk; True where one did."""
         if not self._unheard_abort:
             return False
         await self._abort(self._abort_by or "")
@@ -282,14 +302,14 @@ class Rollout:
 
     @property
     def _unheard_abort(self) -> bool:
-        """True while an abort is not on record and the run is not over."""
+        """True while an abort is not written and the run is not over."""
         return self._abort_by is not None and not self.state.aborting and not self.state.status.over
 
     async def _step(self) -> bool:
-        """Take one step, or wait for news; True where the run has ended here."""
+        """Take one step, or wait for a change; True where the run has ended here."""
         self._raise_fault()
-        if self._words:
-            await self._words.popleft()()
+        if self._commands:
+            await self._commands.popleft()()
         elif (ending := self._ending()) is not None:
             return await self._end(ending)
         elif self.state.status is RunStatus.RUNNING and (breach := self._breach()) is not None:
@@ -318,20 +338,20 @@ class Rollout:
         ahead = 2 * self._runtime.engine.quota.limit
         decision = policy.decide(self.state, self._session.limits, tally, dispatcher.queued, ahead)
         under_way = self.state.run.in_flight or dispatcher.queued
-        fed = decision.step is Step.FEED and dispatcher.dispatch(wave, decision.room, self._session.limits)
-        if fed or under_way or decision.step is Step.WAVE_DONE:
+        dispatched = decision.step is Step.FEED and dispatcher.dispatch(wave, decision.room, self._session.limits)
+        if dispatched or under_way or decision.step is Step.WAVE_DONE:
             self._full_since = None
         if decision.step is Step.WAVE_DONE:
             await self._end_wave(wave)
-        elif under_way and not fed:
+        elif under_way and not dispatched:
             await self._session.change()
-        elif not fed:
-            await self._wait_for_places()
+        elif not dispatched:
+            await self._wait_for_slots()
 
-    async def _wait_for_places(self) -> None:
-        """Servers wait and none is under way: what is not back holds all places, whole or in each domain.
+    async def _wait_for_slots(self) -> None:
+        """Wait while servers wait, none is under way, and those that are down keep all slots they could have.
 
-        They are looked at once more; where none of them may yet come back by itself, the run stops.
+        These are looked at once more; where none of them may yet come back by itself, the run stops.
         """
         now, dispatcher = asyncio.get_running_loop().time(), self._session.dispatcher
         if self._full_since is None:
@@ -361,26 +381,26 @@ class Rollout:
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
-    def _wanted(self) -> bool:
-        """Tell whether the run has another thing to do than to wait for a gate: a word, a fault, its end, a pause."""
+    def _is_interrupted(self) -> bool:
+        """Tell whether the run has another thing to do than wait for a gate: a command, a fault, its end, a pause."""
         fault = self._fault or self._session.fault
-        return bool(self._words or fault) or self._ending() is not None or self.state.status is RunStatus.PAUSED
+        return bool(self._commands or fault) or self._ending() is not None or self.state.status is RunStatus.PAUSED
 
     def _ending(self) -> Ending | None:
-        """Return why the run must end here, if it must."""
+        """Return why the run must end here; None: it need not."""
         exceeded = self._breach() if self.plan.on_failure == "stop" else None
         return policy.ending(self.state, self._session.dispatcher.halt, self._session.request, exceeded)
 
     def _breach(self) -> policy.Breach | None:
-        """Return the failure limit that keeps servers from starting; where none waits, the run may as well end."""
+        """Return the failure limit that is exceeded; None: none is, or no server waits, so that the run ends anyway."""
         return policy.breach(self.state, self._session.limits) if self.state.run.waiting else None
 
     async def _end(self, ending: Ending) -> bool:
-        """Send nothing new, and say that the run has ended once nothing is left that the ending waits for."""
+        """Send nothing new; once nothing is left that the ending waits for, write it and return True."""
         dispatcher = self._session.dispatcher
         dispatcher.recall()
         if dispatcher.in_air or (ending.drain and self.state.run.in_flight):
-            if dispatcher.in_air or not await self._lose():
+            if dispatcher.in_air or not await self._give_up():
                 await self._session.change()
             return False
         if ending.status.over:
@@ -389,8 +409,8 @@ class Rollout:
             await self._session.note(self._stopped(ending), ending.status)
         return True
 
-    async def _lose(self) -> bool:
-        """Give up the servers under way at sites that cannot be asked any more; True where there were any."""
+    async def _give_up(self) -> bool:
+        """End the servers under way at sites where nothing can be found out any more; True where there were any."""
         session = self._session
         if not session.dispatcher.unreachable:
             return False
@@ -422,18 +442,18 @@ class Rollout:
         return round(self.state.watch.by_ledger(self._runtime.clock.monotonic()), 3)
 
     async def _interrupt(self, reason: str) -> None:
-        """End at once: what is in flight is resume's to find out."""
+        """Write the end at once: what is in flight is for a resume to find out."""
         session = self._session
         if not session.held or session.fault is not None or session.state.status.over:
             return
         session.dispatcher.recall()
-        # What is on its way to the disk may be granted behind the stop: it must not leave then.
+        # An intent on its way to the disk may get its tokens after the stop: it must not leave then.
         session.dispatcher.drop()
         stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
         await asyncio.shield(session.journal.record(Transaction([stopped], status=RunStatus.INTERRUPTED)))
 
     async def _keep_abort(self) -> None:
-        """Have an abort on record that nobody has followed: the next holder does."""
+        """Write an abort that nobody has followed: the next holder does."""
         session = self._session
         while self._unheard_abort and session.held and session.fault is None:
             stopped = self._stopped(Ending(RunStatus.INTERRUPTED, "interrupted"))
@@ -442,7 +462,7 @@ class Rollout:
             await asyncio.shield(session.journal.record(written))
 
     async def _leave(self) -> None:
-        """Let the engine and the store go of this run."""
+        """Let the run go: the engine drops its queues, its hooks are closed, the store has its lease back."""
         self._session.dispatcher.drop()
         self._running.remove(self)
         self._runtime.notice()

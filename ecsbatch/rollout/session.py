@@ -1,6 +1,6 @@
-"""`RunSession`: a run as this process knows and writes it: its plan, the fold over its events, its journal.
+"""`RunSession`: a run while this process has it: its plan, the fold over its events, its journal.
 
-Whatever happens to a run is written first and folded then; who waits for news is told after both.
+Whatever happens to a run is written first and folded then; who waits for a change is told after both.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ class RunSession:
     """One run's plan, state, limits and journal, and who waits for what.
 
     Attributes:
+        runtime: what it runs on.
         run_id, plan: which run.
         state: the fold over its events so far.
         limits: those of the plan, as changed since.
-        dispatcher: its servers in the engine's hands.
+        dispatcher: hands its servers to the engine.
         stored: true once the run is in the store.
         last_command: the number of the last command from elsewhere that was followed.
         feed: follows its journal.
-        request: why the run is to end here, where somebody, a gate or the budget asks for it.
+        request: why the run is to end here, where somebody, a gate or the budget asks for that; else None.
     """
 
     def __init__(self, runtime: Runtime, run_id: str, plan: Plan) -> None:
-        """Begin before the first event."""
+        """Begin before the first event of a plan's run."""
         self.runtime = runtime
         self.run_id = run_id
         self.stored = False
@@ -48,11 +49,11 @@ class RunSession:
         self._changed = asyncio.Event()
         self.feed = EventFeed(lambda: runtime.store, run_id, lambda: self.state.seq if self.stored else 0)
         self.request: Ending | None = None
-        self._joined: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self._waiters: dict[str, list[asyncio.Future[Outcome]]] = {}
         self.follow(plan)
 
     def follow(self, plan: Plan) -> None:
-        """Begin the fold of a plan's run."""
+        """Begin the fold anew, with a plan."""
         self.plan = plan
         self._folded_at = 0.0
         self.state = RolloutState(self.run_id, plan)
@@ -62,11 +63,11 @@ class RunSession:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def owe(self, lease: Lease) -> None:
-        """Have the run to let go of, though nothing is written yet."""
+        """Remember a lease that has to be released, though nothing is written by it yet."""
         self._lease = lease
 
     def take(self, lease: Lease) -> None:
-        """Have this process write the run from now on."""
+        """Write the run from now on, by this lease."""
         self._lease, self.stored = lease, True
         self._journal = JournalWriter(
             self.runtime.store, lease, self.fold, last_batch=self.state.last_batch, on_failure=self.notice
@@ -74,54 +75,60 @@ class RunSession:
 
     @property
     def held(self) -> bool:
-        """True while this process holds the run."""
+        """True while this process has the run and writes it."""
         return self._journal is not None and not self._journal.closed
 
     @property
     def begun(self) -> bool:
-        """True once this process has held the run, be it over since."""
+        """True once this process has had the run, whether or not it still has it."""
         return self._journal is not None
 
     @property
     def journal(self) -> JournalWriter:
-        """Where the run is written; raises EngineStopped where this process does not hold it."""
+        """Writes the run; raises EngineStopped where this process does not have it yet."""
         if self._journal is None:
             raise EngineStopped(f"Run {self.run_id} is not held by this process yet.")
         return self._journal
 
     @property
     def fault(self) -> BaseException | None:
-        """Why nothing can be written any more."""
+        """Why nothing can be written any more; None: it can."""
         return self._journal.failed if self._journal is not None else None
 
     async def note(self, event: ev.Event, status: RunStatus | None = None) -> None:
-        """Write an event and wait until it is folded."""
+        """Write an event, and the run's new status with it, and wait until it is folded; raises as `record`."""
         await self.record([event], status)
 
     async def record(self, events: Sequence[ev.Event], status: RunStatus | None = None) -> None:
-        """Write events and wait until they are folded; without any, until everything written before is."""
+        """Write events and wait until they are folded; without any, until everything written before is.
+
+        Raises:
+            StoreError: they cannot be written.
+            RunConflict: another process has taken the run.
+            EngineStopped: this process does not have the run, or an event could not be folded.
+        """
         await self.journal.record(Transaction(events, status=status))
 
     async def release(self) -> None:
-        """Let the store and whoever waits go."""
+        """Let the run go: nothing more is written, and whoever waits for one of its servers hears how that stands."""
         if self._journal is not None:
             self._journal.close()
         self.feed.close()
         self.notice()
-        self._tell_joined(list(self._joined), ended=False)
+        self._answer(list(self._waiters), ended=False)
         if self._lease is not None:
             await self.runtime.store.release(self._lease)
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
     async def read_history(self) -> None:
-        """Fold what the store has and this process has not read."""
+        """Fold the events in the store that are not folded yet."""
         self.stored = True
         while recorded := await self.runtime.store.events(self.run_id, self.state.seq):
             self.fold(recorded)
 
     def fold(self, commit: Sequence[ev.Recorded]) -> None:
-        """Fold a commit's events into the state, and what the engine has at hand with them."""
+        """Fold a commit's events into the state; where nothing may be sent by it any more, recall what is queued."""
         for recorded in commit:
             self._fold_one(recorded)
         self._folded_at = asyncio.get_running_loop().time()
@@ -141,16 +148,16 @@ class RunSession:
         self.dispatcher.after(event, back)
         if isinstance(event, ev.LimitChanged):
             self.limits = policy.limits_of(self.plan, self.state.limits)
-        elif self._joined and isinstance(event, ev.ServerEvent):
-            self._tell_joined([event.server])
-        elif self._joined and isinstance(event, ev.RunResumed | ev.BatchRejected | ev.BatchUnstarted):
-            self._tell_joined(list(self._joined))  # of left-out domains: they end without an event of their own
+        elif self._waiters and isinstance(event, ev.ServerEvent):
+            self._answer([event.server])
+        elif self._waiters and isinstance(event, ev.RunResumed | ev.BatchRejected | ev.BatchUnstarted):
+            self._answer(list(self._waiters))  # servers of left-out domains end without an event of their own
 
     def limit_events(self, limits: Mapping[str, int | str], by: str) -> list[ev.Event]:
-        """Say which limits change, by the names and in the forms that a `Strategy` has them.
+        """Make the events of changed limits, by the names and in the forms that a `Strategy` has them.
 
         Raises:
-            ConfigError: a limit that does not exist or cannot be.
+            ConfigError: a limit does not exist, or its value is invalid.
         """
         if not limits:
             return []
@@ -162,11 +169,11 @@ class RunSession:
 
     @property
     def now(self) -> float:
-        """The time as events are stamped, whatever has become of the wall clock since the last."""
+        """The time now, as the run's events are stamped (seconds since 1970); no change of the wall clock moves it."""
         return self.state.updated_at + asyncio.get_running_loop().time() - self._folded_at
 
     def end_by(self, ending: Ending) -> None:
-        """Ask for the run's end here; somebody's wish beats a gate's or the budget's."""
+        """Ask for the run's end here; an interruption replaces what a gate or the budget has asked for."""
         if self.request is None or ending.status is RunStatus.INTERRUPTED:
             self.request = ending
         self.notice()
@@ -174,12 +181,12 @@ class RunSession:
     # -- waiting ---------------------------------------------------------------------------------------------------
 
     def notice(self) -> None:
-        """Say that something has changed."""
+        """Wake those who wait for a change."""
         self._changed.set()
         self.feed.notice()
 
     async def change(self, until: float | None = None) -> None:
-        """Wait until something has changed since the last call, at the longest until a loop time."""
+        """Wait until something has changed since the last call, at the longest until the loop time ``until``."""
         try:
             async with asyncio.timeout_at(until):
                 await self._changed.wait()
@@ -188,20 +195,20 @@ class RunSession:
         self._changed.clear()
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
-        """Wait for a server's outcome with this run; None where it is not of this run or has ended."""
-        place = self.plan.fleet.place(server)
-        if place is None or self.state.stage[place] >= Stage.RESTARTED:
+        """Return a future of a server's outcome with this run; None where it is not of this run or has ended."""
+        index = self.plan.fleet.place(server)
+        if index is None or self.state.stage[index] >= Stage.RESTARTED:
             return None
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._joined.setdefault(server, []).append(waiter)
+        self._waiters.setdefault(server, []).append(waiter)
         return waiter
 
-    def _tell_joined(self, servers: Sequence[str], *, ended: bool = True) -> None:
-        """Tell who waits for these servers how they ended; with ``ended`` only of those that have."""
+    def _answer(self, servers: Sequence[str], *, ended: bool = True) -> None:
+        """Answer who waits for these servers; with ``ended`` only for those that have their outcome."""
         for server in servers:
-            place = self.plan.fleet.find(server)
-            if ended and self.state.stage[place] < Stage.RESTARTED:
+            index = self.plan.fleet.find(server)
+            if ended and self.state.stage[index] < Stage.RESTARTED:
                 continue
-            for waiter in self._joined.pop(server, ()):
+            for waiter in self._waiters.pop(server, ()):
                 if not waiter.done():
-                    waiter.set_result(self.state.outcome(place))
+                    waiter.set_result(self.state.outcome(index))

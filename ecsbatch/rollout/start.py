@@ -1,4 +1,7 @@
-"""How a run comes into this process: it is created, or an earlier one is taken over with its whole history."""
+"""How a run comes into this process: it is created, or an earlier one is taken over with its history.
+
+Read `start` first.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,22 @@ from ecsbatch.rollout.session import RunSession
 _SKIPS_AT_ONCE: Final = 1000
 
 RETRIED: Final = frozenset({OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, OutcomeKind.UNKNOWN.value})
-"""Outcomes whose servers can be tried again."""
+"""The outcomes whose servers can be tried again."""
 
 
 async def start(session: RunSession, changes: Changes | None, given: GivenHooks) -> Hooks:
-    """Create the run, or with ``changes`` take it over; then hand the engine what is under way.
+    """Create the run, or take it over with ``changes``; then hand the engine what is under way.
 
-    A new run whose id exists already with the same servers is taken over: the id is an idempotency key, and what is
-    asked between waves and of servers is what that run was planned with.
+    A new run whose id exists already with the same servers is taken over: the id is an idempotency key, and its check
+    and gate are those that it was planned with.
+
+    Args:
+        session: the run.
+        changes: what is asked for beyond going on; None for a new run.
+        given: the check and gate that the program brings.
+
+    Returns:
+        The run's check and gate.
 
     Raises:
         RunConflict: another run has some of the servers, or another process has the run.
@@ -49,7 +60,7 @@ async def start(session: RunSession, changes: Changes | None, given: GivenHooks)
 
 
 async def _create(session: RunSession) -> Changes | None:
-    """Store a new run; where it is there already, say how to go on with it."""
+    """Store a new run and return None; where it exists already, return how to go on with it."""
     plan = session.plan.to_json() | {"sites": _sites(session)}
     events = [ev.RunStarted(total=len(session.plan.fleet), plan=plan), _holder_changed(session, 1)]
     store = session.runtime.store
@@ -61,7 +72,7 @@ async def _create(session: RunSession) -> Changes | None:
         session.fold(lease.recorded)
 
     try:
-        # Whoever is cancelled here must know what to let go of.
+        # Whoever is cancelled here must know which lease to release.
         await to_the_end(created())
     except RunExists as e:
         if e.targets_hash != session.plan.targets:
@@ -106,10 +117,10 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
 
 
 async def _end_again(session: RunSession) -> Lease | None:
-    """Write down once more that a run is over whose holder died just as it took it to try servers again.
+    """Write once more that a run is over whose holder died just as it took it to try servers again.
 
-    The store has it for interrupted then, with its claims, and the record knows of nothing. Where the record does,
-    for it was written since it was read here, the run is held, and goes on.
+    The store then says that it is interrupted, with its claims, and its journal says that it is over. Return a lease
+    where the journal, read again, says that it goes on.
     """
     record = await session.runtime.store.run(session.run_id)
     if record.status.over or record.held:
@@ -125,12 +136,12 @@ async def _end_again(session: RunSession) -> Lease | None:
 
 
 async def _commands(session: RunSession) -> list[Command]:
-    """Return what was asked since the last holder took the run."""
+    """Return the commands that the last holder has not followed."""
     return await session.runtime.store.commands(session.run_id, session.state.last_command)
 
 
 def _abort(asked: Sequence[Command]) -> Command | None:
-    """Return an abort that the last holder has not followed: it outlives him, other commands do not."""
+    """Return an abort among them: it outlives the holder that it was asked of, other commands do not."""
     return next((command for command in asked if is_abort(command.body)), None)
 
 
@@ -146,38 +157,38 @@ def _holder_changed(session: RunSession, fence: int, previous: Holder | None = N
 
 
 def _sites(session: RunSession) -> dict[str, str]:
-    """Name the project and region behind each site of the engine."""
+    """Return the project and region of each site, which make up its quota group."""
     return {site: pipeline.cloud.site.quota_group for site, pipeline in session.runtime.pipelines.items()}
 
 
 async def _same_sites(session: RunSession) -> None:
     """Refuse to go on with a run in another project or region than it was begun in."""
     record, sites = await session.runtime.store.run(session.run_id), _sites(session)
-    for site, place in record.plan.get("sites", {}).items():
+    for site, group in record.plan.get("sites", {}).items():
         now = sites.get(site, "nowhere")
-        if now != quota_group(place):
-            raise ConfigError(f"Run {session.run_id} belongs to {place}, not to {now}: use its endpoint and project.")
+        if now != quota_group(group):
+            raise ConfigError(f"Run {session.run_id} belongs to {group}, not to {now}: use its endpoint and project.")
 
 
 async def _skip_planned(session: RunSession) -> None:
-    """End the servers that the plan knows are to be left alone."""
+    """Skip the servers that by the plan are to be left alone."""
     for skip in session.plan.skips:
         waiting = (i for i in range(skip.start, skip.end) if session.state.stage[i] == Stage.WAITING)
         while chunk := list(islice(waiting, _SKIPS_AT_ONCE)):
             await session.record([_skipped(session, i, skip.reason, holds=skip.holds) for i in chunk])
 
 
-def _skipped(session: RunSession, place: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
-    server = session.plan.fleet.ids[place]
+def _skipped(session: RunSession, index: int, reason: str, *, holds: bool = False) -> ev.ServerSkipped:
+    server = session.plan.fleet.ids[index]
     wave, domain = session.dispatcher.locate(server)
     return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)
 
 
 def check_words(plan: Plan, retry: Sequence[str], domains: Sequence[str]) -> None:
-    """Refuse to try again, or to leave out, what there is not: a slip of the pen would do nothing in silence.
+    """Refuse outcomes and domains that do not exist: a slip of the pen would do nothing in silence.
 
     Raises:
-        ConfigError: an outcome that cannot be tried again, or a domain that the fleet does not have.
+        ConfigError: ``retry`` names an outcome that cannot be tried again, or ``domains`` none of the fleet's.
     """
     known = set(plan.fleet.domains or ("",))
     for name, words, allowed in (("skip_domains", domains, known), ("retry", retry, RETRIED)):

@@ -10,15 +10,15 @@ from .mutant import Mutant
 
 IN_TIME: Final = "tests/engine/test_in_time.py::"
 FOLDS: Final = "tests/model/test_folds.py::"
-FEEDER: Final = "tests/rollout/test_dispatcher.py::"
+DISPATCHER: Final = "tests/rollout/test_dispatcher.py::"
 DIRECT: Final = "tests/engine/test_direct.py::"
-BETWEEN: Final = "tests/rollout/test_barrier.py::"
+BARRIER: Final = "tests/rollout/test_barrier.py::"
 TAKES: Final = "tests/store/test_store_takes.py::"
 HIDDEN: Final = "tests/engine/test_hidden.py::"
 OBSERVER: Final = "tests/engine/test_observer.py::"
 OURS: Final = "tests/engine/test_ours.py::"
 SINGLE: Final = "tests/engine/test_single_restarts.py::"
-SIGHT: Final = "tests/engine/test_visibility.py::"
+VISIBILITY: Final = "tests/engine/test_visibility.py::"
 ABORTS: Final = "tests/rollout/test_aborts.py::"
 PRECHECK: Final = "tests/engine/test_triage.py::"
 
@@ -153,7 +153,7 @@ WANTED: Final = (
         seeds=(59, 98, 37),
     ),
     Mutant(
-        name="a dropped line's request leaves",
+        name="a dropped queue's request leaves",
         promise="Nothing leaves once its run has ended.",
         file="engine/submitter.py",
         old="    if dropped:\n",
@@ -166,7 +166,7 @@ WANTED: Final = (
         file="rollout/dispatcher.py",
         old="return sum(queue.in_air for queue in self._queues.values())",
         new="return sum(queue.in_air - bool(queue.given) for queue in self._queues.values())",
-        tests=(f"{FEEDER}test_an_intent_is_in_the_air_while_the_store_has_it",),
+        tests=(f"{DISPATCHER}test_an_intent_is_in_the_air_while_the_store_has_it",),
     ),
     Mutant(
         name="claims are ignored",
@@ -210,8 +210,8 @@ WANTED: Final = (
 
 ALLOWED: Final = (
     Mutant(
-        name="a place is free at the answer",
-        promise="A server keeps its place of the budget until it is up.",
+        name="a slot is free at the answer",
+        promise="A server keeps its slot in the budget until it is up.",
         file="model/state.py",
         old="return self.run.down",
         new="return sum(stage in {Stage.SUBMITTING, Stage.UNSETTLED} for stage in self.stage) + len(self.held)",
@@ -240,7 +240,7 @@ ALLOWED: Final = (
         file="rollout/barrier.py",
         old="self._soak_until = now + self._session.plan.soak",
         new="self._soak_until = now",
-        tests=(f"{BETWEEN}test_a_wave_but_the_first_waits_for_the_soak",),
+        tests=(f"{BARRIER}test_a_wave_but_the_first_waits_for_the_soak",),
         seeds=(17, 2, 9),
     ),
     Mutant(
@@ -249,25 +249,25 @@ ALLOWED: Final = (
         file="rollout/barrier.py",
         old='return "inconclusive", str(e)',
         new='return "go", str(e)',
-        tests=(f"{BETWEEN}test_a_gate_opens_by_its_go_alone",),
+        tests=(f"{BARRIER}test_a_gate_opens_by_its_go_alone",),
         seeds=(124, 140, 192),
     ),
     Mutant(
-        name="held places are not watched after a resume",
-        promise="Whoever takes a run over watches the places that are kept.",
+        name="held servers are not watched after a resume",
+        promise="Whoever takes a run over watches the servers that keep a slot.",
         file="rollout/dispatcher.py",
-        old="        for place in self._state.held:\n            self._watch_held(place)\n        return found",
-        new="        return found",
-        tests=(f"{FEEDER}test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
+        old="        for index in self._state.held:\n            self._watch_held(index)\n        return unknown",
+        new="        return unknown",
+        tests=(f"{DISPATCHER}test_who_keeps_its_slot_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
         seeds=(0, 84),
     ),
     Mutant(
-        name="who keeps its place is not watched",
-        promise="A place that is kept is watched by whoever ends its server.",
+        name="who keeps its slot is not watched",
+        promise="A server that keeps its slot is watched by whoever ends it.",
         file="rollout/dispatcher.py",
         old="for server in (*back, event.server) if isinstance(event, ev.ServerEvent) else back:",
         new="for server in back:",
-        tests=(f"{FEEDER}test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
+        tests=(f"{DISPATCHER}test_who_keeps_its_slot_is_watched_by_whoever_ends_it_and_by_the_next_holder",),
         seeds=(6, 0, 9),
     ),
 )
@@ -293,7 +293,7 @@ TRUE: Final = (
         file="engine/visibility.py",
         old="return self._now() - self._blind_total - blind",
         new="return self._now()",
-        tests=(f"{SIGHT}test_deadlines_stand_still_from_the_first_failed_look_to_the_next_that_shows_something",),
+        tests=(f"{VISIBILITY}test_deadlines_stand_still_from_the_first_failed_look_to_the_next_that_shows_something",),
     ),
     Mutant(
         name="who stands alone blinds the site",
@@ -370,8 +370,8 @@ WORDS: Final = (
         name="two words are judged by one state",
         promise="Each word is judged by a state in which the one before is folded.",
         file="rollout/rollout.py",
-        old="await self._words.popleft()()",
-        new="await asyncio.gather(*[self._words.popleft()() for _ in range(len(self._words))])",
+        old="await self._commands.popleft()()",
+        new="await asyncio.gather(*[self._commands.popleft()() for _ in range(len(self._commands))])",
         tests=("tests/rollout/test_words.py::test_the_last_word_holds_however_quickly_it_follows",),
         seeds=(34,),
     ),

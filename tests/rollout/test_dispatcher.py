@@ -1,4 +1,4 @@
-"""What a rollout's feeder hands to the engine and asks of it: held places, requests in the air, who is wanted."""
+"""What a rollout's dispatcher hands to the engine and asks of it: held slots, requests in the air, who is wanted."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ecsbatch.simulator.virtual_time import run
 IDS = ["a1", "b1", "a2", "b2"]
 
 
-class Fed:
-    """A rollout's feeder with an engine that does nothing.
+class Dispatched:
+    """A rollout's dispatcher with an engine that does nothing.
 
     Attributes:
-        watched: servers whose places it was asked to watch.
+        watched: servers that the engine was asked to watch.
     """
 
     def __init__(self) -> None:
@@ -33,25 +33,25 @@ class Fed:
         poller = SimpleNamespace(watch_held=lambda _, server: self.watched.append(server))
         observer = SimpleNamespace(meet=lambda _: None)
         pipeline: Any = SimpleNamespace(
-            add=lambda line: setattr(self, "line", line), wake=lambda: None, poller=poller, observer=observer
+            add=lambda queue: setattr(self, "queue", queue), wake=lambda: None, poller=poller, observer=observer
         )
-        self.line: Any = None
-        self.feeder = Dispatcher(self.plan, self.state, {"": pipeline}, lambda: None)
+        self.queue: Any = None
+        self.dispatcher = Dispatcher(self.plan, self.state, {"": pipeline}, lambda: None)
 
     def open(self) -> None:
-        """Open its line."""
-        self.feeder.open(SimpleNamespace(), None, 0.5)  # type: ignore[arg-type]  # nothing is written
+        """Open its queue."""
+        self.dispatcher.open(SimpleNamespace(), None, 0.5)  # type: ignore[arg-type]  # nothing is written
 
     def fold(self, *events: ev.Event) -> None:
         """Follow events as a rollout does."""
         for event in events:
-            back = self.feeder.on_event(event)
+            back = self.dispatcher.on_event(event)
             self.state.apply(ev.Recorded(self.state.seq + 1, 1000.0, "r", event))
-            self.feeder.after(event, back)
+            self.dispatcher.after(event, back)
 
-    def feed(self) -> None:
-        """Offer all that waits."""
-        self.feeder.dispatch(self.plan.waves[0], len(IDS), limits_of(self.plan, {}))
+    def dispatch(self) -> None:
+        """Put all that waits into the queue."""
+        self.dispatcher.dispatch(self.plan.waves[0], len(IDS), limits_of(self.plan, {}))
 
 
 def sent(servers: Sequence[str]) -> ev.Event:
@@ -70,16 +70,16 @@ HELD: list[tuple[list[ev.Event], list[str]]] = [
 
 
 @pytest.mark.parametrize(("events", "watched"), HELD)
-def test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holder(
+def test_who_keeps_its_slot_is_watched_by_whoever_ends_it_and_by_the_next_holder(
     events: list[ev.Event], watched: list[str]
 ) -> None:
     async def main() -> tuple[list[str], list[str]]:
-        here, later = Fed(), Fed()
+        here, later = Dispatched(), Dispatched()
         here.open()
         here.fold(sent(IDS), *events)
         later.fold(sent(IDS), *events, ev.BatchRejected(batch=1, kind="not_sent"))
         later.open()
-        later.feeder.adopt_in_flight()
+        later.dispatcher.adopt_in_flight()
         return here.watched, later.watched
 
     assert run(main()) == (watched, watched)
@@ -87,12 +87,14 @@ def test_who_keeps_its_place_is_watched_by_whoever_ends_it_and_by_the_next_holde
 
 def test_who_was_down_before_it_was_tried_again_and_was_not_sent_is_watched_anew() -> None:
     async def main() -> list[str]:
-        fed = Fed()
-        fed.open()
-        fed.fold(sent(["a1"]), ev.ServerFailed(server="a1", batch=1, holds=True), ev.RunResumed(retry=["failed"]))
-        fed.watched.clear()
-        fed.fold(ev.BatchSubmitting(batch=2, servers=["a1"], updated=[""]), ev.BatchRejected(batch=2, kind="not_sent"))
-        return fed.watched
+        rollout = Dispatched()
+        rollout.open()
+        rollout.fold(sent(["a1"]), ev.ServerFailed(server="a1", batch=1, holds=True), ev.RunResumed(retry=["failed"]))
+        rollout.watched.clear()
+        rollout.fold(
+            ev.BatchSubmitting(batch=2, servers=["a1"], updated=[""]), ev.BatchRejected(batch=2, kind="not_sent")
+        )
+        return rollout.watched
 
     assert run(main()) == ["a1"]
 
@@ -100,10 +102,10 @@ def test_who_was_down_before_it_was_tried_again_and_was_not_sent_is_watched_anew
 @pytest.mark.parametrize(("in_air", "given", "counted"), [(0, [], 0), (1, [], 1), (1, ["a1"], 1), (3, ["a1", "b1"], 3)])
 def test_an_intent_is_in_the_air_while_the_store_has_it(in_air: int, given: list[str], counted: int) -> None:
     async def main() -> int:
-        fed = Fed()
-        fed.open()
-        fed.line.in_air, fed.line.given = in_air, set(given)
-        return fed.feeder.in_air
+        rollout = Dispatched()
+        rollout.open()
+        rollout.queue.in_air, rollout.queue.given = in_air, set(given)
+        return rollout.dispatcher.in_air
 
     assert run(main()) == counted
 
@@ -118,12 +120,12 @@ def test_an_intent_is_in_the_air_while_the_store_has_it(in_air: int, given: list
         ([sent(["a1", "b1"]), LEFT_OUT, ev.BatchRejected(batch=1, kind="throttled")], ["a1", "a2"]),
     ],
 )
-def test_the_engine_may_send_who_was_offered_and_not_left_out_since(events: list[ev.Event], wanted: list[str]) -> None:
+def test_the_engine_may_send_who_was_queued_and_not_left_out_since(events: list[ev.Event], wanted: list[str]) -> None:
     async def main() -> list[str]:
-        fed = Fed()
-        fed.open()
-        fed.feed()
-        fed.fold(*events)
-        return [server for server in IDS if fed.feeder.wanted(fed.line, server)]
+        rollout = Dispatched()
+        rollout.open()
+        rollout.dispatch()
+        rollout.fold(*events)
+        return [server for server in IDS if rollout.dispatcher.wanted(rollout.queue, server)]
 
     assert run(main()) == wanted
