@@ -185,7 +185,7 @@ class Restarter:
             await self._break_off(runtime, direct, within)
 
     async def _break_off(self, runtime: Runtime, direct: DirectRestarts, within: float) -> None:
-        """End the engine's task; rollouts, which run in their callers' tasks, write their end before the store closes."""
+        """End the engine's task; rollouts run in their callers' tasks and write their end before the store closes."""
         try:
             await runtime.stop()
             direct.end(runtime.fault)
