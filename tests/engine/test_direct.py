@@ -1,4 +1,4 @@
-"""Direct restarts, by what is told of them: whose claims end with an event, and who is still to be sent."""
+"""Direct restarts, by their events: whose claims end with one, and who is still to be sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Asked:
         )
         self.direct = DirectRestarts(runtime, "d")
         self.waiting = {server: self.direct.submit(server, "", "SOFT") for server in IDS}
-        self.line = self.direct._queues["", "SOFT"]
+        self.queue = self.direct._queues["", "SOFT"]
 
     def fold(self, *events: ev.Event) -> None:
         """Follow what was stored."""
@@ -85,6 +85,6 @@ def test_who_is_to_be_sent_has_somebody_who_waits(
         asked.fold(*events)
         for server in cancelled:
             asked.waiting[server].cancel()
-        return [server for server in IDS if asked.direct.wanted(asked.line, server)]
+        return [server for server in IDS if asked.direct.wanted(asked.queue, server)]
 
     assert run(main()) == wanted

@@ -1,4 +1,4 @@
-"""Servers that keep their place after their outcome: watched wherever they come from, and never in anybody's way."""
+"""Servers that keep a slot in the budget after their outcome: watched whoever ended them, in nobody's way."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ecsbatch.simulator.virtual_time import Killed
 ALL = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%")
 
 
-def busy(world: World, place: int, begin: float, end: float) -> None:
+def busy(world: World, index: int, begin: float, end: float) -> None:
     """Have somebody else restart a server between two instants."""
     fleet = world.cloud.fleet
-    fleet.begin(fleet.numbers[world.ids[place]], "SOFT", "ok", begin, end)
+    fleet.begin(fleet.numbers[world.ids[index]], "SOFT", "ok", begin, end)
 
 
 def played(world: World, strategy: Strategy) -> tuple[Rollout, list[ev.Event]]:
@@ -36,12 +36,12 @@ def played(world: World, strategy: Strategy) -> tuple[Rollout, list[ev.Event]]:
     return world.live(main)
 
 
-def test_places_of_servers_that_somebody_else_restarts_are_given_back() -> None:
+def test_slots_of_servers_that_somebody_else_restarts_are_given_back() -> None:
     """Four at the begin, four one after another: each is skipped, and free once it is up."""
     for spans in (dict.fromkeys(range(4), (0.0, 30.0)), {0: (0.0, 20.0), 8: (20.0, 200.0), 14: (40.0, 160.0)}):
         world = World(servers=40, zones=("az1",))
-        for place, (begin, end) in spans.items():
-            busy(world, place, begin, end)
+        for index, (begin, end) in spans.items():
+            busy(world, index, begin, end)
         strategy = Strategy(waves="100%", max_unavailable=8, order="input", batch_size=10)
         rollout, journal = played(world, strategy)
         released = [event.server for event in journal if isinstance(event, ev.ServerReleased)]
@@ -126,7 +126,7 @@ def test_a_zone_that_does_not_come_back_keeps_no_other_zone_waiting() -> None:
 
 
 @pytest.mark.parametrize("checked", [False, True])
-def test_whoever_takes_a_run_over_watches_the_places_that_are_kept(*, checked: bool) -> None:
+def test_whoever_takes_a_run_over_watches_the_servers_that_keep_a_slot(*, checked: bool) -> None:
     """They fill the budget when the holder dies; each comes back later, and the run with it."""
     world = World(servers=30, zones=("az1",))
     strategy = Strategy(

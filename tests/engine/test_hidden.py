@@ -98,8 +98,8 @@ def ends(rollout: Rollout) -> Counter[tuple[str, str, str | None]]:
 @pytest.mark.parametrize("doomed", [[], [5, 15]], ids=["nothing else to look at", "two servers not back"])
 def test_a_job_that_cannot_be_shown_is_given_up_to_its_servers_own_states(doomed: list[int]) -> None:
     world = World(servers=20, zones=("az1",))
-    for place in doomed:
-        world.cloud.doom(world.ids[place], "error")
+    for index in doomed:
+        world.cloud.doom(world.ids[index], "error")
     clouds: list[Cloud] = []
 
     def prepare(cloud: Cloud) -> None:

@@ -91,7 +91,7 @@ SCENARIOS = st.builds(
 )
 
 
-class SlowTaker:
+class SlowLedger:
     """Tells what the ledger did some time after it did it, as a store on a thread of its own does."""
 
     def __init__(self, store: DatabaseStore, delay: float) -> None:
@@ -117,14 +117,14 @@ class Ours:
 
     def __init__(self, store: DatabaseStore, scenario: Scenario) -> None:
         self.store = store
-        self.taker = SlowTaker(store, scenario.slow_ledger) if scenario.slow_ledger else store
+        self.ledger = SlowLedger(store, scenario.slow_ledger) if scenario.slow_ledger else store
         self.bucket = TokenBucket(
             store, "site", scenario.quota, burst=scenario.burst, request_timeout=TIMEOUT, unknown_grace=GRACE
         )
 
     async def acquire(self, want: int, at_least: int) -> Grant:
-        """Wait in line."""
-        return await self.bucket.acquire(want, at_least, take=self.taker.take, give_back=self.taker.settle)
+        """Wait for tokens."""
+        return await self.bucket.acquire(want, at_least, take=self.ledger.take, give_back=self.ledger.settle)
 
     async def sent(self, grant: Grant) -> None:
         """Do nothing: the window does not run from here."""
@@ -142,7 +142,7 @@ class Ours:
                 pass
 
     async def settle(self, settle: Settlement) -> None:
-        """Write it down, and tell the line."""
+        """Settle, and wake who waits."""
         await self.store.settle(settle)
         self.bucket.changed()
 
@@ -308,7 +308,7 @@ def test_under_pressure_the_limit_is_reached_and_kept(median: float) -> None:
     assert later / quota.limit * quota.window / (last - first) > 0.97 * 60 / (60.05 + 1.2 * median)
 
 
-# -- line and grants ---------------------------------------------------------------------------------------------
+# -- order and grants --------------------------------------------------------------------------------------------
 
 
 def bucket_test(test: Callable[[DatabaseStore], Awaitable[None]]) -> Callable[[], None]:
@@ -365,7 +365,7 @@ async def test_too_few_are_waited_for_and_nobody_behind_gets_them_meanwhile(stor
 
 
 @bucket_test
-async def test_a_refund_wakes_the_first_in_line_at_once(store: DatabaseStore) -> None:
+async def test_a_refund_wakes_who_waits_first_at_once(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(100, 60.0))
     grant = await bucket.acquire(100)
     waiting = asyncio.ensure_future(bucket.acquire(100, 100))
@@ -382,7 +382,7 @@ async def test_a_refund_wakes_the_first_in_line_at_once(store: DatabaseStore) ->
 @bucket_test
 async def test_a_caller_cancelled_while_its_tokens_are_granted_gives_them_back(store: DatabaseStore) -> None:
     bucket = TokenBucket(store, "site", Quota(100, 60.0))
-    slow = SlowTaker(store, 0.5)
+    slow = SlowLedger(store, 0.5)
     asking = asyncio.ensure_future(bucket.acquire(100, take=slow.take, give_back=slow.settle))
     await asyncio.sleep(0.2)
     held = (await bucket.usage()).held

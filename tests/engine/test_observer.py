@@ -68,8 +68,8 @@ class Eyes:
 
     def __init__(self) -> None:
         self.cloud = Cloud()
-        self.sight = Visibility(300.0, lambda _: None)
-        self.observer = Observer(self.cloud, self.sight, RequestPacer(1000.0), Backoff(Random(1)))
+        self.visibility = Visibility(300.0, lambda _: None)
+        self.observer = Observer(self.cloud, self.visibility, RequestPacer(1000.0), Backoff(Random(1)))
 
 
 def with_eyes(main: Callable[[Eyes], Awaitable[None]]) -> None:
@@ -114,8 +114,8 @@ def test_one_server_that_cannot_be_shown_costs_the_others_a_few_looks_once(error
             assert first.refused == second.refused == {"s37": error}
         else:
             assert (first.unseen, second.unseen) == ({"s37": 1}, {"s37": 2})
-        assert eyes.sight.blind_for() == 0.0
-        assert eyes.sight.observed_time() == asyncio.get_running_loop().time()
+        assert eyes.visibility.blind_for() == 0.0
+        assert eyes.visibility.observed_time() == asyncio.get_running_loop().time()
 
         eyes.cloud.poison.clear()
         assert len((await eyes.observer.look(IDS)).servers) == 100
@@ -148,10 +148,10 @@ def test_an_outage_blinds_and_does_not_multiply_the_requests() -> None:
         seconds = asyncio.get_running_loop().time()
         assert len(eyes.cloud.asked) - len(probes) == 160
         assert len(probes) <= 1 + seconds / PROBE_APART
-        assert eyes.sight.blind_for() > 0
+        assert eyes.visibility.blind_for() > 0
         eyes.cloud.down = None
         await eyes.observer.look(IDS)
-        assert eyes.sight.blind_for() == 0.0
+        assert eyes.visibility.blind_for() == 0.0
 
     with_eyes(main)
 
@@ -165,7 +165,7 @@ def test_an_outage_that_begins_while_a_look_is_halved_blames_no_server() -> None
             await eyes.observer.look(IDS)
         assert len(eyes.cloud.asked) < 15
         await asyncio.sleep(1)
-        assert eyes.sight.blind_for() > 0
+        assert eyes.visibility.blind_for() > 0
         eyes.cloud.down = None
         eyes.cloud.poison.clear()
         assert len((await eyes.observer.look(IDS)).servers) == 100
@@ -182,8 +182,8 @@ def test_a_job_that_cannot_be_shown_is_no_blindness_where_its_servers_can(error:
         for _ in range(3):
             with pytest.raises(JobHidden):
                 await eyes.observer.show_job("job", IDS)
-        assert eyes.sight.blind_for() == 0.0
-        assert eyes.sight.observed_time() == asyncio.get_running_loop().time()
+        assert eyes.visibility.blind_for() == 0.0
+        assert eyes.visibility.observed_time() == asyncio.get_running_loop().time()
 
     with_eyes(main)
 
@@ -197,7 +197,7 @@ def test_a_job_that_the_cloud_does_not_know_and_a_key_that_it_does_not_are_no_bl
         with pytest.raises(AuthError):
             await eyes.observer.look(IDS)
         assert len(eyes.cloud.asked) == 2
-        assert eyes.sight.blind_for() == 0.0
+        assert eyes.visibility.blind_for() == 0.0
 
     with_eyes(main)
 
@@ -209,7 +209,7 @@ def test_who_never_was_shown_and_stands_alone_is_told_from_a_blind_site_by_whome
 
         assert [look.unseen for look in looks] == [{"s1": 1}, {"s1": 2}, {"s1": 3}]
         assert eyes.cloud.asked == [("s1",), ("any",), ("s1",), ("first",), ("s1",), ("first",)]
-        assert eyes.sight.blind_for() == 0.0
+        assert eyes.visibility.blind_for() == 0.0
 
         eyes.cloud.down = broken()
         with pytest.raises(UnknownAnswer):
@@ -228,10 +228,10 @@ def test_who_stands_alone_where_the_site_lists_nobody_cannot_be_told_from_a_blin
         with pytest.raises(UnknownAnswer):
             await eyes.observer.look(["s1"])
         await asyncio.sleep(PROBE_APART)
-        assert eyes.sight.blind_for() > 0
+        assert eyes.visibility.blind_for() > 0
         eyes.observer.meet(["s2"])
         assert (await eyes.observer.look(["s1"])).unseen == {"s1": 1}
-        assert eyes.sight.blind_for() == 0.0
+        assert eyes.visibility.blind_for() == 0.0
 
     with_eyes(main)
 
@@ -250,7 +250,7 @@ def test_a_witness_that_is_gone_makes_nobody_blind_for_long() -> None:
                 break
             except UnknownAnswer:
                 await asyncio.sleep(PROBE_APART)
-        assert eyes.sight.blind_for() == 0.0
+        assert eyes.visibility.blind_for() == 0.0
 
     with_eyes(main)
 

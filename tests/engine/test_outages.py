@@ -70,8 +70,8 @@ def test_servers_that_the_api_refuses_are_named_and_the_rest_restarts() -> None:
     for precheck in (True, False):
         world = World(servers=597, bad_ids="request")
         ids = [*world.ids[:100], *world.cloud.missing_ids(3), *world.ids[100:]]
-        for place in (10, 110, 120, 300, 550):
-            world.cloud.lock(world.ids[place])
+        for index in (10, 110, 120, 300, 550):
+            world.cloud.lock(world.ids[index])
         strategy = Strategy(waves="100%", max_unavailable="100%", precheck=precheck, order="input")
 
         async def main(

@@ -77,7 +77,7 @@ def test_a_server_that_was_given_up_can_be_asked_for_anew() -> None:
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("after", [0.0, 0.4, 1.0, 1.6, 2.2, 4.0])
 def test_a_server_that_is_given_up_and_asked_for_anew_is_restarted_once(after: float, late: bool) -> None:  # noqa: FBT001
-    """It may stand in line twice: in what waits for tokens, and where the second caller has put it."""
+    """It may be queued twice: among those that wait for tokens, and where the second caller has put it."""
     world = World(servers=20, zones=("az1",))
 
     async def main() -> list[OutcomeKind]:
@@ -116,8 +116,8 @@ def test_a_halt_while_an_intent_is_on_its_way_to_the_disk_says_not_started_of_no
                 first = [restarter.submit(id_) for id_ in world.ids[:10]]
                 await asyncio.sleep(30)
                 late = [restarter.submit(id_) for id_ in world.ids[10:20]]
-                [line] = restarter.pipelines[""].queues
-                while not line.given:  # noqa: ASYNC110 - what is waited for is no event
+                [queue] = restarter.pipelines[""].queues
+                while not queue.given:  # noqa: ASYNC110 - what is waited for is no event
                     await asyncio.sleep(0.05)
                 moody.denied = True
                 while moody.denied:  # noqa: ASYNC110 - what is waited for is no event
@@ -359,12 +359,12 @@ def test_a_busy_moment_hours_ago_and_one_now_are_no_outage() -> None:
 
 
 class Full(Wrapper):
-    """A store that cannot write one event of a kind: the run's hold breaks, as on a full disk."""
+    """A store that cannot write one event of a kind: the run's lease breaks, as on a full disk."""
 
     what: type[ev.Event] | None = None
 
     def commit(self, lease: Any, transaction: Any, **more: Any) -> Any:
-        """Write, or break the run's hold."""
+        """Write, or break the run's lease."""
         if self.what is not None and any(isinstance(event, self.what) for event in transaction.events):
             self.what = None
             self.inner._parts()[1]._broken[lease.run_id] = "no space left"
@@ -483,7 +483,7 @@ def test_a_disk_that_stays_full_while_its_run_is_renewed_locks_nobody_out(second
         until = 0.0
 
         def commit(self, lease: Any, transaction: Any, **more: Any) -> Any:
-            """Write, or break the run's hold."""
+            """Write, or break the run's lease."""
             if world.now() < self.until:
                 self.inner._parts()[1]._broken[lease.run_id] = "no space left"
             return self.inner.commit(lease, transaction, **more)

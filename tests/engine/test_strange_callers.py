@@ -77,7 +77,7 @@ def test_a_run_that_is_cancelled_twice_at_any_instant_can_be_resumed(steps: int,
 
 @pytest.mark.parametrize("begun", [False, True], ids=["created", "taken-over"])
 def test_a_run_that_is_cancelled_while_the_store_works_is_let_go_of(tmp_path: Path, begun: bool) -> None:  # noqa: FBT001 - the table's
-    """With the store's own thread, in real time: a hold is on its way while its taker is cancelled."""
+    """With the store's own thread, in real time: a lease is on its way while its taker is cancelled."""
 
     async def main() -> list[bool]:
         held: list[bool] = []

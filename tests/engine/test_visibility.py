@@ -1,4 +1,4 @@
-"""The sighted clock stands still while nothing can be seen, and only then."""
+"""Observed time stands still while nothing can be seen, and only then."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def about(*seconds: float) -> object:
 
 
 def watched(main: Callable[[Visibility, list[str]], Awaitable[None]]) -> list[str]:
-    """Run with a sight in virtual time; return what was told of blindness."""
+    """Run with a `Visibility` in virtual time; return what it says of blindness."""
     told: list[str] = []
 
     async def life() -> None:
@@ -30,67 +30,67 @@ def watched(main: Callable[[Visibility, list[str]], Awaitable[None]]) -> list[st
 
 
 def test_deadlines_stand_still_from_the_first_failed_look_to_the_next_that_shows_something() -> None:
-    async def main(sight: Visibility, _: list[str]) -> None:
+    async def main(visibility: Visibility, _: list[str]) -> None:
         await asyncio.sleep(10)
-        sight.failed("a 503")
+        visibility.failed("a 503")
         await asyncio.sleep(30)
-        assert (sight.observed_time(), sight.blind_for()) == about(10.0, 30.0)
-        assert sight.why == "a 503"
-        sight.seen()
+        assert (visibility.observed_time(), visibility.blind_for()) == about(10.0, 30.0)
+        assert visibility.why == "a 503"
+        visibility.seen()
         await asyncio.sleep(5)
-        assert (sight.observed_time(), sight.blind_for()) == about(15.0, 0.0)
+        assert (visibility.observed_time(), visibility.blind_for()) == about(15.0, 0.0)
 
     assert not watched(main)
 
 
 def test_blind_for_long_with_tries_all_the_while_is_told() -> None:
-    async def main(sight: Visibility, told: list[str]) -> None:
+    async def main(visibility: Visibility, told: list[str]) -> None:
         while not told:
-            sight.failed("connection refused")
+            visibility.failed("connection refused")
             await asyncio.sleep(45)
-        assert sight.observed_time() < 0.01
+        assert visibility.observed_time() < 0.01
 
     assert watched(main) == ["Nothing could be seen of the cloud for 315 s; the last try: connection refused"]
 
 
 def test_a_failure_before_quiet_hours_says_nothing_of_the_one_behind_them() -> None:
-    async def main(sight: Visibility, _: list[str]) -> None:
-        sight.failed("a 503")
+    async def main(visibility: Visibility, _: list[str]) -> None:
+        visibility.failed("a 503")
         await asyncio.sleep(4 * HOUR)
-        # Who waited those hours was not kept from seeing but for the minute in which a try was to be expected.
-        assert (sight.observed_time(), sight.blind_for()) == about(4 * HOUR - QUIET, 0.0)
-        sight.failed("another")
+        # Of those hours only the minute counts as blind in which a try was to be expected.
+        assert (visibility.observed_time(), visibility.blind_for()) == about(4 * HOUR - QUIET, 0.0)
+        visibility.failed("another")
         await asyncio.sleep(30)
-        assert (sight.observed_time(), sight.blind_for()) == about(4 * HOUR - QUIET, 30.0)
-        sight.seen()
-        assert (sight.observed_time(), sight.blind_for()) == about(4 * HOUR - QUIET, 0.0)
+        assert (visibility.observed_time(), visibility.blind_for()) == about(4 * HOUR - QUIET, 30.0)
+        visibility.seen()
+        assert (visibility.observed_time(), visibility.blind_for()) == about(4 * HOUR - QUIET, 0.0)
 
     assert not watched(main)
 
 
 def test_a_try_that_takes_minutes_is_no_quiet() -> None:
-    async def main(sight: Visibility, _: list[str]) -> None:
-        sight.failed("no answer within 250 s")
-        with sight.trying():
+    async def main(visibility: Visibility, _: list[str]) -> None:
+        visibility.failed("no answer within 250 s")
+        with visibility.trying():
             await asyncio.sleep(250)
-            assert (sight.observed_time(), sight.blind_for()) == about(0.0, 250.0)
-        sight.failed("no answer within 250 s")
+            assert (visibility.observed_time(), visibility.blind_for()) == about(0.0, 250.0)
+        visibility.failed("no answer within 250 s")
         await asyncio.sleep(10)
-        assert (sight.observed_time(), sight.blind_for()) == about(0.0, 260.0)
+        assert (visibility.observed_time(), visibility.blind_for()) == about(0.0, 260.0)
 
     assert not watched(main)
 
 
-def test_the_sighted_clock_never_goes_back() -> None:
-    async def main(sight: Visibility, _: list[str]) -> None:
+def test_observed_time_never_goes_back() -> None:
+    async def main(visibility: Visibility, _: list[str]) -> None:
         before = 0.0
         for step in range(400):
             if step % 7 == 0:
-                sight.failed("x")
+                visibility.failed("x")
             if step % 50 == 0:
-                sight.seen()
+                visibility.seen()
             await asyncio.sleep((step * 13) % 97)
-            assert sight.observed_time() >= before
-            before = sight.observed_time()
+            assert visibility.observed_time() >= before
+            before = visibility.observed_time()
 
     watched(main)

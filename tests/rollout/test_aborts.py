@@ -243,7 +243,7 @@ def test_an_abort_is_on_record_although_its_caller_is_cancelled_at_once() -> Non
 
 @pytest.mark.parametrize("step", range(1, 5))
 def test_a_run_whose_holder_dies_as_it_tries_servers_again_is_over_once_more(step: int) -> None:
-    """The store may have the take without a word of it in the record."""
+    """The store may say that the run was taken, and its journal not."""
     world = World(servers=20, zones=("az1",))
 
     async def first() -> None:

@@ -1,4 +1,4 @@
-"""What stands between two waves, step by step: the soak, and a gate that says nothing that can be used."""
+"""The barrier before a wave, step by step: the soak, and a gate that says nothing that can be used."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Standing:
         self.stopped = ending.reason
 
 
-async def cleared(between: WaveBarrier, standing: Standing, wave: Wave) -> float | None:
+async def seconds_until_passed(barrier: WaveBarrier, standing: Standing, wave: Wave) -> float | None:
     """Return the seconds until a wave may start; None where the gate ends the run before."""
     since = asyncio.get_running_loop().time()
-    while not await between.passed(wave):
+    while not await barrier.passed(wave):
         if standing.stopped:
             return None
     return asyncio.get_running_loop().time() - since
@@ -72,7 +72,7 @@ async def cleared(between: WaveBarrier, standing: Standing, wave: Wave) -> float
 def test_a_wave_but_the_first_waits_for_the_soak(wave: Wave, soak: float, seconds: float) -> None:
     async def main() -> float | None:
         standing = Standing(soak=soak)
-        return await cleared(WaveBarrier(standing, None, lambda: False), standing, wave)
+        return await seconds_until_passed(WaveBarrier(standing, None, lambda: False), standing, wave)
 
     assert run(main()) == pytest.approx(seconds, abs=0.01)
 
@@ -101,7 +101,7 @@ def says(answer: Any) -> Any:
 def test_a_gate_opens_by_its_go_alone(answer: Any, verdict: str, goes: bool) -> None:  # noqa: FBT001 - the table's
     async def main() -> tuple[bool, list[str]]:
         standing = Standing(gate="./fine", gate_timeout=40.0)
-        waited = await cleared(WaveBarrier(standing, says(answer), lambda: False), standing, WAVES[1])
+        waited = await seconds_until_passed(WaveBarrier(standing, says(answer), lambda: False), standing, WAVES[1])
         return waited is not None, [event.verdict for event in standing.noted if isinstance(event, ev.GateChecked)]
 
     opened, verdicts = run(main())

@@ -89,7 +89,7 @@ def test_the_holder_leaves_a_zone_out_and_what_has_failed_there_stays_failed() -
     assert rollout.state.status.over
     assert (after["az1", "failed"], after["az1", "restarted"]) == (before["az1", "failed"], before["az1", "restarted"])
     assert after["az1", "not_started left_out"] == 30 - before["az1", "failed"] - before["az1", "restarted"]
-    # In the other zone they were in line again, and seen to be off, as this cloud leaves what fails.
+    # In the other zone they were queued again, and seen to be off, as this cloud leaves what fails.
     assert after["az2", "skipped not_active"] == before["az2", "failed"]
     assert after["az2", "restarted"] + after["az2", "failed"] + after["az2", "skipped not_active"] == 30
 

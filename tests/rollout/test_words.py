@@ -1,4 +1,4 @@
-"""What is asked of a run while the word before is on its way to the disk, and what leaves behind its end: nothing."""
+"""What is asked of a run while the command before is on its way to the disk; and nothing leaves after its end."""
 
 from __future__ import annotations
 

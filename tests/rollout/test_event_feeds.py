@@ -1,4 +1,4 @@
-"""`Rollout.events`, `Rollout.lines` and `Restarter.events`: cursors on the journal, for any number of watchers."""
+"""`Rollout.events`, `Rollout.lines` and `Restarter.events`: the journal, for any number of readers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 ALL_AT_ONCE = Strategy(max_unavailable="100%", waves="100%")
 
 
-def test_every_cursor_sees_every_event_in_order_and_ends_with_the_run() -> None:
+def test_every_reader_sees_every_event_in_order_and_ends_with_the_run() -> None:
     world = World(servers=120)
 
     async def main() -> list[list[Recorded]]:
@@ -30,7 +30,7 @@ def test_every_cursor_sees_every_event_in_order_and_ends_with_the_run() -> None:
             await asyncio.sleep(60)
             late = group.create_task(_all(rollout.events()))
             await running
-            return [await cursor for cursor in [*early, late, asyncio.ensure_future(_all(rollout.events()))]]
+            return [await reader for reader in [*early, late, asyncio.ensure_future(_all(rollout.events()))]]
 
     seen = world.live(main)
 
@@ -41,7 +41,7 @@ def test_every_cursor_sees_every_event_in_order_and_ends_with_the_run() -> None:
     assert sum(recorded.event.name == "server.restarted" for recorded in seen[0]) == 120
 
 
-def test_a_cursor_starts_behind_the_number_it_is_given() -> None:
+def test_a_reader_starts_behind_the_number_it_is_given() -> None:
     world = World(servers=5)
 
     async def main() -> list[int]:
@@ -56,8 +56,8 @@ def test_a_cursor_starts_behind_the_number_it_is_given() -> None:
     assert seen
 
 
-def test_a_slow_cursor_delays_nobody_and_still_sees_everything() -> None:
-    """The run takes as long with a cursor that needs an hour as with none."""
+def test_a_slow_reader_delays_nobody_and_still_sees_everything() -> None:
+    """The run takes as long with a reader that needs an hour as with none."""
 
     def run(*, watched: bool) -> tuple[float, int, int]:
         world = World(servers=60)
@@ -78,7 +78,7 @@ def test_a_slow_cursor_delays_nobody_and_still_sees_everything() -> None:
     assert watched[2] == watched[1]
 
 
-def test_a_cursor_that_is_dropped_or_cancelled_half_way_harms_nobody() -> None:
+def test_a_reader_that_is_dropped_or_cancelled_half_way_harms_nobody() -> None:
     world = World(servers=60)
 
     async def main() -> RunStatus:
@@ -185,9 +185,9 @@ def test_who_follows_an_engine_that_nobody_asks_ends_with_it() -> None:
     assert world.live(main) == []
 
 
-async def _all(cursor: AsyncIterator[T], pause: float | None = None) -> list[T]:
+async def _all(reader: AsyncIterator[T], pause: float | None = None) -> list[T]:
     seen: list[T] = []
-    async for each in cursor:
+    async for each in reader:
         seen.append(each)
         if pause is not None:
             await asyncio.sleep(pause)
