@@ -102,7 +102,7 @@ class Backoff:
         self._failures = 0
 
     def succeeded(self) -> None:
-        """Begin again with the first pause."""
+        """Begin anew: the next pause is the first."""
         self._failures = 0
 
     def next(self) -> float:
