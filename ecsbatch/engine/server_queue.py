@@ -197,7 +197,7 @@ class ServerQueue:
         return len(self.waiting) + self.ready_count + self.looking + self.packing
 
     def due_at(self, size: int) -> float:
-        """Return the loop time from which waiting servers go on: 0 once there are ``size``, else after the linger."""
+        """Return the loop time from which waiting servers go on: the end of the linger, 0 where no more need come."""
         if not self.more or len(self.waiting) + self.ready_count >= size:
             return 0.0
         return self.waiting_since + self.options.linger

@@ -268,8 +268,8 @@ WHAT_FOLLOWS: Final = (
         name="a success changes no pause",
         promise="After a success pauses begin anew.",
         file="engine/retry.py",
-        old='"""Begin anew."""\n        self._failures = 0',
-        new='"""Go on."""',
+        old='pause is the first."""\n        self._failures = 0',
+        new='pause is the first."""',
         tests=(PAUSES,),
     ),
     Mutant(
