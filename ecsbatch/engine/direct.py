@@ -282,18 +282,19 @@ class DirectRestarts:
                     _resolve(pending, event.outcome(ts, pending.attempts, pending.submitted_at))
             case ev.BatchSubmitting():
                 self._enter_flight(event, ts)
-            case ev.BatchAccepted() if batch := self._batches.get(event.batch):
-                batch.job_id = event.job_id
-            case ev.BatchUnknown() if batch := self._batches.get(event.batch):
-                batch.unknown_at = ts
+            case ev.BatchAccepted() if event.batch in self._batches:
+                self._batches[event.batch].job_id = event.job_id
+            case ev.BatchUnknown() if event.batch in self._batches:
+                self._batches[event.batch].unknown_at = ts
             case ev.BatchStarted():
                 self._under_way_again(event, ts)
-            case ev.BatchRejected() if batch := self._batches.get(event.batch):
+            case ev.BatchRejected() if event.batch in self._batches:
+                batch = self._batches[event.batch]
                 self._wait_again(batch, tuple(batch.open), void=event.kind == "refused")
-            case ev.BatchUnstarted() if batch := self._batches.get(event.batch):
+            case ev.BatchUnstarted() if event.batch in self._batches:
                 for pending in filter(None, map(self._pending.get, event.servers)):
                     pending.unstarted += 1
-                self._wait_again(batch, event.servers, void=True)
+                self._wait_again(self._batches[event.batch], event.servers, void=True)
             case _:
                 return
 
