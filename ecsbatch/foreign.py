@@ -91,12 +91,12 @@ async def asked(
         await _end(task, given_up)
         raise
     if not task.done() or task.cancelled() or task.exception() is not None:
-        said: T | Broke = Broke("it was cancelled")
+        answer: T | Broke = Broke("it was cancelled")
     else:
-        said = task.result()
-    if not isinstance(said, Broke):
-        return said
-    raise Broke(f"no answer within {within:g} s", late=True) if late else said
+        answer = task.result()
+    if not isinstance(answer, Broke):
+        return answer
+    raise Broke(f"no answer within {within:g} s", late=True) if late else answer
 
 
 async def _kept(call: Callable[[], object], read: Callable[[Any], T]) -> T | Broke:

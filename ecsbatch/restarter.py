@@ -276,7 +276,7 @@ class Restarter:
 
         Raises:
             ConfigError: a setting, the check or the gate is invalid.
-            SelectionError: the servers cannot be told, or must not be restarted so.
+            SelectionError: it is not clear which servers are meant, or they must not be restarted so.
             EngineStopped: the engine was not started.
         """
         runtime = self._started_here()

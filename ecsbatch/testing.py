@@ -109,7 +109,7 @@ class World:
 
         Args:
             main: what the process does; it makes its parts by `restarter`, or by `client` and `store`.
-            kill_after: rounds of the loop after which the process dies without another word.
+            kill_after: rounds of the loop after which the process is killed.
 
         Raises:
             Killed: the process died at that round.

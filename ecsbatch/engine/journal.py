@@ -191,7 +191,7 @@ class EventFeed:
         return self._follow(lambda store: store.lines, lambda found, after: after + len(found), after)
 
     async def _follow(
-        self, read: Callable[[Store], _Read[T]], behind: Callable[[list[T], int], int], after: int
+        self, read: Callable[[Store], _Read[T]], number_of_last: Callable[[list[T], int], int], after: int
     ) -> AsyncIterator[T]:
         while True:
             news, live = self._news, self._live
@@ -200,7 +200,7 @@ class EventFeed:
             for each in found:
                 yield each
             if found:
-                after = behind(found, after)
+                after = number_of_last(found, after)
             elif live:
                 await news.wait()
             else:

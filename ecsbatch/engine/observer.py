@@ -133,7 +133,7 @@ class Observer:
             error: CloudError = e
         except CloudError as e:
             error = e
-            # The halves tell by themselves; only what is said of a single server wants to be sure.
+            # Halves tell by themselves what their failure is; only that of a single server has to be told apart.
             if not halved or len(ids) == 1 or not e.answered:
                 await self._tell_apart(e, found.asked_at if known else asked, ids)
         else:

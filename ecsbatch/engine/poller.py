@@ -95,7 +95,7 @@ class Poller:
         self._look_at_age(watch, self._schedule.next_look(0.0, watch.size, watch.size))
 
     def watch_unknown(self, batch: Batch) -> None:
-        """Find out by its servers what became of a request without an answer, or of one that began whatever it said."""
+        """Find out by its servers what became of a request without an answer, or of one that was begun all the same."""
         self._watch_servers(batch, [s for s in batch.views if s in batch.open], WatchReason.NO_ANSWER)
 
     def watch_held(self, queue: ServerQueue, server: str) -> None:

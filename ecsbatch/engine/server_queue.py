@@ -42,7 +42,7 @@ class RestartOptions:
         skip_updated_since: leave out servers that others have changed since then, seconds since 1970; None: send them.
         server_timeout: seconds from a server's intent to its outcome.
         resend: how often a server is sent again whose request was shown not to have started it.
-        check: asks a server itself whether it is healthy; None: the cloud's word is enough.
+        check: asks a server itself whether it is healthy; None: the cloud's answer is enough.
         check_interval: seconds between two checks of a server.
         min_ready: seconds for which a server must stay healthy.
         linger: seconds that a batch which is not full waits for more servers.

@@ -184,7 +184,7 @@ class Submitter:
         self._wake()
 
     def _wait_for(self, error: CloudError) -> float:
-        """Return for how many seconds nothing is sent behind an answer."""
+        """Return for how many seconds nothing is sent after an answer."""
         if isinstance(error, Throttled):
             wait = error.retry_after or error.window or max(THROTTLE_WAIT, self._backoff.next())
             return min(wait, LONGEST_THROTTLE)

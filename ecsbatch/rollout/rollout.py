@@ -25,7 +25,7 @@ from ecsbatch.policy.decide import Ending, Step
 from ecsbatch.rollout.barrier import WaveBarrier
 from ecsbatch.rollout.hooks import GivenHooks, Hooks
 from ecsbatch.rollout.session import RunSession
-from ecsbatch.rollout.start import check_words, start
+from ecsbatch.rollout.start import start, validate_resume
 
 
 class Rollout:
@@ -209,7 +209,7 @@ class Rollout:
         Raises:
             ConfigError: a domain is none of the fleet's, or an outcome cannot be tried again.
         """
-        check_words(self.plan, retry, skip_domains)
+        validate_resume(self.plan, retry, skip_domains)
         resumed = ev.RunResumed(by=by, forgive=forgive, retry=retry, skip_domains=skip_domains)
         self._follow(partial(self._resume, resumed))
 

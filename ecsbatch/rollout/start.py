@@ -91,7 +91,7 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
     if over and not changes.retry and lease is None:
         return Hooks()
     over = session.state.status.over
-    check_words(session.plan, changes.retry, changes.skip_domains)
+    validate_resume(session.plan, changes.retry, changes.skip_domains)
     if changes.retry and not over and (session.state.aborting or _abort(await _commands(session))):
         raise RunOver(session.run_id)
     hooks = hooks_of(session.plan, given, session.run_id)
@@ -184,14 +184,14 @@ def _skipped(session: RunSession, index: int, reason: str, *, holds: bool = Fals
     return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)
 
 
-def check_words(plan: Plan, retry: Sequence[str], domains: Sequence[str]) -> None:
+def validate_resume(plan: Plan, retry: Sequence[str], domains: Sequence[str]) -> None:
     """Refuse outcomes and domains that do not exist: a slip of the pen would do nothing in silence.
 
     Raises:
         ConfigError: ``retry`` names an outcome that cannot be tried again, or ``domains`` none of the fleet's.
     """
     known = set(plan.fleet.domains or ("",))
-    for name, words, allowed in (("skip_domains", domains, known), ("retry", retry, RETRIED)):
-        if isinstance(words, str) or not set(words) <= allowed:
-            given = words if isinstance(words, str) else ", ".join(sorted(set(words) - allowed))
+    for name, names, allowed in (("skip_domains", domains, known), ("retry", retry, RETRIED)):
+        if isinstance(names, str) or not set(names) <= allowed:
+            given = names if isinstance(names, str) else ", ".join(sorted(set(names) - allowed))
             raise ConfigError(f"{name}: {given!r} is none of {', '.join(sorted(allowed))}; give a list of them.")
