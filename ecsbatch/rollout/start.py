@@ -191,7 +191,7 @@ def validate_resume(plan: Plan, retry: Sequence[str], domains: Sequence[str]) ->
         ConfigError: ``retry`` names an outcome that cannot be tried again, or ``domains`` none of the fleet's.
     """
     known = set(plan.fleet.domains or ("",))
-    for name, names, allowed in (("skip_domains", domains, known), ("retry", retry, RETRIED)):
-        if isinstance(names, str) or not set(names) <= allowed:
-            given = names if isinstance(names, str) else ", ".join(sorted(set(names) - allowed))
+    for name, chosen, allowed in (("skip_domains", domains, known), ("retry", retry, RETRIED)):
+        if isinstance(chosen, str) or not set(chosen) <= allowed:
+            given = chosen if isinstance(chosen, str) else ", ".join(sorted(set(chosen) - allowed))
             raise ConfigError(f"{name}: {given!r} is none of {', '.join(sorted(allowed))}; give a list of them.")
