@@ -1,4 +1,4 @@
-"""What is asked of a run's holder from elsewhere, read with care: anybody may append a row, and it may be garbage."""
+"""Commands to a run's holder, read with care: anybody may append a row to the store, and it may be garbage."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ _VERBS: Final = ("pause", "resume", "promote", "abort", "adjust")
 
 
 def asked_for(body: object) -> tuple[str, dict[str, Any]]:
-    """Return a command's verb, and what it is given by name.
+    """Return a command's verb, and its arguments by name.
+
+    Args:
+        body: a `Command`'s body, an object such as ``{"command": "resume", "retry": ["failed"]}``.
 
     Raises:
-        ConfigError: it is none, or what it is given is of the wrong kind.
+        ConfigError: there is no such verb, or an argument is of the wrong type.
     """
     given: Mapping[object, object] = cast("Mapping[object, object]", body) if isinstance(body, Mapping) else {}
     verb = given.get("command")
@@ -28,7 +31,7 @@ def asked_for(body: object) -> tuple[str, dict[str, Any]]:
 
 
 def is_abort(body: object) -> bool:
-    """Tell whether a command's body asks to end the run for good."""
+    """Return True where a command's body asks to end the run for good."""
     return isinstance(body, Mapping) and cast("Mapping[object, object]", body).get("command") == "abort"
 
 

@@ -1,4 +1,4 @@
-"""The ways in which two runs or two processes can be in each other's way: kinds of `RunConflict`.
+"""How two runs or two processes can be in each other's way: the kinds of `RunConflict`.
 
 RunConflict
 +-- ServersClaimed   another run has some of the servers: watch it, go on with it, or leave them out
@@ -22,12 +22,12 @@ def _named(holder: Holder) -> str:
 
 
 class ServersClaimed(RunConflict):
-    """Another run that is not over holds some of the servers.
+    """Another run that is not over has some of the servers.
 
     Attributes:
-        run_id: the run that holds most of them.
-        servers: how many it holds.
-        runs: every run in the way, with the servers it holds.
+        run_id: the run that has most of them.
+        servers: how many it has.
+        runs: every run in the way, with the number of servers it has.
     """
 
     def __init__(self, record: RunRecord, runs: dict[str, int]) -> None:
@@ -52,7 +52,7 @@ class ServersWanted(ServersClaimed):
     Attributes:
         run_id: the run that has most of them.
         servers: how many it has.
-        runs: every run in the way, with the servers it has.
+        runs: every run in the way, with the number of servers it has.
     """
 
     def __init__(self, run_id: str, runs: dict[str, int]) -> None:
@@ -71,8 +71,8 @@ class RunExists(RunConflict):
 
     Attributes:
         run_id: the id.
-        targets_hash: of the targets of the run that has it.
-        record: that run.
+        targets_hash: the hash of the existing run's targets.
+        record: the existing run.
     """
 
     def __init__(self, record: RunRecord) -> None:
@@ -99,7 +99,7 @@ class RunHeld(RunConflict):
 
 
 class RunTaken(RunConflict):
-    """The run was taken over by another holder; what this one wanted to write was not written.
+    """The run was taken over by another holder; what the caller wanted to write was not written.
 
     Attributes:
         run_id: the run.
@@ -115,7 +115,7 @@ class RunTaken(RunConflict):
 
 
 class RunOver(RunConflict):
-    """The run was aborted.
+    """The run was aborted, which is final.
 
     Attributes:
         run_id: the run.

@@ -1,7 +1,7 @@
-"""What can happen: one frozen dataclass each, and their JSON.
+"""What can happen in a run: one frozen dataclass for each kind of event.
 
-Events are the spine. The journal is the stored events; state, log, display, report, ``explain``, ``audit`` and
-``resume`` all read them. One event is one line of JSON::
+The journal is the stored events; state, log, display, report, ``explain``, ``audit`` and ``resume`` all read them.
+One event is one line of JSON, which `encode` writes and `decode` reads::
 
     {"v":1,"ts":"2026-01-01T00:00:00.000Z","seq":7,"run_id":"k7f3q2","event":"batch.accepted","batch":3,"job_id":"…"}
 
@@ -26,7 +26,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A fact about a run. Lists of servers hold their ids; a field that is left out of a line is empty."""
+    """A fact about a run. Lists of servers are lists of their ids; a field that a line of JSON leaves out is empty."""
 
     name: ClassVar[str] = ""
 
@@ -55,8 +55,9 @@ class BatchSubmitting(Event):
     """The intent: stored with its quota grant before the first byte of the request leaves.
 
     ``updated`` is each server's ``updated`` as precheck saw it, in the order of ``servers``: the baseline by which
-    a request without an answer is judged; ``cloud_time`` is the cloud's clock at the intent, 0 where not known.
-    ``granted`` is the grant's time on the ledger's clock, which does not jump, and ``group`` whose quota it spends.
+    a request without an answer is judged. ``cloud_time`` is the cloud's clock at the intent, seconds since 1970, 0
+    where not known. ``granted`` is when the tokens were granted, in seconds on the ledger's clock, which does not
+    jump, and ``group`` is the quota group that they are of.
     """
 
     name: ClassVar[str] = "batch.submitting"
@@ -76,7 +77,7 @@ class BatchSubmitting(Event):
 class BatchAccepted(Event):
     """The cloud answered with a job.
 
-    ``sent`` is when the first byte left and ``answered`` when the answer was heard, by the ledger's clock as in
+    ``sent`` is when the first byte left and ``answered`` when the answer came, in seconds on the ledger's clock, as
     ``granted``; 0 where the record does not say.
     """
 
@@ -89,7 +90,7 @@ class BatchAccepted(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchRejected(Event):
-    """The cloud certainly did not carry the request out; its servers are waiting again.
+    """The cloud certainly did not carry the request out; its servers wait again.
 
     ``kind`` is ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``; ``sent`` (0 where no byte has
     left) and ``answered`` as in `BatchAccepted`.
@@ -108,7 +109,7 @@ class BatchRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchUnknown(Event):
-    """The request may or may not have been carried out: servers' own records will tell.
+    """The request may or may not have been carried out: the servers' own states will show it.
 
     ``sent`` and ``answered`` (or given up) as in `BatchAccepted`.
     """
@@ -125,7 +126,7 @@ class BatchUnknown(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchUnstarted(Event):
-    """The cloud's record shows that an unknown request did not start these servers; they are waiting again."""
+    """The cloud shows that a request without an answer did not restart these servers; they wait again."""
 
     name: ClassVar[str] = "batch.unstarted"
     batch: int = 0
@@ -134,7 +135,7 @@ class BatchUnstarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted(Event):
-    """The cloud shows that a request which was taken for not carried out did start these servers."""
+    """The cloud shows that a request which was taken for not carried out did restart these servers."""
 
     name: ClassVar[str] = "batch.started"
     batch: int = 0
@@ -143,7 +144,7 @@ class BatchStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class QuotaThrottled(Event):
-    """A 429; ``wait`` seconds without submits follow. ``limit`` and ``window`` are what its message named."""
+    """The cloud answered 429; for ``wait`` seconds nothing is sent. Its message named ``limit`` and ``window``."""
 
     name: ClassVar[str] = "quota.throttled"
     wait: float = 0.0
@@ -154,7 +155,7 @@ class QuotaThrottled(Event):
 
 @dataclass(frozen=True, slots=True)
 class QuotaDesync(Event):
-    """A 429 while our ledger showed room: somebody else spends; the limit is lowered for ``seconds``."""
+    """A 429 came although tokens were free: somebody else uses the quota. For ``seconds`` our limit is lower."""
 
     name: ClassVar[str] = "quota.desync"
     limit: int = 0
@@ -163,7 +164,7 @@ class QuotaDesync(Event):
 
 @dataclass(frozen=True, slots=True)
 class JobProgress(Event):
-    """A look found further servers of a job at their end."""
+    """A look showed that more servers of a job have ended."""
 
     name: ClassVar[str] = "job.progress"
     batch: int = 0
@@ -174,10 +175,10 @@ class JobProgress(Event):
 
 @dataclass(frozen=True, slots=True)
 class JobFinished(Event):
-    """Nothing more is to be learned from a job: all its servers ended, or it is over or gone.
+    """Nothing more is to be learned from a job: all its servers have ended, or it is over or gone.
 
-    ``status`` is the parent's last word as seen, ``GONE`` where the cloud does not know the job (any more), ``UNSEEN``
-    where it does not show it though it shows all else.
+    ``status`` is the job's last status as seen, ``GONE`` where the cloud does not know the job (any more), ``UNSEEN``
+    where the cloud does not show it although it shows all else.
     """
 
     name: ClassVar[str] = "job.finished"
@@ -190,9 +191,9 @@ class JobFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent(Event):
-    """An outcome, of the ``kind`` that its class names.
+    """A server's outcome, of the ``kind`` that the class names.
 
-    ``holds`` is True where the server may still be down and keeps its place in the budget.
+    ``holds`` is True where the server may still be down and keeps its slot of the budget.
     """
 
     kind: ClassVar[OutcomeKind]
@@ -232,7 +233,7 @@ class ServerEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class ServerRestarted(ServerEvent):
-    """Restarted, and healthy where a check is set."""
+    """The server was restarted, and is healthy where a check is set."""
 
     name: ClassVar[str] = "server.restarted"
     kind: ClassVar[OutcomeKind] = OutcomeKind.RESTARTED
@@ -248,7 +249,7 @@ class ServerFailed(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerTimedOut(ServerEvent):
-    """A successful look after the deadline still saw no end."""
+    """A look after the deadline still showed no end."""
 
     name: ClassVar[str] = "server.timed_out"
     kind: ClassVar[OutcomeKind] = OutcomeKind.TIMED_OUT
@@ -256,7 +257,7 @@ class ServerTimedOut(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerUnknown(ServerEvent):
-    """Whether it was restarted cannot be established."""
+    """Whether the server was restarted cannot be found out."""
 
     name: ClassVar[str] = "server.unknown"
     kind: ClassVar[OutcomeKind] = OutcomeKind.UNKNOWN
@@ -264,7 +265,7 @@ class ServerUnknown(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerSkipped(ServerEvent):
-    """Left alone, rightly; ``reason`` says why."""
+    """The server was rightly left alone; ``reason`` is a `SkipReason`."""
 
     name: ClassVar[str] = "server.skipped"
     kind: ClassVar[OutcomeKind] = OutcomeKind.SKIPPED
@@ -272,7 +273,7 @@ class ServerSkipped(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerReleased(Event):
-    """A look found a server up that had kept its place in the budget after its outcome; the outcome stays."""
+    """A look showed a server up that had kept its slot of the budget after its outcome; the outcome stays."""
 
     name: ClassVar[str] = "server.released"
     server: str = ""
@@ -281,7 +282,7 @@ class ServerReleased(Event):
 
 @dataclass(frozen=True, slots=True)
 class GateChecked(Event):
-    """A gate was asked: ``verdict`` is ``go``, ``wait``, ``stop``, or ``inconclusive`` where it gave none."""
+    """A gate has answered: ``verdict`` is ``go``, ``wait`` or ``stop``, or ``inconclusive`` where it gave none."""
 
     name: ClassVar[str] = "gate.checked"
     gate: str = ""
@@ -305,9 +306,10 @@ class LimitChanged(Event):
 class HolderChanged(Event):
     """A process took the run; ``fence`` counts the holders so far, ``previous`` names the one before it.
 
-    ``limit`` and ``window`` are the quota that it spends by; with the two times, ``audit`` can recompute what it did.
-    ``boot`` names the boot in which the ledger's clock can be compared, ``ledger_time`` is what that clock
-    read when the run was taken, 0 where not known. ``command`` is the last command that was asked of an earlier holder.
+    ``limit`` and ``window`` are the quota that it keeps to; with ``unknown_grace`` and ``request_timeout``, in seconds,
+    ``audit`` can recompute what it did. ``boot`` names the boot within which times on the ledger's clock can be
+    compared, ``ledger_time`` is what that clock showed when the run was taken, 0 where not known. ``command`` is the id
+    of the last command that was given to an earlier holder.
     """
 
     name: ClassVar[str] = "holder.changed"
@@ -327,7 +329,7 @@ class HolderChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class WaveFinished(Event):
-    """All servers of a wave have an outcome."""
+    """All servers of a wave have their outcome."""
 
     name: ClassVar[str] = "wave.finished"
     wave: int = 0
@@ -338,7 +340,7 @@ class WaveFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunPaused(Event):
-    """No new submits until resumed; the holder stays."""
+    """Nothing new is sent until somebody resumes the run; the holder stays."""
 
     name: ClassVar[str] = "run.paused"
     reason: str = ""
@@ -347,7 +349,7 @@ class RunPaused(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunAborting(Event):
-    """Somebody ends the run for good: nothing is sent any more, by whatever holder; servers under way get their end."""
+    """Somebody ends the run for good: no holder sends anything more; servers under way still get their outcome."""
 
     name: ClassVar[str] = "run.aborting"
     by: str = ""
@@ -355,10 +357,10 @@ class RunAborting(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
-    """The run goes on. ``retry`` names outcomes whose servers are waiting again, but for those of left-out domains.
+    """The run goes on. Servers whose outcome is in ``retry`` wait again, except those of ``skip_domains``.
 
-    ``forgive`` says that failures so far no longer count and have given their places back. Nothing is sent any more
-    to servers of ``skip_domains``: those that wait, now or later, are not started.
+    With ``forgive`` the failures so far no longer count and give their slots of the budget back. Nothing is sent any
+    more to servers of ``skip_domains``: those that wait, now or later, are not started.
     """
 
     name: ClassVar[str] = "run.resumed"
@@ -370,7 +372,7 @@ class RunResumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunStopped(Event):
-    """The run ended before its servers did and can be resumed: ``status`` is ``stopped`` or ``interrupted``."""
+    """The run stands still before its servers have their outcome: ``status`` is ``stopped`` or ``interrupted``."""
 
     name: ClassVar[str] = "run.stopped"
     status: str = ""
@@ -393,12 +395,12 @@ class RunFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event at its place in a run's history.
+    """An event with its number and time in a run's history.
 
     Attributes:
-        seq: from 1, without gaps, per run.
+        seq: its number in the run, from 1 without gaps.
         ts: when it was stored, seconds since 1970.
-        run_id: whose history.
+        run_id: the run.
         event: what happened.
     """
 
@@ -408,7 +410,7 @@ class Recorded:
     event: Event
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what its line of JSON says: ``v ts seq run_id event``, then the fields that say something."""
+        """Return what its line of JSON says: ``v ts seq run_id event``, then the fields that are not empty."""
         kind = type(self.event)
         said = zip(_FIELDS[kind], _VALUES[kind](self.event), strict=False)
         return {
@@ -431,31 +433,31 @@ def _known(base: type[Event]) -> dict[str, type[Event]]:
 
 
 EVENTS: Mapping[str, type[Event]] = _known(Event)
-"""Every event by its name."""
+"""Every class of events by the name of its events."""
 
 _FIELDS: Mapping[type[Event], tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
-# Of a single name attrgetter gives the value itself, so that a second one is always asked for.
+# For a single name attrgetter returns the bare value, no tuple: so a second name is always asked for.
 _VALUES: Mapping[type[Event], Callable[[Any], tuple[Any, ...]]] = {
     kind: attrgetter(*names, "name") for kind, names in _FIELDS.items()
 }
 
 
-@lru_cache(maxsize=64)  # the events of one commit share their time
+@lru_cache(maxsize=64)  # the events of one transaction share their time
 def stamp(ts: float) -> str:
-    """Write seconds since 1970 as RFC 3339 in UTC, to the millisecond."""
+    """Return seconds since 1970 as RFC 3339 in UTC, to the millisecond."""
     return datetime.fromtimestamp(ts, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def encode(recorded: Recorded) -> bytes:
-    """Write one line of JSON, without its line end."""
+    """Return an event as one line of JSON, without its line end."""
     return orjson.dumps(recorded.as_dict())
 
 
 def decode(line: bytes | str) -> Recorded | None:
-    """Read one line back; None for an event that this version does not know.
+    """Return the event that a line of JSON says, None where this version does not know events of that name.
 
     Raises:
-        ValueError: the line is no event at all.
+        ValueError: the line is no event.
     """
     raw = orjson.loads(line)
     try:

@@ -1,4 +1,4 @@
-"""How servers and runs end."""
+"""How servers and runs end, in the words that events, reports and exit codes use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class OutcomeKind(StrEnum):
-    """How a server ended. Every targeted server ends with exactly one."""
+    """How a server ended. Every target of a run ends with exactly one."""
 
     RESTARTED = "restarted"
     FAILED = "failed"
@@ -18,12 +18,12 @@ class OutcomeKind(StrEnum):
 
     @property
     def is_failure(self) -> bool:
-        """True where it counts against ``max_failures``."""
+        """True where it counts as a failure, for ``max_failures`` and the like."""
         return self in {OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN}
 
 
 class SkipReason(StrEnum):
-    """Why a server was left alone, rightly."""
+    """Why a server was rightly left alone."""
 
     NOT_FOUND = "not_found"
     NOT_ACTIVE = "not_active"
@@ -34,7 +34,7 @@ class SkipReason(StrEnum):
 
 
 class Evidence(StrEnum):
-    """What an outcome rests on: the job's word, the server's state, or a health check."""
+    """What an outcome is known by: the job's own report, the server's state, or a health check."""
 
     JOB = "job"
     STATE = "state"
@@ -42,7 +42,7 @@ class Evidence(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Where a run stands; the last three are over."""
+    """How a run stands; in the last three states it is over."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -55,7 +55,7 @@ class RunStatus(StrEnum):
 
     @property
     def over(self) -> bool:
-        """True where nothing more can happen to the run."""
+        """True where nothing more happens by itself; only a resume goes on, and never with an aborted run."""
         return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED}
 
 
@@ -66,12 +66,13 @@ class Outcome:
     Attributes:
         server: its id.
         kind: see `OutcomeKind`.
-        reason: a word of ours such as ``not_found`` or ``unhealthy``; "" where the kind says it all.
-        evidence: what this rests on; None where nothing was sent.
-        code, message: the cloud's own, "" where it gave none.
+        reason: a word such as ``not_found`` or ``unhealthy``; "" where the kind says it all.
+        evidence: what it is known by; None where nothing was sent.
+        code, message: as the cloud gave them, "" where it gave none.
         job_id: the job that restarted it or failed to; "" where there was none.
         attempts: requests that named this server.
-        submitted_at, ended_at: seconds since 1970, None where it never was.
+        submitted_at: when the last request's intent was stored, seconds since 1970; None where there was none.
+        ended_at: when the outcome was stored, seconds since 1970; None where there is none yet.
     """
 
     server: str

@@ -1,7 +1,7 @@
 """The plan: one rollout with everything resolved to numbers.
 
-A plan is what the person confirms, what is frozen in the store, and what every later step reads. Its fleet holds
-first the servers to restart, wave by wave, and after them the ones that are to be skipped, reason by reason.
+A plan is what the person confirms, what is frozen in the store, and what every later step reads. Its fleet lists
+first the servers to restart, wave by wave, and after them those that are to be skipped, reason by reason.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ecsbatch.model.servers import (
 OUTSIDE_PERCENTAGES: Final = frozenset(
     {SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value, SkipReason.NOT_ACTIVE.value}
 )
-"""Skipped servers that percentages are not taken of; the others were meant, and count."""
+"""Reasons for which a skipped server does not count where percentages are taken; all other skipped servers do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Wave:
 
     Attributes:
         number: from 1.
-        start, end: places in the fleet.
+        start, end: indexes in the fleet.
         label: as the strategy named it: ``1``, ``10%``, ``az2``.
     """
 
@@ -55,8 +55,8 @@ class Skip:
 
     Attributes:
         reason: a `SkipReason`.
-        start, end: places in the fleet.
-        holds: True where these servers are down or on their way, so that each takes a place of the budget.
+        start, end: indexes in the fleet.
+        holds: True where these servers are down or changing, so that each takes a slot of the budget.
     """
 
     reason: str
@@ -78,7 +78,7 @@ class Plan:
         skips: without gaps, from `to_restart` to the fleet's end.
         type: how the servers are restarted.
         batch_size: servers per request, at most.
-        max_unavailable: servers down at once because of us, at most; servers that `holds` names are among them.
+        max_unavailable: servers down at once because of us, at most; skipped servers with ``holds`` are among them.
         max_unavailable_per_domain: the same for each domain, or None.
         max_failures: failures of the run that are still allowed; one more stops it.
         max_failures_per_wave: the same for each wave, in their order, or None.
@@ -86,7 +86,7 @@ class Plan:
         on_failure: what exceeding one of these limits does.
         soak: pause after each wave but the last.
         hold_after: numbers of the waves after which a person must promote the run.
-        min_ready: how long a restarted server keeps its place in the budget.
+        min_ready: how long a restarted server keeps its slot of the budget.
         check: the health check in words, "" for none.
         check_interval: between two checks of one server.
         gate: the command between waves, or what the embedding program calls its gate; "" for none.
@@ -122,32 +122,40 @@ class Plan:
     skip_updated_since: float | None = None
 
     def __post_init__(self) -> None:
-        """Bring the type into its one form; raises ConfigError where there is no such type."""
+        """Write the type in capitals.
+
+        Raises:
+            ConfigError: there is no such type.
+        """
         object.__setattr__(self, "type", restart_type(self.type))
 
     @property
     def to_restart(self) -> int:
-        """Servers in waves: the places 0 to this (exclusive) of the fleet."""
+        """How many servers are in waves: those with the indexes 0 to this (exclusive)."""
         return self.waves[-1].end if self.waves else 0
 
     @property
     def held(self) -> int:
-        """Places of the budget that skipped servers take."""
+        """How many slots of the budget skipped servers take."""
         return sum(len(skip) for skip in self.skips if skip.holds)
 
     @property
     def base(self) -> int:
-        """Servers that percentages are taken of."""
+        """How many servers percentages are taken of."""
         return self.to_restart + sum(len(skip) for skip in self.skips if skip.reason not in OUTSIDE_PERCENTAGES)
 
     def wave_of(self, i: int) -> Wave | None:
-        """Return the wave of the i-th server, None where it is skipped."""
+        """Return the wave of the server with index ``i``, None where it is skipped.
+
+        Raises:
+            IndexError: there is no such server.
+        """
         if not 0 <= i < len(self.fleet):
             raise IndexError(i)
         return self.waves[bisect_right(self._starts, i) - 1] if i < self.to_restart else None
 
     def skip_of(self, i: int) -> Skip | None:
-        """Return the skip of the i-th server, None where it is to be restarted."""
+        """Return the skip of the server with index ``i``, None where it is to be restarted."""
         return next((skip for skip in self.skips if skip.start <= i < skip.end), None)
 
     def domains(self) -> Mapping[str, int]:
@@ -155,7 +163,10 @@ class Plan:
         return self._domains
 
     def domain_bases(self) -> Mapping[str, int]:
-        """Count the servers that a domain's percentages are taken of; every domain with work or a held place is in."""
+        """Count the servers that each domain's percentages are taken of.
+
+        Domains in which a skipped server takes a slot of the budget are listed, be it with 0.
+        """
         counts = Counter(self._domains)
         for skip in self.skips:
             named = self._count(skip.start, skip.end)
@@ -166,7 +177,7 @@ class Plan:
         return dict(sorted(counts.items()))
 
     def held_by_domain(self) -> Mapping[str, int]:
-        """Count the places of the budget that skipped servers take, by domain."""
+        """Count the slots of the budget that skipped servers take, by domain."""
         counts: Counter[str] = Counter()
         for skip in self.skips:
             if skip.holds:
@@ -175,7 +186,7 @@ class Plan:
 
     @cached_property
     def hash(self) -> str:
-        """Identify targets, order and numbers: 64 hex digits of SHA-256."""
+        """The SHA-256 of targets, order and numbers, in 64 hex digits."""
         digest = hashlib.sha256(orjson.dumps(self._changed(), option=orjson.OPT_SORT_KEYS))
         for server in self.fleet:
             digest.update(f"\n{server.site}\t{server.id}\t{server.domain}".encode())
@@ -183,11 +194,11 @@ class Plan:
 
     @cached_property
     def targets(self) -> str:
-        """Identify the servers asked for, in whatever order: 64 hex digits of SHA-256."""
+        """The SHA-256 of the servers in whatever order, in 64 hex digits."""
         return self.fleet.targets_hash()
 
     def to_json(self) -> dict[str, Any]:
-        """Write everything but the servers, with ``total``, ``domains``, ``hash`` and ``targets`` for readers."""
+        """Return everything but the servers, with ``total``, ``domains``, ``hash`` and ``targets`` for readers."""
         numbers = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "fleet"}
         summary = {"total": len(self.fleet), "to_restart": self.to_restart, "domains": dict(self._domains)}
         return numbers | summary | {"hash": self.hash, "targets": self.targets}
@@ -199,7 +210,7 @@ class Plan:
         Compare `hash` with ``raw["hash"]`` where the fleet comes from elsewhere than the plan.
 
         Raises:
-            ValueError: this is no plan of this fleet.
+            ValueError: ``raw`` is no plan, or not of this fleet.
         """
         if raw.get("total", len(fleet)) != len(fleet):
             raise ValueError(f"The plan is about {raw['total']} servers, the list holds {len(fleet)}.")
@@ -216,7 +227,7 @@ class Plan:
             raise ValueError(f"This is no plan: {e}.") from e
 
     def _changed(self) -> dict[str, Any]:
-        """Leave fields at their defaults out, so that a field added later changes no old plan's hash."""
+        """Return the fields that differ from their defaults: a field added later changes no old plan's hash."""
         return {
             f.name: _plain(value)
             for f in fields(self)
@@ -239,7 +250,7 @@ class Plan:
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples of ranges into what JSON knows."""
+    """Return a field as JSON knows it: tuples as lists, waves and skips as objects."""
     if isinstance(value, tuple):
         items = cast("tuple[object, ...]", value)
         return [asdict(item) if isinstance(item, Wave | Skip) else item for item in items]

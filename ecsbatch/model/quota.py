@@ -1,4 +1,4 @@
-"""The quota: servers that the cloud lets through in a window, and what is left of them."""
+"""The quota: how many servers the cloud lets through in a window of time, and how many are left."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from dataclasses import dataclass, field
 
 
 def quota_group(key: str) -> str:
-    """Read the key of a quota group; older versions wrote the endpoint into it."""
+    """Return the key of a quota group without the endpoint that older versions wrote before it."""
     return key.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Servers that the cloud lets through in any window of so many seconds."""
+    """How many servers the cloud lets through in any window.
+
+    Attributes:
+        limit: servers.
+        window: seconds.
+    """
 
     limit: int = 1000
     window: float = 60.0
@@ -27,10 +32,10 @@ class Usage:
 
     Attributes:
         limit: servers per window.
-        held: tokens of requests in flight.
+        held: tokens of requests without an answer.
         cooling: tokens whose request was answered less than a window ago.
-        free: what may be taken now.
-        next_free_in: seconds until more is free, by what is known now; None where nothing is held.
+        free: tokens that may be taken now.
+        next_free_in: seconds until more are free, by what is known now; None where none are out.
     """
 
     limit: int

@@ -1,4 +1,7 @@
-"""What goes into the store and comes out of it: frozen values."""
+"""What is said about runs: to the store, by the store, and by whoever resumes one. Frozen values.
+
+Read `Transaction` first: everything that is ever written about a run goes through one.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,18 @@ Claim = tuple[str, str]
 """A server as claims name it: its site's key and its id."""
 
 
+# What the store takes and gives back
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds a run.
+    """The process that holds a run: the only one that may write to it.
 
     Attributes:
-        name: who: user@host, or what the embedding service calls itself.
-        host, pid: where.
-        since: seconds since 1970.
-        boot: in which boot of the host; "" where not known.
+        name: user@host, or what the embedding service calls itself.
+        host, pid: where the process runs.
+        since: when it took the run, seconds since 1970.
+        boot: the boot of the host, whose monotonic clock all its processes share; "" where not known.
     """
 
     name: str
@@ -36,66 +42,16 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Transaction:
-    """What is written about a run in one go: all of it, durably, or nothing.
-
-    Attributes:
-        events: happened.
-        take: tokens wanted; what is settled here is free for it. Where they are not to be had, the rest is done all
-            the same.
-        intent: what is about to be done with the grant: its events are stored with it. Called on the store's thread,
-            so it must only compute.
-        settle: grants that have ended.
-        status: the run's from now on; one that is over frees its servers.
-        claim: servers that the run takes; with a ``take``, as many of them as it got tokens, from the first on.
-        unclaim: servers that it lets go.
-    """
-
-    events: Sequence[Event] = ()
-    take: TokenRequest | None = None
-    intent: Callable[[Grant], Sequence[Event]] | None = None
-    settle: Sequence[Settlement] = ()
-    status: RunStatus | None = None
-    claim: Sequence[Claim] = ()
-    unclaim: Sequence[Claim] = ()
-
-    @property
-    def urgent(self) -> bool:
-        """True where somebody's next step waits for it."""
-        return self.take is not None or bool(self.settle) or self.status is not None
-
-    @property
-    def only_tells(self) -> bool:
-        """True where it writes nothing but events: what refuses it does so before anything is written."""
-        return not (self.urgent or self.claim or self.unclaim)
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What one durable transaction did.
-
-    Attributes:
-        recorded: its events, those of the intent last, as the journal has them.
-        grant: the tokens it took, if it wanted any and got them.
-        shortage: why it got none, if it wanted any and did not.
-    """
-
-    recorded: tuple[Recorded, ...] = ()
-    grant: Grant | None = None
-    shortage: Shortage | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class NewRun:
     """A run to be created.
 
     Attributes:
-        run_id: letters, digits, dot, dash and underscore, at most 64.
+        run_id: up to 64 letters, digits, dots, dashes and underscores.
         kind: a ``direct`` run has no targets of its own; it claims servers while they are in flight.
         plan: the plan's JSON, without the servers.
-        fleet: the frozen targets, all claimed; None for a direct run.
-        events: the first of its journal.
-        ignore: runs whose claims are no conflict; they keep them.
+        fleet: the frozen targets, all of which are claimed; None for a direct run.
+        events: the first events of its journal.
+        ignore: ids of runs whose claims are no conflict; those servers stay with them.
     """
 
     run_id: str
@@ -108,14 +64,14 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write a run's history, until another holder takes it.
+    """The right to write to a run, until another holder takes the run.
 
     Attributes:
-        run_id: whose history.
-        holder: who has it.
-        fence: counts the holders of this run; a lower number can write nothing any more.
+        run_id: the run.
+        holder: the process that may write.
+        fence: counts the holders of this run; whoever has a lower number can write nothing any more.
         previous: the holder before, None for the first.
-        recorded: the events that were stored with it.
+        recorded: the events that were stored when the run was created.
     """
 
     run_id: str
@@ -123,6 +79,56 @@ class Lease:
     fence: int
     previous: Holder | None = None
     recorded: tuple[Recorded, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What is written about a run in one go: all of it, durably, or nothing.
+
+    Attributes:
+        events: what has happened.
+        take: tokens wanted. What ``settle`` frees can be taken at once; where there are not enough, all the rest is
+            written nevertheless.
+        intent: returns the events that say what the grant is for; they are stored with it. Called on the store's
+            thread, so it must only compute.
+        settle: grants that have ended.
+        status: the run's status from now on; a run that is over frees its servers.
+        claim: servers that the run takes; with ``take`` the first of them, as many as it got tokens.
+        unclaim: servers that the run frees.
+    """
+
+    events: Sequence[Event] = ()
+    take: TokenRequest | None = None
+    intent: Callable[[Grant], Sequence[Event]] | None = None
+    settle: Sequence[Settlement] = ()
+    status: RunStatus | None = None
+    claim: Sequence[Claim] = ()
+    unclaim: Sequence[Claim] = ()
+
+    @property
+    def urgent(self) -> bool:
+        """True where the caller waits for it before it goes on."""
+        return self.take is not None or bool(self.settle) or self.status is not None
+
+    @property
+    def only_tells(self) -> bool:
+        """True where it writes nothing but events: it can only be refused before anything is written."""
+        return not (self.urgent or self.claim or self.unclaim)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one durable transaction did.
+
+    Attributes:
+        recorded: its events as the journal has them, those of the intent last.
+        grant: the tokens that it got, None where it wanted or got none.
+        shortage: why it got none, None where it wanted none or got some.
+    """
+
+    recorded: tuple[Recorded, ...] = ()
+    grant: Grant | None = None
+    shortage: Shortage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +140,12 @@ class RunRecord:
         created_at: seconds since 1970.
         status: `RunStatus.ORPHANED` where it should be running or paused and no living process holds it.
         holder: the last one.
-        held: True while that holder lives and has not released it.
-        fence: holders so far.
-        seq: the last event's number.
-        total: its targets.
+        held: True while that holder lives and has not released the run.
+        fence: how many holders it has had.
+        seq: the number of its last event.
+        total: how many targets it has.
         counts: outcomes so far, by the words of `OutcomeKind`.
-        targets_hash: see `targets_hash`.
+        targets_hash: see `ecsbatch.model.servers.targets_hash`.
     """
 
     run_id: str
@@ -157,19 +163,19 @@ class RunRecord:
 
     @property
     def ended(self) -> int:
-        """How many targets the run is done with; what an aborted run never started is not among them."""
+        """How many targets have their outcome, without those that an aborted run never started."""
         return sum(number for kind, number in self.counts.items() if kind != OutcomeKind.NOT_STARTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What somebody wants of a run's holder.
+    """What somebody asks of a run's holder, such as to pause.
 
     Attributes:
-        id: grows; the holder remembers the last it has followed.
-        ts: seconds since 1970.
-        who: asked for it.
-        body: what is wanted.
+        id: grows from command to command; the holder remembers the last one that it has followed.
+        ts: when it was asked, seconds since 1970.
+        who: who asked.
+        body: what is asked for, as `ecsbatch.model.commands.asked_for` reads it.
     """
 
     id: int
@@ -178,13 +184,16 @@ class Command:
     body: Mapping[str, Any]
 
 
+# What a rollout is asked for, and how it ends
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What a resume asks for beyond going on.
 
     Attributes:
-        retry: outcome kinds whose servers wait again: ``failed``, ``timed_out``, ``unknown``.
-        forgive: failures so far stop counting and give their places back.
+        retry: outcome kinds whose servers are to be tried again: ``failed``, ``timed_out``, ``unknown``.
+        forgive: failures so far stop counting and give their slots of the budget back.
         skip_domains: domains to whose servers nothing is sent any more; those that wait, now or later, are not started.
         limits: settings and their new values, as in a strategy.
         by: who asks.
@@ -202,6 +211,9 @@ class Result:
     """How a run stands when `Rollout.run` returns.
 
     Attributes:
+        run_id: the run.
+        status, reason, message: how it ended or why it stands still; the reason is a word, the message a sentence.
+        total: how many targets it has.
         counts: servers by outcome; ``unknown`` includes those still under way, ``not_started`` the waiting.
         elapsed_s: seconds since the run's start.
     """
@@ -217,7 +229,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Why a line's servers get no further: ``cloud_unreachable``, ``auth`` or ``store``."""
+    """Why no more servers of a queue can be restarted: ``cloud_unreachable``, ``auth`` or ``store``."""
 
     reason: str
     message: str

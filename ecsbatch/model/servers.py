@@ -1,4 +1,7 @@
-"""The nouns: frozen values without I/O. Words are those of the README's glossary."""
+"""Servers, sites, and what the cloud says of servers and jobs: frozen values, in the words of the README's glossary.
+
+Read `Server`, `ServerView` and `Fleet` first: what a run is to restart, what a look showed of it, and a million of it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ecsbatch.errors import ConfigError, Refused
 RestartType = Literal["SOFT", "HARD"]
 
 RestartWord = Literal["SOFT", "HARD", "soft", "hard"]
-"""How a restart's type may be written; inside it stands in capitals, as the API has it."""
+"""How a restart's type may be given; it is kept in capitals, as the API has it."""
 
 MAX_BATCH: Final = 1000
 """Servers that one request may name (API reference, BatchRebootServers)."""
@@ -23,7 +26,7 @@ MAX_LOOK: Final = 100
 
 
 def restart_type(word: object) -> RestartType:
-    """Read a restart's type.
+    """Return a restart's type in capitals.
 
     Raises:
         ConfigError: there is no such type.
@@ -39,13 +42,13 @@ def restart_type(word: object) -> RestartType:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One ECS, as a target.
+    """One ECS that is to be restarted.
 
     Attributes:
         id: its UUID.
-        domain: its unit of failure, the availability zone unless another key was chosen; "" where not known.
+        domain: what fails together with it, the availability zone unless another key was chosen; "" where not known.
         name: as the cloud or the fleet file names it; for people only.
-        site: the key of its site in a `Restarter` of several sites; "" is the only one.
+        site: the key of its site in a `Restarter` of several sites; "" where there is only one.
         address: its first private address, for health checks; "" where not known.
     """
 
@@ -63,7 +66,7 @@ class Site:
     Attributes:
         endpoint: ``https://ecs.{region}.myhuaweicloud.com`` or another, without a trailing slash.
         project_id: the project in whose path all requests go.
-        region: for people; "" where only the endpoint was given.
+        region: its region's name; "" where only the endpoint was given.
     """
 
     endpoint: str
@@ -72,13 +75,13 @@ class Site:
 
     @property
     def quota_group(self) -> str:
-        """The key under which all processes share this site's quota: a project has one, by whatever name it is met."""
+        """The key under which all processes share this site's quota: the project, whatever its endpoint is called."""
         return self.project_id
 
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """What one look showed of a server.
+    """What one look showed of a server (API reference, ListServersDetails and ShowServer).
 
     Attributes:
         id: its UUID.
@@ -86,7 +89,7 @@ class ServerView:
         status: ``ACTIVE``, ``SHUTOFF``, ``REBOOT``, ...
         task_state: ``OS-EXT-STS:task_state``, "" where the server is in no transition.
         updated: the cloud's time of the last change, as it wrote it (RFC 3339).
-        locked: a lock refuses restarts.
+        locked: True where a lock forbids restarts.
         az, name, host_id, enterprise_project_id: as the cloud has them, "" where it gave none.
         tags: ``key=value`` or ``key``, as the cloud writes them.
         address: the first private (fixed) address, IPv4 before IPv6.
@@ -107,7 +110,7 @@ class ServerView:
 
     @property
     def updated_at(self) -> float | None:
-        """``updated`` in seconds since 1970; None where it is no time."""
+        """``updated`` in seconds since 1970; None where it cannot be read."""
         try:
             then = datetime.fromisoformat(self.updated)
         except ValueError:
@@ -120,14 +123,14 @@ class Look:
     """One query of up to `MAX_LOOK` servers' states.
 
     Attributes:
-        servers: a view for every id asked for that the answer told of; one that is left out may exist all the same.
+        servers: a view of every server that the answer showed, by id; one that is left out may exist all the same.
         cloud_time: the answer's ``Date``, seconds since 1970, or None where it had none.
-        asked_at: loop time at which it was asked, and the sighted clock then: what a look shows was so no later than
-            it is heard, and perhaps no longer than it was asked.
-        sighted_at: the same instant on the site's sighted clock.
-        refused: servers about which the cloud refuses to say anything, with its words.
+        asked_at: when it was asked, in seconds of the event loop's clock. What it shows need not have been so for
+            longer than since then.
+        observed_at: the same instant in seconds of the site's observed time, which stands still while nothing is seen.
+        refused: servers of which the cloud refuses to show anything, with its error.
         unseen: servers that cannot be shown although others can, with how often in a row they could not.
-        unasked: rows of servers that nobody had asked for: the cloud does not heed the filter by id.
+        unasked: rows of servers that were not asked for: this cloud ignores the filter by id.
     """
 
     servers: Mapping[str, ServerView]
@@ -141,13 +144,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class SubJob:
-    """The ended part of a job that is about one server.
+    """The part of a job that is about one server, once it has ended.
 
     Attributes:
-        server_id: its UUID.
+        server_id: the server's UUID.
         succeeded: True for SUCCESS, False for FAIL.
         code, message: why it failed, "" where it did not say.
-        seconds: from its begin to its end by the cloud's own times, or None.
+        seconds: how long it took by the cloud's own times, None where they cannot be read.
     """
 
     server_id: str
@@ -159,14 +162,14 @@ class SubJob:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One look at a job.
+    """What one look showed of a job (API reference, ShowJob).
 
     Attributes:
-        id: as the submit answered it.
-        status: of the parent: ``INIT``, ``RUNNING``, ``SUCCESS``, ``FAIL`` or a word we do not know yet.
-        ended: the ended sub-jobs among the servers asked about.
+        id: as the submit was answered with it.
+        status: of the job itself: ``INIT``, ``RUNNING``, ``SUCCESS``, ``FAIL`` or a word that we do not know yet.
+        ended: the ended sub-jobs of the servers that were asked about.
         running: the servers that it shows under way, where that was asked for.
-        code, message: the parent's own, "" where it gave none.
+        code, message: the job's own, "" where it gave none.
     """
 
     id: str
@@ -178,7 +181,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """True where the parent has ended, whatever its sub-jobs say."""
+        """True where the job itself has ended, whatever its sub-jobs say."""
         return self.status in {"SUCCESS", "FAIL"}
 
 
@@ -197,7 +200,11 @@ class Fleet(Sequence[Server]):
         names: Sequence[str] | None = None,
         sites: Sequence[str] | None = None,
     ) -> None:
-        """Hold one entry per server in each column; a column left out is empty for all."""
+        """Take one entry per server in each column; a column that is left out is empty for all.
+
+        Raises:
+            ValueError: an id is listed twice.
+        """
         self.ids = tuple(ids)
         self.domains: tuple[str, ...] | None = _column(domains)
         self.names: tuple[str, ...] | None = _column(names)
@@ -223,19 +230,23 @@ class Fleet(Sequence[Server]):
         return (self[i] for i in range(len(self.ids)))
 
     def domain(self, i: int) -> str:
-        """Return the domain of the i-th server."""
+        """Return the domain of the server with index ``i``."""
         return self.domains[i] if self.domains else ""
 
     def site(self, i: int) -> str:
-        """Return the site's key of the i-th server."""
+        """Return the site's key of the server with index ``i``."""
         return self.sites[i] if self.sites else ""
 
     def find(self, server_id: str) -> int:
-        """Return the place of a server; KeyError where it is not of this fleet."""
+        """Return the index of a server.
+
+        Raises:
+            KeyError: it is not in this fleet.
+        """
         return self._index[server_id]
 
     def key_order(self) -> Callable[[], Iterator[tuple[str, str]]]:
-        """Sort the servers by ``(site, id)`` once; every call of the result goes through them."""
+        """Sort the servers by ``(site, id)`` once; each call of what is returned goes through them from the first."""
         if self.sites is None:
             ids = sorted(self.ids)
             return lambda: (("", server_id) for server_id in ids)
@@ -243,16 +254,16 @@ class Fleet(Sequence[Server]):
         return lambda: iter(keys)
 
     def targets_hash(self) -> str:
-        """Name the set of servers, in whatever order: 64 hex digits of SHA-256."""
+        """Return the SHA-256 of the servers in whatever order, in 64 hex digits."""
         return targets_hash(self.key_order()())
 
     def place(self, server_id: str) -> int | None:
-        """Return the place of a server, None where it is not of this fleet."""
+        """Return the index of a server, None where it is not in this fleet."""
         return self._index.get(server_id)
 
 
 def targets_hash(keys: Iterable[tuple[str, str]]) -> str:
-    """Name a set of servers by their sorted ``(site, id)``."""
+    """Return the SHA-256 of servers, in 64 hex digits, from their sorted ``(site, id)``."""
     digest = hashlib.sha256()
     for site, server_id in keys:
         digest.update(f"{site}\t{server_id}\n".encode())
@@ -260,7 +271,7 @@ def targets_hash(keys: Iterable[tuple[str, str]]) -> str:
 
 
 def _column(values: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Drop a column that is empty throughout; share equal strings."""
+    """Return a column with equal strings shared, None where it is empty throughout."""
     if values is None or not any(values):
         return None
     seen: dict[str, str] = {}

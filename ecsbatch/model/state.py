@@ -1,7 +1,8 @@
-"""`RolloutState`: what is true of a run, a fold over its events and the only reader of history.
+"""`RolloutState`: how a run stands, folded from its events.
 
 The running engine, ``resume``, ``status``, ``explain``, the display and the report all read this state, so they
-cannot disagree. Per-server facts live in columns: a million servers fit into some tens of megabytes.
+cannot disagree. What is known of each server is kept in columns: a million servers fit into some tens of megabytes.
+Read `RolloutState.apply` first; `_folds` at the end of the class says which event changes what.
 """
 
 from __future__ import annotations
@@ -25,26 +26,30 @@ _RECENT_FAILURES: Final = 1000
 
 
 class RolloutState:
-    """The truth about one run, as its events tell it.
+    """How one run stands. Times are seconds since 1970, servers are ids or indexes in the plan's fleet.
 
     Attributes:
-        run_id, plan: which run.
-        status, reason, message: where it stands, and why.
-        seq: of the last event folded in.
+        run_id, plan: the run.
+        status, reason, message: how it stands, and why.
+        seq, updated_at: number and time of the last event folded in.
+        started_at, ended_at: when it started, and when it ended or was stopped; None where it did not.
+        fence, holder, paused_by: how many holders it has had, who holds it, who paused it.
         wave: number of the wave under way, 0 before the first.
-        run, waves, domains: tallies; ``waves[0]`` is the first wave, skips at plan time belong to none.
-        flights: batches under way by number.
-        held: places in the fleet of ended servers that may still be down.
-        failures: the most recent ones, oldest first; those tried again are not among them.
-        failed_by: how many failures each domain, host and code has, without those tried again.
+        stage: the `Stage` of each server, by index.
+        run, waves, domains: tallies; ``waves[0]`` is the first wave, servers that the plan skips are in none.
+        flights: batches in flight by number.
+        held: indexes of servers with an outcome that may still be down.
+        failures: the most recent failures, oldest first, without those that are tried again.
+        failed_by: how many failures each domain, host and code has, without those that are tried again.
         skipped_by: how many skips each reason has.
-        limits: as changed since the plan, by the setting's name.
+        limits: limits that were changed since the plan, by the setting's name.
         gate, promoted: the last gate event; the wave up to which somebody has promoted the run.
         wave_over, wave_over_at: the last finished wave, and when it finished.
-        quota: what its last holder spent by; None where the record does not say.
+        quota: the quota that its last holder keeps to; None where the record does not say.
         throttled: the last 429 and when it came.
         rejected: the last rejected request and when, None once one was accepted.
-        unstarted: how often a server's request was shown not to have begun, since its last outcome.
+        last_batch: the highest batch number so far.
+        unstarted: how often requests for a server were shown not to have begun, since its last outcome.
         earlier: the last request of a server that waits again, where a look may yet show its restart.
         left_out: domains to whose servers nothing is sent any more, but for those that somebody has retried since.
         aborting, aborted_by: somebody has ended the run for good, though servers may still be under way; who it was.
@@ -96,7 +101,7 @@ class RolloutState:
         self.last_batch = 0
         self.watch = Stopwatch()
         self._elapsed: float | None = None
-        self._retried_while_down, self._forgiven, self._taken_up = set[int](), set[int](), set[int]()
+        self._retried_while_down, self._forgiven, self._retried_left_out = set[int](), set[int](), set[int]()
         self._untold = set[int]()  # ended although the job that they were followed by has not told their end
         self._attempts = bytearray(n)
         self._evidence = bytearray(n)
@@ -109,7 +114,7 @@ class RolloutState:
     # -- folding ---------------------------------------------------------------------------------------------------
 
     def apply(self, recorded: ev.Recorded) -> None:
-        """Fold the next event in; events come in the order of their ``seq``."""
+        """Fold the next event in; events must come in the order of their ``seq``."""
         self.seq = recorded.seq
         self.updated_at = recorded.ts
         fold = self._folds.get(type(recorded.event))
@@ -129,10 +134,10 @@ class RolloutState:
     def _submitting(self, event: ev.BatchSubmitting, ts: float) -> None:
         self.flights[event.batch] = InFlightBatch.of(event, ts)
         self._note_batch(event.batch, ts)
-        places = self._indexes(event.servers)
-        again = self.held.intersection(places)
-        self._move(places, Stage.SUBMITTING)
-        for i in places:
+        indexes = self._indexes(event.servers)
+        again = self.held.intersection(indexes)
+        self._move(indexes, Stage.SUBMITTING)
+        for i in indexes:
             self._batch[i] = event.batch
             self._attempts[i] = min(255, self._attempts[i] + 1)
         for i in again:
@@ -166,8 +171,8 @@ class RolloutState:
         flight = self.flights.pop(event.batch, None)
         if flight is not None:
             if event.kind == "refused":
-                self._void(flight, flight.open)
-            self._wait(flight.open)
+                self._remember_attempt(flight, flight.open)
+            self._requeue(flight.open)
         self.rejected = (ts, event)
 
     def _unanswered(self, event: ev.BatchUnknown, ts: float) -> None:
@@ -180,13 +185,13 @@ class RolloutState:
     def _unstarted(self, event: ev.BatchUnstarted, _: float) -> None:
         flight = self.flights.get(event.batch)
         if flight is not None:
-            self._void(flight, event.servers)
-        self._wait(event.servers)
+            self._remember_attempt(flight, event.servers)
+        self._requeue(event.servers)
         for server in event.servers:
             self.unstarted[server] = self.unstarted.get(server, 0) + 1
             self._close(event.batch, server)
 
-    def _void(self, flight: InFlightBatch, servers: Iterable[str]) -> None:
+    def _remember_attempt(self, flight: InFlightBatch, servers: Iterable[str]) -> None:
         """Remember what is taken for not carried out: a look may show that it was."""
         wanted = set(servers)
         for server, updated in zip(flight.servers, flight.updated, strict=False):
@@ -195,37 +200,37 @@ class RolloutState:
 
     def _started(self, event: ev.BatchStarted, ts: float) -> None:
         """Follow servers that wait again although an earlier request of ours did start them."""
-        places = [i for i in self._indexes(event.servers) if self.stage[i] in {Stage.WAITING, Stage.LEFT_OUT}]
-        if not places:
+        indexes = [i for i in self._indexes(event.servers) if self.stage[i] in {Stage.WAITING, Stage.LEFT_OUT}]
+        if not indexes:
             return
         fleet, batch = self.plan.fleet, event.batch
-        servers = [fleet.ids[i] for i in places]
+        servers = [fleet.ids[i] for i in indexes]
         attempts = [self.earlier.pop(server, Attempt(batch, "", 0.0)) for server in servers]
         updated = [attempt.updated for attempt in attempts]
         job_id = attempts[0].job_id
         flight = self.flights.get(batch)
         if flight is None:
             flight = self.flights[batch] = InFlightBatch(
-                batch, servers, updated, set(), self.plan.type, fleet.site(places[0]), "", self._submitted[batch]
+                batch, servers, updated, set(), self.plan.type, fleet.site(indexes[0]), "", self._submitted[batch]
             )
             flight.job_id = job_id
             flight.unknown_at = None if job_id else ts
         flight.begun.update(servers)
         flight.by_state.update(() if job_id else servers)
         flight.open.update(servers)
-        again = self.held.intersection(places)
-        self._move(places, Stage.ACCEPTED if job_id else Stage.UNSETTLED)
+        again = self.held.intersection(indexes)
+        self._move(indexes, Stage.ACCEPTED if job_id else Stage.UNSETTLED)
         for i in again:
             self._release(i)
         self._retried_while_down |= again
 
-    def _wait(self, servers: Iterable[str]) -> None:
-        """Put servers back in line, but for those of left-out domains; one that was down before is down again."""
-        places = self._indexes(servers)
-        out = [i for i in places if self._is_left_out(i)] if self.left_out else []
-        self._move(set(places).difference(out) if out else places, Stage.WAITING)
+    def _requeue(self, servers: Iterable[str]) -> None:
+        """Let servers wait again, except those of left-out domains; one that was down before counts as down again."""
+        indexes = self._indexes(servers)
+        out = [i for i in indexes if self._is_left_out(i)] if self.left_out else []
+        self._move(set(indexes).difference(out) if out else indexes, Stage.WAITING)
         self._move(out, Stage.LEFT_OUT)
-        for i in self._retried_while_down.intersection(places):
+        for i in self._retried_while_down.intersection(indexes):
             self._retried_while_down.discard(i)
             self._hold(i)
 
@@ -314,11 +319,11 @@ class RolloutState:
             for tally in self._tallies_of(i):
                 tally.held -= 1
 
-    def _move(self, places: Iterable[int], to: Stage) -> None:
+    def _move(self, indexes: Iterable[int], to: Stage) -> None:
         """Change servers' stage and every count that depends on it, those alike together."""
         fleet, starts, stages = self.plan.fleet, self._starts, self.stage
         alike: dict[tuple[int, str, int, bool], int] = {}
-        for i in places:
+        for i in indexes:
             wave = bisect_right(starts, i) if i < self._in_waves else 0
             key = (stages[i], fleet.domain(i), wave, self._counts_as_failure(i, stages[i]))
             alike[key] = alike.get(key, 0) + 1
@@ -382,12 +387,12 @@ class RolloutState:
         """End what waits in domains that are left out from now on."""
         self.left_out.update(domains)
         domain = self.plan.fleet.domain
-        self._taken_up = {i for i in self._taken_up if domain(i) not in domains}
+        self._retried_left_out = {i for i in self._retried_left_out if domain(i) not in domains}
         waiting = (i for i, stage in enumerate(self.stage) if stage == Stage.WAITING and i < self._in_waves)
         self._move([i for i in waiting if self._is_left_out(i)], Stage.LEFT_OUT)
 
     def _is_left_out(self, i: int) -> bool:
-        return self.plan.fleet.domain(i) in self.left_out and i not in self._taken_up
+        return self.plan.fleet.domain(i) in self.left_out and i not in self._retried_left_out
 
     def _forgive(self) -> None:
         for i in list(self.held):
@@ -398,13 +403,13 @@ class RolloutState:
             tally.failures = 0
 
     def _wait_again(self, stages: set[Stage], but: Sequence[str]) -> None:
-        """Put servers of these outcomes back in line, but for some domains'; a waiting wave is no longer over.
+        """Let servers at these stages wait again, except those of some domains; a wave that waits is no longer over.
 
-        Whoever names them takes them up again, though their domain was left out before.
+        A retry that somebody asks for counts more than that the domain was left out before.
         """
         domain = self.plan.fleet.domain
         again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in but]
-        self._taken_up.update(i for i in again if domain(i) in self.left_out)
+        self._retried_left_out.update(i for i in again if domain(i) in self.left_out)
         for i in again:
             if self._attempts[i]:
                 job_id = self._jobs[self._batch[i]] if i in self._untold else ""
@@ -416,7 +421,7 @@ class RolloutState:
         self._forget(again)
 
     def _forget(self, again: Sequence[int]) -> None:
-        """Take servers that are tried again out of the failures; of those too old to be remembered some count on."""
+        """Take servers that are tried again out of the failures; one that is too old to be remembered still counts."""
         ids = {self.plan.fleet.ids[i] for i in again}
         gone = [failure for failure in self.failures if failure.server in ids]
         self.failures = deque((each for each in self.failures if each.server not in ids), maxlen=_RECENT_FAILURES)
@@ -476,17 +481,17 @@ class RolloutState:
 
     @property
     def failed(self) -> bool:
-        """True where a server ended otherwise than restarted or rightly skipped, forgiven or not."""
+        """True where a server ended neither restarted nor rightly skipped; failures count though forgiven."""
         return any(self.run.ended[KIND[stage]] for stage in (*FAILURES, Stage.LEFT_OUT))
 
     @property
     def down(self) -> int:
-        """Servers that hold a place in the budget now."""
+        """How many servers take a slot of the budget now."""
         return self.run.down
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the run's start to its end, or to its last event."""
+        """Seconds from the run's start to its end, or to its last event where it goes on."""
         if self._elapsed is not None:
             return self._elapsed
         if self.fence:
@@ -496,11 +501,11 @@ class RolloutState:
         return (self.ended_at or self.updated_at) - self.started_at
 
     def attempts(self, i: int) -> int:
-        """Return in how many requests the i-th server was."""
+        """Return how many requests have named the server with index ``i``."""
         return self._attempts[i]
 
     def outcome(self, i: int) -> Outcome:
-        """Return how the i-th server ended, or stands where it has not."""
+        """Return how the server with index ``i`` ended; where it has not, how it stands."""
         stage = Stage(self.stage[i])
         kind = KIND.get(stage, OutcomeKind.NOT_STARTED if stage == Stage.WAITING else OutcomeKind.UNKNOWN)
         reason, code, message = self._detail.get(i, ("", "", "")) if stage >= Stage.RESTARTED else ("", "", "")
@@ -524,5 +529,5 @@ class RolloutState:
         )
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield every server's outcome in the order of the rollout."""
+        """Return every server's outcome in the order of the fleet."""
         return (self.outcome(i) for i in range(len(self.plan.fleet)))

@@ -1,4 +1,4 @@
-"""What a run's state counts in: stages of one server, tallies of many, batches under way, failures remembered."""
+"""The pieces of a run's state: the stage of one server, the tally of many, batches in flight, past failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ecsbatch.model.outcome import OutcomeKind
 
 
 class Stage(IntEnum):
-    """Where one server stands; from ``RESTARTED`` on it has its outcome."""
+    """How far one server is; from ``RESTARTED`` on it has its outcome."""
 
     WAITING = 0
     SUBMITTING = 1
@@ -51,15 +51,17 @@ class InFlightBatch:
     Attributes:
         batch: its number in the run.
         servers: the ids that the request named.
-        updated: their ``updated`` before, in the same order.
-        open: those without an outcome yet.
+        updated: their ``updated`` before the request, in the same order.
+        open: those of them that have no outcome yet.
+        type, site, grant: the restart's type, the site's key and the quota grant's id, as in the intent.
         submitted_at: when the intent was stored, seconds since 1970.
-        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
+        cloud_time: the cloud's clock at the intent, seconds since 1970; 0 where it was not known.
         job_id: "" until the cloud answered with one.
-        job_status: the job's last word, "" while it may still tell something.
+        job_status: the job's last status, "" while the job may still tell something.
         unknown_at: when the answer was given up, seconds since 1970; None where it was not.
-        begun: servers of which the cloud has shown that the request, taken for over or not carried out, restarts them.
-        by_state: those of them of which its job says nothing new: there is none, or it has told of them before.
+        begun: servers that the request does restart, as the cloud showed after it was taken for over or not carried
+            out.
+        by_state: those of ``begun`` of which the job says nothing new: there is none, or it has told of them before.
     """
 
     batch: int
@@ -79,7 +81,7 @@ class InFlightBatch:
 
     @classmethod
     def of(cls, event: BatchSubmitting, submitted_at: float) -> InFlightBatch:
-        """Return the batch of an intent that was stored then."""
+        """Return the batch of an intent that was stored at a time in seconds since 1970."""
         return cls(
             event.batch,
             event.servers,
@@ -99,12 +101,12 @@ class InFlightBatch:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A request that named a server and was taken for not carried out: should a look show otherwise, it was ours.
+    """A request for one server that was taken for not carried out; a look may yet show that it was.
 
     Attributes:
-        batch: its number.
+        batch: its number in the run.
         updated: the server's ``updated`` before it, "" where not known.
-        cloud_time: the cloud's clock at the intent, or 0 where it was not known.
+        cloud_time: the cloud's clock at the intent, seconds since 1970; 0 where it was not known.
         job_id: of its job, where that has not told the server's end; "" where it has, or where there is none.
     """
 
@@ -116,7 +118,15 @@ class Attempt:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one wave, one domain or the whole run; ``failures`` are those that nobody has forgiven."""
+    """Counts servers of one wave, one domain or the whole run.
+
+    Attributes:
+        total: servers.
+        waiting, in_flight: servers without an outcome.
+        held: servers with an outcome that may still be down.
+        ended: servers by outcome.
+        failures: failures that nobody has forgiven.
+    """
 
     total: int = 0
     waiting: int = 0
@@ -127,11 +137,11 @@ class Tally:
 
     @property
     def down(self) -> int:
-        """Servers that hold a place in the budget."""
+        """How many servers take a slot of the budget."""
         return self.in_flight + self.held
 
     def move(self, was: int, to: int, n: int) -> None:
-        """Count so many servers at another stage."""
+        """Count ``n`` servers at another `Stage` than before."""
         self._count(was, -n)
         self._count(to, n)
 
@@ -146,7 +156,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a failed, timed-out or unknown server is remembered by."""
+    """What is remembered of a failed, timed-out or unknown server."""
 
     server: str
     kind: OutcomeKind

@@ -1,4 +1,4 @@
-"""Texts that others wrote, made fit to be shown and stored: one line, no control characters, not too long."""
+"""Texts that others wrote, made fit to be stored and shown: one line, no control characters, not too long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BLANKS: Final = re.compile(r"\s+")
 
 
 def one_line(text: str) -> str:
-    """Return a foreign text as one line without control characters, escape sequences and invisible marks."""
+    """Return a text as one line without control characters, escape sequences and invisible marks."""
     if text.isprintable():
         return text
     # What Unicode calls printable leaves out controls, marks that turn or hide text, and lone surrogates.
@@ -26,8 +26,8 @@ def truncate(text: str, limit: int = MAX_TEXT) -> str:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """Replace whatever could move a terminal's cursor, change its colours or turn its text around; cut at ``limit``."""
-    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    """Return at most ``limit`` characters of a text, with nothing in it that a terminal would act upon."""
+    shown = truncate(text, limit)
     return (
         shown if shown.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
     )

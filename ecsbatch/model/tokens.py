@@ -1,4 +1,7 @@
-"""Tokens of the quota, from their request to their settlement. The audit does not see these."""
+"""Tokens of the quota, one for each server that a request names, from the request for them to their settlement.
+
+The audit does not use these: it keeps an account of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ class TokenRequest:
     """Tokens that are wanted of a quota group.
 
     Attributes:
-        group: see `Site.quota_group`.
+        group: the quota group, see `Site.quota_group`.
         want: the most that can be used, at least 1.
         at_least: fewer than this are not worth having; never more than ``want``.
         limit: tokens that the group has in all.
-        hold: seconds after which the grant frees itself if no answer is ever written, since its process was killed:
+        expires_in: seconds after which the grant frees itself if it is never settled, since its process was killed:
             sending, the request's timeout, the grace for a late start, the window and its guard.
     """
 
@@ -34,9 +37,9 @@ class Grant:
     """Tokens that were granted.
 
     Attributes:
-        id: by which it is settled.
-        tokens: between ``at_least`` and ``want``.
-        granted: on the ledger's clock, `Clock.monotonic`.
+        id: what a `Settlement` names it by.
+        tokens: how many, between ``at_least`` and ``want``.
+        granted: when, in seconds on the ledger's clock (`Clock.monotonic`).
     """
 
     id: str
@@ -49,9 +52,9 @@ class Shortage:
     """Why nothing was granted.
 
     Attributes:
-        free: tokens that could be had, fewer than ``at_least``.
+        free: tokens that are free, fewer than ``at_least``.
         next_in: seconds until ``at_least`` are free if nothing is settled meanwhile; None where they never are.
-        in_flight: tokens of requests without an answer; their settling frees them sooner than ``next_in`` says.
+        in_flight: tokens of requests without an answer; settling them frees them sooner than ``next_in`` says.
     """
 
     free: int
@@ -64,8 +67,8 @@ class Settlement:
     """The end of a grant.
 
     Attributes:
-        grant: its id.
-        hold: seconds from now that its tokens still count; None refunds them at once.
+        grant: the grant's id.
+        expires_in: seconds from now for which its tokens still count; None frees them at once.
     """
 
     grant: str

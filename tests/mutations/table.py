@@ -147,7 +147,7 @@ WANTED: Final = (
         name="left-out servers wait again",
         promise="Nothing is sent to a domain that was left out, whatever brings its servers back.",
         file="model/state.py",
-        old="out = [i for i in places if self._is_left_out(i)] if self.left_out else []",
+        old="out = [i for i in indexes if self._is_left_out(i)] if self.left_out else []",
         new="out = list[int]()",
         tests=(f"{FOLDS}test_who_waits_in_a_left_out_domain_is_left_out_whatever_brings_it_there",),
         seeds=(59, 98, 37),
