@@ -1,4 +1,4 @@
-"""Every setting, once: its type, its default, where its value came from.
+"""Every setting, defined once, and where its value came from.
 
 Read `settings.py` first; `types.py` reads and writes values, `sources.py` merges flags, environment and file.
 """

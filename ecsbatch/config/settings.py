@@ -1,7 +1,8 @@
 """Every setting, defined once: for the library, the TOML file, the environment and the command line alike.
 
-A setting is a field of one of four dataclasses. Its name is its key in the file, with dashes its flag, and in capitals
-behind ``ECSBATCH_`` its variable. All durations are seconds once they are read.
+A setting is a field of one of four dataclasses: `Strategy`, `Engine`, `Connection`, `Output`. Its name is its key in
+the file, with dashes its flag, and in capitals after ``ECSBATCH_`` its environment variable. All durations are kept in
+seconds.
 """
 
 from __future__ import annotations
@@ -37,13 +38,17 @@ _CHECK = Text(
 
 
 def _of(kind: SettingType, text: str) -> Mapping[str, Any]:
-    """Put a setting's kind and its help where the field keeps them."""
+    """Return a field's metadata: the setting's type and its help."""
     return {"kind": kind, "help": text}
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How one rollout goes: its waves, its budgets, when it stops. Limits are counts or percentages such as ``10%``."""
+    """How one rollout goes: its waves, its budgets, when it stops. Limits are counts or percentages such as ``10%``.
+
+    Raises:
+        ConfigError: a value is invalid.
+    """
 
     type: Literal["soft", "hard", "SOFT", "HARD"] = field(
         default="soft",
@@ -145,13 +150,17 @@ class Strategy:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check every value."""
         _check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How one process talks to the cloud, whatever it restarts."""
+    """How one process talks to the cloud, whatever it restarts.
+
+    Raises:
+        ConfigError: a value is invalid, or ``burst`` is above the quota's limit.
+    """
 
     quota: Quota = field(
         default=Quota(),
@@ -186,7 +195,7 @@ class Engine:
     look_workers: int = field(default=8, metadata=_of(IntRange(1, 1_000), "State requests in flight at once."))
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check every value."""
         _check_fields(self)
         if self.burst is not None and self.burst > self.quota.limit:
             raise ConfigError(
@@ -196,7 +205,11 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where the cloud is. Credentials are no settings: they come from the environment or the SDK's own file."""
+    """Where the cloud is. Credentials are no settings: they come from the environment or the SDK's own file.
+
+    Raises:
+        ConfigError: a value is invalid.
+    """
 
     endpoint: str = field(
         default="",
@@ -221,14 +234,18 @@ class Connection:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check every value."""
         _check_fields(self)
         object.__setattr__(self, "endpoint", self.endpoint.rstrip("/"))
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where the command line keeps and writes what happens."""
+    """Where the command line keeps and writes what happens.
+
+    Raises:
+        ConfigError: a value is invalid.
+    """
 
     store: str = field(
         default="",
@@ -255,7 +272,7 @@ class Output:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check every value."""
         _check_fields(self)
 
 
@@ -264,10 +281,10 @@ class Setting:
     """One setting, as files, environment, flags and help name it.
 
     Attributes:
-        name: the field and the key in a file.
-        section: the file's table that it stands in.
-        kind: how it is read and checked.
-        default: what holds where it is given nowhere.
+        name: the field, and the key in a file.
+        section: the table of the file that it belongs to.
+        kind: its type, which reads and checks it.
+        default: its value where none is given.
         help: one line for people.
     """
 
@@ -279,17 +296,17 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        """Return it as a flag: ``--batch-size``."""
+        """Its flag: ``--batch-size``."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def variable(self) -> str:
-        """Return its environment variable: ``ECSBATCH_BATCH_SIZE``."""
+        """Its environment variable: ``ECSBATCH_BATCH_SIZE``."""
         return "ECSBATCH_" + self.name.upper()
 
     @property
     def optional(self) -> bool:
-        """True where it may be left empty, and "none" says so."""
+        """True where it may be empty, which ``none`` says."""
         return self.default is None or self.default == ""
 
 
@@ -299,7 +316,7 @@ SECTIONS: Final[Mapping[str, type[Connection | Engine | Strategy | Output]]] = {
     "strategy": Strategy,
     "output": Output,
 }
-"""The tables of a settings file."""
+"""The tables of a settings file, each with its dataclass."""
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     f.name: Setting(f.name, section, f.metadata["kind"], f.default, f.metadata["help"])
@@ -318,7 +335,11 @@ def default_store(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _check_fields(settings: Any) -> None:
-    """Check every field of a settings dataclass and bring it into its one form."""
+    """Replace every field of a settings dataclass by its checked value.
+
+    Raises:
+        ConfigError: a value is invalid.
+    """
     for f in fields(settings):
         value = getattr(settings, f.name)
         if (value is None and "None" in str(f.type)) or (not value and value == f.default):

@@ -1,4 +1,7 @@
-"""Where settings come from: flag over environment over file over default, each checked where it was written."""
+"""Reads settings from flags, environment and file, and merges them: flag over environment over file over default.
+
+Every value is checked where it is read, so that an error names the flag, the variable or the file's key.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ class SettingValue:
     """A setting's value, read and checked.
 
     Attributes:
-        value: as the settings' dataclass takes it.
-        origin: for people: ``--batch-size``, ``ECSBATCH_BATCH_SIZE`` or the file's path.
+        value: as the setting's dataclass takes it.
+        origin: where it was given: ``--batch-size``, ``ECSBATCH_BATCH_SIZE`` or the file's path.
     """
 
     value: object
@@ -33,8 +36,8 @@ class Settings:
     """All settings of one call of the program.
 
     Attributes:
-        connection, engine, strategy, output: see there.
-        origins: where each setting that is no default came from, by its name.
+        connection, engine, strategy, output: the settings, by section.
+        origins: where each setting was given, by its name; defaults are not in it.
     """
 
     connection: Connection
@@ -45,10 +48,10 @@ class Settings:
 
 
 def load(path: Path | str) -> dict[str, SettingValue]:
-    """Read a TOML file of settings, checked against all settings there are.
+    """Return the settings of a TOML file, by their names.
 
     Raises:
-        ConfigError: it cannot be read, is no TOML, names an unknown key or gives a value that cannot be meant.
+        ConfigError: the file cannot be read or is no TOML, a key is unknown, or a value is invalid.
     """
     given, mistakes = check_file(path)
     if mistakes:
@@ -57,10 +60,10 @@ def load(path: Path | str) -> dict[str, SettingValue]:
 
 
 def check_file(path: Path | str) -> tuple[dict[str, SettingValue], list[ConfigError]]:
-    """Read a TOML file of settings to its end; return what can be meant, and every mistake in its order.
+    """Return the valid settings of a TOML file, and all its mistakes in the order of the file.
 
     Raises:
-        ConfigError: it cannot be read, or is no TOML.
+        ConfigError: the file cannot be read, or is no TOML.
     """
     given: dict[str, SettingValue] = {}
     mistakes: list[ConfigError] = []
@@ -82,10 +85,10 @@ def check_file(path: Path | str) -> tuple[dict[str, SettingValue], list[ConfigEr
 
 
 def _entry(section: str, key: str, raw: object, path: Path | str) -> tuple[str, object]:
-    """Read one key of a file.
+    """Return the setting's name and value for one key of a file.
 
     Raises:
-        ConfigError: it is unknown, stands in the wrong table, or its value cannot be meant.
+        ConfigError: the key is unknown or stands in the wrong table, or its value is invalid.
     """
     setting = _find(key, f"{key} in [{section}] of {path}")
     if setting.section != section:
@@ -94,14 +97,14 @@ def _entry(section: str, key: str, raw: object, path: Path | str) -> tuple[str, 
 
 
 def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()) -> dict[str, SettingValue]:
-    """Read the ``ECSBATCH_*`` variables; an empty one counts as not set.
+    """Return the settings of ``ECSBATCH_*`` variables, by their names; an empty variable counts as not set.
 
     Args:
         environ: the process's environment.
-        elsewhere: names, without the prefix and in lower case, that somebody else reads.
+        elsewhere: variables that are read elsewhere, without the prefix and in small letters.
 
     Raises:
-        ConfigError: a variable that nobody knows, or a value that cannot be meant.
+        ConfigError: a variable is unknown, or a value is invalid.
     """
     given: dict[str, SettingValue] = {}
     for variable, text in environ.items():
@@ -114,10 +117,13 @@ def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()
 
 
 def from_flags(flags: Mapping[str, str | bool | None]) -> dict[str, SettingValue]:
-    """Read flags by their settings' names; None is one that was not given.
+    """Return the settings that flags give, by their names.
+
+    Args:
+        flags: what was given, by the setting's name; None for a flag that was not.
 
     Raises:
-        ConfigError: a value that cannot be meant.
+        ConfigError: a value is invalid.
     """
     given: dict[str, SettingValue] = {}
     for name, raw in flags.items():
@@ -130,10 +136,10 @@ def from_flags(flags: Mapping[str, str | bool | None]) -> dict[str, SettingValue
 
 
 def merge_layers(*layers: Mapping[str, SettingValue]) -> Settings:
-    """Merge layers, the first of which wins: ``settle(from_flags(...), from_environment(...), load(...))``.
+    """Merge layers; the first wins: ``merge_layers(from_flags(...), from_environment(...), load(...))``.
 
     Raises:
-        ConfigError: values that do not fit one another.
+        ConfigError: two values do not fit together.
     """
     given = {name: value for layer in reversed(layers) for name, value in layer.items()}
     origins = {name: value.origin for name, value in given.items()}
@@ -169,7 +175,7 @@ def _find(name: str, said: str) -> Setting:
 
 
 def _stray(name: str, path: Path | str) -> str:
-    """Word the error about a key at a file's top level that is no table of settings."""
+    """Return the message about a key at a file's top level that is no table of settings."""
     if setting := SETTINGS.get(name.replace("-", "_")):
         return f"{name} in {path}: it belongs into the table [{setting.section}]."
     return f"{name} in {path}: there is no such table{_nearest(name, SECTIONS)}."
@@ -199,7 +205,7 @@ def _none(setting: Setting, text: str) -> bool:
 
 
 def _toml(raw: object) -> str:
-    """Write a value of a file as it may have stood there."""
+    """Return a value as it may have been written in the file."""
     if isinstance(raw, str):
         return f'"{raw}"'
     return str(raw).lower() if isinstance(raw, bool) else str(raw)

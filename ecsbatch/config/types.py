@@ -1,7 +1,7 @@
-"""What a setting can hold: how it is written, read and checked.
+"""The types of settings: how a value is written, read and checked.
 
 Every reader raises ValueError with what it expects, worded to follow "give": the caller knows which setting it was
-and where it came from.
+and where it came from. Read `SettingType` first; the functions before it read single values.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from ecsbatch.model.quota import Quota
 
@@ -27,7 +27,11 @@ DURATION = 'a duration with its unit, such as "30s", "1h30m" or "0.5s"'
 
 
 def parse_duration(text: str) -> float:
-    """Read ``30s``, ``5m``, ``1h30m``, ``0.5s`` or ``250ms`` as seconds; of bare numbers only 0 has a meaning."""
+    """Return ``30s``, ``5m``, ``1h30m``, ``0.5s`` or ``250ms`` in seconds; no bare number but 0 is a duration.
+
+    Raises:
+        ValueError: the text is no duration.
+    """
     text = text.strip().lower()
     if text == "0":
         return 0.0
@@ -38,7 +42,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds as `parse_duration` reads them, to the millisecond: ``1h30m``, ``0.25s``."""
+    """Return seconds as `parse_duration` reads them, to the millisecond: ``1h30m``, ``0.25s``."""
     rest, parts = round(seconds, 3), ""
     for unit in ("d", "h", "m"):
         whole, rest = divmod(rest, _UNITS[unit])
@@ -60,7 +64,11 @@ class Amount:
 
     @classmethod
     def parse(cls, value: int | str) -> Amount:
-        """Read ``50`` or ``10%``."""
+        """Return the amount that ``50`` or ``10%`` says.
+
+        Raises:
+            ValueError: the value is neither a count nor a percentage up to 100%.
+        """
         text = str(value).strip()
         if found := _PERCENT.fullmatch(text):
             percent = Fraction(found[1])
@@ -71,7 +79,7 @@ class Amount:
         raise ValueError('a count such as 50, or a percentage up to "100%"')
 
     def resolve(self, base: int, minimum: int = 0) -> int:
-        """Return servers: a count as it is, a percentage of ``base`` rounded down; at least ``minimum``."""
+        """Return a number of servers: the count, or the percentage of ``base`` rounded down; at least ``minimum``."""
         if self.count is not None:
             return max(self.count, minimum)
         return max(math.floor(base * (self.percent or 0) / 100), minimum)
@@ -81,7 +89,11 @@ class Amount:
 
 
 def parse_quota(text: str) -> Quota:
-    """Read ``1000/60s`` or ``1000/m`` as servers per window."""
+    """Return ``1000/60s`` or ``1000/m`` as servers per window.
+
+    Raises:
+        ValueError: the text is no quota.
+    """
     limit, window = _parse_per(text)
     if not limit.is_integer():
         raise ValueError(text)
@@ -89,7 +101,11 @@ def parse_quota(text: str) -> Quota:
 
 
 def parse_rate(text: str) -> float:
-    """Read ``20/s`` or ``1200/1m`` as requests per second."""
+    """Return ``20/s`` or ``1200/1m`` in requests per second.
+
+    Raises:
+        ValueError: the text is no rate.
+    """
     count, window = _parse_per(text)
     return count / window
 
@@ -105,95 +121,103 @@ def _parse_per(text: str) -> tuple[float, float]:
 
 
 class SettingType(ABC):
-    """One kind of setting."""
+    """A type of setting: what can be given, in text and in a program, and the one form in which it is kept.
+
+    What is invalid raises ValueError with what is expected.
+    """
+
+    def read(self, text: str) -> Any:
+        """Return the value that a flag, an environment variable or a string in a file gives."""
+        return self._or_refuse(self._read, text)
+
+    def check(self, value: object) -> Any:
+        """Return a value that a program passed."""
+        return self._or_refuse(self._check, value)
+
+    def load(self, value: object) -> Any:
+        """Return a value of a TOML file."""
+        return self._or_refuse(self._load, value)
 
     @property
-    @abstractmethod
     def expects(self) -> str:
         """What may be given, worded to follow "give"."""
+        return self._expected()
 
-    def refusal(self) -> ValueError:
-        """Return the error that says what is expected."""
-        return ValueError(self.expects)
+    def _or_refuse(self, take: Callable[[Any], Any], given: object) -> Any:
+        try:
+            return take(given)
+        except ValueError:
+            raise ValueError(self.expects) from None
 
     @abstractmethod
-    def read(self, text: str) -> object:
-        """Read what a flag, an environment variable or a string of a file says."""
+    def _expected(self) -> str: ...
 
     @abstractmethod
-    def check(self, value: object) -> object:
-        """Return a value that a program passed, in its one form."""
+    def _check(self, value: object) -> Any: ...
 
-    def load(self, value: object) -> object:
-        """Read a value of a TOML file."""
-        return self.read(value) if isinstance(value, str) else self.check(value)
+    def _read(self, text: str) -> Any:
+        return self._check(text)
+
+    def _load(self, value: object) -> Any:
+        return self._read(value) if isinstance(value, str) else self._check(value)
+
+
+def _number(value: object, low: float, high: float) -> float:
+    # The comparison is False for NaN as well.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(value)
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)
 class IntRange(SettingType):
-    """A whole number within bounds, with the reason of a bound that is not ours."""
+    """A whole number within bounds; ``why`` is the reason of a bound that is not ours."""
 
     low: int
     high: int
     unit: str = ""
     why: str = ""
 
-    @property
-    def expects(self) -> str:
-        """See `SettingType`."""
+    def _expected(self) -> str:
         why = f" ({self.why})" if self.why else ""
         return f"a whole number from {self.low} to {self.high}{' ' if self.unit else ''}{self.unit}{why}"
 
-    def read(self, text: str) -> int:
-        """See `SettingType`."""
+    def _read(self, text: str) -> int:
         if not _WHOLE.fullmatch(text.strip()):
-            raise self.refusal()
-        return self.check(int(text))
+            raise ValueError(text)
+        return self._check(int(text))
 
-    def check(self, value: object) -> int:
-        """See `SettingType`."""
+    def _check(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
-            raise self.refusal()
+            raise ValueError(value)
         return value
 
-    def load(self, value: object) -> int:
-        """See `SettingType`; a number in quotes is refused."""
-        return self.check(value)
+    def _load(self, value: object) -> int:
+        # In a file a number in quotes is refused.
+        return self._check(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Duration(SettingType):
-    """A duration within bounds: text with a unit, or seconds where a program passes a number."""
+    """A duration within bounds, in seconds: in text it has a unit, a program passes a number."""
 
     low: float
     high: float
 
-    @property
-    def expects(self) -> str:
-        """See `SettingType`."""
+    def _expected(self) -> str:
         return f"{DURATION}, from {format_duration(self.low)} to {format_duration(self.high)}"
 
-    def read(self, text: str) -> float:
-        """See `SettingType`."""
-        try:
-            return self.check(parse_duration(text))
-        except ValueError:
-            raise self.refusal() from None
+    def _read(self, text: str) -> float:
+        return _number(parse_duration(text), self.low, self.high)
 
-    def check(self, value: object) -> float:
-        """See `SettingType`."""
-        if isinstance(value, str):
-            return self.read(value)
-        # The comparison is False for NaN as well.
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
-            raise self.refusal()
-        return float(value)
+    def _check(self, value: object) -> float:
+        return self._read(value) if isinstance(value, str) else _number(value, self.low, self.high)
 
-    def load(self, value: object) -> float:
-        """See `SettingType`; a number does not say whether it means seconds, except 0."""
+    def _load(self, value: object) -> float:
+        # A bare number in a file does not say whether it means seconds, except 0.
         if not isinstance(value, str) and value != 0:
-            raise self.refusal()
-        return self.check(value)
+            raise ValueError(value)
+        return self._check(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,26 +226,16 @@ class CountOrPercent(SettingType):
 
     least: int
 
-    @property
-    def expects(self) -> str:
-        """See `SettingType`."""
+    def _expected(self) -> str:
         bounds = ("from 0", '"0%"') if self.least == 0 else (f"from {self.least}", 'above "0%"')
         return f'a count {bounds[0]}, such as 50, or a percentage {bounds[1]} to "100%", such as "10%"'
 
-    def read(self, text: str) -> str:
-        """See `SettingType`."""
-        return self.check(text)
-
-    def check(self, value: object) -> str:
-        """See `SettingType`."""
+    def _check(self, value: object) -> str:
         if not isinstance(value, int | str):
-            raise self.refusal()
-        try:
-            amount = Amount.parse(value)
-        except ValueError:
-            raise self.refusal() from None
+            raise ValueError(value)  # noqa: TRY004  # whatever is invalid is refused alike
+        amount = Amount.parse(value)
         if self.least and ((amount.count or 0) < self.least and not amount.percent):
-            raise self.refusal()
+            raise ValueError(value)
         return str(value).strip()
 
 
@@ -229,17 +243,10 @@ class CountOrPercent(SettingType):
 class WaveSizes(SettingType):
     """The sizes of waves: ``auto``, or counts and percentages, the last of which may be ``domain``."""
 
-    @property
-    def expects(self) -> str:
-        """See `SettingType`."""
+    def _expected(self) -> str:
         return '"auto", or sizes from 1 such as "1,5%,25%" (the last repeats), or "20,domain" with "domain" as the last'
 
-    def read(self, text: str) -> tuple[str, ...]:
-        """See `SettingType`."""
-        return self.check(text)
-
-    def check(self, value: object) -> tuple[str, ...]:
-        """See `SettingType`."""
+    def _check(self, value: object) -> tuple[str, ...]:
         given: Sequence[object]
         if isinstance(value, str):
             given = value.split(",")
@@ -250,98 +257,70 @@ class WaveSizes(SettingType):
         sizes = tuple(size.strip().lower() if isinstance(size, str) else size for size in given)
         if sizes == ("auto",):
             return ("auto",)
-        sized = sizes[:-1] if sizes[-1:] == ("domain",) else sizes
-        try:
-            plain = tuple(CountOrPercent(1).check(size) for size in sized)
-        except ValueError:
-            raise self.refusal() from None
         if not sizes:
-            raise self.refusal()
+            raise ValueError(value)
+        sized = sizes[:-1] if sizes[-1:] == ("domain",) else sizes
+        plain = tuple(CountOrPercent(1).check(size) for size in sized)
         return plain if sized == sizes else (*plain, "domain")
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaType(SettingType):
-    """Servers per window of time."""
+    """A `Quota`: servers per window of time."""
 
-    @property
-    def expects(self) -> str:
-        """See `SettingType`."""
+    def _expected(self) -> str:
         return 'servers per window such as "1000/60s", 1 to 1000000 servers in 1s to 1d'
 
-    def read(self, text: str) -> Quota:
-        """See `SettingType`."""
-        try:
-            return self.check(parse_quota(text))
-        except ValueError:
-            raise self.refusal() from None
+    def _read(self, text: str) -> Quota:
+        return self._check(parse_quota(text))
 
-    def check(self, value: object) -> Quota:
-        """See `SettingType`."""
+    def _check(self, value: object) -> Quota:
         if isinstance(value, str):
-            return self.read(value)
+            return self._read(value)
         if not isinstance(value, Quota):
-            raise self.refusal()
-        try:
-            return Quota(IntRange(1, 1_000_000).check(value.limit), Duration(1.0, 86_400.0).check(value.window))
-        except ValueError:
-            raise self.refusal() from None
+            raise ValueError(value)  # noqa: TRY004  # whatever is invalid is refused alike
+        return Quota(IntRange(1, 1_000_000).check(value.limit), Duration(1.0, 86_400.0).check(value.window))
 
 
 @dataclass(frozen=True, slots=True)
 class Rate(SettingType):
-    """Requests per second; in text with the unit."""
+    """Requests per second; in text the unit stands with it."""
 
     low: float
     high: float
 
-    @property
-    def expects(self) -> str:
-        """See `SettingType`."""
+    def _expected(self) -> str:
         return f'a rate such as "20/s", from {self.low:g}/s to {self.high:g}/s'
 
-    def read(self, text: str) -> float:
-        """See `SettingType`."""
-        try:
-            return self.check(parse_rate(text))
-        except ValueError:
-            raise self.refusal() from None
+    def _read(self, text: str) -> float:
+        return _number(parse_rate(text), self.low, self.high)
 
-    def check(self, value: object) -> float:
-        """See `SettingType`."""
-        if isinstance(value, str):
-            return self.read(value)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
-            raise self.refusal()
-        return float(value)
+    def _check(self, value: object) -> float:
+        return self._read(value) if isinstance(value, str) else _number(value, self.low, self.high)
 
-    def load(self, value: object) -> float:
-        """See `SettingType`; a number does not say per what."""
+    def _load(self, value: object) -> float:
+        # A bare number in a file does not say per what.
         if not isinstance(value, str):
-            raise self.refusal()
-        return self.read(value)
+            raise ValueError(value)  # noqa: TRY004  # whatever is invalid is refused alike
+        return self._read(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice(SettingType):
-    """One of a few words, in capitals or small letters."""
+    """One of a few words, in capitals or small letters; kept in small letters."""
 
     words: tuple[str, ...]
 
-    @property
-    def expects(self) -> str:
-        """See `SettingType`."""
+    def _expected(self) -> str:
         quoted = [f'"{word}"' for word in self.words]
         return f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
-    def read(self, text: str) -> str:
-        """See `SettingType`."""
-        return self.check(text.strip())
+    def _read(self, text: str) -> str:
+        return self._check(text.strip())
 
-    def check(self, value: object) -> str:
-        """See `SettingType`."""
+    def _check(self, value: object) -> str:
         if not isinstance(value, str) or value.lower() not in self.words:
-            raise self.refusal()
+            raise ValueError(value)
         return value.lower()
 
 
@@ -349,50 +328,39 @@ class Choice(SettingType):
 class Bool(SettingType):
     """On or off."""
 
-    @property
-    def expects(self) -> str:
-        """See `SettingType`."""
+    def _expected(self) -> str:
         return "true or false"
 
-    def read(self, text: str) -> bool:
-        """See `SettingType`."""
+    def _read(self, text: str) -> bool:
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if text.strip().lower() not in words:
-            raise self.refusal()
+            raise ValueError(text)
         return words[text.strip().lower()]
 
-    def check(self, value: object) -> bool:
-        """See `SettingType`."""
+    def _check(self, value: object) -> bool:
         if not isinstance(value, bool):
-            raise self.refusal()
+            raise ValueError(value)  # noqa: TRY004  # whatever is invalid is refused alike
         return value
 
-    def load(self, value: object) -> bool:
-        """See `SettingType`; a word in quotes is refused."""
-        return self.check(value)
+    def _load(self, value: object) -> bool:
+        # In a file a word in quotes is refused.
+        return self._check(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Text(SettingType):
-    """Text of a certain form; numbers are taken as text where ``numbers`` allows it."""
+    """Text of a certain form, a regular expression; numbers are taken as text where ``numbers`` allows it."""
 
     form: str
     expects_text: str
     numbers: bool = False
 
-    @property
-    def expects(self) -> str:
-        """See `SettingType`."""
+    def _expected(self) -> str:
         return self.expects_text
 
-    def read(self, text: str) -> str:
-        """See `SettingType`."""
-        return self.check(text)
-
-    def check(self, value: object) -> str:
-        """See `SettingType`."""
+    def _check(self, value: object) -> str:
         if self.numbers and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str) or not re.fullmatch(self.form, value.strip()):
-            raise self.refusal()
+            raise ValueError(value)
         return value.strip()
