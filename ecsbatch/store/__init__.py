@@ -1,11 +1,12 @@
 """What outlives a process: runs, their journals, claims and holders, and the quota ledger.
 
-Read `store.py` first: `DatabaseStore` is the door. Behind it `worker.py` does everything on one thread,
-`sync_store.py` says what a transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and `ledger.py`
-keep one table each. `accounting.py` is the ledger's arithmetic, `locks.py` the lock that dies with its process,
-`sqlite.py` a store in a file, `history.py` a run as it is read back.
+Read `store.py` first: `DatabaseStore` is what the rest of the program uses. Behind it `worker.py` does everything on
+one thread, `sync_store.py` says what a transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and
+`ledger.py` each keep one table. `accounting.py` is the ledger's arithmetic, `taking.py` how a run is taken and its
+servers claimed, `locks.py` the lock that dies with its process, `database.py` a connection, `sqlite.py` a database in
+a file, `history.py` a run as it is read back.
 
-Names are imported when they are first used: who only says what a run is does not wait for SQLAlchemy.
+Names are imported when they are first used: a program that needs only the words does not wait for SQLAlchemy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The arithmetic of the quota, without a clock or a database.
 
-A grant's tokens count from the moment it is given until ``free_at``. That is all: a request in flight, one that was
-answered, one that was given up and one whose process was killed differ only in how ``free_at`` was reckoned.
+A grant's tokens count from the moment of the grant until ``free_at``. That is all: a request in flight, one that was
+answered, one that was given up and one whose process was killed differ only in how ``free_at`` was computed. All times
+are seconds on the ledger's clock.
 """
 
 from __future__ import annotations
@@ -14,56 +15,56 @@ from ecsbatch.model.quota import Usage
 from ecsbatch.model.tokens import Shortage, TokenRequest
 
 _SHORTEST_WAIT: Final = 0.001
-"""A caller that sleeps for less may wake before the instant it waits for, by rounding, and would spin."""
+"""Seconds. A caller that sleeps for less may wake too early, by rounding, and would try again and again."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutstandingGrant:
-    """Tokens that are out until ``free_at``; ``settled`` where their request has ended."""
+    """Tokens that count until ``free_at``; ``settled`` is True where their request has ended."""
 
     tokens: int
     free_at: float
     settled: bool
 
 
-def tokens_for(take: TokenRequest, held: int) -> int:
-    """Return how many tokens a take gets while so many are held: what there is up to ``want``, or 0."""
-    tokens = min(take.want, take.limit - held)
-    return tokens if tokens >= _enough(take) else 0
+def tokens_for(request: TokenRequest, held: int) -> int:
+    """Return how many tokens a request gets while ``held`` are out: up to ``want``, or 0 where that is too few."""
+    tokens = min(request.want, request.limit - held)
+    return tokens if tokens >= _enough(request) else 0
 
 
-def held_at(lent: Iterable[OutstandingGrant], now: float) -> int:
-    """Return the tokens that count at an instant."""
-    return sum(one.tokens for one in lent if one.free_at > now)
+def held_at(grants: Iterable[OutstandingGrant], now: float) -> int:
+    """Return how many tokens count at an instant."""
+    return sum(grant.tokens for grant in grants if grant.free_at > now)
 
 
-def shortage(take: TokenRequest, lent: Sequence[OutstandingGrant], now: float) -> Shortage:
-    """Return why a take gets nothing, and when it could."""
-    out = [one for one in lent if one.free_at > now]
-    free = max(0, take.limit - held_at(out, now))
-    return Shortage(free, _wait(take, out, now), sum(one.tokens for one in out if not one.settled))
+def shortage(request: TokenRequest, grants: Sequence[OutstandingGrant], now: float) -> Shortage:
+    """Return why a request gets no tokens, and when it can get some."""
+    counting = [grant for grant in grants if grant.free_at > now]
+    free = max(0, request.limit - held_at(counting, now))
+    return Shortage(free, _wait(request, counting, now), sum(grant.tokens for grant in counting if not grant.settled))
 
 
-def usage(limit: int, lent: Sequence[OutstandingGrant], now: float) -> Usage:
-    """Return what a quota group's ledger says at an instant."""
-    out = [one for one in lent if one.free_at > now]
-    held = sum(one.tokens for one in out if not one.settled)
-    # A ledger that is waited out lends out more than there is.
-    cooling = min(limit, sum(one.tokens for one in out if one.settled))
-    soonest = min((one.free_at for one in out), default=None)
+def usage(limit: int, grants: Sequence[OutstandingGrant], now: float) -> Usage:
+    """Return how much of a quota group's ``limit`` is used at an instant."""
+    counting = [grant for grant in grants if grant.free_at > now]
+    held = sum(grant.tokens for grant in counting if not grant.settled)
+    # The row of a ledger that is waited out has more tokens than there are.
+    cooling = min(limit, sum(grant.tokens for grant in counting if grant.settled))
+    soonest = min((grant.free_at for grant in counting), default=None)
     return Usage(limit, held, cooling, max(0, limit - held - cooling), None if soonest is None else soonest - now)
 
 
-def _enough(take: TokenRequest) -> int:
-    return max(1, min(take.at_least, take.want))
+def _enough(request: TokenRequest) -> int:
+    return max(1, min(request.at_least, request.want))
 
 
-def _wait(take: TokenRequest, out: Sequence[OutstandingGrant], now: float) -> float | None:
-    if _enough(take) > take.limit:
+def _wait(request: TokenRequest, counting: Sequence[OutstandingGrant], now: float) -> float | None:
+    if _enough(request) > request.limit:
         return None
-    held = sum(one.tokens for one in out)
-    for one in sorted(out, key=lambda one: one.free_at):
-        held -= one.tokens
-        if take.limit - held >= _enough(take):
-            return max(one.free_at - now, _SHORTEST_WAIT)
+    held = sum(grant.tokens for grant in counting)
+    for grant in sorted(counting, key=lambda grant: grant.free_at):
+        held -= grant.tokens
+        if request.limit - held >= _enough(request):
+            return max(grant.free_at - now, _SHORTEST_WAIT)
     return _SHORTEST_WAIT

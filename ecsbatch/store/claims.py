@@ -1,11 +1,11 @@
-"""Which run has which server: a row each, so that no two can have the same one.
+"""The table of claims, which run has which server: one row for each server, so that two runs cannot have the same one.
 
 A rollout's claims stay until it is over, even where its process is dead, since it can be resumed. A direct run has
 nothing to resume: its claims are void as soon as nobody holds it. So are those of a run that is over, and of one that
-has no row: its process died while it was being created. Void claims change hands where they are in somebody's way.
+has no row since its process died while it was being created. A run that wants servers with void claims gets them.
 
-Servers are claimed and freed by the thousand, a transaction each: while one lasts nobody else can write, and a million
-take seconds.
+Servers are claimed and freed `PIECE` by `PIECE`, a transaction each: while one lasts nobody else can write, and a
+million servers take seconds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _FREE_REST = PreparedStatement(sa.delete(claims).where(_c.run_id == sa.bindparam
 
 
 def owners(database: Database, servers: Iterable[Claim]) -> dict[Claim, str]:
-    """Return the run that has each server, of those that some run has."""
+    """Return which run has each server; servers that no run has are left out."""
     found: dict[Claim, str] = {}
     for site, server_id in servers:
         row = database.execute(_OWNER, {"site": site, "server_id": server_id}).fetchone()
@@ -58,15 +58,15 @@ def owners(database: Database, servers: Iterable[Claim]) -> dict[Claim, str]:
 
 
 def take(database: Database, run_id: str, servers: Sequence[Claim], void: Callable[[str], bool]) -> Counter[str]:
-    """Claim servers for a run, those of runs that are void included.
+    """Claim servers for a run, also those with void claims.
 
-    The caller undoes the transaction, or its part of it, where runs are in the way.
+    Where other runs are in the way, the caller undoes the transaction or its part of it.
 
     Args:
-        database: in a transaction.
-        run_id: who claims; what it has already is no conflict.
-        servers: no more than a `PIECE`, best sorted by their key.
-        void: tells whether a run's claims no longer count.
+        database: the database, in a transaction.
+        run_id: the run that claims; servers that it has already are no conflict.
+        servers: at most a `PIECE`; sorted is fastest.
+        void: returns True where the claims of a run no longer count.
 
     Returns:
         The runs in the way, each with how many of the servers it has.
@@ -93,12 +93,12 @@ def count(database: Database, run_id: str) -> int:
 
 
 def free(database: Database, run_id: str, servers: Iterable[Claim]) -> None:
-    """Free servers that a run has."""
+    """Free servers; those that the run does not have are left alone."""
     database.execute_many(_FREE, [{"site": s, "server_id": i, "run_id": run_id} for s, i in servers])
 
 
 def free_piece(database: Database, run_id: str, after: Claim = ("", "")) -> Claim | None:
-    """Free what a run has of the next claims behind a server; return where to go on, None where that was all."""
+    """Free a run's servers among the next `PIECE` claims after a server; return where to go on, None at the end."""
     values = {"run_id": run_id, "site": after[0], "server_id": after[1]}
     last = database.execute(_BOUND, values).fetchone()
     if last is None:

@@ -1,8 +1,9 @@
-"""One connection to a database, and everything that is particular to SQLite.
+"""A connection to an SQLite database: transactions, statements and tables, wherever the database lies.
 
-Statements are SQLAlchemy Core, rendered once per dialect and then run by the driver: a commit costs microseconds,
-most of which would otherwise be spent on building the same text again. Transactions are begun and ended in so many
-words, since what the ledger promises rests on when the write lock is taken.
+`ecsbatch.store.sqlite` adds where it lies: in a file or in memory. Statements are SQLAlchemy Core, rendered once per
+dialect and then run by the driver: a commit costs microseconds, most of which would otherwise be spent on building the
+same text again. Transactions are begun and ended explicitly, since what the ledger promises depends on when the write
+lock is taken.
 """
 
 from __future__ import annotations
@@ -23,26 +24,25 @@ from ecsbatch.store.locks import Locks
 from ecsbatch.store.patience import Patience, is_busy
 
 _TRY: Final = 0.1
-"""Seconds of one attempt, in which SQLite asks some eight times."""
+"""Seconds of one attempt at a lock, in which SQLite tries some eight times."""
 
 GIVE_WAY: Final = 0.01
-"""Seconds between two transactions of a long work; SQLite keeps no queue, and who waits asks only now and then."""
-
+"""Seconds between two transactions of long work; SQLite has no queue, and other processes try only now and then."""
 
 _BEGIN_WRITING: Final = ("BEGIN IMMEDIATE",)
 _BEGIN_READING: Final = ("BEGIN", "SELECT count(*) FROM sqlite_master")
-"""The second reads at once: from there on one state of the database is seen, and no other process is waited for."""
+"""The second statement reads at once: from then on the transaction sees one state, and waits for no other process."""
 
 
 class PreparedStatement:
-    """A Core statement whose text is rendered once per dialect; its values are given by name."""
+    """A Core statement whose SQL is rendered once per dialect; its values are passed by name."""
 
     def __init__(self, statement: sa.ClauseElement | CreateTable | CreateIndex | DropTable) -> None:
         self._statement = statement
         self._texts: dict[str, str] = {}
 
     def text(self, dialect: sa.Dialect) -> str:
-        """Return the SQL in a dialect's own words."""
+        """Return the SQL of a dialect."""
         text = self._texts.get(dialect.name)
         if text is None:
             text = self._texts[dialect.name] = str(self._statement.compile(dialect=dialect))
@@ -65,9 +65,9 @@ class Database:
     """An SQLite database, used by one thread at a time.
 
     Attributes:
-        url: as it was asked for.
-        errors: what its driver raises.
-        connection: the driver's.
+        url: as it was given.
+        errors: the class of errors that the driver raises.
+        connection: the driver's connection.
     """
 
     def __init__(self, url: str, path: str, patience: Patience | None = None) -> None:
@@ -92,27 +92,27 @@ class Database:
 
     @contextmanager
     def writing(self) -> Generator[None, None, None]:
-        """Hold the write lock; at the end all is durable, or nothing was done.
+        """Run the block in a transaction with the write lock; at its end all is durable, or nothing was written.
 
         Raises:
-            StoreError: the database refused.
+            StoreError: the database cannot be written.
         """
         with self._transaction(_BEGIN_WRITING):
             yield
 
     @contextmanager
     def reading(self) -> Generator[None, None, None]:
-        """See one state of the database throughout.
+        """Run the block in a transaction that sees one state of the database throughout.
 
         Raises:
-            StoreError: the database refused.
+            StoreError: the database cannot be read.
         """
         with self._transaction(_BEGIN_READING):
             yield
 
     @contextmanager
     def attempt(self) -> Generator[None, None, None]:
-        """Undo, inside a transaction, only what was written here if this raises."""
+        """Run the block inside a transaction; where it raises, only what it has written is undone."""
         self.connection.execute("SAVEPOINT attempt")
         try:
             yield
@@ -147,17 +147,17 @@ class Database:
             raise
 
     def _roll_back(self) -> None:
-        # Nothing is begun where a transaction could not begin, and a full disk undoes one by itself.
+        # There may be no transaction: it could not begin, or a full disk has undone it.
         with suppress(self.errors):
             self.connection.execute("ROLLBACK")
 
     # Other processes
 
     def give_way(self) -> None:
-        """Let other processes write between two transactions of a long work."""
+        """Let other processes write between two transactions of long work; only needed where there are others."""
 
     def kept_by(self) -> int | None:
-        """Return which process is in the middle of a write, 0 where that cannot be told, None where there is none."""
+        """Return the id of the process in the middle of a write, 0 where it is not known, None where there is none."""
         with self._mutex:
             try:
                 self._begin(_BEGIN_WRITING)
@@ -167,7 +167,7 @@ class Database:
         return None
 
     def keeper(self) -> int:
-        """Return the id of the process that is in the middle of a write, 0 where nobody tells. For any thread."""
+        """Return the id of the process that is in the middle of a write, 0 where not known. Safe from any thread."""
         return 0
 
     def _complaint(self, error: Exception) -> str:
@@ -183,10 +183,10 @@ class Database:
     # Tables
 
     def prepare(self) -> bool:
-        """Make the tables where they are missing; a store that has them is only read.
+        """Create the tables where they are missing; a database that has them is only read.
 
         Returns:
-            Whether the store's ledger was lost.
+            True where the ledger could not be read, and begins anew without the grants in it.
 
         Raises:
             StoreError: this is another program's database, or a later version's.
@@ -208,7 +208,7 @@ class Database:
             return True
 
     def _is_whole(self) -> bool:
-        """Tell whether there is nothing to make or to mend."""
+        """Return True where all tables are there and can be read."""
         names = self._tables()
         if names:
             self._check_version(names)
@@ -237,7 +237,7 @@ class Database:
     def _ledger_whole(self) -> bool:
         columns = ", ".join(column.name for column in schema.grants.c)
         try:
-            # Every row is read on purpose: a broken page shows only when it is touched.
+            # Every row is read on purpose: a broken page shows only when it is read.
             for _ in self.connection.execute(f"SELECT {columns} FROM grants"):  # noqa: S608  # our own column names
                 pass
         except self.errors:
@@ -245,7 +245,7 @@ class Database:
         return True
 
     def locks(self) -> Locks:
-        """Return a new set of holders' locks, which one store keeps."""
+        """Return a new set of locks on runs, for one store."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -269,7 +269,7 @@ _COMPLAINTS: Final = {
 
 
 def complaint(error: Exception) -> str:
-    """Say what is wrong with a database, as the end of a sentence about it."""
+    """Return what is wrong with a database, as the end of a sentence about it."""
     name = getattr(error, "sqlite_errorname", "")
     for prefix, words in _COMPLAINTS.items():
         if name.startswith(prefix):

@@ -1,4 +1,7 @@
-"""A run as the store tells it: its record, its state, and who has steered it when."""
+"""A run as it is read back from the store: its record, its state, and who has steered it when.
+
+`load_history` reads one run once; a `RunFollower` goes on reading the run of another process.
+"""
 
 from __future__ import annotations
 
@@ -21,28 +24,31 @@ if TYPE_CHECKING:
     from ecsbatch.store.store import DatabaseStore
 
 _REMEMBERED: Final = 50
+"""Events of steering that are kept, the latest ones."""
 
-_STEERING: Final = (
+_STEERING: Final[tuple[type[ev.Event], ...]] = (
     *(ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished),
     *(ev.LimitChanged, ev.GateChecked),
 )
 
-_GLANCE: Final = 0.5
+_REFRESH_EVERY: Final = 0.5
 """Seconds between two looks at the store."""
 
 _GOING_ON: Final = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
+"""A run with another status has ended, or nobody holds it."""
 
 
 @dataclass(slots=True)
 class RunHistory:
-    """What is known of a run.
+    """What the store says of a run.
 
     Attributes:
-        record, state: as the store has it, and its events folded.
+        record: the run as the store knows it.
+        state: its events folded.
         steering: the last events by which somebody or something steered it, oldest first.
-        holders: the last event of a process that took it, None before the first.
-        asked_to_abort: the last command to end it for good that was asked since a process took it; whoever has it or
-            goes on with it follows. None where there is none.
+        holders: the event of the last process that took it, None before the first.
+        asked_to_abort: the last command to abort it that came after a process took it, None where there is none. The
+            process that holds it now, or the next one, follows it.
     """
 
     record: RunRecord
@@ -64,17 +70,17 @@ class RunHistory:
 
     @property
     def aborting(self) -> bool:
-        """True where somebody has ended it for good and it is not over yet, or has asked its process to."""
+        """True where somebody has aborted the run, or has asked its process to, and it is not over yet."""
         return not self.state.status.over and (self.state.aborting or self.asked_to_abort is not None)
 
     @property
     def aborted_by(self) -> str:
-        """Who has, "" where that is not known."""
+        """Who has aborted the run, or has asked for it; "" where that is not known."""
         asked = self.asked_to_abort
         return self.state.aborted_by or (asked.who if asked is not None else "")
 
     def settle(self) -> None:
-        """Say what no event can: that the process is gone, and what was asked of whoever goes on with the run."""
+        """Add to the state what no event says: that the process is gone, or that a next one is asked to abort."""
         if self.record.status is RunStatus.ORPHANED:
             self.state.status, self.state.reason = RunStatus.ORPHANED, "its process is gone"
         if self.asked_to_abort is not None and not self.record.held and not self.state.aborting:
@@ -82,26 +88,28 @@ class RunHistory:
 
 
 async def load_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
-    """Read a run's whole history.
+    """Return a run's whole history.
 
     Raises:
         ConfigError: it is a run of single restarts.
+        StoreError: the store cannot be read.
     """
-    story = await new_history(store, record)
-    while events := await store.events(record.run_id, story.state.seq):
+    history = await new_history(store, record)
+    while events := await store.events(record.run_id, history.state.seq):
         for event in events:
-            story.apply(event)
+            history.apply(event)
     if not record.status.over:
-        story.asked_to_abort = await _asked_to_abort(store, record, story.state.last_command)
-    story.settle()
-    return story
+        history.asked_to_abort = await _asked_to_abort(store, record, history.state.last_command)
+    history.settle()
+    return history
 
 
 async def new_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
-    """Begin before a run's first event.
+    """Return a run's history before its first event.
 
     Raises:
         ConfigError: it is a run of single restarts.
+        StoreError: the store cannot be read.
     """
     if record.kind == "direct":
         raise ConfigError(f"Run {record.run_id} holds single restarts of a program: only rollouts have a report.")
@@ -110,19 +118,19 @@ async def new_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
 
 
 async def _asked_to_abort(store: DatabaseStore, record: RunRecord, known: int) -> Command | None:
-    """Return the last abort behind the last command that was there when the run was taken; older ones are over."""
+    """Return the last abort that came after the run was taken; ``known`` is the last command before, 0 if unknown."""
     aborts = await aborts_of(store, record.run_id)
     asked = [each for each in aborts if (each.id > known if known else each.ts >= record.holder.since)]
     return asked[-1] if asked else None
 
 
 async def aborts_of(store: DatabaseStore, run_id: str) -> list[Command]:
-    """Return what was ever asked to end a run for good."""
+    """Return all commands to abort a run, be they followed or not."""
     return [each for each in await store.commands(run_id) if is_abort(each.body)]
 
 
 def pages(store: DatabaseStore, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
-    """Yield a run's raw lines, a page in memory at a time; for a thread beside the store's loop."""
+    """Yield a run's events as lines of JSON, one page in memory at a time. Not for the thread of the store's loop."""
     after = 0
     while lines := asyncio.run_coroutine_threadsafe(store.lines(run_id, after), loop).result():
         yield from lines
@@ -133,62 +141,62 @@ class RunFollower:
     """A run of another process, read from the store again and again.
 
     Attributes:
-        story: what is known of it.
-        over: it has ended there, or nobody holds it any more.
+        history: what the store says of it.
+        over: True where it has ended, or nobody holds it any more.
     """
 
     def __init__(self, store: DatabaseStore, history: RunHistory) -> None:
-        """Begin before its first event."""
-        self.story = history
+        """Take a history from `new_history` or `load_history`."""
+        self.history = history
         self.over = False
         self._store = store
         self._news = asyncio.Event()
 
     @property
     def state(self) -> RolloutState:
-        """Where it stands."""
-        return self.story.state
+        """How the run stands."""
+        return self.history.state
 
     @property
     def quota(self) -> Quota:
-        """Servers per window, as the run's process has it."""
-        told = self.story.holders
+        """The quota that the run's process keeps to."""
+        told = self.history.holders
         return Quota(told.limit, told.window) if told is not None and told.limit else Quota()
 
     async def usage(self) -> Usage | None:
-        """Ask the ledger about the first site's quota."""
-        groups = list(self.story.record.plan.get("sites", {}).values())
+        """Return the usage of the first site's quota, None where the plan names no site."""
+        groups = list(self.history.record.plan.get("sites", {}).values())
         return await self._store.usage(groups[0], self.quota.limit) if groups else None
 
     async def refresh(self) -> None:
-        """Fold what is new."""
-        story = self.story
-        # The record first: what is stored after it shows with the next look, and a run that is over stores nothing.
-        story.record = record = await self._store.run(story.record.run_id)
-        before = story.state.seq
-        while events := await self._store.events(record.run_id, story.state.seq):
+        """Read what is new."""
+        history = self.history
+        # The record first: events that are stored after it show the next time, and a run that is over stores none.
+        history.record = record = await self._store.run(history.record.run_id)
+        before = history.state.seq
+        while events := await self._store.events(record.run_id, history.state.seq):
             for event in events:
-                story.apply(event)
-        story.settle()
-        self.over = story.state.status not in _GOING_ON
-        if self.over or story.state.seq > before:
+                history.apply(event)
+        history.settle()
+        self.over = history.state.status not in _GOING_ON
+        if self.over or history.state.seq > before:
             self._news.set()
             self._news = asyncio.Event()
 
     async def to_its_end(self, leave: asyncio.Event) -> None:
-        """Look twice a second until the run has ended, or somebody leaves."""
+        """Refresh twice a second until the run has ended, or ``leave`` is set."""
         while not self.over and not leave.is_set():
             try:
-                async with asyncio.timeout(_GLANCE):
+                async with asyncio.timeout(_REFRESH_EVERY):
                     await leave.wait()
             except TimeoutError:
                 await self.refresh()
 
     async def lines(self, after: int = 0) -> AsyncIterator[bytes]:
-        """Follow its journal from behind an event's number; ends with the run's end."""
+        """Yield its events after number ``after`` as lines of JSON, as they come, until the run ends."""
         while True:
             news, over = self._news, self.over
-            found = await self._store.lines(self.story.record.run_id, after)
+            found = await self._store.lines(self.history.record.run_id, after)
             for line in found:
                 yield line
             after += len(found)

@@ -1,6 +1,6 @@
-"""A run's history: one row per transaction, more where it is a long one; its events as lines of JSON.
+"""The table of events: one row for each transaction of a run, or several for a long one, with events as lines of JSON.
 
-The lines are stored as ``--events`` prints them, so that a reader hands them on without decoding.
+The lines are stored as ``--events`` prints them, so that a reader can pass them on without decoding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.schema import journal
 
 ROW: Final = 1000
-"""Events in one row at most: a reader who takes a thousand at a time splits each row twice."""
+"""Events in one row at most: a reader that takes a thousand at a time splits each row at most twice."""
 
 _j = journal.c
 _APPEND = PreparedStatement(sa.insert(journal).values({column.name: sa.bindparam(column.name) for column in _j}))
@@ -33,18 +33,18 @@ _SINCE = PreparedStatement(sa.select(_j.lines).where(_j.ts >= sa.bindparam("sinc
 
 
 def record(run_id: str, after: int, wall: float, events: Sequence[Event]) -> tuple[Recorded, ...]:
-    """Give events their places behind the event ``after``, and the time: to the millisecond, as they will be read."""
+    """Return events with the numbers after ``after`` and the time, cut to the millisecond as it will be read back."""
     ts = math.floor(wall * 1000) / 1000
     return tuple(Recorded(seq, ts, run_id, event) for seq, event in enumerate(events, after + 1))
 
 
 def encoded(recorded: Sequence[Recorded]) -> bytes:
-    """Write events as lines, joined by line ends."""
+    """Return events as lines of JSON, joined by line ends."""
     return b"\n".join(map(encode, recorded))
 
 
 def append(database: Database, recorded: Sequence[Recorded], lines: Sequence[bytes]) -> None:
-    """Store a run's events of one transaction, and them as lines, in pieces; a row's time is that of its last."""
+    """Store a run's events of one transaction; ``lines`` are the same as JSON. A row has the time of its last event."""
     joined = b"\n".join(lines)
     if len(recorded) <= ROW:
         database.execute(_APPEND, _row(recorded, joined))
@@ -62,30 +62,30 @@ def _row(recorded: Sequence[Recorded], joined: bytes) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class _Long:
-    """A row of an older version, which may have a hundred thousand events, in its lines."""
+    """The lines of a row of an older version, which may have a hundred thousand events."""
 
     run_id: str
     first: int
     lines: Sequence[bytes]
 
     def has(self, run_id: str, seq: int) -> bool:
-        """Tell whether it holds an event."""
+        """Return True where the event with this number is in it."""
         return run_id == self.run_id and self.first <= seq < self.first + len(self.lines)
 
 
 class Reader:
-    """Reads the histories of one database; a long row is kept in its lines while it is read."""
+    """Reads the histories of one database; the lines of a long row are kept while it is read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._long: _Long | None = None
 
     def lines(self, run_id: str, after: int, limit: int) -> list[bytes]:
-        """Return up to ``limit`` events behind ``after`` as they were stored; the first is number ``after + 1``."""
+        """Return up to ``limit`` events after number ``after`` as lines of JSON, without gaps."""
         return list(islice(self._lines(run_id, after), limit))
 
     def events(self, run_id: str, after: int, limit: int) -> list[Recorded]:
-        """Return up to ``limit`` events behind ``after``; those of a later version are passed over."""
+        """Return up to ``limit`` events after number ``after``; those that only a later version knows are left out."""
         decoded = (decode(line) for line in self._lines(run_id, after))
         return list(islice((recorded for recorded in decoded if recorded is not None), limit))
 
@@ -95,12 +95,12 @@ class Reader:
             yield from map(kept.lines.__getitem__, range(after + 1 - kept.first, len(kept.lines)))
             after = kept.first + len(kept.lines) - 1
         for seq_first, joined in self._database.execute(_AFTER, {"run_id": run_id, "after": after}):
-            every = joined.split(b"\n")
-            self._long = _Long(run_id, seq_first, every) if len(every) > ROW else None
-            yield from every[max(0, after + 1 - seq_first) :]
+            lines = joined.split(b"\n")
+            self._long = _Long(run_id, seq_first, lines) if len(lines) > ROW else None
+            yield from lines[max(0, after + 1 - seq_first) :]
 
     def restarted_since(self, since: float) -> set[str]:
-        """Return the servers that any run has restarted since a wall time."""
+        """Return the ids of servers that any run has restarted since a time in seconds since 1970."""
         mark = f'"event":"{ServerRestarted.name}"'.encode()
         found: set[str] = set()
         for (joined,) in self._database.execute(_SINCE, {"since": since}):

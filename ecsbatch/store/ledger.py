@@ -1,8 +1,8 @@
 """The quota ledger: grants in a table, read and written inside a transaction that holds the write lock.
 
 Its clock is `Clock.monotonic`, which all processes of a boot share. A row of another boot, or one that would be free
-later than its whole hold from now, was reckoned on a clock that cannot be compared: it counts as given up when it is
-first seen, and holds in full from there.
+later than its whole ``hold`` from now, was written by a clock that cannot be compared with ours: its tokens count for
+the whole ``hold`` from the moment at which it is first seen.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.schema import grants
 
 _EVERY_GROUP: Final = "*"
-"""The quota group of a row that holds all tokens of every group: a ledger that is waited out."""
+"""The quota group of a row that takes all tokens of every group while the ledger is waited out."""
 
 _ALL_TOKENS: Final = 2**40
 
 _KEPT: Final = 86_400.0
-"""Seconds that a lapsed grant stays that nobody settled: its late settling counts it again."""
+"""Seconds for which an expired grant is kept that nobody has settled: settled late, it counts again."""
 
 _PURGE_AT: Final = 64
-"""Dead rows that may pile up in a group before they are deleted."""
+"""Rows without effect that may pile up in a group before they are deleted."""
 
 _ZERO: Final[sa.ColumnElement[int]] = sa.literal_column("0", sa.Integer)
 _ONE: Final[sa.ColumnElement[int]] = sa.literal_column("1", sa.Integer)
 
 _g = grants.c
-# Rows of older versions, which may be at work beside us, have the endpoint before it: `https://host/project`.
+# Rows of older versions, which may run beside us, have the endpoint before the group: `https://host/project`.
 _tail = sa.bindparam("tail", type_=sa.Text)
 _group = sa.or_(
     _g.quota_group.in_([sa.bindparam("group"), sa.literal_column(f"'{_EVERY_GROUP}'")]),
@@ -60,7 +60,7 @@ _ADOPT = PreparedStatement(
     .values(boot=sa.bindparam("boot"), free_at=sa.bindparam("now") + _g.hold, granted=sa.bindparam("now"))
 )
 _INSERT = PreparedStatement(sa.insert(grants).values({column.name: sa.bindparam(column.name) for column in _g}))
-# A second settling never shortens the first: of two ends of one request the later one counts.
+# A second settlement never shortens the first: of two ends of one request the later one counts.
 _until: sa.ColumnElement[float] = sa.bindparam("until", type_=sa.Float)
 _hold: sa.ColumnElement[float] = sa.bindparam("hold", type_=sa.Float)
 _later = sa.and_(_g.settled == _ONE, _g.free_at > _until)
@@ -89,45 +89,52 @@ _PURGE = PreparedStatement(
 class TokenLedger:
     """The grants of one database, as one process of one boot sees them.
 
-    Every method wants to be called inside a transaction, with ``now`` read in it: then all processes agree on the
-    order of what they do.
+    Call every method inside a transaction, with ``now`` read in it from the ledger's clock, in seconds: then all
+    processes agree on the order of what they do.
     """
 
     def __init__(self, database: Database, boot: str) -> None:
         self._database = database
         self._boot = boot
 
-    def tokens(self, take: TokenRequest, now: float) -> int | Shortage:
-        """Return how many tokens a take can have, or why none; nothing is taken yet."""
-        values = {**_key(take.group), "now": now, "boot": self._boot}
+    def tokens(self, request: TokenRequest, now: float) -> int | Shortage:
+        """Return how many tokens a request can have, or why it gets none; nothing is taken yet."""
+        values = {**_key(request.group), "now": now, "boot": self._boot}
         held, foreign, dead = self._database.execute(_SUMS, values).fetchone()
         if foreign:
             self._adopt(now)
             held, _, dead = self._database.execute(_SUMS, values).fetchone()
         if dead > _PURGE_AT:
             self._database.execute(_PURGE, {"now": now, "long_ago": now - _KEPT, "boot": self._boot})
-        return accounting.tokens_for(take, held) or accounting.shortage(take, self._outstanding(take.group, now), now)
+        return accounting.tokens_for(request, held) or accounting.shortage(
+            request, self._outstanding(request.group, now), now
+        )
 
-    def lend(self, take: TokenRequest, grant: Grant, run_id: str) -> None:
-        """Write down a grant."""
-        self._insert(take.group, grant, take.expires_in, run_id, settled=False)
+    def record_grant(self, request: TokenRequest, grant: Grant, run_id: str) -> None:
+        """Store a grant."""
+        self._insert(request.group, grant, request.expires_in, run_id, settled=False)
 
-    def settle(self, settle: Settlement, now: float) -> None:
-        """Write down the end of a grant. One that had lapsed before counts again: its request did happen."""
-        if settle.expires_in is None:
-            self._database.execute(_REFUND, {"grant": settle.grant})
+    def settle(self, settlement: Settlement, now: float) -> None:
+        """Store the end of a grant. One that had expired before counts again: its request did happen."""
+        if settlement.expires_in is None:
+            self._database.execute(_REFUND, {"grant": settlement.grant})
             return
         self._database.execute(
             _SETTLE,
-            {"grant": settle.grant, "until": now + settle.expires_in, "hold": settle.expires_in, "boot": self._boot},
+            {
+                "grant": settlement.grant,
+                "until": now + settlement.expires_in,
+                "hold": settlement.expires_in,
+                "boot": self._boot,
+            },
         )
 
     def wait_out(self, seconds: float, now: float, grant_id: str) -> None:
-        """Lend nothing to anybody for a while, since what is out is not known."""
+        """Grant no tokens to anybody for so many seconds, since it is not known how many are out."""
         self._insert(_EVERY_GROUP, Grant(grant_id, _ALL_TOKENS, now), seconds, "", settled=True)
 
     def usage(self, group: str, limit: int, now: float) -> Usage:
-        """Return what a quota group's ledger says."""
+        """Return how much of a quota group's ``limit`` is used."""
         return accounting.usage(limit, self._outstanding(group, now), now)
 
     def _outstanding(self, group: str, now: float) -> list[OutstandingGrant]:
@@ -159,6 +166,6 @@ class TokenLedger:
 
 
 def _key(group: str) -> dict[str, str]:
-    """Return by what a group's rows are found."""
+    """Return the values by which a group's rows are found."""
     key = quota_group(group)
     return {"group": key, "tail": f"/{key}"}

@@ -1,7 +1,8 @@
 """Who holds a run: a lock that dies with its process.
 
-A lock on a file beside the database: the kernel drops it when the process ends, however it ends, so a dead holder is
-known at once and a living one, however slow, is never taken for dead. In memory the same is played by a dictionary.
+It is a lock on a file beside the database: the kernel drops it when the process ends, however it ends, so a dead
+holder is known at once and a living one, however slow, is never taken for dead. For a database in memory a dictionary
+takes its place.
 """
 
 from __future__ import annotations
@@ -15,26 +16,26 @@ from typing import Final, Protocol
 from ecsbatch.errors import StoreError
 
 _TRIES: Final = 10_000
-"""Attempts at a lock beside others' questions, some tens of milliseconds: one that lasts is as good as a holder."""
+"""Attempts at a lock while others ask about it, some tens of milliseconds; whoever asks longer counts as a holder."""
 
 
 class Locks(Protocol):
     """The runs that one store holds."""
 
     def acquire(self, run_id: str) -> bool:
-        """Take a run; False where a living holder has it, this store included."""
+        """Lock a run; return False where a living holder has the lock, be it this store."""
         ...
 
     def held(self, run_id: str) -> bool:
-        """Return whether a living holder has a run, this store included."""
+        """Return True where a living holder has the lock of a run, be it this store."""
         ...
 
     def release(self, run_id: str) -> None:
-        """Let a run go; nothing happens where it is not held here."""
+        """Release a run; nothing happens where this store does not hold it."""
         ...
 
     def drop(self) -> None:
-        """Let all go at once, as the kernel does for a dead process."""
+        """Drop all locks, as the kernel does for a dead process."""
         ...
 
 
@@ -45,23 +46,23 @@ class MemoryLocks:
         self._holders = holders
 
     def acquire(self, run_id: str) -> bool:
-        """Take a run."""
+        """Lock a run."""
         if run_id in self._holders:
             return False
         self._holders[run_id] = self
         return True
 
     def held(self, run_id: str) -> bool:
-        """Return whether any store has it."""
+        """Return True where any store has the lock."""
         return run_id in self._holders
 
     def release(self, run_id: str) -> None:
-        """Let a run go."""
+        """Release a run."""
         if self._holders.get(run_id) is self:
             del self._holders[run_id]
 
     def drop(self) -> None:
-        """Let all of this store's go."""
+        """Drop all locks of this store."""
         for run_id in [run_id for run_id, owner in self._holders.items() if owner is self]:
             del self._holders[run_id]
 
@@ -74,7 +75,7 @@ class FileLocks:
         self._descriptors: dict[str, int] = {}
 
     def acquire(self, run_id: str) -> bool:
-        """Take a run."""
+        """Lock a run."""
         if run_id in self._descriptors:
             return False
         path = self._path(run_id)
@@ -89,7 +90,7 @@ class FileLocks:
             os.close(descriptor)  # its holder removed the file after we had opened it: lock the one there is now
 
     def held(self, run_id: str) -> bool:
-        """Return whether any process has it."""
+        """Return True where any process has the lock."""
         if run_id in self._descriptors:
             return True
         try:
@@ -102,7 +103,7 @@ class FileLocks:
             os.close(descriptor)
 
     def release(self, run_id: str) -> None:
-        """Let a run go, and remove its file while it is still ours."""
+        """Release a run, and remove its file while the lock is still ours."""
         descriptor = self._descriptors.pop(run_id, None)
         if descriptor is not None:
             with suppress(OSError):
@@ -110,7 +111,7 @@ class FileLocks:
             os.close(descriptor)
 
     def drop(self) -> None:
-        """Let all go; their files stay, as a dead process's do."""
+        """Drop all locks; the files stay, as a dead process's do."""
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
 
@@ -136,10 +137,10 @@ def _flock(descriptor: int, kind: int) -> bool:
 
 
 def _exclusive(descriptor: int) -> bool:
-    """Lock it, unless a holder has.
+    """Lock a file, unless a holder has locked it.
 
-    Whoever only asks whether a run is held locks its file, shared, for a moment. A shared lock that can be had beside
-    it tells such a question from a holder.
+    Whoever only asks whether a run is held locks its file, shared, for a moment. Where a shared lock can be had beside
+    it, it was such a question and no holder.
     """
     for _ in range(_TRIES):
         if _flock(descriptor, fcntl.LOCK_EX):

@@ -1,4 +1,4 @@
-"""`Patience` with other processes: nothing is lost by waiting for one that stands still, and a run by giving up."""
+"""Waits for other processes that write: waiting for one that stands still costs nothing, giving up costs the run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ BUSY_TIMEOUT: Final = 300.0
 
 
 class Patience:
-    """Tries again for as long as another process keeps the database. Everything but the trying is for any thread.
+    """Tries again for as long as another process keeps the database. All but `until_free` is safe from any thread.
 
     Attributes:
-        timeout: seconds after which it has an end.
-        waited: seconds that the last attempt took which came to nothing.
+        timeout: seconds after which it gives up.
+        waited: seconds for which `until_free` had tried when it last failed to get the database.
     """
 
     def __init__(self, timeout: float = BUSY_TIMEOUT) -> None:
-        """Wait for nobody yet."""
+        """Take the seconds after which it gives up."""
         self.timeout = timeout
         self.waited = 0.0
         self._since: float | None = None
         self._lost = threading.Event()
 
     def until_free(self, do: Callable[[], T]) -> T:
-        """Do something that SQLite refuses while it is busy; an attempt takes its connection's own timeout."""
+        """Call a function again and again while SQLite is busy; each call may last its connection's own timeout.
+
+        Raises:
+            sqlite3.Error: another error, or the database was busy for too long.
+        """
         since = time.monotonic()
         try:
             while True:
@@ -45,15 +49,15 @@ class Patience:
             self._since = None
 
     def waiting(self) -> float:
-        """Return for how many seconds another process has been waited for, 0 where none is."""
+        """Return the seconds for which it has been waiting for another process, 0 where it does not wait."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 
     def lose(self) -> None:
-        """Wait for nobody any more."""
+        """Give up at the next attempt, now and later."""
         self._lost.set()
 
 
 def is_busy(error: Exception) -> bool:
-    """Tell whether another process keeps the database."""
+    """Return True where an error says that another process keeps the database."""
     return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")

@@ -1,4 +1,4 @@
-"""The rows of runs: what one is, where it stands, who holds it."""
+"""The table of runs: what each one is, how it stands, who holds it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ecsbatch.store.locks import Locks
 from ecsbatch.store.schema import runs
 
 _NAMED: Final = 5
-"""Candidates that an ambiguous prefix's complaint lists."""
+"""Runs that the error about an ambiguous prefix lists."""
 
 _OUTCOMES: Final[Mapping[type[Event], str]] = {
     ServerRestarted: OutcomeKind.RESTARTED.value,
@@ -57,7 +57,7 @@ _ADVANCE = PreparedStatement(
     .where(_this)
     .values(seq=sa.bindparam("seq"), status=sa.bindparam("status"), counts=sa.bindparam("counts"))
 )
-_HOLD = PreparedStatement(
+_SET_HOLDER = PreparedStatement(
     sa.update(runs)
     .where(_this)
     .values(
@@ -99,14 +99,14 @@ def fence(database: Database, run_id: str) -> int:
 
 
 def advance(database: Database, run_id: str, seq: int, status: RunStatus, counts: Mapping[str, int]) -> None:
-    """Store where a run stands."""
+    """Store how a run stands: its last event's number, its status, its outcomes so far."""
     database.execute(_ADVANCE, {"run": run_id, "seq": seq, "status": status.value, "counts": _text(counts)})
 
 
-def hold(database: Database, run_id: str, holder: Holder, number: int, status: RunStatus) -> None:
+def set_holder(database: Database, run_id: str, holder: Holder, number: int, status: RunStatus) -> None:
     """Store a run's new holder."""
     values = {"run": run_id, "fence": number, "status": status.value, **_columns_of(holder)}
-    database.execute(_HOLD, values)
+    database.execute(_SET_HOLDER, values)
 
 
 def get(database: Database, run_id: str, locks: Locks) -> RunRecord | None:
@@ -116,10 +116,10 @@ def get(database: Database, run_id: str, locks: Locks) -> RunRecord | None:
 
 
 def find(database: Database, name: str, locks: Locks) -> RunRecord:
-    """Return a run by its id or a unique prefix of it; the latest, rollouts before direct runs, for "".
+    """Return a run by its id or a unique prefix; for "" the latest, rollouts before direct runs.
 
     Raises:
-        ConfigError: there is none, or there are several.
+        ConfigError: no run or several runs fit.
     """
     rows = _candidates(database, name)
     if not rows:
@@ -134,7 +134,7 @@ def find(database: Database, name: str, locks: Locks) -> RunRecord:
 
 
 def missing(database: Database, name: str) -> ConfigError:
-    """Return the complaint about a run that is not there."""
+    """Return the error about a run that does not exist."""
     what = f"There is no run {name!r} in" if name else "There are no runs yet in"
     return ConfigError(f"{what} {database.url}: `ecsbatch runs` lists what there is.")
 
@@ -145,19 +145,19 @@ def latest(database: Database, limit: int, locks: Locks) -> list[RunRecord]:
 
 
 def none_yet(database: Database) -> bool:
-    """Tell whether this store has never had a run."""
+    """Return True where this store has never had a run."""
     return database.execute(_LATEST).fetchone() is None
 
 
 def counted(counts: Mapping[str, int], events: Sequence[Event]) -> Mapping[str, int]:
-    """Return the outcomes so far, with those that events tell of."""
+    """Return the outcomes so far, with those that events add."""
     new = dict(counts)
     for event in events:
         kind = _OUTCOMES.get(type(event))
         if kind is not None:
             new[kind] = new.get(kind, 0) + 1
         elif isinstance(event, RunResumed):
-            # Those of domains that are left out are not tried again, which nothing here knows: its end puts it right.
+            # Servers of left-out domains are not tried again, which is not known here: the run's end corrects it.
             new = {kind: count for kind, count in new.items() if kind not in event.retry}
         elif isinstance(event, RunFinished) and event.counts:
             new = dict(event.counts)

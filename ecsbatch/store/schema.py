@@ -1,7 +1,7 @@
 """The tables, in SQLAlchemy Core: the same for every database.
 
-Times are floats: ``ts`` and ``created_at`` seconds since 1970, ``granted`` and ``free_at`` seconds on the ledger's own
-clock. JSON stands in text columns, so that a row can be read with any tool.
+Times are floats: ``ts``, ``created_at`` and ``since`` in seconds since 1970, ``granted`` and ``free_at`` in seconds on
+the ledger's clock. JSON is in text columns, so that a row can be read with any tool.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 
 VERSION: Final = 1
-"""Counts the shapes that these tables have had; a store of a higher one is refused."""
+"""The version of these tables; a store with a higher one is refused."""
 
 metadata = sa.MetaData()
 
@@ -21,7 +21,7 @@ facts = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
-"""What the store says of itself: ``schema``, its version. Its presence tells our store from another's database."""
+"""What the store says of itself: ``schema``, its version. Without this table it is another program's database."""
 
 runs = sa.Table(
     "runs",
@@ -62,7 +62,7 @@ claims = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# The key is the last number of a row: "everything after n" is then one descent of the index.
+# The key is the last event's number in a row: "everything after n" is then one search in the index.
 journal = sa.Table(
     "journal",
     metadata,
@@ -72,7 +72,7 @@ journal = sa.Table(
     sa.Column("ts", sa.Float, nullable=False),
     sa.Column("lines", sa.LargeBinary, nullable=False),
 )
-"""One transaction, one row for each run: its events as lines of JSON, joined by line ends; the time of the last."""
+"""One row for each transaction and run: its events as lines of JSON, joined by line ends, and the last one's time."""
 
 grants = sa.Table(
     "grants",
@@ -88,7 +88,7 @@ grants = sa.Table(
     sa.Column("boot", sa.Text, nullable=False),
     sa.Index("grants_by_group", "quota_group"),
 )
-"""Tokens that are out, never a remainder. ``hold`` is the seconds from which ``free_at`` was reckoned."""
+"""Tokens that are out, never what is left. ``hold`` is the seconds after which they are free, at ``free_at``."""
 
 commands = sa.Table(
     "commands",

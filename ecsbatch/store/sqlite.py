@@ -1,4 +1,7 @@
-"""A store in a SQLite file, or in memory."""
+"""Where a database lies: in a file that the processes of a machine share, or in memory.
+
+`database_at` opens the one that a URL names.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ecsbatch.errors import ConfigError, StoreError
-from ecsbatch.store.database import (
-    GIVE_WAY,
-    Database,
-    complaint,
-)
+from ecsbatch.store.database import GIVE_WAY, Database, complaint
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
 from ecsbatch.store.patience import Patience
@@ -33,7 +32,7 @@ class FileDatabase(Database):
 
         Raises:
             ConfigError: its folder is missing.
-            StoreError: it cannot be opened, or is no database.
+            StoreError: the file cannot be opened, or is no database.
         """
         self.path = path
         try:
@@ -57,7 +56,7 @@ class FileDatabase(Database):
             raise
 
     def _write_ahead(self) -> None:
-        """Switch to the write-ahead log, which SQLite does not wait for when two processes do it at once."""
+        """Switch to the write-ahead log; where two processes do so at once, SQLite refuses one instead of waiting."""
         if self._patience.until_free(lambda: self._journal_mode("")) != "wal":
             self._patience.until_free(self._switch)
 
@@ -84,11 +83,11 @@ class FileDatabase(Database):
         return FileLocks(self.path)
 
     def give_way(self) -> None:
-        """Let other processes write between two transactions of a long work."""
+        """Let other processes write between two transactions of long work."""
         time.sleep(GIVE_WAY)
 
     def keeper(self) -> int:
-        """Return the id of the process that is in the middle of a write, 0 where nobody tells."""
+        """Return the id of the process that is in the middle of a write, 0 where not known."""
         return keeper(self.path)
 
 
@@ -101,7 +100,7 @@ class MemoryDatabase(Database):
         weakref.finalize(self, self.connection.close)
 
     def locks(self) -> Locks:
-        """Return locks that all stores on this database heed."""
+        """Return locks that all stores on this database share."""
         return MemoryLocks(self._holders)
 
 
@@ -109,8 +108,8 @@ def database_at(url: str, patience: Patience | None = None) -> FileDatabase | Me
     """Open the database that a URL names.
 
     Raises:
-        ConfigError: there is no such kind of URL, or its folder is missing.
-        StoreError: it cannot be opened.
+        ConfigError: the URL is of no known kind, or the file's folder is missing.
+        StoreError: the file cannot be opened.
     """
     if url == "memory:":
         return MemoryDatabase()
@@ -121,11 +120,11 @@ def path_of(url: str) -> Path:
     """Return the file that a URL names.
 
     Raises:
-        ConfigError: it names none.
+        ConfigError: the URL names no file.
     """
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path.startswith(":") or "?" in path:
-        # Whatever stands behind the scheme may hold a password.
+        # The rest of the URL is not shown: it may contain a password.
         raise ConfigError(
             f"A store cannot be opened by a {url.partition(':')[0]!r} URL of this form: "
             "give sqlite:///relative.db, sqlite:////absolute.db or memory:."
@@ -134,10 +133,14 @@ def path_of(url: str) -> Path:
 
 
 def _make(path: Path) -> None:
-    """Create the file, and its folder where only that is missing, for this user alone.
+    """Create the file, and its folder where that has a parent, readable for this user alone.
 
-    A file that is there is left alone: closing a second descriptor of it would drop the locks that SQLite keeps for
+    An existing file is not opened: closing a second descriptor of it would drop the locks that SQLite has on it for
     another store of this process.
+
+    Raises:
+        ConfigError: the path is a folder, or its folder cannot be created.
+        OSError: the file cannot be created or written.
     """
     if path.is_dir():
         raise ConfigError(f"The store {path} is a folder: name a file in it.")

@@ -1,4 +1,7 @@
-"""The store: runs, their journals, claims, holders and the quota ledger, behind one asynchronous door."""
+"""`DatabaseStore`: runs, their journals, claims, holders and the quota ledger, for asyncio programs.
+
+`open_store` makes one. Each of its methods hands a function to a `Worker`, which calls it on the store's own thread.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,11 @@ from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker, Write
 T = TypeVar("T")
 
 COLD_START: Final = 60.05
-"""Seconds that a new store lends nothing after a cold start: a window and its guard."""
+"""Seconds for which a store grants no tokens after a cold start: a window and its guard."""
 
 LOST_LEDGER: Final = 155.05
-"""Seconds that an unreadable ledger is waited out: the longest hold of a killed process's grant by the defaults."""
+"""Seconds for which no tokens are granted after an unreadable ledger: as long as, by the defaults, the grant of a
+killed process can count."""
 
 
 def open_store(
@@ -40,21 +44,21 @@ def open_store(
     busy_timeout: float = BUSY_TIMEOUT,
     inline: bool = False,
 ) -> DatabaseStore:
-    """Name a store; ``async with`` opens it.
+    """Return a store that ``async with`` opens.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory:``; or a database in memory that
             outlives its stores.
-        clock: stamps events and counts the ledger's time.
-        cold_start: a store that has never had a run lends nothing for ``cold_start_window``: for containers without a
-            volume, and machines that take over from a lost one, whose store may have spent the quota a moment ago.
+        clock: stamps events, and is the ledger's clock; None for the system's.
+        cold_start: a store that has never had a run grants no tokens for ``cold_start_window``: for containers without
+            a volume, and machines that take over from a lost one, whose store may have spent the quota a moment ago.
         cold_start_window: seconds.
         busy_timeout: seconds to wait for another process that stands still in the middle of a write;
-            `DatabaseStore.waiting` tells so meanwhile.
+            `DatabaseStore.waiting` shows the wait meanwhile.
         inline: work at once in the caller instead of on a thread: for virtual time.
 
     Raises:
-        ConfigError: the URL is of no kind that is known.
+        ConfigError: the URL is of no known kind.
     """
     if isinstance(url, str) and url != "memory:":
         path_of(url)
@@ -63,9 +67,10 @@ def open_store(
 
 
 class DatabaseStore:
-    """All that outlives a process. Made by `open_store`; `commit`, `take` and `settle` give futures.
+    """A store of runs in a database; `open_store` makes it.
 
-    A call that is cancelled is carried out all the same.
+    Every method may raise `StoreError` where the database cannot be used. `commit`, `take` and `settle` return futures.
+    A call whose caller is cancelled is carried out nevertheless.
 
     Attributes:
         url: as it was given.
@@ -99,11 +104,11 @@ class DatabaseStore:
         """Open the database.
 
         Raises:
-            ConfigError: its folder is missing.
-            StoreError: it cannot be read or written, is damaged, or another program's, or a newer version's.
+            ConfigError: the file's folder is missing.
+            StoreError: the file cannot be read or written, is damaged, or is another program's or a newer version's.
         """
         worker = InlineWorker if self._inline else ThreadWorker
-        self._worker = worker(self._together, self.url)
+        self._worker = worker(self._commit_group, self.url)
         try:
             await self._worker.call(self._open)
         except BaseException:
@@ -118,14 +123,14 @@ class DatabaseStore:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Write what was given, let all runs go and close the database."""
+        """Finish what was begun, release all runs and close the database."""
         if self._worker is None or self._state != "open":
             return
         self._state = "closed"
         await asyncio.shield(self._worker.shutdown(self._close))
 
     def sever(self) -> None:
-        """Break off as a killed process does: write nothing more, and let the kernel drop the holder's locks."""
+        """Stop as a killed process does: write nothing more, and drop the locks as the kernel would."""
         self._state = "severed"
         self._patience.lose()
         if self._worker is not None:
@@ -160,45 +165,45 @@ class DatabaseStore:
     # Runs and holders
 
     async def create_run(self, new: NewRun, holder: Holder) -> Lease:
-        """Store a new run, held by ``holder``: its targets, its claims, its first events; all or nothing.
+        """Store a new run, held by ``holder``, with its targets, claims and first events: all or nothing.
 
         Raises:
             RunExists: the run id is taken.
             RunConflict: another process is creating a run of this id, or one with some of the servers.
             ServersClaimed: another run that is not over has some of the servers.
         """
-        return await self._keep(self._alone(lambda store: store.create(new, holder)))
+        return await self._keep(self._call(lambda store: store.create(new, holder)))
 
     async def take_run(self, run_id: str, holder: Holder) -> Lease:
-        """Take a run whose holder is gone, at once; from now on the holder before it can write nothing.
+        """Take a run whose holder is gone; from now on the holder before can write nothing to it.
 
-        A run that is over takes its servers again and is ``interrupted`` then.
+        A run that is over claims its servers again, and is ``interrupted`` from then on.
 
         Raises:
-            RunHeld: a living process has it.
+            RunHeld: a living process holds it.
             RunOver: it was aborted.
             ServersClaimed: it was over, and another run has some of its servers now.
             ConfigError: there is no such run.
         """
-        return await self._keep(self._alone(lambda store: store.take_run(run_id, holder)))
+        return await self._keep(self._call(lambda store: store.take_run(run_id, holder)))
 
     async def renew(self, lease: Lease) -> Lease:
-        """Take a run anew whose writing failed, without letting it go: its claims count all the while.
+        """Return a new lease of a run after a write failed; the run is not released in between.
 
         Raises:
-            RunTaken: another process has taken it since.
+            RunTaken: another process has taken the run since.
         """
-        return await self._alone(lambda store: store.renew(lease))
+        return await self._call(lambda store: store.renew(lease))
 
     async def release(self, lease: Lease) -> None:
-        """Let a run go; a hold that is not valid any more is ignored."""
-        await self._alone(lambda store: store.release(lease))
+        """Release a run; a lease that is no longer the run's is ignored."""
+        await self._call(lambda store: store.release(lease))
 
     async def run(self, name: str = "") -> RunRecord:
-        """Return a run by its id or a unique prefix; "" is the latest, rollouts before direct runs.
+        """Return a run by its id or a unique prefix; for "" the latest, rollouts before direct runs.
 
         Raises:
-            ConfigError: there is none, or several.
+            ConfigError: no run or several runs fit.
         """
         return await self._read(lambda _, store: store.run(name))
 
@@ -207,26 +212,26 @@ class DatabaseStore:
         return await self._read(lambda _, store: store.runs(limit))
 
     async def targets(self, run_id: str) -> Fleet:
-        """Return a run's frozen targets in their order; none for a direct run."""
+        """Return a run's frozen targets in their order; an empty fleet for a direct run."""
         return await self._read(lambda database, _: targets.read(database, run_id))
 
     async def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
-        """Return the run of each of these servers that one has, by ``(site, id)``."""
+        """Return which run has each of these servers; servers that no run has are left out."""
         return await self._read(lambda _, store: store.claimed(servers))
 
     # History
 
     def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
-        """Do all of a transaction durably, or nothing; the future is done when it is on disk.
+        """Write all of a transaction durably, or nothing; the future is done when it is on disk.
 
-        Commits are journaled in the order of their calls; one that only tells what happened may wait some
-        milliseconds for others to share its transaction. After a `StoreError` the lease writes nothing more: release
-        the run and take it again.
+        Commits are journaled in the order of their calls. One that writes nothing but events may wait some
+        milliseconds for others to share a database transaction. After a `StoreError` the lease can write nothing
+        more: `renew` it, or release the run and take it again.
 
         Args:
             lease: the right to write; checked in the transaction.
             transaction: what to write.
-            folded: the last event that the caller knows of. Nothing is taken where a failure came after it: once
+            folded: the last event that the caller knows of. No tokens are granted where a failure came after it: once
                 failures exceed their limit nothing new starts, not even what is decided in the same instant.
 
         The future raises:
@@ -243,21 +248,26 @@ class DatabaseStore:
         return self._worker_now().write(write)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        """Return up to ``limit`` of a run's events behind number ``after``."""
+        """Return up to ``limit`` events of a run that come after number ``after``."""
         return await self._read(lambda _, store: store.reader.events(run_id, after, limit))
 
     async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
-        """Return the same as lines of JSON, without line ends; the first is event ``after + 1``, without gaps."""
+        """Return the same events as lines of JSON without line ends: event ``after + 1`` and on, without gaps."""
         return await self._read(lambda _, store: store.reader.lines(run_id, after, limit))
 
     async def restarted_since(self, since: float) -> set[str]:
-        """Return the servers that any run of this store has restarted since a wall time, seconds since 1970."""
+        """Return the ids of servers that any run has restarted since a time in seconds since 1970."""
         return await self._read(lambda _, store: store.reader.restarted_since(since))
 
     # Commands
 
     async def command(self, run_id: str, command: Mapping[str, Any], who: str) -> int:
-        """Ask something of a run's holder; return the command's number.
+        """Store a command for a run's holder; return its id.
+
+        Args:
+            run_id: the run.
+            command: what is asked for, see `ecsbatch.model.commands.asked_for`.
+            who: who asks.
 
         Raises:
             ConfigError: there is no such run.
@@ -266,55 +276,55 @@ class DatabaseStore:
         return number
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:
-        """Return what was asked of a run's holder since a command's number."""
+        """Return the commands to a run's holder whose ids are above ``after``."""
         return await self._read(lambda _, store: store.commands(run_id, after))
 
     # The ledger by itself
 
     def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
-        """Take tokens without a run."""
+        """Take tokens that are no run's."""
         return self._write(lambda store: store.take(take))
 
     def settle(self, settle: Settlement) -> asyncio.Future[None]:
-        """Settle a grant without a run."""
+        """Settle a grant that is no run's."""
         return self._write(lambda store: store.settle(settle))
 
     async def start_cold(self, seconds: float) -> bool:
-        """Lend nothing for a while where this store has never had a run; tell whether that is so."""
+        """Grant no tokens for so many seconds where this store has never had a run; return whether that is so."""
         cold: bool = await self._write(lambda store: store.start_cold(seconds))
         return cold
 
     async def usage(self, group: str, limit: int) -> Usage:
-        """Return what a quota group's ledger says now."""
+        """Return how much of a quota group's ``limit`` is used now."""
         return await self._read(lambda _, store: store.usage(group, limit))
 
     def age(self, grant: Grant) -> float:
-        """Return for how many seconds a grant has counted, on the ledger's own clock: rather too many than too few."""
+        """Return the seconds since a grant on the ledger's clock, which is a little longer than it has counted."""
         return self._clock.monotonic() - grant.granted
 
     # Other processes
 
     @property
     def waiting(self) -> float:
-        """Seconds for which this store has waited for a process that keeps the database; 0 where it does not wait."""
+        """Seconds for which this store has been waiting for another process's write; 0 where it does not wait."""
         return self._patience.waiting()
 
     @property
     def keeper(self) -> int:
-        """The id of the process that is in the middle of a write now, 0 where there is none or nobody tells."""
+        """The id of the process that is in the middle of a write now; 0 where there is none or it is not known."""
         return self._opened[0].keeper() if self._opened is not None else 0
 
     def hurry(self) -> None:
-        """Wait for other processes no more, now or later: whoever wants to end now does not want to wait for them."""
+        """Do not wait for other processes any more, for a program that wants to end now."""
         self._patience.lose()
 
     async def kept_by(self) -> int | None:
-        """Return which process keeps others from writing, 0 where that cannot be told, None where none does."""
+        """Return the id of the process that keeps others from writing, 0 where it is not known, None for none."""
         return await self._worker_now().call(self._parts()[0].kept_by)
 
     # Handing work over
 
-    def _together(self, writes: Sequence[Write]) -> list[Any]:
+    def _commit_group(self, writes: Sequence[Write]) -> list[Any]:
         return self._parts()[1].commit_group(writes)
 
     def _parts(self) -> tuple[Database, SyncStore]:
@@ -328,7 +338,7 @@ class DatabaseStore:
     def _write(self, do: Callable[[SyncStore], Any]) -> asyncio.Future[Any]:
         return self._worker_now().write(Write(lambda: do(self._parts()[1])))
 
-    def _alone(self, do: Callable[[SyncStore], T]) -> asyncio.Future[T]:
+    def _call(self, do: Callable[[SyncStore], T]) -> asyncio.Future[T]:
         return self._worker_now().call(lambda: do(self._parts()[1]))
 
     def _read(self, do: Callable[[Database, SyncStore], T]) -> asyncio.Future[T]:
@@ -340,13 +350,13 @@ class DatabaseStore:
         return self._worker_now().call(reading)
 
     def _worker_now(self) -> Worker:
-        """Return the worker; one that was stopped refuses by itself."""
+        """Return the worker; one that was stopped refuses all work itself."""
         if self._worker is None:
             raise self._not_open()
         return self._worker
 
     async def _keep(self, future: asyncio.Future[Lease]) -> Lease:
-        """Wait for a hold; where nobody waits any more when it comes, let it go again."""
+        """Wait for a lease; release the run where the caller was cancelled meanwhile."""
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -355,10 +365,10 @@ class DatabaseStore:
 
     def _let_go(self, future: asyncio.Future[Lease]) -> None:
         if not future.cancelled() and future.exception() is None:
-            self._alone(lambda store: store.release(future.result())).add_done_callback(_seen)
+            self._call(lambda store: store.release(future.result())).add_done_callback(_seen)
 
 
 def _seen(future: asyncio.Future[None]) -> None:
-    """Mark a failure as seen: a store that is closed has let all its runs go."""
+    """Mark a failure as seen: a closed store has released all its runs already."""
     if not future.cancelled():
         future.exception()

@@ -1,9 +1,9 @@
 """All that a store does, synchronously, on one database and one thread.
 
 Writes come in groups, one durable transaction for each: fsync is what a commit costs. A write that is refused leaves
-nothing behind and does not disturb its group; a database that fails takes the whole group with it, and every hold that
-had a part in it writes nothing more: what follows an event that was lost must not be stored. What a group tells of one
-run is kept aside while the group is done, and becomes one row of its journal and one change of its own row at the end.
+nothing behind and does not disturb its group. Where the database fails the whole group is lost, and the leases that
+had a part in it can write nothing more: what follows a lost event must not be stored. The events that a group stores
+of one run are kept aside until its end, and become one row of the journal and one change of the run's own row.
 """
 
 from __future__ import annotations
@@ -50,7 +50,16 @@ _COMMANDS = PreparedStatement(
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """Where a held run's history ends; ``claimed``: it is over and may have servers yet."""
+    """How far a held run's history goes.
+
+    Attributes:
+        fence: of the present holder.
+        seq: number of the last event.
+        status, counts: as in its row.
+        grants: how many grants this holder has had.
+        failed_at: number of the last event that is a failure.
+        claimed: True where the run is over and may still have servers.
+    """
 
     fence: int
     seq: int
@@ -63,18 +72,18 @@ class _Head:
 
 @dataclass(slots=True)
 class _Pending:
-    """What a group has told of one run so far: its events, and them as lines, one piece for each write."""
+    """What a group stores of one run: its events, and the same as lines of JSON, one piece for each write."""
 
     recorded: list[Recorded] = field(default_factory=list[Recorded])
     lines: list[bytes] = field(default_factory=list[bytes])
 
 
 _NOT_NOW: Final = Shortage(0, 0.001, 0)
-"""The answer to who has not heard of a failure yet: at once again, with that in mind."""
+"""The answer to a caller that does not know of a failure yet: ask again at once, with that in mind."""
 
 
 def _intended(intent: Callable[[Grant], Sequence[Event]], grant: Grant) -> Sequence[Event]:
-    """Ask the caller's code what it means to do; what would end a task ends only this write."""
+    """Call the caller's ``intent``; an exception that would end a task or a thread refuses only this write."""
     try:
         return intent(grant)
     except (CancelledError, GeneratorExit) as e:
@@ -82,7 +91,7 @@ def _intended(intent: Callable[[Grant], Sequence[Event]], grant: Grant) -> Seque
 
 
 class SyncStore:
-    """Runs, journal, claims and ledger of one database, as one process keeps them."""
+    """Runs, journal, claims and ledger of one database, as one process uses them."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -103,22 +112,22 @@ class SyncStore:
     # Transactions
 
     def commit_group(self, writes: Sequence[Write]) -> list[Any]:
-        """Do all in one durable transaction; return for each its result, or the exception that refused it."""
+        """Do writes in one durable transaction; return for each its result, or the exception that refused it."""
         try:
             with self._database.writing():
-                # What refuses the only one undoes the transaction: no savepoint is needed.
+                # A single write needs no savepoint: where it is refused the whole transaction is undone.
                 done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
                 self._write_pending()
         except StoreError as e:
             self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
             return [StoreError(str(e)) for _ in writes]
-        except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
+        except Exception as e:  # noqa: BLE001  # an intent is the caller's code: only its own write may fail
             return [e for _ in writes]
         else:
             self._heads |= self._staged
             return done
         finally:
-            # Whatever ends it: what one group has told must not be written by the next.
+            # Whatever happens, what one group has kept aside must not be written by the next.
             self._forget_group()
 
     def _attempt(self, write: Write) -> Any:
@@ -129,14 +138,14 @@ class SyncStore:
                 return write.do()
         except self._database.errors:
             raise
-        except Exception as e:  # noqa: BLE001  # an intent is the caller's code: its fault is the caller's alone
+        except Exception as e:  # noqa: BLE001  # an intent is the caller's code: only its own write may fail
             return e
 
     def _write_pending(self) -> None:
-        """Store what a group has told of its runs."""
-        for run_id, page in self._pending.items():
-            if page.recorded:
-                journal.append(self._database, page.recorded, page.lines)
+        """Write what the group has kept aside of its runs."""
+        for run_id, pending in self._pending.items():
+            if pending.recorded:
+                journal.append(self._database, pending.recorded, pending.lines)
             head = self._staged[run_id]
             runs.advance(self._database, run_id, head.seq, head.status, head.counts)
 
@@ -147,7 +156,7 @@ class SyncStore:
     # Runs and their holders
 
     def create(self, new: NewRun, holder: Holder) -> Lease:
-        """Store a new run with its targets, claims and first events, held."""
+        """Store a new run with its targets, claims and first events, and hold it."""
         if not _RUN_ID.fullmatch(new.run_id):
             raise ConfigError(
                 f"A run id has up to 64 letters, digits, dots, dashes and underscores, unlike {new.run_id!r}."
@@ -179,13 +188,13 @@ class SyncStore:
         return Lease(new.run_id, holder, 1, None, recorded)
 
     def take_run(self, run_id: str, holder: Holder) -> Lease:
-        """Take a run over from a holder that is gone."""
+        """Take a run whose holder is gone."""
         record, status = self._taking.take_run(run_id, holder)
         self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts))
         return Lease(run_id, holder, record.fence + 1, record.holder)
 
     def renew(self, lease: Lease) -> Lease:
-        """Take a run anew that this process has and cannot write to any more; nobody else has it in between."""
+        """Return a new lease of a run that this process holds and can no longer write to."""
         record, status = self._taking.renew(lease)
         self._begin(lease.run_id, _Head(record.fence + 1, record.seq, status, record.counts))
         return Lease(lease.run_id, lease.holder, record.fence + 1, record.holder)
@@ -195,19 +204,19 @@ class SyncStore:
         self._heads[run_id] = head
 
     def release(self, lease: Lease) -> None:
-        """Let a run go, if this hold is still the one."""
+        """Release a run, if the lease is still the run's."""
         head = self._heads.get(lease.run_id)
         if head is not None and head.fence == lease.fence:
             del self._heads[lease.run_id]
             self._taking.let_go(lease.run_id, claimed=head.claimed)
 
     def drop(self) -> None:
-        """Let all runs go, as the kernel does for a dead process."""
+        """Drop all locks, as the kernel does for a dead process."""
         self._heads.clear()
         self._locks.drop()
 
     def release_all(self) -> None:
-        """Let all runs go."""
+        """Release all runs."""
         for run_id in self._heads:
             self._locks.release(run_id)
         self.drop()
@@ -215,12 +224,12 @@ class SyncStore:
     # Commits
 
     def commit(self, lease: Lease, transaction: Transaction, folded: int | None) -> Committed:
-        """Do what a transaction asks, inside that of its group; see `DatabaseStore.commit`."""
+        """Do what a `Transaction` asks, inside the group's database transaction; see `DatabaseStore.commit`."""
         run_id = lease.run_id
         head = self._head(lease)
         now = self._clock.monotonic()
-        for settle in transaction.settle:
-            self._ledger.settle(settle, now)
+        for settlement in transaction.settle:
+            self._ledger.settle(settlement, now)
         got = self._granted(transaction.take, run_id, head, now, folded)
         grant, shortage = (got, None) if isinstance(got, Grant) else (None, got)
         events = list(transaction.events)
@@ -230,51 +239,57 @@ class SyncStore:
         lines = journal.encoded(recorded)
         self._change_claims(run_id, transaction, grant)
         over = transaction.status is not None and transaction.status.over
-        # As many as there is time for: void they are from now on, and the rest is freed with the run.
+        # One piece only, to be quick: from now on all of them are void, and the rest is freed with the release.
         claimed = over and claims.free_piece(self._database, run_id) is not None
         self._stage(run_id, replace(head, claimed=claimed), transaction, recorded, lines, grant)
         return Committed(recorded, grant, shortage)
 
     def _granted(
-        self, take: TokenRequest | None, run_id: str, head: _Head, now: float, folded: int | None
+        self, request: TokenRequest | None, run_id: str, head: _Head, now: float, folded: int | None
     ) -> Grant | Shortage | None:
-        if take is None:
+        if request is None:
             return None
         if folded is not None and head.failed_at > folded:
             return _NOT_NOW
-        return self._take(take, f"{run_id}.{head.fence}.{head.grants + 1}", run_id, now)
+        return self._take(request, f"{run_id}.{head.fence}.{head.grants + 1}", run_id, now)
 
-    def take(self, take: TokenRequest) -> Grant | Shortage:
-        """Take tokens without a run."""
+    def take(self, request: TokenRequest) -> Grant | Shortage:
+        """Take tokens that are no run's."""
         self._bare_grants += 1
-        return self._take(take, f"{self._bare}{self._bare_grants}", "", self._clock.monotonic())
+        return self._take(request, f"{self._bare}{self._bare_grants}", "", self._clock.monotonic())
 
-    def settle(self, settle: Settlement) -> None:
-        """Settle a grant without a run."""
-        self._ledger.settle(settle, self._clock.monotonic())
+    def settle(self, settlement: Settlement) -> None:
+        """Settle a grant that is no run's."""
+        self._ledger.settle(settlement, self._clock.monotonic())
 
     def start_cold(self, seconds: float) -> bool:
-        """Lend nothing for a while where there has never been a run; tell whether that is so."""
+        """Grant no tokens for so many seconds where there has never been a run; return whether that is so."""
         cold = runs.none_yet(self._database)
         if cold:
             self.wait_out(seconds)
         return cold
 
     def wait_out(self, seconds: float) -> None:
-        """Lend nothing to anybody for a while."""
+        """Grant no tokens to anybody for so many seconds."""
         self._bare_grants += 1
         self._ledger.wait_out(seconds, self._clock.monotonic(), f"{self._bare}{self._bare_grants}")
 
-    def _take(self, take: TokenRequest, grant_id: str, run_id: str, now: float) -> Grant | Shortage:
-        tokens = self._ledger.tokens(take, now)
+    def _take(self, request: TokenRequest, grant_id: str, run_id: str, now: float) -> Grant | Shortage:
+        tokens = self._ledger.tokens(request, now)
         if isinstance(tokens, Shortage):
             return tokens
         grant = Grant(grant_id, tokens, now)
-        self._ledger.lend(take, grant, run_id)
+        self._ledger.record_grant(request, grant, run_id)
         return grant
 
     def _head(self, lease: Lease) -> _Head:
-        """Return where the run stands, for its holder only."""
+        """Return the run's head for its holder.
+
+        Raises:
+            StoreError: an earlier write of this lease failed.
+            RunTaken: the run has another holder.
+            RunConflict: this process has released the run.
+        """
         broken = self._broken.get(lease.run_id)
         if broken:
             raise StoreError(broken)
@@ -299,7 +314,7 @@ class SyncStore:
         lines: bytes,
         grant: Grant | None,
     ) -> None:
-        """Keep aside what a write tells of its run; the last step of it, which cannot fail."""
+        """Keep aside what a write stores of its run; the last step of the write, which cannot fail."""
         seq, counts, failed_at = head.seq + len(recorded), head.counts, head.failed_at
         if recorded:
             events = [each.event for each in recorded]
@@ -316,20 +331,20 @@ class SyncStore:
             failed_at=failed_at,
         )
         if recorded or transaction.status:
-            page = self._pending.setdefault(run_id, _Pending())
-            page.recorded += recorded
-            page.lines += [lines] if recorded else []
+            pending = self._pending.setdefault(run_id, _Pending())
+            pending.recorded += recorded
+            pending.lines += [lines] if recorded else []
 
     # Claims
 
     def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
-        """Return who has these servers, of those that are claimed."""
+        """Return which run has each of these servers; servers that no run has are left out."""
         owners = claims.owners(self._database, servers)
         void = {run_id for run_id in set(owners.values()) if self._taking.void(run_id)}
         return {server: run_id for server, run_id in owners.items() if run_id not in void}
 
     def _change_claims(self, run_id: str, transaction: Transaction, grant: Grant | None) -> None:
-        """Free and claim; what wants tokens claims whom they are for: a server that is not sent is anybody's."""
+        """Free and claim servers; of those that tokens are for, only as many as got one: the others stay free."""
         if transaction.unclaim:
             claims.free(self._database, run_id, transaction.unclaim)
         claim = transaction.claim if transaction.take is None else transaction.claim[: grant.tokens if grant else 0]
@@ -339,7 +354,7 @@ class SyncStore:
     # Questions
 
     def usage(self, group: str, limit: int) -> Usage:
-        """Return what a quota group's ledger says."""
+        """Return how much of a quota group's ``limit`` is used now."""
         return self._ledger.usage(group, limit, self._clock.monotonic())
 
     def run(self, name: str) -> RunRecord:
@@ -351,19 +366,19 @@ class SyncStore:
         return runs.latest(self._database, limit, self._locks)
 
     def command(self, run_id: str, body: Mapping[str, Any], who: str) -> int:
-        """Store what somebody wants of a run's holder."""
+        """Store a command for a run's holder; return its id."""
         run = self._taking.exactly(run_id).run_id
         row = {"run_id": run, "ts": self._stamps.now(), "who": who, "body": orjson.dumps(body).decode()}
         return int(self._database.execute(_COMMAND, row).fetchone()[0])
 
     def commands(self, run_id: str, after: int) -> list[Command]:
-        """Return what was wanted of a run's holder since."""
+        """Return the commands to a run's holder whose ids are above ``after``."""
         rows = self._database.execute(_COMMANDS, {"run": run_id, "after": after})
         return [Command(id_, ts, who, _body(body)) for id_, ts, who, body in rows]
 
 
 def _body(text: str) -> Mapping[str, Any]:
-    """Read what was asked; a row that somebody wrote by hand, and that nobody can read, asks for nothing."""
+    """Return a command's body; a row that cannot be read, since somebody wrote it by hand, asks for nothing."""
     try:
         body: Any = orjson.loads(text)
     except ValueError:

@@ -1,9 +1,9 @@
-"""How a run comes into the hands of a process: it is locked, and its servers are claimed.
+"""How a process takes a run: it locks the run and claims its servers.
 
-A large fleet is written piece by piece, in short transactions between which others can write. What makes it true is
-the last one: it sees that every claim is still the run's and writes the run's row, or its new status. A process that
-dies before leaves claims that are void, since nobody holds the lock of a run that has no row, and targets, by which
-the next creation of that id knows that there is something to clear away.
+A large fleet is written piece by piece, in short transactions between which others can write. Only the last one makes
+it valid: it checks that every claim is still the run's and writes the run's row, or its new status. A process that
+dies before that leaves claims that are void, since nobody holds the lock of a run that has no row, and targets, which
+show the next creation of that id that there is something to clear away.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ecsbatch.store.database import Database
 from ecsbatch.store.locks import Locks
 
 Servers = Callable[[], Iterator[Claim]]
-"""Begins to go through the servers of a run, sorted by their key."""
+"""Returns the servers of a run, sorted by ``(site, id)``, from the first at each call."""
 
 
 class Taking:
-    """Takes runs for one process, and lets them go."""
+    """Takes and releases runs for one process."""
 
     def __init__(self, database: Database, locks: Locks) -> None:
         self._database = database
@@ -37,7 +37,13 @@ class Taking:
     # Runs
 
     def create(self, new: NewRun, insert: Callable[[], None]) -> None:
-        """Take a new run's id and servers; ``insert`` writes its row, in one transaction with the last of them."""
+        """Take a new run's id and claim its servers; ``insert`` writes its row, in the transaction of the last claims.
+
+        Raises:
+            RunExists: the run id is taken.
+            RunConflict: another process is creating a run of this id, or one with some of the servers.
+            ServersClaimed: another run has some of the servers.
+        """
         self._refuse_existing(new.run_id)
         with self._locked(new.run_id):
             self._refuse_existing(new.run_id)
@@ -46,14 +52,21 @@ class Taking:
                 with self._database.writing():
                     insert()
                 return
-            servers = targets.meant(new.fleet, new.plan).key_order()
+            servers = targets.to_claim(new.fleet, new.plan).key_order()
             rows = targets.rows(new.run_id, new.fleet)
             first = (partial(targets.write, self._database, row) for row in rows)
             with self._clearing_away(new.run_id):
                 self._claim_all(new.run_id, servers, len(new.fleet), insert, first=first, ignore=new.ignore)
 
     def take_run(self, run_id: str, holder: Holder) -> tuple[RunRecord, RunStatus]:
-        """Take a run over; return it as it was, and its status from now on."""
+        """Take a run whose holder is gone; return it as it was, and its status from now on.
+
+        Raises:
+            RunHeld: a living process holds it.
+            RunOver: it was aborted.
+            ServersClaimed: it was over, and another run has some of its servers now.
+            ConfigError: there is no such run.
+        """
         with self._database.reading():
             self.exactly(run_id)
         with self._locked(run_id):
@@ -62,27 +75,31 @@ class Taking:
                 if record.status is RunStatus.ABORTED:
                     raise RunOver(run_id)
                 fleet = targets.read(self._database, run_id) if record.status.over else Fleet(())
-            # A dead holder's status stays as it is: the new one says what it makes of it.
+            # The status that a dead holder left stays: the new holder decides what to do about it.
             status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
             status = RunStatus.INTERRUPTED if status.over else status
-            change = partial(runs.hold, self._database, run_id, holder, record.fence + 1, status)
-            self._claim_all(run_id, targets.meant(fleet, record.plan).key_order(), len(fleet), change)
+            change = partial(runs.set_holder, self._database, run_id, holder, record.fence + 1, status)
+            self._claim_all(run_id, targets.to_claim(fleet, record.plan).key_order(), len(fleet), change)
         return record, status
 
     def renew(self, lease: Lease) -> tuple[RunRecord, RunStatus]:
-        """Take a run that this process has anew, so that nobody has it in between; return as `take_run` does."""
+        """Give a run that this process holds a new fence, without releasing it; return what `take_run` returns.
+
+        Raises:
+            RunTaken: another process has taken the run.
+        """
         with self._database.writing():
             record = self.exactly(lease.run_id)
             if record.fence != lease.fence or not self._locks.held(lease.run_id):
                 raise RunTaken(lease.run_id, record.holder)
-            runs.hold(self._database, lease.run_id, lease.holder, record.fence + 1, record.status)
+            runs.set_holder(self._database, lease.run_id, lease.holder, record.fence + 1, record.status)
         return record, record.status
 
     def let_go(self, run_id: str, *, claimed: bool) -> None:
-        """Let a run go; ``claimed``: it is over and may have servers yet."""
+        """Release a run; ``claimed`` says that it is over and may still have servers, which are freed."""
         try:
             if claimed:
-                # Void they are already: what cannot be freed is in nobody's way.
+                # They are void already: what cannot be freed is in nobody's way.
                 with suppress(StoreError):
                     self._free_all(run_id)
         finally:
@@ -92,7 +109,7 @@ class Taking:
         """Return a run by its whole id.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is no such run.
         """
         record = runs.get(self._database, run_id, self._locks)
         if record is None:
@@ -109,7 +126,7 @@ class Taking:
 
     @contextmanager
     def _locked(self, run_id: str) -> Generator[None]:
-        """Lock a run; it is free again where the block fails."""
+        """Lock a run; the lock is released where the block raises."""
         self._lock(run_id)
         try:
             yield
@@ -120,7 +137,7 @@ class Taking:
     def _lock(self, run_id: str) -> None:
         if self._locks.acquire(run_id):
             return
-        # Written, not read: who is about to store the run has done so by then.
+        # In a write transaction: a process that was about to store the run has done so once this one begins.
         with self._database.writing():
             record = runs.get(self._database, run_id, self._locks)
         if record is not None:
@@ -132,7 +149,7 @@ class Taking:
     # Claims
 
     def claim(self, run_id: str, servers: Sequence[Claim], ignore: frozenset[str] = frozenset()) -> int:
-        """Claim a piece of servers inside a transaction; return how many the run has of them.
+        """Claim servers inside a transaction; return how many of them the run has now.
 
         Raises:
             ServersClaimed: another run that is not ignored has some of them.
@@ -144,10 +161,10 @@ class Taking:
         return len(servers) - others.total()
 
     def void(self, run_id: str) -> bool:
-        """Tell whether a run's claims no longer count."""
+        """Return True where a run's claims no longer count."""
         record = runs.get(self._database, run_id, self._locks)
         if record is None:
-            return not self._locks.held(run_id)  # where it is held it is being created
+            return not self._locks.held(run_id)  # where it is locked, it is just being created
         return record.status.over or (record.kind == "direct" and not record.held)
 
     def _claim_all(
@@ -160,7 +177,7 @@ class Taking:
         first: Iterable[Callable[[], None]] = (),
         ignore: frozenset[str] = frozenset(),
     ) -> None:
-        """Do what comes first and claim all servers, in pieces where they are many; the last of it with ``last``."""
+        """Call ``first`` and claim all servers, in one transaction or piece by piece; ``last`` is in the last one."""
         pieces = _pieces(servers())
         if size <= claims.PIECE:
             with self._database.writing():
@@ -177,7 +194,7 @@ class Taking:
         try:
             self._claim_pieces(run_id, pieces, last, ignore)
         except ServersClaimed as e:
-            # Where one piece is in somebody's hands others may be, and the whole is told.
+            # Where one piece is claimed by others more may be: the error names all of them.
             raise (self._in_the_way(run_id, servers, ignore) or e) from None
 
     def _claim_pieces(
@@ -196,7 +213,7 @@ class Taking:
             last()
 
     def _in_the_way(self, run_id: str, servers: Servers, ignore: frozenset[str]) -> ServersClaimed | None:
-        """Return the conflict about all servers; None where it is gone again."""
+        """Return the conflict about all servers, None where there is none any more."""
         with self._database.reading():
             owners = Counter[str]()
             for piece in _pieces(servers()):
@@ -217,7 +234,7 @@ class Taking:
 
     @contextmanager
     def _clearing_away(self, run_id: str) -> Generator[None]:
-        """Leave nothing of a run that could not be created; what cannot be cleared away now is void."""
+        """Clear away what was stored of a run where the block raises; what then remains is void."""
         try:
             yield
         except Exception:
@@ -226,7 +243,7 @@ class Taking:
             raise
 
     def _clear_away(self, run_id: str) -> None:
-        """Clear away what a creation has left behind that came to no end."""
+        """Clear away what a creation that did not come to its end has left behind."""
         with self._database.reading():
             if not targets.any_of(self._database, run_id):
                 return

@@ -1,4 +1,4 @@
-"""The frozen list of a run's servers, as compressed columns: a million take some twenty megabytes."""
+"""The table of targets: the frozen list of a run's servers, in compressed columns; a million take about 20 MB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.schema import targets
 
 _PART: Final = 20_000
-"""Servers in one row: only so many are held twice in memory while a list is written or read."""
+"""Servers in one row: only so many are in memory twice while a list is written or read."""
 
 _LEFT_ALONE: Final = frozenset({SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value})
 _INSERT = PreparedStatement(sa.insert(targets).values({column.name: sa.bindparam(column.name) for column in targets.c}))
@@ -26,35 +26,35 @@ _PARTS = PreparedStatement(
 )
 
 
-def meant(fleet: Fleet, plan: Mapping[str, Any]) -> Fleet:
-    """Return the servers that a plan is about: not those that it was told to leave alone, which others may have."""
+def to_claim(fleet: Fleet, plan: Mapping[str, Any]) -> Fleet:
+    """Return the servers that a run claims: all but those that its plan was told to leave alone."""
     left = [range(skip["start"], skip["end"]) for skip in plan.get("skips", ()) if skip["reason"] in _LEFT_ALONE]
     if not any(map(len, left)):
         return fleet
-    places = sorted(set(range(len(fleet))).difference(*left))
+    indexes = sorted(set(range(len(fleet))).difference(*left))
     sites = fleet.sites
-    return Fleet([fleet.ids[i] for i in places], sites=None if sites is None else [sites[i] for i in places])
+    return Fleet([fleet.ids[i] for i in indexes], sites=None if sites is None else [sites[i] for i in indexes])
 
 
 def rows(run_id: str, fleet: Fleet) -> Iterator[Mapping[str, Any]]:
-    """Return a run's targets in their order, as they are stored."""
+    """Yield the rows in which a run's targets are stored, in their order."""
     for part, start in enumerate(range(0, len(fleet), _PART)):
         columns = {name: column[start : start + _PART] for name, column in _columns(fleet) if column is not None}
         yield {"run_id": run_id, "part": part, "servers": zlib.compress(orjson.dumps(columns), 1)}
 
 
 def write(database: Database, row: Mapping[str, Any]) -> None:
-    """Store a part of a run's targets."""
+    """Store one row of a run's targets."""
     database.execute(_INSERT, row)
 
 
 def any_of(database: Database, run_id: str) -> bool:
-    """Tell whether there are targets of a run."""
+    """Return True where some targets of a run are stored."""
     return database.execute(_ANY, {"run_id": run_id}).fetchone() is not None
 
 
 def delete(database: Database, run_id: str) -> None:
-    """Forget a run's targets."""
+    """Delete a run's targets."""
     database.execute(_DELETE, {"run_id": run_id})
 
 

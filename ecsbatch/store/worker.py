@@ -1,6 +1,7 @@
 """Where a store's work is done: on a thread of its own, or at once in simulation, where a thread breaks virtual time.
 
-Work is done in the order in which it was given. Writes that wait together become one transaction.
+Work is done in the order in which it was given. Writes that wait together become one transaction. `ThreadWorker` is
+the one to read.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from ecsbatch.errors import StoreError
 T = TypeVar("T")
 
 GATHER = 0.025
-"""Seconds for which a write that only tells what happened waits for others: each transaction costs the disk a sync."""
+"""Seconds for which a write that nobody waits for waits for others: each transaction costs the disk a sync."""
 
 _MOST_GATHERED = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One member of a group.
+    """One write of a group.
 
     Attributes:
-        do: what to do.
-        run_id: for which run, "" for none.
-        urgent: somebody's next step waits for it.
-        divisible: it may be refused after its first statement, which must be undone then.
+        do: does it, inside the group's database transaction.
+        run_id: the run that it is about, "" for none.
+        urgent: True where the caller waits for it before it goes on.
+        needs_savepoint: True where it may be refused after its first statement, which must then be undone.
     """
 
     do: Callable[[], Any]
@@ -41,39 +42,39 @@ class Write:
 
 
 CommitGroup = Callable[[Sequence[Write]], list[Any]]
-"""Does a group of writes in one transaction; for each its result or the exception that refused it."""
+"""Does writes in one transaction; returns for each its result or the exception that refused it."""
 
 
 class Worker(Protocol):
-    """Does work in order; a waiter that is cancelled does not stop it."""
+    """Does work in the order in which it is given; a caller that is cancelled does not stop it."""
 
     def call(self, do: Callable[[], T]) -> asyncio.Future[T]:
-        """Do something by itself."""
+        """Call a function outside any group's transaction."""
         ...
 
     def write(self, write: Write) -> asyncio.Future[Any]:
-        """Do a write in one transaction with those that wait beside it."""
+        """Do a write, in one transaction with the writes that wait beside it."""
         ...
 
     def shutdown(self, do: Callable[[], None]) -> asyncio.Future[None]:
-        """Do a last thing after all that was given before; from now on take no more work."""
+        """Call a function after all work that was given before, and take no more work."""
         ...
 
     def sever(self) -> None:
-        """Do nothing more, what was given before included, except what is being done this moment."""
+        """Finish what is being done this moment and drop all other work; take no more."""
         ...
 
 
 class InlineWorker:
     """Does everything at once, in its caller."""
 
-    def __init__(self, together: CommitGroup, url: str) -> None:
-        self._commit_group = together
+    def __init__(self, commit_group: CommitGroup, url: str) -> None:
+        self._commit_group = commit_group
         self._url = url
         self._stopped = False
 
     def call(self, do: Callable[[], T]) -> asyncio.Future[T]:
-        """Do it now."""
+        """Call it now."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         _resolve([(future, _closed(self._url) if self._stopped else _result(do))])
         return future
@@ -85,7 +86,7 @@ class InlineWorker:
         return future
 
     def shutdown(self, do: Callable[[], None]) -> asyncio.Future[None]:
-        """Do a last thing."""
+        """Call a function, and take no more work."""
         future = self.call(do)
         self._stopped = True
         return future
@@ -105,8 +106,8 @@ class _Job:
 class ThreadWorker:
     """Does everything on one thread of its own."""
 
-    def __init__(self, together: CommitGroup, url: str) -> None:
-        self._commit_group = together
+    def __init__(self, commit_group: CommitGroup, url: str) -> None:
+        self._commit_group = commit_group
         self._url = url
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
@@ -117,21 +118,21 @@ class ThreadWorker:
         self._thread.start()
 
     def call(self, do: Callable[[], T]) -> asyncio.Future[T]:
-        """Do it by itself, after all that was given before."""
+        """Call it after all work that was given before, outside any group's transaction."""
         return self._give(_Job(asyncio.get_running_loop().create_future(), do=do))
 
     def write(self, write: Write) -> asyncio.Future[Any]:
-        """Write it, after all that was given before."""
+        """Do it after all work that was given before, in one transaction with the writes that wait beside it."""
         return self._give(_Job(asyncio.get_running_loop().create_future(), write=write))
 
     def shutdown(self, do: Callable[[], None]) -> asyncio.Future[None]:
-        """Do a last thing; the thread ends after it."""
+        """Call a function after all work that was given before; then the thread ends."""
         future = self.call(do)
         self._stop()
         return future
 
     def sever(self) -> None:
-        """Drop what was given, and wait for what is being done."""
+        """Drop the work that waits, and wait for what is being done."""
         self._severed = True
         self._stop()
         self._thread.join()
@@ -159,7 +160,7 @@ class ThreadWorker:
             self._do([job for job in jobs if job is not None])
 
     def _waiting(self) -> list[_Job | None]:
-        """Wait for a job; return it with all that stand behind it, or come soon where nobody is in a hurry.
+        """Wait for a job; return it with all that wait behind it, and with those that come soon where it is not urgent.
 
         The thread sleeps while jobs gather: to be woken by each would cost more than to do it.
         """
@@ -186,23 +187,23 @@ class ThreadWorker:
 
     def _do_alone(self, job: _Job) -> None:
         if job.do is not None:
-            _tell([(job.future, _closed(self._url) if self._severed else _result(job.do))])
+            _resolve_all([(job.future, _closed(self._url) if self._severed else _result(job.do))])
 
     def _do_group(self, jobs: Sequence[_Job]) -> None:
         if not jobs:
             return
         if self._severed:
-            _tell([(job.future, _closed(self._url)) for job in jobs])
+            _resolve_all([(job.future, _closed(self._url)) for job in jobs])
             return
         results = _results(self._commit_group, [job.write for job in jobs if job.write is not None])
-        _tell([(job.future, result) for job, result in zip(jobs, results, strict=True)])
+        _resolve_all([(job.future, result) for job, result in zip(jobs, results, strict=True)])
 
 
 def _urgent(job: _Job | None) -> bool:
     return job is None or job.write is None or job.write.urgent
 
 
-_Told = Sequence[tuple[asyncio.Future[Any], Any]]
+_Resolved = Sequence[tuple[asyncio.Future[Any], Any]]
 
 
 def _result(do: Callable[[], Any]) -> Any:
@@ -212,10 +213,10 @@ def _result(do: Callable[[], Any]) -> Any:
         return e
 
 
-def _results(together: CommitGroup, writes: Sequence[Write]) -> Sequence[Any]:
-    """Write on the store's thread: whatever ended that thread would leave all who wait without a word."""
+def _results(commit_group: CommitGroup, writes: Sequence[Write]) -> Sequence[Any]:
+    """Commit a group on the store's thread, which must not end: all callers would wait for ever."""
     try:
-        return together(writes)
+        return commit_group(writes)
     except BaseException as e:  # noqa: BLE001  # an intent is the caller's code, and may raise what it likes
         return [e] * len(writes)
 
@@ -224,19 +225,19 @@ def _closed(url: str) -> StoreError:
     return StoreError(f"The store {url} is closed: open it again, then resume.")
 
 
-def _tell(told: _Told) -> None:
-    """Resolve futures on their own loops, with one wake-up for each."""
+def _resolve_all(results: _Resolved) -> None:
+    """Resolve futures on their own event loops, with one wake-up for each loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
-    for future, result in told:
+    for future, result in results:
         by_loop.setdefault(future.get_loop(), []).append((future, result))
     for loop, pairs in by_loop.items():
-        # A loop that was closed meanwhile has nobody left to tell.
+        # Nobody waits any more on a loop that was closed meanwhile.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_resolve, pairs)
 
 
-def _resolve(told: _Told) -> None:
-    for future, result in told:
+def _resolve(results: _Resolved) -> None:
+    for future, result in results:
         if future.done():
             continue
         if isinstance(result, BaseException):
@@ -246,7 +247,7 @@ def _resolve(told: _Told) -> None:
 
 
 def _raisable(failure: BaseException) -> Exception:
-    """Return a failure as a future can carry it: one that is for a task or a process alone would end the wrong one."""
+    """Return an exception that a future can carry: one such as `SystemExit` would end the caller's task or process."""
     if isinstance(failure, Exception) and not isinstance(failure, StopIteration):
         return failure
     refused = StoreError(f"A write was refused, its own code raised {type(failure).__name__}: report this.")

@@ -65,7 +65,7 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, bool]:
         follower = RunFollower(store, await new_history(store, record))
         await follower.refresh()
         if follower.over and context.settings.output.events is None:
-            return follower.story, False
+            return follower.history, False
         known = 0 if follower.over else follower.state.seq
         live = LiveContext(follower.quota, follower.usage, lambda: aborting_notice(follower.state), known)
         views = LiveViews(follower, live, context)
@@ -80,4 +80,4 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, bool]:
         finally:
             loop.remove_signal_handler(signal.SIGINT)
             await views.close()
-        return follower.story, not follower.over
+        return follower.history, not follower.over
