@@ -87,7 +87,7 @@ class ServerRecords:
         place = self._records.get(server)
         if place is None and self._fleet is None:
             place = self._records[server] = ServerRecord(server, "", 0)
-        elif place is None and self._fleet is not None and (number := self._fleet.place(server)) is not None:
+        elif place is None and self._fleet is not None and (number := self._fleet.index_of(server)) is not None:
             wave = bisect_right(self._starts, number) if number < self._end else 0
             place = self._records[server] = ServerRecord(self._fleet.ids[number], self._fleet.domain(number), wave)
         return place

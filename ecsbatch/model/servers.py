@@ -257,7 +257,7 @@ class Fleet(Sequence[Server]):
         """Return the SHA-256 of the servers in whatever order, in 64 hex digits."""
         return targets_hash(self.key_order()())
 
-    def place(self, server_id: str) -> int | None:
+    def index_of(self, server_id: str) -> int | None:
         """Return the index of a server, None where it is not in this fleet."""
         return self._index.get(server_id)
 

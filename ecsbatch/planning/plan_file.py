@@ -1,4 +1,7 @@
-"""The file of a plan: the frozen servers as they were seen, the numbers, and a seal over all of it."""
+"""A plan in a file: the numbers, the servers as they were seen, and a checksum over all of it (the seal).
+
+`plan_pieces` writes one, `read_plan` reads it back.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,24 @@ from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, ServerView, Site
 
 FORMAT: Final = 1
-"""The version of the form; a file of a later one is refused."""
+"""The version of the file's format; a file in another one is refused."""
 
 _MARK: Final = "ecsbatch_plan"
 _SEAL: Final = "sha256"
 _KEPT: Final = ("found", "status", "task_state", "updated", "locked")
-"""What of a server's view is kept: what drift is told by, besides its zone."""
+"""The fields of a server's view that are kept: those that drift is found by, besides the zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A plan that was kept.
+    """What a plan's file says.
 
     Attributes:
-        plan: what is to be done.
-        views: its servers as they were seen.
+        plan: the plan.
+        views: its servers as they were seen, by id.
         site: where they are.
-        made_at: seconds since 1970.
-        made_by: the version of ecsbatch.
+        made_at: when it was made, seconds since 1970.
+        made_by: the version of ecsbatch that made it.
     """
 
     plan: Plan
@@ -45,7 +48,14 @@ class Kept:
 
 
 def plan_pieces(plan: Plan, views: Mapping[str, ServerView], site: Site, made_at: float) -> Iterator[bytes]:
-    """Yield a plan's file: one JSON object, its servers a line each."""
+    """Yield the contents of a plan's file: one JSON object, with a line for each server.
+
+    Args:
+        plan: the plan.
+        views: its servers as they were seen, by id.
+        site: where they are.
+        made_at: seconds since 1970.
+    """
     from importlib.metadata import version  # noqa: PLC0415 - slow to import, and only who writes a plan needs it
 
     head = {
@@ -55,7 +65,7 @@ def plan_pieces(plan: Plan, views: Mapping[str, ServerView], site: Site, made_at
         "site": asdict(site),
         "plan": plan.to_json(),
     }
-    rows = [_row(plan.fleet, place, views) for place in range(len(plan.fleet))]
+    rows = [_row(plan.fleet, index, views) for index in range(len(plan.fleet))]
     yield orjson.dumps(head)[:-1]
     yield b',"' + _SEAL.encode() + b'":"' + _seal(head, rows).encode() + b'","servers":[\n'
     yield b",\n".join(orjson.dumps(row) for row in rows)
@@ -63,7 +73,7 @@ def plan_pieces(plan: Plan, views: Mapping[str, ServerView], site: Site, made_at
 
 
 def is_plan(file: str) -> bool:
-    """Tell whether a file is one of a plan, by its beginning."""
+    """Return True where a file begins as a plan's does."""
     try:
         with Path(file).open("rb") as opened:
             return opened.read(64).lstrip().startswith(b'{"' + _MARK.encode())
@@ -72,11 +82,11 @@ def is_plan(file: str) -> bool:
 
 
 def read_plan(file: str) -> Kept:
-    """Read a plan's file.
+    """Return what a plan's file says.
 
     Raises:
-        ConfigError: it cannot be read, is no plan, or a later version's.
-        PlanStale: it was changed after it was made.
+        ConfigError: the file cannot be read, is no plan, or has another format.
+        PlanStale: the file was changed after it was made.
     """
     raw = _object(file)
     if raw[_MARK] != FORMAT:
@@ -120,9 +130,9 @@ def _kept(raw: Mapping[str, Any], rows: list[dict[str, Any]]) -> Kept:
     return Kept(Plan.from_json(raw["plan"], fleet), views, site, made_at, str(raw["made_by"]))
 
 
-def _row(fleet: Fleet, place: int, views: Mapping[str, ServerView]) -> dict[str, Any]:
-    """Write one server; what is empty or as usual is left out."""
-    server = fleet[place]
+def _row(fleet: Fleet, index: int, views: Mapping[str, ServerView]) -> dict[str, Any]:
+    """Return one server's object, without what is empty or as in most servers."""
+    server = fleet[index]
     view = views.get(server.id) or ServerView(server.id, found=False)
     usual = ServerView(server.id)
     row = {"id": server.id, "domain": server.domain, "name": server.name, "site": server.site, "az": view.az}
@@ -135,7 +145,7 @@ def _view(row: Mapping[str, Any]) -> ServerView:
 
 
 def _seal(head: Mapping[str, Any], rows: Any) -> str:
-    """Return 64 hex digits over all that the file says: against mistakes, for whoever can write it can seal it."""
+    """Return the SHA-256 of all that the file says: it finds mistakes; whoever wants to deceive can seal anew."""
     digest = hashlib.sha256(orjson.dumps(dict(head), option=orjson.OPT_SORT_KEYS))
     digest.update(orjson.dumps(rows, option=orjson.OPT_SORT_KEYS))
     return digest.hexdigest()

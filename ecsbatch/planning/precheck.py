@@ -1,4 +1,4 @@
-"""Whether a server may be restarted as it stands: a pure decision on one look."""
+"""Whether a server may be restarted in its present state: a pure decision on one look."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ecsbatch.model.servers import ServerView
 _RESTING: Final = frozenset(
     {"SHUTOFF", "SHELVED", "SHELVED_OFFLOADED", "PAUSED", "SUSPENDED", "DELETED", "SOFT_DELETED"}
 )
-"""States that somebody has chosen; a server in them is down on purpose and nobody waits for it."""
+"""States of servers that somebody has shut down on purpose: nobody waits for them, and they take no slot."""
 
 
 def skip_reason(view: ServerView) -> tuple[SkipReason, bool] | None:
-    """Tell why a server must not be restarted now, and whether it holds a place in the budget; None where it may."""
+    """Return why a server must not be restarted now, and whether it takes a slot of the budget; None where it may."""
     if not view.found:
         return SkipReason.NOT_FOUND, False
     if view.status in {"REBOOT", "HARD_REBOOT"} or view.task_state.startswith("reboot"):
@@ -28,12 +28,12 @@ def skip_reason(view: ServerView) -> tuple[SkipReason, bool] | None:
 
 
 def precheck(view: ServerView, *, precheck: bool, updated_since: float | None) -> tuple[SkipReason, bool] | None:
-    """Tell why a server that nobody has sent yet is to be left alone, as it is seen now; None where it is to go.
+    """Return why a server that was not sent yet is to be left alone, in the form of `skip_reason`; None to restart it.
 
     Args:
-        view: the server.
-        precheck: servers in the wrong state are left alone.
-        updated_since: servers that have changed since then are, seconds since 1970; None: whatever they did.
+        view: the server as it is seen now.
+        precheck: True to leave servers in the wrong state alone.
+        updated_since: servers that have changed since this time (seconds since 1970) are left alone; None for none.
     """
     seen = skip_reason(view)
     at = view.updated_at if updated_since is not None else None

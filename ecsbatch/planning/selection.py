@@ -1,4 +1,8 @@
-"""Who is to be restarted: reading fleets, filtering listings, telling who must be left alone."""
+"""Who is to be restarted: reads lists of servers, and filters what the cloud lists.
+
+Read `read_fleet` and `as_fleet` first: the command line's servers come from a file, a program's from a list.
+`Selection` is what the command line was told.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +24,19 @@ from ecsbatch.model.servers import Fleet, Server, ServerView
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_ID: Final = 64
 
-
 _Row = tuple[int, Server]
+"""A server and the line of the file in which it stands."""
 
 
 def as_server_id(text: str) -> str:
-    """Bring a server's id into its one form: a UUID in small letters, any other id as it is. Every door does this."""
+    """Return an id as it is kept: a UUID in small letters, any other id as it is. All that takes ids calls it."""
     small = text.lower()
-    # Nearly all ids come in small letters, and a million of them come by here.
+    # Nearly all ids come in small letters, and this is called for a million of them.
     return small if small != text and _UUID.fullmatch(small) else text
 
 
 def server_id(text: object) -> str:
-    """Return an id that somebody gave, in its one form.
+    """Check a server's id and return it as it is kept.
 
     Raises:
         SelectionError: it is not 1 to 64 printable characters.
@@ -43,30 +47,40 @@ def server_id(text: object) -> str:
 
 
 def is_uuid(text: str) -> bool:
-    """Tell whether an id is a UUID, as all ids of ECS are."""
+    """Return True where an id is a UUID, as all ids of ECS are."""
     return _UUID.fullmatch(text.lower()) is not None
 
 
 def read_fleet(source: Path | str) -> list[Server]:
-    """Read a fleet file, or standard input for ``-``.
+    """Return the servers of a fleet file, or of standard input for ``-``.
 
-    One id a line with ``#`` comments, CSV with a header, or JSON lines; of the latter two ``id`` must be there,
-    ``az``, ``name`` and ``site`` may. The name's end decides which it is (``.csv``, ``.jsonl``), else the first line.
+    The file has one id a line with ``#`` comments, or is CSV with a header, or has a JSON object a line; the latter two
+    give ``id`` and may give ``az``, ``name`` and ``site``. The end of the name decides which it is (``.csv``,
+    ``.jsonl``), else the first line.
 
     Raises:
-        SelectionError: it cannot be read, a line names no server, one is named twice.
-        SelectionRefused: there is none.
+        SelectionError: the file cannot be read, a line names no server, or a server is named twice.
+        SelectionRefused: the file names no server.
     """
     name = "standard input" if str(source) == "-" else str(source)
     return parse_fleet(_read(source), name)
 
 
 def parse_fleet(data: bytes, name: str) -> list[Server]:
-    """Parse what `read_fleet` read; ``name`` is for messages and tells the form by its end."""
+    """Return the servers of a fleet file's contents; see `read_fleet`.
+
+    Args:
+        data: the contents.
+        name: the file's name, for messages and for the kind of file.
+
+    Raises:
+        SelectionError: a line names no server, or a server is named twice.
+        SelectionRefused: there is no server.
+    """
     text = _decode(data, name)
     seen: dict[str, int] = {}
     servers: list[Server] = []
-    for line, server in _form(name, text)(text, name):
+    for line, server in _reader_of(name, text)(text, name):
         if not is_uuid(server.id):
             raise SelectionError(
                 f"{name}, line {line}: {_short(server.id)} is no server id; "
@@ -85,11 +99,11 @@ def parse_fleet(data: bytes, name: str) -> list[Server]:
 
 
 def as_fleet(targets: Iterable[Server | str]) -> Fleet:
-    """Take servers or their ids from a program, straight into columns: a million ids are no million objects.
+    """Return servers or ids that a program gives as a fleet; a million ids become columns, not objects.
 
     Raises:
-        SelectionError: one is named twice, or what should be an id cannot be one.
-        SelectionRefused: there is none.
+        SelectionError: a server is named twice, or something is no server and no id.
+        SelectionRefused: there is no server.
     """
     if isinstance(targets, str):
         raise SelectionError(f"{_short(targets)} is one text: give a list of servers or of their ids.")
@@ -106,7 +120,7 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
 
 
 def _columns(targets: Iterable[object]) -> tuple[list[str], list[str], list[str], list[str]]:
-    """Put what is known of servers into columns; one that says nothing stays empty."""
+    """Return ids, domains, names and sites as columns; one without any value is empty."""
     ids: list[str] = []
     others: tuple[list[str], list[str], list[str]] = ([], [], [])
     for target in targets:
@@ -126,10 +140,10 @@ def _columns(targets: Iterable[object]) -> tuple[list[str], list[str], list[str]
 
 
 def _refuse_no_text(column: list[Any]) -> None:
-    """Refuse a name, a domain or a site that cannot be written down.
+    """Check that all names, domains or sites can be written as text.
 
     Raises:
-        SelectionError: so it is.
+        SelectionError: one cannot.
     """
     try:
         "".join(column).encode()
@@ -139,12 +153,12 @@ def _refuse_no_text(column: list[Any]) -> None:
 
 
 def _is_half(text: str) -> bool:
-    """Tell whether a text holds half of a character, which Python reads and nothing can write."""
+    """Return True where a text has half of a character, which Python can read and nothing can write."""
     return any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def from_view(view: ServerView, site: str = "") -> Server:
-    """Make a listed server a target; its availability zone is its domain."""
+    """Return a listed server as a target, with its availability zone as its domain."""
     return Server(view.id, view.az, view.name, site)
 
 
@@ -158,7 +172,7 @@ def filter_views(
     enterprise_project: str = "",
     exclude: Container[str] = (),
 ) -> list[ServerView]:
-    """Check every row of a listing again: the cloud's own filters are fuzzy, and some answer more than was asked.
+    """Return the servers of a listing that fit; the cloud's own filters are fuzzy, and some return more than asked.
 
     Args:
         views: the listing.
@@ -206,8 +220,8 @@ def _line(data: bytes, at: int) -> int:
     return data.count(b"\n", 0, at) + 1
 
 
-def _form(name: str, text: str) -> Any:
-    """Choose the reader by the name's end, else by the first line that says something."""
+def _reader_of(name: str, text: str) -> Any:
+    """Return the reader for a file by the end of its name, else by its first line that is not blank."""
     lowered = name.lower()
     if lowered.endswith((".jsonl", ".ndjson")):
         return _jsonl
@@ -271,23 +285,23 @@ def _tag(text: str) -> tuple[str, str]:
 
 
 def _short(given: object) -> str:
-    """Name what was given; what no terminal can show is escaped."""
+    """Return what was given in a short form for messages; what a terminal cannot show is escaped."""
     said = given if isinstance(given, str) else repr(given)
-    shown = said if len(said) <= 60 else said[:60] + "…"  # noqa: PLR2004  # about what one line of a terminal bears
+    shown = said if len(said) <= 60 else said[:60] + "…"  # noqa: PLR2004  # about what fits into one line of a terminal
     return repr(shown) if isinstance(given, str) else shown
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which servers are meant, as it was typed and read.
+    """Which servers are to be restarted, as the command line was told.
 
     Attributes:
-        servers: of a file; None where the API is to be asked.
-        tags, name, az, status, enterprise_project: see `filter_views`; none of them: the whole project.
+        servers: those of a file; None where the cloud is to be asked.
+        tags, name, az, status, enterprise_project: see `filter_views`; without any of them the whole project.
         excluded: ids to leave alone.
-        exclude_claimed: other runs' servers are left out.
+        exclude_claimed: True to leave other runs' servers out.
         restarted_since, updated_since: seconds since 1970; what was restarted or changed since then is left alone.
-        from_stdin: standard input was read.
+        from_stdin: True where the servers came from standard input.
     """
 
     servers: Sequence[Server] | None = None
@@ -303,18 +317,18 @@ class Selection:
     from_stdin: bool = False
 
     def check(self, views: Iterable[ServerView]) -> list[ServerView]:
-        """Check each row of a listing again."""
-        # This word lists what the caller may see; no server's own project is called so.
+        """Return the servers of a listing that fit."""
+        # `all_granted_eps` asks for all that the caller may see; no server's own project is called so.
         project = "" if self.enterprise_project == "all_granted_eps" else self.enterprise_project
         return filter_views(
             views, tags=self.tags, name=self.name, az=self.az, status=self.status, enterprise_project=project
         )
 
     def updated(self, views: Iterable[ServerView]) -> set[str]:
-        """Return the servers that the cloud says have changed since the time that was given.
+        """Return the ids of servers that have changed since ``updated_since``, by the cloud's record.
 
         Raises:
-            SelectionError: of one this cannot be told, and to restart it again would be a guess.
+            SelectionError: the cloud does not say when a server has changed; to restart it would be a guess.
         """
         if self.updated_since is None:
             return set()

@@ -1,4 +1,7 @@
-"""How a rollout goes: from servers and a `Strategy` to a `Plan` in numbers. Pure: same input, same plan."""
+"""How a rollout goes: from servers and a `Strategy` to a `Plan` in numbers. Pure: same input, same plan.
+
+Read `make_plan` first; what follows it are its steps, in their order.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,22 @@ from ecsbatch.model.servers import Fleet, Server, ServerView, restart_type
 from ecsbatch.planning.precheck import skip_reason
 
 ONE_WAVE: Final = 20
-"""Up to so many servers ``waves = "auto"`` is one wave."""
+"""Servers up to which ``waves = "auto"`` is one wave."""
 
 AUTO_WAVES: Final = ("1", "1%", "10%", "100%")
-"""What ``waves = "auto"`` is above."""
+"""The waves of ``waves = "auto"`` for more servers than that."""
 
 MIN_READY_WITH_CHECK: Final = 10.0
 """Seconds that a server must stay healthy where a check is set and ``min_ready`` is not."""
+
+LIMITS: Final = (
+    "max_unavailable",
+    "max_unavailable_per_domain",
+    "max_failures",
+    "max_failures_per_wave",
+    "max_failures_per_domain",
+)
+"""The limits that may be changed while a run goes on."""
 
 _Views = Mapping[str, ServerView]
 _Verdict = tuple[SkipReason, bool]
@@ -41,21 +53,21 @@ def make_plan(
     check: str = "",
     gate: str = "",
 ) -> Plan:
-    """Resolve a strategy for these servers.
+    """Return the plan of a strategy for servers.
 
     Args:
         servers: the targets, each once.
         strategy: what was asked for.
-        views: what the cloud says of them; a server without a view is planned for, precheck will look at it.
+        views: what the cloud says of them, by id; a server without a view is planned for, precheck will look at it.
         excluded: ids to leave out by request.
         restarted_recently: ids to leave out since they were restarted already.
-        skip_updated_since: what has changed since then (seconds since 1970) after the plan is left alone too.
-        check: what the caller calls the health check that it brings itself.
-        gate: what the caller calls the gate that it brings itself.
+        skip_updated_since: seconds since 1970; the run leaves servers alone that change after the plan is made, too.
+        check: the name of a health check that the caller brings itself, "" for the strategy's.
+        gate: the name of a gate that the caller brings itself, "" for the strategy's.
 
     Raises:
-        SelectionError: one server twice, or a domain that must be known and is not.
-        SelectionRefused: no servers, or a budget that servers which are down already fill alone.
+        SelectionError: a server is named twice, or a domain that is needed is not known.
+        SelectionRefused: there are no servers, or servers that are down already fill a budget.
     """
     views = views or {}
     fleet = _fleet(servers, views)
@@ -91,22 +103,12 @@ def make_plan(
     return plan
 
 
-LIMITS: Final = (
-    "max_unavailable",
-    "max_unavailable_per_domain",
-    "max_failures",
-    "max_failures_per_wave",
-    "max_failures_per_domain",
-)
-"""The limits that may be changed while a run goes on."""
-
-
 def resolve_limits(plan: Plan, **limits: int | str | None) -> Plan:
-    """Return the plan with some of its `LIMITS` set anew, written as a `Strategy` takes them.
+    """Return the plan with new values for some of its `LIMITS`, given as a `Strategy` takes them.
 
     Raises:
-        ConfigError: a value that cannot be meant.
-        TypeError: a name that is none of `LIMITS`.
+        ConfigError: a value is invalid.
+        TypeError: a name is none of `LIMITS`.
     """
     if stray := set(limits) - set(LIMITS):
         raise TypeError(f"{min(stray)} is none of the limits {', '.join(LIMITS)}.")
@@ -115,10 +117,11 @@ def resolve_limits(plan: Plan, **limits: int | str | None) -> Plan:
 
 
 def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
-    """Merge groups so that every prefix holds of each group its share, by less than one member more or less.
+    """Merge groups so that every prefix has each group's share of members, to less than one more or less.
 
     Taking the next member by the earliest deadline achieves this (R. Tijdeman, "The chairman assignment problem",
-    1980): with N members in all, the k-th of a group of n may come from place ⌊(k-1)N/n⌋+1 and must by ⌈kN/n⌉.
+    1980): with N members in all, the k-th of a group of n may stand at position ⌊(k-1)N/n⌋+1 at the earliest and must
+    at ⌈kN/n⌉ at the latest.
     """
     queues = [group for group in groups if group]
     if len(queues) == 1:
@@ -127,8 +130,8 @@ def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
     merged: list[int] = []
     due: list[tuple[int, int, int]] = []
     later: list[tuple[int, int, int]] = [(1, g, 0) for g in range(len(queues))]
-    for place in range(1, total + 1):
-        while later and later[0][0] <= place:
+    for position in range(1, total + 1):
+        while later and later[0][0] <= position:
             _, g, k = heappop(later)
             heappush(due, (-(-(k + 1) * total // len(queues[g])), g, k))
         _, g, k = heappop(due)
@@ -139,7 +142,7 @@ def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
-    """Hold the targets in columns; a domain that the list does not give is the cloud's availability zone."""
+    """Return the targets in columns; a domain that is not given is the availability zone that the cloud says."""
     if not servers:
         raise SelectionRefused("No server is selected; an empty selection never means all.")
     try:
@@ -156,7 +159,7 @@ def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
 def _left_out(
     fleet: Fleet, strategy: Strategy, views: _Views, excluded: Container[str], recent: Container[str]
 ) -> dict[int, _Verdict]:
-    """Find the servers that the plan already knows are to be skipped; what was asked for goes before what is seen."""
+    """Return the servers to skip, by index, with the reason; a request goes before what is seen."""
     found: dict[int, _Verdict] = {}
     for i, server_id in enumerate(fleet.ids):
         view = views.get(server_id)
@@ -164,7 +167,7 @@ def _left_out(
         if server_id in excluded:
             found[i] = (SkipReason.EXCLUDED, False)
         elif server_id in recent:
-            # It may be down at this moment: the restart that it is left alone for need not be over.
+            # It may be down at this moment: the restart for which it is left alone need not be over.
             found[i] = (SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1])
         elif strategy.precheck and seen:
             found[i] = seen
@@ -172,7 +175,11 @@ def _left_out(
 
 
 def _need_domains(fleet: Fleet, todo: Sequence[int], strategy: Strategy) -> None:
-    """Refuse to guess a domain where a limit or a wave depends on it."""
+    """Check that domains are known where a limit or a wave depends on them.
+
+    Raises:
+        SelectionError: one is not known.
+    """
     asked = [
         name
         for name, wanted in (
@@ -214,7 +221,7 @@ def _by_domain(fleet: Fleet, members: Iterable[int], *, by_name: bool = True) ->
 
 
 def _spread_hosts(fleet: Fleet, members: list[int], views: _Views) -> list[int]:
-    """Keep servers of one physical host apart, so that its boot storm and its fault are met one server at a time."""
+    """Keep servers of one physical host apart, so that they do not all boot, or all fail, at once."""
     if not views:
         return members
     hosts: dict[str, list[int]] = {}
@@ -229,7 +236,7 @@ def _sizes(strategy: Strategy) -> tuple[str, ...]:
 
 
 def _waves(fleet: Fleet, ordered: list[int], strategy: Strategy, base: int) -> tuple[list[int], tuple[Wave, ...]]:
-    """Cut the order into waves; ``domain`` brings what is left into the order of its domains first."""
+    """Return the final order and its waves; for ``domain`` the rest is first ordered by domains."""
     sizes = _sizes(strategy)
     if sizes == ("auto",):
         sizes = AUTO_WAVES if len(ordered) > ONE_WAVE else ("100%",)
@@ -251,7 +258,7 @@ def _waves(fleet: Fleet, ordered: list[int], strategy: Strategy, base: int) -> t
 
 
 def _cuts(sizes: Sequence[str], total: int, base: int, *, repeat: bool) -> list[tuple[int, str]]:
-    """Return the end and the label of each wave that the sizes give; the last repeats where ``repeat`` says so."""
+    """Return the end and the label of each wave; with ``repeat`` the last size is used again and again."""
     cuts: list[tuple[int, str]] = []
     end = 0
     while end < total and (repeat or len(cuts) < len(sizes)):
@@ -262,7 +269,7 @@ def _cuts(sizes: Sequence[str], total: int, base: int, *, repeat: bool) -> list[
 
 
 def _skips(left_out: Mapping[int, _Verdict], start: int) -> tuple[list[int], tuple[Skip, ...]]:
-    """Group the skipped servers by reason, each group in the order of the list."""
+    """Return the skipped servers' indexes, reason by reason in the order of the list, and their `Skip` ranges."""
     groups: dict[_Verdict, list[int]] = {(reason, holds): [] for reason in SkipReason for holds in (False, True)}
     for i, verdict in left_out.items():
         groups[verdict].append(i)
@@ -275,19 +282,19 @@ def _skips(left_out: Mapping[int, _Verdict], start: int) -> tuple[list[int], tup
     return tail, tuple(skips)
 
 
-def _permuted(fleet: Fleet, places: Sequence[int]) -> Fleet:
-    # A million servers in columns are worth sharing where the order is the list's own.
-    if all(i == place for i, place in enumerate(places)):
+def _permuted(fleet: Fleet, order: Sequence[int]) -> Fleet:
+    # A million servers in columns are not copied where the order is the list's own.
+    if all(i == index for i, index in enumerate(order)):
         return fleet
 
     def column(values: Sequence[str] | None) -> list[str] | None:
-        return None if values is None else [values[i] for i in places]
+        return None if values is None else [values[i] for i in order]
 
-    return Fleet([fleet.ids[i] for i in places], column(fleet.domains), column(fleet.names), column(fleet.sites))
+    return Fleet([fleet.ids[i] for i in order], column(fleet.domains), column(fleet.names), column(fleet.sites))
 
 
 def _holds(asked: int | str | None, waves: int) -> tuple[int, ...]:
-    """Return the waves after which the run waits; nothing is left to be held after the last one."""
+    """Return the numbers of the waves after which the run waits; never the last one, after which nothing is left."""
     if asked is None:
         return ()
     if asked == "each":
@@ -296,7 +303,7 @@ def _holds(asked: int | str | None, waves: int) -> tuple[int, ...]:
 
 
 def _with_limits(plan: Plan, strategy: Strategy, names: Collection[str]) -> Plan:
-    """Resolve the named limits: budgets are at least 1, failure limits may be 0."""
+    """Return the plan with the named limits as numbers: budgets are at least 1, failure limits may be 0."""
     minimum: Mapping[str, Literal[0, 1]] = {"max_unavailable": 1, "max_unavailable_per_domain": 1}
     resolved: dict[str, Any] = {}
     for name in names:
@@ -315,26 +322,30 @@ def _with_limits(plan: Plan, strategy: Strategy, names: Collection[str]) -> Plan
 
 
 def _refuse_full_budgets(plan: Plan, views: _Views) -> None:
-    """Refuse a plan that could never start: what is down already leaves no place."""
+    """Check that servers which are down already leave a slot of each budget.
+
+    Raises:
+        SelectionRefused: they do not, and the run could never start.
+    """
     if not plan.waves or not plan.held:
         return
-    places = [i for skip in plan.skips if skip.holds for i in range(skip.start, skip.end)]
+    down = [i for skip in plan.skips if skip.holds for i in range(skip.start, skip.end)]
     if plan.held >= plan.max_unavailable:
-        raise SelectionRefused(_full("max_unavailable", plan.max_unavailable, plan, places, views))
+        raise SelectionRefused(_full("max_unavailable", plan.max_unavailable, plan, down, views))
     limits = plan.max_unavailable_per_domain or {}
     held = plan.held_by_domain()
     for domain in plan.domains():
         limit = limits.get(domain)
         if limit is not None and held.get(domain, 0) >= limit:
-            of_it = [i for i in places if plan.fleet.domain(i) == domain]
+            of_it = [i for i in down if plan.fleet.domain(i) == domain]
             raise SelectionRefused(_full(f"max_unavailable_per_domain of {domain}", limit, plan, of_it, views))
 
 
-def _full(limit: str, value: int, plan: Plan, places: Sequence[int], views: _Views) -> str:
-    shown = ", ".join(f"{id_} ({_state(views[id_])})" for id_ in (plan.fleet.ids[i] for i in places[:3]))
-    more = f" and {len(places) - 3} more" if len(places) > 3 else ""  # noqa: PLR2004  # the three that are shown
+def _full(limit: str, value: int, plan: Plan, down: Sequence[int], views: _Views) -> str:
+    shown = ", ".join(f"{id_} ({_state(views[id_])})" for id_ in (plan.fleet.ids[i] for i in down[:3]))
+    more = f" and {len(down) - 3} more" if len(down) > 3 else ""  # noqa: PLR2004  # the three that are shown
     return (
-        f"{len(places)} servers are down or changing already and fill {limit} ({value}) alone: {shown}{more}; "
+        f"{len(down)} servers are down or changing already and fill {limit} ({value}) alone: {shown}{more}; "
         "mend or exclude them, or raise the limit."
     )
 

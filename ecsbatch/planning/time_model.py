@@ -1,4 +1,4 @@
-"""What a plan means in time: the pace, what sets it, and how long it takes."""
+"""How long a plan takes: its pace, the limit that sets the pace, and what would make it faster."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ecsbatch.model.quota import Quota
 
 @dataclass(frozen=True, slots=True)
 class TimeModel:
-    """What a plan's numbers mean in time, were every restart to take the typical time.
+    """How long a plan takes if every restart takes the typical time.
 
     Attributes:
         rate_per_s: servers per second inside a large wave; of the whole run where ``waves`` or ``restart`` bind.
         binds: the limit that sets the pace: ``quota``, ``max_unavailable``, ``max_unavailable_per_domain``,
             ``waves`` (restarts and soaks that follow one another) or ``restart`` (all servers go at once).
-        seconds: from the first submit to the last server's return; gates and holds come on top.
-        worst_case_down: servers down at the worst instant, the held ones among them.
+        seconds: from the first submit to the last server's return, without gates and holds.
+        worst_case_down: servers down at the worst instant, including skipped ones that take a slot of the budget.
         what_would_change: one sentence on how it would go faster.
     """
 
@@ -31,18 +31,18 @@ class TimeModel:
 
 
 def time_model(plan: Plan, quota: Quota, typical_restart: float) -> TimeModel:
-    """Compute the pace of a plan under one quota.
+    """Compute how long a plan takes under one quota.
 
     Args:
-        plan: what is to be done.
-        quota: of the site; it is taken to be free at the start.
+        plan: the plan.
+        quota: the site's quota; all of it is taken to be free at the start.
         typical_restart: seconds from the request until a server is back.
     """
     cycle = max(typical_restart + plan.min_ready, 1e-3)
-    places, limit = _places(plan)
-    by_quota, by_budget = quota.limit / quota.window, places / cycle
-    paced, fixed = _durations(plan, quota, places, cycle)
-    worst = min(places, plan.to_restart) + plan.held
+    slots, limit = _slots(plan)
+    by_quota, by_budget = quota.limit / quota.window, slots / cycle
+    paced, fixed = _durations(plan, quota, slots, cycle)
+    worst = min(slots, plan.to_restart) + plan.held
     rate = min(by_quota, by_budget)
     if paced == 0 or fixed > paced:
         several = len(plan.waves) > 1
@@ -62,8 +62,8 @@ def time_model(plan: Plan, quota: Quota, typical_restart: float) -> TimeModel:
     return TimeModel(rate, limit, paced + fixed, worst, sentence)
 
 
-def _places(plan: Plan) -> tuple[int, Literal["max_unavailable", "max_unavailable_per_domain"]]:
-    """Return how many servers can be on their way at once, and which budget says so."""
+def _slots(plan: Plan) -> tuple[int, Literal["max_unavailable", "max_unavailable_per_domain"]]:
+    """Return how many servers can be down at once, and which budget says so."""
     total = max(plan.max_unavailable - plan.held, 1)
     if plan.max_unavailable_per_domain is None:
         return total, "max_unavailable"
@@ -77,15 +77,15 @@ def _places(plan: Plan) -> tuple[int, Literal["max_unavailable", "max_unavailabl
     return total, "max_unavailable"
 
 
-def _durations(plan: Plan, quota: Quota, places: int, cycle: float) -> tuple[float, float]:
-    """Split the run's seconds into those that quota or budget cost, and those of the waves' own sequence."""
+def _durations(plan: Plan, quota: Quota, slots: int, cycle: float) -> tuple[float, float]:
+    """Return the seconds of the run that quota or budget cost, and those that its waves and restarts take anyway."""
     paced = 0.0
     now, spent, spent_at = 0.0, 0, -math.inf
     for wave in plan.waves:
         carried = spent if now - spent_at < quota.window else 0
         windows = math.ceil((carried + len(wave)) / quota.limit) - 1
         by_quota = max(windows * quota.window - (now - spent_at if carried else 0.0), 0.0)
-        by_budget = (math.ceil(len(wave) / places) - 1) * cycle
+        by_budget = (math.ceil(len(wave) / slots) - 1) * cycle
         wait = max(by_quota, by_budget)
         spent = (carried + len(wave) - 1) % quota.limit + 1
         spent_at = spent_at if carried and not windows else now + wait

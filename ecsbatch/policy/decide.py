@@ -1,4 +1,7 @@
-"""Go, wait or stop: what a rollout does next, decided from its state alone. The loop in `rollout` carries it out."""
+"""Go, wait or stop: what a rollout does next, decided from its state alone.
+
+`decide` and `ending` are the two decisions; `ecsbatch.rollout` carries them out.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from ecsbatch.model.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The numbers that bind a run now: the plan's, as adjusted since."""
+    """The limits of a run now: those of its plan, as changed since. See `Plan` for each."""
 
     max_unavailable: int
     max_unavailable_per_domain: Mapping[str, int] | None
@@ -26,7 +29,7 @@ class Limits:
 
 
 def limits_of(plan: Plan, changed: Mapping[str, Any]) -> Limits:
-    """Return the plan's limits with the changes of `limit.changed` events folded in."""
+    """Return a run's limits: the plan's, replaced by ``changed`` (`RolloutState.limits`)."""
     limits = Limits(
         plan.max_unavailable,
         plan.max_unavailable_per_domain,
@@ -44,7 +47,14 @@ def _frozen(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A failure limit that is exceeded. ``limit`` is the setting's name, ``where`` the wave or domain."""
+    """A failure limit that is exceeded.
+
+    Attributes:
+        limit: the setting's name.
+        failures: how many there are.
+        allowed: how many are allowed.
+        where: the wave or domain, "" for the whole run.
+    """
 
     limit: str
     failures: int
@@ -58,7 +68,7 @@ class Breach:
 
 
 def breach(state: RolloutState, limits: Limits) -> Breach | None:
-    """Return the first failure limit that is exceeded: 10% of 50 allows 5 and stops at the 6th."""
+    """Return the first failure limit that is exceeded, None where none is: 10% of 50 allows 5, the 6th exceeds it."""
     if state.run.failures > limits.max_failures:
         return Breach("max_failures", state.run.failures, limits.max_failures)
     if limits.max_failures_per_wave is not None:
@@ -75,7 +85,12 @@ def breach(state: RolloutState, limits: Limits) -> Breach | None:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a run ends here. With ``drain`` every server under way gets its outcome first, else only requests theirs."""
+    """How and why a run ends, or is stopped for now.
+
+    Attributes:
+        status, reason, message: as in `run.stopped` or `run.finished`.
+        drain: True where every server under way gets its outcome first, False where only requests get their answers.
+    """
 
     status: RunStatus
     reason: str
@@ -84,13 +99,13 @@ class Ending:
 
 
 def ending(state: RolloutState, halt: Halt | None, request: Ending | None, exceeded: Breach | None) -> Ending | None:
-    """Return why a run must end here, None where it goes on; asked anew for as long as the ending waits.
+    """Return how a run must end now, None where it goes on; asked again for as long as servers are under way.
 
     Args:
-        state: of the run; an abort stands in it, and outlives whatever else ends the run here.
-        halt: why the engine cannot go on; an aborting run follows what it still can.
-        request: what somebody asked for, or a gate or the budget.
-        exceeded: a failure limit that stops the run.
+        state: the run's state. An abort in it goes before all but an interruption.
+        halt: why the engine cannot go on, None where it can; a run that is being aborted goes on all the same.
+        request: the ending that somebody, a gate or the budget asks for, if any.
+        exceeded: a failure limit that stops the run, if any.
     """
     if halt is not None and not state.aborting:
         return Ending(RunStatus.STOPPED, halt.reason, halt.message)
@@ -103,7 +118,10 @@ def ending(state: RolloutState, halt: Halt | None, request: Ending | None, excee
 
 
 def awaited_until(state: RolloutState) -> float | None:
-    """Return until when servers that somebody else restarts may yet give their places back, as events are stamped."""
+    """Return until when servers that somebody else restarts may yet free their slots, None where there are none.
+
+    The time is in seconds since 1970, as events are stamped.
+    """
     ends = [
         ended
         for i in state.held
@@ -124,7 +142,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A step; ``room`` is how many servers may be offered where it is FEED."""
+    """What a rollout does next; for ``FEED`` ``room`` is how many more servers may be offered to the engine."""
 
     step: Step
     room: int = 0
@@ -134,11 +152,11 @@ def decide(state: RolloutState, limits: Limits, wave: Tally, offered: int, ahead
     """Decide how a wave goes on.
 
     Args:
-        state: of the run.
-        limits: that bind it now.
+        state: the run's state.
+        limits: the run's limits now.
         wave: the tally of the wave under way.
-        offered: servers of it that the engine has and has not submitted; each holds a place as if it were down.
-        ahead: how many the engine should have at hand at the most.
+        offered: servers that the engine has and has not submitted; each takes a slot as if it were down.
+        ahead: how many of these the engine should have at most.
     """
     if not wave.waiting and not wave.in_flight:
         return Decision(Step.WAVE_DONE)
@@ -152,14 +170,14 @@ def decide(state: RolloutState, limits: Limits, wave: Tally, offered: int, ahead
 
 
 def unhealthy(state: RolloutState) -> list[str]:
-    """Return servers whose jobs have ended while their health check has not passed yet."""
+    """Return the ids of servers whose job has ended and whose health check has not passed yet."""
     if not state.plan.check:
         return []
     return [server for flight in state.flights.values() if flight.job_status for server in sorted(flight.open)]
 
 
 def domain_room(state: RolloutState, limits: Limits, domain: str, offered: int) -> int:
-    """Return how many more servers of a domain may be offered; ``offered`` are already."""
+    """Return how many more servers of a domain may be offered to the engine, beside those that ``offered`` counts."""
     if limits.max_unavailable_per_domain is None:
         return limits.max_unavailable
     allowed = limits.max_unavailable_per_domain.get(domain, limits.max_unavailable)
@@ -167,15 +185,15 @@ def domain_room(state: RolloutState, limits: Limits, domain: str, offered: int) 
 
 
 def left_out_whole(state: RolloutState, wave: int) -> bool:
-    """Tell whether nothing of a wave is to be sent, since all of its servers were left out: it is passed over."""
+    """Return True where all servers of a wave are left out, so that it is passed over."""
     tally = state.waves[wave - 1]
     return tally.ended[OutcomeKind.NOT_STARTED] == tally.total
 
 
 def held_before(state: RolloutState, wave: int) -> bool:
-    """Tell whether somebody has to promote a run before a wave yet.
+    """Return True where somebody still has to promote a run before a wave may start.
 
-    A hold outlives waves that are passed over, and so does the word that has let the run pass it.
+    A hold still counts behind waves that are passed over, and so does the promotion that has let the run pass it.
     """
     first = wave - 1
     while first > 1 and left_out_whole(state, first):

@@ -1,7 +1,7 @@
-"""`explain`: why is this server not restarted yet, what holds the rollout now? Pure, over the state.
+"""Why a server is not restarted yet, and what a rollout waits for now. Pure functions of a run's state.
 
-A chain of questions, the one that holds the most first; the first that has an answer is the cause. What is not in a
-run's record (is its holder alive, what does the quota's ledger say) is passed in by whoever asks.
+It asks a chain of questions, those first that hold up the most; the first one with an answer is the cause. What is not
+in a run's record (is its holder alive, how much of the quota is used) is passed in by the caller.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
 
 _NAMED: Final = 5
+"""Servers or domains that a sentence names."""
 
 
 class Cause(StrEnum):
-    """Why, in a word for programs."""
+    """The cause in a word, for programs."""
 
     NOT_OF_RUN = "not_of_run"
     CLAIMED = "claimed"
@@ -58,13 +59,13 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """An answer.
+    """What a server or a rollout waits for.
 
     Attributes:
         cause: in a word.
-        text: in sentences. Ids and messages of the cloud stand in it as they came: escape them before a terminal.
-        until: when it is expected to change, seconds since 1970; None where nothing tells.
-        commands: what a person can do about it.
+        text: in sentences. Ids and messages of the cloud are in it as they came: escape them for a terminal.
+        until: when it is expected to change, seconds since 1970; None where that is not known.
+        commands: commands that a person can run about it.
     """
 
     cause: Cause
@@ -73,7 +74,7 @@ class Explanation:
     commands: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Write it for machines."""
+        """Return it as JSON values."""
         return asdict(self)
 
 
@@ -87,7 +88,7 @@ _STOPS: Final = {
     "max_failures_per_wave": Cause.FAILURE_LIMIT,
     "max_failures_per_domain": Cause.FAILURE_LIMIT,
 }
-"""What is behind a stop or a pause, by its reason."""
+"""The cause of a stop or a pause, by its reason."""
 
 
 def explain(
@@ -100,23 +101,23 @@ def explain(
     claimed_by: str = "",
     blind_for: float = 0.0,
 ) -> Explanation:
-    """Say why a server is not restarted yet, or what holds the rollout.
+    """Return why a server is not restarted yet, or what the rollout waits for.
 
     Args:
-        state: of the run.
+        state: the run's state.
         now: seconds since 1970.
-        server: its id; None asks about the rollout.
-        usage: of the quota of the server's site, where it is known.
+        server: a server's id; None to ask about the rollout.
+        usage: how much of the quota is used at the server's site, None where not known.
         holder_alive: False where no living process holds the run.
-        claimed_by: the other run that has the server, if any.
+        claimed_by: the other run that has the server, "" for none.
         blind_for: seconds for which the cloud has not been seen, where this process is the one that looks.
     """
-    asked = _Asked(state, now, policy.limits_of(state.plan, state.limits), usage, holder_alive, blind_for)
+    question = _Question(state, now, policy.limits_of(state.plan, state.limits), usage, holder_alive, blind_for)
     if server is None:
-        return asked.about_run()
-    place = state.plan.fleet.place(server)
-    if place is not None:
-        return asked.about_server(place)
+        return question.about_run()
+    index = state.plan.fleet.index_of(server)
+    if index is not None:
+        return question.about_server(index)
     if claimed_by:
         return Explanation(
             Cause.CLAIMED,
@@ -127,8 +128,8 @@ def explain(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question, with everything that is known."""
+class _Question:
+    """Answers questions about one run, from everything that is known of it."""
 
     state: RolloutState
     now: float
@@ -139,29 +140,29 @@ class _Asked:
 
     # -- one server ------------------------------------------------------------------------------------------------
 
-    def about_server(self, place: int) -> Explanation:
-        """Explain one server of the run."""
-        stage = Stage(self.state.stage[place])
+    def about_server(self, index: int) -> Explanation:
+        """Explain the server with an index."""
+        stage = Stage(self.state.stage[index])
         if stage >= Stage.RESTARTED:
-            return self._ended(place, stage)
-        skip = self.state.plan.skip_of(place)
+            return self._ended(index, stage)
+        skip = self.state.plan.skip_of(index)
         if skip is not None:
             return Explanation(Cause.SKIPPED, f"The plan leaves it out: {skip.reason}.")
-        flight = self._flight_of(place)
+        flight = self._batch_of(index)
         if flight is not None:
-            return self._nobody() or self._flying(flight)
-        return self._standing() or self._waiting(place)
+            return self._no_holder() or self._in_flight(flight)
+        return self._standing_still() or self._waiting(index)
 
-    def _ended(self, place: int, stage: Stage) -> Explanation:
-        state, outcome = self.state, self.state.outcome(place)
+    def _ended(self, index: int, stage: Stage) -> Explanation:
+        state, outcome = self.state, self.state.outcome(index)
         at = f" at {stamp(outcome.ended_at)}" if outcome.ended_at else ""
         words = (outcome.reason, outcome.code, outcome.message.rstrip("."))
         why = "".join(f", {word}" for word in words if word)
         if stage == Stage.RESTARTED:
             return Explanation(Cause.RESTARTED, f"It was restarted{at}, by the word of its {outcome.evidence}.")
-        held = " It keeps its place in the budget until it is seen up." if place in state.held else ""
+        held = " It keeps its place in the budget until it is seen up." if index in state.held else ""
         if stage == Stage.LEFT_OUT:
-            domain = state.plan.fleet.domain(place) or "servers without a domain"
+            domain = state.plan.fleet.domain(index) or "servers without a domain"
             command = f"ecsbatch report {state.run_id} --outcome not_started -o csv"
             text = f"The run goes on without {domain}: it is left out, and nothing is sent for it any more.{held}"
             return Explanation(Cause.LEFT_OUT, text, commands=(command,))
@@ -174,11 +175,11 @@ class _Asked:
             commands=(f"ecsbatch resume {state.run_id} --retry {kind}",),
         )
 
-    def _flight_of(self, place: int) -> InFlightBatch | None:
-        server = self.state.plan.fleet.ids[place]
+    def _batch_of(self, index: int) -> InFlightBatch | None:
+        server = self.state.plan.fleet.ids[index]
         return next((flight for flight in self.state.flights.values() if server in flight.open), None)
 
-    def _flying(self, flight: InFlightBatch) -> Explanation:
+    def _in_flight(self, flight: InFlightBatch) -> Explanation:
         plan, sent = self.state.plan, self._ago(flight.submitted_at)
         late = flight.submitted_at + plan.server_timeout
         if flight.unknown_at is not None:
@@ -200,9 +201,9 @@ class _Asked:
         cause = Cause.NOT_HEALTHY if plan.check or plan.min_ready else Cause.RESTARTING
         return Explanation(cause, text[0].upper() + text[1:], late)
 
-    def _waiting(self, place: int) -> Explanation:
-        """Explain a server that nothing was sent for yet, in a run that goes on."""
-        state, wave = self.state, self.state.plan.wave_of(place)
+    def _waiting(self, index: int) -> Explanation:
+        """Explain a server for which nothing was sent yet, in a run that goes on."""
+        state, wave = self.state, self.state.plan.wave_of(index)
         current = state.wave_over + 1
         if wave is not None and wave.number > current:
             held = self._held_up() or self._under_way(current)
@@ -211,7 +212,7 @@ class _Asked:
                 f"It is in wave {wave.number} of {len(state.waves)}; wave {current} comes first. {held.text}",
                 commands=held.commands,
             )
-        hindrance = self._held_up(state.plan.fleet.domain(place))
+        hindrance = self._held_up(state.plan.fleet.domain(index))
         if hindrance is not None:
             return hindrance
         left = state.waves[current - 1].waiting if current <= len(state.waves) else 0
@@ -221,7 +222,7 @@ class _Asked:
 
     def about_run(self) -> Explanation:
         """Explain the rollout."""
-        standing = self._standing()
+        standing = self._standing_still()
         if standing is not None:
             return standing
         current = self.state.wave_over + 1
@@ -232,21 +233,21 @@ class _Asked:
         return self._held_up() or self._under_way(current)
 
     def _under_way(self, wave: int) -> Explanation:
-        """Nothing holds the wave: say what it waits for."""
+        """Explain a wave that nothing holds up: its servers are under way."""
         tally = self.state.waves[wave - 1]
         text = f"Wave {wave}: {tally.waiting:,} servers wait, {tally.in_flight:,} are under way."
         oldest = min(self.state.flights.values(), key=lambda flight: flight.submitted_at, default=None)
         if tally.waiting or oldest is None:
             return Explanation(Cause.QUEUED, text)
-        flying = self._flying(oldest)
+        flying = self._in_flight(oldest)
         return Explanation(flying.cause, f"{text} The oldest: {flying.text}", flying.until)
 
-    def _standing(self) -> Explanation | None:
-        """A run that is over, has no holder, or is paused."""
+    def _standing_still(self) -> Explanation | None:
+        """Explain a run that is over, has no holder, is being aborted or is paused; None where it is none of these."""
         state, run = self.state, self.state.run_id
         if state.status.over:
             return Explanation(Cause.OVER, f"Run {run} is over: {state.status.value}{self._reason()}.")
-        gone = self._nobody()
+        gone = self._no_holder()
         if gone is not None:
             return gone
         if state.aborting:
@@ -263,8 +264,8 @@ class _Asked:
             )
         return None
 
-    def _nobody(self) -> Explanation | None:
-        """A run that nobody drives: what is under way goes on in the cloud, and nobody looks."""
+    def _no_holder(self) -> Explanation | None:
+        """Explain a run without a holder, whose servers under way nobody looks at; None where it has one or is over."""
         state, run = self.state, self.state.run_id
         under_way = "1 server is" if state.run.in_flight == 1 else f"{state.run.in_flight:,} servers are"
         flying = f" {under_way} under way and nobody looks." if state.run.in_flight else ""
@@ -296,9 +297,9 @@ class _Asked:
     # -- what holds a wave up --------------------------------------------------------------------------------------
 
     def _held_up(self, domain: str | None = None) -> Explanation | None:
-        """Return the first thing that keeps waiting servers from being sent: those of one domain, or any."""
+        """Return what keeps waiting servers, of one domain or any, from being sent; None where nothing does."""
         if self.state.wave <= self.state.wave_over:
-            return self._failures() or self._between(self.state.wave_over + 1)
+            return self._failures() or self._barrier(self.state.wave_over + 1)
         return self._failures() or self._cloud() or self._budgets(domain) or self._quota()
 
     def _failures(self) -> Explanation | None:
@@ -310,14 +311,14 @@ class _Asked:
         commands = (f"ecsbatch resume {run} --forgive", f"ecsbatch abort {run}")
         return Explanation(Cause.FAILURE_LIMIT, f"Nothing new is sent: {breach}.{after}", None, commands)
 
-    def _between(self, wave: int) -> Explanation | None:
-        """A soak, a hold or a gate stands before a wave."""
+    def _barrier(self, wave: int) -> Explanation | None:
+        """Explain the soak, the hold or the gate before a wave; None where there is none."""
         state, plan = self.state, self.state.plan
         if wave == 1 or wave > len(state.waves):
             return None
         soaked = state.wave_over_at + plan.soak
-        asked = state.gate if state.gate is not None and state.gate.wave == wave else None
-        if self.now < soaked and (asked is None or asked.verdict == "go"):
+        gate = state.gate if state.gate is not None and state.gate.wave == wave else None
+        if self.now < soaked and (gate is None or gate.verdict == "go"):
             text = f"Wave {wave - 1} soaks for another {self._left(soaked)} before wave {wave} starts."
             return Explanation(Cause.SOAK, text, soaked)
         if policy.held_before(state, wave):
@@ -342,7 +343,7 @@ class _Asked:
         )
 
     def _cloud(self) -> Explanation | None:
-        """The cloud does not answer, asked for a pause, or says no."""
+        """Explain that the cloud does not answer, asked for a pause or refuses; None where it does none of it."""
         state = self.state
         if self.blind_for > 0:
             span = format_duration(round(self.blind_for))
@@ -365,7 +366,7 @@ class _Asked:
     def _budgets(self, domain: str | None) -> Explanation | None:
         full, run = list(self._full_domains(domain)), self.state.run_id
         if full:
-            text = " ".join(self._places(name) for name in full[:_NAMED])
+            text = " ".join(self._full_budget(name) for name in full[:_NAMED])
             return Explanation(
                 Cause.DOMAIN_BUDGET, text, None, (f"ecsbatch adjust {run} --max-unavailable-per-domain N",)
             )
@@ -373,7 +374,7 @@ class _Asked:
         if down < allowed:
             return None
         text = f"The budget is full: {down:,} of {allowed:,} servers are down at once (max_unavailable). "
-        text += self._holding(None)
+        text += self._slot_takers(None)
         if unhealthy := policy.unhealthy(self.state):
             text += f" {len(unhealthy):,} have restarted and not passed {self.state.plan.check} yet."
             return Explanation(
@@ -382,7 +383,7 @@ class _Asked:
         return Explanation(Cause.BUDGET, text, None, (f"ecsbatch adjust {run} --max-unavailable N",))
 
     def _full_domains(self, domain: str | None) -> Iterator[str]:
-        """Yield the full one asked about; where none is, all where every domain with waiting servers is full."""
+        """Yield the domain, or all with waiting servers where none is given; nothing where one of them has room."""
         per_domain = self.limits.max_unavailable_per_domain
         if per_domain is None:
             return
@@ -390,13 +391,13 @@ class _Asked:
         if all(name in per_domain and self.state.domains[name].down >= per_domain[name] for name in waiting):
             yield from waiting
 
-    def _places(self, domain: str) -> str:
+    def _full_budget(self, domain: str) -> str:
         allowed = (self.limits.max_unavailable_per_domain or {}).get(domain, 0)
         down, name = self.state.domains[domain].down, domain or "the servers without a domain"
-        return f"The budget of {name} is full: {down:,} of {allowed:,} are down at once. {self._holding(domain)}"
+        return f"The budget of {name} is full: {down:,} of {allowed:,} are down at once. {self._slot_takers(domain)}"
 
-    def _holding(self, domain: str | None) -> str:
-        """Name who has the places."""
+    def _slot_takers(self, domain: str | None) -> str:
+        """Return who takes the slots of the budget, of one domain or all."""
         state, fleet = self.state, self.state.plan.fleet
         tally = state.run if domain is None else state.domains[domain]
         held = [i for i in sorted(state.held) if domain is None or fleet.domain(i) == domain]

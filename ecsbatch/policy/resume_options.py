@@ -1,4 +1,4 @@
-"""The ways on from a run that stands still: what each asks of ``resume``, and what it does."""
+"""How a run that stands still can go on: the options of ``resume`` that fit it, and what each does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ecsbatch.policy import decide as policy
 _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN)
 _RESTING: Final = frozenset({RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED})
 STANDING_STILL: Final = _RESTING | {RunStatus.PAUSED}
-"""Runs that somebody has to set going again."""
+"""The statuses of runs that only go on when somebody resumes them."""
 
 _GOES_ON: Final = {
     "gate": "go on, the gate is asked again",
@@ -28,11 +28,11 @@ _GOES_ON: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ResumeOption:
-    """One way on.
+    """One way to resume a run.
 
     Attributes:
         why: what it does, for people.
-        retry, forgive, skip_domains, limits: what it asks for beyond going on.
+        retry, forgive, skip_domains, limits: what it asks for beyond going on, see `Changes`.
     """
 
     why: str
@@ -43,7 +43,7 @@ class ResumeOption:
 
     @property
     def flags(self) -> str:
-        """The flags of ``resume`` for it, with a space before each."""
+        """Its flags for ``ecsbatch resume``, with a space before each."""
         words = [" --forgive"] if self.forgive else []
         words += [f" --skip-domain {quote(printable(name))}" for name in self.skip_domains]
         words += [f" --{name.replace('_', '-')} {value}" for name, value in self.limits.items()]
@@ -52,7 +52,7 @@ class ResumeOption:
 
 
 def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
-    """Yield the ways in which a run that stands still, or that is over with failures, can go on."""
+    """Yield the ways in which a run can go on that stands still, or that is over with failures."""
     if state.aborting:
         if state.status in _RESTING:
             yield ResumeOption(
@@ -64,9 +64,9 @@ def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
         if breach is None:
             yield ResumeOption(_GOES_ON.get(state.reason, "let it go on where it stands"))
         else:
-            yield from _past(breach)
+            yield from _past_breach(breach)
         if state.reason == "budget_exhausted":
-            yield from _with_places(state)
+            yield from _with_more_slots(state)
     if state.status in _RESTING:
         yield from _without_a_domain(state, forgive=breach is not None)
     failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
@@ -75,13 +75,13 @@ def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
         yield ResumeOption(f"try {counted(number, 'failed server')} again", retry=failed)
 
 
-def _past(breach: policy.Breach) -> Iterator[ResumeOption]:
+def _past_breach(breach: policy.Breach) -> Iterator[ResumeOption]:
     more = 2 * breach.failures
     yield ResumeOption("go on, the failures so far stop counting", forgive=True)
     yield ResumeOption(f"go on and allow {more:,} instead of {breach.allowed:,}", limits={breach.limit: more})
 
 
-def _with_places(state: RolloutState) -> Iterator[ResumeOption]:
+def _with_more_slots(state: RolloutState) -> Iterator[ResumeOption]:
     more = state.down + policy.limits_of(state.plan, state.limits).max_unavailable
     yield ResumeOption(f"go on with {more:,} down at once", limits={"max_unavailable": more})
     yield ResumeOption("go on, servers that failed give their places back", forgive=True)

@@ -196,7 +196,7 @@ class RunSession:
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
         """Return a future of a server's outcome with this run; None where it is not of this run or has ended."""
-        index = self.plan.fleet.place(server)
+        index = self.plan.fleet.index_of(server)
         if index is None or self.state.stage[index] >= Stage.RESTARTED:
             return None
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

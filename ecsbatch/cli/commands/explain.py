@@ -104,7 +104,7 @@ async def _usage(store: DatabaseStore, history: RunHistory, server: str) -> Usag
     """Ask the ledger about the quota that the server's site spends; the record says which, and how much it is."""
     groups: dict[str, str] = history.record.plan.get("sites", {})
     fleet = history.state.plan.fleet
-    index = fleet.place(server) if server else 0 if len(fleet) else None
+    index = fleet.index_of(server) if server else 0 if len(fleet) else None
     group = groups.get(fleet.site(index)) if index is not None else None
     if group is None or history.holders is None or not history.holders.limit:
         return None
