@@ -1,4 +1,4 @@
-"""The books that `audit` keeps of servers, limits, failures and waves: its own, not the engine's."""
+"""What `audit` counts by itself of servers, limits, failures and waves, without any code of the engine's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ecsbatch.model.servers import Fleet
 _ROUNDING: Final = 0.01
 
 HOLD: Final = "hold"
-"""The name under which `gate.checked` tells of holds and promotions."""
+"""The gate's name in `gate.checked` events about holds and promotions."""
 
 
 @dataclass(slots=True, eq=False)
@@ -22,15 +22,15 @@ class ServerRecord:
     """One server.
 
     Attributes:
-        server, domain, wave: which; wave 0 is none.
-        flight: the batch that it is under way with, 0 for none.
-        sent: requests that named it.
-        unstarted: requests of these that were shown not to have begun, since its last outcome.
-        kind: of its outcome, "" for none.
-        holds: it has its outcome and may be down.
-        retried: a person asked for it again, and that was not done yet.
-        left_out: it waited in a domain that a person had left out; its wave waits for it no more.
-        taken_up: a person asked for it again after its domain was left out.
+        server, domain, wave: its id, its domain, and its wave's number, 0 for none.
+        flight: number of the batch that it is under way with, 0 for none.
+        sent: how many requests have named it.
+        unstarted: how many requests for it were shown not to have begun, since its last outcome.
+        kind: its outcome, "" for none.
+        holds: True where it has its outcome and may be down.
+        retried: True where a person has asked to try it again, and that was not done yet.
+        left_out: True where it waited in a domain that a person left out: its wave does not wait for it any more.
+        taken_up: True where a person has asked to try it again after its domain was left out.
     """
 
     server: str
@@ -53,7 +53,7 @@ class ServerRecord:
         return not self.flight and not self.kind
 
     def changed(self) -> tuple[int, int]:
-        """Return by how much the servers down and in flight have changed by this one since the last call."""
+        """Return by how much this server changes the numbers of those down and in flight since the last call."""
         in_flight = self.flight > 0
         down = in_flight or self.holds
         change = (down - self._down, in_flight - self._in_flight)
@@ -65,7 +65,7 @@ class ServerRecords:
     """All servers that the record has named so far.
 
     Attributes:
-        down, down_in: how many are down because of us, whole and by domain.
+        down, down_in: how many are down because of us, in all and by domain.
         in_flight: how many are under way.
     """
 
@@ -78,41 +78,41 @@ class ServerRecords:
         self._records: dict[str, ServerRecord] = {}
 
     def divide(self, waves: Sequence[Mapping[str, Any]]) -> None:
-        """Learn which places of the fleet are which wave."""
+        """Take the plan's waves, with the indexes at which each starts and ends."""
         self._starts = [wave["start"] for wave in waves]
         self._end = waves[-1]["end"] if waves else 0
 
     def get(self, server: str) -> ServerRecord | None:
-        """Return a server, None where it is none of the run's."""
-        place = self._records.get(server)
-        if place is None and self._fleet is None:
-            place = self._records[server] = ServerRecord(server, "", 0)
-        elif place is None and self._fleet is not None and (number := self._fleet.index_of(server)) is not None:
-            wave = bisect_right(self._starts, number) if number < self._end else 0
-            place = self._records[server] = ServerRecord(self._fleet.ids[number], self._fleet.domain(number), wave)
-        return place
+        """Return a server's record, None where it is none of the run's."""
+        record = self._records.get(server)
+        if record is None and self._fleet is None:
+            record = self._records[server] = ServerRecord(server, "", 0)
+        elif record is None and self._fleet is not None and (index := self._fleet.index_of(server)) is not None:
+            wave = bisect_right(self._starts, index) if index < self._end else 0
+            record = self._records[server] = ServerRecord(self._fleet.ids[index], self._fleet.domain(index), wave)
+        return record
 
     def all(self) -> Iterable[ServerRecord]:
-        """Return every server that was named."""
+        """Return the records of all servers that were named."""
         return self._records.values()
 
     def of_domains(self, domains: Container[str]) -> Iterator[ServerRecord]:
-        """Yield every server of some domains, named or not."""
+        """Yield the records of all servers of some domains, named or not."""
         fleet = self._fleet
-        for number in range(len(fleet)) if fleet is not None else ():
-            if fleet is not None and fleet.domain(number) in domains and (place := self.get(fleet.ids[number])):
-                yield place
+        for index in range(len(fleet)) if fleet is not None else ():
+            if fleet is not None and fleet.domain(index) in domains and (record := self.get(fleet.ids[index])):
+                yield record
 
-    def count(self, place: ServerRecord) -> None:
-        """Count a server anew."""
-        down, in_flight = place.changed()
+    def count(self, record: ServerRecord) -> None:
+        """Count a server again after its record has changed."""
+        down, in_flight = record.changed()
         self.down += down
-        self.down_in[place.domain] += down
+        self.down_in[record.domain] += down
         self.in_flight += in_flight
 
 
 class LimitRecord:
-    """The limits in force, by the plan's own names."""
+    """The limits in force, by their names in the plan."""
 
     def __init__(self, plan: Mapping[str, Any]) -> None:
         self._plan = plan
@@ -120,7 +120,7 @@ class LimitRecord:
         self._changed: dict[str, tuple[float, Any]] = {}
 
     def change(self, name: str, new: Any, now: float) -> None:
-        """Let a limit be another one from now on."""
+        """Change a limit from now on."""
         self._before[name] = self._now(name)
         self._changed[name] = (now, new)
 
@@ -133,11 +133,11 @@ class LimitRecord:
             yield self._before[name]
 
     def of(self, name: str, key: str | int, now: float, slack: float) -> int | None:
-        """Return the loosest limit of one domain or wave in the last ``slack`` seconds, None for none."""
+        """Return the loosest limit of a domain or a wave within the last ``slack`` seconds, None for no limit."""
         return _loosest(_member(limit, key) for limit in self._in_force(name, now, slack))
 
     def number(self, name: str, now: float, slack: float) -> int | None:
-        """Return the same of a limit of the whole run."""
+        """Return the same for a limit of the whole run."""
         return _loosest(self._in_force(name, now, slack))
 
 
@@ -162,8 +162,8 @@ class Failures:
     """The failures that count, and since when there are too many.
 
     Attributes:
-        exceeded: in words, "" where all limits are kept.
-        since: when the first limit was exceeded.
+        exceeded: the limit that is exceeded, in words; "" where none is.
+        since: when a limit was first exceeded.
     """
 
     def __init__(self) -> None:
@@ -175,25 +175,25 @@ class Failures:
     def __len__(self) -> int:
         return len(self._records)
 
-    def add(self, place: ServerRecord) -> None:
+    def add(self, record: ServerRecord) -> None:
         """Count a failure."""
-        if place not in self._records:
-            self._records.add(place)
-            self._by.update(_scopes(place))
+        if record not in self._records:
+            self._records.add(record)
+            self._by.update(_scopes(record))
 
-    def discard(self, place: ServerRecord) -> None:
-        """Count it no more."""
-        if place in self._records:
-            self._records.discard(place)
-            self._by.subtract(_scopes(place))
+    def discard(self, record: ServerRecord) -> None:
+        """Do not count a failure any more."""
+        if record in self._records:
+            self._records.discard(record)
+            self._by.subtract(_scopes(record))
 
     def forgive(self) -> None:
-        """Count none of those so far."""
+        """Do not count any failure so far."""
         self._records.clear()
         self._by.clear()
 
     def judge(self, limits: LimitRecord, now: float) -> None:
-        """See whether there are too many now."""
+        """Find out whether there are too many now."""
         text = self._excess(limits, now)
         if text and not self.exceeded:
             self.since = now
@@ -210,8 +210,8 @@ class Failures:
         return ""
 
 
-def _scopes(place: ServerRecord) -> tuple[tuple[str, str | int], ...]:
-    return ("max_failures_per_wave", place.wave), ("max_failures_per_domain", place.domain)
+def _scopes(record: ServerRecord) -> tuple[tuple[str, str | int], ...]:
+    return ("max_failures_per_wave", record.wave), ("max_failures_per_domain", record.domain)
 
 
 class Waves:
@@ -228,31 +228,31 @@ class Waves:
         self._verdicts: dict[tuple[bool, int], str] = {}
         self._current = 1
 
-    def ended(self, place: ServerRecord) -> None:
-        """A server has its outcome."""
-        if place.wave:
-            self._unfinished[place.wave - 1] -= 1
+    def ended(self, record: ServerRecord) -> None:
+        """Note that a server has its outcome."""
+        if record.wave:
+            self._unfinished[record.wave - 1] -= 1
 
-    def again(self, place: ServerRecord) -> None:
-        """A server has none any more."""
-        if place.wave:
-            self._unfinished[place.wave - 1] += 1
-            self._current = min(self._current, place.wave)
+    def again(self, record: ServerRecord) -> None:
+        """Note that a server has no outcome any more."""
+        if record.wave:
+            self._unfinished[record.wave - 1] += 1
+            self._current = min(self._current, record.wave)
 
     def over(self, wave: int, now: float) -> None:
-        """A wave has ended, and soaks."""
+        """Note that a wave has ended, and soaks from now on."""
         self._soaking_since[wave] = now
 
     def taken(self, now: float) -> None:
-        """Another holder has come: it begins every soak anew."""
+        """Note a new holder, which begins every soak from its start."""
         self._soaking_since = dict.fromkeys(self._soaking_since, now)
 
     def asked(self, gate: str, wave: int, verdict: str) -> None:
-        """A gate or a hold was asked whether a wave may start."""
+        """Note what a gate or a hold has answered about a wave."""
         self._verdicts[gate == HOLD, wave] = verdict
 
     def start(self, wave: int, now: float) -> str:
-        """Start a wave; return what should have kept it from starting."""
+        """Note that a wave starts; return why it should not have started yet, "" where it may."""
         self._started.add(wave)
         if not self._unfinished[wave - 1]:
             self._passed.add(wave)  # nothing of it is to be sent
@@ -265,15 +265,15 @@ class Waves:
         if soaked < self._soak - _ROUNDING:
             return f"Wave {wave} began {soaked:.1f} s after the one before, which was to soak for {self._soak:g} s."
         holds = [number for number in range(first, wave) if number in self._hold_after]
-        # A word for a wave that was passed over since was for the hold before it.
+        # A promotion to a wave that was passed over since then was for the hold before that wave.
         if any(all(self._verdicts.get((True, n)) != "go" for n in range(held + 1, wave + 1)) for held in holds):
             return f"Wave {wave} began although nobody had promoted the run."
         if wave > 1 and self._gated and self._verdicts.get((False, wave)) != "go":
             return f"Wave {wave} began although its gate had not said go."
         return ""
 
-    def too_early(self, place: ServerRecord, claimed: int) -> bool:
-        """Tell whether a server is sent before its wave, or under another's name."""
+    def too_early(self, record: ServerRecord, claimed: int) -> bool:
+        """Return True where a server is sent before its wave's turn, or under another wave's number."""
         while self._current <= len(self._unfinished) and not self._unfinished[self._current - 1]:
             self._current += 1
-        return claimed != place.wave or place.wave not in self._started or place.wave > self._current
+        return claimed != record.wave or record.wave not in self._started or record.wave > self._current

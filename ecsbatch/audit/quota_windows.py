@@ -4,11 +4,11 @@ The cloud counts a request at an instant that nobody sees, between the intent an
 until the grace after it was given up). So every request is an interval, and an adversary may choose the instant in
 each: a window of length W that begins at t can hold every request whose interval meets [t, t+W), all at once. In a
 correct run this worst case is within the limit: take the request of the set that was granted last; the others' ends
-are less than W before it, so all of them still held their tokens then. Hence the judgement is exact: it accuses no run
-that kept its tokens until a window after the answer, and every run that gives them back at the send.
+are less than W before it, so the tokens of all of them still counted then. Hence the judgement is exact: it accuses no
+run that keeps its tokens until a window after the answer, and every run that frees them when it sends.
 
-Stamps are wall time. A clock set forward only lengthens the gaps, which accuses nobody. A clock set back shortens one;
-where it shows, and where the ledger's clock (``granted``) shows it, the time that it hid is put back in.
+Stamps are wall time. A clock that is set forward only lengthens gaps, which accuses nobody. A clock that is set back
+shortens one; where that shows in the stamps, or by the ledger's clock (``granted``), the missing time is put back in.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.quota import Quota
 
 SEND_WITHIN: Final = 5.0
-"""Seconds after its intent in which a request must leave."""
+"""Seconds after its intent within which a request must leave."""
 
 _A_DAY: Final = 86_400.0
 _ROUNDING: Final = 0.01
@@ -34,7 +34,7 @@ _ROUNDING: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class HolderSettings:
-    """What a holder ran with; durations in seconds."""
+    """The settings that a holder ran with; durations in seconds."""
 
     quota: Quota = field(default_factory=Quota)
     unknown_grace: float = 60.0
@@ -45,7 +45,7 @@ class Timeline:
     """Seconds that never go back, from the stamps of one run's record.
 
     Attributes:
-        now: of the latest event.
+        now: the time of the latest event.
         set_backs: how often the clock was set back.
     """
 
@@ -58,14 +58,14 @@ class Timeline:
         self._boot: str = ""
 
     def follow(self, recorded: ev.Recorded) -> float:
-        """Return when an event was stored."""
+        """Take the next event; return when it was stored, in seconds that never go back."""
         if isinstance(recorded.event, ev.HolderChanged) and recorded.event.boot != self._boot:
             self._boot, self._anchor = recorded.event.boot, None  # the ledger's clock begins anew
         at = recorded.ts + self._added
         if recorded.ts < self._stamp:
             self.set_backs += 1
             if self._anchor is None:
-                self._added += self.now - at + _A_DAY  # nothing tells how long it was: long enough to prove nothing
+                self._added += self.now - at + _A_DAY  # not known by how much: so much that it proves nothing
                 at = self.now + _A_DAY
         self._stamp = recorded.ts
         if isinstance(recorded.event, ev.BatchSubmitting):
@@ -76,14 +76,14 @@ class Timeline:
         return self.now
 
     def _by_ledger(self, at: float, granted: float) -> float:
-        """Correct a time by the ledger's clock: as much has gone by as the clock that says more."""
+        """Return a time corrected by the ledger's clock: of the two clocks the one that has moved further is right."""
         if not granted:
             return at
         if self._anchor is not None and granted >= self._anchor[0]:
             since = granted - self._anchor[0]
             least = self._anchor[1] + since
             if least < self.now and at < self.now:
-                # A clock that was set ahead and back hides how much has gone by: no more than since the anchor.
+                # A clock set ahead and back hides how much time has passed: at most as much as since the anchor.
                 least = self.now + since
                 self._anchor = (granted, least)
             if at < least - _ROUNDING:
@@ -97,18 +97,22 @@ class Timeline:
 
 @dataclass(slots=True)
 class SentRequest:
-    """One request: what is known of the instant at which the cloud counted it.
+    """One request, and what is known of the instant at which the cloud counted it.
 
     Attributes:
-        servers: that it named.
-        sent: the earliest instant.
-        until: the latest.
-        ts: of the intent, seconds since 1970.
-        granted: when its tokens were, by the ledger's clock; 0 where the record does not say.
-        boot: in which the ledger's clock can be compared, "" where the record does not say.
-        ahead: seconds by which the times here are ahead of the ledger's clock at its grant.
+        site: the site whose quota it used.
+        settings: those of the holder that sent it.
+        servers: the servers that it named.
+        sent: the earliest instant, in the seconds of `Timeline`.
+        ts: when the intent was stored, seconds since 1970.
+        until: the latest instant, in the seconds of `Timeline`.
+        granted: when its tokens were granted, in seconds on the ledger's clock; 0 where the record does not say.
+        boot: the boot of that clock, "" where the record does not say.
+        ahead: seconds by which `Timeline` was ahead of the ledger's clock at the grant.
         late: seconds by which it left later than it may, 0 where it did not.
-        answer: the event's name, "" while there is none.
+        answer: name of the event with the answer, "" while there is none.
+        answered: when the answer was stored, in the seconds of `Timeline`.
+        counted: how many servers the cloud may have counted for it.
     """
 
     site: str
@@ -127,7 +131,7 @@ class SentRequest:
 
 
 class SentRequests:
-    """A run's requests by batch number, fed with its events."""
+    """A run's requests by batch number, collected from its events."""
 
     def __init__(self, settings: HolderSettings) -> None:
         self.terms = settings
@@ -136,7 +140,7 @@ class SentRequests:
         self._ahead: dict[str, list[tuple[float, float]]] = {}
 
     def holder(self, event: ev.HolderChanged, at: float) -> None:
-        """Note by which boot's clock the ledger goes from now on."""
+        """Note which boot's clock is the ledger's from now on."""
         self._boot = event.boot
         self._note_clock(event.ledger_time, at)
 
@@ -145,9 +149,9 @@ class SentRequests:
             self._ahead.setdefault(self._boot, []).append((ledger, at - ledger))
 
     def submitting(self, event: ev.BatchSubmitting, at: float, ts: float) -> None:
-        """Note an intent; without an answer ever it was given up in the time that a killed process would have had."""
+        """Note an intent; where no answer ever came, the cloud counted it within the longest time that it may take."""
         until = at + SEND_WITHIN + self.terms.request_timeout + self.terms.unknown_grace
-        # Older versions wrote the endpoint into it; a project is of one region.
+        # Older versions wrote the endpoint before the project, which is of one region anyway.
         site = event.group.rpartition("/")[2] or event.site
         servers = tuple(event.servers)
         self._note_clock(event.granted, at)
@@ -158,7 +162,7 @@ class SentRequests:
         )
 
     def answer(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, at: float) -> SentRequest | None:
-        """Note an answer that was recorded ``at``; None where there was nothing to answer."""
+        """Note an answer that was stored ``at``; return its request, None where no request waited for one."""
         request = self.by_batch.get(event.batch)
         if request is None or request.answer:
             return None
@@ -176,9 +180,9 @@ class SentRequests:
         return request
 
     def placed(self, request: SentRequest) -> SentRequest | None:
-        """Return another run's request with its times as they are here, None where nothing tells how to compare them.
+        """Return another run's request in this run's times, None where the two cannot be compared.
 
-        What the two runs have in common is the ledger's clock: each has wall stamps of its own.
+        The two runs have only the ledger's clock in common: each has wall stamps of its own.
         """
         known = self._ahead.get(request.boot, ())
         if not known:
@@ -189,9 +193,9 @@ class SentRequests:
         return replace(request, sent=sent, until=max(sent, until))
 
     def _left(self, request: SentRequest, age: float) -> None:
-        """Note when a request's first byte left, so many seconds after its grant.
+        """Note that a request's first byte left ``age`` seconds after its grant.
 
-        A process may have stood still behind that, and heard the answer late: the cloud has counted by then.
+        The process may have stood still after that and have got the answer late: by then the cloud had counted it.
         """
         request.late = max(0.0, age - SEND_WITHIN)
         request.sent += age
@@ -200,7 +204,7 @@ class SentRequests:
 
 
 def fullest_windows(requests: Iterable[SentRequest]) -> Iterator[FullestWindow]:
-    """Compute the fullest window of each site; requests that went out under different quotas are judged apart."""
+    """Yield the fullest window of each site and quota: requests under different quotas are judged apart."""
     groups: defaultdict[tuple[str, int, float], list[SentRequest]] = defaultdict(list)
     for request in requests:
         if request.counted:
@@ -212,10 +216,10 @@ def fullest_windows(requests: Iterable[SentRequest]) -> Iterator[FullestWindow]:
 
 
 def _worst_case(requests: Iterable[SentRequest], window: float) -> tuple[int, float]:
-    """Sum the requests that one window [t, t+W) can have held: those with sent - W < t <= until."""
+    """Return the most servers in one window [t, t+W), which can have every request with sent - W < t <= until."""
     steps: list[tuple[float, int, int, float]] = []
     for request in requests:
-        # Among equals ends go first: a window that begins at one's `until` may begin at another's `sent - W` never.
+        # Of equal times ends come first: at t = `sent - W` a request is not in the window yet.
         steps.append((request.sent - window, 1, request.counted, request.ts))
         steps.append((max(request.until, request.sent), 0, -request.counted, 0.0))
     total = most = 0
@@ -228,7 +232,7 @@ def _worst_case(requests: Iterable[SentRequest], window: float) -> tuple[int, fl
 
 
 def _certain(requests: Iterable[SentRequest], window: float) -> int:
-    """Sum the requests whose whole intervals lie in one window."""
+    """Return the most servers of requests whose whole intervals lie in one window."""
     inside: list[tuple[float, int]] = []
     total = most = 0
     for request in sorted(requests, key=lambda request: max(request.until, request.sent)):

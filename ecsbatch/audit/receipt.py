@@ -12,7 +12,7 @@ from ecsbatch.model.quota import Quota
 
 
 class Rule(StrEnum):
-    """What a finding is about; the first four are the promises by name."""
+    """The promise that a finding is about; the first four are those that the README makes."""
 
     QUOTA = "quota"
     BUDGET = "budget"
@@ -33,10 +33,10 @@ class Finding:
     """A broken promise.
 
     Attributes:
-        rule: which one.
-        text: one sentence.
-        seq: the event that shows it, 0 where the whole record does.
-        server: whom it is about, "" where about none alone.
+        rule: which promise.
+        text: what was found, one sentence.
+        seq: number of the event that shows it, 0 where the whole record does.
+        server: id of the server that it is about, "" where it is about more than one.
     """
 
     rule: Rule
@@ -47,13 +47,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class FullestWindow:
-    """The most servers that one window can have held.
+    """The most servers that one window of the quota can have had.
 
     Attributes:
-        servers: as the cloud may have counted them, each at the worst instant that the record leaves open.
-        certain: as it has counted them in one window whatever the instants were.
-        quota: that the run was under.
-        site: whose quota, as the run names its sites.
+        servers: the most that the cloud may have counted, each at the worst instant that the record leaves open.
+        certain: the most that it has certainly counted in one window.
+        quota: the quota that the run was under.
+        site: the site whose quota it is, as the run names its sites.
         at: when that window's last request was sent, seconds since 1970.
     """
 
@@ -70,8 +70,8 @@ class Peak:
 
     Attributes:
         servers: how many.
-        allowed: the limit then; None for none.
-        at: seconds since 1970.
+        allowed: the limit at that time, None for none.
+        at: when, seconds since 1970.
     """
 
     servers: int = 0
@@ -84,19 +84,20 @@ class Receipt:
     """What the record of one run proves.
 
     Attributes:
-        status, reason: where the run stands by its last event.
-        events, holders, requests: how many.
-        total: targeted servers, None where anybody may ask for any.
-        findings: broken promises, each rule's first hundred.
+        run_id: the run.
+        status, reason: how the run stands by its last event.
+        events, holders, requests: how many the record has.
+        total: how many targets the run has, None for direct restarts, where any server may be asked for.
+        findings: broken promises, the first hundred of each rule.
         breaches: how many there are of each rule.
         windows: the fullest window of each quota.
-        down, down_by_domain: most servers down at once.
-        submitted: servers named by requests, repetitions included.
-        repeated: of these, again after a request that certainly or by the cloud's record did nothing.
-        retried: of these, again because a person asked for it.
-        failures, allowed_failures: that count at the end, and their limit.
-        outcomes: servers by how they ended.
-        notes: what the record cannot prove.
+        down, down_by_domain: the most servers down at once.
+        submitted: how many servers requests have named, repetitions included.
+        repeated: how many of these were sent again after a request that did nothing.
+        retried: how many of these were sent again because a person asked for it.
+        failures, allowed_failures: failures that count at the end, and their limit.
+        outcomes: servers by outcome.
+        notes: what the record cannot prove, in sentences.
     """
 
     run_id: str
@@ -130,13 +131,13 @@ class Receipt:
         return max(self.windows, key=lambda window: window.servers / window.quota.limit, default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """Write it for machines."""
+        """Return it as JSON values."""
         written = {"ok": self.ok, **asdict(self)}
         return written | {"breaches": {rule.value: count for rule, count in self.breaches.items()}}
 
 
 def collect(findings: Sequence[Finding], counts: Counter[Rule]) -> tuple[tuple[Finding, ...], dict[Rule, int]]:
-    """Order findings and their counts as `Rule` names them."""
+    """Return findings and their counts in the order of `Rule`."""
     order = list(Rule)
     return (
         tuple(sorted(findings, key=lambda finding: (order.index(finding.rule), finding.seq))),

@@ -1,10 +1,11 @@
-"""`audit`: a receipt by an independent replay of a run's record. Read `Replay.feed` first.
+"""Replays a run's record and judges every event by the promises. Pure, no I/O. Read `Replay.feed` first.
 
-It shares no code with what it judges (state, policy, limiter, plan) beyond reading events: it keeps its own books of
-who was down, who was sent when, and what was allowed, and compares them with the promises. Pure, no I/O.
+It shares no code with what it judges (state, policy, limiter, plan) beyond reading events: it keeps its own account of
+who was down, who was sent when, and what was allowed, and compares that with the promises.
 
-Steering reaches an engine while intents are on their way to the disk; those of one second are not held against it. Its
-own word that it ends is its last: behind `run.aborting`, `run.stopped` and `run.finished` no intent is excused.
+Steering reaches an engine while intents are on their way to the disk: intents of the next second are not held against
+it. When the run itself says that it ends, that is final: after `run.aborting`, `run.stopped` and `run.finished` no
+intent is excused.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import Fleet
 
 ON_ITS_WAY: Final = 1.0
-"""Seconds in which an intent may follow what should have prevented it: steering is to be seen within a second."""
+"""Seconds for which an intent may follow an event that forbids it: steering must take effect within a second."""
 
 RESENDS: Final = 2
-"""How often a server may be sent again whose request was shown not to have begun, where a run may do so at all."""
+"""How often a server may be sent again after requests that did not begin, where the run may do so at all."""
 
 _KEPT: Final = 100
+"""Findings of one rule that are kept."""
+
 _MS: Final = 0.001
 _KINDS: Final[Mapping[type[ev.ServerEvent], str]] = {
     ev.ServerRestarted: "restarted",
@@ -42,7 +45,7 @@ _KINDS: Final[Mapping[type[ev.ServerEvent], str]] = {
 _FAILURES: Final = frozenset({"failed", "timed_out", "unknown"})
 
 History = Iterable[ev.Recorded | bytes | str]
-"""A run's events from its first on, as the store's or an events file's lines, or decoded."""
+"""A run's events from the first one on, decoded or as lines of JSON."""
 
 
 def audit(
@@ -53,30 +56,30 @@ def audit(
     terms: HolderSettings | None = None,
     beside: Iterable[History] = (),
 ) -> Receipt:
-    """Replay a run's record and say what it proves.
+    """Return what a run's record proves.
 
     Args:
-        history: all of its events, in order; lines are better, since they tell of events that we do not know.
+        history: all of its events, in order; lines of JSON are better, since they show events that we do not know.
         fleet: the run's frozen targets; None for direct restarts.
-        quota: of the cloud; None: what the record says, else ``terms``.
-        terms: of holders that the record does not tell of.
-        beside: the histories of other runs that share the quota on this store.
+        quota: the cloud's quota; None to go by what the record says, else by ``terms``.
+        terms: the settings of holders where the record does not say them.
+        beside: the histories of other runs that share the quota.
     """
-    auditor = Replay(fleet, terms, quota)
+    replay = Replay(fleet, terms, quota)
     for entry in history:
-        auditor.read(entry)
+        replay.read(entry)
     for other in beside:
-        auditor.count_beside(other)
-    return auditor.receipt()
+        replay.count_beside(other)
+    return replay.receipt()
 
 
 class Replay:
-    """Replays one run."""
+    """Replays one run: `read` or `feed` it every event, then take its `receipt`."""
 
     def __init__(
         self, fleet: Fleet | None = None, terms: HolderSettings | None = None, quota: Quota | None = None
     ) -> None:
-        """Begin before the first event."""
+        """Begin before the first event; the arguments are those of `audit`."""
         given = terms or HolderSettings()
         self._quota = quota
         self._requests = SentRequests(replace(given, quota=quota) if quota else given)
@@ -105,7 +108,7 @@ class Replay:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def read(self, entry: ev.Recorded | bytes | str) -> None:
-        """Replay the next entry of the record."""
+        """Replay the next event, be it decoded or a line of JSON."""
         if isinstance(entry, ev.Recorded):
             self.feed(entry)
             return
@@ -138,7 +141,7 @@ class Replay:
             step(self, recorded.event, recorded)
 
     def count_beside(self, history: History) -> None:
-        """Count another run's requests into the windows, by the ledger's clock, or else by stamps that ran forward."""
+        """Count another run's requests into the windows: by the ledger's clock, else by stamps that never went back."""
         other = Replay(None, self._requests.terms, self._quota)
         for entry in history:
             other.read(entry)
@@ -202,24 +205,24 @@ class Replay:
         if event.forgive:
             self._failures.forgive()
         self._left_out.update(event.skip_domains)
-        for place in self._servers.of_domains(event.skip_domains) if event.skip_domains else ():
-            place.taken_up = False
-            self._leave_out(place)
-        for place in self._servers.all():
-            if event.forgive and place.kind in _FAILURES:
-                place.holds = False
-                self._servers.count(place)
-            if place.kind and place.kind in event.retry and place.domain not in event.skip_domains:
-                place.kind, place.retried, place.taken_up = "", True, True
-                self._failures.discard(place)
-                self._waves.again(place)
+        for record in self._servers.of_domains(event.skip_domains) if event.skip_domains else ():
+            record.taken_up = False
+            self._leave_out(record)
+        for record in self._servers.all():
+            if event.forgive and record.kind in _FAILURES:
+                record.holds = False
+                self._servers.count(record)
+            if record.kind and record.kind in event.retry and record.domain not in event.skip_domains:
+                record.kind, record.retried, record.taken_up = "", True, True
+                self._failures.discard(record)
+                self._waves.again(record)
         self._judge_failures()
 
-    def _leave_out(self, place: ServerRecord) -> None:
-        """A server of a left-out domain that waits is not started, now or ever."""
-        if place.waits and place.wave and not place.left_out:
-            place.left_out = True
-            self._waves.ended(place)
+    def _leave_out(self, record: ServerRecord) -> None:
+        """Count a waiting server of a left-out domain as one that is not started."""
+        if record.waits and record.wave and not record.left_out:
+            record.left_out = True
+            self._waves.ended(record)
 
     def _limit_changed(self, event: ev.LimitChanged, _: ev.Recorded) -> None:
         self._limits.change(event.limit, event.new, self._timeline.now)
@@ -243,7 +246,7 @@ class Replay:
         if self._fleet is None:
             return
         counts = self._outcomes()
-        left_out = sum(place.left_out and place.waits for place in self._servers.all())
+        left_out = sum(record.left_out and record.waits for record in self._servers.all())
         open_ = counts["not_started"] + self._servers.in_flight - left_out
         if left_out and event.status == "succeeded":
             self._found(
@@ -268,16 +271,16 @@ class Replay:
         self._submitted += len(event.servers)
         domains: set[str] = set()
         for server in event.servers:
-            place = self._record_of(server)
-            if place is not None:
-                self._judge_server(place, event)
-                place.flight, place.sent = event.batch, place.sent + 1
-                self._servers.count(place)
-                domains.add(place.domain)
+            record = self._record_of(server)
+            if record is not None:
+                self._judge_server(record, event)
+                record.flight, record.sent = event.batch, record.sent + 1
+                self._servers.count(record)
+                domains.add(record.domain)
         self._judge_down(domains, recorded)
 
     def _judge_running(self, now: float) -> None:
-        """Nothing is sent in a run that is aborted, over or held back, or has failed too often."""
+        """Find that servers were sent in a run that is aborted, paused or over, or has too many failures."""
         excused = self._status == "paused" and self._ended_at is not None and now <= self._ended_at + ON_ITS_WAY
         if self._aborting:
             self._found(Rule.HELD_BACK, "Servers were sent although the run was being aborted.")
@@ -286,28 +289,30 @@ class Replay:
         if self._failures.exceeded and now > self._failures.since + ON_ITS_WAY:
             self._found(Rule.FAILURES, f"Servers were sent although there were {self._failures.exceeded}.")
 
-    def _judge_server(self, place: ServerRecord, event: ev.BatchSubmitting) -> None:
-        server = place.server
-        if place.flight:
-            self._found(Rule.TWICE, f"Server {server} was sent again while batch {place.flight} had it.", server=server)
-        elif place.kind and self._fleet is not None:
-            self._found(Rule.TWICE, f"Server {server} was sent although it was {place.kind} already.", server=server)
-        elif place.retried:
-            self._retried += 1
-        elif place.sent and self._fleet is not None:
-            self._repeated += 1
-        place.retried = False
-        if place.domain in self._left_out and not place.taken_up:
+    def _judge_server(self, record: ServerRecord, event: ev.BatchSubmitting) -> None:
+        server = record.server
+        if record.flight:
             self._found(
-                Rule.LEFT_OUT, f"Server {server} of {place.domain} was sent, which was left out.", server=server
+                Rule.TWICE, f"Server {server} was sent again while batch {record.flight} had it.", server=server
             )
-        if self._fleet is not None and place.unstarted > self._resends:
-            text = f"Server {server} was sent again although {place.unstarted} requests had not begun for it"
+        elif record.kind and self._fleet is not None:
+            self._found(Rule.TWICE, f"Server {server} was sent although it was {record.kind} already.", server=server)
+        elif record.retried:
+            self._retried += 1
+        elif record.sent and self._fleet is not None:
+            self._repeated += 1
+        record.retried = False
+        if record.domain in self._left_out and not record.taken_up:
+            self._found(
+                Rule.LEFT_OUT, f"Server {server} of {record.domain} was sent, which was left out.", server=server
+            )
+        if self._fleet is not None and record.unstarted > self._resends:
+            text = f"Server {server} was sent again although {record.unstarted} requests had not begun for it"
             self._found(Rule.TWICE, f"{text}, {self._resends} are allowed.", server=server)
-        if self._fleet is not None and not place.wave:
+        if self._fleet is not None and not record.wave:
             self._found(Rule.TARGETS, f"Server {server} was sent although the plan leaves it out.", server=server)
-        elif self._fleet is not None and self._waves.too_early(place, event.wave):
-            self._found(Rule.WAVES, f"Server {server} was sent before the turn of wave {place.wave}.", server=server)
+        elif self._fleet is not None and self._waves.too_early(record, event.wave):
+            self._found(Rule.WAVES, f"Server {server} was sent before the turn of wave {record.wave}.", server=server)
 
     def _judge_down(self, domains: Iterable[str], recorded: ev.Recorded) -> None:
         now = self._timeline.now
@@ -340,14 +345,14 @@ class Replay:
             request.servers = ()
 
     def _return(self, servers: Iterable[str], batch: int) -> None:
-        """A request did nothing to these servers: they wait again."""
+        """Let servers wait again to which a request did nothing."""
         for server in servers:
-            place = self._record_of(server)
-            if place is not None and place.flight == batch:
-                place.flight = 0
-                self._servers.count(place)
-                if place.domain in self._left_out and not place.taken_up:
-                    self._leave_out(place)
+            record = self._record_of(server)
+            if record is not None and record.flight == batch:
+                record.flight = 0
+                self._servers.count(record)
+                if record.domain in self._left_out and not record.taken_up:
+                    self._leave_out(record)
 
     def _unstarted(self, event: ev.BatchUnstarted, _: ev.Recorded) -> None:
         request = self._requests.by_batch.get(event.batch)
@@ -361,53 +366,55 @@ class Replay:
         ):
             self._found(Rule.RESENT_EARLY, f"Batch {event.batch} was taken for not started after {waited:.1f} s.")
         for server in event.servers:
-            if (place := self._servers.get(server)) is not None:
-                place.unstarted += 1
+            if (record := self._servers.get(server)) is not None:
+                record.unstarted += 1
         self._return(event.servers, event.batch)
 
     def _started(self, event: ev.BatchStarted, _: ev.Recorded) -> None:
-        """A request that was taken for nothing did start these servers: they are under way again."""
+        """Count servers as under way that a request did restart although it was taken for not carried out."""
         if event.batch not in self._requests.by_batch:
             self._found(Rule.RECORD, f"Batch {event.batch} did start servers, and was never sent.")
         for server in event.servers:
-            place = self._record_of(server)
-            if place is not None and place.flight:
-                text = f"Batch {event.batch} did start server {server}, which batch {place.flight} has too."
+            record = self._record_of(server)
+            if record is not None and record.flight:
+                text = f"Batch {event.batch} did start server {server}, which batch {record.flight} has too."
                 self._found(Rule.TWICE, text, server=server)
-            elif place is not None and not place.kind:
-                place.flight = event.batch
-                self._servers.count(place)
+            elif record is not None and not record.kind:
+                record.flight = event.batch
+                self._servers.count(record)
 
     # -- servers ---------------------------------------------------------------------------------------------------
 
     def _record_of(self, server: str) -> ServerRecord | None:
-        place = self._servers.get(server)
-        if place is None:
+        record = self._servers.get(server)
+        if record is None:
             self._found(Rule.TARGETS, f"Server {server} is none of the run's.", server=server)
-        return place
+        return record
 
     def _outcome(self, event: ev.ServerEvent, _: ev.Recorded) -> None:
-        place = self._record_of(event.server)
-        if place is None:
+        record = self._record_of(event.server)
+        if record is None:
             return
         kind = _KINDS[type(event)]
-        if place.kind and not place.flight and self._fleet is not None:
-            self._found(Rule.OUTCOME, f"Server {place.server} was {place.kind} and then {kind}.", server=place.server)
-        if kind in {"restarted", "timed_out", "unknown"} and not place.flight:
-            self._found(Rule.OUTCOME, f"Server {place.server} is {kind}, but was not sent.", server=place.server)
-        if not place.kind and not place.left_out:
-            self._waves.ended(place)
-        place.kind, place.flight, place.holds, place.retried, place.unstarted = kind, 0, event.holds, False, 0
-        self._servers.count(place)
+        if record.kind and not record.flight and self._fleet is not None:
+            self._found(
+                Rule.OUTCOME, f"Server {record.server} was {record.kind} and then {kind}.", server=record.server
+            )
+        if kind in {"restarted", "timed_out", "unknown"} and not record.flight:
+            self._found(Rule.OUTCOME, f"Server {record.server} is {kind}, but was not sent.", server=record.server)
+        if not record.kind and not record.left_out:
+            self._waves.ended(record)
+        record.kind, record.flight, record.holds, record.retried, record.unstarted = kind, 0, event.holds, False, 0
+        self._servers.count(record)
         if kind in _FAILURES:
-            self._failures.add(place)
+            self._failures.add(record)
             self._judge_failures()
 
     def _released(self, event: ev.ServerReleased, _: ev.Recorded) -> None:
-        place = self._record_of(event.server)
-        if place is not None:
-            place.holds = False
-            self._servers.count(place)
+        record = self._record_of(event.server)
+        if record is not None:
+            record.holds = False
+            self._servers.count(record)
 
     def _judge_failures(self) -> None:
         self._failures.judge(self._limits, self._timeline.now)
@@ -415,13 +422,13 @@ class Replay:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def _outcomes(self) -> Counter[str]:
-        counts = Counter(place.kind for place in self._servers.all() if place.kind)
+        counts = Counter(record.kind for record in self._servers.all() if record.kind)
         if self._fleet is not None:
             counts["not_started"] = len(self._fleet) - counts.total() - self._servers.in_flight
         return counts
 
     def receipt(self) -> Receipt:
-        """Return what the record so far proves."""
+        """Return what the record proves so far."""
         own = list(self._requests.by_batch.values())
         windows = tuple(fullest_windows([*own, *self._beside])) if self._quota_known else ()
         for window in windows:

@@ -127,7 +127,7 @@ WHOM_NEXT: Final = (
         name="who is passed over is lost",
         promise="Who was passed over goes once its domain has room.",
         file="policy/picker.py",
-        old="self._passed.setdefault(domain, deque()).append(place)",
+        old="self._passed.setdefault(domain, deque()).append(index)",
         new="pass",
         tests=(DOMAINS,),
     ),
