@@ -1,4 +1,4 @@
-"""The sender for real networks: aiohttp, told to do one thing once.
+"""The sender for real networks: aiohttp, set up to send each request once.
 
 What is switched off, and why: redirects (they would repeat a restart elsewhere), cookies, ``trust_env`` (for the
 sake of proxies it reads ``~/.netrc`` in a thread for each request, and an entry there clashes with our
@@ -37,7 +37,7 @@ _UNWANTED: Final = ("Accept", "User-Agent", "Content-Type")
 
 
 class AiohttpSender:
-    """Sends over HTTP; safe to share between tasks of one event loop.
+    """Sends requests over HTTP; safe to share between tasks of one event loop.
 
     Args:
         connect_timeout: seconds for name, connection and TLS.
@@ -60,10 +60,10 @@ class AiohttpSender:
         self._proxies: dict[str, URL | None] = {}
 
     async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:
-        """Send once and read the answer.
+        """Send a request once and return the answer.
 
         Raises:
-            ConnectionError: there was no answer; its text says why, in words.
+            ConnectionError: there was no answer; its text says why.
         """
         url = URL(request.url, encoded=True)
         try:
@@ -125,7 +125,7 @@ class AiohttpSender:
         return self._proxies[origin]
 
     async def _body(self, answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-        """Read as much of the body as comes and is allowed; say whether that was all."""
+        """Return the body as far as it comes and is allowed, and whether that was all of it."""
         chunks: list[bytes] = []
         room = self._max_answer_bytes
         try:
@@ -140,7 +140,7 @@ class AiohttpSender:
         return b"".join(chunks), True
 
     def _unpacked(self, answer: Answer) -> Answer:
-        """Unpack an answer that was compressed unasked, never past the limit."""
+        """Return an answer unpacked where the server compressed it unasked, up to the limit."""
         if answer.headers.get("content-encoding", "").strip().lower() not in _ENCODED:
             return answer
         unpacker = zlib.decompressobj(_UNPACK)
@@ -154,7 +154,7 @@ class AiohttpSender:
 async def _headers_sent(
     _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceRequestHeadersSentParams
 ) -> None:
-    """Tell the caller; aiohttp calls this when the connection stands and before it writes the first byte."""
+    """Call ``on_sent``; aiohttp calls this once it is connected and before it writes the first byte."""
     context.trace_request_ctx()
 
 
@@ -169,7 +169,7 @@ def proxy_from_environment(url: URL) -> URL | None:
     """Return the proxy for a URL, None for a direct connection.
 
     Raises:
-        ValueError: the environment names a proxy of a kind that is not known here.
+        ValueError: the environment names a proxy that is not HTTP.
     """
     proxies: dict[str, str] = getproxies()
     address = proxies.get(url.scheme) or proxies.get("all")
@@ -182,29 +182,29 @@ def proxy_from_environment(url: URL) -> URL | None:
 
 
 def _in_words(error: Exception, url: URL, ca_file: Path | None) -> str:
-    """Return why there was no answer."""
-    place = f"{url.host}:{url.port}"
+    """Return in words why there was no answer."""
+    host = f"{url.host}:{url.port}"
     why = _why(error)
     refused = isinstance(getattr(error, "os_error", None), ConnectionRefusedError)
     hint = f"check that --ca-file {ca_file} holds its CA" if ca_file else "name its CA with --ca-file"
     reasons: tuple[tuple[type[Exception], str], ...] = (
-        (aiohttp.ClientConnectorCertificateError, f"TLS with {place} failed ({why}): {hint}"),
-        (aiohttp.ClientConnectorSSLError, f"TLS with {place} failed ({why}): {hint}"),
-        (aiohttp.ClientProxyConnectionError, f"the proxy for {place} failed: check HTTPS_PROXY and NO_PROXY"),
-        (aiohttp.ClientHttpProxyError, f"the proxy for {place} said no: check HTTPS_PROXY and NO_PROXY"),
+        (aiohttp.ClientConnectorCertificateError, f"TLS with {host} failed ({why}): {hint}"),
+        (aiohttp.ClientConnectorSSLError, f"TLS with {host} failed ({why}): {hint}"),
+        (aiohttp.ClientProxyConnectionError, f"the proxy for {host} failed: check HTTPS_PROXY and NO_PROXY"),
+        (aiohttp.ClientHttpProxyError, f"the proxy for {host} said no: check HTTPS_PROXY and NO_PROXY"),
         (aiohttp.ClientConnectorDNSError, f"the name {url.host} cannot be resolved"),
-        (aiohttp.ConnectionTimeoutError, f"no connection to {place} in time"),
+        (aiohttp.ConnectionTimeoutError, f"no connection to {host} in time"),
         (
             aiohttp.ClientConnectorError,
-            f"connection refused by {place}" if refused else f"no connection to {place}: {why}",
+            f"connection refused by {host}" if refused else f"no connection to {host}: {why}",
         ),
-        (aiohttp.ServerDisconnectedError, f"{place} closed the connection without an answer"),
-        (ConnectionResetError, f"{place} reset the connection"),
+        (aiohttp.ServerDisconnectedError, f"{host} closed the connection without an answer"),
+        (ConnectionResetError, f"{host} reset the connection"),
     )
-    return next((words for kind, words in reasons if isinstance(error, kind)), f"{why} ({place})")
+    return next((words for kind, words in reasons if isinstance(error, kind)), f"{why} ({host})")
 
 
 def _why(error: Exception) -> str:
-    """Return the reason inside an error of aiohttp, in one line."""
+    """Return the reason inside an error of aiohttp."""
     inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     return str(getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or inner or type(inner).__name__)

@@ -7,7 +7,6 @@ turn is not dated in the past.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from functools import partial
@@ -22,19 +21,14 @@ from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender
 from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, UnsignedRequest, canonical_query, quoted
 from ecsbatch.ecs.auth.signer import Signer
+from ecsbatch.ecs.departure import Departure, checked_answer
 from ecsbatch.ecs.endpoint import site_of
 from ecsbatch.ecs.error_codes import RequestKind, date_of, error_of
-from ecsbatch.ecs.sender import Answer, Request, Sender, checked_headers
+from ecsbatch.ecs.read_retry import read_patiently
+from ecsbatch.ecs.sender import Answer, Request, Sender
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, view_of, views_of
-from ecsbatch.errors import (
-    ConfigError,
-    NotAccepted,
-    NotSent,
-    Refused,
-    TokenExpired,
-    UnknownAnswer,
-)
-from ecsbatch.foreign import Broke, asked, unlike
+from ecsbatch.errors import ConfigError, NotAccepted, NotSent, Refused, TokenExpired, UnknownAnswer
+from ecsbatch.foreign import Broke, asked
 from ecsbatch.model.servers import MAX_LOOK, Job, Look, RestartType, ServerView, Site
 from ecsbatch.model.text import one_line, truncate
 from ecsbatch.planning.selection import as_server_id
@@ -45,15 +39,12 @@ MAX_PAGE: Final = 1000
 """Rows of a listing's page (API reference, ListServersDetails)."""
 
 _NO_SERVER: Final = {"Ecs.0114", "Ecs.0614"}
-_RETRY_WAITS: Final = (1.0, 2.0, 4.0)
-_MAX_RETRY_WAIT: Final = 60.0
-
 _RENEWING: Final = 2.0
-"""Of ``request_timeout``, what getting a new key or token may take: some ask twice."""
+"""How many times ``request_timeout`` getting a new key or token may take: some need two requests."""
 
 
 class Filters(TypedDict, total=False):
-    """What ListServersDetails can filter by. ``tags`` is one ``key=value`` or ``key``; ``name`` is fuzzy."""
+    """What ListServersDetails can filter by. ``tags`` is one ``key=value`` or ``key``; ``name`` may be a part of it."""
 
     name: str
     status: str
@@ -73,7 +64,7 @@ class Closable(Protocol):
     """Something that is closed with the client."""
 
     async def aclose(self) -> None:
-        """Let go of everything held."""
+        """Close it."""
         ...
 
 
@@ -86,11 +77,11 @@ class EcsClient:
             the credentials file names, else the region's, looked up when the client is entered.
         region: gives the endpoint ``https://ecs.{region}.myhuaweicloud.com``, or that of the region's own cloud.
         endpoint: another cloud's ``https://HOST[:PORT]``; ``http`` for this machine only.
-        sender: carries requests instead of aiohttp; whoever gives it closes it.
-        clock: dates the signatures.
+        sender: sends requests instead of aiohttp; whoever passes one closes it.
+        clock: gives the signatures' time.
         request_timeout: seconds from a request's first step to the end of its answer.
-        connect_timeout: seconds of those for the connection.
-        api_rate: requests a second, looks and submits together.
+        connect_timeout: how many of these the connection may take.
+        api_rate: requests per second, looks and submits together.
         ca_file: the certificates to trust, in PEM; None for the system's.
 
     Attributes:
@@ -138,12 +129,12 @@ class EcsClient:
         return f"<EcsClient {self.site.endpoint} project {self.site.project_id} {self._signer!r}>"
 
     async def __aenter__(self) -> Self:
-        """Get the first key or token where they are issued; look the project's id up where none was given.
+        """Get the first key or token where there is none yet; look up the project's id where none was given.
 
         Raises:
             ConfigError: the region has no project, or several.
-            AuthError: the key, the password or the address will not do.
-            NotSent: IAM, or the metadata service, does not answer.
+            AuthError: the key, the password or the endpoint is wrong.
+            NotSent: IAM or the metadata service does not answer.
         """
         try:
             await self._signer.ready()
@@ -189,9 +180,9 @@ class EcsClient:
 
         Raises:
             NotSent: no byte left this machine.
-            NotAccepted: certainly not carried out; `Throttled` where a limit said no.
-            Refused: this request will not do.
-            AuthError: the key, the token or the address will not do.
+            NotAccepted: certainly not carried out; `Throttled` where a limit was reached.
+            Refused: the cloud refuses this request; another one may be accepted.
+            AuthError: the key, the token or the endpoint is wrong.
             UnknownAnswer: it may have been carried out.
             ValueError: no servers, or more than 1,000.
         """
@@ -202,7 +193,7 @@ class EcsClient:
         except TokenExpired as e:
             if not await self._signer.renewed(unsigned, headers):
                 raise
-            # A second attempt here would leave without a quota grant of its own.
+            # A second attempt here would be sent without a quota grant of its own.
             again = NotAccepted(
                 "The token ran out and was renewed.",
                 status=e.status,
@@ -215,13 +206,16 @@ class EcsClient:
         return self._read(answer, partial(job_id_of, answer.body))
 
     async def show_job(self, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
-        """Look at a job (ShowJob); sub-jobs of servers outside ``pending`` are passed over.
+        """Look at a job (ShowJob).
 
-        With ``running`` it names those that it shows under way, which takes a little longer to read.
+        Args:
+            job_id: the job.
+            pending: servers without an outcome yet; sub-jobs of other servers are left out.
+            running: True to name the servers that it shows under way, which takes a little longer to read.
 
         Raises:
             JobNotFound: the cloud does not know it: read too early, or ended more than a day ago.
-            AuthError: the key, the token or the address will not do.
+            AuthError: the key, the token or the endpoint is wrong.
             CloudError: nothing could be seen.
         """
         answer = await self._get(f"/jobs/{quoted(job_id)}", "", what="job")
@@ -231,7 +225,7 @@ class EcsClient:
         """Look at up to 100 servers' states in one request (ListServersDetails, ``server_id``).
 
         Raises:
-            AuthError: the key, the token or the address will not do.
+            AuthError: the key, the token or the endpoint is wrong.
             CloudError: nothing could be seen.
             ValueError: more than 100 servers.
         """
@@ -249,7 +243,7 @@ class EcsClient:
         """Look at the server that the site lists first (ListServersDetails): whether anything can be seen of it.
 
         Raises:
-            AuthError: the key, the token or the address will not do.
+            AuthError: the key, the token or the endpoint is wrong.
             CloudError: nothing could be seen.
         """
         answer = await self._get("/cloudservers/detail", canonical_query([("limit", "1")]), what="look")
@@ -257,34 +251,34 @@ class EcsClient:
         return Look({view.id: view for view in page.servers}, date_of(answer.headers))
 
     async def show_server(self, server_id: str) -> ServerView:
-        """Look at one server by its own address (ShowServer); ``found`` is False where ECS says that there is none.
+        """Look at one server by its own path (ShowServer); ``found`` is False where ECS says that there is none.
 
         Raises:
-            AuthError: the key, the token or the address will not do, or the cloud does not know this request.
+            AuthError: the key, the token or the endpoint is wrong, or the cloud does not know this request.
             CloudError: nothing could be seen.
         """
         server_id = as_server_id(server_id)
         try:
             answer = await self._get(f"/cloudservers/{quoted(server_id)}", "", what="look")
         except Refused as e:
-            # Only a code of ECS speaks of the server: any other 404 is about the address.
+            # Only a code of ECS is about the server: any other 404 is about the path.
             if e.code in _NO_SERVER or (e.status == HTTPStatus.NOT_FOUND and e.code.startswith("Ecs.")):
                 return ServerView(server_id, found=False)
             raise
         return self._read(answer, partial(view_of, answer.body, server_id))
 
     async def list_servers(self, *, limit: int = MAX_PAGE, **filters: Unpack[Filters]) -> AsyncIterator[ListingPage]:
-        """List servers page by page (ListServersDetails with ``marker``).
+        """Yield servers page by page (ListServersDetails with ``marker``).
 
-        A listing either ends or raises: what came before an error is not the fleet.
+        A listing either ends or raises: what came before an error is not the whole fleet.
 
         Args:
-            limit: rows a page, 1 to 1,000.
+            limit: rows per page, 1 to 1,000.
             **filters: see `Filters`; an empty one is left out.
 
         Raises:
-            ConfigError: a filter that the API does not have; it would list the whole fleet instead.
-            CloudError: a page could not be had after 4 attempts, or the pages go round in circles.
+            ConfigError: the API does not have a filter; it would list the whole fleet instead.
+            CloudError: 4 attempts have not brought a page, or the pages go round in circles.
         """
         params = _params(limit, filters)
         markers: set[str] = set()
@@ -293,7 +287,7 @@ class EcsClient:
             page = await self._page(params, marker)
             yield page
             seen += len(page.servers)
-            # A cloud that caps pages below `limit` still tells by its count that there is more.
+            # Where a cloud sends pages shorter than `limit`, its count still shows that there is more.
             if not page.servers or (len(page.servers) < limit and seen >= (page.count or 0)):
                 return
             marker = page.servers[-1].id
@@ -304,21 +298,16 @@ class EcsClient:
             markers.add(marker)
 
     async def _page(self, params: Sequence[tuple[str, str]], marker: str) -> ListingPage:
-        """Get one page, again after a pause where the cloud fails to answer: reading may be repeated."""
         query = canonical_query([*params, ("marker", marker)] if marker else params)
-        for wait in (*_RETRY_WAITS, None):
-            try:
-                answer = await self._get("/cloudservers/detail", query, what="look")
-                return self._read(answer, partial(page_of, answer.body))
-            except (UnknownAnswer, NotAccepted) as e:
-                if wait is None:
-                    raise
-                asked = e.retry_after or 0.0 if isinstance(e, NotAccepted) else 0.0
-                await asyncio.sleep(min(max(wait, asked), _MAX_RETRY_WAIT))
-        raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+        async def ask() -> ListingPage:
+            answer = await self._get("/cloudservers/detail", query, what="look")
+            return self._read(answer, partial(page_of, answer.body))
+
+        return await read_patiently(ask)
 
     async def _get(self, path: str, query: str, *, what: RequestKind) -> Answer:
-        """Ask in turn; once more where a token ran out and could be renewed."""
+        """Wait for a turn and ask; ask once more where a token has expired and could be renewed."""
         unsigned = self._unsigned("GET", path, query=query)
         await self.turn()
         headers = await self._signer.headers(unsigned)
@@ -345,7 +334,7 @@ class EcsClient:
         *,
         what: RequestKind,
     ) -> Answer:
-        """Send once; return a 2xx answer, raise for all else."""
+        """Send once; return a 2xx answer, raise the error that any other one means."""
         query = f"?{unsigned.query}" if unsigned.query else ""
         url = f"{self.site.endpoint}{unsigned.path}{query}"
         answer = await self._send(Request(unsigned.method, url, headers, unsigned.body), on_sent)
@@ -359,25 +348,28 @@ class EcsClient:
         return await self._send(request, None)
 
     async def _send(self, request: Request, on_sent: Callable[[], None] | None) -> Answer:
-        """Send once; whatever goes wrong is sorted by whether a byte may have left."""
-        line = _Departure(on_sent)
+        """Send once; the error says whether a byte may have left."""
+        departure = Departure(on_sent)
         try:
             return await asked(
-                lambda: self._sender(request, line.mark), _answer, self.request_timeout, given_up=line.cut
+                lambda: self._sender(request, departure.mark),
+                checked_answer,
+                self.request_timeout,
+                given_up=departure.cut,
             )
         except Broke as e:
-            if line.refusal is not None and not line.sent:
-                raise line.refusal from None
+            if departure.refusal is not None and not departure.sent:
+                raise departure.refusal from None
             reason, cause = self._signer.reason(e), self._signer.cause(e)
-            if not line.sent:
+            if not departure.sent:
                 raise NotSent(f"The request was not sent: {reason}.") from cause
             start = "Nothing could be seen" if request.method == "GET" else "The request may have been carried out"
             raise UnknownAnswer(f"{start}: {reason}.") from cause
         finally:
-            line.cut()
+            departure.cut()
 
     def _read(self, answer: Answer, read: Callable[[], T]) -> T:
-        """Read a 2xx answer; an unreadable one says which answer it was."""
+        """Read a 2xx answer; the error about an unreadable one gets its status and request id."""
         try:
             return read()
         except UnknownAnswer as e:
@@ -386,52 +378,6 @@ class EcsClient:
             e.status = answer.status
             e.request_id = truncate(self._signer.redact(one_line(answer.headers.get("x-request-id", ""))), 128)
             raise
-
-
-class _Departure:
-    """What a sender may still do for one request: once it is given up, no byte of it may leave any more.
-
-    Attributes:
-        sent: a byte may have left.
-        refusal: why the caller wanted none to leave, in its own words.
-    """
-
-    def __init__(self, on_sent: Callable[[], None] | None) -> None:
-        self.sent = False
-        self.refusal: NotSent | None = None
-        self._on_sent = on_sent
-        self._open = True
-
-    def mark(self) -> None:
-        """Be told by the sender that the first byte is about to leave."""
-        if not self._open:
-            raise NotSent("The request was given up: it must not be sent any more.")
-        if not self.sent and self._on_sent is not None:
-            try:
-                self._on_sent()
-            except NotSent as e:
-                self.refusal = e
-                raise
-        self.sent = True
-
-    def cut(self) -> None:
-        """Let nothing more be sent."""
-        self._open = False
-
-
-def _answer(answer: object) -> Answer:
-    if not isinstance(answer, Answer):
-        raise unlike(answer, "an Answer")
-    # What a class declares and what somebody's sender puts into it may differ.
-    _be(int, answer.status)
-    _be(bytes, answer.body)
-    checked_headers(answer.headers)
-    return answer
-
-
-def _be(kind: type[object], part: object) -> None:
-    if not isinstance(part, kind):
-        raise unlike(part, f"{kind.__name__} in its Answer")
 
 
 def _positive(name: str, value: float) -> float:

@@ -1,4 +1,4 @@
-"""Where requests go: an endpoint that keys may safely be sent to."""
+"""Where requests go: the endpoint of a region, or a given one that is safe to send keys to."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ DOMAINS: Final[Mapping[str, str]] = {
     "eu-west-0": "prod-cloud-ocb.orange-business.com",  # Flexible Engine
     "ru-moscow-1": "hc.sbercloud.ru",  # SberCloud
 }
-"""The domain of a region whose cloud is not ``myhuaweicloud.com``; where one name stands for two clouds, --endpoint
-says which."""
+"""The domains of regions outside ``myhuaweicloud.com``; where two clouds use one region name, --endpoint decides."""
 
 _DOMAIN: Final = "myhuaweicloud.com"
 _GLOBAL_IAM: Final = frozenset(
@@ -34,12 +33,12 @@ _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
 def site_of(*, endpoint: str, region: str, project_id: str) -> Site:
-    """Return the site that these settings name; the endpoint wins over the region's own.
+    """Return the site that settings name; a given endpoint goes before the region's own.
 
-    Without a project id it is one that is still to be looked up by its region.
+    Without a project id the site has none yet: it is to be looked up by the region.
 
     Raises:
-        ConfigError: one of them is missing or malformed.
+        ConfigError: a setting is missing or malformed.
     """
     if not project_id and not region:
         raise ConfigError(
@@ -58,28 +57,32 @@ def site_of(*, endpoint: str, region: str, project_id: str) -> Site:
 
 
 def iam_of(site: Site, given: str = "") -> str:
-    """Return IAM's endpoint for a site, "" where it cannot be told.
+    """Return IAM's endpoint for a site, "" where it is not known.
 
-    One that is given wins; an endpoint ``ecs.PLACE`` has its IAM at ``iam.PLACE``; this machine has one for both.
+    A given one goes first; the IAM of an endpoint ``ecs.DOMAIN`` is ``iam.DOMAIN``; on this machine both are one.
 
     Raises:
-        ConfigError: the given one is malformed.
+        ConfigError: the given endpoint is malformed.
     """
     if given:
         return _normal(given)
-    scheme, _, place = site.endpoint.partition("://")
+    scheme, _, host = site.endpoint.partition("://")
     if is_loopback(urlsplit(site.endpoint).hostname or ""):
         return site.endpoint
     domain = DOMAINS.get(site.region, _DOMAIN)
-    if site.region in _GLOBAL_IAM and place == f"ecs.{site.region}.{domain}":
+    if site.region in _GLOBAL_IAM and host == f"ecs.{site.region}.{domain}":
         return f"https://iam.{domain}"
-    if place.startswith("ecs."):
-        return f"{scheme}://iam.{place.removeprefix('ecs.')}"
-    return f"https://iam.{site.region}.{domain}" if site.region and place.endswith(domain) else ""
+    if host.startswith("ecs."):
+        return f"{scheme}://iam.{host.removeprefix('ecs.')}"
+    return f"https://iam.{site.region}.{domain}" if site.region and host.endswith(domain) else ""
 
 
 def _normal(endpoint: str) -> str:
-    """Return scheme, host and port in the one spelling that all processes use as a key."""
+    """Return scheme, host and port in the one spelling that all processes use.
+
+    Raises:
+        ConfigError: the endpoint is malformed, or would send credentials unencrypted.
+    """
     try:
         url = urlsplit(endpoint.strip())
         port = url.port
@@ -96,7 +99,7 @@ def _normal(endpoint: str) -> str:
 
 
 def _is_bare(url: SplitResult) -> bool:
-    """Tell whether an URL has nothing but scheme, host and port."""
+    """Return True where a URL has nothing but scheme, host and port."""
     return not (url.path.strip("/") or url.query or url.fragment or "@" in url.netloc)
 
 
@@ -106,7 +109,7 @@ def _host(url: SplitResult) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its name or address alone."""
+    """Return True where a host is this machine, by its name or address alone."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -114,7 +117,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_near(host: str) -> bool:
-    """Tell whether a host is this machine or on its own link: such are never reached through a proxy."""
+    """Return True where a host is this machine or link-local: no proxy is used for it."""
     try:
         return is_loopback(host) or ipaddress.ip_address(host.strip("[]")).is_link_local
     except ValueError:
@@ -122,7 +125,7 @@ def is_near(host: str) -> bool:
 
 
 def _malformed(endpoint: str) -> ConfigError:
-    # What stands before an @ may be a password.
+    # What comes before an @ may be a password.
     shown = endpoint.rpartition("@")[2][:80]
     return ConfigError(
         f"The endpoint {shown!r} is malformed: give https://HOST[:PORT] without path, query and user,"

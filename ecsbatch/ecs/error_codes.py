@@ -1,4 +1,6 @@
-"""From an answer that is no success to the error that says what may be done next.
+"""Turns an answer that is no success into the error that says what may be done next.
+
+`error_of` does it; `CODES` says what each code of the cloud means.
 
 The codes and what they mean are from the ECS API reference ("Error Codes", OTC edition of 2026-07-02) and from
 recorded gateway answers. The reference warns that HTTP statuses may not be accurate, so a known code weighs more
@@ -34,7 +36,7 @@ RequestKind = Literal["submit", "job", "look"]
 
 BUSY_CODE: Final = "Ecs.0603"
 BUSY_SECONDS: Final = 60.0
-"""``Ecs.0603`` says: commands are being executed, try again 1 minute later."""
+"""Seconds. ``Ecs.0603`` says that commands are being executed, and to try again 1 minute later."""
 
 _MAX_RETRY_AFTER: Final = 86_400.0
 _MAX_DEPTH: Final = 8
@@ -62,7 +64,7 @@ CODES: Final[Mapping[str, tuple[type[CloudError], str]]] = {
     "Ecs.0069": (AuthError, "The account is restricted"),
     "Ecs.0070": (AuthError, "The account is restricted"),
     "Ecs.0071": (AuthError, "The account is restricted"),
-    # Policies may allow some servers only: find which.
+    # Policies may allow only some servers: find out which.
     "Ecs.0003": (Denied, "A permission is missing (ecs:cloudServers:reboot) or the account is restricted"),
     "Ecs.0110": (Denied, "A permission is missing (ecs:cloudServers:reboot) or the account is restricted"),
     # This request's content: change it.
@@ -118,7 +120,7 @@ _PAIRS: Final = (("error_code", "error_msg"), ("errorCode", "errorMsg"), ("code"
 
 
 def date_of(headers: Mapping[str, str], name: str = "date") -> float | None:
-    """Return an HTTP date among headers as seconds since 1970; None where there is none that can be read."""
+    """Return the HTTP date in a header as seconds since 1970, None where there is none that can be read."""
     try:
         moment = parsedate_to_datetime(headers[name])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -127,7 +129,7 @@ def date_of(headers: Mapping[str, str], name: str = "date") -> float | None:
 
 
 class _Said(NamedTuple):
-    """What an error body says; empty where it says nothing that can be read."""
+    """What the body of an error says; "" for what it does not say."""
 
     code: str = ""
     message: str = ""
@@ -135,14 +137,14 @@ class _Said(NamedTuple):
 
 
 def _word(value: Any) -> str:
-    """Return a text, or a number as text; some bodies carry the HTTP status as their code."""
+    """Return a text, or a number as text: some bodies give the HTTP status as their code."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def _find(node: Any, depth: int = 0) -> _Said:
-    """Search as the official SDK does: the known pairs here, then inside every object, depth first."""
+    """Search a body as the official SDK does: for the known pairs here, then inside every object, depth first."""
     if not isinstance(node, dict) or depth > _MAX_DEPTH:
         return _Said()
     body = cast("dict[str, Any]", node)
@@ -170,7 +172,7 @@ def _read(body: bytes) -> _Said:
 def _classify(
     status: int, code: str, *, what: RequestKind, said_anything: bool, complete: bool
 ) -> tuple[type[CloudError], str]:
-    """Return the class of error and the start of its sentence. The order is the point: see the module's text."""
+    """Return the class of error and the start of its sentence. The order of the rules matters: see the module."""
     known = CODES.get(code)
     if known and known[0] in {Throttled, NotAccepted}:
         return known
@@ -189,10 +191,10 @@ def _classify(
 def _by_status(
     status: int, code: str, *, service_code: bool, said_anything: bool, complete: bool
 ) -> tuple[type[CloudError], str]:
-    """Judge a 3xx, and a 4xx whose code is not in the table."""
+    """Return the same for a 3xx, and for a 4xx whose code is not in `CODES`."""
     if status < HTTPStatus.BAD_REQUEST:
         return AuthError, "The endpoint answers with a redirect: check --endpoint"
-    # ECS itself forbids by server: policies may allow some only.
+    # ECS itself forbids single servers: policies may allow only some.
     by_server = status == HTTPStatus.FORBIDDEN and code.startswith("Ecs.")
     if status in _FORBIDDEN and not by_server:
         return AuthError, "The cloud does not accept the key or token, or a permission is missing"
@@ -206,7 +208,7 @@ def _by_status(
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a Retry-After header asks for; a date there is read by the cloud's own clock."""
+    """Return the seconds that a Retry-After header asks for; a date in it is compared with the answer's own."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value[:9]), _MAX_RETRY_AFTER)
@@ -223,11 +225,11 @@ def error_of(
     redact: Callable[[str], str] = str,
     complete: bool = True,
 ) -> CloudError:
-    """Return, not raise, the error for an answer that is no success.
+    """Return, not raise, the error that an answer means which is no success.
 
     Args:
         status: the HTTP status.
-        headers: names in lower case.
+        headers: the answer's headers, names in small letters.
         body: whatever came.
         what: what was asked for.
         redact: removes secrets that a hostile or careless server echoes.

@@ -1,4 +1,4 @@
-"""The fleet as the cloud sees it before a plan is made: which servers exist, where, and which must be left alone."""
+"""Finds the servers that are to be restarted, and how the cloud sees them before a plan is made."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ecsbatch.planning.selection import Selection, from_view
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What was seen of a fleet.
+    """The servers that were found, and what was seen of them.
 
     Attributes:
-        servers: the fleet.
-        views: of every server asked about; ``found`` is False for one that does not exist.
-        inventory: servers in the project; None where nothing told.
+        servers: the servers.
+        views: a view of each, by id; ``found`` is False for one that does not exist.
+        in_project: how many servers the project has, None where that is not known.
     """
 
     servers: Sequence[Server]
@@ -29,10 +29,15 @@ class Inventory:
 
 
 async def find(ecs: EcsClient, selection: Selection, *, count: bool = False) -> Inventory:
-    """Look at the servers that are meant, by name or by the listing.
+    """Return the servers of a selection: those of its list, else those of the cloud's listing that fit.
+
+    Args:
+        ecs: the site's client.
+        selection: which servers.
+        count: True to count the project's servers as well.
 
     Raises:
-        SelectionRefused: the listing has none of them.
+        SelectionRefused: no server fits.
         CloudError: not everything could be seen; a part of a listing is not the fleet.
     """
     if selection.servers is not None:
@@ -41,12 +46,12 @@ async def find(ecs: EcsClient, selection: Selection, *, count: bool = False) -> 
     views = {view.id: view for view in selection.check(listed.values())}
     if not views:
         raise SelectionRefused("No server matches what was asked for; an empty selection never means all.")
-    inventory = await _count_project(ecs) if count else None
-    return Inventory([from_view(view) for view in views.values()], views, inventory)
+    in_project = await _count_project(ecs) if count else None
+    return Inventory([from_view(view) for view in views.values()], views, in_project)
 
 
 async def _listed(ecs: EcsClient, filters: Filters) -> dict[str, ServerView]:
-    """List all pages; a server that appears on two of them is one, as it was seen last."""
+    """Return all servers that a listing shows, by id; one that is on two pages as it was seen last."""
     views: dict[str, ServerView] = {}
     fewest: int | None = None
     async for page in ecs.list_servers(limit=MAX_PAGE, **filters):
@@ -62,7 +67,7 @@ async def _listed(ecs: EcsClient, filters: Filters) -> dict[str, ServerView]:
 
 
 async def _count_project(ecs: EcsClient) -> int | None:
-    """Count the project's servers."""
+    """Return how many servers the project has, None where the cloud does not say."""
     pages = ecs.list_servers(limit=1)
     async for page in pages:
         await pages.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its signature says
@@ -71,10 +76,10 @@ async def _count_project(ecs: EcsClient) -> int | None:
 
 
 def filters_of(selection: Selection) -> Filters:
-    """Let the cloud leave out what it can be trusted with; whatever it answers is checked again.
+    """Return the cloud's filters for a selection: those that are safe to use; what it answers is checked again.
 
-    Its filter by name is a search in which a dot stands for any character: it gets the longest plain part of the name.
-    How it would take several tags is not documented: it gets the first.
+    Its filter by name is a search in which a dot is any character: it gets the longest plain part of the name. How it
+    treats several tags is not documented: it gets the first.
     """
     plain = max(re.findall(r"[A-Za-z0-9_-]+", re.sub(r"\[[^\]]*\]?", " ", selection.name)), key=len, default="")
     return Filters(
@@ -86,34 +91,35 @@ def filters_of(selection: Selection) -> Filters:
 
 
 async def look_at_all(ecs: EcsClient, servers: Sequence[Server], *, count: bool = False) -> Inventory:
-    """Look at a fleet in as few requests as it takes: pages of the listing, or looks at 100 servers each.
+    """Look at servers in as few requests as possible: pages of the listing, or looks at 100 servers each.
 
-    The first page tells how many pages there are; so a wrong key costs one request, and a hundred servers one look.
+    The first page shows how many pages there are; so a wrong key costs one request, and a hundred servers one look.
 
     Args:
         ecs: the site's client.
-        servers: the fleet.
-        count: the project's number of servers is wanted as well.
+        servers: the servers.
+        count: True to count the project's servers as well.
 
     Raises:
         CloudError: not everything could be seen.
+        SelectionRefused: it cannot be found out whether some of them exist.
     """
     wanted = {server.id for server in servers}
     views: dict[str, ServerView] = {}
-    inventory: int | None = None
+    in_project: int | None = None
     if count or len(wanted) > MAX_LOOK:
         pages = ecs.list_servers(limit=MAX_PAGE if len(wanted) > MAX_LOOK else 1)
         async for page in pages:
-            inventory = page.count if inventory is None else inventory
+            in_project = page.count if in_project is None else in_project
             views.update((view.id, view) for view in page.servers if view.id in wanted)
-            if not _listing_pays(inventory, len(wanted) - len(views)):
+            if not _listing_pays(in_project, len(wanted) - len(views)):
                 break
         await pages.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its signature says
-    # A listing may miss servers that others create or delete meanwhile: those it did not show are asked for by id.
+    # A listing may miss servers while others create or delete some: those that it did not show are asked for by id.
     views |= await look_at(ecs, [server.id for server in servers if server.id not in views])
-    return Inventory(servers, views, inventory)
+    return Inventory(servers, views, in_project)
 
 
-def _listing_pays(inventory: int | None, missing: int) -> bool:
-    """Tell whether the listing's other pages are fewer requests than looks at what has not been seen yet."""
-    return inventory is not None and inventory // MAX_PAGE < -(-missing // MAX_LOOK)
+def _listing_pays(in_project: int | None, missing: int) -> bool:
+    """Return True where the listing's other pages take fewer requests than looks at what was not seen yet."""
+    return in_project is not None and in_project // MAX_PAGE < -(-missing // MAX_LOOK)

@@ -1,9 +1,9 @@
 """One HTTP request, sent once: the seam between the client and a network, real or simulated.
 
-A sender is called as ``await sender(request, on_sent)``. It calls ``on_sent()`` before the first byte can leave;
-an exception before that call proves that nothing was sent, and where ``on_sent`` itself raises, nothing may be sent. It
-follows no redirect and retries nothing. One that takes longer than ``request_timeout`` is cancelled and given up: from
-then on ``on_sent`` raises.
+A `Sender` is called as ``await sender(request, on_sent)``. It calls ``on_sent()`` before the first byte can leave; an
+exception before that call proves that nothing was sent, and where ``on_sent`` itself raises, nothing may be sent. It
+follows no redirect and retries nothing. A request that takes longer than ``request_timeout`` is cancelled and given up:
+from then on ``on_sent`` raises.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 from ecsbatch.foreign import unlike
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""An answer longer than this is cut: a job of 1,000 sub-jobs is about 290 KB, a page of 1,000 servers a few MB."""
+"""A longer answer is cut off: a job of 1,000 sub-jobs has about 290 KB, a page of 1,000 servers a few MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A signed request, byte for byte as it goes on the wire. Its repr keeps the headers' secrets to itself.
+    """A signed request, byte for byte as it is sent. Its repr does not show headers, which hold secrets.
 
     Attributes:
         method: ``GET``, ``POST`` or ``PUT``.
-        url: absolute and already percent-encoded; a sender must not encode it again.
-        headers: all headers, names as they are to be sent.
+        url: the whole URL, percent-encoded; a sender must not encode it again.
+        headers: all headers, with names as they are to be sent.
         body: the bytes that were signed, b"" for none.
     """
 
@@ -41,8 +41,8 @@ class Answer:
 
     Attributes:
         status: the HTTP status.
-        headers: names in lower case.
-        body: the bytes read.
+        headers: the headers, names in small letters.
+        body: the bytes that came.
         complete: False where the body broke off or was longer than `MAX_ANSWER_BYTES`.
     """
 
@@ -53,7 +53,7 @@ class Answer:
 
 
 def checked_headers(given: object) -> dict[str, str]:
-    """Return headers that somebody else has made, once it is sure that they are texts.
+    """Return headers from somebody else's code, checked to be texts.
 
     Raises:
         TypeError: they are not.

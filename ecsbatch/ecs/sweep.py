@@ -1,55 +1,55 @@
-"""Looks at servers by their ids; and what it means that a look leaves one out.
+"""Looks at many servers by their ids, and finds out what it means that a look leaves one out.
 
-A look that leaves a server out does not say that there is none: a listing may have holes. So those are asked for again,
-alone, and then by their own address. Of very many only a few are asked for like this, and the others by a hundred.
+A look that leaves a server out does not say that it does not exist: a listing may have holes. So those servers are
+asked for again, each alone, and then by its own path. Where they are very many, only a few are asked for like this.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
-from ecsbatch.errors import CloudError, NotAccepted, SelectionRefused, UnknownAnswer
+from ecsbatch.ecs.read_retry import read_patiently
+from ecsbatch.errors import CloudError, SelectionRefused, UnknownAnswer
 from ecsbatch.model.servers import MAX_LOOK, Look, ServerView
 from ecsbatch.model.text import counted
 
-T = TypeVar("T")
-
 A_FEW: Final = 50
-"""Servers that are asked for alone, or by their own address, in one go."""
+"""Servers that are asked for alone, or by their own path, at most."""
 
-_WAITS: Final = (1.0, 2.0, 4.0)
-_LONGEST_WAIT: Final = 60.0
 _LOOKS_AT_ONCE: Final = 8
-_IN_VAIN: Final = 3
-"""Servers that could not be asked for by their own address, before no other is."""
+_GIVE_UP_AFTER: Final = 3
+"""Servers that cannot be asked for by their own path, after which no other is tried."""
 
 _NAMED: Final = 3
-_PAYS: Final = 10
-"""Looking once more at all pays where the last time has shown a tenth of them."""
+"""Servers that a message names."""
+
+_WORTHWHILE: Final = 10
+"""All are looked at once more where the last time has shown at least one in so many of them."""
 
 Views = dict[str, ServerView]
 
 
 class Looker(Protocol):
-    """What is needed of a client."""
+    """What is needed of an `EcsClient`."""
 
     async def look(self, ids: Sequence[str]) -> Look:
         """Look at up to 100 servers."""
         ...
 
     async def show_server(self, server_id: str) -> ServerView:
-        """Look at one server by its own address."""
+        """Look at one server by its own path."""
         ...
 
 
 async def look_at(ecs: Looker, ids: Sequence[str]) -> Views:
-    """Look at servers; ``found`` is False only where the cloud has said that there is none, or says nothing of it.
+    """Look at servers; ``found`` is False only where the cloud says so, or shows nothing of a server in any way.
 
     Raises:
-        CloudError: not everything could be seen, the filter by id is not heeded, or the listing hides servers.
+        CloudError: not all servers could be seen, the cloud ignores the filter by id, or its listing hides servers.
+        SelectionRefused: it cannot be found out whether some of them exist.
     """
     views: Views = {}
     left: list[str] = list(ids)
@@ -59,7 +59,7 @@ async def look_at(ecs: Looker, ids: Sequence[str]) -> Views:
             shown = await _in_groups(ecs, asked, size)
             views |= shown
             left = [server for server in left if server not in views]
-            if len(shown) * _PAYS < len(asked):
+            if len(shown) * _WORTHWHILE < len(asked):
                 break
     if left:
         await _refuse_hidden(ecs, spread(left, A_FEW))
@@ -67,12 +67,12 @@ async def look_at(ecs: Looker, ids: Sequence[str]) -> Views:
 
 
 def spread(items: Sequence[str], most: int) -> list[str]:
-    """Take so many of a list, from all over it."""
-    return list(items) if len(items) <= most else [items[place * len(items) // most] for place in range(most)]
+    """Return at most ``most`` items, spread evenly over a list."""
+    return list(items) if len(items) <= most else [items[number * len(items) // most] for number in range(most)]
 
 
 async def _in_groups(ecs: Looker, ids: Sequence[str], size: int) -> Views:
-    """Look at so many at a time, several at once; the first alone, so that a wrong key costs one request."""
+    """Look at ``size`` servers per request, several requests at once; the first alone: a wrong key costs only one."""
     parts = [ids[start : start + size] for start in range(0, len(ids), size)]
     views: Views = {}
     turns = asyncio.Semaphore(_LOOKS_AT_ONCE)
@@ -96,7 +96,7 @@ def _first(errors: Iterable[Exception]) -> Exception:
 
 
 async def _look(ecs: Looker, ids: Sequence[str]) -> Views:
-    look = await _patiently(partial(ecs.look, ids))
+    look = await read_patiently(partial(ecs.look, ids))
     if look.unasked:
         raise UnknownAnswer(
             f"The cloud does not heed the filter by id (server_id): asked for {counted(len(ids), 'server')}, it showed "
@@ -108,21 +108,21 @@ async def _look(ecs: Looker, ids: Sequence[str]) -> Views:
 
 
 async def _refuse_hidden(ecs: Looker, ids: Sequence[str]) -> None:
-    """Ask for servers by their own address: what nothing tells of is not called missing.
+    """Ask for servers by their own path: one counts as missing only where the cloud says so.
 
     Raises:
         UnknownAnswer: some of them exist.
-        SelectionRefused: of some nothing tells whether they do.
+        SelectionRefused: it cannot be found out whether some of them exist.
     """
     hidden: list[str] = []
     untold: list[str] = []
     why = ""
     for server in ids:
-        if len(untold) >= _IN_VAIN:
+        if len(untold) >= _GIVE_UP_AFTER:
             untold.append(server)
             continue
         try:
-            view = await _patiently(partial(ecs.show_server, server))
+            view = await read_patiently(partial(ecs.show_server, server))
         except CloudError as e:
             untold.append(server)
             why = str(e).rstrip(".")
@@ -145,16 +145,3 @@ async def _refuse_hidden(ecs: Looker, ids: Sequence[str]) -> None:
 def _few(servers: Sequence[str]) -> str:
     more = f" and {len(servers) - _NAMED:,} more" if len(servers) > _NAMED else ""
     return ", ".join(servers[:_NAMED]) + more
-
-
-async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask once, again after a pause where the cloud fails to answer: reading may be repeated."""
-    for wait in (*_WAITS, None):
-        try:
-            return await ask()
-        except (UnknownAnswer, NotAccepted) as e:
-            if wait is None:
-                raise
-            asked = (e.retry_after or 0.0) if isinstance(e, NotAccepted) else 0.0
-            await asyncio.sleep(min(max(wait, asked), _LONGEST_WAIT))
-    raise AssertionError  # pragma: no cover - the last attempt returns or raises

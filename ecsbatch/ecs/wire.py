@@ -1,8 +1,8 @@
-"""The JSON of the API, and what it means in our words.
+"""Writes and reads the API's JSON.
 
-`job_of` runs for up to 1,000 sub-jobs a look and is the busiest code of a rollout: it reads servers that are still
-awaited, builds nothing for those that run on, and leaves the checking of shapes to the exceptions that a wrong one
-raises. All else fails closed: a shape that is not the documented one is an `UnknownAnswer`.
+`job_of` reads up to 1,000 sub-jobs a look and is the busiest code of a rollout: it reads only servers that are still
+waited for, builds nothing for those that are still running, and leaves it to the exceptions of a wrong shape to find
+one. What does not have the documented shape is an `UnknownAnswer`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MAX_WORD: Final = 64
 _MAX_NAME: Final = 256
 _ALWAYS_THERE: Final = ("name", "created", "hostId", "tenant_id", "flavor", "metadata", "OS-EXT-STS:vm_state")
-"""Fields of which every server that exists has some."""
+"""Fields of which every existing server has at least one."""
 _NOTHING: Final[dict[str, Any]] = {}
 
 
@@ -35,7 +35,7 @@ class ListingPage:
 
     Attributes:
         servers: its rows, in the cloud's order.
-        count: the cloud's ``count``, None where it gave none.
+        count: the cloud's ``count`` of all servers that match, None where it gave none.
     """
 
     servers: Sequence[ServerView]
@@ -55,7 +55,7 @@ def reboot_body(type_: RestartType, ids: Sequence[str]) -> bytes:
 
 @contextmanager
 def _reading(what: str) -> Generator[None]:
-    """Turn whatever a wrong shape raises into the error that says so."""
+    """Turn what a wrong shape raises into an `UnknownAnswer`."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as e:
@@ -63,10 +63,10 @@ def _reading(what: str) -> Generator[None]:
 
 
 def job_id_of(body: bytes) -> str:
-    """Return the job that a submit was answered with.
+    """Return the job's id from the answer to a submit (BatchRebootServers).
 
     Raises:
-        UnknownAnswer: the answer names none, so that nothing is certain.
+        UnknownAnswer: the answer has none: the request may have been carried out.
     """
     with _reading("a job id"):
         job_id = orjson.loads(body)["job_id"]
@@ -76,13 +76,13 @@ def job_id_of(body: bytes) -> str:
 
 
 def job_of(body: bytes, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
-    """Read ShowJob.
+    """Return the job that an answer to ShowJob shows.
 
     Args:
-        body: the answer.
+        body: the answer's body.
         job_id: the job that was asked for.
-        pending: the servers that have not ended yet; sub-jobs of others are passed over.
-        running: name those that are shown under way, too.
+        pending: servers without an outcome yet; sub-jobs of other servers are left out.
+        running: True to name the servers that are shown under way, too.
 
     Raises:
         UnknownAnswer: the answer is not this job.
@@ -96,7 +96,7 @@ def job_of(body: bytes, job_id: str, pending: Container[str], *, running: bool =
         shown: list[Any] = []
         for sub in (job.get("entities") or _NOTHING).get("sub_jobs") or ():
             said = sub.get("status")
-            # Most rows of most looks are still running: no more is read of them than this.
+            # Most rows of most looks are still running: no more of them is read than this.
             if said != "SUCCESS" and said != "FAIL":  # noqa: PLR1714 - a set would hash the word each time
                 if running:
                     shown.append((sub.get("entities") or _NOTHING).get("server_id"))
@@ -115,7 +115,7 @@ def job_of(body: bytes, job_id: str, pending: Container[str], *, running: bool =
 
 
 def _sub_job(sub: Any, server_id: str, *, succeeded: bool) -> SubJob:
-    """Build what is kept of an ended sub-job."""
+    """Return what is kept of an ended sub-job."""
     seconds = _seconds(sub.get("begin_time"), sub.get("end_time"))
     if succeeded:
         return SubJob(server_id, True, "", "", seconds)  # noqa: FBT003 - by place: 1,000 of them a look
@@ -126,7 +126,7 @@ def _sub_job(sub: Any, server_id: str, *, succeeded: bool) -> SubJob:
 
 
 def _seconds(begin: Any, end: Any) -> float | None:
-    """Return the time between two of the cloud's stamps, None where they do not make sense."""
+    """Return the seconds between two of the cloud's times, None where they make no sense."""
     if not isinstance(begin, str) or not isinstance(end, str) or not begin or not end:
         return None
     try:
@@ -137,13 +137,13 @@ def _seconds(begin: Any, end: Any) -> float | None:
 
 
 def _text(value: Any) -> str:
-    """Return a foreign sentence, fit to be shown; "" for null."""
+    """Return a sentence of the cloud, fit to be shown; "" for null."""
     return truncate(one_line(value)) if isinstance(value, str) else ""
 
 
 def _word(value: Any, limit: int = _MAX_WORD) -> str:
-    """Return a foreign name, fit to be shown; "" for null."""
-    # The usual case first: a listing of 20,000 servers comes by here 200,000 times.
+    """Return a name or a code of the cloud, fit to be shown; "" for null."""
+    # The usual case first: a listing of 20,000 servers calls this 200,000 times.
     if type(value) is str and len(value) <= limit and value.isascii() and value.isprintable():
         return value
     if not value:
@@ -154,7 +154,7 @@ def _word(value: Any, limit: int = _MAX_WORD) -> str:
 
 
 def page_of(body: bytes) -> ListingPage:
-    """Read a page of ListServersDetails.
+    """Return the page that an answer to ListServersDetails shows.
 
     Raises:
         UnknownAnswer: the answer is no list of servers.
@@ -167,9 +167,9 @@ def page_of(body: bytes) -> ListingPage:
 
 
 def views_of(body: bytes, asked: Container[str]) -> tuple[list[ServerView], int]:
-    """Read the rows of ListServersDetails that were asked for by id, and count the others.
+    """Return the rows of ListServersDetails that were asked for by id, and the number of the others.
 
-    A row without a status tells nothing and is left out.
+    A row without a status says nothing and is left out.
 
     Raises:
         UnknownAnswer: the answer is no list of servers.
@@ -180,7 +180,7 @@ def views_of(body: bytes, asked: Container[str]) -> tuple[list[ServerView], int]
 
 
 def view_of(body: bytes, asked: str) -> ServerView:
-    """Read ShowServer.
+    """Return the server that an answer to ShowServer shows.
 
     Raises:
         UnknownAnswer: the answer is not this server.
@@ -193,13 +193,13 @@ def view_of(body: bytes, asked: str) -> ServerView:
 
 
 def _view(row: Any) -> ServerView:
-    """Keep what we need of a server: never the whole row, whose ``user_data`` may carry secrets."""
+    """Return what we need of a server's row, never all of it: its ``user_data`` may contain secrets."""
     id_ = row["id"]
     if not isinstance(id_, str) or not id_:
         raise TypeError
     status = row.get("status")
     if not status and row.get("fault") and not any(row.get(name) for name in _ALWAYS_THERE):
-        # An id that the cloud does not know gives a row of nulls with a fault ("Instance ... could not be found").
+        # For an id that it does not know the cloud sends a row of nulls with a fault ("... could not be found").
         return ServerView(as_server_id(id_), found=False)
     return ServerView(
         as_server_id(id_),
@@ -218,7 +218,7 @@ def _view(row: Any) -> ServerView:
 
 
 def _flag(value: Any) -> bool:
-    """Return a foreign yes or no; null is no, and whatever is neither makes the row another shape."""
+    """Return a flag of the cloud; null is False, and anything else is a wrong shape."""
     if value is None or isinstance(value, bool):
         return bool(value)
     raise TypeError

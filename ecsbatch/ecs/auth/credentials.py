@@ -1,17 +1,19 @@
-"""Where credentials come from: the first source that has any wins, in the order of the official SDK.
+"""Where credentials come from: the first source that has some, in the order of the official SDK.
 
 ==============  ==============================================================================================
 environment     ``HUAWEICLOUD_SDK_AK``, ``HUAWEICLOUD_SDK_SK``, ``HUAWEICLOUD_SDK_SECURITY_TOKEN``
 file            ``~/.huaweicloud/credentials`` or ``HUAWEICLOUD_SDK_CREDENTIALS_FILE``: ``[basic]``, ``ak``, ``sk``
-token           ``ECSBATCH_AUTH_TOKEN``: an IAM token that somebody has got
+token           ``ECSBATCH_AUTH_TOKEN``: an IAM token
 password        ``ECSBATCH_IAM_USER``, ``ECSBATCH_IAM_PASSWORD``, ``ECSBATCH_IAM_DOMAIN``: tokens, renewed in time
 metadata        the agency of the ECS server that this runs on: temporary keys, renewed in time
 ==============  ==============================================================================================
 
-``ECSBATCH_CREDENTIALS`` names one source and leaves out the others. The metadata service is asked only where it is
-named so, or where nothing else is there and the machine's firmware says that it is a server of such a cloud; nothing
+``ECSBATCH_CREDENTIALS`` names one source, and the others are not tried. The metadata service is asked only where it is
+named so, or where there is nothing else and the machine's firmware says that it is a server of such a cloud; nothing
 is asked before the client's first request, so that no source delays another. A token beside a password is used until
-it runs out, and renewed by the password then.
+it expires, and the password then gets the next one.
+
+`credentials` is what a program calls; `find` also says where they were found.
 """
 
 from __future__ import annotations
@@ -53,9 +55,9 @@ class Found:
     """Credentials and where they were found.
 
     Attributes:
-        auth: what the client takes.
-        origin: for people.
-        warning: one line about them, "" for none.
+        auth: what an `EcsClient` takes.
+        origin: where they were found, for people.
+        warning: a warning about them in one line, "" for none.
     """
 
     auth: Auth
@@ -64,10 +66,13 @@ class Found:
 
 
 def credentials(env: Mapping[str, str] = os.environ) -> Auth:
-    """Return the first credentials that there are; a file that others can read is warned of.
+    """Return the credentials of the first source that has some; warn of a file that others can read.
+
+    Args:
+        env: the environment variables.
 
     Raises:
-        ConfigError: there are none, or half of them.
+        ConfigError: there are none, or only a part of them.
     """
     found = find(env)
     if found.warning:
@@ -76,14 +81,14 @@ def credentials(env: Mapping[str, str] = os.environ) -> Auth:
 
 
 def find(env: Mapping[str, str] = os.environ, *, on_server: Callable[[], bool] = on_ecs_server) -> Found:
-    """Return the first credentials that there are, and where.
+    """Return the credentials of the first source that has some, and where they were found.
 
     Args:
-        env: the environment.
-        on_server: tells whether this machine is an ECS server.
+        env: the environment variables.
+        on_server: returns True where this machine is an ECS server.
 
     Raises:
-        ConfigError: there are none, or half of them.
+        ConfigError: there are none, or only a part of them.
     """
     choice = _get(env, CHOICE).lower()
     if choice:
@@ -115,13 +120,13 @@ def _get(env: Mapping[str, str], name: str) -> str:
 
 
 def _home(env: Mapping[str, str]) -> Path | None:
-    """Return the user's home; an environment made up by the caller has the one that it names."""
+    """Return the user's home directory; for other variables than the process's own only the one that they name."""
     home = _get(env, "HOME") or (str(Path("~").expanduser()) if env is os.environ else "")
     return Path(home) if home else None
 
 
 def _environment(env: Mapping[str, str]) -> Found | None:
-    """Read the variables of the official SDK."""
+    """Return the key of the official SDK's environment variables."""
     access, secret = _get(env, "HUAWEICLOUD_SDK_AK"), _get(env, "HUAWEICLOUD_SDK_SK")
     if not access and not secret:
         return None
@@ -134,7 +139,7 @@ def _environment(env: Mapping[str, str]) -> Found | None:
 
 
 def _file(env: Mapping[str, str]) -> Found | None:
-    """Read the official SDK's file; a missing one counts only where it was named."""
+    """Return the key of the official SDK's file; a missing file is an error only where it was named."""
     named = _get(env, "HUAWEICLOUD_SDK_CREDENTIALS_FILE")
     home = _home(env)
     path = Path(named) if named else home / ".huaweicloud" / "credentials" if home else None
@@ -145,7 +150,7 @@ def _file(env: Mapping[str, str]) -> Found | None:
 
 
 def _token(env: Mapping[str, str]) -> Found | None:
-    """Read a token that somebody has got; a password beside it renews it."""
+    """Return the given token; where there is a password too, that gets the next ones."""
     token = _get(env, "ECSBATCH_AUTH_TOKEN")
     if not token:
         return None
@@ -159,12 +164,12 @@ def _password(env: Mapping[str, str]) -> Found | None:
 
 
 def _user(env: Mapping[str, str]) -> User | None:
-    """Read an IAM user.
+    """Return the IAM user of the environment variables, None where there is none.
 
     Raises:
-        ConfigError: a part is missing.
+        ConfigError: user, password or domain is missing.
     """
-    # A password may begin or end with a blank; one that is nothing else is none.
+    # A password may begin or end with blanks; one of nothing but blanks is none.
     name, password, domain = _get(env, _USER[0]), env.get(_USER[1], ""), _get(env, _USER[2])
     given = dict(zip(_USER, (name, password.strip(), domain), strict=True))
     if not any(given.values()):
@@ -189,12 +194,12 @@ _SOURCES: Final[Mapping[str, tuple[Callable[[Mapping[str, str]], Found | None], 
 
 
 def read_profile(path: Path) -> KeyAuth | None:
-    """Return the key of the file's section, with the project id and IAM's endpoint that stand beside it.
+    """Return the key of the file's ``[basic]`` section, with its project id and IAM's endpoint.
 
     None where the section is missing or has no key: other sections are for accounts, not for projects.
 
     Raises:
-        ConfigError: the file cannot be read, is no INI, or has half a key. Its text is never repeated.
+        ConfigError: the file cannot be read, is no INI, or has half a key. The message never repeats its text.
     """
     values = _section(path)
     access, secret = values.get("ak", "").strip(), values.get("sk", "").strip()
@@ -213,7 +218,7 @@ def read_profile(path: Path) -> KeyAuth | None:
 
 
 def permission_warning(path: Path) -> str:
-    """Return one line of warning where others on this machine can read the file, else ""."""
+    """Return a warning in one line where other users of this machine can read the file, else ""."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -230,7 +235,7 @@ def _section(path: Path) -> Mapping[str, str]:
     except UnicodeDecodeError:
         raise ConfigError(f"The credentials file {path} is no text in UTF-8.") from None
     except configparser.Error as e:
-        # Its text repeats the line, which may hold the key.
+        # The error's text repeats the line, which may contain the key.
         line = getattr(e, "lineno", None) or next((number for number, _ in getattr(e, "errors", ())), None)
         where = f" (line {line})" if line else ""
         raise ConfigError(
@@ -240,7 +245,7 @@ def _section(path: Path) -> Mapping[str, str]:
 
 
 def hints_from_other_tools(env: Mapping[str, str], home: Path | None) -> Iterator[str]:
-    """Say in a sentence each what is there and how it is told to us."""
+    """Yield a sentence for each other tool whose credentials are there, on how to give them to us."""
     for tool, theirs in _TOOLS:
         if env.get(theirs[0], "").strip():
             ours = _KEY if len(theirs) == len(_KEY) else _USER

@@ -26,7 +26,7 @@ _NAMED_AT_MOST: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An IAM user; a HUAWEI ID cannot get tokens itself."""
+    """An IAM user with the password and the account (domain) that it belongs to; a HUAWEI ID cannot get tokens."""
 
     name: str
     password: str = field(repr=False)
@@ -34,18 +34,18 @@ class User:
 
 
 def password_auth(user: User, first: Auth | None = None) -> RefreshableAuth:
-    """Return the authentication by a user's password; ``first`` is a token that somebody has got already."""
+    """Return the authentication by a user's password; ``first`` is a token to use until it expires, if any."""
     name = f"token of the IAM user {user.name}"
     return RefreshableAuth(name, partial(issue_token, user), hide=(user.password,), first=first)
 
 
 async def issue_token(user: User, context: IssueContext) -> IssuedAuth:
-    """Get a token for the project, or for the region's own where its id is not known.
+    """Get a token for the project (KeystoneCreateUserTokenByPassword), or for the region's where its id is not known.
 
     Raises:
-        AuthError: the user, the password or the domain will not do.
-        NotSent: IAM gives none now.
-        ConfigError: it cannot be told which IAM to ask, or for which project.
+        AuthError: the user, the password or the domain is wrong.
+        NotSent: IAM gives no token now.
+        ConfigError: it is not known which IAM to ask, or for which project.
     """
     if not context.iam or not (context.project_id or context.region):
         raise ConfigError("A token for an IAM user needs a place: give --region, or HUAWEICLOUD_SDK_IAM_ENDPOINT.")
@@ -67,11 +67,11 @@ async def issue_token(user: User, context: IssueContext) -> IssuedAuth:
 
 
 async def find_project(context: IssueContext, auth: Auth) -> str:
-    """Look the project of the region up (KeystoneListProjects).
+    """Return the id of the region's project (KeystoneListProjects).
 
     Raises:
-        ConfigError: there is none, or there are several; they are named.
-        AuthError: the key or token will not do.
+        ConfigError: the region has no project, or several, which the message names.
+        AuthError: the key or token is wrong.
         NotSent: IAM does not answer.
     """
     if not context.iam or not context.region:
@@ -89,7 +89,7 @@ async def find_project(context: IssueContext, auth: Auth) -> str:
 
 
 def _projects(body: bytes) -> list[tuple[str, str]]:
-    """Read ids and names."""
+    """Return ids and names of projects."""
     try:
         rows: list[Any] = orjson.loads(body)["projects"]
         return [(str(row["id"]), str(row.get("name") or "")) for row in rows]
@@ -117,7 +117,7 @@ def _body(user: User, context: IssueContext) -> bytes:
 
 
 def _token_ends(body: bytes) -> float:
-    """Read ``token.expires_at``; 0 where there is none that can be read."""
+    """Return ``token.expires_at`` in seconds since 1970; 0 where there is none that can be read."""
     try:
         return moment(orjson.loads(body)["token"]["expires_at"])
     except (ValueError, KeyError, TypeError):
@@ -125,14 +125,14 @@ def _token_ends(body: bytes) -> float:
 
 
 def moment(text: str) -> float:
-    """Read a stamp of the cloud, in UTC, as seconds since 1970.
+    """Return a time of the cloud, in UTC, in seconds since 1970.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no time.
     """
     return datetime.fromisoformat(text).timestamp()
 
 
 def _nothing(_text: str) -> str:
-    """Show nothing of an answer to a password: it may echo it in any spelling."""
+    """Show nothing of an answer to a password: it may echo the password in any spelling."""
     return ""

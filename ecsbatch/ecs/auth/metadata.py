@@ -27,21 +27,24 @@ TIMEOUT: Final = 3.0
 """Seconds for each of the two requests."""
 
 TOKEN_SECONDS: Final = 21_600
-"""The metadata service's own token, asked for anew each time: it has nothing to do with the keys' time."""
+"""Seconds for which the service's own token is asked, a new one each time; it has nothing to do with the keys."""
 
 _KEY_LASTS: Final = 3600.0
 _NO_TOKENS_HERE: Final = {404, 405, 503}
 _NOT_FOUND: Final = 404
 _OK: Final = 200
 _TAGS: Final = {"HUAWEICLOUD", "OpenTelekomCloud"}
-"""What a server's firmware calls its chassis (cloud-init, ``DataSourceOpenStack``)."""
+"""How a server's firmware names its chassis (cloud-init, ``DataSourceOpenStack``)."""
 
 
 def metadata_auth(endpoint: str = "") -> RefreshableAuth:
     """Return the authentication by the server's agency.
 
+    Args:
+        endpoint: of the metadata service; "" for the usual one.
+
     Raises:
-        ConfigError: the endpoint is not of this machine.
+        ConfigError: the endpoint is not an address of this machine.
     """
     endpoint = (endpoint or ENDPOINT).rstrip("/")
     url = urlsplit(endpoint)
@@ -51,7 +54,7 @@ def metadata_auth(endpoint: str = "") -> RefreshableAuth:
 
 
 def on_ecs_server(tag: Path = Path("/sys/class/dmi/id/chassis_asset_tag")) -> bool:
-    """Tell, without asking anybody, whether this machine calls itself a server of such a cloud."""
+    """Return True where this machine's firmware says that it is a server of such a cloud; nothing is sent."""
     try:
         return tag.read_text(encoding="ascii").strip() in _TAGS
     except (OSError, ValueError):
@@ -59,7 +62,7 @@ def on_ecs_server(tag: Path = Path("/sys/class/dmi/id/chassis_asset_tag")) -> bo
 
 
 async def issue_key(endpoint: str, context: IssueContext) -> IssuedAuth:
-    """Get the temporary key.
+    """Get a temporary key.
 
     Raises:
         AuthError: the server has no agency.

@@ -1,7 +1,8 @@
-"""Keys and tokens that run out: got when they are first needed, replaced before their time is over.
+"""Keys and tokens that expire: got when they are first needed, replaced before they expire.
 
-Such an auth has to ask somebody, which only the client can do for it. So the client passes an `IssueContext`, and asks
-before each signature whether something is due; one caller renews while all others go on with what still holds.
+To get one a `RefreshableAuth` has to send a request, which only the client can do for it. So the client passes an
+`IssueContext`, and before each signature asks whether the next key or token is due; one caller renews while all others
+go on with the valid one.
 """
 
 from __future__ import annotations
@@ -18,25 +19,27 @@ from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.model.text import truncate
 
 EARLY: Final = 2400.0
-"""Seconds before its end at which a key or token is replaced: 40 minutes, as the official SDK does."""
+"""Seconds before it expires at which a key or token is replaced: 40 minutes, as the official SDK does."""
 
 _SHORTEST: Final = 60.0
-_TRY_AGAIN: Final = 60.0
+"""Seconds for which a key or token is used at least, whatever its end says."""
 
+_TRY_AGAIN: Final = 60.0
+"""Seconds until the next attempt where one failed while the old key or token is still valid."""
 
 Ask: TypeAlias = Callable[[Request], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class IssueContext:
-    """What a client lends to an auth so that it can ask for keys and tokens.
+    """What a client passes to an auth so that it can ask for keys and tokens.
 
     Attributes:
         ask: sends one request; its errors are `CloudError`.
-        iam: IAM's endpoint, "" where it cannot be told.
-        region: as the client was given it.
-        project_id: as the client was given it, "" where it is still to be looked up.
-        wall: seconds since 1970.
+        iam: IAM's endpoint, "" where it is not known.
+        region: the client's region, "" where it was given none.
+        project_id: the client's project, "" where it is still to be looked up.
+        wall: returns the seconds since 1970.
         patience: seconds that getting a key or token may take.
     """
 
@@ -50,12 +53,12 @@ class IssueContext:
 
 @dataclass(frozen=True, slots=True)
 class IssuedAuth:
-    """A key or token and its time.
+    """A key or token that was issued, and how long it is valid.
 
     Attributes:
-        auth: what requests are signed with meanwhile.
-        ends: seconds since 1970, by our own clock.
-        due: when to get the next one.
+        auth: signs requests with it.
+        ends: when it expires, in seconds since 1970 by our own clock.
+        due: when to get the next one, by the same clock.
     """
 
     auth: Auth = field(repr=False)
@@ -67,27 +70,29 @@ Issue: TypeAlias = Callable[[IssueContext], Awaitable[IssuedAuth]]
 
 
 def issued(auth: Auth, answer: Answer, expires_at: float, now: float, otherwise: float) -> IssuedAuth:
-    """Reckon a lease's end on our clock: the cloud's may be minutes off, so its own ``Date`` is where the time starts.
+    """Return an issued key or token with its end by our clock.
+
+    The two clocks may differ by minutes, so the time until the end is counted from the answer's own ``Date``.
 
     Args:
         auth: what was issued.
-        answer: that it came with.
-        expires_at: its end by the cloud's clock, seconds since 1970; 0 where it gave none.
-        now: by our clock.
-        otherwise: seconds that it lasts where the cloud gave no end.
+        answer: the answer that it came with.
+        expires_at: its end by the cloud's clock, seconds since 1970; 0 where the cloud gave none.
+        now: seconds since 1970 by our clock.
+        otherwise: seconds for which it is valid where the cloud gave no end.
     """
     lasts = max(expires_at - (date_of(answer.headers) or now), _SHORTEST) if expires_at else otherwise
     return IssuedAuth(auth, now + lasts, now + lasts - min(EARLY, lasts / 2))
 
 
 class RefreshableAuth:
-    """Authentication by whatever ``issue`` brings, for one site.
+    """Authentication by the keys or tokens that ``issue`` gets, for one site.
 
     Args:
         name: for people: what it is and where it comes from.
-        issue: gets the next key or token. Raises `AuthError` where it is denied, `NotSent` where it cannot be had now.
+        issue: gets the next key or token; raises `AuthError` where it is denied, `NotSent` where there is none now.
         hide: secrets that ``issue`` knows.
-        first: holds until the cloud says that it ran out; None to begin with ``issue``.
+        first: used until the cloud says that it has expired; None to begin with ``issue``.
     """
 
     def __init__(self, name: str, issue: Issue, *, hide: tuple[str, ...] = (), first: Auth | None = None) -> None:
@@ -104,27 +109,27 @@ class RefreshableAuth:
         return f"<LeasedAuth {self._name}>"
 
     def at(self, context: IssueContext) -> RefreshableAuth:
-        """Return one of its own for a client: a token is good for one project."""
+        """Return a copy for one client: a token is valid for one project."""
         bound = RefreshableAuth(self._name, self._issue, hide=self._hide, first=self._first)
         bound._context = context
         return bound
 
     def usable(self, now: float) -> bool:
-        """Tell whether there is one whose time is not over."""
+        """Return True where there is a key or token that has not expired."""
         return self._current is not None and now < self._current.ends
 
     def due(self, now: float) -> bool:
-        """Tell whether the next one should be got."""
+        """Return True where it is time to get the next key or token."""
         if self._current is None or now >= self._current.ends:
             return True
         return now >= max(self._current.due, self._not_before)
 
     async def refresh(self, now: float) -> None:
-        """Get the next one ahead of time; where that fails and the old one holds, go on with it for a minute.
+        """Get the next key or token; where that fails and the old one is valid, try again after a minute.
 
         Raises:
-            AuthError: it is denied, and there is none that holds.
-            NotSent: it cannot be had now, and there is none that holds.
+            AuthError: it is denied, and the old one is not valid.
+            NotSent: there is none now, and the old one is not valid.
         """
         try:
             await self.renew()
@@ -134,11 +139,11 @@ class RefreshableAuth:
             self._not_before = now + _TRY_AGAIN
 
     async def renew(self) -> bool:
-        """Get the next one.
+        """Get the next key or token; return True.
 
         Raises:
             AuthError: it is denied.
-            NotSent: it cannot be had now.
+            NotSent: there is none now.
         """
         if self._context is None:
             raise AuthError("These credentials belong to no client yet: give them to an EcsClient.")
@@ -153,13 +158,17 @@ class RefreshableAuth:
         return True
 
     def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
-        """Return the headers that the present key or token makes."""
+        """Return the headers that the present key or token makes.
+
+        Raises:
+            AuthError: there is none yet.
+        """
         if self._current is None:
             raise AuthError("There is no key or token yet: enter the EcsClient with async with.")
         return self._current.auth.headers(request, now)
 
     def redact(self, text: str) -> str:
-        """Hide all that it knows, the key or token before this one included."""
+        """Hide all secrets that it knows, also the key or token before this one."""
         for each in (self._current, self._before):
             text = each.auth.redact(text) if each else text
         for secret in self._hide:
@@ -176,13 +185,13 @@ def _checked(answer: object) -> IssuedAuth:
 async def ask(
     context: IssueContext, request: Request, what: str, redact: Callable[[str], str] = str, *, unanswered: str = ""
 ) -> Answer:
-    """Ask for a key, a token or a project; a request to ECS that waits for it is certainly not sent.
+    """Ask for a key, a token or a project; the request to ECS that waits for it is certainly not sent yet.
 
     Args:
-        context: by which it is asked.
+        context: sends the request.
         request: what is sent.
-        what: is wanted, as a sentence begins.
-        redact: hides secrets in what was answered.
+        what: what is asked for, as the beginning of a sentence.
+        redact: hides secrets in the answer.
         unanswered: a sentence on what to do where no answer comes.
 
     Raises:
@@ -206,7 +215,7 @@ async def ask(
 
 
 def _reason(error: CloudError) -> str:
-    """Take what happened out of an error's sentence."""
+    """Return what happened out of an error's sentence."""
     _, colon, rest = error.message.rstrip(".").partition(": ")
     said = rest if colon and not error.status else error.message.rstrip(".")
     return f"{said} (HTTP {error.status})" if error.status else said

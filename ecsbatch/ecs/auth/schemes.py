@@ -1,4 +1,4 @@
-r"""Who asks: SDK-HMAC-SHA256 signatures and tokens, without any I/O.
+r"""Signs requests: SDK-HMAC-SHA256 signatures and tokens, without any I/O. `Auth` is what an authentication does.
 
 The signature (API reference, "AK/SK signing"; huaweicloudsdkcore ``signer.py``)::
 
@@ -35,11 +35,10 @@ _SIGNATURE: Final = re.compile(r"(Signature=)[0-9a-f]+")
 _SHOWN: Final = 4
 _HIDDEN: Final = "***"
 _WORTH_HIDING: Final = 6
-"""Characters of a secret: real ones have 20 and more; a shorter one would blot out ordinary words."""
-
+"""Characters of a secret: real ones have 20 and more; hiding a shorter one would hide ordinary words."""
 
 _HEAD: Final = 10
-"""Characters of a secret's beginning that are hidden wherever they stand; fewer might be an ordinary word."""
+"""Characters of a secret's beginning that are hidden wherever they are; fewer might be an ordinary word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +66,9 @@ class Auth(Protocol):
     """How requests are authenticated."""
 
     def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
-        """Return all headers to send. Pure; called inside each attempt, since a signature is good for 15 minutes.
+        """Return all headers to send. Pure; called inside each attempt, since a signature is valid for 15 minutes.
 
-        `AuthError` ends the run at once; whatever else is raised means that this request is not sent.
+        `AuthError` ends the run at once; any other exception means that this request is not sent.
 
         Args:
             request: what is to be signed.
@@ -78,14 +77,14 @@ class Auth(Protocol):
         ...
 
     async def renew(self) -> bool:
-        """Get a new token in place of one that ran out; False where there is nothing to renew.
+        """Get a new token in place of one that has expired; return False where there is nothing to renew.
 
         The client calls it for one caller at a time, and not where another has just renewed it.
         """
         ...
 
     def redact(self, text: str) -> str:
-        """Return text from the cloud without any secret of ours that it may echo."""
+        """Return a text of the cloud without any secret of ours that it may echo."""
         ...
 
 
@@ -97,12 +96,12 @@ def quoted(text: str) -> str:
 
 
 def canonical_query(params: Iterable[tuple[str, str]]) -> str:
-    """Return the query as it is signed and as it goes on the wire: sorted by name, then by value."""
+    """Return the query as it is signed and sent: sorted by name, then by value."""
     return "&".join([f"{quoted(name)}={quoted(value)}" for name, value in sorted(params)])
 
 
 def _canonical_path(path: str) -> str:
-    """Return the path with the slash at its end that only the canonical form has."""
+    """Return the path as it is signed, with a slash at its end that is not sent."""
     if not _PLAIN_PATH.fullmatch(path):
         path = "/".join([quote(part, safe="~") for part in unquote(path).split("/")])
     return path if path.endswith("/") else path + "/"
@@ -113,7 +112,7 @@ def canonical_request(method: str, path: str, query: str, headers: Mapping[str, 
 
     Args:
         method: the HTTP method.
-        path: percent-encoded or not.
+        path: the path, percent-encoded or not.
         query: from `canonical_query`.
         headers: all headers to be signed; names with an underscore are left out, as gateways drop them.
         body: the bytes to be sent.
@@ -143,19 +142,23 @@ def authorization(access_key: str, secret_key: str, date: str, canonical: str, s
 
 
 def sdk_date(now: float) -> str:
-    """Write seconds since 1970 as ``X-Sdk-Date`` wants them: 20250101T000000Z."""
+    """Return seconds since 1970 in the form of ``X-Sdk-Date``: 20250101T000000Z."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
 
 
 def _checked(name: str, secret: str) -> str:
-    """Refuse what no header can carry, without repeating it."""
+    """Return a secret that a header can have.
+
+    Raises:
+        ConfigError: it is empty or has characters that no header can have; the message does not repeat it.
+    """
     if not _SECRET.fullmatch(secret):
         raise ConfigError(f"The {name} is empty or holds blanks or unprintable characters: copy it again.")
     return secret
 
 
 def hide(secret: str, text: str) -> str:
-    """Hide a secret in a text, and as much of its beginning as an echo that was cut off may show."""
+    """Return a text without a secret, and without the beginning of it that a cut-off echo may show."""
     if len(secret) < _WORTH_HIDING:
         return text
     text = text.replace(secret, _HIDDEN)
@@ -171,11 +174,11 @@ class KeyAuth:
     """An access key, permanent or temporary: every request is signed.
 
     Attributes:
-        project_id: the project that stands beside the key in its file, "" for none.
-        iam_endpoint: IAM's endpoint that stands there, "" for none.
+        project_id: the project in the key's file, "" for none.
+        iam_endpoint: IAM's endpoint in the key's file, "" for none.
 
     Raises:
-        ConfigError: a part is empty or cannot stand in a header.
+        ConfigError: a part is empty or has characters that no header can have.
     """
 
     __slots__ = ("_access_key", "_secret_key", "_security_token", "iam_endpoint", "project_id")
@@ -214,7 +217,7 @@ class KeyAuth:
         return headers
 
     async def renew(self) -> bool:
-        """Return False: a key given once stays as it is."""
+        """Return False: a given key cannot be renewed."""
         return False
 
     def redact(self, text: str) -> str:
@@ -225,10 +228,10 @@ class KeyAuth:
 
 
 class TokenAuth:
-    """A project-scoped IAM token, good for 24 hours at most.
+    """A project-scoped IAM token, valid for 24 hours at most.
 
     Raises:
-        ConfigError: the token is empty or cannot stand in a header.
+        ConfigError: the token is empty or has characters that no header can have.
     """
 
     __slots__ = ("_token",)
@@ -249,7 +252,7 @@ class TokenAuth:
         return headers
 
     async def renew(self) -> bool:
-        """Return False: nobody told how to get another."""
+        """Return False: a given token cannot be renewed."""
         return False
 
     def redact(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""The client's own hold of its credentials: signs, renews in time and once, and finds the project."""
+"""Signs a client's requests: it renews keys and tokens in time, one caller at a time, and finds the project."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Signer:
     """Signs the requests of one client.
 
     Args:
-        auth: as the client was given it.
+        auth: the client's authentication.
         site: where its requests go; its project may still be unknown.
-        clock: dates signatures and tells when something runs out.
+        clock: gives the signatures' time, by which keys and tokens expire too.
         ask: sends a request to IAM or to the metadata service.
         patience: seconds that renewing may take.
 
     Raises:
-        ConfigError: IAM's endpoint, where one is given, is malformed.
+        ConfigError: a given endpoint of IAM is malformed.
     """
 
     def __init__(self, auth: Auth, site: Site, clock: Clock, ask: Ask, patience: float) -> None:
@@ -49,11 +49,11 @@ class Signer:
         return repr(self._auth)
 
     async def ready(self) -> None:
-        """Get what is missing or runs out soon; only its renewer waits while the old one still holds.
+        """Get the next key or token where it is due; other callers go on meanwhile while the old one is valid.
 
         Raises:
-            AuthError: there is none, and it is denied.
-            NotSent: there is none, and it cannot be had now.
+            AuthError: there is no valid one, and the next one is denied.
+            NotSent: there is no valid one, and no next one now.
         """
         auth = self._refreshable
         if auth is None or not auth.due(self._clock.wall()):
@@ -66,11 +66,11 @@ class Signer:
                 await auth.refresh(now)
 
     async def headers(self, unsigned: UnsignedRequest) -> Mapping[str, str]:
-        """Sign with a key or token whose time is not over.
+        """Return the headers of a request, signed with a valid key or token.
 
         Raises:
-            AuthError: there is none, and it is denied.
-            NotSent: there is none, and it cannot be had now, or signing fails.
+            AuthError: there is no valid one, and the next one is denied.
+            NotSent: there is no valid one, and no next one now; or signing fails.
         """
         try:
             await self.ready()
@@ -79,11 +79,11 @@ class Signer:
             raise AuthError(str(e)) from e
 
     async def renewed(self, unsigned: UnsignedRequest, spent: Mapping[str, str]) -> bool:
-        """Renew the token that ``spent`` carried, unless another caller has just done so.
+        """Renew the token in the headers ``spent`` unless another caller has just done so; False where it cannot be.
 
         Raises:
-            AuthError: it is denied.
-            NotAccepted: it cannot be had now.
+            AuthError: the next one is denied.
+            NotAccepted: there is no next one now.
         """
         async with self._renewing:
             try:
@@ -91,17 +91,17 @@ class Signer:
                     return True
                 return await self._auth.renew()
             except NotSent as e:
-                # The request that brought this to light was answered: it is not provably unsent.
+                # The request that has shown this was answered: so it was sent.
                 raise NotAccepted(e.message, answered=True) from None
             except ConfigError as e:
                 raise AuthError(str(e)) from e
 
     async def find_project(self) -> str:
-        """Look the region's project up.
+        """Return the id of the region's project.
 
         Raises:
-            ConfigError: there is none, or there are several.
-            AuthError: the key, the token or the address will not do.
+            ConfigError: the region has no project, or several.
+            AuthError: the key, the token or the endpoint is wrong.
             NotSent: IAM does not answer.
         """
         try:
@@ -112,16 +112,16 @@ class Signer:
         return await find_project(self._context, self._auth)
 
     def reason(self, broke: Broke) -> str:
-        """Return what broke somebody else's code, fit to be shown."""
+        """Return why somebody else's code failed, fit to be shown."""
         return self._auth.reason(broke)
 
     def cause(self, broke: Broke) -> BaseException | None:
-        """Return the error behind it, None where it holds a secret: a cause is printed with what it caused."""
+        """Return the error behind it, None where its text has a secret: a cause is printed with what it caused."""
         return self._auth.cause(broke)
 
 
 class _Guarded:
-    """Anybody's way to sign, called so that nothing that it does can harm the engine."""
+    """An `Auth` of anybody's, called so that nothing that it does can harm the engine."""
 
     def __init__(self, auth: Auth, patience: float) -> None:
         self._auth = auth
@@ -131,11 +131,11 @@ class _Guarded:
         return repr(self._auth)
 
     def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
-        """Sign.
+        """Return the headers that it makes.
 
         Raises:
-            NotSent: it fails.
-            AuthError, ConfigError: it says so itself.
+            NotSent: signing fails.
+            AuthError, ConfigError: it raises that itself.
         """
         try:
             return called(lambda: self._auth.headers(request, now), checked_headers)
@@ -145,12 +145,12 @@ class _Guarded:
             raise NotSent(message) from self.cause(e)
 
     async def renew(self) -> bool:
-        """Renew.
+        """Renew the token; return what it returns.
 
         Raises:
-            AuthError: it fails.
-            NotSent: it does not come to an end, or says so itself.
-            ConfigError: it says so itself.
+            AuthError: renewing fails.
+            NotSent: renewing takes too long, or it raises that itself.
+            ConfigError: it raises that itself.
         """
         try:
             return await asked(self._auth.renew, _yes_or_no, self._patience)
@@ -162,7 +162,7 @@ class _Guarded:
             raise AuthError(message) from self.cause(e)
 
     def redact(self, text: str) -> str:
-        """Hide secrets; where that fails, everything."""
+        """Hide secrets; where that fails, hide everything."""
         try:
             return called(lambda: self._auth.redact(text), _text)
         except Broke:
@@ -176,7 +176,7 @@ class _Guarded:
 
 
 def _on_purpose(broke: Broke) -> None:
-    """Pass on what a way to sign says in our own words."""
+    """Raise an error of ours that an `Auth` has raised."""
     if isinstance(broke.error, AuthError | NotSent | ConfigError):
         raise broke.error
 
