@@ -1,7 +1,7 @@
-"""Batch actions: ``POST /v1/{project}/cloudservers/action``, and what becomes of each server.
+"""Batch actions: ``POST /v1/{project}/cloudservers/action``, and how each server's action ends.
 
-The reference does not say what one bad id does; `CloudConfig.bad_ids` chooses. Of a server named twice in a request
-each mention gets a sub-job, both of the one restart.
+The reference does not say what one bad id does; `CloudConfig.bad_ids` chooses. Where a request names a server twice,
+it is restarted once and each mention gets a sub-job of that restart.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, json_reply
 
 ID_LENGTH: Final = 36
 EARLIEST_FAILURE: Final = 0.2
-"""A failing restart fails after this share of its drawn time, or later."""
+"""The share of its drawn time after which a failing restart fails at the earliest."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionRequest:
-    """A request's body, read."""
+    """What a request's body asks for."""
 
     action: Action
     server_ids: tuple[str, ...]
@@ -35,7 +35,7 @@ class ActionRequest:
 
 @dataclass(slots=True)
 class Rates:
-    """The rates of `CloudConfig` that a test or a person may change while the cloud runs."""
+    """The rates of `CloudConfig` that may change while the cloud runs, and the servers whose next ending is decided."""
 
     fail_rate: float
     fail_to_error: float
@@ -50,7 +50,7 @@ class Rates:
 
     @classmethod
     def of(cls, config: CloudConfig) -> Rates:
-        """Copy the rates out of the configuration."""
+        """Return a copy of the configuration's rates."""
         return cls(
             config.fail_rate,
             config.fail_to_error,
@@ -64,8 +64,12 @@ class Rates:
         )
 
 
-def read_order(body: bytes, max_batch: int) -> ActionRequest:
-    """Read a body such as ``{"reboot": {"type": "SOFT", "servers": [{"id": ...}]}}``; exactly one action."""
+def read_action(body: bytes, max_batch: int) -> ActionRequest:
+    """Return what a body such as ``{"reboot": {"type": "SOFT", "servers": [{"id": ...}]}}`` asks for.
+
+    Raises:
+        Rejected: the body is invalid.
+    """
     if not body:
         raise Rejected(ecs_error(400, "Common.0002", "The request body is empty."))
     try:
@@ -111,7 +115,7 @@ def _invalid(reason: str) -> Rejected:
 
 
 class Actions:
-    """Carries orders out."""
+    """Carries out actions on servers."""
 
     def __init__(self, config: CloudConfig, fleet: SimulatedFleet, jobs: Jobs, auditor: Auditor) -> None:
         self.rates = Rates.of(config)
@@ -121,30 +125,36 @@ class Actions:
         self._auditor = auditor
         self._random = random.Random(f"restarts-{config.seed}")
 
-    def carry_out(self, order: ActionRequest, at: float) -> Reply:
-        """Begin a job, or refuse the whole request; the answer as it is when no misfortune befalls it."""
-        objections = [self._objection(server_id, order.action, at) for server_id in order.server_ids]
+    def carry_out(self, request: ActionRequest, at: float) -> Reply:
+        """Begin a job; return the reply that the client gets if no fault spoils it.
+
+        Raises:
+            Rejected: the whole request is refused.
+        """
+        objections = [self._objection(server_id, request.action, at) for server_id in request.server_ids]
         if self._config.bad_ids == "request":
             for objection in objections:
                 if objection is not None:
                     raise Rejected(objection)
         job_id = f"ff8080828{self._random.getrandbits(92):023x}"
-        sub_jobs = self._begin_all(order, objections, at)
+        sub_jobs = self._begin_all(request, objections, at)
         first = f"ff808082{self._random.getrandbits(64):016x}"
         self._jobs.add(SimulatedJob(job_id, first, at, sub_jobs, self._config.parent_lag))
         return json_reply(self._config.accepted_status, {"job_id": job_id})
 
-    def _begin_all(self, order: ActionRequest, objections: Sequence[Reply | None], at: float) -> list[SimulatedSubJob]:
+    def _begin_all(
+        self, request: ActionRequest, objections: Sequence[Reply | None], at: float
+    ) -> list[SimulatedSubJob]:
         begins = at + self._config.init_time
         begun: dict[str, SimulatedSubJob] = {}
         sub_jobs: list[SimulatedSubJob] = []
-        for server_id, objection in zip(order.server_ids, objections, strict=True):
+        for server_id, objection in zip(request.server_ids, objections, strict=True):
             if objection is not None:
                 error = orjson.loads(objection.body)["error"]
                 sub_jobs.append(SimulatedSubJob(server_id, begins, error["code"], error["message"]))
                 continue
             if server_id not in begun:
-                begun[server_id] = self._begin(server_id, order.action, at, begins)
+                begun[server_id] = self._begin(server_id, request.action, at, begins)
             sub_jobs.append(begun[server_id])
         return sub_jobs
 
@@ -162,7 +172,7 @@ class Actions:
         return SimulatedSubJob(server_id, ends)
 
     def _objection(self, server_id: str, action: Action, at: float) -> Reply | None:
-        """Return why the cloud will not do this to this server, as the refusal of a whole request; None if it will."""
+        """Return the reply that refuses a request because of this server, None where the cloud accepts it."""
         fleet = self._fleet
         number = fleet.numbers.get(server_id)
         if number is None or not fleet.exists(number):
@@ -179,16 +189,16 @@ class Actions:
         return self._config.hard_overrides_soft and action == "HARD" and self._fleet.action(number) == "SOFT"
 
     def _ending(self, number: int) -> Ending:
-        chances, draw = self.rates, self._random.random
-        doom = chances.doomed.pop(number, None)
+        rates, draw = self.rates, self._random.random
+        doom = rates.doomed.pop(number, None)
         if doom is not None:
             return doom
         zone, host = self._fleet.zone(number), self._fleet.host(number)
-        if draw() < chances.fail_hosts.get(host, chances.fail_zones.get(zone, chances.fail_rate)):
-            return "error" if draw() < chances.fail_to_error else "fail"
-        if draw() < chances.stuck_zones.get(zone, chances.stuck_rate):
+        if draw() < rates.fail_hosts.get(host, rates.fail_zones.get(zone, rates.fail_rate)):
+            return "error" if draw() < rates.fail_to_error else "fail"
+        if draw() < rates.stuck_zones.get(zone, rates.stuck_rate):
             return "stuck"
-        if draw() < chances.unhealthy_hosts.get(host, chances.unhealthy_zones.get(zone, chances.unhealthy_rate)):
+        if draw() < rates.unhealthy_hosts.get(host, rates.unhealthy_zones.get(zone, rates.unhealthy_rate)):
             return "unhealthy"
         return "ok"
 

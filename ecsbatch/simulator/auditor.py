@@ -1,6 +1,6 @@
-"""An independent judge: what the cloud counted, whom it restarted and who was down at once.
+"""Counts what really happened: which requests the cloud counted, which servers it restarted, how many were down.
 
-It sees the cloud's own instants, which no client can: when a request was counted and when each restart truly ended.
+It knows the cloud's own instants, which no client can: when a request was counted and when each restart truly ended.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from ecsbatch.simulator.config import CloudConfig
 
 NO_SPAN: Final = -1
 LISTED_IDS: Final = 100
-"""How many ids of servers restarted more than once the summary lists."""
+"""Ids that the summary lists of servers that were restarted more than once."""
 
 
 def fullest_window(counted: Sequence[tuple[float, int]], window: float) -> tuple[int, float]:
-    """Return the most that any closed window of `window` seconds holds, and where that window begins.
+    """Return the most servers in any closed window of `window` seconds, and when that window begins.
 
-    `counted` is in the order of time.
+    Args:
+        counted: instants with the number of servers counted then, in the order of time.
+        window: seconds.
     """
     fullest, where, inside, left = 0, 0.0, 0, 0
     for at, size in counted:
@@ -35,7 +37,7 @@ def fullest_window(counted: Sequence[tuple[float, int]], window: float) -> tuple
 
 
 def most_at_once(spans: Iterable[tuple[float, float]]) -> tuple[int, float]:
-    """Return the most spans [begin, end) that hold one instant, and the first such instant."""
+    """Return the most spans [begin, end) that overlap at one instant, and the first such instant."""
     most, where = 0, 0.0
     ends: list[float] = []
     for begin, end in sorted(spans):
@@ -48,7 +50,7 @@ def most_at_once(spans: Iterable[tuple[float, float]]) -> tuple[int, float]:
 
 
 class Auditor:
-    """Keeps facts and sums them up in `summary`."""
+    """Collects facts; `summary` sums them up."""
 
     def __init__(self, config: CloudConfig) -> None:
         self.requests = 0
@@ -80,7 +82,7 @@ class Auditor:
         self._ends.append(ends)
 
     def recovered(self, number: int, at: float) -> None:
-        """Note that a server's last span ends at `at`, if it has not ended before: it restarts again or was healed."""
+        """Note that a server is up, or down anew, at `at`: its last span ends then, if it has not ended before."""
         span = self._last_span[number]
         if span != NO_SPAN and self._ends[span] > at:
             self._ends[span] = at
@@ -93,12 +95,12 @@ class Auditor:
     # -- sums --------------------------------------------------------------------------------------------------
 
     def spans(self, keep: Callable[[int], bool] | None = None) -> list[tuple[float, float]]:
-        """Return when servers were down because they were restarted, of all servers or of those to keep."""
+        """Return when servers were down because of a restart: all servers, or those for which `keep` returns True."""
         rows = zip(self._numbers, self._begins, self._ends, strict=True)
         return [(begin, end) for number, begin, end in rows if keep is None or keep(number)]
 
     def timeline(self) -> list[tuple[float, int]]:
-        """Return (instant, servers down from it on) at every change."""
+        """Return every instant at which the number of servers down changes, with the number from then on."""
         changes: Counter[float] = Counter()
         for begin, end in self.spans():
             changes[begin] += 1
@@ -110,10 +112,10 @@ class Auditor:
         return line
 
     def quota_share(self) -> float | None:
-        """Return the share of the quota used after the first window; None if all was counted within one.
+        """Return the share of the quota that was used after the first window; None where all was counted within it.
 
-        What was counted after the first window, over limit x time from the first count to the last: an allowance of
-        N refilled by the first window's end lets a perfect client send N at that instant.
+        It is what was counted after the first window, divided by limit x time from the first count to the last: when
+        the first window ends, a perfect client can send the whole limit again.
         """
         limit, window = self._config.quota_limit, self._config.quota_window
         if not limit or not self.counted or self.counted[-1][0] - self.counted[0][0] < window:
@@ -123,7 +125,7 @@ class Auditor:
         return later / (limit * (last - first) / window)
 
     def summary(self, ids: Sequence[str], restarts: Sequence[int], zone: Callable[[int], str]) -> dict[str, Any]:
-        """Return everything, fit for JSON; instants and windows are seconds of the cloud's time."""
+        """Return all facts and sums as JSON values; instants and windows are in seconds of the cloud's time."""
         fullest, where = fullest_window(self.counted, self._config.quota_window)
         with_foreign = fullest_window(sorted(self.counted + self.foreign), self._config.quota_window)[0]
         down, down_at = most_at_once(self.spans())

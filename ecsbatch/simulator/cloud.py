@@ -1,18 +1,18 @@
-"""The ECS API, pretending: the life of one request, the operator's side and the truth.
+"""The simulated cloud: what becomes of a request, what an operator can do, and how servers really are.
 
-The cloud does no I/O and starts no task. It is told the time, and catches up with what fell due in between whenever
-somebody speaks to it. A request lives in an `Exchange`, which both transports (`sender`, `server`) carry the same way:
+The cloud does no I/O and starts no task. It is given the time, and at each call does first what was due since the last
+one. A request is an `Exchange`, which both transports (`sender`, `server`) carry in the same way:
 
     exchange = cloud.receive(method, target, headers, body)
     if exchange.refused: the connection is refused, nothing was sent
-    exchange.sent()                     # the bytes have left, from now on nothing can call them back
+    exchange.sent()                     # the bytes have left, from now on nothing stops them
     sleep(exchange.inbound)
     reply = exchange.execute()          # the counting instant lies here, between arrival and answer
     sleep(exchange.outbound)
-    exchange.fate tells whether the reply comes, breaks off, is cut by a reset, or never comes
+    exchange.fate says whether the reply comes, breaks off, is cut by a reset, or never comes
     exchange.abandoned()                # whenever the client hangs up without an answer
 
-A client that dies between `sent` and `execute` calls nothing back: the cloud carries the request out at its instant.
+A client that dies between `sent` and `execute` stops nothing: the cloud carries the request out at its instant.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Exchange:
         inbound: seconds of the cloud's time until the request is carried out.
         outbound: seconds from then until the reply arrives.
         fate: what becomes of the reply.
-        fault: the one drawn, "" for none.
-        performed: whether it has been carried out, or met the fault that prevents it.
+        fault: the fault that was drawn, "" for none.
+        performed: True once it was carried out, or met the fault that prevents it.
     """
 
     __slots__ = (
@@ -78,13 +78,13 @@ class Exchange:
         self._reply: Reply | None = None
 
     def sent(self) -> None:
-        """The bytes have left: the cloud will carry them out at their instant even if the client dies."""
+        """Note that the bytes have left: the cloud carries the request out at its instant even if the client dies."""
         if not self._sent and not self.refused:
             self._sent = True
             self._cloud.schedule(self, self.inbound + self._lateness_of_a_silent_client())
 
     def execute(self) -> Reply | None:
-        """Return the reply, carrying the request out now if its instant has not passed; None if none will come."""
+        """Return the reply, None if none will come; carry the request out now if its instant has not passed."""
         self.sent()
         self._cloud.advance()
         if self.fault != LATE:
@@ -92,18 +92,18 @@ class Exchange:
         return self._reply if self.fate in {"answer", "truncated"} else None
 
     def abandoned(self) -> None:
-        """The client has hung up or given up; a late execution is drawn from this instant on."""
+        """Note that the client has hung up or given up; a late execution comes some time after this instant."""
         if self._sent and not self.performed and self.fault == LATE:
             self._cloud.schedule(self, self._lateness)
 
     def _lateness_of_a_silent_client(self) -> float:
-        """Return the delay of a late execution whose client vanishes without hanging up."""
+        """Return the seconds until a late execution whose client vanishes without hanging up."""
         if self.fault != LATE:
             return 0.0
         return self._lateness + (self._cloud.config.client_patience if self.fate == "silence" else 0.0)
 
     def perform(self, at: float) -> None:
-        """Carry the request out as of the instant `at`, once; called by the cloud."""
+        """Carry the request out at the instant `at`, once; called by the cloud."""
         if not self.performed:
             self.performed = True
             self._reply = self._cloud.perform(self.received, self.fault, at)
@@ -114,10 +114,10 @@ class SimulatedCloud:
 
     Args:
         config: what it is like.
-        now: seconds of the cloud's time, never going back. A test that lets the cloud outlive an event loop sets the
-            attribute `now` to the next loop's time.
-        wall: the wall clock that signatures are checked against; also where the cloud's own wall time starts, which
-            then runs with `now`. None: `config.epoch` plus `now`.
+        now: returns the seconds of the cloud's time, which never go back. A test in which the cloud outlives an event
+            loop sets the attribute `now` to the next loop's time.
+        wall: the wall clock, seconds since 1970, that signatures are checked against; the cloud's own wall time
+            starts at it and then runs with `now`. None: `config.epoch` plus `now`.
     """
 
     def __init__(self, config: CloudConfig, now: Callable[[], float], wall: Callable[[], float] | None = None) -> None:
@@ -162,7 +162,7 @@ class SimulatedCloud:
         heapq.heappush(self._due, (self.now() + delay, next(self._numbering), exchange))
 
     def advance(self) -> None:
-        """Carry out what has fallen due, in order and at the instants it was due."""
+        """Carry out what is due, in order and at the instants at which it was due."""
         now = self.now()
         while self._due and self._due[0][0] <= now:
             due, _, exchange = heapq.heappop(self._due)
@@ -171,7 +171,7 @@ class SimulatedCloud:
     # -- one request -------------------------------------------------------------------------------------------
 
     def receive(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Exchange:
-        """Draw the fate of a request that a client is about to send; `target` is the raw path and query."""
+        """Take a request that a client is about to send and draw what becomes of it; `target` is path and query."""
         self.advance()
         self.auditor.requests += 1
         path, _, query = target.partition("?")
@@ -184,7 +184,7 @@ class SimulatedCloud:
         return Exchange(self, received, fault, injector)
 
     def perform(self, received: ReceivedRequest, fault: str, at: float) -> Reply | None:
-        """Carry a request out as of the instant `at`, in the way of its fault; called by `Exchange`."""
+        """Carry a request out at the instant `at`, as its fault says; called by `Exchange`."""
         if fault in NOT_CARRIED_OUT:
             return None
         request_id = f"{self._chance.getrandbits(128):032x}"
@@ -231,7 +231,7 @@ class SimulatedCloud:
         return injector.draw() if received.path.startswith("/v1/") else ""
 
     def latency(self) -> tuple[float, float]:
-        """Draw the seconds before and after the counting instant, which lies anywhere in between."""
+        """Draw the seconds from sending to the counting instant, and from there to the reply."""
         sigma = self.config.latency_sigma
         whole = self.config.latency * math.exp(self._chance.gauss(0.0, sigma) - sigma * sigma / 2)
         there = whole * self._chance.uniform(0.05, 0.95)
@@ -240,7 +240,7 @@ class SimulatedCloud:
     # -- the operator's side: for tests and demonstrations -----------------------------------------------------
 
     def set_status(self, server_id: str, status: str) -> None:
-        """Give a server a status such as ``SHUTOFF``; an action under way on it is over."""
+        """Give a server a status such as ``SHUTOFF``, which ends an action under way."""
         self.advance()
         self.fleet.set_status(self._number(server_id), status, self.now())
 
@@ -271,7 +271,7 @@ class SimulatedCloud:
         self._service.actions.rates.doomed[self._number(server_id)] = ending
 
     def heal(self, server_id: str) -> None:
-        """Make a server ACTIVE and healthy, as an operator would; it is not down any more."""
+        """Make a server ACTIVE and healthy, as an operator would."""
         self.advance()
         number = self._number(server_id)
         self.fleet.heal(number, self.now())
@@ -290,24 +290,24 @@ class SimulatedCloud:
             self.fleet.hurt(number, self.now())
 
     def zone_mended(self, zone: str) -> None:
-        """Let a zone be well again: its guests answer, and restarts in it end as anywhere else."""
-        chances = self._service.actions.rates
-        for rates in (chances.fail_zones, chances.stuck_zones, chances.unhealthy_zones):
-            rates.pop(zone, None)
+        """Mend a zone: its guests answer, and restarts in it end as anywhere else."""
+        rates = self._service.actions.rates
+        for by_zone in (rates.fail_zones, rates.stuck_zones, rates.unhealthy_zones):
+            by_zone.pop(zone, None)
         for server_id in self.ids(zone):
             if not self.healthy(server_id):
                 self.heal(server_id)
 
     def set_rates(self, **rates: float | Mapping[str, float]) -> None:
         """Change `fail_rate`, `stuck_rate`, `fail_zones` and the like while the cloud runs."""
-        chances = self._service.actions.rates
+        current = self._service.actions.rates
         for name, rate in rates.items():
-            if name == "doomed" or name not in chances.__slots__:
+            if name == "doomed" or name not in current.__slots__:
                 raise ValueError(f"There is no rate named {name}.")
-            setattr(chances, name, dict(rate) if isinstance(rate, Mapping) else float(rate))
+            setattr(current, name, dict(rate) if isinstance(rate, Mapping) else float(rate))
 
     def begin_outage(self, seconds: float) -> None:
-        """Refuse all connections for so many seconds of the cloud's time."""
+        """Refuse all connections for some seconds of the cloud's time."""
         self.advance()
         self._outages.append((self.now(), self.now() + seconds))
 
@@ -319,24 +319,24 @@ class SimulatedCloud:
         return [self.fleet.ids[number] for number in self.fleet.select(zone, status, self.now())]
 
     def missing_ids(self, count: int) -> list[str]:
-        """Return ids that no server has, always the same."""
+        """Return `count` ids that no server has, always the same."""
         return [one for one in server_ids(-1 - self.config.seed, count) if one not in self.fleet.numbers]
 
     def truth(self, server_id: str) -> ServerTruth:
-        """Return what is so about a server, deleted ones included."""
+        """Return how a server really is, also a deleted one."""
         self.advance()
         return self.fleet.truth(self._number(server_id), self.now())
 
     def healthy(self, server_id: str) -> bool:
-        """Tell whether a server's guest answers its own health check."""
+        """Return True where a server's guest answers its health check."""
         return self.truth(server_id).healthy
 
     def restarts(self, server_id: str) -> int:
-        """Return how many reboots of a server have begun."""
+        """Return how many restarts of a server have begun."""
         return self.truth(server_id).restarts
 
     def audit(self) -> dict[str, Any]:
-        """Return the auditor's summary, fit for JSON, of all that has fallen due until now."""
+        """Return the auditor's summary of all that has happened until now, as JSON values."""
         self.advance()
         if self._service.quota is not None:
             self.auditor.foreign = self._service.quota.foreign

@@ -1,4 +1,4 @@
-"""Every knob of the simulated cloud. Facts about the real API are told where they are used."""
+"""The settings of the simulated cloud. Facts about the real API are written where they are used."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ NO_SHARES: Mapping[str, float] = {}
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The probability of each fault, one draw a request; what the probabilities leave over goes well.
+    """The probability of each fault; at most one is drawn for each request, and without one it goes well.
 
     Attributes:
         reject_503: the gateway answers 503 and passes nothing on.
-        throttle: the gateway answers 429 although there is room.
+        throttle: the gateway answers 429 although the quota is not used up.
         reset_before: the connection dies before anything is carried out.
         reset_after: carried out, then the connection dies.
         lost_reply: carried out, the reply never comes.
         silent: not carried out, no reply either.
-        late_execution: no reply; carried out up to `late_max` seconds after the client got nothing.
+        late_execution: no reply; carried out up to `late_max` seconds after the client has given up.
         error_500_after: carried out, then 500.
         retryable_400: ``Ecs.1000`` after carrying out a part of the servers, or none.
         ecs_0603_501: 501 ``Ecs.0603``, "commands are being executed"; not carried out.
@@ -65,11 +65,11 @@ class CloudConfig:
     """What the cloud is like. Durations are seconds of the cloud's time, rates are shares between 0 and 1.
 
     Attributes:
-        seed: of everything that is left to chance.
+        seed: decides everything that is random.
         epoch: the cloud's wall time (seconds since 1970) at time 0, unless `SimulatedCloud` is given a wall clock.
         clock_skew: seconds by which the cloud's wall clock is ahead of it.
         region: in the names of IAM projects.
-        project_id: the one project.
+        project_id: the only project.
 
         servers: how many there are.
         zones: their availability zones, taken in turn.
@@ -78,18 +78,18 @@ class CloudConfig:
         tags: sets of tags (``key=value``), taken in turn after the zones.
         enterprise_project_id: of all servers.
         user_data: a canary in every row: a secret that must not be logged or stored.
-        locked, shutoff, error: how many are so, a count (int) or a share of all (float).
+        locked, shutoff, error: how many servers are, a count (int) or a share of all (float).
 
-        restart_median, restart_sigma: the log-normal law of a reboot, from its sub-job's begin to its end.
+        restart_median, restart_sigma: the log-normal distribution of a restart, from its sub-job's begin to its end.
         power_median: the median of starting or stopping a server, with the same sigma.
-        parent_lag: the parent job ends so long after its last sub-job (8.3 s in the one recorded job).
-        init_time: a job is INIT with ``entities: {}`` so long.
+        parent_lag: from the end of a job's last sub-job to its own end (8.3 s in the one recorded job).
+        init_time: for how long a job is INIT with ``entities: {}``.
         task_state_lag: from the begin of a restart until the server shows it.
         boot_time: from the end of a restart until the guest answers its health check.
-        job_retention: a job is forgotten so long after its end (the reference says a day).
-        job_visible_after: a job id is unknown so long after the submit.
+        job_retention: from a job's end until the cloud forgets it (the reference says a day).
+        job_visible_after: from the submit until the cloud knows the job's id.
         launched_moves: whether ``launched_at`` moves at a restart; the reference does not say.
-        parent_fails: whether one failed sub-job makes the parent FAIL.
+        parent_fails: whether one failed sub-job makes the job itself FAIL.
         bad_ids: what one missing, locked or busy server does: refuse the ``request``, or fail its ``sub_job``.
         hard_overrides_soft: a HARD reboot is taken while a SOFT one runs, as in OpenStack; the reference is silent.
         accepted_status: the HTTP status of an accepted action, 200 or 202.
@@ -104,23 +104,23 @@ class CloudConfig:
         check_auth: whether requests must be signed or carry a token.
         access_key, secret_key: the one key pair.
         security_token: not empty for temporary credentials: it must come with each signed request.
-        iam_user, iam_password, iam_domain: who can get a token.
-        token_ttl: how long a token lasts.
-        max_failures: consecutive bad signatures that a key survives.
-        lock_time: how long a key stays locked after one more.
+        iam_user, iam_password, iam_domain: the user that can get a token.
+        token_ttl: how long a token is valid.
+        max_failures: bad signatures in a row before a key is locked.
+        lock_time: for how long it is locked then.
 
-        quota_limit, quota_window: at most so many servers rebooted in any so many seconds; None switches it off.
+        quota_limit, quota_window: how many servers may be restarted in any window of seconds; None for any number.
         quota_counts_refused: whether a request that was refused with 429 is counted too.
-        foreign_load: servers a minute that somebody else restarts on the same quota.
-        api_rate: requests a second that the gateway lets through; None: any number.
+        foreign_load: servers per minute that somebody else restarts with the same quota.
+        api_rate: requests per second that the gateway lets through; None for any number.
         max_batch: the most servers in one request.
 
-        latency: the mean round trip, seconds. The HTTP server takes it as real seconds whatever its speed.
+        latency: the mean round trip. For the HTTP server these are real seconds whatever its speed.
         latency_sigma: its log-normal spread.
         submit_faults, look_faults: faults of POST actions, and of all other requests to ECS.
         outages: spans (start, end) of the cloud's time in which connections are refused.
         blackholes: spans in which connections open and nothing ever comes back.
-        client_patience: after how long a client is taken to have given up when it never hangs up.
+        client_patience: after how long a client that never hangs up is taken to have given up.
     """
 
     seed: int = 1

@@ -1,4 +1,4 @@
-"""What goes wrong with a request: drawn by the seed, one misfortune at most for each."""
+"""What goes wrong with a request: at most one fault for each, drawn from the seed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FATES: Final[dict[str, Fate]] = {
     "blackhole": "silence",
     "truncated": "truncated",
 }
-"""What becomes of the reply; `late_execution` draws between reset and silence; all others are answered."""
+"""What becomes of the reply; `late_execution` draws reset or silence, under all other faults it is sent."""
 
 NOT_CARRIED_OUT: Final = frozenset({"reset_before", "silent", "blackhole"})
 SETTINGS: Final = frozenset({"late_max", "slow_by", "huge_bytes"})
@@ -33,7 +33,6 @@ KINDS: Final = tuple(knob.name for knob in fields(Faults) if knob.name not in SE
 RANDOM_BYTES, OTHER_JSON, NEW_FIELDS, NULLS, WRONG_TYPES = range(5)
 """The kinds of garbage."""
 
-OTHER_BODIES: Final = (b"null", b"[]", b'"accepted"', b"17", b"{", b'{"job_id":null}', b'{"job_id":7}')
 LEFT_ALONE: Final = 0.7
 """The share of a body's values that garbage leaves as they are."""
 
@@ -41,7 +40,7 @@ HTML: Final = b"<html><head><title>502 Bad Gateway</title></head><body><center>n
 
 
 class FaultInjector:
-    """Draws misfortunes from one profile."""
+    """Draws faults with the probabilities of one `Faults`, and spoils replies."""
 
     def __init__(self, faults: Faults, chance: random.Random) -> None:
         self._faults = faults
@@ -51,22 +50,22 @@ class FaultInjector:
             raise ValueError(f"The probabilities of faults sum to {self._steps[-1]:g}; they must not exceed 1.")
 
     def draw(self) -> str:
-        """Return a kind, "" for none."""
+        """Return the name of a fault, "" for none."""
         index = bisect_right(self._steps, self._chance.random())
         return KINDS[index] if index < len(KINDS) else ""
 
     def fate(self, kind: str) -> Fate:
-        """Return what becomes of the reply."""
+        """Return what becomes of the reply under a fault."""
         if kind == "late_execution":
             return self._chance.choice(("reset", "silence"))
         return FATES.get(kind, "answer")
 
     def lateness(self) -> float:
-        """Return seconds from a client's giving up to a late execution."""
+        """Return the seconds from when a client gives up to the late execution."""
         return self._chance.uniform(0.0, self._faults.late_max)
 
     def extra_latency(self, kind: str) -> float:
-        """Return seconds that a request needs longer."""
+        """Return the seconds by which a fault delays a request."""
         return self._faults.slow_by if kind == "slow" else 0.0
 
     def half(self) -> bool:
@@ -74,7 +73,7 @@ class FaultInjector:
         return self._chance.getrandbits(1) == 1
 
     def part(self, total: int) -> int:
-        """Return how much of something is carried out: none in half of the cases, else any part."""
+        """Return how many of `total` servers are carried out: none in half of the cases, else any number."""
         return 0 if self.half() else self._chance.randint(0, total)
 
     def spoil(self, kind: str, reply: Reply) -> Reply:

@@ -1,7 +1,7 @@
-"""The servers: seeded, in columns, their state computed from times when somebody asks.
+"""The simulated servers: drawn from a seed, kept in columns, their state computed when somebody asks.
 
-A server that restarts is not ticked along: its columns hold when the restart began, when it ends and how, and every
-look derives `status` and `task_state` from them (the table of server states in the reference: soft reboots show
+Nothing happens to a server while it restarts: its columns have when the restart began, when it ends and how, and every
+look computes `status` and `task_state` from them (the table of server states in the reference: soft reboots show
 ``REBOOT`` with task_state ``reboot_pending | reboot_started | rebooting``, hard ones ``HARD_REBOOT``; ``powering-off``
 keeps ACTIVE and ``powering-on`` keeps SHUTOFF).
 """
@@ -42,13 +42,13 @@ STATUSES: Final = (
     "SHELVED",
     "SHELVED_OFFLOADED",
 )
-"""What a server can be when no action is under way; REBOOT and HARD_REBOOT are shown while one is."""
+"""The statuses of a server without an action under way; REBOOT and HARD_REBOOT are shown while one is."""
 
 GONE: Final = 255
 NEVER: Final = math.nan
 
 PENDING_SHARE: Final = 0.1
-"""The part of a restart that shows ``reboot_pending``; as much shows ``reboot_started``."""
+"""The share of a restart that shows ``reboot_pending``; ``reboot_started`` is shown for the same share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class ServerTruth:
-    """What is so, whatever a look shows; for tests.
+    """How a server really is, whatever a look shows; for tests.
 
     Attributes:
-        restarts: how many reboots the cloud has begun on it.
-        restarting: whether one is under way.
-        last_restart_ok: None before the first and during one.
-        healthy: whether the guest answers.
+        id, status, zone, host: its id, status, availability zone and ``hostId``.
+        restarts: how many restarts the cloud has begun on it.
+        restarting: True while one is under way.
+        last_restart_ok: whether the last one went well, None before the first and during one.
+        healthy: True where the guest answers its health check.
     """
 
     id: str
@@ -84,13 +85,13 @@ class ServerTruth:
 
 
 def server_ids(seed: int, count: int) -> list[str]:
-    """Return `count` uuids, always the same for a seed."""
+    """Return `count` UUIDs, always the same for a seed."""
     bits = random.Random(f"ids-{seed}").getrandbits
     return [f"{h[:8]}-{h[8:12]}-4{h[13:16]}-8{h[17:20]}-{h[20:]}" for h in (f"{bits(128):032x}" for _ in range(count))]
 
 
 class SimulatedFleet:
-    """All servers of the project; a server is known by its number, its place in the order of creation."""
+    """All servers of the project; a server's number is its index in the order of creation."""
 
     def __init__(self, config: CloudConfig) -> None:
         count = config.servers
@@ -161,19 +162,19 @@ class SimulatedFleet:
     # -- what is so now ----------------------------------------------------------------------------------------
 
     def exists(self, number: int) -> bool:
-        """Tell whether it has not been deleted."""
+        """Return True where it was not deleted."""
         return self._status[number] != GONE
 
     def busy(self, number: int, at: float) -> bool:
-        """Tell whether an action is under way at the instant `at`."""
+        """Return True where an action is under way at the instant `at`."""
         return self._began[number] <= at < self._ends[number]
 
     def action(self, number: int) -> Action:
-        """Return the last action begun on it; meaningful only once there was one."""
+        """Return the last action that was begun on it; only meaningful once there was one."""
         return ACTIONS[self._action[number]]
 
     def status(self, number: int, at: float) -> str:
-        """Return the status it has when no action is under way, or had before the one that is."""
+        """Return its status, or the one from before the action that is under way."""
         self._settle(number, at)
         return STATUSES[self._status[number]]
 
@@ -190,12 +191,12 @@ class SimulatedFleet:
         return State(status, vm_state, None, power_state, self._newest(number, updated))
 
     def launched(self, number: int, at: float) -> float:
-        """Return when it was started last, as far as `OS-SRV-USG:launched_at` tells."""
+        """Return when it was started last, as `OS-SRV-USG:launched_at` shows it."""
         ended = self._ends[number]
         return ended if self._config.launched_moves and ended <= at else self.created(number) + 30
 
     def healthy(self, number: int, at: float) -> bool:
-        """Tell whether the guest answers: the server runs, has booted, and nothing broke it."""
+        """Return True where the guest answers: the server runs, has booted, and is not broken."""
         if self.status(number, at) != "ACTIVE" or self.busy(number, at):
             return False
         began, ended = self._began[number], self._ends[number]
@@ -204,7 +205,7 @@ class SimulatedFleet:
         )
 
     def truth(self, number: int, at: float) -> ServerTruth:
-        """Return everything that is so."""
+        """Return how it really is."""
         busy = self.busy(number, at)
         known = not busy and self.restart_count[number] > 0
         return ServerTruth(
@@ -229,7 +230,7 @@ class SimulatedFleet:
     # -- what happens to it ------------------------------------------------------------------------------------
 
     def begin(self, number: int, action: Action, ending: Ending, began: float, ends: float) -> None:
-        """Begin an action that will end at `ends` (infinity for never) in the way of `ending`."""
+        """Begin an action that will end at `ends` (infinity for never), as `ending` says."""
         self._settle(number, began)
         self._action[number] = ACTIONS.index(action)
         self._ending[number] = ENDINGS.index(ending)
@@ -239,14 +240,18 @@ class SimulatedFleet:
             self.restart_count[number] += 1
 
     def set_status(self, number: int, status: str, at: float) -> None:
-        """Give it a status; an action under way is over by it."""
+        """Give it a status, which ends an action under way.
+
+        Raises:
+            ValueError: there is no such status.
+        """
         if status not in STATUSES:
             raise ValueError(f"A server cannot be set to {status}; possible are {', '.join(STATUSES)}.")
         self._stop_action(number, at)
         self._status[number] = STATUSES.index(status)
 
     def delete(self, number: int, at: float) -> None:
-        """Let it vanish."""
+        """Delete it."""
         self._stop_action(number, at)
         self._status[number] = GONE
 
@@ -256,14 +261,14 @@ class SimulatedFleet:
         self._ending[number] = ENDINGS.index("ok")
 
     def hurt(self, number: int, at: float) -> None:
-        """Let the guest stop answering."""
+        """Make the guest stop answering."""
         self._stop_action(number, at)
         if math.isnan(self._began[number]):
             self._began[number] = self._ends[number] = at
         self._ending[number] = ENDINGS.index("unhealthy")
 
     def touch(self, number: int, at: float) -> None:
-        """Move `updated`, as any change by somebody else does, and forget the listings kept."""
+        """Set `updated`, as any change by somebody else does; kept listings are no longer valid."""
         self._touched[number] = at
         self.version += 1
 
@@ -275,7 +280,7 @@ class SimulatedFleet:
         self.touch(number, at)
 
     def _settle(self, number: int, at: float) -> None:
-        """Let the end of an action take its effect once it has passed."""
+        """Set the status that an action leaves, once it has ended."""
         if not self._unsettled[number] or self._ends[number] > at:
             return
         self._unsettled[number] = 0

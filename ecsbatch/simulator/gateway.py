@@ -1,8 +1,8 @@
-"""The gateway in front of the service: who may speak (signatures, tokens) and how much (quotas).
+"""The gateway in front of the service: it checks signatures and tokens, and the quota.
 
-The signature is recomputed from what arrived on the wire: a client whose HTTP library re-encodes the query after
-signing is refused here, as by the real gateway. The gateway counts the servers of a reboot request once it has let the
-request's author in, before the service looks at the servers: a request that the service then refuses is counted too.
+The signature is computed from what was received: a client whose HTTP library re-encodes the query after signing is
+refused here, as by the real gateway. The gateway counts the servers of a restart request once it has accepted the
+signature, before the service looks at the servers: a request that the service then refuses is counted too.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ecsbatch.simulator.config import CloudConfig
 
 ALGORITHM: Final = "SDK-HMAC-SHA256"
 MAX_SKEW: Final = 15 * 60.0
-"""Seconds by which a signature's date may be off."""
+"""Seconds by which a signature's date may differ from the cloud's clock."""
 
 FOREIGN_EVERY: Final = 6.0
-"""Somebody else's restarts come in requests this many seconds apart."""
+"""Seconds between two requests of somebody else who uses the quota."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request as it came in; header names in lower case."""
+    """A request as it was received; header names in small letters."""
 
     method: str
     path: str
@@ -38,18 +38,18 @@ class ReceivedRequest:
 
     @property
     def is_action(self) -> bool:
-        """Whether it submits a batch action."""
+        """True where it submits a batch action."""
         return self.method == "POST" and self.path.endswith("/cloudservers/action")
 
 
 def canonical_uri(path: str) -> str:
-    """Return the decoded path, each segment quoted anew (only ``-_.~`` stay), with one slash at its end."""
+    """Return the path decoded, with each segment encoded anew (except ``-_.~``) and one slash at its end."""
     quoted = "/".join(quote(segment, safe="~") for segment in unquote(path).split("/"))
     return quoted if quoted.endswith("/") else quoted + "/"
 
 
 def canonical_query(query: str) -> str:
-    """Return the pairs as they are on the wire, sorted by decoded name and value."""
+    """Return the query's pairs as they were received, sorted by decoded name and value."""
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
     pairs.sort(key=lambda pair: (unquote(pair[0]), unquote(pair[2])))
     return "&".join(f"{name}={value}" for name, _, value in pairs)
@@ -75,7 +75,7 @@ def signature(secret_key: str, received: ReceivedRequest, signed_headers: str, d
 
 
 class Authenticator:
-    """Decides who may speak. Its answers are None (come in) or the gateway's own words for no."""
+    """Checks who sends a request. It returns None where the request is accepted, else the gateway's message."""
 
     def __init__(self, config: CloudConfig, wall: Callable[[], float]) -> None:
         self.tokens: dict[str, float] = {}
@@ -86,11 +86,11 @@ class Authenticator:
         self._locked_until: dict[str, float] = {}
 
     def issue(self, token: str, at: float) -> None:
-        """Let a token in until its time is over; an earlier one stays valid."""
+        """Accept a token from now on until it expires; earlier ones stay valid."""
         self.tokens[token] = at + self._config.token_ttl
 
     def objection(self, received: ReceivedRequest, at: float) -> str | None:
-        """Return why this request may not come in, None if it may."""
+        """Return why a request is not accepted, None where it is."""
         if not self._config.check_auth:
             return None
         token = received.headers.get("x-auth-token")
@@ -147,7 +147,7 @@ class Authenticator:
 
 
 class QuotaWindow:
-    """At most `limit` servers in any closed window, shared with somebody else who spends `foreign` a minute."""
+    """At most `limit` servers in any closed window, shared with somebody else who uses `foreign` servers a minute."""
 
     def __init__(self, limit: int, window: float, *, counts_refused: bool, foreign: float, start: float) -> None:
         self.foreign: list[tuple[float, int]] = []
@@ -157,16 +157,16 @@ class QuotaWindow:
         self._foreign_size = foreign * FOREIGN_EVERY / 60.0
         self._foreign_due = start
         self._foreign_rest = 0.0
-        self._held: deque[tuple[float, int]] = deque()
+        self._counted: deque[tuple[float, int]] = deque()
         self._sum = 0
 
     def admit(self, at: float, servers: int) -> bool:
-        """Count a request at this instant and tell whether it may pass; instants never go back."""
+        """Count a request at an instant, which never goes back; return True where it may pass."""
         self._let_foreigners_spend(at)
         self._forget(at)
         fits = self._sum + servers <= self._limit
         if fits or self._counts_refused:
-            self._hold(at, servers)
+            self._count(at, servers)
         return fits
 
     def _let_foreigners_spend(self, at: float) -> None:
@@ -176,14 +176,14 @@ class QuotaWindow:
             size = min(int(self._foreign_rest), max(0, self._limit - self._sum))
             self._foreign_rest -= int(self._foreign_rest)
             if size:
-                self._hold(self._foreign_due, size)
+                self._count(self._foreign_due, size)
                 self.foreign.append((self._foreign_due, size))
             self._foreign_due += FOREIGN_EVERY
 
     def _forget(self, at: float) -> None:
-        while self._held and self._held[0][0] < at - self._window:
-            self._sum -= self._held.popleft()[1]
+        while self._counted and self._counted[0][0] < at - self._window:
+            self._sum -= self._counted.popleft()[1]
 
-    def _hold(self, at: float, servers: int) -> None:
-        self._held.append((at, servers))
+    def _count(self, at: float, servers: int) -> None:
+        self._counted.append((at, servers))
         self._sum += servers

@@ -1,4 +1,4 @@
-"""The services beside ECS that credentials come from: IAM's tokens and projects, the metadata service's keys."""
+"""The services that credentials come from: IAM's tokens and projects, the metadata service's keys."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ecsbatch.simulator.replies import Reply, json_reply, microseconds
 
 
 class Iam:
-    """Issues tokens to the one user, tells the one project, hands out the one key pair."""
+    """Issues tokens to the only user, lists the only project, and gives out the only key pair."""
 
-    def __init__(self, config: CloudConfig, entrance: Authenticator, stamp: Callable[[float], float]) -> None:
+    def __init__(self, config: CloudConfig, authenticator: Authenticator, stamp: Callable[[float], float]) -> None:
         self._config = config
-        self._authenticator = entrance
+        self._authenticator = authenticator
         self._stamp = stamp
         self._random = random.Random(f"tokens-{config.seed}")
 

@@ -1,6 +1,6 @@
 """Jobs and their sub-jobs: ``GET /v1/{project}/jobs/{job_id}``.
 
-A job holds when each sub-job ends and how; its JSON is computed when somebody looks. Each sub-job is written once as
+A job knows when each sub-job ends and how; its JSON is computed when somebody looks. Each sub-job is written once as
 running and once as ended, so that a look at 1,000 of them joins bytes instead of building them.
 """
 
@@ -18,12 +18,12 @@ from ecsbatch.simulator.replies import Rejected, Reply, ecs_error, milliseconds
 
 JOB_TYPE: Final = "serversAction"
 SUB_JOB_TYPE: Final = "serverActions"
-"""As recorded from the real API: the parent's type and its sub-jobs' differ by the place of one s."""
+"""As recorded from the real API: the job's type and its sub-jobs' differ in where one s stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSubJob:
-    """One server's part: when it ends (infinity for never) and, where it fails, the code and the reason."""
+    """One server's part of a job: when it ends (infinity for never) and, where it fails, the code and the reason."""
 
     server_id: str
     ends: float
@@ -35,7 +35,10 @@ class SimulatedJob:
     """One accepted request.
 
     Attributes:
-        ends: when the parent ends: some seconds after the last sub-job, infinity when one never does.
+        id: the job's id.
+        begins: when it begins.
+        sub_ends: when each sub-job ends.
+        ends: when the job itself ends: some seconds after the last sub-job, infinity where one never does.
     """
 
     __slots__ = ("_bytes", "_failures", "_first", "_next", "_order", "_server_ids", "begins", "ends", "id", "sub_ends")
@@ -55,15 +58,15 @@ class SimulatedJob:
         self._bytes: list[bytes] = []
 
     def failed(self) -> bool:
-        """Tell whether any sub-job fails."""
+        """Return True where any sub-job fails."""
         return bool(self._failures)
 
     def first_failure(self) -> tuple[str, str]:
-        """Return the code and reason that the parent shows."""
+        """Return the code and reason that the job itself shows."""
         return next(iter(self._failures.values()))
 
     def render(self, at: float, begins: float, stamp: Callable[[float], float]) -> bytes:
-        """Return the array of sub-jobs, without its brackets, as of the instant `at`."""
+        """Return the JSON array of sub-jobs at the instant `at`, without its brackets."""
         if not self._bytes:
             begin_time = milliseconds(stamp(begins))
             self._bytes = [self._running(i, begin_time) for i in range(len(self._server_ids))]
@@ -77,7 +80,7 @@ class SimulatedJob:
             self._next += 1
         rendered = b",".join(self._bytes)
         if at >= self.ends:
-            # An ended job is seldom looked at again: a day's jobs would hold 300 bytes for each server.
+            # An ended job is seldom looked at again: a day's jobs would keep 300 bytes for each server.
             self._bytes, self._order = [], []
         return rendered
 
@@ -121,7 +124,11 @@ class Jobs:
         self._jobs[job.id] = job
 
     def show(self, job_id: str, at: float) -> Reply:
-        """Answer a look; an unknown, invisible or forgotten id is a 400 ``Common.0011``, not a 404."""
+        """Answer a look; for an unknown, invisible or forgotten id that is a 400 ``Common.0011``, not a 404.
+
+        Raises:
+            Rejected: there is no such job.
+        """
         job = self._jobs.get(job_id)
         if job is None or at < job.begins + self._config.job_visible_after:
             raise Rejected(_unknown_job(job_id))
@@ -152,7 +159,7 @@ class Jobs:
         return "FAIL" if self._config.parent_fails and job.failed() else "SUCCESS"
 
     def _tail(self, job: SimulatedJob, at: float) -> str:
-        """Return the end of the parent: no error fields while it runs, nulls when all went well."""
+        """Return the end of the job's JSON: no error fields while it runs, nulls when all went well."""
         if at < job.ends:
             return '"end_time":""'
         code, reason = job.first_failure() if self._status(job, at) == "FAIL" else ("", "")

@@ -15,14 +15,14 @@ DEFAULT_LIMIT: Final = 25
 MAX_LIMIT: Final = 1000
 MAX_SERVER_IDS: Final = 100
 COUNT_AGE: Final = 5.0
-"""The cloud keeps what a filter by status matches for so many seconds: rows are to be checked by the reader."""
+"""Seconds for which the cloud keeps what a filter by status has found: readers must check the rows themselves."""
 
 ALSO_RETURNED: Final[Mapping[str, frozenset[str]]] = {
     "ACTIVE": frozenset({"ACTIVE", "REBOOT", "HARD_REBOOT", "REBUILD", "MIGRATING", "RESIZE"}),
     "SHUTOFF": frozenset({"SHUTOFF", "RESIZE", "REBUILD"}),
     "ERROR": frozenset({"ERROR", "REBUILD"}),
 }
-"""A filter by one status returns others as well (the reference's list)."""
+"""The statuses that a filter by one status returns (the reference's list)."""
 
 FLAVOR: Final = "s6.large.2"
 FILTERS: Final = (
@@ -65,7 +65,7 @@ NULL_ROW: Final[Mapping[str, None]] = dict.fromkeys(
 
 
 class Listing:
-    """Renders servers; `stamp` turns the cloud's seconds into its wall time."""
+    """Writes servers as JSON values; `stamp` turns the cloud's seconds into its wall time."""
 
     def __init__(self, config: CloudConfig, fleet: SimulatedFleet, stamp: Callable[[float], float]) -> None:
         self._config = config
@@ -74,7 +74,7 @@ class Listing:
         self._matches: dict[tuple[str, ...], tuple[tuple[int, float], list[int]]] = {}
 
     def page(self, query: Mapping[str, str], at: float) -> dict[str, Any]:
-        """Return ``{"count", "servers"}``; `count` is the number of all that match, on any page."""
+        """Return ``{"count", "servers"}``; `count` is the number of all servers that match, on any page."""
         if query.get("server_id"):
             rows = [self._row_of_id(server_id, at) for server_id in self._wanted(query["server_id"])]
             return {"count": sum(row["name"] is not None for row in rows), "servers": rows}
@@ -144,7 +144,7 @@ class Listing:
         return {**NULL_ROW, "id": server_id, "fault": {"code": 404, "message": message}}
 
     def _first(self, query: Mapping[str, str], matches: list[int], limit: int) -> int:
-        """Return where the page begins: after the marker, or by `offset`, which is a page number."""
+        """Return the index at which the page begins: after the marker, or by `offset`, which is a page number."""
         marker = query.get("marker")
         if not marker:
             return (max(1, _number(query, "offset", 1, 0, 10**9)) - 1) * limit
@@ -192,14 +192,14 @@ class Listing:
         return conditions
 
     def _alike(self, query: Mapping[str, str]) -> bool:
-        """Tell whether the filters on what all servers have in common match it."""
+        """Return True where the filters on what all servers have in common match."""
         projects = {"", "all_granted_eps", self._config.enterprise_project_id}
         wanted_flavor, reservation = query.get("flavor", ""), query.get("reservation_id", "")
         return query.get("enterprise_project_id", "") in projects and wanted_flavor in {"", FLAVOR} and not reservation
 
 
 def _has_tag(tags: tuple[str, ...], wanted: str) -> bool:
-    """Tell whether a server carries a tag; `wanted` is ``key=value`` or a bare key."""
+    """Return True where a server has a tag; `wanted` is ``key=value`` or a bare key."""
     return wanted in tags if "=" in wanted else any(tag.partition("=")[0] == wanted for tag in tags)
 
 

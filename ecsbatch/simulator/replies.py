@@ -1,4 +1,4 @@
-"""What the cloud answers with, and how its errors look on the wire."""
+"""The cloud's answers: how they, its errors and its times look on the wire."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Reply:
 
 
 class Rejected(Exception):
-    """Ends the handling of a request with an error reply."""
+    """Raised to end a request with an error reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.body.decode())

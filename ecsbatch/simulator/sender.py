@@ -1,4 +1,4 @@
-"""The simulated cloud behind the client's seam: a sender that needs no socket, in virtual or in real time."""
+"""Sends requests to the simulated cloud without a socket, in virtual or in real time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
 from ecsbatch.simulator.cloud import Exchange, Reply, SimulatedCloud
 
 SILENCE: Final = 86_400.0
-"""Seconds until a reply that never comes is a reset at last: a client without a timeout is no hang of the loop."""
+"""Seconds after which a reply that never comes becomes a reset: a client without a timeout must not hang the loop."""
 
 
 class SimulatedSender:
-    """Fulfils `ecsbatch.ecs.sender.Sender`: each request goes to `cloud` and meets its fate.
+    """A `ecsbatch.ecs.sender.Sender` that passes each request to a simulated cloud.
 
     Raises, as a real sender does:
         ConnectionRefusedError: before `on_sent`; nothing was sent.
@@ -26,7 +26,7 @@ class SimulatedSender:
         self._cloud: SimulatedCloud | None = cloud
 
     async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:
-        """Send one request once."""
+        """Send a request once and return the answer."""
         if self._cloud is None:
             raise ConnectionRefusedError("This sender was severed by a simulated crash.")
         exchange = self._cloud.receive(request.method, *_wire(request), request.body)
@@ -41,11 +41,11 @@ class SimulatedSender:
             raise
 
     def sever(self) -> None:
-        """Cut the line, for a simulated crash: what has left is carried out, nothing else leaves."""
+        """Cut the connection for a simulated crash: what has left is carried out, nothing else leaves."""
         self._cloud = None
 
     def _hang_up(self, exchange: Exchange) -> None:
-        """Tell the cloud that nobody listens any more; a dead process tells nothing."""
+        """Tell the cloud that nobody waits any more; a dead process does not."""
         if self._cloud is not None:
             exchange.abandoned()
 
@@ -61,7 +61,7 @@ class SimulatedSender:
 
 
 def _wire(request: Request) -> tuple[str, dict[str, str]]:
-    """Return the raw target and the headers as they would arrive, `Host` included."""
+    """Return path and query and the headers as a server receives them, with `Host`."""
     parts = urlsplit(request.url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     return target, {"Host": parts.netloc, **request.headers}

@@ -1,17 +1,17 @@
 """The simulated cloud over real HTTP, for other clients, for `demo` and for tests of the real sender.
 
-Its time may run faster than the real one (`speed`): restarts, quota windows and jobs then last shorter for the client,
-while the latency stays as configured, in real seconds. Besides the API it serves, without authentication:
+Its time may run faster than the real one (`speed`): restarts, quota windows and jobs then take less real time, while
+the latency stays as configured, in real seconds. Besides the API it serves, without authentication:
 
     GET  /_simulator/audit               the auditor's summary
     GET  /_simulator/health/{id}         200 or 503: a server's own health check
     GET  /_simulator/ids?az=&status=&format=txt|csv
     POST /_simulator/set                 {"outage": 30}, {"zone_fail": "az2"}, {"zone_mend": "az2"}, {"lock": [id]}, ...
 
-Signatures are checked against the real clock; `Date`, jobs, servers and the life of a token follow the cloud's.
+Signatures are checked against the real clock; `Date`, jobs, servers and the time of a token follow the cloud's.
 
-An outage closes connections instead of refusing them: the socket stays open. A client cannot tell that nothing was
-carried out; in virtual time (`sender`) it can.
+An outage closes connections instead of refusing them, since the socket stays open. So a client cannot know that nothing
+was carried out; in virtual time (`sender`) it can.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from aiohttp import web
 from ecsbatch.simulator.cloud import CloudConfig, Exchange, Reply, SimulatedCloud
 
 SHUTDOWN_PATIENCE: Final = 0.1
-"""Real seconds that an open connection delays the server's end: a client that waits for a lost reply must not."""
+"""Real seconds for which an open connection delays the server's end: a client that waits for a lost reply must not."""
 
 SILENCE: Final = 86_400.0
-"""Real seconds for which a connection without a reply is held."""
+"""Real seconds for which a connection without a reply is kept open."""
 
 
 class Running:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         url: where it listens, without a slash at its end.
         cloud: the cloud behind it.
-        speed: seconds of the cloud's time in a real one.
+        speed: seconds of the cloud's time in a real second.
     """
 
     def __init__(self, url: str, cloud: SimulatedCloud, speed: float) -> None:
@@ -55,7 +55,7 @@ class Running:
 
 
 def real_summary(cloud: SimulatedCloud, speed: float) -> dict[str, Any]:
-    """Return the auditor's summary and what it says in real seconds."""
+    """Return the auditor's summary, with the quota's window and the submits' span in real seconds too."""
     summary = cloud.audit()
     first, last = summary["first_submit"], summary["last_submit"]
     real = {
@@ -70,7 +70,7 @@ def real_summary(cloud: SimulatedCloud, speed: float) -> dict[str, Any]:
 async def serve(
     config: CloudConfig, *, host: str = "127.0.0.1", port: int = 0, speed: float = 1.0
 ) -> AsyncGenerator[Running]:
-    """Serve a cloud over HTTP for as long as the block runs; port 0 takes a free one."""
+    """Serve a cloud over HTTP while the block runs; port 0 takes a free one."""
     started = time.monotonic()
     # The network is not sped up: what is half a second of the cloud's time must be half a real one for the client.
     scaled = dataclasses.replace(config, latency=config.latency * speed)
@@ -87,14 +87,14 @@ async def serve(
 
 
 class HttpFront:
-    """Carries HTTP requests to the cloud and its replies, or their fate, back."""
+    """Passes HTTP requests to the cloud, and sends its replies back or breaks them off."""
 
     def __init__(self, cloud: SimulatedCloud, speed: float) -> None:
         self._cloud = cloud
         self._speed = speed
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; the target goes to the cloud as it came over the wire."""
+        """Answer one request; path and query go to the cloud as they were received."""
         if request.path.startswith("/_simulator/"):
             return await self._operate(request)
         body = await request.read()
@@ -183,14 +183,14 @@ def _json(value: Any) -> web.Response:
 
 
 def _cut(request: web.BaseRequest) -> web.Response:
-    """Reset the connection; the response returned goes nowhere."""
+    """Reset the connection; the returned response is not sent."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
 
 
 async def _send_half(reply: Reply, request: web.BaseRequest) -> web.StreamResponse:
-    """Promise the whole body, send half of it and cut the connection."""
+    """Announce the whole body, send half of it and cut the connection."""
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     response.content_length = len(reply.body)
     await response.prepare(request)

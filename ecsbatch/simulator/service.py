@@ -1,4 +1,4 @@
-"""The API behind the gateway: which path leads where, what a request counts, and what a look is."""
+"""The API behind the gateway: it routes requests by their paths, counts them, and carries them out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
-from ecsbatch.simulator.actions import ActionRequest, Actions, read_order
+from ecsbatch.simulator.actions import ActionRequest, Actions, read_action
 from ecsbatch.simulator.auditor import Auditor
 from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.fleet import SimulatedFleet
@@ -21,16 +21,16 @@ PROJECT_PATH_PARTS: Final = 2
 
 
 class Service:
-    """Answers requests as of an instant.
+    """Answers requests at an instant.
 
     Args:
         config: what the cloud is like.
         fleet: its servers.
-        auditor: who is told what was counted, accepted, refused and looked at.
-        start: the instant of `now` at which the cloud begins.
+        auditor: collects what was counted, accepted, refused and looked at.
+        start: the instant at which the cloud begins.
         stamp: turns an instant into the cloud's wall time.
         signing_wall: the wall clock that signatures are checked against.
-        part: draws how many of some servers a partial execution takes.
+        part: draws how many of a number of servers a partial execution restarts.
     """
 
     def __init__(  # keyword-only, and each is explained above
@@ -56,7 +56,11 @@ class Service:
         self._recent: deque[float] = deque()
 
     def answer(self, received: ReceivedRequest, fault: str, at: float, request_id: str) -> Reply:
-        """Return what the client gets when nothing spoils it; `Rejected` carries the errors."""
+        """Return the reply that the client gets if no fault spoils it.
+
+        Raises:
+            Rejected: the reply is an error.
+        """
         match (received.method, unquote(received.path)):
             case ("POST", "/v3/auth/tokens"):
                 return self._look("iam", self._iam.issue_token(received.body, at))
@@ -116,21 +120,21 @@ class Service:
     # -- actions -----------------------------------------------------------------------------------------------
 
     def _act(self, body: bytes, fault: str, at: float, request_id: str) -> Reply:
-        """Count a request and carry it out; the auditor notes what was counted, accepted and refused."""
+        """Count an action and carry it out; the auditor notes what was counted, accepted and refused."""
         self._auditor.submits.append(at)
-        order = read_order(body, self._config.max_batch)
-        size = len(order.server_ids)
+        request = read_action(body, self._config.max_batch)
+        size = len(request.server_ids)
         try:
-            if order.action in {"SOFT", "HARD"}:
+            if request.action in {"SOFT", "HARD"}:
                 self._count(size, at, request_id)
             if fault == "retryable_400":
-                order = ActionRequest(order.action, order.server_ids[: self._part(size)])
-            reply = self.actions.carry_out(order, at) if order.server_ids else Reply(200)
+                request = ActionRequest(request.action, request.server_ids[: self._part(size)])
+            reply = self.actions.carry_out(request, at) if request.server_ids else Reply(200)
         except Rejected:
             self._auditor.refused_servers += size
             raise
-        self._auditor.accepted_requests += bool(order.server_ids)
-        self._auditor.accepted_servers += len(order.server_ids)
+        self._auditor.accepted_requests += bool(request.server_ids)
+        self._auditor.accepted_servers += len(request.server_ids)
         if fault == "retryable_400":
             raise Rejected(_nova_failed())
         return reply

@@ -1,13 +1,13 @@
 """Virtual time: an event loop whose clock jumps to the next timer when nothing is ready.
 
-A rollout of hours runs in seconds and always in the same order. When nothing is ready and no timer is set, no code
-of the program can ever run again: the loop raises `Hang` instead of sleeping for ever, which catches every deadlock.
+A rollout of hours runs in seconds and always in the same order. When nothing is ready and no timer is set, no code of
+the program can ever run again: the loop raises `Hang` instead of sleeping for ever, which finds every deadlock.
 
 Files, sockets and threads still work, in real time: the loop asks the real selector before each jump, and does not
-jump at all while a thread that it started (`run_in_executor`) is at work.
+jump while a thread that it has started (`run_in_executor`) is running.
 
 A crash is simulated by `Killed`, raised out of `run` between two steps of the loop (`VirtualLoop.kill_after`) or from
-inside a step, and then `abandon`. One time line continues over crashes: `VirtualLoop(start=dead_loop.time())`.
+inside a step, and then `abandon`. Time goes on after a crash with `VirtualLoop(start=dead_loop.time())`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ EPOCH = 1_767_225_600.0
 """2026-01-01T00:00:00Z, where virtual wall clocks start unless told otherwise."""
 
 THREAD_PATIENCE = 0.05
-"""Real seconds of one wait for a thread; its end wakes the loop earlier."""
+"""Real seconds of one wait for a thread; the thread's end wakes the loop earlier."""
 
 CLOSE_ATTEMPTS = 100
 """A coroutine that awaits again while it is closed is closed again, this often."""
 
-T = TypeVar("T")
-
-
 STEP = 1e-6
-"""Seconds that each round of the loop takes: a wait too short to move a clock of floats must end all the same."""
+"""Seconds that each jump takes at least: a wait too short to change a floating-point clock must end all the same."""
+
+T = TypeVar("T")
 
 
 class Hang(RuntimeError):
@@ -54,7 +53,11 @@ class JumpingSelector(selectors.BaseSelector):
         self._real = real
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return what real files have ready, else jump by `timeout` virtual seconds."""
+        """Return the real files that are ready; where none is, jump by `timeout` virtual seconds.
+
+        Raises:
+            Hang: nothing is ready and no timer is set.
+        """
         if self.threads and (timeout is None or timeout > 0):
             return self._real.select(THREAD_PATIENCE)
         ready = self._real.select(0)
@@ -90,8 +93,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in virtual time.
 
     Args:
-        start: what `time()` reads first, in seconds; a later loop of one time line starts where the last one ended.
-        max_time: a guard; `Hang` is raised once `time()` has passed it.
+        start: what `time()` returns first, in seconds; a loop after a crash starts where the last one ended.
+        max_time: seconds; `Hang` is raised once `time()` is beyond.
     """
 
     def __init__(self, *, start: float = 0.0, max_time: float | None = None) -> None:
@@ -105,12 +108,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._clock_resolution = 1e-9
 
     def __repr__(self) -> str:
-        """Say the instant and the steps taken."""
+        """Show the time and the steps taken."""
         return f"<VirtualLoop [Time: {self.time():.3f} s, {self._steps} steps]>"
 
     @property
     def steps(self) -> int:
-        """How many rounds of ready callbacks the loop has run: the instants at which a kill can strike."""
+        """How many rounds of callbacks the loop has run; it can be killed between two of them."""
         return self._steps
 
     def time(self) -> float:
@@ -118,14 +121,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     def kill_after(self, steps: int) -> None:
-        """Raise `Killed` out of `run` before the round number `steps` from now, between two rounds.
+        """Raise `Killed` out of `run` after so many more rounds.
 
-        No `finally` runs by it, as with a real `kill -9`.
+        No `finally` block runs because of it, as with a real `kill -9`.
         """
         self._kill_at = self._steps + steps
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]  # typeshed spells the arguments with a TypeVarTuple
-        """Run `func` in a thread; virtual time stands still until it is done."""
+        """Run `func` in a thread; virtual time stands still until it has ended."""
         future = super().run_in_executor(executor, func, *args)
         self._jumping.threads += 1
         future.add_done_callback(self._thread_done)
@@ -160,15 +163,15 @@ def _where(task: asyncio.Task[Any]) -> str:
 
 
 class VirtualClock:
-    """The three readings of `ecsbatch.clock.Clock`, from a virtual loop.
+    """A `ecsbatch.clock.Clock` that shows a virtual loop's time.
 
     Args:
-        time: a `VirtualLoop`, or anything that returns seconds.
+        time: a `VirtualLoop`, or a function that returns seconds.
         epoch: the wall time (seconds since 1970) at time 0.
-        boot: the boot's name; a machine that restarts gets another.
+        boot: the boot's name; after a restart of the machine it is another one.
 
     Attributes:
-        wall_offset: seconds added to `wall()`; tests let the wall clock jump by it.
+        wall_offset: seconds that are added to `wall()`; tests make the wall clock jump with it.
     """
 
     def __init__(
@@ -193,13 +196,13 @@ class VirtualClock:
 
 
 def run(main: Coroutine[Any, Any, T], *, loop: VirtualLoop | None = None) -> T:
-    """Run `main` in virtual time, as `asyncio.run` does in real time: leftovers are cancelled, the loop is closed.
+    """Run `main` in virtual time as `asyncio.run` does in real time: what is left is cancelled, the loop is closed.
 
-    After `Killed` nothing is cancelled and the loop stays as the crash left it: the caller takes the sender and the
-    store away and calls `abandon(loop)`.
+    After `Killed` nothing is cancelled and the loop stays as the crash left it: the caller severs the sender and the
+    store and calls `abandon(loop)`.
 
     Raises:
-        Hang: nothing could run any more, or `max_time` has passed.
+        Hang: nothing can run any more, or `max_time` has passed.
         Killed: the simulated crash.
     """
     virtual = loop or VirtualLoop()
@@ -218,7 +221,7 @@ def run(main: Coroutine[Any, Any, T], *, loop: VirtualLoop | None = None) -> T:
 
 
 def _finish(loop: VirtualLoop) -> None:
-    """Cancel what is left and close; a leftover that refuses to end is abandoned, the first error counts."""
+    """Cancel the tasks that are left and close the loop; where a task refuses to end, abandon the loop."""
     try:
         leftovers = asyncio.all_tasks(loop)
         for task in leftovers:
@@ -240,7 +243,7 @@ def abandon(loop: VirtualLoop) -> None:
     """Drop a loop after a crash: no callback and no task of it runs again, and nothing is logged about them.
 
     Python cannot drop a suspended coroutine without running its `finally` blocks. They run here, at once, with the
-    loop closed: the caller severs whatever they could reach (the sender, the store) first.
+    loop closed: the caller first severs what they could reach, the sender and the store.
     """
     tasks = asyncio.all_tasks(loop)
     loop.set_exception_handler(_say_nothing)
@@ -250,7 +253,7 @@ def abandon(loop: VirtualLoop) -> None:
 
 
 def _say_nothing(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
-    """Take the place of asyncio's log of tasks that were destroyed, or whose exception nobody asked for."""
+    """Replace asyncio's handler, which logs tasks that were destroyed or whose exception nobody has asked for."""
 
 
 def _close(task: asyncio.Task[Any]) -> None:
