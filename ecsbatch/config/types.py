@@ -258,7 +258,7 @@ class WaveSizes(SettingType):
         if sizes == ("auto",):
             return ("auto",)
         if not sizes:
-            raise ValueError(value)
+            raise ValueError(sizes)
         sized = sizes[:-1] if sizes[-1:] == ("domain",) else sizes
         plain = tuple(CountOrPercent(1).check(size) for size in sized)
         return plain if sized == sizes else (*plain, "domain")
