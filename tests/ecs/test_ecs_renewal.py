@@ -384,7 +384,7 @@ async def test_a_renewal_that_fails_is_tried_again_a_minute_later_while_the_old_
     await auth.renew()
 
     assert auth.redact("CANARY-1 and CANARY-2") == "*** and ***"
-    assert repr(auth) == "<LeasedAuth test>"
+    assert repr(auth) == "<RefreshableAuth test>"
 
 
 async def test_an_auth_without_a_client_cannot_ask() -> None:

@@ -1,4 +1,4 @@
-"""What a run's history comes to: marks that outlive a holder, and places that a left-out domain does not get back."""
+"""What a run's history comes to: marks that outlive a holder, and slots that a left-out domain does not get back."""
 
 from __future__ import annotations
 

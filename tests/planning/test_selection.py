@@ -196,7 +196,7 @@ def test_a_listed_server_brings_its_zone_as_its_domain() -> None:
 def test_only_a_resting_active_server_may_be_restarted(
     view: ServerView, verdict: tuple[SkipReason, bool] | None
 ) -> None:
-    """What is down by nobody's choice, or on its way, takes a place in the budget."""
+    """What is down by nobody's choice, or on its way, takes a slot of the budget."""
     assert skip_reason(view) == verdict
 
 

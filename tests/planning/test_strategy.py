@@ -301,10 +301,10 @@ def test_every_prefix_of_a_spread_order_holds_each_domains_share_to_less_than_on
 
     assert sorted(merged) == sorted(i for group in groups for i in group)
     seen = [0] * len(groups)
-    for place, i in enumerate(merged, 1):
+    for position, i in enumerate(merged, 1):
         assert i % 100 == seen[i // 100]
         seen[i // 100] += 1
-        assert all(abs(n - Fraction(place * c, len(merged))) < 1 for n, c in zip(seen, counts, strict=True))
+        assert all(abs(n - Fraction(position * c, len(merged))) < 1 for n, c in zip(seen, counts, strict=True))
 
 
 def test_a_plan_reads_back_from_its_json() -> None:
@@ -370,7 +370,7 @@ def test_the_time_model_names_what_would_make_the_quota_bind() -> None:
     )
 
 
-def test_the_time_model_sees_domains_and_held_places() -> None:
+def test_the_time_model_sees_domains_and_held_slots() -> None:
     servers = fleet(az1=100, az2=100)
     views = states(servers, az1_0000="ERROR")
 

@@ -105,17 +105,17 @@ ONE_LEFT = [*sent(*ZONE_A), *restarted(*ZONE_A[:3])]
 BUDGET = {
     # Places of the budget.
     "with nobody down, as many go as may be down at once": ([], feed(3)),
-    "who is under way takes a place": (sent("a2"), feed(2)),
-    "who is under way without an answer takes a place": ([*sent("a2"), NO_ANSWER], feed(2)),
-    "who is back gives its place to the next": ([*sent("a2"), *restarted("a2")], feed(3)),
-    "who has failed and is up gives its place back": ([*sent("a2"), *failed("a2")], feed(3)),
+    "who is under way takes a slot": (sent("a2"), feed(2)),
+    "who is under way without an answer takes a slot": ([*sent("a2"), NO_ANSWER], feed(2)),
+    "who is back gives its slot to the next": ([*sent("a2"), *restarted("a2")], feed(3)),
+    "who has failed and is up gives its slot back": ([*sent("a2"), *failed("a2")], feed(3)),
     "who has failed and may be down keeps it": ([*sent("a2"), *OURS_IS_DOWN], feed(2)),
     "who is seen up after its end gives it back": ([*sent("a2"), *OURS_IS_DOWN, SEEN_UP], feed(3)),
     "who is forgiven gives it back": ([*sent("a2"), *OURS_IS_DOWN, FORGIVEN], feed(3)),
-    "whom somebody else restarts takes a place": (OTHERS_RESTART, feed(2)),
+    "whom somebody else restarts takes a slot": (OTHERS_RESTART, feed(2)),
     "who is off and left alone takes none": (skipped("off", "not_active"), feed(3)),
     "who was on its way down before the run takes one": (skipped("off", "not_active", holds=True), feed(2)),
-    "a place that an earlier wave has lost is missing in a later one": (failed("a1", holds=True), feed(2)),
+    "a slot that an earlier wave has lost is missing in a later one": (failed("a1", holds=True), feed(2)),
     "a budget that was widened holds at once": (adjusted(max_unavailable=4), feed(4)),
     "a budget that was tightened holds at once": (adjusted(max_unavailable=1), feed(1)),
     "no more go than wait": ([*sent("a2", "a3"), *restarted("a2", "a3")], feed(2)),
@@ -131,11 +131,11 @@ BUDGET = {
         [*failed("a2", "a3"), *skipped("a4", "locked"), *restarted("a5")],
         DONE,
     ),
-    "a wave is done though its servers hold all places": ([*sent(*ZONE_A), *failed(*ZONE_A, holds=True)], DONE),
+    "a wave is done though its servers hold all slots": ([*sent(*ZONE_A), *failed(*ZONE_A, holds=True)], DONE),
     "a wave is done though another wave's server is under way": ([*sent("a1"), *restarted(*ZONE_A)], DONE),
     "a wave that was left out whole is done": ([ZONE_A_LEFT_OUT], DONE),
-    "places that nobody gives back exhaust the budget": (failed("a2", "a3", "a4", holds=True), EXHAUSTED),
-    "wherever they were lost, places of no return exhaust it": (
+    "slots that nobody gives back exhaust the budget": (failed("a2", "a3", "a4", holds=True), EXHAUSTED),
+    "wherever they were lost, slots of no return exhaust it": (
         [*failed("a1", "b1", holds=True), *adjusted(max_unavailable=2)],
         EXHAUSTED,
     ),
@@ -150,8 +150,8 @@ def test_a_wave_goes_on_as_the_budget_allows(events: Told, decision: Decision) -
 
 
 QUEUE = {
-    "who is queued takes a place, as if it were down": ([], 1, 100, feed(2)),
-    "under way and queued take a place each": (sent("a2"), 1, 100, feed(1)),
+    "who is queued takes a slot, as if it were down": ([], 1, 100, feed(2)),
+    "under way and queued take a slot each": (sent("a2"), 1, 100, feed(1)),
     "who is queued is not offered twice": ([*sent("a2", "a3"), *restarted("a2", "a3")], 1, 100, feed(1)),
     "the engine gets no more than it can soon send": ([], 0, 2, feed(2)),
     "what the engine has at hand is part of what it can soon send": (adjusted(max_unavailable=4), 1, 2, feed(1)),
@@ -175,18 +175,18 @@ ONLY_B = {"max_unavailable_per_domain": {"b": 1}}
 
 ZONES = {
     "without limits of zones the run's own holds": ([], {}, "a", 0, 3),
-    "without limits of zones nobody of a zone takes a place of it": (sent("a1", "a2"), {}, "a", 1, 3),
-    "a zone has its own places": ([], PER_ZONE, "a", 0, 2),
+    "without limits of zones nobody of a zone takes a slot of it": (sent("a1", "a2"), {}, "a", 1, 3),
+    "a zone has its own slots": ([], PER_ZONE, "a", 0, 2),
     "who is under way takes one of its zone": (sent("a1"), PER_ZONE, "a", 0, 1),
-    "who is under way takes no place of another zone": (sent("a1"), PER_ZONE, "b", 0, 1),
+    "who is under way takes no slot of another zone": (sent("a1"), PER_ZONE, "b", 0, 1),
     "who is queued takes one of its zone": ([], PER_ZONE, "a", 1, 1),
-    "who has failed and may be down keeps its place": (failed("a1", holds=True), PER_ZONE, "a", 0, 1),
-    "who is back gives its place up": ([*sent("a1"), *restarted("a1")], PER_ZONE, "a", 0, 2),
+    "who has failed and may be down keeps its slot": (failed("a1", holds=True), PER_ZONE, "a", 0, 1),
+    "who is back gives its slot up": ([*sent("a1"), *restarted("a1")], PER_ZONE, "a", 0, 2),
     "a full zone has no room": (sent("b1"), PER_ZONE, "b", 0, 0),
-    "a zone with more in hand than places has less than none": (sent("a1", "a2"), PER_ZONE, "a", 1, -1),
-    "a zone that the limits do not name has the run's places": ([], ONLY_B, "a", 1, 2),
-    "of the run's places its own servers take theirs": (sent("a1"), ONLY_B, "a", 0, 2),
-    "of the run's places other zones' servers take none here": (sent("b1"), ONLY_B, "a", 0, 3),
+    "a zone with more in hand than slots has less than none": (sent("a1", "a2"), PER_ZONE, "a", 1, -1),
+    "a zone that the limits do not name has the run's slots": ([], ONLY_B, "a", 1, 2),
+    "of the run's slots its own servers take theirs": (sent("a1"), ONLY_B, "a", 0, 2),
+    "of the run's slots other zones' servers take none here": (sent("b1"), ONLY_B, "a", 0, 3),
     "limits that were changed hold": (adjusted(max_unavailable_per_domain={"a": 4}), PER_ZONE, "a", 0, 4),
 }
 
@@ -203,15 +203,15 @@ def test_a_zone_has_room_for_so_many_more(
 OTHERS_RESTART_A3 = skipped("a3", "already_restarting", holds=True)
 
 AWAITED = {
-    "nobody is awaited where no place is held": ([], None),
+    "nobody is awaited where no slot is held": ([], None),
     "a failed server may never come back by itself": (OURS_IS_DOWN, None),
     "who was switched off before may never come back by itself": (skipped("a2", "not_active", holds=True), None),
     "whom somebody else restarts is back within a server's time": (OTHERS_RESTART, 1 + 600),
     "the last of several is awaited": ([*OTHERS_RESTART, *OTHERS_RESTART_A3], 2 + 600),
     "the last is awaited in whatever order they stand": ([*OTHERS_RESTART_A3, *OTHERS_RESTART], 2 + 600),
-    "others are awaited beside places that are held for ever": ([*OURS_IS_DOWN, *OTHERS_RESTART_A3], 2 + 600),
+    "others are awaited beside slots that are held for ever": ([*OURS_IS_DOWN, *OTHERS_RESTART_A3], 2 + 600),
     "who was seen up again is awaited no more": ([*OTHERS_RESTART, SEEN_UP], None),
-    "who holds no place is not awaited": (skipped("a2", "already_restarting"), None),
+    "who holds no slot is not awaited": (skipped("a2", "already_restarting"), None),
 }
 
 
@@ -332,7 +332,7 @@ CHANGES = {
         [{"max_failures": 7}, {"max_unavailable": 1}],
         {"max_failures": 7, "max_unavailable": 1},
     ),
-    "zones' places change as a whole": (
+    "zones' slots change as a whole": (
         [{"max_unavailable_per_domain": {"b": 4}}],
         {"max_unavailable_per_domain": {"b": 4}},
     ),

@@ -60,8 +60,8 @@ def picked(acts: Acts, wave: Wave = WHOLE, fleet: Fleet = FLEET) -> tuple[list[s
                 picker.put_back(servers)
             case Pick(most, room, gone_now):
                 gone.update(gone_now)
-                places = picker.pick(most, None if room is None else lambda domain, room=room: room.get(domain, 0))
-                taken.append(" ".join(IDS[place] for place in places))
+                indexes = picker.pick(most, None if room is None else lambda domain, room=room: room.get(domain, 0))
+                taken.append(" ".join(IDS[index] for index in indexes))
     return taken, picker
 
 

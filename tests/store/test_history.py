@@ -25,11 +25,11 @@ async def begun(store: DatabaseStore) -> Lease:
 async def test_who_asked_to_abort_is_known_before_the_run_has_ended() -> None:
     """Servers under way may take minutes, and the holder may be gone: whoever goes on with the run follows."""
     async with open_store("memory:", inline=True) as store:
-        hold = await begun(store)
+        lease = await begun(store)
         before = (await load_history(store, await store.run("k7f"))).asked_to_abort
         await store.command("k7f", {"command": "abort"}, "bob@desk")
         asked = (await load_history(store, await store.run("k7f"))).asked_to_abort
-        await store.release(hold)
+        await store.release(lease)
         gone = await load_history(store, await store.run("k7f"))
 
     assert before is None
@@ -40,14 +40,14 @@ async def test_who_asked_to_abort_is_known_before_the_run_has_ended() -> None:
 
 async def test_an_abort_that_is_recorded_stays_and_an_older_command_is_over() -> None:
     async with open_store("memory:", inline=True) as store:
-        hold = await begun(store)
+        lease = await begun(store)
         await store.command("k7f", {"command": "pause"}, "bob@desk")
         await store.command("k7f", {"command": "abort"}, "bob@desk")
-        await store.commit(hold, Transaction([ev.HolderChanged(holder="eve@web", fence=2, command=2)]))
+        await store.commit(lease, Transaction([ev.HolderChanged(holder="eve@web", fence=2, command=2)]))
         old = await load_history(store, await store.run("k7f"))
-        await store.commit(hold, Transaction([ev.RunAborting(by="eve@web")]))
+        await store.commit(lease, Transaction([ev.RunAborting(by="eve@web")]))
         recorded = await load_history(store, await store.run("k7f"))
-        await store.commit(hold, Transaction([ev.RunFinished(status="aborted")], status=RunStatus.ABORTED))
+        await store.commit(lease, Transaction([ev.RunFinished(status="aborted")], status=RunStatus.ABORTED))
         over = await load_history(store, await store.run("k7f"))
 
     assert (old.aborting, recorded.aborting, recorded.aborted_by, over.aborting) == (False, True, "eve@web", False)
@@ -55,13 +55,13 @@ async def test_an_abort_that_is_recorded_stays_and_an_older_command_is_over() ->
 
 async def test_a_follower_sees_what_is_new_and_ends_with_the_run() -> None:
     async with open_store("memory:", inline=True) as store:
-        hold = await begun(store)
+        lease = await begun(store)
         followed = RunFollower(store, await load_history(store, await store.run("k7f")))
         quota = followed.quota
-        await store.commit(hold, Transaction([ev.RunPaused(by="bob@desk", reason="paused")], status=RunStatus.PAUSED))
+        await store.commit(lease, Transaction([ev.RunPaused(by="bob@desk", reason="paused")], status=RunStatus.PAUSED))
         await followed.refresh()
         paused = (followed.state.status, followed.over)
-        await store.commit(hold, Transaction([ev.RunFinished(status="aborted")], status=RunStatus.ABORTED))
+        await store.commit(lease, Transaction([ev.RunFinished(status="aborted")], status=RunStatus.ABORTED))
         await followed.refresh()
         lines = [line async for line in followed.lines(2)]
 

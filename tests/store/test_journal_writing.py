@@ -34,8 +34,8 @@ def folding_badly(at: int) -> Callable[[Sequence[Recorded]], None]:
 async def test_a_fault_in_a_fold_is_told_to_its_writer_and_to_who_waits_for_news(*, inline: bool) -> None:
     news = asyncio.Event()
     async with open_store("memory:", clock=HandClock(), inline=inline) as store:
-        hold = await store.create_run(NewRun("k"), ALICE)
-        journal = JournalWriter(store, hold, folding_badly(at=2), on_failure=news.set)
+        lease = await store.create_run(NewRun("k"), ALICE)
+        journal = JournalWriter(store, lease, folding_badly(at=2), on_failure=news.set)
         await journal.record(Transaction([BatchAccepted(batch=1)]))
         with pytest.raises(EngineStopped, match=r"run k could not be followed \(KeyError: 'a bug in a fold'"):
             await journal.record(Transaction([BatchAccepted(batch=2)]))
@@ -53,8 +53,8 @@ async def test_behind_an_event_that_was_not_folded_nothing_is_folded_or_written(
         folded.extend(one.seq for one in recorded)
 
     async with open_store("memory:", clock=HandClock(), inline=inline) as store:
-        hold = await store.create_run(NewRun("k"), ALICE)
-        journal = JournalWriter(store, hold, fold)
+        lease = await store.create_run(NewRun("k"), ALICE)
+        journal = JournalWriter(store, lease, fold)
         granted = (await journal.record(Transaction([BatchAccepted(batch=1)], take=want(10)))).grant
         assert granted is not None
         futures = [journal.record(Transaction([BatchAccepted(batch=n)])) for n in (2, 3)]
@@ -109,9 +109,9 @@ async def test_what_an_intent_raises_is_its_writers_alone(fault: type[BaseExcept
         raise fault
 
     async with asyncio.timeout(60), open_store("memory:", clock=HandClock(), inline=inline) as store:
-        hold = await store.create_run(NewRun("k"), ALICE)
-        refused = store.commit(hold, Transaction(take=want(1), intent=broken))
-        beside = store.commit(hold, Transaction([BatchAccepted(batch=1)]))
+        lease = await store.create_run(NewRun("k"), ALICE)
+        refused = store.commit(lease, Transaction(take=want(1), intent=broken))
+        beside = store.commit(lease, Transaction([BatchAccepted(batch=1)]))
         with pytest.raises((RuntimeError, EcsbatchError)):
             await refused
 

@@ -78,8 +78,8 @@ async def test_the_waiting_ends_with_what_to_do(url: str, frozen: sqlite3.Connec
             await store.create_run(NewRun("k"), ALICE)
         frozen.execute("ROLLBACK")
 
-        hold = await store.create_run(NewRun("k"), ALICE)
-        assert (await store.commit(hold, Transaction([BatchAccepted()]))).recorded[0].seq == 1
+        lease = await store.create_run(NewRun("k"), ALICE)
+        assert (await store.commit(lease, Transaction([BatchAccepted()]))).recorded[0].seq == 1
 
 
 async def test_reading_waits_where_the_whole_file_is_kept(url: str, frozen: sqlite3.Connection) -> None:

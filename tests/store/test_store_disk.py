@@ -196,27 +196,27 @@ async def test_a_damaged_file_is_an_error_and_not_an_empty_store(tmp_path: Path)
 @pytest.mark.parametrize("inline", [False, True])
 async def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, *, inline: bool) -> None:
     async with open_store(url_in(tmp_path), inline=inline) as store:
-        hold = await store.create_run(NewRun("k"), ALICE)
+        lease = await store.create_run(NewRun("k"), ALICE)
         pages = database(store).execute("PRAGMA page_count").fetchone()[0]
         database(store).execute(f"PRAGMA max_page_count = {pages + 10}")
-        done = await fill(store, hold)
+        done = await fill(store, lease)
         assert 1 < done < 100
         database(store).execute(f"PRAGMA max_page_count = {pages + 1000}")
         with pytest.raises(StoreError, match="no space left"):
-            await store.commit(hold, Transaction([BatchAccepted(batch=-1)]))
+            await store.commit(lease, Transaction([BatchAccepted(batch=-1)]))
         assert done == len(await store.events("k"))
         assert done == (await store.usage("site", 1000)).held
 
-        await store.release(hold)
+        await store.release(lease)
         again = await store.take_run("k", ALICE)
         assert done + 1 == (await store.commit(again, Transaction([BatchAccepted()]))).recorded[0].seq
 
 
-async def fill(store: DatabaseStore, hold: Lease) -> int:
+async def fill(store: DatabaseStore, lease: Lease) -> int:
     """Commit until the disk is full; return how many commits were acknowledged."""
     for done in range(100):
         try:
-            await store.commit(hold, Transaction([BatchAccepted(batch=done, job_id="j" * 3000)], take=want(1)))
+            await store.commit(lease, Transaction([BatchAccepted(batch=done, job_id="j" * 3000)], take=want(1)))
         except StoreError:
             return done
     return 100
@@ -230,11 +230,13 @@ def database(store: DatabaseStore) -> sqlite3.Connection:
 
 async def test_one_groups_failure_fails_all_of_it(tmp_path: Path) -> None:
     async with open_store(url_in(tmp_path)) as store:
-        hold = await store.create_run(NewRun("k"), ALICE)
+        lease = await store.create_run(NewRun("k"), ALICE)
         other = await store.create_run(NewRun("other"), ALICE)
         pages = database(store).execute("PRAGMA page_count").fetchone()[0]
         database(store).execute(f"PRAGMA max_page_count = {pages}")
-        futures = [store.commit(run, Transaction([BatchAccepted(job_id="j" * 30_000)])) for run in (hold, other, hold)]
+        futures = [
+            store.commit(run, Transaction([BatchAccepted(job_id="j" * 30_000)])) for run in (lease, other, lease)
+        ]
         results = await asyncio.gather(*futures, return_exceptions=True)
 
         assert [StoreError] * 3 == [type(result) for result in results]
@@ -244,10 +246,10 @@ async def test_one_groups_failure_fails_all_of_it(tmp_path: Path) -> None:
 async def test_a_severed_store_is_as_dead_as_its_process() -> None:
     disk = MemoryDatabase()
     store = await open_store(disk, clock=HandClock(), inline=True).__aenter__()
-    hold = await store.create_run(NewRun("k"), ALICE)
-    await store.commit(hold, Transaction([BatchAccepted(batch=1)], take=want(10)))
+    lease = await store.create_run(NewRun("k"), ALICE)
+    await store.commit(lease, Transaction([BatchAccepted(batch=1)], take=want(10)))
     store.sever()
-    for refused in (store.commit(hold, Transaction([BatchAccepted(batch=2)])), store.run("k"), store.take(want(1))):
+    for refused in (store.commit(lease, Transaction([BatchAccepted(batch=2)])), store.run("k"), store.take(want(1))):
         with pytest.raises(StoreError):
             await refused
     async with open_store(disk, clock=HandClock(), inline=True) as second:
@@ -261,8 +263,8 @@ async def test_a_severed_store_is_as_dead_as_its_process() -> None:
 
 async def test_a_store_severed_on_its_thread_writes_nothing_more(tmp_path: Path) -> None:
     store = await open_store(url_in(tmp_path)).__aenter__()
-    hold = await store.create_run(NewRun("k"), ALICE)
-    futures = [store.commit(hold, Transaction([BatchAccepted(batch=i)])) for i in range(2000)]
+    lease = await store.create_run(NewRun("k"), ALICE)
+    futures = [store.commit(lease, Transaction([BatchAccepted(batch=i)])) for i in range(2000)]
     store.sever()
     results = await asyncio.gather(*futures, return_exceptions=True)
     done = [result for result in results if not isinstance(result, BaseException)]

@@ -23,7 +23,7 @@ TAKES = st.builds(
     limit=st.just(40),
     expires_in=st.just(50.0),
 )
-LENT = st.lists(st.builds(OutstandingGrant, st.integers(1, 20), st.floats(0, 100), st.booleans()), max_size=8)
+GRANTS = st.lists(st.builds(OutstandingGrant, st.integers(1, 20), st.floats(0, 100), st.booleans()), max_size=8)
 
 
 def enough(take: TokenRequest) -> int:
@@ -38,20 +38,20 @@ def test_an_allotment_is_wanted_enough_and_within_the_limit(take: TokenRequest, 
     assert tokens > 0 or held + enough(take) > take.limit
 
 
-@given(take=TAKES, lent=LENT, now=st.floats(0, 100), short=st.integers(1, 40))
+@given(take=TAKES, grants=GRANTS, now=st.floats(0, 100), short=st.integers(1, 40))
 def test_after_the_wait_there_is_enough_and_not_before(
-    take: TokenRequest, lent: list[OutstandingGrant], now: float, short: int
+    take: TokenRequest, grants: list[OutstandingGrant], now: float, short: int
 ) -> None:
-    lent = [*lent, OutstandingGrant(1, now + 50, settled=True)]
-    take = replace(take, limit=max(enough(take), held_at(lent, now) + enough(take) - short))
-    assert tokens_for(take, held_at(lent, now)) == 0
-    said = shortage(take, lent, now)
+    grants = [*grants, OutstandingGrant(1, now + 50, settled=True)]
+    take = replace(take, limit=max(enough(take), held_at(grants, now) + enough(take) - short))
+    assert tokens_for(take, held_at(grants, now)) == 0
+    said = shortage(take, grants, now)
     assert said.next_in is not None
     then = now + said.next_in
 
-    assert take.limit - held_at(lent, then + 1e-9) >= enough(take)
+    assert take.limit - held_at(grants, then + 1e-9) >= enough(take)
     if said.next_in > 0.001:
-        assert take.limit - held_at(lent, then - 1e-9) < enough(take)
+        assert take.limit - held_at(grants, then - 1e-9) < enough(take)
 
 
 def test_more_than_the_limit_never_comes() -> None:

@@ -56,10 +56,10 @@ def rollout(run_id: str, *servers: str) -> NewRun:
 
 async def test_a_run_is_read_back_as_it_was_created(store: DatabaseStore) -> None:
     fleet = Fleet.of([Server("s2", "az1", "web"), Server("s1", "az2", "db", "north")])
-    hold = await store.create_run(NewRun("k7f3", plan={"x": 1}, fleet=fleet, events=[RunStarted(total=2)]), ALICE)
+    lease = await store.create_run(NewRun("k7f3", plan={"x": 1}, fleet=fleet, events=[RunStarted(total=2)]), ALICE)
     record = await store.run("k7f3")
 
-    assert (hold.fence, hold.holder, hold.previous) == (1, ALICE, None)
+    assert (lease.fence, lease.holder, lease.previous) == (1, ALICE, None)
     assert (
         record.run_id,
         record.kind,
@@ -70,7 +70,7 @@ async def test_a_run_is_read_back_as_it_was_created(store: DatabaseStore) -> Non
     ) == ("k7f3", "rollout", RunStatus.RUNNING, True, 2, 1)
     assert ({"x": 1}, fleet.targets_hash(), ALICE) == (record.plan, record.targets_hash, record.holder)
     assert list(fleet) == list(await store.targets("k7f3"))
-    assert list(hold.recorded) == await store.events("k7f3")
+    assert list(lease.recorded) == await store.events("k7f3")
 
 
 async def test_targets_of_many_parts_keep_their_order(store: DatabaseStore) -> None:
@@ -103,8 +103,8 @@ async def test_a_run_id_must_be_fit_for_a_file_name(store: DatabaseStore, run_id
 
 
 async def test_overlapping_targets_are_refused_with_the_run_its_holder_and_its_progress(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
-    await store.commit(hold, Transaction([ServerRestarted(server="a")]))
+    lease = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
+    await store.commit(lease, Transaction([ServerRestarted(server="a")]))
     with pytest.raises(ServersClaimed) as refused:
         await store.create_run(rollout("second", "b", "c", "d"), BOB)
 
@@ -132,17 +132,17 @@ async def test_an_ignored_run_keeps_its_claims_and_is_no_conflict(store: Databas
 
 @pytest.mark.parametrize("status", [RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED])
 async def test_a_run_that_is_over_frees_its_servers(store: DatabaseStore, status: RunStatus) -> None:
-    hold = await store.create_run(rollout("first", "a"), ALICE)
-    await store.commit(hold, Transaction(status=status))
+    lease = await store.create_run(rollout("first", "a"), ALICE)
+    await store.commit(lease, Transaction(status=status))
 
     assert await store.claimed([("", "a")]) == {}
     await store.create_run(rollout("second", "a"), BOB)
 
 
 async def test_a_stopped_or_orphaned_run_keeps_its_servers(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("first", "a"), ALICE)
-    await store.commit(hold, Transaction(status=RunStatus.STOPPED))
-    await store.release(hold)
+    lease = await store.create_run(rollout("first", "a"), ALICE)
+    await store.commit(lease, Transaction(status=RunStatus.STOPPED))
+    await store.release(lease)
     with pytest.raises(ServersClaimed):
         await store.create_run(rollout("second", "a"), BOB)
 
@@ -176,11 +176,11 @@ async def test_the_claims_of_a_dead_direct_run_are_void(url: str) -> None:
 
 
 async def test_a_conflict_with_a_run_that_nobody_holds_names_the_ways_on(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("first", "a", "b"), ALICE)
+    lease = await store.create_run(rollout("first", "a", "b"), ALICE)
     with pytest.raises(ServersClaimed, match="ecsbatch watch first") as living:
         await store.create_run(rollout("second", "b"), BOB)
-    await store.commit(hold, Transaction([RunStopped(status="stopped", reason="gate")], status=RunStatus.STOPPED))
-    await store.release(hold)
+    await store.commit(lease, Transaction([RunStopped(status="stopped", reason="gate")], status=RunStatus.STOPPED))
+    await store.release(lease)
     with pytest.raises(ServersClaimed, match="go on with it") as left:
         await store.create_run(rollout("second", "b"), BOB)
 
@@ -192,9 +192,9 @@ async def test_a_conflict_with_a_run_that_nobody_holds_names_the_ways_on(store: 
 
 
 async def test_what_an_aborted_run_never_started_is_not_done(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
-    await store.commit(hold, Transaction([ServerRestarted(server="a")]))
-    await store.commit(hold, Transaction([RunFinished(status="aborted", counts={"restarted": 1, "not_started": 2})]))
+    lease = await store.create_run(rollout("first", "a", "b", "c"), ALICE)
+    await store.commit(lease, Transaction([ServerRestarted(server="a")]))
+    await store.commit(lease, Transaction([RunFinished(status="aborted", counts={"restarted": 1, "not_started": 2})]))
     record = await store.run("first")
 
     assert (record.ended, record.total) == (1, 3)
@@ -226,8 +226,8 @@ async def test_a_prefix_must_be_unique(store: DatabaseStore) -> None:
 
 
 async def test_a_hold_wants_the_whole_id(store: DatabaseStore) -> None:
-    hold = await store.create_run(NewRun("ab12"), ALICE)
-    await store.release(hold)
+    lease = await store.create_run(NewRun("ab12"), ALICE)
+    await store.release(lease)
     with pytest.raises(ConfigError):
         await store.take_run("ab", BOB)
 
@@ -246,12 +246,14 @@ async def test_the_latest_run_is_a_rollout_before_a_direct_one(store: DatabaseSt
 
 
 async def test_events_are_numbered_and_read_from_anywhere(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("k", "a"), ALICE)
-    done = [await store.commit(hold, Transaction([BatchAccepted(batch=3 * i + j) for j in range(3)])) for i in range(4)]
+    lease = await store.create_run(rollout("k", "a"), ALICE)
+    done = [
+        await store.commit(lease, Transaction([BatchAccepted(batch=3 * i + j) for j in range(3)])) for i in range(4)
+    ]
     stored = await store.events("k")
 
     assert list(range(1, 14)) == [recorded.seq for recorded in stored]
-    assert [*hold.recorded, *(one for commit in done for one in commit.recorded)] == stored
+    assert [*lease.recorded, *(one for commit in done for one in commit.recorded)] == stored
     for after in range(14):
         lines = await store.lines("k", after, 4)
         assert stored[after : after + 4] == await store.events("k", after, 4)
@@ -259,8 +261,8 @@ async def test_events_are_numbered_and_read_from_anywhere(store: DatabaseStore) 
 
 
 async def test_commits_given_at_once_keep_their_order(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("k", "a"), ALICE)
-    futures = [store.commit(hold, Transaction([BatchAccepted(batch=i)])) for i in range(200)]
+    lease = await store.create_run(rollout("k", "a"), ALICE)
+    futures = [store.commit(lease, Transaction([BatchAccepted(batch=i)])) for i in range(200)]
     commits = await asyncio.gather(*futures)
 
     assert list(range(2, 202)) == [commit.recorded[0].seq for commit in commits]
@@ -270,25 +272,25 @@ async def test_commits_given_at_once_keep_their_order(store: DatabaseStore) -> N
 
 
 async def test_a_cancelled_waiter_does_not_stop_a_commit(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("k", "a"), ALICE)
-    store.commit(hold, Transaction([BatchAccepted(batch=1)])).cancel()
-    last = await store.commit(hold, Transaction([BatchAccepted(batch=2)]))
+    lease = await store.create_run(rollout("k", "a"), ALICE)
+    store.commit(lease, Transaction([BatchAccepted(batch=1)])).cancel()
+    last = await store.commit(lease, Transaction([BatchAccepted(batch=2)]))
 
     assert last.recorded[0].seq == 3
 
 
 async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("k", "a"), ALICE)
-    first = await store.commit(hold, Transaction(take=want(600)))
+    lease = await store.create_run(rollout("k", "a"), ALICE)
+    first = await store.commit(lease, Transaction(take=want(600)))
     assert first.grant is not None
 
     def broken(_: Grant) -> list[Event]:
         raise ZeroDivisionError
 
     futures = [
-        store.commit(hold, Transaction([BatchAccepted(batch=1)])),
-        store.commit(hold, Transaction(take=want(100), intent=broken, settle=[Settlement(first.grant.id, None)])),
-        store.commit(hold, Transaction([BatchAccepted(batch=2)])),
+        store.commit(lease, Transaction([BatchAccepted(batch=1)])),
+        store.commit(lease, Transaction(take=want(100), intent=broken, settle=[Settlement(first.grant.id, None)])),
+        store.commit(lease, Transaction([BatchAccepted(batch=2)])),
     ]
     results = await asyncio.gather(*futures, return_exceptions=True)
 
@@ -298,11 +300,11 @@ async def test_a_refused_commit_leaves_nothing_and_spares_those_beside_it(store:
 
 
 async def test_what_cannot_become_a_line_spares_those_beside_it(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("k", "a"), ALICE)
+    lease = await store.create_run(rollout("k", "a"), ALICE)
     futures = [
-        store.commit(hold, Transaction([BatchAccepted(batch=1)])),
-        store.commit(hold, Transaction([BatchAccepted(batch=2), LimitChanged(limit="max_failures", new=object())])),
-        store.commit(hold, Transaction([BatchAccepted(batch=3)])),
+        store.commit(lease, Transaction([BatchAccepted(batch=1)])),
+        store.commit(lease, Transaction([BatchAccepted(batch=2), LimitChanged(limit="max_failures", new=object())])),
+        store.commit(lease, Transaction([BatchAccepted(batch=3)])),
     ]
     results = await asyncio.gather(*futures, return_exceptions=True)
 
@@ -314,12 +316,12 @@ async def test_what_cannot_become_a_line_spares_those_beside_it(store: DatabaseS
 
 async def test_commits_that_wait_together_are_one_row_and_one_step_of_the_run(url: str) -> None:
     async with open_store(url, clock=HandClock()) as store:
-        hold = await store.create_run(rollout("k", "a", "b"), ALICE)
+        lease = await store.create_run(rollout("k", "a", "b"), ALICE)
         other = await store.create_run(rollout("other", "c"), ALICE)
         futures = [
-            store.commit(hold, Transaction([BatchAccepted(batch=1), ServerRestarted(server="a")])),
+            store.commit(lease, Transaction([BatchAccepted(batch=1), ServerRestarted(server="a")])),
             store.commit(other, Transaction([ServerFailed(server="c")])),
-            store.commit(hold, Transaction([ServerRestarted(server="b")])),
+            store.commit(lease, Transaction([ServerRestarted(server="b")])),
         ]
         await asyncio.gather(*futures)
 
@@ -334,13 +336,13 @@ async def test_commits_that_wait_together_are_one_row_and_one_step_of_the_run(ur
 
 
 async def test_a_grant_and_its_intent_are_one(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("k", "a"), ALICE)
+    lease = await store.create_run(rollout("k", "a"), ALICE)
 
     def intent(grant: Grant) -> list[Event]:
         return [BatchSubmitting(batch=grant.tokens, grant=grant.id)]
 
-    granted = await store.commit(hold, Transaction([BatchAccepted()], take=want(700), intent=intent))
-    denied = await store.commit(hold, Transaction([BatchAccepted()], take=want(700, at_least=400), intent=intent))
+    granted = await store.commit(lease, Transaction([BatchAccepted()], take=want(700), intent=intent))
+    denied = await store.commit(lease, Transaction([BatchAccepted()], take=want(700, at_least=400), intent=intent))
 
     assert granted.grant is not None
     assert (granted.recorded[-1].event.name, len(granted.recorded)) == ("batch.submitting", 2)
@@ -350,12 +352,12 @@ async def test_a_grant_and_its_intent_are_one(store: DatabaseStore) -> None:
 
 
 async def test_progress_counts_outcomes_and_forgets_those_that_are_tried_again(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("k", "a", "b", "c"), ALICE)
+    lease = await store.create_run(rollout("k", "a", "b", "c"), ALICE)
     await store.commit(
-        hold, Transaction([ServerRestarted(server="a"), ServerFailed(server="b"), ServerFailed(server="c")])
+        lease, Transaction([ServerRestarted(server="a"), ServerFailed(server="b"), ServerFailed(server="c")])
     )
     assert (await store.run("k")).counts == {"restarted": 1, "failed": 2}
-    await store.commit(hold, Transaction([RunResumed(retry=["failed"]), ServerRestarted(server="b")]))
+    await store.commit(lease, Transaction([RunResumed(retry=["failed"]), ServerRestarted(server="b")]))
 
     assert (await store.run("k")).counts == {"restarted": 2}
 
@@ -376,10 +378,10 @@ async def test_a_dead_holder_is_replaced_at_once(url: str) -> None:
         assert (await two.run("k")).status == RunStatus.RUNNING
         one.sever()
         assert (await two.run("k")).status == RunStatus.ORPHANED
-        hold = await two.take_run("k", BOB)
-        commit = await two.commit(hold, Transaction([BatchAccepted()]))
+        lease = await two.take_run("k", BOB)
+        commit = await two.commit(lease, Transaction([BatchAccepted()]))
 
-        assert (hold.fence, hold.previous, commit.recorded[0].seq) == (2, ALICE, 2)
+        assert (lease.fence, lease.previous, commit.recorded[0].seq) == (2, ALICE, 2)
         assert (await two.run("k")).status == RunStatus.RUNNING
 
 
@@ -410,9 +412,9 @@ async def test_a_released_run_is_anybodys(store: DatabaseStore) -> None:
 
 
 async def test_an_aborted_run_is_never_held_again(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("k", "a"), ALICE)
-    await store.commit(hold, Transaction(status=RunStatus.ABORTED))
-    await store.release(hold)
+    lease = await store.create_run(rollout("k", "a"), ALICE)
+    await store.commit(lease, Transaction(status=RunStatus.ABORTED))
+    await store.release(lease)
     with pytest.raises(RunOver):
         await store.take_run("k", BOB)
 
@@ -420,9 +422,9 @@ async def test_an_aborted_run_is_never_held_again(store: DatabaseStore) -> None:
 
 
 async def test_a_run_that_is_over_takes_its_servers_again_or_is_refused(store: DatabaseStore) -> None:
-    hold = await store.create_run(rollout("k", "a"), ALICE)
-    await store.commit(hold, Transaction(status=RunStatus.FAILED))
-    await store.release(hold)
+    lease = await store.create_run(rollout("k", "a"), ALICE)
+    await store.commit(lease, Transaction(status=RunStatus.FAILED))
+    await store.release(lease)
     again = await store.take_run("k", BOB)
     assert (await store.run("k")).status == RunStatus.INTERRUPTED
     assert await store.claimed([("", "a")]) == {("", "a"): "k"}
@@ -468,12 +470,12 @@ async def test_a_closed_store_says_so(url: str) -> None:
     store = open_store(url)
     assert "not open" in repr(store)
     async with store:
-        hold = await store.create_run(rollout("k", "a"), ALICE)
-        flushed = store.commit(hold, Transaction([BatchAccepted()]))
+        lease = await store.create_run(rollout("k", "a"), ALICE)
+        flushed = store.commit(lease, Transaction([BatchAccepted()]))
     assert (await flushed).recorded[0].seq == 2
     assert "closed" in repr(store)
     with pytest.raises(StoreError, match="closed"):
         await store.run("k")
     with pytest.raises(StoreError, match="closed"):
-        await store.commit(hold, Transaction([BatchAccepted()]))
+        await store.commit(lease, Transaction([BatchAccepted()]))
     await store.aclose()

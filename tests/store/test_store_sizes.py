@@ -66,9 +66,9 @@ def database() -> PiecesDatabase:
 
 def process(database: PiecesDatabase) -> SyncStore:
     """Return what another process on this store sees of it."""
-    books = SyncStore(database, HandClock())
+    store = SyncStore(database, HandClock())
     database.prepare()
-    return books
+    return store
 
 
 def ids(number: int = MANY, first: int = 0) -> Sequence[str]:
@@ -80,13 +80,13 @@ def large(run_id: str, servers: Iterable[str] = ()) -> NewRun:
     return NewRun(run_id, fleet=fleet, events=[RunStarted(total=len(fleet))])
 
 
-def end(books: SyncStore, hold: Lease, status: RunStatus = RunStatus.FAILED) -> None:
+def end(store: SyncStore, lease: Lease, status: RunStatus = RunStatus.FAILED) -> None:
     over = Transaction([RunFinished(status=status.value)], status=status)
-    books.commit_group([Write(lambda: books.commit(hold, over, None))])
+    store.commit_group([Write(lambda: store.commit(lease, over, None))])
 
 
-def owners(books: SyncStore) -> set[str]:
-    return set(books.claimed([("", server) for server in ids(2 * MANY)]).values())
+def owners(store: SyncStore) -> set[str]:
+    return set(store.claimed([("", server) for server in ids(2 * MANY)]).values())
 
 
 def dies() -> None:
@@ -96,13 +96,13 @@ def dies() -> None:
 def test_a_large_run_is_created_in_pieces_that_others_write_between(database: PiecesDatabase) -> None:
     one, two = process(database), process(database)
     database.behind(3, lambda: two.commit_group([Write(lambda: two.take(want(7)))]))
-    hold = one.create(large("k"), ALICE)
+    lease = one.create(large("k"), ALICE)
 
     assert max(database.pieces) == PIECE
     assert two.usage("site", 1000).held == 7
     assert owners(one) == {"k"}
     assert one.run("k").total == MANY
-    assert hold.fence == 1
+    assert lease.fence == 1
 
 
 def test_a_run_is_not_seen_before_it_is_whole(database: PiecesDatabase) -> None:
@@ -185,9 +185,9 @@ def test_a_conflict_in_a_late_piece_tells_of_all_and_leaves_nothing(database: Pi
 
 def test_a_large_run_that_is_over_takes_its_servers_again_in_pieces_or_not_at_all(database: PiecesDatabase) -> None:
     one, two = process(database), process(database)
-    hold = one.create(large("k"), ALICE)
-    end(one, hold)
-    one.release(hold)
+    lease = one.create(large("k"), ALICE)
+    end(one, lease)
+    one.release(lease)
     database.forget()
     other: list[Lease] = []
     database.behind(2, lambda: other.append(two.create(large("other", ids(3)), BOB)))
@@ -204,13 +204,13 @@ def test_a_large_run_that_is_over_takes_its_servers_again_in_pieces_or_not_at_al
 
 def test_the_end_of_a_large_run_frees_its_servers_at_once_and_its_claims_in_pieces(database: PiecesDatabase) -> None:
     one, two = process(database), process(database)
-    hold = one.create(large("k"), ALICE)
+    lease = one.create(large("k"), ALICE)
     before = database.connection.total_changes
-    end(one, hold, RunStatus.SUCCEEDED)
+    end(one, lease, RunStatus.SUCCEEDED)
     assert database.connection.total_changes - before <= PIECE + 2
     assert owners(two) == set()
     database.forget()
-    one.release(hold)
+    one.release(lease)
 
     assert max(database.pieces) <= PIECE
     assert database.connection.execute("SELECT count(*) FROM claims").fetchone() == (0,)
@@ -218,10 +218,10 @@ def test_the_end_of_a_large_run_frees_its_servers_at_once_and_its_claims_in_piec
 
 def test_a_full_disk_does_not_keep_a_run_that_is_let_go(database: PiecesDatabase) -> None:
     one, two = process(database), process(database)
-    hold = one.create(large("k"), ALICE)
-    end(one, hold)
+    lease = one.create(large("k"), ALICE)
+    end(one, lease)
     database.connection.execute("PRAGMA query_only = 1")
-    one.release(hold)
+    one.release(lease)
     database.connection.execute("PRAGMA query_only = 0")
 
     assert two.take_run("k", BOB).fence == 2
@@ -235,8 +235,8 @@ SKIPS = [ServerSkipped(server=f"s{i}", reason="excluded") for i in range(2 * ROW
 async def test_a_long_commit_is_several_rows() -> None:
     database = MemoryDatabase()
     async with open_store(database, clock=HandClock(), inline=True) as store:
-        hold = await store.create_run(NewRun("k"), ALICE)
-        commit = await store.commit(hold, Transaction(SKIPS))
+        lease = await store.create_run(NewRun("k"), ALICE)
+        commit = await store.commit(lease, Transaction(SKIPS))
         rows = database.connection.execute("SELECT seq_first, seq_last FROM journal ORDER BY seq_first").fetchall()
 
         assert rows == [(1, ROW), (ROW + 1, 2 * ROW), (2 * ROW + 1, 2 * ROW + 1)]
@@ -250,13 +250,13 @@ async def test_a_long_row_of_an_older_version_is_read_once() -> None:
     """Seen: 100,000 events in one row took 9 seconds to be read a thousand at a time."""
     database = MemoryDatabase()
     async with open_store(database, clock=HandClock(), inline=True) as store:
-        hold = await store.create_run(NewRun("k"), ALICE)
-        commit = await store.commit(hold, Transaction(SKIPS))
+        lease = await store.create_run(NewRun("k"), ALICE)
+        commit = await store.commit(lease, Transaction(SKIPS))
         lines = b"\n".join(await store.lines("k", limit=5000))
         database.connection.execute("DELETE FROM journal")
         insert = "INSERT INTO journal (run_id, seq_first, seq_last, ts, lines) VALUES ('k', 1, ?, 0, ?)"
         database.connection.execute(insert, (len(SKIPS), lines))
-        last = await store.commit(hold, Transaction([RunFinished(status="succeeded")]))
+        last = await store.commit(lease, Transaction([RunFinished(status="succeeded")]))
         first = await store.events("k", limit=10)
         database.connection.execute("UPDATE journal SET lines = 'read again' WHERE seq_first = 1")
         rest = [one for after in range(10, len(SKIPS) + 1, 500) for one in await store.events("k", after, 500)]
@@ -267,10 +267,10 @@ async def test_a_long_row_of_an_older_version_is_read_once() -> None:
 
 async def test_nothing_is_claimed_that_is_not_sent() -> None:
     async with open_store("memory:", clock=HandClock(), inline=True) as store:
-        hold = await store.create_run(NewRun("d", "direct"), ALICE)
+        lease = await store.create_run(NewRun("d", "direct"), ALICE)
         claim = [("", "c"), ("", "b"), ("", "a")]
-        two = await store.commit(hold, Transaction(take=want(2), claim=claim))
-        none = await store.commit(hold, Transaction(take=want(999, at_least=999), claim=[("", "z")]))
+        two = await store.commit(lease, Transaction(take=want(2), claim=claim))
+        none = await store.commit(lease, Transaction(take=want(999, at_least=999), claim=[("", "z")]))
 
         assert isinstance(two.grant, Grant)
         assert none.grant is None

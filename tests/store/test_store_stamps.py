@@ -40,12 +40,12 @@ def test_two_stamps_are_never_nearer_than_their_instants(steps: list[tuple[float
 async def test_the_journal_is_not_set_back_with_the_wall_clock(tmp_path: Path) -> None:
     clock = HandClock()
     async with open_store(f"sqlite:///{tmp_path / 'x.db'}", clock=clock, inline=True) as store:
-        hold = await store.create_run(NewRun("k", events=[BatchAccepted()]), ALICE)
+        lease = await store.create_run(NewRun("k", events=[BatchAccepted()]), ALICE)
         clock.now += 121.6
         clock.walls += 0.9
-        commit = await store.commit(hold, Transaction([BatchAccepted()]))
+        commit = await store.commit(lease, Transaction([BatchAccepted()]))
 
-    assert commit.recorded[0].ts - hold.recorded[0].ts == pytest.approx(121.6, abs=0.002)
+    assert commit.recorded[0].ts - lease.recorded[0].ts == pytest.approx(121.6, abs=0.002)
 
 
 def test_a_stopwatch_goes_on_by_the_ledgers_clock_within_a_boot() -> None:

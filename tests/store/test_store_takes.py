@@ -84,14 +84,14 @@ async def test_who_has_not_heard_of_a_failure_gets_no_tokens(
     granted: bool,  # noqa: FBT001 - the table's
 ) -> None:
     """It may be one too many: ``heard`` is the number of the last event that the taker has folded."""
-    hold = await store.create_run(NewRun("r", fleet=Fleet(["a", "b"]), events=[RunStarted(total=2)]), ALICE)
+    lease = await store.create_run(NewRun("r", fleet=Fleet(["a", "b"]), events=[RunStarted(total=2)]), ALICE)
     if told:
-        await store.commit(hold, Transaction(told))
-    done = await store.commit(hold, Transaction(take=want(1)), folded=heard)
+        await store.commit(lease, Transaction(told))
+    done = await store.commit(lease, Transaction(take=want(1)), folded=heard)
 
     assert (done.grant is not None) is granted
     if not granted:
-        assert (await store.commit(hold, Transaction(take=want(1)), folded=1 + len(told))).grant is not None
+        assert (await store.commit(lease, Transaction(take=want(1)), folded=1 + len(told))).grant is not None
 
 
 @pytest.mark.parametrize(("wanted", "limit", "claimed"), [(3, 10, "abc"), (3, 2, "ab"), (3, 0, "")])

@@ -347,7 +347,7 @@ async def _first_page(ecs: EcsClient) -> ListingPage | None:
 def _named(found: Found) -> str:
     """Name credentials for people: what they are, four characters at most, and where they were found."""
     words = repr(found.auth).strip("<>").replace("KeyAuth", "key").replace("TokenAuth", "token")
-    return f"{words.removeprefix('LeasedAuth ')}, from {found.origin}"
+    return f"{words.removeprefix('RefreshableAuth ')}, from {found.origin}"
 
 
 def _without_password(url: str) -> str:

@@ -106,7 +106,7 @@ class RefreshableAuth:
         self._not_before = 0.0
 
     def __repr__(self) -> str:
-        return f"<LeasedAuth {self._name}>"
+        return f"<RefreshableAuth {self._name}>"
 
     def at(self, context: IssueContext) -> RefreshableAuth:
         """Return a copy for one client: a token is valid for one project."""
@@ -178,7 +178,7 @@ class RefreshableAuth:
 
 def _checked(answer: object) -> IssuedAuth:
     if not isinstance(answer, IssuedAuth):
-        raise unlike(answer, "a Lease")
+        raise unlike(answer, "an IssuedAuth")
     return answer
 
 
