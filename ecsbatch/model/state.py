@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.failures import Failure, FailureLog
 from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.stopwatch import Stopwatch
-from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, Failure, InFlightBatch, Stage, Tally
+from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, InFlightBatch, Stage, Tally
 
 _EVIDENCES: Final = ("", *(e.value for e in Evidence))
 _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
-_RECENT_FAILURES: Final = 1000
 
 
 class RolloutState:
@@ -39,8 +39,6 @@ class RolloutState:
         run, waves, domains: tallies; ``waves[0]`` is the first wave, servers that the plan skips are in none.
         flights: batches in flight by number.
         held: indexes of servers with an outcome that may still be down.
-        failures: the most recent failures, oldest first, without those that are tried again.
-        failed_by: how many failures each domain, host and code has, without those that are tried again.
         skipped_by: how many skips each reason has.
         limits: limits that were changed since the plan, by the setting's name.
         gate, promoted: the last gate event; the wave up to which somebody has promoted the run.
@@ -89,8 +87,7 @@ class RolloutState:
         self.left_out: set[str] = set()
         self.aborting = False
         self.last_command = 0
-        self.failures: deque[Failure] = deque(maxlen=_RECENT_FAILURES)
-        self.failed_by: dict[str, Counter[str]] = {"domain": Counter(), "host": Counter(), "code": Counter()}
+        self._failures = FailureLog()
         self.skipped_by: Counter[str] = Counter()
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
@@ -270,21 +267,9 @@ class RolloutState:
             self._release(i)
         self._close(event.batch, event.server)
         if stage in FAILURES:
-            self._remember(stage, event)
-
-    def _remember(self, stage: Stage, event: ev.ServerEvent) -> None:
-        failure = Failure(event.server, KIND[stage], event.domain, event.host, event.reason, event.code, event.message)
-        self.failures.append(failure)
-        self._count_failure(failure, 1)
-
-    def _count_failure(self, failure: Failure, by: int) -> None:
-        what = failure.code or failure.reason or failure.kind.value
-        for key, value in (("domain", failure.domain), ("host", failure.host), ("code", what)):
-            if value:
-                counts = self.failed_by[key]
-                counts[value] += by
-                if counts[value] <= 0:
-                    del counts[value]
+            self._failures.add(
+                Failure(event.server, event.kind, event.domain, event.host, event.reason, event.code, event.message)
+            )
 
     def _restarted(self, event: ev.ServerRestarted, ts: float) -> None:
         self._ended(Stage.RESTARTED, event, ts)
@@ -421,15 +406,10 @@ class RolloutState:
         self._forget(again)
 
     def _forget(self, again: Sequence[int]) -> None:
-        """Take servers that are tried again out of the failures; one that is too old to be remembered still counts."""
-        ids = {self.plan.fleet.ids[i] for i in again}
-        gone = [failure for failure in self.failures if failure.server in ids]
-        self.failures = deque((each for each in self.failures if each.server not in ids), maxlen=_RECENT_FAILURES)
-        for failure in gone:
-            self._count_failure(failure, -1)
+        """Take servers that are tried again out of the failures."""
+        self._failures.discard({self.plan.fleet.ids[i] for i in again})
         if not any(self.run.ended[KIND[stage]] for stage in FAILURES):
-            for counts in self.failed_by.values():
-                counts.clear()
+            self._failures.clear_counts()
 
     def _stopped(self, event: ev.RunStopped, ts: float) -> None:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
@@ -478,6 +458,16 @@ class RolloutState:
         counts[OutcomeKind.UNKNOWN] += self.run.in_flight
         counts[OutcomeKind.NOT_STARTED] += self.run.waiting
         return counts
+
+    @property
+    def failures(self) -> deque[Failure]:
+        """The most recent failures, oldest first, without those that are tried again."""
+        return self._failures.recent
+
+    @property
+    def failed_by(self) -> dict[str, Counter[str]]:
+        """How many failures each domain, host and code has, without those that are tried again."""
+        return self._failures.counts
 
     @property
     def failed(self) -> bool:

@@ -1,4 +1,4 @@
-"""The pieces of a run's state: the stage of one server, the tally of many, batches in flight, past failures."""
+"""The pieces of a run's state: the stage of one server, the tally of many, batches in flight."""
 
 from __future__ import annotations
 
@@ -152,16 +152,3 @@ class Tally:
             self.in_flight += by
         else:
             self.ended[_KINDS[stage]] += by
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What is remembered of a failed, timed-out or unknown server."""
-
-    server: str
-    kind: OutcomeKind
-    domain: str
-    host: str
-    reason: str
-    code: str
-    message: str

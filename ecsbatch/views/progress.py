@@ -11,9 +11,10 @@ from typing import Final
 
 from rich.text import Text
 
+from ecsbatch.model.failures import Failure
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.state import RolloutState
-from ecsbatch.model.tally import Failure, Tally
+from ecsbatch.model.tally import Tally
 from ecsbatch.model.text import printable
 from ecsbatch.policy.decide import Limits, limits_of, unhealthy
 from ecsbatch.policy.resume_options import resume_options

@@ -7,10 +7,10 @@ from textwrap import wrap
 from typing import Final
 
 from ecsbatch.model.events import stamp
+from ecsbatch.model.failures import Failure
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.run import RunRecord
 from ecsbatch.model.state import RolloutState
-from ecsbatch.model.tally import Failure
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
