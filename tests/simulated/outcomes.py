@@ -86,10 +86,10 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
     if not restarts:
         return "" if _begun_by_somebody(case, one, one.fact) else "the cloud never began it"
     last = restarts[-1]
+    if any(last.begun.at < begin and end <= one.fact.at for begin, end in case.foreign(one.server)):
+        return ""  # somebody else's restart has put it right since, though ours never ended
     if last.begun.ends > one.fact.at + TOLERANCE:
         return "" if _taken_for_ours(case, one.fact, last) else f"its restart ends at {last.begun.ends:.2f} only"
-    if any(last.begun.at < begin and end <= one.fact.at for begin, end in case.foreign(one.server)):
-        return ""  # somebody else's restart has put it right since
     checked = case.record.world.check_delay is not None and case.tales[one.run_id].kind == "rollout"
     allowed = {"ok"} if checked else {"ok", "unhealthy"}
     by_state = checked or one.fact.body.get("evidence") == "state"

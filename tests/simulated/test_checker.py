@@ -296,8 +296,19 @@ def test_outcomes_are_what_the_cloud_did(end: Entry, ends: float, expected: str)
         (UNANSWERED, (30.0, 45.0), 50.0, "outcome"),
         (UNANSWERED, (10.0, 20.0), 30.0, "outcome"),
         (SENT_ONE, (10.0, 20.0), 50.0, "outcome"),
+        (SENT_ONE, (10.0, 20.0), 1.5, ""),
+        (SENT_ONE, (10.0, 45.0), 1.5, "outcome"),
     ],
-    ids=["behind ours", "nobody else", "before ours", "not over", "ours was to be seen", "ours was answered"],
+    ids=[
+        "behind ours",
+        "nobody else",
+        "before ours",
+        "not over",
+        "ours was to be seen",
+        "ours was answered",
+        "has put ours right",
+        "is putting ours right",
+    ],
 )
 def test_somebody_elses_restart_is_taken_for_ours_only_where_ours_is_not_to_be_seen(
     entries: list[Entry], theirs: tuple[float, float] | None, begun: float, expected: str
