@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from .books import FOREVER, WatchedCloud
@@ -86,14 +86,22 @@ def _too_early(case: Case, tale: Tale, intent: Intent, fact: Fact) -> str:
     if timeout is None or case.record.world.processes > 1 or case.record.freezes:
         return ""  # another process sees with eyes of its own
     cloud = case.cloud_of(fact.body["server"])
-    spans = (_blind(case, cloud, begin, end) for begin, end in cloud.config.blackholes)
-    unseen = sum(max(0.0, min(end, fact.at) - max(begin, intent.at)) for begin, end in spans)
+    unseen = covered([_blind(case, cloud, *hole) for hole in cloud.config.blackholes], intent.at, fact.at)
     took = fact.at - intent.at
     return (
         f"{took:.1f} s after its intent, {unseen:.1f} s of them unseen"
         if took < timeout + unseen - FOLLOWED - A_LOOK
         else ""
     )
+
+
+def covered(spans: Iterable[tuple[float, float]], since: float, until: float) -> float:
+    """Return how many seconds from one instant to another lie in a span; some spans may overlap."""
+    seconds = 0.0
+    for begin, end in sorted(spans):
+        seconds += max(0.0, min(end, until) - max(begin, since))
+        since = max(since, min(end, until))
+    return seconds
 
 
 def _blind(case: Case, cloud: WatchedCloud, begin: float, end: float) -> tuple[float, float]:

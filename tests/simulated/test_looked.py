@@ -9,7 +9,7 @@ import pytest
 from .allowed import judge_gates
 from .checker import judge_ownership, judge_unstarted
 from .evidence import Case
-from .looked import A_MINUTE, judge_baselines, judge_deadlines
+from .looked import A_MINUTE, covered, judge_baselines, judge_deadlines
 from .record import Claimed
 from .remains import judge_kept_claims
 from .test_checker import (
@@ -126,3 +126,18 @@ def test_a_gate_is_told_to_have_said_what_it_has(said: int, expected: str) -> No
     played.record.tally["gates that said go"] += said
 
     assert first(judge_gates(played)) == expected
+
+
+@pytest.mark.parametrize(
+    ("spans", "seconds"),
+    [
+        ([], 0.0),
+        ([(20.0, 30.0), (40.0, 45.0)], 15.0),
+        ([(20.0, 30.0), (15.0, 40.0)], 25.0),
+        ([(25.0, 40.0), (15.0, 30.0)], 25.0),
+        ([(0.0, 12.0), (90.0, 200.0)], 12.0),
+        ([(0.0, 5.0), (150.0, 200.0)], 0.0),
+    ],
+)
+def test_what_two_outages_cover_counts_once(spans: list[tuple[float, float]], seconds: float) -> None:
+    assert covered(spans, 10.0, 100.0) == seconds
