@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import ecsbatch
 
+TYPED = Path(__file__).parent / "typing" / "api.py"
 PUBLIC = [getattr(ecsbatch, name) for name in ecsbatch.__all__]
 
 
@@ -24,6 +27,13 @@ def test_a_public_name_is_what_its_own_module_calls_so(name: str) -> None:
 
     assert thing.__name__ == name
     assert getattr(sys.modules[thing.__module__], name) is thing
+
+
+def test_all_of_them_are_used_by_the_program_that_the_type_checkers_read() -> None:
+    tree = ast.parse(TYPED.read_text(encoding="utf-8"))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+    assert set(ecsbatch.__all__) - used == set()
 
 
 def test_dir_tells_them_before_they_are_imported() -> None:
