@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import fork_server
 import pytest
 
 from ecsbatch.cli.exit_codes import Exit
@@ -167,8 +169,9 @@ def test_every_file_that_it_links_exists() -> None:
     assert [name for name in linked if not (ROOT / name).exists()] == []
 
 
+@functools.cache
 def ecsbatch(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line."""
-    command = [sys.executable, "-m", "ecsbatch", *words]
-    environment = {**os.environ, "COLUMNS": "100"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)  # noqa: S603 - ours
+    """Run the command line; a page of help is the same each time."""
+    with fork_server.begin(words, folder=ROOT, environment={**os.environ, "COLUMNS": "100"}) as process:
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(words, process.wait(), out, err)

@@ -10,7 +10,6 @@ import asyncio
 import os
 import re
 import stat
-import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import fork_server
 import pytest
 from aiohttp import web
 from yarl import URL
@@ -80,23 +80,13 @@ class TypingFolder:
     async def type(self, *arguments: str, **environment: str) -> int:
         """Type a command, keep what it prints, and return its exit code."""
         async with self.slots:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "ecsbatch", *arguments),
-                cwd=self.folder,
-                env={**self.environment, **environment},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+            process = fork_server.begin(
+                arguments, folder=self.folder, environment={**self.environment, **environment}, one_stream=True
             )
-            try:
-                said, _ = await asyncio.wait_for(process.communicate(), 90)
-            except BaseException:
-                process.kill()
-                await process.wait()
-                raise
-        self.said += f"$ {' '.join(arguments)}\n".encode() + said
-        assert process.returncode is not None
-        return process.returncode
+            with process:
+                said, _ = await asyncio.to_thread(process.communicate, 90)
+        self.said += f"$ {' '.join(arguments)}\n{said}".encode()
+        return process.wait()
 
     def search(self) -> None:
         """Look for a leak in all that was printed and written; what was written is for its owner only."""

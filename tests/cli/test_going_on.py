@@ -22,7 +22,7 @@ def quotas(path: Path) -> list[int]:
 def interrupted(terminal: Terminal, cloud: Simulator) -> None:
     """Leave run ``quota`` in its middle, begun with a small quota."""
     (terminal.folder / "fleet.txt").write_text("\n".join(cloud.ids[200:240]) + "\n")
-    options = ("--quota", "20/10s", "--events", "events.jsonl", "--run-id", "quota", "--yes", "-v")
+    options = ("--quota", "20/5s", "--events", "events.jsonl", "--run-id", "quota", "--yes", "-v")
     begun = terminal.begin("restart", "fleet.txt", *ONE_WAVE, *options)
     assert begun.stderr is not None
     for line in begun.stderr:

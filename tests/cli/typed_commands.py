@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fork_server
+
 ECSBATCH = [sys.executable, "-m", "ecsbatch"]
 
 
@@ -22,20 +24,14 @@ class Terminal:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    processes: list[fork_server.Command | subprocess.Popen[str]] = field(default_factory=list)
 
-    def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str, **environment: str) -> fork_server.Command:
         """Type a command and do not wait for its end."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ECSBATCH", "HUAWEI"))}
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            [*ECSBATCH, *arguments],
-            cwd=self.folder,
-            env={**inherited, "XDG_STATE_HOME": str(self.folder / "state"), **self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        state = {"XDG_STATE_HOME": str(self.folder / "state")}
+        variables = {**inherited, **state, **self.environment, **environment}
+        process = fork_server.begin(arguments, folder=self.folder, environment=variables)
         self.processes.append(process)
         return process
 
@@ -48,8 +44,8 @@ class Terminal:
     def type(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Type a command and wait for its end."""
         process = self.begin(*arguments, **environment)
-        out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(arguments, process.wait(), out, err)
 
 
 @dataclass
@@ -72,13 +68,12 @@ class Simulator:
 
 
 def simulate(folder: Path, arguments: Sequence[str]) -> Iterator[Simulator]:
-    command = [*ECSBATCH, "simulate", "-o", "json", "--latency", "5ms", "--ids", "all.txt", *arguments]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - ours
-    assert process.stdout is not None
-    introduction = json.loads(process.stdout.readline())
-    yield Simulator(introduction["environment"], (folder / "all.txt").read_text().split())
-    process.send_signal(signal.SIGTERM)
-    verdict, err = process.communicate(timeout=20)
-    assert json.loads(verdict)["requests"] >= 0
-    assert err == ""
-    assert process.returncode == 0
+    command = ["simulate", "-o", "json", "--latency", "5ms", "--ids", "all.txt", *arguments]
+    with fork_server.begin(command, folder=folder, environment=os.environ) as process:
+        introduction = json.loads(process.stdout.readline())
+        yield Simulator(introduction["environment"], (folder / "all.txt").read_text().split())
+        process.send_signal(signal.SIGTERM)
+        verdict, err = process.communicate()
+        assert json.loads(verdict)["requests"] >= 0
+        assert err == ""
+        assert process.returncode == 0
