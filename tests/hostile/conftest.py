@@ -19,7 +19,8 @@ def playing(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Verd
     """Begin every scenario of this file that was asked for."""
     product = Product.from_environment()
     here = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    names = [str(item.callspec.params["name"]) for item in here if item.module is request.module]
+    asked = [item for item in here if item.module is request.module and "playing" in item.fixturenames]
+    names = [str(item.callspec.params["name"]) for item in asked]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {name: pool.submit(play, name, product) for name in names}
         pool.shutdown(cancel_futures=True)

@@ -22,7 +22,7 @@ from typing import Any, Final
 from .mutant import PACKAGE, ROOT, Mutant
 
 LIBRARIES: Final = ["aiohttp.web", "aiolimiter", "orjson", "pytest", "sqlalchemy.dialects.sqlite"]
-QUIETLY: Final = ["-n", "0", "-x", "--tb=no", "--no-header", "-o", "faulthandler_timeout=0"]
+QUIETLY: Final = ["-n", "0", "-x", "--tb=no", "--no-header", "-o", "timeout=0"]
 ENOUGH: Final = 30.0
 """Seconds of the processor for one test or seed: an engine that spins is caught by that."""
 

@@ -1,7 +1,7 @@
 """Every mutant is caught, and the table fits the source.
 
-Its tests are run on mutants by the command; here each mutant meets its seeds alone, which costs a second of a process.
-The engine itself passes them: they are among the seeds that `tests/simulated` plays.
+Its tests are run on mutants by the command; here each mutant meets its seeds alone, the first of which shows it, which
+costs a second of a process. The engine itself passes them: `tests/simulated` plays every one of them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from .table import MUTANTS
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 SHOWN_BY_SEEDS = [mutant.name for mutant in MUTANTS if mutant.seeds]
-PLAYED = range(300)
-"""The seeds that the simulation's own tests play, and a search."""
 
 
 def test_each_mutant_has_a_name_of_its_own_and_something_that_catches_it() -> None:
     assert len(BY_NAME) == len(MUTANTS)
     assert [mutant.name for mutant in MUTANTS if not (mutant.tests or mutant.seeds)] == []
-    assert [mutant.name for mutant in MUTANTS if not set(mutant.seeds) <= set(PLAYED)] == []
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -1,6 +1,7 @@
 """Simulate rollouts by seed: ``python -m tests.simulated --seeds 0-10000``; one alone: ``--seed 4711 -v``.
 
 ``--dimensions old`` plays a seed as it was before worlds knew frozen processes, late stores and other people.
+``--killed-everywhere`` kills one small rollout at every step and every write instead.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .agreement import false_alarms
 from .checker import check
 from .dimensions import DIMENSIONS, draw
 from .judging import Verdict, judge
+from .killing import EVERYWHERE, fates
 from .lives import Record, play
 
 
@@ -44,7 +46,10 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("-v", "--verbose", action="store_true", help="with --seed: the world and its journal")
+    parser.add_argument("--killed-everywhere", action="store_true", help="no seeds: a rollout killed at every instant")
     options = parser.parse_args()
+    if options.killed_everywhere:
+        return everywhere()
     if options.seed is not None:
         return alone(options.seed, options.dimensions, verbose=options.verbose)
     first, _, end = options.seeds.partition("-")
@@ -68,6 +73,19 @@ def alone(seed: int, dimensions: str, *, verbose: bool) -> int:
     broken = check(record) or list(false_alarms(record))
     for promise in broken:
         say(f"BROKEN {promise}")
+    return 1 if broken else 0
+
+
+def everywhere() -> int:
+    """Kill a small rollout at every instant and say what came of it."""
+    broken = 0
+    for name, worlds in EVERYWHERE.items():
+        found = fates(worlds())
+        missed = found.worlds - found.killed
+        say(f"{name}: {found.worlds} worlds, {missed} not killed, {len(found.broken)} broken")
+        for promise in found.broken:
+            say(f"BROKEN {promise}")
+        broken += len(found.broken) + missed
     return 1 if broken else 0
 
 

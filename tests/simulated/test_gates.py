@@ -114,9 +114,9 @@ def words_kept(history: list[ev.Event]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("block", range(4))
-def test_no_wave_begins_without_its_word(block: int) -> None:
-    for seed in range(block * 15, block * 15 + 15):
+@pytest.mark.parametrize("first", [0, 12])
+def test_no_wave_begins_without_its_word(first: int) -> None:
+    for seed in range(first, first + 12):
         night = Night(seed)
         result, history = night.play()
         books = night.world.cloud.audit()
