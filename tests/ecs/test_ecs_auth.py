@@ -102,6 +102,7 @@ _NAME = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_-]{0,15}\Z")
 _TAKEN = {"host", "x-sdk-date", "x-sdk-content-sha256", "authorization", "content-type"}
 
 
+@pytest.mark.real
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
     segments=st.lists(_ODD, max_size=4),
@@ -155,6 +156,7 @@ def test_any_request_is_signed_as_the_official_sdk_signs_it(
     assert (f"{path}?{query}" if query else path) == signed.uri
 
 
+@pytest.mark.real
 @given(_ODD)
 def test_quoting_is_that_of_the_standard_library(text: str) -> None:
     from urllib.parse import quote  # noqa: PLC0415 - the reference, next to its only use

@@ -150,6 +150,7 @@ async def test_an_error_after_the_first_byte_is_unknown() -> None:
     assert not caught.value.answered
 
 
+@pytest.mark.real
 async def test_silence_before_the_first_byte_is_not_sent_and_after_it_unknown() -> None:
     with pytest.raises(NotSent, match=r"no answer within 0\.01 s"):
         await client(Script(60.0, unsent=True), request_timeout=0.01).submit("SOFT", ["a"])
@@ -157,6 +158,7 @@ async def test_silence_before_the_first_byte_is_not_sent_and_after_it_unknown() 
         await client(Script(60.0), request_timeout=0.01).submit("SOFT", ["a"])
 
 
+@pytest.mark.real
 async def test_a_caller_s_own_timeout_is_not_taken_for_ours() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
@@ -186,6 +188,7 @@ async def test_on_sent_may_veto_the_request() -> None:
         await client(Script(ACCEPTED)).submit("SOFT", ["a"], veto)
 
 
+@pytest.mark.real
 async def test_an_expired_token_is_renewed_but_a_submit_is_not_repeated() -> None:
     """One grant, one attempt."""
     script, auth = Script(EXPIRED), Renewable()
@@ -197,6 +200,7 @@ async def test_an_expired_token_is_renewed_but_a_submit_is_not_repeated() -> Non
     assert (auth.tokens, len(script.requests)) == (2, 1)
 
 
+@pytest.mark.real
 async def test_a_look_is_repeated_once_with_the_renewed_token() -> None:
     script, auth = Script(EXPIRED, page(["a"])), Renewable()
     look = await client(script, auth).look(["a"])
@@ -205,6 +209,7 @@ async def test_a_look_is_repeated_once_with_the_renewed_token() -> None:
     assert [r.headers["X-Auth-Token"] for r in script.requests] == ["T1", "T2"]
 
 
+@pytest.mark.real
 async def test_a_renewed_token_that_is_not_accepted_either_ends_it() -> None:
     script = Script(EXPIRED, EXPIRED)
     with pytest.raises(TokenExpired):
@@ -213,6 +218,7 @@ async def test_a_renewed_token_that_is_not_accepted_either_ends_it() -> None:
     assert len(script.requests) == 2
 
 
+@pytest.mark.real
 async def test_many_callers_renew_a_token_once() -> None:
     script, auth = Script(*[EXPIRED] * 9, *[page(["a"])] * 9), Renewable()
     ecs = client(script, auth)
@@ -221,6 +227,7 @@ async def test_many_callers_renew_a_token_once() -> None:
     assert auth.tokens == 2
 
 
+@pytest.mark.real
 async def test_a_token_that_cannot_be_renewed_is_an_auth_error() -> None:
     for auth in (KeyAuth("AKIAEXAMPLE", "S", "STS"), TokenAuth("T")):
         with pytest.raises(TokenExpired):

@@ -251,7 +251,7 @@ def played_with(bucket: Callable[[DatabaseStore, Scenario], Ours], scenario: Sce
 # -- the property ------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scenario=SCENARIOS)
 def test_no_window_of_the_cloud_holds_more_than_the_limit_and_nobody_is_overtaken(scenario: Scenario) -> None:
     played = played_with(Ours, scenario)
@@ -260,7 +260,7 @@ def test_no_window_of_the_cloud_holds_more_than_the_limit_and_nobody_is_overtake
     assert played.asked == played.served
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scenario=SCENARIOS)
 def test_no_token_is_lost(scenario: Scenario) -> None:
     async def afterwards(store: DatabaseStore) -> tuple[int, int, float]:

@@ -75,6 +75,7 @@ def test_a_run_that_is_cancelled_twice_at_any_instant_can_be_resumed(steps: int,
     assert world.cloud.audit()["restarted_more_than_once"] == 0
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("begun", [False, True], ids=["created", "taken-over"])
 def test_a_run_that_is_cancelled_while_the_store_works_is_let_go_of(tmp_path: Path, begun: bool) -> None:  # noqa: FBT001 - the table's
     """With the store's own thread, in real time: a lease is on its way while its taker is cancelled."""

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.real
 def test_two_applications_with_rollouts_are_cancelled_and_closed_without_a_warning_or_a_task_left(
     tmp_path: Path,
 ) -> None:

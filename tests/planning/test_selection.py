@@ -41,6 +41,7 @@ def test_json_lines_need_an_id_and_may_say_more() -> None:
     assert parse_fleet(text.encode(), "fleet.jsonl") == [Server(A, "az1", "web-1"), Server(B)]
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("text", [f"{A}\n", f"id,az\n{A},\n", f'{{"id":"{A}"}}\n'])
 def test_standard_input_may_be_any_of_the_three(text: str) -> None:
     program = "from ecsbatch.planning.selection import read_fleet; print([server.id for server in read_fleet('-')])"

@@ -83,6 +83,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[
     return lambda: (tmp_path / "asked").read_text(encoding="utf-8").split()
 
 
+@pytest.mark.real
 async def test_words_of_a_strategy_are_asked(asked: Callable[[], list[str]]) -> None:
     """Real commands in real time: a library that passed over them would restart a fleet behind a sick canary."""
     config = CloudConfig(servers=3, latency=0.0, restart_median=0.1)

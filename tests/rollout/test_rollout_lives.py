@@ -184,7 +184,7 @@ def test_killed_at_any_instant_a_resume_sends_nothing_twice_and_loses_nothing(fa
 
     whole = new_world()
     whole.live(lambda: run(whole))
-    for step in range(1, whole.steps, whole.steps // 25):
+    for step in range(1, whole.steps, whole.steps // 12):
         world = new_world()
         with pytest.raises(Killed):
             world.live(partial(run, world), kill_after=step)

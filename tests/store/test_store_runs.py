@@ -73,6 +73,7 @@ async def test_a_run_is_read_back_as_it_was_created(store: DatabaseStore) -> Non
     assert list(lease.recorded) == await store.events("k7f3")
 
 
+@pytest.mark.real
 async def test_targets_of_many_parts_keep_their_order(store: DatabaseStore) -> None:
     fleet = Fleet([f"s{i * 7919 % 50_000:05}" for i in range(50_000)], [f"az{i % 3}" for i in range(50_000)])
     await store.create_run(NewRun("big", fleet=fleet), ALICE)
@@ -201,6 +202,7 @@ async def test_what_an_aborted_run_never_started_is_not_done(store: DatabaseStor
     assert run_lines([record])[1].split()[2:4] == ["1", "3"]
 
 
+@pytest.mark.real
 async def test_a_hundred_thousand_claims_and_a_late_conflict(store: DatabaseStore) -> None:
     fleet = Fleet([f"s{i:06}" for i in range(100_000)])
     await store.create_run(NewRun("first", fleet=Fleet(["s099999"])), ALICE)

@@ -1,0 +1,57 @@
+"""Which tests are quick, and what a quick test may not do. ``pytest -m quick`` runs these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nothing_real import nothing_real
+
+HERE = Path(__file__).parent
+
+REAL = {
+    # Folders: commands, nights, clouds and mutants are processes.
+    *("acceptance", "cli", "hostile", "mutations"),
+    # Files that are about processes or about what goes over a socket.
+    *("test_exports.py", "test_pytest_plugin.py", "test_readme.py", "test_secrets.py"),
+    *("ecs/test_ecs_network.py", "ecs/test_ecs_renewal.py"),
+    *("rollout/test_checks.py", "rollout/test_gates.py"),
+    *("simulator/test_foreign_client.py", "simulator/test_simulator_server.py"),
+    *("store/test_store_busy.py", "store/test_store_disk.py"),
+    # In virtual time, but long.
+    *("simulated/test_simulated.py", "simulated/test_gates.py"),
+}
+"""What is not quick as a whole; single tests elsewhere are marked `real`."""
+
+LONGEST_FIRST = ("acceptance", "cli", "hostile", "simulated", "test_secrets.py", "mutations", "test_readme.py")
+"""What begins first, so that no long one is left over for the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is quick, and put what takes long first."""
+    for item in items:
+        if not _is_real(item):
+            item.add_marker("quick")
+    items.sort(key=_turn)
+
+
+def _is_real(item: pytest.Item) -> bool:
+    place = item.path.relative_to(HERE)
+    return item.get_closest_marker("real") is not None or bool(
+        {place.as_posix(), *(folder.as_posix() for folder in place.parents)} & REAL
+    )
+
+
+def _turn(item: pytest.Item) -> int:
+    first = item.path.relative_to(HERE).parts[0]
+    return LONGEST_FIRST.index(first) if first in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+@pytest.fixture(autouse=True)
+def _held_to_be_quick(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("quick") is None:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch, nothing_real(patch):
+        yield
