@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from engine_world import World
+from world import World
 
 from ecsbatch.cli.drive import blind_notice
 from ecsbatch.config.settings import Strategy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from engine_world import World
+from world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EcsbatchError, SelectionError

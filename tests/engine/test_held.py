@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from engine_world import World
+from world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.model import events as ev

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engine_world import World
+from world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.model.outcome import Outcome, OutcomeKind

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from engine_world import World, Wrapper
+from world import World, Wrapper
 
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.error_codes import error_of

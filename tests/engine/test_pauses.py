@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from engine_world import World, Wrapper
+from world import World, Wrapper
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth

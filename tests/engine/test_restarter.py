@@ -8,7 +8,7 @@ from random import Random
 from typing import cast
 
 import pytest
-from engine_world import World
+from world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, SelectionError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from engine_world import World, Wrapper
+from world import World, Wrapper
 
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.errors import UnknownAnswer

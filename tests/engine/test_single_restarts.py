@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from engine_world import LateStore, World, Wrapper
 from strangers import engine_of
+from world import LateStore, World, Wrapper
 
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_world import World
 from strangers import ALL_AT_ONCE, TWO_WAVES, ending, hanging, resumed
+from world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EngineStopped, RunConflict

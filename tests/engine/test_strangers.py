@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import pytest
-from engine_world import World
 from strangers import (
     ALL_AT_ONCE,
     HOUR,
@@ -28,6 +27,7 @@ from strangers import (
     raising,
     resumed,
 )
+from world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth, UnsignedRequest

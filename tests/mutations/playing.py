@@ -47,7 +47,7 @@ def try_seeds(mutant: Mutant, seeds: Iterable[int], enough: int = 1, dimensions:
     """Judge worlds until so many have shown the mutant."""
     found: list[Found] = []
     with _mutated(mutant):
-        judge: Callable[[int, str], Any] = importlib.import_module("tests.simulated.judging").judge
+        judge: Callable[[int, str], Any] = importlib.import_module("tests.simulated.judge").judge
         for seed in seeds:
             said = _bounded(lambda seed=seed: next(iter(judge(seed, dimensions).broken), ""))  # type: ignore[misc]
             found.append((f"seed {seed}", said))

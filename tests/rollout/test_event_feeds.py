@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import orjson
 import pytest
-from engine_world import World
+from world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.model.events import Recorded, encode

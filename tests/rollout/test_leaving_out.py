@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from engine_world import World, Wrapper
+from world import World, Wrapper
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, NotAccepted, StoreError, UnknownAnswer

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 
 import pytest
-from engine_world import World
+from world import World
 
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.errors import ConfigError, RunConflict

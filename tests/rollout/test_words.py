@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from engine_world import LateStore, World
+from world import LateStore, World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.model import events as ev

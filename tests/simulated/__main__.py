@@ -18,9 +18,9 @@ from typing import Any
 from .agreement import false_alarms
 from .checker import check
 from .dimensions import DIMENSIONS, draw
-from .judging import Verdict, judge
+from .judge import Verdict, judge
 from .killing import EVERYWHERE, fates
-from .lives import Record, play
+from .play import Record, play
 
 
 def judged(seeds: Iterable[int], jobs: int, dimensions: str) -> Iterator[Verdict]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from .books import FOREVER
 from .evidence import TOLERANCE, Case, Restart
-from .tale import FAILURES, OUTCOMES, Fact, Round, Tale
+from .run_log import FAILURES, OUTCOMES, Fact, Round, RunLog
+from .witnesses import FOREVER
 
 HOLD: Final = "hold"
 """The name under which `gate.checked` tells of holds."""
@@ -19,7 +19,7 @@ def judge_budget(case: Case) -> Iterator[str]:
             yield from _budget_of(case, tale)
 
 
-def _budget_of(case: Case, tale: Tale) -> Iterator[str]:
+def _budget_of(case: Case, tale: RunLog) -> Iterator[str]:
     """At each begin of a restart, count the run's servers that are down by it, whole and in the server's domain."""
     spans: list[tuple[float, float, str, int]] = []
     for one in tale.rounds:
@@ -46,7 +46,7 @@ def _budget_of(case: Case, tale: Tale) -> Iterator[str]:
             return
 
 
-def _place_free_at(case: Case, tale: Tale, one: Round, restart: Restart) -> float:
+def _place_free_at(case: Case, tale: RunLog, one: Round, restart: Restart) -> float:
     """Return until when a server holds its place: until it is up, and for ``min_ready`` where it came back well.
 
     Somebody else's restart behind ours takes its place, and may put a server right that came back unwell.
@@ -59,7 +59,7 @@ def _place_free_at(case: Case, tale: Tale, one: Round, restart: Restart) -> floa
 _Step = tuple[int, int, Mapping[str, int] | None]
 
 
-def _limit_steps(tale: Tale) -> Iterator[_Step]:
+def _limit_steps(tale: RunLog) -> Iterator[_Step]:
     """Yield (tick, max_unavailable, per domain) at the start and at each change."""
     whole, per_domain = tale.plan["max_unavailable"], tale.plan.get("max_unavailable_per_domain")
     yield tale.facts[0].tick, whole, per_domain
@@ -102,7 +102,7 @@ def judge_gates(case: Case) -> Iterator[str]:
         yield f"gates: {len(told)} are told to have said go, the last at {max(told):.2f} s, and {said} have"
 
 
-def _between(tale: Tale) -> Iterator[str]:
+def _between(tale: RunLog) -> Iterator[str]:
     """A wave begins once the one before has soaked, somebody has promoted the run, and its gate has said go."""
     sent = {intent.wave for intent in tale.intents.values()}
     sent |= {tale.wave_of.get(server, 0) for server in tale.targets if tale.domain.get(server) not in tale.left_out}
@@ -133,7 +133,7 @@ def _between(tale: Tale) -> Iterator[str]:
 class Strictness:
     """Goes through a run's journal and asks, at each intent, whether it was still allowed."""
 
-    def __init__(self, tale: Tale) -> None:
+    def __init__(self, tale: RunLog) -> None:
         self._tale = tale
         self._limits: dict[str, Any] = {
             name: tale.plan.get(name) for name in tale.plan if name.startswith("max_failures")

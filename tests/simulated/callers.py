@@ -9,9 +9,9 @@ from ecsbatch.errors import EngineStopped, RunConflict
 from ecsbatch.model.outcome import Outcome, OutcomeKind
 
 from .evidence import Case, Restart
-from .lives import Told
+from .play import Told
+from .run_log import Intent, RunLog
 from .sight import UNACCEPTED, UNSEEN, unseen_for
-from .tale import Intent, Tale
 
 GIVEN: Final = 1.0
 """Seconds in which what was given to the store when a caller went away becomes durable."""
@@ -102,14 +102,14 @@ def _direct_restarts(case: Case, told: Told) -> Iterator[Restart]:
             yield from restarts
 
 
-def _home(tale: Tale) -> tuple[int, int] | None:
+def _home(tale: RunLog) -> tuple[int, int] | None:
     """Return the life and the process whose direct restarts these are, by its holder's name."""
     holder = next((str(fact.body.get("holder", "")) for fact in tale.facts if fact.name == "holder.changed"), "")
     parts = holder.split("-")
     return (int(parts[1]), int(parts[2])) if parts[0] == "life" and len(parts) > 2 else None
 
 
-def _for_nobody(case: Case, tale: Tale) -> Iterator[str]:
+def _for_nobody(case: Case, tale: RunLog) -> Iterator[str]:
     """Nothing is sent for a server for which nobody waits any more."""
     home = _home(tale)
     if home is None:
@@ -133,7 +133,7 @@ def _wanted(case: Case, home: tuple[int, int], server: str, intent: Intent) -> b
     return any(one.asked <= intent.at <= case.thawed(one.heard, GIVEN) for one in told)
 
 
-def _sent_before(tale: Tale, server: str, intent: Intent) -> bool:
+def _sent_before(tale: RunLog, server: str, intent: Intent) -> bool:
     """Tell whether something was sent for a server before, in the same round."""
     rounds: Sequence[list[int]] = [one.batches for one in tale.rounds if one.server == server]
     return any(intent.batch in batches and batches[0] != intent.batch for batches in rounds)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from .allowed import judge_budget, judge_course, judge_gates
-from .books import FOREVER, WatchedCloud
 from .callers import judge_callers
 from .evidence import Case, gather
-from .lives import Record
 from .looked import judge_baselines, judge_deadlines
 from .outcomes import judge_outcomes
+from .play import Record
 from .remains import judge_claims, judge_ends, judge_kept_claims, judge_places
-from .tale import Round, Tale
+from .run_log import Round, RunLog
+from .witnesses import FOREVER, WatchedCloud
 from .words import judge_words
 
 SENDS: Final = 3
@@ -74,7 +74,7 @@ def judge_once(case: Case) -> Iterator[str]:
                 yield f"once: {one.name} was sent {sends} times in one round, {allowed} are allowed"
 
 
-def _sends(tale: Tale, one: Round) -> int:
+def _sends(tale: RunLog, one: Round) -> int:
     """Count the requests of a round that may have been carried out."""
     return sum(batch in tale.intents and not tale.intents[batch].rejected for batch in one.batches)
 
@@ -108,7 +108,7 @@ def judge_ownership(case: Case) -> Iterator[str]:
                     return
 
 
-def _owned(tale: Tale) -> Iterator[tuple[str, int, float]]:
+def _owned(tale: RunLog) -> Iterator[tuple[str, int, float]]:
     """Yield (server, from, to) in ticks of a run's claims."""
     if tale.kind != "rollout":
         yield from _in_flight(tale)
@@ -124,7 +124,7 @@ def _owned(tale: Tale) -> Iterator[tuple[str, int, float]]:
         yield from ((server, int(begin), FOREVER) for server in tale.targets)
 
 
-def _in_flight(tale: Tale) -> Iterator[tuple[str, int, float]]:
+def _in_flight(tale: RunLog) -> Iterator[tuple[str, int, float]]:
     """Yield the claims of direct restarts: each request's, to its end; what its process did not live to see is void."""
     since: dict[str, int] = {}
     for fact in tale.facts:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from .books import FOREVER, Begun, Sent, WatchedCloud
-from .lives import Record
-from .tale import Fact, Intent, Round, Tale, read_tales
+from .play import Record
+from .run_log import Fact, Intent, Round, RunLog, read_run_logs
+from .witnesses import FOREVER, Begun, Sent, WatchedCloud
 
 OVER: Final = frozenset({"succeeded", "failed", "aborted"})
 TOLERANCE: Final = 1e-6
@@ -51,7 +51,7 @@ class Case:
     """
 
     record: Record
-    tales: Mapping[str, Tale]
+    tales: Mapping[str, RunLog]
     sent_by: list[tuple[Sent, Intent]] = field(default_factory=list[tuple[Sent, Intent]])
     restarts: dict[Sending, list[Restart]] = field(default_factory=dict[Sending, list[Restart]])
     begun: dict[str, list[tuple[Begun, str]]] = field(default_factory=dict[str, list[tuple[Begun, str]]])
@@ -125,9 +125,9 @@ class Case:
         return since
 
 
-def gather(record: Record, tales: Mapping[str, Tale] | None = None) -> Case:
+def gather(record: Record, tales: Mapping[str, RunLog] | None = None) -> Case:
     """Put the evidence together, and give each request that left its intent; the tales are the store's own."""
-    case = Case(record, read_tales(record.database) if tales is None else tales)
+    case = Case(record, read_run_logs(record.database) if tales is None else tales)
     _match_sends(case)
     return case
 

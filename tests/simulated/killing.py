@@ -9,7 +9,7 @@ from typing import Final
 
 from . import three_batches
 from .checker import check
-from .lives import Record, play
+from .play import Record, play
 from .world import Doom, DoomKind, World
 
 

@@ -14,7 +14,7 @@ from ecsbatch.model.run import Command
 from ecsbatch.store.store import DatabaseStore
 from ecsbatch.store.worker import Worker, Write
 
-from .books import WatchedDatabase
+from .witnesses import WatchedDatabase
 
 T = TypeVar("T")
 

@@ -20,10 +20,10 @@ from ecsbatch.errors import EcsbatchError, StoreError
 from ecsbatch.simulator.virtual_time import Hang, Killed, abandon, run
 from ecsbatch.store import open_store
 
-from .books import disk_full
 from .freezing import PROCESS, FreezingLoop
 from .process import Machine, Process, WorldClock
 from .record import Frozen
+from .witnesses import disk_full
 from .world import Life, RunSpec
 
 LONGEST_LIFE: Final = 6 * 3600.0

@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from .books import FOREVER, WatchedCloud
 from .evidence import FOLLOWED, Case
-from .tale import Fact, Intent, Tale
+from .run_log import Fact, Intent, RunLog
+from .witnesses import FOREVER, WatchedCloud
 
 A_MINUTE: Final = 60.0
 """Seconds between the look by which somebody is sent and the intent to do so, at most."""
@@ -52,7 +52,7 @@ def _asked(case: Case) -> Mapping[str, Sequence[float]]:
     return asked
 
 
-def _refused(tale: Tale) -> Mapping[str, int]:
+def _refused(tale: RunLog) -> Mapping[str, int]:
     """Return since which tick each server has been refused once."""
     refused: dict[str, int] = {}
     for fact in tale.facts:
@@ -80,7 +80,7 @@ def _is_late(fact: Fact) -> bool:
     return fact.name == "server.timed_out" or fact.body.get("reason") == "unhealthy"
 
 
-def _too_early(case: Case, tale: Tale, intent: Intent, fact: Fact) -> str:
+def _too_early(case: Case, tale: RunLog, intent: Intent, fact: Fact) -> str:
     """Return how early an end comes, "" where it does not."""
     timeout = tale.plan.get("server_timeout")
     if timeout is None or case.record.world.processes > 1 or case.record.freezes:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from .evidence import FOREVER, OVER, TOLERANCE, Case, Restart, was_restarting
+from .run_log import OUTCOMES, Fact, Round, RunLog
 from .sight import UNSEEN, glances, unseen_for
-from .tale import OUTCOMES, Fact, Round, Tale
 
 ENOUGH: Final = 3
 """Looks that must have shown nothing before nothing is known of a server: one may be garbled."""
@@ -31,7 +31,7 @@ def _told(one: Round) -> str:
     return f"{' '.join(word for word in words if word)} at {one.fact.at if one.fact else 0:.2f}"
 
 
-def _complete(case: Case, tale: Tale) -> Iterator[str]:
+def _complete(case: Case, tale: RunLog) -> Iterator[str]:
     """A run that is over has an outcome for every target; one that was aborted may have left servers alone."""
     for server in tale.targets:
         stage = tale.stage.get(server, "waiting")
@@ -55,7 +55,7 @@ def _complete(case: Case, tale: Tale) -> Iterator[str]:
             yield f"outcome: {tale.run_id} says {told.get(kind, 0)} {kind}, its servers say {counted}"
 
 
-def _counts(tale: Tale) -> dict[str, int]:
+def _counts(tale: RunLog) -> dict[str, int]:
     stages = list(tale.stage.values())
     counts = {kind: stages.count(kind) for kind in OUTCOMES.values()}
     counts["unknown"] += stages.count("flying")

@@ -9,9 +9,9 @@ from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.run import Result
 from ecsbatch.simulator.fleet import server_ids
 
-from .books import FOREVER, Foreign, Ordered, WatchedDatabase
 from .troubled_cloud import TroubledCloud
 from .troubles import ELSEWHERE
+from .witnesses import FOREVER, Foreign, Ordered, WatchedDatabase
 from .world import Ask, World
 
 

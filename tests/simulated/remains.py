@@ -8,12 +8,12 @@ from typing import Final
 from ecsbatch.errors import EngineStopped, RunConflict, StoreError
 from ecsbatch.model.run import Result
 
-from .books import FOREVER
 from .evidence import FOLLOWED, OVER, Case, last_before
-from .lives import End
+from .play import End
 from .record import Claimed
+from .run_log import Fact, Release, RunLog
 from .sight import UNACCEPTED, UNSEEN, awaited, glances, unseen_for
-from .tale import Fact, Release, Tale
+from .witnesses import FOREVER
 from .words import ENDS, TAKEN
 
 SHOWN: Final = 3
@@ -139,7 +139,7 @@ def _untrue_release(case: Case, release: Release) -> str:
     return f"it was down from {down[0][0]:.2f} to {down[0][1]:.2f} s" if down else ""
 
 
-def _kept(case: Case, tale: Tale, end: Fact) -> Iterator[str]:
+def _kept(case: Case, tale: RunLog, end: Fact) -> Iterator[str]:
     """A server that is up gives its place back: somebody looks at it, and believes what looks show."""
     taken = last_before(tale.facts, TAKEN, end.tick)
     for server, since in tale.held.items():

@@ -11,8 +11,8 @@ import orjson
 
 from ecsbatch.simulator.cloud import Exchange
 
-from .books import WatchedCloud
 from .evidence import FOLLOWED, Case
+from .witnesses import WatchedCloud
 
 APART: Final = 60.0
 """Seconds between two tries, at most, where nothing that was seen in between would have been noticed."""

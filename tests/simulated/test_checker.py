@@ -18,15 +18,15 @@ from ecsbatch.simulator.gateway import ReceivedRequest
 
 from . import three_batches
 from .allowed import judge_course
-from .books import Begun, Foreign, Ordered, Sent, WatchedCloud, WatchedDatabase
 from .callers import judge_callers
 from .checker import judge_once
 from .evidence import Case, gather
-from .lives import End, Frozen, Record, Told
 from .outcomes import judge_outcomes
+from .play import End, Frozen, Record, Told
 from .remains import judge_claims, judge_places
+from .run_log import Fact, RunLog
 from .sight import unseen_for
-from .tale import Fact, Tale
+from .witnesses import Begun, Foreign, Ordered, Sent, WatchedCloud, WatchedDatabase
 from .words import judge_words
 from .world import Ask
 
@@ -53,7 +53,7 @@ BEGIN: Final[list[Entry]] = [
 ]
 
 
-def tale(*entries: Entry, status: str = "running", kind: str = "rollout") -> Tale:
+def tale(*entries: Entry, status: str = "running", kind: str = "rollout") -> RunLog:
     """Tell a run; every event has a commit of its own, and the tick of its second."""
     begin = BEGIN if kind == "rollout" else BEGIN[1:2]
     facts = [
@@ -61,7 +61,7 @@ def tale(*entries: Entry, status: str = "running", kind: str = "rollout") -> Tal
         for number, (at, name, body) in enumerate([*begin, *entries], 1)
     ]
     rollout = kind == "rollout"
-    told = Tale(RUN if rollout else "d1", status, kind, facts, IDS if rollout else (), ZONE if rollout else {})
+    told = RunLog(RUN if rollout else "d1", status, kind, facts, IDS if rollout else (), ZONE if rollout else {})
     told.read()
     assert told.broken == []
     return told
@@ -71,7 +71,7 @@ def _tick(at: float) -> int:
     return round(at * 1000)
 
 
-def case(*tales: Tale, sends: tuple[Sent, ...] = ()) -> Case:
+def case(*tales: RunLog, sends: tuple[Sent, ...] = ()) -> Case:
     """Put a tale and what the cloud saw together."""
     ticks = itertools.count(1)
     cloud = WatchedCloud(WORLD.cloud, ticks, WORLD.longest)

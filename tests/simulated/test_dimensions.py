@@ -16,9 +16,9 @@ from ecsbatch.store.worker import InlineWorker
 from . import world
 from .dimensions import DIMENSIONS, draw
 from .freezing import PROCESS, FreezingLoop
-from .judging import figures
+from .judge import figures
 from .late_store import LateWorker
-from .lives import play
+from .play import play
 
 MET_BY = {
     "late_store": "late words",

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
-from engine_world import World
+from world import World
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError

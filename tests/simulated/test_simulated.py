@@ -12,9 +12,9 @@ import pytest
 from tests.mutations.table import MUTANTS
 
 from .dimensions import DIMENSIONS
-from .judging import Verdict, judge
+from .judge import Verdict, judge
 from .killing import at_steps, at_writes, fates, in_recovery
-from .lives import play
+from .play import play
 from .world import DoomKind, draw
 
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ from ecsbatch.simulator.fleet import ENDINGS
 from ecsbatch.simulator.gateway import ReceivedRequest
 from ecsbatch.simulator.replies import http_date
 
-from .books import Foreign, Sent, WatchedCloud
 from .troubles import CloudTroubles, Outsider
+from .witnesses import Foreign, Sent, WatchedCloud
 
 BROKEN: Final = frozenset({"error", "stuck", "unhealthy"})
 HEALED: Final = 0.7

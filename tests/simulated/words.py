@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from .books import FOREVER, Ordered
 from .evidence import FOLLOWED, OVER, Case, last_before
-from .tale import OUTCOMES, Fact, Tale
+from .run_log import OUTCOMES, Fact, RunLog
+from .witnesses import FOREVER, Ordered
 
 WORDS: Final = frozenset({"pause", "resume", "abort"})
 TAKEN: Final = frozenset({"run.started", "holder.changed"})
@@ -28,7 +28,7 @@ def judge_words(case: Case) -> Iterator[str]:
     yield from _left_behind(case)
 
 
-def _can_be_followed(tale: Tale, word: Ordered) -> bool:
+def _can_be_followed(tale: RunLog, word: Ordered) -> bool:
     """Tell whether a word steers a run: one that leaves out a domain which the run has not is refused."""
     known = set(tale.domain.values()).issuperset(word.body.get("skip_domains", ()))
     return word.body.get("command") in WORDS and known
@@ -37,7 +37,7 @@ def _can_be_followed(tale: Tale, word: Ordered) -> bool:
 # -- in the journal ----------------------------------------------------------------------------------------------------
 
 
-def _left_out(tale: Tale) -> Iterator[str]:
+def _left_out(tale: RunLog) -> Iterator[str]:
     """No request names a server of a domain behind the word that left it out, but one that had ended and is retried."""
     domains: set[str] = set()
     ended: dict[str, str] = {}
@@ -60,7 +60,7 @@ def _left_out(tale: Tale) -> Iterator[str]:
                 return
 
 
-def _behind_an_end(tale: Tale) -> Iterator[str]:
+def _behind_an_end(tale: RunLog) -> Iterator[str]:
     """Nothing is submitted behind `run.aborting` at all, and behind an end or a pause until somebody goes on."""
     ended = aborting = ""
     for fact in tale.facts:
@@ -102,7 +102,7 @@ def _left_behind(case: Case) -> Iterator[str]:
 # -- the last word -----------------------------------------------------------------------------------------------------
 
 
-def _last_words(case: Case, tale: Tale, asked: Sequence[Ordered]) -> Iterator[str]:
+def _last_words(case: Case, tale: RunLog, asked: Sequence[Ordered]) -> Iterator[str]:
     """Judge each word that a living holder heard, up to the next word or holder."""
     for word, after in pairwise([*asked, None]):
         if word is None:
@@ -120,13 +120,13 @@ def _last_words(case: Case, tale: Tale, asked: Sequence[Ordered]) -> Iterator[st
             yield from _overheard(case, tale, word, due, until)
 
 
-def _holder_at(tale: Tale, word: Ordered) -> Fact | None:
+def _holder_at(tale: RunLog, word: Ordered) -> Fact | None:
     """Return the event by which somebody had the run when a word was asked; None where nobody had it."""
     last = last_before(tale.facts, TAKEN | ENDS, word.tick)
     return last if last is not None and last.name in TAKEN else None
 
 
-def _overheard(case: Case, tale: Tale, word: Ordered, due: float, until: float) -> Iterator[str]:
+def _overheard(case: Case, tale: RunLog, word: Ordered, due: float, until: float) -> Iterator[str]:
     """Nothing is sent once a pause or an abort must have been heard."""
     asked = word.body["command"]
     late = [intent.at for intent in tale.intents.values() if due < intent.at < until]
@@ -136,7 +136,7 @@ def _overheard(case: Case, tale: Tale, word: Ordered, due: float, until: float) 
         yield f"words: {tale.run_id} sends at {min(late):.2f} s, though its last word is {asked} at {word.at:.2f} s"
 
 
-def _swallowed(case: Case, tale: Tale, word: Ordered, due: float) -> Iterator[str]:
+def _swallowed(case: Case, tale: RunLog, word: Ordered, due: float) -> Iterator[str]:
     """A run neither stays paused that somebody has resumed since, nor goes on that somebody has paused."""
     lived = any(end.run_id == tale.run_id and end.life == word.life and end.at >= due for end in case.record.ends)
     heard = [fact for fact in tale.facts if fact.name in STEERED and fact.at <= due]
@@ -149,7 +149,7 @@ def _swallowed(case: Case, tale: Tale, word: Ordered, due: float) -> Iterator[st
         yield f"words: {tale.run_id} is {stands} at {due:.2f} s, though its last word is {asked} at {word.at:.2f} s"
 
 
-def _aborts(case: Case, tale: Tale, asked: Sequence[Ordered]) -> Iterator[str]:
+def _aborts(case: Case, tale: RunLog, asked: Sequence[Ordered]) -> Iterator[str]:
     """An abort outlives the holder that heard it: nobody sends anything any more, and the run ends aborted."""
     for word in asked:
         over = last_before(tale.facts, ENDS | TAKEN, word.tick)
@@ -166,7 +166,7 @@ def _aborts(case: Case, tale: Tale, asked: Sequence[Ordered]) -> Iterator[str]:
             yield f"abort: {tale.run_id} is {tale.status}, though an abort was asked at {word.at:.2f} s"
 
 
-def _went_on(case: Case, tale: Tale, word: Ordered, due: float) -> bool:
+def _went_on(case: Case, tale: RunLog, word: Ordered, due: float) -> bool:
     """Tell whether somebody had the run for long enough behind a word to follow it, and came to an end."""
     ends: list[Any] = [end for end in case.record.ends if end.run_id == tale.run_id and end.at >= due]
     taken = any(fact.name in TAKEN and fact.tick > word.tick for fact in tale.facts)

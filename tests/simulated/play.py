@@ -8,13 +8,13 @@ from typing import Final
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.run import Result
 
-from .books import Foreign, WatchedCloud, WatchedDatabase
 from .foreign_code import ForeignCode
 from .life import LifeRun
 from .process import Machine, generous
 from .record import End, Frozen, Record, Told
 from .troubled_cloud import TroubledCloud
 from .troubles import ELSEWHERE
+from .witnesses import Foreign, WatchedCloud, WatchedDatabase
 from .world import Life, RunSpec, World
 
 __all__ = ["End", "Frozen", "Record", "Told", "play"]

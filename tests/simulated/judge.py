@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .agreement import false_alarms
 from .checker import check
 from .dimensions import draw
-from .lives import Record, play
+from .play import Record, play
 
 
 @dataclass(frozen=True)

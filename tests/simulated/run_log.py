@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from .books import FOREVER, Row, WatchedDatabase
+from .witnesses import FOREVER, Row, WatchedDatabase
 
 OUTCOMES: Final = {
     "server.restarted": "restarted",
@@ -96,7 +96,7 @@ class Release:
 
 
 @dataclass
-class Tale:
+class RunLog:
     """One run.
 
     Attributes:
@@ -299,17 +299,17 @@ class Tale:
         return self.domain.get(server, "") in self.left_out and server not in self.taken_up
 
 
-def read_tales(database: WatchedDatabase) -> dict[str, Tale]:
+def read_run_logs(database: WatchedDatabase) -> dict[str, RunLog]:
     """Return every run of the store by its id, read from the raw tables."""
     if not database.stamps:
         return {}
     facts: dict[str, list[Fact]] = defaultdict(list)
     for row in database.journal():
         facts[row.run_id] += _facts(row)
-    tales: dict[str, Tale] = {}
+    tales: dict[str, RunLog] = {}
     query = "SELECT run_id, status, kind FROM runs ORDER BY number"
     for run_id, status, kind in database.connection.execute(query).fetchall():
-        tale = Tale(run_id, status, kind, facts[run_id])
+        tale = RunLog(run_id, status, kind, facts[run_id])
         tale.targets, tale.domain = _targets(database, run_id)
         tale.read()
         tales[run_id] = tale
