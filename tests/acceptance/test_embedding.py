@@ -23,6 +23,8 @@ from ecsbatch.simulator.server import Running, serve
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SPEED = 40.0
 PATIENCE = 60.0
+SLOW = re.compile(r"Executing <.*> took [\d.]+ seconds\n")
+"""What asyncio's debug mode says of a callback that a busy machine kept waiting."""
 
 
 def program(cloud: Running, port: int) -> str:
@@ -113,7 +115,7 @@ async def test_the_readmes_service_restarts_tells_and_ends_in_peace(tmp_path: Pa
         books = cloud.audit()
 
     lines = [json.loads(line) for line in out.splitlines()]
-    assert (process.returncode, err.decode()) == (0, "")
+    assert (process.returncode, SLOW.sub("", err.decode())) == (0, "")
     assert healthy["tokens_free"] == 1000
     assert spent["tokens_free"] < 1000
     assert (set(asked), set(late), refused) == ({202}, {202}, (400, 404))
