@@ -20,14 +20,19 @@ if TYPE_CHECKING:
 _FIXTURES: Final = frozenset({"ecs_world", "ecs_restarter"})
 
 
-class _NotEntered:
-    """Stands for the engine until that is started, in the test's own loop."""
+class _Engine:
+    """Stands for the engine in whatever was built before the test's own loop ran, and hands on to it from then on."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self) -> None:
+        self.started: Restarter | None = None
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError(f"ecs_restarter.{name}: an engine needs a running loop, so make the test an `async def`.")
+        if self.started is None:
+            raise RuntimeError(
+                f"ecs_restarter.{name}: an engine needs a running loop, so make the test an `async def`, and let "
+                "fixtures touch the engine only when the test runs."
+            )
+        return getattr(self.started, name)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,17 +45,28 @@ def ecs_world(request: pytest.FixtureRequest) -> Generator[World]:
     """Make a simulated cloud and a store in virtual time; see `ecsbatch.testing.World`."""
     from ecsbatch.testing import World  # noqa: PLC0415 - a plugin that is loaded everywhere must cost nothing
 
-    node: Any = request.node  # pytest's own hints leave it untyped
-    marker: pytest.Mark | None = node.get_closest_marker("ecs_world")
-    with World(**(marker.kwargs if marker else {})) as world:
+    with World(**_parameters(request)) as world:
         yield world
 
 
+def _parameters(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return what the markers say of the world: of the module, the class and the test, the nearest wins."""
+    node: Any = request.node  # pytest's own hints leave it untyped
+    parameters: dict[str, Any] = {}
+    for marker in reversed(list(node.iter_markers("ecs_world"))):
+        if marker.args:
+            raise pytest.UsageError(
+                f"@pytest.mark.ecs_world takes its parameters by name, such as servers={marker.args[0]!r}."
+            )
+        parameters |= marker.kwargs
+    return parameters
+
+
 @pytest.fixture
-def ecs_restarter(ecs_world: World) -> Restarter:
+def ecs_restarter(ecs_world: World) -> Restarter:  # noqa: ARG001 - the engine is started in that world, by the test
     """Start an engine in ``ecs_world``, a `Restarter`, for the time of an ``async def`` test."""
-    waiting: Any = _NotEntered(ecs_world)
-    return waiting  # type: ignore[no-any-return]
+    engine: Any = _Engine()
+    return engine  # type: ignore[no-any-return]
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -59,7 +75,7 @@ def pytest_pycollect_makeitem() -> Generator[None, object, object]:
     made: object = yield
     for item in _items(made):
         if _FIXTURES.intersection(item.fixturenames) and inspect.iscoroutinefunction(item.obj):
-            item.obj = _in_virtual_time(item.obj)
+            item.obj = _in_virtual_time(item, item.obj)
     return made
 
 
@@ -69,18 +85,20 @@ def _items(made: object) -> list[pytest.Function]:
     return [item for item in each if isinstance(item, pytest.Function)]
 
 
-def _in_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+def _in_virtual_time(item: pytest.Function, test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(**arguments: Any) -> None:
-        engine = arguments.get("ecs_restarter")
-        world: World = arguments["ecs_world"] if engine is None else engine.world
+        # From all fixtures, not only the test's arguments: others may be built on ours.
+        fixtures: dict[str, Any] = item.funcargs
+        world: World = fixtures["ecs_world"]
+        engine: _Engine | None = fixtures.get("ecs_restarter")
 
         async def main() -> None:
             if engine is None:
                 await test(**arguments)
                 return
-            async with world.restarter() as restarter:
-                await test(**{**arguments, "ecs_restarter": restarter})
+            async with world.restarter() as engine.started:
+                await test(**{name: engine.started if each is engine else each for name, each in arguments.items()})
 
         world.run(main)
 

@@ -330,8 +330,10 @@ class Restarter:
 
     @property
     def store(self) -> Store:
-        """Where everything is written; raises EngineStopped before the start, ConfigError in another event loop."""
-        return self._started_here().store
+        """Where everything is written; raises EngineStopped before the start where none was given."""
+        if self._store is None:
+            raise EngineStopped("The Restarter has no store before its start: use it inside `async with`.")
+        return self._store
 
     @property
     def pipelines(self) -> Mapping[str, Pipeline]:
@@ -361,8 +363,12 @@ class Restarter:
         return make_plan(as_fleet(servers), strategy, check=A_CALLABLE if brought else "")
 
     def _new_run_id(self) -> str:
+        """Draw a run id; the time of the start is in it, for another life with the same seed must draw other ids."""
         letters, length = _RUN_ID
-        return "".join(self._chance.choices(letters, k=length))
+        drawn = self._chance.choices(range(len(letters)), k=length)
+        number = sum(digit * len(letters) ** place for place, digit in enumerate(drawn))
+        number += round(self.holder.since * 1000)
+        return "".join(letters[number // len(letters) ** place % len(letters)] for place in range(length))
 
     def _ended(self, fault: BaseException) -> None:
         """Answer everybody who waits: the engine has ended by itself."""

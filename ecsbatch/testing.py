@@ -17,6 +17,7 @@ With pytest, the fixtures ``ecs_world`` and ``ecs_restarter`` run ``async def`` 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -40,6 +41,8 @@ T = TypeVar("T")
 ENDPOINT = "https://ecs.example.com"
 """Where the simulated cloud seems to be."""
 
+_PLAIN: dict[str, Any] = {"servers": 100, "seed": 1}
+
 MONTH = 30 * 86_400.0
 
 
@@ -57,9 +60,9 @@ class World:
 
     def __init__(
         self,
-        servers: int = 100,
+        servers: int | None = None,
         *,
-        seed: int = 1,
+        seed: int | None = None,
         faults: Faults | None = None,
         config: CloudConfig | None = None,
         longest: float = MONTH,
@@ -68,16 +71,22 @@ class World:
         """Build a world in which nothing has happened.
 
         Args:
-            servers: how many there are.
-            seed: of all that is random in the cloud.
+            servers: how many there are; None: 100.
+            seed: of all that is random in the cloud and in the engines; None: 1.
             faults: how often submits and looks go wrong, and how; None: never.
             config: the whole configuration of the cloud, instead of the above and of ``cloud``.
             longest: virtual seconds that a life may take; one that takes longer is a `Hang`.
             cloud: other fields of `CloudConfig`, such as ``zones`` or ``restart_median``.
+
+        Raises:
+            TypeError: ``config`` stands beside what it is given instead of.
         """
         if faults is not None:
             cloud = {"submit_faults": faults, "look_faults": faults, **cloud}
-        self.config = config or CloudConfig(servers=servers, seed=seed, **cloud)
+        cloud |= {name: value for name, value in (("servers", servers), ("seed", seed)) if value is not None}
+        if config is not None and cloud:
+            raise TypeError(f"World(config=…) says all of the cloud: give {', '.join(sorted(cloud))} in it.")
+        self.config = config or CloudConfig(**_PLAIN | cloud)
         self.steps = 0
         self._longest = longest
         self._loop: VirtualLoop | None = None
@@ -86,6 +95,7 @@ class World:
         self.cloud = SimulatedCloud(self.config, self.now)
         self.database = MemoryDatabase()
         self.ids = self.cloud.ids()
+        self._engines = 0
         self._mortal: list[SimulatedSender | DatabaseStore] = []
 
     def __enter__(self) -> Self:
@@ -114,7 +124,10 @@ class World:
         Raises:
             Killed: the process died at that round.
             Hang: the life took longer than ``longest``, or waits for something that will never happen.
+            RuntimeError: it is called inside a running event loop.
         """
+        if _in_a_loop():
+            raise RuntimeError("World.run has an event loop of its own: call it from code that runs in none.")
 
         async def life() -> T:
             return await main()
@@ -168,18 +181,29 @@ class World:
 
     @asynccontextmanager
     async def restarter(
-        self, engine: Engine | None = None, *, seed: int = 1, name: str = ""
+        self, engine: Engine | None = None, *, seed: int | None = None, name: str = ""
     ) -> AsyncGenerator[Restarter]:
         """Start an engine with a client and the world's store, for ``async with``.
 
         Args:
             engine: its settings; None: the defaults.
-            seed: of all that is random in it.
+            seed: of all that is random in it; None: by the world's own, for each engine another.
             name: names its process in runs; "": ``user@host``.
         """
+        if seed is None:
+            seed = self.config.seed + self._engines
+        self._engines += 1
         async with (
             self.client() as client,
             self.store() as store,
             Restarter(client, store, engine=engine, clock=self.clock, seed=seed, name=name) as restarter,
         ):
             yield restarter
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

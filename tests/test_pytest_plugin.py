@@ -47,6 +47,41 @@ async def test_a_failure_is_one(ecs_world):
 
 async def test_another_plugins_coroutine_is_left_to_it():
     await asyncio.sleep(0)
+
+
+@pytest.fixture
+def fleet(ecs_world):
+    return ecs_world.ids
+
+
+@pytest.fixture
+def service(ecs_restarter):
+    return {"engine": ecs_restarter}
+
+
+async def test_a_fixture_may_be_built_on_the_world(fleet):
+    assert len(fleet) == 100
+
+
+@pytest.mark.usefixtures("ecs_world")
+async def test_the_world_need_not_be_named():
+    await asyncio.sleep(3600)
+
+
+async def test_a_fixture_may_be_built_on_the_engine(service, fleet):
+    assert (await service["engine"].restart(fleet[0])).kind == "restarted"
+
+
+@pytest.mark.ecs_world(servers=50)
+class TestMarkers:
+    @pytest.mark.ecs_world(seed=7)
+    async def test_what_each_marker_says_counts(self, ecs_world):
+        assert (len(ecs_world.ids), ecs_world.config.seed) == (50, 7)
+
+
+@pytest.mark.ecs_world(5)
+async def test_parameters_without_a_name_are_an_error(ecs_world):
+    pass
 """
 
 
@@ -63,7 +98,7 @@ def test_a_services_own_tests_run_in_virtual_time(tmp_path: Path) -> None:
     (tmp_path / "test_others.py").write_text(OTHERS)
     asynchronous = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
 
-    assert outcomes(tmp_path, *asynchronous) == {"passed": 7, "xfailed": 1}
+    assert outcomes(tmp_path, *asynchronous) == {"passed": 11, "xfailed": 1, "error": 1}
 
 
 @pytest.mark.parametrize("name", ["ecsbatch.testing", "ecsbatch.simulator", "ecsbatch.engine", "aiohttp"])

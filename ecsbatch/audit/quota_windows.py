@@ -128,6 +128,7 @@ class SentRequest:
     answer: str = ""
     answered: float = math.nan
     counted: int = 0
+    dated: bool = False
 
 
 class SentRequests:
@@ -169,6 +170,7 @@ class SentRequests:
         request.answer, request.answered = event.name, at
         if event.answered and request.granted:
             at = min(at, request.ahead + event.answered)
+            request.dated = True
         if isinstance(event, ev.BatchUnknown) and not event.status:
             request.until = min(request.until, at + request.settings.unknown_grace)
         else:
@@ -211,8 +213,19 @@ def fullest_windows(requests: Iterable[SentRequest]) -> Iterator[FullestWindow]:
             quota = request.settings.quota
             groups[request.site, quota.limit, quota.window].append(request)
     for (site, limit, window), group in sorted(groups.items()):
-        servers, at = _worst_case(group, window)
-        yield FullestWindow(servers, _certain(group, window), Quota(limit, window), site, at)
+        most, certain = _worst_case(group, window), _certain(group, window)
+        for dated in _by_ledger(group):
+            most, certain = max(most, _worst_case(dated, window)), max(certain, _certain(dated, window))
+        yield FullestWindow(most[0], certain, Quota(limit, window), site, most[1])
+
+
+def _by_ledger(group: Iterable[SentRequest]) -> Iterator[list[SentRequest]]:
+    """Yield the requests of each boot in the seconds of its ledger's clock: no change of the wall clock parts them."""
+    boots: defaultdict[str, list[SentRequest]] = defaultdict(list)
+    for r in group:
+        if r.boot and r.dated:
+            boots[r.boot].append(replace(r, sent=r.sent - r.ahead, until=r.until - r.ahead))
+    yield from boots.values()
 
 
 def _worst_case(requests: Iterable[SentRequest], window: float) -> tuple[int, float]:

@@ -181,7 +181,10 @@ class DirectRestarts:
     async def admit(self, queue: ServerQueue, servers: Sequence[str]) -> Sequence[str]:
         """Return the servers that somebody still waits for and no other run has; who waits for others hears why not."""
         try:
-            queue.journal = await self._open_journal()
+            journal = await self._open_journal()
+            if queue.dropped:
+                return []  # the run was taken anew meanwhile: who is pending is in a new queue, this one writes no more
+            queue.journal = journal
             claimed = await self._runtime.store.claimed([(queue.site, server) for server in servers])
         except EcsbatchError as e:
             self._fail(servers, e)
@@ -263,7 +266,7 @@ class DirectRestarts:
         if batch.job_id and not batch.begun:
             pipeline.poller.watch_job(batch)
         else:
-            pipeline.poller.watch_unknown(batch)
+            pipeline.poller.watch_unknown(batch, pipeline.bucket.in_air_for(batch.grant))
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 

@@ -144,6 +144,8 @@ class HealthChecker:
 
     async def _end(self, recovery: Recovery, *, healthy: bool) -> None:
         batch, server = recovery.batch, recovery.server
+        if batch.queue.dropped:
+            return
         batch.open.discard(server)
         evidence = recovery.evidence if batch.queue.options.check is None else Evidence.CHECK
         if healthy:

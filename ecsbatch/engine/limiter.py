@@ -84,7 +84,8 @@ class TokenBucket:
         self._shaped = 0
         self._grace = unknown_grace
         self._cooling = quota.window + GUARD
-        self._expires_in = SEND_WITHIN + request_timeout + unknown_grace + self._cooling
+        self._in_air = SEND_WITHIN + request_timeout
+        self._expires_in = self._in_air + unknown_grace + self._cooling
         self._in_turn = asyncio.Lock()
         self._settled = asyncio.Event()
         self._closed_until = 0.0
@@ -172,6 +173,14 @@ class TokenBucket:
     def age(self, grant: Grant) -> float:
         """Return the seconds since a grant, by the ledger's clock: those in which this process stood still count."""
         return self._ledger.age(grant)
+
+    def in_air_for(self, grant: Grant) -> float:
+        """Return for how many seconds a grant's request may still be on its way; 0 once it must have been given up.
+
+        For a request whose end nobody here has heard: it leaves late at most, and is waited for as long as we wait.
+        """
+        left = self._in_air - self.age(grant)
+        return left if 0.0 < left <= self._in_air else 0.0
 
     def answered(self, grant: Grant) -> Settlement:
         """Return how to settle after any HTTP answer: the cloud has counted by now, so the window runs from now."""

@@ -94,9 +94,14 @@ class Poller:
         self._jobs[watch] = None
         self._look_at_age(watch, self._schedule.next_look(0.0, watch.size, watch.size))
 
-    def watch_unknown(self, batch: Batch) -> None:
-        """Find out by its servers what became of a request without an answer, or of one that was begun all the same."""
-        self._watch_servers(batch, [s for s in batch.views if s in batch.open], WatchReason.NO_ANSWER)
+    def watch_unknown(self, batch: Batch, in_air: float = 0.0) -> None:
+        """Find out by its servers what became of a request without an answer, or of one that was begun all the same.
+
+        Args:
+            batch: the request.
+            in_air: for how many seconds more it may be on its way to the cloud; the grace counts from then on.
+        """
+        self._watch_servers(batch, [s for s in batch.views if s in batch.open], WatchReason.NO_ANSWER, in_air=in_air)
 
     def watch_held(self, queue: ServerQueue, server: str) -> None:
         """Look at a server that may be down although it has its outcome, from now until it is up."""
@@ -110,13 +115,14 @@ class Poller:
         """Tell whether each of them was looked at since a loop time, and its check, if there is one, has answered."""
         return self._held.seen(queues, since)
 
-    def _watch_servers(self, batch: Batch, servers: Iterable[str], why: WatchReason, job: Job | None = None) -> None:
+    def _watch_servers(
+        self, batch: Batch, servers: Iterable[str], why: WatchReason, job: Job | None = None, *, in_air: float = 0.0
+    ) -> None:
         self._observer.meet(list(batch.views)[:MAX_LOOK])
+        since = self._visibility.observed_time() + in_air
         code, message = (job.code, job.message) if job is not None and job.status == "FAIL" else ("", "")
         for server in servers:
-            watch = ServerWatch(
-                batch.queue, batch, server, why, self._visibility.observed_time(), code=code, message=message
-            )
+            watch = ServerWatch(batch.queue, batch, server, why, since, code=code, message=message)
             watch.under_way = server in batch.begun
             self._again_later(watch, self._unit)
 
@@ -294,8 +300,11 @@ class Poller:
     # -- recording -------------------------------------------------------------------------------------------------
 
     def _record(self, queue: ServerQueue, found: LookResult) -> None:
-        """Have a result recorded; the store writes together what comes together."""
-        if events := found.all_events():
+        """Have a result recorded, but for a dropped queue, whose servers have been given up or taken over since.
+
+        The store writes together what comes together.
+        """
+        if not queue.dropped and (events := found.all_events()):
             self._recorded.put_nowait((queue, found, queue.journal.record(Transaction(events))))
 
     async def _follow_up(self) -> None:

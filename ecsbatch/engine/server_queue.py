@@ -270,7 +270,7 @@ def adopted(in_flight: InFlightBatch, queue: ServerQueue, now: float) -> Batch:
         number=in_flight.batch,
         queue=queue,
         views={server: ServerView(server, updated=before.get(server, "")) for server in named},
-        grant=Grant(in_flight.grant, len(in_flight.servers), 0.0),
+        grant=Grant(in_flight.grant, len(in_flight.servers), in_flight.granted),
         cloud_time=in_flight.cloud_time,
         deadline=now + queue.options.server_timeout,
         open=set(in_flight.open),

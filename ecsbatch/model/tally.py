@@ -53,7 +53,8 @@ class InFlightBatch:
         servers: the ids that the request named.
         updated: their ``updated`` before the request, in the same order.
         open: those of them that have no outcome yet.
-        type, site, grant: the restart's type, the site's key and the quota grant's id, as in the intent.
+        type, site, grant, granted: the restart's type, the site's key, the quota grant's id and the time of the grant
+            on the ledger's clock, as in the intent.
         submitted_at: when the intent was stored, seconds since 1970.
         cloud_time: the cloud's clock at the intent, seconds since 1970; 0 where it was not known.
         job_id: "" until the cloud answered with one.
@@ -78,6 +79,7 @@ class InFlightBatch:
     unknown_at: float | None = None
     begun: set[str] = field(default_factory=set[str])
     by_state: set[str] = field(default_factory=set[str])
+    granted: float = 0.0
 
     @classmethod
     def of(cls, event: BatchSubmitting, submitted_at: float) -> InFlightBatch:
@@ -92,6 +94,7 @@ class InFlightBatch:
             event.grant,
             submitted_at,
             event.cloud_time,
+            granted=event.granted,
         )
 
     def baselines(self) -> dict[str, str]:

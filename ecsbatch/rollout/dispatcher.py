@@ -133,7 +133,7 @@ class Dispatcher:
                 continue
             if in_flight.unknown_at is None:
                 unknown.append(ev.BatchUnknown(batch=in_flight.batch, message="The process ended before the answer."))
-            pipeline.poller.watch_unknown(batch)
+            pipeline.poller.watch_unknown(batch, pipeline.bucket.in_air_for(batch.grant))
         for index in self._state.held:
             self._watch_held(index)
         return unknown
@@ -162,11 +162,15 @@ class Dispatcher:
         """True while servers are under way at a site where nothing can be found out any more."""
         return any(self._queues[in_flight.site].halt is not None for in_flight in self._state.flights.values())
 
+    def drop_halted(self) -> None:
+        """Drop the queues of sites where nothing can be found out any more: nothing more is reported of them."""
+        for site, queue in self._queues.items():
+            if queue.halt is not None:
+                self._pipelines[site].drop(queue)
+
     def lost(self) -> list[ev.Event]:
         """Drop the queues of sites where nothing can be found out any more; return the ends of servers there."""
         halted = {site: queue.halt for site, queue in self._queues.items() if queue.halt is not None}
-        for site in halted:
-            self._pipelines[site].drop(self._queues[site])
         batches = [self._batch(in_flight) for in_flight in self._state.flights.values() if in_flight.site in halted]
         return [
             batch.queue.server_event(

@@ -414,6 +414,7 @@ class Rollout:
         session = self._session
         if not session.dispatcher.unreachable:
             return False
+        session.dispatcher.drop_halted()
         await session.record(())  # what was found before is folded first
         await session.record(session.dispatcher.lost())
         return True

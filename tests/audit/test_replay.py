@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -546,6 +546,21 @@ def test_a_clock_that_jumps_accuses_nobody(seed: int) -> None:
         entries.append((at + shift, event))
 
     assert rules(audited(entries, 20)) == {}
+
+
+def test_a_clock_set_forward_while_a_request_is_in_flight_hides_no_excess() -> None:
+    """The answer of the first request is stamped 70 s late; by the ledger's clock both were counted within 16 s."""
+    entries = [
+        (0.0, ev.HolderChanged(fence=1, limit=1, window=60.0, boot="b", ledger_time=100.0)),
+        (1.0, ev.BatchSubmitting(batch=1, servers=["x"], granted=101.0)),
+        (73.0, replace(accepted(1), sent=101.0, answered=103.0)),
+        (86.0, ev.BatchSubmitting(batch=2, servers=["y"], granted=116.0)),
+        (88.0, replace(accepted(2), sent=116.0, answered=118.0)),
+    ]
+
+    receipt = audit([ev.Recorded(seq, START + at, "k", event) for seq, (at, event) in enumerate(entries, 1)])
+
+    assert rules(receipt) == {Rule.QUOTA: 1}
 
 
 def test_a_clock_that_was_set_back_is_noted() -> None:

@@ -11,6 +11,7 @@ from ecsbatch.model.outcome import Outcome, OutcomeKind
 from ecsbatch.model.servers import Server
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.restarter import Restarter
+from ecsbatch.simulator.config import Faults
 from ecsbatch.store import open_store
 
 CANARY_FIRST = Strategy(waves="1,100%", soak=120.0, max_unavailable="100%")
@@ -62,3 +63,25 @@ def test_what_our_own_failed_restart_has_changed_may_be_tried_again() -> None:
             return rollout.state.outcome(0).attempts
 
     assert world.live(main) == 2
+
+
+def test_a_request_in_the_air_when_its_run_is_resumed_in_the_same_process_is_given_its_whole_time() -> None:
+    """Nobody cancels it: it may be answered for half a minute yet, and begin a minute after that."""
+    world = World(
+        servers=1, zones=("az1",), restart_median=20.0, submit_faults=Faults(late_execution=1.0, late_max=59.0), seed=5
+    )
+
+    async def main() -> int:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids, run_id="r")
+            running = asyncio.create_task(rollout.run())
+            while not rollout.state.flights:  # noqa: ASYNC110 - what is waited for is no event
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+            running.cancel()
+            await asyncio.wait([running])
+            await (await restarter.resume("r")).run()
+            await asyncio.sleep(200)
+            return world.cloud.restarts(world.ids[0])
+
+    assert world.live(main) == 1

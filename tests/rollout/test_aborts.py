@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from world import LateStore, World, Wrapper
 
+from ecsbatch.audit.receipt import Receipt
+from ecsbatch.audit.replay import audit
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import AuthError, ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunOver
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.run import Changes, Result
-from ecsbatch.model.servers import Server
+from ecsbatch.model.servers import Job, Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
@@ -393,3 +395,56 @@ def test_an_abort_follows_what_is_under_way_at_the_site_that_can_be_seen() -> No
 
     assert result.status is RunStatus.ABORTED
     assert outcomes == {("a", "restarted", ""): 4, ("b", "unknown", "auth"): 4}
+
+
+@pytest.mark.parametrize("late", ["a look", "a check"])
+def test_a_server_given_up_by_an_abort_has_one_outcome_whatever_is_heard_later(late: str) -> None:
+    """Site a's key is refused once while another answer of the same site, that of ``late``, is still awaited."""
+    world = World(servers=8, zones=("az1",), restart_median=40.0, restart_sigma=0.5 if late == "a check" else 0.05)
+    there = SimulatedCloud(
+        CloudConfig(servers=8, seed=9, zones=("az9",), restart_median=90.0, project_id=world.config.project_id),
+        world.now,
+    )
+
+    class RefusedOnce(Wrapper):
+        slow = refused = False
+
+        async def show_job(self, *args: Any, **options: Any) -> Job:
+            if world.now() > 35 and late == "a look" and not self.slow:
+                self.slow = True
+                await asyncio.sleep(25.0)
+            elif world.now() > (46 if late == "a check" else 35) and not self.refused:
+                self.refused = True
+                raise AuthError("refused once", status=401)
+            job: Job = await self.inner.show_job(*args, **options)
+            return job
+
+    async def slow_at_a(server: Server) -> bool:
+        await asyncio.sleep(9.0 if server.site == "a" else 0.1)
+        return True
+
+    async def main() -> tuple[Receipt, Counter[str]]:
+        async with world.client() as a, world.client(sender=SimulatedSender(there)) as b, world.store() as store:
+            sites = {"a": cast("Any", RefusedOnce(a)), "b": b}
+            fleet = [Server(i, site="a") for i in world.ids] + [Server(i, site="b") for i in there.ids()]
+            async with world.engine(sites, store) as restarter:
+                strategy = Strategy(waves="100%", max_unavailable=16, batch_size=4)
+                check = slow_at_a if late == "a check" else None
+                rollout = restarter.rollout(fleet, strategy, run_id=RUN, check=check)
+                running = asyncio.create_task(rollout.run())
+                await asyncio.sleep(8)
+                rollout.abort("bob")
+                await running
+            lines = await store.lines(RUN)
+            outcomes = Counter(
+                recorded.event.server
+                for recorded in map(ev.decode, lines)
+                if recorded is not None and isinstance(recorded.event, ev.ServerEvent)
+            )
+            return audit(lines, rollout.plan.fleet), outcomes
+
+    receipt, outcomes = world.live(main)
+
+    assert receipt.breaches == {}
+    assert set(outcomes.values()) == {1}
+    assert len(outcomes) == 16
