@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """What each code says; where several fit: 1, 7, 130/143, 4, 5, 6, 3, 0."""
+    """What each code says; where several fit: 1, 7, 130/143, 4, 6, 3, 0."""
 
     OK = 0
     ERROR = 1
     USAGE = 2
     FAILURES = 3
     STOPPED = 4
-    TIME = 5
     UNKNOWN = 6
     REFUSED = 7
     INTERRUPTED = 130
@@ -39,13 +38,10 @@ class Declined(EcsbatchError):
 ERROR_REASONS: Final = frozenset({"cloud_unreachable", "auth", "store", "closed"})
 """Why a run stopped where that is an error, not a limit."""
 
-TIME_REASONS: Final = frozenset({"window", "deadline", "progress_deadline"})
-"""Why a run stopped where its time was over."""
-
 FAILURE_LIMITS: Final = frozenset({"max_failures", "max_failures_per_wave", "max_failures_per_domain"})
 """Why a run ended that had more failures than were allowed, stopped or not."""
 
-_STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR) | dict.fromkeys(TIME_REASONS, Exit.TIME)
+_STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR)
 
 
 def code_of_error(error: EcsbatchError) -> Exit:

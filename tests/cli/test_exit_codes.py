@@ -48,7 +48,6 @@ def stopped(reason: str, status: str = "stopped") -> ev.RunStopped:
         ([RESTARTED, over("aborted", "aborted")], 0, 4),
         ([RESTARTED, stopped("cloud_unreachable")], 0, 1),
         ([RESTARTED, stopped("auth")], 0, 1),
-        ([RESTARTED, stopped("window")], 0, 5),
         ([RESTARTED, stopped("interrupted", "interrupted")], signal.SIGINT, 130),
         ([RESTARTED, stopped("interrupted", "interrupted")], signal.SIGTERM, 143),
         ([RESTARTED, stopped("interrupted", "interrupted")], signal.SIGHUP, 143),
