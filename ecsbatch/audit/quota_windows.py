@@ -113,6 +113,7 @@ class SentRequest:
         answer: name of the event with the answer, "" while there is none.
         answered: when the answer was stored, in the seconds of `Timeline`.
         counted: how many servers the cloud may have counted for it.
+        dated: whether the answer too is known by the ledger's clock.
     """
 
     site: str
@@ -192,7 +193,7 @@ class SentRequests:
         nearest = max(bisect_right(known, (request.granted, math.inf)) - 1, 0)
         shift = known[nearest][1] - request.ahead
         sent, until = request.sent + shift, request.until + shift
-        return replace(request, sent=sent, until=max(sent, until))
+        return replace(request, sent=sent, until=max(sent, until), ahead=request.ahead + shift)
 
     def _left(self, request: SentRequest, age: float) -> None:
         """Note that a request's first byte left ``age`` seconds after its grant.

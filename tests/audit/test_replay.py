@@ -641,19 +641,21 @@ def test_other_runs_count_into_the_same_quota() -> None:
     [pytest.param(105.0, {Rule.QUOTA: 1}, id="in one window"), pytest.param(705.0, {}, id="long behind it")],
 )
 @pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
+@pytest.mark.parametrize("set_by", [-600, 600])
 def test_runs_whose_processes_disagree_about_the_time_are_laid_side_by_side_by_the_ledgers_clock(
-    granted: float, boot: str, expected: dict[Rule, int]
+    granted: float, boot: str, set_by: float, expected: dict[Rule, int]
 ) -> None:
-    """The other process was begun behind a clock that was set back by ten minutes, which the first one does not see."""
+    """The other process was begun behind a clock that was set by ten minutes, which the first one does not see."""
 
     def run(run_id: str, holds: str, server: str, at: float, granted: float) -> list[ev.Recorded]:
         holder = ev.HolderChanged(fence=1, limit=1, window=60.0, boot=holds, ledger_time=granted - 1)
         intent = ev.BatchSubmitting(batch=1, servers=[server], granted=granted)
-        events = [(at - 1, holder), (at, intent), (at + 1, accepted(1))]
+        answer = replace(accepted(1), sent=granted, answered=granted + 1)
+        events = [(at - 1, holder), (at, intent), (at + 1, answer)]
         return [ev.Recorded(seq, START + at, run_id, event) for seq, (at, event) in enumerate(events, 1)]
 
     mine = run("k7f", "boot-1", "x", 0, 100.0)
-    other = run("m2p", boot, "y", granted - 700, granted)
+    other = run("m2p", boot, "y", granted - 100 + set_by, granted)
 
     # Of two boots nothing tells: stamps that disagree accuse nobody.
     assert rules(audit(mine, beside=[other])) == (expected if boot == "boot-1" else {})
