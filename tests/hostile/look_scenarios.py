@@ -165,7 +165,7 @@ def fifo(stage: Stage, verdict: Verdict) -> None:
     os.mkfifo(machine.folder / "events.fifo")
     process = machine.restart("r", cloud.ids, "--events", "events.fifo")
     until("it ends, or says what it waits for", lambda: not process.running or "events.fifo" in process.err)
-    ended = process.end(15.0)
+    ended = process.end()
     verdict.note(f"it says {ended.last_words[:140]!r}")
     verdict.code("restart", ended, 0, 1, 2)
 
