@@ -59,6 +59,7 @@ _CREATE = {
 _DROP_GRANTS = PreparedStatement(DropTable(schema.grants, if_exists=True))
 _VERSION = PreparedStatement(sa.select(schema.facts.c.value).where(schema.facts.c.name == sa.bindparam("name")))
 _STATE = PreparedStatement(sa.insert(schema.facts).values(name=sa.bindparam("name"), value=sa.bindparam("value")))
+_WITHDRAW = PreparedStatement(sa.delete(schema.facts).where(schema.facts.c.name == sa.bindparam("name")))
 
 
 class Database:
@@ -183,13 +184,13 @@ class Database:
     # Tables
 
     def prepare(self) -> bool:
-        """Create the tables where they are missing; a database that has them is only read.
+        """Create the tables where they are missing, upgrade older ones; a database that is up to date is only read.
 
         Returns:
             True where the ledger could not be read, and begins anew without the grants in it.
 
         Raises:
-            StoreError: this is another program's database, or a later version's.
+            StoreError: this is another program's database, or a later version's; or it cannot be upgraded.
         """
         with self.reading():
             if self._is_whole():
@@ -198,9 +199,9 @@ class Database:
             names = self._tables()
             if not names:
                 self._create(_CREATE)
-                self.execute(_STATE, {"name": "schema", "value": str(schema.VERSION)})
+                self._state_version()
                 return False
-            self._check_version(names)
+            self._upgrade(self._version(names))
             if self._ledger_whole():
                 return False
             self.execute(_DROP_GRANTS)
@@ -208,11 +209,9 @@ class Database:
             return True
 
     def _is_whole(self) -> bool:
-        """Return True where all tables are there and can be read."""
+        """Return True where all tables are there, of this version, and can be read."""
         names = self._tables()
-        if names:
-            self._check_version(names)
-        return bool(names) and self._ledger_whole()
+        return bool(names) and self._version(names) == schema.VERSION and self._ledger_whole()
 
     def _tables(self) -> set[str]:
         rows = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -223,16 +222,39 @@ class Database:
             for statement in _CREATE[table]:
                 self.execute(statement)
 
-    def _check_version(self, names: set[str]) -> None:
-        if schema.facts.name not in names:
+    def _version(self, names: set[str]) -> int:
+        """Return the version of the tables, which is not above ours.
+
+        Raises:
+            StoreError: this is another program's database, or a later version's.
+        """
+        row = self.execute(_VERSION, {"name": "schema"}).fetchone() if schema.facts.name in names else None
+        if row is None or not str(row[0]).isdecimal():
             raise StoreError(f"The store {self.url} is another program's database: choose another file.")
-        row = self.execute(_VERSION, {"name": "schema"}).fetchone()
-        version = int(row[0]) if row else 0
+        version = int(row[0])
         if version > schema.VERSION:
             raise StoreError(
                 f"The store {self.url} was written by a newer ecsbatch (schema {version}, this one reads up to "
                 f"{schema.VERSION}): update ecsbatch, or choose another file."
             )
+        return version
+
+    def _upgrade(self, version: int) -> None:
+        """Take each step from an older version to ours, in the transaction of the caller; keep a copy first."""
+        if version == schema.VERSION:
+            return
+        self.keep_copy(version)
+        for step in range(version + 1, schema.VERSION + 1):
+            for statement in schema.STEPS.get(step, ()):
+                self.connection.execute(statement)
+        self.execute(_WITHDRAW, {"name": "schema"})
+        self._state_version()
+
+    def _state_version(self) -> None:
+        self.execute(_STATE, {"name": "schema", "value": str(schema.VERSION)})
+
+    def keep_copy(self, version: int) -> None:
+        """Keep what is to be upgraded from a version; there is nothing to keep of a database that ends with us."""
 
     def _ledger_whole(self) -> bool:
         columns = ", ".join(column.name for column in schema.grants.c)

@@ -22,7 +22,7 @@ ROW: Final = 1000
 """Events in one row at most: a reader that takes a thousand at a time splits each row at most twice."""
 
 _j = journal.c
-_APPEND = PreparedStatement(sa.insert(journal).values({column.name: sa.bindparam(column.name) for column in _j}))
+_APPEND = PreparedStatement(sa.insert(journal).values({c.name: sa.bindparam(c.name) for c in _j if c is not _j.hash}))
 _AFTER = PreparedStatement(
     sa.select(_j.seq_first, _j.lines)
     .where(_j.run_id == sa.bindparam("run_id"), _j.seq_last > sa.bindparam("after"))

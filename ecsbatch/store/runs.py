@@ -37,20 +37,20 @@ _OUTCOMES: Final[Mapping[type[Event], str]] = {
 }
 
 _r = runs.c
+_COLUMNS: Final = tuple(column.name for column in _r if column is not _r.first_hash)
+_record_of = sa.select(*(_r[name] for name in _COLUMNS))
 _this = _r.run_id == sa.bindparam("run")
 _INSERT = PreparedStatement(
-    sa.insert(runs)
-    .inline()
-    .values({column.name: sa.bindparam(column.name) for column in _r if column.name != "number"})
+    sa.insert(runs).inline().values({name: sa.bindparam(name) for name in _COLUMNS if name != "number"})
 )
-_ONE = PreparedStatement(sa.select(runs).where(_this))
-_LATEST = PreparedStatement(sa.select(runs).order_by(_r.kind.desc(), _r.number.desc()))
+_ONE = PreparedStatement(_record_of.where(_this))
+_LATEST = PreparedStatement(_record_of.order_by(_r.kind.desc(), _r.number.desc()))
 _PREFIX = PreparedStatement(
-    sa.select(runs)
-    .where(sa.func.substr(_r.run_id, sa.literal_column("1"), sa.bindparam("length")) == sa.bindparam("prefix"))
-    .order_by(_r.number.desc())
+    _record_of.where(
+        sa.func.substr(_r.run_id, sa.literal_column("1"), sa.bindparam("length")) == sa.bindparam("prefix")
+    ).order_by(_r.number.desc())
 )
-_ALL = PreparedStatement(sa.select(runs).order_by(_r.number.desc()))
+_ALL = PreparedStatement(_record_of.order_by(_r.number.desc()))
 _FENCE = PreparedStatement(sa.select(_r.fence).where(_this))
 _ADVANCE = PreparedStatement(
     sa.update(runs)
@@ -69,7 +69,6 @@ _SET_HOLDER = PreparedStatement(
         since=sa.bindparam("since"),
     )
 )
-_COLUMNS: Final = tuple(column.name for column in _r)
 
 
 def insert(database: Database, record: RunRecord) -> None:

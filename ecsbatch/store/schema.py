@@ -6,12 +6,24 @@ the ledger's clock. JSON is in text columns, so that a row can be read with any 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of these tables; a store with a higher one is refused."""
+
+STEPS: Final[Mapping[int, Sequence[str]]] = {
+    2: (
+        "ALTER TABLE journal ADD COLUMN hash TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE runs ADD COLUMN first_hash TEXT NOT NULL DEFAULT ''",
+    ),
+}
+"""What makes a version's tables out of those of the version before, in SQL that every database knows.
+
+A new store is created whole. Columns have defaults, since a process of an older version may go on writing beside us.
+"""
 
 metadata = sa.MetaData()
 
@@ -41,8 +53,10 @@ runs = sa.Table(
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("since", sa.Float, nullable=False),
+    sa.Column("first_hash", sa.Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
+"""``first_hash`` is where the chain of a run's journal begins, "" where the run is of a version without one."""
 
 targets = sa.Table(
     "targets",
@@ -71,8 +85,12 @@ journal = sa.Table(
     sa.Column("seq_first", sa.Integer, nullable=False),
     sa.Column("ts", sa.Float, nullable=False),
     sa.Column("lines", sa.LargeBinary, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False, server_default=""),
 )
-"""One row for each transaction and run: its events as lines of JSON, joined by line ends, and the last one's time."""
+"""One row for each transaction and run: its events as lines of JSON, joined by line ends, and the last one's time.
+
+``hash`` is the row's link in the run's chain, "" where a version without one has written the row.
+"""
 
 grants = sa.Table(
     "grants",

@@ -10,7 +10,8 @@ import os
 import sqlite3
 import time
 import weakref
-from contextlib import suppress
+from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -90,6 +91,28 @@ class FileDatabase(Database):
         """Return the id of the process that is in the middle of a write, 0 where not known."""
         return keeper(self.path)
 
+    def keep_copy(self, version: int) -> None:
+        """Copy the file as it is to a name beside it, with the version at its end; the caller has the write lock.
+
+        Raises:
+            StoreError: it cannot be copied.
+        """
+        name = f"{self.path.name}.schema-{version}"
+        part = self.path.with_name(f"{name}.part")
+        try:
+            part.unlink(missing_ok=True)
+            _create_private(part)
+            # SQLite does not copy out of a connection that is in the middle of a write.
+            with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(part)) as copy:
+                source.backup(copy)
+            names = (self.path.with_name(f"{name}.{n}" if n > 1 else name) for n in count(1))
+            part.rename(next(free for free in names if not free.exists()))
+        except OSError as e:
+            raise StoreError(
+                f"The store {self.url} is of an older version and cannot be copied before it is upgraded "
+                f"({part.name}: {e.strerror}): make room for the copy beside it, then try again."
+            ) from e
+
 
 class MemoryDatabase(Database):
     """A database in memory that outlives the stores opened on it, as a disk outlives a process."""
@@ -149,6 +172,10 @@ def _make(path: Path) -> None:
             raise ConfigError(f"The store {path} has no folder: create {path.parent} first, or choose another file.")
         path.parent.mkdir(mode=0o700, exist_ok=True)
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _create_private(path)
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _create_private(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
