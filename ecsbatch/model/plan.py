@@ -24,10 +24,8 @@ from ecsbatch.model.servers import (
     restart_type,
 )
 
-OUTSIDE_PERCENTAGES: Final = frozenset(
-    {SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value, SkipReason.NOT_ACTIVE.value}
-)
-"""Reasons for which a skipped server does not count where percentages are taken; all other skipped servers do."""
+OUTSIDE_PERCENTAGES: Final = frozenset(SkipReason) - {SkipReason.ALREADY_RESTARTING}
+"""Reasons for which a skipped server does not count where percentages are taken: it is not there, or may not go."""
 
 
 @dataclass(frozen=True, slots=True)

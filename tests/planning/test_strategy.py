@@ -16,7 +16,7 @@ from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import Fleet, Server, ServerView
-from ecsbatch.planning.strategy import interleave, make_plan, resolve_limits
+from ecsbatch.planning.strategy import LIMITS, interleave, make_plan, resolve_limits
 from ecsbatch.planning.time_model import time_model
 
 
@@ -157,8 +157,8 @@ def test_what_is_left_alone_since_it_was_restarted_and_is_still_down_holds_its_p
     assert plan.held == 1
 
 
-def test_percentages_leave_out_what_was_excluded_restarted_or_shut_off() -> None:
-    """The others were meant to be restarted: they count, though they are skipped."""
+def test_percentages_are_of_servers_that_exist_and_may_be_restarted() -> None:
+    """Only what restarts already counts besides those to restart: it was meant to, and it does."""
     servers = fleet(az=107)
     views = states(servers, az_0000="SHUTOFF", az_0001="SHUTOFF", az_0002="REBOOT")
     views["az-0003"] = ServerView("az-0003", found=False)
@@ -180,8 +180,31 @@ def test_percentages_leave_out_what_was_excluded_restarted_or_shut_off() -> None
         ("restarted_recently", 3, False),
         ("excluded", 3, False),
     ]
-    assert (plan.to_restart, plan.base, plan.max_unavailable, plan.held) == (97, 100, 10, 1)
-    assert plan.domain_bases() == {"az": 100}
+    assert (plan.to_restart, plan.base, plan.max_unavailable, plan.held) == (97, 98, 9, 1)
+    assert plan.domain_bases() == {"az": 98}
+
+
+def test_a_list_of_which_most_does_not_exist_restarts_as_the_servers_that_do() -> None:
+    """A tenth of 100 is 10, whatever else was typed: waves, budgets and failures are those of the 100 alone."""
+    real, gone, locked = fleet(az1=60, az2=40), fleet(az3=900), fleet(az1_locked=50)
+    views = states([*real, *locked]) | {server.id: ServerView(server.id, found=False) for server in gone}
+    views |= {server.id: ServerView(server.id, status="ACTIVE", locked=True) for server in locked}
+    strategy = Strategy(
+        waves="10%",
+        max_unavailable="10%",
+        max_unavailable_per_domain="10%",
+        max_failures="5%",
+        max_failures_per_domain="5%",
+        order="input",
+    )
+
+    plan, alone = make_plan([*gone, *real, *locked], strategy, views=views), make_plan(real, strategy, views=views)
+
+    assert [len(wave) for wave in plan.waves] == [10] * 10
+    assert plan.max_unavailable == 10
+    for name in ("waves", *LIMITS):
+        assert getattr(plan, name) == getattr(alone, name), name
+    assert resolve_limits(plan, max_unavailable="50%").max_unavailable == 50
 
 
 def test_no_precheck_skips_only_what_was_asked_for() -> None:
