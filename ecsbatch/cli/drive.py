@@ -24,10 +24,10 @@ from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable
 from ecsbatch.policy.resume_options import ResumeOption, resume_options
+from ecsbatch.policy.standing import aborting_notice
 from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.store.history import load_history
 from ecsbatch.views.report import run_json
-from ecsbatch.views.standing import aborting_notice
 from ecsbatch.views.summary import next_steps, outcome_lines, summary_lines
 from ecsbatch.views.text import format_span
 
@@ -144,7 +144,9 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
         waits = busy_notice(store.waiting, store.keeper) if store.waiting else ""
         return signals.notice() or waits or blind_notice(*restarter.blindness(), engine.blind_timeout)
 
-    live = LiveContext(engine.quota, restarter.usage, notice, known, lambda: rollout.held)
+    live = LiveContext(
+        engine.quota, restarter.usage, notice, known, lambda: rollout.held, lambda: bool(signals.received)
+    )
     views = LiveViews(rollout, live, context)
     failure: Exception | None = None
     try:

@@ -59,6 +59,7 @@ class LiveContext:
         notice: returns what else is to be told now.
         known: the last event of an earlier process, which the events' file may have already.
         begun: tells whether this process has the run now; what was before is not its pace. None where another has it.
+        stopping: tells whether this process was told to stop.
     """
 
     quota: Quota
@@ -66,6 +67,7 @@ class LiveContext:
     notice: Callable[[], str]
     known: int = 0
     begun: Callable[[], bool] | None = None
+    stopping: Callable[[], bool] = bool
 
 
 class LiveViews:
@@ -161,9 +163,11 @@ class LiveViews:
             self._first = state.last_batch
         if self._first is not None:
             self._pace.note(now, ended_behind(state, self._first))
-        elapsed = time.time() - state.started_at if state.started_at else 0.0
         usage = await self._usage(now)
-        return Snapshot(state, live.quota, usage, self._pace.per_minute, elapsed, live.notice(), self._repeat)
+        wall = time.time()
+        elapsed = wall - state.started_at if state.started_at else 0.0
+        told = live.notice(), self._repeat, wall, live.stopping()
+        return Snapshot(state, live.quota, usage, self._pace.per_minute, elapsed, *told)
 
     async def _usage(self, now: float) -> Usage | None:
         """Ask the ledger, once a second at most."""

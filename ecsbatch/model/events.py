@@ -281,6 +281,16 @@ class ServerReleased(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GateWaiting(Event):
+    """From now on a gate is asked until it says go or stop; after ``timeout`` seconds the run stops."""
+
+    name: ClassVar[str] = "gate.waiting"
+    gate: str = ""
+    wave: int = 0
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class GateChecked(Event):
     """A gate has answered: ``verdict`` is ``go``, ``wait`` or ``stop``, or ``inconclusive`` where it gave none."""
 

@@ -19,7 +19,7 @@ from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.stopwatch import Stopwatch
-from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, InFlightBatch, Stage, Tally
+from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, GateWait, InFlightBatch, Stage, Tally
 
 _EVIDENCES: Final = ("", *(e.value for e in Evidence))
 _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
@@ -42,7 +42,9 @@ class RolloutState:
         skipped_by: how many skips each reason has.
         limits: limits that were changed since the plan, by the setting's name.
         gate, promoted: the last gate event; the wave up to which somebody has promoted the run.
+        gate_wait: since when a gate is asked, how often it was, and when its time is over.
         wave_over, wave_over_at: the last finished wave, and when it finished.
+        taken_at: when the present holder took the run, seconds since 1970.
         quota: the quota that its last holder keeps to; None where the record does not say.
         throttled: the last 429 and when it came.
         rejected: the last rejected request and when, None once one was accepted.
@@ -92,7 +94,8 @@ class RolloutState:
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
         self.promoted = 0
-        self.gate_at = self.wave_over_at = self.status_at = 0.0
+        self.gate_wait = GateWait()
+        self.gate_at = self.wave_over_at = self.status_at = self.taken_at = 0.0
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.last_batch = 0
@@ -127,6 +130,7 @@ class RolloutState:
     def _wave_finished(self, event: ev.WaveFinished, ts: float) -> None:
         self.wave_over = event.wave
         self.wave_over_at = ts
+        self.gate_wait = GateWait()
 
     def _submitting(self, event: ev.BatchSubmitting, ts: float) -> None:
         self.flights[event.batch] = InFlightBatch.of(event, ts)
@@ -330,8 +334,12 @@ class RolloutState:
         wave = bisect_right(self._starts, i) if i < self._in_waves else 0
         return self._tallies(self.plan.fleet.domain(i), wave)
 
+    def _gate_waiting(self, event: ev.GateWaiting, ts: float) -> None:
+        self.gate_wait = GateWait(since=ts, until=ts + event.timeout)
+
     def _gate_checked(self, event: ev.GateChecked, ts: float) -> None:
         self.gate, self.gate_at = event, ts
+        self.gate_wait.asked += event.gate != "hold"
         if event.gate == "hold" and event.verdict == "go":
             self.promoted = max(self.promoted, event.wave)
 
@@ -340,6 +348,7 @@ class RolloutState:
 
     def _holder_changed(self, event: ev.HolderChanged, ts: float) -> None:
         self.watch.taken(ts, event.boot, event.ledger_time)
+        self.taken_at, self.gate_wait = ts, GateWait()
         self.holder = event.holder
         self.fence = event.fence
         self.last_command = event.command
@@ -438,6 +447,7 @@ class RolloutState:
         ev.ServerUnknown: _unknown,
         ev.ServerSkipped: _skipped,
         ev.ServerReleased: _released,
+        ev.GateWaiting: _gate_waiting,
         ev.GateChecked: _gate_checked,
         ev.LimitChanged: _limit_changed,
         ev.HolderChanged: _holder_changed,

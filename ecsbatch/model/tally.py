@@ -120,6 +120,20 @@ class Attempt:
 
 
 @dataclass(slots=True)
+class GateWait:
+    """How long a gate is asked already. Records of 0.1.0 tell ``asked`` alone.
+
+    Attributes:
+        since, until: when it began to be asked, and when its time is over, seconds since 1970; None where not known.
+        asked: how often it has answered since.
+    """
+
+    since: float | None = None
+    until: float | None = None
+    asked: int = 0
+
+
+@dataclass(slots=True)
 class Tally:
     """Counts servers of one wave, one domain or the whole run.
 

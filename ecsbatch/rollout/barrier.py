@@ -84,6 +84,8 @@ class WaveBarrier:
         session, now = self._session, asyncio.get_running_loop().time()
         if self._gate_until is None:
             self._gate_until = now + session.plan.gate_timeout
+            timeout = session.plan.gate_timeout
+            await session.note(ev.GateWaiting(gate=session.plan.gate, wave=wave.number, timeout=timeout))
         if now >= self._gate_until:
             self._stop(
                 "gate_timeout", f"The gate did not say go within {session.plan.gate_timeout:g} s{self._last_word}."

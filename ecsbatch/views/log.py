@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 import orjson
 import structlog
 
-from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.text import printable
+from ecsbatch.policy.standing import Phase
 from ecsbatch.views.snapshot import Snapshot
-from ecsbatch.views.standing import standing
 from ecsbatch.views.text import without_code
 
 Level = Literal["debug", "info", "warning"]
@@ -171,6 +171,8 @@ class Log:
         if not anyhow and fields == self._last and not snapshot.notice:
             return False
         self._last = fields
+        if "status" in fields:
+            fields = {**fields, "standing": snapshot.standing.text}
         if snapshot.notice:
             fields = {**fields, "notice": snapshot.notice}
         if snapshot.usage is not None:
@@ -186,8 +188,8 @@ def _progress(snapshot: Snapshot) -> dict[str, Any]:
     counts = {kind.value: n for kind in OutcomeKind if (n := state.counts[kind])}
     counts.pop("unknown", None)
     fields: dict[str, Any] = {"run_id": state.run_id}
-    if (how := standing(state)) != RunStatus.RUNNING.value:
-        fields["status"] = how
+    if (how := snapshot.standing).phase is not Phase.RUNNING:
+        fields["status"] = how.phase.value
     fields |= {"wave": f"{state.wave}/{len(state.plan.waves)}", "total": state.run.total, **counts}
     fields |= {"in_flight": state.run.in_flight, "down": state.down}
     if unknown := state.run.ended[OutcomeKind.UNKNOWN]:

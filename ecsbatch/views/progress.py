@@ -18,9 +18,9 @@ from ecsbatch.model.tally import Tally
 from ecsbatch.model.text import printable
 from ecsbatch.policy.decide import Limits, limits_of, unhealthy
 from ecsbatch.policy.resume_options import resume_options
+from ecsbatch.policy.standing import CALM, awaits_promotion, gate_notice
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
 from ecsbatch.views.snapshot import Snapshot
-from ecsbatch.views.standing import awaits_promotion, standing
 from ecsbatch.views.text import WORDS, format_span, without_code, wrap_command
 
 _LABEL: Final = 10
@@ -28,7 +28,6 @@ _DOMAINS: Final = 8
 _FAILURES: Final = 3
 _NARROW: Final = 70
 _BESIDE: Final = 3
-_CALM: Final = frozenset({RunStatus.RUNNING.value, RunStatus.SUCCEEDED.value})
 _URGENT: Final = "bold magenta"
 _SHARE: Final = 10
 """A wave's pace says something of all that is left where the wave is a tenth of it, and a tenth of that has ended."""
@@ -65,7 +64,7 @@ def _blocks(snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterable[_Bl
     state = snapshot.state
     limits = limits_of(state.plan, state.limits)
     whole, wave, *domains = bar_lines(_groups(state), width, ASCII if ascii_only else CELLS)
-    yield _Block(1, _beside(_title(snapshot), width))
+    yield _Block(1, _beside(_title(snapshot, width), width))
     yield _Block(2, [whole])
     if len(state.plan.waves) > 1:
         yield _Block(6, [wave])
@@ -96,11 +95,11 @@ def _fitting(blocks: Sequence[_Block], height: int) -> list[Text]:
     return [line for number, block in enumerate(blocks) if number in shown for line in block.lines][:height]
 
 
-def _title(snapshot: Snapshot) -> list[Text]:
-    state = snapshot.state
+def _title(snapshot: Snapshot, width: int) -> list[Text]:
+    state, how = snapshot.state, snapshot.standing
     parts = [
         Text.assemble("run ", (printable(state.run_id), "bold")),
-        Text(standing(state), "bold" if standing(state) in _CALM else _URGENT),
+        Text(how.text if width >= _NARROW else how.word, "bold" if how.phase in CALM else _URGENT),
     ]
     if waves := len(state.plan.waves):
         number = max(state.wave, 1)
@@ -209,6 +208,8 @@ def _news(snapshot: Snapshot, width: int) -> Iterable[Text]:
     if steps:
         steps.append((f"ecsbatch abort {run}", "end it for good"))
         yield from _typed([(command + snapshot.repeat, why) for command, why in steps], width)
+    if waits := gate_notice(state, snapshot.now):
+        yield from _sentence(waits, width)
     if state.throttled is not None and state.updated_at - state.throttled[0] < state.throttled[1].wait:
         yield from _sentence(f"The cloud throttles: no submits for {format_span(state.throttled[1].wait)}.", width)
     if snapshot.notice:

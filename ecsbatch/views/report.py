@@ -13,6 +13,7 @@ import orjson
 from ecsbatch.model.events import stamp
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.standing import Phase, standing
 from ecsbatch.views.standing import lasted
 from ecsbatch.views.text import cell
 
@@ -54,6 +55,19 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
         "total": state.run.total,
         **counts,
         "elapsed_s": round(lasted(state, now), 3),
+        **_standing_json(state, state.updated_at if now is None else now),
+    }
+
+
+def _standing_json(state: RolloutState, now: float) -> dict[str, Any]:
+    """Return how a run stands; ``hold`` is the hold that waits for promote, not who holds the run."""
+    how = standing(state, now)
+    held = how.phase is Phase.HELD
+    return {
+        "standing": how.phase.value,
+        "standing_text": how.text,
+        "standing_until": _time(how.until),
+        "hold": {"before_wave": state.wave_over + 1, "since": _time(state.wave_over_at)} if held else None,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.standing import Standing, standing
 
 PACE_SPAN: Final = 30.0
 """Seconds that the pace is taken over, at least: a window of the quota that is longer holds one burst of tokens."""
@@ -67,6 +68,8 @@ class Snapshot:
         elapsed: seconds since the run's start.
         notice: a sentence from whoever runs it, where it is ending or sees nothing: there is no pace then.
         repeat: flags that commands about this run need too.
+        now: seconds since 1970.
+        stopping: the run's process was told to stop, where this is that process.
     """
 
     state: RolloutState
@@ -76,3 +79,10 @@ class Snapshot:
     elapsed: float = 0.0
     notice: str = ""
     repeat: str = ""
+    now: float = 0.0
+    stopping: bool = False
+
+    @property
+    def standing(self) -> Standing:
+        """How the run stands."""
+        return standing(self.state, self.now, stopping=self.stopping)

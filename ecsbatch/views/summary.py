@@ -14,7 +14,8 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
-from ecsbatch.views.standing import awaits_promotion, lasted, standing
+from ecsbatch.policy.standing import awaits_promotion, gate_notice, standing
+from ecsbatch.views.standing import lasted
 from ecsbatch.views.text import NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, without_code, wrap_line
 
 _WIDTH: Final = 80
@@ -49,7 +50,10 @@ def summary_lines(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT, 
 
 def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
     """Write what a run came to: a headline, the counts, what the failures have in common."""
+    time_now = state.updated_at if now is None else now
     lines = [headline(state, now)]
+    if waits := gate_notice(state, time_now):
+        lines += wrap(waits, _WIDTH, break_on_hyphens=False)
     if state.aborting and not state.status.over and state.status is not RunStatus.RUNNING:
         lines.append("It is being aborted: whoever goes on with it only looks after its servers under way.")
     if state.message:
@@ -67,9 +71,15 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
 def headline(state: RolloutState, now: float | None = None) -> str:
     """Say in one line how a run stands."""
     why = f" ({printable(state.reason)})" if state.reason not in {"", state.status.value} else ""
+    why = "" if state.status is RunStatus.PAUSED else why
     done = state.counts[OutcomeKind.RESTARTED]
-    how = _how_it_failed(state) if state.status is RunStatus.FAILED else standing(state)
-    return f"Run {printable(state.run_id)} {how}{why}{_took(state, now)}: {done:,} of {state.run.total:,} restarted."
+    stands = standing(state, state.updated_at if now is None else now)
+    rest = f"{why}{_took(state, now)}: {done:,} of {state.run.total:,} restarted."
+    head = f"Run {printable(state.run_id)}"
+    if state.status is RunStatus.FAILED:
+        return f"{head} {_how_it_failed(state)}{rest}"
+    line = f"{head} {stands.text}{rest}"
+    return line if len(line) <= _WIDTH else f"{head} {stands.word}{rest}"
 
 
 def _how_it_failed(state: RolloutState) -> str:

@@ -108,3 +108,29 @@ def test_a_gate_opens_by_its_go_alone(answer: Any, verdict: str, goes: bool) -> 
 
     assert opened is goes
     assert set(verdicts) == {verdict}
+
+
+def test_a_gate_is_on_record_before_its_first_answer() -> None:
+    """Who looks while it is asked for the first time reads since when, and how long that may last."""
+
+    async def main() -> list[ev.Event]:
+        standing = Standing(gate="./fine", gate_timeout=40.0)
+        await seconds_until_passed(WaveBarrier(standing, says("wait"), lambda: False), standing, WAVES[1])
+        return standing.noted
+
+    first, *others = run(main())
+
+    assert first == ev.GateWaiting(gate="./fine", wave=2, timeout=40.0)
+    assert {type(event) for event in others} == {ev.GateChecked}
+
+
+def test_a_gate_whose_time_begins_anew_says_so() -> None:
+    async def main() -> list[ev.Event]:
+        standing = Standing(gate="./fine", gate_timeout=40.0)
+        barrier = WaveBarrier(standing, says("wait"), lambda: False)
+        await barrier.passed(WAVES[1])
+        barrier.paused()
+        await barrier.passed(WAVES[1])
+        return standing.noted
+
+    assert [type(event) for event in run(main())] == [ev.GateWaiting, ev.GateChecked] * 2

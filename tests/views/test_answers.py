@@ -14,9 +14,9 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.explain import Cause, Explanation
 from ecsbatch.policy.resume_options import resume_options
+from ecsbatch.policy.standing import aborting_notice
 from ecsbatch.views.explanation import explanation_json, explanation_lines
 from ecsbatch.views.report import report_csv, run_json
-from ecsbatch.views.standing import aborting_notice
 from ecsbatch.views.steering import steering_json, steering_lines, steering_texts
 from ecsbatch.views.summary import summary_lines
 from ecsbatch.views.text import RepeatFlags

@@ -23,6 +23,7 @@ from ecsbatch.views.terminal import TerminalDisplay, lines_up
 
 STOPPING = "Stopping: nothing new is sent, requests in flight get their answer. Once more breaks it off."
 HELD = ev.GateChecked(gate="hold", verdict="wait", wave=3)
+INCONCLUSIVE = ev.GateChecked(gate="./ok", verdict="inconclusive", wave=2, message="errors 3%")
 PAUSED = ev.RunPaused(reason="paused", by="ann@web")
 OVER_A_LIMIT = (ev.LimitChanged(limit="max_failures", old=3, new=0), ev.RunPaused(reason="max_failures"))
 
@@ -52,6 +53,22 @@ def test_a_picture_tells_where_a_run_stands() -> None:
         "",
         "00000004-0000-4000-8000-000000000000  failed  az1  Ecs.0227  \ufffd[2J[red]az\ufffd2[/red]",
     ]
+
+
+def test_a_gate_says_in_the_picture_what_it_said_and_when_it_ends() -> None:
+    waits = (ev.GateWaiting(gate="./ok", wave=2, timeout=600.0), *[INCONCLUSIVE] * 4)
+    of = replace(plan(), gate="./ok", gate_timeout=600.0)
+    state = RolloutState("k7f3q2", of)
+    for seq, event in enumerate([ev.RunStarted(total=40), ev.WaveStarted(wave=1), ev.WaveFinished(wave=1), *waits], 1):
+        state.apply(ev.Recorded(seq, 1_000.0, "k7f3q2", event))
+    now = replace(snapshot(state), now=1_240.0)
+    wide, narrow = ([line.plain for line in render_progress(now, width)] for width in (100, 40))
+
+    assert wide[0].startswith('run k7f3q2   gate: inconclusive ("errors 3%", asked 4 times, 6m left)   wave 1 of 2')
+    assert narrow[0] == "run k7f3q2   gate: inconclusive"
+    for text in (" ".join(wide), " ".join(narrow)):
+        assert 'Wave 2 waits for 4m for the gate ./ok to say go: inconclusive, "errors 3%", asked 4 times' in text
+        assert "until --gate-timeout (10m), then the run stops." in text
 
 
 def test_a_run_that_is_ending_has_no_pace() -> None:

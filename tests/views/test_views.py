@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from itertools import accumulate
 
 import orjson
@@ -16,6 +17,7 @@ from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import Fleet
+from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.time_model import time_model
 from ecsbatch.views.plan import PlanView, plan_json, plan_lines
@@ -214,9 +216,24 @@ def test_a_report_is_the_same_as_json_and_as_csv() -> None:
 def test_the_one_json_object_is_the_contract() -> None:
     over = run_json(history(plan(), ev.RunFinished(status=RunStatus.FAILED.value)))
 
-    assert list(over) == ["run_id", "status", "reason", "total", *(kind.value for kind in OutcomeKind), "elapsed_s"]
+    counts = [kind.value for kind in OutcomeKind]
+    stands = ["standing", "standing_text", "standing_until", "hold"]
+    assert list(over) == ["run_id", "status", "reason", "total", *counts, "elapsed_s", *stands]
+    assert (over["standing"], over["hold"]) == ("failed", None)
     assert over["status"] == "failed"
     assert sum(over[kind.value] for kind in OutcomeKind) == over["total"]
+
+
+def test_the_hold_of_a_run_is_not_who_holds_it() -> None:
+    """A process holds a run until it ends; a hold waits for a person."""
+    over = ev.WaveFinished(wave=1)
+    state = RolloutState("k7f", replace(plan(), hold_after=(1,)))
+    for seq, event in enumerate([ev.RunStarted(total=40), ev.WaveStarted(wave=1), over], 1):
+        state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
+    told = run_json(state, 1_063.0)
+
+    assert (told["status"], told["standing"], told["standing_text"]) == ("running", "held", "held for promote")
+    assert told["hold"] == {"before_wave": 2, "since": "1970-01-01T00:16:43.000Z"}
 
 
 AUDIT: dict[str, object] = {

@@ -17,7 +17,7 @@ from ecsbatch.cli.wiring import read_run
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import counted, printable
-from ecsbatch.views.standing import aborting_notice
+from ecsbatch.policy.standing import aborting_notice
 from ecsbatch.views.summary import outcome_lines, summary_lines
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ecsbatch.cli.wiring import read_run
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable
-from ecsbatch.views.standing import awaits_promotion
+from ecsbatch.policy.standing import awaits_promotion
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord

@@ -16,9 +16,9 @@ from ecsbatch.cli.live import LiveContext, LiveViews
 from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
+from ecsbatch.policy.standing import aborting_notice
 from ecsbatch.store.history import RunFollower, new_history
 from ecsbatch.views.report import run_json
-from ecsbatch.views.standing import aborting_notice
 from ecsbatch.views.summary import summary_lines
 
 if TYPE_CHECKING:
