@@ -83,7 +83,7 @@ class LiveViews:
         if context.settings.output.events is not None:
             self._events, self._continued = open_lines(context.settings.output.events)
         self._stderr = BackgroundWriter(os.dup(2))
-        self._log = make_log(self._stderr, context)
+        self._log = make_log(self._stderr, context, run.state.plan.fleet.name_of)
         self._pace = Pace(live.quota)
         self._first: int | None = None if live.begun else 0
         self._asked: tuple[float, Usage | None] = (-_USAGE, None)
@@ -197,12 +197,13 @@ def draws_pictures(context: CliContext) -> bool:
     return not plain and sys.stderr.isatty() and not _is_dumb()
 
 
-def make_log(stream: BackgroundWriter, context: CliContext) -> Log:
-    """Return the log that the settings ask for."""
+def make_log(stream: BackgroundWriter, context: CliContext, name_of: Callable[[str], str]) -> Log:
+    """Return the log that the settings ask for; ``name_of`` returns a server's name by its id."""
     from ecsbatch.views.log import Log  # noqa: PLC0415 - with structlog, which only a run that goes on needs
 
     color = sys.stderr.isatty() and not _is_dumb() and not os.environ.get("NO_COLOR")
-    return Log(stream, form=context.settings.output.log_format, level=context.verbosity.level, color=color)
+    form, level = context.settings.output.log_format, context.verbosity.level
+    return Log(stream, form=form, level=level, color=color, name_of=name_of)
 
 
 def _is_dumb() -> bool:

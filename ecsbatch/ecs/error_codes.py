@@ -29,7 +29,7 @@ from ecsbatch.errors import (
     TokenExpired,
     UnknownAnswer,
 )
-from ecsbatch.model.text import MAX_TEXT, one_line, truncate
+from ecsbatch.model.text import MAX_TEXT, one_line, truncate, without_code
 
 RequestKind = Literal["submit", "job", "look"]
 """What was asked for: a restart, a job, or servers' states."""
@@ -246,7 +246,7 @@ def error_of(
     )
     if status == HTTPStatus.UNAUTHORIZED and family in _EXPIRABLE and "expire" in said.message.lower():
         kind, sentence = TokenExpired, "The token ran out"
-    text = shown(said.message[:_READ_AT_MOST], MAX_TEXT - len(sentence) - 2)
+    text = without_code(shown(said.message[:_READ_AT_MOST], MAX_TEXT - len(sentence) - 2), said.code)
     error = kind(
         f"{sentence}: {text}" if text else f"{sentence}.",
         status=status,

@@ -224,7 +224,7 @@ class Fleet(Sequence[Server]):
         return len(self.ids)
 
     def __getitem__(self, i: int) -> Server:  # type: ignore[override]  # slices would hide the cost of copying
-        return Server(self.ids[i], self.domain(i), self.names[i] if self.names else "", self.site(i))
+        return Server(self.ids[i], self.domain(i), self.name(i), self.site(i))
 
     def __iter__(self) -> Iterator[Server]:
         return (self[i] for i in range(len(self.ids)))
@@ -232,6 +232,19 @@ class Fleet(Sequence[Server]):
     def domain(self, i: int) -> str:
         """Return the domain of the server with index ``i``."""
         return self.domains[i] if self.domains else ""
+
+    def name(self, i: int) -> str:
+        """Return the name of the server with index ``i``, "" where it has none."""
+        return self.names[i] if self.names else ""
+
+    def name_of(self, server_id: str) -> str:
+        """Return the name of a server, "" where it has none or is not in this fleet."""
+        index = self._index.get(server_id)
+        return "" if index is None else self.name(index)
+
+    def label(self, i: int) -> str:
+        """Return what a sentence calls the server with index ``i``: its name with its id, or its id alone."""
+        return labelled(self.ids[i], self.name(i))
 
     def site(self, i: int) -> str:
         """Return the site's key of the server with index ``i``."""
@@ -260,6 +273,11 @@ class Fleet(Sequence[Server]):
     def index_of(self, server_id: str) -> int | None:
         """Return the index of a server, None where it is not in this fleet."""
         return self._index.get(server_id)
+
+
+def labelled(server_id: str, name: str) -> str:
+    """Return what a sentence calls a server: its name with its id, or its id alone where it has no name."""
+    return f"{name} ({server_id})" if name and name != server_id else server_id
 
 
 def targets_hash(keys: Iterable[tuple[str, str]]) -> str:

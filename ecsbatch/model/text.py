@@ -15,7 +15,7 @@ _BLANKS: Final = re.compile(r"\s+")
 def one_line(text: str) -> str:
     """Return a text as one line without control characters, escape sequences and invisible marks."""
     if text.isprintable():
-        return text
+        return text.strip()
     # What Unicode calls printable leaves out controls, marks that turn or hide text, and lone surrogates.
     return "".join(filter(str.isprintable, _BLANKS.sub(" ", _ESCAPES.sub("", text)))).strip()
 
@@ -31,6 +31,14 @@ def printable(text: str, limit: int = 200) -> str:
     return (
         shown if shown.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
     )
+
+
+def without_code(message: str, code: str) -> str:
+    """Return what a message says beyond the code that it begins with, where the code is written beside it."""
+    said = message.strip()
+    while code and said.startswith(code) and (rest := said.removeprefix(code).lstrip()[:1]) in {"", ":", "."}:
+        said = said.removeprefix(code).lstrip().removeprefix(rest).strip()
+    return said
 
 
 def counted(number: int, noun: str) -> str:

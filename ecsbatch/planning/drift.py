@@ -7,7 +7,7 @@ what a person agreed to, and one that could be restarted by now would be left ou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -39,6 +39,7 @@ class Drifted:
     Attributes:
         server: its id.
         kind: how it differs.
+        name: its name, "" where it has none.
         before, now: what was seen then and is seen now: states, zones, or times of the last change.
     """
 
@@ -46,6 +47,7 @@ class Drifted:
     kind: DriftKind
     before: str = ""
     now: str = ""
+    name: str = ""
 
 
 _ASKED_FOR: Final = frozenset({SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value})
@@ -86,7 +88,7 @@ def find_drift(plan: Plan, then: Mapping[str, ServerView], now: Mapping[str, Ser
         drifted = compare(then.get(server_id) or ServerView(server_id, found=False), seen)
         # Of a server that is left alone it only matters whether it still has to be.
         if drifted is not None and (skip is None or drifted.kind not in _OF_RESTARTED):
-            found.append(drifted)
+            found.append(replace(drifted, name=plan.fleet.name(index) or seen.name))
     return found
 
 

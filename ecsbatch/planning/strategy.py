@@ -142,7 +142,7 @@ def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
-    """Return the targets in columns; a domain that is not given is the availability zone that the cloud says."""
+    """Return the targets in columns; what is not given, a domain or a name, is as the cloud says."""
     if not servers:
         raise SelectionRefused("No server is selected; an empty selection never means all.")
     try:
@@ -150,10 +150,12 @@ def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
     except ValueError:
         twice = next(id_ for id_, count in Counter(server.id for server in servers).items() if count > 1)
         raise SelectionError(f"Server {twice} is named twice; name each server once.") from None
-    if not views or (fleet.domains and all(fleet.domains)):
+    if not views or all(column and all(column) for column in (fleet.domains, fleet.names)):
         return fleet
-    domains = [fleet.domain(i) or (views[id_].az if id_ in views else "") for i, id_ in enumerate(fleet.ids)]
-    return Fleet(fleet.ids, domains, fleet.names, fleet.sites)
+    seen = [views.get(id_) for id_ in fleet.ids]
+    domains = [fleet.domain(i) or (view.az if view else "") for i, view in enumerate(seen)]
+    names = [fleet.name(i) or (view.name if view else "") for i, view in enumerate(seen)]
+    return Fleet(fleet.ids, domains, names, fleet.sites)
 
 
 def _left_out(
@@ -193,7 +195,7 @@ def _need_domains(fleet: Fleet, todo: Sequence[int], strategy: Strategy) -> None
     if unknown:
         raise SelectionError(
             f"{asked[0]} asks for domains, and that of {len(unknown)} servers is not known (first "
-            f"{fleet.ids[unknown[0]]}); add a column az to the list, or let the cloud be asked."
+            f"{fleet.label(unknown[0])}); add a column az to the list, or let the cloud be asked."
         )
 
 
@@ -207,7 +209,7 @@ def _ordered(fleet: Fleet, todo: list[int], order: str, views: _Views) -> list[i
 
 
 def _oldest(fleet: Fleet, todo: Sequence[int], views: _Views) -> list[int]:
-    unseen = next((fleet.ids[i] for i in todo if fleet.ids[i] not in views), None)
+    unseen = next((fleet.label(i) for i in todo if fleet.ids[i] not in views), None)
     if unseen is not None:
         raise SelectionError(f"order = oldest needs the cloud's record of each server, and {unseen} has none here.")
     return sorted(todo, key=lambda i: views[fleet.ids[i]].updated)
@@ -342,7 +344,7 @@ def _refuse_full_budgets(plan: Plan, views: _Views) -> None:
 
 
 def _full(limit: str, value: int, plan: Plan, down: Sequence[int], views: _Views) -> str:
-    shown = ", ".join(f"{id_} ({_state(views[id_])})" for id_ in (plan.fleet.ids[i] for i in down[:3]))
+    shown = ", ".join(f"{plan.fleet.label(i)} ({_state(views[plan.fleet.ids[i]])})" for i in down[:3])
     more = f" and {len(down) - 3} more" if len(down) > 3 else ""  # noqa: PLR2004  # the three that are shown
     return (
         f"{len(down)} servers are down or changing already and fill {limit} ({value}) alone: {shown}{more}; "

@@ -12,11 +12,12 @@ from enum import StrEnum
 from typing import Any, Final
 
 from ecsbatch.config.types import format_duration
-from ecsbatch.model.events import stamp
+from ecsbatch.model.events import BatchRejected, QuotaThrottled, stamp
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import FAILURES, InFlightBatch, Stage
+from ecsbatch.model.text import without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
 
@@ -76,6 +77,11 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return asdict(self)
+
+
+def _said(event: BatchRejected | QuotaThrottled) -> str:
+    """Return the end of a sentence about what the cloud has said; it may have said nothing."""
+    return f": {event.message}" if event.message else "."
 
 
 _STOPS: Final = {
@@ -156,7 +162,7 @@ class _Question:
     def _ended(self, index: int, stage: Stage) -> Explanation:
         state, outcome = self.state, self.state.outcome(index)
         at = f" at {stamp(outcome.ended_at)}" if outcome.ended_at else ""
-        words = (outcome.reason, outcome.code, outcome.message.rstrip("."))
+        words = (outcome.reason, outcome.code, without_code(outcome.message, outcome.code).rstrip("."))
         why = "".join(f", {word}" for word in words if word)
         if stage == Stage.RESTARTED:
             return Explanation(Cause.RESTARTED, f"It was restarted{at}, by the word of its {outcome.evidence}.")
@@ -256,7 +262,8 @@ class _Question:
             return Explanation(Cause.ABORTING, text, None, (f"ecsbatch watch {run}",))
         if state.status is RunStatus.PAUSED:
             by = f" by {state.paused_by}" if state.paused_by else ""
-            message = f" It said: {state.gate.message}" if state.reason == "gate_inconclusive" and state.gate else ""
+            asked = state.gate if state.reason == "gate_inconclusive" else None
+            message = f" It said: {asked.message}" if asked is not None and asked.message else ""
             return Explanation(
                 _STOPS.get(state.reason, Cause.PAUSED),
                 f"Run {run} was paused{by} {self._ago(state.status_at)}{self._reason()}.{message}",
@@ -351,16 +358,16 @@ class _Question:
         if state.throttled is not None and self.now < state.throttled[0] + state.throttled[1].wait:
             until = state.throttled[0] + state.throttled[1].wait
             text = f"The cloud said too many requests (429) {self._ago(state.throttled[0])} and is asked again in "
-            return Explanation(Cause.THROTTLED, f"{text}{self._left(until)}: {state.throttled[1].message}", until)
+            return Explanation(Cause.THROTTLED, f"{text}{self._left(until)}{_said(state.throttled[1])}", until)
         if state.rejected is None:
             return None
         at, rejected = state.rejected
         if rejected.kind in {"not_sent", "not_accepted"}:
-            text = f"The last request, {self._ago(at)}, was not accepted and is sent again: {rejected.message}"
+            text = f"The last request, {self._ago(at)}, was not accepted and is sent again{_said(rejected)}"
             return Explanation(Cause.CLOUD_UNREACHABLE, text)
         if rejected.kind != "refused":
             return None
-        text = f"The cloud refused the last request, {self._ago(at)}, and the reason is looked for: {rejected.message}"
+        text = f"The cloud refused the last request, {self._ago(at)}, and the reason is looked for{_said(rejected)}"
         return Explanation(Cause.REFUSED, text)
 
     def _budgets(self, domain: str | None) -> Explanation | None:
@@ -405,7 +412,7 @@ class _Question:
         text = f"{tally.in_flight:,} are under way" + (f", {failed:,} failed and are not back" if failed else "")
         if len(held) > failed:
             text += f", {len(held) - failed:,} were left alone and are not up"
-        named = ", ".join(fleet.ids[i] for i in held[:_NAMED])
+        named = ", ".join(fleet.label(i) for i in held[:_NAMED])
         more = f" and {len(held) - _NAMED:,} more" if len(held) > _NAMED else ""
         return f"{text}{f': {named}{more}' if named else ''}."
 

@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import Any, Final
 
 from ecsbatch.model.events import stamp
+from ecsbatch.model.servers import labelled
 from ecsbatch.model.text import printable
 from ecsbatch.policy.explain import Explanation
 from ecsbatch.views.text import NOTHING_TO_REPEAT, RepeatFlags, format_span
@@ -18,12 +19,13 @@ _LONGEST: Final = 2_000
 
 
 def explanation_json(
-    explanation: Explanation, run_id: str, server: str, repeat: RepeatFlags = NOTHING_TO_REPEAT
+    explanation: Explanation, run_id: str, server: str, repeat: RepeatFlags = NOTHING_TO_REPEAT, *, name: str = ""
 ) -> dict[str, Any]:
-    """Return the one object that ``explain -o json`` prints."""
+    """Return the one object that ``explain -o json`` prints; see `explanation_lines`."""
     until = None if explanation.until is None else stamp(explanation.until)
     commands = _commands(explanation, repeat)
-    return {"run_id": run_id, "server": server or None, **explanation.to_json(), "until": until, "commands": commands}
+    whom = {"run_id": run_id, "server": server or None, "name": name or None}
+    return {**whom, **explanation.to_json(), "until": until, "commands": commands}
 
 
 def explanation_lines(
@@ -32,6 +34,7 @@ def explanation_lines(
     server: str,
     *,
     now: float,
+    name: str = "",
     repeat: RepeatFlags = NOTHING_TO_REPEAT,
     width: int = 80,
 ) -> list[str]:
@@ -42,10 +45,11 @@ def explanation_lines(
         run_id: of the run.
         server: whose id was asked about, "" for the whole run.
         now: seconds since 1970.
+        name: the server's, "" where it has none.
         repeat: flags that the next commands need too.
         width: of the screen, in columns.
     """
-    whom = f"Server {printable(server)} of run" if server else "Run"
+    whom = f"Server {printable(labelled(server, name))} of run" if server else "Run"
     lines = [f"{whom} {printable(run_id)}: {explanation.cause.value.replace('_', ' ')}."]
     text = printable(explanation.text, _LONGEST)
     lines += [f"  {line}" for line in wrap(text, width - 2, break_on_hyphens=False, break_long_words=False)]

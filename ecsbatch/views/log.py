@@ -14,10 +14,9 @@ import orjson
 import structlog
 
 from ecsbatch.model.outcome import OutcomeKind
-from ecsbatch.model.text import printable
+from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.standing import Phase
 from ecsbatch.views.snapshot import Snapshot
-from ecsbatch.views.text import without_code
 
 Level = Literal["debug", "info", "warning"]
 _Event = MutableMapping[str, Any]
@@ -105,7 +104,13 @@ class Log:
     """
 
     def __init__(
-        self, stream: Stream, *, form: Literal["console", "json"], level: Level = "info", color: bool = False
+        self,
+        stream: Stream,
+        *,
+        form: Literal["console", "json"],
+        level: Level = "info",
+        color: bool = False,
+        name_of: Callable[[str], str] = lambda _: "",
     ) -> None:
         """Write to a stream of bytes.
 
@@ -114,9 +119,11 @@ class Log:
             form: lines for people, or an object a line.
             level: the least of the lines that are written; with ``debug`` people get every field, too.
             color: warnings are red, on a terminal.
+            name_of: returns the name of a server by its id, "" where it has none.
         """
         self.level: Level = level
         self._for_people = form == "console" and level != "debug"
+        self._name_of = name_of
         self._repeats = RepeatLimiter()
         self._last: dict[str, Any] = {}
         self._log = _json_log(stream, level) if form == "json" else _console_log(stream, level, color=color)
@@ -133,7 +140,7 @@ class Log:
         raw = cast("dict[str, Any]", orjson.loads(line))
         event = str(raw["event"])
         level: Level = _LEVELS.get(event, "info")
-        fields = {name: value for name, value in raw.items() if name not in _HEAD}
+        fields = self._fields(raw)
         if isinstance(fields.get("servers"), list):
             fields["servers"] = len(fields["servers"])
         if not self._for_people:
@@ -146,6 +153,16 @@ class Log:
             if event in _ENDS:
                 self._say_left_out()
             self.say(level, event, _without_details(event, fields))
+
+    def _fields(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a line says beyond its head; a server's name stands behind its id."""
+        fields: dict[str, Any] = {}
+        for field, value in raw.items():
+            if field not in _HEAD:
+                fields[field] = value
+            if field == "server" and (name := self._name_of(str(value))):
+                fields["name"] = name
+        return fields
 
     def _one_of_many(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
         about = str(fields.get("code") or fields.get("reason") or fields.get("message") or "")
@@ -200,7 +217,7 @@ def _progress(snapshot: Snapshot) -> dict[str, Any]:
 def _without_details(event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     details = _DETAILS.get(event, frozenset())
     kept = {name: value for name, value in fields.items() if name not in details and (name, value) != ("status", 0)}
-    if message := without_code(str(kept.get("message", "")), str(kept.get("code", ""))):
+    if message := without_code(str(kept.pop("message", "")), str(kept.get("code", ""))):
         kept["message"] = message
     return kept
 

@@ -254,10 +254,14 @@ def drift_lines(drifted: Sequence[Drifted]) -> list[str]:
         if not servers:
             continue
         lines.append(f"  {_WORDS[kind]}: {counted(len(servers), 'server')}")
-        lines += [f"    {printable(each.server, 36)}  {_change(each)}" for each in servers[:_DRIFTED]]
+        lines += [f"    {_server(each)}  {_change(each)}" for each in servers[:_DRIFTED]]
         if len(servers) > _DRIFTED:
             lines.append(f"    and {len(servers) - _DRIFTED:,} more")
     return lines
+
+
+def _server(drifted: Drifted) -> str:
+    return "  ".join(printable(word, 36) for word in (drifted.server, drifted.name) if word)
 
 
 def _change(drifted: Drifted) -> str:

@@ -15,13 +15,13 @@ from ecsbatch.model.failures import Failure
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Tally
-from ecsbatch.model.text import printable
+from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.decide import Limits, limits_of, unhealthy
 from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.policy.standing import CALM, awaits_promotion, gate_notice
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
 from ecsbatch.views.snapshot import Snapshot
-from ecsbatch.views.text import WORDS, format_span, without_code, wrap_command
+from ecsbatch.views.text import NAME, WORDS, format_span, wrap_command
 
 _LABEL: Final = 10
 _DOMAINS: Final = 8
@@ -79,7 +79,7 @@ def _blocks(snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterable[_Bl
         yield _Block(11, domains)
     for number, failure in enumerate(list(state.failures)[: -_FAILURES - 1 : -1]):
         yield _Block(13, [Text()] if not number else [])
-        yield _Block(8, list(_failure(failure, width)))
+        yield _Block(8, list(_failure(failure, state.plan.fleet.name_of(failure.server), width)))
     if news := list(_news(snapshot, width)):
         yield _Block(14, [Text()])
         yield _Block(0, news)
@@ -183,10 +183,11 @@ def _quota(snapshot: Snapshot) -> list[Text]:
     return parts
 
 
-def _failure(failure: Failure, width: int) -> Iterable[Text]:
+def _failure(failure: Failure, name: str, width: int) -> Iterable[Text]:
     """Write one of the last failures; its id is always whole."""
     what = (failure.reason, failure.code)
-    words = [WORDS[failure.kind], failure.domain, *what, without_code(failure.message, failure.code)]
+    message = without_code(failure.message, failure.code)
+    words = [printable(name, NAME), WORDS[failure.kind], failure.domain, *what, message]
     rest = "  ".join(printable(word) for word in words if word)
     if width >= _NARROW:
         return [Text(f"{printable(failure.server)}  {rest}", "red")]

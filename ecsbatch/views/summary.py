@@ -10,13 +10,14 @@ from ecsbatch.model.events import stamp
 from ecsbatch.model.failures import Failure
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.run import RunRecord
+from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
-from ecsbatch.model.text import counted, printable
+from ecsbatch.model.text import counted, printable, without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
 from ecsbatch.policy.standing import awaits_promotion, gate_notice, standing
 from ecsbatch.views.standing import lasted
-from ecsbatch.views.text import NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, without_code, wrap_line
+from ecsbatch.views.text import NAME, NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, wrap_line
 
 _WIDTH: Final = 80
 _COLUMN: Final = 12
@@ -148,7 +149,7 @@ def _failures(state: RolloutState) -> list[str]:
             )
             more = f" and {len(counts) - _TOP} more" if len(counts) > _TOP else ""
             lines += wrap_line(f"  {noun:{_COLUMN}}{top}{more}", _WIDTH)
-    return [*lines, *_hosts(state), *_last(list(state.failures)[-_FAILURES:])]
+    return [*lines, *_hosts(state), *_last(list(state.failures)[-_FAILURES:], state.plan.fleet)]
 
 
 def _hosts(state: RolloutState) -> list[str]:
@@ -161,7 +162,7 @@ def _hosts(state: RolloutState) -> list[str]:
     ]
 
 
-def _last(failures: Sequence[Failure]) -> list[str]:
+def _last(failures: Sequence[Failure], fleet: Fleet) -> list[str]:
     """Write the last failures, and a message once where several say the same."""
     lines: list[str] = []
     message = ""
@@ -170,7 +171,8 @@ def _last(failures: Sequence[Failure]) -> list[str]:
         if message and says != message:
             lines += _message(message)
         message = says
-        words = [failure.server, WORDS[failure.kind], failure.domain, failure.reason, failure.code]
+        name = printable(fleet.name_of(failure.server), NAME)
+        words = [failure.server, name, WORDS[failure.kind], failure.domain, failure.reason, failure.code]
         lines.append("  " + "  ".join(printable(word, 40) for word in words if word))
     return lines + _message(message)
 

@@ -30,6 +30,9 @@ _HEAD: Final = re.compile(r"\s*(?:\S+(?: \S+){0,2}:?\s{2,})?")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the begin of a formula."""
 
+NAME: Final = 32
+"""Columns that a server's name has at most beside its id; nothing is said of it without its id."""
+
 _LEAST: Final = 20
 """Columns that a paragraph has beside its label on the narrowest screen."""
 
@@ -59,11 +62,6 @@ def format_span(seconds: float) -> str:
         return f"{hours}h{minutes:02}m"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
-
-
-def without_code(message: str, code: str) -> str:
-    """Return a message without the code that it begins with, where the code is written beside it."""
-    return message.removeprefix(f"{code}:").strip() if code else message
 
 
 def wrap_command(command: str, width: int) -> list[str]:

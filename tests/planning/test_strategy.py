@@ -412,3 +412,12 @@ def test_a_plan_without_domains_counts_one_without_a_name() -> None:
 
 def test_skip_reasons_are_the_words_of_the_contract() -> None:
     assert {reason.value for reason in SkipReason} >= OUTSIDE_PERCENTAGES
+
+
+def test_a_name_that_is_not_given_is_the_one_that_the_cloud_says() -> None:
+    servers = [Server("a"), Server("b", name="mine"), Server("c")]
+    views = {"a": ServerView("a", status="ACTIVE", az="az1", name="web-1"), "b": ServerView("b", status="ACTIVE")}
+
+    plan = make_plan(servers, Strategy(), views=views)
+
+    assert {server.id: server.name for server in plan.fleet} == {"a": "web-1", "b": "mine", "c": ""}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
@@ -71,8 +72,9 @@ def objects() -> list[str]:
 
 
 def words(lines: list[str]) -> list[str]:
-    """Return the words of a text, wherever its lines were broken."""
-    return " ".join(lines).replace(OLD_GROUP, SITE["project_id"]).split()
+    """Return the words of a text, wherever its lines were broken, without servers' names: they are told since."""
+    text = " ".join(lines).replace(OLD_GROUP, SITE["project_id"])
+    return [word for word in text.split() if not re.fullmatch(r"server-\d{6}", word)]
 
 
 def without_its_span(lines: list[str]) -> list[str]:

@@ -55,18 +55,18 @@ def explain(
     elif is_uuid(run) and not is_uuid(server):
         server, run = run, server
     server = server_id(server) if server else ""
-    run_id, answer = asyncio.run(_ask(context.store_url, server, run))
+    run_id, name, answer = asyncio.run(_ask(context.store_url, server, run))
     if context.wants_json:
-        print_json(explanation_json(answer, run_id, server, context.repeat))
+        print_json(explanation_json(answer, run_id, server, context.repeat, name=name))
     else:
         width, now = columns(to_stdout=True), time.time()
-        lines = explanation_lines(answer, run_id, server, now=now, repeat=context.repeat, width=width)
+        lines = explanation_lines(answer, run_id, server, now=now, name=name, repeat=context.repeat, width=width)
         print_lines(lines, to_stdout=True)
     return Exit.OK
 
 
-async def _ask(url: str, server: str, run: str) -> tuple[str, Explanation]:
-    """Return the run's id and the answer."""
+async def _ask(url: str, server: str, run: str) -> tuple[str, str, Explanation]:
+    """Return the run's id, the server's name and the answer."""
     async with make_store(url) as store:
         history = await load_history(store, await store.run(run))
         claimed_by = await _claimed_by(store, history, server) if server else ""
@@ -79,7 +79,8 @@ async def _ask(url: str, server: str, run: str) -> tuple[str, Explanation]:
             claimed_by=claimed_by,
         )
         answer = _with_resume_options(answer, history.state)
-        return history.record.run_id, _with_keeper(answer, await store.kept_by())
+        name = history.state.plan.fleet.name_of(server)
+        return history.record.run_id, name, _with_keeper(answer, await store.kept_by())
 
 
 def _with_keeper(answer: Explanation, keeper: int | None) -> Explanation:
