@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ecsbatch.cli.catalog import installed_version
 from ecsbatch.cli.exit_codes import Exit, code_of_error
-from ecsbatch.cli.help import overview
+from ecsbatch.cli.help import VERSION_FLAGS, overview
 from ecsbatch.cli.output import form_asked_for, in_json, log_json, set_log_format
 from ecsbatch.errors import EcsbatchError
 
@@ -21,8 +21,9 @@ _SECRETS: Final = (
     *("ECSBATCH_AUTH_TOKEN", "ECSBATCH_IAM_PASSWORD"),
 )
 
-_OVERVIEW: Final[tuple[list[str], ...]] = ([], ["--help"], ["-h"])
-"""What is typed for the overview of all commands."""
+_OVERVIEW: Final[tuple[list[str], ...]] = ([], ["--help"], ["-h"], ["help"])
+_VERSION: Final[tuple[list[str], ...]] = (*([flag] for flag in VERSION_FLAGS), ["version"])
+"""What is typed for the overview of all commands, and for the version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def _call(tokens: list[str]) -> Any:
     if tokens in _OVERVIEW:
         sys.stdout.write(overview())
         return Exit.OK
-    if tokens == ["--version"]:
+    if tokens in _VERSION:
         sys.stdout.write(f"{installed_version()}\n")
         return Exit.OK
     from ecsbatch.cli.parser import call  # noqa: PLC0415 - see above

@@ -65,6 +65,8 @@ TITLES: Final[Mapping[str, tuple[CommandEntry, ...]]] = {
     "Setting up": (
         CommandEntry("config", "config", "check FILE | show [OPTIONS]", "Check a settings file; show what holds."),
         CommandEntry("completion", "completion", "bash|zsh|fish", "Print what makes a shell complete commands."),
+        CommandEntry("help", "help", "[COMMAND]", "Say what there is, or what a command does and takes."),
+        CommandEntry("version", "help", "", "Print the version."),
     ),
 }
 

@@ -95,6 +95,15 @@ Yes: TypeAlias = Annotated[
     bool, Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask.")
 ]
 
+
+def _no_option(_: type, text: str) -> None:
+    if text.startswith("-") and text != "-":
+        raise ValueError(text)
+
+
+FleetFile: TypeAlias = Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False, validator=_no_option)]
+"""A list of servers; ``-`` is one, an option that does not exist is none."""
+
 RunName: TypeAlias = Annotated[
     str,
     Parameter(help="The run, by its id or a unique beginning of it; the latest where left out.", show_default=False),

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 _WIDTH: Final = 80
 _LABELS: Final = 28
 
-_OPTIONS: Final = (("--help, -h", "Display this message and exit."), ("--version", "Display application version."))
+VERSION_FLAGS: Final = ("--version", "-V")
+
+_OPTIONS: Final = (
+    ("--help, -h", "Display this message and exit."),
+    (", ".join(VERSION_FLAGS), "Display application version."),
+)
 """What the parser says of the options that it has by itself."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group
@@ -11,7 +10,8 @@ from cyclopts.exceptions import UnknownCommandError, UnusedCliTokensError
 
 from ecsbatch.cli.catalog import COMMANDS, EPILOGUE, SUMMARY, TITLES, installed_version
 from ecsbatch.cli.exit_codes import UsageError
-from ecsbatch.cli.help import TwoColumns
+from ecsbatch.cli.help import VERSION_FLAGS, TwoColumns
+from ecsbatch.cli.misspelt import unknown_command, unknown_option
 
 
 def call(tokens: Sequence[str]) -> Any:
@@ -40,6 +40,7 @@ def build_app(chosen: str = "") -> App:
         help_format="plaintext",
         help_formatter=TwoColumns(),
         version=installed_version,
+        version_flags=VERSION_FLAGS,
         result_action="return_value",
         print_error=False,
         exit_on_error=False,
@@ -66,27 +67,44 @@ def _command(tokens: Sequence[str]) -> str:
 
 def _complaint(error: CycloptsError, tokens: Sequence[str]) -> str:
     """Say in one line what is wrong with what was typed."""
+    if isinstance(error, UnknownCommandError) and error.unused_tokens:
+        # The parser would import all commands to name one that is spelt alike.
+        return unknown_command(error.unused_tokens[0])
     command = _command(tokens)
+    if command and (stray := _stray_option(command, tokens)):
+        return unknown_option(command, *stray)
     hint = f"see ecsbatch {command} --help" if command else "see ecsbatch --help"
-    unused = list(error.unused_tokens or ()) if isinstance(error, UnusedCliTokensError) else []
-    stray = next((token for token in unused if token.startswith("-")), None)
-    if stray is not None:
-        return f"{command or 'ecsbatch'} has no option {stray}: {hint}."
-    if unused:
-        return f"{unused[0]!r} is one argument too many: {hint}."
-    said = _said(error)
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"{error.unused_tokens[0]!r} is one argument too many: {hint}."
+    error.verbose = False
+    said = " ".join(str(error).split()).rstrip(".")
     return f"{said} {hint[0].upper()}{hint[1:]}." if said.endswith("?") else f"{said}: {hint}."
 
 
-def _said(error: CycloptsError) -> str:
-    """Return what the parser says is wrong, without the full stop."""
-    if isinstance(error, UnknownCommandError) and error.unused_tokens:
-        # The parser would import all commands to name one that is spelt alike.
-        return _unknown(error.unused_tokens[0])
-    error.verbose = False
-    return " ".join(str(error).split()).rstrip(".")
+def _stray_option(command: str, tokens: Sequence[str]) -> tuple[str, Sequence[str]] | None:
+    """Return the first option that a command does not have, and those that it has; None where it has them all."""
+    takes = dict[str, int]()
+    for argument in build_app(command)[command].assemble_argument_collection():
+        takes |= dict.fromkeys(argument.names, argument.token_count()[0])
+    options = [name for name in takes if name.startswith("-")]
+    # The parser adds these two to every command.
+    takes |= {"--help": 0, "-h": 0} | dict.fromkeys(VERSION_FLAGS, 0)
+    rest = iter(tokens[1:])
+    for token in rest:
+        if token == "--":  # noqa: S105 - no password: what comes behind it is no option
+            break
+        for name in _names(token):
+            if name not in takes:
+                return name, options
+            if takes[name]:
+                if token == name:
+                    next(rest, None)
+                break
+    return None
 
 
-def _unknown(name: str) -> str:
-    alike = get_close_matches(name, [command.name for command in COMMANDS], n=1)
-    return f'Unknown command "{name}"' + (f'. Did you mean "{alike[0]}"?' if alike else "")
+def _names(token: str) -> list[str]:
+    """Return the options that a token may be: one, or one for each letter."""
+    if token.startswith("--"):
+        return [token.partition("=")[0].replace("_", "-")]
+    return [f"-{letter}" for letter in token[1:]] if token.startswith("-") else []

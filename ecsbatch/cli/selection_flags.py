@@ -86,8 +86,6 @@ def read_selection(file: str, flags: SelectionFlags | None, command: str) -> Sel
     """
     flags = flags or SelectionFlags()
     chosen = _chosen(flags)
-    if file.startswith("-") and file != "-":
-        raise UsageError(f"{command} has no option {file}: see ecsbatch {command} --help.")
     if file and chosen:
         raise UsageError(f"{command} takes a list of servers or a selection, not {file} and {chosen[0]} together.")
     if not file and not chosen:

@@ -124,7 +124,6 @@ BAD: list[tuple[str, SelectionFlags, str]] = [
     ("", SelectionFlags(all=True, skip_restarted_since="yesterday"), "--skip-restarted-since yesterday"),
     ("", SelectionFlags(all=True, skip_updated_since="2026-01-01"), "--skip-updated-since 2026-01-01: give a time"),
     ("", SelectionFlags(all=True, skip_updated_since="2999-01-01T00:00:00Z"), "lies in the future"),
-    ("--oops", SelectionFlags(), "has no option --oops"),
 ]
 
 

@@ -55,6 +55,10 @@ TABLE = [
     Row("", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
     Row("--help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
     Row("--version", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
+    Row("-V", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
+    Row("help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
+    Row("version", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
+    Row("help status", 0, {"help", "status"}, (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog")),
     Row("statsu", 2, set(), (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog", "asyncio")),
     Row("status --help", 0, {"status"}, (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog")),
     Row("status", 0, {"status"}, READING),
@@ -129,7 +133,9 @@ def test_only_the_module_of_the_command_that_was_called_is_imported(row: Row, ca
     assert commands == row.commands
 
 
-@pytest.mark.parametrize(("typed", "parsed"), [([], ["--help"]), (["--help"], ["--help"]), (["-h"], ["-h"])])
+@pytest.mark.parametrize(
+    ("typed", "parsed"), [([], ["--help"]), (["--help"], ["--help"]), (["-h"], ["-h"]), (["help"], ["--help"])]
+)
 def test_the_overview_is_what_the_parser_would_print(
     typed: list[str], parsed: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,15 +147,16 @@ def test_the_overview_is_what_the_parser_would_print(
     assert capsys.readouterr().out == expected
 
 
-def test_the_version_is_what_the_parser_would_print(capsys: pytest.CaptureFixture[str]) -> None:
-    build_app()(["--version"])
+@pytest.mark.parametrize("typed", ["--version", "-V", "version"])
+def test_the_version_is_what_the_parser_would_print(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    build_app()([typed])
     expected = capsys.readouterr().out
 
-    assert main(["--version"]) == 0
+    assert main([typed]) == 0
     assert capsys.readouterr().out == expected == f"{installed_version()}\n"
 
 
-@pytest.mark.parametrize("typed", ["nonsense", "statsu", "--nonsense", "Restart", "pauze"])
+@pytest.mark.parametrize("typed", ["nonsense", "statsu", "Restart", "pauze"])
 def test_an_unknown_command_is_told_of_as_the_parser_would(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The parser itself would import every command to name one that is spelt alike."""
     from cyclopts.exceptions import UnknownCommandError  # noqa: PLC0415 - only here

@@ -18,6 +18,7 @@ from ecsbatch.cli.flags import (
     GO_AHEAD,
     ApplyFlags,
     ConfigFile,
+    FleetFile,
     Quiet,
     RestartFlags,
     Verbose,
@@ -43,7 +44,7 @@ _SKEW: Final = 60.0
 
 
 def plan(  # noqa: D417 - the options are told of where they are defined
-    file: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
+    file: FleetFile = "",
     /,
     *,
     out: Annotated[

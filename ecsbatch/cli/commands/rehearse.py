@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 from ecsbatch.cli.commands.simulate import SimulatedFleetFlags, config_of
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_run
-from ecsbatch.cli.flags import ConfigFile, RestartFlags
+from ecsbatch.cli.flags import ConfigFile, FleetFile, RestartFlags
 from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import prepare, survey
@@ -63,7 +63,7 @@ class Rehearsed:
 
 
 def rehearse(  # noqa: D417 - the options are told of where they are defined
-    file: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
+    file: FleetFile = "",
     /,
     *,
     rehearsal: Annotated[RehearsalFlags | None, Parameter(name="*", show_default=False)] = None,

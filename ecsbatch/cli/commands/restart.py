@@ -13,7 +13,7 @@ from ecsbatch.cli.commands.resume import continue_run
 from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.drive import DriveResult, drive, offer_resume
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, Quiet, RestartFlags, Verbose
+from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, FleetFile, Quiet, RestartFlags, Verbose
 from ecsbatch.cli.output import check_outputs, columns, in_json, log_json, print_json, print_lines
 from ecsbatch.cli.prompt import Consent, confirm, guard, parse_guard
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
@@ -76,7 +76,7 @@ class ConfirmFlags:
 
 
 def restart(  # noqa: D417 - the options are told of where they are defined
-    file: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
+    file: FleetFile = "",
     /,
     *,
     going: Annotated[

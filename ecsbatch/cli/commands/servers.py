@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
-from ecsbatch.cli.flags import GROUPS, ConfigFile, SiteFlags
+from ecsbatch.cli.flags import GROUPS, ConfigFile, FleetFile, SiteFlags
 from ecsbatch.cli.output import columns, print_lines, write_pieces
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import Survey, survey
@@ -32,7 +32,7 @@ _WRITERS: Final[Mapping[Form, Writer]] = {
 
 
 def servers(  # noqa: D417 - the options are told of where they are defined
-    file: Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)] = "",
+    file: FleetFile = "",
     /,
     *,
     selecting: Annotated[SelectionFlags | None, Parameter(name="*")] = None,
