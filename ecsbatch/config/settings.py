@@ -29,6 +29,12 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import MAX_BATCH
 
+CREDENTIAL_VARIABLES: Final = frozenset(
+    {"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN", "HUAWEICLOUD_SDK_CREDENTIALS_FILE"}
+    | {"ECSBATCH_AUTH_TOKEN", "ECSBATCH_IAM_USER", "ECSBATCH_IAM_PASSWORD", "ECSBATCH_IAM_DOMAIN"}
+)
+"""The environment variables that credentials are read from: no command of a check or gate gets them by itself."""
+
 _DAY: Final = 86_400.0
 _COMMAND = Text(r"(?s).*\S.*", "a command line")
 _CHECK = Text(

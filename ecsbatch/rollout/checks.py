@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.servers import Server
-from ecsbatch.rollout.programs import run_program, split_command
+from ecsbatch.rollout.placeholders import VARIABLES, filled, placeholder_in_code, placeholders_in
+from ecsbatch.rollout.programs import child_environment, run_program, split_command
 
 if TYPE_CHECKING:
     import aiohttp
@@ -25,7 +26,6 @@ ONE_CHECK: Final = 8.0
 
 _FORMS: Final = '"tcp:22", "http:8080/health", "https:8443/health", "url:http://host/{id}" or "cmd:./up {id}"'
 _HTTP: Final = re.compile(r"([0-9]{1,5})(/\S*)?")
-_PLACEHOLDER: Final = re.compile(r"\{(id|name|address)\}")
 _LAST_PORT: Final = 65_535
 
 
@@ -49,16 +49,23 @@ AddressOf = Callable[[Server], str]
 """Returns the host or IP address at which a server can be reached, "" where that is not known."""
 
 
-def check_of(text: str, *, address_of: AddressOf | None = None, timeout: float = ONE_CHECK) -> ServerCheck:
+def check_of(
+    text: str,
+    *,
+    address_of: AddressOf | None = None,
+    timeout: float = ONE_CHECK,
+    pass_env: Collection[str] = (),
+) -> ServerCheck:
     """Make the check that a setting names.
 
     Args:
         text: one of the forms above; ``{id}``, ``{name}`` and ``{address}`` are the server's.
         address_of: where a server can be reached; None: its private address as the cloud's listing told it.
         timeout: seconds that one check may take.
+        pass_env: credentials that a command gets, by their variables.
 
     Raises:
-        ConfigError: the text is none of these forms.
+        ConfigError: the text is none of these forms, or would have an interpreter read a server's data as code.
     """
     kind, _, rest = text.strip().partition(":")
     address_of = address_of or _own_address
@@ -74,10 +81,7 @@ def check_of(text: str, *, address_of: AddressOf | None = None, timeout: float =
         case "url":
             return HttpCheck(_url(rest, text), address_of, timeout)
         case "cmd":
-            words = split_command(rest)
-            if _PLACEHOLDER.search(words[0]):
-                raise ConfigError(f"The check {text!r} takes its program from a server's data: name the program.")
-            return CommandCheck(words, address_of, timeout)
+            return CommandCheck(_command(rest, text), address_of, timeout, pass_env)
         case _:
             raise _invalid(text)
 
@@ -96,6 +100,20 @@ def _port(digits: str, text: str) -> int:
     return int(digits)
 
 
+def _command(rest: str, text: str) -> Sequence[str]:
+    words = split_command(rest)
+    if any(placeholders_in(words[0])):
+        raise ConfigError(f"The check {text!r} takes its program from a server's data: name the program.")
+    if name := placeholder_in_code(words):
+        variable = VARIABLES[name]
+        raise ConfigError(
+            f"The check {text!r} would run a server's {name} as code: write ${variable} (in double quotes) in place of "
+            f"{{{name}}} in a shell's words, or read the environment variable {variable}, or give a program of your "
+            f'own, as in "cmd:./up {{{name}}}".'
+        )
+    return words
+
+
 def _url(template: str, text: str) -> str:
     try:
         parts = urlsplit(template)
@@ -105,11 +123,6 @@ def _url(template: str, text: str) -> str:
     if not known or any(c.isspace() for c in template):
         raise _invalid(text)
     return template
-
-
-def _filled(template: str, values: dict[str, str]) -> str:
-    """Fill placeholders in one pass: a value that looks like a placeholder stays what it is."""
-    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 
 def _needed(address_of: AddressOf, server: Server) -> str:
@@ -186,7 +199,7 @@ class HttpCheck:
         if "{address}" in self._template:
             address = _needed(self._address_of, server)
             values["address"] = f"[{address}]" if ":" in address else quote(address, safe="")
-        return _filled(self._template, values)
+        return filled(self._template, values)
 
     async def aclose(self) -> None:
         """Close the session."""
@@ -206,23 +219,30 @@ def _new_session(http: Any) -> aiohttp.ClientSession:
 
 
 class CommandCheck:
-    """Healthy where a command ends with exit code 0; what it prints is ignored."""
+    """Healthy where a command ends with exit code 0; what it prints is ignored.
 
-    def __init__(self, words: Sequence[str], address_of: AddressOf, timeout: float) -> None:
+    It finds the server in its environment as well: ``ECSBATCH_SERVER_ID``, ``_NAME`` and ``_ADDRESS``.
+    """
+
+    def __init__(
+        self, words: Sequence[str], address_of: AddressOf, timeout: float, pass_env: Collection[str] = ()
+    ) -> None:
         self._words = tuple(words)
         self._address_of = address_of
         self._timeout = timeout
+        self._pass_env = pass_env
 
     async def __call__(self, server: Server) -> bool:
         """Run it once; raises NotHealthy. A server's data fills words and never makes new ones."""
-        values = {"id": server.id, "name": server.name, "address": ""}
+        values = {"id": server.id, "name": server.name, "address": self._address_of(server)}
         if any("{address}" in word for word in self._words):
             values["address"] = _needed(self._address_of, server)
-        words = [_filled(word, values) for word in self._words]
+        words = [filled(word, values) for word in self._words]
         if any(new.startswith("-") > old.startswith("-") for new, old in zip(words, self._words, strict=True)):
             raise NotHealthy("its id, name or address would be read as an option of the command")
+        told = {variable: values[name] for name, variable in VARIABLES.items()}
         try:
-            code = await run_program(words, self._timeout)
+            code = await run_program(words, self._timeout, environment=child_environment(told, self._pass_env))
         except TimeoutError:
             raise NotHealthy(f"the command took longer than {self._timeout:g} s") from None
         except (OSError, ValueError) as e:

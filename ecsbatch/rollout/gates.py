@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from tempfile import TemporaryFile
 from typing import IO, Any, Final, Literal
 
@@ -12,7 +12,7 @@ import orjson
 
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.state import RolloutState
-from ecsbatch.rollout.programs import run_program, split_command
+from ecsbatch.rollout.programs import child_environment, run_program, split_command
 
 GateVerdict = Literal["go", "wait", "stop"]
 Gate = Callable[[RolloutState], Awaitable[GateVerdict]]
@@ -41,11 +41,12 @@ class CommandGate:
         message: the last line that it printed when it was last asked.
     """
 
-    def __init__(self, command: str, timeout: float) -> None:
+    def __init__(self, command: str, timeout: float, pass_env: Collection[str] = ()) -> None:
         self.command = command
         self.message = ""
         self._words = split_command(command)
         self._timeout = timeout
+        self._pass_env = pass_env
 
     def __repr__(self) -> str:
         return f"<CommandGate {self.command!r} [{self.message!r}]>"
@@ -64,7 +65,8 @@ class CommandGate:
         return "go" if code == 0 else "wait" if code == ASK_AGAIN else "stop"
 
     async def _run(self, state: RolloutState, summary: IO[bytes], output: IO[bytes]) -> int:
-        environment = os.environ | {"ECSBATCH_RUN_ID": state.run_id, "ECSBATCH_WAVE": str(state.wave_over + 1)}
+        told = {"ECSBATCH_RUN_ID": state.run_id, "ECSBATCH_WAVE": str(state.wave_over + 1)}
+        environment = child_environment(told, self._pass_env)
         try:
             return await run_program(self._words, self._timeout, stdin=summary, output=output, environment=environment)
         except TimeoutError:
@@ -75,17 +77,18 @@ class CommandGate:
             raise GateInconclusive(f"The gate {self.command!r} cannot be started ({e}): mend it.") from None
 
 
-def command_gate(command: str, timeout: float) -> CommandGate:
+def command_gate(command: str, timeout: float, pass_env: Collection[str] = ()) -> CommandGate:
     """Make a gate of a command: exit code 0 is go, 75 is wait, any other stop.
 
     It finds the run's id and the number of the wave that is to start in the environment, ``ECSBATCH_RUN_ID`` and
-    ``ECSBATCH_WAVE``, and `gate_summary` as JSON on its standard input. Where it is killed, cannot be started, or has
-    not ended after ``timeout`` seconds, it raises `GateInconclusive`.
+    ``ECSBATCH_WAVE``, and `gate_summary` as JSON on its standard input; of our credentials only those whose variables
+    ``pass_env`` names. Where it is killed, cannot be started, or has not ended after ``timeout`` seconds, it raises
+    `GateInconclusive`.
 
     Raises:
         ConfigError: the command is empty, or its quotes are not closed.
     """
-    return CommandGate(command, timeout)
+    return CommandGate(command, timeout, pass_env)
 
 
 def gate_summary(state: RolloutState) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Other people's commands: run without a shell, bounded in time, killed with everything that they started."""
+"""Other people's commands: run without a shell or our keys, bounded in time, killed with all that they started."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import os
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
+from ecsbatch.config.settings import CREDENTIAL_VARIABLES
 from ecsbatch.errors import ConfigError
 
 _REAP = 5.0
@@ -31,13 +32,24 @@ def split_command(text: str) -> tuple[str, ...]:
     return words
 
 
+def child_environment(told: Mapping[str, str], passed: Collection[str] = ()) -> dict[str, str]:
+    """Return the environment of a command: ours without our credentials, and what the command is told.
+
+    Args:
+        told: variables that are added.
+        passed: credentials that it gets nevertheless, by their variables.
+    """
+    withheld = CREDENTIAL_VARIABLES - set(passed)
+    return {name: value for name, value in os.environ.items() if name not in withheld} | dict(told)
+
+
 async def run_program(
     words: Sequence[str],
     timeout: float,  # noqa: ASYNC109 - a limit of the command's own, and it is killed when it passes
     *,
     stdin: IO[bytes] | int = asyncio.subprocess.DEVNULL,
     output: IO[bytes] | int = asyncio.subprocess.DEVNULL,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str],
 ) -> int:
     """Run a command to its end and return its exit code, negative where a signal ended it.
 

@@ -6,10 +6,12 @@ import re
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from ecsbatch.config.settings import CREDENTIAL_VARIABLES
 from ecsbatch.ecs.auth.credentials import Found, credentials, find, read_profile
 from ecsbatch.ecs.auth.metadata import on_ecs_server
 from ecsbatch.ecs.auth.schemes import KeyAuth, UnsignedRequest
@@ -69,6 +71,23 @@ def test_one_source_can_be_named_and_the_others_are_left_out(tmp_path: Path, cho
     assert len(set(origins.values())) == 1
     if choice != "metadata":
         assert f"ECSBATCH_CREDENTIALS={choice}" in refusal({"ECSBATCH_CREDENTIALS": choice})
+
+
+def test_the_variables_of_credentials_are_known_by_name(tmp_path: Path) -> None:
+    """Those that are read, but for what names no secret: commands of checks and gates are started without them."""
+    read: set[str] = set()
+
+    class Recording(dict[str, str]):
+        def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+            read.add(name)
+            return super().get(name, default)
+
+    key = {"HUAWEICLOUD_SDK_AK": "AK", "HUAWEICLOUD_SDK_SK": "SK"}
+    for choice in ("environment", "file", "token", "password"):
+        with suppress(ConfigError):
+            find(Recording(key, ECSBATCH_CREDENTIALS=choice, HOME=str(tmp_path)))
+
+    assert read - {"ECSBATCH_CREDENTIALS", "HOME"} == CREDENTIAL_VARIABLES
 
 
 def test_an_unknown_source_is_refused() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from ecsbatch.config.settings import CREDENTIAL_VARIABLES
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.servers import Server
 from ecsbatch.rollout.checks import NotHealthy, check_of
@@ -226,9 +227,71 @@ async def test_a_command_that_cannot_be_started_is_not_healthy() -> None:
 async def test_a_servers_data_fills_words_and_makes_no_new_ones(tmp_path: Path) -> None:
     said = tmp_path / "said"
     server = Server("x; touch oops", name="$(id) {address} 'q", address="10.0.0.1")
-    await passes(f"""cmd:sh -c 'printf "%s\\n" "$@" > "{said}"' - {{id}} n={{name}} {{address}}""", server)
+    (tmp_path / "say.sh").write_text(f'printf "%s\\n" "$@" > "{said}"', encoding="utf-8")
+    await passes(f"cmd:sh {tmp_path}/say.sh {{id}} n={{name}} {{address}}", server)
 
     assert said.read_text().splitlines() == ["x; touch oops", "n=$(id) {address} 'q", "10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c 'curl -f http://monitor/{name}'",
+        "bash -lc 'up {id}'",
+        "/bin/dash -c 'up $1' - {name}",
+        "env LANG=C bash -ec 'up {address}'",
+        "timeout 5 sh -c 'up {name}'",
+        "su - monitor --command='up {name}'",
+        "env -S 'up {name}'",
+        "python3.12 -c 'print(\"{name}\")'",
+        "perl -we 'print qq({name})'",
+        "node --eval=up({id})",
+        "ssh {address} up {name}",
+        "ssh bastion 'up {id}'",
+    ],
+)
+def test_a_servers_data_is_no_code(command: str) -> None:
+    """What the cloud calls a server must not run here: three of three such names did."""
+    with pytest.raises(
+        ConfigError, match=r"as code: write \$ECSBATCH_SERVER_(ID|NAME|ADDRESS) .* environment variable"
+    ):
+        check_of(f"cmd:{command}")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "./up {id} {name} {address}",
+        "ping -c 1 {address}",
+        "sh -e check.sh {id} {name}",
+        "python3 -m monitor --server={id}",
+        "ssh -o BatchMode=yes {address} true",
+        "sh -c 'up \"$ECSBATCH_SERVER_NAME\"'",
+    ],
+)
+def test_a_servers_data_may_be_a_word(command: str) -> None:
+    assert check_of(f"cmd:{command}")
+
+
+async def test_a_command_finds_its_server_in_the_environment_and_none_of_our_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {
+        **dict.fromkeys(CREDENTIAL_VARIABLES, "canary"),
+        "HUAWEICLOUD_SDK_PROJECT_ID": "p",
+        "HTTPS_PROXY": "http://q",
+    }
+    for variable, value in ours.items():
+        monkeypatch.setenv(variable, value)
+    server = Server("id-1", name="$(touch oops)", address="10.0.0.1")
+    async with aclosing(check_of(f"cmd:sh -c 'env -0 > {tmp_path}/told'", pass_env=["ECSBATCH_AUTH_TOKEN"])) as check:
+        assert await check(server)
+    told = dict(line.split("=", 1) for line in (tmp_path / "told").read_text().rstrip("\0").split("\0"))
+
+    assert (told["ECSBATCH_SERVER_ID"], told["ECSBATCH_SERVER_NAME"]) == ("id-1", "$(touch oops)")
+    assert told["ECSBATCH_SERVER_ADDRESS"] == "10.0.0.1"
+    assert [name for name, value in told.items() if "canary" in value] == ["ECSBATCH_AUTH_TOKEN"]
+    assert set(os.environ) - set(told) == CREDENTIAL_VARIABLES - {"ECSBATCH_AUTH_TOKEN"}
 
 
 async def test_a_name_is_never_taken_for_an_option() -> None:

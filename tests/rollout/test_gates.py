@@ -61,6 +61,21 @@ async def test_the_command_is_told_the_run_the_wave_and_the_summary(state: Rollo
     assert (await gate(state), gate.message) == ("go", "k7f 1 2 k7f 2")
 
 
+async def test_a_gate_gets_none_of_our_keys_but_those_that_are_passed(
+    state: RolloutState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUAWEICLOUD_SDK_SK", "canary")
+    monkeypatch.setenv("ECSBATCH_IAM_PASSWORD", "canary")
+    monkeypatch.setenv("HUAWEICLOUD_SDK_PROJECT_ID", "p")
+    names = "HUAWEICLOUD_SDK_SK ECSBATCH_IAM_PASSWORD HUAWEICLOUD_SDK_PROJECT_ID"
+    command = python(f"import os; print(*(name in os.environ for name in '{names}'.split()))")
+    bare, passed = command_gate(command, 30), command_gate(command, 30, ["ECSBATCH_IAM_PASSWORD"])
+    await bare(state)
+    await passed(state)
+
+    assert (bare.message, passed.message) == ("False False True", "False True True")
+
+
 def test_the_summary_is_json_and_names_what_failed_where(state: RolloutState) -> None:
     told = orjson.loads(orjson.dumps(gate_summary(state)))
 
