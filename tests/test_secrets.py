@@ -7,14 +7,16 @@ for it.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import stat
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import aiohttp
 import fork_server
@@ -181,23 +183,69 @@ async def parrot(running: Running, echo: Echo, *, submits_only: bool) -> AsyncIt
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         if submits_only and request.method != "POST":
-            return await hand_on(request, body)
-        secrets = " ".join(KEY.values())
-        return echo(f"{request.headers.get('Authorization')} {secrets} {body.decode()}".replace("\n", " "))
+            return await handed_on(running, request, body)
+        return echo(f"{told(request)} {body.decode()}".replace("\n", " "))
 
-    async def hand_on(request: web.BaseRequest, body: bytes) -> web.Response:
-        url = URL(f"{running.url}{request.raw_path}", encoded=True)
-        async with session.request(request.method, url, headers=request.headers, data=body or None) as theirs:
-            kept = {name: value for name, value in theirs.headers.items() if name in {"Date", "X-Request-Id"}}
-            return web.Response(status=theirs.status, body=await theirs.read(), headers=kept)
+    async with standing_before(answer) as url:
+        yield url
 
-    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] = answer
-    runner = web.ServerRunner(web.Server(handler, access_log=None))
+
+@asynccontextmanager
+async def mynah(running: Running, kept: Collection[str]) -> AsyncIterator[str]:
+    """Stand before a simulated cloud and add what a request's headers said to each text of a good answer.
+
+    Args:
+        running: the cloud.
+        kept: fields whose value stays as it is.
+    """
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        good = await handed_on(running, request, await request.read())
+        if good.status >= 300 or not isinstance(good.body, bytes):
+            return good
+        body = _echoing(json.loads(good.body), told(request), kept)
+        return web.json_response(body, status=good.status, headers={"X-Request-Id": told(request)[:200]})
+
+    async with standing_before(answer) as url:
+        yield url
+
+
+def _echoing(value: Any, said: str, kept: Collection[str], field: str = "") -> Any:
+    if isinstance(value, dict):
+        named = cast("dict[str, Any]", value)
+        whole = {name: _echoing(one, said, kept, name) for name, one in named.items()}
+        return whole if kept else whole | {"x_said": said}
+    if isinstance(value, list):
+        return [_echoing(one, said, kept, field) for one in cast("list[Any]", value)]
+    if field in kept or not (value is None or isinstance(value, str)):
+        return value
+    return f"{value or ''} {said}"
+
+
+def told(request: web.BaseRequest) -> str:
+    """Return all that is secret of a request, and all secrets that it has not said."""
+    return f"{request.headers.get('Authorization')} {' '.join(KEY.values())} {request.headers.get('X-Auth-Token')}"
+
+
+async def handed_on(running: Running, request: web.BaseRequest, body: bytes) -> web.Response:
+    """Let the simulated cloud answer."""
+    url = URL(f"{running.url}{request.raw_path}", encoded=True)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(request.method, url, headers=request.headers, data=body or None) as theirs,
+    ):
+        kept = {name: value for name, value in theirs.headers.items() if name in {"Date", "X-Request-Id"}}
+        return web.Response(status=theirs.status, body=await theirs.read(), headers=kept)
+
+
+@asynccontextmanager
+async def standing_before(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Listen, and yield the URL."""
+    runner = web.ServerRunner(web.Server(answer, access_log=None))
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with aiohttp.ClientSession() as session:
-            yield "http://{}:{}".format(*runner.addresses[0][:2])
+        yield "http://{}:{}".format(*runner.addresses[0][:2])
     finally:
         await runner.cleanup()
 
@@ -243,6 +291,42 @@ async def test_a_restart_whose_answer_echoes_everything_is_not_quoted(tmp_path: 
         typed.search()
 
     await each_echo(tmp_path, use, submits_only=True)
+
+
+WORKING: Final = (
+    *("id", "server_id", "job_id", "status", "updated", "OS-EXT-STS:task_state", "OS-EXT-STS:vm_state"),
+    *("begin_time", "end_time", "locked"),
+)
+"""Fields without which no restart can be seen."""
+
+
+@pytest.mark.parametrize(
+    ("kept", "form"),
+    [(WORKING, "console"), (WORKING, "json"), ((), "json")],
+    ids=["all-words", "all-words-json", "every-field"],
+)
+async def test_good_answers_that_echo_their_requests_are_not_quoted(
+    tmp_path: Path, kept: Collection[str], form: str
+) -> None:
+    """A fail_reason that repeated a request has put its token into each output."""
+    speaking = ("--yes", "-v", "--events", "events.jsonl", "--log-format", form, "--run-id", "tonight")
+    working = replace(cloud(), look_faults=Faults(), fail_rate=0.5)
+    async with serve(working, speed=60) as running, mynah(running, kept) as url:
+        typed = desk(tmp_path, running, url, {**KEY, "PYTHONDEVMODE": "1"})
+        code, *_ = await asyncio.gather(
+            typed.type("restart", "fleet.txt", *FAST, *speaking),
+            typed.type("servers", "--all", "-o", "json"),
+            typed.type("plan", "fleet.txt", "--out", "plan.json"),
+            typed.type("check", HUAWEICLOUD_SDK_PROJECT_ID=""),
+        )
+        if kept:
+            assert code in {3, 6}, typed.said.decode(errors="replace")
+            for arguments in (("report",), ("report", "-o", "csv"), ("status", "-o", "json"), ("runs",), ("audit",)):
+                assert await typed.type(*arguments) in {0, 3, 6}
+            assert await typed.type("explain", "tonight", running.cloud.ids()[0]) in {0, 1, 2, 3}
+            assert b"***" in typed.said
+
+    typed.search()
 
 
 async def test_a_password_that_iam_echoes_is_not_quoted(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from ecsbatch.model.text import one_line, truncate
 from ecsbatch.planning.selection import as_server_id
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 MAX_PAGE: Final = 1000
 """Rows of a listing's page (API reference, ListServersDetails)."""
@@ -66,6 +67,12 @@ class Closable(Protocol):
     async def aclose(self) -> None:
         """Close it."""
         ...
+
+
+class _Reader(Protocol[T_co]):
+    """What reads the body of a 2xx answer."""
+
+    def __call__(self, body: bytes, *, redact: Callable[[str], str]) -> T_co: ...
 
 
 class EcsClient:
@@ -203,7 +210,7 @@ class EcsClient:
             )
             again.retry_after = 0.0
             raise again from e
-        return self._read(answer, partial(job_id_of, answer.body))
+        return self._read(answer, job_id_of)
 
     async def show_job(self, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
         """Look at a job (ShowJob).
@@ -219,7 +226,7 @@ class EcsClient:
             CloudError: nothing could be seen.
         """
         answer = await self._get(f"/jobs/{quoted(job_id)}", "", what="job")
-        return self._read(answer, partial(job_of, answer.body, job_id, pending, running=running))
+        return self._read(answer, partial(job_of, job_id=job_id, pending=pending, running=running))
 
     async def look(self, ids: Sequence[str]) -> Look:
         """Look at up to 100 servers' states in one request (ListServersDetails, ``server_id``).
@@ -236,7 +243,7 @@ class EcsClient:
         asked = [as_server_id(server) for server in ids]
         query = canonical_query([("limit", str(MAX_LOOK)), ("server_id", ",".join(asked))])
         answer = await self._get("/cloudservers/detail", query, what="look")
-        views, unasked = self._read(answer, partial(views_of, answer.body, frozenset(asked)))
+        views, unasked = self._read(answer, partial(views_of, asked=frozenset(asked)))
         return Look({view.id: view for view in views}, date_of(answer.headers), unasked=unasked)
 
     async def look_at_any(self) -> Look:
@@ -247,7 +254,7 @@ class EcsClient:
             CloudError: nothing could be seen.
         """
         answer = await self._get("/cloudservers/detail", canonical_query([("limit", "1")]), what="look")
-        page = self._read(answer, partial(page_of, answer.body))
+        page = self._read(answer, page_of)
         return Look({view.id: view for view in page.servers}, date_of(answer.headers))
 
     async def show_server(self, server_id: str) -> ServerView:
@@ -265,7 +272,7 @@ class EcsClient:
             if e.code in _NO_SERVER or (e.status == HTTPStatus.NOT_FOUND and e.code.startswith("Ecs.")):
                 return ServerView(server_id, found=False)
             raise
-        return self._read(answer, partial(view_of, answer.body, server_id))
+        return self._read(answer, partial(view_of, asked=server_id))
 
     async def list_servers(self, *, limit: int = MAX_PAGE, **filters: Unpack[Filters]) -> AsyncIterator[ListingPage]:
         """Yield servers page by page (ListServersDetails with ``marker``).
@@ -302,7 +309,7 @@ class EcsClient:
 
         async def ask() -> ListingPage:
             answer = await self._get("/cloudservers/detail", query, what="look")
-            return self._read(answer, partial(page_of, answer.body))
+            return self._read(answer, page_of)
 
         return await read_patiently(ask)
 
@@ -368,10 +375,10 @@ class EcsClient:
         finally:
             departure.cut()
 
-    def _read(self, answer: Answer, read: Callable[[], T]) -> T:
-        """Read a 2xx answer; the error about an unreadable one gets its status and request id."""
+    def _read(self, answer: Answer, read: _Reader[T]) -> T:
+        """Read a 2xx answer without our secrets; the error about an unreadable one gets its status and request id."""
         try:
-            return read()
+            return read(answer.body, redact=self._signer.redact)
         except UnknownAnswer as e:
             if not answer.complete:
                 e.message = "The cloud's answer broke off."

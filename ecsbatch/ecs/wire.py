@@ -1,4 +1,7 @@
-"""Writes and reads the API's JSON.
+"""Writes and reads the API's JSON: the one door through which a cloud's words come in.
+
+Each text that is kept is made one printable line here and stripped of secrets, whatever the status: a cloud may echo
+what it was sent. An id that would change by that is not kept at all.
 
 `job_of` reads up to 1,000 sub-jobs a look and is the busiest code of a rollout: it reads only servers that are still
 waited for, builds nothing for those that are still running, and leaves it to the exceptions of a wrong shape to find
@@ -8,11 +11,11 @@ one. What does not have the documented shape is an `UnknownAnswer`.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Generator, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -21,9 +24,13 @@ from ecsbatch.model.servers import MAX_BATCH, Job, RestartType, ServerView, SubJ
 from ecsbatch.model.text import one_line, truncate
 from ecsbatch.planning.selection import as_server_id
 
+Redact: TypeAlias = Callable[[str], str]
+"""Hides secrets in a text, see `Auth.redact`."""
+
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MAX_WORD: Final = 64
 _MAX_NAME: Final = 256
+_MAX_ID: Final = 64
 _ALWAYS_THERE: Final = ("name", "created", "hostId", "tenant_id", "flavor", "metadata", "OS-EXT-STS:vm_state")
 """Fields of which every existing server has at least one."""
 _NOTHING: Final[dict[str, Any]] = {}
@@ -62,7 +69,13 @@ def _reading(what: str) -> Generator[None]:
         raise UnknownAnswer(f"The cloud's answer is not {what} as documented.", answered=True) from e
 
 
-def job_id_of(body: bytes) -> str:
+def _needed(body: bytes, redact: Redact) -> Redact:
+    """Return ``redact``, or what does nothing where an answer, which escapes no letter, has nothing to hide at all."""
+    text = one_line(body.decode(errors="replace"))
+    return str if "\\" not in text and redact(text) == text else redact
+
+
+def job_id_of(body: bytes, redact: Redact = str) -> str:
     """Return the job's id from the answer to a submit (BatchRebootServers).
 
     Raises:
@@ -70,18 +83,19 @@ def job_id_of(body: bytes) -> str:
     """
     with _reading("a job id"):
         job_id = orjson.loads(body)["job_id"]
-        if not _JOB_ID.fullmatch(job_id):
+        if not _JOB_ID.fullmatch(job_id) or redact(job_id) != job_id:
             raise ValueError
         return str(job_id)
 
 
-def job_of(body: bytes, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
+def job_of(body: bytes, job_id: str, pending: Container[str], redact: Redact = str, *, running: bool = False) -> Job:
     """Return the job that an answer to ShowJob shows.
 
     Args:
         body: the answer's body.
         job_id: the job that was asked for.
         pending: servers without an outcome yet; sub-jobs of other servers are left out.
+        redact: hides secrets.
         running: True to name the servers that are shown under way, too.
 
     Raises:
@@ -103,26 +117,26 @@ def job_of(body: bytes, job_id: str, pending: Container[str], *, running: bool =
                 continue
             server_id = (sub.get("entities") or _NOTHING).get("server_id")
             if server_id is not None and server_id in pending:
-                ended[server_id] = _sub_job(sub, server_id, succeeded=said == "SUCCESS")
+                ended[server_id] = _sub_job(sub, server_id, redact, succeeded=said == "SUCCESS")
         return Job(
             job_id,
-            _word(status),
+            _word(status, redact),
             tuple(ended.values()),
-            _word(job.get("error_code")),
-            _text(job.get("fail_reason")),
+            _word(job.get("error_code"), redact),
+            _text(job.get("fail_reason"), redact),
             frozenset(server_id for server_id in shown if isinstance(server_id, str)),
         )
 
 
-def _sub_job(sub: Any, server_id: str, *, succeeded: bool) -> SubJob:
+def _sub_job(sub: Any, server_id: str, redact: Redact, *, succeeded: bool) -> SubJob:
     """Return what is kept of an ended sub-job."""
     seconds = _seconds(sub.get("begin_time"), sub.get("end_time"))
     if succeeded:
         return SubJob(server_id, True, "", "", seconds)  # noqa: FBT003 - by place: 1,000 of them a look
-    reasons = (_text(sub.get("fail_reason")), _text(sub["entities"].get("errorcode_message")))
+    reasons = (_text(sub.get("fail_reason"), redact), _text(sub["entities"].get("errorcode_message"), redact))
     told = [reason for reason in dict.fromkeys(reasons) if reason]
     message = truncate("; ".join(one for one in told if not any(one in other and one != other for other in told)))
-    return SubJob(server_id, succeeded, _word(sub.get("error_code")), message, seconds)
+    return SubJob(server_id, succeeded, _word(sub.get("error_code"), redact), message, seconds)
 
 
 def _seconds(begin: Any, end: Any) -> float | None:
@@ -136,24 +150,24 @@ def _seconds(begin: Any, end: Any) -> float | None:
     return took if took >= 0 else None
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, redact: Redact) -> str:
     """Return a sentence of the cloud, fit to be shown; "" for null."""
-    return truncate(one_line(value)) if isinstance(value, str) else ""
+    return truncate(redact(one_line(value))) if isinstance(value, str) else ""
 
 
-def _word(value: Any, limit: int = _MAX_WORD) -> str:
+def _word(value: Any, redact: Redact, limit: int = _MAX_WORD) -> str:
     """Return a name or a code of the cloud, fit to be shown; "" for null."""
     # The usual case first: a listing of 20,000 servers calls this 200,000 times.
-    if type(value) is str and len(value) <= limit and value.isascii() and value.isprintable():
+    if type(value) is str and redact is str and len(value) <= limit and value.isascii() and value.isprintable():
         return value
     if not value:
         return ""
     if not isinstance(value, str):
         raise TypeError
-    return truncate(one_line(value), limit)
+    return truncate(redact(one_line(value)), limit)
 
 
-def page_of(body: bytes) -> ListingPage:
+def page_of(body: bytes, redact: Redact = str) -> ListingPage:
     """Return the page that an answer to ListServersDetails shows.
 
     Raises:
@@ -162,11 +176,12 @@ def page_of(body: bytes) -> ListingPage:
     with _reading("a list of servers"):
         answer = orjson.loads(body)
         count = answer.get("count")
-        servers = [_view(row) for row in answer["servers"]]
+        redact = _needed(body, redact)
+        servers = [_view(row, redact) for row in answer["servers"]]
         return ListingPage(servers, count if isinstance(count, int) and not isinstance(count, bool) else None)
 
 
-def views_of(body: bytes, asked: Container[str]) -> tuple[list[ServerView], int]:
+def views_of(body: bytes, asked: Container[str], redact: Redact = str) -> tuple[list[ServerView], int]:
     """Return the rows of ListServersDetails that were asked for by id, and the number of the others.
 
     A row without a status says nothing and is left out.
@@ -174,28 +189,28 @@ def views_of(body: bytes, asked: Container[str]) -> tuple[list[ServerView], int]
     Raises:
         UnknownAnswer: the answer is no list of servers.
     """
-    servers = page_of(body).servers
+    servers = page_of(body, redact).servers
     wanted = [server for server in servers if server.id in asked]
     return [server for server in wanted if server.status or not server.found], len(servers) - len(wanted)
 
 
-def view_of(body: bytes, asked: str) -> ServerView:
+def view_of(body: bytes, asked: str, redact: Redact = str) -> ServerView:
     """Return the server that an answer to ShowServer shows.
 
     Raises:
         UnknownAnswer: the answer is not this server.
     """
     with _reading("a server"):
-        view = _view(orjson.loads(body)["server"])
+        view = _view(orjson.loads(body)["server"], redact)
         if view.id != asked or not view.status:
             raise ValueError
         return view
 
 
-def _view(row: Any) -> ServerView:
+def _view(row: Any, redact: Redact) -> ServerView:
     """Return what we need of a server's row, never all of it: its ``user_data`` may contain secrets."""
     id_ = row["id"]
-    if not isinstance(id_, str) or not id_:
+    if not isinstance(id_, str) or not 0 < len(id_) <= _MAX_ID or not id_.isprintable() or redact(id_) != id_:
         raise TypeError
     status = row.get("status")
     if not status and row.get("fault") and not any(row.get(name) for name in _ALWAYS_THERE):
@@ -204,16 +219,16 @@ def _view(row: Any) -> ServerView:
     return ServerView(
         as_server_id(id_),
         True,  # noqa: FBT003 - by place: a listing has a million of them
-        _word(status),
-        _word(row.get("OS-EXT-STS:task_state")),
-        _word(row.get("updated")),
+        _word(status, redact),
+        _word(row.get("OS-EXT-STS:task_state"), redact),
+        _word(row.get("updated"), redact),
         _flag(row.get("locked")),
-        _word(row.get("OS-EXT-AZ:availability_zone")),
-        _word(row.get("name"), _MAX_NAME),
-        _word(row.get("hostId"), _MAX_NAME),
-        _word(row.get("enterprise_project_id")),
-        tuple([_word(tag, _MAX_NAME) for tag in row.get("tags") or ()]),
-        _address(row.get("addresses")),
+        _word(row.get("OS-EXT-AZ:availability_zone"), redact),
+        _word(row.get("name"), redact, _MAX_NAME),
+        _word(row.get("hostId"), redact, _MAX_NAME),
+        _word(row.get("enterprise_project_id"), redact),
+        tuple([_word(tag, redact, _MAX_NAME) for tag in row.get("tags") or ()]),
+        _address(row.get("addresses"), redact),
     )
 
 
@@ -224,9 +239,9 @@ def _flag(value: Any) -> bool:
     raise TypeError
 
 
-def _address(networks: Any) -> str:
+def _address(networks: Any, redact: Redact) -> str:
     """Return the first fixed address, IPv4 before IPv6; "" where the row names none."""
     ports: list[dict[str, Any]] = [port for named in (networks or _NOTHING).values() for port in named]
     fixed = [port for port in ports if port.get("OS-EXT-IPS:type", "fixed") == "fixed"]
-    found = [(str(port.get("version")), _word(port.get("addr"))) for port in fixed]
+    found = [(str(port.get("version")), _word(port.get("addr"), redact)) for port in fixed]
     return min(found)[1] if found else ""

@@ -1,6 +1,7 @@
 """JSON to models and back."""
 
 import contextlib
+import json
 from typing import Any
 
 import orjson
@@ -271,3 +272,45 @@ def test_who_is_shown_under_way_is_named_where_that_is_asked_for() -> None:
 
     assert job_of(body, "j", {"a", "b", "c", "d"}, running=True).running == {"a", "b"}
     assert job_of(body, "j", {"a", "b", "c", "d"}).running == frozenset()
+
+
+# What a cloud echoes
+
+
+def without_canary(text: str) -> str:
+    return text.replace("CANARY", "***")
+
+
+ECHOES = ("CANARY", "a\u200bCANARY", "CAN\u200bARY", "CAN\x7fARY", "a CANARY" + "b" * 500, "\x1b[1mCANARY")
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("ascii_only", [True, False], ids=["escaped", "raw"])
+def test_no_text_of_a_good_answer_repeats_a_secret(echo: str, ascii_only: bool) -> None:  # noqa: FBT001 - a parameter
+    def said(answer: dict[str, Any]) -> bytes:
+        return json.dumps(answer, ensure_ascii=ascii_only).encode()
+
+    reasons = {"error_code": echo, "fail_reason": echo}
+    sub_job = {**reasons, "status": "FAIL", "entities": {"server_id": "a", "errorcode_message": echo}}
+    words = dict.fromkeys((*_TEXTS, "OS-EXT-STS:task_state", "OS-EXT-AZ:availability_zone"), echo)
+    row = {**words, "id": "a", "tags": [echo], "addresses": {echo: [{"addr": echo, "version": echo}]}, "fault": echo}
+    kept = [
+        job_of(said({"status": echo, **reasons, "entities": {"sub_jobs": [sub_job]}}), "j", {"a"}, without_canary),
+        page_of(said({"servers": [row]}), without_canary),
+        views_of(said({"servers": [row]}), {"a"}, without_canary),
+        view_of(said({"server": row}), "a", without_canary),
+    ]
+
+    assert all("***" in repr(one) for one in kept)
+    assert "CANARY" not in repr(kept)
+
+
+_TEXTS = ("status", "name", "updated", "hostId", "enterprise_project_id", "metadata", "user_data")
+
+
+@pytest.mark.parametrize("id_", ["CANARY", "x" * 65, "a\x1b[2J", "a\u202eb"])
+def test_an_id_that_is_a_secret_or_cannot_be_shown_is_none(id_: str) -> None:
+    with pytest.raises(UnknownAnswer):
+        page_of(orjson.dumps({"servers": [{"id": id_, "status": "ACTIVE"}]}), without_canary)
+    with pytest.raises(UnknownAnswer):
+        job_id_of(orjson.dumps({"job_id": id_ * 3}), without_canary)

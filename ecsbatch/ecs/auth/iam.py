@@ -6,6 +6,7 @@ lasts 24 hours) and KeystoneListProjects (``GET /v3/projects``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -85,14 +86,14 @@ async def find_project(context: IssueContext, auth: Auth) -> str:
     request = Request("GET", f"{context.iam}/v3/projects?{query}", headers)
     unanswered = f"Is there a region {context.region}? Check --region, then the network and HTTPS_PROXY."
     answer = await ask(context, request, "The project's id", auth.redact, unanswered=unanswered)
-    return _the_one(_projects(answer.body), context.region)
+    return _the_one(_projects(answer.body, auth.redact), context.region)
 
 
-def _projects(body: bytes) -> list[tuple[str, str]]:
-    """Return ids and names of projects."""
+def _projects(body: bytes, redact: Callable[[str], str]) -> list[tuple[str, str]]:
+    """Return ids and names of projects, fit to be shown."""
     try:
         rows: list[Any] = orjson.loads(body)["projects"]
-        return [(str(row["id"]), str(row.get("name") or "")) for row in rows]
+        return [(redact(one_line(str(row["id"]))), redact(one_line(str(row.get("name") or "")))) for row in rows]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise NotSent("The project's id cannot be had: IAM's answer is no list of projects.") from None
 
@@ -104,7 +105,7 @@ def _the_one(projects: list[tuple[str, str]], region: str) -> str:
         raise ConfigError(
             f"No project is named {region}: check --region, or give --project-id (My Credentials in the console)."
         )
-    names = [truncate(one_line(f"{id_} ({name})"), 120) for id_, name in projects[:_NAMED_AT_MOST]]
+    names = [truncate(f"{id_} ({name})", 120) for id_, name in projects[:_NAMED_AT_MOST]]
     more = f" and {len(projects) - len(names)} more" if len(projects) > len(names) else ""
     raise ConfigError(f"Region {region} has several projects: give one as --project-id: {', '.join(names)}{more}.")
 
