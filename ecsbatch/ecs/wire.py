@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from ecsbatch.ecs.auth.schemes import NOT_SEARCHED
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.model.servers import MAX_BATCH, Job, RestartType, ServerView, SubJob
 from ecsbatch.model.text import one_line, truncate
@@ -83,7 +84,7 @@ def job_id_of(body: bytes, redact: Redact = str) -> str:
     """
     with _reading("a job id"):
         job_id = orjson.loads(body)["job_id"]
-        if not _JOB_ID.fullmatch(job_id) or redact(job_id) != job_id:
+        if not _JOB_ID.fullmatch(job_id) or not _is_clean(job_id, redact):
             raise ValueError
         return str(job_id)
 
@@ -120,7 +121,7 @@ def job_of(body: bytes, job_id: str, pending: Container[str], redact: Redact = s
                 ended[server_id] = _sub_job(sub, server_id, redact, succeeded=said == "SUCCESS")
         return Job(
             job_id,
-            _word(status, redact),
+            _state(status, redact),
             tuple(ended.values()),
             _word(job.get("error_code"), redact),
             _text(job.get("fail_reason"), redact),
@@ -167,6 +168,17 @@ def _word(value: Any, redact: Redact, limit: int = _MAX_WORD) -> str:
     return truncate(redact(one_line(value)), limit)
 
 
+def _state(value: Any, redact: Redact) -> str:
+    """Return a word by which a rollout goes; it counts also where an `Auth` fails to search it."""
+    word = _word(value, redact)
+    return _word(value, str) if word == NOT_SEARCHED else word
+
+
+def _is_clean(id_: str, redact: Redact) -> bool:
+    """Return True where an id is no secret, as far as that can be searched."""
+    return redact(id_) in {id_, NOT_SEARCHED}
+
+
 def page_of(body: bytes, redact: Redact = str) -> ListingPage:
     """Return the page that an answer to ListServersDetails shows.
 
@@ -210,7 +222,7 @@ def view_of(body: bytes, asked: str, redact: Redact = str) -> ServerView:
 def _view(row: Any, redact: Redact) -> ServerView:
     """Return what we need of a server's row, never all of it: its ``user_data`` may contain secrets."""
     id_ = row["id"]
-    if not isinstance(id_, str) or not 0 < len(id_) <= _MAX_ID or not id_.isprintable() or redact(id_) != id_:
+    if not isinstance(id_, str) or not 0 < len(id_) <= _MAX_ID or not id_.isprintable() or not _is_clean(id_, redact):
         raise TypeError
     status = row.get("status")
     if not status and row.get("fault") and not any(row.get(name) for name in _ALWAYS_THERE):
@@ -219,9 +231,9 @@ def _view(row: Any, redact: Redact) -> ServerView:
     return ServerView(
         as_server_id(id_),
         True,  # noqa: FBT003 - by place: a listing has a million of them
-        _word(status, redact),
-        _word(row.get("OS-EXT-STS:task_state"), redact),
-        _word(row.get("updated"), redact),
+        _state(status, redact),
+        _state(row.get("OS-EXT-STS:task_state"), redact),
+        _state(row.get("updated"), redact),
         _flag(row.get("locked")),
         _word(row.get("OS-EXT-AZ:availability_zone"), redact),
         _word(row.get("name"), redact, _MAX_NAME),

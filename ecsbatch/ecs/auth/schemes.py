@@ -27,6 +27,9 @@ from ecsbatch.errors import ConfigError
 ALGORITHM: Final = "SDK-HMAC-SHA256"
 JSON_TYPE: Final = "application/json;charset=utf-8"
 
+NOT_SEARCHED: Final = "(not shown, for it could not be searched for secrets)"
+"""Stands for a text where an `Auth` fails to hide its secrets."""
+
 _EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
 _NOTHING_TO_QUOTE: Final = re.compile(r"[A-Za-z0-9_.~,-]*")
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9_.~/-]*")

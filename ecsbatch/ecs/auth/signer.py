@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import Final
 
 from ecsbatch.clock import Clock
 from ecsbatch.ecs.auth.iam import find_project
 from ecsbatch.ecs.auth.refresh import Ask, IssueContext, RefreshableAuth
-from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, UnsignedRequest
+from ecsbatch.ecs.auth.schemes import NOT_SEARCHED, Auth, KeyAuth, UnsignedRequest
 from ecsbatch.ecs.endpoint import iam_of
 from ecsbatch.ecs.sender import checked_headers
 from ecsbatch.errors import AuthError, ConfigError, NotAccepted, NotSent, TokenExpired
 from ecsbatch.foreign import Broke, asked, called, unlike
 from ecsbatch.model.servers import Site
 from ecsbatch.model.text import truncate
-
-_NOT_SEARCHED: Final = "(not shown, for it could not be searched for secrets)"
 
 
 class Signer:
@@ -166,7 +163,7 @@ class _Guarded:
         try:
             return called(lambda: self._auth.redact(text), _text)
         except Broke:
-            return _NOT_SEARCHED
+            return NOT_SEARCHED
 
     def reason(self, broke: Broke) -> str:
         return truncate(self.redact(broke.reason)) or type(broke.error).__name__
