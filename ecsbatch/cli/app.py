@@ -15,6 +15,7 @@ from ecsbatch.cli.exit_codes import Exit, code_of_error
 from ecsbatch.cli.help import VERSION_FLAGS, overview
 from ecsbatch.cli.output import form_asked_for, in_json, log_json, set_log_format
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.model.text import visible
 
 _SECRETS: Final = (
     *("HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"),
@@ -48,7 +49,7 @@ def _run(tokens: list[str]) -> int:
         code = _call(tokens)
         sys.stdout.flush()
     except EcsbatchError as e:
-        _complain(" ".join(str(e).split()))
+        _complain(visible(" ".join(str(e).split())))
         return code_of_error(e)
     except BrokenPipeError:
         raise

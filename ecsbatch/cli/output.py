@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.errors import ConfigError
+from ecsbatch.model.text import visible
 
 if TYPE_CHECKING:
     from ecsbatch.config.sources import Settings
@@ -48,21 +49,20 @@ def in_json() -> bool:
 
 def log_json(level: Literal["info", "warning", "error"], event: str, fields: Mapping[str, Any]) -> None:
     """Write one object on stderr."""
-    import orjson  # noqa: PLC0415 - only where there is something to write
-
-    from ecsbatch.clock import SystemClock  # noqa: PLC0415 - the same
+    from ecsbatch.clock import SystemClock  # noqa: PLC0415 - only where there is something to write
     from ecsbatch.model.events import stamp  # noqa: PLC0415 - the same
+    from ecsbatch.model.json_text import json_bytes  # noqa: PLC0415 - the same
 
     line = {"ts": stamp(SystemClock().wall()), "level": level, "event": event, **fields}
-    sys.stderr.write(orjson.dumps(line, default=str).decode() + "\n")
+    sys.stderr.write(json_bytes(line, str).decode() + "\n")
     sys.stderr.flush()
 
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON."""
-    import orjson  # noqa: PLC0415 - only where there is something to write
+    from ecsbatch.model.json_text import json_bytes  # noqa: PLC0415 - only where there is something to write
 
-    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
+    sys.stdout.buffer.write(json_bytes(value) + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -76,7 +76,7 @@ def print_lines(lines: Sequence[str], *, to_stdout: bool) -> None:
         from ecsbatch.views.text import wrap_line  # noqa: PLC0415 - only for a terminal
 
         lines = [part for line in lines for part in wrap_line(line, width)]
-    text = "\n".join(lines) + "\n"
+    text = "".join(f"{visible(line)}\n" for line in "\n".join(lines).split("\n"))
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "replace").decode(encoding))
     stream.flush()

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind
 
 VERSION = 1
@@ -460,7 +461,7 @@ def stamp(ts: float) -> str:
 
 def encode(recorded: Recorded) -> bytes:
     """Return an event as one line of JSON, without its line end."""
-    return orjson.dumps(recorded.as_dict())
+    return json_bytes(recorded.as_dict())
 
 
 def decode(line: bytes | str) -> Recorded | None:

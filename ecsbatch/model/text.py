@@ -27,10 +27,14 @@ def truncate(text: str, limit: int = MAX_TEXT) -> str:
 
 def printable(text: str, limit: int = 200) -> str:
     """Return at most ``limit`` characters of a text, with nothing in it that a terminal would act upon."""
-    shown = truncate(text, limit)
-    return (
-        shown if shown.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
-    )
+    return visible(truncate(text, limit))
+
+
+def visible(text: str) -> str:
+    """Return a text with a mark in place of each character that a terminal would act upon."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def without_code(message: str, code: str) -> str:

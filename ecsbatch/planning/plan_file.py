@@ -16,6 +16,7 @@ import orjson
 
 from ecsbatch.errors import ConfigError, PlanStale
 from ecsbatch.model.events import stamp
+from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, ServerView, Site
 
@@ -66,9 +67,9 @@ def plan_pieces(plan: Plan, views: Mapping[str, ServerView], site: Site, made_at
         "plan": plan.to_json(),
     }
     rows = [_row(plan.fleet, index, views) for index in range(len(plan.fleet))]
-    yield orjson.dumps(head)[:-1]
+    yield json_bytes(head)[:-1]
     yield b',"' + _SEAL.encode() + b'":"' + _seal(head, rows).encode() + b'","servers":[\n'
-    yield b",\n".join(orjson.dumps(row) for row in rows)
+    yield b",\n".join(json_bytes(row) for row in rows)
     yield b"\n]}\n"
 
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 import orjson
 import structlog
 
+from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.standing import Phase
@@ -276,7 +277,7 @@ def _stamped(logger: Any, method: str, event: _Event) -> _Event:
 
 
 def _dumps(value: Any, **_: Any) -> bytes:
-    return orjson.dumps(value, default=str)
+    return json_bytes(value, str)
 
 
 class RepeatLimiter:

@@ -8,9 +8,8 @@ from collections.abc import Container, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from ecsbatch.model.events import stamp
+from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.standing import Phase, standing
@@ -86,11 +85,11 @@ def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Itera
         "waves": len(state.plan.waves),
         "plan": state.plan.to_json(),
     }
-    yield b'{"run":' + orjson.dumps(run) + b',"servers":['
+    yield b'{"run":' + json_bytes(run) + b',"servers":['
     between = b"\n"
     rows = _rows(state, kinds)
     while chunk := list(islice(rows, _ROWS_AT_ONCE)):
-        yield between + b",\n".join(orjson.dumps(dict(zip(COLUMNS, row, strict=True))) for row in chunk)
+        yield between + b",\n".join(json_bytes(dict(zip(COLUMNS, row, strict=True))) for row in chunk)
         between = b",\n"
     yield b"\n]}\n"
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
-import orjson
-
+from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.servers import ServerView
 from ecsbatch.model.text import printable
 from ecsbatch.planning.precheck import skip_reason
@@ -58,7 +57,7 @@ def servers_csv(views: Sequence[ServerView]) -> Iterator[bytes]:
 def servers_jsonl(views: Sequence[ServerView]) -> Iterator[bytes]:
     """Yield the pieces of a fleet file with an object a line."""
     for chunk in _chunks(views):
-        yield b"".join(orjson.dumps(_object(view)) + b"\n" for view in chunk)
+        yield b"".join(json_bytes(_object(view)) + b"\n" for view in chunk)
 
 
 def servers_json(views: Sequence[ServerView]) -> Iterator[bytes]:
@@ -66,7 +65,7 @@ def servers_json(views: Sequence[ServerView]) -> Iterator[bytes]:
     yield b'{"total":%d,"servers":[' % len(views)
     between = b"\n"
     for chunk in _chunks(views):
-        yield between + b",\n".join(orjson.dumps(_object(view)) for view in chunk)
+        yield between + b",\n".join(json_bytes(_object(view)) for view in chunk)
         between = b",\n"
     yield b"\n]}\n"
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from ecsbatch.config.types import format_duration
 from ecsbatch.model.outcome import OutcomeKind
+from ecsbatch.model.text import visible
 
 WORDS: Final[Mapping[OutcomeKind, str]] = {
     OutcomeKind.RESTARTED: "restarted",
@@ -27,8 +28,9 @@ _COMMAND: Final = re.compile(r"\s*ecsbatch [a-z]")
 _HEAD: Final = re.compile(r"\s*(?:\S+(?: \S+){0,2}:?\s{2,})?")
 """A line's indent and label, below which its text goes on."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the begin of a formula."""
+_FORMULA: Final = re.compile(r"""((?:^|[,;|\t])[\s"']*)(?=[=+@\t\r\n-])""")
+"""The place before what a spreadsheet takes for the begin of a formula: some leave out blanks, and each has a separator
+of its own, at which it begins another cell."""
 
 NAME: Final = 32
 """Columns that a server's name has at most beside its id; nothing is said of it without its id."""
@@ -105,7 +107,7 @@ def paragraph(label: str, text: str, width: int, column: int) -> list[str]:
 
 
 def cell(value: object) -> object:
-    """Return a cell's value; text that a spreadsheet would run as a formula gets an apostrophe before it."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
+    """Return a cell's value; what a spreadsheet would run as a formula gets an apostrophe before it."""
+    if isinstance(value, str):
+        return _FORMULA.sub(r"\1'", visible(value))
     return "" if value is None else value

@@ -10,11 +10,13 @@ import struct
 import subprocess
 import termios
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typed_commands import ECSBATCH, Simulator, Terminal, simulate
 
-from ecsbatch.cli.output import form_asked_for
+from ecsbatch.cli.app import main
+from ecsbatch.cli.output import Form, form_asked_for, print_json, print_lines, set_log_format
 
 RESTART = (
     *("restart", "all.txt", "--yes", "--quota", "1000/1s", "--typical-restart", "1s", "--server-timeout", "60s"),
@@ -171,3 +173,29 @@ def test_what_cannot_be_parsed_is_complained_of_in_the_form_asked_for(
     tokens: list[str], environment: dict[str, str], form: str
 ) -> None:
     assert form_asked_for(tokens, environment) == form
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_nothing_that_is_typed_or_read_moves_a_cursor(
+    tmp_path: Path, form: Form, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A zone in a plan's file, a name of a file, a bad byte: whatever a line holds, it leaves as text."""
+    set_log_format(form)
+    evil = "\x1b[2J\x9b31m\u202e\udcff"
+    print_lines([f"zone {evil}", "second"], to_stdout=True)
+    print_lines([f"zone {evil}"], to_stdout=False)
+    print_json({"zone": evil})
+    options = ["--log-format", form]
+    codes = [
+        main(["rehearse", str(tmp_path / evil), *options]),
+        main(["restart", str(tmp_path / evil), *options]),
+        main(["config", "show", "--store", f"sqlite:///{tmp_path}/{evil}", *options]),
+        main([evil, *options]),
+    ]
+    said = b"".join(capfdbinary.readouterr()).decode()
+    set_log_format("console")
+
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert "second" in said
+    assert "bug" not in said
+    assert set(codes) <= {0, 2}

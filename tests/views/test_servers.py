@@ -6,9 +6,12 @@ import csv
 import io
 import json
 
+import pytest
+
 from ecsbatch.model.servers import Server, ServerView
 from ecsbatch.planning.selection import parse_fleet
 from ecsbatch.views.servers import COLUMNS, servers_csv, servers_json, servers_jsonl, servers_table
+from ecsbatch.views.text import cell
 
 A, B = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
 VIEWS = [
@@ -34,6 +37,29 @@ def test_no_cell_is_a_formula_and_nothing_foreign_moves_a_cursor() -> None:
     assert all(cell.isprintable() and not cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
     assert all(line.isprintable() for line in table.splitlines())
     assert len(table.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("  =1+1", "  '=1+1"),
+        (' "=1+1', " \"'=1+1"),
+        ("\u00a0=1+1", "\N{REPLACEMENT CHARACTER}=1+1"),
+        ("web;=1+1", "web;'=1+1"),
+        ("web, -2", "web, '-2"),
+        ("a|@b;+c", "a|'@b;'+c"),
+        ("=a;=b", "'=a;'=b"),
+        ("app=web tier=2-b", "app=web tier=2-b"),
+        ("e-mail", "e-mail"),
+        ("Ecs.0605: locked; by somebody", "Ecs.0605: locked; by somebody"),
+        ("\x9b31m\x1b[2J", "\N{REPLACEMENT CHARACTER}31m\N{REPLACEMENT CHARACTER}[2J"),
+        (-3, -3),
+        (None, ""),
+    ],
+)
+def test_a_cell_begins_no_formula_wherever_a_spreadsheet_splits_it(value: object, shown: object) -> None:
+    assert cell(value) == shown
 
 
 def test_json_is_one_object_and_says_what_would_be_skipped() -> None:

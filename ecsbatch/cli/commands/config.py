@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-import orjson
 from cyclopts import Parameter
 
 from ecsbatch.cli.context import CliContext
@@ -19,6 +18,7 @@ from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting, default_store
 from ecsbatch.config.sources import Settings, check_file, merge_layers
 from ecsbatch.config.types import Duration, Rate, format_duration
 from ecsbatch.errors import ConfigError
+from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.text import counted, printable
 
@@ -106,7 +106,7 @@ def _written(setting: Setting, value: Any) -> str:
         return f'"{value}"'
     if isinstance(value, str) and setting.name in _ADDRESSES:
         value = _without_user(value)
-    return orjson.dumps(value).decode()
+    return json_bytes(value).decode()
 
 
 def _without_user(address: str) -> str:

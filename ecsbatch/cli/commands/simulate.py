@@ -11,7 +11,6 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import orjson
 from cyclopts import Group, Parameter
 
 from ecsbatch.cli.exit_codes import Exit, UsageError
@@ -19,6 +18,7 @@ from ecsbatch.cli.flags import GROUPS
 from ecsbatch.cli.output import print_lines
 from ecsbatch.config.types import Amount, QuotaType, format_duration, parse_duration
 from ecsbatch.errors import ConfigError
+from ecsbatch.model.json_text import json_bytes
 from ecsbatch.views.simulator import verdict_lines
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ async def _serve(config: CloudConfig, speed: float, port: int, ids: Path | None,
     except OSError as e:
         raise ConfigError(f"--port {port} cannot be listened at ({e.strerror}): give another, or 0.") from e
     if as_json:
-        sys.stdout.write(orjson.dumps(audit).decode() + "\n")
+        sys.stdout.write(json_bytes(audit).decode() + "\n")
     else:
         print_lines(verdict_lines(audit, several_runs=True), to_stdout=True)
 
@@ -172,7 +172,7 @@ async def _serve(config: CloudConfig, speed: float, port: int, ids: Path | None,
 def _introduce(running: Running, ids: Path | None, *, as_json: bool) -> None:
     variables = exports(running)
     if as_json:
-        sys.stdout.write(orjson.dumps({"url": running.url, "environment": variables}).decode() + "\n")
+        sys.stdout.write(json_bytes({"url": running.url, "environment": variables}).decode() + "\n")
         sys.stdout.flush()
         return
     window = format_duration(round(running.cloud.config.quota_window / running.speed, 3))

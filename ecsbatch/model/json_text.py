@@ -1,0 +1,35 @@
+"""JSON that is read by programs and, in a terminal or an editor, by people too."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+_ACTING: Final = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf"
+)
+"""What JSON may hold as it is and a terminal or a reader's eye would follow, in UTF-8: DEL, C1 controls, line and
+paragraph separators, marks that turn the direction of text or hide in it."""
+
+
+def json_bytes(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+    """Return a value as JSON in one line, in which all that a terminal would act upon is escaped.
+
+    Args:
+        value: what is written.
+        default: makes something that JSON has of what it has not.
+    """
+    try:
+        written = orjson.dumps(value, default=default)
+    except orjson.JSONEncodeError:
+        # A name that is no UTF-8, as a terminal or a file system may give one.
+        written = json.dumps(value, default=default, separators=(",", ":")).encode()
+    return _ACTING.sub(_escaped, written)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
