@@ -79,4 +79,4 @@ def _code_of_counts(state: RolloutState) -> Exit:
     if counts[OutcomeKind.UNKNOWN]:
         return Exit.UNKNOWN
     short = (kind for kind in OutcomeKind if kind.is_failure or kind is OutcomeKind.NOT_STARTED)
-    return Exit.FAILURES if any(counts[kind] for kind in short) else Exit.OK
+    return Exit.FAILURES if any(counts[kind] for kind in short) or state.not_found else Exit.OK

@@ -216,6 +216,7 @@ class Result:
         total: how many targets it has.
         counts: servers by outcome; ``unknown`` includes those still under way, ``not_started`` the waiting.
         elapsed_s: seconds since the run's start.
+        not_found: targets that do not exist; they are skipped, and the status does not tell of them.
     """
 
     run_id: str
@@ -225,6 +226,7 @@ class Result:
     total: int
     counts: Mapping[OutcomeKind, int]
     elapsed_s: float
+    not_found: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

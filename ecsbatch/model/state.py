@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.failures import Failure, FailureLog
-from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus, SkipReason
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.stopwatch import Stopwatch
@@ -483,6 +483,14 @@ class RolloutState:
     def failed(self) -> bool:
         """True where a server ended neither restarted nor rightly skipped; failures count though forgiven."""
         return any(self.run.ended[KIND[stage]] for stage in (*FAILURES, Stage.LEFT_OUT))
+
+    @property
+    def not_found(self) -> list[str]:
+        """The ids that turned out not to exist, in the order of the fleet."""
+        if not self.skipped_by[SkipReason.NOT_FOUND]:
+            return []
+        gone = (i for i, (reason, _, _) in self._detail.items() if reason == SkipReason.NOT_FOUND)
+        return [self.plan.fleet.ids[i] for i in sorted(gone) if self.stage[i] == Stage.SKIPPED]
 
     @property
     def down(self) -> int:

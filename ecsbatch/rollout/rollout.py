@@ -132,7 +132,14 @@ class Rollout:
         """How the run stands now."""
         state = self.state
         return Result(
-            self.run_id, state.status, state.reason, state.message, state.run.total, state.counts, state.elapsed
+            run_id=self.run_id,
+            status=state.status,
+            reason=state.reason,
+            message=state.message,
+            total=state.run.total,
+            counts=state.counts,
+            elapsed_s=state.elapsed,
+            not_found=state.not_found,
         )
 
     @property

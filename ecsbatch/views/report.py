@@ -54,6 +54,7 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
         "total": state.run.total,
         **counts,
         "elapsed_s": round(lasted(state, now), 3),
+        "not_found": state.not_found,
         **_standing_json(state, state.updated_at if now is None else now),
     }
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from ecsbatch.model.events import stamp
 from ecsbatch.model.failures import Failure
-from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import OutcomeKind, RunStatus, SkipReason
 from ecsbatch.model.run import RunRecord
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
@@ -66,7 +66,7 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
     if state.run.in_flight:
         lines.append(f"  {'on their way':{_COLUMN}}{state.run.in_flight:>9,}")
     lines += _down(state)
-    return lines + _failures(state)
+    return lines + _not_found(state.not_found) + _failures(state)
 
 
 def headline(state: RolloutState, now: float | None = None) -> str:
@@ -138,6 +138,14 @@ def _down(state: RolloutState) -> list[str]:
     return lines
 
 
+def _not_found(ids: Sequence[str]) -> list[str]:
+    if not ids:
+        return []
+    more = [f"  and {len(ids) - _TOP:,} more"] if len(ids) > _TOP else []
+    title = f"{counted(len(ids), 'id')} that {'does' if len(ids) == 1 else 'do'} not exist:"
+    return ["", title, *(f"  {printable(id_)}" for id_ in ids[:_TOP]), *more]
+
+
 def _failures(state: RolloutState) -> list[str]:
     if not _has_failures(state):
         return []
@@ -197,6 +205,8 @@ def next_steps(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT) -> 
         steps.append((f"ecsbatch promote {run}{repeat.read}", f"wave {state.wave} is done: let the next one begin"))
     if state.status in STANDING_STILL and not state.aborting:
         steps.append((f"ecsbatch abort {run}{repeat.go_on}", "end it for good"))
+    if state.skipped_by[SkipReason.NOT_FOUND]:
+        steps.append((f"ecsbatch report {run}{repeat.read} --outcome skipped", "all that was skipped, and why"))
     steps.append((f"ecsbatch report {run}{repeat.read} -o csv", f"every one of {counted(state.run.total, 'server')}"))
     return ["", "Next:", *_aligned(steps)]
 

@@ -19,6 +19,7 @@ UNKNOWN = ev.ServerUnknown(server="b")
 LEFT_OUT = ev.RunResumed(skip_domains=["az2"])
 ABORTING = ev.RunAborting(by="ann")
 SKIPPED = ev.ServerSkipped(server="b", reason="locked")
+NOT_FOUND = ev.ServerSkipped(server="b", reason="not_found")
 
 
 def over(status: str, reason: str = "") -> ev.RunFinished:
@@ -33,6 +34,8 @@ def stopped(reason: str, status: str = "stopped") -> ev.RunStopped:
     ("events", "received", "code"),
     [
         ([RESTARTED, SKIPPED, over("succeeded")], 0, 0),
+        ([RESTARTED, NOT_FOUND, over("succeeded")], 0, 3),
+        ([RESTARTED, NOT_FOUND, over("aborted", "aborted")], 0, 4),
         ([RESTARTED, FAILED, over("failed")], 0, 3),
         ([RESTARTED, TIMED_OUT, over("failed")], 0, 3),
         ([RESTARTED, LEFT_OUT, over("failed")], 0, 3),

@@ -217,3 +217,20 @@ def test_its_repr_tells_the_truth_in_one_line() -> None:
         "<Rollout nightly running [30 waiting, 0 queued, 10 in flight, 10 of 10 down]>",
         "<Rollout nightly succeeded [0 waiting, 0 queued, 0 in flight, 0 of 10 down]>",
     ]
+
+
+def test_a_result_names_the_targets_that_do_not_exist() -> None:
+    """A service that only looks at the status would take a mistyped id for a server that was restarted."""
+    world = World(servers=20)
+    gone = [world.ids[3], world.ids[11]]
+    for server in gone:
+        world.cloud.delete(server)
+
+    async def main() -> Result:
+        async with world.restarter() as restarter:
+            return await restarter.rollout(world.ids, Strategy(max_unavailable=10, waves="100%")).run()
+
+    result = world.live(main)
+
+    assert (result.status, result.counts[OutcomeKind.SKIPPED]) == (RunStatus.SUCCEEDED, 2)
+    assert sorted(result.not_found) == sorted(gone)

@@ -6,7 +6,7 @@ An ignored error is one that must be found: mypy complains where there is nothin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal, assert_type
 
@@ -73,6 +73,7 @@ async def main(ids: list[str]) -> None:
         assert_type(result, Result)
         assert_type(result.status, RunStatus)
         assert_type(result.counts, Mapping[OutcomeKind, int])
+        assert_type(result.not_found, Sequence[str])
         async for recorded in rollout.events(after=10):
             assert_type(recorded, Recorded)
         async for line in rollout.lines():

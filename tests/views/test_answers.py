@@ -73,6 +73,21 @@ STOPS: list[tuple[Sequence[ev.Event], int, list[str]]] = [
 ]
 
 
+def test_ids_that_do_not_exist_are_named_though_the_run_succeeded() -> None:
+    gone = [ev.ServerSkipped(server=id_, reason="not_found") for id_ in IDS[:6]]
+    others = [ev.ServerSkipped(server=IDS[6], reason="locked"), ev.ServerRestarted(server=IDS[7])]
+    one, six = (run(*gone[:n], *others, ev.RunFinished(status="succeeded")) for n in (1, 6))
+    lines = summary_lines(six, RepeatFlags(read=" --store sqlite:///r.db"))
+
+    start = lines.index("6 ids that do not exist:")
+    assert lines[start + 1 : start + 6] == [*(f"  {id_}" for id_ in IDS[:4]), "  and 2 more"]
+    assert any("ecsbatch report k7f --store sqlite:///r.db --outcome skipped" in line for line in lines)
+    told = summary_lines(one)
+    assert told[told.index("1 id that does not exist:") + 1] == f"  {IDS[0]}"
+    assert run_json(six)["not_found"] == six.not_found == IDS[:6]
+    assert not any("exist" in line for line in summary_lines(run(*others)))
+
+
 @pytest.mark.parametrize(("more", "allowed", "flags"), STOPS)
 def test_each_stop_has_its_own_ways_on(more: Sequence[ev.Event], allowed: int, flags: list[str]) -> None:
     """A plain resume is proposed only where it would not stop at once again."""
