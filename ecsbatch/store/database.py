@@ -49,6 +49,11 @@ class PreparedStatement:
         return text
 
 
+def as_bytes(column: sa.ColumnElement[bytes]) -> sa.ColumnElement[bytes]:
+    """Read a column as bytes, even where somebody has written text into it by hand."""
+    return sa.cast(column, sa.LargeBinary)
+
+
 _CREATE = {
     table.name: (
         PreparedStatement(CreateTable(table)),

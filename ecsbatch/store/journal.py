@@ -15,21 +15,22 @@ import orjson
 import sqlalchemy as sa
 
 from ecsbatch.model.events import Event, Recorded, ServerRestarted, decode, encode
-from ecsbatch.store.database import Database, PreparedStatement
+from ecsbatch.store import chain
+from ecsbatch.store.database import Database, PreparedStatement, as_bytes
 from ecsbatch.store.schema import journal
 
 ROW: Final = 1000
 """Events in one row at most: a reader that takes a thousand at a time splits each row at most twice."""
 
 _j = journal.c
-_APPEND = PreparedStatement(sa.insert(journal).values({c.name: sa.bindparam(c.name) for c in _j if c is not _j.hash}))
+_APPEND = PreparedStatement(sa.insert(journal).values({column.name: sa.bindparam(column.name) for column in _j}))
 _AFTER = PreparedStatement(
-    sa.select(_j.seq_first, _j.lines)
+    sa.select(_j.seq_first, as_bytes(_j.lines))
     .where(_j.run_id == sa.bindparam("run_id"), _j.seq_last > sa.bindparam("after"))
     .order_by(_j.seq_last)
 )
 
-_SINCE = PreparedStatement(sa.select(_j.lines).where(_j.ts >= sa.bindparam("since")))
+_SINCE = PreparedStatement(sa.select(as_bytes(_j.lines)).where(_j.ts >= sa.bindparam("since")))
 
 
 def record(run_id: str, after: int, wall: float, events: Sequence[Event]) -> tuple[Recorded, ...]:
@@ -43,21 +44,27 @@ def encoded(recorded: Sequence[Recorded]) -> bytes:
     return b"\n".join(map(encode, recorded))
 
 
-def append(database: Database, recorded: Sequence[Recorded], lines: Sequence[bytes]) -> None:
-    """Store a run's events of one transaction; ``lines`` are the same as JSON. A row has the time of its last event."""
+def append(database: Database, recorded: Sequence[Recorded], lines: Sequence[bytes], head: str) -> str:
+    """Store a run's events of one transaction, ``lines`` are the same as JSON; return the record's head behind them.
+
+    A row has the time of its last event, and follows the row before it in the run's chain, from ``head`` on.
+    """
     joined = b"\n".join(lines)
     if len(recorded) <= ROW:
-        database.execute(_APPEND, _row(recorded, joined))
-        return
+        return _append(database, recorded, joined, head)
     every = joined.split(b"\n")
     for start in range(0, len(recorded), ROW):
         part = slice(start, start + ROW)
-        database.execute(_APPEND, _row(recorded[part], b"\n".join(every[part])))
+        head = _append(database, recorded[part], b"\n".join(every[part]), head)
+    return head
 
 
-def _row(recorded: Sequence[Recorded], joined: bytes) -> dict[str, object]:
+def _append(database: Database, recorded: Sequence[Recorded], lines: bytes, head: str) -> str:
     first, last = recorded[0], recorded[-1]
-    return {"run_id": first.run_id, "seq_first": first.seq, "seq_last": last.seq, "ts": last.ts, "lines": joined}
+    numbers = {"run_id": first.run_id, "seq_first": first.seq, "seq_last": last.seq, "ts": last.ts}
+    behind = chain.link(head, first.seq, last.seq, last.ts, lines)
+    database.execute(_APPEND, {**numbers, "lines": lines, "hash": behind})
+    return behind
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from typing import Any, Final, Self, TypeVar
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.errors import StoreError
+from ecsbatch.model.chain import ChainCheck
 from ecsbatch.model.events import Recorded
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
-from ecsbatch.store import targets
+from ecsbatch.store import chain, targets
 from ecsbatch.store.database import Database
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
 from ecsbatch.store.sqlite import MemoryDatabase, database_at, path_of
@@ -254,6 +255,10 @@ class DatabaseStore:
     async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
         """Return the same events as lines of JSON without line ends: event ``after + 1`` and on, without gaps."""
         return await self._read(lambda _, store: store.reader.lines(run_id, after, limit))
+
+    async def check_chain(self, run_id: str, anchor: str = "") -> ChainCheck:
+        """Make the chain of a run's record anew and compare it with what the record carries, and with a noted head."""
+        return await self._read(lambda database, _: chain.check(database, run_id, anchor))
 
     async def restarted_since(self, since: float) -> set[str]:
         """Return the ids of servers that any run has restarted since a time in seconds since 1970."""

@@ -27,7 +27,7 @@ from ecsbatch.model.quota import Usage
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import targets_hash
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
-from ecsbatch.store import claims, journal, runs
+from ecsbatch.store import chain, claims, journal, runs
 from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.ledger import TokenLedger
 from ecsbatch.store.schema import commands
@@ -56,6 +56,7 @@ class _Head:
         fence: of the present holder.
         seq: number of the last event.
         status, counts: as in its row.
+        hash: the head of its record, which the next row follows.
         grants: how many grants this holder has had.
         failed_at: number of the last event that is a failure.
         claimed: True where the run is over and may still have servers.
@@ -65,6 +66,7 @@ class _Head:
     seq: int
     status: RunStatus
     counts: Mapping[str, int]
+    hash: str
     grants: int = 0
     failed_at: int = 0
     claimed: bool = False
@@ -144,9 +146,10 @@ class SyncStore:
     def _write_pending(self) -> None:
         """Write what the group has kept aside of its runs."""
         for run_id, pending in self._pending.items():
-            if pending.recorded:
-                journal.append(self._database, pending.recorded, pending.lines)
             head = self._staged[run_id]
+            if pending.recorded:
+                behind = journal.append(self._database, pending.recorded, pending.lines, head.hash)
+                head = self._staged[run_id] = replace(head, hash=behind)
             runs.advance(self._database, run_id, head.seq, head.status, head.counts)
 
     def _forget_group(self) -> None:
@@ -178,25 +181,25 @@ class SyncStore:
             plan=new.plan,
         )
 
-        def insert() -> None:
+        def insert() -> str:
             runs.insert(self._database, record)
-            if recorded:
-                journal.append(self._database, recorded, [journal.encoded(recorded)])
+            first = chain.begin(self._database, new.run_id)
+            return journal.append(self._database, recorded, [journal.encoded(recorded)], first) if recorded else first
 
-        self._taking.create(new, insert)
-        self._begin(new.run_id, _Head(1, len(recorded), RunStatus.RUNNING, counts))
+        behind = self._taking.create(new, insert)
+        self._begin(new.run_id, _Head(1, len(recorded), RunStatus.RUNNING, counts, behind))
         return Lease(new.run_id, holder, 1, None, recorded)
 
     def take_run(self, run_id: str, holder: Holder) -> Lease:
         """Take a run whose holder is gone."""
-        record, status = self._taking.take_run(run_id, holder)
-        self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts))
+        record, status, behind = self._taking.take_run(run_id, holder)
+        self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts, behind))
         return Lease(run_id, holder, record.fence + 1, record.holder)
 
     def renew(self, lease: Lease) -> Lease:
         """Return a new lease of a run that this process holds and can no longer write to."""
-        record, status = self._taking.renew(lease)
-        self._begin(lease.run_id, _Head(record.fence + 1, record.seq, status, record.counts))
+        record, status, behind = self._taking.renew(lease)
+        self._begin(lease.run_id, _Head(record.fence + 1, record.seq, status, record.counts, behind))
         return Lease(lease.run_id, lease.holder, record.fence + 1, record.holder)
 
     def _begin(self, run_id: str, head: _Head) -> None:

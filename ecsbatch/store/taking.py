@@ -13,15 +13,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 from ecsbatch.errors import RunConflict, StoreError
 from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed, ServersWanted
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Claim, Holder, Lease, NewRun, RunRecord
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import claims, runs, targets
+from ecsbatch.store import chain, claims, runs, targets
 from ecsbatch.store.database import Database
 from ecsbatch.store.locks import Locks
+
+T = TypeVar("T")
 
 Servers = Callable[[], Iterator[Claim]]
 """Returns the servers of a run, sorted by ``(site, id)``, from the first at each call."""
@@ -36,8 +39,10 @@ class Taking:
 
     # Runs
 
-    def create(self, new: NewRun, insert: Callable[[], None]) -> None:
+    def create(self, new: NewRun, insert: Callable[[], T]) -> T:
         """Take a new run's id and claim its servers; ``insert`` writes its row, in the transaction of the last claims.
+
+        Returns what ``insert`` returns.
 
         Raises:
             RunExists: the run id is taken.
@@ -50,16 +55,15 @@ class Taking:
             self._clear_away(new.run_id)
             if new.fleet is None:
                 with self._database.writing():
-                    insert()
-                return
+                    return insert()
             servers = targets.to_claim(new.fleet, new.plan).key_order()
             rows = targets.rows(new.run_id, new.fleet)
             first = (partial(targets.write, self._database, row) for row in rows)
             with self._clearing_away(new.run_id):
-                self._claim_all(new.run_id, servers, len(new.fleet), insert, first=first, ignore=new.ignore)
+                return self._claim_all(new.run_id, servers, len(new.fleet), insert, first=first, ignore=new.ignore)
 
-    def take_run(self, run_id: str, holder: Holder) -> tuple[RunRecord, RunStatus]:
-        """Take a run whose holder is gone; return it as it was, and its status from now on.
+    def take_run(self, run_id: str, holder: Holder) -> tuple[RunRecord, RunStatus, str]:
+        """Take a run whose holder is gone; return it as it was, its status from now on, and the head of its record.
 
         Raises:
             RunHeld: a living process holds it.
@@ -78,11 +82,15 @@ class Taking:
             # The status that a dead holder left stays: the new holder decides what to do about it.
             status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
             status = RunStatus.INTERRUPTED if status.over else status
-            change = partial(runs.set_holder, self._database, run_id, holder, record.fence + 1, status)
-            self._claim_all(run_id, targets.to_claim(fleet, record.plan).key_order(), len(fleet), change)
-        return record, status
 
-    def renew(self, lease: Lease) -> tuple[RunRecord, RunStatus]:
+            def change() -> str:
+                runs.set_holder(self._database, run_id, holder, record.fence + 1, status)
+                return chain.head(self._database, run_id)
+
+            servers = targets.to_claim(fleet, record.plan).key_order()
+            return record, status, self._claim_all(run_id, servers, len(fleet), change)
+
+    def renew(self, lease: Lease) -> tuple[RunRecord, RunStatus, str]:
         """Give a run that this process holds a new fence, without releasing it; return what `take_run` returns.
 
         Raises:
@@ -93,7 +101,7 @@ class Taking:
             if record.fence != lease.fence or not self._locks.held(lease.run_id):
                 raise RunTaken(lease.run_id, record.holder)
             runs.set_holder(self._database, lease.run_id, lease.holder, record.fence + 1, record.status)
-        return record, record.status
+            return record, record.status, chain.head(self._database, lease.run_id)
 
     def let_go(self, run_id: str, *, claimed: bool) -> None:
         """Release a run; ``claimed`` says that it is over and may still have servers, which are freed."""
@@ -172,12 +180,15 @@ class Taking:
         run_id: str,
         servers: Servers,
         size: int,
-        last: Callable[[], None],
+        last: Callable[[], T],
         *,
         first: Iterable[Callable[[], None]] = (),
         ignore: frozenset[str] = frozenset(),
-    ) -> None:
-        """Call ``first`` and claim all servers, in one transaction or piece by piece; ``last`` is in the last one."""
+    ) -> T:
+        """Call ``first`` and claim all servers, in one transaction or piece by piece; return what ``last`` returns.
+
+        ``last`` is called in the last transaction.
+        """
         pieces = _pieces(servers())
         if size <= claims.PIECE:
             with self._database.writing():
@@ -185,21 +196,20 @@ class Taking:
                     do()
                 for piece in pieces:
                     self.claim(run_id, piece, ignore)
-                last()
-            return
+                return last()
         for do in first:
             with self._database.writing():
                 do()
             self._database.give_way()
         try:
-            self._claim_pieces(run_id, pieces, last, ignore)
+            return self._claim_pieces(run_id, pieces, last, ignore)
         except ServersClaimed as e:
             # Where one piece is claimed by others more may be: the error names all of them.
             raise (self._in_the_way(run_id, servers, ignore) or e) from None
 
     def _claim_pieces(
-        self, run_id: str, pieces: Iterable[Sequence[Claim]], last: Callable[[], None], ignore: frozenset[str]
-    ) -> None:
+        self, run_id: str, pieces: Iterable[Sequence[Claim]], last: Callable[[], T], ignore: frozenset[str]
+    ) -> T:
         got = 0
         for piece in pieces:
             with self._database.writing():
@@ -210,7 +220,7 @@ class Taking:
                 raise RunConflict(
                     f"Another run has taken some of run {run_id}'s servers while they were claimed: try again."
                 )
-            last()
+            return last()
 
     def _in_the_way(self, run_id: str, servers: Servers, ignore: frozenset[str]) -> ServersClaimed | None:
         """Return the conflict about all servers, None where there is none any more."""

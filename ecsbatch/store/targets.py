@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store.database import Database, PreparedStatement
+from ecsbatch.store.database import Database, PreparedStatement, as_bytes
 from ecsbatch.store.schema import targets
 
 _PART: Final = 20_000
@@ -22,7 +22,7 @@ _INSERT = PreparedStatement(sa.insert(targets).values({column.name: sa.bindparam
 _DELETE = PreparedStatement(sa.delete(targets).where(targets.c.run_id == sa.bindparam("run_id")))
 _ANY = PreparedStatement(sa.select(targets.c.part).where(targets.c.run_id == sa.bindparam("run_id")))
 _PARTS = PreparedStatement(
-    sa.select(targets.c.servers).where(targets.c.run_id == sa.bindparam("run_id")).order_by(targets.c.part)
+    sa.select(as_bytes(targets.c.servers)).where(targets.c.run_id == sa.bindparam("run_id")).order_by(targets.c.part)
 )
 
 

@@ -15,7 +15,7 @@ from .evidence import Case, gather
 from .looked import judge_baselines, judge_deadlines
 from .outcomes import judge_outcomes
 from .play import Record
-from .remains import judge_claims, judge_ends, judge_kept_claims, judge_places
+from .remains import judge_chain, judge_claims, judge_ends, judge_kept_claims, judge_places
 from .run_log import Round, RunLog
 from .witnesses import FOREVER, WatchedCloud
 from .words import judge_words
@@ -154,5 +154,6 @@ JUDGES: Final[Sequence[Callable[[Case], Iterator[str]]]] = (
     judge_claims,
     judge_kept_claims,
     judge_places,
+    judge_chain,
 )
 """Each asks after some promises, and yields a sentence for each that was broken."""

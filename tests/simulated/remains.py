@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from hashlib import sha256
 from typing import Final
 
 from ecsbatch.errors import EngineStopped, RunConflict, StoreError
@@ -89,6 +90,21 @@ def judge_claims(case: Case) -> Iterator[str]:
         if tale.kind == "direct" and tale.stage.get(server) != "flying":
             yield f"claims: {run_id} has {server[:8]}, which is {tale.stage.get(server, 'nothing that it has sent')}"
             return
+
+
+def judge_chain(case: Case) -> Iterator[str]:
+    """Every row of a record carries the hash of itself and of what was before, whoever wrote it in whichever life."""
+    if not case.record.database.stamps:
+        return
+    connection = case.record.database.connection
+    rows = "SELECT seq_first, seq_last, ts, lines, hash FROM journal WHERE run_id = ? ORDER BY seq_last"
+    for run_id, begun in connection.execute("SELECT run_id, first_hash FROM runs").fetchall():
+        behind = begun
+        for first, last, ts, lines, carried in connection.execute(rows, (run_id,)).fetchall():
+            behind = sha256(f"{behind}\n{first} {last} {ts!r}\n".encode() + lines).hexdigest()
+            if carried != behind:
+                yield f"chain: events {first} to {last} of {run_id} carry {carried[:8]!r} and are {behind[:8]!r}"
+                return
 
 
 def judge_kept_claims(case: Case) -> Iterator[str]:

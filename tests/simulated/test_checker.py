@@ -11,10 +11,13 @@ import orjson
 import pytest
 
 from ecsbatch.errors import RunConflict
+from ecsbatch.model.events import BatchAccepted
 from ecsbatch.model.outcome import Outcome, OutcomeKind
+from ecsbatch.model.run import Holder, NewRun, Transaction
 from ecsbatch.simulator.cloud import Exchange, Reply
 from ecsbatch.simulator.faults import Fate
 from ecsbatch.simulator.gateway import ReceivedRequest
+from ecsbatch.store import open_store
 
 from . import three_batches
 from .allowed import judge_course
@@ -23,7 +26,7 @@ from .checker import judge_once
 from .evidence import Case, gather
 from .outcomes import judge_outcomes
 from .play import End, Frozen, Record, Told
-from .remains import judge_claims, judge_places
+from .remains import judge_chain, judge_claims, judge_places
 from .run_log import Fact, RunLog
 from .sight import unseen_for
 from .witnesses import Begun, Foreign, Ordered, Sent, WatchedCloud, WatchedDatabase
@@ -437,6 +440,16 @@ def test_nobody_keeps_a_server_without_a_need(
         played.record.database.connection.execute(claim, (ONE, told.run_id))
 
     assert first(judge_claims(played)) == expected
+
+
+async def test_a_row_that_does_not_follow_the_one_before_is_seen() -> None:
+    played, holder = case(), Holder("alice@desk", "desk", 11, 0.0)
+    async with open_store(played.record.database, inline=True) as store:
+        lease = await store.create_run(NewRun("d1", "direct", events=[BatchAccepted(batch=1)]), holder)
+        await store.commit(lease, Transaction([BatchAccepted(batch=2)]))
+    assert first(judge_chain(played)) == ""
+    played.record.database.connection.execute("UPDATE journal SET ts = ts + 1 WHERE seq_first = 1")
+    assert first(judge_chain(played)) == "chain"
 
 
 FAILED: Final = ended(5, "failed", ONE, holds=True)

@@ -1,0 +1,113 @@
+"""The chain of a run's journal: each row's hash is made of the hash before it and of everything in the row.
+
+The first hash is made of the run's plan and servers. So the hash behind a row, the *head* of the record at that point,
+stands for the whole record up to there: whoever has noted a head elsewhere can tell whether anything before it was
+changed, added or taken away since. A row that a version without a chain has written carries no hash; the next hash is
+made of it all the same, so that it cannot be changed any more from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from ecsbatch.model.chain import ChainCheck
+from ecsbatch.store.database import Database, PreparedStatement, as_bytes
+from ecsbatch.store.schema import journal, runs, targets
+
+_j, _r, _t = journal.c, runs.c, targets.c
+_run: sa.BindParameter[str] = sa.bindparam("run")
+_LAST = PreparedStatement(sa.select(_j.hash).where(_j.run_id == _run).order_by(_j.seq_last.desc()))
+_ROWS = PreparedStatement(
+    sa.select(_j.seq_first, _j.seq_last, _j.ts, as_bytes(_j.lines), _j.hash)
+    .where(_j.run_id == _run)
+    .order_by(_j.seq_last)
+)
+_SETTLED = PreparedStatement(
+    sa.select(_r.run_id, _r.kind, _r.created_at, _r.total, _r.targets_hash, _r.plan).where(_r.run_id == _run)
+)
+_SERVERS = PreparedStatement(sa.select(as_bytes(_t.servers)).where(_t.run_id == _run).order_by(_t.part))
+_FIRST = PreparedStatement(sa.select(_r.first_hash).where(_r.run_id == _run))
+_BEGIN = PreparedStatement(sa.update(runs).where(_r.run_id == _run).values(first_hash=sa.bindparam("hash")))
+
+
+def link(before: str, seq_first: int, seq_last: int, ts: float, lines: bytes) -> str:
+    """Return the hash behind a row of the journal, in 64 hex digits; ``before`` is the one that it follows."""
+    digest = hashlib.sha256(f"{before}\n{seq_first} {seq_last} {ts!r}\n".encode())
+    digest.update(lines)
+    return digest.hexdigest()
+
+
+def begin(database: Database, run_id: str) -> str:
+    """Store the first hash of a run whose row and targets were just written; return it."""
+    first = first_hash(database, run_id)
+    database.execute(_BEGIN, {"run": run_id, "hash": first})
+    return first
+
+
+def first_hash(database: Database, run_id: str) -> str:
+    """Return the hash of what a run was created with: its plan and its servers, byte by byte as they are stored."""
+    row = database.execute(_SETTLED, {"run": run_id}).fetchone()
+    digest = hashlib.sha256(orjson.dumps(row, default=repr))
+    for (servers,) in database.execute(_SERVERS, {"run": run_id}):
+        digest.update(b"\n%d\n" % len(servers))
+        digest.update(servers)
+    return digest.hexdigest()
+
+
+def head(database: Database, run_id: str) -> str:
+    """Return the hash that a run's next row follows."""
+    last = database.execute(_LAST, {"run": run_id}).fetchone()
+    if last is not None and last[0]:
+        return str(last[0])
+    behind = first_hash(database, run_id)
+    for made, _ in computed(database, run_id, behind):
+        behind = made
+    return behind
+
+
+def computed(database: Database, run_id: str, first: str) -> Iterator[tuple[str, Any]]:
+    """Yield the hash behind each row of a run's journal, made anew from the first one, and the row."""
+    behind = first
+    for row in database.execute(_ROWS, {"run": run_id}):
+        seq_first, seq_last, ts, lines, _ = row
+        behind = link(behind, seq_first, seq_last, ts, lines)
+        yield behind, row
+
+
+def check(database: Database, run_id: str, anchor: str = "") -> ChainCheck:
+    """Make a run's chain anew and compare it with the hashes that its record carries, in one transaction.
+
+    Args:
+        database: the database, in a transaction: the run may go on meanwhile.
+        run_id: the run.
+        anchor: a head of this run that somebody has noted elsewhere, "" for none.
+    """
+    first, told = first_hash(database, run_id), str(database.execute(_FIRST, {"run": run_id}).fetchone()[0])
+    shown = ChainCheck(first, 0, since=None, anchored=0 if anchor == first else None)
+    if told not in {"", first}:
+        shown = replace(shown, broken="The plan or the list of servers is not the one that the run began with.")
+    for behind, (seq_first, seq_last, _, _, carried) in computed(database, run_id, first):
+        bare = not carried and (bool(told) or shown.since is not None)
+        if not shown.broken and (bare or (carried and carried != behind)):
+            shown = replace(shown, broken=_break(seq_first, seq_last, bare=bare), broken_at=seq_first)
+        shown = replace(
+            shown,
+            head=behind,
+            events=seq_last,
+            since=seq_first if carried and shown.since is None else shown.since,
+            anchored=seq_last if anchor == behind else shown.anchored,
+        )
+    return shown
+
+
+def _break(first: int, last: int, *, bare: bool) -> str:
+    which = f"Event {first}" if first == last else f"Events {first} to {last}"
+    if bare:
+        return f"{which} came into the record without a hash."
+    return f"{which} or what was before is not as it was written: changed, added or taken away."
