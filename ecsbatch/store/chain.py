@@ -91,11 +91,11 @@ def check(database: Database, run_id: str, anchor: str = "") -> ChainCheck:
     first, told = first_hash(database, run_id), str(database.execute(_FIRST, {"run": run_id}).fetchone()[0])
     shown = ChainCheck(first, 0, since=None, anchored=0 if anchor == first else None)
     if told not in {"", first}:
-        shown = replace(shown, broken="The plan or the list of servers is not the one that the run began with.")
+        shown = replace(shown, breach="The plan or the list of servers is not the one that the run began with.")
     for behind, (seq_first, seq_last, _, _, carried) in computed(database, run_id, first):
         bare = not carried and (bool(told) or shown.since is not None)
-        if not shown.broken and (bare or (carried and carried != behind)):
-            shown = replace(shown, broken=_break(seq_first, seq_last, bare=bare), broken_at=seq_first)
+        if not shown.breach and (bare or (carried and carried != behind)):
+            shown = replace(shown, breach=_break(seq_first, seq_last, bare=bare), breach_at=seq_first)
         shown = replace(
             shown,
             head=behind,

@@ -48,7 +48,7 @@ async def test_a_record_that_nobody_has_touched_is_whole(fleet: Fleet | None) ->
         chain = await store.check_chain("k", head)
 
     rows = database.connection.execute("SELECT hash FROM journal ORDER BY seq_last").fetchall()
-    assert (chain.broken, chain.since, chain.events) == ("", 1, 1006)
+    assert (chain.breach, chain.since, chain.events) == ("", 1, 1006)
     assert (chain.head, chain.anchored) == (rows[-1][0], 1006)
     assert len({*rows}) == len(rows) == 5
 
@@ -83,8 +83,8 @@ async def test_every_edit_that_leaves_the_chain_as_it_was_breaks_it_there(edit: 
     async with opened(database) as store:
         chain = await store.check_chain("k", head)
 
-    assert chain.broken.startswith(says)
-    assert chain.broken_at == where
+    assert chain.breach.startswith(says)
+    assert chain.breach_at == where
     assert chain.anchored == (None if where < 1007 and "hash = ''" not in edit else 1006)
 
 
@@ -104,7 +104,7 @@ async def test_who_makes_the_whole_chain_anew_cannot_make_the_head_that_was_note
     async with opened(database) as store:
         chain = await store.check_chain("k", head)
 
-    assert (chain.broken, chain.anchored) == ("", None)
+    assert (chain.breach, chain.anchored) == ("", None)
     assert chain.head != head
 
 
@@ -142,7 +142,7 @@ async def test_a_write_that_is_undone_is_no_link(tmp_path: Path) -> None:
         await store.commit(lease, Transaction([BatchAccepted(batch=2)]))
         chain = await store.check_chain("k")
 
-    assert (chain.broken, chain.events) == ("", 2)
+    assert (chain.breach, chain.events) == ("", 2)
 
 
 def full(store: DatabaseStore, statement: str) -> None:
@@ -156,8 +156,8 @@ async def test_a_large_fleet_written_piece_by_piece_is_of_the_chain() -> None:
         whole = await store.check_chain("k")
         database.connection.execute("DELETE FROM targets WHERE part = 2")
 
-        assert whole.broken == ""
-        assert (await store.check_chain("k")).broken.startswith("The plan or the list")
+        assert whole.breach == ""
+        assert (await store.check_chain("k")).breach.startswith("The plan or the list")
 
 
 # -- older versions ----------------------------------------------------------------------------------------------------
@@ -173,12 +173,12 @@ async def test_a_run_of_an_older_version_has_no_chain(older: str) -> None:
     async with open_store(older, inline=True) as store:
         chain = await store.check_chain("finished")
 
-    assert (chain.since, chain.broken) == (None, "")
+    assert (chain.since, chain.breach) == (None, "")
     assert len(chain.head) == 64
 
 
 @pytest.mark.parametrize(
-    ("edit", "broken"),
+    ("edit", "breach"),
     [
         (None, ""),
         (
@@ -189,7 +189,7 @@ async def test_a_run_of_an_older_version_has_no_chain(older: str) -> None:
     ],
 )
 async def test_a_run_that_goes_on_after_the_upgrade_has_a_chain_from_there_on(
-    older: str, edit: str | None, broken: str
+    older: str, edit: str | None, breach: str
 ) -> None:
     """What was written before is under the first new hash, and cannot be changed any more."""
     async with open_store(older, inline=True) as store:
@@ -201,5 +201,5 @@ async def test_a_run_that_goes_on_after_the_upgrade_has_a_chain_from_there_on(
         chain = await store.check_chain("interrupted")
 
     assert (chain.since, chain.events) == (seq + 1, seq + 1)
-    assert chain.broken.startswith(broken.replace("87", str(seq + 1)))
-    assert bool(chain.broken) == bool(edit)
+    assert chain.breach.startswith(breach.replace("87", str(seq + 1)))
+    assert bool(chain.breach) == bool(edit)
