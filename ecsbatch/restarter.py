@@ -266,6 +266,9 @@ class Restarter:
     ) -> Rollout:
         """Make a rollout; `Rollout.run` runs it.
 
+        Ids that do not exist are skipped, and `Result.not_found` names them; ``max_not_found`` is for whoever looks at
+        the servers first, as the command line does.
+
         Args:
             servers: a plan, which is run as it is, or servers to make one of.
             strategy: how to restart them; ignored for a plan.

@@ -12,7 +12,8 @@ from typing import Final, TextIO
 from ecsbatch.cli.exit_codes import Declined
 from ecsbatch.config.types import Amount
 from ecsbatch.errors import ConfigError
-from ecsbatch.model.text import counted
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.text import counted, first_of
 
 TYPED_ABOVE: Final = 100
 """Above so many servers a y is not enough: the number must be typed."""
@@ -75,6 +76,28 @@ def guard(count: int, consent: Consent, inventory: int | None) -> None:
         )
 
 
+def guard_not_found(plan: Plan, consent: Consent) -> None:
+    """Refuse a list of which too much does not exist, where nobody is asked: whoever reads the plan has seen it.
+
+    Args:
+        plan: what would be done.
+        consent: what was said on the command line.
+
+    Raises:
+        Declined: more ids do not exist than ``--max-not-found`` allows.
+    """
+    gone = plan.not_found
+    asks = _at_terminal(consent) and not _answered(plan.to_restart, consent)
+    if asks or len(gone) <= plan.max_not_found:
+        return
+    do = "does" if len(gone) == 1 else "do"
+    raise Declined(
+        f"{len(gone):,} of the {counted(len(plan.fleet), 'id')} given {do} not exist, and --max-not-found allows "
+        f"{plan.max_not_found:,}: {first_of(gone)}. Nothing was sent: correct the list (ecsbatch plan -o json names "
+        f"all of them), or allow them with restart or plan --max-not-found {len(gone)}."
+    )
+
+
 def confirm(count: int, consent: Consent, show: Callable[[], None]) -> None:
     """Show what it is about and ask, unless it was answered already or there is nothing to ask about.
 
@@ -86,7 +109,7 @@ def confirm(count: int, consent: Consent, show: Callable[[], None]) -> None:
     Raises:
         Declined: nobody can be asked, or the answer was no.
     """
-    if consent.yes or consent.confirm_count is not None or not count:
+    if _answered(count, consent):
         show()
         return
     servers = counted(count, "server")
@@ -114,6 +137,14 @@ def agree(question: str, *, yes: bool) -> None:
             raise Declined("not confirmed: nothing was changed.")
 
 
+def _answered(count: int, consent: Consent) -> bool:
+    return consent.yes or consent.confirm_count is not None or not count
+
+
+def _at_terminal(consent: Consent) -> bool:
+    return sys.stderr.isatty() and (consent.stdin_taken or sys.stdin.isatty())
+
+
 def _agrees(terminal: TextIO, question: str) -> bool:
     return _ask(terminal, f"{question} [y/N] ").lower() in {"y", "yes"}
 
@@ -124,7 +155,7 @@ def _terminal(consent: Consent, remedy: str) -> TextIO:
     Raises:
         Declined: there is none; ``remedy`` says what to do instead.
     """
-    if sys.stderr.isatty() and (consent.stdin_taken or sys.stdin.isatty()):
+    if _at_terminal(consent):
         with suppress(OSError):
             return Path("/dev/tty").open(encoding="utf-8", errors="replace")
     raise Declined(f"nobody can be asked here: {remedy}; nothing was sent.")

@@ -108,6 +108,13 @@ class Strategy:
     on_failure: Literal["stop", "pause"] = field(
         default="stop", metadata=_of(Choice(("stop", "pause")), "What too many failures do.")
     )
+    max_not_found: int | str = field(
+        default="1%",
+        metadata=_of(
+            CountOrPercent(0),
+            "Given ids that may not exist where nobody is asked, as with --yes; more are refused. Rounded down.",
+        ),
+    )
     order: Literal["spread", "domain", "input", "oldest"] = field(
         default="spread",
         metadata=_of(

@@ -82,6 +82,7 @@ class Plan:
         max_failures_per_wave: the same for each wave, in their order, or None.
         max_failures_per_domain: the same for each domain, or None.
         on_failure: what exceeding one of these limits does.
+        max_not_found: targets that may not exist where a run begins and nobody is asked; more are refused then.
         soak: pause after each wave but the last.
         hold_after: numbers of the waves after which a person must promote the run.
         min_ready: how long a restarted server keeps its slot of the budget.
@@ -118,6 +119,7 @@ class Plan:
     on_unknown: Literal["verify", "leave"] = "verify"
     precheck: bool = True
     skip_updated_since: float | None = None
+    max_not_found: int = 0
 
     def __post_init__(self) -> None:
         """Write the type in capitals.
@@ -136,6 +138,12 @@ class Plan:
     def held(self) -> int:
         """How many slots of the budget skipped servers take."""
         return sum(len(skip) for skip in self.skips if skip.holds)
+
+    @property
+    def not_found(self) -> list[str]:
+        """The targets that did not exist when the plan was made; none where nobody has looked."""
+        gone = (skip for skip in self.skips if skip.reason == SkipReason.NOT_FOUND)
+        return [id_ for skip in gone for id_ in self.fleet.ids[skip.start : skip.end]]
 
     @property
     def base(self) -> int:

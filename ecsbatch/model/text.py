@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 MAX_TEXT: Final = 300
 """Characters of a foreign text that are kept."""
+
+NAMED: Final = 3
+"""Ids of many that a sentence names."""
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
 _BLANKS: Final = re.compile(r"\s+")
@@ -43,6 +47,12 @@ def without_code(message: str, code: str) -> str:
     while code and said.startswith(code) and (rest := said.removeprefix(code).lstrip()[:1]) in {"", ":", "."}:
         said = said.removeprefix(code).lstrip().removeprefix(rest).strip()
     return said
+
+
+def first_of(ids: Sequence[str]) -> str:
+    """Name the first ids of many, and say how many more there are."""
+    more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""
+    return ", ".join(printable(id_, 64) for id_ in ids[:NAMED]) + more
 
 
 def counted(number: int, noun: str) -> str:

@@ -97,6 +97,7 @@ def make_plan(
         on_unknown=strategy.on_unknown,
         precheck=strategy.precheck,
         skip_updated_since=skip_updated_since,
+        max_not_found=Amount.parse(strategy.max_not_found).resolve(len(fleet)),
     )
     plan = _with_limits(plan, strategy, LIMITS)
     _refuse_full_budgets(plan, views)

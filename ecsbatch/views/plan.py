@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Quota
-from ecsbatch.model.text import counted, printable
+from ecsbatch.model.text import NAMED, counted, first_of, printable
 from ecsbatch.planning.drift import Drifted, DriftKind
 from ecsbatch.planning.time_model import TimeModel
 from ecsbatch.views.text import format_span, paragraph
@@ -69,6 +69,7 @@ def plan_json(view: PlanView) -> dict[str, Any]:
         "time": asdict(view.model),
         "quota": str(view.quota),
         "claimed_by_others": dict(view.claimed),
+        "not_found": view.plan.not_found,
     }
 
 
@@ -80,6 +81,7 @@ def plan_lines(view: PlanView, width: int = 80) -> list[str]:
         ("Where", printable(view.place)),
         ("Domains", _domains(plan)),
         ("Skipped", _skips(plan.skips)),
+        ("Not found", _not_found(plan)),
         ("Left out", _claimed(view.claimed)),
         ("Waves", _waves(plan)),
         ("At once", _at_once(plan)),
@@ -93,7 +95,9 @@ def plan_lines(view: PlanView, width: int = 80) -> list[str]:
         ("Hash", plan.hash),
     ]
     if not plan.to_restart:
-        rows = [row for row in rows if row[0] in {"Restart", "Where", "Skipped", "Left out", "Store", "Hash"}]
+        rows = [
+            row for row in rows if row[0] in {"Restart", "Where", "Skipped", "Not found", "Left out", "Store", "Hash"}
+        ]
     lines: list[str] = []
     for label, text in rows:
         if text:
@@ -126,6 +130,13 @@ def _skips(skips: Sequence[Skip]) -> str:
         word = skip.reason.replace("_", " ") + (" (and changing: holds a place)" if skip.holds else "")
         reasons[word] = reasons.get(word, 0) + len(skip)
     return f"{total:,}: {_listed(reasons, len(reasons))}"
+
+
+def _not_found(plan: Plan) -> str:
+    if not (ids := plan.not_found):
+        return ""
+    more = "; plan -o json names all" if len(ids) > NAMED else ""
+    return f"{len(ids):,} of {counted(len(plan.fleet), 'id')} given: {first_of(ids)}{more}"
 
 
 def _claimed(claimed: Mapping[str, int]) -> str:

@@ -129,6 +129,7 @@ BAD_STRATEGIES: list[tuple[str, Any]] = [
     ("hold_after", "every"),
     ("max_failures", -1),
     ("max_failures_per_wave", "a few"),
+    ("max_not_found", "-1%"),
     ("on_failure", "continue"),
     ("order", "random"),
     ("check", "tcp"),

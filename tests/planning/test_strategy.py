@@ -207,6 +207,20 @@ def test_a_list_of_which_most_does_not_exist_restarts_as_the_servers_that_do() -
     assert resolve_limits(plan, max_unavailable="50%").max_unavailable == 50
 
 
+def test_a_plan_names_what_does_not_exist_and_how_much_of_it_may() -> None:
+    servers = fleet(az=250)
+    views = states(servers) | {id_: ServerView(id_, found=False) for id_ in ("az-0007", "az-0003")}
+
+    plan = make_plan(servers, Strategy(), views=views, excluded={"az-0000"})
+
+    assert (plan.not_found, plan.max_not_found) == (["az-0003", "az-0007"], 2)
+    assert make_plan(servers, Strategy(max_not_found=9)).max_not_found == 9
+    assert make_plan(servers, Strategy(max_not_found="1%")).not_found == []
+    old = {name: value for name, value in plan.to_json().items() if name != "max_not_found"}
+    assert Plan.from_json(old, plan.fleet).max_not_found == 0
+    assert Plan.from_json(orjson.loads(orjson.dumps(plan.to_json())), plan.fleet) == plan
+
+
 def test_no_precheck_skips_only_what_was_asked_for() -> None:
     servers = fleet(az=4)
     views = states(servers, az_0000="SHUTOFF", az_0001="ERROR")

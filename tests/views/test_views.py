@@ -14,7 +14,7 @@ from scenes import HOSTILE, history, plan, snapshot
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
-from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
@@ -106,6 +106,20 @@ def test_a_plan_is_one_screen_of_numbers() -> None:
     ):
         assert words in text
     assert orjson.loads(orjson.dumps(plan_json(planned(plan()))))["plan"]["to_restart"] == 38
+
+
+def test_a_plan_names_the_first_ids_that_do_not_exist_and_says_where_all_are() -> None:
+    whole = plan()
+    gone = replace(whole, skips=(Skip("not_found", whole.to_restart, len(whole.fleet)),))
+    many = replace(whole, waves=(Wave(1, 0, 35, "100%"),), skips=(Skip("not_found", 35, len(whole.fleet)),))
+    ids = whole.fleet.ids
+
+    assert row(gone, "Not found") == f"2 of 40 ids given: {ids[38]}, {ids[39]}"
+    assert row(many, "Not found") == (
+        f"5 of 40 ids given: {ids[35]}, {ids[36]}, {ids[37]} and 2 more; plan -o json names all"
+    )
+    assert plan_json(planned(many))["not_found"] == list(ids[35:])
+    assert not any(line.startswith("Not found") for line in plan_lines(planned(whole)))
 
 
 def row(of: Plan, label: str) -> str:

@@ -15,7 +15,7 @@ from ecsbatch.cli.drive import DriveResult, drive, offer_resume
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, FleetFile, Quiet, RestartFlags, Verbose
 from ecsbatch.cli.output import check_outputs, columns, in_json, log_json, print_json, print_lines
-from ecsbatch.cli.prompt import Consent, confirm, guard, parse_guard
+from ecsbatch.cli.prompt import Consent, confirm, guard, guard_not_found, parse_guard
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, survey
 from ecsbatch.cli.wiring import engine, make_store
@@ -154,6 +154,7 @@ def go_ahead(prepared: PreparedPlan, context: CliContext, consent: Consent, run_
     """
     plan = prepared.view.plan
     guard(plan.to_restart, consent, prepared.inventory)
+    guard_not_found(plan, consent)
 
     def show() -> None:
         if context.verbosity.quiet:
