@@ -26,6 +26,9 @@ FRAME: Final = 0.25
 _LINES: Final = ((120.0, 10.0), (1_800.0, 60.0), (float("inf"), 300.0))
 """Up to so many seconds of watching, a line of progress each so many seconds, where there is no terminal."""
 
+_GLANCE: Final = 0.5
+"""Seconds after which a notice is seen."""
+
 _SIGN_OF_LIFE: Final = 3_600.0
 """Seconds after which a line is written although nothing has changed."""
 
@@ -139,14 +142,26 @@ class LiveViews:
             await display.stop()
 
     async def _log_progress(self) -> None:
-        """Write a line now and then until the end: often at first, then seldom, and seldom where nothing changes."""
+        """Write a line now and then until the end: often at first, then seldom, and seldom where nothing changes.
+
+        A notice that was not there before is written at once.
+        """
         began = spoke = time.monotonic()
         while not self._ended.is_set():
-            await self._pause(until_next_line(time.monotonic() - began))
+            await self._until_line_or_notice(until_next_line(time.monotonic() - began))
             if not self._ended.is_set():
                 anyhow = time.monotonic() - spoke >= _SIGN_OF_LIFE
                 if self._log.progress(await self._snapshot(), anyhow=anyhow):
                     spoke = time.monotonic()
+
+    async def _until_line_or_notice(self, seconds: float) -> None:
+        """Wait so long, or until there is a notice where there was none: that the run is aborted, or sees nothing."""
+        until, told = time.monotonic() + seconds, bool(self._live.notice())
+        while not self._ended.is_set() and (left := until - time.monotonic()) > 0:
+            await self._pause(min(left, _GLANCE))
+            if self._live.notice() and not told:
+                return
+            told = bool(self._live.notice())
 
     async def _follow(self) -> None:
         """Pass each line of the journal to the log and to the events' file."""

@@ -53,6 +53,7 @@ class RolloutState:
         earlier: the last request of a server that waits again, where a look may yet show its restart.
         left_out: domains to whose servers nothing is sent any more, but for those that somebody has retried since.
         aborting, aborted_by: somebody has ended the run for good, though servers may still be under way; who it was.
+        abort_asked_by: who has asked for that, while the run's process has not followed; no event says so. "" for none.
         last_command: the last command that was asked before the present holder took the run.
         watch: how long it has taken.
         gate_at, status_at: when the last gate was asked; when the status last changed.
@@ -71,7 +72,7 @@ class RolloutState:
         self.updated_at = 0.0
         self.fence = 0
         self.quota: Quota | None = None
-        self.holder = self.paused_by = self.aborted_by = ""
+        self.holder = self.paused_by = self.aborted_by = self.abort_asked_by = ""
         self.stage = bytearray(n)
         self.run = Tally(total=n, waiting=n)
         self.waves = [Tally(total=len(w), waiting=len(w)) for w in plan.waves]

@@ -76,11 +76,12 @@ def standing(state: RolloutState, now: float, *, stopping: bool = False) -> Stan
         stopping: its process was told to stop, and waits for answers of the cloud.
     """
     if state.status not in {RunStatus.RUNNING, RunStatus.PAUSED}:
-        return Standing(Phase(state.status.value), state.status.value)
+        ends = state.aborting and not state.status.over
+        return Standing(Phase(state.status.value), state.status.value, "aborting" if ends else "")
     if stopping:
         return Standing(Phase.STOPPING, "stopping")
-    if state.aborting:
-        return Standing(Phase.ABORTING, "aborting")
+    if state.aborting or state.abort_asked_by:
+        return Standing(Phase.ABORTING, "aborting", "" if state.aborting else "not confirmed yet")
     if state.status is RunStatus.PAUSED:
         return _paused(state)
     return next((found for question in _QUESTIONS if (found := question(state, now))), _RUNNING)
@@ -179,6 +180,11 @@ def awaits_promotion(state: RolloutState) -> bool:
 
 def aborting_notice(state: RolloutState) -> str:
     """Say that a run is being ended for good, and what it waits for; "" where it is not."""
+    if state.abort_asked_by and not state.aborting and not state.status.over:
+        return (
+            f"{printable(state.abort_asked_by)} asked to abort, which its process has not confirmed yet: "
+            "until it does, requests may leave."
+        )
     if not state.aborting or state.status.over:
         return ""
     asked = f" (asked by {printable(state.aborted_by)})" if state.aborted_by else ""

@@ -80,11 +80,14 @@ class RunHistory:
         return self.state.aborted_by or (asked.who if asked is not None else "")
 
     def settle(self) -> None:
-        """Add to the state what no event says: that the process is gone, or that a next one is asked to abort."""
+        """Add to the state what no event says: that the process is gone, or that it is asked to abort."""
         if self.record.status is RunStatus.ORPHANED:
             self.state.status, self.state.reason = RunStatus.ORPHANED, "its process is gone"
-        if self.asked_to_abort is not None and not self.record.held and not self.state.aborting:
-            self.state.aborting, self.state.aborted_by = True, self.asked_to_abort.who
+        asked, state = self.asked_to_abort, self.state
+        unheard = asked is not None and not state.aborting and not state.status.over
+        state.abort_asked_by = (asked.who or "somebody") if asked is not None and unheard else ""
+        if asked is not None and unheard and not self.record.held:
+            state.aborting, state.aborted_by = True, asked.who
 
 
 async def load_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
@@ -177,6 +180,8 @@ class RunFollower:
         while events := await self._store.events(record.run_id, history.state.seq):
             for event in events:
                 history.apply(event)
+        if not record.status.over:
+            history.asked_to_abort = await _asked_to_abort(self._store, record, history.state.last_command)
         history.settle()
         self.over = history.state.status not in _GOING_ON
         if self.over or history.state.seq > before:

@@ -12,7 +12,7 @@ from ecsbatch.model.events import stamp
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.state import RolloutState
-from ecsbatch.policy.standing import Phase, standing
+from ecsbatch.policy.standing import Phase, Standing, standing
 from ecsbatch.views.standing import lasted
 from ecsbatch.views.text import cell
 
@@ -55,20 +55,17 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
         **counts,
         "elapsed_s": round(lasted(state, now), 3),
         "not_found": state.not_found,
-        **_standing_json(state, state.updated_at if now is None else now),
+        **standing_json(how := standing(state, state.updated_at if now is None else now)),
+        # Not who holds the run, but that it waits for somebody to promote it.
+        "hold": {"before_wave": state.wave_over + 1, "since": _time(state.wave_over_at)}
+        if how.phase is Phase.HELD
+        else None,
     }
 
 
-def _standing_json(state: RolloutState, now: float) -> dict[str, Any]:
-    """Return how a run stands; ``hold`` is the hold that waits for promote, not who holds the run."""
-    how = standing(state, now)
-    held = how.phase is Phase.HELD
-    return {
-        "standing": how.phase.value,
-        "standing_text": how.text,
-        "standing_until": _time(how.until),
-        "hold": {"before_wave": state.wave_over + 1, "since": _time(state.wave_over_at)} if held else None,
-    }
+def standing_json(how: Standing) -> dict[str, Any]:
+    """Return how a run stands, as ``-o json`` prints it beside the run."""
+    return {"standing": how.phase.value, "standing_text": how.text, "standing_until": _time(how.until)}
 
 
 def holder_json(record: RunRecord) -> dict[str, Any]:

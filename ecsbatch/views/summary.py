@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
+from types import MappingProxyType
 from typing import Final
 
 from ecsbatch.model.events import stamp
@@ -15,7 +16,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable, without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
-from ecsbatch.policy.standing import awaits_promotion, gate_notice, standing
+from ecsbatch.policy.standing import Standing, awaits_promotion, gate_notice, standing
 from ecsbatch.views.standing import lasted
 from ecsbatch.views.text import NAME, NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, wrap_line
 
@@ -34,6 +35,7 @@ _WIDEST: Final = 44
 _TITLES: Final = ("RUN", "STATUS", "DONE", "OF", "STARTED (UTC)", "HOLDER")
 _RIGHT: Final = frozenset({"DONE", "OF"})
 _BETWEEN: Final = 2
+_WIDEST_STATUS: Final = 30
 _LEAST: Final = 8
 """Columns that the table's last column has, or none."""
 
@@ -219,15 +221,17 @@ def _aligned(steps: Sequence[tuple[str, str]]) -> list[str]:
     return [f"  {command:{width}}  {why}" for command, why in steps]
 
 
-def run_lines(records: Sequence[RunRecord], width: int = 80, aborting: Container[str] = ()) -> list[str]:
+def run_lines(
+    records: Sequence[RunRecord], width: int = 80, standings: Mapping[str, Standing] = MappingProxyType({})
+) -> list[str]:
     """Write runs below one another; the holder is cut, columns that have no room at all are left out.
 
     Args:
         records: the runs.
         width: of the screen, in columns.
-        aborting: the ids of those that somebody has ended for good and that are not over yet.
+        standings: how they stand, by their ids; of others the status alone is known.
     """
-    rows = [_TITLES, *(_row(record, aborting=record.run_id in aborting) for record in records)]
+    rows = [_TITLES, *(_row(record, standings.get(record.run_id)) for record in records)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     lines = [[row[0].ljust(widths[0])] for row in rows]
     left = width - widths[0]
@@ -243,8 +247,8 @@ def run_lines(records: Sequence[RunRecord], width: int = 80, aborting: Container
     return [(" " * _BETWEEN).join(cells).rstrip() for cells in lines]
 
 
-def _row(record: RunRecord, *, aborting: bool) -> tuple[str, ...]:
-    status = f"{record.status.value}, aborting" if aborting else record.status.value
+def _row(record: RunRecord, how: Standing | None) -> tuple[str, ...]:
+    status = record.status.value if how is None else how.text if len(how.text) <= _WIDEST_STATUS else how.word
     started = stamp(record.created_at)[:19].replace("T", " ")
     figures = (f"{record.ended:,}", f"{record.total:,}")
     return (printable(record.run_id), status, *figures, started, printable(record.holder.name))

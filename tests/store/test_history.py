@@ -9,6 +9,7 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
+from ecsbatch.policy.standing import aborting_notice, standing
 from ecsbatch.store import DatabaseStore, open_store
 from ecsbatch.store.history import RunFollower, load_history
 
@@ -69,3 +70,20 @@ async def test_a_follower_sees_what_is_new_and_ends_with_the_run() -> None:
     assert paused == (RunStatus.PAUSED, False)
     assert (followed.state.status, followed.over) == (RunStatus.ABORTED, True)
     assert [ev.decode(line).event.name for line in lines if ev.decode(line)] == ["run.paused", "run.finished"]  # type: ignore[union-attr]
+
+
+async def test_a_follower_sees_at_once_that_somebody_asks_to_abort() -> None:
+    """Its process may be stopped, or slow: who watches reads that it was asked, and that it has not followed."""
+    async with open_store("memory:", inline=True) as store:
+        lease = await begun(store)
+        followed = RunFollower(store, await load_history(store, await store.run("k7f")))
+        await store.command("k7f", {"command": "abort"}, "bob@desk")
+        await followed.refresh()
+        asked = standing(followed.state, 0.0).text, aborting_notice(followed.state)
+        await store.commit(lease, Transaction([ev.RunAborting(by="bob@desk")]))
+        await followed.refresh()
+        followed_it = standing(followed.state, 0.0).text
+
+    assert asked[0] == "aborting (not confirmed yet)"
+    assert asked[1].startswith("bob@desk asked to abort, which its process has not confirmed yet")
+    assert followed_it == "aborting"

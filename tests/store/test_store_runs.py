@@ -24,6 +24,7 @@ from ecsbatch.model.events import (
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Transaction
 from ecsbatch.model.servers import Fleet, Server
+from ecsbatch.policy.standing import Phase, Standing
 from ecsbatch.store import (
     DatabaseStore,
     Grant,
@@ -200,6 +201,17 @@ async def test_what_an_aborted_run_never_started_is_not_done(store: DatabaseStor
 
     assert (record.ended, record.total) == (1, 3)
     assert run_lines([record])[1].split()[2:4] == ["1", "3"]
+
+
+async def test_the_table_of_runs_says_what_one_waits_for(store: DatabaseStore) -> None:
+    await store.create_run(rollout("first", "a"), ALICE)
+    record = await store.run("first")
+    soaks = Standing(Phase.SOAKING, "soaking", "20s more")
+    asked = Standing(Phase.GATE, "gate: waiting", '"errors are at 3%", asked 4 times, 6m left')
+
+    assert run_lines([record], 120, {"first": soaks})[1].startswith("first  soaking (20s more)  ")
+    assert run_lines([record], 120, {"first": asked})[1].startswith("first  gate: waiting  ")
+    assert run_lines([record])[1].split()[1] == record.status.value
 
 
 @pytest.mark.real

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
@@ -13,12 +14,14 @@ from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import stamp
-from ecsbatch.store.history import aborts_of
-from ecsbatch.views.report import holder_json
+from ecsbatch.policy.standing import Phase, Standing, standing
+from ecsbatch.store.history import load_history
+from ecsbatch.views.report import holder_json, standing_json
 from ecsbatch.views.summary import run_lines
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
+    from ecsbatch.model.state import RolloutState
 
 _RUNS: Final = 20
 
@@ -31,25 +34,29 @@ def runs(
 ) -> int:
     """List the last runs, the newest first."""
     context = CliContext.of(flags, config)
-    records, aborting = asyncio.run(_read_runs(context.store_url, max(limit, 1)))
+    records, states = asyncio.run(_read_runs(context.store_url, max(limit, 1)))
+    now = time.time()
+    standings = {run_id: standing(state, now) for run_id, state in states.items()}
     if context.wants_json:
-        print_json({"runs": [_row(record) | {"aborting": record.run_id in aborting} for record in records]})
+        print_json({"runs": [_row(record, states.get(record.run_id), now) for record in records]})
     elif records:
-        print_lines(run_lines(records, columns(to_stdout=True), aborting), to_stdout=True)
+        print_lines(run_lines(records, columns(to_stdout=True), standings), to_stdout=True)
     else:
         print_lines(["No runs yet."], to_stdout=True)
     return Exit.OK
 
 
-async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], set[str]]:
-    """Return the last runs, and those of them that somebody has ended for good and that are not over yet."""
+async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, RolloutState]]:
+    """Return the last runs, and the states of those rollouts of them that are not over."""
     async with make_store(url) as store:
         records = await store.runs(limit)
-        open_ = [record.run_id for record in records if not record.status.over]
-        return records, {run_id for run_id in open_ if await aborts_of(store, run_id)}
+        open_ = [record for record in records if not record.status.over and record.kind == "rollout"]
+        return records, {record.run_id: (await load_history(store, record)).state for record in open_}
 
 
-def _row(record: RunRecord) -> dict[str, Any]:
+def _row(record: RunRecord, state: RolloutState | None, now: float) -> dict[str, Any]:
+    """Return a run as JSON; without a state its record tells how it stands."""
+    how = Standing(Phase(record.status.value), record.status.value) if state is None else standing(state, now)
     return {
         "run_id": record.run_id,
         "kind": record.kind,
@@ -57,4 +64,6 @@ def _row(record: RunRecord) -> dict[str, Any]:
         "created_at": stamp(record.created_at),
         "total": record.total,
         "counts": dict(record.counts),
+        "aborting": state is not None and bool(state.aborting or state.abort_asked_by),
+        **standing_json(how),
     } | holder_json(record)
