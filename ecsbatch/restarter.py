@@ -381,13 +381,15 @@ class Restarter:
             rollout.engine_stopped(fault)
 
     async def _steer(self) -> None:
-        """Have the rollouts follow the commands that the store has for them."""
+        """Have the rollouts follow the commands that the store has for them, and record what they cannot see."""
         while True:
             await asyncio.sleep(STEER_INTERVAL)
             for rollout in list(self._rollouts):
                 # A read that fails now may not in a moment: it is not the run's end, as a failed write is.
                 with suppress(Exception):
                     await rollout.follow_commands()
+                with suppress(Exception):
+                    await rollout.note_sight()
 
     @staticmethod
     async def _mend(direct: DirectRestarts) -> None:

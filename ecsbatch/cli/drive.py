@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,9 +23,8 @@ from ecsbatch.cli.wiring import engine, make_store, who
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
-from ecsbatch.model.text import printable
 from ecsbatch.policy.resume_options import ResumeOption, resume_options
-from ecsbatch.policy.standing import aborting_notice
+from ecsbatch.policy.standing import aborting_notice, blind_notice
 from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.store.history import load_history
 from ecsbatch.views.report import run_json
@@ -105,16 +105,6 @@ class Signals:
             self._task.cancel()
 
 
-def blind_notice(seconds: float, why: str, timeout: float) -> str:
-    """Return what to tell while nothing can be seen of the cloud, "" where that is no more than a moment."""
-    if seconds < _A_MOMENT:
-        return ""
-    return (
-        f"Nothing can be seen of the cloud for {format_span(seconds)}: {printable(why).rstrip('.')}. "
-        f"No server is blamed for it; after {format_span(timeout)} the run stops, and ecsbatch resume goes on."
-    )
-
-
 def busy_notice(seconds: float, keeper: int) -> str:
     """Return what to tell while another process keeps the store, "" where that is no more than a moment."""
     if seconds < _A_MOMENT:
@@ -142,7 +132,7 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
     def notice() -> str:
         store = restarter.store
         waits = busy_notice(store.waiting, store.keeper) if store.waiting else ""
-        return signals.notice() or waits or blind_notice(*restarter.blindness(), engine.blind_timeout)
+        return signals.notice() or waits or blind_notice(rollout.state, time.time())
 
     live = LiveContext(
         engine.quota, restarter.usage, notice, known, lambda: rollout.held, lambda: bool(signals.received)

@@ -164,6 +164,23 @@ class QuotaDesync(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CloudUnseen(Event):
+    """Nothing can be seen of the cloud, for ``seconds`` so far; after ``timeout`` seconds of it the run stops."""
+
+    name: ClassVar[str] = "cloud.unseen"
+    seconds: float = 0.0
+    timeout: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSeen(Event):
+    """The cloud can be seen again, or nothing is asked of it any more."""
+
+    name: ClassVar[str] = "cloud.seen"
+
+
+@dataclass(frozen=True, slots=True)
 class JobProgress(Event):
     """A look showed that more servers of a job have ended."""
 

@@ -48,6 +48,8 @@ class RolloutState:
         quota: the quota that its last holder keeps to; None where the record does not say.
         throttled: the last 429 and when it came.
         rejected: the last rejected request and when, None once one was accepted.
+        unseen: since when nothing can be seen of the cloud, seconds since 1970, and what is on record about it; None
+            where it can be seen.
         last_batch: the highest batch number so far.
         unstarted: how often requests for a server were shown not to have begun, since its last outcome.
         earlier: the last request of a server that waits again, where a look may yet show its restart.
@@ -66,7 +68,7 @@ class RolloutState:
         self.plan = plan
         self.status = RunStatus.RUNNING
         self.reason = self.message = ""
-        self.seq = self.wave = self.wave_over = 0
+        self.seq = self.wave = self.wave_over = self.promoted = 0
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.updated_at = 0.0
@@ -94,11 +96,11 @@ class RolloutState:
         self.skipped_by: Counter[str] = Counter()
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
-        self.promoted = 0
         self.gate_wait = GateWait()
         self.gate_at = self.wave_over_at = self.status_at = self.taken_at = 0.0
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
+        self.unseen: tuple[float, ev.CloudUnseen] | None = None
         self.last_batch = 0
         self.watch = Stopwatch()
         self._elapsed: float | None = None
@@ -349,7 +351,7 @@ class RolloutState:
 
     def _holder_changed(self, event: ev.HolderChanged, ts: float) -> None:
         self.watch.taken(ts, event.boot, event.ledger_time)
-        self.taken_at, self.gate_wait = ts, GateWait()
+        self.taken_at, self.gate_wait, self.unseen = ts, GateWait(), None
         self.holder = event.holder
         self.fence = event.fence
         self.last_command = event.command
@@ -357,6 +359,12 @@ class RolloutState:
 
     def _quota_throttled(self, event: ev.QuotaThrottled, ts: float) -> None:
         self.throttled = (ts, event)
+
+    def _cloud_unseen(self, event: ev.CloudUnseen, ts: float) -> None:
+        self.unseen = (ts - event.seconds, event)
+
+    def _cloud_seen(self, _: ev.CloudSeen, _ts: float) -> None:
+        self.unseen = None
 
     def _paused(self, event: ev.RunPaused, ts: float) -> None:
         self.status_at = ts
@@ -453,6 +461,8 @@ class RolloutState:
         ev.LimitChanged: _limit_changed,
         ev.HolderChanged: _holder_changed,
         ev.QuotaThrottled: _quota_throttled,
+        ev.CloudUnseen: _cloud_unseen,
+        ev.CloudSeen: _cloud_seen,
         ev.RunPaused: _paused,
         ev.RunAborting: _aborting,
         ev.RunResumed: _resumed,

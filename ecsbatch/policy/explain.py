@@ -20,6 +20,7 @@ from ecsbatch.model.tally import FAILURES, InFlightBatch, Stage
 from ecsbatch.model.text import without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
+from ecsbatch.policy.standing import blind_notice
 
 _NAMED: Final = 5
 """Servers or domains that a sentence names."""
@@ -105,7 +106,6 @@ def explain(
     usage: Usage | None = None,
     holder_alive: bool = True,
     claimed_by: str = "",
-    blind_for: float = 0.0,
 ) -> Explanation:
     """Return why a server is not restarted yet, or what the rollout waits for.
 
@@ -116,9 +116,8 @@ def explain(
         usage: how much of the quota is used at the server's site, None where not known.
         holder_alive: False where no living process holds the run.
         claimed_by: the other run that has the server, "" for none.
-        blind_for: seconds for which the cloud has not been seen, where this process is the one that looks.
     """
-    question = _Question(state, now, policy.limits_of(state.plan, state.limits), usage, holder_alive, blind_for)
+    question = _Question(state, now, policy.limits_of(state.plan, state.limits), usage, holder_alive)
     if server is None:
         return question.about_run()
     index = state.plan.fleet.index_of(server)
@@ -142,7 +141,6 @@ class _Question:
     limits: Limits
     usage: Usage | None
     holder_alive: bool
-    blind_for: float
 
     # -- one server ------------------------------------------------------------------------------------------------
 
@@ -352,9 +350,8 @@ class _Question:
     def _cloud(self) -> Explanation | None:
         """Explain that the cloud does not answer, asked for a pause or refuses; None where it does none of it."""
         state = self.state
-        if self.blind_for > 0:
-            span = format_duration(round(self.blind_for))
-            return Explanation(Cause.CLOUD_UNREACHABLE, f"Nothing could be seen of the cloud for {span}.")
+        if notice := blind_notice(state, self.now):
+            return Explanation(Cause.CLOUD_UNREACHABLE, notice)
         if state.throttled is not None and self.now < state.throttled[0] + state.throttled[1].wait:
             until = state.throttled[0] + state.throttled[1].wait
             text = f"The cloud said too many requests (429) {self._ago(state.throttled[0])} and is asked again in "

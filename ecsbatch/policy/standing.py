@@ -29,6 +29,7 @@ class Phase(StrEnum):
     SOAKING = "soaking"
     HELD = "held"
     GATE = "gate"
+    BLIND = "blind"
     THROTTLED = "throttled"
     PAUSED = "paused"
     STOPPING = "stopping"
@@ -110,6 +111,14 @@ def _starting(state: RolloutState, _: float) -> Standing | None:
     return None if state.last_batch or state.wave_over else Standing(Phase.STARTING, "starting")
 
 
+def _blind(state: RolloutState, now: float) -> Standing | None:
+    if state.unseen is None:
+        return None
+    since, unseen = state.unseen
+    until = since + unseen.timeout
+    return Standing(Phase.BLIND, "blind", f"{_left(now, since)} of {format_duration(unseen.timeout)}", until)
+
+
 def _throttled(state: RolloutState, now: float) -> Standing | None:
     if state.throttled is None or (until := state.throttled[0] + state.throttled[1].wait) <= now:
         return None
@@ -162,7 +171,7 @@ def _checking(state: RolloutState, _: float) -> Standing | None:
 
 
 _QUESTIONS: Final[tuple[Callable[[RolloutState, float], Standing | None], ...]] = (
-    *(_stopping, _starting, _barrier, _throttled, _checking),
+    *(_stopping, _blind, _starting, _barrier, _throttled, _checking),
 )
 """Asked of a run that goes on, those first that hold up the most."""
 
@@ -191,6 +200,18 @@ def aborting_notice(state: RolloutState) -> str:
     under_way = state.run.in_flight
     outcomes = "gets its outcome" if under_way == 1 else "get their outcome"
     return f"Aborting{asked}: nothing new is sent, {counted(under_way, 'server')} under way {outcomes}."
+
+
+def blind_notice(state: RolloutState, now: float) -> str:
+    """Say for how long nothing can be seen of the cloud, and what comes of it; "" where it can, or the run is over."""
+    if state.unseen is None or state.status not in {RunStatus.RUNNING, RunStatus.PAUSED}:
+        return ""
+    since, unseen = state.unseen
+    why = f": {printable(unseen.message).rstrip('.')}" if unseen.message else ""
+    return (
+        f"Nothing can be seen of the cloud for {_left(now, since)}{why}. No server is blamed for it; after "
+        f"{format_duration(unseen.timeout)} the run stops, and ecsbatch resume goes on."
+    )
 
 
 def gate_notice(state: RolloutState, now: float) -> str:

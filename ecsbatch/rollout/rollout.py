@@ -233,6 +233,10 @@ class Rollout:
         self._session.limit_events(limits, by)
         self._follow(partial(self._adjust, by, limits), recall=True)
 
+    async def note_sight(self) -> None:
+        """Record that nothing can be seen of the cloud, or that it can be again; raises as `run`."""
+        await self._session.note_sight()
+
     async def follow_commands(self) -> None:
         """Follow the commands that the store has for the run's holder, while this process is that.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from ecsbatch.engine.journal import EventFeed, JournalWriter
 from ecsbatch.engine.runtime import Runtime
@@ -21,6 +22,9 @@ from ecsbatch.planning.strategy import resolve_limits
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Ending
 from ecsbatch.rollout.dispatcher import Dispatcher
+
+WORTH_A_WORD: Final = 3.0
+"""Seconds without an answer of the cloud that are more than a moment."""
 
 
 class RunSession:
@@ -152,6 +156,21 @@ class RunSession:
             self._answer([event.server])
         elif self._waiters and isinstance(event, ev.RunResumed | ev.BatchRejected | ev.BatchUnstarted):
             self._answer(list(self._waiters))  # servers of left-out domains end without an event of their own
+
+    async def note_sight(self) -> None:
+        """Record that nothing can be seen of the cloud, or that it can be again: those who watch see it by that alone.
+
+        Raises:
+            StoreError, RunConflict, EngineStopped: as `record`.
+        """
+        seconds, why = self.runtime.blindness()
+        if not self.held or self.state.status not in {RunStatus.RUNNING, RunStatus.PAUSED}:
+            return
+        if self.state.unseen is not None and not seconds:
+            await self.note(ev.CloudSeen())
+        elif self.state.unseen is None and seconds >= WORTH_A_WORD:
+            timeout = self.runtime.engine.blind_timeout
+            await self.note(ev.CloudUnseen(seconds=round(seconds, 3), timeout=timeout, message=why))
 
     def limit_events(self, limits: Mapping[str, int | str], by: str) -> list[ev.Event]:
         """Make the events of changed limits, by the names and in the forms that a `Strategy` has them.

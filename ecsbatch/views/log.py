@@ -31,6 +31,7 @@ _LEVELS: Final[Mapping[str, Level]] = {
     "batch.unknown": "warning",
     "quota.throttled": "warning",
     "quota.desync": "warning",
+    "cloud.unseen": "warning",
     "server.failed": "warning",
     "server.timed_out": "warning",
     "server.unknown": "warning",

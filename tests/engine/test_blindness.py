@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from world import World
 
-from ecsbatch.cli.drive import blind_notice
 from ecsbatch.config.settings import Strategy
+from ecsbatch.model import events as ev
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.servers import Fleet
+from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.standing import standing
 
 
 def test_an_engine_says_for_how_long_and_why_it_sees_nothing() -> None:
@@ -31,16 +34,22 @@ def test_an_engine_says_for_how_long_and_why_it_sees_nothing() -> None:
     assert during[1]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "says"),
-    [
-        (0.0, ""),
-        (2.9, ""),
-        (12.0, "Nothing can be seen of the cloud for 12s: connection refused. No server is blamed for it; after 5m00s"),
-    ],
-)
-def test_a_moment_is_not_worth_a_word(seconds: float, says: str) -> None:
-    notice = blind_notice(seconds, "connection refused.", 300.0)
+def test_who_watches_reads_in_the_record_that_nothing_is_seen() -> None:
+    """The holder's memory is seen by nobody else; a moment is not worth a word."""
+    world = World(servers=200, outages=((20.0, 80.0), (100.0, 102.0)))
 
-    assert notice.startswith(says)
-    assert bool(notice) == bool(says)
+    async def main() -> list[ev.Recorded]:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids, Strategy(max_unavailable=20, waves="100%"))
+            await rollout.run()
+            return [recorded async for recorded in rollout.events()]
+
+    told = [each for each in world.live(main) if isinstance(each.event, ev.CloudUnseen | ev.CloudSeen)]
+    unseen, seen = told
+    state = RolloutState("r", Plan(Fleet(world.ids), waves=()))
+    state.apply(unseen)
+
+    assert isinstance(unseen.event, ev.CloudUnseen)
+    assert (unseen.event.seconds >= 3.0, unseen.event.timeout, bool(unseen.event.message)) == (True, 300.0, True)
+    assert standing(state, seen.ts).text.startswith("blind (")
+    assert 40 < seen.ts - unseen.ts < 80

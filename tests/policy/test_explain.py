@@ -71,6 +71,7 @@ FREE = Usage(limit=1000, held=0, cooling=0, free=1000)
 FAILED = ev.ServerFailed(server="b1", wave=2, domain="az2", batch=2, code="Ecs.0608", message="No.", holds=True)
 REJECTED = ev.BatchRejected(batch=2, kind="not_sent", message="Connection refused.")
 REFUSED = ev.BatchRejected(batch=2, kind="refused", message="Not allowed.", code="Ecs.0013")
+UNSEEN = ev.CloudUnseen(seconds=10.0, timeout=300.0, message="no route")
 ABORTING = ev.RunAborting(by="bob")
 STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 failures, 1 are allowed.")
 
@@ -190,7 +191,7 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
         ),
         ([*STARTED, ev.RunFinished(status="aborted", reason="aborted")], {}, {}, "a1", Cause.OVER, ["over: aborted"]),
         (second_wave(sent(2, "b1"), FAILED), {"max_failures": 0}, {}, "b2", Cause.FAILURE_LIMIT, ["1 failure"]),
-        ([*STARTED], {}, {"blind_for": 30.0}, "a1", Cause.CLOUD_UNREACHABLE, ["seen of the cloud for 30s"]),
+        ([*STARTED, UNSEEN], {}, {}, "a1", Cause.CLOUD_UNREACHABLE, ["seen of the cloud for 1m10s: no route"]),
         (second_wave(sent(2, "b1"), REJECTED), {}, {}, "b1", Cause.CLOUD_UNREACHABLE, ["Connection refused."]),
         (second_wave(sent(2, "b1"), REFUSED), {}, {}, "b1", Cause.REFUSED, ["Not allowed."]),
         ([*STARTED, ev.QuotaThrottled(wait=90.0, message="Slow")], {}, {}, "a1", Cause.THROTTLED, ["in 30s: Slow"]),

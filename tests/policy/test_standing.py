@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from test_explain import ABORTING, FAILED, IDS, NOW, STARTED, STOPPED, first_wave_done, second_wave, sent, told
+from test_explain import ABORTING, FAILED, IDS, NOW, STARTED, STOPPED, UNSEEN, first_wave_done, second_wave, sent, told
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.policy.standing import Phase, gate_notice, standing
+from ecsbatch.policy.standing import Phase, blind_notice, gate_notice, standing
 
 ASKING = ev.GateWaiting(gate="./ok", wave=2, timeout=600.0)
 WAIT = ev.GateChecked(gate="./ok", verdict="wait", wave=2, message="errors 3%.")
@@ -53,6 +53,9 @@ Told = Iterable[ev.Event | tuple[float, ev.Event]]
         ([*first_wave_done(), WAIT], {"gate": "./ok"}, Phase.GATE, 'gate: waiting ("errors 3%", asked 1 time)'),
         # A new holder asks anew, and so does a run that was paused.
         ([*first_wave_done(), ASKING, WAIT, TAKEN], {"gate": "./ok"}, Phase.GATE, "gate: being asked"),
+        ([*STARTED, UNSEEN], {}, Phase.BLIND, "blind (1m10s of 5m)"),
+        ([*STARTED, UNSEEN, ev.CloudSeen()], {}, Phase.STARTING, "starting"),
+        ([*STARTED, UNSEEN, TAKEN], {}, Phase.STARTING, "starting"),
         (second_wave(ev.QuotaThrottled(wait=90.0)), {}, Phase.THROTTLED, "throttled (30s more)"),
         (second_wave(ev.QuotaThrottled(wait=60.0)), {}, Phase.RUNNING, "running"),
         ([*STARTED, ev.RunPaused(reason="paused", by="ann\x1b@web")], {}, Phase.PAUSED, "paused by ann\ufffd@web"),
@@ -99,6 +102,15 @@ def test_a_gate_says_since_when_how_often_and_when_it_ends() -> None:
         "It is asked again until --gate-timeout (10m), then the run stops."
     )
     assert gate_notice(told(first_wave_done()), NOW) == ""
+
+
+def test_who_sees_nothing_says_for_how_long_and_what_comes_of_it() -> None:
+    assert blind_notice(told([*STARTED, UNSEEN]), NOW) == (
+        "Nothing can be seen of the cloud for 1m10s: no route. No server is blamed for it; after 5m the run stops, and "
+        "ecsbatch resume goes on."
+    )
+    assert blind_notice(told([*STARTED, UNSEEN, STOPPED]), NOW) == ""
+    assert blind_notice(told(STARTED), NOW) == ""
 
 
 def test_every_prefix_of_a_history_stands_somehow() -> None:

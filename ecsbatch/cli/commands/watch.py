@@ -16,7 +16,7 @@ from ecsbatch.cli.live import LiveContext, LiveViews
 from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
-from ecsbatch.policy.standing import aborting_notice
+from ecsbatch.policy.standing import aborting_notice, blind_notice
 from ecsbatch.store.history import RunFollower, new_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.summary import summary_lines
@@ -67,7 +67,11 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, bool]:
         if follower.over and context.settings.output.events is None:
             return follower.history, False
         known = 0 if follower.over else follower.state.seq
-        live = LiveContext(follower.quota, follower.usage, lambda: aborting_notice(follower.state), known)
+
+        def notice() -> str:
+            return aborting_notice(follower.state) or blind_notice(follower.state, time.time())
+
+        live = LiveContext(follower.quota, follower.usage, notice, known)
         views = LiveViews(follower, live, context)
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
