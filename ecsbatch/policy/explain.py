@@ -7,7 +7,7 @@ in a run's record (is its holder alive, how much of the quota is used) is passed
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import FAILURES, InFlightBatch, Stage
-from ecsbatch.model.text import without_code
+from ecsbatch.model.text import counted, without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
-from ecsbatch.policy.standing import blind_notice
+from ecsbatch.policy.standing import aborting_notice, blind_notice, soaks_until, standing
 
 _NAMED: Final = 5
 """Servers or domains that a sentence names."""
@@ -68,12 +68,15 @@ class Explanation:
         text: in sentences. Ids and messages of the cloud are in it as they came: escape them for a terminal.
         until: when it is expected to change, seconds since 1970; None where that is not known.
         commands: commands that a person can run about it.
+        standing, standing_text: how the run stands, see `ecsbatch.policy.standing`; "" where it was not asked about.
     """
 
     cause: Cause
     text: str
     until: float | None = None
     commands: tuple[str, ...] = ()
+    standing: str = ""
+    standing_text: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -117,6 +120,14 @@ def explain(
         holder_alive: False where no living process holds the run.
         claimed_by: the other run that has the server, "" for none.
     """
+    how = standing(state, now, held=holder_alive)
+    answer = _answer(state, now, server, usage, holder_alive=holder_alive, claimed_by=claimed_by)
+    return replace(answer, standing=how.phase.value, standing_text=how.text)
+
+
+def _answer(
+    state: RolloutState, now: float, server: str | None, usage: Usage | None, *, holder_alive: bool, claimed_by: str
+) -> Explanation:
     question = _Question(state, now, policy.limits_of(state.plan, state.limits), usage, holder_alive)
     if server is None:
         return question.about_run()
@@ -154,7 +165,7 @@ class _Question:
             return Explanation(Cause.SKIPPED, f"The plan leaves it out: {skip.reason}.")
         flight = self._batch_of(index)
         if flight is not None:
-            return self._no_holder() or self._in_flight(flight)
+            return self._no_holder() or self._in_the_dark(flight) or self._in_flight(flight)
         return self._standing_still() or self._waiting(index)
 
     def _ended(self, index: int, stage: Stage) -> Explanation:
@@ -226,9 +237,9 @@ class _Question:
 
     def about_run(self) -> Explanation:
         """Explain the rollout."""
-        standing = self._standing_still()
-        if standing is not None:
-            return standing
+        still = self._standing_still() or self._blind()
+        if still is not None:
+            return still
         current = self.state.wave_over + 1
         if current > len(self.state.waves):
             return Explanation(Cause.QUEUED, "All waves are over; the run is about to end.")
@@ -254,6 +265,8 @@ class _Question:
         gone = self._no_holder()
         if gone is not None:
             return gone
+        if state.abort_asked_by and not state.aborting:
+            return Explanation(Cause.ABORTING, aborting_notice(state), None, (f"ecsbatch watch {run}",))
         if state.aborting:
             text = f"Run {run} is being aborted{self._by_whom()}, for {self._for(state.status_at)} so far: nothing new "
             text += f"is sent, and it ends once {self._under_way_now()} an outcome."
@@ -321,9 +334,8 @@ class _Question:
         state, plan = self.state, self.state.plan
         if wave == 1 or wave > len(state.waves):
             return None
-        soaked = state.wave_over_at + plan.soak
-        gate = state.gate if state.gate is not None and state.gate.wave == wave else None
-        if self.now < soaked and (gate is None or gate.verdict == "go"):
+        soaked = soaks_until(state)
+        if self.now < soaked:
             text = f"Wave {wave - 1} soaks for another {self._left(soaked)} before wave {wave} starts."
             return Explanation(Cause.SOAK, text, soaked)
         if policy.held_before(state, wave):
@@ -340,18 +352,32 @@ class _Question:
             )
         said = f": {gate.message.rstrip('.')}" if gate.message else ""
         verdict = "gave no verdict" if gate.verdict == "inconclusive" else f"said {gate.verdict}"
+        wait, timeout = self.state.gate_wait, format_duration(self.state.plan.gate_timeout)
+        asked = f", and was asked {counted(wait.asked, 'time')} in {self._for(wait.since)}" if wait.since else ""
+        left = f", for another {self._left(wait.until)}" if wait.until is not None else ""
         return Explanation(
             Cause.GATE,
             f"The gate {gate.gate} {verdict} for wave {wave} {self._ago(self.state.gate_at)}{said}. "
-            f"It is asked again, for {format_duration(self.state.plan.gate_timeout)} in all.",
-            commands=(f"ecsbatch abort {self.state.run_id}",),
+            f"It is asked again{left}{asked}: after --gate-timeout, {timeout} in all, the run stops.",
+            wait.until,
+            (f"ecsbatch abort {self.state.run_id}",),
         )
+
+    def _blind(self) -> Explanation | None:
+        """Explain that nothing can be seen of the cloud; None where it can."""
+        notice, until = blind_notice(self.state, self.now), standing(self.state, self.now).until
+        return Explanation(Cause.CLOUD_UNREACHABLE, notice, until) if notice else None
+
+    def _in_the_dark(self, flight: InFlightBatch) -> Explanation | None:
+        """Explain a server under way of which nothing can be seen; None where it can."""
+        blind = self._blind()
+        return replace(blind, text=f"{self._in_flight(flight).text} {blind.text}") if blind else None
 
     def _cloud(self) -> Explanation | None:
         """Explain that the cloud does not answer, asked for a pause or refuses; None where it does none of it."""
         state = self.state
-        if notice := blind_notice(state, self.now):
-            return Explanation(Cause.CLOUD_UNREACHABLE, notice)
+        if blind := self._blind():
+            return blind
         if state.throttled is not None and self.now < state.throttled[0] + state.throttled[1].wait:
             until = state.throttled[0] + state.throttled[1].wait
             text = f"The cloud said too many requests (429) {self._ago(state.throttled[0])} and is asked again in "

@@ -16,6 +16,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
 
+_GOING_ON: Final = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
 _MESSAGE: Final = 60
 """Characters of a gate's message that stand in a line."""
 
@@ -68,15 +69,18 @@ class Standing:
         return f"{self.word} ({self.detail})" if self.detail else self.word
 
 
-def standing(state: RolloutState, now: float, *, stopping: bool = False) -> Standing:
+def standing(state: RolloutState, now: float, *, stopping: bool = False, held: bool = True) -> Standing:
     """Return how a run stands.
 
     Args:
         state: of the run.
         now: seconds since 1970.
         stopping: its process was told to stop, and waits for answers of the cloud.
+        held: False where no living process holds the run.
     """
-    if state.status not in {RunStatus.RUNNING, RunStatus.PAUSED}:
+    if not held and state.status in _GOING_ON:
+        return Standing(Phase.ORPHANED, "orphaned", "aborting" if state.aborting else "")
+    if state.status not in _GOING_ON:
         ends = state.aborting and not state.status.over
         return Standing(Phase(state.status.value), state.status.value, "aborting" if ends else "")
     if stopping:
@@ -184,7 +188,7 @@ def awaits_promotion(state: RolloutState) -> bool:
     """Tell whether a run waits between two waves for a person to promote it."""
     gate = state.gate
     waits = gate is not None and gate.gate == "hold" and gate.verdict == "wait" and state.promoted < gate.wave
-    return waits and not state.aborting and state.status in {RunStatus.RUNNING, RunStatus.PAUSED}
+    return waits and not state.aborting and state.status in _GOING_ON
 
 
 def aborting_notice(state: RolloutState) -> str:
@@ -204,12 +208,12 @@ def aborting_notice(state: RolloutState) -> str:
 
 def blind_notice(state: RolloutState, now: float) -> str:
     """Say for how long nothing can be seen of the cloud, and what comes of it; "" where it can, or the run is over."""
-    if state.unseen is None or state.status not in {RunStatus.RUNNING, RunStatus.PAUSED}:
+    if state.unseen is None or state.status not in _GOING_ON:
         return ""
     since, unseen = state.unseen
-    why = f": {printable(unseen.message).rstrip('.')}" if unseen.message else ""
+    why = f" The last try: {printable(unseen.message).rstrip('.')}." if unseen.message else ""
     return (
-        f"Nothing can be seen of the cloud for {_left(now, since)}{why}. No server is blamed for it; after "
+        f"Nothing can be seen of the cloud for {_left(now, since)}.{why} No server is blamed for it; after "
         f"{format_duration(unseen.timeout)} the run stops, and ecsbatch resume goes on."
     )
 

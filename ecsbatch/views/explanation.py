@@ -10,6 +10,7 @@ from ecsbatch.model.events import stamp
 from ecsbatch.model.servers import labelled
 from ecsbatch.model.text import printable
 from ecsbatch.policy.explain import Explanation
+from ecsbatch.policy.standing import Phase
 from ecsbatch.views.text import NOTHING_TO_REPEAT, RepeatFlags, format_span
 
 _GOING_ON: Final = frozenset({"resume", "abort"})
@@ -51,8 +52,13 @@ def explanation_lines(
     """
     whom = f"Server {printable(labelled(server, name))} of run" if server else "Run"
     lines = [f"{whom} {printable(run_id)}: {explanation.cause.value.replace('_', ' ')}."]
+    if explanation.standing_text and not server:
+        why = f" ({explanation.cause.value.replace('_', ' ')})" if explanation.standing == Phase.RUNNING else ""
+        lines = [f"{whom} {printable(run_id)}: {explanation.standing_text}{why}."]
     text = printable(explanation.text, _LONGEST)
     lines += [f"  {line}" for line in wrap(text, width - 2, break_on_hyphens=False, break_long_words=False)]
+    if explanation.standing_text and server:
+        lines.append(f"  The run: {explanation.standing_text}.")
     if explanation.until is not None:
         left = explanation.until - now
         when = f"in {format_span(left)}" if left > 0 else "any moment"

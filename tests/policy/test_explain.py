@@ -13,6 +13,7 @@ from ecsbatch.model.quota import Usage
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.explain import Cause, Explanation, explain
+from ecsbatch.views.explanation import explanation_lines
 
 NOW = 1_767_225_600.0
 IDS = ["a1", "a2", "b1", "b2", "b3", "off"]
@@ -191,7 +192,14 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
         ),
         ([*STARTED, ev.RunFinished(status="aborted", reason="aborted")], {}, {}, "a1", Cause.OVER, ["over: aborted"]),
         (second_wave(sent(2, "b1"), FAILED), {"max_failures": 0}, {}, "b2", Cause.FAILURE_LIMIT, ["1 failure"]),
-        ([*STARTED, UNSEEN], {}, {}, "a1", Cause.CLOUD_UNREACHABLE, ["seen of the cloud for 1m10s: no route"]),
+        (
+            [*STARTED, UNSEEN],
+            {},
+            {},
+            "a1",
+            Cause.CLOUD_UNREACHABLE,
+            ["seen of the cloud for 1m10s. The last try: no route."],
+        ),
         (second_wave(sent(2, "b1"), REJECTED), {}, {}, "b1", Cause.CLOUD_UNREACHABLE, ["Connection refused."]),
         (second_wave(sent(2, "b1"), REFUSED), {}, {}, "b1", Cause.REFUSED, ["Not allowed."]),
         ([*STARTED, ev.QuotaThrottled(wait=90.0, message="Slow")], {}, {}, "a1", Cause.THROTTLED, ["in 30s: Slow"]),
@@ -280,6 +288,42 @@ def test_every_state_has_an_explanation_for_every_server() -> None:
         state = told(events[:length], soak=10.0, hold_after=(1,), gate="./ok", check="tcp:22")
         for server in [None, *IDS]:
             assert asked(state, server, usage=BUSY).text.endswith((".", "%"))
+
+
+def test_a_gate_that_is_asked_says_how_often_and_for_how_long_still() -> None:
+    asking = ev.GateWaiting(gate="./ok", wave=2, timeout=600.0)
+    lost = ev.GateChecked(gate="./ok", verdict="inconclusive", wave=2, message="no answer")
+    answer = asked(told([*first_wave_done(), asking, lost, lost], gate="./ok", gate_timeout=600.0))
+
+    assert answer.text.endswith(
+        "It is asked again, for another 9m, and was asked 2 times in 1m: "
+        "after --gate-timeout, 10m in all, the run stops."
+    )
+    assert answer.until == NOW + 540
+
+
+def test_who_takes_a_run_soaks_anew_and_so_it_is_explained() -> None:
+    state = told([*first_wave_done(), (10.0, ev.HolderChanged(holder="bob", fence=2))], soak=30.0)
+
+    assert (asked(state).cause, asked(state).until) == (Cause.SOAK, NOW + 20)
+
+
+def test_an_answer_says_how_the_run_stands_as_all_views_do() -> None:
+    soaks, goes = told(first_wave_done(), soak=100.0), told([*STARTED, sent(1, "a1")])
+
+    assert (asked(soaks).standing, asked(soaks, "b1").standing_text) == ("soaking", "soaking (40s more)")
+    assert explanation_lines(asked(soaks), "k7f", "", now=NOW)[0] == "Run k7f: soaking (40s more)."
+    assert explanation_lines(asked(goes), "k7f", "", now=NOW)[0] == "Run k7f: running (queued)."
+    assert "  The run: soaking (40s more)." in explanation_lines(asked(soaks, "b1"), "k7f", "b1", now=NOW)
+    assert asked(goes, holder_alive=False).standing_text == "orphaned"
+
+
+def test_an_abort_that_is_not_followed_yet_is_explained() -> None:
+    state = told([*STARTED, sent(1, "a1")])
+    state.abort_asked_by = "bob@desk"
+
+    assert asked(state).cause is Cause.ABORTING
+    assert asked(state).text.startswith("bob@desk asked to abort, which its process has not confirmed yet")
 
 
 def test_it_is_written_as_json() -> None:

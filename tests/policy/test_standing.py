@@ -106,8 +106,8 @@ def test_a_gate_says_since_when_how_often_and_when_it_ends() -> None:
 
 def test_who_sees_nothing_says_for_how_long_and_what_comes_of_it() -> None:
     assert blind_notice(told([*STARTED, UNSEEN]), NOW) == (
-        "Nothing can be seen of the cloud for 1m10s: no route. No server is blamed for it; after 5m the run stops, and "
-        "ecsbatch resume goes on."
+        "Nothing can be seen of the cloud for 1m10s. The last try: no route. No server is blamed for it; "
+        "after 5m the run stops, and ecsbatch resume goes on."
     )
     assert blind_notice(told([*STARTED, UNSEEN, STOPPED]), NOW) == ""
     assert blind_notice(told(STARTED), NOW) == ""
