@@ -27,9 +27,12 @@ class ServerRecord:
         sent: how many requests have named it.
         unstarted: how many requests for it were shown not to have begun, since its last outcome.
         kind: its outcome, "" for none.
+        kept: the outcome that it had before it was to be tried again, where it keeps that until a request has ended.
+        forgiven: True where the failure that it keeps does not count any more.
         holds: True where it has its outcome and may be down.
         retried: True where a person has asked to try it again, and that was not done yet.
-        left_out: True where it waited in a domain that a person left out: its wave does not wait for it any more.
+        left_out: True where it waited in a domain that a person left out: its wave does not wait for it any more, and
+            the outcome that it may have is that from before.
         taken_up: True where a person has asked to try it again after its domain was left out.
     """
 
@@ -40,6 +43,8 @@ class ServerRecord:
     sent: int = 0
     unstarted: int = 0
     kind: str = ""
+    kept: str = ""
+    forgiven: bool = False
     holds: bool = False
     retried: bool = False
     left_out: bool = False
@@ -51,6 +56,11 @@ class ServerRecord:
     def waits(self) -> bool:
         """True while it is neither under way nor has its outcome."""
         return not self.flight and not self.kind
+
+    @property
+    def keeps(self) -> str:
+        """The outcome that it has while it waits to be tried again, "" for none."""
+        return self.kept if self.waits else ""
 
     def changed(self) -> tuple[int, int]:
         """Return by how much this server changes the numbers of those down and in flight since the last call."""
@@ -174,6 +184,9 @@ class Failures:
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def __contains__(self, record: ServerRecord) -> bool:
+        return record in self._records
 
     def add(self, record: ServerRecord) -> None:
         """Count a failure."""

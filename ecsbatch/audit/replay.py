@@ -212,17 +212,29 @@ class Replay:
             if event.forgive and record.kind in _FAILURES:
                 record.holds = False
                 self._servers.count(record)
+            record.forgiven |= event.forgive
             if record.kind and record.kind in event.retry and record.domain not in event.skip_domains:
-                record.kind, record.retried, record.taken_up = "", True, True
+                if event.keeps_outcomes and record.kind in _FAILURES and record.sent:
+                    record.kept, record.forgiven = record.kind, record not in self._failures
+                record.kind, record.retried, record.taken_up, record.left_out = "", True, True, False
                 self._failures.discard(record)
                 self._waves.again(record)
         self._judge_failures()
 
     def _leave_out(self, record: ServerRecord) -> None:
-        """Count a waiting server of a left-out domain as one that is not started."""
+        """Count a waiting server of a left-out domain as one that is not started, or as what it was before."""
         if record.waits and record.wave and not record.left_out:
             record.left_out = True
             self._waves.ended(record)
+            if record.kept:
+                self._keep(record)
+
+    def _keep(self, record: ServerRecord) -> None:
+        """End a server as what it was before it was to be tried again."""
+        record.kind, record.kept, record.retried = record.kept, "", False
+        if not record.forgiven:
+            self._failures.add(record)
+            self._judge_failures()
 
     def _limit_changed(self, event: ev.LimitChanged, _: ev.Recorded) -> None:
         self._limits.change(event.limit, event.new, self._timeline.now)
@@ -247,7 +259,8 @@ class Replay:
             return
         counts = self._outcomes()
         left_out = sum(record.left_out and record.waits for record in self._servers.all())
-        open_ = counts["not_started"] + self._servers.in_flight - left_out
+        again = sum(bool(record.keeps) for record in self._servers.all())
+        open_ = counts["not_started"] + again + self._servers.in_flight - left_out
         if left_out and event.status == "succeeded":
             self._found(
                 Rule.OUTCOME, f"The run succeeded, and {left_out} servers of left-out domains were not started."
@@ -379,7 +392,9 @@ class Replay:
             if record is not None and record.flight:
                 text = f"Batch {event.batch} did start server {server}, which batch {record.flight} has too."
                 self._found(Rule.TWICE, text, server=server)
-            elif record is not None and not record.kind:
+            elif record is not None and (not record.kind or record.left_out):
+                record.kept, record.kind = record.kind or record.kept, ""
+                self._failures.discard(record)
                 record.flight = event.batch
                 self._servers.count(record)
 
@@ -396,6 +411,12 @@ class Replay:
         if record is None:
             return
         kind = _KINDS[type(event)]
+        if event.not_retried:
+            self._not_retried(record, kind, event)
+            return
+        if record.kept and kind == "skipped":
+            text = f"Server {record.server} was {record.kept}, is not restarted since, and is skipped."
+            self._found(Rule.OUTCOME, text, server=record.server)
         if record.kind and not record.flight and self._fleet is not None:
             self._found(
                 Rule.OUTCOME, f"Server {record.server} was {record.kind} and then {kind}.", server=record.server
@@ -404,11 +425,26 @@ class Replay:
             self._found(Rule.OUTCOME, f"Server {record.server} is {kind}, but was not sent.", server=record.server)
         if not record.kind and not record.left_out:
             self._waves.ended(record)
-        record.kind, record.flight, record.holds, record.retried, record.unstarted = kind, 0, event.holds, False, 0
+        record.flight, record.holds, record.retried, record.unstarted = 0, event.holds, False, 0
         self._servers.count(record)
+        record.kind, record.kept, record.left_out = kind, "", False
         if kind in _FAILURES:
             self._failures.add(record)
             self._judge_failures()
+
+    def _not_retried(self, record: ServerRecord, kind: str, event: ev.ServerEvent) -> None:
+        """Count a server that was to be tried again, and was left alone, as what it was before."""
+        if kind != (record.kept or record.kind):
+            text = (
+                f"Server {record.server} was {record.kept or record.kind or 'not sent'}, was not retried and is {kind}."
+            )
+            self._found(Rule.OUTCOME, text, server=record.server)
+        if not record.kind and not record.left_out:
+            self._waves.ended(record)
+        record.flight, record.holds, record.unstarted = 0, event.holds, 0
+        self._servers.count(record)
+        if record.kept:
+            self._keep(record)
 
     def _released(self, event: ev.ServerReleased, _: ev.Recorded) -> None:
         record = self._record_of(event.server)
@@ -422,7 +458,7 @@ class Replay:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def _outcomes(self) -> Counter[str]:
-        counts = Counter(record.kind for record in self._servers.all() if record.kind)
+        counts = Counter(kind for record in self._servers.all() if (kind := record.kind or record.keeps))
         if self._fleet is not None:
             counts["not_started"] = len(self._fleet) - counts.total() - self._servers.in_flight
         return counts

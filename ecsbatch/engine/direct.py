@@ -174,6 +174,9 @@ class DirectRestarts:
         pending = self._pending.get(server)
         return pending.unstarted if pending else 0
 
+    def kept(self, _server: str) -> None:
+        """Return None: whoever asks for a server anew hears what becomes of that."""
+
     def still_down(self, _server: str) -> bool:
         """Return False: without a budget there is no slot to keep."""
         return False

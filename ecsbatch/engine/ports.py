@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ecsbatch.model.events import Recorded
+from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet, Job, Look, RestartType, Site
@@ -206,6 +207,10 @@ class QueueOwner(Protocol):
 
     def unstarted(self, server: str, /) -> int:
         """Return how many requests that named a server were shown not to have begun, since its last outcome."""
+        ...
+
+    def kept(self, server: str, /) -> Outcome | None:
+        """Return how a server had failed that is to be tried again, None where it is none of these."""
         ...
 
     def still_down(self, server: str, /) -> bool:

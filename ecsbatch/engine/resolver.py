@@ -283,8 +283,8 @@ class OutcomeResolver:
     def _skipped(
         self, batch: Batch, server: str, reason: SkipReason, evidence: Evidence, found: LookResult, code: str = ""
     ) -> None:
-        facts = {"reason": reason.value, "evidence": evidence.value, "code": code}
-        self._end(ev.ServerSkipped, batch, server, found, **facts)
+        batch.open.discard(server)
+        found.events.append(batch.queue.left_alone(server, reason.value, batch, evidence=evidence.value, code=code))
 
     def _failed(self, batch: Batch, server: str, found: LookResult, evidence: Evidence, **facts: str) -> None:
         self._end(ev.ServerFailed, batch, server, found, evidence=evidence.value, holds=True, **facts)

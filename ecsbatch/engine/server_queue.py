@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.engine.ports import QueueOwner
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model import events as ev
-from ecsbatch.model.outcome import Evidence
+from ecsbatch.model.outcome import Evidence, OutcomeKind
 from ecsbatch.model.run import Committed, Halt, Transaction
 from ecsbatch.model.servers import RestartType, Server, ServerView
 from ecsbatch.model.tally import InFlightBatch
@@ -27,6 +27,10 @@ Check = Callable[[Server], Awaitable[bool]]
 
 BASELINE_AGE = 55.0
 """Seconds after which a look is no baseline any more and servers are looked at again; a minute is promised."""
+
+_FAILURES: Final[Mapping[OutcomeKind, type[ev.ServerEvent]]] = {
+    kind.kind: kind for kind in (ev.ServerFailed, ev.ServerTimedOut, ev.ServerUnknown)
+}
 
 E = TypeVar("E", bound=ev.ServerEvent)
 
@@ -238,6 +242,17 @@ class ServerQueue:
             host=view.host_id if view else "",
             **more,
         )
+
+    def left_alone(
+        self, server: str, reason: str, batch: Batch | None = None, view: ServerView | None = None, **more: Any
+    ) -> ev.ServerEvent:
+        """Make the event of a server that must not be restarted; one that had failed is that, and was not retried."""
+        kept = self.owner.kept(server)
+        if kept is None:
+            return self.server_event(ev.ServerSkipped, server, batch, view, reason=reason, **more)
+        before = {"reason": kept.reason, "evidence": kept.evidence or "", "code": kept.code, "message": kept.message}
+        holds = more.get("holds", False)
+        return self.server_event(_FAILURES[kept.kind], server, batch, view, holds=holds, not_retried=reason, **before)
 
     def server(self, server: str, view: ServerView | None) -> Server:
         """Return a server as checks take it, with the name and address that a look told of it."""

@@ -82,8 +82,7 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
             if reason is None:
                 found.go[server] = view
             else:
-                facts = {"reason": reason[0].value, "holds": reason[1]}
-                found.ended.append(queue.server_event(ev.ServerSkipped, server, refused, view, **facts))
+                found.ended.append(queue.left_alone(server, reason[0].value, refused, view, holds=reason[1]))
     return found
 
 
@@ -131,7 +130,7 @@ def refused_alone(queue: ServerQueue, server: str, error: CloudError, batch: Bat
     """Return the end of a server that the cloud refuses where it stands alone; the code tells whether it is skipped."""
     skip = skip_of(error.code) if isinstance(error, Refused) else None
     if skip is not None:
-        return queue.server_event(ev.ServerSkipped, server, batch, reason=skip.value, code=error.code)
+        return queue.left_alone(server, skip.value, batch, code=error.code)
     reason = "denied" if isinstance(error, Denied) else "refused"
     return queue.server_event(
         ev.ServerFailed, server, batch, reason=reason, code=error.code, message=error.message, evidence="job"

@@ -211,7 +211,8 @@ class JobFinished(Event):
 class ServerEvent(Event):
     """A server's outcome, of the ``kind`` that the class names.
 
-    ``holds`` is True where the server may still be down and keeps its slot of the budget.
+    ``holds`` is True where the server may still be down and keeps its slot of the budget. ``not_retried`` is the
+    `SkipReason` for which a server that was to be tried again was not: it has the outcome that it had before.
     """
 
     kind: ClassVar[OutcomeKind]
@@ -226,6 +227,7 @@ class ServerEvent(Event):
     job_id: str = ""
     host: str = ""
     holds: bool = False
+    not_retried: str = ""
 
     def outcome(self, ended_at: float, attempts: int, submitted_at: float | None) -> Outcome:
         """Return the server's outcome.
@@ -246,6 +248,7 @@ class ServerEvent(Event):
             attempts=attempts,
             submitted_at=submitted_at,
             ended_at=ended_at,
+            not_retried=self.not_retried,
         )
 
 
@@ -389,6 +392,10 @@ class RunResumed(Event):
 
     With ``forgive`` the failures so far no longer count and give their slots of the budget back. Nothing is sent any
     more to servers of ``skip_domains``: those that wait, now or later, are not started.
+
+    With ``keeps_outcomes`` a server that this run has sent, and that failed, has this outcome until its next request
+    has ended: where it is left alone, left out or never sent again it is what it was before. Without it, as older
+    versions have it, such a server is skipped or not started.
     """
 
     name: ClassVar[str] = "run.resumed"
@@ -396,6 +403,7 @@ class RunResumed(Event):
     retry: Sequence[str] = ()
     forgive: bool = False
     skip_domains: Sequence[str] = ()
+    keeps_outcomes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

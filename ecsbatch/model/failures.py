@@ -38,18 +38,26 @@ class FailureLog:
     def __init__(self) -> None:
         self.recent: deque[Failure] = deque(maxlen=RECENT)
         self.counts: dict[str, Counter[str]] = {"domain": Counter(), "host": Counter(), "code": Counter()}
+        self._set_aside: dict[str, Failure] = {}
 
     def add(self, failure: Failure) -> None:
         """Remember and count a failure."""
+        self._set_aside.pop(failure.server, None)
         self.recent.append(failure)
         self._count(failure, 1)
 
-    def discard(self, servers: Container[str]) -> None:
-        """Forget the failures of servers; one that is too old to be remembered still counts."""
+    def set_aside(self, servers: Container[str]) -> None:
+        """Do not count the failures of servers for now; one that is too old to be remembered still counts."""
         for failure in self.recent:
             if failure.server in servers:
                 self._count(failure, -1)
+                self._set_aside[failure.server] = failure
         self.recent = deque((each for each in self.recent if each.server not in servers), maxlen=RECENT)
+
+    def put_back(self, server: str) -> None:
+        """Count the failure of a server again that was set aside."""
+        if server in self._set_aside:
+            self.add(self._set_aside[server])
 
     def clear_counts(self) -> None:
         """Count no failure any more."""

@@ -73,6 +73,8 @@ class Outcome:
         attempts: requests that named this server.
         submitted_at: when the last request's intent was stored, seconds since 1970; None where there was none.
         ended_at: when the outcome was stored, seconds since 1970; None where there is none yet.
+        not_retried: why a server that failed has kept this outcome although it was to be tried again: a `SkipReason`,
+            ``left_out``, ``aborted``, or ``waiting`` while that is still to come; "" where nobody has asked for it.
     """
 
     server: str
@@ -85,3 +87,4 @@ class Outcome:
     attempts: int = 0
     submitted_at: float | None = None
     ended_at: float | None = None
+    not_retried: str = ""

@@ -19,7 +19,7 @@ from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus, Sk
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.stopwatch import Stopwatch
-from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, GateWait, InFlightBatch, Stage, Tally
+from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, GateWait, InFlightBatch, KeptOutcome, Stage, Tally
 
 _EVIDENCES: Final = ("", *(e.value for e in Evidence))
 _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
@@ -39,6 +39,8 @@ class RolloutState:
         run, waves, domains: tallies; ``waves[0]`` is the first wave, servers that the plan skips are in none.
         flights: batches in flight by number.
         held: indexes of servers with an outcome that may still be down.
+        kept: how servers failed, by index, that wait or are under way to be tried again, see `RunResumed`.
+        not_retried: why servers, by index, have kept the outcome with which they were to be tried again.
         skipped_by: how many skips each reason has.
         limits: limits that were changed since the plan, by the setting's name.
         gate, promoted: the last gate event; the wave up to which somebody has promoted the run.
@@ -93,6 +95,7 @@ class RolloutState:
         self.aborting = False
         self.last_command = 0
         self._failures = FailureLog()
+        self.kept, self.not_retried = dict[int, KeptOutcome](), dict[int, str]()
         self.skipped_by: Counter[str] = Counter()
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
@@ -204,9 +207,13 @@ class RolloutState:
 
     def _started(self, event: ev.BatchStarted, ts: float) -> None:
         """Follow servers that wait again although an earlier request of ours did start them."""
-        indexes = [i for i in self._indexes(event.servers) if self.stage[i] in {Stage.WAITING, Stage.LEFT_OUT}]
+        indexes = [i for i in self._indexes(event.servers) if self._can_have_begun(i)]
         if not indexes:
             return
+        for i in indexes:
+            if self.stage[i] in FAILURES:
+                self._keep_until_tried(i)
+                self._failures.set_aside({self.plan.fleet.ids[i]})
         fleet, batch = self.plan.fleet, event.batch
         servers = [fleet.ids[i] for i in indexes]
         attempts = [self.earlier.pop(server, Attempt(batch, "", 0.0)) for server in servers]
@@ -228,12 +235,16 @@ class RolloutState:
             self._release(i)
         self._retried_while_down |= again
 
+    def _can_have_begun(self, i: int) -> bool:
+        waits = self.stage[i] in {Stage.WAITING, Stage.LEFT_OUT}
+        return waits or (self.stage[i] in FAILURES and self.not_retried.get(i) == "left_out")
+
     def _requeue(self, servers: Iterable[str]) -> None:
         """Let servers wait again, except those of left-out domains; one that was down before counts as down again."""
         indexes = self._indexes(servers)
         out = [i for i in indexes if self._is_left_out(i)] if self.left_out else []
         self._move(set(indexes).difference(out) if out else indexes, Stage.WAITING)
-        self._move(out, Stage.LEFT_OUT)
+        self._end_left_out(out)
         for i in self._retried_while_down.intersection(indexes):
             self._retried_while_down.discard(i)
             self._hold(i)
@@ -249,6 +260,23 @@ class RolloutState:
         i = self.plan.fleet.find(event.server)
         self.unstarted.pop(event.server, None)
         self.earlier.pop(event.server, None)
+        if i in self.kept and event.not_retried:
+            self._keep(i, event.not_retried)
+        elif not event.not_retried:
+            self._end(i, stage, event, ts)
+        # A server that was down before it was tried again is not up for being skipped: only a look says that.
+        still_down = (stage is Stage.SKIPPED or event.not_retried) and (i in self.held or i in self._retried_while_down)
+        self._retried_while_down.discard(i)
+        if event.holds or still_down:
+            self._hold(i)
+        else:
+            self._release(i)
+        self._close(event.batch, event.server)
+
+    def _end(self, i: int, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
+        """Give a server its outcome."""
+        self.kept.pop(i, None)
+        self.not_retried.pop(i, None)
         was, self.stage[i] = self.stage[i], stage
         more = (stage in FAILURES) - self._counts_as_failure(i, was)
         self._forgiven.discard(i)
@@ -261,22 +289,32 @@ class RolloutState:
             self._detail[i] = (event.reason, event.code, event.message)
         else:
             self._detail.pop(i, None)
-        # A server that was down before it was tried again is not up for being skipped: only a look says that.
-        still_down = stage is Stage.SKIPPED and (i in self.held or i in self._retried_while_down)
-        self._retried_while_down.discard(i)
         if event.job_id and stage in {Stage.TIMED_OUT, Stage.UNKNOWN}:
             self._untold.add(i)
         else:
             self._untold.discard(i)
-        if event.holds or still_down:
-            self._hold(i)
-        else:
-            self._release(i)
-        self._close(event.batch, event.server)
+        if stage is Stage.SKIPPED:
+            self.skipped_by[event.reason] += 1
         if stage in FAILURES:
             self._failures.add(
                 Failure(event.server, event.kind, event.domain, event.host, event.reason, event.code, event.message)
             )
+
+    def _keep_until_tried(self, i: int) -> None:
+        """Remember how a server has failed, for the case that it is not tried again."""
+        self.kept[i] = KeptOutcome(Stage(self.stage[i]), i in self._forgiven)
+        self.not_retried.pop(i, None)
+
+    def _keep(self, i: int, why: str) -> None:
+        """End a server that was to be tried again as what it was before; ``why`` that was not done, in a word."""
+        kept = self.kept.pop(i)
+        self.not_retried[i] = why
+        self._move([i], kept.stage)
+        if kept.forgiven:
+            self._forgiven.add(i)
+        for tally in self._tallies_of(i):
+            tally.failures += not kept.forgiven
+        self._failures.put_back(self.plan.fleet.ids[i])
 
     def _restarted(self, event: ev.ServerRestarted, ts: float) -> None:
         self._ended(Stage.RESTARTED, event, ts)
@@ -291,7 +329,6 @@ class RolloutState:
         self._ended(Stage.UNKNOWN, event, ts)
 
     def _skipped(self, event: ev.ServerSkipped, ts: float) -> None:
-        self.skipped_by[event.reason] += 1
         self._ended(Stage.SKIPPED, event, ts)
 
     def _released(self, event: ev.ServerReleased, _: float) -> None:
@@ -384,7 +421,7 @@ class RolloutState:
             self._leave_out(event.skip_domains)
         again: set[Stage] = {ENDED[kind] for kind in event.retry if kind in ENDED}
         if again:
-            self._wait_again(again, event.skip_domains)
+            self._wait_again(again, event.skip_domains, keep=event.keeps_outcomes)
 
     def _leave_out(self, domains: Sequence[str]) -> None:
         """End what waits in domains that are left out from now on."""
@@ -392,7 +429,13 @@ class RolloutState:
         domain = self.plan.fleet.domain
         self._retried_left_out = {i for i in self._retried_left_out if domain(i) not in domains}
         waiting = (i for i, stage in enumerate(self.stage) if stage == Stage.WAITING and i < self._in_waves)
-        self._move([i for i in waiting if self._is_left_out(i)], Stage.LEFT_OUT)
+        self._end_left_out([i for i in waiting if self._is_left_out(i)])
+
+    def _end_left_out(self, indexes: Sequence[int]) -> None:
+        """End servers as left out, those that had failed before as what they were."""
+        for i in self.kept.keys() & indexes if self.kept else ():
+            self._keep(i, "left_out")
+        self._move([i for i in indexes if self.stage[i] not in FAILURES], Stage.LEFT_OUT)
 
     def _is_left_out(self, i: int) -> bool:
         return self.plan.fleet.domain(i) in self.left_out and i not in self._retried_left_out
@@ -402,19 +445,24 @@ class RolloutState:
             if self.stage[i] in FAILURES:
                 self._release(i)
         self._forgiven.update(i for i, stage in enumerate(self.stage) if stage in FAILURES)
+        for kept in self.kept.values():
+            kept.forgiven = True
         for tally in (self.run, *self.waves, *self.domains.values()):
             tally.failures = 0
 
-    def _wait_again(self, stages: set[Stage], but: Sequence[str]) -> None:
+    def _wait_again(self, stages: set[Stage], but: Sequence[str], *, keep: bool) -> None:
         """Let servers at these stages wait again, except those of some domains; a wave that waits is no longer over.
 
-        A retry that somebody asks for counts more than that the domain was left out before.
+        A retry that somebody asks for counts more than that the domain was left out before. With ``keep`` those that
+        were sent and failed have this outcome for as long as they are not sent again.
         """
         domain = self.plan.fleet.domain
         again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in but]
         self._retried_left_out.update(i for i in again if domain(i) in self.left_out)
         for i in again:
             if self._attempts[i]:
+                if keep and self.stage[i] in FAILURES:
+                    self._keep_until_tried(i)
                 job_id = self._jobs[self._batch[i]] if i in self._untold else ""
                 self.earlier[self.plan.fleet.ids[i]] = Attempt(self._batch[i], "", 0.0, job_id)
         self._move(again, Stage.WAITING)
@@ -425,7 +473,7 @@ class RolloutState:
 
     def _forget(self, again: Sequence[int]) -> None:
         """Take servers that are tried again out of the failures."""
-        self._failures.discard({self.plan.fleet.ids[i] for i in again})
+        self._failures.set_aside({self.plan.fleet.ids[i] for i in again})
         if not any(self.run.ended[KIND[stage]] for stage in FAILURES):
             self._failures.clear_counts()
 
@@ -435,6 +483,8 @@ class RolloutState:
         self._elapsed = event.elapsed_s or None
 
     def _finished(self, event: ev.RunFinished, ts: float) -> None:
+        for i in [i for i in self.kept if self.stage[i] == Stage.WAITING]:
+            self._keep(i, event.status)
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
         self.ended_at = self.status_at = ts
         self._elapsed = event.elapsed_s
@@ -474,10 +524,14 @@ class RolloutState:
 
     @property
     def counts(self) -> dict[OutcomeKind, int]:
-        """Outcomes so far; a server under way counts as unknown, a waiting one as not started."""
+        """Outcomes so far; a server under way counts as unknown, a waiting one as not started or as what it was."""
         counts = {kind: self.run.ended[kind] for kind in OutcomeKind}
         counts[OutcomeKind.UNKNOWN] += self.run.in_flight
         counts[OutcomeKind.NOT_STARTED] += self.run.waiting
+        for i, kept in self.kept.items():
+            if self.stage[i] == Stage.WAITING:
+                counts[OutcomeKind.NOT_STARTED] -= 1
+                counts[KIND[kept.stage]] += 1
         return counts
 
     @property
@@ -504,6 +558,12 @@ class RolloutState:
         return [self.plan.fleet.ids[i] for i in sorted(gone) if self.stage[i] == Stage.SKIPPED]
 
     @property
+    def not_retried_by(self) -> Counter[str]:
+        """How many servers were to be tried again and were not, or not yet, by reason (`Outcome.not_retried`)."""
+        waiting = sum(self.stage[i] == Stage.WAITING for i in self.kept)
+        return Counter(self.not_retried.values()) + Counter(waiting=waiting)
+
+    @property
     def down(self) -> int:
         """How many servers take a slot of the budget now."""
         return self.run.down
@@ -523,9 +583,20 @@ class RolloutState:
         """Return how many requests have named the server with index ``i``."""
         return self._attempts[i]
 
+    def kept_outcome(self, i: int) -> Outcome | None:
+        """Return how the server with index ``i`` had failed that is, or was, to be tried again; None for others."""
+        if i in self.kept:
+            return self._outcome(i, self.kept[i].stage, "waiting")
+        return self.outcome(i) if i in self.not_retried else None
+
     def outcome(self, i: int) -> Outcome:
         """Return how the server with index ``i`` ended; where it has not, how it stands."""
         stage = Stage(self.stage[i])
+        if stage is Stage.WAITING and i in self.kept:
+            return self._outcome(i, self.kept[i].stage, "waiting")
+        return self._outcome(i, stage, self.not_retried.get(i, ""))
+
+    def _outcome(self, i: int, stage: Stage, not_retried: str) -> Outcome:
         kind = KIND.get(stage, OutcomeKind.NOT_STARTED if stage == Stage.WAITING else OutcomeKind.UNKNOWN)
         reason, code, message = self._detail.get(i, ("", "", "")) if stage >= Stage.RESTARTED else ("", "", "")
         if stage is Stage.LEFT_OUT:
@@ -545,6 +616,7 @@ class RolloutState:
             attempts=self._attempts[i],
             submitted_at=self._submitted[batch] or None,
             ended_at=self._ended_at[i] or None,
+            not_retried=not_retried,
         )
 
     def outcomes(self) -> Iterator[Outcome]:

@@ -134,6 +134,19 @@ class GateWait:
 
 
 @dataclass(slots=True)
+class KeptOutcome:
+    """How a server failed that is to be tried again: what it ends as where it is not.
+
+    Attributes:
+        stage: how it ended.
+        forgiven: true where that does not count any more.
+    """
+
+    stage: Stage
+    forgiven: bool
+
+
+@dataclass(slots=True)
 class Tally:
     """Counts servers of one wave, one domain or the whole run.
 

@@ -183,10 +183,11 @@ class _Question:
             return Explanation(Cause.LEFT_OUT, text, commands=(command,))
         if stage == Stage.SKIPPED:
             return Explanation(Cause.SKIPPED, f"It was left alone{at}{why}.{held}")
-        kind = outcome.kind.value
+        kind, again = outcome.kind.value, outcome.not_retried.replace("_", " ")
+        again = f" It was to be tried again, and was not: {again}." if again else ""
         return Explanation(
             Cause.FAILED,
-            f"It ended as {kind.replace('_', ' ')}{at}{why}.{held}",
+            f"It ended as {kind.replace('_', ' ')}{at}{why}.{again}{held}",
             commands=(f"ecsbatch resume {state.run_id} --retry {kind}",),
         )
 

@@ -16,6 +16,7 @@ from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.server_queue import Batch, Check, RestartOptions, ServerQueue, adopted
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
+from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Halt
 from ecsbatch.model.state import RolloutState
@@ -344,6 +345,10 @@ class Dispatcher:
     def unstarted(self, server: str) -> int:
         """Return how many requests that named a server were shown not to have begun, since its last outcome."""
         return self._state.unstarted.get(server, 0)
+
+    def kept(self, server: str) -> Outcome | None:
+        """Return how a server had failed that is to be tried again, None where it is none of these."""
+        return self._state.kept_outcome(self._plan.fleet.find(server))
 
     def still_down(self, server: str) -> bool:
         """Tell whether a server keeps its slot in the budget after its outcome."""

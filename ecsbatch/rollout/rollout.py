@@ -25,7 +25,7 @@ from ecsbatch.policy.decide import Ending, Step
 from ecsbatch.rollout.barrier import WaveBarrier
 from ecsbatch.rollout.hooks import GivenHooks, Hooks
 from ecsbatch.rollout.session import RunSession
-from ecsbatch.rollout.start import start, validate_resume
+from ecsbatch.rollout.start import resumption, start, validate_resume
 
 
 class Rollout:
@@ -217,7 +217,7 @@ class Rollout:
             ConfigError: a domain is none of the fleet's, or an outcome cannot be tried again.
         """
         validate_resume(self.plan, retry, skip_domains)
-        resumed = ev.RunResumed(by=by, forgive=forgive, retry=retry, skip_domains=skip_domains)
+        resumed = resumption(Changes(retry, forgive, skip_domains, by=by))
         self._follow(partial(self._resume, resumed))
 
     def promote(self, by: str = "") -> None:

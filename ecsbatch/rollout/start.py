@@ -106,14 +106,21 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
     if session.state.aborting or abort is not None:
         events.append(ev.RunAborting(by=abort.who if abort is not None else session.state.aborted_by))
     else:
-        events.append(
-            ev.RunResumed(
-                by=changes.by, retry=changes.retry, forgive=changes.forgive, skip_domains=changes.skip_domains
-            )
-        )
+        events.append(resumption(changes))
         events += session.limit_events(changes.limits, changes.by)
     await session.record(events, RunStatus.RUNNING)
     return hooks
+
+
+def resumption(changes: Changes) -> ev.RunResumed:
+    """Make the event of a run that goes on, without what it says of limits."""
+    return ev.RunResumed(
+        by=changes.by,
+        retry=changes.retry,
+        forgive=changes.forgive,
+        skip_domains=changes.skip_domains,
+        keeps_outcomes=bool(changes.retry),
+    )
 
 
 async def _end_again(session: RunSession) -> Lease | None:

@@ -31,6 +31,7 @@ COLUMNS: Final = (
     "attempts",
     "submitted_at",
     "ended_at",
+    "not_retried",
 )
 """What is told of each server; a contract: columns are added, never renamed."""
 
@@ -55,6 +56,7 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
         **counts,
         "elapsed_s": round(lasted(state, now), 3),
         "not_found": state.not_found,
+        "not_retried": dict(sorted(state.not_retried_by.items())),
         **standing_json(how := standing(state, state.updated_at if now is None else now)),
         # Not who holds the run, but that it waits for somebody to promote it.
         "hold": {"before_wave": state.wave_over + 1, "since": _time(state.wave_over_at)}
@@ -124,6 +126,7 @@ def _rows(state: RolloutState, kinds: Container[str]) -> Iterator[tuple[Any, ...
             outcome.attempts,
             _time(outcome.submitted_at),
             _time(outcome.ended_at),
+            outcome.not_retried,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from types import MappingProxyType
@@ -65,6 +66,10 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
         lines.append(later)
     lines.append("")
     lines += [f"  {WORDS[kind]:{_COLUMN}}{n:>9,}{_why(state, kind)}" for kind, n in _counts(state)]
+    if not_retried := state.not_retried_by:
+        lines.append(
+            f"  {'not retried':{_COLUMN}}{not_retried.total():>9,}   {_reasons(not_retried)}: they stay failed"
+        )
     if state.run.in_flight:
         lines.append(f"  {'on their way':{_COLUMN}}{state.run.in_flight:>9,}")
     lines += _down(state)
@@ -124,8 +129,13 @@ def _why(state: RolloutState, kind: OutcomeKind) -> str:
         return f"   {number}left out: {', '.join(printable(name, 40) for name in sorted(state.left_out)[:_TOP])}"
     if kind is not OutcomeKind.SKIPPED:
         return ""
-    reasons = [(printable(reason).replace("_", " "), n) for reason, n in state.skipped_by.most_common(_TOP)]
-    return "   " + (reasons[0][0] if len(reasons) == 1 else ", ".join(f"{reason} {n:,}" for reason, n in reasons))
+    return f"   {_reasons(state.skipped_by)}"
+
+
+def _reasons(counts: Counter[str]) -> str:
+    """Name the most frequent reasons, with their numbers where there are several."""
+    reasons = [(printable(reason).replace("_", " "), n) for reason, n in counts.most_common(_TOP)]
+    return reasons[0][0] if len(reasons) == 1 else ", ".join(f"{reason} {n:,}" for reason, n in reasons)
 
 
 def _down(state: RolloutState) -> list[str]:

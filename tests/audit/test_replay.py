@@ -749,3 +749,63 @@ def test_it_is_written_as_json() -> None:
     written = orjson.loads(orjson.dumps(audit(history(*CLEAN), FLEET).to_json()))
 
     assert (written["ok"], written["run_id"], written["down"]["servers"]) == (True, "k7f", 3)
+
+
+COUNTS = {"restarted": 1, "failed": 1, "not_started": 4}
+KEEPS = ev.RunResumed(retry=["failed"], keeps_outcomes=True)
+OFF = ev.ServerFailed(server="s0", wave=1, not_retried="not_active")
+FAILED_ONE: list[At] = [(1, sent(1, "s0", "s1")), (2, accepted(1)), (3, failed("s0")), (4, up("s1"))]
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        pytest.param([(9, KEEPS), (10, OFF)], {}, id="not retried"),
+        pytest.param([(9, KEEPS), (10, sent(2, "s0")), (11, accepted(2)), (12, up("s0"))], {}, id="restarted"),
+        pytest.param(
+            [(9, KEEPS), (10, ev.ServerSkipped(server="s0", reason="not_active"))],
+            {Rule.OUTCOME: 1},
+            id="called skipped though it had failed",
+        ),
+        pytest.param(
+            [(9, KEEPS), (10, ev.ServerTimedOut(server="s0", not_retried="locked"))],
+            {Rule.OUTCOME: 1},
+            id="called another failure than it was",
+        ),
+        pytest.param([(9, KEEPS), (10, OFF), (11, OFF)], {}, id="said twice"),
+        pytest.param(
+            [(9, ev.ServerFailed(server="s2", not_retried="locked"))], {Rule.OUTCOME: 1}, id="never sent, never failed"
+        ),
+        pytest.param(
+            [(9, RETRY), (10, ev.ServerSkipped(server="s0", reason="not_active"))], {}, id="as older versions have it"
+        ),
+        pytest.param(
+            [(9, KEEPS), (10, ev.RunAborting()), (11, ev.RunFinished(status="aborted", counts=COUNTS))],
+            {},
+            id="aborted before it was sent again",
+        ),
+        pytest.param(
+            [(9, KEEPS), (10, OUT), (11, ev.RunAborting()), (12, ev.RunFinished(status="aborted", counts=COUNTS))],
+            {},
+            id="left out before it was sent again",
+        ),
+        pytest.param(
+            [(9, KEEPS), (10, OUT), (11, ev.BatchStarted(batch=1, servers=["s0"])), (12, up("s0"))],
+            {},
+            id="left out, and begun before that",
+        ),
+    ],
+)
+def test_the_audit_holds_that_a_failure_stays_one_until_it_is_retried(
+    entries: Sequence[At], expected: dict[Rule, int]
+) -> None:
+    assert broken([*FAILED_ONE, *entries]) == expected
+
+
+@pytest.mark.parametrize(("resumed", "expected"), [(KEEPS, {Rule.FAILURES: 1}), (replace(KEEPS, forgive=True), {})])
+def test_a_failure_that_stays_counts_for_the_audit_unless_it_was_forgiven(
+    resumed: ev.RunResumed, expected: dict[Rule, int]
+) -> None:
+    more: list[At] = [(5, ev.WaveFinished(wave=1)), (9, resumed), (10, OFF), (11, ev.WaveStarted(wave=2, servers=4))]
+
+    assert broken([*FAILED_ONE, *more, (12, sent(2, "s2", wave=2))], {"max_failures": 0}) == expected

@@ -32,6 +32,9 @@ class Owner:
         """Return the request that was taken for not carried out."""
         return self.attempt
 
+    def kept(self, _server: str) -> None:
+        """Return None: it has not failed before."""
+
     def locate(self, _server: str) -> tuple[int, str]:
         """Return no wave and no domain."""
         return 0, ""

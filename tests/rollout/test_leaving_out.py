@@ -54,7 +54,8 @@ def by_zone(world: World, rollout: Rollout) -> dict[tuple[str, str], int]:
     """Count a run's outcomes by zone."""
     counted: dict[tuple[str, str], int] = {}
     for outcome in rollout.state.outcomes():
-        key = (world.cloud.truth(outcome.server).zone, f"{outcome.kind} {outcome.reason}".strip())
+        why = outcome.reason or (outcome.not_retried and f"not retried: {outcome.not_retried}")
+        key = (world.cloud.truth(outcome.server).zone, f"{outcome.kind} {why}".strip())
         counted[key] = counted.get(key, 0) + 1
     return counted
 
@@ -90,8 +91,8 @@ def test_the_holder_leaves_a_zone_out_and_what_has_failed_there_stays_failed() -
     assert (after["az1", "failed"], after["az1", "restarted"]) == (before["az1", "failed"], before["az1", "restarted"])
     assert after["az1", "not_started left_out"] == 30 - before["az1", "failed"] - before["az1", "restarted"]
     # In the other zone they were queued again, and seen to be off, as this cloud leaves what fails.
-    assert after["az2", "skipped not_active"] == before["az2", "failed"]
-    assert after["az2", "restarted"] + after["az2", "failed"] + after["az2", "skipped not_active"] == 30
+    assert after["az2", "failed not retried: not_active"] == before["az2", "failed"]
+    assert after["az2", "restarted"] + after["az2", "failed"] + after["az2", "failed not retried: not_active"] == 30
 
 
 def test_a_process_killed_while_it_leaves_a_zone_out_has_left_out_all_of_it_or_nothing() -> None:

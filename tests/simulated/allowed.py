@@ -143,6 +143,9 @@ class Strictness:
         self._domains: set[str] = set()
         self._out: set[str] = set()
         self._taken_up: set[str] = set()
+        self._sent: set[str] = set()
+        self._kept: dict[str, str] = {}
+        self._forgiven: set[str] = set()
         self._left = [0, *(wave["end"] - wave["start"] for wave in tale.plan["waves"])]
 
     def breaches(self) -> Iterator[str]:
@@ -152,6 +155,7 @@ class Strictness:
                 case "batch.submitting":
                     yield from self._objections(fact)
                     self._stage |= dict.fromkeys(fact.body.get("servers", ()), "flying")
+                    self._sent.update(fact.body.get("servers", ()))
                 case "batch.rejected" if fact.body["batch"] in self._tale.intents:
                     self._wait(self._tale.intents[fact.body["batch"]].servers)
                 case "batch.unstarted":
@@ -163,15 +167,18 @@ class Strictness:
                 case "run.resumed":
                     self._resume(fact)
                 case name if name in OUTCOMES:
-                    self._end(fact.body["server"], OUTCOMES[name])
+                    self._end(fact.body["server"], OUTCOMES[name], retried=not fact.body.get("not_retried"))
                 case _:
                     pass
 
-    def _end(self, server: str, kind: str) -> None:
+    def _end(self, server: str, kind: str, *, retried: bool) -> None:
         if self._stage.get(server) in {"waiting", "flying"}:
             self._count(server, -1)
         self._stage[server] = kind
-        if kind in FAILURES:
+        self._kept.pop(server, None)
+        if retried:
+            self._forgiven.discard(server)
+        if kind in FAILURES and server not in self._forgiven:
             self._counted.add(server)
 
     def _count(self, server: str, by: int) -> None:
@@ -182,15 +189,19 @@ class Strictness:
     def _resume(self, fact: Fact) -> None:
         if fact.body.get("forgive"):
             self._counted.clear()
+            self._forgiven.update(self._kept, [each for each, stage in self._stage.items() if stage in FAILURES])
         skipped = set(fact.body.get("skip_domains", ()))
         self._domains |= skipped
         self._taken_up -= {server for server in self._taken_up if self._tale.domain.get(server, "") in skipped}
         self._leave_out(self._stage)
         for server, stage in self._stage.items():
             if stage in fact.body.get("retry", ()) and self._tale.domain.get(server, "") not in skipped:
+                if fact.body.get("keeps_outcomes") and stage in FAILURES and server in self._sent:
+                    self._kept[server] = stage
                 self._stage[server] = "waiting"
                 self._taken_up.add(server)
                 self._counted.discard(server)
+                self._out.discard(server)
                 self._count(server, 1)
 
     def _wait(self, servers: Iterable[str]) -> None:
@@ -203,6 +214,9 @@ class Strictness:
             if out and server not in self._out | self._taken_up:
                 self._count(server, -1)
                 self._out.add(server)
+                if server in self._kept:
+                    self._stage[server] = self._kept.pop(server)
+                    self._counted |= {server} - self._forgiven
 
     def _objections(self, fact: Fact) -> Iterator[str]:
         name = f"{self._tale.run_id} #{fact.seq}"

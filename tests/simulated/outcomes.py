@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from .evidence import FOREVER, OVER, TOLERANCE, Case, Restart, was_restarting
-from .run_log import OUTCOMES, Fact, Round, RunLog
+from .run_log import FAILURES, OUTCOMES, Fact, Round, RunLog
 from .sight import UNSEEN, glances, unseen_for
 
 ENOUGH: Final = 3
@@ -18,6 +18,7 @@ def judge_outcomes(case: Case) -> Iterator[str]:
     for tale in case.tales.values():
         if tale.kind == "rollout" and tale.status in OVER:
             yield from _complete(case, tale)
+            yield from _failures_kept(tale)
         for one in tale.rounds:
             if one.outcome:
                 wrong = _untrue(case, one)
@@ -55,8 +56,18 @@ def _complete(case: Case, tale: RunLog) -> Iterator[str]:
             yield f"outcome: {tale.run_id} says {told.get(kind, 0)} {kind}, its servers say {counted}"
 
 
+def _failures_kept(tale: RunLog) -> Iterator[str]:
+    """Who was sent and failed is a failure until a request of this run has restarted it."""
+    sent = {server for intent in tale.intents.values() for server in intent.servers}
+    last = {one.server: one.outcome for one in tale.rounds if one.outcome not in {"", "skipped"}}
+    for server in sent & last.keys() - tale.kept.keys():
+        stage = tale.stage.get(server, "waiting")
+        if last[server] in FAILURES and stage in {"skipped", "waiting", "left_out"}:
+            yield f"outcome: {server[:8]} of {tale.run_id} had failed, was not restarted since, and is {stage}"
+
+
 def _counts(tale: RunLog) -> dict[str, int]:
-    stages = list(tale.stage.values())
+    stages = [tale.kept.get(server, stage) if stage == "waiting" else stage for server, stage in tale.stage.items()]
     counts = {kind: stages.count(kind) for kind in OUTCOMES.values()}
     counts["unknown"] += stages.count("flying")
     counts["not_started"] = stages.count("waiting") + stages.count("left_out")
@@ -66,6 +77,8 @@ def _counts(tale: RunLog) -> dict[str, int]:
 def _untrue(case: Case, one: Round) -> str:
     """Return what contradicts an outcome, "" for nothing."""
     restarts = case.restarts_of(one)
+    if one.fact is not None and one.fact.body.get("not_retried"):
+        return _untrue_skipped(case, one, restarts)
     match one.outcome:
         case "restarted":
             return _untrue_restarted(case, one, restarts)
@@ -209,7 +222,8 @@ def _untrue_skipped(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     assert one.fact is not None
     if restarts:
         return f"this run restarted it at {restarts[-1].begun.at:.2f}"
-    fleet, reason = case.cloud_of(one.server).fleet, one.fact.body.get("reason")
+    fleet = case.cloud_of(one.server).fleet
+    reason = one.fact.body.get("not_retried") or one.fact.body.get("reason")
     number = fleet.numbers.get(one.server)
     # What this run has asked for itself is followed as its own, in whatever round it was.
     own = one.run_id if case.tales[one.run_id].kind == "rollout" else ""

@@ -107,6 +107,7 @@ class RunLog:
         stage: where each server stands at the journal's end: ``waiting``, ``flying``, ``left_out``, or its outcome.
         left_out: domains that somebody had left out.
         taken_up: servers that somebody has retried since.
+        kept: how servers had failed that were to be tried again, until their next request has ended.
         held: servers with an outcome that keep their place in the budget at the journal's end, and since when.
         releases: places that were given back.
         broken: what the journal itself contradicts.
@@ -125,6 +126,7 @@ class RunLog:
     stage: dict[str, str] = field(default_factory=dict[str, str])
     left_out: set[str] = field(default_factory=set[str])
     taken_up: set[str] = field(default_factory=set[str])
+    kept: dict[str, str] = field(default_factory=dict[str, str])
     held: dict[str, Fact] = field(default_factory=dict[str, Fact])
     releases: list[Release] = field(default_factory=list[Release])
     broken: list[str] = field(default_factory=list[str])
@@ -136,6 +138,7 @@ class RunLog:
     def __post_init__(self) -> None:
         self._open: dict[str, Round] = {}
         self._lent: dict[str, Fact] = {}
+        self._kept_out: set[str] = set()
 
     def complain(self, fact: Fact, what: str) -> None:
         """Note a contradiction."""
@@ -202,6 +205,7 @@ class RunLog:
 
     def _fly(self, server: str, batch: int) -> None:
         """A server is under way; a place that it holds is lent to its request."""
+        self._kept_out.discard(server)
         self.stage[server] = "flying"
         current = self._current(server)
         if batch not in current.batches:
@@ -234,7 +238,9 @@ class RunLog:
         for server in servers:
             if self.stage.get(server) != "flying":
                 self.complain(fact, f"{server[:8]} waits again while it is {self.stage.get(server)}")
-            self.stage[server] = "left_out" if self._is_left_out(server) else "waiting"
+            self.stage[server] = "waiting"
+            if self._is_left_out(server):
+                self._leave_out(server)
             if server in self._lent:
                 self.held[server] = self._lent.pop(server)
 
@@ -249,7 +255,9 @@ class RunLog:
         for server in fact.body.get("servers", ()):
             if server not in named:
                 self.complain(fact, f"batch {batch} did not name {server[:8]}")
-            if self.stage.get(server) not in {"waiting", "left_out"}:
+            if server in self._kept_out:
+                self.kept[server] = self.stage[server]
+            elif self.stage.get(server) not in {"waiting", "left_out"}:
                 self.complain(fact, f"{server[:8]} is under way again while it is {self.stage.get(server)}")
             current = self._current(server)
             if not current.batches:
@@ -265,18 +273,21 @@ class RunLog:
     def _ended(self, fact: Fact) -> None:
         server, kind = fact.body["server"], OUTCOMES[fact.name]
         stage = self.stage.get(server, "waiting" if not self.plan else "no target")
-        if stage not in {"waiting", "flying", "left_out"} and self.kind != "direct":
+        if stage not in {"waiting", "flying", "left_out"} and self.kind != "direct" and server not in self._kept_out:
             self.complain(fact, f"{server[:8]} has its outcome already: {stage}")
-        if stage in {"waiting", "left_out"} and kind != "skipped" and fact.body.get("reason") not in ALONE:
+        before, alone = self.kept.pop(server, ""), kind == "skipped" or fact.body.get("not_retried", "")
+        if stage in {"waiting", "left_out"} and not alone and fact.body.get("reason") not in ALONE:
             self.complain(fact, f"{server[:8]} was never under way")
+        if fact.body.get("not_retried") and kind != (before or stage):
+            self.complain(fact, f"{server[:8]} was {before or stage} and not retried")
         self.stage[server] = kind
         current = self._current(server)
         current.outcome, current.fact = kind, fact
-        before = self.held.pop(server, None) or self._lent.pop(server, None)
+        down = self.held.pop(server, None) or self._lent.pop(server, None)
         if fact.body.get("holds"):
             self.held[server] = fact
-        elif kind == "skipped" and before is not None:
-            self.held[server] = before  # it was down before it was tried again, and no look has shown it up
+        elif alone and down is not None:
+            self.held[server] = down  # it was down before it was tried again, and no look has shown it up
 
     def _resumed(self, fact: Fact) -> None:
         if fact.body.get("forgive"):
@@ -290,10 +301,22 @@ class RunLog:
             if self.domain.get(server, "") in skipped:
                 self.taken_up.discard(server)
             if stage == "waiting" and self._is_left_out(server) and self.wave_of.get(server):
-                self.stage[server] = "left_out"
+                self._leave_out(server)
             elif stage in fact.body.get("retry", ()) and self.domain.get(server, "") not in skipped:
+                if fact.body.get("keeps_outcomes") and stage in FAILURES and self._was_sent(server):
+                    self.kept[server] = stage
+                self._kept_out.discard(server)
                 self.stage[server] = "waiting"
                 self.taken_up.add(server)
+
+    def _was_sent(self, server: str) -> bool:
+        return any(server in intent.servers for intent in self.intents.values())
+
+    def _leave_out(self, server: str) -> None:
+        """End a server that waits: as left out, or as what it was before it was to be tried again."""
+        if server in self.kept:
+            self._kept_out.add(server)
+        self.stage[server] = self.kept.pop(server, "left_out")
 
     def _is_left_out(self, server: str) -> bool:
         return self.domain.get(server, "") in self.left_out and server not in self.taken_up

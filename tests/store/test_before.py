@@ -77,6 +77,14 @@ def words(lines: list[str]) -> list[str]:
     return [word for word in text.split() if not re.fullmatch(r"server-\d{6}", word)]
 
 
+def of_columns_before(out: list[str], before: list[str]) -> list[str]:
+    """Leave out the columns that a table has got since; columns are added behind the others and never renamed."""
+    if not before or not before[0].startswith("id,"):
+        return out
+    width = len(before[0].split(","))
+    return [",".join(line.split(",")[:width]) for line in out]
+
+
 def without_its_span(lines: list[str]) -> list[str]:
     """Leave out the line by which an orphaned run told how long it took: it tells how long ago it was begun now."""
     return [line for line in lines if not line.startswith("Run paused orphaned")]
@@ -90,7 +98,8 @@ def test_what_is_printed_for_people_says_the_same(command: str, capsys: pytest.C
     code, printed = main(command.split()), capsys.readouterr()
 
     assert code == before["code"]
-    assert words(without_its_span(printed.out.splitlines())) == words(without_its_span(before["out"]))
+    out = of_columns_before(printed.out.splitlines(), before["out"])
+    assert words(without_its_span(out)) == words(without_its_span(before["out"]))
     assert printed.err.splitlines() == before["err"]
 
 
@@ -196,17 +205,17 @@ def outcomes(run_id: str) -> Mapping[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("run_id", "changes", "counts"),
+    ("run_id", "changes", "status", "counts"),
     [
-        ("interrupted", Changes(), {"restarted": 18, "skipped": 2}),
-        ("paused", Changes(), {"restarted": 5, "skipped": 1}),
-        # Of three failed servers the cloud has left two in ERROR: they are not restarted again.
-        ("stopped", Changes(retry=["failed"]), {"restarted": 7, "skipped": 2}),
-        ("finished", Changes(retry=["failed"]), {"restarted": 21, "skipped": 1}),
+        ("interrupted", Changes(), "succeeded", {"restarted": 18, "skipped": 2}),
+        ("paused", Changes(), "succeeded", {"restarted": 5, "skipped": 1}),
+        # Of three failed servers the cloud has left two in ERROR: they are not restarted again, and stay failed.
+        ("stopped", Changes(retry=["failed"], forgive=True), "failed", {"restarted": 7, "failed": 2}),
+        ("finished", Changes(retry=["failed"]), "succeeded", {"restarted": 21, "skipped": 1}),
     ],
 )
-def test_a_run_goes_on_to_a_good_end_and_restarts_nobody_again(
-    store: str, run_id: str, changes: Changes, counts: dict[str, int], capsys: pytest.CaptureFixture[str]
+def test_a_run_goes_on_to_its_end_and_restarts_nobody_again(
+    store: str, run_id: str, changes: Changes, status: str, counts: dict[str, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine, before = Machine(store), outcomes(run_id)
     once = [*before["restarted"], *before["unknown"], *before["not_started"]]
@@ -216,7 +225,7 @@ def test_a_run_goes_on_to_a_good_end_and_restarts_nobody_again(
 
     result = machine.live(resume)
 
-    assert (result.status, {k: n for k, n in result.counts.items() if n}) == (RunStatus.SUCCEEDED, counts)
+    assert (result.status, {k: n for k, n in result.counts.items() if n}) == (status, counts)
     assert machine.restarts(once) == Counter({1: len(once)})
     assert machine.restarts(before["skipped"]) == Counter({0: len(before["skipped"])})
     assert main(["audit", run_id]) == 0

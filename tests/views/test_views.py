@@ -232,7 +232,17 @@ def test_the_one_json_object_is_the_contract() -> None:
 
     counts = [kind.value for kind in OutcomeKind]
     stands = ["standing", "standing_text", "standing_until", "hold"]
-    assert list(over) == ["run_id", "status", "reason", "total", *counts, "elapsed_s", "not_found", *stands]
+    assert list(over) == [
+        "run_id",
+        "status",
+        "reason",
+        "total",
+        *counts,
+        "elapsed_s",
+        "not_found",
+        "not_retried",
+        *stands,
+    ]
     assert (over["standing"], over["hold"]) == ("failed", None)
     assert over["status"] == "failed"
     assert sum(over[kind.value] for kind in OutcomeKind) == over["total"]
