@@ -1,20 +1,22 @@
-"""The report: one row for every server of a run, as JSON or CSV, written piece by piece."""
+"""The report: one row for every server of a run, as JSON, CSV or a table, written piece by piece."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Container, Iterator
-from itertools import islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from ecsbatch.model.events import stamp
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.state import RolloutState
+from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.standing import Phase, Standing, standing
 from ecsbatch.views.standing import lasted
-from ecsbatch.views.text import cell
+from ecsbatch.views.table import chunks, table
+from ecsbatch.views.text import WORDS, cell
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
@@ -32,12 +34,18 @@ COLUMNS: Final = (
     "submitted_at",
     "ended_at",
     "not_retried",
+    "name",
 )
 """What is told of each server; a contract: columns are added, never renamed."""
 
 ALL_KINDS: Final = frozenset(kind.value for kind in OutcomeKind)
 
-_ROWS_AT_ONCE: Final = 1000
+_SHOWN: Final = (
+    *(("ID", 36), ("NAME", 16), ("OUTCOME", 11), ("WHY", 44), ("ZONE", 12), ("WAVE", 4), ("ENDED (UTC)", 19)),
+)
+"""The columns of the table for people, those that matter most first."""
+
+_LONGEST_NAME: Final = 256
 
 
 def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
@@ -75,8 +83,14 @@ def holder_json(record: RunRecord) -> dict[str, Any]:
     return {"held": record.held, "holder": record.holder.name, "pid": record.holder.pid}
 
 
-def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Iterator[bytes]:
-    """Yield the pieces of ``{"run": {...}, "servers": [...]}``; ``kinds`` says servers of which outcomes."""
+def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS, only: int | None = None) -> Iterator[bytes]:
+    """Yield the pieces of ``{"run": {...}, "servers": [...]}``.
+
+    Args:
+        state: of the run.
+        kinds: servers of which outcomes.
+        only: the index of the only server that is told of, None for all.
+    """
     run = run_json(state) | {
         "message": state.message,
         "started_at": _time(state.started_at),
@@ -87,32 +101,46 @@ def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Itera
     }
     yield b'{"run":' + json_bytes(run) + b',"servers":['
     between = b"\n"
-    rows = _rows(state, kinds)
-    while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+    for chunk in chunks(_rows(state, kinds, only)):
         yield between + b",\n".join(json_bytes(dict(zip(COLUMNS, row, strict=True))) for row in chunk)
         between = b",\n"
     yield b"\n]}\n"
 
 
-def report_csv(state: RolloutState, kinds: Container[str] = ALL_KINDS) -> Iterator[bytes]:
-    """Yield the pieces of a table with a header; ``kinds`` says servers of which outcomes.
-
-    No cell begins as a formula of a spreadsheet.
-    """
-    rows = _rows(state, kinds)
-    chunk: list[tuple[Any, ...]] = [COLUMNS]
-    while chunk:
+def report_csv(state: RolloutState, kinds: Container[str] = ALL_KINDS, only: int | None = None) -> Iterator[bytes]:
+    """Yield the pieces of a fleet file of it, see `report_json`; no cell begins as a spreadsheet's formula."""
+    for chunk in chunks(chain([COLUMNS], _rows(state, kinds, only))):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([cell(value) for value in row] for row in chunk)
         yield text.getvalue().encode()
-        chunk = list(islice(rows, _ROWS_AT_ONCE))
 
 
-def _rows(state: RolloutState, kinds: Container[str]) -> Iterator[tuple[Any, ...]]:
+def report_table(
+    state: RolloutState, kinds: Container[str] = ALL_KINDS, only: int | None = None, width: int = 0
+) -> Iterator[bytes]:
+    """Return the pieces of a table for people, see `report_json`; cut from the right to a screen's width, if any."""
+    return table(_SHOWN, (_shown(state, index) for index in _indexes(state, kinds, only)), width)
+
+
+def _shown(state: RolloutState, index: int) -> tuple[str, ...]:
+    fleet, outcome, wave = state.plan.fleet, state.outcome(index), state.plan.wave_of(index)
+    words = (outcome.reason.replace("_", " "), outcome.code, without_code(outcome.message, outcome.code))
+    ended = stamp(outcome.ended_at)[:19].replace("T", " ") if outcome.ended_at else ""
+    why = "  ".join(word for word in words if word)
+    place = (fleet.domain(index), str(wave.number) if wave else "")
+    return outcome.server, fleet.name(index), WORDS[outcome.kind], why, *place, ended
+
+
+def _indexes(state: RolloutState, kinds: Container[str], only: int | None) -> Iterator[int]:
+    """Yield the indexes of the servers with an outcome of these kinds."""
+    every = range(len(state.plan.fleet)) if only is None else (only,)
+    return (index for index in every if state.outcome(index).kind.value in kinds)
+
+
+def _rows(state: RolloutState, kinds: Container[str], only: int | None) -> Iterator[tuple[Any, ...]]:
     fleet = state.plan.fleet
-    for index, outcome in enumerate(state.outcomes()):
-        if outcome.kind.value not in kinds:
-            continue
+    for index in _indexes(state, kinds, only):
+        outcome = state.outcome(index)
         wave = state.plan.wave_of(index)
         yield (
             outcome.server,
@@ -127,6 +155,7 @@ def _rows(state: RolloutState, kinds: Container[str]) -> Iterator[tuple[Any, ...
             _time(outcome.submitted_at),
             _time(outcome.ended_at),
             outcome.not_retried,
+            printable(fleet.name(index), _LONGEST_NAME),
         )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.servers import ServerView
 from ecsbatch.model.text import printable
 from ecsbatch.planning.precheck import skip_reason
+from ecsbatch.views.table import chunks, table
 from ecsbatch.views.text import cell
 
 COLUMNS: Final = (
@@ -29,12 +30,8 @@ COLUMNS: Final = (
 )
 """What is told of each server; a contract: columns are added, never renamed."""
 
-_ROWS_AT_ONCE: Final = 1000
 _LONGEST: Final = 256
 _SHOWN: Final = (("ID", 36), ("ZONE", 10), ("STATUS", 10), ("SKIP", 10), ("NAME", 64))
-_TITLES: Final = tuple(title for title, _ in _SHOWN)
-_WIDEST: Final = 200
-_LEAST: Final = 8
 
 Writer = Callable[[Sequence[ServerView]], Iterator[bytes]]
 
@@ -48,7 +45,7 @@ def would_skip(view: ServerView) -> str:
 def servers_csv(views: Sequence[ServerView]) -> Iterator[bytes]:
     """Yield the pieces of a fleet file; no cell begins as a formula of a spreadsheet."""
     rows = chain([COLUMNS], (_row(view) for view in views))
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([cell(value) for value in row] for row in chunk)
         yield text.getvalue().encode()
@@ -56,7 +53,7 @@ def servers_csv(views: Sequence[ServerView]) -> Iterator[bytes]:
 
 def servers_jsonl(views: Sequence[ServerView]) -> Iterator[bytes]:
     """Yield the pieces of a fleet file with an object a line."""
-    for chunk in _chunks(views):
+    for chunk in chunks(views):
         yield b"".join(json_bytes(_object(view)) + b"\n" for view in chunk)
 
 
@@ -64,34 +61,15 @@ def servers_json(views: Sequence[ServerView]) -> Iterator[bytes]:
     """Yield the pieces of ``{"total": N, "servers": [...]}``."""
     yield b'{"total":%d,"servers":[' % len(views)
     between = b"\n"
-    for chunk in _chunks(views):
+    for chunk in chunks(views):
         yield between + b",\n".join(json_bytes(_object(view)) for view in chunk)
         between = b",\n"
     yield b"\n]}\n"
 
 
 def servers_table(views: Sequence[ServerView], width: int = 0) -> Iterator[bytes]:
-    """Yield the pieces of a table for people, cut from the right to a screen's width where there is one."""
-    widths = _widths(width or _WIDEST)
-    rows = chain([_TITLES], (_shown(view) for view in views))
-    for chunk in _chunks(rows):
-        lines = (" ".join(map(_celled, row, widths)).rstrip() for row in chunk)
-        yield "".join(f"{line}\n" for line in lines).encode(errors="replace")
-
-
-def _widths(width: int) -> list[int]:
-    """Return the columns that fit; the id is always whole, the name takes what is left."""
-    widths = [_SHOWN[0][1]]
-    for _, wanted in _SHOWN[1:]:
-        left = width - sum(widths) - len(widths)
-        if left < min(wanted, _LEAST):
-            break
-        widths.append(min(wanted, left))
-    return widths
-
-
-def _celled(text: str, width: int) -> str:
-    return printable(text, width).ljust(width)
+    """Return the pieces of a table for people, cut from the right to a screen's width where there is one."""
+    return table(_SHOWN, map(_shown, views), width)
 
 
 def _shown(view: ServerView) -> tuple[str, ...]:
@@ -112,9 +90,3 @@ def _object(view: ServerView) -> dict[str, Any]:
 def _texts(view: ServerView) -> tuple[str, ...]:
     place = (view.id, view.az, view.name, view.status, view.task_state, would_skip(view), view.updated)
     return (*place, view.host_id, view.enterprise_project_id, view.address)
-
-
-def _chunks(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    left = iter(rows)
-    while chunk := list(islice(left, _ROWS_AT_ONCE)):
-        yield chunk

@@ -122,6 +122,19 @@ def test_a_pipe_gets_lines_without_any_escape(typed: Terminal) -> None:
     assert ended.stdout.splitlines()[1].startswith("Run ")
 
 
+def test_a_report_is_a_table_on_a_terminal_and_json_elsewhere(typed: Terminal) -> None:
+    run = typed.type(*RESTART, "--quiet", "--run-id", "told")
+    assert run.returncode == 0, run.stderr
+    written = on_a_terminal(typed, "report", "told", columns=100).splitlines()
+
+    assert len(written) == 61
+    assert written[0].split() == ["ID", "NAME", "OUTCOME", "WHY"]
+    assert re.fullmatch(r"[0-9a-f-]{36} server-\d+ +restarted", written[1]), written[1]
+    assert max(map(len, written)) <= 100
+    assert len(json.loads(typed.type("report", "told").stdout)["servers"]) == 60
+    assert typed.type("report", "told", "-o", "table").stdout.splitlines()[0].endswith("ENDED (UTC)")
+
+
 def test_quiet_prints_nothing_but_the_result(typed: Terminal) -> None:
     ended = typed.type(*RESTART, "--quiet")
 

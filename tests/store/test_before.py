@@ -74,7 +74,7 @@ def objects() -> list[str]:
 def words(lines: list[str]) -> list[str]:
     """Return the words of a text, wherever its lines were broken, without servers' names: they are told since."""
     text = " ".join(lines).replace(OLD_GROUP, SITE["project_id"])
-    return [word for word in text.split() if not re.fullmatch(r"server-\d{6}", word)]
+    return re.sub(r",name\b|,?\bserver-\d{6}\b", "", text).split()
 
 
 def of_columns_before(out: list[str], before: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.time_model import time_model
 from ecsbatch.views.plan import PlanView, plan_json, plan_lines
 from ecsbatch.views.progress import render_progress
-from ecsbatch.views.report import COLUMNS, report_csv, report_json, run_json
+from ecsbatch.views.report import COLUMNS, report_csv, report_json, report_table, run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.snapshot import Pace, ended_behind
 from ecsbatch.views.summary import summary_lines
@@ -225,6 +225,22 @@ def test_a_report_is_the_same_as_json_and_as_csv() -> None:
     assert report["servers"][4]["job_id"] == "=cmd()"
     assert rows[4]["job_id"] == "'=cmd()", "a spreadsheet must not run it"
     assert rows[-1]["wave"] == ""
+
+
+def test_a_report_is_a_table_for_people_that_says_why() -> None:
+    state = history(plan(domains=("az1", HOSTILE)))
+    wide, narrow = (b"".join(report_table(state, width=width)).decode().splitlines() for width in (0, 80))
+    failed = b"".join(report_table(state, {"failed"})).decode().splitlines()
+    one = b"".join(report_table(state, only=7)).decode().splitlines()
+
+    assert wide[0].split() == ["ID", "NAME", "OUTCOME", "WHY", "ZONE", "WAVE", "ENDED", "(UTC)"]
+    assert len(wide) == len(narrow) == 41
+    assert wide[5].split()[:4] == [state.plan.fleet.ids[4], "failed", "Ecs.0227", "\ufffd[2J[red]az\ufffd2[/red]"]
+    assert wide[-1].split()[1:4] == ["skipped", "not", "active"]
+    assert all(line.isprintable() for line in wide)
+    assert max(map(len, narrow)) <= 80
+    assert (len(failed), len(one)) == (2, 2)
+    assert one[1].startswith(f"{state.plan.fleet.ids[7]} ")
 
 
 def test_the_one_json_object_is_the_contract() -> None:

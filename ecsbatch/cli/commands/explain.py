@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,10 @@ from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
+from ecsbatch.errors import ConfigError
 from ecsbatch.model.text import printable
-from ecsbatch.planning.selection import is_uuid, server_id
+from ecsbatch.planning.lookup import find_server, need_server
+from ecsbatch.planning.selection import as_server_id, is_uuid
 from ecsbatch.policy.explain import explain as explain_state
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
 from ecsbatch.store.history import load_history
@@ -23,13 +26,19 @@ from ecsbatch.views.explanation import explanation_json, explanation_lines
 
 if TYPE_CHECKING:
     from ecsbatch.model.quota import Usage
+    from ecsbatch.model.run import RunRecord
+    from ecsbatch.model.servers import Fleet
     from ecsbatch.model.state import RolloutState
     from ecsbatch.policy.explain import Explanation
     from ecsbatch.store import DatabaseStore
     from ecsbatch.store.history import RunHistory
 
 _Server = Annotated[
-    str, Parameter(help="The server, by its id; left out: what holds the whole run now.", show_default=False)
+    str,
+    Parameter(
+        help="The server, by its id, its name or a unique beginning of its id; left out: what holds the whole run now.",
+        show_default=False,
+    ),
 ]
 _Run = Annotated[
     str,
@@ -50,12 +59,7 @@ def explain(
 ) -> int:
     """Say why a server is not restarted yet, or what holds the run now, and what can be done about it."""
     context = CliContext.of(flags, config)
-    if server and not run and not is_uuid(server):
-        server, run = "", server
-    elif is_uuid(run) and not is_uuid(server):
-        server, run = run, server
-    server = server_id(server) if server else ""
-    run_id, name, answer = asyncio.run(_ask(context.store_url, server, run))
+    run_id, server, name, answer = asyncio.run(_ask(context.store_url, server, run))
     if context.wants_json:
         print_json(explanation_json(answer, run_id, server, context.repeat, name=name))
     else:
@@ -65,10 +69,11 @@ def explain(
     return Exit.OK
 
 
-async def _ask(url: str, server: str, run: str) -> tuple[str, str, Explanation]:
-    """Return the run's id, the server's name and the answer."""
+async def _ask(url: str, typed: str, run: str) -> tuple[str, str, str, Explanation]:
+    """Return the run's id, the server's id and name ("" for the whole run), and the answer."""
     async with make_store(url) as store:
-        history = await load_history(store, await store.run(run))
+        record, server = await _meant(store, typed, run)
+        history = await load_history(store, record)
         claimed_by = await _claimed_by(store, history, server) if server else ""
         answer = explain_state(
             history.state,
@@ -80,7 +85,50 @@ async def _ask(url: str, server: str, run: str) -> tuple[str, str, Explanation]:
         )
         answer = _with_resume_options(answer, history.state)
         name = history.state.plan.fleet.name_of(server)
-        return history.record.run_id, name, _with_keeper(answer, await store.kept_by())
+        return history.record.run_id, server, name, _with_keeper(answer, await store.kept_by())
+
+
+async def _meant(store: DatabaseStore, first: str, second: str) -> tuple[RunRecord, str]:
+    """Return the run and the id of the server that were typed, in whatever order; "" for the whole run.
+
+    Raises:
+        ConfigError: there is no such run, or what was typed may be a run and a server.
+        SelectionError: there is no such server, or there are several.
+    """
+    if second:
+        run, server = await _run(store, second), first
+        if run is None:
+            run, server = await _run(store, first), second
+        run = run or await store.run(second)
+        return run, _server(await store.targets(run.run_id), server, run.run_id)
+    latest = await store.run("")
+    if not first:
+        return latest, ""
+    fleet, run = await store.targets(latest.run_id), await _run(store, first)
+    index = find_server(fleet, first)
+    if run is None:
+        return latest, _server(fleet, first, latest.run_id)
+    if index is None:
+        return run, ""
+    this, that = printable(run.run_id), printable(latest.run_id)
+    raise ConfigError(
+        f"{printable(first)!r} may be run {this} or server {printable(fleet.label(index))} of run {that}: "
+        f"give ecsbatch explain {fleet.ids[index]} {that} for the server, ecsbatch explain '' {this} for the run."
+    )
+
+
+async def _run(store: DatabaseStore, name: str) -> RunRecord | None:
+    """Return a run, None where none or several are meant."""
+    with suppress(ConfigError):
+        return await store.run(name)
+    return None
+
+
+def _server(fleet: Fleet, typed: str, run_id: str) -> str:
+    """Return the id of a server; one that the run does not know may be another run's where its whole id was typed."""
+    if not typed or is_uuid(typed):
+        return as_server_id(typed)
+    return fleet.ids[need_server(fleet, typed, printable(run_id))]
 
 
 def _with_keeper(answer: Explanation, keeper: int | None) -> Explanation:

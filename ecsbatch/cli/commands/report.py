@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import GROUPS, ConfigFile, RunName, StoreFlags
-from ecsbatch.cli.output import write_pieces
+from ecsbatch.cli.output import columns, write_pieces
 from ecsbatch.cli.wiring import read_run
 from ecsbatch.model.text import printable
-from ecsbatch.views.report import ALL_KINDS, report_csv, report_json
+from ecsbatch.planning.lookup import need_server
+from ecsbatch.views.report import ALL_KINDS, report_csv, report_json, report_table
+
+_WIDEST: Final = 200
 
 
 def report(
@@ -22,21 +26,30 @@ def report(
     /,
     *,
     output: Annotated[
-        Literal["json", "csv"],
+        Literal["table", "json", "csv"] | None,
         Parameter(
             name=["--output", "-o"],
-            metavar="json|csv",
+            metavar="table|json|csv",
             show_choices=False,
-            help="The form of the report.",
+            show_default=False,
+            help="The form of the report; csv is a fleet file. [table on a terminal, else json]",
             group=GROUPS["output"],
         ),
-    ] = "json",
+    ] = None,
     outcome: Annotated[
         str,
         Parameter(
             help="Only servers that ended so: restarted, failed, timed_out, unknown, skipped or not_started, or "
             "several with commas.",
             metavar="OUTCOMES",
+            show_default=False,
+        ),
+    ] = "",
+    server: Annotated[
+        str,
+        Parameter(
+            help="Only this server: its id, its name or a unique beginning of its id.",
+            metavar="SERVER",
             show_default=False,
         ),
     ] = "",
@@ -51,7 +64,13 @@ def report(
     context = CliContext.of(flags, config)
     kinds = _kinds(outcome)
     _, state = asyncio.run(read_run(context.store_url, run))
-    write_pieces(report_csv(state, kinds) if output == "csv" else report_json(state, kinds), out)
+    only = need_server(state.plan.fleet, server, printable(state.run_id)) if server else None
+    to_screen = out is None and sys.stdout.isatty()
+    if output == "table" or (output is None and to_screen):
+        width = columns(to_stdout=True, most=_WIDEST) if to_screen else 0
+        write_pieces(report_table(state, kinds, only, width), out)
+    else:
+        write_pieces((report_csv if output == "csv" else report_json)(state, kinds, only), out)
     return Exit.OK
 
 
