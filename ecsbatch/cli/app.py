@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A command's values live as long as it does: looking for garbage among them took a tenth of its time.
     gc.set_threshold(50_000, 20, 20)
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     set_log_format(form_asked_for(tokens, os.environ))
     try:
         return _run(tokens)
@@ -39,9 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain("interrupted before anything was sent.")
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has left; the interpreter must not trip over the same pipe at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Whoever read our output has left.
+        _leave_stdout()
         return Exit.ERROR
+
+
+def _open_streams() -> None:
+    """Give a stream that was closed by the caller (``>&-``) somewhere to write to, and no file of ours its number."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the process's life
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the same
+
+
+def _leave_stdout() -> None:
+    """Keep the interpreter from tripping over what standard output could not take, at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _run(tokens: list[str]) -> int:
@@ -53,6 +67,12 @@ def _run(tokens: list[str]) -> int:
         return code_of_error(e)
     except BrokenPipeError:
         raise
+    except OSError as e:
+        if not _is_stdouts(e):
+            return _bug(e, tokens)
+        _leave_stdout()
+        _complain(f"standard output cannot be written ({e.strerror}): make room, or write it elsewhere.")
+        return Exit.ERROR
     except Exception as e:  # noqa: BLE001 - the last line of defence: nobody is to see a traceback unasked
         return _bug(e, tokens)
     return int(code or 0)
@@ -69,6 +89,16 @@ def _call(tokens: list[str]) -> Any:
     from ecsbatch.cli.parser import call  # noqa: PLC0415 - see above
 
     return call(tokens)
+
+
+def _is_stdouts(error: OSError) -> bool:
+    """Tell whether it was standard output that could not be written: then another line cannot be, either."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as e:
+        return e.errno == error.errno
+    return False
 
 
 def _bug(error: Exception, tokens: Sequence[str]) -> Exit:

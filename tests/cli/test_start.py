@@ -177,3 +177,16 @@ def test_the_overview_fits_a_screen_of_80(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("typed", ["", "version", "help status"])
+def test_standard_output_that_takes_nothing_or_is_closed_is_no_bug(typed: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    script = f"{sys.executable} -m ecsbatch {typed} >/dev/full; {sys.executable} -m ecsbatch {typed} >&- && echo closed"
+    done = subprocess.run(  # noqa: S602 - our own program, with a shell's own redirections
+        script, shell=True, env=environment, check=False, capture_output=True, text=True
+    )
+
+    full = "ecsbatch: standard output cannot be written (No space left on device): make room, or write it elsewhere.\n"
+    assert (done.stdout, done.stderr) == ("closed\n", full)
+    assert list(tmp_path.iterdir()) == []
