@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field, make_dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cast
 
 from cyclopts import Group, Parameter, Token
@@ -108,6 +109,13 @@ RunName: TypeAlias = Annotated[
     str,
     Parameter(help="The run, by its id or a unique beginning of it; the latest where left out.", show_default=False),
 ]
+RunToSteer: TypeAlias = Annotated[
+    str,
+    Parameter(
+        help="The run, by its id or a unique beginning of it; the latest where left out and no other can be meant.",
+        show_default=False,
+    ),
+]
 
 
 def _sections(*sections: str) -> list[str]:
@@ -154,6 +162,21 @@ def __getattr__(name: str) -> Any:
 def given(flags: Any) -> dict[str, Any]:
     """Return flags by the names of their settings; None stands for each that was not given."""
     return {} if flags is None else cast("dict[str, Any]", vars(flags))
+
+
+def typed_again(options: Mapping[str, str | int | list[str] | None]) -> str:
+    """Write options as one would type them; what was not given is left out.
+
+    Args:
+        options: the values, by the options' names with underscores.
+    """
+    words: list[str] = []
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        values = value if isinstance(value, list) else [value]
+        told = [each for each in values if each is not None and each is not False and each != ""]
+        words += [flag if each is True else f"{flag} {quote(str(each))}" for each in told]
+    return "".join(f" {word}" for word in words)
 
 
 def given_limits(flags: Any) -> dict[str, int | str]:

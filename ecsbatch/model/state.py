@@ -70,11 +70,10 @@ class RolloutState:
         self.plan = plan
         self.status = RunStatus.RUNNING
         self.reason = self.message = ""
-        self.seq = self.wave = self.wave_over = self.promoted = 0
+        self.seq = self.wave = self.wave_over = self.promoted = self.fence = self.last_command = self.last_batch = 0
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.updated_at = 0.0
-        self.fence = 0
         self.quota: Quota | None = None
         self.holder = self.paused_by = self.aborted_by = self.abort_asked_by = ""
         self.stage = bytearray(n)
@@ -93,7 +92,6 @@ class RolloutState:
         self.earlier: dict[str, Attempt] = {}
         self.left_out: set[str] = set()
         self.aborting = False
-        self.last_command = 0
         self._failures = FailureLog()
         self.kept, self.not_retried = dict[int, KeptOutcome](), dict[int, str]()
         self.skipped_by: Counter[str] = Counter()
@@ -104,7 +102,6 @@ class RolloutState:
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.unseen: tuple[float, ev.CloudUnseen] | None = None
-        self.last_batch = 0
         self.watch = Stopwatch()
         self._elapsed: float | None = None
         self._retried_while_down, self._forgiven, self._retried_left_out = set[int](), set[int](), set[int]()

@@ -9,10 +9,11 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, code_of_run
-from ecsbatch.cli.flags import AbortFlags, ConfigFile, RunName, Yes
+from ecsbatch.cli.flags import AbortFlags, ConfigFile, RunToSteer, Yes
 from ecsbatch.cli.output import print_lines
 from ecsbatch.cli.prompt import agree
 from ecsbatch.cli.remote import ask_to_abort
+from ecsbatch.cli.which_run import run_to_steer
 from ecsbatch.cli.wiring import read_run
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def abort(
-    run: RunName = "",
+    run: RunToSteer = "",
     /,
     *,
     yes: Yes = False,
@@ -39,6 +40,7 @@ def abort(
     The code is 0 once the run is aborted or its process has recorded that it follows.
     """
     context = CliContext.of(flags, config)
+    run = run_to_steer(run, "abort", context.store_url, context.repeat.go_on)
     record, state = asyncio.run(read_run(context.store_url, run))
     if record.status.over:
         raise RunConflict(f"Run {record.run_id} is over already ({record.status.value}).")

@@ -16,14 +16,16 @@ from ecsbatch.cli.flags import (
     ConfigFile,
     Quiet,
     ResumeFlags,
-    RunName,
+    RunToSteer,
     Verbose,
     Yes,
     given_limits,
+    typed_again,
 )
 from ecsbatch.cli.output import check_outputs, print_lines
 from ecsbatch.cli.prompt import Consent, agree, confirm
 from ecsbatch.cli.remote import changed, send_and_wait, send_command
+from ecsbatch.cli.which_run import run_to_steer
 from ecsbatch.cli.wiring import read_history, who
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
@@ -39,7 +41,7 @@ RETRIED: Final = (OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, Outcome
 
 
 def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
-    run: RunName = "",
+    run: RunToSteer = "",
     /,
     *,
     retry: Annotated[
@@ -85,6 +87,8 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     changes = Changes(
         retry=_kinds(retry), forgive=forgive, skip_domains=skip_domain or [], limits=given_limits(flags), by=who()
     )
+    options = typed_again({"retry": retry, "forgive": forgive, "skip_domain": skip_domain, **changes.limits})
+    run = run_to_steer(run, "resume", context.store_url, options + context.repeat.go_on)
     history = asyncio.run(read_history(context.store_url, run))
     record, state = history.record, history.state
     if state.status is RunStatus.ABORTED:

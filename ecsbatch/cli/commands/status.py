@@ -12,6 +12,7 @@ from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName
 from ecsbatch.cli.output import print_json, print_lines
+from ecsbatch.cli.which_run import others_going_on, others_json, others_lines
 from ecsbatch.cli.wiring import read_history
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import printable
@@ -27,12 +28,14 @@ def status(
     """Say where a run stands: its outcomes so far, what failed, and what can be done next."""
     context = CliContext.of(flags, config)
     history = asyncio.run(read_history(context.store_url, run))
+    others = others_going_on(context.store_url, history.record.run_id)
     if context.wants_json:
         steering = {"steering": steering_json(history.steering), "aborting": history.aborting}
+        steering["others"] = others_json(others)
         print_json(run_json(history.state, time.time()) | holder_json(history.record) | steering)
     else:
         lines = summary_lines(history.state, context.repeat, time.time())
-        print_lines([*lines, "", *_standing(history)], to_stdout=True)
+        print_lines([*lines, "", *_standing(history), *others_lines(others, context.repeat.read)], to_stdout=True)
     return Exit.OK
 
 

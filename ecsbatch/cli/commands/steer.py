@@ -9,9 +9,10 @@ from cyclopts import Parameter
 
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import UsageError
-from ecsbatch.cli.flags import AdjustFlags, ConfigFile, RunName, StoreFlags, Yes, given_limits
+from ecsbatch.cli.flags import AdjustFlags, ConfigFile, RunToSteer, StoreFlags, Yes, given_limits, typed_again
 from ecsbatch.cli.prompt import agree
 from ecsbatch.cli.remote import changed, loosened, promoted, send_and_wait, send_command
+from ecsbatch.cli.which_run import run_to_steer
 from ecsbatch.cli.wiring import read_run
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import RunStatus
@@ -23,20 +24,30 @@ if TYPE_CHECKING:
 
 
 def pause(
-    run: RunName = "", /, *, flags: Annotated[StoreFlags | None, Parameter(name="*")] = None, config: ConfigFile = None
+    run: RunToSteer = "",
+    /,
+    *,
+    flags: Annotated[StoreFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
 ) -> int:
     """Send nothing new until the run is resumed; servers under way go on, and the run's process stays."""
     context = CliContext.of(flags, config)
+    run = run_to_steer(run, "pause", context.store_url, context.repeat.read)
     record, _ = asyncio.run(read_run(context.store_url, run))
     _need_holder(record, "pause")
     return send_command(record.run_id, {"command": "pause"}, context.store_url, until={RunStatus.PAUSED})
 
 
 def promote(
-    run: RunName = "", /, *, flags: Annotated[StoreFlags | None, Parameter(name="*")] = None, config: ConfigFile = None
+    run: RunToSteer = "",
+    /,
+    *,
+    flags: Annotated[StoreFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
 ) -> int:
     """Let a run pass the hold that it stands at (--hold-after), so that its next wave begins."""
     context = CliContext.of(flags, config)
+    run = run_to_steer(run, "promote", context.store_url, context.repeat.read)
     record, state = asyncio.run(read_run(context.store_url, run))
     _need_holder(record, "promote")
     if not awaits_promotion(state):
@@ -45,7 +56,7 @@ def promote(
 
 
 def adjust(
-    run: RunName = "",
+    run: RunToSteer = "",
     /,
     *,
     yes: Yes = False,
@@ -60,6 +71,7 @@ def adjust(
     limits = given_limits(flags)
     if not limits:
         raise UsageError("adjust needs a limit: see ecsbatch adjust --help.")
+    run = run_to_steer(run, "adjust", context.store_url, typed_again(limits) + context.repeat.read)
     record, state = asyncio.run(read_run(context.store_url, run))
     _need_holder(record, "adjust")
     # A value that cannot be meant is refused here: the holder ignores what it cannot follow.
