@@ -5,6 +5,7 @@ EcsbatchError
 +-- SelectionError      it is not clear which servers: correct it, nothing was sent
 |   +-- SelectionRefused  it is clear, and they must not be restarted so: change the selection or the limits
 +-- RunConflict         another run or process has this: wait for it, or leave its servers out
++-- ProgramRefused      a check or gate on record that others may have written: give its text yourself
 +-- PlanStale           the fleet is not what the plan saw: plan again
 +-- StoreError          the store cannot be read or written: mend it, then resume
 +-- EngineStopped       the engine ended before this server did: resume the run
@@ -43,6 +44,10 @@ class SelectionRefused(SelectionError):
 
 class RunConflict(EcsbatchError):
     """Another run or another process has what was asked for."""
+
+
+class ProgramRefused(EcsbatchError):
+    """A run's check or gate does not run here: others may have written its text, and who runs this has not given it."""
 
 
 class PlanStale(EcsbatchError):

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ecsbatch.clock import Clock, SystemClock
-from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.config.settings import Engine, Programs, Strategy
 from ecsbatch.engine.direct import DirectRestarts
 from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.ports import Cloud, Store
@@ -72,6 +72,7 @@ class Restarter:
         *,
         quota: Quota | None = None,
         engine: Engine | None = None,
+        programs: Programs | None = None,
         clock: Clock | None = None,
         seed: int | None = None,
         name: str = "",
@@ -83,6 +84,7 @@ class Restarter:
             store: keeps runs, claims and the quota ledger; None: one in memory, kept with the client.
             quota: servers per window; None: that of ``engine``.
             engine: the other settings of the engine; a request's timeouts are set in its client.
+            programs: what the commands of planned checks and gates may do; None: nothing beyond the default.
             clock: stamps, dates and the ledger's time.
             seed: of all that is random (jitter, run ids); None: from the system.
             name: names this process in runs; "": ``user@host``.
@@ -96,6 +98,7 @@ class Restarter:
         self.engine = _timed(engine or Engine(), list(self._clouds.values()))
         if quota is not None:
             self.engine = replace(self.engine, quota=quota)
+        self._programs = programs or Programs()
         self._store: Store | None = store
         self.clock = clock or SystemClock()
         self._chance = Random(seed)
@@ -283,9 +286,9 @@ class Restarter:
             EngineStopped: the engine was not started.
         """
         runtime = self._started_here()
-        given = GivenHooks(check, gate)
+        given = GivenHooks(check, gate, self._programs)
         plan = servers if isinstance(servers, Plan) else self._plan(servers, strategy or Strategy(), given)
-        plan = given.name_in(plan)
+        plan, given = given.name_in(plan), given.speaking_for(plan)
         hooks_of(plan, given)  # what cannot be asked is refused before anything is stored
         return Rollout(runtime, plan, run_id or self._new_run_id(), given=given, running=self._rollouts)
 
@@ -307,16 +310,17 @@ class Restarter:
 
         Raises:
             ConfigError: there is no such run, or it needs a check or a gate that is not given.
+            ProgramRefused: the store may be written by others, and the run's command is none of ``allow_programs``.
             StoreError: the store cannot be read.
             EngineStopped: the engine is not running.
         """
-        given = GivenHooks(check, gate)
+        given = GivenHooks(check, gate, self._programs)
         runtime, _ = self._running()
         record = await runtime.store.run(run_id)
         plan = Plan.from_json(record.plan, await runtime.store.targets(record.run_id))
         changes = changes or Changes(by=self.holder.name)
         if not record.status.over or changes.retry:
-            hooks_of(plan, given, record.run_id)
+            hooks_of(plan, given, record.run_id, runtime.store.exposure)
         return Rollout(runtime, plan, record.run_id, given=given, changes=changes, running=self._rollouts)
 
     async def usage(self, site: str = "") -> Usage:

@@ -19,7 +19,8 @@ from ecsbatch.cli.context import Verbosity
 from ecsbatch.cli.exit_codes import code_of_run
 from ecsbatch.cli.live import LiveContext, LiveViews
 from ecsbatch.cli.output import print_json, print_lines
-from ecsbatch.cli.wiring import engine, make_store, who
+from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check
+from ecsbatch.cli.wiring import engine, make_store, warn, who
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
@@ -126,6 +127,8 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
     Raises:
         EcsbatchError: whatever the rollout raises.
     """
+    if notice_of_store := exposure_notice(rollout.plan, restarter.store.exposure):
+        warn(notice_of_store)
     signals = Signals(rollout, restarter.store.hurry)
     engine = context.settings.engine
 
@@ -176,15 +179,19 @@ async def resume_here(run_id: str, changes: Changes, context: CliContext, *, abo
         record = await store.run(run_id)
         history = await load_history(store, record)
         state, ends = history.state, abort or history.aborting
+        refuse_other(state.plan, context.settings, f"Run {record.run_id}")
         if state.status.over and record.status.over and not changes.retry:
             return DriveResult(state)
         context = _by_its_quota(state, context)
         if ends:
             # On record before anything else: should this process die, whoever goes on with the run follows it.
             await store.command(run_id, {"command": "abort"}, history.aborted_by or changes.by)
-        async with engine(context.settings, store) as restarter:
+        async with (
+            engine(context.settings, store) as restarter,
+            replaced_check(state.plan, context.settings) as replaced,
+        ):
             # What is not asked any more where a run only ends must not stand in the way if another program has it.
-            gate, check = WITHOUT if ends else None, WITHOUT if ends and not state.run.in_flight else None
+            gate, check = WITHOUT if ends else None, WITHOUT if ends and not state.run.in_flight else replaced
             rollout = await restarter.resume(run_id, check=check, gate=gate, changes=changes)
             if ends:
                 rollout.abort(history.aborted_by or changes.by)

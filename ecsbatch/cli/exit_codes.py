@@ -6,7 +6,15 @@ import signal
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale, RunConflict, SelectionError, SelectionRefused
+from ecsbatch.errors import (
+    ConfigError,
+    EcsbatchError,
+    PlanStale,
+    ProgramRefused,
+    RunConflict,
+    SelectionError,
+    SelectionRefused,
+)
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 
 if TYPE_CHECKING:
@@ -46,7 +54,7 @@ _STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR)
 
 def code_of_error(error: EcsbatchError) -> Exit:
     """Return the code of a command that raised this error."""
-    if isinstance(error, Declined | RunConflict | PlanStale | SelectionRefused):
+    if isinstance(error, Declined | RunConflict | ProgramRefused | PlanStale | SelectionRefused):
         return Exit.REFUSED
     if isinstance(error, UsageError | ConfigError | SelectionError):
         return Exit.USAGE

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cas
 
 from cyclopts import Group, Parameter, Token
 
-from ecsbatch.config.settings import SETTINGS, Setting
+from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting
 from ecsbatch.config.sources import from_flags
 from ecsbatch.config.types import (
     Bool,
@@ -25,6 +25,7 @@ from ecsbatch.config.types import (
     Rate,
     SettingType,
     WaveSizes,
+    Words,
     format_duration,
 )
 from ecsbatch.model.quota import Quota
@@ -35,7 +36,8 @@ GROUPS: Final[Mapping[str, Group]] = {
     "strategy": Group("Strategy", sort_key=2),
     "engine": Group("Engine", sort_key=3),
     "connection": Group("Connection", sort_key=4),
-    "output": Group("Output", sort_key=5),
+    "programs": Group("Checks and gates", sort_key=5),
+    "output": Group("Output", sort_key=6),
 }
 
 OWN_VARIABLES: Final = frozenset(
@@ -55,6 +57,7 @@ _WORDS: Final = {
     "ca_file": "FILE",
     "check": "CHECK",
     "gate": "CMD",
+    "pass_env": "NAME",
     "hold_after": "N|each",
 }
 
@@ -119,19 +122,22 @@ RunToSteer: TypeAlias = Annotated[
 
 
 def _sections(*sections: str) -> list[str]:
-    return [name for name, setting in SETTINGS.items() if setting.section in sections]
+    return [name for name, setting in SETTINGS.items() if setting.section in sections and not setting.file_only]
 
+
+_HOOKS: Final = ("check", "gate")
+"""Given again, they let the check and the gate on record run where others may have written it."""
 
 _MADE_OF: Final[Mapping[str, tuple[Sequence[str], bool]]] = {
-    "RestartFlags": (list(SETTINGS), True),
-    "ResumeFlags": ([*LIMITS, *_sections("engine", "connection", "output")], False),
+    "RestartFlags": (_sections(*SECTIONS), True),
+    "ResumeFlags": ([*LIMITS, *_HOOKS, *_sections("engine", "connection", "programs", "output")], False),
     "AskFlags": (["store", "output"], True),
     "StoreFlags": (["store"], True),
     "WatchFlags": (["store", "output", "events", "log_format"], True),
     "SiteFlags": ([*_sections("connection"), "request_timeout", "connect_timeout", "store"], True),
-    "ApplyFlags": (_sections("engine", "connection", "output"), True),
+    "ApplyFlags": ([*_HOOKS, *_sections("engine", "connection", "programs", "output")], True),
     "AdjustFlags": ([*LIMITS, "store"], False),
-    "AbortFlags": ([*_sections("engine", "connection"), "store"], True),
+    "AbortFlags": (["check", *_sections("engine", "connection", "programs"), "store"], True),
     "CheckFlags": ([*_sections("connection"), "quota", "connect_timeout", "store", "output"], True),
 }
 """The settings that commands have flags for, and whether help names their defaults: an old run has its own strategy."""
@@ -211,6 +217,7 @@ def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
         help=text,
         group=GROUPS[setting.section],
         metavar=metavar,
+        negative="" if isinstance(setting.kind, Words) else None,
         allow_leading_hyphen=setting.name == "events",
         converter=_as_typed if isinstance(setting.kind, Choice) else None,
         show_choices=False,
@@ -222,6 +229,8 @@ def _type(setting: Setting) -> Any:
     """Return what shells complete: the words of a choice, else nothing."""
     if isinstance(setting.kind, Bool):
         return bool
+    if isinstance(setting.kind, Words):
+        return list[str]
     return Literal[setting.kind.words] if isinstance(setting.kind, Choice) else str
 
 

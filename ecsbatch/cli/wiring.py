@@ -61,13 +61,13 @@ def _credentials() -> Auth:
 
     found = find(os.environ)
     if found.warning:
-        _warn(found.warning)
+        warn(found.warning)
     return found.auth
 
 
 @cache
-def _warn(text: str) -> None:
-    """Say a warning once, however often a command makes a client."""
+def warn(text: str) -> None:
+    """Say a warning once, however often a command comes to it."""
     if in_json():
         log_json("warning", "warning", {"message": text})
     else:
@@ -88,9 +88,14 @@ def make_store(url: str) -> DatabaseStore:
 @asynccontextmanager
 async def engine(settings: Settings, store: DatabaseStore) -> AsyncGenerator[Restarter]:
     """Run an engine for as long as the block lasts."""
-    from ecsbatch.restarter import Restarter  # noqa: PLC0415 - imported when used
+    from ecsbatch.cli.programs import given_programs  # noqa: PLC0415 - imported when used
+    from ecsbatch.restarter import Restarter  # noqa: PLC0415 - the same
 
-    async with make_client(settings) as ecs, Restarter(ecs, store, engine=settings.engine) as restarter:
+    programs = given_programs(settings)
+    async with (
+        make_client(settings) as ecs,
+        Restarter(ecs, store, engine=settings.engine, programs=programs) as restarter,
+    ):
         yield restarter
 
 

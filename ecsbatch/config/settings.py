@@ -1,8 +1,8 @@
 """Every setting, defined once: for the library, the TOML file, the environment and the command line alike.
 
-A setting is a field of one of four dataclasses: `Strategy`, `Engine`, `Connection`, `Output`. Its name is its key in
-the file, with dashes its flag, and in capitals after ``ECSBATCH_`` its environment variable. All durations are kept in
-seconds.
+A setting is a field of one of five dataclasses: `Strategy`, `Engine`, `Connection`, `Programs`, `Output`. Its name is
+its key in the file, with dashes its flag, and in capitals after ``ECSBATCH_`` its environment variable. All durations
+are kept in seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from ecsbatch.config.types import (
     Bool,
     Choice,
+    Commands,
     CountOrPercent,
     Duration,
     IntRange,
@@ -24,6 +25,7 @@ from ecsbatch.config.types import (
     SettingType,
     Text,
     WaveSizes,
+    Words,
 )
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.quota import Quota
@@ -43,9 +45,9 @@ _CHECK = Text(
 )
 
 
-def _of(kind: SettingType, text: str) -> Mapping[str, Any]:
-    """Return a field's metadata: the setting's type and its help."""
-    return {"kind": kind, "help": text}
+def _of(kind: SettingType, text: str, *, file_only: bool = False) -> Mapping[str, Any]:
+    """Return a field's metadata: the setting's type and its help, and whether it has no flag and no variable."""
+    return {"kind": kind, "help": text, "file_only": file_only}
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,35 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class Programs:
+    """What commands of checks and gates may do here; the word of whoever runs this program, never a run's record.
+
+    Raises:
+        ConfigError: a value is invalid.
+    """
+
+    pass_env: Sequence[str] = field(
+        default=(),
+        metadata=_of(
+            Words(CREDENTIAL_VARIABLES),
+            "Credential that commands of checks and gates get, by its variable; they get all but these by themselves.",
+        ),
+    )
+    allow_programs: Sequence[str] = field(
+        default=(),
+        metadata=_of(
+            Commands(),
+            "Checks and gates that run, word for word, where a store or plan that others may write names them.",
+            file_only=True,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check_fields(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """Where the command line keeps and writes what happens.
 
@@ -299,6 +330,7 @@ class Setting:
         kind: its type, which reads and checks it.
         default: its value where none is given.
         help: one line for people.
+        file_only: True where only a file gives it, and one that nobody else may write.
     """
 
     name: str
@@ -306,6 +338,7 @@ class Setting:
     kind: SettingType
     default: object
     help: str
+    file_only: bool = False
 
     @property
     def flag(self) -> str:
@@ -320,19 +353,20 @@ class Setting:
     @property
     def optional(self) -> bool:
         """True where it may be empty, which ``none`` says."""
-        return self.default is None or self.default == ""
+        return self.default is None or self.default in {"", ()}
 
 
-SECTIONS: Final[Mapping[str, type[Connection | Engine | Strategy | Output]]] = {
+SECTIONS: Final[Mapping[str, type[Connection | Engine | Strategy | Programs | Output]]] = {
     "connection": Connection,
     "engine": Engine,
     "strategy": Strategy,
+    "programs": Programs,
     "output": Output,
 }
 """The tables of a settings file, each with its dataclass."""
 
 SETTINGS: Final[Mapping[str, Setting]] = {
-    f.name: Setting(f.name, section, f.metadata["kind"], f.default, f.metadata["help"])
+    f.name: Setting(f.name, section, f.metadata["kind"], f.default, f.metadata["help"], f.metadata["file_only"])
     for section, kind in SECTIONS.items()
     for f in fields(kind)
 }

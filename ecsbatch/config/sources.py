@@ -12,8 +12,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Setting, Strategy
+from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Programs, Setting, Strategy
 from ecsbatch.errors import ConfigError
+from ecsbatch.model.ownership import file_exposure
 
 PREFIX = "ECSBATCH_"
 
@@ -36,13 +37,14 @@ class Settings:
     """All settings of one call of the program.
 
     Attributes:
-        connection, engine, strategy, output: the settings, by section.
+        connection, engine, strategy, programs, output: the settings, by section.
         origins: where each setting was given, by its name; defaults are not in it.
     """
 
     connection: Connection
     engine: Engine
     strategy: Strategy
+    programs: Programs
     output: Output
     origins: Mapping[str, str]
 
@@ -76,6 +78,7 @@ def check_file(path: Path | str) -> tuple[dict[str, SettingValue], list[ConfigEr
             for key, raw in cast("dict[str, Any]", table).items():
                 try:
                     name, value = _entry(section, key, raw, path)
+                    _refuse_foreign(name, path)
                     if name in given:
                         raise ConfigError(f"{name} stands twice in {path}: keep one.")  # noqa: TRY301 - as the others
                     given[name] = SettingValue(value, str(path))
@@ -96,6 +99,16 @@ def _entry(section: str, key: str, raw: object, path: Path | str) -> tuple[str, 
     return setting.name, _value(setting, raw, f"{key} = {_toml(raw)} in {path}")
 
 
+def _refuse_foreign(name: str, path: Path | str) -> None:
+    """Refuse to be told by others what may run here.
+
+    Raises:
+        ConfigError: only the user's own file may have this setting, and others may write this one.
+    """
+    if SETTINGS[name].file_only and (exposure := file_exposure(Path(path))):
+        raise ConfigError(f"{name} in {path}: it counts only in a file that nobody else may write, and {exposure}.")
+
+
 def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()) -> dict[str, SettingValue]:
     """Return the settings of ``ECSBATCH_*`` variables, by their names; an empty variable counts as not set.
 
@@ -112,11 +125,13 @@ def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()
         if not variable.startswith(PREFIX) or not text.strip() or name in elsewhere:
             continue
         setting = _find(name, variable)
+        if setting.file_only:
+            raise ConfigError(f"{variable}: it has no variable, put {name} into [{setting.section}] of your own file.")
         given[setting.name] = SettingValue(_text(setting, text, f"{variable}={text}"), variable)
     return given
 
 
-def from_flags(flags: Mapping[str, str | bool | None]) -> dict[str, SettingValue]:
+def from_flags(flags: Mapping[str, str | bool | list[str] | None]) -> dict[str, SettingValue]:
     """Return the settings that flags give, by their names.
 
     Args:
@@ -129,7 +144,7 @@ def from_flags(flags: Mapping[str, str | bool | None]) -> dict[str, SettingValue
     for name, raw in flags.items():
         if raw is not None:
             setting = SETTINGS[name]
-            said = f"{setting.flag} {raw}"
+            said = f"{setting.flag} {','.join(raw) if isinstance(raw, list) else raw}"
             value = _text(setting, raw, said) if isinstance(raw, str) else _value(setting, raw, said)
             given[name] = SettingValue(value, setting.flag)
     return given
@@ -151,6 +166,7 @@ def merge_layers(*layers: Mapping[str, SettingValue]) -> Settings:
         Connection(**values("connection")),
         Engine(**values("engine")),
         Strategy(**values("strategy")),
+        Programs(**values("programs")),
         Output(**values("output")),
         origins,
     )

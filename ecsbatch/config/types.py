@@ -364,3 +364,39 @@ class Text(SettingType):
         if not isinstance(value, str) or not re.fullmatch(self.form, value.strip()):
             raise ValueError(value)
         return value.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Words(SettingType):
+    """Some of a few words; in text with commas between them. Kept as a tuple, each word once."""
+
+    words: frozenset[str]
+
+    def _expected(self) -> str:
+        return f"one or more of {', '.join(sorted(self.words))}"
+
+    def _read(self, text: str) -> tuple[str, ...]:
+        return self._check(text.split(","))
+
+    def _check(self, value: object) -> tuple[str, ...]:
+        return _texts(value, self.words.__contains__)
+
+
+@dataclass(frozen=True, slots=True)
+class Commands(SettingType):
+    """Command lines, each as it is; kept as a tuple."""
+
+    def _expected(self) -> str:
+        return 'a list of command lines, such as ["./ok.sh", "cmd:./up {id}"]'
+
+    def _check(self, value: object) -> tuple[str, ...]:
+        return _texts(value, bool)
+
+
+def _texts(value: object, valid: Callable[[str], bool]) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(value)  # noqa: TRY004  # whatever is invalid is refused alike
+    texts = [each.strip() if isinstance(each, str) else "" for each in cast("Sequence[object]", value)]
+    if not all(map(valid, texts)):
+        raise ValueError(value)
+    return tuple(dict.fromkeys(texts))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ecsbatch.model.events import Recorded
 from ecsbatch.model.outcome import Outcome
+from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet, Job, Look, RestartType, Site
@@ -160,6 +161,11 @@ class Store(Ledger, Protocol):
     @property
     def keeper(self) -> int:
         """The id of the process that it waits for, 0 where that is not known."""
+        ...
+
+    @property
+    def exposure(self) -> Exposure | None:
+        """Why others than this user and root may have written what it keeps; None: nobody else may."""
         ...
 
     def hurry(self) -> None:

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import orjson
 
 from ecsbatch.errors import ConfigError, PlanStale
 from ecsbatch.model.events import stamp
 from ecsbatch.model.json_text import json_bytes
+from ecsbatch.model.ownership import Exposure, current_user, exposure_of, seen_file
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, ServerView, Site
 
@@ -39,6 +42,7 @@ class Kept:
         site: where they are.
         made_at: when it was made, seconds since 1970.
         made_by: the version of ecsbatch that made it.
+        exposure: why others may have written the file; None: only this user may.
     """
 
     plan: Plan
@@ -46,6 +50,7 @@ class Kept:
     site: Site
     made_at: float
     made_by: str
+    exposure: Exposure | None = None
 
 
 def plan_pieces(plan: Plan, views: Mapping[str, ServerView], site: Site, made_at: float) -> Iterator[bytes]:
@@ -89,7 +94,7 @@ def read_plan(file: str) -> Kept:
         ConfigError: the file cannot be read, is no plan, or has another format.
         PlanStale: the file was changed after it was made.
     """
-    raw = _object(file)
+    raw, exposure = _object(file)
     if raw[_MARK] != FORMAT:
         raise ConfigError(
             f"{file} is a plan in form {raw[_MARK]}, this version knows {FORMAT}: plan again with this one."
@@ -102,19 +107,30 @@ def read_plan(file: str) -> Kept:
         raise ConfigError(f"{file} is no whole plan ({type(e).__name__}): plan again.") from None
     if kept is None or kept.plan.hash != raw["plan"]["hash"]:
         raise PlanStale(f"{file} was changed after it was made, its seal is broken: plan again.")
-    return kept
+    return replace(kept, exposure=exposure)
 
 
-def _object(file: str) -> dict[str, Any]:
+def _object(file: str) -> tuple[dict[str, Any], Exposure | None]:
+    exposure: Exposure | None = None
     try:
-        raw = orjson.loads(Path(file).read_bytes())
+        with Path(file).open("rb") as opened:
+            exposure = _exposure(opened, Path(file))
+            raw = orjson.loads(opened.read())
     except OSError as e:
         raise ConfigError(f"{file} cannot be read ({e.strerror}): name a file that ecsbatch plan --out wrote.") from e
     except (orjson.JSONDecodeError, ValueError):
         raw = None
     if not isinstance(raw, dict) or _MARK not in raw:
         raise ConfigError(f"{file} is no plan: name a file that ecsbatch plan --out wrote.")
-    return cast("dict[str, Any]", raw)
+    return cast("dict[str, Any]", raw), exposure
+
+
+def _exposure(opened: BinaryIO, path: Path) -> Exposure | None:
+    """Ask of the open file itself: another one may have its name a moment later."""
+    status = os.fstat(opened.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        return Exposure(f"{path} is no file, and whoever fills it writes the plan", "a file of your own in its place")
+    return exposure_of([seen_file(status, path, opened.fileno())], current_user())
 
 
 def _kept(raw: Mapping[str, Any], rows: list[dict[str, Any]]) -> Kept:

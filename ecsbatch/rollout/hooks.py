@@ -1,18 +1,23 @@
 """`Hooks`: the check and the gate of a run, which it asks besides the cloud. Read `hooks_of` first.
 
 A strategy names them in words, or a program brings callables of its own; the run's plan says which. They are built
-here for the library and the command line alike, so that neither is left out unless somebody says so.
+here for the library and the command line alike, so that neither is left out unless somebody says so. A program that
+others may have written into the record runs only where whoever goes on with the run has given its text.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from shlex import quote
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from ecsbatch.config.settings import Programs
 from ecsbatch.engine.server_queue import Check
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, ProgramRefused
+from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.plan import Plan
+from ecsbatch.model.text import printable
 from ecsbatch.rollout.gates import Gate, command_gate
 
 if TYPE_CHECKING:
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
 
 A_CALLABLE: Final = "a callable"
 """What a plan says of a check or a gate that its program brought."""
+
+_ACTING: Final = ("cmd:", "url:")
+"""Checks that run a command here, or ask whatever host they name; all others ask the run's own servers."""
 
 _SHARE: Final = 0.9
 """The share of ``gate_timeout`` that a command gets: its own timeout ends it first, and says which command it was."""
@@ -39,18 +47,29 @@ Without: TypeAlias = Literal[_Without.WITHOUT]
 class GivenHooks:
     """What a program gives as check and gate: a callable, `WITHOUT`, or None for what is planned.
 
+    Attributes:
+        check, gate: as above.
+        programs: what planned commands may do, and which run whoever may have planned them.
+
     Raises:
         ConfigError: it is none of these.
     """
 
     check: Check | Without | None = None
     gate: Gate | Without | None = None
+    programs: Programs = field(default_factory=Programs)
 
     def __post_init__(self) -> None:
         """Refuse what would fail only when it is asked."""
         for name, given in (("check", self.check), ("gate", self.gate)):
             if given is not None and given is not WITHOUT and not callable(given):
                 raise ConfigError(f"{name}={given!r} is no callable: words go into Strategy({name}=...).")
+
+    def speaking_for(self, plan: Plan) -> GivenHooks:
+        """Return the same where the program names a plan itself: what that one names is its own word."""
+        words = [text for text in (plan.check, plan.gate) if text]
+        programs = replace(self.programs, allow_programs=[*self.programs.allow_programs, *words])
+        return replace(self, programs=programs)
 
     def name_in(self, plan: Plan) -> Plan:
         """Return a new run's plan that says what its program gives, so that whoever resumes it knows."""
@@ -81,36 +100,65 @@ class Hooks:
             await self.built.aclose()
 
 
-def hooks_of(plan: Plan, given: GivenHooks, run_id: str = "") -> Hooks:
+def hooks_of(plan: Plan, given: GivenHooks, run_id: str = "", exposure: Exposure | None = None) -> Hooks:
     """Return a run's check and gate: what the program gives, else what the plan names.
+
+    Args:
+        plan: of the run.
+        given: what the program gives.
+        run_id: of a run that is gone on with.
+        exposure: why others may have written the plan; None: it is the word of whoever runs this.
 
     Raises:
         ConfigError: what the plan names is invalid, or it needs a callable of its program that is not given.
+        ProgramRefused: others may have written the plan, and what it names was not given here.
     """
     run = f"Run {run_id}" if run_id else "The plan"
-    gate = _planned_gate(plan, run) if given.gate is None else None if given.gate is WITHOUT else given.gate
+    for name in programs_of(plan):
+        if getattr(given, name) is None:
+            _refuse_foreign(name, getattr(plan, name), run, given.programs, exposure)
+    gate = _planned_gate(plan, run, given) if given.gate is None else None if given.gate is WITHOUT else given.gate
     if given.check is not None:
         return Hooks(None if given.check is WITHOUT else given.check, gate)
-    built = _planned_check(plan, run)
+    built = _planned_check(plan, run, given)
     return Hooks(built, gate, built)
 
 
-def _planned_check(plan: Plan, run: str) -> ServerCheck | None:
+def programs_of(plan: Plan) -> list[str]:
+    """Return which of a plan's ``check`` and ``gate`` act on this machine, or on others than the plan's servers."""
+    acting = ["check"] if plan.check.strip().startswith(_ACTING) else []
+    return acting + (["gate"] if plan.gate and plan.gate != A_CALLABLE else [])
+
+
+def _refuse_foreign(name: str, text: str, run: str, programs: Programs, exposure: Exposure | None) -> None:
+    if exposure is None or text.strip() in programs.allow_programs:
+        return
+    raise ProgramRefused(
+        f"{run} names the {name} {quote(printable(text))}, and others may have written that: {exposure}. "
+        f"Nothing was sent: give --{name} with the same text if it is what you want to run, or list it in "
+        f"allow_programs, [programs] of your own settings file."
+    )
+
+
+def _planned_check(plan: Plan, run: str, given: GivenHooks) -> ServerCheck | None:
     if not plan.check:
         return None
     if plan.check == A_CALLABLE:
         raise _missing(run, "check")
     from ecsbatch.rollout.checks import check_of  # noqa: PLC0415 - imported when used
 
-    return check_of(plan.check)
+    try:
+        return check_of(plan.check, pass_env=given.programs.pass_env)
+    except ConfigError as e:
+        raise ConfigError(f"{run} cannot go on with its check; give another with --check. {e}") from None
 
 
-def _planned_gate(plan: Plan, run: str) -> Gate | None:
+def _planned_gate(plan: Plan, run: str, given: GivenHooks) -> Gate | None:
     if not plan.gate:
         return None
     if plan.gate == A_CALLABLE:
         raise _missing(run, "gate")
-    return command_gate(plan.gate, _SHARE * plan.gate_timeout)
+    return command_gate(plan.gate, _SHARE * plan.gate_timeout, given.programs.pass_env)
 
 
 def _missing(run: str, name: str) -> ConfigError:

@@ -46,6 +46,7 @@ async def start(session: RunSession, changes: Changes | None, given: GivenHooks)
     Raises:
         RunConflict: another run has some of the servers, or another process has the run.
         ConfigError: the run belongs to another project or region, or needs a check or a gate that is not given.
+        ProgramRefused: others may have written its check or gate.
     """
     if changes is None:
         changes = await _create(session)
@@ -94,7 +95,7 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
     validate_resume(session.plan, changes.retry, changes.skip_domains)
     if changes.retry and not over and (session.state.aborting or _abort(await _commands(session))):
         raise RunOver(session.run_id)
-    hooks = hooks_of(session.plan, given, session.run_id)
+    hooks = hooks_of(session.plan, given, session.run_id, session.runtime.store.exposure)
     if lease is None:
         lease = await to_the_end(_taken(session))
     await session.read_history()

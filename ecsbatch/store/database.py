@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from ecsbatch.errors import StoreError
+from ecsbatch.model.ownership import Exposure
 from ecsbatch.store import schema
 from ecsbatch.store.locks import Locks
 from ecsbatch.store.patience import Patience, is_busy
@@ -95,6 +96,10 @@ class Database:
         """Run a statement for each row; return how many rows it changed in all."""
         cursor = self.connection.executemany(statement.text(self._dialect), rows)
         return int(cursor.rowcount)
+
+    def exposure(self) -> Exposure | None:
+        """Return why others than this process's user may write its rows: a server may be shared, a file says more."""
+        return Exposure("a database server may be written by others")
 
     @contextmanager
     def writing(self) -> Generator[None, None, None]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ecsbatch.errors import ConfigError, StoreError
+from ecsbatch.model.ownership import Exposure, file_exposure
 from ecsbatch.store.database import GIVE_WAY, Database, complaint
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
@@ -113,6 +114,12 @@ class FileDatabase(Database):
                 f"({part.name}: {e.strerror}): make room for the copy beside it, then try again."
             ) from e
 
+    def exposure(self) -> Exposure | None:
+        """Return why others may write the file, its log, or their folder; None: only this user may."""
+        real = self.path.resolve()
+        logs = (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm"))
+        return file_exposure(real, *logs, real.parent, self.path.absolute().parent)
+
 
 class MemoryDatabase(Database):
     """A database in memory that outlives the stores opened on it, as a disk outlives a process."""
@@ -125,6 +132,9 @@ class MemoryDatabase(Database):
     def locks(self) -> Locks:
         """Return locks that all stores on this database share."""
         return MemoryLocks(self._holders)
+
+    def exposure(self) -> Exposure | None:
+        """Return None: it is this process's own."""
 
 
 def database_at(url: str, patience: Patience | None = None) -> FileDatabase | MemoryDatabase:

@@ -15,6 +15,7 @@ from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.errors import StoreError
 from ecsbatch.model.chain import ChainCheck
 from ecsbatch.model.events import Recorded
+from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet
@@ -318,6 +319,11 @@ class DatabaseStore:
     def keeper(self) -> int:
         """The id of the process that is in the middle of a write now; 0 where there is none or it is not known."""
         return self._opened[0].keeper() if self._opened is not None else 0
+
+    @property
+    def exposure(self) -> Exposure | None:
+        """Why others than this user and root may have written its rows; None: nobody else may."""
+        return self._parts()[0].exposure()
 
     def hurry(self) -> None:
         """Do not wait for other processes any more, for a program that wants to end now."""

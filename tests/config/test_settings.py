@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Strategy, default_store
+from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Programs, Strategy, default_store
 from ecsbatch.config.sources import Settings, from_environment, from_flags, load, merge_layers
 from ecsbatch.config.types import Amount, format_duration, parse_duration, parse_quota, parse_rate
 from ecsbatch.errors import ConfigError
@@ -250,6 +250,7 @@ def test_production_toml_names_every_setting_and_holds_the_defaults(tmp_path: Pa
         Connection(),
         Engine(),
         Strategy(),
+        Programs(),
         Output(),
         dict.fromkeys(load(CONFIG / "production.toml"), str(CONFIG / "production.toml")),
     )
@@ -352,3 +353,26 @@ def test_the_store_lies_in_the_users_state_directory() -> None:
     assert default_store({"XDG_STATE_HOME": "/var/state"}) == "sqlite:////var/state/ecsbatch/restarts.db"
     assert default_store({"XDG_STATE_HOME": "relative"}) == default_store({})
     assert default_store({}).endswith("/.local/state/ecsbatch/restarts.db")
+
+
+def test_what_programs_may_do_is_told_by_flag_variable_and_file(tmp_path: Path) -> None:
+    path = in_file(tmp_path, '[programs]\npass_env = ["ECSBATCH_AUTH_TOKEN"]\nallow_programs = ["./ok.sh", "./ok.sh"]')
+    path.chmod(0o600)
+    flags = from_flags({"pass_env": ["HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"]})
+    variable = from_environment({"ECSBATCH_PASS_ENV": "HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK"})
+
+    assert merge_layers(load(path)).programs == Programs(("ECSBATCH_AUTH_TOKEN",), ("./ok.sh",))
+    for layer in (flags, variable):
+        assert merge_layers(layer, load(path)).programs.pass_env == ("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK")
+    with pytest.raises(ConfigError, match="--pass-env PATH: give one or more of ECSBATCH_AUTH_TOKEN, "):
+        from_flags({"pass_env": ["PATH"]})
+
+
+def test_what_may_run_is_told_by_the_users_own_file_alone(tmp_path: Path) -> None:
+    path = in_file(tmp_path, '[programs]\nallow_programs = ["./ok.sh"]')
+    path.chmod(0o602)
+
+    with pytest.raises(ConfigError, match=r"nobody else may write, and .*/fleet\.toml may be written by everybody"):
+        load(path)
+    with pytest.raises(ConfigError, match=r"ECSBATCH_ALLOW_PROGRAMS: it has no variable, .* \[programs\]"):
+        from_environment({"ECSBATCH_ALLOW_PROGRAMS": "./ok.sh"})

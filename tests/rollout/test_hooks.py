@@ -10,11 +10,12 @@ from typing import Any, Literal
 import pytest
 from world import World
 
-from ecsbatch.config.settings import Engine, Strategy
+from ecsbatch.config.settings import Engine, Programs, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, ProgramRefused
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Changes, Result
 from ecsbatch.model.servers import Fleet, Server
@@ -72,6 +73,46 @@ def test_a_callable_wins_over_words_and_without_over_both(plan: Plan, given: Giv
 def test_what_cannot_be_asked_is_refused(plan: Plan, given: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         hooks_of(plan, GivenHooks(**given))
+
+
+SHARED = Exposure("r.db may be written by its group", "`chmod go-w r.db`")
+
+
+@pytest.mark.parametrize(
+    ("plan", "name", "text"),
+    [
+        (planned("cmd:./up {id}"), "check", "cmd:./up {id}"),
+        (planned(" cmd:true"), "check", " cmd:true"),
+        (planned("url:http://monitor/{id}"), "check", "url:http://monitor/{id}"),
+        (planned("tcp:22", "./ok.sh"), "gate", "./ok.sh"),
+    ],
+)
+def test_a_program_that_others_may_have_planned_runs_only_by_its_own_text(plan: Plan, name: str, text: str) -> None:
+    with pytest.raises(ProgramRefused) as caught:
+        hooks_of(plan, GivenHooks(programs=Programs(allow_programs=["./ok.sh --now", "cmd:./up"])), "k7f", SHARED)
+    allowed = hooks_of(plan, GivenHooks(programs=Programs(allow_programs=[text.strip(), text])), "k7f", SHARED)
+    spoken = hooks_of(plan, GivenHooks().speaking_for(plan), "k7f", SHARED)
+
+    says = str(caught.value)
+    assert says.startswith(f"Run k7f names the {name} ")
+    assert "r.db may be written by its group (`chmod go-w r.db` makes it private)" in says
+    assert f"give --{name} with the same text" in says
+    assert getattr(allowed, name) is not None
+    assert getattr(spoken, name) is not None
+
+
+@pytest.mark.parametrize(
+    ("plan", "given", "exposure"),
+    [
+        (planned("tcp:22"), GivenHooks(), SHARED),
+        (planned("https:8443/health"), GivenHooks(), SHARED),
+        (planned("cmd:true", "./ok.sh"), GivenHooks(), None),
+        (planned("cmd:true", "./ok.sh"), GivenHooks(healthy, go), SHARED),
+        (planned("cmd:true", "./ok.sh"), GivenHooks(WITHOUT, WITHOUT), SHARED),
+    ],
+)
+def test_what_runs_no_program_of_others_goes_on(plan: Plan, given: GivenHooks, exposure: Exposure | None) -> None:
+    assert hooks_of(plan, given, "k7f", exposure)
 
 
 @pytest.fixture

@@ -278,3 +278,25 @@ async def test_two_stores_are_opened_at_once(tmp_path: Path) -> None:
     await asyncio.gather(*(store.__aenter__() for store in stores))
     await asyncio.gather(*(store.aclose() for store in stores))
     assert (tmp_path / "restarts.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("mine/r.db", 0o606), ("mine/r.db-wal", 0o606), ("mine/r.db-shm", 0o606), ("mine", 0o777), ("links", 0o707)],
+)
+async def test_a_store_that_others_may_write_says_so(tmp_path: Path, name: str, mode: int) -> None:
+    """Whoever may write its file, its log, its folder or the folder of a link to it may write its rows."""
+    for folder in ("mine", "links"):
+        (tmp_path / folder).mkdir(mode=0o700)
+    (tmp_path / "links" / "r.db").symlink_to(tmp_path / "mine" / "r.db")
+    (tmp_path / "mine" / "r.db").touch(0o600)
+    async with open_store(f"sqlite:///{tmp_path}/links/r.db") as store:
+        await store.runs()
+        private = store.exposure
+        (tmp_path / name).chmod(mode)
+        shared = store.exposure
+
+    assert private is None
+    assert shared is not None
+    assert f"{tmp_path / name} may be written by" in shared.why
+    assert shared.mend == f"`chmod go-w {tmp_path / name}`"

@@ -24,10 +24,11 @@ from ecsbatch.cli.flags import (
     Verbose,
 )
 from ecsbatch.cli.output import check_outputs, print_lines, write_file
+from ecsbatch.cli.programs import exposure_notice, given_programs, refuse_other
 from ecsbatch.cli.prompt import Consent, parse_guard
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, survey, view_of
-from ecsbatch.cli.wiring import make_store
+from ecsbatch.cli.wiring import make_store, warn
 from ecsbatch.config.types import parse_duration
 from ecsbatch.errors import ConfigError, PlanStale
 from ecsbatch.model.events import stamp
@@ -35,6 +36,7 @@ from ecsbatch.model.text import counted
 from ecsbatch.planning.drift import Drifted, find_drift
 from ecsbatch.planning.plan_file import Kept, plan_pieces, read_plan
 from ecsbatch.planning.selection import Selection
+from ecsbatch.rollout.hooks import GivenHooks, hooks_of
 from ecsbatch.views.plan import drift_lines
 from ecsbatch.views.text import format_span
 
@@ -118,9 +120,12 @@ def apply(
         raise UsageError("apply needs a plan: ecsbatch apply FILE, which ecsbatch plan --out writes.")
     most = parse_guard(going.max_servers)
     kept = read_plan(file)
+    refuse_other(kept.plan, context.settings, f"The plan {file}")
     consent = Consent(going.yes, going.confirm_count, most)
     if not going.dry_run and is_known(going.run_id, kept.plan.fleet, context):
         return continue_run(going.run_id, context, consent)
+    if not going.dry_run:
+        _allow_programs(kept, context)
     prepared = _look(kept, context, count=most is not None and most.percent is not None)
     drifted = find_drift(kept.plan, kept.views, prepared.views)
     stale = [*asyncio.run(_applied(kept, context)), *_why_stale(kept, drifted, oldest)]
@@ -129,6 +134,17 @@ def apply(
     if going.dry_run:
         return show_plan(prepared.view, context)
     return go_ahead(prepared, context, consent, going.run_id)
+
+
+def _allow_programs(kept: Kept, context: CliContext) -> None:
+    """Refuse a check or a gate that others may have written into the plan, unless it is given here too.
+
+    Raises:
+        ProgramRefused: it is not.
+    """
+    hooks_of(kept.plan, GivenHooks(programs=given_programs(context.settings)), exposure=kept.exposure)
+    if notice := exposure_notice(kept.plan, kept.exposure):
+        warn(notice)
 
 
 def _age(text: str) -> float:
