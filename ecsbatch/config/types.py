@@ -398,5 +398,5 @@ def _texts(value: object, valid: Callable[[str], bool]) -> tuple[str, ...]:
         raise ValueError(value)  # noqa: TRY004  # whatever is invalid is refused alike
     texts = [each.strip() if isinstance(each, str) else "" for each in cast("Sequence[object]", value)]
     if not all(map(valid, texts)):
-        raise ValueError(value)
+        raise ValueError(texts)
     return tuple(dict.fromkeys(texts))
