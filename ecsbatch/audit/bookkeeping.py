@@ -58,6 +58,11 @@ class ServerRecord:
         return not self.flight and not self.kind
 
     @property
+    def ended_as(self) -> str:
+        """Its outcome, "" for none; one that is left out is not started."""
+        return "not_started" if self.left_out and self.waits else self.kind
+
+    @property
     def keeps(self) -> str:
         """The outcome that it has while it waits to be tried again, "" for none."""
         return self.kept if self.waits else ""

@@ -213,10 +213,10 @@ class Replay:
                 record.holds = False
                 self._servers.count(record)
             record.forgiven |= event.forgive
-            if record.kind and record.kind in event.retry and record.domain not in event.skip_domains:
+            if record.wave and record.ended_as in event.retry and record.domain not in event.skip_domains:
                 if event.keeps_outcomes and record.kind in _FAILURES and record.sent:
                     record.kept, record.forgiven = record.kind, record not in self._failures
-                record.kind, record.retried, record.taken_up, record.left_out = "", True, True, False
+                record.kind, record.retried, record.taken_up, record.left_out = "", record.sent > 0, True, False
                 self._failures.discard(record)
                 self._waves.again(record)
         self._judge_failures()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class OutcomeKind(StrEnum):
@@ -20,6 +21,14 @@ class OutcomeKind(StrEnum):
     def is_failure(self) -> bool:
         """True where it counts as a failure, for ``max_failures`` and the like."""
         return self in {OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN}
+
+
+RETRIED: Final = (
+    *(kind.value for kind in OutcomeKind if kind.is_failure),
+    OutcomeKind.NOT_STARTED.value,
+    OutcomeKind.SKIPPED.value,
+)
+"""The outcomes whose servers can be tried again. Of the skipped those that the plan itself leaves alone cannot."""
 
 
 class SkipReason(StrEnum):

@@ -192,7 +192,8 @@ class Changes:
     """What a resume asks for beyond going on.
 
     Attributes:
-        retry: outcome kinds whose servers are to be tried again: ``failed``, ``timed_out``, ``unknown``.
+        retry: outcome kinds whose servers are to be tried again: ``failed``, ``timed_out``, ``unknown``,
+            ``not_started`` (those that were left out), ``skipped`` (but those that the plan itself leaves alone).
         forgive: failures so far stop counting and give their slots of the budget back.
         skip_domains: domains to whose servers nothing is sent any more; those that wait, now or later, are not started.
         limits: settings and their new values, as in a strategy.

@@ -455,6 +455,9 @@ class RolloutState:
         """
         domain = self.plan.fleet.domain
         again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in but]
+        if Stage.SKIPPED in stages:  # whom the plan leaves alone is in no wave
+            again = [i for i in again if i < self._in_waves]
+            self.skipped_by -= Counter(self._detail[i][0] for i in again if self.stage[i] == Stage.SKIPPED)
         self._retried_left_out.update(i for i in again if domain(i) in self.left_out)
         for i in again:
             if self._attempts[i]:
@@ -553,6 +556,11 @@ class RolloutState:
             return []
         gone = (i for i, (reason, _, _) in self._detail.items() if reason == SkipReason.NOT_FOUND)
         return [self.plan.fleet.ids[i] for i in sorted(gone) if self.stage[i] == Stage.SKIPPED]
+
+    @property
+    def left_out_by(self) -> Counter[str]:
+        """How many servers were left out, for each domain."""
+        return +Counter({name: tally.ended[OutcomeKind.NOT_STARTED] for name, tally in self.domains.items()})
 
     @property
     def not_retried_by(self) -> Counter[str]:

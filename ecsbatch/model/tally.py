@@ -36,7 +36,7 @@ KIND: Final = {
     Stage.LEFT_OUT: OutcomeKind.NOT_STARTED,
 }
 """The outcome of each stage that is an end."""
-ENDED: Final = {kind.value: stage for stage, kind in KIND.items() if stage is not Stage.LEFT_OUT}
+ENDED: Final = {kind.value: stage for stage, kind in KIND.items()}
 """The stage of each outcome that can be tried again, by its word."""
 _KINDS: Final = {int(stage): kind for stage, kind in KIND.items()}
 _WAITING, _RESTARTED = int(Stage.WAITING), int(Stage.RESTARTED)

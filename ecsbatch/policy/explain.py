@@ -178,7 +178,7 @@ class _Question:
         held = " It keeps its place in the budget until it is seen up." if index in state.held else ""
         if stage == Stage.LEFT_OUT:
             domain = state.plan.fleet.domain(index) or "servers without a domain"
-            command = f"ecsbatch report {state.run_id} --outcome not_started -o csv"
+            command = f"ecsbatch resume {state.run_id} --retry not_started"
             text = f"The run goes on without {domain}: it is left out, and nothing is sent for it any more.{held}"
             return Explanation(Cause.LEFT_OUT, text, commands=(command,))
         if stage == Stage.SKIPPED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
@@ -16,6 +17,9 @@ _FAILED: Final = (OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN
 _RESTING: Final = frozenset({RunStatus.STOPPED, RunStatus.INTERRUPTED, RunStatus.ORPHANED})
 STANDING_STILL: Final = _RESTING | {RunStatus.PAUSED}
 """The statuses of runs that only go on when somebody resumes them."""
+
+LEFT_OUT: Final = (OutcomeKind.NOT_STARTED.value,)
+"""What a resume retries that takes up what was left out."""
 
 _GOES_ON: Final = {
     "gate": "go on, the gate is asked again",
@@ -73,6 +77,14 @@ def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
     if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
         number = sum(state.run.ended[kind] for kind in _FAILED)
         yield ResumeOption(f"try {counted(number, 'failed server')} again", retry=failed)
+    if (left_out := state.left_out_by) and state.status is not RunStatus.RUNNING:
+        yield ResumeOption(
+            f"take up {counted(left_out.total(), 'server')} that {_was(left_out)} left out", retry=LEFT_OUT
+        )
+
+
+def _was(counts: Counter[str]) -> str:
+    return "was" if counts.total() == 1 else "were"
 
 
 def _past_breach(breach: policy.Breach) -> Iterator[ResumeOption]:

@@ -210,7 +210,7 @@ class Rollout:
         Args:
             by: who asks.
             forgive: failures so far stop counting, and give their slots back.
-            retry: outcomes whose servers are tried again: ``failed``, ``timed_out``, ``unknown``.
+            retry: outcomes whose servers are tried again, see `Changes`.
             skip_domains: domains to which nothing is sent any more.
 
         Raises:

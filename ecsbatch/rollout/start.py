@@ -15,7 +15,7 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.conflicts import RunExists, RunOver
-from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import RETRIED, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import quota_group
 from ecsbatch.model.run import Changes, Command, Holder, Lease, NewRun
@@ -24,9 +24,6 @@ from ecsbatch.rollout.hooks import GivenHooks, Hooks, hooks_of
 from ecsbatch.rollout.session import RunSession
 
 _SKIPS_AT_ONCE: Final = 1000
-
-RETRIED: Final = frozenset({OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, OutcomeKind.UNKNOWN.value})
-"""The outcomes whose servers can be tried again."""
 
 
 async def start(session: RunSession, changes: Changes | None, given: GivenHooks) -> Hooks:
@@ -199,7 +196,7 @@ def validate_resume(plan: Plan, retry: Sequence[str], domains: Sequence[str]) ->
         ConfigError: ``retry`` names an outcome that cannot be tried again, or ``domains`` none of the fleet's.
     """
     known = set(plan.fleet.domains or ("",))
-    for name, chosen, allowed in (("skip_domains", domains, known), ("retry", retry, RETRIED)):
+    for name, chosen, allowed in (("skip_domains", domains, known), ("retry", retry, set(RETRIED))):
         if isinstance(chosen, str) or not set(chosen) <= allowed:
             given = chosen if isinstance(chosen, str) else ", ".join(sorted(set(chosen) - allowed))
             raise ConfigError(f"{name}: {given!r} is none of {', '.join(sorted(allowed))}; give a list of them.")

@@ -210,6 +210,8 @@ def _progress(snapshot: Snapshot) -> dict[str, Any]:
     if (how := snapshot.standing).phase is not Phase.RUNNING:
         fields["status"] = how.phase.value
     fields |= {"wave": f"{state.wave}/{len(state.plan.waves)}", "total": state.run.total, **counts}
+    if left_out := state.left_out_by.total():
+        fields["left_out"] = left_out
     fields |= {"in_flight": state.run.in_flight, "down": state.down}
     if unknown := state.run.ended[OutcomeKind.UNKNOWN]:
         fields["unknown"] = unknown

@@ -26,6 +26,7 @@ from ecsbatch.views.text import NAME, WORDS, format_span, wrap_command
 _LABEL: Final = 10
 _DOMAINS: Final = 8
 _FAILURES: Final = 3
+_LEFT_OUT: Final = 4
 _NARROW: Final = 70
 _BESIDE: Final = 3
 _URGENT: Final = "bold magenta"
@@ -70,6 +71,8 @@ def _blocks(snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterable[_Bl
         yield _Block(6, [wave])
     yield _Block(10, [Text()])
     yield _Block(5, _row("Servers", _servers(state.run), width))
+    if state.left_out_by:
+        yield _Block(5, list(_left_out(snapshot, width)))
     yield _Block(3, _row("Failures", _failures(state, limits), width))
     yield _Block(4, _row("Down now", _down(state, limits), width))
     yield _Block(7, _row("Pace", _pace(snapshot), width))
@@ -127,9 +130,20 @@ def _servers(tally: Tally) -> list[Text]:
     parts = [Text(f"{tally.ended[OutcomeKind.RESTARTED]:,} restarted")]
     if tally.ended[OutcomeKind.SKIPPED]:
         parts.append(Text(f"{tally.ended[OutcomeKind.SKIPPED]:,} skipped"))
-    if tally.ended[OutcomeKind.NOT_STARTED]:
-        parts.append(Text(f"{tally.ended[OutcomeKind.NOT_STARTED]:,} left out"))
     return [*parts, Text(f"{tally.waiting:,} waiting")]
+
+
+def _left_out(snapshot: Snapshot, width: int) -> Iterable[Text]:
+    """Say who was left out, and what is to be typed once the run is over to take them up again."""
+    state = snapshot.state
+    parts = [
+        Text(f"{n:,} of {printable(name, 20) or 'no zone'}") for name, n in state.left_out_by.most_common(_LEFT_OUT)
+    ]
+    if (more := len(state.left_out_by) - _LEFT_OUT) > 0:
+        parts.append(Text(f"{more} more"))
+    yield from _row("Left out", [*parts, Text("once the run is over type:")], width)
+    command = f"ecsbatch resume {printable(state.run_id)} --retry not_started{snapshot.repeat}"
+    yield from _typed([(command, "take them up")], width)
 
 
 def _failures(state: RolloutState, limits: Limits) -> list[Text]:

@@ -64,6 +64,7 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
         **counts,
         "elapsed_s": round(lasted(state, now), 3),
         "not_found": state.not_found,
+        "left_out": dict(sorted(state.left_out_by.items())),
         "not_retried": dict(sorted(state.not_retried_by.items())),
         **standing_json(how := standing(state, state.updated_at if now is None else now)),
         # Not who holds the run, but that it waits for somebody to promote it.

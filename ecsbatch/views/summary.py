@@ -16,7 +16,7 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable, without_code
 from ecsbatch.policy import decide as policy
-from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
+from ecsbatch.policy.resume_options import LEFT_OUT, STANDING_STILL, resume_options
 from ecsbatch.policy.standing import Standing, awaits_promotion, gate_notice, standing
 from ecsbatch.views.standing import lasted
 from ecsbatch.views.text import NAME, NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, wrap_line
@@ -25,6 +25,8 @@ _WIDTH: Final = 80
 _COLUMN: Final = 12
 _TOP: Final = 4
 """Reasons, domains and hosts that are named."""
+
+_NOT_STARTED: Final = OutcomeKind.NOT_STARTED
 
 _FAILURES: Final = 5
 """Failures that are written, the last ones."""
@@ -66,6 +68,8 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
         lines.append(later)
     lines.append("")
     lines += [f"  {WORDS[kind]:{_COLUMN}}{n:>9,}{_why(state, kind)}" for kind, n in _counts(state)]
+    if left_out := state.left_out_by:
+        lines.append(f"  {'left out':{_COLUMN}}{left_out.total():>9,}   {_named(left_out)}")
     if not_retried := state.not_retried_by:
         lines.append(
             f"  {'not retried':{_COLUMN}}{not_retried.total():>9,}   {_reasons(not_retried)}: they stay failed"
@@ -119,17 +123,22 @@ def _failed_since(state: RolloutState) -> str:
 def _counts(state: RolloutState) -> list[tuple[OutcomeKind, int]]:
     counts = state.counts
     counts[OutcomeKind.UNKNOWN] -= state.run.in_flight
+    counts[OutcomeKind.NOT_STARTED] -= state.left_out_by.total()
     return [(kind, counts[kind]) for kind in OutcomeKind if counts[kind] or kind is OutcomeKind.RESTARTED]
 
 
 def _why(state: RolloutState, kind: OutcomeKind) -> str:
-    """Say why servers were skipped or not started, beside their number."""
-    if kind is OutcomeKind.NOT_STARTED and (out := state.run.ended[kind]):
-        number = "" if out == state.counts[kind] else f"{out:,} "
-        return f"   {number}left out: {', '.join(printable(name, 40) for name in sorted(state.left_out)[:_TOP])}"
+    """Say why servers were skipped, beside their number."""
     if kind is not OutcomeKind.SKIPPED:
         return ""
     return f"   {_reasons(state.skipped_by)}"
+
+
+def _named(domains: Counter[str]) -> str:
+    """Name the domains with the most servers, with their numbers where there are several."""
+    named = [f"{printable(name, 40) or 'no zone'} {n:,}" for name, n in domains.most_common(_TOP)]
+    more = f" and {len(domains) - _TOP} more" if len(domains) > _TOP else ""
+    return printable(next(iter(domains)), 40) if len(domains) == 1 else ", ".join(named) + more
 
 
 def _reasons(counts: Counter[str]) -> str:
@@ -210,9 +219,10 @@ def next_steps(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT) -> 
     run = printable(state.run_id)
     resume = f"ecsbatch resume {run}{repeat.go_on}"
     steps = [(resume + option.flags, option.why) for option in resume_options(state)]
-    if state.status.over and state.counts[OutcomeKind.NOT_STARTED]:
-        left = f"ecsbatch report {run}{repeat.read} --outcome not_started -o csv --out left.csv"
-        steps.append((left, "what was not started, as a list for another run"))
+    if state.status is RunStatus.RUNNING and (left_out := state.left_out_by.total()):
+        why = f"once it is over: take up {counted(left_out, 'server')} left out"
+        steps.append((f"{resume} --retry {','.join(LEFT_OUT)}", why))
+    steps += _what_is_left(state, repeat)
     if awaits_promotion(state):
         steps.append((f"ecsbatch promote {run}{repeat.read}", f"wave {state.wave} is done: let the next one begin"))
     if state.status in STANDING_STILL and not state.aborting:
@@ -221,6 +231,18 @@ def next_steps(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT) -> 
         steps.append((f"ecsbatch report {run}{repeat.read} --outcome skipped", "all that was skipped, and why"))
     steps.append((f"ecsbatch report {run}{repeat.read} -o csv", f"every one of {counted(state.run.total, 'server')}"))
     return ["", "Next:", *_aligned(steps)]
+
+
+def _what_is_left(state: RolloutState, repeat: RepeatFlags) -> list[tuple[str, str]]:
+    """Name the command that writes down who is not restarted once a run is over, and what restarts these from there."""
+    left = [kind.value for kind in OutcomeKind if (kind.is_failure or kind is _NOT_STARTED) and state.counts[kind]]
+    if not state.status.over or not left:
+        return []
+    report = f"ecsbatch report {printable(state.run_id)}{repeat.read} --outcome {','.join(left)} -o csv --out left.csv"
+    steps = [(report, "what is left, as a list for another run")]
+    if state.status is RunStatus.ABORTED:
+        steps.append((f"ecsbatch restart left.csv{repeat.go_on}", "restart what is left"))
+    return steps
 
 
 def _aligned(steps: Sequence[tuple[str, str]]) -> list[str]:

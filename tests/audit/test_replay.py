@@ -809,3 +809,16 @@ def test_a_failure_that_stays_counts_for_the_audit_unless_it_was_forgiven(
     more: list[At] = [(5, ev.WaveFinished(wave=1)), (9, resumed), (10, OFF), (11, ev.WaveStarted(wave=2, servers=4))]
 
     assert broken([*FAILED_ONE, *more, (12, sent(2, "s2", wave=2))], {"max_failures": 0}) == expected
+
+
+def test_the_audit_lets_left_out_and_skipped_servers_be_taken_up_again() -> None:
+    off = ev.ServerSkipped(server="s1", wave=1, reason="not_active")
+    over: list[At] = [(1, OUT), (2, off), (3, ev.WaveFinished(wave=1))]
+    again: list[At] = [(9, ev.RunResumed(retry=["not_started", "skipped"])), (9, ev.WaveStarted(wave=1, servers=2))]
+    taken_up: list[At] = [(10, sent(1, "s0", "s1")), (11, accepted(1)), (12, up("s0")), (13, up("s1"))]
+    receipt = audit(history(*over, *again, *taken_up), FLEET)
+
+    assert receipt.ok, receipt.findings
+    assert (receipt.submitted, receipt.retried) == (2, 0)
+    assert broken([*over, *taken_up]) == {Rule.LEFT_OUT: 1, Rule.TWICE: 1}
+    assert broken([*over, *again, (9, OUT), (10, sent(1, "s0"))]) == {Rule.LEFT_OUT: 1}

@@ -8,7 +8,7 @@ import pytest
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind
-from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 
@@ -106,3 +106,38 @@ def test_who_was_never_sent_may_still_be_left_alone() -> None:
         state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
 
     assert state.counts[OutcomeKind.SKIPPED] == 1
+
+
+def ended(*events: ev.Event) -> dict[str, str]:
+    """Four servers, of which a plan leaves ``b2`` alone, and what they come to."""
+    plan = Plan(
+        fleet=Fleet(IDS, ["a", "b"] * 2),
+        waves=(Wave(1, 0, 3, "100%"),),
+        skips=(Skip("locked", 3, 4),),
+        max_unavailable=4,
+    )
+    state = RolloutState("k7f", plan)
+    told = [ev.RunStarted(total=4), ev.ServerSkipped(server="b2", reason="locked"), *events]
+    for seq, event in enumerate(told, 1):
+        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+    assert sum(state.skipped_by.values()) == state.run.ended[OutcomeKind.SKIPPED]
+    return {outcome.server: f"{outcome.kind} {outcome.reason}".strip() for outcome in state.outcomes()}
+
+
+def test_who_was_left_out_or_skipped_waits_again_but_for_whom_the_plan_leaves_alone() -> None:
+    off = ev.ServerSkipped(server="a1", reason="not_active")
+    over = [off, WITHOUT_B, ev.ServerRestarted(server="a2"), ev.RunFinished(status="failed")]
+    left_out, skipped = ev.RunResumed(retry=["not_started"]), ev.RunResumed(retry=["skipped", "not_started"])
+    plan_skips = {"b2": "skipped locked"}
+
+    assert ended(*over) == {"a1": "skipped not_active", "b1": "not_started left_out", "a2": "restarted"} | plan_skips
+    assert ended(*over, left_out) == {"a1": "skipped not_active", "b1": "not_started", "a2": "restarted"} | plan_skips
+    assert ended(*over, skipped) == {"a1": "not_started", "b1": "not_started", "a2": "restarted"} | plan_skips
+    # In a domain that is left out at the same time nobody waits again, and later ones do as before.
+    again = ev.RunResumed(retry=["not_started"], skip_domains=["b"])
+    assert ended(*over, again)["b1"] == "not_started left_out"
+    assert ended(*over, left_out, *sent_and_refused("b1"))["b1"] == "not_started"
+
+
+def sent_and_refused(server: str) -> list[ev.Event]:
+    return [ev.BatchSubmitting(batch=7, servers=[server], updated=[""]), ev.BatchRejected(batch=7, kind="throttled")]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from .evidence import TOLERANCE, Case, Restart
-from .run_log import FAILURES, OUTCOMES, Fact, Round, RunLog
+from .run_log import FAILURES, OUTCOMES, Fact, Round, RunLog, can_be_retried
 from .witnesses import FOREVER
 
 HOLD: Final = "hold"
@@ -195,7 +195,8 @@ class Strictness:
         self._taken_up -= {server for server in self._taken_up if self._tale.domain.get(server, "") in skipped}
         self._leave_out(self._stage)
         for server, stage in self._stage.items():
-            if stage in fact.body.get("retry", ()) and self._tale.domain.get(server, "") not in skipped:
+            ended = "left_out" if stage == "waiting" and server in self._out else stage
+            if can_be_retried(self._tale, server, ended, fact) and self._tale.domain.get(server, "") not in skipped:
                 if fact.body.get("keeps_outcomes") and stage in FAILURES and server in self._sent:
                     self._kept[server] = stage
                 self._stage[server] = "waiting"

@@ -12,7 +12,7 @@ from ecsbatch.simulator.fleet import server_ids
 
 from .world import Doom, Life, World
 
-KINDS: Final = ("failed", "timed_out", "unknown")
+KINDS: Final = ("failed", "timed_out", "unknown", "not_started", "skipped")
 """What a resume may try again."""
 
 

@@ -302,7 +302,7 @@ class RunLog:
                 self.taken_up.discard(server)
             if stage == "waiting" and self._is_left_out(server) and self.wave_of.get(server):
                 self._leave_out(server)
-            elif stage in fact.body.get("retry", ()) and self.domain.get(server, "") not in skipped:
+            elif can_be_retried(self, server, stage, fact) and self.domain.get(server, "") not in skipped:
                 if fact.body.get("keeps_outcomes") and stage in FAILURES and self._was_sent(server):
                     self.kept[server] = stage
                 self._kept_out.discard(server)
@@ -320,6 +320,12 @@ class RunLog:
 
     def _is_left_out(self, server: str) -> bool:
         return self.domain.get(server, "") in self.left_out and server not in self.taken_up
+
+
+def can_be_retried(tale: RunLog, server: str, stage: str, fact: Fact) -> bool:
+    """Tell whether a resume asks for a server at a stage, which must be in a wave."""
+    ended = "not_started" if stage == "left_out" else stage
+    return ended in fact.body.get("retry", ()) and bool(tale.wave_of.get(server))
 
 
 def read_run_logs(database: WatchedDatabase) -> dict[str, RunLog]:

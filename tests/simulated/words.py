@@ -47,7 +47,9 @@ def _left_out(tale: RunLog) -> Iterator[str]:
             skipped = set(fact.body.get("skip_domains", ()))
             domains |= skipped
             taken_up -= {server for server in taken_up if tale.domain.get(server, "") in skipped}
-            again = {server for server, kind in ended.items() if kind in fact.body.get("retry", ())}
+            again = {
+                server for server in tale.targets if ended.get(server, "not_started") in fact.body.get("retry", ())
+            }
             taken_up |= {server for server in again if tale.domain.get(server, "") not in skipped}
         elif fact.name in OUTCOMES:
             ended[fact.body["server"]] = OUTCOMES[fact.name]

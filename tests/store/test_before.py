@@ -86,8 +86,12 @@ def of_columns_before(out: list[str], before: list[str]) -> list[str]:
 
 
 def without_its_span(lines: list[str]) -> list[str]:
-    """Leave out the line by which an orphaned run told how long it took: it tells how long ago it was begun now."""
-    return [line for line in lines if not line.startswith("Run paused orphaned")]
+    """Leave out the line by which an orphaned run told how long it took: it tells how long ago it was begun now.
+
+    So too what leads on from a run: more commands are named now.
+    """
+    text = "\n".join(line for line in lines if not line.startswith("Run paused orphaned"))
+    return re.sub(r"^Next:\n(.+\n?)*", "", text, flags=re.MULTILINE).splitlines()
 
 
 @pytest.mark.usefixtures("store")

@@ -133,9 +133,14 @@ def test_servers_that_were_left_out_are_not_started_and_listed_for_another_run()
     over = run(left, *ended, ev.RunFinished(status="failed"))
     text = "\n".join(summary_lines(over))
 
-    assert "not started         5   3 left out: az2" in "\n".join(summary_lines(under_way))
+    meanwhile = "\n".join(summary_lines(under_way))
+    assert "  not started         2\n  left out            3   az2\n" in meanwhile
+    assert "ecsbatch resume k7f --retry not_started  once it is over: take up 3 servers left out" in meanwhile
     assert text.startswith("Run k7f ended with servers left out after")
+    assert "  not started         2\n  left out            3   az2\n" in text
+    assert "ecsbatch resume k7f --retry not_started\n      take up 3 servers that were left out" in text
     assert "ecsbatch report k7f --outcome not_started -o csv --out left.csv" in text
+    assert run_json(over)["left_out"] == {"az2": 3}
     rows = [row for row in b"".join(report_csv(over, {"not_started"})).decode().splitlines() if "left_out" in row]
     assert len(rows) == 3
 
@@ -222,3 +227,27 @@ def test_the_last_steering_is_shown_with_its_time() -> None:
     assert max(map(len, lines)) <= 80
     assert all(line.isprintable() for line in lines)
     assert [each["seq"] for each in steering_json(told)] == list(range(1, 9))
+
+
+LEFT: list[tuple[Sequence[ev.Event], str, list[str]]] = [
+    (
+        [failed(1), ev.ServerTimedOut(server=IDS[0], batch=1), ev.RunFinished(status="failed")],
+        "failed,timed_out,unknown,not_started",
+        ["ecsbatch resume k7f --retry failed,timed_out"],
+    ),
+    (
+        [failed(1), ev.RunFinished(status="aborted")],
+        "failed,unknown,not_started",
+        ["ecsbatch restart left.csv"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("more", "kinds", "commands"), LEFT)
+def test_behind_failures_the_commands_are_named_that_write_and_restart_what_is_left(
+    more: Sequence[ev.Event], kinds: str, commands: list[str]
+) -> None:
+    lines = [line.strip() for line in summary_lines(run(*more, max_failures=5))]
+
+    assert [command for command in commands if command not in lines] == []
+    assert f"ecsbatch report k7f --outcome {kinds} -o csv --out left.csv" in lines

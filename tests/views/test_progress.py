@@ -71,6 +71,15 @@ def test_a_gate_says_in_the_picture_what_it_said_and_when_it_ends() -> None:
         assert "until --gate-timeout (10m), then the run stops." in text
 
 
+def test_who_was_left_out_has_a_line_with_the_command_that_takes_them_up_again() -> None:
+    left_out = history(plan(), ev.RunResumed(skip_domains=["az2"]))
+
+    shown = "\n".join(drawn(left_out, 80))
+    assert "Servers   4 restarted, 2 skipped, 14 waiting\nLeft out  14 of az2, once the run is over type:\n" in shown
+    assert "  ecsbatch resume k7f3q2 --retry not_started   take them up\n" in shown
+    assert "ecsbatch resume k7f3q2 --retry not_started" in "\n".join(drawn(left_out, 50))
+
+
 def test_a_run_that_is_ending_has_no_pace() -> None:
     assert not [line for line in drawn(history(plan()), 80, notice=STOPPING) if line.startswith("Pace")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -28,16 +28,15 @@ from ecsbatch.cli.remote import changed, send_and_wait, send_command
 from ecsbatch.cli.which_run import run_to_steer
 from ecsbatch.cli.wiring import read_history, who
 from ecsbatch.errors import RunConflict
-from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import RETRIED, OutcomeKind, RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.text import counted, printable
 
 if TYPE_CHECKING:
+    from ecsbatch.model.plan import Skip
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
     from ecsbatch.store.history import RunHistory
-
-RETRIED: Final = (OutcomeKind.FAILED.value, OutcomeKind.TIMED_OUT.value, OutcomeKind.UNKNOWN.value)
 
 
 def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
@@ -50,7 +49,8 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
             group=GO_AHEAD,
             metavar="KINDS",
             show_default=False,
-            help="Restart servers again that ended so: failed, timed_out, unknown, or several with commas.",
+            help="Restart servers again that ended so: failed, timed_out, unknown, not_started (left out), skipped, or "
+            "several with commas.",
         ),
     ] = "",
     forgive: Annotated[
@@ -102,6 +102,8 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
             f"late. `ecsbatch resume {record.run_id}` alone looks after its servers under way and ends it."
         )
     _check_domains(changes.skip_domains, state)
+    if OutcomeKind.SKIPPED in changes.retry and (skips := state.plan.skips):
+        print_lines([_plan_skips(skips)], to_stdout=False)
     if forgive:
         failures = counted(state.run.failures, "failure")
         without = f", without {', '.join(map(printable, changes.skip_domains))}" if changes.skip_domains else ""
@@ -113,6 +115,13 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
         print_lines([_only_ends(history)], to_stdout=False)
     result = asyncio.run(resume_here(record.run_id, changes, context))
     return offer_resume(result, context, asks=not yes)
+
+
+def _plan_skips(skips: Sequence[Skip]) -> str:
+    """Say whom a retry of skipped servers does not reach."""
+    alone = sum(skip.end - skip.start for skip in skips)
+    reasons = ", ".join(dict.fromkeys(printable(skip.reason).replace("_", " ") for skip in skips))
+    return f"{counted(alone, 'server')} that the plan leaves alone ({reasons}) stay so: a new run takes them."
 
 
 def _only_ends(history: RunHistory) -> str:
