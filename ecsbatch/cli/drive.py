@@ -137,9 +137,7 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
         waits = busy_notice(store.waiting, store.keeper) if store.waiting else ""
         return signals.notice() or waits or blind_notice(rollout.state, time.time())
 
-    live = LiveContext(
-        engine.quota, restarter.usage, notice, known, lambda: rollout.held, lambda: bool(signals.received)
-    )
+    live = LiveContext(engine.quota, restarter.usage, notice, known, lambda: bool(signals.received))
     views = LiveViews(rollout, live, context)
     failure: Exception | None = None
     try:

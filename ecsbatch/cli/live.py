@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
-from ecsbatch.views.snapshot import Pace, Snapshot, ended_behind
+from ecsbatch.views.snapshot import Snapshot
+from ecsbatch.views.standing import lasted
 from ecsbatch.views.writer import BackgroundWriter, open_lines
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ class LiveContext:
         usage: asks the quota's ledger.
         notice: returns what else is to be told now.
         known: the last event of an earlier process, which the events' file may have already.
-        begun: tells whether this process has the run now; what was before is not its pace. None where another has it.
         stopping: tells whether this process was told to stop.
     """
 
@@ -69,7 +69,6 @@ class LiveContext:
     usage: Callable[[], Awaitable[Usage | None]]
     notice: Callable[[], str]
     known: int = 0
-    begun: Callable[[], bool] | None = None
     stopping: Callable[[], bool] = bool
 
 
@@ -87,8 +86,6 @@ class LiveViews:
             self._events, self._continued = open_lines(context.settings.output.events)
         self._stderr = BackgroundWriter(os.dup(2))
         self._log = make_log(self._stderr, context, run.state.plan.fleet.name_of)
-        self._pace = Pace(live.quota)
-        self._first: int | None = None if live.begun else 0
         self._asked: tuple[float, Usage | None] = (-_USAGE, None)
         self._ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -173,16 +170,10 @@ class LiveViews:
                 self._log.line(line)
 
     async def _snapshot(self) -> Snapshot:
-        state, live, now = self._run.state, self._live, time.monotonic()
-        if self._first is None and live.begun is not None and live.begun():
-            self._first = state.last_batch
-        if self._first is not None:
-            self._pace.note(now, ended_behind(state, self._first))
-        usage = await self._usage(now)
-        wall = time.time()
-        elapsed = wall - state.started_at if state.started_at else 0.0
-        told = live.notice(), self._repeat, wall, live.stopping()
-        return Snapshot(state, live.quota, usage, self._pace.per_minute, elapsed, *told)
+        state, live = self._run.state, self._live
+        usage, now = await self._usage(time.monotonic()), time.time()
+        told = live.notice(), self._repeat, now, live.stopping()
+        return Snapshot(state, live.quota, usage, lasted(state, now), *told)
 
     async def _usage(self, now: float) -> Usage | None:
         """Ask the ledger, once a second at most."""

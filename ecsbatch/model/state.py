@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 from ecsbatch.model import events as ev
 from ecsbatch.model.failures import Failure, FailureLog
 from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus, SkipReason
+from ecsbatch.model.pace import EndCounter
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.stopwatch import Stopwatch
@@ -23,6 +24,12 @@ from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, GateWait, InFli
 
 _EVIDENCES: Final = ("", *(e.value for e in Evidence))
 _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
+
+_TURNS: Final = frozenset(
+    {ev.WaveStarted, ev.WaveFinished, ev.HolderChanged, ev.CloudUnseen, ev.CloudSeen}
+    | {ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished}
+)
+"""Events by which a run can send from now on, or cannot any more."""
 
 
 class RolloutState:
@@ -59,7 +66,7 @@ class RolloutState:
         aborting, aborted_by: somebody has ended the run for good, though servers may still be under way; who it was.
         abort_asked_by: who has asked for that, while the run's process has not followed; no event says so. "" for none.
         last_command: the last command that was asked before the present holder took the run.
-        watch: how long it has taken.
+        watch, ends: how long it has taken; how many servers ended lately, while it could send.
         gate_at, status_at: when the last gate was asked; when the status last changed.
     """
 
@@ -102,7 +109,7 @@ class RolloutState:
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.unseen: tuple[float, ev.CloudUnseen] | None = None
-        self.watch = Stopwatch()
+        self.watch, self.ends = Stopwatch(), EndCounter()
         self._elapsed: float | None = None
         self._retried_while_down, self._forgiven, self._retried_left_out = set[int](), set[int](), set[int]()
         self._untold = set[int]()  # ended although the job that they were followed by has not told their end
@@ -123,6 +130,16 @@ class RolloutState:
         fold = self._folds.get(type(recorded.event))
         if fold is not None:
             fold(self, recorded.event, recorded.ts)
+        if type(recorded.event) in _TURNS:
+            self._begin_to_count(recorded.ts)
+
+    def _begin_to_count(self, ts: float) -> None:
+        """Count anew what ends from now on where the run can send, else not at all."""
+        can_send = self.status is RunStatus.RUNNING and not self.aborting and self.unseen is None
+        if can_send and self.wave > self.wave_over:
+            self.ends.begin(ts, self.last_batch)
+        else:
+            self.ends.stop()
 
     def _run_started(self, _: ev.RunStarted, ts: float) -> None:
         self.started_at = self.status_at = ts
@@ -292,6 +309,8 @@ class RolloutState:
             self._untold.discard(i)
         if stage is Stage.SKIPPED:
             self.skipped_by[event.reason] += 1
+        else:
+            self.ends.ended(event.batch, ts)
         if stage in FAILURES:
             self._failures.add(
                 Failure(event.server, event.kind, event.domain, event.host, event.reason, event.code, event.message)

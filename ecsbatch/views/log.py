@@ -196,8 +196,10 @@ class Log:
             fields = {**fields, "notice": snapshot.notice}
         if snapshot.usage is not None:
             fields = {**fields, "quota_free": snapshot.usage.free}
-        if snapshot.per_minute is not None:
-            fields = {**fields, "per_minute": round(snapshot.per_minute)}
+        if (pace := snapshot.pace).per_minute is not None:
+            fields = {**fields, "per_minute": round(pace.per_minute)}
+        if pace.left is not None:
+            fields = {**fields, "left_s": round(pace.left)}
         self.say("info", "progress", fields)
         return True
 

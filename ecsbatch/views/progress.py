@@ -21,6 +21,7 @@ from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.policy.standing import CALM, awaits_promotion, gate_notice
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
 from ecsbatch.views.snapshot import Snapshot
+from ecsbatch.views.standing import pace_parts
 from ecsbatch.views.text import NAME, WORDS, format_span, wrap_command
 
 _LABEL: Final = 10
@@ -30,8 +31,6 @@ _LEFT_OUT: Final = 4
 _NARROW: Final = 70
 _BESIDE: Final = 3
 _URGENT: Final = "bold magenta"
-_SHARE: Final = 10
-"""A wave's pace says something of all that is left where the wave is a tenth of it, and a tenth of that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +172,10 @@ def _down(state: RolloutState, limits: Limits) -> list[Text]:
 
 
 def _pace(snapshot: Snapshot) -> list[Text]:
-    state = snapshot.state
-    left = state.run.waiting + state.run.in_flight
-    if state.status is not RunStatus.RUNNING or not left or awaits_promotion(state) or snapshot.notice:
+    state, found = snapshot.state, snapshot.pace
+    if state.ends.since is None or not state.run.waiting + state.run.in_flight or snapshot.notice:
         return []
-    if not snapshot.per_minute:
-        return [Text("not known yet")]
-    parts = [Text(f"{snapshot.per_minute:,.0f} a minute")]
-    wave = state.waves[state.wave - 1] if state.wave else Tally()
-    if min(_SHARE * wave.total, _SHARE**2 * wave.ended.total()) >= left:
-        parts.append(Text(f"about {format_span(left / snapshot.per_minute * 60)} left at this pace"))
-    return parts
+    return [Text(part) for part in pace_parts(state, found)] or [Text("not known yet")]
 
 
 def _quota(snapshot: Snapshot) -> list[Text]:

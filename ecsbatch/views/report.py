@@ -13,6 +13,7 @@ from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable, without_code
+from ecsbatch.policy.pace import pace
 from ecsbatch.policy.standing import Phase, Standing, standing
 from ecsbatch.views.standing import lasted
 from ecsbatch.views.table import chunks, table
@@ -56,6 +57,7 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
         now: seconds since 1970, for a run that has no end yet.
     """
     counts = {kind.value: state.counts[kind] for kind in OutcomeKind}
+    time = state.updated_at if now is None else now
     return {
         "run_id": state.run_id,
         "status": state.status.value,
@@ -66,7 +68,9 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
         "not_found": state.not_found,
         "left_out": dict(sorted(state.left_out_by.items())),
         "not_retried": dict(sorted(state.not_retried_by.items())),
-        **standing_json(how := standing(state, state.updated_at if now is None else now)),
+        **standing_json(how := standing(state, time)),
+        "per_minute": None if (found := pace(state, time)).per_minute is None else round(found.per_minute, 1),
+        "left_s": None if found.left is None else round(found.left),
         # Not who holds the run, but that it waits for somebody to promote it.
         "hold": {"before_wave": state.wave_over + 1, "since": _time(state.wave_over_at)}
         if how.phase is Phase.HELD

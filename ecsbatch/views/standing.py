@@ -1,8 +1,10 @@
-"""How long a run takes, as all views say it."""
+"""How long a run takes, and how fast it goes on, as all views say it."""
 
 from __future__ import annotations
 
 from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.pace import Pace, barriers_ahead
+from ecsbatch.views.text import format_span
 
 
 def lasted(state: RolloutState, now: float | None = None) -> float:
@@ -10,3 +12,14 @@ def lasted(state: RolloutState, now: float | None = None) -> float:
     if now is None or state.ended_at is not None or state.started_at is None:
         return state.elapsed
     return max(state.elapsed, now - state.started_at)
+
+
+def pace_parts(state: RolloutState, found: Pace) -> list[str]:
+    """Write a pace, and the time that is left at it; nothing of what is not known."""
+    if found.per_minute is None:
+        return []
+    parts = [f"{found.per_minute:,.0f} a minute"]
+    if found.left is not None:
+        without = f", without {' and '.join(barriers)}" if (barriers := barriers_ahead(state)) else ""
+        parts.append(f"about {format_span(found.left)} left at this pace{without}")
+    return parts

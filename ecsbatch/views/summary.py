@@ -17,7 +17,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable, without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.resume_options import LEFT_OUT, STANDING_STILL, resume_options
-from ecsbatch.policy.standing import Standing, awaits_promotion, gate_notice, standing
+from ecsbatch.policy.standing import Standing, awaits_promotion, blind_notice, gate_notice, standing
 from ecsbatch.views.standing import lasted
 from ecsbatch.views.text import NAME, NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, wrap_line
 
@@ -58,8 +58,8 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
     """Write what a run came to: a headline, the counts, what the failures have in common."""
     time_now = state.updated_at if now is None else now
     lines = [headline(state, now)]
-    if waits := gate_notice(state, time_now):
-        lines += wrap(waits, _WIDTH, break_on_hyphens=False)
+    for notice in (gate_notice(state, time_now), blind_notice(state, time_now)):
+        lines += wrap(notice, _WIDTH, break_on_hyphens=False)
     if state.aborting and not state.status.over and state.status is not RunStatus.RUNNING:
         lines.append("It is being aborted: whoever goes on with it only looks after its servers under way.")
     if state.message:

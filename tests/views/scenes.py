@@ -55,5 +55,5 @@ def history(of: Plan, *more: ev.Event) -> RolloutState:
 
 def snapshot(state: RolloutState, *, notice: str = "", repeat: str = "") -> Snapshot:
     usage = Usage(limit=1000, held=6, cooling=4, free=990, next_free_in=12.0)
-    told = Snapshot(state, Quota(), usage, per_minute=60.0, elapsed=75.0, notice=notice, repeat=repeat)
+    told = Snapshot(state, Quota(), usage, elapsed=75.0, notice=notice, repeat=repeat)
     return replace(told, now=state.updated_at)

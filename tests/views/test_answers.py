@@ -168,6 +168,14 @@ def test_how_long_a_run_takes_is_told_by_the_clock_and_not_by_its_last_event() -
     assert run_json(running)["elapsed_s"] == 3.0
 
 
+def test_a_run_that_sees_nothing_says_so_in_its_summary() -> None:
+    lines = summary_lines(run(ev.CloudUnseen(seconds=3.0, timeout=300.0, message="no route")), now=1_062.0)
+
+    assert lines[0] == "Run k7f blind (1m of 5m), 1m01s so far: 0 of 8 restarted."
+    assert "Nothing can be seen of the cloud for 1m. The last try: no route." in " ".join(lines)
+    assert max(map(len, lines)) <= 80
+
+
 def test_an_answer_fits_80_columns_and_its_commands_are_whole() -> None:
     answer = Explanation(
         Cause.HOLD, f"Wave 2 waits {HOSTILE} " * 8, 1_010.0, ("ecsbatch promote k7f", "ecsbatch abort k7f")

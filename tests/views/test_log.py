@@ -141,14 +141,14 @@ def test_progress_is_told_where_something_has_changed() -> None:
 
     assert [
         log.progress(running, anyhow=False),
-        log.progress(replace(running, elapsed=99.0, per_minute=1.0), anyhow=False),
+        log.progress(replace(running, elapsed=99.0, now=running.now + 9.0), anyhow=False),
         log.progress(running),
         log.progress(paused, anyhow=False),
     ] == [True, False, True, True]
     lines = [line.split(" ", 1)[1] for line in out.getvalue().decode().splitlines()]
     assert lines[0] == (
         "progress wave=2/2 total=40 restarted=4 failed=1 skipped=2 not_started=28 in_flight=5 down=6 "
-        "quota_free=990 per_minute=60"
+        "quota_free=990 per_minute=20 left_s=99"
     )
     assert lines[2].startswith("progress status=paused wave=2/2 ")
 

@@ -45,7 +45,7 @@ def test_a_picture_tells_where_a_run_stands() -> None:
         "Servers   4 restarted, 2 skipped, 28 waiting",
         "Failures  1 of 3 allowed",
         "Down now  6 of 10 allowed, 5 restarting, 1 not back up",
-        "Pace      60 a minute, about 33s left at this pace",
+        "Pace      20 a minute, about 1m39s left at this pace",
         "Quota     990 free of 1,000 in 60s, more in 12s",
         "",
         "az1       ███▓▒▌▌▌░░░░░░░░░░░░░░░░░░░░░░░░░░░  20%   4 of 20   3 down   1 failed",
@@ -165,11 +165,18 @@ def test_time_left_is_told_once_the_wave_says_something_of_the_rest() -> None:
     ]
     told = []
     for seq, event in enumerate(events, 1):
-        state.apply(ev.Recorded(seq, 1_000.0, "k7f", event))
+        state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
         told.append("left at this pace" in "\n".join(drawn(state, 80)))
 
     assert told[15] is False, "the second wave has only begun"
     assert told[-1] is True
+
+
+def test_the_time_left_says_what_is_not_in_it() -> None:
+    """Between the waves stand a soak and a gate, and no pace tells how long they last."""
+    of = replace(plan(), soak=60.0, gate="./ok", waves=(Wave(1, 0, 4, "10%"), Wave(2, 4, 30, "60%"), Wave(3, 30, 38)))
+
+    assert "Pace      20 a minute, about 1m39s left at this pace, without soaks and gates" in drawn(history(of), 80)
 
 
 def test_many_domains_show_those_with_trouble_by_the_end_of_their_names() -> None:

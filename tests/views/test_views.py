@@ -24,7 +24,6 @@ from ecsbatch.views.plan import PlanView, plan_json, plan_lines
 from ecsbatch.views.progress import render_progress
 from ecsbatch.views.report import COLUMNS, report_csv, report_json, report_table, run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
-from ecsbatch.views.snapshot import Pace, ended_behind
 from ecsbatch.views.summary import summary_lines
 from ecsbatch.views.text import format_span, paragraph, wrap_command, wrap_line
 
@@ -37,51 +36,6 @@ def test_nothing_of_the_clouds_reaches_a_terminal_as_it_came() -> None:
     for text in shown:
         assert not {"\x1b", "\r", "\u202e"} & set(text)
     assert any("[red]" in text for text in shown), "brackets are text, not markup"
-
-
-def test_the_pace_is_taken_of_the_last_seconds() -> None:
-    pace = Pace(Quota(1000, 30.0))
-    assert pace.per_minute is None
-    for second in range(100):
-        pace.note(float(second), second if second < 50 else 50 + 3 * (second - 50))
-
-    assert pace.per_minute == pytest.approx(180.0)
-
-
-def test_a_burst_of_tokens_is_no_pace_that_lasts() -> None:
-    """A minute's tokens go at once, their servers end together forty seconds later."""
-    pace, told = Pace(Quota(1000, 60.0)), list[float | None]()
-    for second in range(180):
-        pace.note(float(second), 1000 * ((second + 20) // 60))
-        told.append(pace.per_minute)
-
-    assert told[39] is None
-    assert set(told[40:]) == {1000.0}
-
-
-def test_retries_begin_the_pace_anew() -> None:
-    pace = Pace(Quota())
-    for second, ended in enumerate([100, 100, 100, 130, 60, 60, 60, 60, 66]):
-        pace.note(float(second), ended)
-
-    assert pace.per_minute == pytest.approx(6 * 60 / 4)
-
-
-def test_what_was_under_way_before_a_process_is_not_its_pace() -> None:
-    state = history(plan())
-    before, ids = ended_behind(state, state.last_batch), state.plan.fleet.ids
-    told: list[ev.Event] = [
-        *(ev.ServerRestarted(server=each, batch=2) for each in ids[5:10]),
-        ev.BatchSubmitting(batch=3, servers=ids[10:12], updated=["", ""], wave=2),
-        ev.ServerRestarted(server=ids[10], batch=3),
-        ev.ServerSkipped(server=ids[11], batch=3, reason="not_found"),
-    ]
-    counts = []
-    for seq, event in enumerate(told, state.seq + 1):
-        state.apply(ev.Recorded(seq, 2_000.0, state.run_id, event))
-        counts.append(ended_behind(state, 2) - before)
-
-    assert counts == [0, 0, 0, 0, 0, 0, 1, 1]
 
 
 def planned(of: Plan) -> PlanView:
@@ -247,7 +201,7 @@ def test_the_one_json_object_is_the_contract() -> None:
     over = run_json(history(plan(), ev.RunFinished(status=RunStatus.FAILED.value)))
 
     counts = [kind.value for kind in OutcomeKind]
-    stands = ["standing", "standing_text", "standing_until", "hold"]
+    stands = ["standing", "standing_text", "standing_until", "per_minute", "left_s", "hold"]
     assert list(over) == [
         "run_id",
         "status",

@@ -16,8 +16,10 @@ from ecsbatch.cli.which_run import others_going_on, others_json, others_lines
 from ecsbatch.cli.wiring import read_history
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import printable
+from ecsbatch.policy.pace import pace
 from ecsbatch.store.history import RunHistory
 from ecsbatch.views.report import holder_json, run_json
+from ecsbatch.views.standing import pace_parts
 from ecsbatch.views.steering import steering_json, steering_lines
 from ecsbatch.views.summary import summary_lines
 
@@ -48,6 +50,8 @@ def _standing(history: RunHistory) -> list[str]:
         lines.append(
             f"Wave {state.wave} of {len(state.plan.waves)}, {state.down:,} down now, {state.run.waiting:,} waiting."
         )
+    if record.held and (goes := pace_parts(state, pace(state, time.time()))):
+        lines.append(f"Pace {', '.join(goes)}.")
     if history.aborting:
         lines.append(_aborting(history))
     steered = steering_lines(history.steering)
