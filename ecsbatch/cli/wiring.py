@@ -74,15 +74,15 @@ def warn(text: str) -> None:
         print_lines([f"ecsbatch: warning: {text}"], to_stdout=False)
 
 
-def make_store(url: str) -> DatabaseStore:
-    """Return the store; ``async with`` opens it.
+def make_store(url: str, *, read_only: bool = False) -> DatabaseStore:
+    """Return the store; ``async with`` opens it. One that is only read need not be writable.
 
     Raises:
         ConfigError: the URL is of no kind that is known.
     """
     from ecsbatch.store import open_store  # noqa: PLC0415 - imported when used
 
-    return open_store(url)
+    return open_store(url, read_only=read_only)
 
 
 @asynccontextmanager
@@ -118,7 +118,7 @@ async def read_history(url: str, name: str) -> RunHistory:
         ConfigError: there is no such run, or it is one of single restarts.
         StoreError: the store cannot be read.
     """
-    async with make_store(url) as store:
+    async with make_store(url, read_only=True) as store:
         return await load_history(store, await store.run(name))
 
 

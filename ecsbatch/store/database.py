@@ -287,7 +287,8 @@ class Database:
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=_TRY, isolation_level=None, check_same_thread=False)
+    uri = path.startswith("file:")
+    return sqlite3.connect(path, timeout=_TRY, isolation_level=None, check_same_thread=False, uri=uri)
 
 
 _COMPLAINTS: Final = {

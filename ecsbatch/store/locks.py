@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ecsbatch.errors import StoreError
+from ecsbatch.store.keeper import is_flocked
 
 _TRIES: Final = 10_000
 """Attempts at a lock while others ask about it, some tens of milliseconds; whoever asks longer counts as a holder."""
@@ -93,8 +94,12 @@ class FileLocks:
         """Return True where any process has the lock."""
         if run_id in self._descriptors:
             return True
+        path = self._path(run_id)
+        with suppress(OSError):
+            if not os.access(path, os.R_OK):
+                return is_flocked(path)
         try:
-            descriptor = _open(self._path(run_id), os.O_RDONLY)
+            descriptor = _open(path, os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:

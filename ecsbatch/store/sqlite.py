@@ -21,6 +21,7 @@ from ecsbatch.store.database import GIVE_WAY, Database, complaint
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
 from ecsbatch.store.patience import Patience
+from ecsbatch.store.read_only import ReadOnlyDatabase, may_only_read
 
 _WAL_KEPT: Final = 16 * 2**20
 """Bytes of write-ahead log that stay on disk after a large transaction."""
@@ -137,8 +138,8 @@ class MemoryDatabase(Database):
         """Return None: it is this process's own."""
 
 
-def database_at(url: str, patience: Patience | None = None) -> FileDatabase | MemoryDatabase:
-    """Open the database that a URL names.
+def database_at(url: str, patience: Patience | None = None, *, read_only: bool = False) -> Database:
+    """Open the database that a URL names; ``read_only``: it need not be writable.
 
     Raises:
         ConfigError: the URL is of no known kind, or the file's folder is missing.
@@ -146,7 +147,10 @@ def database_at(url: str, patience: Patience | None = None) -> FileDatabase | Me
     """
     if url == "memory:":
         return MemoryDatabase()
-    return FileDatabase(url, path_of(url), patience)
+    path = path_of(url)
+    if read_only and may_only_read(path):
+        return ReadOnlyDatabase(url, path, patience)
+    return FileDatabase(url, path, patience)
 
 
 def path_of(url: str) -> Path:

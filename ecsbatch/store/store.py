@@ -45,6 +45,7 @@ def open_store(
     cold_start_window: float = COLD_START,
     busy_timeout: float = BUSY_TIMEOUT,
     inline: bool = False,
+    read_only: bool = False,
 ) -> DatabaseStore:
     """Return a store that ``async with`` opens.
 
@@ -58,6 +59,7 @@ def open_store(
         busy_timeout: seconds to wait for another process that stands still in the middle of a write;
             `DatabaseStore.waiting` shows the wait meanwhile.
         inline: work at once in the caller instead of on a thread: for virtual time.
+        read_only: the caller only reads; a file that this process may not write is opened, too.
 
     Raises:
         ConfigError: the URL is of no known kind.
@@ -65,7 +67,9 @@ def open_store(
     if isinstance(url, str) and url != "memory:":
         path_of(url)
     wait_out = cold_start_window if cold_start else 0.0
-    return DatabaseStore(url, clock or SystemClock(), wait_out, inline=inline, busy_timeout=busy_timeout)
+    return DatabaseStore(
+        url, clock or SystemClock(), wait_out, inline=inline, busy_timeout=busy_timeout, read_only=read_only
+    )
 
 
 class DatabaseStore:
@@ -86,6 +90,7 @@ class DatabaseStore:
         *,
         inline: bool,
         busy_timeout: float = BUSY_TIMEOUT,
+        read_only: bool = False,
     ) -> None:
         self.url = url if isinstance(url, str) else url.url
         self._given = None if isinstance(url, str) else url
@@ -93,6 +98,7 @@ class DatabaseStore:
         self._cold_start = cold_start
         self._patience = Patience(busy_timeout)
         self._inline = inline
+        self._read_only = read_only
         self._worker: Worker | None = None
         self._opened: tuple[Database, SyncStore] | None = None
         self._state = "not open"
@@ -142,7 +148,7 @@ class DatabaseStore:
             self._leave(self._opened[0])
 
     def _open(self) -> None:
-        database = self._given or database_at(self.url, self._patience)
+        database = self._given or database_at(self.url, self._patience, read_only=self._read_only)
         try:
             lost = database.prepare()
             store = SyncStore(database, self._clock)

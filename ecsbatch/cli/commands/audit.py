@@ -51,7 +51,7 @@ def audit(
 
 
 async def _audit(url: str, name: str) -> Receipt:
-    async with make_store(url) as store:
+    async with make_store(url, read_only=True) as store:
         record = await store.run(name)
         others = await _meanwhile(store, record)
         fleet = await store.targets(record.run_id) if record.kind == "rollout" else None

@@ -71,7 +71,7 @@ def explain(
 
 async def _ask(url: str, typed: str, run: str) -> tuple[str, str, str, Explanation]:
     """Return the run's id, the server's id and name ("" for the whole run), and the answer."""
-    async with make_store(url) as store:
+    async with make_store(url, read_only=True) as store:
         record, server = await _meant(store, typed, run)
         history = await load_history(store, record)
         claimed_by = await _claimed_by(store, history, server) if server else ""

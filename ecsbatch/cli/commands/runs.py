@@ -48,7 +48,7 @@ def runs(
 
 async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, RolloutState]]:
     """Return the last runs, and the states of those rollouts of them that are not over."""
-    async with make_store(url) as store:
+    async with make_store(url, read_only=True) as store:
         records = await store.runs(limit)
         open_ = [record for record in records if not record.status.over and record.kind == "rollout"]
         return records, {record.run_id: (await load_history(store, record)).state for record in open_}

@@ -60,7 +60,7 @@ def _print_result(history: RunHistory, context: CliContext, *, left: bool) -> in
 
 async def _watch(context: CliContext, name: str) -> tuple[RunHistory, bool]:
     """Follow a run to its end; also say whether the watching was left before."""
-    async with make_store(context.store_url) as store:
+    async with make_store(context.store_url, read_only=True) as store:
         record = await store.run(name)
         follower = RunFollower(store, await new_history(store, record))
         await follower.refresh()
