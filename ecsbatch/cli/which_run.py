@@ -101,7 +101,7 @@ def others_json(others: Sequence[RunRecord]) -> list[dict[str, Any]]:
 
 
 async def _rollouts(url: str) -> list[RunRecord]:
-    async with make_store(url) as store:
+    async with make_store(url, read_only=True) as store:
         return [record for record in await store.runs(limit=_ALL) if record.kind == "rollout"]
 
 
