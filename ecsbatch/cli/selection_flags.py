@@ -5,21 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from math import floor
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Final
 
 from cyclopts import Group, Parameter
 
 from ecsbatch.cli.exit_codes import UsageError
-from ecsbatch.config.types import parse_duration
+from ecsbatch.config.since import parse_since
 from ecsbatch.errors import SelectionRefused
+from ecsbatch.planning.plan_file import is_plan
 from ecsbatch.planning.selection import Selection, read_fleet
 
 SELECTION: Final = Group("Selection", sort_key=0)
-
-_WHEN: Final = 'a time such as "2026-03-01T22:00:00Z", or how long ago such as "2h"'
 
 
 def _option(text: str, metavar: str | None = None, variable: str = "", *, switch: bool = False) -> Parameter:
@@ -63,12 +62,14 @@ class SelectionFlags:
     skip_restarted_since: Annotated[
         str | None,
         _option(
-            "Leave out what our runs have restarted since then: a time, or how long ago.", "T", "SKIP_RESTARTED_SINCE"
+            "Leave out what our runs have restarted since then: 2h, 22:00 (local), a date, or a whole time.",
+            "TIME",
+            "SKIP_RESTARTED_SINCE",
         ),
     ] = None
     skip_updated_since: Annotated[
         str | None,
-        _option("Leave out what the cloud says has changed since then.", "T", "SKIP_UPDATED_SINCE"),
+        _option("The same for what the cloud says has changed since then.", "TIME", "SKIP_UPDATED_SINCE"),
     ] = None
 
 
@@ -81,7 +82,7 @@ def read_selection(file: str, flags: SelectionFlags | None, command: str) -> Sel
         command: for messages.
 
     Raises:
-        UsageError: neither, both, or an option without a value.
+        UsageError: neither, both, a plan, or an option without a value.
         SelectionError: a file cannot be read or names no server.
     """
     flags = flags or SelectionFlags()
@@ -93,6 +94,8 @@ def read_selection(file: str, flags: SelectionFlags | None, command: str) -> Sel
             f"{command} needs a list of servers or a selection: ecsbatch {command} FILE, - for standard input, "
             "--tag KEY=VALUE, or --all."
         )
+    if is_plan(file):
+        raise UsageError(f"{file} is a plan: ecsbatch apply {quote(file)} carries it out, exactly as it is.")
     if flags.all and len(chosen) > 1:
         raise UsageError(f"--all means every server of the project, so that {chosen[0]} cannot be meant with it.")
     return Selection(
@@ -111,7 +114,7 @@ def read_selection(file: str, flags: SelectionFlags | None, command: str) -> Sel
 
 
 def read_since(flag: str, text: str | None, now: float | None = None) -> float | None:
-    """Read a time of the past, or a duration before now, as seconds since 1970.
+    """Read a moment of the past as seconds since 1970, see `parse_since`.
 
     The cloud's stamps are cut to the second, so that this is too: what changed in that very second counts.
 
@@ -120,26 +123,10 @@ def read_since(flag: str, text: str | None, now: float | None = None) -> float |
     """
     if text is None:
         return None
-    now = time.time() if now is None else now
-    then = _instant(text, now)
-    if then is None:
-        raise UsageError(f"{flag} {text}: give {_WHEN}.")
-    if then > now:
-        raise UsageError(f"{flag} {text} lies in the future: give {_WHEN}.")
-    return float(floor(then))
-
-
-def _instant(text: str, now: float) -> float | None:
-    """Read a time with its zone, or a duration before now; None where it is neither."""
     try:
-        return now - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        then = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
-    return then.timestamp() if then.tzinfo is not None else None
+        return float(floor(parse_since(text, time.time() if now is None else now)))
+    except ValueError as e:
+        raise UsageError(f"{flag} {text}: give {e}.") from None
 
 
 def _chosen(flags: SelectionFlags) -> list[str]:

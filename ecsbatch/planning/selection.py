@@ -23,6 +23,9 @@ from ecsbatch.model.servers import Fleet, Server, ServerView
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_ID: Final = 64
+_LONGEST_HEADER: Final = 10_000
+_DELIMITERS: Final = ",;\t"
+"""Spreadsheets write semicolons where a comma stands in numbers, and tabs into what is copied."""
 
 _Row = tuple[int, Server]
 """A server and the line of the file in which it stands."""
@@ -54,9 +57,9 @@ def is_uuid(text: str) -> bool:
 def read_fleet(source: Path | str) -> list[Server]:
     """Return the servers of a fleet file, or of standard input for ``-``.
 
-    The file has one id a line with ``#`` comments, or is CSV with a header, or has a JSON object a line; the latter two
-    give ``id`` and may give ``az``, ``name`` and ``site``. The end of the name decides which it is (``.csv``,
-    ``.jsonl``), else the first line.
+    The file has one id a line with ``#`` comments, or is CSV with a header and commas, semicolons or tabs, or has a
+    JSON object a line; the latter two give ``id`` and may give ``az``, ``name`` and ``site``. The end of the name
+    decides which it is (``.csv``, ``.jsonl``), else the first line.
 
     Raises:
         SelectionError: the file cannot be read, a line names no server, or a server is named twice.
@@ -230,7 +233,7 @@ def _reader_of(name: str, text: str) -> Any:
     first = next((line for line in text.splitlines() if line.strip()), "")
     if first.lstrip().startswith("{"):
         return _jsonl
-    return _csv if "id" in _header(first.split(",")) else _lines
+    return _csv if _delimiter(first) else _lines
 
 
 def _lines(text: str, _name: str) -> Iterator[_Row]:
@@ -240,7 +243,8 @@ def _lines(text: str, _name: str) -> Iterator[_Row]:
 
 
 def _csv(text: str, name: str) -> Iterator[_Row]:
-    reader = csv.reader(text.split("\n"), strict=True)
+    lines = text.split("\n")
+    reader = csv.reader(lines, strict=True, delimiter=_delimiter(lines[0]) or ",")
     try:
         header = _header(next(reader, [""]))
         if "id" not in header:
@@ -255,6 +259,12 @@ def _csv(text: str, name: str) -> Iterator[_Row]:
             yield reader.line_num, _server(dict(zip(header, (cell.strip() for cell in row), strict=True)))
     except csv.Error as e:
         raise SelectionError(f"{name}, line {reader.line_num}: this is no CSV ({e}); mend the line.") from None
+
+
+def _delimiter(header: str) -> str:
+    """Return what stands between the cells of a header: with it there is a column id; "" where nothing makes one."""
+    first = (header.splitlines() or [""])[0][:_LONGEST_HEADER]
+    return next((mark for mark in _DELIMITERS if "id" in _header(next(csv.reader([first or " "], delimiter=mark)))), "")
 
 
 def _header(cells: Iterable[str]) -> list[str]:

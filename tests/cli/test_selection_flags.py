@@ -121,9 +121,10 @@ BAD: list[tuple[str, SelectionFlags, str]] = [
     ("", SelectionFlags(enterprise_project=""), "--enterprise-project needs a value"),
     ("", SelectionFlags(all=True, exclude=[Path("-")]), "--exclude needs a file"),
     ("", SelectionFlags(all=True, exclude=[Path("nobody.txt")]), "names no server"),
+    ("to night.json", SelectionFlags(), "to night.json is a plan: ecsbatch apply 'to night.json' carries it out"),
     ("", SelectionFlags(all=True, skip_restarted_since="yesterday"), "--skip-restarted-since yesterday"),
-    ("", SelectionFlags(all=True, skip_updated_since="2026-01-01"), "--skip-updated-since 2026-01-01: give a time"),
-    ("", SelectionFlags(all=True, skip_updated_since="2999-01-01T00:00:00Z"), "lies in the future"),
+    ("", SelectionFlags(all=True, skip_updated_since="2026-13-01"), "--skip-updated-since 2026-13-01: give how long"),
+    ("", SelectionFlags(all=True, skip_updated_since="2999-01-01T00:00:00Z"), "it lies in the future"),
 ]
 
 
@@ -133,6 +134,7 @@ def test_what_cannot_be_meant_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("nobody.txt").write_text("# nobody\n", encoding="utf-8")
+    Path("to night.json").write_text('{"ecsbatch_plan":1,"servers":[]}', encoding="utf-8")
     with pytest.raises(UsageError) as refused:
         read_selection(file, flags, "restart")
 

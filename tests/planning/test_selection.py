@@ -35,6 +35,15 @@ def test_csv_needs_an_id_and_may_say_more() -> None:
     assert parse_fleet(text.encode(), "fleet.csv") == [Server(A, "az1", "web-1", "eu"), Server(B, "", "web, 2")]
 
 
+@pytest.mark.parametrize("name", ["fleet.csv", "fleet.tsv", "fleet.txt", "standard input"])
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_spreadsheet_may_part_its_cells_by_semicolons_or_tabs(mark: str, name: str) -> None:
+    rows = [["Name", '"ID"', "az"], ["web-1, left", A, "az1"], [f'"web{mark}2"', B, ""]]
+    text = "\r\n".join(mark.join(row) for row in rows)
+
+    assert parse_fleet(text.encode(), name) == [Server(A, "az1", "web-1, left"), Server(B, "", f"web{mark}2")]
+
+
 def test_json_lines_need_an_id_and_may_say_more() -> None:
     text = f'{{"id": "{A}", "az": "az1", "name": "web-1", "tags": ["x"]}}\n\n{{"id": "{B}", "az": null}}\n'
 
@@ -60,7 +69,8 @@ BAD_LISTS: list[tuple[str, bytes, str]] = [
     ("f.csv", f"id\n{A}\n{A}\n".encode(), f"f.csv, line 3: {A} stands in line 2 already; "),
     ("f.txt", b"\x7fELF\n\0\0", "f.txt, line 2: this is a binary file; "),
     ("f.txt", f"{A}\n# caf\xe9\n".encode("latin-1"), "f.txt, line 2: this is not UTF-8; "),
-    ("f.csv", f"name;id\nx;{A}\n".encode(), "f.csv, line 1: the header has no column id ('name;id'); "),
+    ("f.csv", f"name|id\nx|{A}\n".encode(), "f.csv, line 1: the header has no column id ('name|id'); "),
+    ("f.csv", f"name;id\nx;{A};\n".encode(), "f.csv, line 2: 3 cells under a header of 2; "),
     ("f.csv", b"", "f.csv, line 1: the header has no column id (''); "),
     ("f.csv", f"id,az\n{A}\n".encode(), "f.csv, line 2: 1 cells under a header of 2; "),
     ("f.csv", f'id,az\n{A},"az1\n'.encode(), "f.csv, line 3: this is no CSV (unexpected end of data); "),

@@ -29,7 +29,7 @@ from ecsbatch.cli.prompt import Consent, parse_guard
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, survey, view_of
 from ecsbatch.cli.wiring import make_store, warn
-from ecsbatch.config.types import parse_duration
+from ecsbatch.config.since import parse_since
 from ecsbatch.errors import ConfigError, PlanStale
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import counted
@@ -82,7 +82,7 @@ def apply(
     max_age: Annotated[
         str,
         Parameter(
-            help="Refuse a plan that is older. [24h]",
+            help="Refuse a plan that is older, or was made before: 24h, or a date or time. [24h]",
             metavar="TIME",
             group=GO_AHEAD,
             show_default=False,
@@ -115,7 +115,7 @@ def apply(
     going = going or ConfirmFlags()
     context = CliContext.of(flags, config, Verbosity(quiet, verbose))
     check_outputs(context.settings)
-    oldest = _age(max_age)
+    oldest = _age(max_age, time.time())
     if not file:
         raise UsageError("apply needs a plan: ecsbatch apply FILE, which ecsbatch plan --out writes.")
     most = parse_guard(going.max_servers)
@@ -147,9 +147,9 @@ def _allow_programs(kept: Kept, context: CliContext) -> None:
         warn(notice)
 
 
-def _age(text: str) -> float:
+def _age(text: str, now: float) -> float:
     try:
-        return parse_duration(text)
+        return now - parse_since(text, now)
     except ValueError as e:
         raise UsageError(f"--max-age {text}: give {e}.") from None
 
