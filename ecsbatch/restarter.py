@@ -17,6 +17,7 @@ from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.config.settings import Engine, Programs, Strategy
@@ -34,6 +35,7 @@ from ecsbatch.model.run import Changes, Holder
 from ecsbatch.model.servers import RestartWord, Server, restart_type
 from ecsbatch.planning.selection import as_fleet
 from ecsbatch.planning.strategy import make_plan
+from ecsbatch.rollout.check_addresses import is_this_machine
 from ecsbatch.rollout.gates import Gate
 from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, GivenHooks, Without, hooks_of
 from ecsbatch.rollout.rollout import Rollout
@@ -286,7 +288,7 @@ class Restarter:
             EngineStopped: the engine was not started.
         """
         runtime = self._started_here()
-        given = GivenHooks(check, gate, self._programs)
+        given = self._given(check, gate)
         plan = servers if isinstance(servers, Plan) else self._plan(servers, strategy or Strategy(), given)
         plan, given = given.name_in(plan), given.speaking_for(plan)
         hooks_of(plan, given)  # what cannot be asked is refused before anything is stored
@@ -314,7 +316,7 @@ class Restarter:
             StoreError: the store cannot be read.
             EngineStopped: the engine is not running.
         """
-        given = GivenHooks(check, gate, self._programs)
+        given = self._given(check, gate)
         runtime, _ = self._running()
         record = await runtime.store.run(run_id)
         plan = Plan.from_json(record.plan, await runtime.store.targets(record.run_id))
@@ -361,6 +363,10 @@ class Restarter:
             raise EngineStopped("The Restarter is not running: use it inside `async with`.")
         self._runtime.check()
         return self._runtime, self._direct
+
+    def _given(self, check: Check | Without | None, gate: Gate | Without | None) -> GivenHooks:
+        hosts = (urlsplit(cloud.site.endpoint).hostname or "" for cloud in self._clouds.values())
+        return GivenHooks(check, gate, self._programs, on_this_machine=all(map(is_this_machine, hosts)))
 
     @staticmethod
     def _plan(servers: Iterable[Server | str], strategy: Strategy, given: GivenHooks) -> Plan:

@@ -55,6 +55,7 @@ _WORDS: Final = {
     "endpoint": "URL",
     "events": "FILE",
     "ca_file": "FILE",
+    "check_ca": "FILE",
     "check": "CHECK",
     "gate": "CMD",
     "pass_env": "NAME",

@@ -129,8 +129,16 @@ class Strategy:
         default=None,
         metadata=_of(
             _CHECK,
-            "What a restarted server must pass: tcp:PORT, http:PORT/PATH, https:PORT/PATH, url:URL or cmd:COMMAND; "
-            "{id}, {name} and {address} are the server's.",
+            "What a restarted server must pass: tcp:PORT, http:PORT/PATH, https:PORT/PATH (its certificate is not "
+            "verified without --check-ca), url:URL (verified) or cmd:COMMAND; {id}, {name} and {address} are the "
+            "server's.",
+        ),
+    )
+    check_ca: str = field(
+        default="",
+        metadata=_of(
+            Text(r".*\S.*", "the path of a PEM file"),
+            "Certificates to verify checks by (PEM): of https: the chain, of url: besides the system's.",
         ),
     )
     check_interval: float = field(

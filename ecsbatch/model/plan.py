@@ -87,6 +87,7 @@ class Plan:
         hold_after: numbers of the waves after which a person must promote the run.
         min_ready: how long a restarted server keeps its slot of the budget.
         check: the health check in words, "" for none.
+        check_ca: the file of certificates by which an HTTPS check is verified, "" for none of one's own.
         check_interval: between two checks of one server.
         gate: the command between waves, or what the embedding program calls its gate; "" for none.
         gate_timeout: until a gate that keeps saying "wait" stops the run.
@@ -112,6 +113,7 @@ class Plan:
     hold_after: tuple[int, ...] = ()
     min_ready: float = 0.0
     check: str = ""
+    check_ca: str = ""
     check_interval: float = 5.0
     gate: str = ""
     gate_timeout: float = 600.0

@@ -90,6 +90,7 @@ def make_plan(
         hold_after=_holds(strategy.hold_after, len(waves)),
         min_ready=default_ready if strategy.min_ready is None else strategy.min_ready,
         check=check,
+        check_ca=strategy.check_ca,
         check_interval=strategy.check_interval,
         gate=gate or strategy.gate or "",
         gate_timeout=strategy.gate_timeout,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Sequence
+import ssl
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.servers import Server
+from ecsbatch.rollout.check_addresses import AddressOf, NotHealthy, foreign_address, own_address, why_not_named
 from ecsbatch.rollout.placeholders import VARIABLES, filled, placeholder_in_code, placeholders_in
 from ecsbatch.rollout.programs import child_environment, run_program, split_command
 
@@ -26,11 +28,8 @@ ONE_CHECK: Final = 8.0
 
 _FORMS: Final = '"tcp:22", "http:8080/health", "https:8443/health", "url:http://host/{id}" or "cmd:./up {id}"'
 _HTTP: Final = re.compile(r"([0-9]{1,5})(/\S*)?")
+_USER: Final = re.compile(r"//[^/]*@")
 _LAST_PORT: Final = 65_535
-
-
-class NotHealthy(Exception):
-    """A server did not pass its check this time; the text says why."""
 
 
 class ServerCheck(Protocol):
@@ -45,16 +44,14 @@ class ServerCheck(Protocol):
         ...
 
 
-AddressOf = Callable[[Server], str]
-"""Returns the host or IP address at which a server can be reached, "" where that is not known."""
-
-
 def check_of(
     text: str,
     *,
     address_of: AddressOf | None = None,
     timeout: float = ONE_CHECK,
     pass_env: Collection[str] = (),
+    ca_file: str = "",
+    on_this_machine: bool = False,
 ) -> ServerCheck:
     """Make the check that a setting names.
 
@@ -63,12 +60,17 @@ def check_of(
         address_of: where a server can be reached; None: its private address as the cloud's listing told it.
         timeout: seconds that one check may take.
         pass_env: credentials that a command gets, by their variables.
+        ca_file: certificates to trust, in PEM: for ``https:`` the only ones, for ``url:https:`` besides the system's.
+        on_this_machine: the cloud is on this machine (a simulator), so its servers may be as well.
 
     Raises:
-        ConfigError: the text is none of these forms, or would have an interpreter read a server's data as code.
+        ConfigError: the text is none of these forms, it would have an interpreter read a server's data as code, or
+            ``ca_file`` cannot be read or has nothing to verify.
     """
     kind, _, rest = text.strip().partition(":")
-    address_of = address_of or _own_address
+    address_of = address_of or (own_address if on_this_machine else foreign_address)
+    if ca_file and not text.strip().startswith(("https:", "url:https:")):
+        raise ConfigError(f"check_ca = {ca_file!r}: the check {text!r} has no certificate to verify, leave it out.")
     match kind:
         case "tcp":
             return TcpCheck(_port(rest, text), address_of, timeout)
@@ -77,21 +79,50 @@ def check_of(
             if found is None:
                 raise _invalid(text)
             port, path = _port(found[1], text), found[2] or "/"
-            return HttpCheck(f"{kind}://{{address}}:{port}{path}", address_of, timeout)
+            tls = _chain_only(ca_file) if ca_file else False
+            return HttpCheck(f"{kind}://{{address}}:{port}{path}", address_of, timeout, tls)
         case "url":
-            return HttpCheck(_url(rest, text), address_of, timeout)
+            tls = _context(ca_file) if ca_file else True
+            return HttpCheck(_url(rest, text), address_of, timeout, tls, any_host=on_this_machine)
         case "cmd":
             return CommandCheck(_command(rest, text), address_of, timeout, pass_env)
         case _:
             raise _invalid(text)
 
 
+def _context(ca_file: str) -> ssl.SSLContext:
+    """Trust the file's certificates besides the system's, and verify the name."""
+    context = ssl.create_default_context()
+    _trust(context, ca_file)
+    return context
+
+
+def _chain_only(ca_file: str) -> ssl.SSLContext:
+    """Trust the file's certificates alone, for whatever name: a server is asked by its address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    _trust(context, ca_file)
+    return context
+
+
+def _trust(context: ssl.SSLContext, ca_file: str) -> None:
+    try:
+        context.load_verify_locations(ca_file)
+    except (OSError, ValueError) as e:  # ssl.SSLError is an OSError
+        why = getattr(e, "strerror", None) or e
+        raise ConfigError(
+            f"check_ca = {ca_file!r} cannot be read as PEM certificates ({why}):"
+            " name the file of the authority that signed the servers' certificates."
+        ) from None
+
+
 def _invalid(text: str) -> ConfigError:
-    return ConfigError(f"check = {text!r}: give {_FORMS}.")
+    return ConfigError(f"check = {_without_user(text)!r}: give {_FORMS}.")
 
 
-def _own_address(server: Server) -> str:
-    return server.address
+def _without_user(text: str) -> str:
+    """Hide what stands before the @ of a URL: it may be a password."""
+    return _USER.sub("//***@", text)
 
 
 def _port(digits: str, text: str) -> int:
@@ -119,9 +150,14 @@ def _url(template: str, text: str) -> str:
         parts = urlsplit(template)
         known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        known = False
+        raise _invalid(text) from None
     if not known or any(c.isspace() for c in template):
         raise _invalid(text)
+    if "@" in parts.netloc:
+        raise ConfigError(
+            f"check = {_without_user(text)!r}: leave out what stands before the @, a URL of a check has no user or "
+            'password: it stands in the record. Where one is needed give a program of your own, as in "cmd:./up {id}".'
+        )
     return template
 
 
@@ -163,14 +199,25 @@ class TcpCheck:
 class HttpCheck:
     """Healthy where GET answers with 2xx or 3xx.
 
-    Certificates are not verified: a server is asked by its address, for which hardly any certificate is made, and
-    it gets nothing secret. Redirects are an answer and are not followed.
+    A URL's certificate and name are verified. A server that is asked by its address is not verified, for hardly any
+    certificate is made for an address and it gets nothing secret; with certificates of one's own its chain is.
+    Redirects are an answer and are not followed.
     """
 
-    def __init__(self, template: str, address_of: AddressOf, timeout: float) -> None:
+    def __init__(
+        self,
+        template: str,
+        address_of: AddressOf,
+        timeout: float,
+        tls: ssl.SSLContext | bool,  # noqa: FBT001 - as aiohttp takes it
+        *,
+        any_host: bool = True,
+    ) -> None:
         self._template = template
         self._address_of = address_of
         self._timeout = timeout
+        self._tls = tls
+        self._made_up = not any_host and any(placeholders_in(urlsplit(template).netloc.replace("{address}", "")))
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, server: Server) -> bool:
@@ -183,11 +230,16 @@ class HttpCheck:
         try:
             async with (
                 asyncio.timeout(self._timeout),
-                self._session.get(url, allow_redirects=False, ssl=False) as answer,
+                self._session.get(url, allow_redirects=False, ssl=self._tls) as answer,
             ):
                 status = answer.status
         except TimeoutError:
             raise NotHealthy(f"no answer within {self._timeout:g} s") from None
+        except aiohttp.ClientConnectorCertificateError as e:
+            why = getattr(e.certificate_error, "verify_message", "") or str(e.certificate_error)
+            raise NotHealthy(f"its certificate is not accepted: {why}") from None
+        except aiohttp.ClientConnectorError as e:
+            raise NotHealthy(f"no answer: {e.os_error.strerror or e.os_error}") from None
         except (aiohttp.ClientError, OSError, ValueError) as e:
             raise NotHealthy(f"no answer: {e or type(e).__name__}") from None
         if not 200 <= status < 400:  # noqa: PLR2004 - the classes of HTTP's own statuses
@@ -199,7 +251,10 @@ class HttpCheck:
         if "{address}" in self._template:
             address = _needed(self._address_of, server)
             values["address"] = f"[{address}]" if ":" in address else quote(address, safe="")
-        return filled(self._template, values)
+        url = filled(self._template, values)
+        if self._made_up and (why := why_not_named(urlsplit(url).hostname or "")):
+            raise NotHealthy(f"it is not asked: the host that its name or id makes up is {why}")
+        return url
 
     async def aclose(self) -> None:
         """Close the session."""
@@ -234,7 +289,9 @@ class CommandCheck:
 
     async def __call__(self, server: Server) -> bool:
         """Run it once; raises NotHealthy. A server's data fills words and never makes new ones."""
-        values = {"id": server.id, "name": server.name, "address": self._address_of(server)}
+        values = {"id": server.id, "name": server.name, "address": ""}
+        with suppress(NotHealthy):
+            values["address"] = self._address_of(server)
         if any("{address}" in word for word in self._words):
             values["address"] = _needed(self._address_of, server)
         words = [filled(word, values) for word in self._words]

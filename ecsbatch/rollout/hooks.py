@@ -50,6 +50,7 @@ class GivenHooks:
     Attributes:
         check, gate: as above.
         programs: what planned commands may do, and which run whoever may have planned them.
+        on_this_machine: the cloud is a simulator here, so that checks may ask this machine.
 
     Raises:
         ConfigError: it is none of these.
@@ -58,6 +59,7 @@ class GivenHooks:
     check: Check | Without | None = None
     gate: Gate | Without | None = None
     programs: Programs = field(default_factory=Programs)
+    on_this_machine: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would fail only when it is asked."""
@@ -148,7 +150,12 @@ def _planned_check(plan: Plan, run: str, given: GivenHooks) -> ServerCheck | Non
     from ecsbatch.rollout.checks import check_of  # noqa: PLC0415 - imported when used
 
     try:
-        return check_of(plan.check, pass_env=given.programs.pass_env)
+        return check_of(
+            plan.check,
+            pass_env=given.programs.pass_env,
+            ca_file=plan.check_ca,
+            on_this_machine=given.on_this_machine,
+        )
     except ConfigError as e:
         raise ConfigError(f"{run} cannot go on with its check; give another with --check. {e}") from None
 
@@ -168,15 +175,18 @@ def _missing(run: str, name: str) -> ConfigError:
     )
 
 
-def validate_hooks(check: str | None, gate: str | None) -> None:
+def validate_hooks(check: str | None, gate: str | None, check_ca: str = "") -> None:
     """Refuse a strategy's check or gate that is invalid, before anything is looked at.
 
     Raises:
-        ConfigError: ``check`` is none of the forms of `check_of`, or ``gate`` is no command.
+        ConfigError: ``check`` is none of the forms of `check_of`, ``check_ca`` nothing to verify one by, or ``gate`` no
+            command.
     """
     if check:
         from ecsbatch.rollout.checks import check_of  # noqa: PLC0415 - imported when used
 
-        check_of(check)
+        check_of(check, ca_file=check_ca)
+    elif check_ca:
+        raise ConfigError(f"check_ca = {check_ca!r}: it verifies a check, and there is none: give --check too.")
     if gate:
         command_gate(gate, 1.0)

@@ -224,8 +224,15 @@ def _cut(parts: Sequence[str]) -> str:
 def _health(plan: Plan) -> str:
     ready = f", place kept for {format_span(plan.min_ready)} more" if plan.min_ready else ""
     if plan.check:
-        return f"{printable(plan.check)}{ready}"
+        return f"{printable(plan.check)}{_verified(plan)}{ready}"
     return f"no check: a restart counts once the cloud says so, not once the server answers{ready}"
+
+
+def _verified(plan: Plan) -> str:
+    """Say whether an HTTPS check knows whom it has asked."""
+    if plan.check_ca:
+        return f" (verified by {printable(plan.check_ca)})"
+    return " (its certificate is not verified)" if plan.check.startswith("https:") else ""
 
 
 def _gate(plan: Plan) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from aiohttp import web
 from ecsbatch.config.settings import CREDENTIAL_VARIABLES
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.servers import Server
+from ecsbatch.rollout.check_addresses import why_not_asked
 from ecsbatch.rollout.checks import NotHealthy, check_of
 
 HERE = Server("id-1", name="web one", address="127.0.0.1")
@@ -33,22 +35,26 @@ async def listening() -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def serving(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[int]:
+async def serving(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     """Answer every request on a free port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        yield runner.addresses[0][1]
+        port = runner.addresses[0][1]
+        await web.TCPSite(runner, "127.0.0.2", port, ssl_context=tls).start()
+        yield port
     finally:
         await runner.cleanup()
 
 
-async def passes(text: str, server: Server = HERE, timeout: float = 10.0) -> bool:  # noqa: ASYNC109 - the check's own
-    async with aclosing(check_of(text, timeout=timeout)) as check:
+async def passes(text: str, server: Server = HERE, timeout: float = 10.0, ca_file: str = "") -> bool:  # noqa: ASYNC109 - the check's own
+    async with aclosing(check_of(text, timeout=timeout, ca_file=ca_file, on_this_machine=True)) as check:
         return await check(server)
 
 
@@ -199,12 +205,122 @@ async def test_a_check_can_be_closed_and_used_again() -> None:
         return web.Response()
 
     async with serving(answer) as port:
-        check = check_of(f"http:{port}")
+        check = check_of(f"http:{port}", on_this_machine=True)
         await check(HERE)
         await check.aclose()
 
         assert await check(HERE)
         await check.aclose()
+
+
+# -- certificates and addresses ------------------------------------------------------------------------------------
+
+TRUSTED = Path(__file__).parent.parent / "ecs" / "untrusted.pem"
+OTHER = Path(__file__).parent / "other_ca.pem"
+
+
+@asynccontextmanager
+async def with_certificate() -> AsyncIterator[int]:
+    """Serve over TLS with a certificate for localhost that no system knows."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TRUSTED)
+    async with serving(answer, context) as port:
+        yield port
+
+
+@pytest.mark.parametrize(
+    ("text", "ca_file", "says"),
+    [
+        ("url:https://localhost:{port}/", "", "its certificate is not accepted: self-signed certificate"),
+        ("url:https://localhost:{port}/", OTHER, "its certificate is not accepted: self-signed certificate"),
+        ("url:https://127.0.0.2:{port}/", TRUSTED, "its certificate is not accepted: IP address mismatch"),
+        ("https:{port}/", OTHER, "its certificate is not accepted: self-signed certificate"),
+        ("url:https://localhost:{port}/", TRUSTED, ""),
+        ("url:https://{address}:{port}/", TRUSTED, ""),
+        ("https:{port}/", "", ""),
+        ("https:{port}/", TRUSTED, ""),
+    ],
+)
+async def test_a_url_is_verified_and_an_address_by_ones_own_certificates(
+    text: str, ca_file: Path | str, says: str
+) -> None:
+    server = Server("id-1", name="web", address="127.0.0.2" if text.startswith("https") else "127.0.0.1")
+    async with with_certificate() as port:
+        asking = passes(text.replace("{port}", str(port)), server, ca_file=str(ca_file))
+        if says:
+            with pytest.raises(NotHealthy, match=says):
+                await asking
+        else:
+            assert await asking
+
+
+@pytest.mark.parametrize(
+    ("text", "ca_file", "says"),
+    [
+        ("https:8443/", "missing.pem", "check_ca = 'missing.pem' cannot be read as PEM certificates"),
+        ("url:https://monitor/", __file__, "cannot be read as PEM certificates"),
+        ("tcp:22", str(TRUSTED), "has no certificate to verify"),
+        ("url:http://monitor/", str(TRUSTED), "has no certificate to verify"),
+        ("url:https://ann:canary@monitor/", "", r"check = 'url:https://\*\*\*@monitor/': leave out what stands before"),
+        ("url:https://ann:canary@monitor:x/", "", r"check = 'url:https://\*\*\*@monitor:x/': give"),
+    ],
+)
+def test_what_cannot_be_verified_is_refused_without_a_password(text: str, ca_file: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        check_of(text, ca_file=ca_file)
+
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1", "loopback"),
+        ("127.8.9.1", "loopback"),
+        ("169.254.169.254", "link-local"),
+        ("0.0.0.0", "unspecified"),  # noqa: S104 - nobody binds to it
+        ("224.0.0.1", "multicast"),
+        ("255.255.255.255", "reserved"),
+        ("::1", "loopback"),
+        ("fe80::1", "link-local"),
+        ("fe80::1%eth0", "a zone of this machine"),
+        ("::ffff:169.254.169.254", "link-local"),
+        ("64:ff9b::a9fe:a9fe", "link-local"),
+        ("2002:7f00:1::", "loopback"),
+        ("::", "unspecified"),
+        ("metadata.internal", "no IP address"),
+        ("2130706433", "no IP address"),
+        ("10.0.0.5/x?", "no IP address"),
+    ],
+)
+async def test_the_clouds_word_leads_no_check_to_this_machine(address: str, why: str) -> None:
+    server = Server("id-1", address=address)
+    for text in ("tcp:22", "http:80/", "https:443/", "url:http://{address}/", "cmd:true {address}"):
+        with pytest.raises(NotHealthy, match=f"it is not asked: the cloud's address for it is .*{why}"):
+            await check_of(text)(server)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "192.168.1.9", "100.64.0.1", "8.8.8.8", "fd00::5", "2001:db8::1"])
+def test_private_and_public_addresses_are_asked(address: str) -> None:
+    assert why_not_asked(address) == ""
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "169.254.169.254", "localhost", "2130706433", "0x7f.1", "127.1"])
+async def test_a_servers_name_leads_no_url_to_this_machine(name: str) -> None:
+    with pytest.raises(NotHealthy, match="it is not asked: the host that its name or id makes up is"):
+        await check_of("url:http://{name}:1/")(Server("id-1", name=name, address="10.0.0.5"))
+
+
+async def test_a_command_that_wants_no_address_runs_without_a_bad_one(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    check = check_of(f"cmd:sh -c 'echo \"[$ECSBATCH_SERVER_ADDRESS]\" > {said}'")
+
+    assert await check(Server("id-1", address="169.254.169.254"))
+    assert said.read_text() == "[]\n"
 
 
 # -- commands ------------------------------------------------------------------------------------------------------

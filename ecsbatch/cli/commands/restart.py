@@ -134,7 +134,8 @@ def check_usage(settings: Settings) -> None:
         ConfigError: a check or a gate is invalid.
     """
     check_outputs(settings)
-    validate_hooks(settings.strategy.check, settings.strategy.gate)
+    strategy = settings.strategy
+    validate_hooks(strategy.check, strategy.gate, strategy.check_ca)
 
 
 def show_plan(view: PlanView, context: CliContext) -> int:
