@@ -135,14 +135,22 @@ class _Cloud:
         return spoken
 
 
+def _clean_environment() -> dict[str, str]:
+    """Return the environment without our settings and credentials, and without what tells Python to run something."""
+    ours = ("ECSBATCH_", "HUAWEICLOUD_", "PYTHON")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 @contextmanager
 def _simulator(servers: int, fleet: Path) -> Generator[_Cloud]:
     """Run a simulator; it is gone when the block is left."""
-    command = [sys.executable, "-m", "ecsbatch", "simulate", "-o", "json", "--ids", str(fleet)]
+    # Without -P a folder here that is called ecsbatch, or a module of Python's own, would run in its place.
+    command = [sys.executable, "-P", "-m", "ecsbatch", "simulate", "-o", "json", "--ids", str(fleet)]
     command += ["--servers", str(servers), "--speed", str(SPEED), "--latency", "50ms", "--seed", "7"]
     command += ["--shutoff", "0.5%", "--faults", FAULTS]
     # In a session of its own: a Ctrl-C here asks the rollout to stop, and the cloud must be there for its end.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:  # noqa: S603 - ours
+    pipe, clean = subprocess.PIPE, _clean_environment()
+    with subprocess.Popen(command, stdout=pipe, env=clean, start_new_session=True) as process:  # noqa: S603 - ours
         try:
             yield _Cloud(process)
         finally:
