@@ -23,6 +23,10 @@ _TO_GO_ON: Final = ("store", "endpoint", "region", "project_id", "ca_file")
 """Settings without which the next command about a run would look elsewhere: one that reads it, one that goes on."""
 
 
+_TO_RUN_PROGRAMS: Final = ("pass_env",)
+"""Settings without which a run's check and gate would not run as they did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verbosity:
     """How much is shown.
@@ -75,7 +79,7 @@ class CliContext:
     @property
     def repeat(self) -> RepeatFlags:
         """The flags of this command that the next command about its run needs too."""
-        return RepeatFlags(self._as_typed(_TO_GO_ON), self._as_typed(_TO_READ))
+        return RepeatFlags(self._as_typed(_TO_GO_ON), self._as_typed(_TO_READ), self._as_typed(_TO_RUN_PROGRAMS))
 
     @property
     def store_url(self) -> str:
@@ -96,9 +100,14 @@ class CliContext:
 
     def _as_typed(self, names: tuple[str, ...]) -> str:
         """Write those of these settings that were given as flags, as one would type them."""
-        values = {**_fields(self.settings.output), **_fields(self.settings.connection)}
+        sections = (self.settings.output, self.settings.connection, self.settings.programs)
+        values = {name: value for section in sections for name, value in _fields(section).items()}
         typed = [name for name in names if self.settings.origins.get(name) == SETTINGS[name].flag]
-        return "".join(f" {SETTINGS[name].flag} {quote(str(values[name]))}" for name in typed)
+        return "".join(f" {SETTINGS[name].flag} {quote(_written(values[name]))}" for name in typed)
+
+
+def _written(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _fields(section: Any) -> dict[str, Any]:

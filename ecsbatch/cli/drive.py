@@ -19,7 +19,7 @@ from ecsbatch.cli.context import Verbosity
 from ecsbatch.cli.exit_codes import code_of_run
 from ecsbatch.cli.live import LiveContext, LiveViews
 from ecsbatch.cli.output import print_json, print_lines
-from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check
+from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check, texts_again
 from ecsbatch.cli.wiring import engine, make_store, warn, who
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Changes
@@ -30,7 +30,7 @@ from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.store.history import load_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.summary import next_steps, outcome_lines, summary_lines
-from ecsbatch.views.text import format_span
+from ecsbatch.views.text import RepeatFlags, format_span
 
 if TYPE_CHECKING:
     from ecsbatch.cli.context import CliContext
@@ -50,10 +50,17 @@ class DriveResult:
     Attributes:
         state: how it stands now.
         received: the signal that stopped it, 0 for none.
+        resume_flags: what `resume` needs to be given again, as flags.
     """
 
     state: RolloutState
     received: int = 0
+    resume_flags: str = ""
+
+    def repeat(self, context: CliContext) -> RepeatFlags:
+        """Return the flags that the next command about the run needs."""
+        repeat = context.repeat
+        return replace(repeat, resume=repeat.resume + self.resume_flags)
 
 
 class Signals:
@@ -127,7 +134,8 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
     Raises:
         EcsbatchError: whatever the rollout raises.
     """
-    if notice_of_store := exposure_notice(rollout.plan, restarter.store.exposure):
+    exposure = restarter.store.exposure
+    if notice_of_store := exposure_notice(rollout.plan, exposure):
         warn(notice_of_store)
     signals = Signals(rollout, restarter.store.hurry)
     engine = context.settings.engine
@@ -158,7 +166,7 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
         await views.close()
     if failure is not None:
         raise failure
-    return DriveResult(rollout.state, signals.received)
+    return DriveResult(rollout.state, signals.received, texts_again(rollout.plan, exposure))
 
 
 async def resume_here(run_id: str, changes: Changes, context: CliContext, *, abort: bool = False) -> DriveResult:
@@ -224,7 +232,7 @@ def offer_resume(result: DriveResult, context: CliContext, *, asks: bool = True)
         print_lines(["", *outcome_lines(state), "", *_menu(options)], to_stdout=False)
         chosen = _typed_number(len(options) + 1)
         if not chosen:
-            print_lines(next_steps(state, context.repeat), to_stdout=True)
+            print_lines(next_steps(state, result.repeat(context)), to_stdout=True)
             return code_of_run(state)
         if chosen > len(options):
             result = asyncio.run(abort_here(state.run_id, context))
@@ -239,9 +247,10 @@ def print_result(result: DriveResult, context: CliContext) -> int:
     if context.wants_json:
         print_json(run_json(state))
         if not state.status.over:
-            print_lines(next_steps(state, context.repeat)[1:], to_stdout=False)
+            print_lines(next_steps(state, result.repeat(context))[1:], to_stdout=False)
     else:
-        print_lines(["", *summary_lines(state, context.repeat)], to_stdout=context.settings.output.events != "-")
+        lines = summary_lines(state, result.repeat(context))
+        print_lines(["", *lines], to_stdout=context.settings.output.events != "-")
     return code_of_run(state, result.received)
 
 

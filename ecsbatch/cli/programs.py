@@ -91,6 +91,12 @@ async def replaced_check(plan: Plan, settings: Settings) -> AsyncGenerator[Serve
         yield check
 
 
+def texts_again(plan: Plan, exposure: Exposure | None) -> str:
+    """Return the flags that `resume` needs for the run's commands, as one would type them; "" where it needs none."""
+    names = programs_of(plan) if exposure is not None else []
+    return "".join(f" --{name} {quote(printable(getattr(plan, name)))}" for name in names)
+
+
 def exposure_notice(plan: Plan, exposure: Exposure | None) -> str:
     """Return what to tell of a run whose commands stand where others may write; "" where they do not."""
     names = programs_of(plan)

@@ -368,18 +368,16 @@ class Text(SettingType):
 
 @dataclass(frozen=True, slots=True)
 class Words(SettingType):
-    """Some of a few words; in text with commas between them. Kept as a tuple, each word once."""
+    """Some of a few words, in a list or with commas between them. Kept as a tuple, each word once."""
 
     words: frozenset[str]
 
     def _expected(self) -> str:
         return f"one or more of {', '.join(sorted(self.words))}"
 
-    def _read(self, text: str) -> tuple[str, ...]:
-        return self._check(text.split(","))
-
     def _check(self, value: object) -> tuple[str, ...]:
-        return _texts(value, self.words.__contains__)
+        given = [value] if isinstance(value, str) else _texts(value, bool)
+        return _texts([word for text in given for word in text.split(",")], self.words.__contains__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ def _of(state: RolloutState, key: str, name: str) -> str:
 def next_steps(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT) -> list[str]:
     """Name the commands that lead on from here."""
     run = printable(state.run_id)
-    resume = f"ecsbatch resume {run}{repeat.go_on}"
+    resume = f"ecsbatch resume {run}{repeat.go_on}{repeat.resume}"
     steps = [(resume + option.flags, option.why) for option in resume_options(state)]
     if state.status is RunStatus.RUNNING and (left_out := state.left_out_by.total()):
         why = f"once it is over: take up {counted(left_out, 'server')} left out"

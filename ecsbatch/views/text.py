@@ -46,10 +46,12 @@ class RepeatFlags:
     Attributes:
         go_on: for commands that go on with it.
         read: for commands that only read it.
+        resume: for ``resume`` besides, so that its check and gate run as they did.
     """
 
     go_on: str = ""
     read: str = ""
+    resume: str = ""
 
 
 NOTHING_TO_REPEAT: Final = RepeatFlags()

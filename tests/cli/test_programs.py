@@ -77,6 +77,7 @@ def test_the_gate_of_a_store_that_others_may_write_runs_only_where_it_is_typed_a
     assert cloud.audit()["restarts"] == sent
     for each in allowed:
         assert each.returncode == 4, each.stderr
+        assert f"ecsbatch resume shared {' '.join(STORE)} --gate 'sh gate.sh'\n" in each.stdout, "as it has to be typed"
         assert each.stderr.index("may be written by everybody") < each.stderr.index("holder.changed")
     assert len(ran.read_text().split()) == 5
     assert read.returncode == 0
@@ -130,7 +131,11 @@ def test_credentials_are_given_back_to_a_gate_by_name(terminal: Terminal, cloud:
         begun(terminal, cloud.ids[32:34], *STORE, *GATE, "--pass-env", "HUAWEICLOUD_SDK_AK"),
         begun(terminal, cloud.ids[34:36], *STORE, *GATE, "--pass-env", "PATH"),
     ]
+    (terminal.folder / "gate.sh").write_text("exit 1\n", encoding="utf-8")
+    passed = ("--pass-env", "HUAWEICLOUD_SDK_AK", "--pass-env", "HUAWEICLOUD_SDK_SK")
+    stopped = terminal.type("restart", "few.txt", "--yes", "-q", *FAST, *STRATEGY, *STORE, *GATE, *passed)
     key = terminal.environment["HUAWEICLOUD_SDK_AK"]
 
     assert codes == [0, 0, 2]
+    assert f"{' '.join(STORE)} --pass-env HUAWEICLOUD_SDK_AK,HUAWEICLOUD_SDK_SK\n" in stopped.stdout
     assert ran.read_text().splitlines() == ["no no", f"{key} no"]
