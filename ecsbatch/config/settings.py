@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ecsbatch.config.types import (
+    Address,
     Bool,
     Choice,
     Commands,
@@ -237,7 +238,9 @@ class Connection:
     endpoint: str = field(
         default="",
         metadata=_of(
-            Text(r"https?://[^\s/?#]+/?", 'a URL without a path, such as "https://ecs.eu-west-101.myhuaweicloud.eu"'),
+            Address(
+                r"https?://[^\s/?#]+/?", 'a URL without a path, such as "https://ecs.eu-west-101.myhuaweicloud.eu"'
+            ),
             "The ECS endpoint; derived from the region where left out.",
         ),
     )
@@ -302,7 +305,7 @@ class Output:
     store: str = field(
         default="",
         metadata=_of(
-            Text(r"(sqlite|postgresql)(\+\w+)?://\S+", '"sqlite:///path/to/restarts.db"'),
+            Address(r"(sqlite|postgresql)(\+\w+)?://\S+", '"sqlite:///path/to/restarts.db"'),
             "Where runs and quota are kept; an SQLite file in the user's state directory where left out.",
         ),
     )
@@ -399,7 +402,9 @@ def _check_fields(settings: Any) -> None:
         value = getattr(settings, f.name)
         if (value is None and "None" in str(f.type)) or (not value and value == f.default):
             continue
+        kind: SettingType = f.metadata["kind"]
         try:
-            object.__setattr__(settings, f.name, f.metadata["kind"].check(value))
+            object.__setattr__(settings, f.name, kind.check(value))
         except ValueError as e:
-            raise ConfigError(f"{f.name} = {value!r}: give {e}.") from None
+            said = kind.shown(value) if isinstance(value, str) else value
+            raise ConfigError(f"{f.name} = {said!r}: give {e}.") from None

@@ -73,7 +73,7 @@ def check_file(path: Path | str) -> tuple[dict[str, SettingValue], list[ConfigEr
         if section not in SECTIONS:
             mistakes.append(ConfigError(_stray(section, path)))
         elif not isinstance(table, dict):
-            mistakes.append(ConfigError(f"{section} = {_toml(table)} in {path}: give a table, [{section}]."))
+            mistakes.append(ConfigError(f"{section} = {_toml(None, table)} in {path}: give a table, [{section}]."))
         else:
             for key, raw in cast("dict[str, Any]", table).items():
                 try:
@@ -96,7 +96,7 @@ def _entry(section: str, key: str, raw: object, path: Path | str) -> tuple[str, 
     setting = _find(key, f"{key} in [{section}] of {path}")
     if setting.section != section:
         raise ConfigError(f"{key} in [{section}] of {path}: it belongs into [{setting.section}].")
-    return setting.name, _value(setting, raw, f"{key} = {_toml(raw)} in {path}")
+    return setting.name, _value(setting, raw, f"{key} = {_toml(setting, raw)} in {path}")
 
 
 def _refuse_foreign(name: str, path: Path | str) -> None:
@@ -127,7 +127,7 @@ def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()
         setting = _find(name, variable)
         if setting.file_only:
             raise ConfigError(f"{variable}: it has no variable, put {name} into [{setting.section}] of your own file.")
-        given[setting.name] = SettingValue(_text(setting, text, f"{variable}={text}"), variable)
+        given[setting.name] = SettingValue(_text(setting, text, f"{variable}={setting.kind.shown(text)}"), variable)
     return given
 
 
@@ -144,7 +144,7 @@ def from_flags(flags: Mapping[str, str | bool | list[str] | None]) -> dict[str, 
     for name, raw in flags.items():
         if raw is not None:
             setting = SETTINGS[name]
-            said = f"{setting.flag} {','.join(raw) if isinstance(raw, list) else raw}"
+            said = f"{setting.flag} {','.join(raw) if isinstance(raw, list) else setting.kind.shown(str(raw))}"
             value = _text(setting, raw, said) if isinstance(raw, str) else _value(setting, raw, said)
             given[name] = SettingValue(value, setting.flag)
     return given
@@ -220,8 +220,8 @@ def _none(setting: Setting, text: str) -> bool:
     return setting.optional and text.strip().lower() in {"none", ""}
 
 
-def _toml(raw: object) -> str:
-    """Return a value as it may have been written in the file."""
+def _toml(setting: Setting | None, raw: object) -> str:
+    """Return a value as it may have been written in the file, and may be repeated."""
     if isinstance(raw, str):
-        return f'"{raw}"'
+        return f'"{setting.kind.shown(raw) if setting else raw}"'
     return str(raw).lower() if isinstance(raw, bool) else str(raw)

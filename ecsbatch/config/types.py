@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any, Final, cast
 
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.text import without_password
 
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"
@@ -137,6 +138,10 @@ class SettingType(ABC):
     def load(self, value: object) -> Any:
         """Return a value of a TOML file."""
         return self._or_refuse(self._load, value)
+
+    def shown(self, given: str) -> str:
+        """Return what was given as it may be repeated."""
+        return given
 
     @property
     def expects(self) -> str:
@@ -398,3 +403,12 @@ def _texts(value: object, valid: Callable[[str], bool]) -> tuple[str, ...]:
     if not all(map(valid, texts)):
         raise ValueError(texts)
     return tuple(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class Address(Text):
+    """An address, in which somebody may have written a password."""
+
+    def shown(self, given: str) -> str:
+        """Return what was given, without what may be a password."""
+        return without_password(given)

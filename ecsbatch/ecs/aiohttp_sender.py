@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
-from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -169,16 +168,24 @@ def proxy_from_environment(url: URL) -> URL | None:
     """Return the proxy for a URL, None for a direct connection.
 
     Raises:
-        ValueError: the environment names a proxy that is not HTTP.
+        ValueError: the environment names a proxy that is not ``http://HOST:PORT``.
     """
     proxies: dict[str, str] = getproxies()
     address = proxies.get(url.scheme) or proxies.get("all")
     host = url.host or ""
     if not address or is_near(host) or proxy_bypass(f"{host}:{url.port}"):
         return None
-    if urlsplit(address).scheme not in {"http", "https"}:
-        raise ValueError("the proxy in the environment is no http:// address: check HTTPS_PROXY and NO_PROXY")
-    return URL(address)
+    try:
+        proxy = URL(address)
+        whole = proxy.scheme in {"http", "https"} and proxy.host and proxy.port and proxy.path in {"", "/"}
+    except ValueError:
+        whole = None
+    if not whole:
+        # Nothing of it is repeated, nor the error: it may hold a password.
+        raise ValueError(
+            "the proxy in the environment is not http://HOST:PORT: check HTTPS_PROXY and NO_PROXY"
+        ) from None
+    return proxy
 
 
 def _in_words(error: Exception, url: URL, ca_file: Path | None) -> str:

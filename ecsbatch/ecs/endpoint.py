@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.servers import Site
+from ecsbatch.model.text import without_password
 
 DOMAINS: Final[Mapping[str, str]] = {
     "eu-west-101": "myhuaweicloud.eu",  # Huawei Cloud EU (Dublin): its own "Regions and Endpoints"
@@ -86,8 +87,8 @@ def _normal(endpoint: str) -> str:
     try:
         url = urlsplit(endpoint.strip())
         port = url.port
-    except ValueError as e:
-        raise _malformed(endpoint) from e
+    except ValueError:
+        raise _malformed(endpoint) from None
     if url.scheme not in _DEFAULT_PORTS or not _is_bare(url):
         raise _malformed(endpoint)
     host = _host(url)
@@ -125,9 +126,7 @@ def is_near(host: str) -> bool:
 
 
 def _malformed(endpoint: str) -> ConfigError:
-    # What comes before an @ may be a password.
-    shown = endpoint.rpartition("@")[2][:80]
     return ConfigError(
-        f"The endpoint {shown!r} is malformed: give https://HOST[:PORT] without path, query and user,"
-        " as in https://ecs.eu-west-101.myhuaweicloud.com."
+        f"The endpoint {without_password(endpoint)[:80]!r} is malformed: give https://HOST[:PORT] without path, query"
+        " and user, as in https://ecs.eu-west-101.myhuaweicloud.com."
     )

@@ -14,6 +14,9 @@ NAMED: Final = 3
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
 _BLANKS: Final = re.compile(r"\s+")
+_PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/]*)(:[0-9]*)?(/.*)?")
+"""A host, a port and a path."""
+_SCHEME: Final = re.compile(r"[A-Za-z0-9+.-]*")
 
 
 def one_line(text: str) -> str:
@@ -53,6 +56,21 @@ def first_of(ids: Sequence[str]) -> str:
     """Name the first ids of many, and say how many more there are."""
     more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""
     return ", ".join(printable(id_, 64) for id_ in ids[:NAMED]) + more
+
+
+def without_password(address: str) -> str:
+    """Return an address without what may be a password: a user, a query, a port that is no number."""
+    if address.startswith("sqlite:///"):
+        # A file's path may have any letter but one.
+        path, asks, _ = address.partition("?")
+        return path + ("?***" if asks else "")
+    scheme, there, rest = address.partition("://") if "://" in address else ("", "", address)
+    _, at, place = rest.rpartition("@")
+    place, asks, _ = re.sub("[?#]", "?", place).partition("?")
+    if not _PLACE.fullmatch(place):
+        place = f"{place.partition(':')[0]}:***"
+    shown = scheme if _SCHEME.fullmatch(scheme) else "***"
+    return f"{shown}{there}{'***@' if at else ''}{place}{'?***' if asks else ''}"
 
 
 def counted(number: int, noun: str) -> str:

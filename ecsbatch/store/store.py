@@ -19,6 +19,7 @@ from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet
+from ecsbatch.model.text import without_password
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, targets
 from ecsbatch.store.database import Database
@@ -104,7 +105,7 @@ class DatabaseStore:
         self._state = "not open"
 
     def __repr__(self) -> str:
-        return f"<Store {self.url} [{self._state}]>"
+        return f"<Store {without_password(self.url)} [{self._state}]>"
 
     # Opening and closing
 
@@ -350,7 +351,7 @@ class DatabaseStore:
         return self._opened
 
     def _not_open(self) -> StoreError:
-        return StoreError(f"The store {self.url} is not open: enter it with `async with` first.")
+        return StoreError(f"The store {without_password(self.url)} is not open: enter it with `async with` first.")
 
     def _write(self, do: Callable[[SyncStore], Any]) -> asyncio.Future[Any]:
         return self._worker_now().write(Write(lambda: do(self._parts()[1])))

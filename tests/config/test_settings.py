@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -376,3 +377,20 @@ def test_what_may_run_is_told_by_the_users_own_file_alone(tmp_path: Path) -> Non
         load(path)
     with pytest.raises(ConfigError, match=r"ECSBATCH_ALLOW_PROGRAMS: it has no variable, .* \[programs\]"):
         from_environment({"ECSBATCH_ALLOW_PROGRAMS": "./ok.sh"})
+
+
+@pytest.mark.parametrize(("name", "address"), [("endpoint", "https://ops:CA/CANARY@h"), ("store", "pg:ops:CANARY@h")])
+def test_a_refused_address_is_repeated_without_its_password(tmp_path: Path, name: str, address: str) -> None:
+    section, kind = ("connection", Connection) if name == "endpoint" else ("output", Output)
+    file = tmp_path / "x.toml"
+    file.write_text(f'[{section}]\n{name} = "{address}"\n')
+    ways: list[Callable[[], object]] = [
+        lambda: from_flags({name: address}),
+        lambda: from_environment({f"ECSBATCH_{name.upper()}": address}),
+        lambda: load(file),
+        lambda: kind(**{name: address}),
+    ]
+    for way in ways:
+        with pytest.raises(ConfigError, match=r"\*\*\*@h") as caught:
+            way()
+        assert "CANARY" not in str(caught.value)

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import ssl
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -303,6 +304,28 @@ async def test_a_proxy_that_is_not_there_was_not_sent(monkeypatch: pytest.Monkey
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(NotSent, match="proxy"):
         await submit(client(0, endpoint="https://name.invalid"))
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *(
+            "http://ops:CANARY@",
+            "ops:CANARY@127.0.0.1:1",
+            "http://ops:CANARY@:1",
+            "http://o:CANARY@h:99999",
+            "http://[",
+        ),
+        *("http://ops:CANARY\N{ADDRESSED TO THE SUBJECT}@h:1", "http://ops:CA/CANARY@h:1", "http://o/CANARY@h:1"),
+    ],
+)
+async def test_a_proxy_without_a_host_is_told_of_and_not_repeated(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(NotSent, match=r"the proxy in the environment is not http://HOST:PORT") as caught:
+        await submit(client(0, endpoint="https://name.invalid"))
+
+    assert "CANARY" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_a_proxy_that_is_no_http_proxy_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -21,8 +20,6 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.text import counted, printable
-
-_ADDRESSES: Final = {"endpoint", "store"}
 
 
 def config(  # noqa: D417 - the options are told of where they are defined
@@ -104,15 +101,4 @@ def _written(setting: Setting, value: Any) -> str:
         return f'"{value:g}/s"'
     if isinstance(value, Quota):
         return f'"{value}"'
-    if isinstance(value, str) and setting.name in _ADDRESSES:
-        value = _without_user(value)
-    return json_bytes(value).decode()
-
-
-def _without_user(address: str) -> str:
-    """Hide what stands before the @ of an address."""
-    try:
-        user, there, _ = urlsplit(address).netloc.rpartition("@")
-    except ValueError:
-        return "***"
-    return address.replace(f"{user}@", "***@", 1) if there else address
+    return json_bytes(setting.kind.shown(value) if isinstance(value, str) else value).decode()

@@ -1,0 +1,39 @@
+"""Texts that others wrote."""
+
+import pytest
+
+from ecsbatch.model.text import visible, without_password
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://ecs.example.com:8443", "https://ecs.example.com:8443"),
+        ("https://[::1]:8443/path", "https://[::1]:8443/path"),
+        ("https://ops:CANARY@host", "https://***@host"),
+        ("https://ops:CA@CANARY@host/x", "https://***@host/x"),
+        ("https://ops:CA/CANARY@host", "https://***@host"),
+        ("https://ops:CA?CANARY#@host", "https://***@host"),
+        ("https://ops:CANARY", "https://ops:***"),
+        ("https://host:CANARY/x", "https://host:***"),
+        ("https://host/x?token=CANARY", "https://host/x?***"),
+        ("https://host#CANARY", "https://host?***"),
+        ("https://ops:CANARY\n@host", "https://***@host"),
+        ("https://ops\n:CANARY\n", "https://ops\n:***"),
+        ("o:CANARY://x", "***://x"),
+        ("ops:CANARY@host", "***@host"),
+        ("postgresql:ops:CANARY", "postgresql:***"),
+        ("postgresql://ops:CA/CANARY@db/runs", "postgresql://***@db/runs"),
+        ("postgresql://db/runs?password=CANARY", "postgresql://db/runs?***"),
+        ("sqlite:////home/me@work/a:b.db", "sqlite:////home/me@work/a:b.db"),
+        ("sqlite:///x?password=CANARY", "sqlite:///x?***"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_a_password(address: str, shown: str) -> None:
+    assert without_password(address) == shown
+
+
+def test_a_line_keeps_its_letters_and_loses_what_acts() -> None:
+    assert visible("Mühle 水車") == "Mühle 水車"
+    assert visible("a\x1b[2J\x9b\u202e\udcffb") == "a\ufffd[2J\ufffd\ufffd\ufffdb"
