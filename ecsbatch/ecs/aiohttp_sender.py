@@ -40,7 +40,7 @@ class AiohttpSender:
 
     Args:
         connect_timeout: seconds for name, connection and TLS.
-        ca_file: the certificates to trust, in PEM; None for the system's.
+        ca_file: certificates to trust besides the system's, in PEM.
         max_answer_bytes: an answer longer than this, unpacked, is cut.
 
     Raises:
@@ -159,9 +159,11 @@ async def _headers_sent(
 
 def _ssl_context(ca_file: Path) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=str(ca_file))
+        context = ssl.create_default_context()
+        context.load_verify_locations(str(ca_file))
     except (OSError, ValueError) as e:  # ssl.SSLError is an OSError
         raise ConfigError(f"--ca-file {ca_file} cannot be read as PEM certificates: {e}.") from e
+    return context
 
 
 def proxy_from_environment(url: URL) -> URL | None:

@@ -89,7 +89,7 @@ class EcsClient:
         request_timeout: seconds from a request's first step to the end of its answer.
         connect_timeout: how many of these the connection may take.
         api_rate: requests per second, looks and submits together.
-        ca_file: the certificates to trust, in PEM; None for the system's.
+        ca_file: certificates to trust besides the system's, in PEM.
 
     Attributes:
         site: where requests go.

@@ -60,22 +60,25 @@ def site_of(*, endpoint: str, region: str, project_id: str) -> Site:
 def iam_of(site: Site, given: str = "") -> str:
     """Return IAM's endpoint for a site, "" where it is not known.
 
-    A given one goes first; the IAM of an endpoint ``ecs.DOMAIN`` is ``iam.DOMAIN``; on this machine both are one.
+    A given one goes first; the IAM of an endpoint ``ecs.DOMAIN`` is ``iam.DOMAIN`` in the domains of known clouds;
+    on this machine both are one. Elsewhere it is not guessed: a password or token would go to a host that nobody named.
 
     Raises:
         ConfigError: the given endpoint is malformed.
     """
     if given:
         return _normal(given)
-    scheme, _, host = site.endpoint.partition("://")
-    if is_loopback(urlsplit(site.endpoint).hostname or ""):
+    host, name = site.endpoint.partition("://")[2], urlsplit(site.endpoint).hostname or ""
+    if is_loopback(name):
         return site.endpoint
+    if not any(name.endswith(f".{domain}") for domain in {_DOMAIN, *DOMAINS.values()}):
+        return ""
     domain = DOMAINS.get(site.region, _DOMAIN)
     if site.region in _GLOBAL_IAM and host == f"ecs.{site.region}.{domain}":
         return f"https://iam.{domain}"
     if host.startswith("ecs."):
-        return f"{scheme}://iam.{host.removeprefix('ecs.')}"
-    return f"https://iam.{site.region}.{domain}" if site.region and host.endswith(domain) else ""
+        return f"https://iam.{host.removeprefix('ecs.')}"
+    return f"https://iam.{site.region}.{domain}" if site.region and name.endswith(f".{domain}") else ""
 
 
 def _normal(endpoint: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from ecsbatch.ecs.auth.iam import User, password_auth
 from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, KeyAuth, TokenAuth, UnsignedRequest
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request
@@ -446,3 +447,18 @@ async def test_nothing_shows_a_secret() -> None:
     assert repr(client(Script())) == (
         "<EcsClient https://ecs.eu-west-101.myhuaweicloud.eu project p1 <KeyAuth AKIA***>>"
     )
+
+
+@pytest.mark.parametrize(
+    ("auth", "project_id"),
+    [(password_auth(User("ops", "secret", "acme")), "p"), (TokenAuth("T" * 20), ""), (KeyAuth("A" * 20, "S" * 40), "")],
+    ids=["password", "token", "key"],
+)
+async def test_no_secret_goes_to_an_iam_that_nobody_named(auth: Auth, project_id: str) -> None:
+    script = Script(ACCEPTED)
+    settings: dict[str, Any] = {"endpoint": "https://ecs.private.example", "region": "cn-north-4", "sender": script}
+
+    with pytest.raises(ConfigError, match=r"export HUAWEICLOUD_SDK_IAM_ENDPOINT="):
+        async with EcsClient(auth=auth, project_id=project_id, **settings):
+            pass
+    assert script.requests == []

@@ -109,7 +109,13 @@ def test_every_cloud_has_its_own_domain(region: str, ecs: str, iam: str) -> None
     ("endpoint", "region", "given", "iam"),
     [
         ("https://ecs.eu-west-0.myhuaweicloud.com", "eu-west-0", "", "https://iam.eu-west-0.myhuaweicloud.com"),
-        ("https://ecs.private.example", "", "", "https://iam.private.example"),
+        ("https://ecs.eu-de.otc.t-systems.com:8443", "", "", "https://iam.eu-de.otc.t-systems.com:8443"),
+        ("https://gateway.myhuaweicloud.com", "cn-north-4", "", "https://iam.cn-north-4.myhuaweicloud.com"),
+        ("https://ecs.private.example", "", "", ""),
+        ("https://ecs.private.example", "cn-north-4", "", ""),
+        ("https://ecs.cn-north-4.myhuaweicloud.com.evil.example", "cn-north-4", "", ""),
+        ("https://ecs.evilmyhuaweicloud.com", "cn-north-4", "", ""),
+        ("https://ecs.private.example", "", "https://iam.private.example", "https://iam.private.example"),
         ("http://127.0.0.1:8080", "eu-west-101", "", "http://127.0.0.1:8080"),
         ("https://gateway.example", "eu-de", "", ""),
         ("https://gateway.example", "eu-de", "https://IAM.example/", "https://iam.example"),
@@ -118,7 +124,7 @@ def test_every_cloud_has_its_own_domain(region: str, ecs: str, iam: str) -> None
 def test_an_endpoint_wins_over_the_regions_and_brings_its_own_iam(
     endpoint: str, region: str, given: str, iam: str
 ) -> None:
-    """A key is never shown to another cloud than the one that was named."""
+    """A key is never shown to another cloud than the one that was named, nor a password to a host that is guessed."""
     site = site_of(endpoint=endpoint, region=region, project_id="p")
 
     assert site.endpoint == endpoint

@@ -197,6 +197,14 @@ async def test_a_certificate_named_by_ca_file_is_trusted() -> None:
         assert await submit(client(0, endpoint=endpoint, ca_file=HERE / "untrusted.pem")) == "j1"
 
 
+async def test_a_ca_file_adds_to_the_systems_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(HERE / "untrusted.pem"))
+    async with serving(says(ok(b'{"job_id":"j1"}')), server_tls()) as server:
+        endpoint = f"https://localhost:{server.port}"
+
+        assert await submit(client(0, endpoint=endpoint, ca_file=HERE / "elsewhere.pem")) == "j1"
+
+
 async def test_tls_with_a_server_that_speaks_none_was_not_sent() -> None:
     async with serving(is_silent) as server:
         with pytest.raises(NotSent, match=r"no connection to .* in time|no answer within"):

@@ -48,8 +48,10 @@ async def issue_token(user: User, context: IssueContext) -> IssuedAuth:
         NotSent: IAM gives no token now.
         ConfigError: it is not known which IAM to ask, or for which project.
     """
-    if not context.iam or not (context.project_id or context.region):
-        raise ConfigError("A token for an IAM user needs a place: give --region, or HUAWEICLOUD_SDK_IAM_ENDPOINT.")
+    if not context.iam:
+        raise _no_iam("A token for the IAM user")
+    if not context.project_id and not context.region:
+        raise ConfigError("A token for an IAM user is for a project: give --project-id, or --region.")
     request = Request("POST", f"{context.iam}/v3/auth/tokens", {"Content-Type": JSON_TYPE}, _body(user, context))
     try:
         answer = await ask(context, request, "A token", _nothing)
@@ -75,7 +77,9 @@ async def find_project(context: IssueContext, auth: Auth) -> str:
         AuthError: the key or token is wrong.
         NotSent: IAM does not answer.
     """
-    if not context.iam or not context.region:
+    if not context.iam and context.region:
+        raise _no_iam("The project's id, unless --project-id gives it,")
+    if not context.region:
         raise ConfigError(
             "No project id: give --project-id or export HUAWEICLOUD_SDK_PROJECT_ID (My Credentials in the console),"
             " or give --region to have it looked up."
@@ -87,6 +91,13 @@ async def find_project(context: IssueContext, auth: Auth) -> str:
     unanswered = f"Is there a region {context.region}? Check --region, then the network and HTTPS_PROXY."
     answer = await ask(context, request, "The project's id", auth.redact, unanswered=unanswered)
     return _the_one(_projects(answer.body, auth.redact), context.region)
+
+
+def _no_iam(what: str) -> ConfigError:
+    return ConfigError(
+        f"{what} has to come from an IAM that is not known for this endpoint, and no password or token is sent to a "
+        "guessed one: export HUAWEICLOUD_SDK_IAM_ENDPOINT=https://HOST."
+    )
 
 
 def _projects(body: bytes, redact: Callable[[str], str]) -> list[tuple[str, str]]:
