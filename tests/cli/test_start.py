@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -32,6 +33,14 @@ for words in json.loads(sys.argv[1]):
     os.wait()
 """
 """Each call in a process of its own that has imported nothing yet; one interpreter is started for all of them."""
+
+ROOT = Path(__file__).parent.parent.parent
+OLD = """
+import runpy, sys
+
+sys.version_info = (3, 10, 13, "final", 0)
+runpy.run_module("ecsbatch", run_name="__main__")
+"""
 
 CLOUD = ("aiohttp", "ecsbatch.ecs")
 ENGINE = ("ecsbatch.engine", "ecsbatch.rollout", "ecsbatch.restarter")
@@ -190,3 +199,15 @@ def test_standard_output_that_takes_nothing_or_is_closed_is_no_bug(typed: str, t
     full = "ecsbatch: standard output cannot be written (No space left on device): make room, or write it elsewhere.\n"
     assert (done.stdout, done.stderr) == ("closed\n", full)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_python_that_is_too_old_is_told_of_in_a_line(tmp_path: Path) -> None:
+    for name in ("__init__.py", "__main__.py"):
+        ast.parse((ROOT / "ecsbatch" / name).read_text(encoding="utf-8"), feature_version=(3, 7))
+    done = subprocess.run([sys.executable, "-c", OLD], cwd=tmp_path, check=False, capture_output=True, text=True)  # noqa: S603 - our own
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "ecsbatch needs Python 3.11 or newer, and this is 3.10: "
+        "make its environment with a newer one, such as python3.11 -m venv .venv\n"
+    )
