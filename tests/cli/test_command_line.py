@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from typed_commands import Simulator, Terminal
 
+from ecsbatch.cli.parser import build_app
+
 FAST = (
     *("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s"),
     *("--waves", "10%,100%", "--max-unavailable", "50%", "--max-failures", "20%"),
@@ -283,6 +285,18 @@ def test_the_demo_runs_nothing_of_the_folder_it_is_typed_in(terminal: Terminal, 
 
     assert not (tmp_path / "ran").exists()
     assert done.returncode == 0, done.stderr
+
+
+def test_what_help_shows_can_be_typed_and_says_where_keys_come_from(terminal: Terminal) -> None:
+    page = terminal.type("restart", "--help").stdout
+    shown = [line.split()[1:] for line in page.splitlines() if line.startswith("  ecsbatch ")]
+
+    assert [words[0] for words in shown] == ["restart", "restart", "restart", "restart", "check"]
+    for words in shown:
+        command, _, _ = build_app(words[0]).parse_args(words, exit_on_error=False, print_error=False)
+        assert command.__name__ == words[0]
+    for source in ("HUAWEICLOUD_SDK_AK", "~/.huaweicloud/credentials", "ECSBATCH_AUTH_TOKEN", "ECSBATCH_CREDENTIALS"):
+        assert source in page
 
 
 def test_the_demo_accounts_for_every_server(terminal: Terminal, tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ def restart(  # noqa: D417 - the options are told of where they are defined
 ) -> int:
     """Restart the servers of a list or a selection: look at them, show the plan, ask, restart wave by wave.
 
+    What would happen; a canary first; the servers of a tag in one zone; a list from a pipe, by a script:
+
+      ecsbatch restart fleet.csv --dry-run
+      ecsbatch restart fleet.csv --waves 1,5%,25% --max-unavailable 5%
+      ecsbatch restart --tag app=web --az az1 --check tcp:22
+      ecsbatch restart - --yes --confirm-count 480 --run-id web-2026-03
+
+    A key is never an option. It comes from the first of these that has one: HUAWEICLOUD_SDK_AK and _SK (for a temporary
+    key _SECURITY_TOKEN, too); ~/.huaweicloud/credentials; ECSBATCH_AUTH_TOKEN; ECSBATCH_IAM_USER, _PASSWORD and
+    _DOMAIN; the agency of the ECS server that this runs on. ECSBATCH_CREDENTIALS asks for one alone: environment, file,
+    token, password or metadata. Which one is used, and whether it is good, says:
+
+      ecsbatch check
+
     Args:
         file: Servers, one id a line, or .csv with a column id, or .jsonl; - is standard input.
     """
