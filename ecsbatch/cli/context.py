@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from ecsbatch.cli.flags import OWN_VARIABLES, given
 from ecsbatch.cli.output import set_log_format
@@ -107,7 +108,7 @@ class CliContext:
 
 
 def _written(value: object) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, cast("Sequence[object]", value))) if isinstance(value, tuple) else str(value)
 
 
 def _fields(section: Any) -> dict[str, Any]:

@@ -144,6 +144,15 @@ def test_a_proxy_in_use_is_named_without_its_password(terminal: Terminal) -> Non
     assert "CANARY" not in str(report)
 
 
+def test_a_store_that_others_may_write_is_told_with_what_mends_it(terminal: Terminal) -> None:
+    (terminal.folder / "shared").mkdir(mode=0o700)
+    (terminal.folder / "shared").chmod(0o707)
+    code, report = checked(terminal, "--store", "sqlite:///shared/r.db")
+
+    assert (code, report["store"]["state"]) == (0, "warning")
+    assert "shared may be written by everybody (`chmod go-w " in report["store"]["text"]
+
+
 def test_a_store_that_cannot_be_written_is_told(terminal: Terminal) -> None:
     code, report = checked(terminal, "--store", "sqlite:////proc/restarts.db")
 

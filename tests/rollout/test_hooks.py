@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ from world import World
 from ecsbatch.config.settings import Engine, Programs, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
+from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import ConfigError, ProgramRefused
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.ownership import Exposure
@@ -145,6 +148,34 @@ async def test_words_of_a_strategy_are_asked(asked: Callable[[], list[str]]) -> 
 
     assert (result.status, result.reason, result.message) == (RunStatus.STOPPED, "gate", "errors at 3%")
     assert asked() == [rollout.plan.fleet.ids[0]]
+
+
+class Misleading(SimulatedSender):
+    """The cloud says that each server is where this machine's keys are given out."""
+
+    async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:
+        """Answer as the cloud does, with other addresses."""
+        answer = await super().__call__(request, on_sent)
+        return replace(answer, body=re.sub(rb'"10\.[0-9.]+"', b'"169.254.169.254"', answer.body))
+
+
+def test_a_check_does_not_go_where_only_this_machine_may() -> None:
+    world = World(servers=1)
+    strategy = Strategy(check="http:80/openstack/latest/securitykey", max_failures_per_wave="100%")
+
+    async def restart() -> list[str]:
+        sender = Misleading(world.cloud)
+        async with (
+            world.store() as store,
+            world.client(sender=sender) as client,
+            world.engine(client, store) as restarter,
+        ):
+            rollout = restarter.rollout(world.ids, strategy)
+            await rollout.run()
+            return [outcome.message for outcome in rollout.state.outcomes()]
+
+    for message in world.live(restart):
+        assert "it is not asked: the cloud's address for it is 169.254.169.254, which is link-local" in message
 
 
 def lives(world: World, first: Strategy, given: dict[str, Any], then: dict[str, Any], *, by_id: bool) -> Result:

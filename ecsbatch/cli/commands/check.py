@@ -32,6 +32,7 @@ from ecsbatch.ecs.error_codes import date_of
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import AuthError, ConfigError, EcsbatchError
+from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.servers import Site
 from ecsbatch.model.text import counted, printable
@@ -281,7 +282,7 @@ class Inspection:
             url = self.context.store_url
             async with make_store(url) as store:
                 held = [record.run_id for record in await store.runs(_RUNS) if record.held]
-                self.note("store", "ok", f"{_without_password(url)}, writable")
+                self._writable(url, store.exposure)
                 limit = self.context.settings.engine.quota.limit
                 site = self._quota_site()
                 usage = await store.usage(site.quota_group, limit) if site else None
@@ -290,6 +291,14 @@ class Inspection:
             self._not_tried("quota")
             return
         self._quota(usage, held)
+
+    def _writable(self, url: str, exposure: Exposure | None) -> None:
+        text = f"{_without_password(url)}, writable"
+        if exposure is None:
+            self.note("store", "ok", text)
+        else:
+            again = "the gate and the cmd: or url: check of a run there run only where they are given again"
+            self.note("store", "warning", f"{text}; {exposure}: {again}.")
 
     def _quota_site(self) -> Site | None:
         connection = self.context.settings.connection
