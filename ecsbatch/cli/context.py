@@ -53,10 +53,12 @@ class CliContext:
     Attributes:
         settings: what flags, environment and file come to.
         verbosity: how much is shown.
+        agreed_by: the variable that agrees to restarts in place of a person, "" for none.
     """
 
     settings: Settings
     verbosity: Verbosity = field(default_factory=Verbosity)
+    agreed_by: str = ""
 
     @classmethod
     def of(cls, flags: Any, config: Path | None = None, verbosity: Verbosity | None = None) -> Self:

@@ -193,7 +193,7 @@ async def resume_here(run_id: str, changes: Changes, context: CliContext, *, abo
             # On record before anything else: should this process die, whoever goes on with the run follows it.
             await store.command(run_id, {"command": "abort"}, history.aborted_by or changes.by)
         async with (
-            engine(context.settings, store) as restarter,
+            engine(context, store) as restarter,
             replaced_check(state.plan, context.settings) as replaced,
         ):
             # What is not asked any more where a run only ends must not stand in the way if another program has it.

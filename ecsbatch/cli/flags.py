@@ -43,7 +43,7 @@ GROUPS: Final[Mapping[str, Group]] = {
 OWN_VARIABLES: Final = frozenset(
     {"auth_token", "credentials", "iam_user", "iam_password", "iam_domain", "metadata_endpoint"}
     | {"config", "run_id", "yes", "confirm_count", "max_servers", "dry_run", "quiet", "verbose"}
-    | {"tag", "name", "az", "status", "enterprise_project", "all"}
+    | {"tag", "name", "az", "status", "enterprise_project"}
     | {"exclude", "exclude_claimed", "skip_restarted_since", "skip_updated_since", "max_age"}
 )
 """``ECSBATCH_*`` variables that are no settings: credentials, and flags of single commands."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
 from ecsbatch.cli.exit_codes import Declined
-from ecsbatch.config.types import Amount
+from ecsbatch.config.types import Amount, Bool
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.text import counted, first_of
 
 TYPED_ABOVE: Final = 100
 """Above so many servers a y is not enough: the number must be typed."""
+
+
+YES_VARIABLE: Final = "ECSBATCH_YES"
+
+_ALSO: Final = {"y": "yes", "t": "true", "n": "no", "f": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,25 @@ class Consent:
     confirm_count: int | None = None
     max_servers: Amount | None = None
     stdin_taken: bool = False
+
+
+def variable_that_agrees(environment: Mapping[str, str]) -> str:
+    """Return the variable that stands for ``--yes``, "" where it is not set or says no.
+
+    Raises:
+        ConfigError: it says neither yes nor no.
+    """
+    text = environment.get(YES_VARIABLE, "").strip()
+    try:
+        agrees = bool(text) and Bool().read(_ALSO.get(text.lower(), text))
+    except ValueError as e:
+        raise ConfigError(f"{YES_VARIABLE}={text}: give {e}.") from None
+    return YES_VARIABLE if agrees else ""
+
+
+def agreed_lines(agreed_by: str) -> list[str]:
+    """Say that nobody is asked because a variable has agreed."""
+    return [f"Agreed by {agreed_by}: nobody is asked."] if agreed_by else []
 
 
 def parse_guard(text: str | None) -> Amount | None:

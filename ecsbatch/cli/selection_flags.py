@@ -27,7 +27,7 @@ def _option(text: str, metavar: str | None = None, variable: str = "", *, switch
         help=text,
         metavar=metavar,
         negative="" if switch else (),
-        env_var=f"ECSBATCH_{variable}",
+        env_var=f"ECSBATCH_{variable}" if variable else None,
         show_env_var=False,
         show_default=False,
     )
@@ -51,7 +51,8 @@ class SelectionFlags:
     enterprise_project: Annotated[
         str | None, _option("Servers of this enterprise project, by its id.", "ID", "ENTERPRISE_PROJECT")
     ] = None
-    all: Annotated[bool, _option("All servers of the project.", variable="ALL", switch=True)] = False
+    # Never a variable: what nobody typed must not mean everything.
+    all: Annotated[bool, _option("All servers of the project.", switch=True)] = False
     exclude: Annotated[
         list[Path] | None,
         _option("Leave out the servers of this file; can be given several times.", "FILE", "EXCLUDE"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from ecsbatch.model.text import printable
 from ecsbatch.store.history import load_history
 
 if TYPE_CHECKING:
+    from ecsbatch.cli.context import CliContext
     from ecsbatch.config.sources import Settings
     from ecsbatch.ecs.auth.schemes import Auth
     from ecsbatch.ecs.client import EcsClient
@@ -86,17 +88,17 @@ def make_store(url: str, *, read_only: bool = False) -> DatabaseStore:
 
 
 @asynccontextmanager
-async def engine(settings: Settings, store: DatabaseStore) -> AsyncGenerator[Restarter]:
+async def engine(context: CliContext, store: DatabaseStore) -> AsyncGenerator[Restarter]:
     """Run an engine for as long as the block lasts."""
     from ecsbatch.cli.programs import given_programs  # noqa: PLC0415 - imported when used
     from ecsbatch.restarter import Restarter  # noqa: PLC0415 - the same
 
-    programs = given_programs(settings)
-    async with (
-        make_client(settings) as ecs,
-        Restarter(ecs, store, engine=settings.engine, programs=programs) as restarter,
-    ):
-        yield restarter
+    settings = context.settings
+    async with make_client(settings) as ecs:
+        restarter = Restarter(ecs, store, engine=settings.engine, programs=given_programs(settings))
+        restarter.holder = replace(restarter.holder, agreed_by=context.agreed_by)
+        async with restarter:
+            yield restarter
 
 
 def who() -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ssl
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
@@ -177,17 +178,12 @@ def proxy_from_environment(url: URL) -> URL | None:
     host = url.host or ""
     if not address or is_near(host) or proxy_bypass(f"{host}:{url.port}"):
         return None
-    try:
+    with suppress(ValueError):
         proxy = URL(address)
-        whole = proxy.scheme in {"http", "https"} and proxy.host and proxy.port and proxy.path in {"", "/"}
-    except ValueError:
-        whole = None
-    if not whole:
-        # Nothing of it is repeated, nor the error: it may hold a password.
-        raise ValueError(
-            "the proxy in the environment is not http://HOST:PORT: check HTTPS_PROXY and NO_PROXY"
-        ) from None
-    return proxy
+        if proxy.scheme in {"http", "https"} and proxy.host and proxy.port and proxy.path in {"", "/"}:
+            return proxy
+    # Nothing of it is repeated, nor the error: it may hold a password.
+    raise ValueError("the proxy in the environment is not http://HOST:PORT: check HTTPS_PROXY and NO_PROXY")
 
 
 def _in_words(error: Exception, url: URL, ca_file: Path | None) -> str:

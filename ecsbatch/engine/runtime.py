@@ -72,6 +72,7 @@ class Runtime:
             request_timeout=self.engine.request_timeout,
             boot=self.holder.boot,
             ledger_time=self.clock.monotonic(),
+            agreed_by=self.holder.agreed_by,
         )
 
     @property

@@ -340,7 +340,8 @@ class HolderChanged(Event):
     ``limit`` and ``window`` are the quota that it keeps to; with ``unknown_grace`` and ``request_timeout``, in seconds,
     ``audit`` can recompute what it did. ``boot`` names the boot within which times on the ledger's clock can be
     compared, ``ledger_time`` is what that clock showed when the run was taken, 0 where not known. ``command`` is the id
-    of the last command that was given to an earlier holder.
+    of the last command that was given to an earlier holder, ``agreed_by`` the variable that has agreed to restarts in
+    place of a person, "" for none.
     """
 
     name: ClassVar[str] = "holder.changed"
@@ -356,6 +357,7 @@ class HolderChanged(Event):
     boot: str = ""
     ledger_time: float = 0.0
     command: int = 0
+    agreed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Holder:
         host, pid: where the process runs.
         since: when it took the run, seconds since 1970.
         boot: the boot of the host, whose monotonic clock all its processes share; "" where not known.
+        agreed_by: the variable that has agreed to restarts in place of a person, "" for none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Holder:
     pid: int
     since: float
     boot: str = ""
+    agreed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

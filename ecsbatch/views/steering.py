@@ -80,7 +80,8 @@ def _gate(event: ev.GateChecked) -> str:
 
 
 def _holder(event: ev.HolderChanged) -> str:
-    return f"taken over by {event.holder}, pid {event.pid}"
+    agreed = f", agreed by {event.agreed_by}" if event.agreed_by else ""
+    return f"taken over by {event.holder}, pid {event.pid}{agreed}"
 
 
 def _by(name: str) -> str:

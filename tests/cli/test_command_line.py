@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typed_commands import Simulator, Terminal
 
+from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.parser import build_app
 
 FAST = (
@@ -168,6 +169,35 @@ def test_guards_and_missing_consent_refuse(terminal: Terminal, cloud: Simulator)
     assert all(each.stdout == "" for each in refused)
     assert all(each.stderr.count("\n") == 1 for each in refused), [each.stderr for each in refused]
     assert cloud.audit()["restarts"] == before
+
+
+def test_a_variable_that_agrees_is_told_of_and_stands_in_the_record(terminal: Terminal, cloud: Simulator) -> None:
+    name = fleet(terminal, cloud.ids[:3])
+    options = (*FAST, "--events", "events.jsonl", "--run-id")
+
+    done = terminal.type("restart", name, *options, "by-variable", ECSBATCH_YES="1")
+    again = terminal.type("restart", name, *options, "typed", "--yes", ECSBATCH_YES="1")
+    bad = terminal.type("restart", name, *options, "bad", ECSBATCH_YES="perhaps")
+    no = terminal.type("restart", name, *options, "no", ECSBATCH_YES="0")
+
+    assert done.returncode == again.returncode == 0, done.stderr
+    assert "Agreed by ECSBATCH_YES: nobody is asked." in done.stderr
+    assert "Agreed by" not in again.stderr
+    assert (bad.returncode, no.returncode) == (Exit.USAGE, Exit.REFUSED)
+    assert "ECSBATCH_YES=perhaps: give true or false" in bad.stderr
+    events = [json.loads(line) for line in (terminal.folder / "events.jsonl").read_text().splitlines()]
+    taken = {event["run_id"]: event.get("agreed_by", "") for event in events if event["event"] == "holder.changed"}
+    assert taken == {"by-variable": "ECSBATCH_YES", "typed": ""}
+
+
+def test_all_servers_are_meant_by_nobody_who_has_not_typed_it(terminal: Terminal, cloud: Simulator) -> None:
+    before = cloud.audit()["requests"]
+
+    for arguments in (("servers",), ("restart", "--yes"), ("plan",)):
+        done = terminal.type(*arguments, ECSBATCH_ALL="1")
+        assert done.returncode == Exit.USAGE
+        assert "ECSBATCH_ALL" in done.stderr or "--all" in done.stderr
+    assert cloud.audit()["requests"] == before
 
 
 def test_the_report_is_a_table_that_no_spreadsheet_runs(terminal: Terminal, cloud: Simulator) -> None:

@@ -10,7 +10,15 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from ecsbatch.cli.commands.restart import ConfirmFlags, check_usage, go_ahead, is_known, show_plan
+from ecsbatch.cli.commands.restart import (
+    ConfirmFlags,
+    agreement,
+    check_usage,
+    counts_project,
+    go_ahead,
+    is_known,
+    show_plan,
+)
 from ecsbatch.cli.commands.resume import continue_run
 from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.exit_codes import UsageError
@@ -25,7 +33,6 @@ from ecsbatch.cli.flags import (
 )
 from ecsbatch.cli.output import check_outputs, print_lines, write_file
 from ecsbatch.cli.programs import exposure_notice, given_programs, refuse_other
-from ecsbatch.cli.prompt import Consent, parse_guard
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, survey, view_of
 from ecsbatch.cli.wiring import make_store, warn
@@ -118,15 +125,14 @@ def apply(
     oldest = _age(max_age, time.time())
     if not file:
         raise UsageError("apply needs a plan: ecsbatch apply FILE, which ecsbatch plan --out writes.")
-    most = parse_guard(going.max_servers)
+    context, consent = agreement(going, context)
     kept = read_plan(file)
     refuse_other(kept.plan, context.settings, f"The plan {file}")
-    consent = Consent(going.yes, going.confirm_count, most)
     if not going.dry_run and is_known(going.run_id, kept.plan.fleet, context):
         return continue_run(going.run_id, context, consent)
     if not going.dry_run:
         _allow_programs(kept, context)
-    prepared = _look(kept, context, count=most is not None and most.percent is not None)
+    prepared = _look(kept, context, count=counts_project(consent))
     drifted = find_drift(kept.plan, kept.views, prepared.views)
     stale = [*asyncio.run(_applied(kept, context)), *_why_stale(kept, drifted, oldest)]
     if stale:

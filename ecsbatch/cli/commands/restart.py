@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -15,7 +16,15 @@ from ecsbatch.cli.drive import DriveResult, drive, offer_resume
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, FleetFile, Quiet, RestartFlags, Verbose
 from ecsbatch.cli.output import check_outputs, columns, in_json, log_json, print_json, print_lines
-from ecsbatch.cli.prompt import Consent, confirm, guard, guard_not_found, parse_guard
+from ecsbatch.cli.prompt import (
+    Consent,
+    agreed_lines,
+    confirm,
+    guard,
+    guard_not_found,
+    parse_guard,
+    variable_that_agrees,
+)
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, survey
 from ecsbatch.cli.wiring import engine, make_store
@@ -45,9 +54,7 @@ class ConfirmFlags:
     ] = False
     yes: Annotated[
         bool,
-        Parameter(
-            name=["--yes", "-y"], negative="", help="Do not ask; needed without a terminal.", env_var="ECSBATCH_YES"
-        ),
+        Parameter(name=["--yes", "-y"], negative="", help="Do not ask; needed without a terminal."),
     ] = False
     confirm_count: Annotated[
         int | None,
@@ -112,11 +119,27 @@ def restart(  # noqa: D417 - the options are told of where they are defined
     context = CliContext.of(flags, config, Verbosity(quiet, verbose))
     check_usage(context.settings)
     selection = read_selection(file, selecting, "restart")
-    most = parse_guard(going.max_servers)
-    consent = Consent(going.yes, going.confirm_count, most, stdin_taken=selection.from_stdin)
+    context, consent = agreement(going, context, stdin_taken=selection.from_stdin)
     if going.dry_run:
         return show_plan(prepare(asyncio.run(survey(selection, context, opened=False)), context).view, context)
     return _restart(selection, context, consent, going.run_id)
+
+
+def agreement(going: ConfirmFlags, context: CliContext, *, stdin_taken: bool = False) -> tuple[CliContext, Consent]:
+    """Return what was agreed to beforehand, and the context that knows where it was a variable that agreed.
+
+    Raises:
+        ConfigError: a value is invalid.
+    """
+    agreed_by = "" if going.yes else variable_that_agrees(os.environ)
+    most = parse_guard(going.max_servers)
+    consent = Consent(going.yes or bool(agreed_by), going.confirm_count, most, stdin_taken=stdin_taken)
+    return replace(context, agreed_by=agreed_by), consent
+
+
+def counts_project(consent: Consent) -> bool:
+    """Tell whether all servers of the project have to be counted."""
+    return consent.max_servers is not None and consent.max_servers.percent is not None
 
 
 def _restart(selection: Selection, context: CliContext, consent: Consent, run_id: str) -> int:
@@ -124,8 +147,7 @@ def _restart(selection: Selection, context: CliContext, consent: Consent, run_id
     fewer = selection.exclude_claimed
     if selection.servers is not None and is_known(run_id, selection.servers, context, fewer=fewer):
         return continue_run(run_id, context, consent)
-    share = consent.max_servers is not None and consent.max_servers.percent is not None
-    found = asyncio.run(survey(selection, context, count=share, refuse_claimed=True, run_id=run_id))
+    found = asyncio.run(survey(selection, context, count=counts_project(consent), refuse_claimed=True, run_id=run_id))
     if selection.servers is None and is_known(run_id, found.servers, context, fewer=fewer):
         return continue_run(run_id, context, consent)
     return go_ahead(prepare(found, context), context, consent, run_id)
@@ -175,10 +197,10 @@ def go_ahead(prepared: PreparedPlan, context: CliContext, consent: Consent, run_
         if context.verbosity.quiet:
             return
         if in_json():
-            log_json("info", "plan", plan_json(prepared.view))
+            log_json("info", "plan", plan_json(prepared.view) | {"agreed_by": context.agreed_by})
         else:
             lines = plan_lines(prepared.view, columns(to_stdout=False))
-            print_lines([*lines, *_restarted_recently(prepared), ""], to_stdout=False)
+            print_lines([*lines, *_restarted_recently(prepared), "", *agreed_lines(context.agreed_by)], to_stdout=False)
 
     confirm(plan.to_restart, consent, show)
     result = asyncio.run(carry_out(plan, context, run_id))
@@ -201,7 +223,7 @@ async def carry_out(plan: Plan, context: CliContext, run_id: str = "") -> DriveR
         EcsbatchError: whatever the rollout raises.
     """
     settings = context.settings
-    async with make_store(context.store_url) as store, engine(settings, store) as restarter:
+    async with make_store(context.store_url) as store, engine(context, store) as restarter:
         if settings.output.cold_start or plan.skip_updated_since is not None:
             await _start_cold(store, settings.engine.quota.window, quiet=context.verbosity.quiet)
         rollout = restarter.rollout(plan, run_id=run_id)

@@ -23,7 +23,7 @@ from ecsbatch.cli.flags import (
     typed_again,
 )
 from ecsbatch.cli.output import check_outputs, print_lines
-from ecsbatch.cli.prompt import Consent, agree, confirm
+from ecsbatch.cli.prompt import Consent, agree, agreed_lines, confirm
 from ecsbatch.cli.remote import changed, send_and_wait, send_command
 from ecsbatch.cli.which_run import run_to_steer
 from ecsbatch.cli.wiring import read_history, who
@@ -147,7 +147,9 @@ def continue_run(run_id: str, context: CliContext, consent: Consent) -> int:
 
     def show() -> None:
         if not context.verbosity.quiet:
-            print_lines([_only_ends(history) if history.aborting else exists], to_stdout=False)
+            print_lines(
+                [_only_ends(history) if history.aborting else exists, *agreed_lines(context.agreed_by)], to_stdout=False
+            )
 
     confirm(left, consent, show)
     result = asyncio.run(resume_here(run_id, Changes(by=who()), context))
