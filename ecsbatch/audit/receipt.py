@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ecsbatch.model.chain import ChainCheck
 from ecsbatch.model.quota import Quota
 
 
@@ -26,6 +27,8 @@ class Rule(StrEnum):
     TARGETS = "targets"
     HOLDER = "holder"
     RECORD = "record"
+    CHAIN = "chain"
+    CLAIMS = "claims"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Receipt:
         failures, allowed_failures: failures that count at the end, and their limit.
         outcomes: servers by outcome.
         notes: what the record cannot prove, in sentences.
+        chain: what the chain of its hashes shows, None where only the events were read.
     """
 
     run_id: str
@@ -119,6 +123,7 @@ class Receipt:
     allowed_failures: int | None
     outcomes: Mapping[str, int]
     notes: tuple[str, ...] = field(default=())
+    chain: ChainCheck | None = None
 
     @property
     def ok(self) -> bool:

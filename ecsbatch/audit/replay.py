@@ -137,8 +137,13 @@ class Replay:
         step = self._steps.get(type(recorded.event))
         if type(recorded.event) is not ev.Event:
             self._timeline.follow(recorded)
-        if step is not None:
+        if step is None:
+            return
+        try:
             step(self, recorded.event, recorded)
+        except (LookupError, TypeError, ValueError, AttributeError) as e:
+            # Somebody has written it by hand, or has taken away what it speaks of.
+            self._found(Rule.RECORD, f"The event cannot be followed ({type(e).__name__}: {e}).")
 
     def count_beside(self, history: History) -> None:
         """Count another run's requests into the windows: by the ledger's clock, else by stamps that never went back."""

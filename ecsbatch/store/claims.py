@@ -35,6 +35,9 @@ _FREE = PreparedStatement(sa.delete(claims).where(_key, _c.run_id == sa.bindpara
 _INHERIT = PreparedStatement(
     sa.update(claims).where(_key, _c.run_id == sa.bindparam("other")).values(run_id=sa.bindparam("run_id"))
 )
+_HAS = PreparedStatement(
+    sa.select(_c.site, _c.server_id).where(_c.run_id == sa.bindparam("run_id")).order_by(_c.site, _c.server_id)
+)
 _COUNT = PreparedStatement(sa.select(sa.func.count()).select_from(claims).where(_c.run_id == sa.bindparam("run_id")))
 _BOUND = PreparedStatement(
     sa.select(_c.site, _c.server_id)
@@ -90,6 +93,12 @@ def take(database: Database, run_id: str, servers: Sequence[Claim], void: Callab
 def count(database: Database, run_id: str) -> int:
     """Return how many servers a run has."""
     return int(database.execute(_COUNT, {"run_id": run_id}).fetchone()[0])
+
+
+def amiss(database: Database, run_id: str, wanted: Iterable[Claim]) -> tuple[list[Claim], list[Claim]]:
+    """Return which of the wanted servers a run does not have, and which it has besides, both in their order."""
+    has = dict.fromkeys(database.execute(_HAS, {"run_id": run_id}))
+    return [claim for claim in wanted if has.pop(claim, claim) is not None], list(has)
 
 
 def free(database: Database, run_id: str, servers: Iterable[Claim]) -> None:

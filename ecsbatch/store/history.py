@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
@@ -133,11 +135,25 @@ async def aborts_of(store: DatabaseStore, run_id: str) -> list[Command]:
 
 
 def pages(store: DatabaseStore, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
-    """Yield a run's events as lines of JSON, one page in memory at a time. Not for the thread of the store's loop."""
-    after = 0
+    """Yield a run's events as lines of JSON, one page in memory at a time. Not for the thread of the store's loop.
+
+    What somebody has edited is read once, too, whatever its rows' numbers say.
+    """
+    after, before = 0, list[bytes]()
     while lines := asyncio.run_coroutine_threadsafe(store.lines(run_id, after), loop).result():
+        if lines == before:
+            return
         yield from lines
-        after += len(lines)
+        after, before = max(after + len(lines), _number(lines[-1])), lines
+
+
+def _number(line: bytes) -> int:
+    """Return the number of an event, 0 where its line does not tell it."""
+    try:
+        number = orjson.loads(line)["seq"]
+    except (ValueError, KeyError, TypeError):
+        return 0
+    return number if isinstance(number, int) else 0
 
 
 class RunFollower:

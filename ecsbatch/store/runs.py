@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 import sqlalchemy as sa
 
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.events import (
     Event,
     RunFinished,
@@ -176,7 +176,22 @@ def _columns_of(holder: Holder) -> dict[str, Any]:
 
 
 def _record(row: Sequence[Any], locks: Locks) -> RunRecord:
+    """Return a run by its row.
+
+    Raises:
+        StoreError: somebody has edited the row, and it cannot be read any more.
+    """
     has: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    try:
+        return _read(has, locks)
+    except (ValueError, TypeError) as e:
+        raise StoreError(
+            f"The row of run {has['run_id']} was not written by ecsbatch and cannot be read ({e}): "
+            "restore the store from a copy of before."
+        ) from e
+
+
+def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
     status = RunStatus(has["status"])
     held = not status.over and locks.held(has["run_id"])
     if not held and status in {RunStatus.RUNNING, RunStatus.PAUSED}:

@@ -21,7 +21,7 @@ from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun,
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.text import without_password
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
-from ecsbatch.store import chain, targets
+from ecsbatch.store import chain, claims, targets
 from ecsbatch.store.database import Database
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
 from ecsbatch.store.sqlite import MemoryDatabase, database_at, path_of
@@ -227,6 +227,11 @@ class DatabaseStore:
     async def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
         """Return which run has each of these servers; servers that no run has are left out."""
         return await self._read(lambda _, store: store.claimed(servers))
+
+    async def claims_amiss(self, record: RunRecord, fleet: Fleet) -> tuple[list[Claim], list[Claim]]:
+        """Return the servers that a run that is not over should have and has not, and those that it has besides."""
+        wanted = targets.to_claim(fleet, record.plan)
+        return await self._read(lambda database, _: claims.amiss(database, record.run_id, wanted.key_order()()))
 
     # History
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 import sqlalchemy as sa
 
+from ecsbatch.errors import StoreError
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store.database import Database, PreparedStatement, as_bytes
@@ -59,14 +60,24 @@ def delete(database: Database, run_id: str) -> None:
 
 
 def read(database: Database, run_id: str) -> Fleet:
-    """Return a run's targets in their order."""
+    """Return a run's targets in their order.
+
+    Raises:
+        StoreError: somebody has edited them, and they cannot be read any more.
+    """
     columns: dict[str, list[str]] = {"ids": [], "domains": [], "names": [], "sites": []}
     shared: dict[str, str] = {}
-    for part in _parts(database, run_id):
-        size = len(part["ids"])
-        for name, values in columns.items():
-            values.extend(_share(part.get(name, [""] * size), shared) if name != "ids" else part[name])
-    return Fleet(columns["ids"], columns["domains"], columns["names"], columns["sites"])
+    try:
+        for part in _parts(database, run_id):
+            size = len(part["ids"])
+            for name, values in columns.items():
+                values.extend(_share(part.get(name, [""] * size), shared) if name != "ids" else part[name])
+        return Fleet(columns["ids"], columns["domains"], columns["names"], columns["sites"])
+    except (zlib.error, ValueError, TypeError, KeyError, AttributeError) as e:
+        raise StoreError(
+            f"The list of servers of run {run_id} was not written by ecsbatch and cannot be read ({e}): "
+            "restore the store from a copy of before."
+        ) from e
 
 
 def _columns(fleet: Fleet) -> Iterator[tuple[str, Sequence[str] | None]]:

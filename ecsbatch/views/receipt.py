@@ -38,6 +38,8 @@ def receipt_lines(receipt: Receipt, width: int = 80) -> list[str]:
 
 def _rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
     yield "  record", f"{counted(receipt.events, 'event')}, {counted(receipt.holders, 'holder')}"
+    if receipt.chain is not None and receipt.chain.since is not None:
+        yield "  head", receipt.chain.head
     for window in receipt.windows:
         site = f" at {window.site}" if window.site else ""
         span = f"any {window.quota.window:g} s{site}"

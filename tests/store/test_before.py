@@ -85,6 +85,14 @@ def of_columns_before(out: list[str], before: list[str]) -> list[str]:
     return [",".join(line.split(",")[:width]) for line in out]
 
 
+NO_CHAIN: Final = "The record has no chain of hashes: an older version wrote it, and an edit of it may not be found."
+
+
+def without_its_note(told: list[str]) -> list[str]:
+    """Leave out what an audit says of these runs since: that they have no chain."""
+    return " ".join(told).replace(f"note {NO_CHAIN}", "").split()
+
+
 def without_its_span(lines: list[str]) -> list[str]:
     """Leave out the line by which an orphaned run told how long it took: it tells how long ago it was begun now.
 
@@ -103,7 +111,7 @@ def test_what_is_printed_for_people_says_the_same(command: str, capsys: pytest.C
 
     assert code == before["code"]
     out = of_columns_before(printed.out.splitlines(), before["out"])
-    assert words(without_its_span(out)) == words(without_its_span(before["out"]))
+    assert without_its_note(words(without_its_span(out))) == words(without_its_span(before["out"]))
     assert printed.err.splitlines() == before["err"]
 
 
@@ -117,7 +125,10 @@ def test_what_is_printed_for_programs_has_every_field_that_it_had(
         del before["elapsed_s"]  # of an orphaned run it is the time until now
 
     assert main(command.split()) == 0
-    assert of_before(json.loads(capsys.readouterr().out), before) == before
+    now = json.loads(capsys.readouterr().out)
+    if command.startswith("audit"):
+        before["notes"].append(NO_CHAIN)
+    assert of_before(now, before) == before
 
 
 def of_before(now: Any, before: Any) -> Any:

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 from cyclopts import Parameter
 
-from ecsbatch.audit.receipt import Finding, Receipt, Rule
+from ecsbatch.audit.stored import JournalTally, StoredRun, compare
 from ecsbatch.cli.context import CliContext
-from ecsbatch.cli.exit_codes import Exit
+from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
-from ecsbatch.model.events import BatchSubmitting, decode
+from ecsbatch.model.events import BatchSubmitting, Recorded, decode
+from ecsbatch.model.text import printable
 from ecsbatch.store.history import pages
 from ecsbatch.views.receipt import receipt_lines
 
 if TYPE_CHECKING:
+    from ecsbatch.audit.receipt import Receipt
     from ecsbatch.model.run import RunRecord
+    from ecsbatch.model.servers import Fleet
     from ecsbatch.store import DatabaseStore
 
 _REACH: Final = 7_200.0
 """Seconds before and after a run in which another one's requests may share a window with its own: an hour of grace,
 the longest timeouts and windows that are usual."""
 
+_HASH: Final = re.compile("[0-9a-f]{64}")
 _ALL_RUNS: Final = 1_000_000
 _INTENT: Final = f'"event":"{BatchSubmitting.name}"'.encode()
 _HEAD: Final = 160
@@ -35,14 +39,32 @@ _HEAD: Final = 160
 
 
 def audit(
-    run: RunName = "", /, *, flags: Annotated[AskFlags | None, Parameter(name="*")] = None, config: ConfigFile = None
+    run: RunName = "",
+    /,
+    *,
+    head: Annotated[
+        str,
+        Parameter(
+            help="The head of the record as somebody has noted it, at a run's end or in its --events: shows any edit "
+            "of what was before it.",
+            metavar="HASH",
+            show_default=False,
+            show_env_var=False,
+        ),
+    ] = "",
+    flags: Annotated[AskFlags | None, Parameter(name="*")] = None,
+    config: ConfigFile = None,
 ) -> int:
     """Replay a run's record and say whether it kept what was promised: quota, budget, limits, nothing lost or twice.
 
-    Other runs of the store that spent the same quota meanwhile are counted in. Ends with 1 where a promise is broken.
+    Other runs of the store that spent the same quota meanwhile are counted in, and the record is compared with the
+    hashes that it carries. Ends with 1 where a promise is broken, or the record is not as it was written.
     """
     context = CliContext.of(flags, config)
-    receipt = asyncio.run(_audit(context.store_url, run))
+    anchor = head.strip().lower()
+    if anchor and not _HASH.fullmatch(anchor):
+        raise UsageError(f"--head {printable(head, 80)}: give the 64 digits and letters a to f of a head, whole.")
+    receipt = asyncio.run(_audit(context.store_url, run, anchor))
     if context.wants_json:
         print_json(receipt.to_json())
     else:
@@ -50,35 +72,57 @@ def audit(
     return Exit.OK if receipt.ok else Exit.ERROR
 
 
-async def _audit(url: str, name: str) -> Receipt:
+async def _audit(url: str, name: str, anchor: str) -> Receipt:
     async with make_store(url, read_only=True) as store:
         record = await store.run(name)
         others = await _meanwhile(store, record)
         fleet = await store.targets(record.run_id) if record.kind == "rollout" else None
         loop = asyncio.get_running_loop()
         # The audit reads page after page without ever waiting: on a thread, while the store answers from this loop.
-        return await asyncio.to_thread(_replay_run, store, record, fleet, others, loop)
+        receipt, tally = await asyncio.to_thread(_replay_run, store, record, fleet, others, loop)
+        unclaimed, overclaimed = await _claims_amiss(store, record, fleet)
+        chain = await store.check_chain(record.run_id, anchor)
+    row = (record.seq, record.status.value, record.status.over, record.counts, record.plan)
+    same = fleet is None or fleet.targets_hash() == record.targets_hash
+    return compare(receipt, StoredRun(*row, chain, same, anchor, unclaimed, overclaimed), tally)
 
 
 def _replay_run(
-    store: DatabaseStore, record: RunRecord, fleet: Any, others: list[RunRecord], loop: asyncio.AbstractEventLoop
-) -> Receipt:
+    store: DatabaseStore,
+    record: RunRecord,
+    fleet: Fleet | None,
+    others: list[RunRecord],
+    loop: asyncio.AbstractEventLoop,
+) -> tuple[Receipt, JournalTally]:
     from ecsbatch.audit.replay import audit as replay  # noqa: PLC0415 - imported when used
 
     spent: set[str] = set()
-    own = _noting(pages(store, record.run_id, loop), spent)
+    tally = JournalTally()
+    own = _tallied(_noting(pages(store, record.run_id, loop), spent), tally)
     beside = (_of_groups(pages(store, each.run_id, loop), spent) for each in others)
-    return _with_its_length(replay(own, fleet, beside=beside), record)
+    return replay(own, fleet, beside=beside), tally
 
 
-def _with_its_length(receipt: Receipt, record: RunRecord) -> Receipt:
-    """Compare the record's length with what the store has counted: lines that are gone from its end leave no gap."""
-    missing = record.seq - receipt.events
-    if missing <= 0:
-        return receipt
-    gone = Finding(Rule.RECORD, f"The store has counted {record.seq:,} events, {missing:,} of them are not there.")
-    breaches = {**receipt.breaches, Rule.RECORD: receipt.breaches.get(Rule.RECORD, 0) + 1}
-    return replace(receipt, findings=(*receipt.findings, gone), breaches=breaches)
+def _tallied(lines: Iterator[bytes], tally: JournalTally) -> Iterator[Recorded | bytes]:
+    """Pass lines on, decoded where they can be, and tally them."""
+    for line in lines:
+        try:
+            recorded = decode(line)
+        except ValueError:
+            recorded = None
+        if recorded is not None:
+            tally.feed(recorded.event)
+        yield recorded or line
+
+
+async def _claims_amiss(store: DatabaseStore, record: RunRecord, fleet: Fleet | None) -> tuple[list[str], list[str]]:
+    """Return the servers that a run should have and has not, and those that it has and should not."""
+    if fleet is None or record.status.over:
+        return [], []
+    unclaimed, overclaimed = await store.claims_amiss(record, fleet)
+    # A run that has ended meanwhile has let its servers go.
+    over = (await store.run(record.run_id)).status.over
+    return ([], []) if over else ([server for _, server in unclaimed], [server for _, server in overclaimed])
 
 
 async def _meanwhile(store: DatabaseStore, record: RunRecord) -> list[RunRecord]:
