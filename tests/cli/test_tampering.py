@@ -178,8 +178,14 @@ def test_what_is_no_head_is_refused(store: Store, head: str) -> None:
         ("UPDATE runs SET plan = 'nonsense'", "was not written by ecsbatch and cannot be read"),
         ("UPDATE runs SET counts = x'ff00'", "was not written by ecsbatch and cannot be read"),
         ("UPDATE runs SET status = 'fine'", "was not written by ecsbatch and cannot be read"),
-        ("UPDATE targets SET servers = x'ff00'", "The list of servers of run over was not written by ecsbatch"),
-        ("UPDATE targets SET servers = 'text'", "The list of servers of run over was not written by ecsbatch"),
+        (
+            "UPDATE targets SET servers = x'ff00' WHERE run_id = 'over'",
+            "The list of servers of run over was not written by ecsbatch",
+        ),
+        (
+            "UPDATE targets SET servers = 'text' WHERE run_id = 'over'",
+            "The list of servers of run over was not written by ecsbatch",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_an_error_with_a_way_on(store: Store, command: str, edit: str, says: str) -> None:
