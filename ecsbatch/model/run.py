@@ -218,8 +218,9 @@ class Result:
         status, reason, message: how it ended or why it stands still; the reason is a word, the message a sentence.
         total: how many targets it has.
         counts: servers by outcome; ``unknown`` includes those still under way, ``not_started`` the waiting.
-        elapsed_s: seconds since the run's start.
+        elapsed_s: seconds for which processes have held the run.
         not_found: targets that do not exist; they are skipped, and the status does not tell of them.
+        began_at: when it began, seconds since 1970; None where it has not.
     """
 
     run_id: str
@@ -230,6 +231,7 @@ class Result:
     counts: Mapping[OutcomeKind, int]
     elapsed_s: float
     not_found: Sequence[str] = ()
+    began_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class RolloutState:
         aborting, aborted_by: somebody has ended the run for good, though servers may still be under way; who it was.
         abort_asked_by: who has asked for that, while the run's process has not followed; no event says so. "" for none.
         last_command: the last command that was asked before the present holder took the run.
-        watch, ends: how long it has taken; how many servers ended lately, while it could send.
+        watch, ends: for how long processes have held it; how many servers ended lately, while it could send.
         gate_at, status_at: when the last gate was asked; when the status last changed.
     """
 
@@ -80,7 +80,7 @@ class RolloutState:
         self.seq = self.wave = self.wave_over = self.promoted = self.fence = self.last_command = self.last_batch = 0
         self.started_at: float | None = None
         self.ended_at: float | None = None
-        self.updated_at = 0.0
+        self.updated_at = self._heard_at = 0.0
         self.quota: Quota | None = None
         self.holder = self.paused_by = self.aborted_by = self.abort_asked_by = ""
         self.stage = bytearray(n)
@@ -126,7 +126,7 @@ class RolloutState:
     def apply(self, recorded: ev.Recorded) -> None:
         """Fold the next event in; events must come in the order of their ``seq``."""
         self.seq = recorded.seq
-        self.updated_at = recorded.ts
+        self._heard_at, self.updated_at = self.updated_at, recorded.ts
         fold = self._folds.get(type(recorded.event))
         if fold is not None:
             fold(self, recorded.event, recorded.ts)
@@ -403,7 +403,8 @@ class RolloutState:
         self.limits[event.limit] = event.new
 
     def _holder_changed(self, event: ev.HolderChanged, ts: float) -> None:
-        self.watch.taken(ts, event.boot, event.ledger_time)
+        self.watch.taken(ts, event.ledger_time, self._heard_at)
+        self._elapsed = None
         self.taken_at, self.gate_wait, self.unseen = ts, GateWait(), None
         self.holder = event.holder
         self.fence = event.fence
@@ -500,6 +501,7 @@ class RolloutState:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
         self.ended_at = self.status_at = ts
         self._elapsed = event.elapsed_s or None
+        self.watch.left(ts, event.elapsed_s)
 
     def _finished(self, event: ev.RunFinished, ts: float) -> None:
         for i in [i for i in self.kept if self.stage[i] == Stage.WAITING]:
@@ -507,6 +509,7 @@ class RolloutState:
         self.status, self.reason, self.message = RunStatus(event.status), event.reason, event.message
         self.ended_at = self.status_at = ts
         self._elapsed = event.elapsed_s
+        self.watch.left(ts, event.elapsed_s)
 
     _folds: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, float], None]]] = {
         ev.RunStarted: _run_started,
@@ -594,11 +597,11 @@ class RolloutState:
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the run's start to its end, or to its last event where it goes on."""
+        """Seconds for which processes have held the run, up to its last event."""
         if self._elapsed is not None:
             return self._elapsed
         if self.fence:
-            return self.watch.by_stamp(self.ended_at or self.updated_at)
+            return self.watch.by_stamp(self.updated_at)
         if self.started_at is None:
             return 0.0
         return (self.ended_at or self.updated_at) - self.started_at

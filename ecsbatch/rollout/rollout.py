@@ -140,6 +140,7 @@ class Rollout:
             counts=state.counts,
             elapsed_s=state.elapsed,
             not_found=state.not_found,
+            began_at=state.started_at,
         )
 
     @property

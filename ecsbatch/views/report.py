@@ -65,6 +65,7 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
         "total": state.run.total,
         **counts,
         "elapsed_s": round(lasted(state, now), 3),
+        "began_at": _time(state.started_at),
         "not_found": state.not_found,
         "left_out": dict(sorted(state.left_out_by.items())),
         "not_retried": dict(sorted(state.not_retried_by.items())),
@@ -131,7 +132,8 @@ def _shown(state: RolloutState, index: int) -> tuple[str, ...]:
     fleet, outcome, wave = state.plan.fleet, state.outcome(index), state.plan.wave_of(index)
     words = (outcome.reason.replace("_", " "), outcome.code, without_code(outcome.message, outcome.code))
     ended = stamp(outcome.ended_at)[:19].replace("T", " ") if outcome.ended_at else ""
-    why = "  ".join(word for word in words if word)
+    again = f"not retried: {outcome.not_retried.replace('_', ' ')}" if outcome.not_retried else ""
+    why = "  ".join(word for word in (*words, again) if word)
     place = (fleet.domain(index), str(wave.number) if wave else "")
     return outcome.server, fleet.name(index), WORDS[outcome.kind], why, *place, ended
 

@@ -18,7 +18,7 @@ class Snapshot:
         state: of the run.
         quota: servers per window.
         usage: what the ledger said last, None while it has not been asked.
-        elapsed: seconds since the run's start.
+        elapsed: seconds for which processes have held the run.
         notice: a sentence from whoever runs it, where it is ending or sees nothing: there is no pace then.
         repeat: flags that commands about this run need too.
         now: seconds since 1970.

@@ -1,17 +1,18 @@
-"""How long a run takes, and how fast it goes on, as all views say it."""
+"""How long a run has taken, and how fast it goes on, as all views say it."""
 
 from __future__ import annotations
 
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.pace import Pace, barriers_ahead
 from ecsbatch.views.text import format_span
 
 
 def lasted(state: RolloutState, now: float | None = None) -> float:
-    """Return the seconds from a run's start to its end, or to now where it has none; the last event where not known."""
-    if now is None or state.ended_at is not None or state.started_at is None:
+    """Return the seconds for which processes have held a run, up to ``now``, or to the last event for None."""
+    if now is None or state.status not in {RunStatus.RUNNING, RunStatus.PAUSED}:
         return state.elapsed
-    return max(state.elapsed, now - state.started_at)
+    return state.elapsed + max(0.0, now - state.updated_at)
 
 
 def pace_parts(state: RolloutState, found: Pace) -> list[str]:

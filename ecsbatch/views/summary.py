@@ -108,7 +108,8 @@ def _took(state: RolloutState, now: float | None) -> str:
         return f" after {format_span(state.elapsed)}"
     if state.status is RunStatus.ORPHANED and now is not None:
         heard = format_span(max(now - state.updated_at, 0.0))
-        return f", begun {format_span(lasted(state, now))} ago and last heard of {heard} ago"
+        begun = format_span(max(now - (state.started_at or now), 0.0))
+        return f", begun {begun} ago and last heard of {heard} ago"
     return f", {format_span(lasted(state, now))} so far"
 
 

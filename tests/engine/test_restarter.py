@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from random import Random
 from typing import cast
 
@@ -14,9 +15,11 @@ from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, SelectionError
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.run import Result
 from ecsbatch.model.servers import Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.config import Faults
+from ecsbatch.simulator.virtual_time import Killed
 
 OTHER = "00000000-0000-4000-8000-000000000000"
 
@@ -452,3 +455,29 @@ def test_how_long_a_run_took_does_not_hang_on_the_wall_clock(jump: float, *, sto
 
     told, took = world.live(main)
     assert told == pytest.approx(took, abs=1)
+
+
+@pytest.mark.parametrize("kill_after", [None, 100])
+def test_how_long_a_run_took_leaves_out_the_time_in_which_nobody_held_it(kill_after: int | None) -> None:
+    world, week = World(servers=4), 7 * 86_400.0
+
+    async def first() -> None:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids, Strategy(waves="1,100%", soak=600.0), run_id="r")
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(300)
+            rollout.stop()
+            assert (await running).elapsed_s == pytest.approx(300, abs=1)
+
+    async def again() -> Result:
+        await asyncio.sleep(week)
+        async with world.restarter() as restarter:
+            return await (await restarter.resume("r")).run()
+
+    began = world.clock.wall()
+    with suppress(Killed):
+        world.live(first, kill_after=kill_after)
+    result = world.live(again)
+
+    assert result.elapsed_s < 1500
+    assert result.began_at == pytest.approx(began, abs=5)

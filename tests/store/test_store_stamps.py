@@ -48,30 +48,32 @@ async def test_the_journal_is_not_set_back_with_the_wall_clock(tmp_path: Path) -
     assert commit.recorded[0].ts - lease.recorded[0].ts == pytest.approx(121.6, abs=0.002)
 
 
-def test_a_stopwatch_goes_on_by_the_ledgers_clock_within_a_boot() -> None:
+def test_a_stopwatch_counts_the_time_in_which_some_process_held_the_run() -> None:
     watch = Stopwatch()
     assert (watch.by_stamp(5.0), watch.by_ledger(5.0)) == (0.0, 0.0)
-    watch.taken(1000.0, "boot-1", 50.0)
-    assert watch.by_stamp(1014.0) == 14
-    assert watch.by_ledger(64.0) == 14
-    watch.taken(400.0, "boot-1", 70.0)  # the wall clock was set back by ten minutes meanwhile
+    watch.taken(1000.0, 50.0, 1000.0)
+    assert (watch.by_stamp(1014.0), watch.by_ledger(64.0)) == (14, 14)
+    watch.left(1614.0, 14.0)  # the wall clock was set forward by ten minutes meanwhile
+    assert watch.by_stamp(9999.0) == 14
+    watch.taken(605_800.0, 70.0, 1614.0)  # a week later
 
-    assert watch.by_stamp(405.0) == 25
-    assert watch.by_ledger(75.0) == 25
+    assert (watch.by_stamp(605_805.0), watch.by_ledger(75.0)) == (19, 19)
 
 
-@pytest.mark.parametrize(("stamp", "expected"), [(1100.0, 110), (900.0, 10)])
-def test_a_stopwatch_goes_on_by_the_stamps_behind_a_reboot_and_never_back(stamp: float, expected: float) -> None:
+@pytest.mark.parametrize(("taken", "expected"), [(1100.0, 30), (900.0, 30)])
+def test_a_process_that_died_has_held_the_run_up_to_its_last_event(taken: float, expected: float) -> None:
     watch = Stopwatch()
-    watch.taken(1000.0, "boot-1", 50.0)
-    watch.taken(stamp, "boot-2", 3.0)
+    watch.taken(1000.0, 50.0, 1000.0)
+    watch.taken(taken, 3.0, 1020.0)
 
     assert watch.by_ledger(13.0) == expected
 
 
-def test_a_holder_of_an_older_version_is_reckoned_by_its_stamps() -> None:
+def test_a_stop_of_an_older_version_told_the_time_since_the_begin() -> None:
     watch = Stopwatch()
-    watch.taken(1000.0, "", 0.0)
-    watch.taken(1030.0, "", 0.0)
+    watch.taken(1000.0, 0.0, 0.0)
+    watch.left(1010.0, 10.0)
+    watch.taken(1030.0, 0.0, 1010.0)
+    watch.left(1040.0, 40.0)
 
-    assert watch.by_stamp(1040.0) == 40
+    assert watch.by_stamp(2000.0) == 20

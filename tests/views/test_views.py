@@ -209,6 +209,7 @@ def test_the_one_json_object_is_the_contract() -> None:
         "total",
         *counts,
         "elapsed_s",
+        "began_at",
         "not_found",
         "left_out",
         "not_retried",
