@@ -236,7 +236,7 @@ def offer_resume(result: DriveResult, context: CliContext, *, asks: bool = True)
             return code_of_run(state)
         if chosen > len(options):
             result = asyncio.run(abort_here(state.run_id, context))
-        else:
+        elif _agrees(options[chosen - 1].question(state)):
             result = asyncio.run(resume_here(state.run_id, _changes(options[chosen - 1]), context))
     return print_result(result, context)
 
@@ -265,26 +265,37 @@ def _can_be_asked(result: DriveResult, context: CliContext) -> bool:
 def _menu(options: Sequence[ResumeOption]) -> list[str]:
     choices = [*(option.why for option in options), "end it for good"]
     lines = [f"  {number:5}  {why}" for number, why in enumerate(choices, 1)]
-    return ["The run has stopped. Type a number:", *lines, "  Enter  leave it as it is; it can be resumed later"]
+    leave = "  Enter  leave it as it is; it can be resumed later"
+    return ["The run has stopped. Type a number, or only Enter; the safest way comes first:", leave, *lines]
+
+
+def _agrees(question: str) -> bool:
+    """Ask, where there is something to ask; anything but yes is no."""
+    return not question or _typed(f"{question} [y/N] ").lower() in {"y", "yes"}
 
 
 def _typed_number(most: int) -> int:
     """Read a number; 0 for leaving."""
     while True:
-        sys.stderr.write("> ")
-        sys.stderr.flush()
-        try:
-            line = sys.stdin.readline()
-        except KeyboardInterrupt:
-            line = ""
-        if not line.endswith("\n"):
-            sys.stderr.write("\n")
-        text = line.strip()
+        text = _typed("> ")
         if not text:
             return 0
         if text.isascii() and text.isdigit() and 1 <= int(text) <= most:
             return int(text)
         sys.stderr.write(f"Type a number from 1 to {most}, or only Enter.\n")
+
+
+def _typed(prompt: str) -> str:
+    """Read a line; Ctrl-C and the end of the input are an empty one."""
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    try:
+        line = sys.stdin.readline()
+    except KeyboardInterrupt:
+        line = ""
+    if not line.endswith("\n"):
+        sys.stderr.write("\n")
+    return line.strip()
 
 
 def _changes(option: ResumeOption) -> Changes:

@@ -21,6 +21,10 @@ STANDING_STILL: Final = _RESTING | {RunStatus.PAUSED}
 LEFT_OUT: Final = (OutcomeKind.NOT_STARTED.value,)
 """What a resume retries that takes up what was left out."""
 
+_MOST: Final = 0.75
+_MORE: Final = 1.5
+"""The failures are in a domain that has this share of them, and this many times as many as by its size."""
+
 _GOES_ON: Final = {
     "gate": "go on, the gate is asked again",
     "gate_timeout": "go on, the gate is asked again",
@@ -54,9 +58,26 @@ class ResumeOption:
         words += [f" --retry {','.join(self.retry)}"] if self.retry else []
         return "".join(words)
 
+    def question(self, state: RolloutState) -> str:
+        """What is asked once more before it is done, for it loosens what has stopped a run; "" for nothing."""
+        if self.forgive:
+            return forgive_question(state, self.skip_domains)
+        limits = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in self.limits.items())
+        return f"Set {limits} for run {printable(state.run_id)} and restart more servers?" if limits else ""
+
+
+def forgive_question(state: RolloutState, without: Sequence[str]) -> str:
+    """Return what is asked before failures stop counting; nothing more is sent to the domains ``without``."""
+    failures = counted(state.run.failures, "failure")
+    but = f", without {', '.join(map(printable, without))}" if without else ""
+    return f"Forgive {failures} of run {printable(state.run_id)} and restart more servers{but}?"
+
 
 def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
-    """Yield the ways in which a run can go on that stands still, or that is over with failures."""
+    """Yield the ways in which a run can go on that stands still, or that is over with failures; the safest comes first.
+
+    That is by what each leaves in force: all limits and the whole record; all but a domain; a limit; no failure so far.
+    """
     if state.aborting:
         if state.status in _RESTING:
             yield ResumeOption(
@@ -64,23 +85,26 @@ def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
             )
         return
     breach = policy.breach(state, policy.limits_of(state.plan, state.limits))
-    if state.status in STANDING_STILL:
-        if breach is None:
-            yield ResumeOption(_GOES_ON.get(state.reason, "let it go on where it stands"))
-        else:
-            yield from _past_breach(breach)
-        if state.reason == "budget_exhausted":
-            yield from _with_more_slots(state)
+    if state.status in STANDING_STILL and breach is None:
+        yield ResumeOption(_GOES_ON.get(state.reason, "let it go on where it stands"))
+    yield from _again(state)
     if state.status in _RESTING:
         yield from _without_a_domain(state, forgive=breach is not None)
+    if state.status in STANDING_STILL and breach is not None:
+        yield from _past_breach(breach)
+    if state.status in STANDING_STILL and state.reason == "budget_exhausted":
+        yield from _with_more_slots(state)
+
+
+def _again(state: RolloutState) -> Iterator[ResumeOption]:
+    """Yield the retries of those that failed and of those that were left out."""
     failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
     if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
         number = sum(state.run.ended[kind] for kind in _FAILED)
         yield ResumeOption(f"try {counted(number, 'failed server')} again", retry=failed)
-    if (left_out := state.left_out_by) and state.status is not RunStatus.RUNNING:
-        yield ResumeOption(
-            f"take up {counted(left_out.total(), 'server')} that {_was(left_out)} left out", retry=LEFT_OUT
-        )
+    if (left_out := state.left_out_by) and state.status not in {RunStatus.RUNNING, RunStatus.ABORTED}:
+        why = f"take up {counted(left_out.total(), 'server')} that {_was(left_out)} left out"
+        yield ResumeOption(why, retry=LEFT_OUT)
 
 
 def _was(counts: Counter[str]) -> str:
@@ -89,8 +113,8 @@ def _was(counts: Counter[str]) -> str:
 
 def _past_breach(breach: policy.Breach) -> Iterator[ResumeOption]:
     more = 2 * breach.failures
-    yield ResumeOption("go on, the failures so far stop counting", forgive=True)
     yield ResumeOption(f"go on and allow {more:,} instead of {breach.allowed:,}", limits={breach.limit: more})
+    yield ResumeOption("go on, the failures so far stop counting", forgive=True)
 
 
 def _with_more_slots(state: RolloutState) -> Iterator[ResumeOption]:
@@ -100,6 +124,12 @@ def _with_more_slots(state: RolloutState) -> Iterator[ResumeOption]:
 
 
 def _without_a_domain(state: RolloutState, *, forgive: bool) -> Iterator[ResumeOption]:
-    worst = state.failed_by["domain"].most_common(1)
-    if worst and len(state.domains) > 1:
-        yield ResumeOption(f"go on without {printable(worst[0][0])}", forgive=forgive, skip_domains=[worst[0][0]])
+    """Yield to go on without the domain that the failures are in, where they are in one and servers of it wait."""
+    failures = state.failed_by["domain"]
+    worst, number = next(iter(failures.most_common(1)), ("", 0))
+    if worst not in state.domains or len(state.domains) < 2:  # noqa: PLR2004 - without the only one nothing is left
+        return
+    of_it, total = state.domains[worst], failures.total()
+    most = number >= _MOST * total and number / total >= _MORE * of_it.total / state.run.total
+    if of_it.waiting and (number == total or most):
+        yield ResumeOption(f"go on without {printable(worst)}", forgive=forgive, skip_domains=[worst])

@@ -307,7 +307,7 @@ def test_a_stopped_run_stays_at_a_terminal_and_goes_on_by_a_number(
     process.stdin.write("y\n")
     process.stdin.flush()
     shown = ""
-    while "leave it as it is" not in shown:
+    while "end it for good" not in shown:
         line = process.stdout.readline()
         assert line, shown
         shown += line
@@ -320,6 +320,34 @@ def test_a_stopped_run_stays_at_a_terminal_and_goes_on_by_a_number(
     assert "Type a number from 1 to 2" in rest
     assert "Run stay succeeded" in rest
     assert process.wait(timeout=30) == 0
+
+
+@pytest.fixture
+def broken_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """A cloud in which every restart fails."""
+    folder = tmp_path_factory.mktemp("broken")
+    yield from simulate(folder, ["--servers", "12", "--speed", "60", "--faults", "fail=100%"])
+
+
+def test_forgiveness_is_asked_for_once_more_in_the_menu_after_a_stop(
+    terminal: Terminal, broken_cloud: Simulator
+) -> None:
+    (terminal.folder / "stay.txt").write_text("\n".join(broken_cloud.ids), encoding="utf-8")
+    process = begin_at_a_terminal(terminal, broken_cloud, "sick", (*FAST[:-3], "--max-failures", "0"))
+    assert process.stdout is not None
+    assert process.stdin is not None
+    process.stdin.write("y\n")
+    process.stdin.flush()
+    shown = shown_until(process.stdout, "end it for good")
+    number = re.search(r"(\d) go on, the failures so far stop counting", plain(shown))
+    assert number is not None, shown
+    process.stdin.write(f"{number[1]}\nn\n\n")
+    process.stdin.flush()
+    rest = plain(process.stdout.read())
+
+    assert "[y/N]" in rest
+    assert rest.count("end it for good") >= 2, "the menu comes again, and the commands behind it"
+    assert process.wait(timeout=30) == 4
 
 
 def test_who_holds_a_run_sees_that_somebody_else_aborts_it(terminal: Terminal, cloud: Simulator) -> None:

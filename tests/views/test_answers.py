@@ -55,16 +55,16 @@ STOPS: list[tuple[Sequence[ev.Event], int, list[str]]] = [
     (
         [failed(1), ev.RunStopped(status="stopped", reason="max_failures")],
         0,
-        [" --forgive", " --max-failures 2", " --forgive --skip-domain az2", " --retry failed"],
+        [" --retry failed", " --forgive --skip-domain az2", " --max-failures 2", " --forgive"],
     ),
     (
         [failed(0), failed(1), failed(2), ev.RunStopped(status="stopped", reason="budget_exhausted")],
         5,
-        ["", " --max-unavailable 6", " --forgive", " --skip-domain az1", " --retry failed"],
+        ["", " --retry failed", " --max-unavailable 6", " --forgive"],
     ),
     ([ev.RunStopped(status="stopped", reason="gate")], 0, [""]),
     ([ev.RunStopped(status="stopped", reason="cloud_unreachable")], 0, [""]),
-    ([failed(1), ev.RunPaused(reason="max_failures")], 0, [" --forgive", " --max-failures 2"]),
+    ([failed(1), ev.RunPaused(reason="max_failures")], 0, [" --max-failures 2", " --forgive"]),
     ([failed(1)], 5, []),
     ([failed(1), ev.RunFinished(status="failed")], 5, [" --retry failed"]),
     ([failed(1), ev.RunFinished(status="aborted")], 5, []),
@@ -90,7 +90,7 @@ def test_ids_that_do_not_exist_are_named_though_the_run_succeeded() -> None:
 
 @pytest.mark.parametrize(("more", "allowed", "flags"), STOPS)
 def test_each_stop_has_its_own_ways_on(more: Sequence[ev.Event], allowed: int, flags: list[str]) -> None:
-    """A plain resume is proposed only where it would not stop at once again."""
+    """A plain resume is proposed only where it would not stop at once again; what leaves most in force comes first."""
     assert [way.flags for way in resume_options(run(*more, max_failures=allowed))] == flags
 
 
@@ -259,3 +259,33 @@ def test_behind_failures_the_commands_are_named_that_write_and_restart_what_is_l
 
     assert [command for command in commands if command not in lines] == []
     assert f"ecsbatch report k7f --outcome {kinds} -o csv --out left.csv" in lines
+
+
+@pytest.mark.parametrize(
+    ("failures", "sent", "offered"),
+    [
+        ([1, 3, 5], 6, True),
+        ([1, 3, 5, 0], 6, True),  # three of four, where two are to be expected
+        ([1, 3, 0], 6, False),
+        ([1, 3, 0, 2], 6, False),
+        ([1, 3, 5], 8, False),  # nobody of it waits any more
+    ],
+)
+def test_a_zone_is_offered_to_be_left_out_only_where_the_failures_are_there(
+    failures: Sequence[int], sent: int, *, offered: bool
+) -> None:
+    more = [ev.BatchSubmitting(batch=2, servers=IDS[3:sent], updated=[""] * (sent - 3), wave=1)]
+    state = run(*more, *map(failed, failures), ev.RunStopped(status="stopped", reason="max_failures"))
+
+    assert any(way.skip_domains for way in resume_options(state)) == offered
+
+
+def test_a_way_on_that_loosens_what_has_stopped_the_run_is_asked_for_once_more() -> None:
+    state = run(failed(1), ev.RunStopped(status="stopped", reason="max_failures"))
+
+    assert [way.question(state) for way in resume_options(state)] == [
+        "",
+        "Forgive 1 failure of run k7f and restart more servers, without az2?",
+        "Set --max-failures 2 for run k7f and restart more servers?",
+        "Forgive 1 failure of run k7f and restart more servers?",
+    ]

@@ -102,8 +102,8 @@ def test_a_narrow_and_short_screen_keeps_what_matters_most() -> None:
         "          1 not back up",
         "Paused (max_failures). Type in another",
         "terminal:",
-        "ecsbatch resume k7f3q2 --forgive",
         "ecsbatch resume k7f3q2 --max-failures 2",
+        "ecsbatch resume k7f3q2 --forgive",
         "ecsbatch abort k7f3q2",
     ]
 

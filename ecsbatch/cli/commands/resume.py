@@ -31,6 +31,7 @@ from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import RETRIED, OutcomeKind, RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.text import counted, printable
+from ecsbatch.policy.resume_options import forgive_question
 
 if TYPE_CHECKING:
     from ecsbatch.model.plan import Skip
@@ -105,10 +106,7 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     if OutcomeKind.SKIPPED in changes.retry and (skips := state.plan.skips):
         print_lines([_plan_skips(skips)], to_stdout=False)
     if forgive:
-        failures = counted(state.run.failures, "failure")
-        without = f", without {', '.join(map(printable, changes.skip_domains))}" if changes.skip_domains else ""
-        run = printable(record.run_id)
-        agree(f"Forgive {failures} of run {run} and restart more servers{without}?", yes=yes)
+        agree(forgive_question(state, changes.skip_domains), yes=yes)
     if record.held:
         return _resume_there(record, state, changes, context)
     if history.aborting and not quiet:
