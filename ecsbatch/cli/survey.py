@@ -105,7 +105,8 @@ async def survey(
         CloudError: not everything could be seen.
         StoreError: the store cannot be opened.
     """
-    from ecsbatch.ecs.inventory import find  # noqa: PLC0415 - imported when used
+    from ecsbatch.cli.looking import look_progress  # noqa: PLC0415 - imported when used
+    from ecsbatch.ecs.inventory import find  # noqa: PLC0415 - the same
 
     async with AsyncExitStack() as stack:
         store: DatabaseStore | None = None
@@ -113,7 +114,8 @@ async def survey(
         if opened or selection.exclude_claimed or selection.restarted_since is not None:
             store = await stack.enter_async_context(make_store(context.store_url))
         ecs = await stack.enter_async_context(make_client(context.settings))
-        seen = await find(ecs, selection, count=count)
+        async with look_progress(context) as progress:
+            seen = await find(ecs, selection, count=count, told=progress.note)
         recent = selection.updated(seen.views.values())
         servers, claimed, recently_restarted = seen.servers, dict[str, int](), 0
         if store is not None and selection.restarted_since is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ecsbatch.ecs.client import MAX_PAGE, EcsClient, Filters
@@ -28,21 +28,30 @@ class Inventory:
     in_project: int | None = None
 
 
-async def find(ecs: EcsClient, selection: Selection, *, count: bool = False) -> Inventory:
+Told = Callable[[int, int | None], None]
+"""Hears how many servers have been seen so far, and how many there are; None while that is not known."""
+
+
+def _untold(_seen: int, _of: int | None) -> None:
+    """Hear nothing."""
+
+
+async def find(ecs: EcsClient, selection: Selection, *, count: bool = False, told: Told = _untold) -> Inventory:
     """Return the servers of a selection: those of its list, else those of the cloud's listing that fit.
 
     Args:
         ecs: the site's client.
         selection: which servers.
         count: True to count the project's servers as well.
+        told: hears how far it has come.
 
     Raises:
         SelectionRefused: no server fits.
         CloudError: not everything could be seen; a part of a listing is not the fleet.
     """
     if selection.servers is not None:
-        return await look_at_all(ecs, selection.servers, count=count)
-    listed = await _listed(ecs, filters_of(selection))
+        return await look_at_all(ecs, selection.servers, count=count, told=told)
+    listed = await _listed(ecs, filters_of(selection), told)
     views = {view.id: view for view in selection.check(listed.values())}
     if not views:
         raise SelectionRefused("No server matches what was asked for; an empty selection never means all.")
@@ -50,12 +59,13 @@ async def find(ecs: EcsClient, selection: Selection, *, count: bool = False) -> 
     return Inventory([from_view(view) for view in views.values()], views, in_project)
 
 
-async def _listed(ecs: EcsClient, filters: Filters) -> dict[str, ServerView]:
+async def _listed(ecs: EcsClient, filters: Filters, told: Told) -> dict[str, ServerView]:
     """Return all servers that a listing shows, by id; one that is on two pages as it was seen last."""
     views: dict[str, ServerView] = {}
     fewest: int | None = None
     async for page in ecs.list_servers(limit=MAX_PAGE, **filters):
         views.update((view.id, view) for view in page.servers)
+        told(len(views), page.count)
         if page.count is not None:
             fewest = page.count if fewest is None else min(fewest, page.count)
     if fewest is not None and len(views) < fewest:
@@ -90,7 +100,9 @@ def filters_of(selection: Selection) -> Filters:
     )
 
 
-async def look_at_all(ecs: EcsClient, servers: Sequence[Server], *, count: bool = False) -> Inventory:
+async def look_at_all(
+    ecs: EcsClient, servers: Sequence[Server], *, count: bool = False, told: Told = _untold
+) -> Inventory:
     """Look at servers in as few requests as possible: pages of the listing, or looks at 100 servers each.
 
     The first page shows how many pages there are; so a wrong key costs one request, and a hundred servers one look.
@@ -99,6 +111,7 @@ async def look_at_all(ecs: EcsClient, servers: Sequence[Server], *, count: bool 
         ecs: the site's client.
         servers: the servers.
         count: True to count the project's servers as well.
+        told: hears how far it has come.
 
     Raises:
         CloudError: not everything could be seen.
@@ -112,11 +125,13 @@ async def look_at_all(ecs: EcsClient, servers: Sequence[Server], *, count: bool 
         async for page in pages:
             in_project = page.count if in_project is None else in_project
             views.update((view.id, view) for view in page.servers if view.id in wanted)
+            told(len(views), len(wanted))
             if not _listing_pays(in_project, len(wanted) - len(views)):
                 break
         await pages.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its signature says
     # A listing may miss servers while others create or delete some: those that it did not show are asked for by id.
-    views |= await look_at(ecs, [server.id for server in servers if server.id not in views])
+    missing = [server.id for server in servers if server.id not in views]
+    views |= await look_at(ecs, missing, lambda seen: told(len(wanted) - len(missing) + seen, len(wanted)))
     return Inventory(servers, views, in_project)
 
 

@@ -7,7 +7,7 @@ asked for again, each alone, and then by its own path. Where they are very many,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -44,8 +44,13 @@ class Looker(Protocol):
         ...
 
 
-async def look_at(ecs: Looker, ids: Sequence[str]) -> Views:
+async def look_at(ecs: Looker, ids: Sequence[str], told: Callable[[int], None] = lambda _: None) -> Views:
     """Look at servers; ``found`` is False only where the cloud says so, or shows nothing of a server in any way.
+
+    Args:
+        ecs: the site's client.
+        ids: which servers.
+        told: hears how many of them have been seen so far.
 
     Raises:
         CloudError: not all servers could be seen, the cloud ignores the filter by id, or its listing hides servers.
@@ -56,7 +61,7 @@ async def look_at(ecs: Looker, ids: Sequence[str]) -> Views:
     for size in (MAX_LOOK, MAX_LOOK, 1):
         while left and (size == 1 or len(left) > A_FEW or not views):
             asked = left if size > 1 else spread(left, A_FEW)
-            shown = await _in_groups(ecs, asked, size)
+            shown = await _in_groups(ecs, asked, size, partial(_add, told, len(views)))
             views |= shown
             left = [server for server in left if server not in views]
             if len(shown) * _WORTHWHILE < len(asked):
@@ -66,12 +71,16 @@ async def look_at(ecs: Looker, ids: Sequence[str]) -> Views:
     return views | {server: ServerView(server, found=False) for server in left}
 
 
+def _add(told: Callable[[int], None], before: int, seen: int) -> None:
+    told(before + seen)
+
+
 def spread(items: Sequence[str], most: int) -> list[str]:
     """Return at most ``most`` items, spread evenly over a list."""
     return list(items) if len(items) <= most else [items[number * len(items) // most] for number in range(most)]
 
 
-async def _in_groups(ecs: Looker, ids: Sequence[str], size: int) -> Views:
+async def _in_groups(ecs: Looker, ids: Sequence[str], size: int, told: Callable[[int], None]) -> Views:
     """Look at ``size`` servers per request, several requests at once; the first alone: a wrong key costs only one."""
     parts = [ids[start : start + size] for start in range(0, len(ids), size)]
     views: Views = {}
@@ -80,6 +89,7 @@ async def _in_groups(ecs: Looker, ids: Sequence[str], size: int) -> Views:
     async def one(part: Sequence[str]) -> None:
         async with turns:
             views.update(await _look(ecs, part))
+            told(len(views))
 
     await one(parts[0])
     try:

@@ -144,3 +144,31 @@ def test_a_cloud_that_knows_small_letters_only_is_asked_in_small_letters() -> No
 
     assert [server for server, view in views.items() if not view.found] == [ids[0]]
     assert shown == [False, True]
+
+
+def test_who_waits_hears_how_many_have_been_looked_at() -> None:
+    heard: list[int] = []
+    run(look_at(Holed(lambda ids: ids), IDS[:250], heard.append), loop=VirtualLoop())
+
+    assert heard == [100, 200, 250]
+
+
+def test_who_waits_hears_how_many_a_listing_has_shown() -> None:
+    heard: list[tuple[int, int | None]] = []
+    loop, config = VirtualLoop(), CloudConfig(servers=1_050)
+    cloud = SimulatedCloud(config, loop.time)
+
+    async def main() -> None:
+        async with EcsClient(
+            auth=KeyAuth(config.access_key, config.secret_key),
+            project_id=config.project_id,
+            endpoint="https://ecs.example.com",
+            sender=SimulatedSender(cloud),
+            clock=VirtualClock(loop),
+        ) as ecs:
+            servers = [Server(each) for each in cloud.ids()]
+            await look_at_all(ecs, servers, told=lambda seen, of: heard.append((seen, of)))
+
+    run(main(), loop=loop)
+
+    assert heard == [(1_000, 1_050), (1_050, 1_050)]
