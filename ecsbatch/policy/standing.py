@@ -28,7 +28,7 @@ class Phase(StrEnum):
     RUNNING = "running"
     CHECKING = "checking"
     SOAKING = "soaking"
-    HELD = "held"
+    HELD = "held_for_promote"
     GATE = "gate"
     BLIND = "blind"
     THROTTLED = "throttled"

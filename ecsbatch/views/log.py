@@ -190,8 +190,7 @@ class Log:
         if not anyhow and fields == self._last and not snapshot.notice:
             return False
         self._last = fields
-        if "status" in fields:
-            fields = {**fields, "standing": snapshot.standing.text}
+        fields = {**fields, "standing": snapshot.standing.text, "elapsed_s": round(snapshot.elapsed)}
         if snapshot.notice:
             fields = {**fields, "notice": snapshot.notice}
         if snapshot.usage is not None:
@@ -210,7 +209,7 @@ def _progress(snapshot: Snapshot) -> dict[str, Any]:
     counts.pop("unknown", None)
     fields: dict[str, Any] = {"run_id": state.run_id}
     if (how := snapshot.standing).phase is not Phase.RUNNING:
-        fields["status"] = how.phase.value
+        fields["status"] = "held" if how.phase is Phase.HELD else how.phase.value
     fields |= {"wave": f"{state.wave}/{len(state.plan.waves)}", "total": state.run.total, **counts}
     if left_out := state.left_out_by.total():
         fields["left_out"] = left_out

@@ -148,7 +148,7 @@ def test_progress_is_told_where_something_has_changed() -> None:
     lines = [line.split(" ", 1)[1] for line in out.getvalue().decode().splitlines()]
     assert lines[0] == (
         "progress wave=2/2 total=40 restarted=4 failed=1 skipped=2 not_started=28 in_flight=5 down=6 "
-        "quota_free=990 per_minute=20 left_s=99"
+        "standing=running elapsed_s=75 quota_free=990 per_minute=20 left_s=99"
     )
     assert lines[2].startswith("progress status=paused wave=2/2 ")
 

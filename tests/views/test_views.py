@@ -228,7 +228,11 @@ def test_the_hold_of_a_run_is_not_who_holds_it() -> None:
         state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
     told = run_json(state, 1_063.0)
 
-    assert (told["status"], told["standing"], told["standing_text"]) == ("running", "held", "held for promote")
+    assert (told["status"], told["standing"], told["standing_text"]) == (
+        "running",
+        "held_for_promote",
+        "held for promote",
+    )
     assert told["hold"] == {"before_wave": 2, "since": "1970-01-01T00:16:43.000Z"}
 
 
