@@ -140,6 +140,9 @@ def _left_out(snapshot: Snapshot, width: int) -> Iterable[Text]:
     ]
     if (more := len(state.left_out_by) - _LEFT_OUT) > 0:
         parts.append(Text(f"{more} more"))
+    if state.status is RunStatus.PAUSED:  # the commands below let it go on with them at once
+        yield from _row("Left out", parts, width)
+        return
     yield from _row("Left out", [*parts, Text("once the run is over type:")], width)
     command = f"ecsbatch resume {printable(state.run_id)} --retry not_started{snapshot.repeat}"
     yield from _typed([(command, "take them up")], width)

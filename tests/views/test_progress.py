@@ -78,6 +78,9 @@ def test_who_was_left_out_has_a_line_with_the_command_that_takes_them_up_again()
     assert "Servers   4 restarted, 2 skipped, 14 waiting\nLeft out  14 of az2, once the run is over type:\n" in shown
     assert "  ecsbatch resume k7f3q2 --retry not_started   take them up\n" in shown
     assert "ecsbatch resume k7f3q2 --retry not_started" in "\n".join(drawn(left_out, 50))
+    paused = drawn(history(plan(), ev.RunResumed(skip_domains=["az2"]), ev.RunPaused(reason="paused")), 80)
+    assert "Left out  14 of az2" in paused
+    assert sum("--retry not_started" in line for line in paused) == 1
 
 
 def test_a_run_that_is_ending_has_no_pace() -> None:
