@@ -9,7 +9,7 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class Exposure:
     mend: str = ""
 
     def __str__(self) -> str:
-        return f"{self.why} ({self.mend} makes it private)" if self.mend else self.why
+        return f"{self.why} ({self.mend} makes it private, with what stands in it by then)" if self.mend else self.why
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +64,37 @@ class SeenFile:
 
 def exposure_of(files: Iterable[SeenFile], user: FileUser) -> Exposure | None:
     """Return why others than ``user`` and root may write one of these; None: nobody else may."""
-    whys: list[str] = []
-    mends: list[str] = []
+    whose: dict[str, list[str]] = {}
+    mends: dict[str, list[str]] = {}
     for each in files:
-        if each.uid not in {0, user.uid}:
-            whys.append(f"{each.path} belongs to user {each.uid}")
-            mends.append(f"`chown {user.uid} {quote(each.path)}` as root")
-        elif who := _writers(each, user):
-            whys.append(f"{each.path} may be written by {who}")
-            mends.append(_mend(each))
-    return Exposure(" and ".join(whys), " and ".join(mends)) if whys else None
+        who, mend = _writers(each, user)
+        if who:
+            whose.setdefault(who, []).append(each.path)
+            mends.setdefault(mend, []).append(quote(each.path))
+    if not whose:
+        return None
+    whys = [f"{_listed(paths)} may be written by {who}" for who, paths in whose.items()]
+    return Exposure(_listed(whys), _listed([mend.format(files=" ".join(paths)) for mend, paths in mends.items()]))
 
 
-def _writers(file: SeenFile, user: FileUser) -> str:
-    if file.mode & stat.S_IWOTH:
-        return "everybody"
+def _writers(file: SeenFile, user: FileUser) -> tuple[str, str]:
+    """Return who else may write a file, "" for nobody, and what mends that."""
+    if file.uid not in {0, user.uid}:
+        return f"user {file.uid}, who owns it", f"`chown {user.uid} {{files}}` as root"
     own = file.gid == user.own_group and not file.access_list
-    return "its group" if file.mode & stat.S_IWGRP and not own else ""
+    if file.mode & stat.S_IWOTH:
+        who = "everybody"
+    elif file.mode & stat.S_IWGRP and not own:
+        who = "its group"
+    else:
+        return "", ""
+    # A folder for everybody, such as /tmp, is to stay one.
+    for_all = stat.S_ISDIR(file.mode) and file.mode & stat.S_ISVTX
+    return who, "a folder of your own in its place" if for_all else "`chmod go-w {files}`"
 
 
-def _mend(file: SeenFile) -> str:
-    if stat.S_ISDIR(file.mode) and file.mode & stat.S_ISVTX:
-        # A folder for everybody, such as /tmp, is to stay one.
-        return "a folder of your own in its place"
-    return f"`chmod go-w {quote(file.path)}`"
+def _listed(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def file_exposure(*paths: Path) -> Exposure | None:

@@ -100,7 +100,10 @@ def test_the_gate_of_a_plan_that_others_may_write_runs_only_where_it_is_typed_ag
     assert shown.returncode == 0, shown.stderr
     assert (refused.returncode, other.returncode) == (7, 7)
     assert "The plan names the gate 'sh gate.sh'" in refused.stderr
-    assert "a.plan may be written by everybody (`chmod go-w a.plan` makes it private)" in refused.stderr
+    assert (
+        "a.plan may be written by everybody (`chmod go-w a.plan` makes it private, with what stands in it by then)"
+        in refused.stderr
+    )
     assert "The plan a.plan has the gate 'sh gate.sh', not --gate 'sh other.sh'" in other.stderr
     assert allowed.returncode == 4, allowed.stderr
     assert allowed.stderr.index("a.plan may be written") < allowed.stderr.index("run.started")

@@ -37,8 +37,18 @@ def test_a_file_that_only_its_user_and_root_may_write_is_private(seen: SeenFile,
         (SeenFile("f", FILE | 0o660, 1000, 0), ME, "f may be written by its group", "`chmod go-w f`"),
         (SeenFile("f", FILE | 0o660, 1000, 1000), FileUser(1000), "f may be written by its group", "`chmod go-w f`"),
         (SeenFile("f", FILE | 0o660, 1000, 1000, access_list=True), ME, "f may be written by its group", "`chmod"),
-        (SeenFile("a b", FILE | 0o600, 1001, 1000), ME, "a b belongs to user 1001", "`chown 1000 'a b'` as root"),
-        (SeenFile("f", FILE | 0o600, 1000, 1000), FileUser(0, 0), "f belongs to user 1000", "`chown 0 f` as root"),
+        (
+            SeenFile("a b", FILE | 0o600, 1001, 1000),
+            ME,
+            "a b may be written by user 1001, who owns it",
+            "`chown 1000 'a b'` as root",
+        ),
+        (
+            SeenFile("f", FILE | 0o600, 1000, 1000),
+            FileUser(0, 0),
+            "f may be written by user 1000, who owns it",
+            "`chown 0 f` as root",
+        ),
         (SeenFile("/tmp", FOLDER | 0o1777, 0, 0), ME, "/tmp may be written by everybody", "a folder of your own"),  # noqa: S108 - a path to tell of
     ],
 )
@@ -49,14 +59,19 @@ def test_a_file_that_others_may_write_says_who_and_what_mends_it(
 
     assert found is not None
     assert (found.why, found.mend.startswith(mend)) == (why, True)
-    assert str(found) == f"{why} ({found.mend} makes it private)"
+    assert str(found) == f"{why} ({found.mend} makes it private, with what stands in it by then)"
 
 
 def test_all_that_is_to_be_mended_is_named_at_once() -> None:
-    found = exposure_of([SeenFile("f", FILE | 0o606, 1000, 1000), SeenFile("d", FOLDER | 0o770, 1000, 50)], ME)
+    shared = [SeenFile(name, FILE | 0o606, 1000, 1000) for name in ("a", "b", "c d")]
+    found = exposure_of([*shared, SeenFile("d", FOLDER | 0o770, 1000, 50), SeenFile("e", FILE, 7, 7)], ME)
 
     assert found is not None
-    assert found.mend == "`chmod go-w f` and `chmod go-w d`"
+    assert found.why == (
+        "a, b and c d may be written by everybody, d may be written by its group "
+        "and e may be written by user 7, who owns it"
+    )
+    assert found.mend == "`chmod go-w a b 'c d' d` and `chown 1000 e` as root"
 
 
 def test_a_link_is_what_it_leads_to_and_what_is_missing_counts_for_nothing(tmp_path: Path) -> None:

@@ -98,7 +98,9 @@ def test_a_program_that_others_may_have_planned_runs_only_by_its_own_text(plan: 
 
     says = str(caught.value)
     assert says.startswith(f"Run k7f names the {name} ")
-    assert "r.db may be written by its group (`chmod go-w r.db` makes it private)" in says
+    assert (
+        "r.db may be written by its group (`chmod go-w r.db` makes it private, with what stands in it by then)" in says
+    )
     assert f"give --{name} with the same text" in says
     assert getattr(allowed, name) is not None
     assert getattr(spoken, name) is not None
