@@ -19,8 +19,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import ipaddress
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, cast
 
 import orjson
@@ -75,7 +76,7 @@ async def serve(
     # The network is not sped up: what is half a second of the cloud's time must be half a real one for the client.
     scaled = dataclasses.replace(config, latency=config.latency * speed)
     cloud = SimulatedCloud(scaled, lambda: (time.monotonic() - started) * speed, time.time)
-    server = web.Server(HttpFront(cloud, speed).answer, handler_cancellation=True, access_log=None)
+    server = web.Server(HttpFront(cloud, speed, host).answer, handler_cancellation=True, access_log=None)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_PATIENCE)
     await runner.setup()
     try:
@@ -86,15 +87,34 @@ async def serve(
         await runner.cleanup()
 
 
+def is_for_us(headers: Mapping[str, str], host: str) -> bool:
+    """Return False for what a page in a browser asks: it says an Origin, or has led its own name to our address.
+
+    Args:
+        headers: of the request.
+        host: where we listen, as it was given.
+    """
+    asked = headers.get("Host", "").lower()
+    name = asked.partition("]")[0].removeprefix("[") if asked.startswith("[") else asked.partition(":")[0]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in {"localhost", host.lower()} and "Origin" not in headers
+    return "Origin" not in headers
+
+
 class HttpFront:
     """Passes HTTP requests to the cloud, and sends its replies back or breaks them off."""
 
-    def __init__(self, cloud: SimulatedCloud, speed: float) -> None:
+    def __init__(self, cloud: SimulatedCloud, speed: float, host: str) -> None:
         self._cloud = cloud
         self._speed = speed
+        self._host = host
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; path and query go to the cloud as they were received."""
+        if not is_for_us(request.headers, self._host):
+            return web.Response(status=403, text="The simulator answers programs that ask it by its own address.\n")
         if request.path.startswith("/_simulator/"):
             return await self._operate(request)
         body = await request.read()

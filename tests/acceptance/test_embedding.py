@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 
 from ecsbatch.simulator.config import CloudConfig
 from ecsbatch.simulator.server import Running, serve
@@ -23,6 +24,7 @@ from ecsbatch.simulator.server import Running, serve
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SPEED = 40.0
 PATIENCE = 60.0
+TOKEN = "token-of-the-service"
 SLOW = re.compile(r"Executing <.*> took [\d.]+ seconds\n")
 """What asyncio's debug mode says of a callback that a busy machine kept waiting."""
 
@@ -53,6 +55,7 @@ async def service(cloud: Running, folder: Path) -> AsyncGenerator[tuple[asyncio.
         name: value for name, value in os.environ.items() if not name.startswith(("HUAWEICLOUD", "ECSBATCH"))
     }
     environment |= {f"HUAWEICLOUD_SDK_{name}": value for name, value in key.items()}
+    environment["SERVICE_TOKEN"] = TOKEN
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-W", "error", "-X", "dev", "-c", program(cloud, port)],
         cwd=folder,
@@ -91,6 +94,16 @@ async def outcome_of(session: aiohttp.ClientSession, server: str) -> dict[str, A
             await asyncio.sleep(0.1)
 
 
+BAD_BODIES = (b"no json", b"null", b"{}", b"[]", b'{"server": 7}', b'{"server": ["a"]}', b"\xff", b"[" * 100_000)
+
+
+async def refused(session: aiohttp.ClientSession, **request: Any) -> int:
+    """Send what is not to be carried out, and return the status."""
+    headers = {"Content-Type": "application/json", **request.pop("headers", {})}
+    async with session.post("/restart", headers=headers, **{"data": b"", **request}) as answer:
+        return answer.status
+
+
 async def ask(session: aiohttp.ClientSession, server: str) -> int:
     async with session.post("/restart", json={"server": server}) as answer:
         return answer.status
@@ -100,15 +113,24 @@ async def test_the_readmes_service_restarts_tells_and_ends_in_peace(tmp_path: Pa
     async with (
         serve(CloudConfig(servers=120, latency=0.005), speed=SPEED) as cloud,
         service(cloud, tmp_path) as (process, url),
-        aiohttp.ClientSession(url) as session,
+        aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {TOKEN}"}) as session,
     ):
         ids = cloud.cloud.ids()
         healthy = await up(session)
         asked = [await ask(session, server) for server in ids[:100]]
         told = [await outcome_of(session, server) for server in ids[:100]]
         spent = await up(session)
-        async with session.post("/restart", data=b"no json") as bad, session.get("/restart/nobody") as unknown:
-            refused = (bad.status, unknown.status)
+        bad = {await refused(session, data=body) for body in BAD_BODIES}
+        bad |= {await refused(session, data=b"{}", headers={"Content-Type": "application/json; charset=none"})}
+        good = orjson.dumps({"server": ids[110]})
+        pages = [
+            await refused(session, data=good, headers=headers)
+            for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"})
+        ]
+        form = await refused(session, data=good, headers={"Content-Type": "text/plain"})
+        tokens = [await refused(session, data=good, headers={"Authorization": shown}) for shown in ("", "Bearer é")]
+        async with session.get("/restart/nobody") as unknown:
+            nobody = unknown.status
         late = [await ask(session, server) for server in ids[100:]]
         process.send_signal(signal.SIGTERM)
         out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
@@ -118,7 +140,8 @@ async def test_the_readmes_service_restarts_tells_and_ends_in_peace(tmp_path: Pa
     assert (process.returncode, SLOW.sub("", err.decode())) == (0, "")
     assert healthy["tokens_free"] == 1000
     assert spent["tokens_free"] < 1000
-    assert (set(asked), set(late), refused) == ({202}, {202}, (400, 404))
+    assert (set(asked), set(late), nobody) == ({202}, {202}, 404)
+    assert (bad, pages, form, tokens) == ({400}, [403] * 3, 415, [401] * 2)
     assert {each["outcome"] for each in told} == {"restarted"}
     assert books["restarted_more_than_once"] == 0
     logged = [line["server"] for line in lines if line["event"] == "server.restarted"]

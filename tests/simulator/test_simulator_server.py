@@ -140,3 +140,38 @@ async def test_the_target_arrives_as_it_was_on_the_wire() -> None:
             pass
 
     assert [target.partition("?")[2] for target in seen] == ["name=web%20a%2Fb~1&b=x+y"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:80"}, 200),
+        ({"Host": "[::1]:80"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example:80"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/_simulator/audit", "/v1/p/cloudservers/detail"])
+async def test_a_page_in_a_browser_gets_nothing(headers: Mapping[str, str], status: int, path: str) -> None:
+    """A page may lead a name of its own to 127.0.0.1 (DNS rebinding); it cannot leave out its Host or Origin."""
+    config = _open(project_id="p")
+    async with (
+        serve(config) as running,
+        aiohttp.ClientSession() as session,
+        session.get(f"{running.url}{path}", headers=headers) as answer,
+    ):
+        assert answer.status == status
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"null", b'{"lock": 7}', b'{"outage": "x"}', b"[" * 100_000])
+async def test_a_bad_body_is_told_of(body: bytes) -> None:
+    async with (
+        serve(OPEN) as running,
+        aiohttp.ClientSession() as session,
+        session.post(f"{running.url}/_simulator/set", data=body) as answer,
+    ):
+        assert answer.status == 400
