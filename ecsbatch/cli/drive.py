@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,19 +21,21 @@ from ecsbatch.cli.live import LiveContext, LiveViews
 from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check, texts_again
 from ecsbatch.cli.wiring import engine, make_store, warn, who
+from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.resume_options import ResumeOption, resume_options
 from ecsbatch.policy.standing import aborting_notice, blind_notice
 from ecsbatch.rollout.hooks import WITHOUT
-from ecsbatch.store.history import load_history
+from ecsbatch.store.history import head_at, load_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.summary import next_steps, outcome_lines, summary_lines
 from ecsbatch.views.text import RepeatFlags, format_span
 
 if TYPE_CHECKING:
     from ecsbatch.cli.context import CliContext
+    from ecsbatch.engine.ports import Store
     from ecsbatch.restarter import Restarter
     from ecsbatch.rollout.rollout import Rollout
 
@@ -51,11 +53,13 @@ class DriveResult:
         state: how it stands now.
         received: the signal that stopped it, 0 for none.
         resume_flags: what `resume` needs to be given again, as flags.
+        head: of its record now, "" where it is not known.
     """
 
     state: RolloutState
     received: int = 0
     resume_flags: str = ""
+    head: str = ""
 
     def repeat(self, context: CliContext) -> RepeatFlags:
         """Return the flags that the next command about the run needs."""
@@ -166,7 +170,15 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
         await views.close()
     if failure is not None:
         raise failure
-    return DriveResult(rollout.state, signals.received, texts_again(rollout.plan, exposure))
+    head = await _head(restarter.store, rollout.state)
+    return DriveResult(rollout.state, signals.received, texts_again(rollout.plan, exposure), head)
+
+
+async def _head(store: Store, state: RolloutState) -> str:
+    """Return the head of a run's record; "" where the store cannot be asked, which says so elsewhere."""
+    with suppress(EcsbatchError):
+        return await head_at(store.lines, state.run_id, state.seq)
+    return ""
 
 
 async def resume_here(run_id: str, changes: Changes, context: CliContext, *, abort: bool = False) -> DriveResult:
@@ -187,7 +199,7 @@ async def resume_here(run_id: str, changes: Changes, context: CliContext, *, abo
         state, ends = history.state, abort or history.aborting
         refuse_other(state.plan, context.settings, f"Run {record.run_id}")
         if state.status.over and record.status.over and not changes.retry:
-            return DriveResult(state)
+            return DriveResult(state, head=history.head)
         context = _by_its_quota(state, context)
         if ends:
             # On record before anything else: should this process die, whoever goes on with the run follows it.
@@ -245,11 +257,11 @@ def print_result(result: DriveResult, context: CliContext) -> int:
     """Print what a run came to and return its code."""
     state = result.state
     if context.wants_json:
-        print_json(run_json(state))
+        print_json(run_json(state) | {"head": result.head})
         if not state.status.over:
             print_lines(next_steps(state, result.repeat(context))[1:], to_stdout=False)
     else:
-        lines = summary_lines(state, result.repeat(context))
+        lines = summary_lines(state, result.repeat(context), head=result.head)
         print_lines(["", *lines], to_stdout=context.settings.output.events != "-")
     return code_of_run(state, result.received)
 

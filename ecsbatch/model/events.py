@@ -5,6 +5,7 @@ One event is one line of JSON, which `encode` writes and `decode` reads::
 
     {"v":1,"ts":"2026-01-01T00:00:00.000Z","seq":7,"run_id":"k7f3q2","event":"batch.accepted","batch":3,"job_id":"…"}
 
+The last line of what was stored together also has a ``head``, by which ``audit --head`` judges the record up to there.
 Names and fields are a contract: fields are added, never renamed, and a reader ignores what it does not know.
 """
 

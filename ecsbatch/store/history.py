@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
@@ -51,6 +51,7 @@ class RunHistory:
         holders: the event of the last process that took it, None before the first.
         asked_to_abort: the last command to abort it that came after a process took it, None where there is none. The
             process that holds it now, or the next one, follows it.
+        head: of its record behind the last event that was read, "" where it has no chain.
     """
 
     record: RunRecord
@@ -58,6 +59,7 @@ class RunHistory:
     steering: deque[ev.Recorded] = field(default_factory=lambda: deque[ev.Recorded](maxlen=_REMEMBERED))
     holders: ev.HolderChanged | None = None
     asked_to_abort: Command | None = None
+    head: str = ""
 
     def apply(self, recorded: ev.Recorded) -> None:
         """Fold the next event in."""
@@ -103,6 +105,7 @@ async def load_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
     while events := await store.events(record.run_id, history.state.seq):
         for event in events:
             history.apply(event)
+    history.head = await head_at(store.lines, record.run_id, history.state.seq)
     if not record.status.over:
         history.asked_to_abort = await _asked_to_abort(store, record, history.state.last_command)
     history.settle()
@@ -144,16 +147,22 @@ def pages(store: DatabaseStore, run_id: str, loop: asyncio.AbstractEventLoop) ->
         if lines == before:
             return
         yield from lines
-        after, before = max(after + len(lines), _number(lines[-1])), lines
+        after, before = max(after + len(lines), _told(lines[-1]).get("seq", 0)), lines
 
 
-def _number(line: bytes) -> int:
-    """Return the number of an event, 0 where its line does not tell it."""
+async def head_at(lines: Callable[[str, int, int], Awaitable[Sequence[bytes]]], run_id: str, seq: int) -> str:
+    """Return the head of a run's record behind an event, "" where it has no chain there; ``lines`` is a store's."""
+    found = await lines(run_id, seq - 1, 1) if seq else ()
+    return str(_told(found[0]).get("head", "")) if found else ""
+
+
+def _told(line: bytes) -> dict[str, Any]:
+    """Return what a line of JSON tells, nothing where somebody has written something else there."""
     try:
-        number = orjson.loads(line)["seq"]
-    except (ValueError, KeyError, TypeError):
-        return 0
-    return number if isinstance(number, int) else 0
+        told: Any = orjson.loads(line)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", told) if isinstance(told, dict) else {}
 
 
 class RunFollower:

@@ -1,6 +1,7 @@
 """The table of events: one row for each transaction of a run, or several for a long one, with events as lines of JSON.
 
-The lines are stored as ``--events`` prints them, so that a reader can pass them on without decoding.
+The lines are stored as ``--events`` prints them, so that a reader can pass them on without decoding. Only the last line
+of a row gets a field more when it is read, the record's ``head`` behind it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 import orjson
 import sqlalchemy as sa
 
+from ecsbatch.errors import StoreError
 from ecsbatch.model.events import Event, Recorded, ServerRestarted, decode, encode
 from ecsbatch.store import chain
 from ecsbatch.store.database import Database, PreparedStatement, as_bytes
@@ -25,7 +27,7 @@ ROW: Final = 1000
 _j = journal.c
 _APPEND = PreparedStatement(sa.insert(journal).values({column.name: sa.bindparam(column.name) for column in _j}))
 _AFTER = PreparedStatement(
-    sa.select(_j.seq_first, as_bytes(_j.lines))
+    sa.select(_j.seq_first, as_bytes(_j.lines), _j.hash)
     .where(_j.run_id == sa.bindparam("run_id"), _j.seq_last > sa.bindparam("after"))
     .order_by(_j.seq_last)
 )
@@ -67,6 +69,11 @@ def _append(database: Database, recorded: Sequence[Recorded], lines: bytes, head
     return behind
 
 
+def _with_head(line: bytes, head: str) -> bytes:
+    """Tell the record's head behind an event in the event's line; whoever keeps the line can prove the record by it."""
+    return b'%s,"head":%s}' % (line[:-1], orjson.dumps(head)) if line.endswith(b"}") else line
+
+
 @dataclass(frozen=True, slots=True)
 class _Long:
     """The lines of a row of an older version, which may have a hundred thousand events."""
@@ -92,17 +99,29 @@ class Reader:
         return list(islice(self._lines(run_id, after), limit))
 
     def events(self, run_id: str, after: int, limit: int) -> list[Recorded]:
-        """Return up to ``limit`` events after number ``after``; those that only a later version knows are left out."""
+        """Return up to ``limit`` events after number ``after``; those that only a later version knows are left out.
+
+        Raises:
+            StoreError: somebody has edited a line, and it is no event any more.
+        """
         decoded = (decode(line) for line in self._lines(run_id, after))
-        return list(islice((recorded for recorded in decoded if recorded is not None), limit))
+        try:
+            return list(islice((recorded for recorded in decoded if recorded is not None), limit))
+        except ValueError as e:
+            raise StoreError(
+                f"The record of run {run_id} has a line behind event {after} that ecsbatch did not write: "
+                f"ecsbatch audit {run_id} says what else was edited; restore the store from a copy of before."
+            ) from e
 
     def _lines(self, run_id: str, after: int) -> Iterator[bytes]:
         kept = self._long
         if kept is not None and kept.has(run_id, after + 1):
             yield from map(kept.lines.__getitem__, range(after + 1 - kept.first, len(kept.lines)))
             after = kept.first + len(kept.lines) - 1
-        for seq_first, joined in self._database.execute(_AFTER, {"run_id": run_id, "after": after}):
+        for seq_first, joined, head in self._database.execute(_AFTER, {"run_id": run_id, "after": after}):
             lines = joined.split(b"\n")
+            if head:
+                lines[-1] = _with_head(lines[-1], head)
             self._long = _Long(run_id, seq_first, lines) if len(lines) > ROW else None
             yield from lines[max(0, after + 1 - seq_first) :]
 

@@ -266,7 +266,10 @@ class DatabaseStore:
         return await self._read(lambda _, store: store.reader.events(run_id, after, limit))
 
     async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
-        """Return the same events as lines of JSON without line ends: event ``after + 1`` and on, without gaps."""
+        """Return the same events as lines of JSON without line ends: event ``after + 1`` and on, without gaps.
+
+        The last event of each transaction also tells the record's ``head`` behind it.
+        """
         return await self._read(lambda _, store: store.reader.lines(run_id, after, limit))
 
     async def check_chain(self, run_id: str, anchor: str = "") -> ChainCheck:

@@ -50,7 +50,7 @@ _ROUTINE: Final = tuple(f'"event":"{name}"'.encode() for name, level in _LEVELS.
 _BEFORE_TEXT: Final = 160
 """Bytes of a journal's line within which its event's name stands, before any text of the cloud's."""
 
-_HEAD: Final = frozenset({"v", "event", "plan", "updated"})
+_HEAD: Final = frozenset({"v", "event", "plan", "updated", "head"})
 """What a line says in another way, or is too long for one."""
 
 _FOR_PROGRAMS: Final = frozenset({"event", "ts", "seq", "run_id", "counts", "grant"})

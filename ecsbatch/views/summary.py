@@ -43,15 +43,19 @@ _LEAST: Final = 8
 """Columns that the table's last column has, or none."""
 
 
-def summary_lines(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT, now: float | None = None) -> list[str]:
+def summary_lines(
+    state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT, now: float | None = None, head: str = ""
+) -> list[str]:
     """Write a run for people: what it came to, and what to do next.
 
     Args:
         state: of the run.
         repeat: flags that the next commands need too.
         now: seconds since 1970, for a run that has no end yet.
+        head: of its record, "" where it is not to be told.
     """
-    return [*outcome_lines(state, now), *next_steps(state, repeat)]
+    record = ["", f"Record head {printable(head)}"] if head else []
+    return [*outcome_lines(state, now), *record, *next_steps(state, repeat)]
 
 
 def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:

@@ -60,6 +60,27 @@ def test_events_that_cannot_be_written_are_told_of_and_stop_no_run(terminal: Ter
     assert "No space left on device" in done.stderr
 
 
+def test_a_runs_end_and_its_events_tell_the_head_of_its_record_which_an_audit_takes(
+    terminal: Terminal, cloud: Simulator
+) -> None:
+    servers, events = fleet(terminal, cloud.ids[150:153]), str(terminal.folder / "events.jsonl")
+    told = ("--run-id", "told", "--events", events)
+    ended = terminal.type("restart", servers, *FAST, "--yes", "-q", "-o", "json", *told)
+    lines = [json.loads(line) for line in Path(events).read_text().splitlines()]
+    head = json.loads(ended.stdout)["head"]
+    again = terminal.type("restart", servers, *FAST, "--yes", "-q", "--run-id", "told")
+    watched = terminal.type("watch", "told")
+    status = terminal.type("status", "told", "-o", "json")
+    proved = [terminal.type("audit", "told", "--head", line["head"]).returncode for line in lines if "head" in line]
+
+    assert len(head) == 64
+    assert lines[-1]["head"] == head == json.loads(status.stdout)["head"]
+    assert f"Record head {head}" in again.stdout.splitlines()
+    assert f"Record head {head}" in watched.stdout.splitlines()
+    assert len(proved) > 3
+    assert set(proved) == {0}
+
+
 def test_the_same_run_id_with_the_same_servers_gives_the_same_result(terminal: Terminal, cloud: Simulator) -> None:
     arguments = [
         "restart",

@@ -171,6 +171,15 @@ def test_what_is_no_head_is_refused(store: Store, head: str) -> None:
 # -- what cannot be read any more --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("command", ["status", "report", "explain"])
+def test_a_line_that_is_no_event_any_more_leads_to_the_audit(store: Store, command: str) -> None:
+    store.edit("UPDATE journal SET lines = 'nonsense' WHERE run_id = 'over' AND seq_first = 1")
+    code, printed = store.ask(command, OVER)
+
+    assert code == 1
+    assert "ecsbatch audit over says what else was edited" in printed
+
+
 @pytest.mark.parametrize("command", ["audit", "status", "runs", "report", "explain"])
 @pytest.mark.parametrize(
     ("edit", "says"),

@@ -139,7 +139,7 @@ def continue_run(run_id: str, context: CliContext, consent: Consent) -> int:
     history = asyncio.run(read_history(context.store_url, run_id))
     state = history.state
     if state.status.over:
-        return print_result(DriveResult(state), context)
+        return print_result(DriveResult(state, head=history.head), context)
     left = state.run.in_flight + (0 if history.aborting else state.run.waiting)
     exists = f"Run {run_id} exists with these servers: {counted(left, 'server')} left of it."
 

@@ -34,7 +34,8 @@ def status(
     if context.wants_json:
         steering = {"steering": steering_json(history.steering), "aborting": history.aborting}
         steering["others"] = others_json(others)
-        print_json(run_json(history.state, time.time()) | holder_json(history.record) | steering)
+        stands = run_json(history.state, time.time()) | {"head": history.head}
+        print_json(stands | holder_json(history.record) | steering)
     else:
         lines = summary_lines(history.state, context.repeat, time.time())
         print_lines([*lines, "", *_standing(history), *others_lines(others, context.repeat.read)], to_stdout=True)

@@ -17,7 +17,7 @@ from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
 from ecsbatch.policy.standing import aborting_notice, blind_notice
-from ecsbatch.store.history import RunFollower, new_history
+from ecsbatch.store.history import RunFollower, head_at, new_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.summary import summary_lines
 
@@ -40,32 +40,32 @@ def watch(
     """
     context = CliContext.of(flags, config, Verbosity(quiet, verbose))
     check_outputs(context.settings)
-    history, left = asyncio.run(_watch(context, run))
-    return _print_result(history, context, left=left)
+    history, head = asyncio.run(_watch(context, run))
+    return _print_result(history, context, head)
 
 
-def _print_result(history: RunHistory, context: CliContext, *, left: bool) -> int:
-    if left:
+def _print_result(history: RunHistory, context: CliContext, head: str | None) -> int:
+    if head is None:
         run = printable(history.record.run_id)
         command = f"ecsbatch watch {run}{context.repeat.read}"
         print_lines([f"Run {run} goes on; watch it again with: {command}"], to_stdout=False)
         return Exit.INTERRUPTED
     if context.wants_json:
-        print_json(run_json(history.state))
+        print_json(run_json(history.state) | {"head": head})
     else:
-        lines = summary_lines(history.state, context.repeat, time.time())
+        lines = summary_lines(history.state, context.repeat, time.time(), head)
         print_lines(["", *lines], to_stdout=context.settings.output.events != "-")
     return code_of_run(history.state)
 
 
-async def _watch(context: CliContext, name: str) -> tuple[RunHistory, bool]:
-    """Follow a run to its end; also say whether the watching was left before."""
+async def _watch(context: CliContext, name: str) -> tuple[RunHistory, str | None]:
+    """Follow a run to its end; also return its record's head, None where the watching was left before."""
     async with make_store(context.store_url, read_only=True) as store:
         record = await store.run(name)
         follower = RunFollower(store, await new_history(store, record))
         await follower.refresh()
         if follower.over and context.settings.output.events is None:
-            return follower.history, False
+            return follower.history, await head_at(store.lines, record.run_id, follower.state.seq)
         known = 0 if follower.over else follower.state.seq
 
         def notice() -> str:
@@ -84,4 +84,5 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, bool]:
         finally:
             loop.remove_signal_handler(signal.SIGINT)
             await views.close()
-        return follower.history, not follower.over
+        head = await head_at(store.lines, record.run_id, follower.state.seq) if follower.over else None
+        return follower.history, head
