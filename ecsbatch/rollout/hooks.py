@@ -19,6 +19,7 @@ from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.text import printable
 from ecsbatch.rollout.gates import Gate, command_gate
+from ecsbatch.rollout.programs import cannot_start, split_command
 
 if TYPE_CHECKING:
     from ecsbatch.rollout.checks import ServerCheck
@@ -112,13 +113,16 @@ def hooks_of(plan: Plan, given: GivenHooks, run_id: str = "", exposure: Exposure
         exposure: why others may have written the plan; None: it is the word of whoever runs this.
 
     Raises:
-        ConfigError: what the plan names is invalid, or it needs a callable of its program that is not given.
+        ConfigError: what the plan names is invalid or cannot be started here, or it needs a callable of its program
+            that is not given.
         ProgramRefused: others may have written the plan, and what it names was not given here.
     """
     run = f"Run {run_id}" if run_id else "The plan"
     for name in programs_of(plan):
         if getattr(given, name) is None:
             _refuse_foreign(name, getattr(plan, name), run, given.programs, exposure)
+    for why in cannot_be_asked(plan, given):
+        raise ConfigError(f"{why} Nothing was sent.")
     gate = _planned_gate(plan, run, given) if given.gate is None else None if given.gate is WITHOUT else given.gate
     if given.check is not None:
         return Hooks(None if given.check is WITHOUT else given.check, gate)
@@ -130,6 +134,25 @@ def programs_of(plan: Plan) -> list[str]:
     """Return which of a plan's ``check`` and ``gate`` act on this machine, or on others than the plan's servers."""
     acting = ["check"] if plan.check.strip().startswith(_ACTING) else []
     return acting + (["gate"] if plan.gate and plan.gate != A_CALLABLE else [])
+
+
+def cannot_be_asked(plan: Plan, given: GivenHooks) -> list[str]:
+    """Return a sentence for each of a plan's check and gate that would run a command which cannot be started here.
+
+    Raises:
+        ConfigError: the quotes of a command are not closed.
+    """
+    commands = {"check": _command_in(plan.check), "gate": "" if plan.gate == A_CALLABLE else plan.gate}
+    return [
+        f"The {name} {quote(printable(command))} cannot be started: {printable(why)}."
+        for name, command in commands.items()
+        if command and getattr(given, name) is None and (why := cannot_start(split_command(command)))
+    ]
+
+
+def _command_in(check: str) -> str:
+    kind, _, command = check.strip().partition(":")
+    return command if kind == "cmd" else ""
 
 
 def _refuse_foreign(name: str, text: str, run: str, programs: Programs, exposure: Exposure | None) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import signal
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 from ecsbatch.config.settings import CREDENTIAL_VARIABLES
@@ -30,6 +32,18 @@ def split_command(text: str) -> tuple[str, ...]:
     if not words or not words[0]:
         raise ConfigError(f"{text!r} is no command: name a program.")
     return words
+
+
+def cannot_start(words: Sequence[str]) -> str:
+    """Return why a command cannot be started here and what to do about it; "" where it can."""
+    program, file = words[0], Path(words[0])
+    if shutil.which(program):
+        return ""
+    if os.sep not in program:
+        return f"there is no program {program} in PATH: install it, or give its path"
+    if not file.exists():
+        return f"there is no file {program}: put it there, or give its path"
+    return f"{program} is a folder: name a program" if file.is_dir() else f"{program} may not be executed: chmod +x it"
 
 
 def child_environment(told: Mapping[str, str], passed: Collection[str] = ()) -> dict[str, str]:

@@ -25,7 +25,7 @@ from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.model.state import RolloutState
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.gates import CommandGate
-from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, GivenHooks, hooks_of
+from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, GivenHooks, cannot_be_asked, hooks_of
 from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 
@@ -46,9 +46,9 @@ def planned(check: str = "", gate: str = "") -> Plan:
     ("plan", "given", "check", "gate"),
     [
         (planned(), GivenHooks(), "NoneType", "NoneType"),
-        (planned("tcp:22", "./ok.sh"), GivenHooks(), "TcpCheck", "CommandGate"),
-        (planned("tcp:22", "./ok.sh"), GivenHooks(healthy, go), "function", "function"),
-        (planned("tcp:22", "./ok.sh"), GivenHooks(WITHOUT, WITHOUT), "NoneType", "NoneType"),
+        (planned("tcp:22", "sh ok.sh"), GivenHooks(), "TcpCheck", "CommandGate"),
+        (planned("tcp:22", "sh ok.sh"), GivenHooks(healthy, go), "function", "function"),
+        (planned("tcp:22", "sh ok.sh"), GivenHooks(WITHOUT, WITHOUT), "NoneType", "NoneType"),
         (planned(A_CALLABLE, A_CALLABLE), GivenHooks(healthy, go), "function", "function"),
         (planned(A_CALLABLE, A_CALLABLE), GivenHooks(WITHOUT, WITHOUT), "NoneType", "NoneType"),
         (planned("", ""), GivenHooks(healthy, go), "function", "function"),
@@ -59,7 +59,7 @@ def test_a_callable_wins_over_words_and_without_over_both(plan: Plan, given: Giv
 
     assert (type(hooks.check).__name__, type(hooks.gate).__name__) == (check, gate)
     assert hooks.built is (hooks.check if check == "TcpCheck" else None)
-    assert not isinstance(hooks.gate, CommandGate) or hooks.gate.command == "./ok.sh"
+    assert not isinstance(hooks.gate, CommandGate) or hooks.gate.command == "sh ok.sh"
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,40 @@ def test_a_callable_wins_over_words_and_without_over_both(plan: Plan, given: Giv
         (planned("tcp:99999"), {}, "check = 'tcp:99999'"),
         (planned(gate='"'), {}, "cannot be split"),
         (planned(), {"check": "tcp:22"}, r"words go into Strategy\(check=...\)"),
-        (planned(), {"gate": "./ok.sh"}, r"words go into Strategy\(gate=...\)"),
+        (planned(), {"gate": "sh ok.sh"}, r"words go into Strategy\(gate=...\)"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(plan: Plan, given: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         hooks_of(plan, GivenHooks(**given))
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("no-such-gate now", "there is no program no-such-gate in PATH: install it, or give its path"),
+        ("{folder}/missing.sh", "there is no file {folder}/missing.sh: put it there, or give its path"),
+        ("{folder}/plain.sh", "{folder}/plain.sh may not be executed: chmod +x it"),
+        ("{folder}", "{folder} is a folder: name a program"),
+        ("{folder}/ready.sh", ""),
+        ("sh -c true", ""),
+    ],
+)
+def test_a_command_that_cannot_be_started_is_refused_before_anything_is_stored(
+    tmp_path: Path, command: str, why: str
+) -> None:
+    (tmp_path / "plain.sh").touch(mode=0o644)
+    (tmp_path / "ready.sh").touch(mode=0o755)
+    command, why = command.format(folder=tmp_path), why.format(folder=tmp_path)
+    for plan in (planned(gate=command), planned(check=f" cmd:{command}")):
+        if not why:
+            hooks_of(plan, GivenHooks())
+            continue
+        with pytest.raises(ConfigError) as caught:
+            hooks_of(plan, GivenHooks())
+        assert str(caught.value).endswith(f" cannot be started: {why}. Nothing was sent.")
+        assert hooks_of(plan, GivenHooks(WITHOUT, WITHOUT)).gate is None
+    assert cannot_be_asked(planned("tcp:22", A_CALLABLE), GivenHooks()) == []
 
 
 SHARED = Exposure("r.db may be written by its group", "`chmod go-w r.db`")
@@ -84,15 +112,15 @@ SHARED = Exposure("r.db may be written by its group", "`chmod go-w r.db`")
 @pytest.mark.parametrize(
     ("plan", "name", "text"),
     [
-        (planned("cmd:./up {id}"), "check", "cmd:./up {id}"),
+        (planned("cmd:sh up {id}"), "check", "cmd:sh up {id}"),
         (planned(" cmd:true"), "check", " cmd:true"),
         (planned("url:http://monitor/{id}"), "check", "url:http://monitor/{id}"),
-        (planned("tcp:22", "./ok.sh"), "gate", "./ok.sh"),
+        (planned("tcp:22", "sh ok.sh"), "gate", "sh ok.sh"),
     ],
 )
 def test_a_program_that_others_may_have_planned_runs_only_by_its_own_text(plan: Plan, name: str, text: str) -> None:
     with pytest.raises(ProgramRefused) as caught:
-        hooks_of(plan, GivenHooks(programs=Programs(allow_programs=["./ok.sh --now", "cmd:./up"])), "k7f", SHARED)
+        hooks_of(plan, GivenHooks(programs=Programs(allow_programs=["sh ok.sh --now", "cmd:sh up"])), "k7f", SHARED)
     allowed = hooks_of(plan, GivenHooks(programs=Programs(allow_programs=[text.strip(), text])), "k7f", SHARED)
     spoken = hooks_of(plan, GivenHooks().speaking_for(plan), "k7f", SHARED)
 
@@ -111,9 +139,9 @@ def test_a_program_that_others_may_have_planned_runs_only_by_its_own_text(plan: 
     [
         (planned("tcp:22"), GivenHooks(), SHARED),
         (planned("https:8443/health"), GivenHooks(), SHARED),
-        (planned("cmd:true", "./ok.sh"), GivenHooks(), None),
-        (planned("cmd:true", "./ok.sh"), GivenHooks(healthy, go), SHARED),
-        (planned("cmd:true", "./ok.sh"), GivenHooks(WITHOUT, WITHOUT), SHARED),
+        (planned("cmd:true", "sh ok.sh"), GivenHooks(), None),
+        (planned("cmd:true", "sh ok.sh"), GivenHooks(healthy, go), SHARED),
+        (planned("cmd:true", "sh ok.sh"), GivenHooks(WITHOUT, WITHOUT), SHARED),
     ],
 )
 def test_what_runs_no_program_of_others_goes_on(plan: Plan, given: GivenHooks, exposure: Exposure | None) -> None:
@@ -232,13 +260,13 @@ def test_a_resume_goes_on_with_it_or_is_told_to_go_without(*, by_id: bool) -> No
 def test_without_beats_the_strategy_of_a_new_run_and_a_callable_is_in_its_record() -> None:
     async def plans() -> list[Plan]:
         async with World(servers=1).restarter() as restarter:
-            strategy = Strategy(check="tcp:22", gate="./ok.sh")
+            strategy = Strategy(check="tcp:22", gate="sh ok.sh")
             given: list[dict[str, Any]] = [{}, {"check": WITHOUT, "gate": WITHOUT}, {"check": healthy, "gate": go}]
             return [restarter.rollout(["a"], strategy, **each).plan for each in given]
 
     told = [(plan.check, plan.gate, plan.min_ready) for plan in World().live(plans)]
 
-    assert told == [("tcp:22", "./ok.sh", 10.0), ("", "", 0.0), (A_CALLABLE, A_CALLABLE, 10.0)]
+    assert told == [("tcp:22", "sh ok.sh", 10.0), ("", "", 0.0), (A_CALLABLE, A_CALLABLE, 10.0)]
 
 
 def test_a_run_that_is_over_needs_nobody_to_be_asked() -> None:

@@ -28,12 +28,12 @@ from ecsbatch.cli.prompt import (
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, survey
 from ecsbatch.cli.wiring import engine, make_store
-from ecsbatch.errors import RunConflict
+from ecsbatch.errors import ConfigError, RunConflict
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server
 from ecsbatch.model.text import counted
 from ecsbatch.planning.selection import Selection
-from ecsbatch.rollout.hooks import validate_hooks
+from ecsbatch.rollout.hooks import GivenHooks, cannot_be_asked, validate_hooks
 from ecsbatch.views.plan import PlanView, plan_json, plan_lines
 from ecsbatch.views.text import format_span
 
@@ -187,9 +187,12 @@ def go_ahead(prepared: PreparedPlan, context: CliContext, consent: Consent, run_
     """Show a plan, ask, and carry it out.
 
     Raises:
+        ConfigError: its check or its gate cannot be started here.
         Declined: a guard refuses it, or nobody agreed to it.
     """
     plan = prepared.view.plan
+    for why in cannot_be_asked(plan, GivenHooks()):
+        raise ConfigError(f"{why} Nothing was sent.")
     guard(plan.to_restart, consent, prepared.inventory)
     guard_not_found(plan, consent)
 
