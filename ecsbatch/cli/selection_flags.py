@@ -15,6 +15,7 @@ from cyclopts import Group, Parameter
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.config.since import parse_since
 from ecsbatch.errors import SelectionRefused
+from ecsbatch.model.servers import Server
 from ecsbatch.planning.plan_file import is_plan
 from ecsbatch.planning.selection import Selection, read_fleet
 
@@ -55,7 +56,7 @@ class SelectionFlags:
     all: Annotated[bool, _option("All servers of the project.", switch=True)] = False
     exclude: Annotated[
         list[Path] | None,
-        _option("Leave out the servers of this file; can be given several times.", "FILE", "EXCLUDE"),
+        _option("Leave out the servers of this file, all of a name; can be given several times.", "FILE", "EXCLUDE"),
     ] = None
     exclude_claimed: Annotated[
         bool, _option("Leave out the servers that other runs have.", variable="EXCLUDE_CLAIMED", switch=True)
@@ -99,6 +100,7 @@ def read_selection(file: str, flags: SelectionFlags | None, command: str) -> Sel
         raise UsageError(f"{file} is a plan: ecsbatch apply {quote(file)} carries it out, exactly as it is.")
     if flags.all and len(chosen) > 1:
         raise UsageError(f"--all means every server of the project, so that {chosen[0]} cannot be meant with it.")
+    excluded, excluded_names = _excluded(flags.exclude or ())
     return Selection(
         servers=read_fleet(file) if file else None,
         tags=_values("--tag", flags.tag),
@@ -106,7 +108,8 @@ def read_selection(file: str, flags: SelectionFlags | None, command: str) -> Sel
         az=_values("--az", flags.az),
         status=_values("--status", flags.status),
         enterprise_project=_value("--enterprise-project", flags.enterprise_project),
-        excluded=_excluded(flags.exclude or ()),
+        excluded=excluded,
+        excluded_names=excluded_names,
         exclude_claimed=flags.exclude_claimed,
         restarted_since=read_since("--skip-restarted-since", flags.skip_restarted_since),
         updated_since=read_since("--skip-updated-since", flags.skip_updated_since),
@@ -156,14 +159,15 @@ def _value(flag: str, value: str | None) -> str:
     return value.strip()
 
 
-def _excluded(paths: Iterable[Path]) -> frozenset[str]:
-    """Read the files of whom to leave out; an empty one is more likely a mistake than a wish."""
-    ids: set[str] = set()
+def _excluded(paths: Iterable[Path]) -> tuple[frozenset[str], frozenset[str]]:
+    """Read ids and names from the files of whom to leave out; an empty one is more likely a mistake than a wish."""
+    servers: list[Server] = []
     for path in paths:
         if str(path) == "-":
             raise UsageError("--exclude needs a file: standard input can only be the list of servers.")
         try:
-            ids.update(server.id for server in read_fleet(path))
+            servers += read_fleet(path)
         except SelectionRefused:
             raise UsageError(f"--exclude {path} names no server: mend the file, or leave the option out.") from None
-    return frozenset(ids)
+    names = frozenset(server.name for server in servers if not server.id)
+    return frozenset(server.id for server in servers if server.id), names

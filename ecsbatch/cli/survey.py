@@ -116,6 +116,7 @@ async def survey(
         ecs = await stack.enter_async_context(make_client(context.settings))
         async with look_progress(context) as progress:
             seen = await find(ecs, selection, count=count, told=progress.note)
+        selection = replace(selection, excluded=selection.excluded | seen.excluded)
         recent = selection.updated(seen.views.values())
         servers, claimed, recently_restarted = seen.servers, dict[str, int](), 0
         if store is not None and selection.restarted_since is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ecsbatch.ecs.client import MAX_PAGE, EcsClient, Filters
 from ecsbatch.ecs.sweep import look_at
 from ecsbatch.errors import SelectionRefused, UnknownAnswer
 from ecsbatch.model.servers import MAX_LOOK, Server, ServerView
+from ecsbatch.planning.lookup import ids_by_name, refuse_unknown, resolve_names
 from ecsbatch.planning.selection import Selection, from_view
 
 
@@ -21,11 +22,13 @@ class Inventory:
         servers: the servers.
         views: a view of each, by id; ``found`` is False for one that does not exist.
         in_project: how many servers the project has, None where that is not known.
+        excluded: ids of those that are to be left alone by their names.
     """
 
     servers: Sequence[Server]
     views: dict[str, ServerView]
     in_project: int | None = None
+    excluded: frozenset[str] = frozenset()
 
 
 Told = Callable[[int, int | None], None]
@@ -47,10 +50,47 @@ async def find(ecs: EcsClient, selection: Selection, *, count: bool = False, tol
 
     Raises:
         SelectionRefused: no server fits.
+        SelectionError: a name is no server's, or several servers'.
         CloudError: not everything could be seen; a part of a listing is not the fleet.
     """
-    if selection.servers is not None:
-        return await look_at_all(ecs, selection.servers, count=count, told=told)
+    project: dict[str, ServerView] | None = None
+    if selection.servers is None:
+        found = await _fitting(ecs, selection, told, count=count)
+    elif all(server.id for server in selection.servers):
+        found = await look_at_all(ecs, selection.servers, count=count, told=told)
+    else:
+        # What the cloud's filter by name returns is not what it was asked for: the whole project is listed.
+        project = await _listed(ecs, Filters(), told)
+        servers = resolve_names(selection.servers, project.values())
+        views = {server.id: project[server.id] for server in servers if server.id in project}
+        views |= await look_at(ecs, [server.id for server in servers if server.id not in views])
+        found = Inventory(servers, views, len(project))
+    return replace(found, excluded=await _excluded(ecs, selection.excluded_names, found, project))
+
+
+async def _excluded(
+    ecs: EcsClient, names: frozenset[str], found: Inventory, project: dict[str, ServerView] | None
+) -> frozenset[str]:
+    """Return the ids of the found servers that are called so; a misspelt name must not let one be restarted.
+
+    Raises:
+        SelectionError: a name is no server's of the whole project.
+        CloudError: not everything could be seen.
+    """
+    by_name = ids_by_name(found.views.values())
+    if unseen := names.difference(by_name):
+        project = project or await _listed(ecs, Filters(), _untold)
+        refuse_unknown(unseen.difference(ids_by_name(project.values())), "--exclude")
+    return frozenset(server_id for name in names for server_id in by_name.get(name, ()))
+
+
+async def _fitting(ecs: EcsClient, selection: Selection, told: Told, *, count: bool) -> Inventory:
+    """Return the servers of the cloud's listing that fit a selection.
+
+    Raises:
+        SelectionRefused: no server fits.
+        CloudError: not everything could be seen.
+    """
     listed = await _listed(ecs, filters_of(selection), told)
     views = {view.id: view for view in selection.check(listed.values())}
     if not views:

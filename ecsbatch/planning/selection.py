@@ -26,6 +26,10 @@ _LONGEST_ID: Final = 64
 _LONGEST_HEADER: Final = 10_000
 _DELIMITERS: Final = ",;\t"
 """Spreadsheets write semicolons where a comma stands in numbers, and tabs into what is copied."""
+_CUT_ID: Final = re.compile(r"[0-9A-Fa-f-]{20,}")
+"""What was to be an id; none of the cloud's names is like this."""
+
+_NAME: Final = re.compile(r"[^\s,;]{1,128}")
 
 _Row = tuple[int, Server]
 """A server and the line of the file in which it stands."""
@@ -57,9 +61,10 @@ def is_uuid(text: str) -> bool:
 def read_fleet(source: Path | str) -> list[Server]:
     """Return the servers of a fleet file, or of standard input for ``-``.
 
-    The file has one id a line with ``#`` comments, or is CSV with a header and commas, semicolons or tabs, or has a
-    JSON object a line; the latter two give ``id`` and may give ``az``, ``name`` and ``site``. The end of the name
-    decides which it is (``.csv``, ``.jsonl``), else the first line.
+    The file has one id or exact name a line with ``#`` comments, or is CSV with a header and commas, semicolons or
+    tabs, or has a JSON object a line; the latter two give ``id`` or ``name`` and may give ``az`` and ``site``. The end of the
+    file's name decides which it is (``.csv``, ``.jsonl``), else the first line. A server whose name alone is given has
+    the id "" until the cloud is asked, see `ecsbatch.planning.lookup.resolve_names`.
 
     Raises:
         SelectionError: the file cannot be read, a line names no server, or a server is named twice.
@@ -84,17 +89,18 @@ def parse_fleet(data: bytes, name: str) -> list[Server]:
     seen: dict[str, int] = {}
     servers: list[Server] = []
     for line, server in _reader_of(name, text)(text, name):
-        if not is_uuid(server.id):
+        given = server.id or server.name
+        if not (is_uuid(given) if server.id else _is_name(given)):
             raise SelectionError(
-                f"{name}, line {line}: {_short(server.id)} is no server id; "
-                "give a UUID such as 0d0bd7c6-5d3c-4d35-9d3f-8f3c6d1a2b3c."
+                f"{name}, line {line}: {_short(given)} is no server id; "
+                "give a UUID such as 0d0bd7c6-5d3c-4d35-9d3f-8f3c6d1a2b3c, or the exact name of a server."
             )
-        if server.id in seen:
+        if given in seen:
             raise SelectionError(
-                f"{name}, line {line}: {server.id} stands in line {seen[server.id]} already; "
+                f"{name}, line {line}: {given} stands in line {seen[given]} already; "
                 "remove one of them, a server is restarted once."
             )
-        seen[server.id] = line
+        seen[given] = line
         servers.append(server)
     if not servers:
         raise SelectionRefused(f"{name} names no server; an empty list never means all.")
@@ -239,7 +245,8 @@ def _reader_of(name: str, text: str) -> Any:
 def _lines(text: str, _name: str) -> Iterator[_Row]:
     for number, line in enumerate(text.split("\n"), 1):
         if named := line.partition("#")[0].strip():
-            yield number, Server(as_server_id(named))
+            is_id = _CUT_ID.fullmatch(named) or not _is_name(named)
+            yield number, Server(as_server_id(named)) if is_id else Server("", name=named)
 
 
 def _csv(text: str, name: str) -> Iterator[_Row]:
@@ -247,7 +254,7 @@ def _csv(text: str, name: str) -> Iterator[_Row]:
     reader = csv.reader(lines, strict=True, delimiter=_delimiter(lines[0]) or ",")
     try:
         header = _header(next(reader, [""]))
-        if "id" not in header:
+        if not {"id", "name"}.intersection(header):
             raise SelectionError(f"{name}, line 1: the header has no column id ({_short(', '.join(header))}); add one.")
         for row in reader:
             if not any(cell.strip() for cell in row):
@@ -262,9 +269,13 @@ def _csv(text: str, name: str) -> Iterator[_Row]:
 
 
 def _delimiter(header: str) -> str:
-    """Return what stands between the cells of a header: with it there is a column id; "" where nothing makes one."""
+    """Return what stands between the cells of a header, which has a column id or name; "" where nothing makes one."""
     first = (header.splitlines() or [""])[0][:_LONGEST_HEADER]
-    return next((mark for mark in _DELIMITERS if "id" in _header(next(csv.reader([first or " "], delimiter=mark)))), "")
+    for mark in _DELIMITERS:
+        cells = _header(next(csv.reader([first or " "], delimiter=mark)))
+        if "id" in cells or ("name" in cells and len(cells) > 1):
+            return mark
+    return ""
 
 
 def _header(cells: Iterable[str]) -> list[str]:
@@ -279,14 +290,19 @@ def _jsonl(text: str, name: str) -> Iterator[_Row]:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as e:
             raise SelectionError(f"{name}, line {number}: this is no JSON ({e.msg}); mend the line.") from None
-        if not isinstance(row, dict) or not isinstance(cast("dict[str, Any]", row).get("id"), str):
+        fields = cast("dict[str, Any]", row) if isinstance(row, dict) else {}
+        texts = {key: value for key, value in fields.items() if isinstance(value, str)}
+        if not {"id", "name"}.intersection(texts) or not isinstance(fields.get("id", ""), str):
             raise SelectionError(f'{name}, line {number}: no id; give an object such as {{"id": "…", "az": "…"}}.')
-        fields = cast("dict[str, Any]", row)
-        yield number, _server({key: value for key, value in fields.items() if isinstance(value, str)})
+        yield number, _server(texts)
 
 
 def _server(row: dict[str, str]) -> Server:
-    return Server(as_server_id(row["id"]), row.get("az", ""), row.get("name", ""), row.get("site", ""))
+    return Server(as_server_id(row.get("id", "")), row.get("az", ""), row.get("name", ""), row.get("site", ""))
+
+
+def _is_name(text: str) -> bool:
+    return text.isprintable() and _NAME.fullmatch(text) is not None
 
 
 def _tag(text: str) -> tuple[str, str]:
@@ -306,9 +322,9 @@ class Selection:
     """Which servers are to be restarted, as the command line was told.
 
     Attributes:
-        servers: those of a file; None where the cloud is to be asked.
+        servers: those of a file, with the id "" where only the name is given; None where the cloud is to be asked.
         tags, name, az, status, enterprise_project: see `filter_views`; without any of them the whole project.
-        excluded: ids to leave alone.
+        excluded, excluded_names: ids to leave alone, and names: all servers that are called so.
         exclude_claimed: True to leave other runs' servers out.
         restarted_since, updated_since: seconds since 1970; what was restarted or changed since then is left alone.
         from_stdin: True where the servers came from standard input.
@@ -321,6 +337,7 @@ class Selection:
     status: tuple[str, ...] = ()
     enterprise_project: str = ""
     excluded: frozenset[str] = field(default=frozenset(), repr=False)
+    excluded_names: frozenset[str] = field(default=frozenset(), repr=False)
     exclude_claimed: bool = False
     restarted_since: float | None = None
     updated_since: float | None = None

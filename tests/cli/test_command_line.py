@@ -81,6 +81,27 @@ def test_a_runs_end_and_its_events_tell_the_head_of_its_record_which_an_audit_ta
     assert set(proved) == {0}
 
 
+def test_servers_of_a_list_may_be_named_and_so_may_those_to_leave_out(terminal: Terminal) -> None:
+    listed = json.loads(terminal.type("servers", "--all", "-o", "json").stdout)["servers"][:4]
+    ids, names = [each["id"] for each in listed], [each["name"] for each in listed]
+    (terminal.folder / "names.txt").write_text("\n".join([names[0], ids[1], *names[2:]]) + "\n")
+    (terminal.folder / "not.txt").write_text(f"{names[3]}\n")
+    (terminal.folder / "misspelt.txt").write_text(f"{names[3]}x\n")
+    restart = ("restart", "names.txt", *FAST, "--yes", "-q", "-o", "json", "--run-id", "by-name")
+
+    done = terminal.type(*restart, "--exclude", "not.txt")
+    again = terminal.type(*restart, "--exclude", "not.txt")
+    typo = terminal.type("restart", "names.txt", "--exclude", "misspelt.txt", "--yes")
+    report = json.loads(terminal.type("report", "by-name").stdout)["servers"]
+
+    assert done.returncode == 0, done.stderr
+    assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
+    assert (typo.returncode, typo.stderr.count("\n")) == (2, 1)
+    assert f"No server of the project is called '{names[3]}x', as --exclude has it: give a whole id" in typo.stderr
+    assert {each["id"]: each["name"] for each in report} == dict(zip(ids, names, strict=True))
+    assert {each["id"]: each["reason"] for each in report if each["reason"] == "excluded"} == {ids[3]: "excluded"}
+
+
 def test_the_same_run_id_with_the_same_servers_gives_the_same_result(terminal: Terminal, cloud: Simulator) -> None:
     arguments = [
         "restart",
@@ -262,7 +283,7 @@ def test_bad_input_gets_one_line_and_nothing_is_sent(terminal: Terminal, cloud: 
     """All at once, since each is a process of half a second."""
     for name, data in {
         "binary.txt": b"\x7fELF\0\1",
-        "noid.txt": b"web-1\n",
+        "noid.txt": f"{cloud.ids[0][:-1]}\n".encode(),
         "twice.txt": f"{cloud.ids[0]}\n{cloud.ids[0]}\n".encode(),
         "empty.txt": b"# nobody\n",
         "good.txt": f"{cloud.ids[0]}\n".encode(),

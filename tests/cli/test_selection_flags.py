@@ -17,7 +17,7 @@ from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.inventory import Inventory, filters_of, find
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import CloudError, EcsbatchError, SelectionError, SelectionRefused
-from ecsbatch.model.servers import ServerView
+from ecsbatch.model.servers import Server, ServerView
 from ecsbatch.planning.selection import Selection
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 
@@ -43,8 +43,8 @@ def page(*rows: dict[str, Any], count: int) -> Answer:
     return Answer(200, {}, orjson.dumps({"count": count, "servers": list(rows)}))
 
 
-def row(server_id: str, status: str = "ACTIVE", tags: Sequence[str] = (), az: str = "az1") -> dict[str, Any]:
-    return {"id": server_id, "status": status, "tags": list(tags), "name": "web", "OS-EXT-AZ:availability_zone": az}
+def row(server_id: str, status: str = "ACTIVE", tags: Sequence[str] = (), name: str = "web") -> dict[str, Any]:
+    return {"id": server_id, "status": status, "tags": list(tags), "name": name, "OS-EXT-AZ:availability_zone": "az1"}
 
 
 def found(pages: Pages, selection: Selection, *, count: bool = False) -> Inventory:
@@ -83,6 +83,29 @@ def test_every_row_is_checked_again() -> None:
     assert [server.id for server in seen.servers] == [A]
     assert pages.asked[0]["tags"] == ["app=web"]
     assert seen.in_project == 3
+
+
+def project() -> Pages:
+    return Pages(page(row(A, name="web-1"), row(B, name="web-2"), row(C, name="web-2"), count=3))
+
+
+def test_a_list_of_names_is_looked_up_in_the_whole_project() -> None:
+    servers = [Server(C), Server("", name="web-1")]
+    seen = found(project(), Selection(servers=servers))
+
+    assert seen.servers == [Server(C), Server(A, name="web-1")]
+    assert set(seen.views) == {A, C}
+    with pytest.raises(SelectionError, match=f"2 servers are called 'web-2' \\({B}, {C}\\)") as refused:
+        found(project(), Selection(servers=[Server("", name="web-2")]))
+    assert code_of_error(refused.value) == Exit.USAGE
+
+
+def test_all_servers_of_an_excluded_name_are_left_alone_and_a_misspelt_one_is_refused() -> None:
+    assert found(project(), Selection(excluded_names=frozenset({"web-2"}))).excluded == {B, C}
+    others = Selection(servers=[Server(A)], excluded_names=frozenset({"web-2"}))
+    assert found(Pages(page(row(A, name="web-1"), count=1), *project().pages), others).excluded == frozenset()
+    with pytest.raises(SelectionError, match="No server of the project is called 'web2', as --exclude has it"):
+        found(project(), Selection(excluded_names=frozenset({"web2"})))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ecsbatch.errors import SelectionError
-from ecsbatch.model.servers import Fleet
-from ecsbatch.planning.lookup import find_server, need_server
+from ecsbatch.model.servers import Fleet, Server, ServerView
+from ecsbatch.planning.lookup import find_server, need_server, resolve_names
 
 IDS = [
     "6d87ff69-d8fa-4e28-847a-6decb4973294",
@@ -51,3 +51,39 @@ def test_whoever_needs_one_hears_where_they_are_listed() -> None:
     assert need_server(FLEET, "77cc", "k7f") == 2
     with pytest.raises(SelectionError, match=r"No server of run k7f has 'web-2' as its id.*ecsbatch report k7f"):
         need_server(FLEET, "web-2", "k7f")
+
+
+VIEWS = [
+    ServerView("a", name="web-1"),
+    ServerView("b", name="web-2"),
+    ServerView("c", name="web-2"),
+    ServerView("d", found=False, name="gone"),
+]
+
+
+def test_names_of_a_list_become_ids_and_all_else_stays() -> None:
+    servers = [Server("z", "az1", "web-1"), Server("", "az2", "web-1", "eu")]
+
+    assert resolve_names(servers, VIEWS) == [servers[0], Server("a", "az2", "web-1", "eu")]
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["web-2"], r"2 servers are called 'web-2' \(b, c\): give the id of the one that is meant"),
+        (
+            ["web-1", "gone", "web-3"],
+            r"No server of the project is called 'gone', 'web-3', as the list has it: give a whole id",
+        ),
+        ([f"x{i}" for i in range(9)], r"'x0', 'x1', 'x2', 'x3', 'x4' and 4 more, as the list has it: give"),
+        (["WEB-1"], r"No server of the project is called 'WEB-1'"),
+    ],
+)
+def test_a_name_of_a_list_is_one_servers_exactly(names: list[str], says: str) -> None:
+    with pytest.raises(SelectionError, match=says):
+        resolve_names([Server("", name=name) for name in names], VIEWS)
+
+
+def test_a_server_is_not_listed_by_its_id_and_by_its_name() -> None:
+    with pytest.raises(SelectionError, match=r"web-1 \(a\) is listed twice"):
+        resolve_names([Server("a"), Server("", name="web-1")], VIEWS)

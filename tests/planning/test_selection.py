@@ -59,11 +59,31 @@ def test_standard_input_may_be_any_of_the_three(text: str) -> None:
     assert piped.stdout.strip() == str([A])
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("f.txt", f"web-1\n{A.upper()}  # the gateway\nw\xfcrfel.2\n"),
+        ("f.csv", f"id,name\n,web-1\n{A},\n,w\xfcrfel.2\n"),
+        ("-", f"name,id\nweb-1,\n,{A}\nw\xfcrfel.2,\n"),
+        ("f.jsonl", f'{{"name": "web-1"}}\n{{"id": "{A}"}}\n{{"name": "w\xfcrfel.2"}}\n'),
+    ],
+)
+def test_a_list_may_name_servers_by_their_names(name: str, text: str) -> None:
+    assert parse_fleet(text.encode(), name) == [Server("", name="web-1"), Server(A), Server("", name="w\xfcrfel.2")]
+
+
+def test_a_table_of_names_alone_needs_no_ids() -> None:
+    assert parse_fleet(b"name,az\nweb-1,az1\n", "f.csv") == [Server("", "az1", "web-1")]
+
+
 BAD_LISTS: list[tuple[str, bytes, str]] = [
     ("f.txt", b"", "f.txt names no server; an empty list never means all."),
     ("f.txt", b"# nothing\n\n", "f.txt names no server; an empty list never means all."),
     ("f.csv", b"id,az\n", "f.csv names no server; an empty list never means all."),
-    ("f.txt", f"{A}\nweb-1\n".encode(), "f.txt, line 2: 'web-1' is no server id; give a UUID such as "),
+    ("f.txt", f"{A}\n{B[:-1]}\n".encode(), f"f.txt, line 2: '{B[:-1]}' is no server id; give a UUID such as "),
+    ("f.txt", b"web 1\n", "f.txt, line 1: 'web 1' is no server id; "),
+    ("f.txt", b"web-1\n\nweb-1\n", "f.txt, line 3: web-1 stands in line 1 already; "),
+    ("f.csv", b"id,name\nweb-1,web-1\n", "f.csv, line 2: 'web-1' is no server id; "),
     ("f.txt", f"{A} {B}\n".encode(), f"f.txt, line 1: '{A} {B[:23]}…' is no server id; "),
     ("f.txt", f"{A}\n\n{A.upper()}\n".encode(), f"f.txt, line 3: {A} stands in line 1 already; "),
     ("f.csv", f"id\n{A}\n{A}\n".encode(), f"f.csv, line 3: {A} stands in line 2 already; "),
@@ -97,7 +117,7 @@ def test_whatever_a_file_holds_it_is_servers_or_one_sentence(data: bytes, name: 
     except SelectionError as e:
         assert "\n" not in str(e)  # noqa: PT017  # both ends are fine, a third is not
     else:
-        assert len({server.id for server in servers}) == len(servers) > 0
+        assert len({server.id or server.name for server in servers}) == len(servers) > 0
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def plan(  # noqa: D417 - the options are told of where they are defined
     """Show what restart would do, in numbers, and restart nothing. With --out the plan is kept, for apply.
 
     Args:
-        file: Servers, one id a line, or .csv with a column id, or .jsonl; - is standard input.
+        file: Servers, an id or an exact name a line, or .csv with a column id or name, or .jsonl; - is standard input.
     """
     context = CliContext.of(flags, config)
     check_usage(context.settings)

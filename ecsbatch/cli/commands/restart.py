@@ -113,7 +113,7 @@ def restart(  # noqa: D417 - the options are told of where they are defined
       ecsbatch check
 
     Args:
-        file: Servers, one id a line, or .csv with a column id, or .jsonl; - is standard input.
+        file: Servers, an id or an exact name a line, or .csv with a column id or name, or .jsonl; - is standard input.
     """
     going = going or ConfirmFlags()
     context = CliContext.of(flags, config, Verbosity(quiet, verbose))
@@ -253,7 +253,8 @@ async def _known_run(run_id: str, servers: Sequence[Server], context: CliContext
         if record is None:
             return False
         fleet = await store.targets(run_id)
-    wanted, has = {server.id for server in servers}, set(fleet.ids)
+    by_name = dict(zip(fleet.names or (), fleet.ids, strict=False))
+    wanted, has = {server.id or by_name.get(server.name, "") for server in servers}, set(fleet.ids)
     if has != wanted and not (fewer and has < wanted):
         raise RunConflict(
             f"Run {run_id} exists already with other servers ({len(wanted & has):,} of its {len(has):,} are given): "
