@@ -61,8 +61,8 @@ def is_uuid(text: str) -> bool:
 def read_fleet(source: Path | str) -> list[Server]:
     """Return the servers of a fleet file, or of standard input for ``-``.
 
-    The file has one id or exact name a line with ``#`` comments, or is CSV with a header and commas, semicolons or
-    tabs, or has a JSON object a line; the latter two give ``id`` or ``name`` and may give ``az`` and ``site``. The end of the
+    The file has an id or exact name a line with ``#`` comments, or is CSV with a header and commas, semicolons or tabs,
+    or has a JSON object a line; the latter two give ``id`` or ``name`` and may give ``az`` and ``site``. The end of the
     file's name decides which it is (``.csv``, ``.jsonl``), else the first line. A server whose name alone is given has
     the id "" until the cloud is asked, see `ecsbatch.planning.lookup.resolve_names`.
 
