@@ -40,12 +40,14 @@ class Finding:
         text: what was found, one sentence.
         seq: number of the event that shows it, 0 where the whole record does.
         server: id of the server that it is about, "" where it is about more than one.
+        name: the server's name, "" where it has none.
     """
 
     rule: Rule
     text: str
     seq: int = 0
     server: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,8 @@ class Replay:
     def _found(self, rule: Rule, text: str, seq: int | None = None, server: str = "") -> None:
         self._breaches[rule] += 1
         if self._breaches[rule] <= _KEPT:
-            self._findings.append(Finding(rule, text, self._seq if seq is None else seq, server))
+            name = self._fleet.name_of(server) if self._fleet is not None else ""
+            self._findings.append(Finding(rule, text, self._seq if seq is None else seq, server, name))
 
     def _note(self, text: str) -> None:
         self._notes[text] = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ecsbatch.audit.receipt import Peak, Receipt
+from ecsbatch.audit.receipt import Finding, Peak, Receipt
 from ecsbatch.model.events import stamp
+from ecsbatch.model.servers import labelled
 from ecsbatch.model.text import counted, printable
 from ecsbatch.views.text import paragraph
 
@@ -30,10 +31,16 @@ def receipt_lines(receipt: Receipt, width: int = 80) -> list[str]:
     for rule, count in receipt.breaches.items():
         shown = [finding for finding in receipt.findings if finding.rule is rule][:_EXAMPLES]
         for finding in shown:
-            lines += _row(f"  {rule.value}", (f"#{finding.seq}: " if finding.seq else "") + finding.text, width)
+            lines += _row(f"  {rule.value}", (f"#{finding.seq}: " if finding.seq else "") + _told(finding), width)
         if count > len(shown):
             lines += _row("", f"... and {count - len(shown):,} more of these.", width)
     return lines
+
+
+def _told(finding: Finding) -> str:
+    """Return what was found, the server with its name."""
+    server = finding.server
+    return finding.text.replace(server, labelled(server, finding.name)) if server and finding.name else finding.text
 
 
 def _rows(receipt: Receipt) -> Iterator[tuple[str, str]]:

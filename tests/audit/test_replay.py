@@ -731,6 +731,14 @@ def test_the_receipt_fits_the_screen_and_names_what_is_broken() -> None:
     assert any("#10: 4 servers were down at once, 3 are allowed." in line for line in lines)
 
 
+def test_a_finding_names_the_server() -> None:
+    named = Fleet(IDS, ["az1", "az2"] * 3, [f"web-{i}" for i in range(6)])
+    receipt = audit(history((1, sent(1, "s0")), (2, sent(2, "s0"))), named)
+
+    assert [finding["name"] for finding in receipt.to_json()["findings"]] == ["web-0"]
+    assert any("Server web-0 (s0) was sent again while batch 1 had it." in line for line in receipt_lines(receipt))
+
+
 def test_ids_never_move_a_terminals_cursor() -> None:
     text = "\n".join(receipt_lines(audit(history((1, sent(1, "\x1b[2Jevil"))), FLEET)))
 
