@@ -212,4 +212,5 @@ def _in_words(error: Exception, url: URL, ca_file: Path | None) -> str:
 def _why(error: Exception) -> str:
     """Return the reason inside an error of aiohttp."""
     inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    return str(getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or inner or type(inner).__name__)
+    told = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or inner
+    return str(told) or type(inner).__name__

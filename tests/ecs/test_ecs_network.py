@@ -171,6 +171,17 @@ async def test_a_refused_connection_was_not_sent() -> None:
         await submit(client(port))
 
 
+async def test_an_error_that_says_nothing_is_told_by_its_name() -> None:
+    def broken() -> None:
+        raise OSError
+
+    sender = AiohttpSender(connect_timeout=5.0)
+    async with serving(says(ok(b"{}"))) as server:
+        with pytest.raises(ConnectionError, match=rf"^\w+Error \(127.0.0.1:{server.port}\)$"):
+            await sender(Request("GET", f"http://127.0.0.1:{server.port}/", {}, b""), broken)
+        await sender.aclose()
+
+
 async def test_a_name_that_does_not_exist_was_not_sent() -> None:
     with pytest.raises(NotSent, match=r"the name name\.invalid cannot be resolved"):
         await submit(client(0, endpoint="https://name.invalid"))
