@@ -277,7 +277,7 @@ class Programs:
         default=(),
         metadata=_of(
             Words(CREDENTIAL_VARIABLES),
-            "Credential that commands of checks and gates get too, by its variable; all other variables they get anyway.",
+            "Credential that commands of checks and gates get too, by its variable; all others they get anyway.",
         ),
     )
     allow_programs: Sequence[str] = field(
