@@ -24,7 +24,7 @@ from ecsbatch.ecs.auth.signer import Signer
 from ecsbatch.ecs.departure import Departure, checked_answer
 from ecsbatch.ecs.endpoint import site_of
 from ecsbatch.ecs.error_codes import RequestKind, date_of, error_of
-from ecsbatch.ecs.read_retry import read_patiently
+from ecsbatch.ecs.read_retry import Contradiction, read_patiently
 from ecsbatch.ecs.sender import Answer, Request, Sender
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, view_of, views_of
 from ecsbatch.errors import ConfigError, NotAccepted, NotSent, Refused, TokenExpired, UnknownAnswer
@@ -38,6 +38,9 @@ T_co = TypeVar("T_co", covariant=True)
 
 MAX_PAGE: Final = 1000
 """Rows of a listing's page (API reference, ListServersDetails)."""
+
+MOST_ROWS: Final = 2_000_000
+"""Rows after which a listing counts as endless where the cloud does not say how many there are."""
 
 _NO_SERVER: Final = {"Ecs.0114", "Ecs.0614"}
 _RENEWING: Final = 2.0
@@ -285,15 +288,22 @@ class EcsClient:
 
         Raises:
             ConfigError: the API does not have a filter; it would list the whole fleet instead.
-            CloudError: 4 attempts have not brought a page, or the pages go round in circles.
+            CloudError: 4 attempts have not brought a page, or the pages go round in circles or have no end.
         """
         params = _params(limit, filters)
         markers: set[str] = set()
-        seen, marker = 0, ""
+        seen, most, marker = 0, 0, ""
         while True:
             page = await self._page(params, marker)
             yield page
+            most = most or _most_rows(page, limit)
             seen += len(page.servers)
+            if seen > most:
+                raise Contradiction(
+                    f"The listing has no end: it has shown {seen:,} servers, far more than it counts. Nothing is "
+                    "planned: check --endpoint and whatever stands before it.",
+                    answered=True,
+                )
             # Where a cloud sends pages shorter than `limit`, its count still shows that there is more.
             if not page.servers or (len(page.servers) < limit and seen >= (page.count or 0)):
                 return
@@ -391,6 +401,12 @@ def _positive(name: str, value: float) -> float:
     if not 0 < value < float("inf"):
         raise ConfigError(f"{name} is {value!r}: give a number above 0.")
     return value
+
+
+def _most_rows(first: ListingPage, limit: int) -> int:
+    """Return after how many rows a listing counts as endless: a fleet may grow while it is read, but not double."""
+    # A count of just this page's rows may be the page's own and not the fleet's.
+    return MOST_ROWS if first.count in {None, len(first.servers)} else 2 * (first.count or 0) + limit
 
 
 def _params(limit: int, filters: Filters) -> list[tuple[str, str]]:

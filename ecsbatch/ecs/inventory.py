@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ecsbatch.ecs.client import MAX_PAGE, EcsClient, Filters
+from ecsbatch.ecs.read_retry import Contradiction, read_again
 from ecsbatch.ecs.sweep import look_at
-from ecsbatch.errors import SelectionRefused, UnknownAnswer
+from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.servers import MAX_LOOK, Server, ServerView
 from ecsbatch.planning.lookup import ids_by_name, refuse_unknown, resolve_names
 from ecsbatch.planning.selection import Selection, from_view
@@ -100,7 +102,16 @@ async def _fitting(ecs: EcsClient, selection: Selection, told: Told, *, count: b
 
 
 async def _listed(ecs: EcsClient, filters: Filters, told: Told) -> dict[str, ServerView]:
-    """Return all servers that a listing shows, by id; one that is on two pages as it was seen last."""
+    """Return all servers that a listing shows, by id; one that contradicts itself is read again.
+
+    Raises:
+        CloudError: not everything could be seen.
+    """
+    return await read_again(partial(_listed_once, ecs, filters, told))
+
+
+async def _listed_once(ecs: EcsClient, filters: Filters, told: Told) -> dict[str, ServerView]:
+    """Return what one reading shows; a server that is on two pages as it was seen last."""
     views: dict[str, ServerView] = {}
     fewest: int | None = None
     async for page in ecs.list_servers(limit=MAX_PAGE, **filters):
@@ -109,8 +120,9 @@ async def _listed(ecs: EcsClient, filters: Filters, told: Told) -> dict[str, Ser
         if page.count is not None:
             fewest = page.count if fewest is None else min(fewest, page.count)
     if fewest is not None and len(views) < fewest:
-        raise UnknownAnswer(
-            f"The listing ended after {len(views):,} of {fewest:,} servers, which is not the fleet: try again.",
+        raise Contradiction(
+            f"The listing ended after {len(views):,} of {fewest:,} servers, three times, which is not the fleet: try "
+            "again later, or name the servers in a file.",
             answered=True,
         )
     return views
@@ -157,22 +169,32 @@ async def look_at_all(
         CloudError: not everything could be seen.
         SelectionRefused: it cannot be found out whether some of them exist.
     """
-    wanted = {server.id for server in servers}
+    wanted = frozenset(server.id for server in servers)
     views: dict[str, ServerView] = {}
     in_project: int | None = None
     if count or len(wanted) > MAX_LOOK:
-        pages = ecs.list_servers(limit=MAX_PAGE if len(wanted) > MAX_LOOK else 1)
-        async for page in pages:
-            in_project = page.count if in_project is None else in_project
-            views.update((view.id, view) for view in page.servers if view.id in wanted)
-            told(len(views), len(wanted))
-            if not _listing_pays(in_project, len(wanted) - len(views)):
-                break
-        await pages.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its signature says
+        views, in_project = await read_again(partial(_seen_in_pages, ecs, wanted, told))
     # A listing may miss servers while others create or delete some: those that it did not show are asked for by id.
     missing = [server.id for server in servers if server.id not in views]
     views |= await look_at(ecs, missing, lambda seen: told(len(wanted) - len(missing) + seen, len(wanted)))
     return Inventory(servers, views, in_project)
+
+
+async def _seen_in_pages(
+    ecs: EcsClient, wanted: frozenset[str], told: Told
+) -> tuple[dict[str, ServerView], int | None]:
+    """Return what the listing shows of servers, as long as its pages pay, and how many servers the project has."""
+    views: dict[str, ServerView] = {}
+    in_project: int | None = None
+    pages = ecs.list_servers(limit=MAX_PAGE if len(wanted) > MAX_LOOK else 1)
+    async for page in pages:
+        in_project = page.count if in_project is None else in_project
+        views.update((view.id, view) for view in page.servers if view.id in wanted)
+        told(len(views), len(wanted))
+        if not _listing_pays(in_project, len(wanted) - len(views)):
+            break
+    await pages.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its signature says
+    return views, in_project
 
 
 def _listing_pays(in_project: int | None, missing: int) -> bool:

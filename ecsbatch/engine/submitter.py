@@ -169,7 +169,8 @@ class Submitter:
         now = asyncio.get_running_loop().time()
         recent = queue.unaccepted is not None and now <= queue.unaccepted[1] + LONG_AGO
         since = queue.unaccepted[0] if queue.unaccepted is not None and recent else now
-        wait = self._wait_for(error)
+        # One header must not hold a run for a day: it asks again in time, and stops where that does not help.
+        wait = min(self._wait_for(error), queue.options.server_timeout)
         queue.unaccepted = since, now + wait
         if now - since > queue.options.server_timeout:
             queue.stop("cloud_unreachable", f"No request was accepted for {now - since:.0f} s: {error}")

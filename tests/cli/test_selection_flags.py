@@ -15,8 +15,8 @@ from ecsbatch.cli.selection_flags import SelectionFlags, read_selection, read_si
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.inventory import Inventory, filters_of, find
-from ecsbatch.ecs.sender import Answer, Request
-from ecsbatch.errors import CloudError, EcsbatchError, SelectionError, SelectionRefused
+from ecsbatch.ecs.sender import Answer, Request, Sender
+from ecsbatch.errors import CloudError, EcsbatchError, SelectionError, SelectionRefused, UnknownAnswer
 from ecsbatch.model.servers import Server, ServerView
 from ecsbatch.planning.selection import Selection
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
@@ -47,7 +47,7 @@ def row(server_id: str, status: str = "ACTIVE", tags: Sequence[str] = (), name: 
     return {"id": server_id, "status": status, "tags": list(tags), "name": name, "OS-EXT-AZ:availability_zone": "az1"}
 
 
-def found(pages: Pages, selection: Selection, *, count: bool = False) -> Inventory:
+def found(pages: Sender, selection: Selection, *, count: bool = False) -> Inventory:
     """Select from these pages; the pauses between attempts pass in virtual time."""
     loop = VirtualLoop()
 
@@ -112,7 +112,7 @@ def test_all_servers_of_an_excluded_name_are_left_alone_and_a_misspelt_one_is_re
     ("pages", "code", "words"),
     [
         ([page(row(A), count=2), Answer(503, {}, b"")], Exit.ERROR, "HTTP 503"),
-        ([page(row(A), count=2), page(count=2)], Exit.ERROR, "ended after 1 of 2"),
+        ([page(row(A), count=2), page(count=2)] * 3, Exit.ERROR, "ended after 1 of 2 servers, three times"),
         ([page(count=0)], Exit.REFUSED, "never means all"),
         ([page(row(A, "SHUTOFF"), count=1)], Exit.REFUSED, "No server matches"),
     ],
@@ -123,6 +123,44 @@ def test_a_part_of_a_listing_is_no_fleet_and_nothing_is_not_all(pages: list[Answ
 
     assert code_of_error(refused.value) is code
     assert isinstance(refused.value, CloudError | SelectionRefused)
+
+
+def test_a_listing_that_contradicts_itself_is_read_again() -> None:
+    """A fleet may change between two pages."""
+    pages = Pages(*[page(row(A), count=2), page(count=2)] * 2, page(row(A), row(B), count=2))
+
+    assert [server.id for server in found(pages, Selection()).servers] == [A, B]
+    assert len(pages.asked) == 5
+
+
+class Endless:
+    """A sender whose listing has another thousand servers behind each thousand."""
+
+    def __init__(self, count: Callable[[int], int]) -> None:
+        self.asked = 0
+        self._rows = 0
+        self._count = count
+
+    async def __call__(self, request: Request, on_sent: Callable[[], None]) -> Answer:
+        """Answer with a page that nobody has seen."""
+        on_sent()
+        self.asked += 1
+        self._rows = self._rows + 1000 if "marker=" in request.url else 1000
+        ids = range(self._rows, self._rows + 1000)
+        return page(*[row(f"{each:08x}-0000-4000-8000-000000000000") for each in ids], count=self._count(self._rows))
+
+
+@pytest.mark.parametrize("count", [lambda _: 1500, lambda rows: rows + 500, lambda _: 7], ids=["fixed", "grows", "few"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_listing_without_an_end_is_an_error(count: Callable[[int], int], listed: bool) -> None:  # noqa: FBT001 - a parameter
+    cloud = Endless(count)
+    wanted = [Server(f"{each:08x}-1111-4000-8000-000000000000") for each in range(1000)]
+    selection = Selection(servers=wanted) if listed else Selection()
+    with pytest.raises(UnknownAnswer, match="The listing has no end: it has shown") as refused:
+        found(cloud, selection)
+
+    assert code_of_error(refused.value) is Exit.ERROR
+    assert 3 < cloud.asked <= 3 * 5
 
 
 @pytest.mark.parametrize(

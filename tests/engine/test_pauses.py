@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request, Sender
 from ecsbatch.engine.visibility import LONGEST_PAUSE
-from ecsbatch.errors import AuthError, NotAccepted, NotSent, UnknownAnswer
+from ecsbatch.errors import AuthError, NotAccepted, NotSent, Throttled, UnknownAnswer
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.servers import Job, Look
 from ecsbatch.simulator.sender import SimulatedSender
@@ -164,6 +165,27 @@ def test_a_busy_answer_before_a_long_pause_and_one_after_it_are_no_quarter_of_an
                 return (await running).status
 
     assert world.live(main) is RunStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("kind", [NotAccepted, Throttled])
+def test_no_header_holds_a_run_for_longer_than_a_server_may_take(kind: type[NotAccepted]) -> None:
+    world = World(servers=30, zones=("az1",))
+    tomorrow = kind("Try again tomorrow.", status=503, code="Ecs.0603", answered=True)
+    tomorrow.retry_after = 86_400.0
+
+    async def main() -> tuple[RunStatus, str, float]:
+        async with world.client() as client, world.store() as store:
+            moody = Moody(client)
+            moody.submit_fails = tomorrow
+            async with world.engine(moody, store) as restarter:
+                began = asyncio.get_running_loop().time()
+                result = await restarter.rollout(world.ids, replace(ALL, server_timeout=120.0)).run()
+                return result.status, result.reason, asyncio.get_running_loop().time() - began
+
+    status, reason, took = world.live(main)
+
+    assert (status, reason) == (RunStatus.STOPPED, "cloud_unreachable")
+    assert took < 3 * 120.0
 
 
 def test_one_503_hours_after_another_stops_nobody() -> None:
