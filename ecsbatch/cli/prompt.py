@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -9,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
-from ecsbatch.cli.exit_codes import Declined
+from ecsbatch.cli.exit_codes import Declined, UsageError
 from ecsbatch.config.types import Amount, Bool
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.text import counted, first_of
+from ecsbatch.model.text import counted, first_of, printable
 
 TYPED_ABOVE: Final = 100
 """Above so many servers a y is not enough: the number must be typed."""
 
+
+_HASH: Final = re.compile("[0-9a-f]{64}")
 
 YES_VARIABLE: Final = "ECSBATCH_YES"
 
@@ -72,6 +75,18 @@ def parse_guard(text: str | None) -> Amount | None:
         return Amount.parse(text)
     except ValueError as e:
         raise ConfigError(f"--max-servers {text}: give {e}.") from None
+
+
+def parse_hash(flag: str, text: str) -> str:
+    """Read a hash that somebody was given, "" for none.
+
+    Raises:
+        UsageError: it is no whole hash.
+    """
+    told = text.strip().lower()
+    if told and not _HASH.fullmatch(told):
+        raise UsageError(f"{flag} {printable(text, 80)}: give all 64 of its digits and letters a to f.")
+    return told
 
 
 def guard(count: int, consent: Consent, inventory: int | None) -> None:

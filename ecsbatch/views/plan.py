@@ -224,21 +224,26 @@ def _cut(parts: Sequence[str]) -> str:
 def _health(plan: Plan) -> str:
     ready = f", place kept for {format_span(plan.min_ready)} more" if plan.min_ready else ""
     if plan.check:
-        return f"{printable(plan.check)}{_verified(plan)}{ready}"
+        return f"{_command(plan.check)}{_verified(plan)}{ready}"
     return f"no check: a restart counts once the cloud says so, not once the server answers{ready}"
+
+
+def _command(text: str) -> str:
+    """Write what will run, whole: whoever agrees to it must see the end of it, too."""
+    return printable(text, len(text))
 
 
 def _verified(plan: Plan) -> str:
     """Say whether an HTTPS check knows whom it has asked."""
     if plan.check_ca:
-        return f" (verified by {printable(plan.check_ca)})"
+        return f" (verified by {_command(plan.check_ca)})"
     return " (its certificate is not verified)" if plan.check.startswith("https:") else ""
 
 
 def _gate(plan: Plan) -> str:
     if not plan.gate or len(plan.waves) <= 1:
         return ""
-    return f"{printable(plan.gate)}, asked between waves, for {format_span(plan.gate_timeout)} at most"
+    return f"{_command(plan.gate)}, asked between waves, for {format_span(plan.gate_timeout)} at most"
 
 
 def _pace(view: PlanView) -> str:

@@ -158,3 +158,23 @@ def test_a_kept_plan_is_rehearsed_without_a_cloud(typist: Terminal, fresh: Simul
     assert told["elapsed_s"] > 60
     assert (table.returncode, "stopped" in table.stdout) == (4, True), table.stdout
     assert fresh.audit()["requests"] == before
+
+
+def test_apply_with_a_hash_carries_out_only_the_plan_that_has_it(typist: Terminal, fresh: Simulator) -> None:
+    """Whoever may write the file can seal another plan in it; the hash was told in another way."""
+    ids = "\n".join(fresh.ids[:4])
+    (typist.folder / "fleet.txt").write_text(ids)
+    planned = typist.type("plan", "fleet.txt", *AT_ONCE, "--out", "night.plan")
+    command = next(line for line in planned.stderr.splitlines() if "ecsbatch apply" in line).split()
+    hash_ = command[command.index("--hash") + 1]
+    typist.type("plan", "fleet.txt", "--waves", "1", "--max-unavailable", "1", "--out", "other.plan")
+    given = [
+        typist.type("apply", file, "--hash", told, *FAST, "--yes", "-q")
+        for file, told in (("other.plan", hash_), ("night.plan", "abc"), ("night.plan", hash_.upper()))
+    ]
+
+    assert hash_ in planned.stdout
+    assert [done.returncode for done in given] == [7, 2, 0], [done.stderr for done in given]
+    assert "is not the one with the hash that was given" in given[0].stderr
+    assert "give all 64 of its digits" in given[1].stderr
+    assert 0 < fresh.audit()["restarted_servers"] <= 4

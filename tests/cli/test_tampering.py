@@ -165,7 +165,7 @@ def test_what_is_no_head_is_refused(store: Store, head: str) -> None:
     code, printed = store.ask("audit", OVER, "--head", head)
 
     assert code == 2
-    assert "give the 64 digits and letters a to f of a head, whole" in printed
+    assert "give all 64 of its digits and letters a to f" in printed
 
 
 # -- what cannot be read any more --------------------------------------------------------------------------------------

@@ -76,6 +76,15 @@ def test_a_plan_names_the_first_ids_that_do_not_exist_and_says_where_all_are() -
     assert not any(line.startswith("Not found") for line in plan_lines(planned(whole)))
 
 
+@pytest.mark.parametrize("label", ["Health", "Gate"])
+def test_a_plan_shows_what_will_run_to_its_end(label: str) -> None:
+    """What stands behind two hundred harmless characters runs, too."""
+    command = f"./ask --harmless {'-' * 300}; ./do-harm"
+    of = replace(plan(), check=f"cmd:{command}", gate=command)
+
+    assert command in row(of, label)
+
+
 def row(of: Plan, label: str) -> str:
     """A row of the plan in one line."""
     lines = plan_lines(planned(of), width=1000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,12 +11,12 @@ from cyclopts import Parameter
 
 from ecsbatch.audit.stored import JournalTally, StoredRun, compare
 from ecsbatch.cli.context import CliContext
-from ecsbatch.cli.exit_codes import Exit, UsageError
+from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName
 from ecsbatch.cli.output import columns, print_json, print_lines
+from ecsbatch.cli.prompt import parse_hash
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import BatchSubmitting, Recorded, decode
-from ecsbatch.model.text import printable
 from ecsbatch.store.history import pages
 from ecsbatch.views.receipt import receipt_lines
 
@@ -31,7 +30,6 @@ _REACH: Final = 7_200.0
 """Seconds before and after a run in which another one's requests may share a window with its own: an hour of grace,
 the longest timeouts and windows that are usual."""
 
-_HASH: Final = re.compile("[0-9a-f]{64}")
 _ALL_RUNS: Final = 1_000_000
 _INTENT: Final = f'"event":"{BatchSubmitting.name}"'.encode()
 _HEAD: Final = 160
@@ -61,10 +59,7 @@ def audit(
     hashes that it carries. Ends with 1 where a promise is broken, or the record is not as it was written.
     """
     context = CliContext.of(flags, config)
-    anchor = head.strip().lower()
-    if anchor and not _HASH.fullmatch(anchor):
-        raise UsageError(f"--head {printable(head, 80)}: give the 64 digits and letters a to f of a head, whole.")
-    receipt = asyncio.run(_audit(context.store_url, run, anchor))
+    receipt = asyncio.run(_audit(context.store_url, run, parse_hash("--head", head)))
     if context.wants_json:
         print_json(receipt.to_json())
     else:

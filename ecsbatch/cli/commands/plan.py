@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Final
@@ -33,6 +34,7 @@ from ecsbatch.cli.flags import (
 )
 from ecsbatch.cli.output import check_outputs, print_lines, write_file
 from ecsbatch.cli.programs import exposure_notice, given_programs, refuse_other
+from ecsbatch.cli.prompt import parse_hash
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, survey, view_of
 from ecsbatch.cli.wiring import make_store, warn
@@ -50,6 +52,31 @@ from ecsbatch.views.text import format_span
 _RUNS: Final = 1000
 _SKEW: Final = 60.0
 """Seconds that another machine's clock may be ahead of ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPlanFlags:
+    """What a plan's file must be for it to be carried out."""
+
+    max_age: Annotated[
+        str,
+        Parameter(
+            help="Refuse a plan that is older, or was made before: 24h, or a date or time. [24h]",
+            metavar="TIME",
+            env_var="ECSBATCH_MAX_AGE",
+        ),
+    ] = "24h"
+    accept_drift: Annotated[
+        bool, Parameter(help="Carry it out whatever has changed since, or however old it is.", negative="")
+    ] = False
+    hash: Annotated[
+        str,
+        Parameter(
+            help="Carry out the plan that has this hash on its screen, and no other.",
+            metavar="HASH",
+            env_var="ECSBATCH_HASH",
+        ),
+    ] = ""
 
 
 def plan(  # noqa: D417 - the options are told of where they are defined
@@ -77,7 +104,7 @@ def plan(  # noqa: D417 - the options are told of where they are defined
         write_file(out, plan_pieces(prepared.view.plan, prepared.views, prepared.site, made_at))
     code = show_plan(prepared.view, context)
     if out is not None:
-        command = f"ecsbatch apply {quote(str(out))}{context.repeat.go_on}"
+        command = f"ecsbatch apply {quote(str(out))} --hash {prepared.view.plan.hash}{context.repeat.go_on}"
         print_lines(["", f"Kept in {out}. Next:", f"  {command}"], to_stdout=False)
     return code
 
@@ -86,26 +113,10 @@ def apply(
     file: Annotated[str, Parameter(help="A plan that ecsbatch plan --out wrote.", show_default=False)] = "",
     /,
     *,
-    max_age: Annotated[
-        str,
-        Parameter(
-            help="Refuse a plan that is older, or was made before: 24h, or a date or time. [24h]",
-            metavar="TIME",
-            group=GO_AHEAD,
-            show_default=False,
-            env_var="ECSBATCH_MAX_AGE",
-            show_env_var=False,
-        ),
-    ] = "24h",
-    accept_drift: Annotated[
-        bool,
-        Parameter(
-            help="Carry it out whatever has changed since, or however old it is.",
-            negative="",
-            group=GO_AHEAD,
-            show_default=False,
-        ),
-    ] = False,
+    asked: Annotated[
+        KeptPlanFlags | None,
+        Parameter(name="*", group=GO_AHEAD, show_env_var=False, show_default=False),
+    ] = None,
     going: Annotated[
         ConfirmFlags | None,
         Parameter(name="*", group=GO_AHEAD, show_env_var=False, show_default=False),
@@ -119,14 +130,14 @@ def apply(
 
     Its servers are looked at first: where they are not as the plan saw them, it is refused and the drift is listed.
     """
-    going = going or ConfirmFlags()
+    going, asked = going or ConfirmFlags(), asked or KeptPlanFlags()
     context = CliContext.of(flags, config, Verbosity(quiet, verbose))
     check_outputs(context.settings)
-    oldest = _age(max_age, time.time())
+    oldest, wanted = _age(asked.max_age, time.time()), parse_hash("--hash", asked.hash)
     if not file:
         raise UsageError("apply needs a plan: ecsbatch apply FILE, which ecsbatch plan --out writes.")
     context, consent = agreement(going, context)
-    kept = read_plan(file)
+    kept = _read(file, wanted)
     refuse_other(kept.plan, context.settings, f"The plan {file}")
     if not going.dry_run and is_known(going.run_id, kept.plan.fleet, context):
         return continue_run(going.run_id, context, consent)
@@ -136,10 +147,25 @@ def apply(
     drifted = find_drift(kept.plan, kept.views, prepared.views)
     stale = [*asyncio.run(_applied(kept, context)), *_why_stale(kept, drifted, oldest)]
     if stale:
-        _refuse_stale(file, kept, stale, drifted, accepted=accept_drift)
+        _refuse_stale(file, kept, stale, drifted, accepted=asked.accept_drift)
     if going.dry_run:
         return show_plan(prepared.view, context)
     return go_ahead(prepared, context, consent, going.run_id)
+
+
+def _read(file: str, wanted: str) -> Kept:
+    """Return what a plan's file says; ``wanted`` is the hash that the plan must have, "" for any.
+
+    Raises:
+        PlanStale: it has another one.
+    """
+    kept = read_plan(file)
+    if wanted not in {"", kept.plan.hash}:
+        raise PlanStale(
+            f"The plan {file} is not the one with the hash that was given, its own is {kept.plan.hash}: nothing was "
+            "sent. Ask whoever gave you the hash for that plan's file."
+        )
+    return kept
 
 
 def _allow_programs(kept: Kept, context: CliContext) -> None:
