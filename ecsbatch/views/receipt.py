@@ -45,7 +45,7 @@ def _told(finding: Finding) -> str:
 
 def _rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
     yield "  record", f"{counted(receipt.events, 'event')}, {counted(receipt.holders, 'holder')}"
-    if receipt.chain is not None and receipt.chain.since is not None:
+    if receipt.chain is not None and receipt.chain.since is not None and not receipt.chain.breach:
         yield "  head", receipt.chain.head
     for window in receipt.windows:
         site = f" at {window.site}" if window.site else ""

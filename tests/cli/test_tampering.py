@@ -104,6 +104,9 @@ def test_an_edit_is_found_and_named(store: Store, edit: str, rule: str, says: st
     code, printed = store.ask("audit", OVER)
 
     assert code == 1
+    assert (" head " in printed) == ("chain" not in store.receipt(OVER)["breaches"]), (
+        "an edit's head is not to be noted"
+    )
     assert any(says in each["text"] for each in store.receipt(OVER)["findings"] if each["rule"] == rule), printed
 
 
