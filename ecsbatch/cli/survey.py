@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from ecsbatch.cli.wiring import make_client, make_store
+from ecsbatch.cli.wiring import make_client, make_store, store_exists
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.plan import Plan
@@ -18,13 +19,14 @@ from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.selection import Selection
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.planning.time_model import time_model
-from ecsbatch.views.plan import PlanView
+from ecsbatch.views.plan import PlanView, plan_warnings
 
 if TYPE_CHECKING:
     from ecsbatch.cli.context import CliContext
     from ecsbatch.model.run import Claim, RunRecord
     from ecsbatch.store import DatabaseStore
 
+StoreUse: TypeAlias = Literal["write", "read", "none"]
 
 RECENTLY: Final = 3600.0
 """Seconds for which a restart of ours is worth a word in the next plan."""
@@ -42,7 +44,8 @@ class Survey:
         excluded, recent: ids to be left alone, by request and since they were restarted or changed already.
         claimed: servers that other runs have and that were left out for it, by run.
         skip_updated_since: what changes from then on is to be left alone as well, seconds since 1970.
-        recently_restarted: how many of them our runs have restarted within the last hour; 0 where those are left out.
+        conflict: other runs have some of the servers that are meant; None where none has, or nobody has looked.
+        restarted_lately: ids that our runs have restarted within the last hour; none where those are left out.
     """
 
     servers: Sequence[Server]
@@ -53,7 +56,8 @@ class Survey:
     recent: frozenset[str] = field(default=frozenset(), repr=False)
     claimed: Mapping[str, int] = field(default_factory=dict[str, int])
     skip_updated_since: float | None = None
-    recently_restarted: int = 0
+    conflict: ServersClaimed | None = None
+    restarted_lately: Container[str] = field(default=frozenset(), repr=False)
 
     @property
     def left(self) -> list[Server]:
@@ -69,14 +73,14 @@ class PreparedPlan:
         view: the plan, and what surrounds it.
         views, site: what the cloud says of its servers, and where they are.
         inventory: how many servers the project has, None where nothing told.
-        recently_restarted: how many of the plan's our runs have restarted within the last hour.
+        conflict: other runs have some of its servers; None where none has.
     """
 
     view: PlanView
     views: Mapping[str, ServerView]
     site: Site
     inventory: int | None
-    recently_restarted: int = 0
+    conflict: ServersClaimed | None = None
 
 
 async def survey(
@@ -84,8 +88,7 @@ async def survey(
     context: CliContext,
     *,
     count: bool = False,
-    opened: bool = True,
-    refuse_claimed: bool = False,
+    store: StoreUse = "write",
     run_id: str = "",
 ) -> Survey:
     """Look at the servers that are meant, and at what the store knows of them; nothing is restarted.
@@ -94,14 +97,13 @@ async def survey(
         selection: who is meant.
         context: of the command: where the servers are, and which store is used.
         count: the project's number of servers is wanted.
-        opened: the store will be written to: it is opened once, to see that it can be.
-        refuse_claimed: servers that other runs have are refused, unless they are to be left out.
+        store: what for: one that will be written to is opened to see that it can be; one that is only read need not be
+            there; and without any use it is read only where the selection asks for what it knows.
         run_id: the run that this is for; its own servers are no other run's.
 
     Raises:
         ConfigError: a setting is missing or malformed.
         SelectionRefused: nothing is left.
-        ServersClaimed: other runs have some of the servers.
         CloudError: not everything could be seen.
         StoreError: the store cannot be opened.
     """
@@ -109,30 +111,36 @@ async def survey(
     from ecsbatch.ecs.inventory import find  # noqa: PLC0415 - the same
 
     async with AsyncExitStack() as stack:
-        store: DatabaseStore | None = None
         # Whatever is wrong with the store is told before anything is looked at or asked.
-        if opened or selection.exclude_claimed or selection.restarted_since is not None:
-            store = await stack.enter_async_context(make_store(context.store_url))
+        known = _store_for(store, selection, context)
+        if known is not None:
+            await stack.enter_async_context(known)
         ecs = await stack.enter_async_context(make_client(context.settings))
         async with look_progress(context) as progress:
             seen = await find(ecs, selection, count=count, told=progress.note)
         selection = replace(selection, excluded=selection.excluded | seen.excluded)
         recent = selection.updated(seen.views.values())
-        servers, claimed, recently_restarted = seen.servers, dict[str, int](), 0
-        if store is not None and selection.restarted_since is None:
-            ours = await store.restarted_since(time.time() - RECENTLY)
-            recently_restarted = sum(server.id in ours for server in servers)
-        if store is not None:
+        servers, claimed, conflict, lately = seen.servers, dict[str, int](), None, set[str]()
+        if known is not None:
             if selection.restarted_since is not None:
-                recent |= await store.restarted_since(selection.restarted_since)
+                recent |= await known.restarted_since(selection.restarted_since)
+            else:
+                lately = await known.restarted_since(time.time() - RECENTLY)
             if selection.exclude_claimed:
-                servers, claimed = await _unclaimed(store, servers, run_id)
-            elif refuse_claimed:
+                servers, claimed = await _unclaimed(known, servers, run_id)
+            else:
                 wanted = [server for server in servers if server.id not in selection.excluded]
-                await _refuse_claimed(store, wanted, run_id)
+                conflict = await _conflict(known, wanted, run_id)
     excluded = frozenset(server.id for server in servers if server.id in selection.excluded)
     found = Survey(servers, seen.views, ecs.site, seen.in_project, excluded, frozenset(recent), claimed)
-    return replace(found, skip_updated_since=selection.updated_since, recently_restarted=recently_restarted)
+    return replace(found, skip_updated_since=selection.updated_since, conflict=conflict, restarted_lately=lately)
+
+
+def _store_for(use: StoreUse, selection: Selection, context: CliContext) -> DatabaseStore | None:
+    if use == "write":
+        return make_store(context.store_url)
+    asked = use == "read" or selection.exclude_claimed or selection.restarted_since is not None
+    return make_store(context.store_url, read_only=True) if asked and store_exists(context.store_url) else None
 
 
 async def _unclaimed(
@@ -155,16 +163,13 @@ async def _unclaimed(
     return left, {run: n for run, (n, _) in others.items()}
 
 
-async def _refuse_claimed(store: DatabaseStore, servers: Sequence[Server], run_id: str) -> None:
-    """Tell now what the store would refuse once a plan was read and agreed to.
-
-    Raises:
-        ServersClaimed: other runs have some of the servers.
-    """
+async def _conflict(store: DatabaseStore, servers: Sequence[Server], run_id: str) -> ServersClaimed | None:
+    """Return what the store would raise once a plan was read and agreed to."""
     _, others = await _claimed(store, servers, run_id)
-    if others:
-        _, most = max(others.values(), key=lambda other: other[0])
-        raise ServersClaimed(most, {run: n for run, (n, _) in others.items()})
+    if not others:
+        return None
+    _, most = max(others.values(), key=lambda other: other[0])
+    return ServersClaimed(most, {run: n for run, (n, _) in others.items()})
 
 
 async def _claimed(
@@ -195,29 +200,34 @@ def prepare(found: Survey, context: CliContext) -> PreparedPlan:
         restarted_recently=found.recent,
         skip_updated_since=found.skip_updated_since,
     )
-    view = view_of(plan, context, found.site, found.claimed)
-    return PreparedPlan(view, found.views, found.site, found.inventory, found.recently_restarted)
+    return prepared_as(plan, found, context, hold_after=context.settings.strategy.hold_after)
 
 
-def view_of(plan: Plan, context: CliContext, site: Site, claimed: Mapping[str, int] | None = None) -> PlanView:
+def prepared_as(plan: Plan, found: Survey, context: CliContext, *, hold_after: int | str | None = None) -> PreparedPlan:
     """Put a plan beside what surrounds it here and now.
 
     Args:
         plan: what is to be done.
+        found: its servers, as they are now.
         context: of the command.
-        site: where the servers are.
-        claimed: servers that were left out since other runs have them, by run.
+        hold_after: as it was asked for, where the plan was made just now.
 
     Raises:
         ConfigError: the default store's folder cannot be made.
     """
-    engine = context.settings.engine
-    return PlanView(
+    from ecsbatch.rollout.hooks import GivenHooks, cannot_be_asked  # noqa: PLC0415 - imported when used
+
+    engine, site = context.settings.engine, found.site
+    lately = sum(id_ in found.restarted_lately for id_ in islice(plan.fleet.ids, plan.to_restart))
+    view = PlanView(
         plan,
         time_model(plan, engine.quota, engine.typical_restart),
         engine.quota,
         engine.typical_restart,
         printable(f"{site.region or site.endpoint}, project {site.project_id}"),
         context.store_url,
-        claimed or {},
+        found.claimed,
+        found.conflict.runs if found.conflict is not None else {},
+        plan_warnings(plan, hold_after, cannot_be_asked(plan, GivenHooks()), lately),
     )
+    return PreparedPlan(view, found.views, site, found.inventory, found.conflict)

@@ -87,6 +87,13 @@ def make_store(url: str, *, read_only: bool = False) -> DatabaseStore:
     return open_store(url, read_only=read_only)
 
 
+def store_exists(url: str) -> bool:
+    """Return False where no run can have been stored yet: there is no file of this name."""
+    from ecsbatch.store.sqlite import path_of  # noqa: PLC0415 - imported when used
+
+    return path_of(url).exists()
+
+
 @asynccontextmanager
 async def engine(context: CliContext, store: DatabaseStore) -> AsyncGenerator[Restarter]:
     """Run an engine for as long as the block lasts."""

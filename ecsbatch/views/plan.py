@@ -23,6 +23,11 @@ _DRIFTED: Final = 3
 _SLOW: Final = 10
 """Servers a minute, or an hour, below which a pace has a decimal."""
 
+_OF_NOTHING: Final = frozenset(
+    {"Restart", "Where", "Skipped", "Not found", "Left out", "Claimed", "Store", "Hash", "Warning"}
+)
+"""The rows of a plan that restarts nothing."""
+
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 _WORDS: Final[Mapping[DriftKind, str]] = {
@@ -51,6 +56,8 @@ class PlanView:
         place: where the servers are, such as a region and a project.
         store: the URL of the store.
         claimed: servers that were left out of the plan since other runs have them, by run.
+        conflicts: servers of the plan that other runs have, by run, so that it is refused.
+        warnings: what is to be seen to beforehand, in sentences.
     """
 
     plan: Plan
@@ -60,6 +67,32 @@ class PlanView:
     place: str
     store: str
     claimed: Mapping[str, int] = field(default_factory=dict[str, int])
+    conflicts: Mapping[str, int] = field(default_factory=dict[str, int])
+    warnings: Sequence[str] = ()
+
+
+def plan_warnings(plan: Plan, hold_after: int | str | None, unasked: Sequence[str], lately: int) -> list[str]:
+    """Return what is to be seen to before a plan is carried out.
+
+    Args:
+        plan: the plan.
+        hold_after: the wave to hold after, as it was asked for.
+        unasked: why its check or its gate cannot be started here.
+        lately: how many of its servers were restarted within the last hour.
+    """
+    told = [f"{why} restart, apply and resume refuse that." for why in unasked]
+    if plan.waves and hold_after not in {None, "each"} and not plan.hold_after:
+        waves = counted(len(plan.waves), "wave")
+        told.append(
+            f"--hold-after {hold_after} holds nothing: with {waves} nothing is left after wave {len(plan.waves)}."
+        )
+    if lately:
+        were = "was" if lately == 1 else "were"
+        told.append(
+            f"{counted(lately, 'server')} of these {were} restarted within the last hour: --skip-restarted-since 1h "
+            f"leaves {'it' if lately == 1 else 'them'} out."
+        )
+    return told
 
 
 def plan_json(view: PlanView) -> dict[str, Any]:
@@ -70,6 +103,8 @@ def plan_json(view: PlanView) -> dict[str, Any]:
         "quota": str(view.quota),
         "claimed_by_others": dict(view.claimed),
         "not_found": view.plan.not_found,
+        "conflicts": dict(view.conflicts),
+        "warnings": list(view.warnings),
     }
 
 
@@ -83,6 +118,7 @@ def plan_lines(view: PlanView, width: int = 80) -> list[str]:
         ("Skipped", _skips(plan.skips)),
         ("Not found", _not_found(plan)),
         ("Left out", _claimed(view.claimed)),
+        ("Claimed", _conflicts(view.conflicts)),
         ("Waves", _waves(plan)),
         ("At once", _at_once(plan)),
         ("Failures", _stops(plan)),
@@ -93,11 +129,10 @@ def plan_lines(view: PlanView, width: int = 80) -> list[str]:
         ("At worst", f"{counted(view.model.worst_case_down, 'server')} down if it stops at the worst instant."),
         ("Store", printable(view.store)),
         ("Hash", plan.hash),
+        *(("Warning", warning) for warning in view.warnings),
     ]
     if not plan.to_restart:
-        rows = [
-            row for row in rows if row[0] in {"Restart", "Where", "Skipped", "Not found", "Left out", "Store", "Hash"}
-        ]
+        rows = [row for row in rows if row[0] in _OF_NOTHING]
     lines: list[str] = []
     for label, text in rows:
         if text:
@@ -144,6 +179,11 @@ def _claimed(claimed: Mapping[str, int]) -> str:
         return ""
     runs = _listed({f"run {printable(run)}:": count for run, count in claimed.items()}, _DOMAINS)
     return f"{sum(claimed.values()):,} that other runs have ({runs})"
+
+
+def _conflicts(conflicts: Mapping[str, int]) -> str:
+    held = _claimed(conflicts)
+    return f"{held}: restart refuses them, --exclude-claimed leaves them out" if held else ""
 
 
 def _waves(plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,3 +49,50 @@ def test_a_gate_or_check_that_cannot_be_started_is_refused_before_anything_is_se
     assert resume.returncode == 2, resume.stderr
     assert "there is no program false in PATH" in resume.stderr
     assert cloud.audit()["restarts"] == before
+
+
+def test_plan_and_dry_run_warn_of_a_gate_that_is_not_here_and_of_a_hold_that_never_comes(
+    terminal: Terminal, gate: Path
+) -> None:
+    gate.chmod(0o644)
+    asked = ("fleet.txt", "--waves", "10", "--gate", "./go", "--hold-after", "3")
+    shown = [terminal.type("plan", *asked), terminal.type("restart", *asked, "--dry-run")]
+    fine = terminal.type("plan", "fleet.txt", "--waves", "10", "--hold-after", "2", "-o", "json")
+
+    for each in shown:
+        text = " ".join(each.stdout.split())
+        assert each.returncode == 0, each.stderr
+        assert "Warning The gate ./go cannot be started: ./go may not be executed: chmod +x it. restart, apply" in text
+        assert "Warning --hold-after 3 holds nothing: with 3 waves nothing is left after wave 3." in text
+    assert json.loads(fine.stdout)["warnings"] == []
+    assert not (terminal.folder / "state" / "ecsbatch" / "restarts.db").exists(), "a plan makes no store"
+
+
+def test_plan_and_dry_run_say_which_runs_have_which_servers_and_count_only_their_own(
+    terminal: Terminal, cloud: Simulator, gate: Path
+) -> None:
+    """5 servers are another run's, and what was restarted lately is told of the servers that would restart."""
+    lists = {"some.txt": cloud.ids[40:50], "both.txt": cloud.ids[30:50], "not.txt": cloud.ids[42:50]}
+    for name, ids in lists.items():
+        (terminal.folder / name).write_text("\n".join(ids), encoding="utf-8")
+    gate.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    stopped = terminal.type(
+        "restart", "rest.txt", *FAST, "--waves", "1", "--gate", "./go", "--yes", "--run-id", "stops"
+    )
+    restarted = terminal.type("restart", "some.txt", *FAST, "--waves", "100%", "--yes")
+    plan, dry = (terminal.type(*words, "both.txt") for words in (("plan",), ("restart", "--dry-run")))
+    less = terminal.type("plan", "both.txt", "--exclude", "not.txt", "--out", "less.plan", "-o", "json")
+    kept = terminal.type("apply", "less.plan", "--dry-run", "-o", "json")
+    refused = terminal.type("apply", "less.plan", *FAST, "--yes")
+
+    assert (stopped.returncode, restarted.returncode) == (4, 0), stopped.stderr + restarted.stderr
+    for each in (plan, dry):
+        text = " ".join(each.stdout.split())
+        assert "Claimed 5 that other runs have (run stops: 5): restart refuses them, --exclude-claimed leaves" in text
+        assert "Warning 11 servers of these were restarted within the last hour: --skip-restarted-since 1h" in text
+    for each in (less, kept):
+        told = json.loads(each.stdout)
+        assert told["conflicts"] == {"stops": 5}
+        assert [warning[:20] for warning in told["warnings"]] == ["3 servers of these w"]
+    assert (refused.returncode, refused.stdout) == (7, "")
+    assert "5 of these servers belong to run stops" in refused.stderr

@@ -36,7 +36,7 @@ from ecsbatch.cli.output import check_outputs, print_lines, write_file
 from ecsbatch.cli.programs import exposure_notice, given_programs, refuse_other
 from ecsbatch.cli.prompt import parse_hash
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
-from ecsbatch.cli.survey import PreparedPlan, prepare, survey, view_of
+from ecsbatch.cli.survey import PreparedPlan, prepare, prepared_as, survey
 from ecsbatch.cli.wiring import make_store, warn
 from ecsbatch.config.since import parse_since
 from ecsbatch.errors import ConfigError, PlanStale
@@ -99,7 +99,7 @@ def plan(  # noqa: D417 - the options are told of where they are defined
     check_usage(context.settings)
     selection = read_selection(file, selecting, "plan")
     made_at = time.time()
-    prepared = prepare(asyncio.run(survey(selection, context, opened=False)), context)
+    prepared = prepare(asyncio.run(survey(selection, context, store="read")), context)
     if out is not None:
         write_file(out, plan_pieces(prepared.view.plan, prepared.views, prepared.site, made_at))
     code = show_plan(prepared.view, context)
@@ -150,6 +150,8 @@ def apply(
         _refuse_stale(file, kept, stale, drifted, accepted=asked.accept_drift)
     if going.dry_run:
         return show_plan(prepared.view, context)
+    if prepared.conflict is not None:
+        raise prepared.conflict
     return go_ahead(prepared, context, consent, going.run_id)
 
 
@@ -200,8 +202,7 @@ def _look(kept: Kept, context: CliContext, *, count: bool) -> PreparedPlan:
             f"The plan is about {kept.site.quota_group}, and this is {found.site.quota_group}: "
             "give the endpoint and the project that it was made with."
         )
-    view = view_of(kept.plan, context, found.site)
-    return PreparedPlan(view, found.views, found.site, found.inventory)
+    return prepared_as(kept.plan, found, context)
 
 
 async def _applied(kept: Kept, context: CliContext) -> list[str]:

@@ -88,7 +88,7 @@ def rehearse(  # noqa: D417 - the options are told of where they are defined
         plan = read_plan(file).plan
     else:
         selection = read_selection(file, selecting, "rehearse")
-        plan = prepare(asyncio.run(survey(selection, context, opened=False)), context).view.plan
+        plan = prepare(asyncio.run(survey(selection, context, store="none")), context).view.plan
     rehearsed = run_rehearsal(plan, settings, rehearsal)
     _print(plan, context, rehearsed)
     return code_of_run(rehearsed.state) if is_clean(rehearsed.audit) else Exit.ERROR

@@ -31,7 +31,6 @@ from ecsbatch.cli.wiring import engine, make_store
 from ecsbatch.errors import ConfigError, RunConflict
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server
-from ecsbatch.model.text import counted
 from ecsbatch.planning.selection import Selection
 from ecsbatch.rollout.hooks import GivenHooks, cannot_be_asked, validate_hooks
 from ecsbatch.views.plan import PlanView, plan_json, plan_lines
@@ -121,7 +120,7 @@ def restart(  # noqa: D417 - the options are told of where they are defined
     selection = read_selection(file, selecting, "restart")
     context, consent = agreement(going, context, stdin_taken=selection.from_stdin)
     if going.dry_run:
-        return show_plan(prepare(asyncio.run(survey(selection, context, opened=False)), context).view, context)
+        return show_plan(prepare(asyncio.run(survey(selection, context, store="read")), context).view, context)
     return _restart(selection, context, consent, going.run_id)
 
 
@@ -147,9 +146,11 @@ def _restart(selection: Selection, context: CliContext, consent: Consent, run_id
     fewer = selection.exclude_claimed
     if selection.servers is not None and is_known(run_id, selection.servers, context, fewer=fewer):
         return continue_run(run_id, context, consent)
-    found = asyncio.run(survey(selection, context, count=counts_project(consent), refuse_claimed=True, run_id=run_id))
+    found = asyncio.run(survey(selection, context, count=counts_project(consent), run_id=run_id))
     if selection.servers is None and is_known(run_id, found.servers, context, fewer=fewer):
         return continue_run(run_id, context, consent)
+    if found.conflict is not None:
+        raise found.conflict
     return go_ahead(prepare(found, context), context, consent, run_id)
 
 
@@ -203,20 +204,11 @@ def go_ahead(prepared: PreparedPlan, context: CliContext, consent: Consent, run_
             log_json("info", "plan", plan_json(prepared.view) | {"agreed_by": context.agreed_by})
         else:
             lines = plan_lines(prepared.view, columns(to_stdout=False))
-            print_lines([*lines, *_restarted_recently(prepared), "", *agreed_lines(context.agreed_by)], to_stdout=False)
+            print_lines([*lines, "", *agreed_lines(context.agreed_by)], to_stdout=False)
 
     confirm(plan.to_restart, consent, show)
     result = asyncio.run(carry_out(plan, context, run_id))
     return offer_resume(result, context, asks=not consent.yes)
-
-
-def _restarted_recently(prepared: PreparedPlan) -> list[str]:
-    """Say that somebody has restarted these servers already: to do it once more may be a mistake."""
-    if not prepared.recently_restarted:
-        return []
-    count = prepared.recently_restarted
-    restarted = f"{counted(count, 'server')} of these {'was' if count == 1 else 'were'} restarted"
-    return ["", f"{restarted} within the last hour: --skip-restarted-since 1h leaves them out."]
 
 
 async def carry_out(plan: Plan, context: CliContext, run_id: str = "") -> DriveResult:

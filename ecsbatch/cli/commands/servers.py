@@ -61,7 +61,7 @@ def servers(  # noqa: D417 - the options are told of where they are defined
     """
     context = CliContext.of(flags, config)
     selection = read_selection(file, selecting, "servers")
-    found = asyncio.run(survey(selection, context, opened=False))
+    found = asyncio.run(survey(selection, context, store="none"))
     views = _left(found)
     to_screen = output == "table" and out is None and sys.stdout.isatty()
     pieces = servers_table(views, columns(to_stdout=True, most=200)) if to_screen else _WRITERS[output](views)
