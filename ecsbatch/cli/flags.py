@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cas
 
 from cyclopts import Group, Parameter, Token
 
+from ecsbatch.cli import candidates
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting
 from ecsbatch.config.sources import from_flags
 from ecsbatch.config.types import (
@@ -61,6 +62,17 @@ _WORDS: Final = {
     "pass_env": "NAME",
     "hold_after": "N|each",
 }
+
+_OFFERED: Final = {
+    "waves": ("auto", "1,5%,25%", "20,domain"),
+    "max_unavailable": ("5%", "10%", "25%"),
+    "max_failures": ("0", "1%", "5%"),
+    "hold_after": ("1", "each"),
+    "soak": ("30s", "5m", "30m"),
+    "check": ("tcp:22", "http:8080/health", "https:443/", "url:", "cmd:"),
+    "quota": ("1000/60s", "500/60s"),
+}
+"""What a shell offers for values that may be others too: the forms that people forget."""
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
@@ -111,13 +123,18 @@ FleetFile: TypeAlias = Annotated[str, Parameter(allow_leading_hyphen=True, show_
 
 RunName: TypeAlias = Annotated[
     str,
-    Parameter(help="The run, by its id or a unique beginning of it; the latest where left out.", show_default=False),
+    Parameter(
+        help="The run, by its id or a unique beginning of it; the latest where left out.",
+        show_default=False,
+        completer=candidates.runs,
+    ),
 ]
 RunToSteer: TypeAlias = Annotated[
     str,
     Parameter(
         help="The run, by its id or a unique beginning of it; the latest where left out and no other can be meant.",
         show_default=False,
+        completer=candidates.runs,
     ),
 ]
 
@@ -222,6 +239,7 @@ def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
         allow_leading_hyphen=setting.name == "events",
         converter=_as_typed if isinstance(setting.kind, Choice) else None,
         show_choices=False,
+        completer=candidates.offered(*_OFFERED[setting.name]) if setting.name in _OFFERED else None,
     )
     return setting.name, Annotated[_type(setting) | None, parameter], field(default=None)
 

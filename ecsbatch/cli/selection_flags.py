@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Group, Parameter
 
+from ecsbatch.cli import candidates
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.config.since import parse_since
 from ecsbatch.errors import SelectionRefused
@@ -21,8 +22,17 @@ from ecsbatch.planning.selection import Selection, read_fleet
 
 SELECTION: Final = Group("Selection", sort_key=0)
 
+_TIMES: Final = candidates.offered("30m", "2h", "1d", "22:00")
 
-def _option(text: str, metavar: str | None = None, variable: str = "", *, switch: bool = False) -> Parameter:
+
+def _option(
+    text: str,
+    metavar: str | None = None,
+    variable: str = "",
+    *,
+    switch: bool = False,
+    completer: candidates.Completer | None = None,
+) -> Parameter:
     return Parameter(
         group=SELECTION,
         help=text,
@@ -31,6 +41,7 @@ def _option(text: str, metavar: str | None = None, variable: str = "", *, switch
         env_var=f"ECSBATCH_{variable}" if variable else None,
         show_env_var=False,
         show_default=False,
+        completer=completer,
     )
 
 
@@ -39,15 +50,27 @@ class SelectionFlags:
     """Servers from the API, and whom to leave out."""
 
     tag: Annotated[
-        list[str] | None, _option("Servers with this tag; given several times: with all of them.", "KEY=VALUE", "TAG")
+        list[str] | None,
+        _option(
+            "Servers with this tag; given several times: with all of them.",
+            "KEY=VALUE",
+            "TAG",
+            completer=candidates.tags,
+        ),
     ] = None
     name: Annotated[str | None, _option("Servers of this name, with * and ? as wildcards.", "NAME", "NAME")] = None
     az: Annotated[
-        list[str] | None, _option("Servers of this zone; given several times: of any of them.", "NAME", "AZ")
+        list[str] | None,
+        _option("Servers of this zone; given several times: of any of them.", "NAME", "AZ", completer=candidates.zones),
     ] = None
     status: Annotated[
         list[str] | None,
-        _option("Servers in this state, such as ACTIVE; given several times: in any of them.", "STATE", "STATUS"),
+        _option(
+            "Servers in this state, such as ACTIVE; given several times: in any of them.",
+            "STATE",
+            "STATUS",
+            completer=candidates.offered("ACTIVE", "SHUTOFF", "ERROR"),
+        ),
     ] = None
     enterprise_project: Annotated[
         str | None, _option("Servers of this enterprise project, by its id.", "ID", "ENTERPRISE_PROJECT")
@@ -67,11 +90,14 @@ class SelectionFlags:
             "Leave out what our runs have restarted since then: 2h, 22:00 (local), a date, or a whole time.",
             "TIME",
             "SKIP_RESTARTED_SINCE",
+            completer=_TIMES,
         ),
     ] = None
     skip_updated_since: Annotated[
         str | None,
-        _option("The same for what the cloud says has changed since then.", "TIME", "SKIP_UPDATED_SINCE"),
+        _option(
+            "The same for what the cloud says has changed since then.", "TIME", "SKIP_UPDATED_SINCE", completer=_TIMES
+        ),
     ] = None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from ecsbatch.cli.candidates import remember
 from ecsbatch.cli.wiring import make_client, make_store, store_exists
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.conflicts import ServersClaimed
@@ -187,11 +188,12 @@ async def _claimed(
 
 
 def prepare(found: Survey, context: CliContext) -> PreparedPlan:
-    """Plan the restart of what was found.
+    """Plan the restart of what was found; a shell completes what was seen of it from then on.
 
     Raises:
         SelectionError: see `make_plan`.
     """
+    remember(found.views)
     plan = make_plan(
         found.servers,
         context.settings.strategy,

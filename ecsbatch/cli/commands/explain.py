@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ecsbatch.cli import candidates
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile
@@ -38,6 +39,7 @@ _Server = Annotated[
     Parameter(
         help="The server, by its id, its name or a unique beginning of its id; left out: what holds the whole run now.",
         show_default=False,
+        completer=candidates.runs,
     ),
 ]
 _Run = Annotated[
@@ -45,6 +47,7 @@ _Run = Annotated[
     Parameter(
         help="The run, by its id or a unique beginning of it; the latest where left out. Alone it needs no server.",
         show_default=False,
+        completer=candidates.runs,
     ),
 ]
 

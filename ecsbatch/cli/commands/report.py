@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 
+from ecsbatch.cli import candidates
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import GROUPS, ConfigFile, RunName, StoreFlags
@@ -42,6 +43,7 @@ def report(
             help="Only servers that ended so: restarted, failed, timed_out, unknown, skipped or not_started, or "
             "several with commas.",
             metavar="OUTCOMES",
+            completer=candidates.offered(*sorted(ALL_KINDS)),
             show_default=False,
         ),
     ] = "",

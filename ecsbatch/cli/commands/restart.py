@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
+from ecsbatch.cli import candidates
 from ecsbatch.cli.commands.resume import continue_run
 from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.drive import DriveResult, drive, offer_resume
@@ -76,6 +77,7 @@ class ConfirmFlags:
         Parameter(
             help="Name of the run; the same name with the same servers goes on with it.",
             metavar="TEXT",
+            completer=candidates.runs,
             env_var="ECSBATCH_RUN_ID",
         ),
     ] = ""

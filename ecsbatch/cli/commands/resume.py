@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ecsbatch.cli import candidates
 from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.drive import DriveResult, offer_resume, print_result, resume_here
 from ecsbatch.cli.exit_codes import UsageError
@@ -49,6 +50,9 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
         Parameter(
             group=GO_AHEAD,
             metavar="KINDS",
+            completer=candidates.offered(
+                "failed", "timed_out", "unknown", "not_started", "skipped", "failed,timed_out"
+            ),
             show_default=False,
             help="Restart servers again that ended so: failed, timed_out, unknown, not_started (left out), skipped, or "
             "several with commas.",
@@ -69,6 +73,7 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
             group=GO_AHEAD,
             metavar="NAME",
             negative="",
+            completer=candidates.domains,
             show_default=False,
             help="Leave the waiting servers of this domain alone; can be given several times.",
         ),
