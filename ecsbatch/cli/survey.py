@@ -58,7 +58,7 @@ class Survey:
     claimed: Mapping[str, int] = field(default_factory=dict[str, int])
     skip_updated_since: float | None = None
     conflict: ServersClaimed | None = None
-    restarted_lately: Container[str] = field(default=frozenset(), repr=False)
+    restarted_lately: Container[str] = field(default=(), repr=False)
 
     @property
     def left(self) -> list[Server]:
