@@ -62,6 +62,19 @@ def test_explain_takes_a_run_first_and_refuses_what_may_be_both(capsys: pytest.C
     assert told(capsys, "explain", "", "night", "-o", "json")["run_id"] == "night"
 
 
+def test_a_run_is_meant_though_several_servers_ids_begin_so(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def begin() -> None:
+        async with open_store(store) as opened:
+            plan = make_plan(Fleet([f"1{n}aaaaaa{IDS[1][8:]}" for n in range(2)]), Strategy())
+            new = NewRun("1", plan=plan.to_json(), fleet=plan.fleet)
+            await opened.release(await opened.create_run(new, Holder("ann@desk", "desk", 7, since=0.0)))
+
+    asyncio.run(begin())
+
+    answer = told(capsys, "explain", "1", "-o", "json")
+    assert (answer["run_id"], answer["server"]) == ("1", None)
+
+
 @pytest.mark.usefixtures("store")
 def test_what_is_no_run_and_no_server_is_refused_with_the_way_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "web-9"]) == 2

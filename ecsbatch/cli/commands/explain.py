@@ -16,7 +16,7 @@ from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, SelectionError
 from ecsbatch.model.text import printable
 from ecsbatch.planning.lookup import find_server, need_server
 from ecsbatch.planning.selection import as_server_id, is_uuid
@@ -108,9 +108,11 @@ async def _meant(store: DatabaseStore, first: str, second: str) -> tuple[RunReco
     if not first:
         return latest, ""
     fleet, run = await store.targets(latest.run_id), await _run(store, first)
-    index = find_server(fleet, first)
     if run is None:
         return latest, _server(fleet, first, latest.run_id)
+    index: int | None = None
+    with suppress(SelectionError):  # what may be several servers means none of them
+        index = find_server(fleet, first)
     if index is None:
         return run, ""
     this, that = printable(run.run_id), printable(latest.run_id)
