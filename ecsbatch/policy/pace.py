@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Tally
+from ecsbatch.policy import decide as policy
 
 SPAN: Final = 30.0
 """Seconds that the pace is taken over, at least: a window of the quota that is longer holds one burst of tokens."""
@@ -43,7 +45,7 @@ def pace(state: RolloutState, now: float) -> Pace:
         now: seconds since 1970.
     """
     since = state.ends.since
-    if since is None or now - since < _TOO_SOON:
+    if since is None or now - since < _TOO_SOON or not can_send(state):
         return Pace()
     quota = state.quota
     span = SPAN if quota is None else max(SPAN, quota.window)
@@ -57,6 +59,16 @@ def pace(state: RolloutState, now: float) -> Pace:
     wave = state.waves[state.wave - 1] if 0 < state.wave <= len(state.waves) else Tally()
     known = min(_SHARE * wave.total, _SHARE**2 * wave.ended.total()) >= rest
     return Pace(per_minute, rest * 60 / per_minute if rest and known else None)
+
+
+def can_send(state: RolloutState) -> bool:
+    """Tell whether servers are sent now.
+
+    That a process is gone, a limit is exceeded or an abort is asked for ends it before any event says so.
+    """
+    if state.ends.since is None or state.status is not RunStatus.RUNNING or state.abort_asked_by:
+        return False
+    return not state.run.waiting or policy.breach(state, policy.limits_of(state.plan, state.limits)) is None
 
 
 def barriers_ahead(state: RolloutState) -> tuple[str, ...]:

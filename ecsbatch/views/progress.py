@@ -17,6 +17,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Tally
 from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.decide import Limits, limits_of, unhealthy
+from ecsbatch.policy.pace import can_send
 from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.policy.standing import CALM, awaits_promotion, gate_notice
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
@@ -176,7 +177,7 @@ def _down(state: RolloutState, limits: Limits) -> list[Text]:
 
 def _pace(snapshot: Snapshot) -> list[Text]:
     state, found = snapshot.state, snapshot.pace
-    if state.ends.since is None or not state.run.waiting + state.run.in_flight or snapshot.notice:
+    if not can_send(state) or not state.run.waiting + state.run.in_flight or snapshot.notice:
         return []
     return [Text(part) for part in pace_parts(state, found)] or [Text("not known yet")]
 

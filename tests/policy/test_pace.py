@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
@@ -81,6 +82,16 @@ def test_time_in_which_nothing_could_be_sent_is_no_pace(gap: list[tuple[float, e
     assert pace(after([*before, gap[0]]), 500.0) == Pace()
     assert pace(after(behind[:-30]), 959.0) == Pace()
     assert pace(after(behind), 960.0).per_minute == 30.0
+
+
+def test_nothing_is_told_of_a_run_whose_process_is_gone_or_that_stops_though_no_event_says_so() -> None:
+    told = [*SECOND, sent(100.0, 2, 20, 400), *restarted(150.0, 2, 20, 300)]
+    failed = [(151.0, ev.ServerFailed(server=each, batch=2, domain="az1")) for each in IDS[320:322]]
+    gone, asked = after(told), after(told)
+    gone.status, asked.abort_asked_by = RunStatus.ORPHANED, "ann"
+
+    assert pace(after(told), 155.0) != Pace()
+    assert [pace(state, 155.0) for state in (gone, asked, after([*told, *failed]))] == [Pace()] * 3
 
 
 def test_a_wave_begins_the_pace_anew_behind_its_soak() -> None:
