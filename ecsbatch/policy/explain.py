@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from ecsbatch.config.types import format_duration
 from ecsbatch.model.events import BatchRejected, QuotaThrottled, stamp
-from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import FAILURES, InFlightBatch, Stage
 from ecsbatch.model.text import counted, without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
+from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.policy.standing import aborting_notice, blind_notice, soaks_until, standing
 
 _NAMED: Final = 5
@@ -178,18 +179,26 @@ class _Question:
         held = " It keeps its place in the budget until it is seen up." if index in state.held else ""
         if stage == Stage.LEFT_OUT:
             domain = state.plan.fleet.domain(index) or "servers without a domain"
-            command = f"ecsbatch resume {state.run_id} --retry not_started"
-            text = f"The run goes on without {domain}: it is left out, and nothing is sent for it any more.{held}"
-            return Explanation(Cause.LEFT_OUT, text, commands=(command,))
+            goes = "has ended" if state.status.over else "goes on"
+            text = f"The run {goes} without {domain}: it is left out, and nothing is sent for it any more.{held}"
+            return self._with_retry(Cause.LEFT_OUT, text, OutcomeKind.NOT_STARTED)
         if stage == Stage.SKIPPED:
             return Explanation(Cause.SKIPPED, f"It was left alone{at}{why}.{held}")
         kind, again = outcome.kind.value, outcome.not_retried.replace("_", " ")
         again = f" It was to be tried again, and was not: {again}." if again else ""
-        return Explanation(
-            Cause.FAILED,
-            f"It ended as {kind.replace('_', ' ')}{at}{why}.{again}{held}",
-            commands=(f"ecsbatch resume {state.run_id} --retry {kind}",),
+        return self._with_retry(
+            Cause.FAILED, f"It ended as {kind.replace('_', ' ')}{at}{why}.{again}{held}", outcome.kind
         )
+
+    def _with_retry(self, cause: Cause, text: str, kind: OutcomeKind) -> Explanation:
+        """Add what tries a server again that ended so: nothing where the run is ended for good."""
+        state, run = self.state, self.state.run_id
+        if state.aborting or state.abort_asked_by or state.status is RunStatus.ABORTED:
+            return Explanation(cause, text)
+        ways = [way.flags for way in resume_options(state) if kind.value in way.retry]
+        if not ways:
+            text, ways = f"{text} Once the run is over, it can be tried again.", [f" --retry {kind.value}"]
+        return Explanation(cause, text, commands=tuple(f"ecsbatch resume {run}{flags}" for flags in ways))
 
     def _batch_of(self, index: int) -> InFlightBatch | None:
         server = self.state.plan.fleet.ids[index]

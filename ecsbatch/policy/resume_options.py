@@ -87,7 +87,7 @@ def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
     breach = policy.breach(state, policy.limits_of(state.plan, state.limits))
     if state.status in STANDING_STILL and breach is None:
         yield ResumeOption(_GOES_ON.get(state.reason, "let it go on where it stands"))
-    yield from _again(state)
+    yield from _again(state, breached=breach is not None)
     if state.status in _RESTING:
         yield from _without_a_domain(state, forgive=breach is not None)
     if state.status in STANDING_STILL and breach is not None:
@@ -96,15 +96,21 @@ def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
         yield from _with_more_slots(state)
 
 
-def _again(state: RolloutState) -> Iterator[ResumeOption]:
-    """Yield the retries of those that failed and of those that were left out."""
+def _again(state: RolloutState, *, breached: bool) -> Iterator[ResumeOption]:
+    """Yield the retries of those that failed and of those that were left out.
+
+    Where a limit is exceeded, a retry of the latter alone would only stop the run once more.
+    """
     failed = [kind.value for kind in _FAILED if state.run.ended[kind]]
     if failed and state.status not in {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.ABORTED}:
         number = sum(state.run.ended[kind] for kind in _FAILED)
         yield ResumeOption(f"try {counted(number, 'failed server')} again", retry=failed)
     if (left_out := state.left_out_by) and state.status not in {RunStatus.RUNNING, RunStatus.ABORTED}:
         why = f"take up {counted(left_out.total(), 'server')} that {_was(left_out)} left out"
-        yield ResumeOption(why, retry=LEFT_OUT)
+        if breached:
+            yield ResumeOption(f"{why}, and try those that failed again", retry=[*failed, *LEFT_OUT])
+        else:
+            yield ResumeOption(why, retry=LEFT_OUT)
 
 
 def _was(counts: Counter[str]) -> str:

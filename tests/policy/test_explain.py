@@ -281,6 +281,31 @@ def test_the_way_on_is_named() -> None:
     assert asked(stopped).commands == ("ecsbatch resume k7f", "ecsbatch abort k7f")
 
 
+LEFT_OUT = [*STARTED, ev.RunResumed(skip_domains=["az2"])]
+
+
+@pytest.mark.parametrize(
+    ("events", "server", "says", "commands"),
+    [
+        (LEFT_OUT, "b1", "The run goes on without az2", [" --retry not_started"]),
+        (LEFT_OUT, "b1", "Once the run is over, it can be tried again.", [" --retry not_started"]),
+        ([*LEFT_OUT, ev.RunFinished(status="failed")], "b1", "The run has ended without az2", [" --retry not_started"]),
+        ([*LEFT_OUT, ev.RunFinished(status="aborted")], "b1", "nothing is sent", []),
+        (second_wave(sent(2, "b1"), FAILED), "b1", "Once the run is over, it can be tried again.", [" --retry failed"]),
+        (second_wave(sent(2, "b1"), FAILED, ev.RunFinished(status="failed")), "b1", "failed", [" --retry failed"]),
+        (second_wave(sent(2, "b1"), FAILED, ev.RunFinished(status="aborted")), "b1", "failed", []),
+        (second_wave(sent(2, "b1"), FAILED, ABORTING), "b1", "failed", []),
+    ],
+)
+def test_what_tries_a_server_again_is_named_where_it_can_be_typed(
+    events: Sequence[ev.Event], server: str, says: str, commands: Sequence[str]
+) -> None:
+    answer = asked(told(events), server)
+
+    assert says in answer.text
+    assert answer.commands == tuple(f"ecsbatch resume k7f{each}" for each in commands)
+
+
 def test_every_state_has_an_explanation_for_every_server() -> None:
     """A prefix of a run's history is what a reader may find at any instant."""
     events = [*second_wave(sent(2, "b1", "b2"), FAILED, REJECTED), ev.RunFinished(status="failed")]

@@ -68,6 +68,12 @@ STOPS: list[tuple[Sequence[ev.Event], int, list[str]]] = [
     ([failed(1)], 5, []),
     ([failed(1), ev.RunFinished(status="failed")], 5, [" --retry failed"]),
     ([failed(1), ev.RunFinished(status="aborted")], 5, []),
+    # A retry of those that were left out alone would stop at once for those that have failed.
+    (
+        [failed(0), ev.RunResumed(skip_domains=["az2"]), ev.RunFinished(status="failed", reason="max_failures")],
+        0,
+        [" --retry failed", " --retry failed,not_started"],
+    ),
     ([failed(1), ev.RunAborting(by="ann")], 5, []),
     ([failed(1), ev.RunAborting(by="ann"), ev.RunStopped(status="interrupted", reason="interrupted")], 0, [""]),
 ]
