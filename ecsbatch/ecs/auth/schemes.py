@@ -18,7 +18,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
+from os.path import commonprefix
 from typing import Final, Protocol
 from urllib.parse import quote, unquote
 
@@ -165,12 +165,11 @@ def hide(secret: str, text: str) -> str:
     if len(secret) < _WORTH_HIDING:
         return text
     text = text.replace(secret, _HIDDEN)
-    head = secret[:_HEAD]
-    while len(head) < len(secret) and (start := text.find(head)) >= 0:
-        same = takewhile(lambda pair: pair[0] == pair[1], zip(secret, text[start:], strict=False))
-        end = start + sum(1 for _ in same)
-        text = text[:start] + _HIDDEN + text[end:]
-    return text
+    head, rest = secret[:_HEAD], secret[_HEAD:]
+    if not rest or head not in text:
+        return text
+    before, *behind = text.split(head)
+    return before + "".join(_HIDDEN + part[len(commonprefix((rest, part))) :] for part in behind)  # noqa: RUF071 - letters are meant
 
 
 class KeyAuth:
