@@ -197,7 +197,8 @@ class _Question:
             return Explanation(cause, text)
         ways = [way.flags for way in resume_options(state) if kind.value in way.retry]
         if not ways:
-            text, ways = f"{text} Once the run is over, it can be tried again.", [f" --retry {kind.value}"]
+            ways = [f" --retry {kind.value}"]
+            text += " Once the run is over, it can be tried again." if state.status is RunStatus.RUNNING else ""
         return Explanation(cause, text, commands=tuple(f"ecsbatch resume {run}{flags}" for flags in ways))
 
     def _batch_of(self, index: int) -> InFlightBatch | None:

@@ -130,10 +130,10 @@ def report_table(
 
 def _shown(state: RolloutState, index: int) -> tuple[str, ...]:
     fleet, outcome, wave = state.plan.fleet, state.outcome(index), state.plan.wave_of(index)
-    words = (outcome.reason.replace("_", " "), outcome.code, without_code(outcome.message, outcome.code))
     ended = stamp(outcome.ended_at)[:19].replace("T", " ") if outcome.ended_at else ""
     again = f"not retried: {outcome.not_retried.replace('_', ' ')}" if outcome.not_retried else ""
-    why = "  ".join(word for word in (*words, again) if word)
+    words = (outcome.reason.replace("_", " "), outcome.code, again, without_code(outcome.message, outcome.code))
+    why = "  ".join(word for word in words if word)
     place = (fleet.domain(index), str(wave.number) if wave else "")
     return outcome.server, fleet.name(index), WORDS[outcome.kind], why, *place, ended
 

@@ -50,8 +50,9 @@ def test_what_was_restarted_lately_is_said_before_it_is_restarted_again(terminal
     asked = terminal.type("restart", "more.txt", *ONE_WAVE, "--yes", "--skip-restarted-since", "1h")
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    said = " ".join(second.stderr.split())
     assert "last hour" not in first.stderr
-    assert "5 servers of these were restarted within the last hour: --skip-restarted-since 1h" in second.stderr
+    assert "5 servers of these were restarted within the last hour: --skip-restarted-since 1h" in said
     assert "last hour" not in asked.stderr
 
 
@@ -69,3 +70,17 @@ def test_a_report_of_some_outcomes_is_a_fleet_file_of_what_is_left(terminal: Ter
     assert 0 < len(rows) <= 20
     assert json.loads(planned.stdout)["plan"]["to_restart"] == len(rows)
     assert "--outcome not_started" in resumed.stderr.replace("\n", " ")
+
+
+def test_what_is_asked_of_a_run_that_is_over_is_done_or_refused(terminal: Terminal, cloud: Simulator) -> None:
+    (terminal.folder / "few.txt").write_text("\n".join(cloud.ids[:2]) + "\n")
+    ended = terminal.type("restart", "few.txt", *ONE_WAVE, "--linger", "0.05s", "--yes", "--run-id", "over")
+    refused = [
+        terminal.type("resume", "over", "--yes", *asked)
+        for asked in (["--forgive"], ["--max-failures", "9"], ["--skip-domain", "az2"])
+    ]
+    shown = terminal.type("resume", "over", "--yes")
+
+    assert (ended.returncode, shown.returncode) == (0, 0), ended.stderr + shown.stderr
+    assert [each.returncode for each in refused] == [7, 7, 7]
+    assert "Run over is over (succeeded), so that --max-failures 9 alone would change nothing" in refused[1].stderr

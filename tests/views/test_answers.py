@@ -16,7 +16,7 @@ from ecsbatch.policy.explain import Cause, Explanation
 from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.policy.standing import aborting_notice
 from ecsbatch.views.explanation import explanation_json, explanation_lines
-from ecsbatch.views.report import report_csv, run_json
+from ecsbatch.views.report import report_csv, report_table, run_json
 from ecsbatch.views.steering import steering_json, steering_lines, steering_texts
 from ecsbatch.views.summary import summary_lines
 from ecsbatch.views.text import RepeatFlags
@@ -295,3 +295,12 @@ def test_a_way_on_that_loosens_what_has_stopped_the_run_is_asked_for_once_more()
         "Set --max-failures 2 for run k7f and restart more servers?",
         "Forgive 1 failure of run k7f and restart more servers?",
     ]
+
+
+def test_the_table_tells_that_a_server_was_not_retried_before_what_the_cloud_said() -> None:
+    refused = failed(1, message="Failed to reboot the ECS since its host is being moved elsewhere.")
+    off = ev.ServerFailed(server=IDS[1], domain="az2", not_retried="not_active")
+    again = ev.RunResumed(retry=["failed"], keeps_outcomes=True)
+    table = b"".join(report_table(run(refused, again, off), {"failed"}, width=200)).decode()
+
+    assert "unhealthy  not retried: not active  Failed" in table

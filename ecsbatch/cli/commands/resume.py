@@ -107,6 +107,11 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
             f"Run {record.run_id} is being aborted, which is final: --retry, --forgive and --skip-domain come too "
             f"late. `ecsbatch resume {record.run_id}` alone looks after its servers under way and ends it."
         )
+    if state.status.over and not changes.retry and (changes.forgive or changes.skip_domains or changes.limits):
+        raise RunConflict(
+            f"Run {record.run_id} is over ({state.status.value}), so that{options} alone would change nothing: "
+            f"--retry says who is to be restarted again, see ecsbatch status {record.run_id}."
+        )
     _check_domains(changes.skip_domains, state)
     if OutcomeKind.SKIPPED in changes.retry and (skips := state.plan.skips):
         print_lines([_plan_skips(skips)], to_stdout=False)
