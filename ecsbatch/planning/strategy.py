@@ -163,13 +163,18 @@ def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
 def _left_out(
     fleet: Fleet, strategy: Strategy, views: _Views, excluded: Container[str], recent: Container[str]
 ) -> dict[int, _Verdict]:
-    """Return the servers to skip, by index, with the reason; a request goes before what is seen."""
+    """Return the servers to skip, by index, with the reason; a request goes before what is seen.
+
+    A server that does not exist is one of these whatever was asked for: nothing is a share of it.
+    """
     found: dict[int, _Verdict] = {}
     for i, server_id in enumerate(fleet.ids):
         view = views.get(server_id)
         seen = skip_reason(view) if view else None
         if server_id in excluded:
             found[i] = (SkipReason.EXCLUDED, False)
+        elif view is not None and not view.found:
+            found[i] = (SkipReason.NOT_FOUND, False)
         elif server_id in recent:
             # It may be down at this moment: the restart for which it is left alone need not be over.
             found[i] = (SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1])

@@ -230,6 +230,20 @@ def test_no_precheck_skips_only_what_was_asked_for() -> None:
     assert skips(plan) == [("excluded", 1, False)]
 
 
+def test_what_does_not_exist_is_no_part_of_a_percentage_whatever_else_was_asked_for() -> None:
+    real, gone = fleet(az1=100), fleet(az3=900)
+    views = states(real) | {server.id: ServerView(server.id, found=False) for server in gone}
+    strategy = Strategy(precheck=False, max_unavailable="10%", waves="100%")
+    ids = {server.id for server in gone}
+
+    for plan in (
+        make_plan([*real, *gone], strategy, views=views),
+        make_plan([*real, *gone], strategy, views=views, restarted_recently=ids),
+    ):
+        assert (plan.to_restart, plan.max_unavailable) == (100, 10)
+        assert len(plan.not_found) == 900
+
+
 def test_servers_that_are_down_already_and_fill_the_budget_alone_are_listed() -> None:
     servers = fleet(az=40)
     down = {f"az_{i:04}": "ERROR" for i in range(4)}
