@@ -350,7 +350,7 @@ class _Question:
             text = f"Wave {wave - 1} soaks for another {self._left(soaked)} before wave {wave} starts."
             return Explanation(Cause.SOAK, text, soaked)
         if policy.held_before(state, wave):
-            text = f"Wave {wave} waits until somebody promotes the run, for {self._for(state.wave_over_at)} so far."
+            text = f"Wave {wave} waits until somebody promotes the run, for {self._for(soaked)} so far."
             commands = (f"ecsbatch promote {state.run_id}", f"ecsbatch abort {state.run_id}")
             return Explanation(Cause.HOLD, text, None, commands)
         return self._gate(wave) if plan.gate else None

@@ -14,7 +14,7 @@ from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.pace import pace
-from ecsbatch.policy.standing import Phase, Standing, standing
+from ecsbatch.policy.standing import Phase, Standing, soaks_until, standing
 from ecsbatch.views.standing import lasted
 from ecsbatch.views.table import chunks, table
 from ecsbatch.views.text import WORDS, cell
@@ -73,7 +73,7 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
         "per_minute": None if (found := pace(state, time)).per_minute is None else round(found.per_minute, 1),
         "left_s": None if found.left is None else round(found.left),
         # Not who holds the run, but that it waits for somebody to promote it.
-        "hold": {"before_wave": state.wave_over + 1, "since": _time(state.wave_over_at)}
+        "hold": {"before_wave": state.wave_over + 1, "since": _time(soaks_until(state))}
         if how.phase is Phase.HELD
         else None,
     }

@@ -106,11 +106,11 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
         (first_wave_done(), {"soak": 100.0}, {}, "b1", Cause.SOAK, ["another 40s before wave 2"]),
         (
             [*first_wave_done(), ev.GateChecked(gate="hold", verdict="wait", wave=2)],
-            {"hold_after": (1,), "soak": 1.0},
+            {"hold_after": (1,), "soak": 20.0},
             {},
             "b1",
             Cause.HOLD,
-            ["until somebody promotes the run, for 1m"],
+            ["until somebody promotes the run, for 40s so far"],  # the soak was no hold
         ),
         (
             [*first_wave_done(), ev.GateChecked(gate="./ok", verdict="wait", wave=2, message="errors at 3%")],

@@ -232,7 +232,7 @@ def test_the_one_json_object_is_the_contract() -> None:
 def test_the_hold_of_a_run_is_not_who_holds_it() -> None:
     """A process holds a run until it ends; a hold waits for a person."""
     over = ev.WaveFinished(wave=1)
-    state = RolloutState("k7f", replace(plan(), hold_after=(1,)))
+    state = RolloutState("k7f", replace(plan(), hold_after=(1,), soak=30.0))
     for seq, event in enumerate([ev.RunStarted(total=40), ev.WaveStarted(wave=1), over], 1):
         state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
     told = run_json(state, 1_063.0)
@@ -242,7 +242,7 @@ def test_the_hold_of_a_run_is_not_who_holds_it() -> None:
         "held_for_promote",
         "held for promote",
     )
-    assert told["hold"] == {"before_wave": 2, "since": "1970-01-01T00:16:43.000Z"}
+    assert told["hold"] == {"before_wave": 2, "since": "1970-01-01T00:17:13.000Z"}, "its soak was over then"
 
 
 AUDIT: dict[str, object] = {
