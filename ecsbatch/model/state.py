@@ -591,6 +591,11 @@ class RolloutState:
         return Counter(self.not_retried.values()) + Counter(waiting=waiting)
 
     @property
+    def wave_under_way(self) -> int:
+        """The number of the wave under way, else of the last one; while an earlier one is tried again, of that."""
+        return min(self.wave, self.wave_over + 1)
+
+    @property
     def down(self) -> int:
         """How many servers take a slot of the budget now."""
         return self.run.down

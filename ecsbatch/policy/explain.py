@@ -20,7 +20,7 @@ from ecsbatch.model.tally import FAILURES, InFlightBatch, Stage
 from ecsbatch.model.text import counted, without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
-from ecsbatch.policy.resume_options import resume_options
+from ecsbatch.policy.resume_options import ends_for_good, resume_options
 from ecsbatch.policy.standing import aborting_notice, blind_notice, soaks_until, standing
 
 _NAMED: Final = 5
@@ -193,7 +193,7 @@ class _Question:
     def _with_retry(self, cause: Cause, text: str, kind: OutcomeKind) -> Explanation:
         """Add what tries a server again that ended so: nothing where the run is ended for good."""
         state, run = self.state, self.state.run_id
-        if state.aborting or state.abort_asked_by or state.status is RunStatus.ABORTED:
+        if ends_for_good(state):
             return Explanation(cause, text)
         ways = [way.flags for way in resume_options(state) if kind.value in way.retry]
         if not ways:

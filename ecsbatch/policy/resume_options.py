@@ -73,6 +73,11 @@ def forgive_question(state: RolloutState, without: Sequence[str]) -> str:
     return f"Forgive {failures} of run {printable(state.run_id)} and restart more servers{but}?"
 
 
+def ends_for_good(state: RolloutState) -> bool:
+    """Tell whether a run is aborted, or is to be: nothing of it can be tried again then."""
+    return state.aborting or bool(state.abort_asked_by) or state.status is RunStatus.ABORTED
+
+
 def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
     """Yield the ways in which a run can go on that stands still, or that is over with failures; the safest comes first.
 

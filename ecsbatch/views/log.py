@@ -210,7 +210,7 @@ def _progress(snapshot: Snapshot) -> dict[str, Any]:
     fields: dict[str, Any] = {"run_id": state.run_id}
     if (how := snapshot.standing).phase is not Phase.RUNNING:
         fields["status"] = "held" if how.phase is Phase.HELD else how.phase.value
-    fields |= {"wave": f"{state.wave}/{len(state.plan.waves)}", "total": state.run.total, **counts}
+    fields |= {"wave": f"{state.wave_under_way}/{len(state.plan.waves)}", "total": state.run.total, **counts}
     if left_out := state.left_out_by.total():
         fields["left_out"] = left_out
     fields |= {"in_flight": state.run.in_flight, "down": state.down}

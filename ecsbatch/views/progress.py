@@ -18,7 +18,7 @@ from ecsbatch.model.tally import Tally
 from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.decide import Limits, limits_of, unhealthy
 from ecsbatch.policy.pace import can_send
-from ecsbatch.policy.resume_options import resume_options
+from ecsbatch.policy.resume_options import ends_for_good, resume_options
 from ecsbatch.policy.standing import CALM, awaits_promotion, gate_notice
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
 from ecsbatch.views.snapshot import Snapshot
@@ -105,14 +105,14 @@ def _title(snapshot: Snapshot, width: int) -> list[Text]:
         Text(how.text if width >= _NARROW else how.word, "bold" if how.phase in CALM else _URGENT),
     ]
     if waves := len(state.plan.waves):
-        number = max(state.wave, 1)
+        number = max(state.wave_under_way, 1)
         label = printable(state.plan.waves[number - 1].label, 20)
         parts.append(Text(f"wave {number:,} of {waves:,}" + (f" ({label})" if label and not label.isdigit() else "")))
     return [*parts, Text(format_span(max(snapshot.elapsed, 1.0)))]
 
 
 def _groups(state: RolloutState) -> list[Row]:
-    wave = max(state.wave, 1)
+    wave = max(state.wave_under_way, 1)
     tally = state.waves[wave - 1] if state.waves else Tally()
     rows = [Row("All", state.run), Row(f"Wave {wave}", tally)]
     if len(state.domains) > 1:
@@ -141,7 +141,8 @@ def _left_out(snapshot: Snapshot, width: int) -> Iterable[Text]:
     ]
     if (more := len(state.left_out_by) - _LEFT_OUT) > 0:
         parts.append(Text(f"{more} more"))
-    if state.status is RunStatus.PAUSED:  # the commands below let it go on with them at once
+    # While it is paused the commands below let it go on with them at once.
+    if state.status is RunStatus.PAUSED or ends_for_good(state):
         yield from _row("Left out", parts, width)
         return
     yield from _row("Left out", [*parts, Text("once the run is over type:")], width)
@@ -153,8 +154,9 @@ def _failures(state: RolloutState, limits: Limits) -> list[Text]:
     run = state.run
     parts = [Text(f"{run.failures:,} of {limits.max_failures:,} allowed", "bold red" if run.failures else "")]
     per_wave = limits.max_failures_per_wave
-    if per_wave and 0 < state.wave <= len(per_wave) and per_wave[state.wave - 1] < limits.max_failures:
-        parts.append(Text(f"{state.waves[state.wave - 1].failures:,} of {per_wave[state.wave - 1]:,} in this wave"))
+    wave = state.wave_under_way
+    if per_wave and 0 < wave <= len(per_wave) and per_wave[wave - 1] < limits.max_failures:
+        parts.append(Text(f"{state.waves[wave - 1].failures:,} of {per_wave[wave - 1]:,} in this wave"))
     kinds = [kind for kind in OutcomeKind if kind.is_failure and run.ended[kind]]
     if any(kind is not OutcomeKind.FAILED for kind in kinds):
         parts += [Text(f"{run.ended[kind]:,} {WORDS[kind]}") for kind in kinds]

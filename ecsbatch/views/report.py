@@ -101,7 +101,7 @@ def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS, only: in
         "message": state.message,
         "started_at": _time(state.started_at),
         "ended_at": _time(state.ended_at),
-        "wave": state.wave,
+        "wave": state.wave_under_way,
         "waves": len(state.plan.waves),
         "plan": state.plan.to_json(),
     }

@@ -16,7 +16,7 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable, without_code
 from ecsbatch.policy import decide as policy
-from ecsbatch.policy.resume_options import LEFT_OUT, STANDING_STILL, resume_options
+from ecsbatch.policy.resume_options import LEFT_OUT, STANDING_STILL, ends_for_good, resume_options
 from ecsbatch.policy.standing import Standing, awaits_promotion, blind_notice, gate_notice, standing
 from ecsbatch.views.standing import lasted
 from ecsbatch.views.text import NAME, NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, wrap_line
@@ -224,7 +224,8 @@ def next_steps(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT) -> 
     run = printable(state.run_id)
     resume = f"ecsbatch resume {run}{repeat.go_on}{repeat.resume}"
     steps = [(resume + option.flags, option.why) for option in resume_options(state)]
-    if state.status is RunStatus.RUNNING and (left_out := state.left_out_by.total()):
+    left_out = 0 if ends_for_good(state) else state.left_out_by.total()
+    if state.status is RunStatus.RUNNING and left_out:
         why = f"once it is over: take up {counted(left_out, 'server')} left out"
         steps.append((f"{resume} --retry {','.join(LEFT_OUT)}", why))
     steps += _what_is_left(state, repeat)

@@ -19,6 +19,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Tally
 from ecsbatch.views.bars import CELLS, Row, bar_lines, shared
 from ecsbatch.views.progress import render_progress
+from ecsbatch.views.summary import summary_lines
 from ecsbatch.views.terminal import TerminalDisplay, lines_up
 
 STOPPING = "Stopping: nothing new is sent, requests in flight get their answer. Once more breaks it off."
@@ -69,6 +70,24 @@ def test_a_gate_says_in_the_picture_what_it_said_and_when_it_ends() -> None:
     for text in (" ".join(wide), " ".join(narrow)):
         assert 'Wave 2 waits for 4m for the gate ./ok to say go: inconclusive, "errors 3%", asked 4 times' in text
         assert "until --gate-timeout (10m), then the run stops." in text
+
+
+def test_a_wave_that_is_tried_again_is_the_one_that_is_shown() -> None:
+    again = history(
+        plan(), ev.WaveFinished(wave=2), ev.RunFinished(status="failed"), ev.RunResumed(retry=["restarted"])
+    )
+    shown = drawn(again, 80)
+
+    assert "wave 1 of 2" in shown[0]
+    assert shown[2].startswith("Wave 1  ")
+    assert shown[2].endswith("0 of  4")
+
+
+def test_of_a_run_that_is_aborted_nothing_is_said_to_be_taken_up_again() -> None:
+    aborting = history(plan(), ev.RunResumed(skip_domains=["az2"]), ev.RunAborting(by="ann"))
+
+    assert "Left out  14 of az2" in drawn(aborting, 80)
+    assert not any("--retry" in line for line in [*drawn(aborting, 80), *summary_lines(aborting)])
 
 
 def test_who_was_left_out_has_a_line_with_the_command_that_takes_them_up_again() -> None:

@@ -49,7 +49,8 @@ def _standing(history: RunHistory) -> list[str]:
     lines = [f"{verb} {name} since {stamp(holder.since)}."]
     if not state.status.over:
         lines.append(
-            f"Wave {state.wave} of {len(state.plan.waves)}, {state.down:,} down now, {state.run.waiting:,} waiting."
+            f"Wave {state.wave_under_way} of {len(state.plan.waves)}, {state.down:,} down now, "
+            f"{state.run.waiting:,} waiting."
         )
     if record.held and (goes := pace_parts(state, pace(state, time.time()))):
         lines.append(f"Pace {', '.join(goes)}.")

@@ -51,7 +51,9 @@ def promote(
     record, state = asyncio.run(read_run(context.store_url, run))
     _need_holder(record, "promote")
     if not awaits_promotion(state):
-        raise RunConflict(f"Run {record.run_id} stands at no hold: it is {state.status.value} in wave {state.wave}.")
+        raise RunConflict(
+            f"Run {record.run_id} stands at no hold: it is {state.status.value} in wave {state.wave_under_way}."
+        )
     return send_and_wait(record, {"command": "promote"}, context.store_url, promoted)
 
 
