@@ -58,7 +58,7 @@ def time_model(plan: Plan, quota: Quota, typical_restart: float) -> TimeModel:
         return TimeModel(rate, "quota", paced + fixed, worst, sentence)
     enough, largest = math.ceil(by_quota * cycle), max(len(wave) for wave in plan.waves)
     gain = f"make the quota ({quota}) bind" if enough < largest else "let each wave go at once"
-    sentence = f"A {limit} that lets {min(enough, largest):,} servers be down at once would {gain}."
+    sentence = f"A --{limit.replace('_', '-')} that lets {min(enough, largest):,} servers be down at once would {gain}."
     return TimeModel(rate, limit, paced + fixed, worst, sentence)
 
 

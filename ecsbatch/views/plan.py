@@ -122,7 +122,7 @@ def plan_lines(view: PlanView, width: int = 80) -> list[str]:
         ("Waves", _waves(plan)),
         ("At once", _at_once(plan)),
         ("Failures", _stops(plan)),
-        ("Health", _health(plan)),
+        ("Check", _check(plan)),
         ("Gate", _gate(plan)),
         ("Pace", _pace(view)),
         ("Takes", _takes(view)),
@@ -192,7 +192,7 @@ def _waves(plan: Plan) -> str:
         return "1, all servers"
     sizes = [_whole(_size(wave)) for wave in waves[:_WAVES]]
     more = f", … {len(waves) - _WAVES} more" if len(waves) > _WAVES else ""
-    soak = f"; {format_span(plan.soak)} between two" if plan.soak else ""
+    soak = f"; soak {format_span(plan.soak)} between two" if plan.soak else ""
     held = ", ".join(f"{number:,}" for number in plan.hold_after[:_WAVES])
     hold = f"; waits for ecsbatch promote after wave {held}" if held else ""
     return f"{len(waves)}: {', '.join(sizes)}{more}{soak}{hold}"
@@ -205,7 +205,8 @@ def _size(wave: Wave) -> str:
 
 
 def _at_once(plan: Plan) -> str:
-    text = f"at most {plan.max_unavailable:,} down, {min(plan.batch_size, plan.max_unavailable):,} in one request"
+    batch = min(plan.batch_size, plan.max_unavailable)
+    text = f"at most {plan.max_unavailable:,} down (--max-unavailable), {batch:,} in one request"
     if plan.held:
         text += f"; {plan.held:,} of these places are taken by servers that are down already"
     if plan.max_unavailable_per_domain is not None:
@@ -216,7 +217,7 @@ def _at_once(plan: Plan) -> str:
 
 def _stops(plan: Plan) -> str:
     verb = "pauses" if plan.on_failure == "pause" else "stops"
-    text = f"{plan.max_failures:,} allowed; failure number {plan.max_failures + 1:,} {verb} the run"
+    text = f"{plan.max_failures:,} allowed (--max-failures); failure number {plan.max_failures + 1:,} {verb} the run"
     spans = _bound_waves(plan)
     first = [span for span, limit in spans if not limit]
     later = [_whole(f"{limit:,} in {_named([span])}") for span, limit in spans if limit]
@@ -261,11 +262,11 @@ def _cut(parts: Sequence[str]) -> str:
     return ", ".join([*parts[:_SPANS], *(["…"] if len(parts) > _SPANS else [])])
 
 
-def _health(plan: Plan) -> str:
+def _check(plan: Plan) -> str:
     ready = f", place kept for {format_span(plan.min_ready)} more" if plan.min_ready else ""
     if plan.check:
         return f"{_command(plan.check)}{_verified(plan)}{ready}"
-    return f"no check: a restart counts once the cloud says so, not once the server answers{ready}"
+    return f"none: a restart counts once the cloud says so, not once the server answers{ready}"
 
 
 def _command(text: str) -> str:
@@ -290,8 +291,8 @@ def _pace(view: PlanView) -> str:
     model = view.model
     bound = {
         "quota": f"the quota ({view.quota})",
-        "max_unavailable": "max_unavailable",
-        "max_unavailable_per_domain": "max_unavailable_per_domain",
+        "max_unavailable": "--max-unavailable",
+        "max_unavailable_per_domain": "--max-unavailable-per-domain",
         "waves": "the waves",
         "restart": "the restart itself",
     }[model.binds]

@@ -417,7 +417,7 @@ def test_the_time_model_names_what_would_make_the_quota_bind() -> None:
 
     assert model.rate_per_s * 60 == pytest.approx(500 / 3)
     assert model.what_would_change == (
-        "A max_unavailable that lets 3,000 servers be down at once would make the quota (1000/60s) bind."
+        "A --max-unavailable that lets 3,000 servers be down at once would make the quota (1000/60s) bind."
     )
 
 

@@ -53,9 +53,9 @@ def test_a_plan_is_one_screen_of_numbers() -> None:
         "az1 19, az2 19",
         "2: not active 2",
         "2: 4 (10%), 34 (100%)",
-        "at most 10 down, 10 in one request",
-        "3 allowed; failure number 4 stops the run",
-        "no check",
+        "at most 10 down (--max-unavailable), 10 in one request",
+        "3 allowed (--max-failures); failure number 4 stops the run",
+        "Check       none",
         "10 servers down if it stops at the worst instant.",
     ):
         assert words in text
@@ -76,7 +76,7 @@ def test_a_plan_names_the_first_ids_that_do_not_exist_and_says_where_all_are() -
     assert not any(line.startswith("Not found") for line in plan_lines(planned(whole)))
 
 
-@pytest.mark.parametrize("label", ["Health", "Gate"])
+@pytest.mark.parametrize("label", ["Check", "Gate"])
 def test_a_plan_shows_what_will_run_to_its_end(label: str) -> None:
     """What stands behind two hundred harmless characters runs, too."""
     command = f"./ask --harmless {'-' * 300}; ./do-harm"
@@ -94,7 +94,7 @@ def row(of: Plan, label: str) -> str:
 @pytest.mark.parametrize(
     ("sizes", "allowed", "per_wave", "words"),
     [
-        ([1, 10, 10], 1, None, "1 allowed; failure number 2 stops the run"),
+        ([1, 10, 10], 1, None, "1 allowed (--max-failures); failure number 2 stops the run"),
         ([1, 1, 10, 100], 1, [0, 0, 1, 4], "…; in waves 1 and 2 the first does"),
         ([1, 1, 10, 100], 8, [0, 0, 3, 9], "…; in waves 1 and 2 the first does; allowed: 3 in wave 3"),
         ([9, 1, 1, 1], 1, [0, 0, 0, 0], "…; in each wave the first does"),
@@ -104,14 +104,14 @@ def row(of: Plan, label: str) -> str:
             [0, 4, 0, 0, 0, 4],
             "…; in waves 1, 3 to 5 the first does; allowed: 4 in wave 2, 4 in wave 6",
         ),
-        ([1, 9, 9], 3, [1, 3, 5], "3 allowed; failure number 4 stops the run"),
+        ([1, 9, 9], 3, [1, 3, 5], "3 allowed (--max-failures); failure number 4 stops the run"),
         (
             [1, 2] * 6,
             3,
             [0, 1] * 6,
             "…; in waves 1, 3, 5, 7, … the first does; allowed: 1 in wave 2, 1 in wave 4, 1 in wave 6, 1 in wave 8, …",
         ),
-        ([20], 0, [0], "0 allowed; failure number 1 stops the run"),
+        ([20], 0, [0], "0 allowed (--max-failures); failure number 1 stops the run"),
     ],
 )
 def test_the_failures_that_stop_a_run_are_those_that_can(
@@ -126,7 +126,7 @@ def test_the_failures_that_stop_a_run_are_those_that_can(
     )
 
     assert row(of, "Failures") == words.replace(
-        "…", f"{allowed} allowed; failure number {allowed + 1} stops the run", words.startswith("…")
+        "…", f"{allowed} allowed (--max-failures); failure number {allowed + 1} stops the run", words.startswith("…")
     )
 
 
