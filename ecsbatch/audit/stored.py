@@ -57,6 +57,7 @@ class StoredRun:
 
     Attributes:
         seq, status, over, counts, plan: as its row has them, read before the journal.
+        steady: True where nothing was added to the run while it was read.
         same_servers: False where its list of servers is not the one that its row tells.
         chain: its chain.
         anchor: the head that somebody has noted, "" for none.
@@ -71,6 +72,7 @@ class StoredRun:
     plan: Mapping[str, Any]
     chain: ChainCheck
     same_servers: bool = True
+    steady: bool = True
     anchor: str = ""
     unclaimed: Sequence[str] = ()
     overclaimed: Sequence[str] = ()
@@ -105,6 +107,8 @@ def _against_row(receipt: Receipt, stored: StoredRun, tally: JournalTally) -> It
     missing = stored.seq - receipt.events
     if missing > 0:
         yield Finding(Rule.RECORD, f"The store has counted {stored.seq:,} events, {missing:,} of them are not there.")
+    elif missing and stored.steady:
+        yield Finding(Rule.RECORD, f"The store has counted {stored.seq:,} events, and there are {receipt.events:,}.")
     elif tally.certain and not missing and +Counter(stored.counts) != +tally.outcomes:
         told, shown = dict(+Counter(stored.counts)), dict(+tally.outcomes)
         yield Finding(Rule.RECORD, f"The store has counted the outcomes {told}, and the events show {shown}.")

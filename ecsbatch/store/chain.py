@@ -16,13 +16,14 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from ecsbatch.errors import StoreError
 from ecsbatch.model.chain import ChainCheck
 from ecsbatch.store.database import Database, PreparedStatement, as_bytes
 from ecsbatch.store.schema import journal, runs, targets
 
 _j, _r, _t = journal.c, runs.c, targets.c
 _run: sa.BindParameter[str] = sa.bindparam("run")
-_LAST = PreparedStatement(sa.select(_j.hash).where(_j.run_id == _run).order_by(_j.seq_last.desc()))
+_LAST = PreparedStatement(sa.select(_j.seq_last, _j.hash).where(_j.run_id == _run).order_by(_j.seq_last.desc()))
 _ROWS = PreparedStatement(
     sa.select(_j.seq_first, _j.seq_last, _j.ts, as_bytes(_j.lines), _j.hash)
     .where(_j.run_id == _run)
@@ -60,11 +61,21 @@ def first_hash(database: Database, run_id: str) -> str:
     return digest.hexdigest()
 
 
-def head(database: Database, run_id: str) -> str:
-    """Return the hash that a run's next row follows."""
-    last = database.execute(_LAST, {"run": run_id}).fetchone()
-    if last is not None and last[0]:
-        return str(last[0])
+def head(database: Database, run_id: str, seq: int) -> str:
+    """Return the hash that a run's next row follows, whose last event has the number ``seq``.
+
+    Raises:
+        StoreError: somebody has taken events away or added some: to go on might restart servers twice.
+    """
+    last_seq, last_hash = database.execute(_LAST, {"run": run_id}).fetchone() or (0, "")
+    if last_seq != seq:
+        raise StoreError(
+            f"The record of run {run_id} was edited: it ends with event {last_seq} where event {seq} was the last one. "
+            f"Nothing is sent: ecsbatch audit {run_id} says what else was edited; restore the store from a copy of "
+            "before."
+        )
+    if last_hash:
+        return str(last_hash)
     behind = first_hash(database, run_id)
     for made, _ in computed(database, run_id, behind):
         behind = made

@@ -85,7 +85,7 @@ class Taking:
 
             def change() -> str:
                 runs.set_holder(self._database, run_id, holder, record.fence + 1, status)
-                return chain.head(self._database, run_id)
+                return chain.head(self._database, run_id, record.seq)
 
             servers = targets.to_claim(fleet, record.plan).key_order()
             return record, status, self._claim_all(run_id, servers, len(fleet), change)
@@ -101,7 +101,7 @@ class Taking:
             if record.fence != lease.fence or not self._locks.held(lease.run_id):
                 raise RunTaken(lease.run_id, record.holder)
             runs.set_holder(self._database, lease.run_id, lease.holder, record.fence + 1, record.status)
-            return record, record.status, chain.head(self._database, lease.run_id)
+            return record, record.status, chain.head(self._database, lease.run_id, record.seq)
 
     def let_go(self, run_id: str, *, claimed: bool) -> None:
         """Release a run; ``claimed`` says that it is over and may still have servers, which are freed."""

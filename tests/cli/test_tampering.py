@@ -14,6 +14,7 @@ import pytest
 
 from ecsbatch import Strategy
 from ecsbatch.cli.app import main
+from ecsbatch.errors import StoreError
 from ecsbatch.simulator.virtual_time import Killed
 from ecsbatch.store import MemoryDatabase
 from ecsbatch.testing import World
@@ -92,6 +93,11 @@ def test_a_record_that_nobody_has_edited_is_proved(store: Store, run: str) -> No
         ("UPDATE journal SET lines = replace(lines, 'az1', 'az2') WHERE run_id = 'over'", "chain", "is not as it was"),
         ("DELETE FROM journal WHERE run_id = 'over' AND seq_first = 1", "chain", "is not as it was written"),
         ("UPDATE runs SET counts = '{\"restarted\":21}'", "record", "has counted the outcomes {'restarted': 21}"),
+        (
+            "UPDATE runs SET seq = 9, counts = '{\"restarted\":9}' WHERE run_id = 'over'",
+            "record",
+            "counted 9 events, and",
+        ),
         ("UPDATE runs SET status = 'failed' WHERE run_id = 'over'", "record", "says failed, and by its events"),
         ("UPDATE runs SET plan = '{}' WHERE run_id = 'over'", "record", "plan is not the one"),
         ("UPDATE runs SET plan = '{}' WHERE run_id = 'over'", "chain", "The plan or the list of servers"),
@@ -223,3 +229,28 @@ def test_an_audit_of_an_edited_journal_comes_to_an_end(store: Store, edit: str) 
     store.edit(edit)
 
     assert "chain" in store.receipt(OVER)["breaches"]
+
+
+# -- what must not be gone on with -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "DELETE FROM journal WHERE run_id = 'killed' AND seq_last > 3",
+        "UPDATE runs SET seq = seq - 1 WHERE run_id = 'killed'",
+    ],
+)
+def test_a_run_whose_last_events_are_not_the_ones_that_were_counted_is_not_gone_on_with(
+    lived: MemoryDatabase, edit: str
+) -> None:
+    with World(60) as world:
+        lived.connection.backup(world.database.connection)
+        world.database.connection.execute(edit)
+
+        async def goes_on() -> None:
+            async with world.restarter() as restarter:
+                await (await restarter.resume(KILLED)).run()
+
+        with pytest.raises(StoreError, match=r"was edited: it ends with event .* ecsbatch audit killed"):
+            world.run(goes_on)

@@ -77,9 +77,10 @@ async def _audit(url: str, name: str, anchor: str) -> Receipt:
         receipt, tally = await asyncio.to_thread(_replay_run, store, record, fleet, others, loop)
         unclaimed, overclaimed = await _claims_amiss(store, record, fleet)
         chain = await store.check_chain(record.run_id, anchor)
+        steady = (await store.run(record.run_id)).seq == record.seq
     row = (record.seq, record.status.value, record.status.over, record.counts, record.plan)
     same = fleet is None or fleet.targets_hash() == record.targets_hash
-    return compare(receipt, StoredRun(*row, chain, same, anchor, unclaimed, overclaimed), tally)
+    return compare(receipt, StoredRun(*row, chain, same, steady, anchor, unclaimed, overclaimed), tally)
 
 
 def _replay_run(
