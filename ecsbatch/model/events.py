@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, index
 from typing import Any, ClassVar
 
 import orjson
@@ -504,6 +504,6 @@ def decode(line: bytes | str) -> Recorded | None:
         ts = datetime.fromisoformat(raw["ts"]).timestamp()
         if kind is None:
             return None
-        return Recorded(raw["seq"], ts, raw["run_id"], kind(**{f: raw[f] for f in _FIELDS[kind] if f in raw}))
+        return Recorded(index(raw["seq"]), ts, raw["run_id"], kind(**{f: raw[f] for f in _FIELDS[kind] if f in raw}))
     except (KeyError, TypeError) as e:
         raise ValueError(f"This line is no event: {line[:80]!r}.") from e

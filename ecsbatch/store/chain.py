@@ -18,14 +18,14 @@ import sqlalchemy as sa
 
 from ecsbatch.errors import StoreError
 from ecsbatch.model.chain import ChainCheck
-from ecsbatch.store.database import Database, PreparedStatement, as_bytes
+from ecsbatch.store.database import Database, PreparedStatement, as_bytes, as_number
 from ecsbatch.store.schema import journal, runs, targets
 
 _j, _r, _t = journal.c, runs.c, targets.c
 _run: sa.BindParameter[str] = sa.bindparam("run")
 _LAST = PreparedStatement(sa.select(_j.seq_last, _j.hash).where(_j.run_id == _run).order_by(_j.seq_last.desc()))
 _ROWS = PreparedStatement(
-    sa.select(_j.seq_first, _j.seq_last, _j.ts, as_bytes(_j.lines), _j.hash)
+    sa.select(as_number(_j.seq_first), as_number(_j.seq_last), _j.ts, as_bytes(_j.lines), _j.hash)
     .where(_j.run_id == _run)
     .order_by(_j.seq_last)
 )

@@ -55,6 +55,11 @@ def as_bytes(column: sa.ColumnElement[bytes]) -> sa.ColumnElement[bytes]:
     return sa.cast(column, sa.LargeBinary)
 
 
+def as_number(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """Read a column as a whole number, even where somebody has written something else into it by hand."""
+    return sa.cast(column, sa.Integer)
+
+
 _CREATE = {
     table.name: (
         PreparedStatement(CreateTable(table)),

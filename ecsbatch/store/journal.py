@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from ecsbatch.errors import StoreError
 from ecsbatch.model.events import Event, Recorded, ServerRestarted, decode, encode
 from ecsbatch.store import chain
-from ecsbatch.store.database import Database, PreparedStatement, as_bytes
+from ecsbatch.store.database import Database, PreparedStatement, as_bytes, as_number
 from ecsbatch.store.schema import journal
 
 ROW: Final = 1000
@@ -27,7 +27,7 @@ ROW: Final = 1000
 _j = journal.c
 _APPEND = PreparedStatement(sa.insert(journal).values({column.name: sa.bindparam(column.name) for column in _j}))
 _AFTER = PreparedStatement(
-    sa.select(_j.seq_first, as_bytes(_j.lines), _j.hash)
+    sa.select(as_number(_j.seq_first), as_bytes(_j.lines), _j.hash)
     .where(_j.run_id == sa.bindparam("run_id"), _j.seq_last > sa.bindparam("after"))
     .order_by(_j.seq_last)
 )
@@ -102,16 +102,23 @@ class Reader:
         """Return up to ``limit`` events after number ``after``; those that only a later version knows are left out.
 
         Raises:
-            StoreError: somebody has edited a line, and it is no event any more.
+            StoreError: somebody has edited a line, and it is no event any more, or none that comes after ``after``.
         """
-        decoded = (decode(line) for line in self._lines(run_id, after))
         try:
-            return list(islice((recorded for recorded in decoded if recorded is not None), limit))
+            return list(islice(self._decoded(run_id, after), limit))
         except ValueError as e:
             raise StoreError(
                 f"The record of run {run_id} has a line behind event {after} that ecsbatch did not write: "
                 f"ecsbatch audit {run_id} says what else was edited; restore the store from a copy of before."
             ) from e
+
+    def _decoded(self, run_id: str, after: int) -> Iterator[Recorded]:
+        for recorded in filter(None, map(decode, self._lines(run_id, after))):
+            # Whoever asks for what comes after the last event that was read would otherwise ask for ever.
+            if recorded.seq <= after:
+                raise ValueError(recorded.seq)
+            after = recorded.seq
+            yield recorded
 
     def _lines(self, run_id: str, after: int) -> Iterator[bytes]:
         kept = self._long

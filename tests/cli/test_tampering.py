@@ -20,6 +20,10 @@ from ecsbatch.store import MemoryDatabase
 from ecsbatch.testing import World
 
 OVER, KILLED = "over", "killed"
+TWICE = (
+    "INSERT INTO journal SELECT run_id, seq_last + 1, seq_last + 1, ts, lines, hash FROM journal "
+    "WHERE run_id = 'over' ORDER BY seq_last DESC LIMIT 1"
+)
 
 
 @pytest.fixture(scope="module")
@@ -222,13 +226,26 @@ def test_what_cannot_be_read_is_an_error_with_a_way_on(store: Store, command: st
     [
         "UPDATE journal SET lines = 'nonsense' WHERE run_id = 'over' AND seq_first = 1",
         "UPDATE journal SET seq_first = 1000000000, seq_last = 1000000000 WHERE run_id = 'over' AND seq_first = 1",
+        "UPDATE journal SET seq_first = 'x' WHERE run_id = 'over' AND seq_first = 1",
+        "UPDATE journal SET seq_last = 'x' WHERE run_id = 'over' AND seq_first = 1",
+        "UPDATE journal SET lines = replace(lines, '\"seq\":1,', '\"seq\":\"1\",') WHERE run_id = 'over'",
         "DELETE FROM journal WHERE run_id = 'over' AND seq_first > 1 AND seq_first < 20",
+        TWICE,
     ],
 )
 def test_an_audit_of_an_edited_journal_comes_to_an_end(store: Store, edit: str) -> None:
     store.edit(edit)
 
     assert "chain" in store.receipt(OVER)["breaches"]
+
+
+@pytest.mark.parametrize("command", ["status", "report", "explain"])
+def test_a_record_with_an_event_twice_comes_to_an_end(store: Store, command: str) -> None:
+    store.edit(TWICE)
+    code, printed = store.ask(command, OVER)
+
+    assert code == 1
+    assert "ecsbatch audit over says what else was edited" in printed
 
 
 # -- what must not be gone on with -------------------------------------------------------------------------------------
