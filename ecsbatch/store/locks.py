@@ -7,6 +7,7 @@ takes its place.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import suppress
@@ -125,11 +126,14 @@ class FileLocks:
 
 
 def _open(path: Path, flags: int) -> int:
+    """Open a lock. Where others may write the folder, a link must not make a file elsewhere, nor a pipe stop us."""
     try:
-        return os.open(path, flags, 0o600)
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except FileNotFoundError:
         raise
     except OSError as e:
+        if e.errno == errno.ELOOP:
+            raise StoreError(f"The lock {path} is a link, which we do not make: remove it, then try again.") from e
         raise StoreError(f"The lock {path} cannot be opened ({e.strerror}): mend that, then resume.") from e
 
 

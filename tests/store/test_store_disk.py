@@ -118,6 +118,19 @@ def test_asking_whether_a_run_is_held_disturbs_nobody(tmp_path: Path) -> None:
     two.drop()
 
 
+def test_a_link_in_the_place_of_a_lock_makes_no_file_elsewhere_and_a_pipe_stops_nobody(tmp_path: Path) -> None:
+    locks, path, elsewhere = FileLocks(tmp_path / "x.db"), tmp_path / "x.db.k.lock", tmp_path / "elsewhere"
+    path.symlink_to(elsewhere)
+    for ask in (locks.acquire, locks.held):
+        with pytest.raises(StoreError, match="is a link, which we do not make: remove it"):
+            ask("k")
+    assert not elsewhere.exists()
+    path.unlink()
+
+    os.mkfifo(path)
+    assert not locks.held("k")
+
+
 async def test_files_are_for_their_user_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
