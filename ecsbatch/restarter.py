@@ -319,7 +319,7 @@ class Restarter:
         given = self._given(check, gate)
         runtime, _ = self._running()
         record = await runtime.store.run(run_id)
-        plan = Plan.from_json(record.plan, await runtime.store.targets(record.run_id))
+        plan = record.plan_of(await runtime.store.targets(record.run_id))
         changes = changes or Changes(by=self.holder.name)
         if not record.status.over or changes.retry:
             hooks_of(plan, given, record.run_id, runtime.store.exposure)

@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ecsbatch.errors import StoreError
 from ecsbatch.model.events import Event, Recorded
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet
+from ecsbatch.model.text import printable
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
 RunKind = Literal["rollout", "direct"]
@@ -167,6 +170,21 @@ class RunRecord:
     def ended(self) -> int:
         """How many targets have their outcome, without those that an aborted run never started."""
         return sum(number for kind, number in self.counts.items() if kind != OutcomeKind.NOT_STARTED)
+
+    def plan_of(self, fleet: Fleet) -> Plan:
+        """Return the run's plan; ``fleet`` is its targets.
+
+        Raises:
+            StoreError: somebody has edited it, and it is no plan any more.
+        """
+        try:
+            return Plan.from_json(self.plan, fleet)
+        except ValueError as e:
+            raise StoreError(
+                f"The plan of run {self.run_id} was not written by ecsbatch and cannot be read "
+                f"({printable(str(e).rstrip('.'))}): ecsbatch audit {self.run_id} says what else was edited; restore "
+                "the store from a copy of before."
+            ) from e
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ async def _create(session: RunSession) -> Changes | None:
     except RunExists as e:
         if e.targets_hash != session.plan.targets:
             raise
-        session.follow(Plan.from_json(e.record.plan, await store.targets(session.run_id)))
+        session.follow(e.record.plan_of(await store.targets(session.run_id)))
         return Changes(by=session.runtime.holder.name)
     return None
 

@@ -312,4 +312,6 @@ def complaint(error: Exception) -> str:
     for prefix, words in _COMPLAINTS.items():
         if name.startswith(prefix):
             return f"{words} ({error})."
+    if str(error).startswith("Could not decode"):
+        return "holds what is no text where ecsbatch writes text: restore the store from a copy of before."
     return f"cannot be used: {error}."

@@ -17,7 +17,6 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
 
@@ -121,7 +120,7 @@ async def new_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
     """
     if record.kind == "direct":
         raise ConfigError(f"Run {record.run_id} holds single restarts of a program: only rollouts have a report.")
-    plan = Plan.from_json(record.plan, await store.targets(record.run_id))
+    plan = record.plan_of(await store.targets(record.run_id))
     return RunHistory(record, RolloutState(record.run_id, plan))
 
 

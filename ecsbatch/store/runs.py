@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
 
 import orjson
 import sqlalchemy as sa
@@ -21,12 +21,16 @@ from ecsbatch.model.events import (
 )
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.run import Holder, RunRecord
+from ecsbatch.model.text import printable
 from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.locks import Locks
 from ecsbatch.store.schema import runs
 
 _NAMED: Final = 5
 """Runs that the error about an ambiguous prefix lists."""
+
+_LAST_TIME: Final = 253_402_300_799.0
+"""The end of the year 9999, the last one that can be written."""
 
 _OUTCOMES: Final[Mapping[type[Event], str]] = {
     ServerRestarted: OutcomeKind.RESTARTED.value,
@@ -69,6 +73,26 @@ _SET_HOLDER = PreparedStatement(
         since=sa.bindparam("since"),
     )
 )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= _LAST_TIME
+
+
+_FITS: Final[Mapping[str, Callable[[object], bool]]] = {
+    **dict.fromkeys(("run_id", "kind", "targets_hash", "holder", "host", "counts", "plan"), _is_text),
+    **dict.fromkeys(("fence", "seq", "total", "pid"), _is_count),
+    **dict.fromkeys(("created_at", "since"), _is_time),
+}
+"""What we write into a column, by which an edited row is told."""
 
 
 def insert(database: Database, record: RunRecord) -> None:
@@ -186,12 +210,20 @@ def _record(row: Sequence[Any], locks: Locks) -> RunRecord:
         return _read(has, locks)
     except (ValueError, TypeError) as e:
         raise StoreError(
-            f"The row of run {has['run_id']} was not written by ecsbatch and cannot be read ({e}): "
+            f"The row of run {printable(str(has['run_id']), 80)} was not written by ecsbatch and cannot be read ({e}): "
             "restore the store from a copy of before."
         ) from e
 
 
 def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
+    for column, fits in _FITS.items():
+        if not fits(has[column]):
+            raise ValueError(f"{column} is {printable(repr(has[column]), 40)}")
+    counts, plan = orjson.loads(has["counts"]), orjson.loads(has["plan"])
+    if not isinstance(plan, dict) or not isinstance(counts, dict):
+        raise TypeError("counts or plan is no object")
+    if not all(map(_is_count, cast("dict[str, object]", counts).values())):
+        raise ValueError(f"counts is {printable(repr(counts), 40)}")
     status = RunStatus(has["status"])
     held = not status.over and locks.held(has["run_id"])
     if not held and status in {RunStatus.RUNNING, RunStatus.PAUSED}:
@@ -206,9 +238,9 @@ def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
         fence=has["fence"],
         seq=has["seq"],
         total=has["total"],
-        counts=orjson.loads(has["counts"]),
+        counts=counts,
         targets_hash=has["targets_hash"],
-        plan=orjson.loads(has["plan"]),
+        plan=plan,
     )
 
 

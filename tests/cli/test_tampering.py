@@ -199,6 +199,13 @@ def test_a_line_that_is_no_event_any_more_leads_to_the_audit(store: Store, comma
     [
         ("UPDATE runs SET plan = 'nonsense'", "was not written by ecsbatch and cannot be read"),
         ("UPDATE runs SET counts = x'ff00'", "was not written by ecsbatch and cannot be read"),
+        ("UPDATE runs SET created_at = 'x'", "was not written by ecsbatch and cannot be read (created_at is 'x')"),
+        ("UPDATE runs SET since = 9e999", "was not written by ecsbatch and cannot be read (since is inf)"),
+        ("UPDATE runs SET seq = -1", "was not written by ecsbatch and cannot be read (seq is -1)"),
+        ("UPDATE runs SET holder = x'ff'", "was not written by ecsbatch and cannot be read (holder is b'"),
+        ("UPDATE runs SET counts = '[1]'", "was not written by ecsbatch and cannot be read"),
+        ('UPDATE runs SET counts = \'{"restarted":"x"}\'', "was not written by ecsbatch and cannot be read"),
+        ("UPDATE runs SET status = CAST(x'ff' AS TEXT)", "holds what is no text"),
         ("UPDATE runs SET status = 'fine'", "was not written by ecsbatch and cannot be read"),
         (
             "UPDATE targets SET servers = x'ff00' WHERE run_id = 'over'",
@@ -219,6 +226,15 @@ def test_what_cannot_be_read_is_an_error_with_a_way_on(store: Store, command: st
     else:
         assert (code, says in printed) == (1, True), printed
         assert "restore the store from a copy of before" in printed
+
+
+@pytest.mark.parametrize("command", ["status", "report", "explain"])
+def test_a_plan_that_is_none_any_more_leads_to_the_audit(store: Store, command: str) -> None:
+    store.edit("UPDATE runs SET plan = '{}' WHERE run_id = 'over'")
+    code, printed = store.ask(command, OVER)
+
+    assert code == 1
+    assert "The plan of run over was not written by ecsbatch and cannot be read" in printed
 
 
 @pytest.mark.parametrize(
