@@ -138,9 +138,10 @@ def _without_a_domain(state: RolloutState, *, forgive: bool) -> Iterator[ResumeO
     """Yield to go on without the domain that the failures are in, where they are in one and servers of it wait."""
     failures = state.failed_by["domain"]
     worst, number = next(iter(failures.most_common(1)), ("", 0))
-    if worst not in state.domains or len(state.domains) < 2:  # noqa: PLR2004 - without the only one nothing is left
+    # Whom the plan leaves alone, be it since it does not exist, is in no zone that could go on.
+    restarted, total = state.plan.domains(), failures.total()
+    if worst not in restarted or len(restarted) < 2:  # noqa: PLR2004 - without the only one nothing is left
         return
-    of_it, total = state.domains[worst], failures.total()
-    most = number >= _MOST * total and number / total >= _MORE * of_it.total / state.run.total
-    if of_it.waiting and (number == total or most):
+    most = number >= _MOST * total and number / total >= _MORE * restarted[worst] / state.plan.to_restart
+    if state.domains[worst].waiting and (number == total or most):
         yield ResumeOption(f"go on without {printable(worst)}", forgive=forgive, skip_domains=[worst])

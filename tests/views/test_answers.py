@@ -9,7 +9,7 @@ import pytest
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.explain import Cause, Explanation
@@ -284,6 +284,21 @@ def test_a_zone_is_offered_to_be_left_out_only_where_the_failures_are_there(
     state = run(*more, *map(failed, failures), ev.RunStopped(status="stopped", reason="max_failures"))
 
     assert any(way.skip_domains for way in resume_options(state)) == offered
+
+
+def test_a_zone_is_not_offered_to_be_left_out_beside_ids_that_do_not_exist_alone() -> None:
+    fleet = Fleet(IDS, [*["az1"] * 6, "", ""])
+    plan = Plan(fleet, (Wave(1, 0, 6, "100%"),), (Skip("not_found", 6, 8),), max_unavailable=3)
+    state = RolloutState("k7f", plan)
+    told = [
+        ev.BatchSubmitting(batch=1, servers=IDS[:3], updated=[""] * 3, wave=1),
+        ev.ServerFailed(server=IDS[0], domain="az1", batch=1),
+        ev.RunStopped(status="stopped", reason="max_failures"),
+    ]
+    for seq, event in enumerate(told, 1):
+        state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
+
+    assert not any(way.skip_domains for way in resume_options(state))
 
 
 def test_a_way_on_that_loosens_what_has_stopped_the_run_is_asked_for_once_more() -> None:

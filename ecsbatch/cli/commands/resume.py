@@ -201,5 +201,5 @@ def _kinds(text: str) -> list[str]:
 def _check_domains(names: Sequence[str], state: RolloutState) -> None:
     for name in names:
         if name not in state.domains:
-            known = ", ".join(printable(each) for each in sorted(state.domains)) or "none"
+            known = ", ".join(printable(each) for each in sorted(state.domains) if each) or "none"
             raise UsageError(f"--skip-domain {printable(name)}: the run has no such domain; it has {known}.")
