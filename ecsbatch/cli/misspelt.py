@@ -12,6 +12,9 @@ from ecsbatch.cli.catalog import COMMANDS
 
 _NEVER_OFFERED: Final = frozenset({"--yes", "-y", "--all", "--accept-drift", "--forgive"})
 
+_OF_OTHERS: Final = frozenset({"--out"})
+"""Options of other commands that are the beginning of one with another meaning, --output."""
+
 _MEANS: Final[Mapping[str, str]] = {
     "reboot": "restart",
     "continue": "resume",
@@ -48,7 +51,7 @@ def unknown_option(command: str, option: str, known: Iterable[str]) -> str:
     see = f"ecsbatch {command} --help"
     if why := _fixed(command, option):
         return why
-    alike = nearest(option, [each for each in known if each not in _NEVER_OFFERED])
+    alike = "" if option in _OF_OTHERS else nearest(option, [each for each in known if each not in _NEVER_OFFERED])
     if alike:
         return f"{command} has no option {option}. Did you mean {alike}? See {see}."
     return f"{command} has no option {option}: see {see}."

@@ -132,8 +132,8 @@ def guard_not_found(plan: Plan, consent: Consent) -> None:
     do = "does" if len(gone) == 1 else "do"
     raise Declined(
         f"{len(gone):,} of the {counted(len(plan.fleet), 'id')} given {do} not exist, and --max-not-found allows "
-        f"{plan.max_not_found:,}: {first_of(gone)}. Nothing was sent: correct the list (ecsbatch plan -o json names "
-        f"all of them), or allow them with restart or plan --max-not-found {len(gone)}."
+        f"{plan.max_not_found:,}: {first_of(gone)}. Nothing was sent: correct the list (the same with --dry-run "
+        f"-o json names all of them), or allow them with restart or plan --max-not-found {len(gone)}."
     )
 
 

@@ -170,7 +170,7 @@ def _skips(skips: Sequence[Skip]) -> str:
 def _not_found(plan: Plan) -> str:
     if not (ids := plan.not_found):
         return ""
-    more = "; plan -o json names all" if len(ids) > NAMED else ""
+    more = "; -o json names all" if len(ids) > NAMED else ""
     return f"{len(ids):,} of {counted(len(plan.fleet), 'id')} given: {first_of(ids)}{more}"
 
 

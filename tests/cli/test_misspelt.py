@@ -24,6 +24,7 @@ def told(capsys: pytest.CaptureFixture[str], typed: str) -> str:
         ("restart --dry", "Did you mean --dry-run?"),
         ("restart --max-unavail 5", "Did you mean --max-unavailable?"),
         ("plan fleet.txt --tga a=b", "plan has no option --tga: see"),
+        ("status --out now.json", "status has no option --out: see"),
         ("help statsu", 'Did you mean "status"?'),
         ("restrat fleet.txt", 'Did you mean "restart"?'),
         ("reboot fleet.txt", "here it is restart."),

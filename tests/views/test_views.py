@@ -70,7 +70,7 @@ def test_a_plan_names_the_first_ids_that_do_not_exist_and_says_where_all_are() -
 
     assert row(gone, "Not found") == f"2 of 40 ids given: {ids[38]}, {ids[39]}"
     assert row(many, "Not found") == (
-        f"5 of 40 ids given: {ids[35]}, {ids[36]}, {ids[37]} and 2 more; plan -o json names all"
+        f"5 of 40 ids given: {ids[35]}, {ids[36]}, {ids[37]} and 2 more; -o json names all"
     )
     assert plan_json(planned(many))["not_found"] == list(ids[35:])
     assert not any(line.startswith("Not found") for line in plan_lines(planned(whole)))
