@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from shlex import quote
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ecsbatch.cli.output import print_lines
@@ -12,9 +14,12 @@ from ecsbatch.cli.wiring import make_store
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable
+from ecsbatch.policy.standing import standing
+from ecsbatch.store.history import load_history
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
+    from ecsbatch.policy.standing import Standing
 
 _ALL: Final = 1_000_000
 _NAMED: Final = 8
@@ -60,7 +65,8 @@ def run_to_steer(run: str, command: str, url: str, options: str = "") -> str:
         return run
     meant = meant_by(command, asyncio.run(_rollouts(url)))
     if len(meant) > 1:
-        print_lines([*_listed(f"ecsbatch {command}", meant, options), ""], to_stdout=False)
+        listed = _listed(f"ecsbatch {command}", meant, standings_of(meant, url), options)
+        print_lines([*listed, ""], to_stdout=False)
         raise RunConflict(f"{len(meant):,} runs can be meant, and {command} was typed without one: nothing was done.")
     return meant[0].run_id if meant else ""
 
@@ -87,17 +93,39 @@ def others_going_on(url: str, run_id: str) -> list[RunRecord]:
     return [each for each in asyncio.run(_rollouts(url)) if each.run_id != run_id and _goes_on(each)]
 
 
-def others_lines(others: Sequence[RunRecord], options: str = "") -> list[str]:
-    """Say which runs go on beside one, and what shows each; nothing where there are none."""
+def standings_of(records: Sequence[RunRecord], url: str) -> dict[str, Standing]:
+    """Return how the first runs stand that are not over, by their ids: as many as are named.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    return asyncio.run(_standings([each for each in records[:_NAMED] if not each.status.over], url))
+
+
+async def _standings(records: Sequence[RunRecord], url: str) -> dict[str, Standing]:
+    async with make_store(url, read_only=True) as store:
+        states = [(await load_history(store, record)).state for record in records]
+    now = time.time()
+    return {state.run_id: standing(state, now) for state in states}
+
+
+def others_lines(
+    others: Sequence[RunRecord], options: str = "", standings: Mapping[str, Standing] = MappingProxyType({})
+) -> list[str]:
+    """Say which runs go on beside one, how they stand, and what shows each; nothing where there are none."""
     if not others:
         return []
     verb = "Another run goes" if len(others) == 1 else f"{len(others):,} other runs go"
-    return ["", f"{verb} on:", *_listed("ecsbatch status", others, options)]
+    return ["", f"{verb} on:", *_listed("ecsbatch status", others, standings, options)]
 
 
-def others_json(others: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Return the runs that go on beside one."""
-    return [{"run_id": each.run_id, "status": each.status.value} for each in others]
+def others_json(others: Sequence[RunRecord], standings: Mapping[str, Standing]) -> list[dict[str, Any]]:
+    """Return the runs that go on beside one; how they stand is told of the first of them."""
+    return [
+        {"run_id": each.run_id, "status": each.status.value, "standing": how.phase.value if how else None}
+        for each in others
+        for how in (standings.get(each.run_id),)
+    ]
 
 
 async def _rollouts(url: str) -> list[RunRecord]:
@@ -105,14 +133,17 @@ async def _rollouts(url: str) -> list[RunRecord]:
         return [record for record in await store.runs(limit=_ALL) if record.kind == "rollout"]
 
 
-def _listed(command: str, records: Sequence[RunRecord], options: str) -> list[str]:
+def _listed(command: str, records: Sequence[RunRecord], standings: Mapping[str, Standing], options: str) -> list[str]:
     """Write the command for each run, and beside it how the run stands."""
-    named = [(f"  {command} {quote(record.run_id)}{options}", _standing(record)) for record in records[:_NAMED]]
+    named = [
+        (f"  {command} {quote(record.run_id)}{options}", _row(record, standings.get(record.run_id)))
+        for record in records[:_NAMED]
+    ]
     width = max(len(typed) for typed, _ in named)
     more = len(records) - _NAMED
     return [f"{typed:{width}}  {words}" for typed, words in named] + ([f"  and {more:,} more"] if more > 0 else [])
 
 
-def _standing(record: RunRecord) -> str:
+def _row(record: RunRecord, how: Standing | None) -> str:
     held = f", held by {printable(record.holder.name)}, pid {record.holder.pid}" if record.held else ""
-    return f"{record.status.value}, {record.ended:,} of {record.total:,}{held}"
+    return f"{how.text if how else record.status.value}, {record.ended:,} of {record.total:,}{held}"

@@ -109,16 +109,16 @@ def test_a_command_that_can_mean_two_runs_names_both_and_does_nothing(tmp_path: 
             out, err = process.communicate(timeout=30)
             options = f"{' --max-failures 0' if typed == 'adjust' else ''} --store {url}"
             assert (process.returncode, out) == (7, "")
-            assert f"  ecsbatch {typed} later{options}    running, 0 of 1, held by ann@web, pid {os.getpid()}\n" in err
-            assert f"  ecsbatch {typed} earlier{options}  running, 0 of 1" in err
+            assert f"  ecsbatch {typed} later{options}    starting, 0 of 1, held by ann@web, pid {os.getpid()}\n" in err
+            assert f"  ecsbatch {typed} earlier{options}  starting, 0 of 1" in err
             assert f"ecsbatch: 2 runs can be meant, and {typed} was typed without one: nothing was done.\n" in err
         told = json.loads(terminal.type("status", "--store", url, "-o", "json").stdout)
         shown = terminal.type("status", "--store", url).stdout
         terminal.end()
 
     assert (told["run_id"], told["status"]) == ("later", "running")
-    assert told["others"] == [{"run_id": "earlier", "status": "running"}]
-    assert "Another run goes on:\n  ecsbatch status earlier" in shown
+    assert told["others"] == [{"run_id": "earlier", "status": "running", "standing": "starting"}]
+    assert f"Another run goes on:\n  ecsbatch status earlier --store {url}  starting, 0 of 1" in shown
 
 
 def test_resume_takes_no_older_run_for_one_that_is_over(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName
 from ecsbatch.cli.output import print_json, print_lines
-from ecsbatch.cli.which_run import others_going_on, others_json, others_lines
+from ecsbatch.cli.which_run import others_going_on, others_json, others_lines, standings_of
 from ecsbatch.cli.wiring import read_history
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import printable
@@ -31,14 +31,17 @@ def status(
     context = CliContext.of(flags, config)
     history = asyncio.run(read_history(context.store_url, run))
     others = others_going_on(context.store_url, history.record.run_id)
+    standings = standings_of(others, context.store_url)
     if context.wants_json:
         steering = {"steering": steering_json(history.steering), "aborting": history.aborting}
-        steering["others"] = others_json(others)
+        steering["others"] = others_json(others, standings)
         stands = run_json(history.state, time.time()) | {"head": history.head}
         print_json(stands | holder_json(history.record) | steering)
     else:
         lines = summary_lines(history.state, context.repeat, time.time())
-        print_lines([*lines, "", *_standing(history), *others_lines(others, context.repeat.read)], to_stdout=True)
+        print_lines(
+            [*lines, "", *_standing(history), *others_lines(others, context.repeat.read, standings)], to_stdout=True
+        )
     return Exit.OK
 
 
