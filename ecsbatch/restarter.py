@@ -272,7 +272,8 @@ class Restarter:
         """Make a rollout; `Rollout.run` runs it.
 
         Ids that do not exist are skipped, and `Result.not_found` names them; ``max_not_found`` is for whoever looks at
-        the servers first, as the command line does.
+        the servers first, as the command line does. Here nobody has looked yet: percentages are of all that is given,
+        unless a plan is given, made by `make_plan` with what `ecsbatch.ecs.sweep.look_at` has shown of the servers.
 
         Args:
             servers: a plan, which is run as it is, or servers to make one of.

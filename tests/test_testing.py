@@ -6,7 +6,11 @@ import asyncio
 
 import pytest
 
+from ecsbatch.config.settings import Strategy
+from ecsbatch.ecs.sweep import look_at
 from ecsbatch.model.run import Result
+from ecsbatch.planning.selection import as_fleet
+from ecsbatch.planning.strategy import make_plan
 from ecsbatch.simulator.config import CloudConfig, Faults
 from ecsbatch.testing import World
 
@@ -44,6 +48,23 @@ def test_two_engines_at_once_have_runs_of_their_own() -> None:
             return [outcome.kind.value for outcome in outcomes]
 
         assert world.run(main) == ["restarted", "restarted"]
+
+
+def test_who_looks_first_has_percentages_of_the_servers_that_exist() -> None:
+    with World(20) as world:
+        gone = [f"{number:08x}-dead-4000-8000-000000000000" for number in range(80)]
+        ids = [*world.ids, *gone]
+
+        async def main() -> tuple[int, Result]:
+            async with world.client() as ecs, world.restarter() as restarter:
+                strategy = Strategy(max_unavailable="10%", waves="100%")
+                views = await look_at(ecs, ids)
+                rollout = restarter.rollout(make_plan(as_fleet(ids), strategy, views=views))
+                return rollout.plan.max_unavailable, await rollout.run()
+
+        allowed, result = world.run(main)
+
+        assert (allowed, result.counts["restarted"], result.not_found) == (2, 20, gone)
 
 
 def test_the_same_world_repeats_its_run_ids() -> None:
