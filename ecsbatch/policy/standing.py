@@ -120,7 +120,9 @@ def _blind(state: RolloutState, now: float) -> Standing | None:
         return None
     since, unseen = state.unseen
     until = since + unseen.timeout
-    return Standing(Phase.BLIND, "blind", f"{_left(now, since)} of {format_duration(unseen.timeout)}", until)
+    # What stops it is a try that fails behind that time, and one may take as long as a request does.
+    of = f" of {format_duration(unseen.timeout)}" if now < until else ", stops with the next try that fails"
+    return Standing(Phase.BLIND, "blind", f"{_left(now, since)}{of}", until)
 
 
 def _throttled(state: RolloutState, now: float) -> Standing | None:
@@ -213,8 +215,8 @@ def blind_notice(state: RolloutState, now: float) -> str:
     since, unseen = state.unseen
     why = f" The last try: {printable(unseen.message).rstrip('.')}." if unseen.message else ""
     return (
-        f"Nothing can be seen of the cloud for {_left(now, since)}.{why} No server is blamed for it; after "
-        f"{format_duration(unseen.timeout)} the run stops, and ecsbatch resume goes on."
+        f"Nothing can be seen of the cloud for {_left(now, since)}.{why} No server is blamed for it; the first try "
+        f"that fails after {format_duration(unseen.timeout)} stops the run, and ecsbatch resume goes on."
     )
 
 

@@ -54,6 +54,7 @@ Told = Iterable[ev.Event | tuple[float, ev.Event]]
         # A new holder asks anew, and so does a run that was paused.
         ([*first_wave_done(), ASKING, WAIT, TAKEN], {"gate": "./ok"}, Phase.GATE, "gate: being asked"),
         ([*STARTED, UNSEEN], {}, Phase.BLIND, "blind (1m10s of 5m)"),
+        ([*STARTED, (400.0, UNSEEN)], {}, Phase.BLIND, "blind (6m50s, stops with the next try that fails)"),
         ([*STARTED, UNSEEN, ev.CloudSeen()], {}, Phase.STARTING, "starting"),
         ([*STARTED, UNSEEN, TAKEN], {}, Phase.STARTING, "starting"),
         (second_wave(ev.QuotaThrottled(wait=90.0)), {}, Phase.THROTTLED, "throttled (30s more)"),
@@ -107,7 +108,7 @@ def test_a_gate_says_since_when_how_often_and_when_it_ends() -> None:
 def test_who_sees_nothing_says_for_how_long_and_what_comes_of_it() -> None:
     assert blind_notice(told([*STARTED, UNSEEN]), NOW) == (
         "Nothing can be seen of the cloud for 1m10s. The last try: no route. No server is blamed for it; "
-        "after 5m the run stops, and ecsbatch resume goes on."
+        "the first try that fails after 5m stops the run, and ecsbatch resume goes on."
     )
     assert blind_notice(told([*STARTED, UNSEEN, STOPPED]), NOW) == ""
     assert blind_notice(told(STARTED), NOW) == ""
