@@ -30,7 +30,7 @@ from ecsbatch.policy.standing import aborting_notice, blind_notice
 from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.store.history import head_at, load_history
 from ecsbatch.views.report import run_json
-from ecsbatch.views.summary import next_steps, outcome_lines, summary_lines
+from ecsbatch.views.summary import head_lines, next_steps, outcome_lines, summary_lines
 from ecsbatch.views.text import RepeatFlags, format_span
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def offer_resume(result: DriveResult, context: CliContext, *, asks: bool = True)
         print_lines(["", *outcome_lines(state), "", *_menu(options)], to_stdout=False)
         chosen = _typed_number(len(options) + 1)
         if not chosen:
-            print_lines(next_steps(state, result.repeat(context)), to_stdout=True)
+            print_lines([*head_lines(result.head), *next_steps(state, result.repeat(context))], to_stdout=True)
             return code_of_run(state)
         if chosen > len(options):
             result = asyncio.run(abort_here(state.run_id, context))

@@ -14,6 +14,7 @@ from ecsbatch.model.outcome import OutcomeKind, RunStatus, SkipReason
 from ecsbatch.model.run import RunRecord
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
+from ecsbatch.model.tally import Stage
 from ecsbatch.model.text import counted, printable, without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.resume_options import LEFT_OUT, STANDING_STILL, ends_for_good, resume_options
@@ -54,8 +55,12 @@ def summary_lines(
         now: seconds since 1970, for a run that has no end yet.
         head: of its record, "" where it is not to be told.
     """
-    record = ["", f"Record head {printable(head)}"] if head else []
-    return [*outcome_lines(state, now), *record, *next_steps(state, repeat)]
+    return [*outcome_lines(state, now), *head_lines(head), *next_steps(state, repeat)]
+
+
+def head_lines(head: str) -> list[str]:
+    """Tell a record's head, "" where it is not to be told."""
+    return ["", f"Record head {printable(head)}"] if head else []
 
 
 def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
@@ -159,7 +164,13 @@ def _down(state: RolloutState) -> list[str]:
     if not state.status.over:
         allowed = policy.limits_of(state.plan, state.limits).max_unavailable
         why = f"of {allowed:,} allowed, those on their way among them"
-        why = why if state.run.in_flight else f"because of us, of {allowed:,} allowed"
+        if not state.run.in_flight:
+            alone = sum(state.stage[i] == Stage.SKIPPED for i in state.held)
+            why = (
+                f"of {allowed:,} allowed, {alone:,} of them left alone"
+                if alone
+                else f"because of us, of {allowed:,} allowed"
+            )
         lines.append(f"  {'down':{_COLUMN}}{state.down:>9,}   {why}")
     return lines
 

@@ -347,6 +347,7 @@ def test_forgiveness_is_asked_for_once_more_in_the_menu_after_a_stop(
 
     assert "[y/N]" in rest
     assert rest.count("end it for good") >= 2, "the menu comes again, and the commands behind it"
+    assert "Record head " in rest, "who leaves it as it is has the head, too"
     assert process.wait(timeout=30) == 4
 
 

@@ -119,6 +119,16 @@ def test_a_stop_says_what_failed_and_how_many_are_down() -> None:
     assert all(line.isprintable() for line in lines)
 
 
+def test_what_was_down_before_is_not_said_to_be_down_because_of_us() -> None:
+    off = ev.ServerSkipped(server=IDS[3], reason="not_active", holds=True)
+    over = [ev.ServerRestarted(server=IDS[place], batch=1) for place in (1, 2)]
+    stop = ev.RunStopped(status="stopped", reason="max_failures")
+    ours, both = ("\n".join(summary_lines(run(*more, failed(0), *over, stop))) for more in ((), (off,)))
+
+    assert "down                1   because of us, of 3 allowed" in ours
+    assert "down                2   of 3 allowed, 1 of them left alone" in both
+
+
 def test_an_aborting_run_has_one_way_on_and_says_so() -> None:
     running = run(ev.RunAborting(by="ann" + HOSTILE))
     stopped = run(ev.RunAborting(by="ann"), ev.RunStopped(status="interrupted", reason="interrupted"))
