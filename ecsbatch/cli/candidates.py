@@ -48,18 +48,16 @@ def domains(context: CompletionContext) -> Candidates:
 
 def zones(context: CompletionContext) -> Candidates:
     """Offer the zones that the last plan saw."""
-    del context
-    return _last_look().get("zones", [])
+    return _last_look(_url(context)).get("zones", [])
 
 
 def tags(context: CompletionContext) -> Candidates:
     """Offer the tags that the last plan saw."""
-    del context
-    return _last_look().get("tags", [])
+    return _last_look(_url(context)).get("tags", [])
 
 
-def remember(views: Mapping[str, ServerView]) -> None:
-    """Keep the zones and the tags of servers for the next completion; where that cannot be, none is offered."""
+def remember(views: Mapping[str, ServerView], store_url: str) -> None:
+    """Keep the zones and tags of servers beside the store for the next completion; else none is offered."""
     import orjson  # noqa: PLC0415 - only for who plans
 
     from ecsbatch.cli.output import write_file  # noqa: PLC0415 - the same
@@ -68,30 +66,35 @@ def remember(views: Mapping[str, ServerView]) -> None:
         "zones": sorted({view.az for view in views.values()} - {""}),
         "tags": sorted({tag for view in views.values() for tag in view.tags})[:_TAGS],
     }
-    path = _place()
+    path = _place(store_url)
     with suppress(OSError, ConfigError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_file(path, [orjson.dumps(found)])
 
 
-def _last_look() -> dict[str, list[str]]:
+def _last_look(store_url: str) -> dict[str, list[str]]:
     import orjson  # noqa: PLC0415 - only for a completion
 
     try:
-        kept: dict[str, list[str]] = orjson.loads(_place().read_bytes())
+        kept: dict[str, list[str]] = orjson.loads(_place(store_url).read_bytes())
     except (OSError, ValueError):
         return {}
     return kept
 
 
-def _place() -> Path:
-    return Path(default_store().removeprefix("sqlite:///")).with_name(_LAST_LOOK)
+def _place(store_url: str) -> Path:
+    url = store_url if store_url.startswith("sqlite:///") else default_store()
+    return Path(url.removeprefix("sqlite:///")).with_name(_LAST_LOOK)
+
+
+def _url(context: CompletionContext) -> str:
+    typed: Any = context.get("--store")
+    return (typed.raw if typed else "") or os.environ.get("ECSBATCH_STORE", "") or default_store()
 
 
 def _store(context: CompletionContext) -> str:
     """Return the store that the command would read; "" where there is none, since none is made here."""
-    typed: Any = context.get("--store")
-    url = (typed.raw if typed else "") or os.environ.get("ECSBATCH_STORE", "") or default_store()
+    url = _url(context)
     is_there = not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
     return url if is_there else ""
 

@@ -193,7 +193,7 @@ def prepare(found: Survey, context: CliContext) -> PreparedPlan:
     Raises:
         SelectionError: see `make_plan`.
     """
-    remember(found.views)
+    remember(found.views, context.store_url)
     plan = make_plan(
         found.servers,
         context.settings.strategy,

@@ -9,6 +9,7 @@ import pytest
 
 from ecsbatch.cli.app import main
 from ecsbatch.cli.candidates import remember
+from ecsbatch.config.settings import default_store
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Holder, NewRun
@@ -62,12 +63,15 @@ def test_where_there_is_no_store_none_is_made_and_nothing_is_said(
 
 
 def test_tags_and_zones_are_those_of_the_last_plan(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    remember({"a": ServerView("a", az="az9", tags=("old=1",))})
-    remember({"a": ServerView("a", az="az2", tags=("app=web", "b")), "b": ServerView("b", tags=("app=web",))})
+    remember({"a": ServerView("a", az="az9", tags=("old=1",))}, default_store())
+    views = {"a": ServerView("a", az="az2", tags=("app=web", "b")), "b": ServerView("b", tags=("app=web",))}
+    remember(views, default_store())
+    remember({"a": ServerView("a", az="az7")}, f"sqlite:///{home / 'another' / 'runs.db'}")
 
     assert offered(capsys, "restart", "--tag", "") == ["app=web", "b"]
     assert offered(capsys, "plan", "--az", "") == ["az2"]
     [kept] = (home / "state" / "ecsbatch").iterdir()
+    assert offered(capsys, "plan", "--store", f"sqlite:///{home / 'another' / 'runs.db'}", "--az", "") == ["az7"]
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
