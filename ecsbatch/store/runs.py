@@ -219,10 +219,8 @@ def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
     for column, fits in _FITS.items():
         if not fits(has[column]):
             raise ValueError(f"{column} is {printable(repr(has[column]), 40)}")
-    counts, plan = orjson.loads(has["counts"]), orjson.loads(has["plan"])
-    if not isinstance(plan, dict) or not isinstance(counts, dict):
-        raise TypeError("counts or plan is no object")
-    if not all(map(_is_count, cast("dict[str, object]", counts).values())):
+    counts, plan = _object(has["counts"]), _object(has["plan"])
+    if not all(map(_is_count, counts.values())):
         raise ValueError(f"counts is {printable(repr(counts), 40)}")
     status = RunStatus(has["status"])
     held = not status.over and locks.held(has["run_id"])
@@ -242,6 +240,14 @@ def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
         targets_hash=has["targets_hash"],
         plan=plan,
     )
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Return the object of a JSON text; whatever else it holds is a TypeError."""
+    value: object = orjson.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError("counts or plan is no object")
+    return cast("dict[str, Any]", value)
 
 
 def _text(value: Mapping[str, Any]) -> str:
