@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ecsbatch.config.settings import SETTINGS, Programs
 from ecsbatch.errors import ConfigError, RunConflict
-from ecsbatch.model.ownership import Exposure, file_exposure
+from ecsbatch.model.ownership import Exposure, file_exposure, folders_above
 from ecsbatch.model.text import printable
 from ecsbatch.rollout.hooks import A_CALLABLE, programs_of, validate_hooks
 
@@ -43,7 +43,9 @@ def _typed(settings: Settings, name: str) -> bool:
 def _is_own(settings: Settings, name: str) -> bool:
     """Tell whether a flag or a variable gives it, or a file that nobody else may write."""
     origin = settings.origins.get(name, "")
-    return origin in {SETTINGS[name].flag, SETTINGS[name].variable} or file_exposure(Path(origin)) is None
+    if origin in {SETTINGS[name].flag, SETTINGS[name].variable}:
+        return True
+    return file_exposure(Path(origin), *folders_above(Path(origin))) is None
 
 
 def refuse_other(plan: Plan, settings: Settings, whose: str) -> None:

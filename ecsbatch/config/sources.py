@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Programs, Setting, Strategy
 from ecsbatch.errors import ConfigError
-from ecsbatch.model.ownership import file_exposure
+from ecsbatch.model.ownership import file_exposure, folders_above
 
 PREFIX = "ECSBATCH_"
 
@@ -105,7 +105,7 @@ def _refuse_foreign(name: str, path: Path | str) -> None:
     Raises:
         ConfigError: only the user's own file may have this setting, and others may write this one.
     """
-    if SETTINGS[name].file_only and (exposure := file_exposure(Path(path))):
+    if SETTINGS[name].file_only and (exposure := file_exposure(Path(path), *folders_above(Path(path)))):
         raise ConfigError(f"{name} in {path}: it counts only in a file that nobody else may write, and {exposure}.")
 
 

@@ -110,6 +110,22 @@ def file_exposure(*paths: Path) -> Exposure | None:
     return exposure_of(seen.values(), current_user())
 
 
+def folders_above(path: Path) -> list[Path]:
+    """Return the folders on the way to a file or folder in which another one might be put in its place.
+
+    In one that is for everybody, such as /tmp, only its owner and theirs can do that.
+    """
+    above: dict[Path, None] = dict.fromkeys([*path.absolute().parents, *path.resolve().parents])
+    return [folder for folder in above if not _keeps_places(folder)]
+
+
+def _keeps_places(folder: Path) -> bool:
+    with suppress(OSError):
+        status = folder.stat()
+        return bool(status.st_mode & stat.S_ISVTX) and status.st_uid in {0, os.geteuid()}
+    return False
+
+
 def seen_file(status: os.stat_result, path: Path, descriptor: int | None = None) -> SeenFile:
     """Return what decides who may write a file whose status is known; ``descriptor``: of the file, where it is open."""
     file = path if descriptor is None else descriptor

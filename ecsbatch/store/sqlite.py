@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ecsbatch.errors import ConfigError, StoreError
-from ecsbatch.model.ownership import Exposure, file_exposure
+from ecsbatch.model.ownership import Exposure, file_exposure, folders_above
 from ecsbatch.store.database import GIVE_WAY, Database, complaint
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
@@ -116,10 +116,11 @@ class FileDatabase(Database):
             ) from e
 
     def exposure(self) -> Exposure | None:
-        """Return why others may write the file, its log, or their folder; None: only this user may."""
+        """Return why others may write the file, its log, their folder or one above it; None: only this user may."""
         real = self.path.resolve()
         logs = (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm"))
-        return file_exposure(real, *logs, real.parent, self.path.absolute().parent)
+        folder = self.path.absolute().parent
+        return file_exposure(real, *logs, real.parent, folder, *folders_above(real.parent), *folders_above(folder))
 
 
 class MemoryDatabase(Database):

@@ -375,6 +375,10 @@ def test_what_may_run_is_told_by_the_users_own_file_alone(tmp_path: Path) -> Non
 
     with pytest.raises(ConfigError, match=r"nobody else may write, and .*/fleet\.toml may be written by everybody"):
         load(path)
+    path.chmod(0o600)
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match=rf"nobody else may write, and {tmp_path} may be written by everybody"):
+        load(path)
     with pytest.raises(ConfigError, match=r"ECSBATCH_ALLOW_PROGRAMS: it has no variable, .* \[programs\]"):
         from_environment({"ECSBATCH_ALLOW_PROGRAMS": "./ok.sh"})
 

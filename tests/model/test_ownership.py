@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ecsbatch.model.ownership import FileUser, SeenFile, current_user, exposure_of, file_exposure
+from ecsbatch.model.ownership import FileUser, SeenFile, current_user, exposure_of, file_exposure, folders_above
 
 ME = FileUser(uid=1000, own_group=1000)
 FILE, FOLDER = stat.S_IFREG, stat.S_IFDIR
@@ -88,3 +88,13 @@ def test_a_link_is_what_it_leads_to_and_what_is_missing_counts_for_nothing(tmp_p
 
 def test_this_process_has_a_user() -> None:
     assert current_user().uid == os.geteuid()
+
+
+def test_a_folder_above_counts_where_another_one_might_be_put_in_the_place_of_what_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "shared" / "mine"
+    folder.mkdir(parents=True)
+
+    folder.parent.chmod(0o777)
+    assert f"{folder.parent} may be written by everybody" in str(file_exposure(*folders_above(folder)))
+    folder.parent.chmod(0o1777)
+    assert file_exposure(*folders_above(folder)) is None

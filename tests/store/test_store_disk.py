@@ -295,10 +295,17 @@ async def test_two_stores_are_opened_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("mine/r.db", 0o606), ("mine/r.db-wal", 0o606), ("mine/r.db-shm", 0o606), ("mine", 0o777), ("links", 0o707)],
+    [
+        ("mine/r.db", 0o606),
+        ("mine/r.db-wal", 0o606),
+        ("mine/r.db-shm", 0o606),
+        ("mine", 0o777),
+        ("links", 0o707),
+        ("", 0o777),
+    ],
 )
 async def test_a_store_that_others_may_write_says_so(tmp_path: Path, name: str, mode: int) -> None:
-    """Whoever may write its file, its log, its folder or the folder of a link to it may write its rows."""
+    """Whoever may write its file, its log, its folder, one above or that of a link may write its rows."""
     for folder in ("mine", "links"):
         (tmp_path / folder).mkdir(mode=0o700)
     (tmp_path / "links" / "r.db").symlink_to(tmp_path / "mine" / "r.db")
