@@ -3,6 +3,8 @@
 import pathlib
 import traceback
 import warnings
+from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -200,6 +202,25 @@ def test_the_beginning_of_an_echo_that_was_cut_off_is_hidden_too() -> None:
 
     assert auth.redact("CANARY-0123456 and CANARY-0123456789, CANARY-012") == "*** and ***, ***"
     assert auth.redact("CANARY-01") == "CANARY-01"
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        lambda text: quote(text, safe=""),
+        lambda text: quote(text, safe="").lower().replace("miiab", "MIIab").replace("canary", "CANARY"),
+        lambda text: text.replace("/", "\\/"),
+        lambda text: text.replace("+", "\\u002b").replace("=", "\\u003D"),
+        lambda text: text.replace("+", "&#43;").replace("/", "&#x2F;"),
+        lambda text: f"{text[:9]}\r\n  {text[9:20]} {text[20:]}",
+    ],
+)
+def test_an_echo_that_is_escaped_or_broken_into_lines_is_hidden_too(escape: Callable[[str], str]) -> None:
+    auth = TokenAuth("MIIab+/CANARY==CANARY+/CANARY=CANARY")
+
+    assert auth.redact(f"X-Auth-Token: {escape('MIIab+/CANARY==CANARY+/CANARY=CANARY')}, and so on") == (
+        "X-Auth-Token: ***, and so on"
+    )
 
 
 @pytest.mark.parametrize("secret", ["", "two words", "line\nbreak", "ümlaut", "nul\x00"])

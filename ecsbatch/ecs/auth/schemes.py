@@ -18,7 +18,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from os.path import commonprefix
+from functools import cache, lru_cache
 from typing import Final, Protocol
 from urllib.parse import quote, unquote
 
@@ -161,15 +161,41 @@ def _checked(name: str, secret: str) -> str:
 
 
 def hide(secret: str, text: str) -> str:
-    """Return a text without a secret, and without the beginning of it that a cut-off echo may show."""
+    """Return a text without a secret, and without the beginning of it that a cut-off echo may show.
+
+    It is found as well where what echoed it has escaped some of it, for a URL, HTML or JSON, or has broken its line.
+    """
     if len(secret) < _WORTH_HIDING:
         return text
     text = text.replace(secret, _HIDDEN)
-    head, rest = secret[:_HEAD], secret[_HEAD:]
-    if not rest or head not in text:
-        return text
-    before, *behind = text.split(head)
-    return before + "".join(_HIDDEN + part[len(commonprefix((rest, part))) :] for part in behind)  # noqa: RUF071 - letters are meant
+    begins, rest = _beginning(secret[:_HEAD]), secret[_HEAD:]
+    pieces, done = list[str](), 0
+    while found := begins.search(text, done):
+        pieces += text[done : found.start()], _HIDDEN
+        done = found.end()
+        for char in rest:
+            if (same := _next(char).match(text, done)) is None:
+                break
+            done = same.end()
+    return "".join([*pieces, text[done:]])
+
+
+@lru_cache(maxsize=32)
+def _beginning(head: str) -> re.Pattern[str]:
+    return re.compile(r"\s*".join(map(_spelled, head)))
+
+
+@cache
+def _next(char: str) -> re.Pattern[str]:
+    return re.compile(rf"\s*{_spelled(char)}")
+
+
+def _spelled(char: str) -> str:
+    """Return how a character may be written: as it is, or escaped for JSON, a URL or HTML."""
+    if char.isalnum():
+        return char
+    code = ord(char)
+    return rf"(?:\\?{re.escape(char)}|(?i:%{code:02x}|\\u{code:04x}|&\#x0*{code:x};)|&\#0*{code};)"
 
 
 class KeyAuth:
