@@ -114,11 +114,14 @@ def test_a_command_that_can_mean_two_runs_names_both_and_does_nothing(tmp_path: 
             assert f"ecsbatch: 2 runs can be meant, and {typed} was typed without one: nothing was done.\n" in err
         told = json.loads(terminal.type("status", "--store", url, "-o", "json").stdout)
         shown = terminal.type("status", "--store", url).stdout
+        held, let = (terminal.type(verb, "later", "--store", url).stderr for verb in ("resume", "promote"))
         terminal.end()
 
     assert (told["run_id"], told["status"]) == ("later", "running")
     assert told["others"] == [{"run_id": "earlier", "status": "running", "standing": "starting"}]
     assert f"Another run goes on:\n  ecsbatch status earlier --store {url}  starting, 0 of 1" in shown
+    assert "Run later stands as starting and is held by ann@web" in held
+    assert "Run later stands at no hold: it is starting." in let
 
 
 def test_resume_takes_no_older_run_for_one_that_is_over(tmp_path: Path) -> None:

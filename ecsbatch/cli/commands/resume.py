@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,7 @@ from ecsbatch.model.outcome import RETRIED, OutcomeKind, RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy.resume_options import forgive_question
+from ecsbatch.policy.standing import standing
 
 if TYPE_CHECKING:
     from ecsbatch.model.plan import Skip
@@ -173,8 +175,8 @@ def _resume_there(record: RunRecord, state: RolloutState, changes: Changes, cont
     if state.status is not RunStatus.PAUSED:
         holder = record.holder
         raise RunConflict(
-            f"Run {record.run_id} is {state.status.value} and held by {holder.name}, pid {holder.pid} on {holder.host}:"
-            " watch it there, or stop that process first."
+            f"Run {record.run_id} stands as {standing(state, time.time()).text} and is held by {holder.name}, pid "
+            f"{holder.pid} on {holder.host}: watch it there, or stop that process first."
         )
     if changes.limits:
         adjust = {"command": "adjust", "limits": dict(changes.limits)}

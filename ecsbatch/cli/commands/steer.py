@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -17,7 +18,7 @@ from ecsbatch.cli.wiring import read_run
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable
-from ecsbatch.policy.standing import awaits_promotion
+from ecsbatch.policy.standing import awaits_promotion, standing
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
@@ -51,9 +52,7 @@ def promote(
     record, state = asyncio.run(read_run(context.store_url, run))
     _need_holder(record, "promote")
     if not awaits_promotion(state):
-        raise RunConflict(
-            f"Run {record.run_id} stands at no hold: it is {state.status.value} in wave {state.wave_under_way}."
-        )
+        raise RunConflict(f"Run {record.run_id} stands at no hold: it is {standing(state, time.time()).text}.")
     return send_and_wait(record, {"command": "promote"}, context.store_url, promoted)
 
 
