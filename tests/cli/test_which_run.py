@@ -134,3 +134,21 @@ def test_resume_takes_no_older_run_for_one_that_is_over(tmp_path: Path) -> None:
     assert paused.returncode == 7
     assert f"  ecsbatch resume earlier --retry failed --store {url}  stopped, 0 of 1\n" in paused.stderr
     assert "Another run goes on:\n  ecsbatch status later" in named.stdout
+
+
+def test_runs_and_status_count_alike_while_failures_wait_to_be_tried_again(tmp_path: Path) -> None:
+    again: list[ev.Event] = [
+        ev.WaveStarted(wave=1, servers=1),
+        ev.BatchSubmitting(batch=1, servers=["earlier-1"], updated=[""], wave=1),
+        ev.ServerFailed(server="earlier-1", batch=1),
+        ev.RunResumed(retry=["failed"], keeps_outcomes=True),
+        *STOPPED,
+    ]
+    with two_runs(tmp_path, first=again, status=RunStatus.STOPPED) as url:
+        terminal = Terminal(tmp_path)
+        listed = json.loads(terminal.type("runs", "--store", url, "-o", "json").stdout)["runs"]
+        told = json.loads(terminal.type("status", "earlier", "--store", url, "-o", "json").stdout)
+        terminal.end()
+
+    assert told["failed"] == 1
+    assert [row["counts"] for row in listed if row["run_id"] == "earlier"] == [{"failed": 1}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
@@ -14,6 +15,7 @@ from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import stamp
+from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.policy.standing import Phase, Standing, standing
 from ecsbatch.store.history import load_history
 from ecsbatch.views.report import holder_json, standing_json
@@ -51,7 +53,20 @@ async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, R
     async with make_store(url, read_only=True) as store:
         records = await store.runs(limit)
         open_ = [record for record in records if not record.status.over and record.kind == "rollout"]
-        return records, {record.run_id: (await load_history(store, record)).state for record in open_}
+        states = {record.run_id: (await load_history(store, record)).state for record in open_}
+    counted = [
+        replace(record, counts=_ended(states[record.run_id])) if record.run_id in states else record
+        for record in records
+    ]
+    return counted, states
+
+
+def _ended(state: RolloutState) -> dict[str, int]:
+    """Count who has an outcome, as its events tell: the row does not know who keeps one while it is tried again."""
+    counts = state.counts
+    counts[OutcomeKind.UNKNOWN] -= state.run.in_flight
+    counts[OutcomeKind.NOT_STARTED] = state.run.ended[OutcomeKind.NOT_STARTED]
+    return {kind.value: number for kind, number in counts.items() if number}
 
 
 def _row(record: RunRecord, state: RolloutState | None, now: float) -> dict[str, Any]:
