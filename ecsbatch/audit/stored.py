@@ -132,7 +132,10 @@ def _against_claims(stored: StoredRun) -> Iterator[Finding]:
 def _notes(stored: StoredRun) -> Iterator[str]:
     chain = stored.chain
     if chain.since is None:
-        yield "The record has no chain of hashes: an older version wrote it, and an edit of it may not be found."
+        yield (
+            "The record has no chain of hashes, so an edit of it may not be found: a version from before there were "
+            "any wrote it, or somebody has taken them away."
+        )
     elif chain.since > 1:
         yield f"The chain of hashes begins at event {chain.since:,}: what was edited before that is not found by it."
     if chain.anchored is not None and chain.anchored < chain.events:

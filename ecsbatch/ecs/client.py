@@ -40,7 +40,7 @@ MAX_PAGE: Final = 1000
 """Rows of a listing's page (API reference, ListServersDetails)."""
 
 MOST_ROWS: Final = 2_000_000
-"""Rows after which a listing counts as endless where the cloud does not say how many there are."""
+"""Rows after which a listing counts as endless whatever the cloud says how many there are."""
 
 _NO_SERVER: Final = {"Ecs.0114", "Ecs.0614"}
 _RENEWING: Final = 2.0
@@ -406,7 +406,7 @@ def _positive(name: str, value: float) -> float:
 def _most_rows(first: ListingPage, limit: int) -> int:
     """Return after how many rows a listing counts as endless: a fleet may grow while it is read, but not double."""
     # A count of just this page's rows may be the page's own and not the fleet's.
-    return MOST_ROWS if first.count in {None, len(first.servers)} else 2 * (first.count or 0) + limit
+    return MOST_ROWS if first.count in {None, len(first.servers)} else min(2 * (first.count or 0) + limit, MOST_ROWS)
 
 
 def _params(limit: int, filters: Filters) -> list[tuple[str, str]]:

@@ -85,7 +85,10 @@ def of_columns_before(out: list[str], before: list[str]) -> list[str]:
     return [",".join(line.split(",")[:width]) for line in out]
 
 
-NO_CHAIN: Final = "The record has no chain of hashes: an older version wrote it, and an edit of it may not be found."
+NO_CHAIN: Final = (
+    "The record has no chain of hashes, so an edit of it may not be found: a version from before there were any wrote "
+    "it, or somebody has taken them away."
+)
 
 
 def without_its_note(told: list[str]) -> list[str]:
