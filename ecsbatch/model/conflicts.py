@@ -14,6 +14,7 @@ from __future__ import annotations
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.events import stamp
 from ecsbatch.model.run import Holder, RunRecord
+from ecsbatch.model.text import counted
 
 
 def _named(holder: Holder) -> str:
@@ -34,12 +35,13 @@ class ServersClaimed(RunConflict):
         self.run_id = record.run_id
         self.servers = runs[record.run_id]
         self.runs = runs
-        others = f", and {len(runs) - 1} more runs hold others" if len(runs) > 1 else ""
-        run = record.run_id
+        more = len(runs) - 1
+        others = f", and {counted(more, 'other run')} {'holds' if more == 1 else 'hold'} more of them" if more else ""
+        run, belong = record.run_id, "belongs" if self.servers == 1 else "belong"
         last = "" if record.held else "last held by "
         way = f"wait for it (`ecsbatch watch {run}`)" if record.held else f"go on with it (`ecsbatch resume {run}`)"
         super().__init__(
-            f"{self.servers:,} of these servers belong to run {run} ({record.status}, {record.ended:,} of "
+            f"{self.servers:,} of these servers {belong} to run {run} ({record.status}, {record.ended:,} of "
             f"{record.total:,} done, {last}{_named(record.holder)}){others}: {way}, "
             f"end it (`ecsbatch abort {run}`), "
             "or leave its servers out with --exclude-claimed."

@@ -80,9 +80,8 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
     if left_out := state.left_out_by:
         lines.append(f"  {'left out':{_COLUMN}}{left_out.total():>9,}   {_named(left_out)}")
     if not_retried := state.not_retried_by:
-        lines.append(
-            f"  {'not retried':{_COLUMN}}{not_retried.total():>9,}   {_reasons(not_retried)}: they stay failed"
-        )
+        why = f"{_reasons(not_retried)}: failed until seen restarted"
+        lines.append(f"  {'not retried':{_COLUMN}}{not_retried.total():>9,}   {why}")
     if state.run.in_flight:
         lines.append(f"  {'on their way':{_COLUMN}}{state.run.in_flight:>9,}")
     lines += _down(state)

@@ -328,4 +328,6 @@ def test_the_table_tells_that_a_server_was_not_retried_before_what_the_cloud_sai
     again = ev.RunResumed(retry=["failed"], keeps_outcomes=True)
     table = b"".join(report_table(run(refused, again, off), {"failed"}, width=200)).decode()
 
+    waits = "\n".join(summary_lines(run(refused, again)))
     assert "unhealthy  not retried: not active  Failed" in table
+    assert "  not retried         1   waiting: failed until seen restarted\n" in waits
