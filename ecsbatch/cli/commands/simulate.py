@@ -175,7 +175,7 @@ def _introduce(running: Running, ids: Path | None, *, as_json: bool) -> None:
         sys.stdout.write(json_bytes({"url": running.url, "environment": variables}).decode() + "\n")
         sys.stdout.flush()
         return
-    window = format_duration(round(running.cloud.config.quota_window / running.speed, 3))
+    window = format_duration(max(round(running.cloud.config.quota_window / running.speed, 3), 1.0))
     quota = f"{running.cloud.config.quota_limit}/{window}"
     restart = format_duration(max(round(running.cloud.config.restart_median / running.speed, 1), 1.0))
     servers = running.cloud.config.servers
