@@ -47,6 +47,7 @@ class Survey:
         skip_updated_since: what changes from then on is to be left alone as well, seconds since 1970.
         conflict: other runs have some of the servers that are meant; None where none has, or nobody has looked.
         restarted_lately: ids that our runs have restarted within the last hour; none where those are left out.
+        idle_excludes: how many ids of --exclude are none of the servers.
     """
 
     servers: Sequence[Server]
@@ -59,6 +60,7 @@ class Survey:
     skip_updated_since: float | None = None
     conflict: ServersClaimed | None = None
     restarted_lately: Container[str] = field(default=(), repr=False)
+    idle_excludes: int = 0
 
     @property
     def left(self) -> list[Server]:
@@ -134,7 +136,9 @@ async def survey(
                 conflict = await _conflict(known, wanted, run_id)
     excluded = frozenset(server.id for server in servers if server.id in selection.excluded)
     found = Survey(servers, seen.views, ecs.site, seen.in_project, excluded, frozenset(recent), claimed)
-    return replace(found, skip_updated_since=selection.updated_since, conflict=conflict, restarted_lately=lately)
+    idle = len(selection.excluded.difference(server.id for server in seen.servers))
+    found = replace(found, idle_excludes=idle, skip_updated_since=selection.updated_since)
+    return replace(found, conflict=conflict, restarted_lately=lately)
 
 
 def _store_for(use: StoreUse, selection: Selection, context: CliContext) -> DatabaseStore | None:
@@ -230,6 +234,6 @@ def prepared_as(plan: Plan, found: Survey, context: CliContext, *, hold_after: i
         context.store_url,
         found.claimed,
         found.conflict.runs if found.conflict is not None else {},
-        plan_warnings(plan, hold_after, cannot_be_asked(plan, GivenHooks()), lately),
+        plan_warnings(plan, hold_after, cannot_be_asked(plan, GivenHooks()), lately, found.idle_excludes),
     )
     return PreparedPlan(view, found.views, site, found.inventory, found.conflict)

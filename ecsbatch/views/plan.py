@@ -71,7 +71,9 @@ class PlanView:
     warnings: Sequence[str] = ()
 
 
-def plan_warnings(plan: Plan, hold_after: int | str | None, unasked: Sequence[str], lately: int) -> list[str]:
+def plan_warnings(
+    plan: Plan, hold_after: int | str | None, unasked: Sequence[str], lately: int, idle_excludes: int = 0
+) -> list[str]:
     """Return what is to be seen to before a plan is carried out.
 
     Args:
@@ -79,6 +81,7 @@ def plan_warnings(plan: Plan, hold_after: int | str | None, unasked: Sequence[st
         hold_after: the wave to hold after, as it was asked for.
         unasked: why its check or its gate cannot be started here.
         lately: how many of its servers were restarted within the last hour.
+        idle_excludes: how many ids of --exclude are none of its servers.
     """
     told = [f"{why} restart, apply and resume refuse that." for why in unasked]
     if plan.waves and hold_after not in {None, "each"} and not plan.hold_after:
@@ -91,6 +94,11 @@ def plan_warnings(plan: Plan, hold_after: int | str | None, unasked: Sequence[st
         told.append(
             f"{counted(lately, 'server')} of these {were} restarted within the last hour: --skip-restarted-since 1h "
             f"leaves {'it' if lately == 1 else 'them'} out."
+        )
+    if idle_excludes:
+        told.append(
+            f"{counted(idle_excludes, 'id')} of --exclude {'is' if idle_excludes == 1 else 'are'} none of the servers "
+            "given: a misspelt id leaves nobody out."
         )
     return told
 

@@ -72,7 +72,7 @@ def test_plan_and_dry_run_say_which_runs_have_which_servers_and_count_only_their
     terminal: Terminal, cloud: Simulator, gate: Path
 ) -> None:
     """5 servers are another run's, and what was restarted lately is told of the servers that would restart."""
-    lists = {"some.txt": cloud.ids[40:50], "both.txt": cloud.ids[30:50], "not.txt": cloud.ids[42:50]}
+    lists = {"some.txt": cloud.ids[40:50], "both.txt": cloud.ids[30:50], "not.txt": [*cloud.ids[42:50], cloud.ids[0]]}
     for name, ids in lists.items():
         (terminal.folder / name).write_text("\n".join(ids), encoding="utf-8")
     gate.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
@@ -93,6 +93,8 @@ def test_plan_and_dry_run_say_which_runs_have_which_servers_and_count_only_their
     for each in (less, kept):
         told = json.loads(each.stdout)
         assert told["conflicts"] == {"stops": 5}
-        assert [warning[:20] for warning in told["warnings"]] == ["3 servers of these w"]
+        assert told["warnings"][0].startswith("3 servers of these were restarted")
+    idle = "1 id of --exclude is none of the servers given: a misspelt id leaves nobody out."
+    assert [json.loads(each.stdout)["warnings"][1:] for each in (less, kept)] == [[idle], []]
     assert (refused.returncode, refused.stdout) == (7, "")
     assert "5 of these servers belong to run stops" in refused.stderr
