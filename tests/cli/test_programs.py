@@ -14,6 +14,7 @@ FAST = ("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", 
 STRATEGY = ("--waves", "1,100%", "--max-unavailable", "100%")
 GATE = ("--gate", "sh gate.sh")
 STORE = ("--store", "sqlite:///shared/r.db")
+CHECK = ("--check", "cmd:sh -c true", "--min-ready", "0s", "--check-interval", "1s")
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_the_gate_of_a_plan_that_others_may_write_runs_only_where_it_is_typed_ag
 def test_a_check_that_is_refused_by_now_is_replaced_at_resume(terminal: Terminal, cloud: Simulator, ran: Path) -> None:
     """A run of an earlier version may have a server's name in a shell's words: it says what to give instead."""
     check = "cmd:sh -c 'true || {name}'"
-    assert begun(terminal, cloud.ids[20:23], *STORE, *GATE, "--check", "cmd:sh -c true", "--run-id", "older") == 4
+    assert begun(terminal, cloud.ids[20:23], *STORE, *GATE, *CHECK, "--run-id", "older") == 4
     recorded_before(terminal.folder / "shared" / "r.db", "cmd:sh -c true", check)
     refused = terminal.type("resume", "older", *STORE, *FAST)
     (terminal.folder / "gate.sh").write_text("exit 0\n", encoding="utf-8")
