@@ -102,10 +102,18 @@ def judge_gates(case: Case) -> Iterator[str]:
         yield f"gates: {len(told)} are told to have said go, the last at {max(told):.2f} s, and {said} have"
 
 
+def _asks(tale: RunLog, wave: int, since: float) -> bool:
+    """Tell whether something is sent between a wave's start and its end; one that is left out by then only passes."""
+    ends = (fact.at for fact in tale.facts if fact.name == "wave.finished" and fact.body.get("wave") == wave)
+    until = min((end for end in ends if end >= since), default=FOREVER)
+    return any(intent.wave == wave and since <= intent.at <= until for intent in tale.intents.values())
+
+
 def _between(tale: RunLog) -> Iterator[str]:
     """A wave begins once the one before has soaked, somebody has promoted the run, and its gate has said go."""
-    sent = {intent.wave for intent in tale.intents.values()}
-    sent |= {tale.wave_of.get(server, 0) for server in tale.targets if tale.domain.get(server) not in tale.left_out}
+    asked = {intent.wave for intent in tale.intents.values()}
+    kept = {tale.wave_of.get(server, 0) for server in tale.targets if tale.domain.get(server) not in tale.left_out}
+    sent = asked | kept
     over: dict[int, float] = {}
     verdicts: dict[tuple[bool, int], str] = {}
     for fact in tale.facts:
@@ -115,7 +123,7 @@ def _between(tale: RunLog) -> Iterator[str]:
                 over[wave] = fact.at
             case "gate.checked":
                 verdicts[fact.body.get("gate") == HOLD, wave] = fact.body.get("verdict", "")
-            case "wave.started" if wave > 1 and wave in sent:
+            case "wave.started" if wave > 1 and (wave in kept or _asks(tale, wave, fact.at)):
                 soaked = fact.at - over.get(wave - 1, FOREVER)
                 if soaked < tale.plan.get("soak", 0.0) - TOLERANCE:
                     soak = tale.plan["soak"]
