@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 
@@ -64,7 +65,12 @@ def called(call: Callable[[], object], read: Callable[[Any], T]) -> T:
 
 
 async def asked(
-    call: Callable[[], object], read: Callable[[Any], T], within: float, *, given_up: Callable[[], None] | None = None
+    call: Callable[[], object],
+    read: Callable[[Any], T],
+    within: float,
+    *,
+    given_up: Callable[[], None] | None = None,
+    context: Context | None = None,
 ) -> T:
     """Call what answers by an awaitable, wait for it, and return what ``read`` makes of the answer.
 
@@ -76,11 +82,12 @@ async def asked(
         read: as in `called`.
         within: seconds to wait at the most.
         given_up: called where nobody waits any more, before the code is cancelled.
+        context: the context variables that the code sees; None: the caller's.
 
     Raises:
         Broke: there was no good answer in time.
     """
-    task = asyncio.create_task(_kept(call, read), name="foreign")
+    task = asyncio.create_task(_kept(call, read), name="foreign", context=context)
     late = False
     try:
         await asyncio.wait((task,), timeout=within)

@@ -11,7 +11,6 @@ import math
 import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -26,23 +25,24 @@ from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.ports import Cloud, Store
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.server_queue import Check
-from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict
 from ecsbatch.model.events import Recorded
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.run import Changes, Holder
 from ecsbatch.model.servers import RestartWord, Server, restart_type
+from ecsbatch.model.text import counted
 from ecsbatch.planning.selection import as_fleet
-from ecsbatch.planning.strategy import make_plan
 from ecsbatch.rollout.check_addresses import is_this_machine
+from ecsbatch.rollout.draft import Draft, listed
 from ecsbatch.rollout.gates import Gate
-from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, GivenHooks, Without, hooks_of
+from ecsbatch.rollout.hooks import A_CALLABLE, GivenHooks, Without, hooks_of
+from ecsbatch.rollout.orphans import CLOSED, orphans
 from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.rollout.rollouts import Rollouts
+from ecsbatch.rollout.session import OnEvent, RunSession, checked_hearer
 from ecsbatch.store import open_store
-
-STEER_INTERVAL: Final = 0.5
-"""Seconds between two reads of the commands that a run got from elsewhere; they are to be followed within a second."""
 
 CLOSE_WITHIN: Final = 5.0
 """Seconds for which closing waits for the answers of requests in the air."""
@@ -106,7 +106,7 @@ class Restarter:
         self._chance = Random(seed)
         host = socket.gethostname()
         self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall(), self.clock.boot_id())
-        self._rollouts: list[Rollout] = []
+        self._rollouts = Rollouts()
         self._runtime: Runtime | None = None
         self._direct: DirectRestarts | None = None
         self._started = False
@@ -146,7 +146,7 @@ class Restarter:
         store = self._store = self._store or await self._memory_store()
         runtime = Runtime(self._clouds, store, self.engine, self.holder, self.clock, self._chance)
         direct = DirectRestarts(runtime, self._new_run_id())
-        runtime.start({"steer": self._steer, "mend": partial(self._mend, direct)}, self._ended)
+        runtime.start({"steer": self._rollouts.steer, "mend": partial(self._mend, direct)}, self._ended)
         self._runtime, self._direct = runtime, direct
 
     async def __aexit__(
@@ -160,14 +160,14 @@ class Restarter:
             # What has ended the block is what its caller must hear of.
             error.add_note(f"And the Restarter could not be closed in order: {e}")
 
-    async def aclose(self, within: float = CLOSE_WITHIN) -> None:
+    async def aclose(self, timeout: float = CLOSE_WITHIN) -> None:  # noqa: ASYNC109 - how long others get, not this call
         """Stop: nothing new is sent, and whoever still waits for a server gets EngineStopped.
 
         Rollouts stop, resumable. A second call meanwhile waits for the same end.
 
         Args:
-            within: seconds that requests in the air get for their answers; what comes later is for a resume to find
-                out.
+            timeout: seconds that requests in the air get for their answers, and rollouts for writing their end; what
+                comes later is for a resume to find out.
 
         Raises:
             ConfigError: it runs in another event loop.
@@ -182,21 +182,19 @@ class Restarter:
             return
         runtime.closed = True
         direct.close()
-        for rollout in list(self._rollouts):
-            rollout.stop("closed", "The Restarter was closed.")
+        self._rollouts.stop(CLOSED, "The Restarter was closed.")
         try:
-            await runtime.settled(lambda: runtime.working and bool(runtime.in_air or self._rollouts), within)
+            await runtime.settled(lambda: runtime.working and bool(runtime.in_air or self._rollouts), timeout)
         finally:
-            await self._break_off(runtime, direct, within)
+            await self._break_off(runtime, direct, timeout)
 
     async def _break_off(self, runtime: Runtime, direct: DirectRestarts, within: float) -> None:
-        """End the engine's task; rollouts run in their callers' tasks and write their end before the store closes."""
+        """End the engine's task; rollouts run in tasks of their own and write their end before the store closes."""
         try:
             await runtime.stop()
             direct.end(runtime.fault)
             await runtime.settled(lambda: bool(self._rollouts), within)
-            for rollout in list(self._rollouts):
-                rollout.engine_stopped(EngineStopped("the Restarter was closed"))
+            self._rollouts.engine_stopped(EngineStopped("the Restarter was closed"))
             await direct.release()
         finally:
             direct.end(runtime.fault)
@@ -239,15 +237,8 @@ class Restarter:
         target = as_fleet([server])[0]
         if target.site not in runtime.pipelines:
             raise ConfigError(f"The site {target.site!r} is none of this Restarter's.")
-        for rollout in self._rollouts:
-            joined = rollout.join(target.id)
-            if joined is not None:
-                if rollout.plan.type != wanted:
-                    raise ConfigError(
-                        f"Server {target.id} is part of run {rollout.run_id}, which is {rollout.plan.type}."
-                    )
-                return joined
-        return direct.submit(target.id, target.site, wanted)
+        joined = self._rollouts.join(target.id, wanted)
+        return joined or direct.submit(target.id, target.site, wanted)
 
     async def restart(self, server: str | Server, *, type: RestartWord = "SOFT") -> Outcome:  # noqa: A002 - the API's word
         """Restart one server and return its outcome; arguments and errors are those of `submit`."""
@@ -268,8 +259,11 @@ class Restarter:
         check: Check | Without | None = None,
         gate: Gate | Without | None = None,
         run_id: str = "",
+        on_event: OnEvent | None = None,
     ) -> Rollout:
-        """Make a rollout; `Rollout.run` runs it.
+        """Make a rollout; `Rollout.start` begins it, `Rollout.run` sees it to its end.
+
+        What is wrong with the servers, or with a strategy for them, is raised where the rollout begins.
 
         Ids that do not exist are skipped, and `Result.not_found` names them; ``max_not_found`` is for whoever looks at
         the servers first, as the command line does. Here nobody has looked yet: percentages are of all that is given,
@@ -282,18 +276,22 @@ class Restarter:
             gate: asked before each wave but the first; None: as planned; `hooks.WITHOUT`: no gate.
             run_id: names the run; the same id with the same servers continues it, with the check and the gate that it
                 was planned with.
+            on_event: a plain function that is called with each event of the run that this process records, once it is
+                stored; it must return at once. `Rollout.events` is for those who take their time.
 
         Raises:
-            ConfigError: a setting, the check or the gate is invalid.
-            SelectionError: it is not clear which servers are meant, or they must not be restarted so.
+            ConfigError: the check, the gate or ``on_event`` is none, or this is another event loop.
             EngineStopped: the engine was not started.
         """
         runtime = self._started_here()
-        given = self._given(check, gate)
-        plan = servers if isinstance(servers, Plan) else self._plan(servers, strategy or Strategy(), given)
-        plan, given = given.name_in(plan), given.speaking_for(plan)
-        hooks_of(plan, given)  # what cannot be asked is refused before anything is stored
-        return Rollout(runtime, plan, run_id or self._new_run_id(), given=given, running=self._rollouts)
+        draft = Draft(listed(servers), strategy or Strategy(), self._given(check, gate))
+        return Rollout(
+            runtime,
+            run_id or self._new_run_id(),
+            draft,
+            running=self._rollouts.running,
+            on_event=checked_hearer(on_event),
+        )
 
     async def resume(
         self,
@@ -302,14 +300,16 @@ class Restarter:
         check: Check | Without | None = None,
         gate: Gate | Without | None = None,
         changes: Changes | None = None,
+        on_event: OnEvent | None = None,
     ) -> Rollout:
-        """Make a rollout that goes on with a run from the store; `Rollout.run` runs it.
+        """Make a rollout that goes on with a run from the store; begun as that of `rollout`.
 
         Args:
             run_id: the run's id or a unique beginning of it; "": the latest run.
             check: as in `rollout`; a run that was planned with a callable needs one again.
             gate: the same.
             changes: what is asked for beyond going on.
+            on_event: as in `rollout`.
 
         Raises:
             ConfigError: there is no such run, or it needs a check or a gate that is not given.
@@ -324,7 +324,77 @@ class Restarter:
         changes = changes or Changes(by=self.holder.name)
         if not record.status.over or changes.retry:
             hooks_of(plan, given, record.run_id, runtime.store.exposure)
-        return Rollout(runtime, plan, record.run_id, given=given, changes=changes, running=self._rollouts)
+        session = await RunSession.of(runtime, record.run_id, plan)
+        hearer = checked_hearer(on_event)
+        return Rollout(
+            runtime,
+            record.run_id,
+            session,
+            given=given,
+            changes=changes,
+            running=self._rollouts.running,
+            on_event=hearer,
+        )
+
+    async def resume_orphans(
+        self,
+        *,
+        check: Check | Without | None = None,
+        gate: Gate | Without | None = None,
+        on_event: OnEvent | None = None,
+    ) -> list[Rollout]:
+        """Go on with every rollout of the store whose process is gone: what a service does first when it starts.
+
+        These are the rollouts of processes that have died, and those that were broken off with their process: by
+        `aclose`, or because the task that ran them was cancelled. One that somebody has stopped, or that a limit, a
+        gate or a budget has, stays as it is; one that was paused is held again, and stays paused. Several processes may
+        call this at once: each rollout is taken by one of them.
+
+        Args:
+            check: of those that were planned with a callable as their check.
+            gate: of those that were planned with a callable as their gate.
+            on_event: as in `rollout`, for each of them.
+
+        Returns:
+            The rollouts, begun: each goes on by itself.
+
+        Raises:
+            ExceptionGroup: some could not be taken, such as for want of a callable; `rollouts` has all others.
+            StoreError: the store cannot be read.
+            EngineStopped: the engine is not running.
+        """
+        runtime, _ = self._running()
+        taken: list[Rollout] = []
+        failed: list[EcsbatchError] = []
+        for run_id in await orphans(runtime.store):
+            try:
+                taken.append(await self._take_orphan(run_id, check, gate, on_event))
+            except RunConflict:
+                continue  # another process was quicker, or has some of its servers
+            except EcsbatchError as e:
+                e.add_note(f"Run {run_id} is left as it was.")
+                failed.append(e)
+        if failed:
+            raise ExceptionGroup(f"{counted(len(failed), 'orphan')} could not be resumed", failed)
+        return taken
+
+    async def _take_orphan(
+        self, run_id: str, check: Check | Without | None, gate: Gate | Without | None, on_event: OnEvent | None
+    ) -> Rollout:
+        planned = (await self.store.run(run_id)).plan
+        rollout = await self.resume(
+            run_id,
+            check=check if planned.get("check") == A_CALLABLE else None,
+            gate=gate if planned.get("gate") == A_CALLABLE else None,
+            changes=Changes(by=self.holder.name, stays_paused=True),
+            on_event=on_event,
+        )
+        return await rollout.start()
+
+    @property
+    def rollouts(self) -> tuple[Rollout, ...]:
+        """The rollouts that were begun here and have not ended here."""
+        return tuple(self._rollouts)
 
     async def usage(self, site: str = "") -> Usage:
         """Return what of a site's quota is free, in flight and cooling, and when more is free."""
@@ -369,13 +439,6 @@ class Restarter:
         hosts = (urlsplit(cloud.site.endpoint).hostname or "" for cloud in self._clouds.values())
         return GivenHooks(check, gate, self._programs, on_this_machine=all(map(is_this_machine, hosts)))
 
-    @staticmethod
-    def _plan(servers: Iterable[Server | str], strategy: Strategy, given: GivenHooks) -> Plan:
-        if given.check is WITHOUT:
-            strategy = replace(strategy, check=None)
-        brought = given.check is not None and given.check is not WITHOUT
-        return make_plan(as_fleet(servers), strategy, check=A_CALLABLE if brought else "")
-
     def _new_run_id(self) -> str:
         """Draw a run id; the time of the start is in it, for another life with the same seed must draw other ids."""
         letters, length = _RUN_ID
@@ -388,19 +451,7 @@ class Restarter:
         """Answer everybody who waits: the engine has ended by itself."""
         if self._direct is not None:
             self._direct.end(fault)
-        for rollout in list(self._rollouts):
-            rollout.engine_stopped(fault)
-
-    async def _steer(self) -> None:
-        """Have the rollouts follow the commands that the store has for them, and record what they cannot see."""
-        while True:
-            await asyncio.sleep(STEER_INTERVAL)
-            for rollout in list(self._rollouts):
-                # A read that fails now may not in a moment: it is not the run's end, as a failed write is.
-                with suppress(Exception):
-                    await rollout.follow_commands()
-                with suppress(Exception):
-                    await rollout.note_sight()
+        self._rollouts.engine_stopped(fault)
 
     @staticmethod
     async def _mend(direct: DirectRestarts) -> None:

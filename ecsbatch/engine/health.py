@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 
 from ecsbatch.engine.delay_queue import DelayQueue
@@ -99,7 +100,8 @@ class HealthChecker:
         while True:
             visit = await self._visits.get()
             check = None if visit.queue.dropped else visit.queue.options.check
-            visit.heard(check is not None and not await failed_check(check, visit.server))
+            context = visit.queue.options.context
+            visit.heard(check is not None and not await failed_check(check, visit.server, context))
 
     async def _step(self, recovery: Recovery) -> None:
         """Check once; report the server's end, or check again later."""
@@ -108,7 +110,8 @@ class HealthChecker:
             return
         asked, observed = asyncio.get_running_loop().time(), self._visibility.observed_time()
         if queue.options.check is not None:
-            recovery.failure = await failed_check(queue.options.check, await self._server(recovery))
+            server, context = await self._server(recovery), queue.options.context
+            recovery.failure = await failed_check(queue.options.check, server, context)
         now = asyncio.get_running_loop().time()
         if recovery.failure:
             recovery.healthy_since = None
@@ -163,10 +166,10 @@ class HealthChecker:
         await batch.queue.report([failed])
 
 
-async def failed_check(check: Check, server: Server) -> str:
-    """Ask a check once; return why the server is not healthy yet, "" where it is."""
+async def failed_check(check: Check, server: Server, context: Context | None) -> str:
+    """Ask a check once, with the variables of ``context``; return why the server is not healthy yet, "" where it is."""
     try:
-        healthy = await asked(lambda: check(server), _yes_or_no, CHECK_TIMEOUT)
+        healthy = await asked(lambda: check(server), _yes_or_no, CHECK_TIMEOUT, context=context)
     except Broke as e:
         return f"the check took longer than {CHECK_TIMEOUT:.0f} s" if e.late else str(e)
     return "" if healthy else "the check says no"

@@ -133,6 +133,10 @@ class Store(Ledger, Protocol):
         """Return a run by its id or a unique beginning of it, "" for the latest; raises ConfigError for none."""
         ...
 
+    async def open_rollouts(self) -> list[RunRecord]:
+        """Return the rollouts that go on, have no process any more, or were interrupted, the newest first."""
+        ...
+
     async def targets(self, run_id: str) -> Fleet:
         """Return a run's frozen servers, in their order."""
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -50,6 +51,7 @@ class RestartOptions:
         check_interval: seconds between two checks of a server.
         min_ready: seconds for which a server must stay healthy.
         linger: seconds that a batch which is not full waits for more servers.
+        context: the context variables that the check sees; None: the engine's own.
     """
 
     type: RestartType = "SOFT"
@@ -62,6 +64,7 @@ class RestartOptions:
     check_interval: float = 5.0
     min_ready: float = 0.0
     linger: float = 0.5
+    context: Context | None = None
 
 
 @dataclass(slots=True)

@@ -218,6 +218,7 @@ class Changes:
         skip_domains: domains to whose servers nothing is sent any more; those that wait, now or later, are not started.
         limits: settings and their new values, as in a strategy.
         by: who asks.
+        stays_paused: a run that was paused when its last process ended stays so, and is only held again.
     """
 
     retry: Sequence[str] = ()
@@ -225,6 +226,7 @@ class Changes:
     skip_domains: Sequence[str] = ()
     limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     by: str = ""
+    stays_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

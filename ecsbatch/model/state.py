@@ -41,6 +41,7 @@ class RolloutState:
         seq, updated_at: number and time of the last event folded in.
         started_at, ended_at: when it started, and when it ended or was stopped; None where it did not.
         fence, holder, paused_by: how many holders it has had, who holds it, who paused it.
+        pause: the event of a pause that nobody has ended, whatever has become of its process; None where none is.
         wave: number of the wave under way, 0 before the first.
         stage: the `Stage` of each server, by index.
         run, waves, domains: tallies; ``waves[0]`` is the first wave, servers that the plan skips are in none.
@@ -109,6 +110,7 @@ class RolloutState:
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.unseen: tuple[float, ev.CloudUnseen] | None = None
+        self.pause: ev.RunPaused | None = None
         self.watch, self.ends = Stopwatch(), EndCounter()
         self._elapsed: float | None = None
         self._retried_while_down, self._forgiven, self._retried_left_out = set[int](), set[int](), set[int]()
@@ -423,14 +425,15 @@ class RolloutState:
     def _paused(self, event: ev.RunPaused, ts: float) -> None:
         self.status_at = ts
         self.status, self.reason, self.paused_by = RunStatus.PAUSED, event.reason, event.by
+        self.pause = event
 
     def _aborting(self, event: ev.RunAborting, ts: float) -> None:
-        self.aborting, self.aborted_by = True, event.by
+        self.aborting, self.aborted_by, self.pause = True, event.by, None
         self.status_at = ts
         self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
 
     def _resumed(self, event: ev.RunResumed, ts: float) -> None:
-        self.status_at, self._elapsed = ts, None
+        self.status_at, self._elapsed, self.pause = ts, None, None
         self.status, self.reason, self.message, self.ended_at = RunStatus.RUNNING, "", "", None
         if event.forgive:
             self._forgive()

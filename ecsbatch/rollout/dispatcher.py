@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -72,13 +73,14 @@ class Dispatcher:
 
     # -- opening and closing ---------------------------------------------------------------------------------------
 
-    def open(self, journal: JournalWriter, check: Check | None, linger: float) -> None:
+    def open(self, journal: JournalWriter, check: Check | None, linger: float, context: Context | None = None) -> None:
         """Open a queue at each site of the fleet.
 
         Args:
             journal: writes what happens to the servers.
             check: asks a restarted server whether it is healthy; None: nobody does.
             linger: seconds that a batch which is not full waits for more servers.
+            context: the context variables that the check sees; None: the engine's own.
 
         Raises:
             ConfigError: the fleet names a site that the engine does not have.
@@ -89,7 +91,7 @@ class Dispatcher:
                 raise ConfigError(f"The fleet names the site {site!r}, which the Restarter does not have: {known}.")
             queue = ServerQueue(
                 site=site,
-                options=self._options(check, linger),
+                options=replace(self._options(check, linger), context=context),
                 journal=journal,
                 owner=self,
                 wave=max(1, self._state.wave),

@@ -1,73 +1,83 @@
-"""`Rollout`: drives one run over a frozen list of servers, wave by wave. Read `Rollout._drive` and `_step` first.
+"""`Rollout`: one run over a frozen list of servers, for whoever begins it, waits for it, watches and steers it.
 
-It hands the engine a wave at a time and decides go, wait or stop from its state, which is a fold over its events;
-whatever it does is an event first. A process may die at any instant: a later one folds the same events and goes on.
+What drives it wave by wave is in `ecsbatch.rollout.driver`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from contextlib import suppress
-from functools import partial
+from contextvars import copy_context
+from typing import Any, Self
 
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
+from ecsbatch.errors import ConfigError, EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import asked_for
-from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
-from ecsbatch.model.plan import Plan, Wave
-from ecsbatch.model.run import Changes, Command, Result, Transaction
+from ecsbatch.model.outcome import Outcome, RunStatus
+from ecsbatch.model.plan import Plan
+from ecsbatch.model.run import Changes, Command, Result
 from ecsbatch.model.state import RolloutState
-from ecsbatch.policy import decide as policy
-from ecsbatch.policy.decide import Ending, Step
-from ecsbatch.rollout.barrier import WaveBarrier
-from ecsbatch.rollout.hooks import GivenHooks, Hooks
-from ecsbatch.rollout.session import RunSession
+from ecsbatch.policy.decide import Ending
+from ecsbatch.rollout.draft import Draft
+from ecsbatch.rollout.driver import RolloutDriver
+from ecsbatch.rollout.hooks import GivenHooks
+from ecsbatch.rollout.session import OnEvent, RunSession
 from ecsbatch.rollout.start import resumption, start, validate_resume
 
 
 class Rollout:
-    """A run, as this process drives it. Made by `Restarter.rollout` and `Restarter.resume`."""
+    """One run, as this process has it. Made by `Restarter.rollout` and `Restarter.resume`.
+
+    `run` restarts the servers and returns once the run is over or has stopped. Where somebody waits for an answer
+    meanwhile, `start` returns once the run is stored and held; it goes on by itself then, and `result` waits for it::
+
+        rollout = await restarter.rollout(ids, Strategy(waves=["1", "10%"])).start()
+        ...
+        result = await rollout
+    """
 
     def __init__(
         self,
         runtime: Runtime,
-        plan: Plan,
         run_id: str,
+        wanted: Draft | RunSession,
         *,
         given: GivenHooks | None = None,
         changes: Changes | None = None,
         running: list[Rollout] | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
-        """Prepare to run a plan.
+        """Prepare a run.
 
         Args:
             runtime: the engine that it runs on.
-            plan: which servers, in which waves, and how.
             run_id: names the run.
-            given: the check and the gate that the program brings.
+            wanted: what is asked for, or a run that exists already.
+            given: the check and the gate that the program brings to a run that exists already.
             changes: the run exists already and is resumed with these; None: a new one.
-            running: a list that this rollout is in while it runs.
+            running: the rollouts that this process has; this one is among them while it runs.
+            on_event: called with each event that this process records, once it is stored.
         """
         self._runtime = runtime
+        self._run_id = run_id
         self._running = [] if running is None else running
+        self._draft = wanted if isinstance(wanted, Draft) else None
         self._given = given or GivenHooks()
-        self._hooks = Hooks()
         self._changes = changes
-        self._session = RunSession(runtime, run_id, plan)
-        self._barrier = WaveBarrier(self._session, None, self._is_interrupted)
-        self._fault: EcsbatchError | None = None
-        # What was asked of the run. One at a time: each is judged by a state in which the one before is folded.
-        self._commands: deque[Callable[[], Awaitable[None]]] = deque()
-        self._abort_by: str | None = None
-        self._full_since: float | None = None
+        self._on_event = on_event
+        self._parts: tuple[RunSession, RolloutDriver] | None = None
         self._called = False
+        self._ended: asyncio.Future[Result] | None = None
+        self._task: asyncio.Task[None] | None = None
+        if isinstance(wanted, RunSession):
+            self._take(wanted)
 
     def __repr__(self) -> str:
-        tally = self.state.run
-        session = self._session
+        if self._parts is None:
+            return f"<Rollout {self._run_id} not begun>"
+        session, tally = self._session, self.state.run
         return (
             f"<Rollout {self.run_id} {self.state.status if session.stored else 'new'} "
             f"[{tally.waiting} waiting, {session.dispatcher.queued} queued, {tally.in_flight} in flight, "
@@ -77,22 +87,74 @@ class Rollout:
     @property
     def run_id(self) -> str:
         """The run's id."""
-        return self._session.run_id
+        return self._run_id
 
     @property
     def plan(self) -> Plan:
-        """Which servers, in which waves, and how."""
+        """Which servers, in which waves, and how.
+
+        Raises:
+            SelectionError: names were given instead of ids, which are looked up when the rollout begins.
+        """
         return self._session.plan
 
     @property
     def state(self) -> RolloutState:
-        """The fold over its events so far."""
+        """The fold over its events so far; it goes on with the run: read it, and change nothing. Raises as `plan`."""
         return self._session.state
 
-    # -- running and watching --------------------------------------------------------------------------------------
+    @property
+    def held(self) -> bool:
+        """True while this process has the run and writes it."""
+        return self._parts is not None and self._session.held
+
+    @property
+    def _session(self) -> RunSession:
+        return self._ready()[0]
+
+    @property
+    def _driver(self) -> RolloutDriver:
+        return self._ready()[1]
+
+    def _ready(self) -> tuple[RunSession, RolloutDriver]:
+        """Return the run's parts; where somebody asks before its begin they are made at once."""
+        if self._parts is None and self._draft is not None:
+            plan, self._given = self._draft.settle()
+            self._take(RunSession(self._runtime, self._run_id, plan))
+        assert self._parts is not None  # noqa: S101 - a run without a draft has its session from the begin
+        return self._parts
+
+    def _take(self, session: RunSession) -> None:
+        session.on_event = self._on_event
+        self._parts = session, RolloutDriver(session)
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> Self:
+        """Begin the run, and return once it is stored and held by this process; it goes on by itself then.
+
+        From then on it outlives this process: whatever happens, `Restarter.resume` goes on with it. `result` waits for
+        its end, and so does awaiting the rollout itself. It runs with the context variables of whoever calls this.
+
+        Returns:
+            The rollout itself.
+
+        Raises:
+            RunConflict: another run has some of the servers, or another process has the run.
+            SelectionError: it is not clear which servers are meant, or they must not be restarted so.
+            PlanStale: the fleet is not what the plan saw.
+            StoreError: the store cannot be written; nothing was sent.
+            EngineStopped: the engine has ended.
+            ConfigError: it was begun before, this is another event loop than the engine's, or the run belongs to
+                another project or region, or needs a check or a gate that is not given.
+        """
+        ended = await self._begin()
+        name = f"ecsbatch-run-{self.run_id}"
+        self._task = asyncio.get_running_loop().create_task(self._go_on_alone(ended), name=name)
+        return self
 
     async def run(self) -> Result:
-        """Restart the servers; return once the run is over, or stopped and resumable.
+        """Restart the servers; return once the run is over, or stopped and resumable: `start` and `result` in one.
 
         Cancelled, it leaves the run ``interrupted``: requests in flight become unknown, and a resume goes on.
 
@@ -100,36 +162,102 @@ class Rollout:
             How the run stands then.
 
         Raises:
-            RunConflict: another run has some of the servers, or another process has the run.
             StoreError: the store cannot be written; what it has acknowledged is safe.
             EngineStopped: the engine ended before the run did.
-            ConfigError: it was called before or in another event loop than the engine's, or the run belongs to
-                another project or region, or needs a check or a gate that is not given.
+            EcsbatchError: as `start`.
         """
+        ended = await self._begin()
+        try:
+            await self._go_on(ended)
+        finally:
+            _seen(ended)
+        return ended.result()
+
+    async def result(self) -> Result:
+        """Wait until the run is over, or stopped and resumable, and return how it stands; for any number of callers.
+
+        Cancelling ends the waiting and nothing else.
+
+        Raises:
+            StoreError, EngineStopped: as `run`.
+            RunConflict: another process has taken the run.
+            ConfigError: the rollout was not begun.
+        """
+        if self._ended is None:
+            raise ConfigError(f"Run {self.run_id} was not begun here: await its `start` first.")
+        return await asyncio.shield(self._ended)
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        """Wait as `result` does."""
+        return self.result().__await__()
+
+    async def _begin(self) -> asyncio.Future[Result]:
+        """Store and take the run; return the future of its end. One that could not begin may be tried again."""
         if self._called:
             raise ConfigError(
-                f"Run {self.run_id} is run by an earlier call of this `Rollout.run`: "
-                "await that one; once it has ended, go on with `Restarter.resume`."
+                f"Run {self.run_id} was begun by an earlier call of this rollout: await its `result`; once it has "
+                "ended, go on with `Restarter.resume`."
             )
         self._runtime.check()
         self._running.append(self)
         self._called = True
+        self._ended = ended = asyncio.get_running_loop().create_future()
         try:
-            self._hooks = await start(self._session, self._changes, self._given)
-            self._barrier = WaveBarrier(self._session, self._hooks.gate, self._is_interrupted)
-            if not self.state.status.over:
-                await self._drive()
-        except asyncio.CancelledError:
-            await self._interrupt("cancelled")
+            await self._prepare()
+            self._session.context = copy_context()
+            self._driver.hooks = await start(self._session, self._changes, self._given)
+        except BaseException as e:
+            await self._break_off(e, ended)
+            _seen(ended)
             raise
-        finally:
-            await self._leave()
-            self._called = self._session.begun  # a run that could not begin, such as for a conflict, may be tried again
-        return self.result
+        return ended
 
-    @property
-    def result(self) -> Result:
-        """How the run stands now."""
+    async def _prepare(self) -> None:
+        """Make the plan and the state of a run, beside the event loop where they are large."""
+        if self._draft is None or self._parts is not None:
+            return
+        plan, given = await self._draft.settled()
+        session = await RunSession.of(self._runtime, self.run_id, plan)
+        if self._parts is None:  # whoever has asked for the state meanwhile has it already
+            self._given = given
+            self._take(session)
+
+    async def _go_on_alone(self, ended: asyncio.Future[Result]) -> None:
+        """Drive the run in a task of its own; how it ends is told by the future."""
+        with suppress(Exception):
+            await self._go_on(ended)
+
+    async def _go_on(self, ended: asyncio.Future[Result]) -> None:
+        """Drive a run that has begun to its end here."""
+        try:
+            await self._driver.drive()
+        except BaseException as e:
+            await self._break_off(e, ended)
+            raise
+        await self._leave()
+        _answer(ended, self._result())
+
+    async def _break_off(self, fault: BaseException, ended: asyncio.Future[Result]) -> None:
+        """Let the run go for a fault or a cancellation; what is in flight is for a resume to find out."""
+        try:
+            if isinstance(fault, asyncio.CancelledError) and self._parts is not None:
+                await self._driver.interrupt("cancelled")
+        finally:
+            try:
+                await self._leave()
+            finally:
+                _answer(ended, fault)
+
+    async def _leave(self) -> None:
+        try:
+            if self._parts is not None:
+                await self._driver.leave()
+        finally:
+            self._called = self._parts is not None and self._session.begun
+            self._running.remove(self)
+            self._runtime.notice()
+
+    def _result(self) -> Result:
         state = self.state
         return Result(
             run_id=self.run_id,
@@ -143,10 +271,7 @@ class Rollout:
             began_at=state.started_at,
         )
 
-    @property
-    def held(self) -> bool:
-        """True while this process has the run and writes it."""
-        return self._session.held
+    # -- watching --------------------------------------------------------------------------------------------------
 
     def events(self, after: int = 0) -> AsyncIterator[ev.Recorded]:
         """Follow the run's journal from behind event number ``after``, until the run ends in this process.
@@ -162,7 +287,7 @@ class Rollout:
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
         """Return a future of a server's outcome with this run; None where it is not of this run or has ended."""
-        return self._session.join(server)
+        return self._session.join(server) if self._parts is not None else None
 
     # -- steering --------------------------------------------------------------------------------------------------
 
@@ -189,19 +314,17 @@ class Rollout:
                 f"Run {self.run_id} has stopped here and is not held any more: `Restarter.resume` it and abort that, "
                 f"or type `ecsbatch abort {self.run_id}`."
             )
-        self._abort_by = by
-        self._follow(partial(self._abort, by), recall=True)
+        self._driver.abort(by)
 
     def engine_stopped(self, fault: BaseException) -> None:
         """Have `run` raise EngineStopped, for the engine has ended by ``fault``; the run can be resumed."""
         stopped = EngineStopped(f"The engine ended before this run did: {fault}. Resume run {self.run_id}.")
         stopped.__cause__ = fault
-        self._fault = stopped
-        self._session.notice()
+        self._driver.engine_stopped(stopped)
 
     def pause(self, by: str = "", reason: str = "paused") -> None:
         """Send nothing new until `resume`; servers under way go on. ``by`` names who asks, ``reason`` is one word."""
-        self._follow(partial(self._pause, by, reason), recall=True)
+        self._driver.pause(by, reason)
 
     def resume(
         self, by: str = "", *, forgive: bool = False, retry: Sequence[str] = (), skip_domains: Sequence[str] = ()
@@ -218,12 +341,11 @@ class Rollout:
             ConfigError: a domain is none of the fleet's, or an outcome cannot be tried again.
         """
         validate_resume(self.plan, retry, skip_domains)
-        resumed = resumption(Changes(retry, forgive, skip_domains, by=by))
-        self._follow(partial(self._resume, resumed))
+        self._driver.resume(resumption(Changes(retry, forgive, skip_domains, by=by)))
 
     def promote(self, by: str = "") -> None:
         """Let the run pass the hold that it waits at. ``by`` names who asks."""
-        self._follow(partial(self._promote, by))
+        self._driver.promote(by)
 
     def adjust(self, by: str = "", **limits: int | str) -> None:
         """Change limits from now on, by the names and in the forms that a `Strategy` has them.
@@ -232,11 +354,12 @@ class Rollout:
             ConfigError: a limit does not exist, or its value is invalid.
         """
         self._session.limit_events(limits, by)
-        self._follow(partial(self._adjust, by, limits), recall=True)
+        self._driver.adjust(by, limits)
 
     async def note_sight(self) -> None:
         """Record that nothing can be seen of the cloud, or that it can be again; raises as `run`."""
-        await self._session.note_sight()
+        if self.held:
+            await self._session.note_sight()
 
     async def follow_commands(self) -> None:
         """Follow the commands that the store has for the run's holder, while this process is that.
@@ -244,9 +367,8 @@ class Rollout:
         Raises:
             StoreError: it cannot be read now.
         """
-        session = self._session
-        if session.held:
-            for command in await self._runtime.store.commands(self.run_id, session.last_command):
+        if self.held:
+            for command in await self._runtime.store.commands(self.run_id, self._session.last_command):
                 # Anybody may append a command; one that cannot be followed changes nothing.
                 with suppress(Exception):
                     self.command(command)
@@ -271,222 +393,20 @@ class Rollout:
             case _:
                 self.adjust(command.who, **given)
 
-    def _follow(self, command: Callable[[], Awaitable[None]], *, recall: bool = False) -> None:
-        """Have the loop follow a command; with ``recall`` nothing that is queued is sent from this instant on."""
-        self._commands.append(command)
-        if recall:
-            self._session.dispatcher.recall()
-        self._session.notice()
 
-    async def _abort(self, by: str) -> None:
-        if not self.state.aborting:
-            await self._session.note(ev.RunAborting(by=by), RunStatus.RUNNING)
+def _answer(ended: asyncio.Future[Result], how: Result | BaseException) -> None:
+    """Tell whoever waits for the run's end."""
+    if ended.done():
+        return
+    if isinstance(how, Result):
+        ended.set_result(how)
+    elif isinstance(how, asyncio.CancelledError):
+        ended.cancel()
+    else:
+        ended.set_exception(how)
 
-    async def _pause(self, by: str, reason: str) -> None:
-        if self.state.status is RunStatus.RUNNING and not self.state.aborting:
-            await self._session.note(ev.RunPaused(reason=reason, by=by), RunStatus.PAUSED)
 
-    async def _resume(self, resumed: ev.RunResumed) -> None:
-        if self.state.status is RunStatus.PAUSED:
-            await self._session.note(resumed, RunStatus.RUNNING)
-
-    async def _promote(self, by: str) -> None:
-        message = f"promoted by {by}" if by else ""
-        wave = self.state.wave_over + 1
-        await self._session.note(ev.GateChecked(gate="hold", verdict="go", wave=wave, message=message))
-
-    async def _adjust(self, by: str, limits: dict[str, int | str]) -> None:
-        await self._session.record(self._session.limit_events(limits, by))
-
-    # -- driving ---------------------------------------------------------------------------------------------------
-
-    async def _drive(self) -> None:
-        """Go, wait or stop, until the run ends here."""
-        while not await self._step() or await self._aborted_since():
-            pass
-
-    async def _aborted_since(self) -> bool:
-        """Write an abort that came while the run's stop was on its way to the disk; True where one did."""
-        if not self._unheard_abort:
-            return False
-        await self._abort(self._abort_by or "")
-        return True
-
-    @property
-    def _unheard_abort(self) -> bool:
-        """True while an abort is not written and the run is not over."""
-        return self._abort_by is not None and not self.state.aborting and not self.state.status.over
-
-    async def _step(self) -> bool:
-        """Take one step, or wait for a change; True where the run has ended here."""
-        self._raise_fault()
-        if self._commands:
-            await self._commands.popleft()()
-        elif (ending := self._ending()) is not None:
-            return await self._end(ending)
-        elif self.state.status is RunStatus.RUNNING and (breach := self._breach()) is not None:
-            self._session.dispatcher.recall()
-            await self._session.note(ev.RunPaused(reason=breach.limit), RunStatus.PAUSED)
-        elif self.state.status is RunStatus.PAUSED:
-            self._session.dispatcher.recall()
-            self._barrier.paused()
-            await self._session.change()
-        elif (over := self.state.wave_over) == len(self.plan.waves):
-            await self._finish()
-            return True
-        elif self.state.wave >= self.plan.waves[over].number:
-            await self._go_on(self.plan.waves[over])
-        elif await self._barrier.passed(self.plan.waves[over]):
-            wave = self.plan.waves[over]
-            await self._session.note(ev.WaveStarted(wave=wave.number, servers=len(wave), label=wave.label))
-        return False
-
-    async def _go_on(self, wave: Wave) -> None:
-        """Take one step inside a wave."""
-        dispatcher = self._session.dispatcher
-        if dispatcher.closed:
-            dispatcher.recall()
-        tally = self.state.waves[wave.number - 1]
-        ahead = 2 * self._runtime.engine.quota.limit
-        decision = policy.decide(self.state, self._session.limits, tally, dispatcher.queued, ahead)
-        under_way = self.state.run.in_flight or dispatcher.queued
-        dispatched = decision.step is Step.FEED and dispatcher.dispatch(wave, decision.room, self._session.limits)
-        if dispatched or under_way or decision.step is Step.WAVE_DONE:
-            self._full_since = None
-        if decision.step is Step.WAVE_DONE:
-            await self._end_wave(wave)
-        elif under_way and not dispatched:
-            await self._session.change()
-        elif not dispatched:
-            await self._wait_for_slots()
-
-    async def _wait_for_slots(self) -> None:
-        """Wait while servers wait, none is under way, and those that are down keep all slots they could have.
-
-        These are looked at once more; where none of them may yet come back by itself, the run stops.
-        """
-        now, dispatcher = asyncio.get_running_loop().time(), self._session.dispatcher
-        if self._full_since is None:
-            self._full_since = now
-            dispatcher.hurry_held()
-        if not dispatcher.held_seen(self._full_since):
-            await self._session.change()
-            return
-        until = policy.awaited_until(self.state)
-        if until is not None and until > self._session.now:
-            await self._session.change(now + until - self._session.now)
-            return
-        held = len(self.state.held)
-        servers = "1 server is not back and holds" if held == 1 else f"{held} servers are not back and hold"
-        self._session.end_by(Ending(RunStatus.STOPPED, "budget_exhausted", f"{servers} all places of max_unavailable."))
-
-    async def _end_wave(self, wave: Wave) -> None:
-        tally = self.state.waves[wave.number - 1]
-        done = ev.WaveFinished(
-            wave=wave.number,
-            restarted=tally.ended[OutcomeKind.RESTARTED],
-            failed=tally.failures,
-            skipped=tally.ended[OutcomeKind.SKIPPED],
-        )
-        await self._session.note(done)
-        self._barrier.begin()
-
-    # -- ending ----------------------------------------------------------------------------------------------------
-
-    def _is_interrupted(self) -> bool:
-        """Tell whether the run has another thing to do than wait for a gate: a command, a fault, its end, a pause."""
-        fault = self._fault or self._session.fault
-        return bool(self._commands or fault) or self._ending() is not None or self.state.status is RunStatus.PAUSED
-
-    def _ending(self) -> Ending | None:
-        """Return why the run must end here; None: it need not."""
-        exceeded = self._breach() if self.plan.on_failure == "stop" else None
-        return policy.ending(self.state, self._session.dispatcher.halt, self._session.request, exceeded)
-
-    def _breach(self) -> policy.Breach | None:
-        """Return the failure limit that is exceeded; None: none is, or no server waits, so that the run ends anyway."""
-        return policy.breach(self.state, self._session.limits) if self.state.run.waiting else None
-
-    async def _end(self, ending: Ending) -> bool:
-        """Send nothing new; once nothing is left that the ending waits for, write it and return True."""
-        dispatcher = self._session.dispatcher
-        dispatcher.recall()
-        if dispatcher.in_air or (ending.drain and self.state.run.in_flight):
-            if dispatcher.in_air or not await self._give_up():
-                await self._session.change()
-            return False
-        if ending.status.over:
-            await self._session.note(self._finished(ending), ending.status)
-        else:
-            await self._session.note(self._stopped(ending), ending.status)
-        return True
-
-    async def _give_up(self) -> bool:
-        """End the servers under way at sites where nothing can be found out any more; True where there were any."""
-        session = self._session
-        if not session.dispatcher.unreachable:
-            return False
-        session.dispatcher.drop_halted()
-        await session.record(())  # what was found before is folded first
-        await session.record(session.dispatcher.lost())
-        return True
-
-    async def _finish(self) -> None:
-        status = RunStatus.FAILED if self.state.failed else RunStatus.SUCCEEDED
-        breach = policy.breach(self.state, self._session.limits)
-        ending = Ending(status, breach.limit, f"{breach}.") if breach is not None else Ending(status, "")
-        await self._session.note(self._finished(ending), status)
-
-    def _finished(self, ending: Ending) -> ev.RunFinished:
-        return ev.RunFinished(
-            status=ending.status.value,
-            reason=ending.reason,
-            counts={kind.value: n for kind, n in self.state.counts.items()},
-            elapsed_s=self._elapsed(),
-            message=ending.message,
-        )
-
-    def _stopped(self, ending: Ending) -> ev.RunStopped:
-        return ev.RunStopped(
-            status=ending.status.value, reason=ending.reason, message=ending.message, elapsed_s=self._elapsed()
-        )
-
-    def _elapsed(self) -> float:
-        return round(self.state.watch.by_ledger(self._runtime.clock.monotonic()), 3)
-
-    async def _interrupt(self, reason: str) -> None:
-        """Write the end at once: what is in flight is for a resume to find out."""
-        session = self._session
-        if not session.held or session.fault is not None or session.state.status.over:
-            return
-        session.dispatcher.recall()
-        # An intent on its way to the disk may get its tokens after the stop: it must not leave then.
-        session.dispatcher.drop()
-        stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
-        await asyncio.shield(session.journal.record(Transaction([stopped], status=RunStatus.INTERRUPTED)))
-
-    async def _keep_abort(self) -> None:
-        """Write an abort that nobody has followed: the next holder does."""
-        session = self._session
-        while self._unheard_abort and session.held and session.fault is None:
-            stopped = self._stopped(Ending(RunStatus.INTERRUPTED, "interrupted"))
-            aborting = ev.RunAborting(by=self._abort_by or "")
-            written = Transaction([aborting, stopped], status=RunStatus.INTERRUPTED)
-            await asyncio.shield(session.journal.record(written))
-
-    async def _leave(self) -> None:
-        """Let the run go: the engine drops its queues, its hooks are closed, the store has its lease back."""
-        self._session.dispatcher.drop()
-        self._running.remove(self)
-        self._runtime.notice()
-        try:
-            await self._hooks.aclose()
-        finally:
-            try:
-                await self._keep_abort()
-            finally:
-                await self._session.release()
-
-    def _raise_fault(self) -> None:
-        if fault := self._fault or self._session.fault:
-            raise fault
+def _seen(ended: asyncio.Future[Result]) -> None:
+    """Note that the caller hears of a fault otherwise: asyncio need not report that nobody has asked."""
+    if ended.done() and not ended.cancelled():
+        ended.exception()

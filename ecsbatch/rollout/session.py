@@ -6,12 +6,16 @@ Whatever happens to a run is written first and folded then; who waits for a chan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, copy_context
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Final, Self, TypeAlias
 
 from ecsbatch.engine.journal import EventFeed, JournalWriter
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.errors import EngineStopped
+from ecsbatch.engine.workers import off_the_loop
+from ecsbatch.errors import ConfigError, EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
@@ -22,6 +26,9 @@ from ecsbatch.planning.strategy import resolve_limits
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Ending
 from ecsbatch.rollout.dispatcher import Dispatcher
+
+OnEvent: TypeAlias = Callable[[ev.Recorded], None]
+"""Hears of an event once it is stored. It is called on the event loop, and must only take note."""
 
 WORTH_A_WORD: Final = 3.0
 """Seconds without an answer of the cloud that are more than a moment."""
@@ -40,10 +47,13 @@ class RunSession:
         last_command: the number of the last command from elsewhere that was followed.
         feed: follows its journal.
         request: why the run is to end here, where somebody, a gate or the budget asks for that; else None.
+        on_event: hears of what this process records.
+        context: the context variables of whoever has begun it here; None before.
+        released: this process has let the run go.
     """
 
-    def __init__(self, runtime: Runtime, run_id: str, plan: Plan) -> None:
-        """Begin before the first event of a plan's run."""
+    def __init__(self, runtime: Runtime, run_id: str, plan: Plan, state: RolloutState | None = None) -> None:
+        """Begin before the first event of a plan's run; ``state`` is the one before it, None to make it here."""
         self.runtime = runtime
         self.run_id = run_id
         self.stored = False
@@ -53,14 +63,25 @@ class RunSession:
         self._changed = asyncio.Event()
         self.feed = EventFeed(lambda: runtime.store, run_id, lambda: self.state.seq if self.stored else 0)
         self.request: Ending | None = None
+        self.on_event: OnEvent | None = None
+        self.context: Context | None = None
+        self.released = False
         self._waiters: dict[str, list[asyncio.Future[Outcome]]] = {}
-        self.follow(plan)
+        self._begin_fold(plan, state or RolloutState(run_id, plan))
 
-    def follow(self, plan: Plan) -> None:
+    @classmethod
+    async def of(cls, runtime: Runtime, run_id: str, plan: Plan) -> Self:
+        """Return a new one; the state of a large fleet is made beside the event loop."""
+        return cls(runtime, run_id, plan, await _blank_state(run_id, plan))
+
+    async def follow(self, plan: Plan) -> None:
         """Begin the fold anew, with a plan."""
+        self._begin_fold(plan, await _blank_state(self.run_id, plan))
+
+    def _begin_fold(self, plan: Plan, state: RolloutState) -> None:
         self.plan = plan
         self._folded_at = 0.0
-        self.state = RolloutState(self.run_id, plan)
+        self.state = state
         self.limits = policy.limits_of(plan, {})
         self.dispatcher = Dispatcher(plan, self.state, self.runtime.pipelines, self.notice)
 
@@ -72,9 +93,9 @@ class RunSession:
 
     def take(self, lease: Lease) -> None:
         """Write the run from now on, by this lease."""
-        self._lease, self.stored = lease, True
+        self._lease, self.stored, self.released = lease, True, False
         self._journal = JournalWriter(
-            self.runtime.store, lease, self.fold, last_batch=self.state.last_batch, on_failure=self.notice
+            self.runtime.store, lease, self.fold_news, last_batch=self.state.last_batch, on_failure=self.notice
         )
 
     @property
@@ -115,6 +136,7 @@ class RunSession:
 
     async def release(self) -> None:
         """Let the run go: nothing more is written, and whoever waits for one of its servers hears how that stands."""
+        self.released = True
         if self._journal is not None:
             self._journal.close()
         self.feed.close()
@@ -130,6 +152,13 @@ class RunSession:
         self.stored = True
         while recorded := await self.runtime.store.events(self.run_id, self.state.seq):
             self.fold(recorded)
+
+    def fold_news(self, commit: Sequence[ev.Recorded]) -> None:
+        """Fold what this process has just stored, and tell who wants to hear of it."""
+        self.fold(commit)
+        if self.on_event is not None:
+            for recorded in commit:
+                tell(self.on_event, recorded, self.context)
 
     def fold(self, commit: Sequence[ev.Recorded]) -> None:
         """Fold a commit's events into the state; where nothing may be sent by it any more, recall what is queued."""
@@ -216,7 +245,7 @@ class RunSession:
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
         """Return a future of a server's outcome with this run; None where it is not of this run or has ended."""
         index = self.plan.fleet.index_of(server)
-        if index is None or self.state.stage[index] >= Stage.RESTARTED:
+        if index is None or self.released or self.state.stage[index] >= Stage.RESTARTED:
             return None
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(server, []).append(waiter)
@@ -231,3 +260,32 @@ class RunSession:
             for waiter in self._waiters.pop(server, ()):
                 if not waiter.done():
                     waiter.set_result(self.state.outcome(index))
+
+
+async def _blank_state(run_id: str, plan: Plan) -> RolloutState:
+    """Return the state before the first event."""
+    return await off_the_loop(partial(RolloutState, run_id, plan), len(plan.fleet))
+
+
+def checked_hearer(hearer: OnEvent | None) -> OnEvent | None:
+    """Return a function that is to hear of events.
+
+    Raises:
+        ConfigError: it is none, or one that would have to be awaited.
+    """
+    if hearer is not None and (not callable(hearer) or iscoroutinefunction(hearer)):
+        raise ConfigError(
+            f"on_event={hearer!r} is no plain function: give one that returns at once, or iterate over the rollout's "
+            "events()."
+        )
+    return hearer
+
+
+def tell(hearer: OnEvent, recorded: ev.Recorded, context: Context | None) -> None:
+    """Tell somebody else's function of an event; what it raises is the event loop's to report, and ends nothing."""
+    try:
+        (context or copy_context()).run(hearer, recorded)
+    except Exception as e:  # noqa: BLE001 - whatever it is, the run goes on
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": f"on_event has failed on event {recorded.seq} of run {recorded.run_id}", "exception": e}
+        )

@@ -51,7 +51,7 @@ async def start(session: RunSession, changes: Changes | None, given: GivenHooks)
         hooks_of(session.plan, given, session.run_id) if changes is None else await _take_over(session, changes, given)
     )
     if not session.state.status.over:
-        session.dispatcher.open(session.journal, hooks.check, session.runtime.engine.linger)
+        session.dispatcher.open(session.journal, hooks.check, session.runtime.engine.linger, session.context)
         await session.record(session.dispatcher.adopt_in_flight())
         await _skip_planned(session)
     return hooks
@@ -67,7 +67,7 @@ async def _create(session: RunSession) -> Changes | None:
     async def created() -> None:
         lease = await store.create_run(new, session.runtime.holder)
         session.take(lease)
-        session.fold(lease.recorded)
+        session.fold_news(lease.recorded)
 
     try:
         # Whoever is cancelled here must know which lease to release.
@@ -75,7 +75,7 @@ async def _create(session: RunSession) -> Changes | None:
     except RunExists as e:
         if e.targets_hash != session.plan.targets:
             raise
-        session.follow(e.record.plan_of(await store.targets(session.run_id)))
+        await session.follow(e.record.plan_of(await store.targets(session.run_id)))
         return Changes(by=session.runtime.holder.name)
     return None
 
@@ -101,12 +101,15 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
     abort = None if over or session.state.aborting else _abort(asked)
     session.take(lease)
     events: list[ev.Event] = [_holder_changed(session, lease.fence, lease.previous)]
+    pause = session.state.pause if changes.stays_paused else None
     if session.state.aborting or abort is not None:
         events.append(ev.RunAborting(by=abort.who if abort is not None else session.state.aborted_by))
+    elif pause is not None:
+        events.append(pause)
     else:
         events.append(resumption(changes))
         events += session.limit_events(changes.limits, changes.by)
-    await session.record(events, RunStatus.RUNNING)
+    await session.record(events, RunStatus.RUNNING if pause is None else RunStatus.PAUSED)
     return hooks
 
 

@@ -55,6 +55,13 @@ _PREFIX = PreparedStatement(
     ).order_by(_r.number.desc())
 )
 _ALL = PreparedStatement(_record_of.order_by(_r.number.desc()))
+_UNFINISHED: Final = (RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.INTERRUPTED)
+_OPEN = PreparedStatement(
+    _record_of.where(
+        _r.kind == sa.literal_column("'rollout'"),
+        _r.status.in_([sa.literal_column(f"'{status.value}'") for status in _UNFINISHED]),
+    ).order_by(_r.number.desc())
+)
 _FENCE = PreparedStatement(sa.select(_r.fence).where(_this))
 _ADVANCE = PreparedStatement(
     sa.update(runs)
@@ -165,6 +172,11 @@ def missing(database: Database, name: str) -> ConfigError:
 def latest(database: Database, limit: int, locks: Locks) -> list[RunRecord]:
     """Return the last runs, the newest first."""
     return [_record(row, locks) for row in database.execute(_ALL).fetchmany(limit)]
+
+
+def open_rollouts(database: Database, locks: Locks) -> list[RunRecord]:
+    """Return the rollouts that go on, or were broken off, the newest first."""
+    return [_record(row, locks) for row in database.execute(_OPEN).fetchall()]
 
 
 def none_yet(database: Database) -> bool:

@@ -220,6 +220,10 @@ class DatabaseStore:
         """Return the last runs, the newest first."""
         return await self._read(lambda _, store: store.runs(limit))
 
+    async def open_rollouts(self) -> list[RunRecord]:
+        """Return the rollouts that go on, have no process any more, or were interrupted, the newest first."""
+        return await self._read(lambda _, store: store.open_rollouts())
+
     async def targets(self, run_id: str) -> Fleet:
         """Return a run's frozen targets in their order; an empty fleet for a direct run."""
         return await self._read(lambda database, _: targets.read(database, run_id))

@@ -368,6 +368,10 @@ class SyncStore:
         """Return the last runs, the newest first."""
         return runs.latest(self._database, limit, self._locks)
 
+    def open_rollouts(self) -> list[RunRecord]:
+        """Return the rollouts that go on, or were broken off, the newest first."""
+        return runs.open_rollouts(self._database, self._locks)
+
     def command(self, run_id: str, body: Mapping[str, Any], who: str) -> int:
         """Store a command for a run's holder; return its id."""
         run = self._taking.exactly(run_id).run_id

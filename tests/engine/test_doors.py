@@ -22,9 +22,9 @@ def test_one_odd_id_is_refused_and_the_engine_goes_on(odd: str | Server) -> None
     async def main() -> tuple[list[EcsbatchError], Outcome]:
         refused: list[EcsbatchError] = []
         async with world.restarter() as restarter:
-            for door in (restarter.submit, lambda each: restarter.rollout([world.ids[0], each])):
+            for door in (restarter.restart, lambda each: restarter.rollout([world.ids[0], each]).start()):
                 try:
-                    door(odd)
+                    await door(odd)
                 except SelectionError as e:
                     refused.append(e)
             return refused, await restarter.restart(world.ids[1])

@@ -334,7 +334,7 @@ def test_who_closes_while_it_is_being_closed_waits_for_the_same_end() -> None:
         async with world.restarter() as restarter:
             asked = restarter.submit(world.ids[0])
             await asyncio.sleep(3)
-            first = asyncio.ensure_future(restarter.aclose(within=2.0))
+            first = asyncio.ensure_future(restarter.aclose(timeout=2.0))
             second = asyncio.ensure_future(restarter.aclose())
             await second
             closed = [first.done() or second.done(), repr(restarter)]

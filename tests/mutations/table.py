@@ -369,7 +369,7 @@ WORDS: Final = (
     Mutant(
         name="two words are judged by one state",
         promise="Each word is judged by a state in which the one before is folded.",
-        file="rollout/rollout.py",
+        file="rollout/driver.py",
         old="await self._commands.popleft()()",
         new="await asyncio.gather(*[self._commands.popleft()() for _ in range(len(self._commands))])",
         tests=("tests/rollout/test_words.py::test_the_last_word_holds_however_quickly_it_follows",),

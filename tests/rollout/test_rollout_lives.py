@@ -213,7 +213,7 @@ def test_its_repr_tells_the_truth_in_one_line() -> None:
     world.live(main)
 
     assert said == [
-        "<Rollout nightly new [40 waiting, 0 queued, 0 in flight, 0 of 10 down]>",
+        "<Rollout nightly not begun>",
         "<Rollout nightly running [30 waiting, 0 queued, 10 in flight, 10 of 10 down]>",
         "<Rollout nightly succeeded [0 waiting, 0 queued, 0 in flight, 0 of 10 down]>",
     ]
