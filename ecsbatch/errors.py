@@ -2,6 +2,7 @@
 
 EcsbatchError
 +-- ConfigError         a setting or argument is wrong: correct it, nothing was sent
+|   +-- Invalid         one value of it is (field, value, expected): give what is expected
 +-- SelectionError      it is not clear which servers: correct it, nothing was sent
 |   +-- SelectionRefused  it is clear, and they must not be restarted so: change the selection or the limits
 +-- RunConflict         another run or process has this: wait for it, or leave its servers out
@@ -20,18 +21,52 @@ EcsbatchError
     |   +-- TokenExpired  the token ran out: renew it once, then send again
     +-- UnknownAnswer   the request may have been carried out: never send it again blindly
 
-Every text is one sentence and the way on.
+Every text is one sentence and the way on, and `EcsbatchError.as_dict` gives each error to programs.
 """
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 
 class EcsbatchError(Exception):
-    """Anything that ecsbatch raises on purpose; its text is one sentence and the way on."""
+    """Anything that ecsbatch raises on purpose; its text is one sentence and the way on.
+
+    Attributes:
+        FIELDS: the names of those attributes of the class that `as_dict` gives.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the error for a JSON answer: its class as ``error``, its text as ``message``, and its own fields."""
+        return {
+            "error": type(self).__name__,
+            "message": str(self),
+            **{name: getattr(self, name) for name in self.FIELDS},
+        }
 
 
 class ConfigError(EcsbatchError):
     """A setting or argument is wrong; nothing was sent."""
+
+
+class Invalid(ConfigError):
+    """A setting or argument has a value that it cannot have, or there is none of its name.
+
+    Attributes:
+        field: the name of the setting or argument.
+        value: what was given, as JSON has it and otherwise as text; None where it may hold a secret.
+        expected: what may be given instead, worded to follow "give".
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("field", "value", "expected")
+
+    def __init__(self, message: str, *, field: str = "", value: object = None, expected: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+        self.value = value
+        self.expected = expected
 
 
 class SelectionError(EcsbatchError):
@@ -72,6 +107,8 @@ class CloudError(EcsbatchError):
         answered: True where the cloud began an HTTP answer, so that it has counted the request already.
     """
 
+    FIELDS: ClassVar[tuple[str, ...]] = ("status", "code", "request_id", "answered")
+
     def __init__(
         self, message: str, *, status: int = 0, code: str = "", request_id: str = "", answered: bool = False
     ) -> None:
@@ -96,6 +133,8 @@ class NotAccepted(CloudError):
         retry_after: seconds to wait that the answer named, or None.
     """
 
+    FIELDS: ClassVar[tuple[str, ...]] = (*CloudError.FIELDS, "retry_after")
+
     retry_after: float | None = None
 
 
@@ -110,6 +149,8 @@ class Throttled(NotAccepted):
         limit: requests or servers per ``window`` that the message named, or None.
         window: seconds that the message named, or None.
     """
+
+    FIELDS: ClassVar[tuple[str, ...]] = (*NotAccepted.FIELDS, "limit", "window")
 
     limit: int | None = None
     window: float | None = None

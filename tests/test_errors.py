@@ -1,0 +1,49 @@
+"""Errors as programs get them: by type, by attribute, and as a dict for a JSON answer."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+
+from ecsbatch import errors
+from ecsbatch.errors import EcsbatchError, Invalid, Throttled
+
+TREE = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EcsbatchError)]
+
+
+def test_an_error_is_told_with_its_class_its_text_and_its_own_fields() -> None:
+    throttled = Throttled("Too many.", status=429, code="APIGW.0308", request_id="r1", answered=True)
+    throttled.limit = 200
+
+    assert EcsbatchError("No.").as_dict() == {"error": "EcsbatchError", "message": "No."}
+    assert Invalid("soak = -1: give more.", field="soak", value=-1, expected="more").as_dict() == {
+        "error": "Invalid",
+        "message": "soak = -1: give more.",
+        "field": "soak",
+        "value": -1,
+        "expected": "more",
+    }
+    assert throttled.as_dict() == {
+        "error": "Throttled",
+        "message": "Too many. (HTTP 429, APIGW.0308, request r1)",
+        "status": 429,
+        "code": "APIGW.0308",
+        "request_id": "r1",
+        "answered": True,
+        "retry_after": None,
+        "limit": 200,
+        "window": None,
+    }
+
+
+@pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
+def test_every_error_of_the_tree_is_json_survives_a_process_and_stands_in_the_drawing(
+    kind: type[EcsbatchError],
+) -> None:
+    error = kind("Something.")
+
+    assert json.loads(json.dumps(error.as_dict()))["error"] == kind.__name__
+    assert pickle.loads(pickle.dumps(error)).as_dict() == error.as_dict()  # noqa: S301 - what was dumped here
+    assert f"{kind.__name__} " in str(errors.__doc__) or kind is EcsbatchError
