@@ -27,8 +27,8 @@ from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.resume_options import ResumeOption, resume_options
 from ecsbatch.policy.standing import aborting_notice, blind_notice
+from ecsbatch.rollout.follower import head_at, load_history
 from ecsbatch.rollout.hooks import WITHOUT
-from ecsbatch.store.history import head_at, load_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.summary import head_lines, next_steps, outcome_lines, summary_lines
 from ecsbatch.views.text import RepeatFlags, format_span

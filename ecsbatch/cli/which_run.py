@@ -15,7 +15,7 @@ from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable
 from ecsbatch.policy.standing import standing
-from ecsbatch.store.history import load_history
+from ecsbatch.rollout.follower import load_history
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord

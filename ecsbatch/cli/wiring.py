@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ecsbatch.cli.output import in_json, log_json, print_lines
 from ecsbatch.model.text import printable
-from ecsbatch.store.history import load_history
+from ecsbatch.rollout.follower import load_history
 
 if TYPE_CHECKING:
     from ecsbatch.cli.context import CliContext
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
     from ecsbatch.restarter import Restarter
+    from ecsbatch.rollout.follower import RunHistory
     from ecsbatch.store import DatabaseStore
-    from ecsbatch.store.history import RunHistory
 
 
 def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender | None = None) -> EcsClient:

@@ -6,8 +6,8 @@ Whoever brings one of their own sees here what it must do. The engine imports no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ecsbatch.model.events import Recorded
 from ecsbatch.model.outcome import Outcome
@@ -137,6 +137,10 @@ class Store(Ledger, Protocol):
         """Return the rollouts that go on, have no process any more, or were interrupted, the newest first."""
         ...
 
+    async def runs(self, limit: int = 50) -> list[RunRecord]:
+        """Return the last runs, the newest first."""
+        ...
+
     async def targets(self, run_id: str) -> Fleet:
         """Return a run's frozen servers, in their order."""
         ...
@@ -151,6 +155,10 @@ class Store(Ledger, Protocol):
 
     async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
         """Return the same as lines of JSON."""
+        ...
+
+    async def command(self, run_id: str, command: Mapping[str, Any], who: str) -> int:
+        """Store what somebody asks of a run's holder; return the command's number. Raises ConfigError for no run."""
         ...
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:

@@ -43,7 +43,11 @@ runpy.run_module("ecsbatch", run_name="__main__")
 """
 
 CLOUD = ("aiohttp", "ecsbatch.ecs")
-ENGINE = ("ecsbatch.engine", "ecsbatch.rollout", "ecsbatch.restarter")
+READS = ("__init__", "follower")
+"""Modules of the room that drives runs which only read them, and need nothing of the rest."""
+
+DRIVES = [path.stem for path in (ROOT / "ecsbatch" / "rollout").glob("*.py") if path.stem not in READS]
+ENGINE = ("ecsbatch.engine", *(f"ecsbatch.rollout.{name}" for name in DRIVES), "ecsbatch.restarter")
 DISPLAY = ("rich", "structlog")
 STORE = ("sqlalchemy", "sqlite3")
 SIMULATOR = ("ecsbatch.simulator",)

@@ -17,7 +17,7 @@ from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.prompt import parse_hash
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import BatchSubmitting, Recorded, decode
-from ecsbatch.store.history import pages
+from ecsbatch.rollout.follower import pages
 from ecsbatch.views.receipt import receipt_lines
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from ecsbatch.planning.lookup import find_server, need_server
 from ecsbatch.planning.selection import as_server_id, is_uuid
 from ecsbatch.policy.explain import explain as explain_state
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
-from ecsbatch.store.history import load_history
+from ecsbatch.rollout.follower import load_history
 from ecsbatch.views.explanation import explanation_json, explanation_lines
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ecsbatch.model.servers import Fleet
     from ecsbatch.model.state import RolloutState
     from ecsbatch.policy.explain import Explanation
+    from ecsbatch.rollout.follower import RunHistory
     from ecsbatch.store import DatabaseStore
-    from ecsbatch.store.history import RunHistory
 
 _Server = Annotated[
     str,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ecsbatch.model.plan import Skip
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
-    from ecsbatch.store.history import RunHistory
+    from ecsbatch.rollout.follower import RunHistory
 
 
 def resume(  # noqa: PLR0913 - one parameter for each thing that can be said

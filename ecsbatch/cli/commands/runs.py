@@ -17,7 +17,7 @@ from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import stamp
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.policy.standing import Phase, Standing, standing
-from ecsbatch.store.history import load_history
+from ecsbatch.rollout.follower import load_history
 from ecsbatch.views.report import holder_json, standing_json
 from ecsbatch.views.summary import run_lines
 

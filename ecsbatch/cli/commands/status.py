@@ -17,7 +17,7 @@ from ecsbatch.cli.wiring import read_history
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import printable
 from ecsbatch.policy.pace import pace
-from ecsbatch.store.history import RunHistory
+from ecsbatch.rollout.follower import RunHistory
 from ecsbatch.views.report import holder_json, run_json
 from ecsbatch.views.standing import pace_parts
 from ecsbatch.views.steering import steering_json, steering_lines

@@ -17,12 +17,12 @@ from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
 from ecsbatch.policy.standing import aborting_notice, blind_notice
-from ecsbatch.store.history import RunFollower, head_at, new_history
+from ecsbatch.rollout.follower import RunFollower, head_at, new_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.summary import summary_lines
 
 if TYPE_CHECKING:
-    from ecsbatch.store.history import RunHistory
+    from ecsbatch.rollout.follower import RunHistory
 
 
 def watch(

@@ -10,8 +10,8 @@ from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.policy.standing import aborting_notice, standing
+from ecsbatch.rollout.follower import RunFollower, load_history
 from ecsbatch.store import DatabaseStore, open_store
-from ecsbatch.store.history import RunFollower, load_history
 
 IDS = [f"{i:08x}-0000-4000-8000-000000000000" for i in range(4)]
 HOLDER = Holder("ann@web", "web", 7, time.time())

@@ -21,8 +21,8 @@ from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
 
 if TYPE_CHECKING:
+    from ecsbatch.engine.ports import Store
     from ecsbatch.model.run import Command, RunRecord
-    from ecsbatch.store.store import DatabaseStore
 
 _REMEMBERED: Final = 50
 """Events of steering that are kept, the latest ones."""
@@ -93,7 +93,7 @@ class RunHistory:
             state.aborting, state.aborted_by = True, asked.who
 
 
-async def load_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
+async def load_history(store: Store, record: RunRecord) -> RunHistory:
     """Return a run's whole history.
 
     Raises:
@@ -111,7 +111,7 @@ async def load_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
     return history
 
 
-async def new_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
+async def new_history(store: Store, record: RunRecord) -> RunHistory:
     """Return a run's history before its first event.
 
     Raises:
@@ -124,19 +124,19 @@ async def new_history(store: DatabaseStore, record: RunRecord) -> RunHistory:
     return RunHistory(record, RolloutState(record.run_id, plan))
 
 
-async def _asked_to_abort(store: DatabaseStore, record: RunRecord, known: int) -> Command | None:
+async def _asked_to_abort(store: Store, record: RunRecord, known: int) -> Command | None:
     """Return the last abort that came after the run was taken; ``known`` is the last command before, 0 if unknown."""
     aborts = await aborts_of(store, record.run_id)
     asked = [each for each in aborts if (each.id > known if known else each.ts >= record.holder.since)]
     return asked[-1] if asked else None
 
 
-async def aborts_of(store: DatabaseStore, run_id: str) -> list[Command]:
+async def aborts_of(store: Store, run_id: str) -> list[Command]:
     """Return all commands to abort a run, be they followed or not."""
     return [each for each in await store.commands(run_id) if is_abort(each.body)]
 
 
-def pages(store: DatabaseStore, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+def pages(store: Store, run_id: str, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
     """Yield a run's events as lines of JSON, one page in memory at a time. Not for the thread of the store's loop.
 
     What somebody has edited is read once, too, whatever its rows' numbers say.
@@ -172,7 +172,7 @@ class RunFollower:
         over: True where it has ended, or nobody holds it any more.
     """
 
-    def __init__(self, store: DatabaseStore, history: RunHistory) -> None:
+    def __init__(self, store: Store, history: RunHistory) -> None:
         """Take a history from `new_history` or `load_history`."""
         self.history = history
         self.over = False
