@@ -35,6 +35,12 @@ _STEERING: Final[tuple[type[ev.Event], ...]] = (
 _REFRESH_EVERY: Final = 0.5
 """Seconds between two looks at the store."""
 
+_AT_ONCE: Final = 250
+"""Events that are read in one go."""
+
+_SLICE: Final = 0.002
+"""Seconds after which folding lets others have the loop."""
+
 _GOING_ON: Final = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
 """A run with another status has ended, or nobody holds it."""
 
@@ -59,9 +65,12 @@ class RunHistory:
     holders: ev.HolderChanged | None = None
     asked_to_abort: Command | None = None
     head: str = ""
+    _folded: tuple[RunStatus, str, bool, str] | None = None
+    """What the events say of the status, its reason and an abort, where `settle` has said something else."""
 
     def apply(self, recorded: ev.Recorded) -> None:
         """Fold the next event in."""
+        self._unsettle()
         self.state.apply(recorded)
         event = recorded.event
         if isinstance(event, ev.HolderChanged):
@@ -84,13 +93,22 @@ class RunHistory:
 
     def settle(self) -> None:
         """Add to the state what no event says: that the process is gone, or that it is asked to abort."""
-        if self.record.status is RunStatus.ORPHANED:
-            self.state.status, self.state.reason = RunStatus.ORPHANED, "its process is gone"
+        self._unsettle()
         asked, state = self.asked_to_abort, self.state
+        self._folded = state.status, state.reason, state.aborting, state.aborted_by
+        if self.record.status is RunStatus.ORPHANED:
+            state.status, state.reason = RunStatus.ORPHANED, "its process is gone"
         unheard = asked is not None and not state.aborting and not state.status.over
         state.abort_asked_by = (asked.who or "somebody") if asked is not None and unheard else ""
         if asked is not None and unheard and not self.record.held:
             state.aborting, state.aborted_by = True, asked.who
+
+    def _unsettle(self) -> None:
+        """Take back what `settle` has added: another process may have taken the run since."""
+        if self._folded is not None:
+            state = self.state
+            state.status, state.reason, state.aborting, state.aborted_by = self._folded
+            self._folded = None
 
 
 async def load_history(store: Store, record: RunRecord) -> RunHistory:
@@ -101,9 +119,7 @@ async def load_history(store: Store, record: RunRecord) -> RunHistory:
         StoreError: the store cannot be read.
     """
     history = await new_history(store, record)
-    while events := await store.events(record.run_id, history.state.seq):
-        for event in events:
-            history.apply(event)
+    await _read_on(store, history)
     history.head = await head_at(store.lines, record.run_id, history.state.seq)
     if not record.status.over:
         history.asked_to_abort = await _asked_to_abort(store, record, history.state.last_command)
@@ -122,6 +138,18 @@ async def new_history(store: Store, record: RunRecord) -> RunHistory:
         raise ConfigError(f"Run {record.run_id} holds single restarts of a program: only rollouts have a report.")
     plan = record.plan_of(await store.targets(record.run_id))
     return RunHistory(record, RolloutState(record.run_id, plan))
+
+
+async def _read_on(store: Store, history: RunHistory) -> None:
+    """Fold the events that are not folded yet, in slices: of a large run they are tens of thousands."""
+    time = asyncio.get_running_loop().time
+    began = time()
+    while events := await store.events(history.record.run_id, history.state.seq, _AT_ONCE):
+        for event in events:
+            history.apply(event)
+            if time() - began > _SLICE:
+                await asyncio.sleep(0)
+                began = time()
 
 
 async def _asked_to_abort(store: Store, record: RunRecord, known: int) -> Command | None:
@@ -178,6 +206,8 @@ class RunFollower:
         self.over = False
         self._store = store
         self._news = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._asked = self._answered = 0
 
     @property
     def state(self) -> RolloutState:
@@ -196,16 +226,27 @@ class RunFollower:
         return await self._store.usage(groups[0], self.quota.limit) if groups else None
 
     async def refresh(self) -> None:
-        """Read what is new."""
+        """Read what is new: who asks while another reads waits for the next reading, and all who wait share that one.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        self._asked += 1
+        mine = self._asked
+        async with self._turn:
+            if self._answered < mine:
+                answers = self._asked
+                await self._refresh()
+                self._answered = answers
+
+    async def _refresh(self) -> None:
         history = self.history
         # The record first: events that are stored after it show the next time, and a run that is over stores none.
         history.record = record = await self._store.run(history.record.run_id)
         before = history.state.seq
-        while events := await self._store.events(record.run_id, history.state.seq):
-            for event in events:
-                history.apply(event)
-        if not record.status.over:
-            history.asked_to_abort = await _asked_to_abort(self._store, record, history.state.last_command)
+        await _read_on(self._store, history)
+        asked = None if record.status.over else await _asked_to_abort(self._store, record, history.state.last_command)
+        history.asked_to_abort = asked
         history.settle()
         self.over = history.state.status not in _GOING_ON
         if self.over or history.state.seq > before:
