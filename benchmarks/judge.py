@@ -74,7 +74,7 @@ class Judge(SimulatedCloud):
 async def serve(servers: int) -> None:
     """Serve until standard input ends."""
     judge = Judge(CloudConfig(servers=servers, quota_limit=None, latency=0.0, job_retention=86_400.0))
-    runner = web.ServerRunner(web.Server(HttpFront(judge, SPEED).answer, access_log=None))
+    runner = web.ServerRunner(web.Server(HttpFront(judge, SPEED, "127.0.0.1").answer, access_log=None))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     sys.stdout.write(f"http://127.0.0.1:{runner.addresses[0][1]}\n")
