@@ -14,12 +14,15 @@ import tempfile
 import time
 import urllib.request
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.judge import SPEED
+
+if TYPE_CHECKING:
+    from ecsbatch import EcsClient
 
 BATCH = 100
 THREADS = 32
@@ -31,10 +34,16 @@ KEY, SECRET, PROJECT = (
 )
 
 
+def fetch_ids(url: str) -> list[str]:
+    """Fetch the ids of all servers."""
+    with urllib.request.urlopen(f"{url}/_simulator/ids") as answer:  # noqa: S310 - the simulator on this machine
+        ids: list[str] = answer.read().decode().split()
+    return ids
+
+
 def batches(url: str) -> list[list[str]]:
     """Fetch the ids of all servers, in batches."""
-    with urllib.request.urlopen(f"{url}/_simulator/ids") as answer:  # noqa: S310 - the simulator on this machine
-        ids = answer.read().decode().split()
+    ids = fetch_ids(url)
     return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
 
 
@@ -44,17 +53,24 @@ def ready() -> None:
     sys.stdout.flush()
 
 
+def simulated_client(url: str) -> EcsClient:
+    """Make a client of `ecsbatch`."""
+    from ecsbatch import EcsClient
+    from ecsbatch.ecs.auth.schemes import KeyAuth
+
+    return EcsClient(auth=KeyAuth(KEY, SECRET), project_id=PROJECT, endpoint=url, api_rate=1000)
+
+
 def ours(url: str, _interval: float) -> None:
     """`ecsbatch` as a library, with a store on disk."""
-    from ecsbatch import EcsClient, Engine, Quota, Restarter, Strategy, open_store
-    from ecsbatch.ecs.auth.schemes import KeyAuth
+    from ecsbatch import Engine, Quota, Restarter, Strategy, open_store
 
     engine = Engine(quota=Quota(1_000_000, 1.0), typical_restart=40 / SPEED, look_workers=16)
     ids = [server for batch in batches(url) for server in batch]
 
     async def main(store: str) -> None:
         async with (
-            EcsClient(auth=KeyAuth(KEY, SECRET), project_id=PROJECT, endpoint=url, api_rate=1000) as ecs,
+            simulated_client(url) as ecs,
             open_store(f"sqlite:///{store}/restarts.db") as books,
             Restarter(ecs, books, engine=engine) as restarter,
         ):
@@ -118,8 +134,8 @@ def bare(url: str, interval: float) -> None:
     asyncio.run(main())
 
 
-def sdk(url: str, interval: float) -> None:
-    """The official SDK, a thread for each of 32 batches at a time."""
+def sdk_restart(url: str, interval: float) -> Callable[[Sequence[str]], None]:
+    """Return what restarts a batch with the official SDK, in the thread that calls it."""
     warnings.simplefilter("ignore", DeprecationWarning)
     from huaweicloudsdkcore.auth.credentials import BasicCredentials
     from huaweicloudsdkecs import v2 as ecs
@@ -138,6 +154,12 @@ def sdk(url: str, interval: float) -> None:
             job = client.show_job(ecs.ShowJobRequest(job_id))
             ended = sum(one.status in ENDED for one in job.entities.sub_jobs or ())
 
+    return restart
+
+
+def sdk(url: str, interval: float) -> None:
+    """The official SDK, a thread for each of 32 batches at a time."""
+    restart = sdk_restart(url, interval)
     ready()
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(restart, batches(url)))

@@ -1,0 +1,252 @@
+"""How late a host's own event loop is while servers are restarted in it: ``python -m benchmarks lag [SCENARIO ...]``.
+
+A ticker is due every 5 ms, on a schedule that does not move with it; it is late by when it runs minus when it was due,
+so that a loop which is held for 100 ms makes twenty ticks late. The simulated cloud is another process and goes twelve
+times faster than a real one, with the quota lifted: all that a run of twenty minutes does happens here in some seconds.
+Each measurement has a process of its own. Beside the library stands the official SDK in 32 threads with the same work;
+ten thousand single restarts are beyond it, so it gets their servers in batches of 100.
+
+Other programs on the machine make ticks late, too. The loop alone is measured as well (idle), everything is repeated,
+and the quietest of the repeats is shown, that with the lowest 99th percentile; the last column has that of the others.
+"""
+
+from __future__ import annotations
+
+# Each scenario imports what it needs itself: the SDK is large, and a collector's work grows with what is imported.
+# ruff: noqa: PLC0415
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from benchmarks.common import table
+from benchmarks.contestants import THREADS, fetch_ids, sdk_restart
+from benchmarks.contestants import simulated_client as client
+from benchmarks.judge import SPEED, court
+
+PERIOD: Final = 0.005
+REPEATS: Final = 3
+LOOK_EVERY: Final = 0.25
+"""Seconds between two looks of the SDK's user: an ending stays unseen for as long as one of ours."""
+
+SCENARIOS: Final = {
+    "idle": 0,
+    "rollout-100": 20_000,
+    "rollout-1000": 20_000,
+    "restarts": 10_000,
+    "sdk-100": 20_000,
+    "sdk-1000": 20_000,
+    "sdk-restarts": 10_000,
+}
+"""How many servers each restarts."""
+
+PROMISED: Final = {"rollout-100": 0.020, "rollout-1000": 0.020, "restarts": 0.050}
+"""Seconds by which a tick in a hundred may be late."""
+
+
+class Ticker:
+    """A host's own work: a callback that is due every 5 ms."""
+
+    def __init__(self) -> None:
+        self._late = array("d")
+        self._begun = 0.0
+        self._phases: list[tuple[str, float]] = []
+        self._collecting = 0.0
+        self.longest_collection = 0.0
+
+    async def tick(self) -> None:
+        """Note how late each tick is, until cancelled; those that are due together run together."""
+        now = asyncio.get_running_loop().time
+        gc.callbacks.append(self._collected)
+        self._begun = now()
+        while True:
+            at = now()
+            while (due := self._begun + len(self._late) * PERIOD) <= at:
+                self._late.append(at - due)
+            await asyncio.sleep(due - at)
+
+    def phase(self, name: str) -> None:
+        """Say what the program does from now on."""
+        self._phases.append((name, asyncio.get_running_loop().time()))
+
+    def figures(self) -> dict[str, list[float]]:
+        """Return the figures of each phase and, where there are several, of all together."""
+        ends = [at for _, at in self._phases[1:]] + [self._begun + len(self._late) * PERIOD]
+        found = {
+            name: figures(self._late[self._tick_at(begin) : self._tick_at(end)])
+            for (name, begin), end in zip(self._phases, ends, strict=True)
+        }
+        return found if len(found) == 1 else {"all": figures(self._late[self._tick_at(self._phases[0][1]) :]), **found}
+
+    def _tick_at(self, at: float) -> int:
+        return max(0, int((at - self._begun) / PERIOD))
+
+    def _collected(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            self._collecting = time.perf_counter()
+        else:
+            self.longest_collection = max(self.longest_collection, time.perf_counter() - self._collecting)
+
+
+def figures(late: Sequence[float]) -> list[float]:
+    """Return the 50th, 99th and 99.9th percentile and the maximum of lateness, in seconds, and the time it was over."""
+    if not late:
+        return [0.0] * 5
+    ordered = sorted(late)
+    shares = (ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in (0.5, 0.99, 0.999))
+    return [*shares, ordered[-1], len(late) * PERIOD]
+
+
+async def idle(ticker: Ticker) -> None:
+    """Do nothing else."""
+    ticker.phase("nothing else")
+    await asyncio.sleep(5)
+
+
+async def rollout(ticker: Ticker, url: str, ids: list[str], batch_size: int) -> None:
+    """Restart the servers in one rollout, then read it back from the store."""
+    from ecsbatch import Engine, Quota, Restarter, Strategy, open_store
+    from ecsbatch.store.history import load_history
+
+    strategy = Strategy(max_unavailable="100%", waves="100%", batch_size=batch_size)
+    engine = Engine(quota=Quota(1_000_000, 1.0), typical_restart=40 / SPEED, look_workers=16)
+    with tempfile.TemporaryDirectory() as folder:
+        async with client(url) as ecs, open_store(f"sqlite:///{folder}/restarts.db") as store:
+            async with Restarter(ecs, store, engine=engine) as restarter:
+                await asyncio.sleep(0.5)
+                ticker.phase("making")
+                run = restarter.rollout(ids, strategy, run_id="measured")
+                ticker.phase("beginning")
+                running = asyncio.create_task(run.run())
+                while not run.state.wave and not running.done():  # noqa: ASYNC110 - nobody is told of it
+                    await asyncio.sleep(PERIOD)
+                ticker.phase("running")
+                await running
+            del run, running
+            ticker.phase("folding")
+            assert (await load_history(store, await store.run("measured"))).state.status.over
+            ticker.phase("closing")
+
+
+async def restarts(ticker: Ticker, url: str, ids: list[str]) -> None:
+    """Ask for every server's restart by itself, for all at once."""
+    from ecsbatch import Engine, Quota, Restarter, open_store
+
+    engine = Engine(quota=Quota(1_000_000, 1.0), typical_restart=40 / SPEED, look_workers=16)
+    with tempfile.TemporaryDirectory() as folder:
+        async with (
+            client(url) as ecs,
+            open_store(f"sqlite:///{folder}/restarts.db") as store,
+            Restarter(ecs, store, engine=engine) as restarter,
+        ):
+            await asyncio.sleep(0.5)
+            ticker.phase("asking")
+            waiting = asyncio.gather(*map(restarter.restart, ids))
+            await asyncio.sleep(0.1)
+            ticker.phase("running")
+            await waiting
+
+
+async def sdk(ticker: Ticker, url: str, ids: list[str], batch_size: int) -> None:
+    """Restart the servers with the official SDK in threads."""
+    restart = sdk_restart(url, LOOK_EVERY)
+    loop = asyncio.get_running_loop()
+    batches = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        ticker.phase("running")
+        await asyncio.gather(*(loop.run_in_executor(pool, restart, batch) for batch in batches))
+
+
+def main_of(name: str, ticker: Ticker, url: str) -> Callable[[], Awaitable[None]]:
+    """Return what a scenario does."""
+    ids = fetch_ids(url) if url else []
+    match name.partition("-"):
+        case ("idle", _, _):
+            return partial(idle, ticker)
+        case ("rollout", _, size):
+            return partial(rollout, ticker, url, ids, int(size))
+        case ("restarts", _, _):
+            return partial(restarts, ticker, url, ids)
+        case (_, _, size):
+            return partial(sdk, ticker, url, ids, 100 if size == "restarts" else int(size))
+
+
+def play(name: str, url: str) -> dict[str, Any]:
+    """Play one scenario in this process."""
+    ticker = Ticker()
+
+    async def life() -> None:
+        ticking = asyncio.create_task(ticker.tick())
+        await asyncio.sleep(0)
+        await main_of(name, ticker, url)()
+        await asyncio.sleep(PERIOD)
+        ticking.cancel()
+        with suppress(asyncio.CancelledError):
+            await ticking
+
+    asyncio.run(life())
+    return {"figures": ticker.figures(), "collection": ticker.longest_collection}
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Play one scenario in a process of its own."""
+
+    def played(url: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "benchmarks.lag", "play", name, url]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ours
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    servers = SCENARIOS[name]
+    if not servers:
+        return played("")
+    with court(servers) as cloud:
+        found = played(cloud.url)
+    seen = cloud.verdict
+    assert (seen["restarted"], seen["twice"]) == (servers, 0), seen
+    return found
+
+
+def main() -> int:
+    """Print the table; 1 if a promise is broken."""
+    if sys.argv[1:2] == ["play"]:
+        print(json.dumps(play(*sys.argv[2:])))
+        return 0
+    names = sys.argv[1:] or list(SCENARIOS)
+    measured = [{name: measure(name) for name in names} for _ in range(REPEATS)]
+    rows: list[list[str]] = []
+    kept = True
+    for name in names:
+        repeats = sorted((each[name] for each in measured), key=_high)
+        quietest = repeats[0]
+        kept &= _high(quietest) <= PROMISED.get(name, 1.0)
+        for number, (phase, seen) in enumerate(quietest["figures"].items()):
+            *late, seconds = seen
+            cells = [f"{each * 1000:.1f}" for each in late]
+            others = ", ".join(f"{_high(each) * 1000:.0f}" for each in repeats[1:])
+            whole = [f"{quietest['collection'] * 1000:.0f}", others] if number == 0 else ["", ""]
+            rows.append([f"{'  ' if number else name + ', '}{phase}", f"{seconds:.2f} s", *cells, *whole])
+    rows += [[f"promised of {name}", "", "", f"<={PROMISED[name] * 1000:.0f}", "", "", "", ""] for name in PROMISED]
+    head = ["ms late", "lasts", "50%", "99%", "99.9%", "most", "collector", "other 99%"]
+    table(f"A tick every {PERIOD * 1000:.0f} ms beside the restarts, the quietest of {REPEATS}", head, rows)
+    print("promises kept" if kept else "A PROMISE IS BROKEN")
+    return 0 if kept else 1
+
+
+def _high(found: dict[str, Any]) -> float:
+    """Return the 99th percentile of a whole scenario."""
+    first: list[float] = next(iter(found["figures"].values()))
+    return first[1]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
