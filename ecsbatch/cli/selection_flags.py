@@ -17,8 +17,9 @@ from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.config.since import parse_since
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.servers import Server
+from ecsbatch.planning.fleet_file import read_fleet
 from ecsbatch.planning.plan_file import is_plan
-from ecsbatch.planning.selection import Selection, read_fleet
+from ecsbatch.planning.selection import Selection
 
 SELECTION: Final = Group("Selection", sort_key=0)
 

@@ -8,12 +8,12 @@ turn is not dated in the past.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Container, Iterable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self, TypedDict, TypeVar, Unpack, get_type_hints
+from typing import Final, Protocol, Self, TypeVar, Unpack
 
 from aiolimiter import AsyncLimiter
 
@@ -24,44 +24,23 @@ from ecsbatch.ecs.auth.signer import Signer
 from ecsbatch.ecs.departure import Departure, checked_answer
 from ecsbatch.ecs.endpoint import site_of
 from ecsbatch.ecs.error_codes import RequestKind, date_of, error_of
-from ecsbatch.ecs.read_retry import Contradiction, read_patiently
+from ecsbatch.ecs.inventory import fitting, look_at_all, look_for
+from ecsbatch.ecs.listing import MAX_PAGE, Filters, listing_query, pages_of
+from ecsbatch.ecs.read_retry import read_patiently
 from ecsbatch.ecs.sender import Answer, Request, Sender
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, view_of, views_of
 from ecsbatch.errors import ConfigError, NotAccepted, NotSent, Refused, TokenExpired, UnknownAnswer
 from ecsbatch.foreign import Broke, asked
-from ecsbatch.model.servers import MAX_LOOK, Job, Look, RestartType, ServerView, Site
+from ecsbatch.model.servers import MAX_LOOK, Job, Look, RestartType, Server, ServerView, Site
 from ecsbatch.model.text import one_line, truncate
-from ecsbatch.planning.selection import as_server_id
+from ecsbatch.planning.selection import as_server_id, from_view, selection_of
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-MAX_PAGE: Final = 1000
-"""Rows of a listing's page (API reference, ListServersDetails)."""
-
-MOST_ROWS: Final = 2_000_000
-"""Rows after which a listing counts as endless whatever the cloud says how many there are."""
-
 _NO_SERVER: Final = {"Ecs.0114", "Ecs.0614"}
 _RENEWING: Final = 2.0
 """How many times ``request_timeout`` getting a new key or token may take: some need two requests."""
-
-
-class Filters(TypedDict, total=False):
-    """What ListServersDetails can filter by. ``tags`` is one ``key=value`` or ``key``; ``name`` may be a part of it."""
-
-    name: str
-    status: str
-    tags: str
-    not_tags: str
-    flavor: str
-    ip: str
-    ip_eq: str
-    reservation_id: str
-    enterprise_project_id: str
-
-
-_FILTERS: Final = frozenset(get_type_hints(Filters))
 
 
 class Closable(Protocol):
@@ -277,10 +256,11 @@ class EcsClient:
             raise
         return self._read(answer, partial(view_of, asked=server_id))
 
-    async def list_servers(self, *, limit: int = MAX_PAGE, **filters: Unpack[Filters]) -> AsyncIterator[ListingPage]:
-        """Yield servers page by page (ListServersDetails with ``marker``).
+    def list_servers(self, *, limit: int = MAX_PAGE, **filters: Unpack[Filters]) -> AsyncGenerator[ListingPage]:
+        """Yield servers page by page, as the cloud lists them (ListServersDetails with ``marker``).
 
-        A listing either ends or raises: what came before an error is not the whole fleet.
+        A listing either ends or raises: what came before an error is not the whole fleet. `select` yields the servers
+        themselves, and only where the listing is complete.
 
         Args:
             limit: rows per page, 1 to 1,000.
@@ -290,38 +270,74 @@ class EcsClient:
             ConfigError: the API does not have a filter; it would list the whole fleet instead.
             CloudError: 4 attempts have not brought a page, or the pages go round in circles or have no end.
         """
-        params = _params(limit, filters)
-        markers: set[str] = set()
-        seen, most, marker = 0, 0, ""
-        while True:
-            page = await self._page(params, marker)
-            yield page
-            most = most or _most_rows(page, limit)
-            seen += len(page.servers)
-            if seen > most:
-                raise Contradiction(
-                    f"The listing has no end: it has shown {seen:,} servers, far more than it counts. Nothing is "
-                    "planned: check --endpoint and whatever stands before it.",
-                    answered=True,
-                )
-            # Where a cloud sends pages shorter than `limit`, its count still shows that there is more.
-            if not page.servers or (len(page.servers) < limit and seen >= (page.count or 0)):
-                return
-            marker = page.servers[-1].id
-            if marker in markers:
-                raise UnknownAnswer(
-                    "The listing goes round in circles: the cloud does not page by marker.", answered=True
-                )
-            markers.add(marker)
+        params = listing_query(limit, filters)
 
-    async def _page(self, params: Sequence[tuple[str, str]], marker: str) -> ListingPage:
-        query = canonical_query([*params, ("marker", marker)] if marker else params)
+        async def page(marker: str) -> ListingPage:
+            query = canonical_query([*params, ("marker", marker)] if marker else params)
 
-        async def ask() -> ListingPage:
-            answer = await self._get("/cloudservers/detail", query, what="look")
-            return self._read(answer, page_of)
+            async def ask() -> ListingPage:
+                return self._read(await self._get("/cloudservers/detail", query, what="look"), page_of)
 
-        return await read_patiently(ask)
+            return await read_patiently(ask)
+
+        return pages_of(page, limit)
+
+    async def look_at_all(self, ids: Sequence[str]) -> dict[str, ServerView]:
+        """Look at any number of servers, in as few requests as possible; return a view of each, by id.
+
+        ``found`` is False only where the cloud says so, or shows nothing of a server in any way.
+
+        Raises:
+            CloudError: not all servers could be seen, or the cloud's listing hides some.
+            SelectionRefused: it cannot be found out whether some of them exist.
+        """
+        return (await look_at_all(self, [Server(id_) for id_ in ids])).views
+
+    async def look_for(self, names: Collection[str]) -> list[ServerView]:
+        """Look for servers by their exact names; several may have one name, and none is shown of a name that none has.
+
+        Raises:
+            CloudError: not everything could be seen.
+        """
+        return await look_for(self, names)
+
+    async def select(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - the command line's word
+        tags: Mapping[str, str] | Iterable[str] | None = None,
+        name: str | None = None,
+        az: str | Iterable[str] | None = None,
+        status: str | Iterable[str] | None = None,
+        enterprise_project: str | None = None,
+    ) -> AsyncGenerator[Server]:
+        """Yield the servers of the project that fit all filters, with zone (as ``domain``), name and address.
+
+        The cloud's own filters are fuzzy: each server is checked again here. The first one comes once the whole listing
+        was read, for a part of it is not the fleet; a filter that fits nothing yields nothing.
+
+            async with EcsClient(region="eu-west-101", auth=credentials()) as ecs:
+                servers = [server async for server in ecs.select(tags={"app": "web"}, az="eu-west-101a")]
+
+        Args:
+            all: True for every server of the project. A selection without any filter never means all: it is refused.
+            tags: which tags a server must bear, all of them: ``{"app": "web"}`` or ``["app=web"]``; a tag without a
+                value is ``{"app": ""}`` or ``["app"]``.
+            name: the whole name, with ``*`` and ``?`` as wildcards.
+            az: one availability zone, or several of which one must be the server's.
+            status: one state such as ``ACTIVE``, or several of which one must be the server's.
+            enterprise_project: the id of the enterprise project; ``all_granted_eps`` for all that the key may see.
+
+        Raises:
+            SelectionError: there is no filter and ``all`` is not given, both are, or a filter is empty: an empty text
+                or list, as a variable may be by mistake, would select more than is meant.
+            CloudError: not everything could be seen.
+        """
+        wanted = selection_of(
+            tags, everything=all, name=name, az=az, status=status, enterprise_project=enterprise_project
+        )
+        for view in await fitting(self, wanted):
+            yield from_view(view)
 
     async def _get(self, path: str, query: str, *, what: RequestKind) -> Answer:
         """Wait for a turn and ask; ask once more where a token has expired and could be renewed."""
@@ -401,23 +417,3 @@ def _positive(name: str, value: float) -> float:
     if not 0 < value < float("inf"):
         raise ConfigError(f"{name} is {value!r}: give a number above 0.")
     return value
-
-
-def _most_rows(first: ListingPage, limit: int) -> int:
-    """Return after how many rows a listing counts as endless: a fleet may grow while it is read, but not double."""
-    # A count of just this page's rows may be the page's own and not the fleet's.
-    return MOST_ROWS if first.count in {None, len(first.servers)} else min(2 * (first.count or 0) + limit, MOST_ROWS)
-
-
-def _params(limit: int, filters: Filters) -> list[tuple[str, str]]:
-    """Return the query of a listing, without its marker."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise ConfigError(f"A page has 1 to {MAX_PAGE} servers, not {limit}.")
-    if unknown := sorted(set(filters) - _FILTERS):
-        raise ConfigError(f"The API cannot filter servers by {', '.join(unknown)}.")
-    chosen = [("not-tags" if name == "not_tags" else name, str(value)) for name, value in filters.items() if value]
-    try:
-        canonical_query(chosen)
-    except UnicodeEncodeError as e:
-        raise ConfigError("A filter holds characters that are no text: check the terminal's encoding.") from e
-    return [("limit", str(limit)), *chosen]

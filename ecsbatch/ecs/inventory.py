@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final, Protocol, Unpack
 
-from ecsbatch.ecs.client import MAX_PAGE, EcsClient, Filters
+from ecsbatch.ecs.listing import MAX_PAGE, Filters
 from ecsbatch.ecs.read_retry import Contradiction, read_again
-from ecsbatch.ecs.sweep import look_at
+from ecsbatch.ecs.sweep import Looker, look_at
+from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.servers import MAX_LOOK, Server, ServerView
 from ecsbatch.planning.lookup import ids_by_name, refuse_unknown, resolve_names
 from ecsbatch.planning.selection import Selection, from_view
+
+_A_FEW_NAMES: Final = 5
+"""Names up to which each is asked for alone; for more the whole project is listed, once."""
+
+
+class Lister(Looker, Protocol):
+    """What is needed of an `EcsClient`."""
+
+    def list_servers(self, *, limit: int = MAX_PAGE, **filters: Unpack[Filters]) -> AsyncGenerator[ListingPage]:
+        """List servers page by page."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +54,7 @@ def _untold(_seen: int, _of: int | None) -> None:
     """Hear nothing."""
 
 
-async def find(ecs: EcsClient, selection: Selection, *, count: bool = False, told: Told = _untold) -> Inventory:
+async def find(ecs: Lister, selection: Selection, *, count: bool = False, told: Told = _untold) -> Inventory:
     """Return the servers of a selection: those of its list, else those of the cloud's listing that fit.
 
     Args:
@@ -63,7 +76,7 @@ async def find(ecs: EcsClient, selection: Selection, *, count: bool = False, tol
     else:
         # What the cloud's filter by name returns is not what it was asked for: the whole project is listed.
         project = await _listed(ecs, Filters(), told)
-        servers = resolve_names(selection.servers, project.values())
+        servers = resolve_names(selection.servers, {"": project.values()}, "the list")
         views = {server.id: project[server.id] for server in servers if server.id in project}
         views |= await look_at(ecs, [server.id for server in servers if server.id not in views])
         found = Inventory(servers, views, len(project))
@@ -71,7 +84,7 @@ async def find(ecs: EcsClient, selection: Selection, *, count: bool = False, tol
 
 
 async def _excluded(
-    ecs: EcsClient, names: frozenset[str], found: Inventory, project: dict[str, ServerView] | None
+    ecs: Lister, names: frozenset[str], found: Inventory, project: dict[str, ServerView] | None
 ) -> frozenset[str]:
     """Return the ids of the found servers that are called so; a misspelt name must not let one be restarted.
 
@@ -86,22 +99,46 @@ async def _excluded(
     return frozenset(server_id for name in names for server_id in by_name.get(name, ()))
 
 
-async def _fitting(ecs: EcsClient, selection: Selection, told: Told, *, count: bool) -> Inventory:
+async def _fitting(ecs: Lister, selection: Selection, told: Told, *, count: bool) -> Inventory:
     """Return the servers of the cloud's listing that fit a selection.
 
     Raises:
         SelectionRefused: no server fits.
         CloudError: not everything could be seen.
     """
-    listed = await _listed(ecs, filters_of(selection), told)
-    views = {view.id: view for view in selection.check(listed.values())}
+    views = {view.id: view for view in await fitting(ecs, selection, told)}
     if not views:
         raise SelectionRefused("No server matches what was asked for; an empty selection never means all.")
     in_project = await _count_project(ecs) if count else None
     return Inventory([from_view(view) for view in views.values()], views, in_project)
 
 
-async def _listed(ecs: EcsClient, filters: Filters, told: Told) -> dict[str, ServerView]:
+async def fitting(ecs: Lister, selection: Selection, told: Told = _untold) -> list[ServerView]:
+    """Return the servers of the cloud's listing that fit a selection, none where none does.
+
+    Raises:
+        CloudError: not everything could be seen.
+    """
+    listed = await _listed(ecs, filters_of(selection), told)
+    return selection.check(listed.values())
+
+
+async def look_for(ecs: Lister, names: Collection[str]) -> list[ServerView]:
+    """Return the servers that have one of these names exactly.
+
+    Raises:
+        CloudError: not everything could be seen.
+    """
+    listed: dict[str, ServerView] = {}
+    if len(names) > _A_FEW_NAMES:
+        listed = await _listed(ecs, Filters(), _untold)
+    else:
+        for name in names:
+            listed |= await _listed(ecs, Filters(name=_plain_part(name)), _untold)
+    return [view for view in listed.values() if view.found and view.name in names]
+
+
+async def _listed(ecs: Lister, filters: Filters, told: Told) -> dict[str, ServerView]:
     """Return all servers that a listing shows, by id; one that contradicts itself is read again.
 
     Raises:
@@ -110,7 +147,7 @@ async def _listed(ecs: EcsClient, filters: Filters, told: Told) -> dict[str, Ser
     return await read_again(partial(_listed_once, ecs, filters, told))
 
 
-async def _listed_once(ecs: EcsClient, filters: Filters, told: Told) -> dict[str, ServerView]:
+async def _listed_once(ecs: Lister, filters: Filters, told: Told) -> dict[str, ServerView]:
     """Return what one reading shows; a server that is on two pages as it was seen last."""
     views: dict[str, ServerView] = {}
     fewest: int | None = None
@@ -128,11 +165,11 @@ async def _listed_once(ecs: EcsClient, filters: Filters, told: Told) -> dict[str
     return views
 
 
-async def _count_project(ecs: EcsClient) -> int | None:
+async def _count_project(ecs: Lister) -> int | None:
     """Return how many servers the project has, None where the cloud does not say."""
     pages = ecs.list_servers(limit=1)
     async for page in pages:
-        await pages.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its signature says
+        await pages.aclose()
         return page.count
     return None
 
@@ -143,17 +180,21 @@ def filters_of(selection: Selection) -> Filters:
     Its filter by name is a search in which a dot is any character: it gets the longest plain part of the name. How it
     treats several tags is not documented: it gets the first.
     """
-    plain = max(re.findall(r"[A-Za-z0-9_-]+", re.sub(r"\[[^\]]*\]?", " ", selection.name)), key=len, default="")
     return Filters(
-        name=plain,
+        name=_plain_part(re.sub(r"\[[^\]]*\]?", " ", selection.name)),
         status=selection.status[0].upper() if len(selection.status) == 1 else "",
         tags=selection.tags[0] if selection.tags else "",
         enterprise_project_id=selection.enterprise_project,
     )
 
 
+def _plain_part(name: str) -> str:
+    """Return the longest part of a name that the cloud's search cannot take for a pattern."""
+    return max(re.findall(r"[A-Za-z0-9_-]+", name), key=len, default="")
+
+
 async def look_at_all(
-    ecs: EcsClient, servers: Sequence[Server], *, count: bool = False, told: Told = _untold
+    ecs: Lister, servers: Sequence[Server], *, count: bool = False, told: Told = _untold
 ) -> Inventory:
     """Look at servers in as few requests as possible: pages of the listing, or looks at 100 servers each.
 
@@ -180,9 +221,7 @@ async def look_at_all(
     return Inventory(servers, views, in_project)
 
 
-async def _seen_in_pages(
-    ecs: EcsClient, wanted: frozenset[str], told: Told
-) -> tuple[dict[str, ServerView], int | None]:
+async def _seen_in_pages(ecs: Lister, wanted: frozenset[str], told: Told) -> tuple[dict[str, ServerView], int | None]:
     """Return what the listing shows of servers, as long as its pages pay, and how many servers the project has."""
     views: dict[str, ServerView] = {}
     in_project: int | None = None
@@ -193,7 +232,7 @@ async def _seen_in_pages(
         told(len(views), len(wanted))
         if not _listing_pays(in_project, len(wanted) - len(views)):
             break
-    await pages.aclose()  # type: ignore[attr-defined]  # an async generator, whatever its signature says
+    await pages.aclose()
     return views, in_project
 
 

@@ -14,7 +14,7 @@ from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
-from ecsbatch.model.servers import Fleet, Job, Look, RestartType, Site
+from ecsbatch.model.servers import Fleet, Job, Look, RestartType, ServerView, Site
 from ecsbatch.model.tally import Attempt
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
@@ -65,6 +65,19 @@ class Cloud(Protocol):
 
     async def look_at_any(self) -> Look:
         """Show the state of any server of the site: it tells whether anything can be seen. Raises CloudError."""
+        ...
+
+    async def look_at_all(self, ids: Sequence[str]) -> Mapping[str, ServerView]:
+        """Show any number of servers; ``found`` is False only of one that does not exist.
+
+        Raises:
+            CloudError: not everything could be seen.
+            SelectionRefused: it cannot be found out whether some of them exist.
+        """
+        ...
+
+    async def look_for(self, names: Collection[str]) -> Sequence[ServerView]:
+        """Show the servers with exactly these names; of a name that none has, none. Raises CloudError."""
         ...
 
     async def show_job(self, job_id: str, pending: Collection[str], *, running: bool = False) -> Job:

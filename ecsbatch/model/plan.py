@@ -18,14 +18,13 @@ import orjson
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.outcome import SkipReason
-from ecsbatch.model.servers import (
-    Fleet,
-    RestartType,
-    restart_type,
-)
+from ecsbatch.model.servers import Fleet, RestartType, ServerView, restart_type
 
 OUTSIDE_PERCENTAGES: Final = frozenset(SkipReason) - {SkipReason.ALREADY_RESTARTING}
 """Reasons for which a skipped server does not count where percentages are taken: it is not there, or may not go."""
+
+_NO_NUMBERS: Final = frozenset({"fleet", "basis"})
+"""Fields of a plan that stand in neither its JSON nor its hash: the servers have both of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,19 @@ class Skip:
         return self.end - self.start
 
 
+@dataclass(frozen=True, slots=True)
+class PlanBasis:
+    """What the servers of a plan were like when it was made; it is kept with the plan in memory, and nowhere else.
+
+    Attributes:
+        at: when they were looked at, seconds since 1970.
+        views: what was seen, by id.
+    """
+
+    at: float
+    views: Mapping[str, ServerView] = field(repr=False)
+
+
 @dataclass(frozen=True)
 class Plan:
     """A rollout in numbers. Build it with `make_plan`; all durations are seconds.
@@ -96,6 +108,7 @@ class Plan:
         precheck: False where servers in the wrong state are restarted as well.
         skip_updated_since: seconds since 1970; a server that the cloud says has changed since then, other than by this
             run, is left alone even where it changes after the plan was made.
+        basis: what was seen of the servers, where the plan is to be begun only while they are still so; None: as it is.
     """
 
     fleet: Fleet = field(repr=False)
@@ -122,6 +135,7 @@ class Plan:
     precheck: bool = True
     skip_updated_since: float | None = None
     max_not_found: int = 0
+    basis: PlanBasis | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Write the type in capitals.
@@ -207,7 +221,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the servers, with ``total``, ``domains``, ``hash`` and ``targets`` for readers."""
-        numbers = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "fleet"}
+        numbers = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in _NO_NUMBERS}
         summary = {"total": len(self.fleet), "to_restart": self.to_restart, "domains": dict(self._domains)}
         return numbers | summary | {"hash": self.hash, "targets": self.targets}
 
@@ -222,7 +236,7 @@ class Plan:
         """
         if raw.get("total", len(fleet)) != len(fleet):
             raise ValueError(f"The plan is about {raw['total']} servers, the list holds {len(fleet)}.")
-        known = {f.name for f in fields(cls)} - {"fleet"}
+        known = {f.name for f in fields(cls)} - _NO_NUMBERS
         numbers = {name: value for name, value in raw.items() if name in known}
         try:
             numbers["waves"] = tuple(Wave(**wave) for wave in raw["waves"])
@@ -239,7 +253,7 @@ class Plan:
         return {
             f.name: _plain(value)
             for f in fields(self)
-            if f.name != "fleet" and (value := getattr(self, f.name)) != f.default
+            if f.name not in _NO_NUMBERS and (value := getattr(self, f.name)) != f.default
         }
 
     @cached_property

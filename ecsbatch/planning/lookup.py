@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ecsbatch.errors import SelectionError
+from ecsbatch.errors import SelectionError, SelectionRefused
+from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server, ServerView, labelled
-from ecsbatch.model.text import printable
+from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.selection import as_server_id
 
 _NAMED: Final = 5
@@ -53,43 +54,64 @@ def _only(found: Sequence[int], fleet: Fleet, what: str, remedy: str) -> int:
     raise SelectionError(f"{len(found):,} servers of the run {what} ({named}): {remedy}.")
 
 
-def resolve_names(servers: Sequence[Server], views: Iterable[ServerView]) -> list[Server]:
-    """Return the servers of a list with the ids that their names stand for; who has an id stays as it is.
+def resolve_names(servers: Sequence[Server], seen: Mapping[str, Iterable[ServerView]], where: str = "") -> list[Server]:
+    """Return servers with the ids that their names stand for, and zone and site; who has an id stays as it is.
 
     Args:
-        servers: of the list; who is meant by the name alone has the id "".
-        views: all servers of the project.
+        servers: those that are meant; who is meant by the name alone has the id "".
+        seen: the servers of each site, by its key; a server whose own site is none of these may be at any.
+        where: the names stand, for the message.
 
     Raises:
         SelectionError: a name is no server's or several servers', or a server is listed twice.
     """
-    by_name = ids_by_name(views)
-    refuse_unknown({server.name for server in servers if not server.id}.difference(by_name), "the list")
-    resolved: dict[str, Server] = {server.id: server for server in servers if server.id}
-    for server in (server for server in servers if not server.id):
-        ids = by_name[server.name]
-        if len(ids) > 1:
+    by_name = {site: _by_name(views) for site, views in seen.items()}
+
+    def called(server: Server) -> list[tuple[str, ServerView]]:
+        sites = [server.site] if server.site in by_name else by_name
+        return [(site, view) for site in sites for view in by_name[site].get(server.name, ())]
+
+    refuse_unknown({server.name for server in servers if not server.id and not called(server)}, where)
+    given = {server.id for server in servers if server.id}
+    resolved = [server if server.id else _the_one(server, called(server)) for server in servers]
+    for each in (each for server, each in zip(servers, resolved, strict=True) if not server.id):
+        if each.id in given:
             raise SelectionError(
-                f"{len(ids):,} servers are called {printable(server.name)!r} ({_listed(ids)}): give the id of the one "
-                "that is meant."
-            )
-        if ids[0] in resolved:
-            raise SelectionError(
-                f"{printable(labelled(ids[0], server.name))} is listed twice, by its name and otherwise; remove one of "
+                f"{printable(labelled(each.id, each.name))} is listed twice, by its name and otherwise; remove one of "
                 "them, a server is restarted once."
             )
-        resolved[ids[0]] = replace(server, id=ids[0])
-    given = {server.name: server for server in resolved.values()}
-    return [server if server.id else given[server.name] for server in servers]
+        given.add(each.id)
+    return resolved
+
+
+def _the_one(server: Server, found: Sequence[tuple[str, ServerView]]) -> Server:
+    """Return the only server of a name.
+
+    Raises:
+        SelectionError: there are several.
+    """
+    if len(found) > 1:
+        several = len({site for site, _ in found}) > 1
+        ids = [f"{view.id} at {site}" if several else view.id for site, view in found]
+        raise SelectionError(
+            f"{len(ids):,} servers are called {printable(server.name)!r} ({_listed(ids)}): give the id of the one that "
+            "is meant."
+        )
+    site, view = found[0]
+    return replace(server, id=view.id, domain=server.domain or view.az, site=server.site or site)
+
+
+def _by_name(views: Iterable[ServerView]) -> dict[str, list[ServerView]]:
+    by_name: dict[str, list[ServerView]] = {}
+    for view in views:
+        if view.found and view.name:
+            by_name.setdefault(view.name, []).append(view)
+    return by_name
 
 
 def ids_by_name(views: Iterable[ServerView]) -> dict[str, list[str]]:
     """Return the ids of the servers that are called so, by name."""
-    by_name: dict[str, list[str]] = {}
-    for view in views:
-        if view.found and view.name:
-            by_name.setdefault(view.name, []).append(view.id)
-    return by_name
+    return {name: [view.id for view in called] for name, called in _by_name(views).items()}
 
 
 def refuse_unknown(names: Iterable[str], where: str) -> None:
@@ -100,8 +122,22 @@ def refuse_unknown(names: Iterable[str], where: str) -> None:
     """
     if unknown := sorted(names):
         named = _listed([repr(printable(name)) for name in unknown])
-        raise SelectionError(
-            f"No server of the project is called {named}, as {where} has it: give a whole id or the exact name."
+        stands = f", as {where} has it" if where else ""
+        raise SelectionError(f"No server of the project is called {named}{stands}: give a whole id or the exact name.")
+
+
+def refuse_not_found(plan: Plan) -> None:
+    """Refuse a plan of which more servers do not exist than its ``max_not_found`` allows.
+
+    Raises:
+        SelectionRefused: so it is.
+    """
+    gone = plan.not_found
+    if len(gone) > plan.max_not_found:
+        do = "does" if len(gone) == 1 else "do"
+        raise SelectionRefused(
+            f"{len(gone):,} of the {counted(len(plan.fleet), 'server')} given {do} not exist, and max_not_found allows "
+            f"{plan.max_not_found:,}: {_listed(gone)}. Nothing was sent: correct the list, or allow them."
         )
 
 

@@ -1,38 +1,23 @@
-"""Who is to be restarted: reads lists of servers, and filters what the cloud lists.
+"""Who is to be restarted: takes lists of servers, and filters what the cloud lists.
 
-Read `read_fleet` and `as_fleet` first: the command line's servers come from a file, a program's from a list.
-`Selection` is what the command line was told.
+Read `as_fleet` first, which takes a program's list; `fleet_file.py` reads the command line's. `Selection` is what the
+command line was told, or `EcsClient.select`.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-import sys
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any, Final, cast
-
-import orjson
+from typing import Any, Final
 
 from ecsbatch.errors import SelectionError, SelectionRefused
 from ecsbatch.model.servers import Fleet, Server, ServerView
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_ID: Final = 64
-_LONGEST_HEADER: Final = 10_000
-_DELIMITERS: Final = ",;\t"
-"""Spreadsheets write semicolons where a comma stands in numbers, and tabs into what is copied."""
-_CUT_ID: Final = re.compile(r"[0-9A-Fa-f-]{20,}")
-"""What was to be an id; none of the cloud's names is like this."""
-
-_NAME: Final = re.compile(r"[^\s,;]{1,128}")
-
-_Row = tuple[int, Server]
-"""A server and the line of the file in which it stands."""
 
 
 def as_server_id(text: str) -> str:
@@ -49,62 +34,13 @@ def server_id(text: object) -> str:
         SelectionError: it is not 1 to 64 printable characters.
     """
     if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_ID or not text.isprintable():
-        raise SelectionError(f"{_short(text)} is no server id: give 1 to {_LONGEST_ID} printable characters.")
+        raise SelectionError(f"{in_short(text)} is no server id: give 1 to {_LONGEST_ID} printable characters.")
     return as_server_id(text)
 
 
 def is_uuid(text: str) -> bool:
     """Return True where an id is a UUID, as all ids of ECS are."""
     return _UUID.fullmatch(text.lower()) is not None
-
-
-def read_fleet(source: Path | str) -> list[Server]:
-    """Return the servers of a fleet file, or of standard input for ``-``.
-
-    The file has an id or exact name a line with ``#`` comments, or is CSV with a header and commas, semicolons or tabs,
-    or has a JSON object a line; the latter two give ``id`` or ``name`` and may give ``az`` and ``site``. The end of the
-    file's name decides which it is (``.csv``, ``.jsonl``), else the first line. A server whose name alone is given has
-    the id "" until the cloud is asked, see `ecsbatch.planning.lookup.resolve_names`.
-
-    Raises:
-        SelectionError: the file cannot be read, a line names no server, or a server is named twice.
-        SelectionRefused: the file names no server.
-    """
-    name = "standard input" if str(source) == "-" else str(source)
-    return parse_fleet(_read(source), name)
-
-
-def parse_fleet(data: bytes, name: str) -> list[Server]:
-    """Return the servers of a fleet file's contents; see `read_fleet`.
-
-    Args:
-        data: the contents.
-        name: the file's name, for messages and for the kind of file.
-
-    Raises:
-        SelectionError: a line names no server, or a server is named twice.
-        SelectionRefused: there is no server.
-    """
-    text = _decode(data, name)
-    seen: dict[str, int] = {}
-    servers: list[Server] = []
-    for line, server in _reader_of(name, text)(text, name):
-        given = server.id or server.name
-        if not (is_uuid(given) if server.id else _is_name(given)):
-            raise SelectionError(
-                f"{name}, line {line}: {_short(given)} is no server id; "
-                "give a UUID such as 0d0bd7c6-5d3c-4d35-9d3f-8f3c6d1a2b3c, or the exact name of a server."
-            )
-        if given in seen:
-            raise SelectionError(
-                f"{name}, line {line}: {given} stands in line {seen[given]} already; "
-                "remove one of them, a server is restarted once."
-            )
-        seen[given] = line
-        servers.append(server)
-    if not servers:
-        raise SelectionRefused(f"{name} names no server; an empty list never means all.")
-    return servers
 
 
 def as_fleet(targets: Iterable[Server | str]) -> Fleet:
@@ -115,7 +51,7 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
         SelectionRefused: there is no server.
     """
     if isinstance(targets, str):
-        raise SelectionError(f"{_short(targets)} is one text: give a list of servers or of their ids.")
+        raise SelectionError(f"{in_short(targets)} is one text: give a list of servers or of their ids.")
     if isinstance(targets, Fleet) and all(id_ == server_id(id_) for id_ in targets.ids):
         return targets
     ids, domains, names, sites = _columns(targets)
@@ -125,7 +61,7 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
         return Fleet(ids, domains, names, sites)
     except ValueError:
         twice, times = Counter(ids).most_common(1)[0]
-        raise SelectionError(f"Server {_short(twice)} is named {times} times; name each server once.") from None
+        raise SelectionError(f"Server {in_short(twice)} is named {times} times; name each server once.") from None
 
 
 def _columns(targets: Iterable[object]) -> tuple[list[str], list[str], list[str], list[str]]:
@@ -137,7 +73,7 @@ def _columns(targets: Iterable[object]) -> tuple[list[str], list[str], list[str]
             ids.append(server_id(target))
             continue
         if not isinstance(target, Server):
-            raise SelectionError(f"{_short(target)} is no server: give ids, or a Server for each.")
+            raise SelectionError(f"{in_short(target)} is no server: give ids, or a Server for each.")
         for column, value in zip(others, (target.domain, target.name, target.site), strict=True):
             column.extend([""] * (len(ids) - len(column)))
             column.append(value)
@@ -158,7 +94,7 @@ def _refuse_no_text(column: list[Any]) -> None:
         "".join(column).encode()
     except (TypeError, UnicodeEncodeError):
         strange = next(value for value in column if not isinstance(value, str) or _is_half(value))
-        raise SelectionError(f"{_short(strange)} is no text: mend the server's name, domain or site.") from None
+        raise SelectionError(f"{in_short(strange)} is no text: mend the server's name, domain or site.") from None
 
 
 def _is_half(text: str) -> bool:
@@ -207,110 +143,12 @@ def filter_views(
     ]
 
 
-def _read(source: Path | str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(source) == "-" else Path(source).read_bytes()
-    except OSError as e:
-        raise SelectionError(f"{source} cannot be read ({e.strerror}); name a file of server ids, or -.") from e
-
-
-def _decode(data: bytes, name: str) -> str:
-    if (at := data.find(b"\0")) >= 0:
-        raise SelectionError(f"{name}, line {_line(data, at)}: this is a binary file; give text, one server id a line.")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise SelectionError(
-            f"{name}, line {_line(data, e.start)}: this is not UTF-8; save the file as UTF-8."
-        ) from None
-
-
-def _line(data: bytes, at: int) -> int:
-    return data.count(b"\n", 0, at) + 1
-
-
-def _reader_of(name: str, text: str) -> Any:
-    """Return the reader for a file by the end of its name, else by its first line that is not blank."""
-    lowered = name.lower()
-    if lowered.endswith((".jsonl", ".ndjson")):
-        return _jsonl
-    if lowered.endswith(".csv"):
-        return _csv
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    if first.lstrip().startswith("{"):
-        return _jsonl
-    return _csv if _delimiter(first) else _lines
-
-
-def _lines(text: str, _name: str) -> Iterator[_Row]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if named := line.partition("#")[0].strip():
-            is_id = _CUT_ID.fullmatch(named) or not _is_name(named)
-            yield number, Server(as_server_id(named)) if is_id else Server("", name=named)
-
-
-def _csv(text: str, name: str) -> Iterator[_Row]:
-    lines = text.split("\n")
-    reader = csv.reader(lines, strict=True, delimiter=_delimiter(lines[0]) or ",")
-    try:
-        header = _header(next(reader, [""]))
-        if not {"id", "name"}.intersection(header):
-            raise SelectionError(f"{name}, line 1: the header has no column id ({_short(', '.join(header))}); add one.")
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) != len(header):
-                raise SelectionError(
-                    f"{name}, line {reader.line_num}: {len(row)} cells under a header of {len(header)}; mend the line."
-                )
-            yield reader.line_num, _server(dict(zip(header, (cell.strip() for cell in row), strict=True)))
-    except csv.Error as e:
-        raise SelectionError(f"{name}, line {reader.line_num}: this is no CSV ({e}); mend the line.") from None
-
-
-def _delimiter(header: str) -> str:
-    """Return what stands between the cells of a header, which has a column id or name; "" where nothing makes one."""
-    first = (header.splitlines() or [""])[0][:_LONGEST_HEADER]
-    for mark in _DELIMITERS:
-        cells = _header(next(csv.reader([first or " "], delimiter=mark)))
-        if "id" in cells or ("name" in cells and len(cells) > 1):
-            return mark
-    return ""
-
-
-def _header(cells: Iterable[str]) -> list[str]:
-    return [cell.strip().lower() for cell in cells]
-
-
-def _jsonl(text: str, name: str) -> Iterator[_Row]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as e:
-            raise SelectionError(f"{name}, line {number}: this is no JSON ({e.msg}); mend the line.") from None
-        fields = cast("dict[str, Any]", row) if isinstance(row, dict) else {}
-        texts = {key: value for key, value in fields.items() if isinstance(value, str)}
-        if not {"id", "name"}.intersection(texts) or not isinstance(fields.get("id", ""), str):
-            raise SelectionError(f'{name}, line {number}: no id; give an object such as {{"id": "…", "az": "…"}}.')
-        yield number, _server(texts)
-
-
-def _server(row: dict[str, str]) -> Server:
-    return Server(as_server_id(row.get("id", "")), row.get("az", ""), row.get("name", ""), row.get("site", ""))
-
-
-def _is_name(text: str) -> bool:
-    return text.isprintable() and _NAME.fullmatch(text) is not None
-
-
 def _tag(text: str) -> tuple[str, str]:
     key, _, value = text.partition("=")
     return key, value
 
 
-def _short(given: object) -> str:
+def in_short(given: object) -> str:
     """Return what was given in a short form for messages; what a terminal cannot show is escaped."""
     said = given if isinstance(given, str) else repr(given)
     shown = said if len(said) <= 60 else said[:60] + "…"  # noqa: PLR2004  # about what fits into one line of a terminal
@@ -361,6 +199,65 @@ class Selection:
             return set()
         since = self.updated_since
         return {view.id for view in views if view.found and _updated(view) >= since}
+
+
+def selection_of(
+    tags: Mapping[str, str] | Iterable[str] | None = None,
+    *,
+    everything: bool = False,
+    name: str | None = None,
+    az: str | Iterable[str] | None = None,
+    status: str | Iterable[str] | None = None,
+    enterprise_project: str | None = None,
+) -> Selection:
+    """Return the selection that a program asks for; see `EcsClient.select`.
+
+    Raises:
+        SelectionError: it has no filter and does not ask for everything, or has both, or a filter is empty.
+    """
+    given = (tags, name, az, status, enterprise_project)
+    if everything is not True and all(each is None for each in given):
+        raise SelectionError("select has no filter: give one, or all=True for every server of the project.")
+    if everything is True and any(each is not None for each in given):
+        raise SelectionError("select(all=True) means every server of the project: leave the filters out.")
+    return Selection(
+        tags=_filters("tags", _tags(tags)),
+        name=_filter("name", name),
+        az=_filters("az", az),
+        status=_filters("status", status),
+        enterprise_project=_filter("enterprise_project", enterprise_project),
+    )
+
+
+def _tags(given: object) -> Any:
+    """Return tags as texts where a mapping gives them, else as they are."""
+    mapping: Any = given
+    if not isinstance(given, Mapping):
+        return mapping
+    tags: dict[Any, Any] = dict(mapping)
+    if strange := [key for key, value in tags.items() if not isinstance(value, str) or "=" in str(key)]:
+        raise SelectionError(f"tags: {in_short(strange[0])} is to have a text as its value, and no = in itself.")
+    return [f"{key}={value}" if value else key for key, value in tags.items()]
+
+
+def _filters(filter_name: str, given: Iterable[Any] | None) -> tuple[str, ...]:
+    """Return a filter's texts; one that is given and empty, perhaps by mistake, must not select the whole project.
+
+    Raises:
+        SelectionError: it is empty, or is no text.
+    """
+    if given is None:
+        return ()
+    texts = (given,) if isinstance(given, str) else tuple(given)
+    return tuple(_filter(filter_name, text) for text in texts or ("",))
+
+
+def _filter(filter_name: str, text: Any) -> str:
+    if text is None:
+        return ""
+    if not isinstance(text, str) or not text.strip() or text.startswith("="):
+        raise SelectionError(f"{filter_name} = {in_short(text)}: give a text; an empty one is never taken to mean all.")
+    return text
 
 
 def _updated(view: ServerView) -> float:

@@ -93,7 +93,7 @@ def test_a_list_of_names_is_looked_up_in_the_whole_project() -> None:
     servers = [Server(C), Server("", name="web-1")]
     seen = found(project(), Selection(servers=servers))
 
-    assert seen.servers == [Server(C), Server(A, name="web-1")]
+    assert seen.servers == [Server(C), Server(A, "az1", "web-1")]
     assert set(seen.views) == {A, C}
     with pytest.raises(SelectionError, match=f"2 servers are called 'web-2' \\({B}, {C}\\)") as refused:
         found(project(), Selection(servers=[Server("", name="web-2")]))

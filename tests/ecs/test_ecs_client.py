@@ -12,7 +12,8 @@ import pytest
 
 from ecsbatch.ecs.auth.iam import User, password_auth
 from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, KeyAuth, TokenAuth, UnsignedRequest
-from ecsbatch.ecs.client import MOST_ROWS, EcsClient, _most_rows
+from ecsbatch.ecs.client import EcsClient
+from ecsbatch.ecs.listing import MOST_ROWS, most_rows
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import (
@@ -332,7 +333,7 @@ async def test_a_listing_that_fails_part_way_raises() -> None:
 
 @pytest.mark.parametrize(("count", "most"), [(None, MOST_ROWS), (3, MOST_ROWS), (5, 12), (10**12, MOST_ROWS)])
 def test_a_listing_counts_as_endless_whatever_the_cloud_says_how_long_it_is(count: int | None, most: int) -> None:
-    assert _most_rows(ListingPage([ServerView(id_) for id_ in "abc"], count), 2) == most
+    assert most_rows(ListingPage([ServerView(id_) for id_ in "abc"], count), 2) == most
 
 
 async def test_an_unknown_filter_is_refused() -> None:

@@ -16,6 +16,7 @@ from ecsbatch.model.servers import Look, Server, ServerView
 from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
+from ecsbatch.testing import World
 
 IDS = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(1, 6_001)]
 
@@ -172,3 +173,16 @@ def test_who_waits_hears_how_many_a_listing_has_shown() -> None:
     run(main(), loop=loop)
 
     assert heard == [(1_000, 1_050), (1_050, 1_050)]
+
+
+@pytest.mark.parametrize("more", [0, 9])
+def test_servers_are_looked_for_by_their_exact_names(more: int) -> None:
+    """The cloud's own search takes a part of a name, and a dot for any character."""
+    with World(servers=20) as world:
+        for number, name in enumerate(("db.1", "db-1", "db.10", "my.db.1", "db.1")):
+            world.cloud.rename(world.ids[number], name)
+
+        async def main() -> list[ServerView]:
+            return await world.client().look_for(["db.1", "db.2", *map(str, range(more))])
+
+        assert [view.id for view in world.run(main)] == [world.ids[0], world.ids[4]]

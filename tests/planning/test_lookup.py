@@ -64,7 +64,7 @@ VIEWS = [
 def test_names_of_a_list_become_ids_and_all_else_stays() -> None:
     servers = [Server("z", "az1", "web-1"), Server("", "az2", "web-1", "eu")]
 
-    assert resolve_names(servers, VIEWS) == [servers[0], Server("a", "az2", "web-1", "eu")]
+    assert resolve_names(servers, {"": VIEWS}) == [servers[0], Server("a", "az2", "web-1", "eu")]
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_names_of_a_list_become_ids_and_all_else_stays() -> None:
 )
 def test_a_name_of_a_list_is_one_servers_exactly(names: list[str], says: str) -> None:
     with pytest.raises(SelectionError, match=says):
-        resolve_names([Server("", name=name) for name in names], VIEWS)
+        resolve_names([Server("", name=name) for name in names], {"": VIEWS}, "the list")
 
 
 def test_a_server_is_not_listed_by_its_id_and_by_its_name() -> None:
     with pytest.raises(SelectionError, match=r"web-1 \(a\) is listed twice"):
-        resolve_names([Server("a"), Server("", name="web-1")], VIEWS)
+        resolve_names([Server("a"), Server("", name="web-1")], {"": VIEWS})

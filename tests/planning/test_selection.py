@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from ecsbatch.errors import SelectionError
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet, Server, ServerView
+from ecsbatch.planning.fleet_file import parse_fleet, read_fleet
 from ecsbatch.planning.precheck import precheck, skip_reason
-from ecsbatch.planning.selection import as_fleet, filter_views, from_view, parse_fleet, read_fleet
+from ecsbatch.planning.selection import as_fleet, filter_views, from_view
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"
 B = "bbbbbbbb-0000-4000-8000-000000000002"
@@ -53,7 +54,7 @@ def test_json_lines_need_an_id_and_may_say_more() -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("text", [f"{A}\n", f"id,az\n{A},\n", f'{{"id":"{A}"}}\n'])
 def test_standard_input_may_be_any_of_the_three(text: str) -> None:
-    program = "from ecsbatch.planning.selection import read_fleet; print([server.id for server in read_fleet('-')])"
+    program = "from ecsbatch.planning.fleet_file import read_fleet; print([server.id for server in read_fleet('-')])"
     piped = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True, check=True)  # noqa: S603 - our own
 
     assert piped.stdout.strip() == str([A])

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from ecsbatch.model.servers import Server, ServerView
-from ecsbatch.planning.selection import parse_fleet
+from ecsbatch.planning.fleet_file import parse_fleet
 from ecsbatch.views.servers import COLUMNS, servers_csv, servers_json, servers_jsonl, servers_table
 from ecsbatch.views.text import cell
 

@@ -26,9 +26,10 @@ from ecsbatch.cli.wiring import make_client, make_store
 from ecsbatch.config.types import format_duration
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender, proxy_from_environment
 from ecsbatch.ecs.auth.credentials import Found, find
-from ecsbatch.ecs.client import MAX_PAGE, EcsClient
+from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.endpoint import is_loopback, site_of
 from ecsbatch.ecs.error_codes import date_of
+from ecsbatch.ecs.listing import MAX_PAGE
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import AuthError, ConfigError, EcsbatchError

@@ -23,7 +23,8 @@ from ecsbatch.cli.output import columns, print_lines
 from ecsbatch.cli.survey import prepare, survey
 from ecsbatch.config.sources import from_flags, merge_layers
 from ecsbatch.errors import EcsbatchError
-from ecsbatch.planning.selection import Selection, read_fleet
+from ecsbatch.planning.fleet_file import read_fleet
+from ecsbatch.planning.selection import Selection
 from ecsbatch.views.plan import plan_lines
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.summary import outcome_lines

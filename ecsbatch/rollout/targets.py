@@ -1,0 +1,229 @@
+"""Who is meant, and how they are: servers by id or name, looked at where they are, and the plan that is made of them.
+
+Three steps for whoever takes servers from a program: `needs_lookup` tells whether the cloud has to be asked who is
+meant, `resolve` asks it, and `plan` looks at all of them and makes the plan. `refuse_stale` looks once more before a
+plan is begun that was made a while ago.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.ports import Cloud
+from ecsbatch.errors import ConfigError, PlanStale, SelectionError
+from ecsbatch.model.plan import Plan, PlanBasis
+from ecsbatch.model.servers import Fleet, Server, ServerView, labelled
+from ecsbatch.model.text import counted
+from ecsbatch.planning.drift import Drifted, find_drift
+from ecsbatch.planning.lookup import refuse_not_found, resolve_names
+from ecsbatch.planning.selection import as_fleet, in_short, is_uuid
+from ecsbatch.planning.strategy import make_plan
+
+FRESH: Final = 300.0
+"""Seconds for which a plan is begun without looking again: each server is looked at before it is sent anyway."""
+
+TOO_OLD: Final = 86_400.0
+"""Seconds after which a plan is not begun any more, however its servers are: who agreed to it meant another day."""
+
+_LONGEST_NAME: Final = 128
+_NAMED: Final = 5
+"""Servers that a message names."""
+
+Targets = Sequence[Server | str]
+Views = dict[str, ServerView]
+
+T = TypeVar("T")
+
+
+def needs_lookup(servers: Targets) -> bool:
+    """Tell whether the cloud has to be asked who is meant: somebody is named by anything but an id.
+
+    A text is an id where it is a UUID, else a name; a `Server` is meant by its name where its id is "".
+    """
+    if isinstance(servers, str):
+        return False  # a mistake, which `as_fleet` refuses
+    if isinstance(servers, Fleet):
+        return "" in servers.ids
+    return not all(is_uuid(each) if isinstance(each, str) else _has_id(each) for each in servers)
+
+
+async def resolve(clouds: Mapping[str, Cloud], servers: Targets) -> Fleet:
+    """Return the servers that are meant, with their ids; nothing is asked where nobody is meant by a name.
+
+    A name is looked for at the server's site, and where it has none at all of them. Who was meant by a name comes with
+    its zone as its domain.
+
+    Args:
+        clouds: the client of each site, by the key that servers name as their ``site``.
+        servers: ids, names, or a `Server` each.
+
+    Raises:
+        SelectionError: a name is no server's or several servers', a server is named twice, or something is no server.
+        ConfigError: a server is at a site that has no client.
+        CloudError: not everything could be seen.
+    """
+    return (await _resolved(clouds, servers))[0]
+
+
+async def plan(
+    clouds: Mapping[str, Cloud],
+    servers: Targets,
+    strategy: Strategy,
+    *,
+    now: float,
+    check: str = "",
+    gate: str = "",
+) -> Plan:
+    """Look at all servers, and make the plan of those that can be restarted; nothing is sent.
+
+    Percentages are of the servers that exist; zone and name are the cloud's where they are not given. The plan
+    remembers what was seen, see `refuse_stale`.
+
+    Args:
+        clouds: the client of each site, by the key that servers name as their ``site``.
+        servers: ids, names, or a `Server` each.
+        strategy: how to restart them.
+        now: seconds since 1970.
+        check: the name of a health check that the program brings, "" for the strategy's.
+        gate: the name of a gate that the program brings, "" for the strategy's.
+
+    Raises:
+        SelectionError: it is not clear which servers are meant, or a domain that is needed is not known.
+        SelectionRefused: there are none, more than ``max_not_found`` do not exist, those that are down already fill a
+            budget, or it cannot be found out whether some exist.
+        ConfigError: a server is at a site that has no client.
+        CloudError: not everything could be seen.
+    """
+    fleet, views = await _resolved(clouds, servers)
+    views |= await _look(clouds, fleet, views)
+    made = make_plan(fleet, strategy, views=views, check=check, gate=gate)
+    refuse_not_found(made)
+    return replace(made, basis=PlanBasis(now, {id_: _compared(view) for id_, view in views.items()}))
+
+
+async def refuse_stale(clouds: Mapping[str, Cloud], plan: Plan, now: float) -> Plan:
+    """Look again at the servers of a plan that was made a while ago; return the plan without what it remembers.
+
+    Nothing is asked about a plan that is at most `FRESH` seconds old, nor about one without a basis.
+
+    Args:
+        clouds: the client of each site.
+        plan: the plan that is to be begun.
+        now: seconds since 1970.
+
+    Raises:
+        PlanStale: its servers are not as they were, or it is older than `TOO_OLD`.
+        ConfigError: a server is at a site that has no client.
+        CloudError: not everything could be seen.
+    """
+    if plan.basis is None:
+        return plan
+    age = now - plan.basis.at
+    if age > TOO_OLD:
+        raise PlanStale(f"The plan is {age / 3600:.0f} hours old. Nothing was sent: plan again.")
+    if age > FRESH and (found := await drifted(clouds, plan)):
+        raise PlanStale(_drift(found, len(plan.fleet)))
+    return replace(plan, basis=None)
+
+
+async def drifted(clouds: Mapping[str, Cloud], plan: Plan) -> list[Drifted]:
+    """Return the servers of a plan that are not as it saw them, by the rules of `ecsbatch.planning.drift`.
+
+    Raises:
+        ConfigError: a server is at a site that has no client.
+        CloudError: not everything could be seen.
+    """
+    if plan.basis is None:
+        return []
+    return find_drift(plan, plan.basis.views, await _look(clouds, plan.fleet))
+
+
+def _has_id(server: object) -> bool:
+    return not isinstance(server, Server) or bool(server.id)  # what is no server is refused by `as_fleet`
+
+
+async def _resolved(clouds: Mapping[str, Cloud], servers: Targets) -> tuple[Fleet, Views]:
+    """Return the servers that are meant, and what was seen of them meanwhile."""
+    if not needs_lookup(servers):
+        return as_fleet(servers), {}
+    given = [_as_target(each) if isinstance(each, str) else each for each in servers]
+    by_name = [each for each in given if _has_id(each) is False]
+    for server in by_name:
+        _refuse_no_name(server.name)
+        _refuse_no_site(clouds, server.site, also="")
+    names = {site: {each.name for each in by_name if each.site in {"", site}} for site in clouds}
+
+    async def look_for(site: str) -> Sequence[ServerView]:
+        return await clouds[site].look_for(names[site])
+
+    seen = await _at_each([site for site, wanted in names.items() if wanted], look_for)
+    fleet = as_fleet(resolve_names(given, seen))
+    views = (view for views in seen.values() for view in views)
+    return fleet, {view.id: view for view in views if fleet.index_of(view.id) is not None}
+
+
+def _as_target(text: str) -> Server:
+    return Server(text) if is_uuid(text) else Server("", name=text)
+
+
+async def _look(clouds: Mapping[str, Cloud], fleet: Fleet, seen: Container[str] = ()) -> Views:
+    """Look at the servers of a fleet that are not ``seen`` yet, at their sites.
+
+    Raises:
+        ConfigError: a server is at a site that has no client.
+        CloudError: not everything could be seen.
+    """
+    unseen: dict[str, list[str]] = {}
+    for index, server_id in enumerate(fleet.ids):
+        if server_id not in seen:
+            unseen.setdefault(fleet.site(index), []).append(server_id)
+    for site in unseen:
+        _refuse_no_site(clouds, site)
+
+    async def look(site: str) -> Mapping[str, ServerView]:
+        return await clouds[site].look_at_all(unseen[site])
+
+    return {id_: view for views in (await _at_each(unseen, look)).values() for id_, view in views.items()}
+
+
+async def _at_each(sites: Iterable[str], ask: Callable[[str], Awaitable[T]]) -> dict[str, T]:
+    """Ask at all sites at once; the first error of one ends it."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {site: group.create_task(_asked(ask, site), name=f"look-{site}") for site in sites}
+    except* Exception as failed:  # noqa: BLE001 - whatever failed first is the reason to tell
+        raise failed.exceptions[0] from None
+    return {site: task.result() for site, task in tasks.items()}
+
+
+async def _asked(ask: Callable[[str], Awaitable[T]], site: str) -> T:
+    return await ask(site)
+
+
+def _refuse_no_name(name: object) -> None:
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise SelectionError(f"{in_short(name)} is no server's id and no name: give one of them.")
+
+
+def _refuse_no_site(clouds: Mapping[str, Cloud], site: str, also: str | None = None) -> None:
+    if site not in clouds and site != also:
+        named = f"the site {site!r}, which" if site else "no site, and"
+        raise ConfigError(f"A server names {named} is none of this Restarter's ({', '.join(map(repr, clouds))}).")
+
+
+def _compared(view: ServerView) -> ServerView:
+    """Return of a view what drift is found by: a plan of many servers may be kept for hours."""
+    return ServerView(view.id, view.found, view.status, view.task_state, view.updated, view.locked, view.az)
+
+
+def _drift(found: Sequence[Drifted], total: int) -> str:
+    shown = ", ".join(f"{labelled(each.server, each.name)} {each.kind}" for each in found[:_NAMED])
+    more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+    return (
+        f"{counted(len(found), 'server')} of the plan's {total:,} changed since it was made: {shown}{more}. "
+        "Nothing was sent: plan again."
+    )
