@@ -114,8 +114,9 @@ async def idle(ticker: Ticker) -> None:
 
 async def rollout(ticker: Ticker, url: str, ids: list[str], batch_size: int) -> None:
     """Restart the servers in one rollout, then read it back from the store."""
-    from ecsbatch import Engine, Quota, Restarter, Strategy, open_store
     from ecsbatch.store.history import load_history
+
+    from ecsbatch import Engine, Quota, Restarter, Strategy, open_store
 
     strategy = Strategy(max_unavailable="100%", waves="100%", batch_size=batch_size)
     engine = Engine(quota=Quota(1_000_000, 1.0), typical_restart=40 / SPEED, look_workers=16)

@@ -31,17 +31,19 @@ from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.run import Changes, Holder
-from ecsbatch.model.servers import RestartWord, Server, restart_type
+from ecsbatch.model.servers import RestartType, RestartWord, Server, restart_type
 from ecsbatch.model.text import counted
 from ecsbatch.planning.selection import as_fleet
 from ecsbatch.rollout.check_addresses import is_this_machine
 from ecsbatch.rollout.draft import Draft, listed
 from ecsbatch.rollout.gates import Gate
 from ecsbatch.rollout.hooks import A_CALLABLE, GivenHooks, Without, hooks_of
+from ecsbatch.rollout.named import NamedRestarts
 from ecsbatch.rollout.orphans import CLOSED, orphans
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.rollout.rollouts import Rollouts
 from ecsbatch.rollout.session import OnEvent, RunSession, checked_hearer
+from ecsbatch.rollout.targets import needs_lookup
 from ecsbatch.store import open_store
 
 CLOSE_WITHIN: Final = 5.0
@@ -109,6 +111,7 @@ class Restarter:
         self._rollouts = Rollouts()
         self._runtime: Runtime | None = None
         self._direct: DirectRestarts | None = None
+        self._named: NamedRestarts | None = None
         self._started = False
         self._gone = asyncio.Event()
 
@@ -148,6 +151,7 @@ class Restarter:
         direct = DirectRestarts(runtime, self._new_run_id())
         runtime.start({"steer": self._rollouts.steer, "mend": partial(self._mend, direct)}, self._ended)
         self._runtime, self._direct = runtime, direct
+        self._named = NamedRestarts(runtime.clouds, self._submit)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -182,6 +186,7 @@ class Restarter:
             return
         runtime.closed = True
         direct.close()
+        self._end_names()
         self._rollouts.stop(CLOSED, "The Restarter was closed.")
         try:
             await runtime.settled(lambda: runtime.working and bool(runtime.in_air or self._rollouts), timeout)
@@ -218,27 +223,36 @@ class Restarter:
         Cancelling the future only ends the waiting; a server that nobody waits for any more is not sent.
 
         Args:
-            server: its id, or a `Server` where that has to name its site.
+            server: its id; its name, where no other server of the project is called so, which is looked for first; or
+                a `Server` where that has to name its site.
             type: ``SOFT`` or ``HARD``.
 
         Raises (at once):
             ConfigError: there is no such type, the server is being restarted with another one, the Restarter does not
                 have its site, or this is another event loop.
-            SelectionError: this is no server id.
+            SelectionError: this is no server id and no name.
             EngineStopped: the engine is not running.
 
         Raises (by the future):
+            SelectionError: no server is called so, or several are.
+            CloudError: the cloud does not show who is called so.
             RunConflict: another process's run has the server.
             StoreError: what happens cannot be written.
             EngineStopped: the engine ended before the server did.
         """
-        runtime, direct = self._running()
+        self._running()
         wanted = restart_type(type)
-        target = as_fleet([server])[0]
-        if target.site not in runtime.pipelines:
-            raise ConfigError(f"The site {target.site!r} is none of this Restarter's.")
-        joined = self._rollouts.join(target.id, wanted)
-        return joined or direct.submit(target.id, target.site, wanted)
+        if self._named is not None and needs_lookup([server]):
+            return self._named.submit(server, wanted)
+        return self._submit(as_fleet([server])[0], wanted)
+
+    def _submit(self, server: Server, wanted: RestartType) -> asyncio.Future[Outcome]:
+        """Restart a server that is given by its id."""
+        runtime, direct = self._running()
+        if server.site not in runtime.pipelines:
+            raise ConfigError(f"The site {server.site!r} is none of this Restarter's.")
+        joined = self._rollouts.join(server.id, wanted)
+        return joined or direct.submit(server.id, server.site, wanted)
 
     async def restart(self, server: str | Server, *, type: RestartWord = "SOFT") -> Outcome:  # noqa: A002 - the API's word
         """Restart one server and return its outcome; arguments and errors are those of `submit`."""
@@ -265,12 +279,11 @@ class Restarter:
 
         What is wrong with the servers, or with a strategy for them, is raised where the rollout begins.
 
-        Ids that do not exist are skipped, and `Result.not_found` names them; ``max_not_found`` is for whoever looks at
-        the servers first, as the command line does. Here nobody has looked yet: percentages are of all that is given,
-        unless a plan is given, made by `make_plan` with what `ecsbatch.ecs.sweep.look_at` has shown of the servers.
+        Ids that do not exist are skipped, and `Result.not_found` names them. At servers that are given without a plan
+        nobody has looked yet: percentages are of all of them. `plan` looks first.
 
         Args:
-            servers: a plan, which is run as it is, or servers to make one of.
+            servers: a plan, which is run as it is, or servers to make one of: ids, unique names, or a `Server` each.
             strategy: how to restart them; ignored for a plan.
             check: asks a restarted server whether it is healthy; None: as planned; `hooks.WITHOUT`: no check.
             gate: asked before each wave but the first; None: as planned; `hooks.WITHOUT`: no gate.
@@ -292,6 +305,39 @@ class Restarter:
             running=self._rollouts.running,
             on_event=checked_hearer(on_event),
         )
+
+    async def plan(
+        self,
+        servers: Iterable[Server | str],
+        strategy: Strategy | None = None,
+        *,
+        check: Check | Without | None = None,
+        gate: Gate | Without | None = None,
+    ) -> Plan:
+        """Look at the servers, and return the plan of those that can be restarted, in numbers; nothing is sent.
+
+        Percentages are of the servers that exist. `rollout` takes the plan; one that is begun later than some minutes
+        after it was made is compared with the fleet once more, and refused as `PlanStale` where that has changed.
+
+            plan = await restarter.plan(["web-1", "web-2"], Strategy(max_unavailable=1))
+            print(len(plan.waves), plan.not_found)
+            rollout = await restarter.rollout(plan).start()
+
+        Args:
+            servers: ids, unique names, or a `Server` each.
+            strategy: how to restart them.
+            check: the check that `rollout` will be given; None: that of the strategy; `hooks.WITHOUT`: none.
+            gate: the same of the gate.
+
+        Raises:
+            SelectionError: it is not clear which servers are meant.
+            SelectionRefused: there are none, too many do not exist, or those that are down already fill the budget.
+            CloudError: not everything could be seen.
+            EngineStopped: the engine is not running.
+        """
+        runtime, _ = self._running()
+        draft = Draft(listed(servers), strategy or Strategy(), self._given(check, gate))
+        return await draft.looked_at(runtime.clouds, self.clock.wall())
 
     async def resume(
         self,
@@ -447,8 +493,13 @@ class Restarter:
         number += round(self.holder.since * 1000)
         return "".join(letters[number // len(letters) ** place % len(letters)] for place in range(length))
 
+    def _end_names(self) -> None:
+        if self._named is not None:
+            self._named.end()
+
     def _ended(self, fault: BaseException) -> None:
         """Answer everybody who waits: the engine has ended by itself."""
+        self._end_names()
         if self._direct is not None:
             self._direct.end(fault)
         self._rollouts.engine_stopped(fault)

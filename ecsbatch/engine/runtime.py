@@ -76,6 +76,11 @@ class Runtime:
         )
 
     @property
+    def clouds(self) -> dict[str, Cloud]:
+        """The client of each site, by its key."""
+        return {site: pipeline.cloud for site, pipeline in self.pipelines.items()}
+
+    @property
     def queued(self) -> int:
         """Servers without an intent in all queues."""
         return sum(queue.queued for pipeline in self.pipelines.values() for queue in pipeline.queues)

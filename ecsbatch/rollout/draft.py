@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.ports import Cloud
 from ecsbatch.engine.workers import off_the_loop
+from ecsbatch.errors import ConfigError
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.planning.selection import as_fleet
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, GivenHooks, hooks_of
+from ecsbatch.rollout.targets import needs_lookup, plan, refuse_stale, resolve
 
 
 def listed(servers: Plan | Iterable[Server | str]) -> Plan | Sequence[Server | str]:
@@ -45,14 +49,44 @@ class Draft:
         hooks_of(plan, given)  # what cannot be asked is refused before anything is stored
         return plan, given
 
-    async def settled(self) -> tuple[Plan, GivenHooks]:
-        """Return the same; a plan for many servers is made beside the event loop."""
-        many = len(self.servers.fleet) if isinstance(self.servers, Plan) else len(self.servers)
-        return await off_the_loop(self.settle, many)
+    async def settled(self, clouds: Mapping[str, Cloud], now: float) -> tuple[Plan, GivenHooks]:
+        """Return the same, with servers that are given by their names; what takes long is done beside the event loop.
+
+        Args:
+            clouds: where names are looked for, and a plan's servers once more, by the keys of their sites.
+            now: seconds since 1970.
+
+        Raises:
+            PlanStale: the fleet is not what the plan saw.
+            CloudError: not everything could be seen that has to be.
+        """
+        if isinstance(self.servers, Plan):
+            fresh = await refuse_stale(clouds, self.servers, now)
+            return await off_the_loop(replace(self, servers=fresh).settle, len(fresh.fleet))
+        servers, many = self.servers, len(self.servers)
+        if await off_the_loop(partial(needs_lookup, servers), many):
+            servers = await resolve(clouds, servers)
+        return await off_the_loop(replace(self, servers=servers).settle, many)
+
+    async def looked_at(self, clouds: Mapping[str, Cloud], now: float) -> Plan:
+        """Return the plan of the servers as the cloud shows them now; arguments as in `settled`.
+
+        Raises:
+            EcsbatchError: as `ecsbatch.rollout.targets.plan`.
+        """
+        if isinstance(self.servers, Plan):
+            raise ConfigError("This is a plan already: give the servers that are to be planned for.")
+        strategy, check = self._wanted()
+        made = await plan(clouds, self.servers, strategy, now=now, check=check)
+        return self.given.name_in(made)
 
     def _made(self, servers: Sequence[Server | str]) -> Plan:
-        strategy, check = self.strategy, self.given.check
+        strategy, check = self._wanted()
+        return make_plan(as_fleet(servers), strategy, check=check)
+
+    def _wanted(self) -> tuple[Strategy, str]:
+        """Return the strategy, without a check where the program wants none, and the name of the program's own."""
+        check = self.given.check
         if check is WITHOUT:
-            strategy = replace(strategy, check=None)
-        brought = check is not None and check is not WITHOUT
-        return make_plan(as_fleet(servers), strategy, check=A_CALLABLE if brought else "")
+            return replace(self.strategy, check=None), ""
+        return self.strategy, "" if check is None else A_CALLABLE

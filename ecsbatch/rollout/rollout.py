@@ -216,7 +216,7 @@ class Rollout:
         """Make the plan and the state of a run, beside the event loop where they are large."""
         if self._draft is None or self._parts is not None:
             return
-        plan, given = await self._draft.settled()
+        plan, given = await self._draft.settled(self._runtime.clouds, self._runtime.clock.wall())
         session = await RunSession.of(self._runtime, self.run_id, plan)
         if self._parts is None:  # whoever has asked for the state meanwhile has it already
             self._given = given

@@ -146,27 +146,59 @@ def _has_id(server: object) -> bool:
     return not isinstance(server, Server) or bool(server.id)  # what is no server is refused by `as_fleet`
 
 
+async def resolve_each(clouds: Mapping[str, Cloud], servers: Sequence[Server]) -> list[Server | SelectionError]:
+    """Return who is meant by each name, or why nobody is; ``servers`` are of `as_target`, each by itself.
+
+    Raises:
+        CloudError: not everything could be seen.
+    """
+    seen = await _look_for(clouds, servers)
+    return [_each(server, seen) for server in servers]
+
+
+def _each(server: Server, seen: Mapping[str, Sequence[ServerView]]) -> Server | SelectionError:
+    try:
+        return resolve_names([server], seen)[0]
+    except SelectionError as e:
+        return e
+
+
+def as_target(given: str | Server, clouds: Mapping[str, Cloud]) -> Server:
+    """Return a server that is meant by its name, to be looked for at its site, or at all where it names none.
+
+    Raises:
+        SelectionError: this is no name.
+        ConfigError: its site has no client.
+    """
+    server = _named(given) if isinstance(given, str) else given
+    if not _has_id(server):
+        _refuse_no_name(server.name)
+        _refuse_no_site(clouds, server.site, also="")
+    return server
+
+
 async def _resolved(clouds: Mapping[str, Cloud], servers: Targets) -> tuple[Fleet, Views]:
     """Return the servers that are meant, and what was seen of them meanwhile."""
     if not needs_lookup(servers):
         return as_fleet(servers), {}
-    given = [_as_target(each) if isinstance(each, str) else each for each in servers]
-    by_name = [each for each in given if _has_id(each) is False]
-    for server in by_name:
-        _refuse_no_name(server.name)
-        _refuse_no_site(clouds, server.site, also="")
-    names = {site: {each.name for each in by_name if each.site in {"", site}} for site in clouds}
-
-    async def look_for(site: str) -> Sequence[ServerView]:
-        return await clouds[site].look_for(names[site])
-
-    seen = await _at_each([site for site, wanted in names.items() if wanted], look_for)
+    given = [as_target(each, clouds) for each in servers]
+    seen = await _look_for(clouds, [each for each in given if not _has_id(each)])
     fleet = as_fleet(resolve_names(given, seen))
     views = (view for views in seen.values() for view in views)
     return fleet, {view.id: view for view in views if fleet.index_of(view.id) is not None}
 
 
-def _as_target(text: str) -> Server:
+async def _look_for(clouds: Mapping[str, Cloud], servers: Sequence[Server]) -> dict[str, Sequence[ServerView]]:
+    """Look for servers by their names, each at its site; return what was seen at each site that was asked."""
+    names = {site: {each.name for each in servers if each.site in {"", site}} for site in clouds}
+
+    async def look_for(site: str) -> Sequence[ServerView]:
+        return await clouds[site].look_for(names[site])
+
+    return await _at_each([site for site, wanted in names.items() if wanted], look_for)
+
+
+def _named(text: str) -> Server:
     return Server(text) if is_uuid(text) else Server("", name=text)
 
 
