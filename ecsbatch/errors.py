@@ -3,12 +3,16 @@
 EcsbatchError
 +-- ConfigError         a setting or argument is wrong: correct it, nothing was sent
 |   +-- Invalid         one value of it is (field, value, expected): give what is expected
+|   +-- RunNotFound     no run has this id, or several begin so (run_id, candidates): give another
 +-- SelectionError      it is not clear which servers: correct it, nothing was sent
+|   +-- ServerNotFound  a run has no such server (server, run_id): give another
 |   +-- SelectionRefused  it is clear, and they must not be restarted so: change the selection or the limits
-+-- RunConflict         another run or process has this: wait for it, or leave its servers out
++-- RunConflict         another run or process has this (run_id, holder): wait for it, or leave its servers out
+|   +-- NotHolder       no process here follows what is asked of a run (status): resume it
 +-- ProgramRefused      a check or gate on record that others may have written: give its text yourself
 +-- PlanStale           the fleet is not what the plan saw: plan again
 +-- StoreError          the store cannot be read or written: mend it, then resume
+|   +-- RecordEdited    somebody has changed what it has of a run (run_id): restore it from a copy of before
 +-- EngineStopped       the engine ended before this server did: resume the run
 +-- CloudError          the cloud answered, or did not (status, code, request_id)
     +-- NotAccepted     certainly not accepted: the same request may be sent again
@@ -21,12 +25,14 @@ EcsbatchError
     |   +-- TokenExpired  the token ran out: renew it once, then send again
     +-- UnknownAnswer   the request may have been carried out: never send it again blindly
 
-Every text is one sentence and the way on, and `EcsbatchError.as_dict` gives each error to programs.
+Every text is one sentence and the way on, and `EcsbatchError.as_dict` gives each error to programs. No text names a
+flag or a command of the command line, which adds its own way on (`ecsbatch.cli.remedies`).
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 
 class EcsbatchError(Exception):
@@ -34,9 +40,17 @@ class EcsbatchError(Exception):
 
     Attributes:
         FIELDS: the names of those attributes of the class that `as_dict` gives.
+        settings: the settings to look at, by the names of the arguments that take them.
     """
 
     FIELDS: ClassVar[tuple[str, ...]] = ()
+
+    settings: tuple[str, ...] = ()
+
+    def about(self, *settings: str) -> Self:
+        """Name the settings to look at; return the error itself."""
+        self.settings = settings
+        return self
 
     def as_dict(self) -> dict[str, Any]:
         """Return the error for a JSON answer: its class as ``error``, its text as ``message``, and its own fields."""
@@ -69,8 +83,40 @@ class Invalid(ConfigError):
         self.expected = expected
 
 
+class RunNotFound(ConfigError):
+    """The store has no run of this id, or several whose ids begin so.
+
+    Attributes:
+        run_id: what was asked for, "" where that was the latest run.
+        candidates: the ids that begin so, where there are several; not all of very many.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("run_id", "candidates")
+
+    def __init__(self, message: str, *, run_id: str = "", candidates: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.candidates = list(candidates)
+
+
 class SelectionError(EcsbatchError):
     """It is not clear which servers to restart, such as from a list that cannot be read; see `SelectionRefused`."""
+
+
+class ServerNotFound(SelectionError):
+    """A run has no server of this id or name.
+
+    Attributes:
+        server: what was asked for.
+        run_id: the run.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("server", "run_id")
+
+    def __init__(self, message: str, *, server: str = "", run_id: str = "") -> None:
+        super().__init__(message)
+        self.server = server
+        self.run_id = run_id
 
 
 class SelectionRefused(SelectionError):
@@ -78,7 +124,35 @@ class SelectionRefused(SelectionError):
 
 
 class RunConflict(EcsbatchError):
-    """Another run or another process has what was asked for."""
+    """Another run or another process has what was asked for, or a run does not stand as what is asked of it needs.
+
+    Attributes:
+        run_id: the run that is in the way, or that was asked; "" where that is not known.
+        holder: the name of the process that holds it, or held it last; "" where that is not known.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("run_id", "holder")
+
+    def __init__(self, message: str, *, run_id: str = "", holder: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.holder = holder
+
+
+class NotHolder(RunConflict):
+    """Nobody can follow what is asked of a run: no living process holds it, or not this one any more.
+
+    Attributes:
+        run_id: the run.
+        holder: the name of the process that held it last; "" where that is not known.
+        status: how the run stands, a word of `RunStatus`.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = (*RunConflict.FIELDS, "status")
+
+    def __init__(self, message: str, *, run_id: str = "", holder: str = "", status: str = "") -> None:
+        super().__init__(message, run_id=run_id, holder=holder)
+        self.status = status
 
 
 class ProgramRefused(EcsbatchError):
@@ -91,6 +165,20 @@ class PlanStale(EcsbatchError):
 
 class StoreError(EcsbatchError):
     """The store cannot be opened, read or written; what it has acknowledged before is safe."""
+
+
+class RecordEdited(StoreError):
+    """Somebody has changed or taken away events or the plan of a run; an audit says what else.
+
+    Attributes:
+        run_id: the run.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("run_id",)
+
+    def __init__(self, message: str, *, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
 
 
 class EngineStopped(EcsbatchError):

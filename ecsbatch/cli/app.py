@@ -63,7 +63,9 @@ def _run(tokens: list[str]) -> int:
         code = _call(tokens)
         sys.stdout.flush()
     except EcsbatchError as e:
-        _complain(visible(" ".join(str(e).split())))
+        from ecsbatch.cli.remedies import with_remedy  # noqa: PLC0415 - only for a complaint
+
+        _complain(visible(with_remedy(e)))
         return code_of_error(e)
     except BrokenPipeError:
         raise

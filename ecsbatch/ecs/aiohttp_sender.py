@@ -163,7 +163,7 @@ def _ssl_context(ca_file: Path) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.load_verify_locations(str(ca_file))
     except (OSError, ValueError) as e:  # ssl.SSLError is an OSError
-        raise ConfigError(f"--ca-file {ca_file} cannot be read as PEM certificates: {e}.") from e
+        raise ConfigError(f"ca_file {ca_file} cannot be read as PEM certificates: {e}.").about("ca_file") from e
     return context
 
 
@@ -191,7 +191,7 @@ def _in_words(error: Exception, url: URL, ca_file: Path | None) -> str:
     host = f"{url.host}:{url.port}"
     why = _why(error)
     refused = isinstance(getattr(error, "os_error", None), ConnectionRefusedError)
-    hint = f"check that --ca-file {ca_file} holds its CA" if ca_file else "name its CA with --ca-file"
+    hint = f"check that ca_file {ca_file} holds its CA" if ca_file else "name its CA by ca_file"
     reasons: tuple[tuple[type[Exception], str], ...] = (
         (aiohttp.ClientConnectorCertificateError, f"TLS with {host} failed ({why}): {hint}"),
         (aiohttp.ClientConnectorSSLError, f"TLS with {host} failed ({why}): {hint}"),

@@ -43,16 +43,18 @@ def site_of(*, endpoint: str, region: str, project_id: str) -> Site:
     """
     if not project_id and not region:
         raise ConfigError(
-            "No project id: give --project-id or export HUAWEICLOUD_SDK_PROJECT_ID (My Credentials in the console),"
-            " or give --region to have it looked up."
-        )
+            "No project id: give it or export HUAWEICLOUD_SDK_PROJECT_ID (My Credentials in the console), or give the"
+            " region to have it looked up."
+        ).about("project_id", "region")
     if project_id and not _PROJECT.fullmatch(project_id):
         raise ConfigError(f"The project id {project_id[:80]!r} is malformed: it has letters, digits, - and _ only.")
     if region and not _REGION.fullmatch(region):
-        raise ConfigError(f"The region {region[:80]!r} is malformed: give one like eu-west-101, or --endpoint.")
+        told = f"The region {region[:80]!r} is malformed: give one like eu-west-101, or an endpoint."
+        raise ConfigError(told).about("region", "endpoint")
     if not endpoint:
         if not region:
-            raise ConfigError("No place to ask: give --region, or --endpoint for another cloud.")
+            told = "No place to ask: give the region, or the endpoint of another cloud."
+            raise ConfigError(told).about("region", "endpoint")
         endpoint = f"https://ecs.{region}.{DOMAINS.get(region, _DOMAIN)}"
     return Site(_normal(endpoint), project_id, region)
 

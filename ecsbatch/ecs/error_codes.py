@@ -42,7 +42,16 @@ _MAX_RETRY_AFTER: Final = 86_400.0
 _MAX_DEPTH: Final = 8
 _READ_AT_MOST: Final = 65_536
 
-_ENDPOINT: Final = "check --endpoint, --region and --project-id"
+_UNKNOWN_API: Final = "The endpoint does not know this API: check endpoint, region and project id"
+_OTHER_PROJECT: Final = "The project id is not the one of the key or token: check it"
+_REDIRECT: Final = "The endpoint answers with a redirect: check it"
+
+_SETTINGS: Final = {
+    _UNKNOWN_API: ("endpoint", "region", "project_id"),
+    _OTHER_PROJECT: ("project_id",),
+    _REDIRECT: ("endpoint",),
+}
+"""The settings to look at, by the sentence that asks for it."""
 
 CODES: Final[Mapping[str, tuple[type[CloudError], str]]] = {
     # Turned away by a limit: certainly not carried out.
@@ -50,13 +59,13 @@ CODES: Final[Mapping[str, tuple[type[CloudError], str]]] = {
     "Common.1503": (Throttled, "The flow control of ECS turned the request away"),
     BUSY_CODE: (NotAccepted, "Other commands are being executed"),
     # The key, the permission, the address: stop at once.
-    "APIGW.0101": (AuthError, f"The endpoint does not know this API: {_ENDPOINT}"),
+    "APIGW.0101": (AuthError, _UNKNOWN_API),
     "APIGW.0301": (AuthError, "The gateway does not accept the key or token"),
     "APIGW.0303": (AuthError, "The gateway does not accept the key or token"),
     "APIGW.0310": (AuthError, "The project is not available"),
     "Common.0013": (AuthError, "The token is not valid"),
-    "Common.0018": (AuthError, "The project id is not the one of the key or token: check --project-id"),
-    "Ecs.0023": (AuthError, "The project id is not the one of the key or token: check --project-id"),
+    "Common.0018": (AuthError, _OTHER_PROJECT),
+    "Ecs.0023": (AuthError, _OTHER_PROJECT),
     "Pdp.0001": (AuthError, "A policy forbids the request"),
     "Ecs.0066": (AuthError, "The account is restricted"),
     "Ecs.0067": (AuthError, "The account is restricted"),
@@ -193,7 +202,7 @@ def _by_status(
 ) -> tuple[type[CloudError], str]:
     """Return the same for a 3xx, and for a 4xx whose code is not in `CODES`."""
     if status < HTTPStatus.BAD_REQUEST:
-        return AuthError, "The endpoint answers with a redirect: check --endpoint"
+        return AuthError, _REDIRECT
     # ECS itself forbids single servers: policies may allow only some.
     by_server = status == HTTPStatus.FORBIDDEN and code.startswith("Ecs.")
     if status in _FORBIDDEN and not by_server:
@@ -201,7 +210,7 @@ def _by_status(
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return AuthError, "A proxy wants credentials: check HTTPS_PROXY and NO_PROXY"
     if status in _WRONG_ADDRESS and not service_code and complete:
-        return AuthError, f"The endpoint does not know this API: {_ENDPOINT}"
+        return AuthError, _UNKNOWN_API
     if code.startswith("Ecs.") or (status in _ABOUT_CONTENT and said_anything and not service_code):
         return Denied if by_server else Refused, "The cloud refused the request"
     return UnknownAnswer, "The cloud's answer cannot be understood"
@@ -253,7 +262,7 @@ def error_of(
         code=shown(said.code, 64),
         request_id=shown(headers.get("x-request-id") or said.request_id, 128),
         answered=True,
-    )
+    ).about(*_SETTINGS.get(sentence, ()))
     if isinstance(error, NotAccepted):
         error.retry_after = _retry_after(headers)
         if family == BUSY_CODE and error.retry_after is None:

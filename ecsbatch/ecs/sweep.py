@@ -111,9 +111,9 @@ async def _look(ecs: Looker, ids: Sequence[str]) -> Views:
         raise UnknownAnswer(
             f"The cloud does not heed the filter by id (server_id): asked for {counted(len(ids), 'server')}, it showed "
             f"{look.unasked:,} that nobody had asked for, and what it leaves out may exist. Nothing is planned: check "
-            "--endpoint and whatever stands before it.",
+            "the endpoint and whatever stands before it.",
             answered=True,
-        )
+        ).about("endpoint")
     return dict(look.servers)
 
 

@@ -201,7 +201,7 @@ class DirectRestarts:
                 admitted.append(server)
                 continue
             remedy = "ask again once that run is over, or abort it"
-            self._fail([server], RunConflict(f"Server {server} belongs to run {owner}: {remedy}."))
+            self._fail([server], RunConflict(f"Server {server} belongs to run {owner}: {remedy}.", run_id=owner))
         return admitted
 
     def _freed_by(self, event: ev.Event) -> Sequence[Claim]:

@@ -143,7 +143,7 @@ class Store(Ledger, Protocol):
         ...
 
     async def run(self, name: str = "") -> RunRecord:
-        """Return a run by its id or a unique beginning of it, "" for the latest; raises ConfigError for none."""
+        """Return a run by its id or a unique beginning of it, "" for the latest; raises RunNotFound for none."""
         ...
 
     async def open_rollouts(self) -> list[RunRecord]:
@@ -171,7 +171,7 @@ class Store(Ledger, Protocol):
         ...
 
     async def command(self, run_id: str, command: Mapping[str, Any], who: str) -> int:
-        """Store what somebody asks of a run's holder; return the command's number. Raises ConfigError for no run."""
+        """Store what somebody asks of a run's holder; return the command's number. Raises RunNotFound for no run."""
         ...
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:

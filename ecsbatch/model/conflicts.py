@@ -7,9 +7,12 @@ RunConflict
 +-- RunHeld          a living process holds the run: ask it, or wait until it has ended
 +-- RunTaken         the run was taken over: this process must not go on with it
 +-- RunOver          the run was aborted: nothing resumes it
++-- NotFollowed      the run's process has not followed a command in time: see what becomes of it
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.events import stamp
@@ -27,24 +30,29 @@ class ServersClaimed(RunConflict):
 
     Attributes:
         run_id: the run that has most of them.
+        holder: the name of the process that holds it, or held it last.
+        held: True where a living process holds it.
         servers: how many it has.
         runs: every run in the way, with the number of servers it has.
     """
 
+    FIELDS: ClassVar[tuple[str, ...]] = (*RunConflict.FIELDS, "held", "servers", "runs")
+
     def __init__(self, record: RunRecord, runs: dict[str, int]) -> None:
-        self.run_id = record.run_id
+        self.held = record.held
         self.servers = runs[record.run_id]
         self.runs = runs
         more = len(runs) - 1
         others = f", and {counted(more, 'other run')} {'holds' if more == 1 else 'hold'} more of them" if more else ""
         run, belong = record.run_id, "belongs" if self.servers == 1 else "belong"
         last = "" if record.held else "last held by "
-        way = f"wait for it (`ecsbatch watch {run}`)" if record.held else f"go on with it (`ecsbatch resume {run}`)"
+        way = "wait for it" if record.held else "go on with it"
         super().__init__(
             f"{self.servers:,} of these servers {belong} to run {run} ({record.status}, {record.ended:,} of "
             f"{record.total:,} done, {last}{_named(record.holder)}){others}: {way}, "
-            f"end it (`ecsbatch abort {run}`), "
-            "or leave its servers out with --exclude-claimed."
+            "end it, or leave its servers out.",
+            run_id=run,
+            holder=record.holder.name,
         )
 
 
@@ -53,18 +61,21 @@ class ServersWanted(ServersClaimed):
 
     Attributes:
         run_id: the run that has most of them.
+        holder: "": it is not stored yet.
+        held: True.
         servers: how many it has.
         runs: every run in the way, with the number of servers it has.
     """
 
     def __init__(self, run_id: str, runs: dict[str, int]) -> None:
-        self.run_id = run_id
+        self.held = True
         self.servers = runs[run_id]
         self.runs = runs
         RunConflict.__init__(
             self,
             f"{self.servers:,} of these servers belong to run {run_id}, which another process is just creating: "
             "wait until it has begun, then try again.",
+            run_id=run_id,
         )
 
 
@@ -73,15 +84,23 @@ class RunExists(RunConflict):
 
     Attributes:
         run_id: the id.
+        holder: the name of the process that holds the existing run, or held it last.
+        status: how that run stands, a word of `RunStatus`.
         targets_hash: the hash of the existing run's targets.
         record: the existing run.
     """
 
+    FIELDS: ClassVar[tuple[str, ...]] = (*RunConflict.FIELDS, "status")
+
     def __init__(self, record: RunRecord) -> None:
-        self.run_id = record.run_id
+        self.status = record.status.value
         self.targets_hash = record.targets_hash
         self.record = record
-        super().__init__(f"Run {record.run_id} exists already ({record.status}): resume it, or choose another run id.")
+        super().__init__(
+            f"Run {record.run_id} exists already ({record.status}): resume it, or choose another run id.",
+            run_id=record.run_id,
+            holder=record.holder.name,
+        )
 
 
 class RunHeld(RunConflict):
@@ -89,14 +108,16 @@ class RunHeld(RunConflict):
 
     Attributes:
         run_id: the run.
-        holder: that process.
+        holder: that process's name.
+        process: that process.
     """
 
-    def __init__(self, run_id: str, holder: Holder) -> None:
-        self.run_id = run_id
-        self.holder = holder
+    def __init__(self, run_id: str, process: Holder) -> None:
+        self.process = process
         super().__init__(
-            f"Run {run_id} is held by {_named(holder)}: pause, resume or abort it there, or wait until it has ended."
+            f"Run {run_id} is held by {_named(process)}: pause, resume or abort it there, or wait until it has ended.",
+            run_id=run_id,
+            holder=process.name,
         )
 
 
@@ -105,14 +126,17 @@ class RunTaken(RunConflict):
 
     Attributes:
         run_id: the run.
-        holder: who has it now.
+        holder: the name of the process that has it now.
+        process: that process.
     """
 
-    def __init__(self, run_id: str, holder: Holder) -> None:
-        self.run_id = run_id
-        self.holder = holder
+    def __init__(self, run_id: str, process: Holder) -> None:
+        self.process = process
         super().__init__(
-            f"Run {run_id} was taken over by {_named(holder)}: this process writes nothing more to it; watch it there."
+            f"Run {run_id} was taken over by {_named(process)}: this process writes nothing more to it; watch it "
+            "there.",
+            run_id=run_id,
+            holder=process.name,
         )
 
 
@@ -124,5 +148,25 @@ class RunOver(RunConflict):
     """
 
     def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
-        super().__init__(f"Run {run_id} was aborted, which is final: start a new run for what is left.")
+        super().__init__(f"Run {run_id} was aborted, which is final: start a new run for what is left.", run_id=run_id)
+
+
+class NotFollowed(RunConflict):
+    """The process that holds a run has not followed a command in time; it is asked of it all the same.
+
+    Attributes:
+        run_id: the run.
+        holder: the name of the process that holds it.
+        command: what was asked for, such as ``pause``.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = (*RunConflict.FIELDS, "command")
+
+    def __init__(self, run_id: str, process: Holder, command: str, seconds: float) -> None:
+        self.command = command
+        super().__init__(
+            f"Run {run_id} has not followed within {seconds:g} s: {command} is asked of its process "
+            f"({_named(process)}), which follows once it reads it.",
+            run_id=run_id,
+            holder=process.name,
+        )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ecsbatch.errors import StoreError
+from ecsbatch.errors import RecordEdited
 from ecsbatch.model.events import Event, Recorded
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
@@ -175,15 +175,15 @@ class RunRecord:
         """Return the run's plan; ``fleet`` is its targets.
 
         Raises:
-            StoreError: somebody has edited it, and it is no plan any more.
+            RecordEdited: somebody has edited it, and it is no plan any more.
         """
         try:
             return Plan.from_json(self.plan, fleet)
         except ValueError as e:
-            raise StoreError(
+            raise RecordEdited(
                 f"The plan of run {self.run_id} was not written by ecsbatch and cannot be read "
-                f"({printable(str(e).rstrip('.'))}): ecsbatch audit {self.run_id} says what else was edited; restore "
-                "the store from a copy of before."
+                f"({printable(str(e).rstrip('.'))}): restore the store from a copy of before.",
+                run_id=self.run_id,
             ) from e
 
 

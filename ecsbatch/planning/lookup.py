@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ecsbatch.errors import SelectionError, SelectionRefused
+from ecsbatch.errors import SelectionError, SelectionRefused, ServerNotFound
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server, ServerView, labelled
 from ecsbatch.model.text import counted, printable
@@ -36,13 +36,15 @@ def need_server(fleet: Fleet, text: str, run_id: str) -> int:
     """Return the index of the server of a run that a text means.
 
     Raises:
-        SelectionError: it means none, or several servers.
+        ServerNotFound: it means none.
+        SelectionError: it means several servers.
     """
     index = find_server(fleet, text)
     if index is None:
-        raise SelectionError(
-            f"No server of run {run_id} has {printable(text)!r} as its id, as its name or as the begin of its id: "
-            f"ecsbatch report {run_id} lists them, ecsbatch runs the runs."
+        raise ServerNotFound(
+            f"No server of run {run_id} has {printable(text)!r} as its id, as its name or as the begin of its id.",
+            server=text,
+            run_id=run_id,
         )
     return index
 

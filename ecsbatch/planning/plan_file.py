@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, ClassVar, Final, cast
 
 import orjson
 
@@ -30,6 +30,20 @@ _MARK: Final = "ecsbatch_plan"
 _SEAL: Final = "sha256"
 _KEPT: Final = ("found", "status", "task_state", "updated", "locked")
 """The fields of a server's view that are kept: those that drift is found by, besides the zone."""
+
+
+class PlanFileUnreadable(ConfigError):
+    """A file cannot be read as a plan.
+
+    Attributes:
+        file: its name.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("file",)
+
+    def __init__(self, message: str, *, file: str = "") -> None:
+        super().__init__(message)
+        self.file = file
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +131,13 @@ def _object(file: str) -> tuple[dict[str, Any], Exposure | None]:
             exposure = _exposure(opened, Path(file))
             raw = orjson.loads(opened.read())
     except OSError as e:
-        raise ConfigError(f"{file} cannot be read ({e.strerror}): name a file that ecsbatch plan --out wrote.") from e
+        raise PlanFileUnreadable(
+            f"{file} cannot be read ({e.strerror}): name a file that holds a plan.", file=file
+        ) from e
     except (orjson.JSONDecodeError, ValueError):
         raw = None
     if not isinstance(raw, dict) or _MARK not in raw:
-        raise ConfigError(f"{file} is no plan: name a file that ecsbatch plan --out wrote.")
+        raise PlanFileUnreadable(f"{file} is no plan: name a file that holds one.", file=file)
     return cast("dict[str, Any]", raw), exposure
 
 

@@ -263,7 +263,7 @@ def _filter(filter_name: str, text: Any) -> str:
 def _updated(view: ServerView) -> float:
     if (at := view.updated_at) is None:
         raise SelectionError(
-            f"The cloud does not say when {view.id} changed last, which --skip-updated-since needs: "
-            "exclude it, or leave the option out."
-        )
+            f"The cloud does not say when {view.id} changed last, so that nobody can tell whether it is to be left "
+            "alone for that: exclude it, or do not ask for it."
+        ).about("skip_updated_since", "exclude")
     return at

@@ -369,7 +369,7 @@ class _Question:
         return Explanation(
             Cause.GATE,
             f"The gate {gate.gate} {verdict} for wave {wave} {self._ago(self.state.gate_at)}{said}. "
-            f"It is asked again{left}{asked}: after --gate-timeout, {timeout} in all, the run stops.",
+            f"It is asked again{left}{asked}: after gate_timeout, {timeout} in all, the run stops.",
             wait.until,
             (f"ecsbatch abort {self.state.run_id}",),
         )

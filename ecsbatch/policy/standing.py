@@ -216,7 +216,7 @@ def blind_notice(state: RolloutState, now: float) -> str:
     why = f" The last try: {printable(unseen.message).rstrip('.')}." if unseen.message else ""
     return (
         f"Nothing can be seen of the cloud for {_left(now, since)}.{why} No server is blamed for it; the first try "
-        f"that fails after {format_duration(unseen.timeout)} stops the run, and ecsbatch resume goes on."
+        f"that fails after {format_duration(unseen.timeout)} stops the run, and a resume goes on with it."
     )
 
 
@@ -230,5 +230,5 @@ def gate_notice(state: RolloutState, now: float) -> str:
     said = f": {how.word.removeprefix('gate: ')}, {how.detail}" if wait.asked else ""
     return (
         f"Wave {state.wave_over + 1} waits{since} for the gate {printable(plan.gate, _MESSAGE)} to say go{said}. "
-        f"It is asked again until --gate-timeout ({format_duration(plan.gate_timeout)}), then the run stops."
+        f"It is asked again until gate_timeout ({format_duration(plan.gate_timeout)}), then the run stops."
     )

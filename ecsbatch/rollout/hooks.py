@@ -180,7 +180,7 @@ def _planned_check(plan: Plan, run: str, given: GivenHooks) -> ServerCheck | Non
             on_this_machine=given.on_this_machine,
         )
     except ConfigError as e:
-        raise ConfigError(f"{run} cannot go on with its check; give another with --check. {e}") from None
+        raise ConfigError(f"{run} cannot go on with its check; give another one. {e}").about("check") from None
 
 
 def _planned_gate(plan: Plan, run: str, given: GivenHooks) -> Gate | None:
@@ -210,6 +210,8 @@ def validate_hooks(check: str | None, gate: str | None, check_ca: str = "") -> N
 
         check_of(check, ca_file=check_ca)
     elif check_ca:
-        raise ConfigError(f"check_ca = {check_ca!r}: it verifies a check, and there is none: give --check too.")
+        raise ConfigError(f"check_ca = {check_ca!r}: it verifies a check, and there is none: give one too.").about(
+            "check"
+        )
     if gate:
         command_gate(gate, 1.0)

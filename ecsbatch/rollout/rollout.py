@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import Any, Self
 
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.errors import ConfigError, EngineStopped
+from ecsbatch.errors import ConfigError, EngineStopped, NotHolder
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import asked_for
 from ecsbatch.model.outcome import Outcome, RunStatus
@@ -307,12 +307,13 @@ class Rollout:
         who asks.
 
         Raises:
-            ConfigError: the run has stopped in this process, so that it cannot be written here: resume and abort it.
+            NotHolder: the run has stopped in this process, so that it cannot be written here: resume and abort it.
         """
         if self._session.begun and not self._session.held and not self.state.status.over:
-            raise ConfigError(
-                f"Run {self.run_id} has stopped here and is not held any more: `Restarter.resume` it and abort that, "
-                f"or type `ecsbatch abort {self.run_id}`."
+            raise NotHolder(
+                f"Run {self.run_id} has stopped here and is not held any more: `Restarter.resume` it and abort that.",
+                run_id=self.run_id,
+                status=self.state.status.value,
             )
         self._driver.abort(by)
 

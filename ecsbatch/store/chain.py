@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from ecsbatch.errors import StoreError
+from ecsbatch.errors import RecordEdited
 from ecsbatch.model.chain import ChainCheck
 from ecsbatch.store.database import Database, PreparedStatement, as_bytes, as_number
 from ecsbatch.store.schema import journal, runs, targets
@@ -65,14 +65,14 @@ def head(database: Database, run_id: str, seq: int) -> str:
     """Return the hash that a run's next row follows, whose last event has the number ``seq``.
 
     Raises:
-        StoreError: somebody has taken events away or added some: to go on might restart servers twice.
+        RecordEdited: somebody has taken events away or added some: to go on might restart servers twice.
     """
     last_seq, last_hash = database.execute(_LAST, {"run": run_id}).fetchone() or (0, "")
     if last_seq != seq:
-        raise StoreError(
+        raise RecordEdited(
             f"The record of run {run_id} was edited: it ends with event {last_seq} where event {seq} was the last one. "
-            f"Nothing is sent: ecsbatch audit {run_id} says what else was edited; restore the store from a copy of "
-            "before."
+            "Nothing is sent: restore the store from a copy of before.",
+            run_id=run_id,
         )
     if last_hash:
         return str(last_hash)

@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 import sqlalchemy as sa
 
-from ecsbatch.errors import StoreError
+from ecsbatch.errors import RecordEdited
 from ecsbatch.model.events import Event, Recorded, ServerRestarted, decode, encode
 from ecsbatch.store import chain
 from ecsbatch.store.database import Database, PreparedStatement, as_bytes, as_number
@@ -102,14 +102,15 @@ class Reader:
         """Return up to ``limit`` events after number ``after``; those that only a later version knows are left out.
 
         Raises:
-            StoreError: somebody has edited a line, and it is no event any more, or none that comes after ``after``.
+            RecordEdited: somebody has edited a line, and it is no event any more, or none that comes after ``after``.
         """
         try:
             return list(islice(self._decoded(run_id, after), limit))
         except ValueError as e:
-            raise StoreError(
+            raise RecordEdited(
                 f"The record of run {run_id} has a line behind event {after} that ecsbatch did not write: "
-                f"ecsbatch audit {run_id} says what else was edited; restore the store from a copy of before."
+                "restore the store from a copy of before.",
+                run_id=run_id,
             ) from e
 
     def _decoded(self, run_id: str, after: int) -> Iterator[Recorded]:

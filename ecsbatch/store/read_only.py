@@ -61,7 +61,7 @@ class ReadOnlyDatabase(Database):
             return False
         for each in (log, index):
             if not each.exists():
-                why = f"{each.name} is missing: let somebody who may write the store type ecsbatch runs"
+                why = f"{each.name} is missing: let somebody who may write the store list its runs"
             elif not os.access(each, os.R_OK):
                 why = f"{each.name} may not be read here: make it readable as the store itself is"
             else:

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import orjson
 import sqlalchemy as sa
 
-from ecsbatch.errors import ConfigError, StoreError
+from ecsbatch.errors import RunNotFound, StoreError
 from ecsbatch.model.events import (
     Event,
     RunFinished,
@@ -27,7 +27,10 @@ from ecsbatch.store.locks import Locks
 from ecsbatch.store.schema import runs
 
 _NAMED: Final = 5
-"""Runs that the error about an ambiguous prefix lists."""
+"""Runs that the error about an ambiguous prefix names."""
+
+_CANDIDATES: Final = 50
+"""Runs that it carries at most."""
 
 _LAST_TIME: Final = 253_402_300_799.0
 """The end of the year 9999, the last one that can be written."""
@@ -149,7 +152,7 @@ def find(database: Database, name: str, locks: Locks) -> RunRecord:
     """Return a run by its id or a unique prefix; for "" the latest, rollouts before direct runs.
 
     Raises:
-        ConfigError: no run or several runs fit.
+        RunNotFound: no run or several runs fit.
     """
     rows = _candidates(database, name)
     if not rows:
@@ -159,14 +162,16 @@ def find(database: Database, name: str, locks: Locks) -> RunRecord:
     if len(records) > 1 and not exact:
         named = ", ".join(record.run_id for record in records[:_NAMED])
         more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
-        raise ConfigError(f"Several runs begin with {name!r} ({named}{more}): give more of its id.")
+        candidates = [record.run_id for record in records[:_CANDIDATES]]
+        told = f"Several runs begin with {name!r} ({named}{more}): give more of its id."
+        raise RunNotFound(told, run_id=name, candidates=candidates)
     return (exact or records)[0]
 
 
-def missing(database: Database, name: str) -> ConfigError:
+def missing(database: Database, name: str) -> RunNotFound:
     """Return the error about a run that does not exist."""
     what = f"There is no run {name!r} in" if name else "There are no runs yet in"
-    return ConfigError(f"{what} {database.url}: `ecsbatch runs` lists what there is.")
+    return RunNotFound(f"{what} {database.url}.", run_id=name)
 
 
 def latest(database: Database, limit: int, locks: Locks) -> list[RunRecord]:

@@ -192,7 +192,7 @@ class DatabaseStore:
             RunHeld: a living process holds it.
             RunOver: it was aborted.
             ServersClaimed: it was over, and another run has some of its servers now.
-            ConfigError: there is no such run.
+            RunNotFound: there is no such run.
         """
         return await self._keep(self._call(lambda store: store.take_run(run_id, holder)))
 
@@ -212,7 +212,7 @@ class DatabaseStore:
         """Return a run by its id or a unique prefix; for "" the latest, rollouts before direct runs.
 
         Raises:
-            ConfigError: no run or several runs fit.
+            RunNotFound: no run or several runs fit.
         """
         return await self._read(lambda _, store: store.run(name))
 
@@ -295,7 +295,7 @@ class DatabaseStore:
             who: who asks.
 
         Raises:
-            ConfigError: there is no such run.
+            RunNotFound: there is no such run.
         """
         number: int = await self._write(lambda store: store.command(run_id, command, who))
         return number

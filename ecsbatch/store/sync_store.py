@@ -305,7 +305,10 @@ class SyncStore:
             raise RunTaken(lease.run_id, record.holder)
         head = self._staged.get(lease.run_id) or self._heads.get(lease.run_id)
         if head is None:
-            raise RunConflict(f"Run {lease.run_id} was released by this process: hold it again before writing to it.")
+            raise RunConflict(
+                f"Run {lease.run_id} was released by this process: hold it again before writing to it.",
+                run_id=lease.run_id,
+            )
         return head
 
     def _stage(

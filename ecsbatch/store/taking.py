@@ -69,7 +69,7 @@ class Taking:
             RunHeld: a living process holds it.
             RunOver: it was aborted.
             ServersClaimed: it was over, and another run has some of its servers now.
-            ConfigError: there is no such run.
+            RunNotFound: there is no such run.
         """
         with self._database.reading():
             self.exactly(run_id)
@@ -117,7 +117,7 @@ class Taking:
         """Return a run by its whole id.
 
         Raises:
-            ConfigError: there is no such run.
+            RunNotFound: there is no such run.
         """
         record = runs.get(self._database, run_id, self._locks)
         if record is None:
@@ -151,7 +151,9 @@ class Taking:
         if record is not None:
             raise RunHeld(run_id, record.holder)
         raise RunConflict(
-            f"Run {run_id} is just being created by another process: wait until it has begun, or choose another run id."
+            f"Run {run_id} is just being created by another process: wait until it has begun, or choose another run "
+            "id.",
+            run_id=run_id,
         )
 
     # Claims
@@ -218,7 +220,8 @@ class Taking:
         with self._database.writing():
             if claims.count(self._database, run_id) != got:
                 raise RunConflict(
-                    f"Another run has taken some of run {run_id}'s servers while they were claimed: try again."
+                    f"Another run has taken some of run {run_id}'s servers while they were claimed: try again.",
+                    run_id=run_id,
                 )
             return last()
 

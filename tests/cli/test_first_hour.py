@@ -98,7 +98,8 @@ def test_a_mistyped_region_is_suspected_where_no_name_is_found(terminal: Termina
     )
 
     assert done.returncode == 1
-    assert "Is there a region eu-wset-101? Check --region" in done.stderr
+    assert "Is there a region eu-wset-101? Check the region" in done.stderr
+    assert "--region" in done.stderr
 
 
 def test_a_project_of_somebody_else_is_not_the_keys_fault(terminal: Terminal) -> None:

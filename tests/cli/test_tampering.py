@@ -14,7 +14,7 @@ import pytest
 
 from ecsbatch import Strategy
 from ecsbatch.cli.app import main
-from ecsbatch.errors import StoreError
+from ecsbatch.errors import RecordEdited
 from ecsbatch.simulator.virtual_time import Killed
 from ecsbatch.store import MemoryDatabase
 from ecsbatch.testing import World
@@ -190,7 +190,7 @@ def test_a_line_that_is_no_event_any_more_leads_to_the_audit(store: Store, comma
     code, printed = store.ask(command, OVER)
 
     assert code == 1
-    assert "ecsbatch audit over says what else was edited" in printed
+    assert "`ecsbatch audit over` says what else was edited" in printed
 
 
 @pytest.mark.parametrize("command", ["audit", "status", "runs", "report", "explain"])
@@ -261,7 +261,7 @@ def test_a_record_with_an_event_twice_comes_to_an_end(store: Store, command: str
     code, printed = store.ask(command, OVER)
 
     assert code == 1
-    assert "ecsbatch audit over says what else was edited" in printed
+    assert "`ecsbatch audit over` says what else was edited" in printed
 
 
 # -- what must not be gone on with -------------------------------------------------------------------------------------
@@ -285,5 +285,5 @@ def test_a_run_whose_last_events_are_not_the_ones_that_were_counted_is_not_gone_
             async with world.restarter() as restarter:
                 await (await restarter.resume(KILLED)).run()
 
-        with pytest.raises(StoreError, match=r"was edited: it ends with event .* ecsbatch audit killed"):
+        with pytest.raises(RecordEdited, match=r"was edited: it ends with event .* Nothing is sent"):
             world.run(goes_on)

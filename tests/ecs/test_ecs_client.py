@@ -436,7 +436,7 @@ def test_a_senseless_rate_is_refused(rate: float) -> None:
 def test_certificates_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "junk").write_text("junk")
     for name in ("missing", "junk"):
-        with pytest.raises(ConfigError, match="--ca-file"):
+        with pytest.raises(ConfigError, match="ca_file"):
             EcsClient(auth=TokenAuth("T"), project_id="p", region="eu", ca_file=tmp_path / name)
 
 

@@ -219,7 +219,7 @@ def test_an_unreadable_400_is_unknown(body: bytes) -> None:
 def test_a_redirect_points_to_the_endpoint() -> None:
     error = error_of(307, {"location": "https://evil.example"}, b"", what="submit")
 
-    assert str(error) == "The endpoint answers with a redirect: check --endpoint. (HTTP 307)"
+    assert str(error) == "The endpoint answers with a redirect: check it. (HTTP 307)"
 
 
 def test_a_message_is_one_short_clean_line() -> None:

@@ -132,5 +132,7 @@ def test_an_endpoint_wins_over_the_regions_and_brings_its_own_iam(
 
 
 def test_nowhere_to_ask_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--region"):
+    with pytest.raises(ConfigError, match="give the region") as refused:
         site_of(endpoint="", region="", project_id="p")
+
+    assert refused.value.settings == ("region", "endpoint")

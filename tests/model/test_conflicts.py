@@ -29,7 +29,7 @@ STOPPED = RunRecord(
     [
         ({"night": 1}, "1 of these servers belongs to run night (stopped, 5 of 20 done"),
         ({"night": 2, "day": 1}, "2 of these servers belong to run night"),
-        ({"night": 2, "day": 1}, "), and 1 other run holds more of them: go on with it (`ecsbatch resume night`)"),
+        ({"night": 2, "day": 1}, "), and 1 other run holds more of them: go on with it, end it"),
         ({"night": 2, "day": 1, "noon": 1}, "), and 2 other runs hold more of them: "),
     ],
 )

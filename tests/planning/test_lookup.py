@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecsbatch.errors import SelectionError
+from ecsbatch.errors import SelectionError, ServerNotFound
 from ecsbatch.model.servers import Fleet, Server, ServerView
 from ecsbatch.planning.lookup import find_server, need_server, resolve_names
 
@@ -47,10 +47,12 @@ def test_what_means_several_servers_is_refused_with_them(text: str, says: str) -
         find_server(FLEET, text)
 
 
-def test_whoever_needs_one_hears_where_they_are_listed() -> None:
+def test_whoever_needs_one_hears_of_which_run_it_is_none() -> None:
     assert need_server(FLEET, "77cc", "k7f") == 2
-    with pytest.raises(SelectionError, match=r"No server of run k7f has 'web-2' as its id.*ecsbatch report k7f"):
+    with pytest.raises(ServerNotFound, match="No server of run k7f has 'web-2' as its id") as refused:
         need_server(FLEET, "web-2", "k7f")
+
+    assert (refused.value.server, refused.value.run_id) == ("web-2", "k7f")
 
 
 VIEWS = [

@@ -321,8 +321,7 @@ def test_a_gate_that_is_asked_says_how_often_and_for_how_long_still() -> None:
     answer = asked(told([*first_wave_done(), asking, lost, lost], gate="./ok", gate_timeout=600.0))
 
     assert answer.text.endswith(
-        "It is asked again, for another 9m, and was asked 2 times in 1m: "
-        "after --gate-timeout, 10m in all, the run stops."
+        "It is asked again, for another 9m, and was asked 2 times in 1m: after gate_timeout, 10m in all, the run stops."
     )
     assert answer.until == NOW + 540
 

@@ -100,7 +100,7 @@ def test_a_gate_says_since_when_how_often_and_when_it_ends() -> None:
 
     assert gate_notice(state, NOW) == (
         'Wave 2 waits for 4m for the gate ./ok to say go: inconclusive, "\ufffd[2Jno answer", asked 1 time, 6m left. '
-        "It is asked again until --gate-timeout (10m), then the run stops."
+        "It is asked again until gate_timeout (10m), then the run stops."
     )
     assert gate_notice(told(first_wave_done()), NOW) == ""
 
@@ -108,7 +108,7 @@ def test_a_gate_says_since_when_how_often_and_when_it_ends() -> None:
 def test_who_sees_nothing_says_for_how_long_and_what_comes_of_it() -> None:
     assert blind_notice(told([*STARTED, UNSEEN]), NOW) == (
         "Nothing can be seen of the cloud for 1m10s. The last try: no route. No server is blamed for it; "
-        "the first try that fails after 5m stops the run, and ecsbatch resume goes on."
+        "the first try that fails after 5m stops the run, and a resume goes on with it."
     )
     assert blind_notice(told([*STARTED, UNSEEN, STOPPED]), NOW) == ""
     assert blind_notice(told(STARTED), NOW) == ""

@@ -16,7 +16,7 @@ from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request
-from ecsbatch.errors import AuthError, ConfigError
+from ecsbatch.errors import AuthError, NotHolder
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunOver
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
@@ -302,8 +302,9 @@ def test_an_abort_of_a_run_that_was_let_go_of_is_refused_and_not_forgotten() -> 
             await asyncio.sleep(10)
             rollout.stop()
             await running
-            with pytest.raises(ConfigError, match=f"ecsbatch abort {RUN}"):
+            with pytest.raises(NotHolder, match=f"Run {RUN} has stopped here") as refused:
                 rollout.abort("bob@desk")
+            assert (refused.value.run_id, refused.value.status) == (RUN, "interrupted")
 
     world.live(main)
 

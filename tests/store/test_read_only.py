@@ -133,7 +133,7 @@ async def test_news_that_cannot_be_seen_are_not_left_out_in_silence(folder: Path
         for suffix in ("", "-wal"):
             shutil.copy(folder / f"store.db{suffix}", folder / f"copy.db{suffix}")
 
-    says = r"has news in its log \(copy.db-wal\), and copy.db-shm is missing: let somebody .* type ecsbatch runs"
+    says = r"has news in its log \(copy.db-wal\), and copy.db-shm is missing: let somebody .* list its runs"
     with pytest.raises(StoreError, match=says):
         ReadOnlyDatabase("sqlite:///x", folder / "copy.db")
 

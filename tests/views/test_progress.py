@@ -69,7 +69,7 @@ def test_a_gate_says_in_the_picture_what_it_said_and_when_it_ends() -> None:
     assert narrow[0] == "run k7f3q2   gate: inconclusive"
     for text in (" ".join(wide), " ".join(narrow)):
         assert 'Wave 2 waits for 4m for the gate ./ok to say go: inconclusive, "errors 3%", asked 4 times' in text
-        assert "until --gate-timeout (10m), then the run stops." in text
+        assert "until gate_timeout (10m), then the run stops." in text
 
 
 def test_a_wave_that_is_tried_again_is_the_one_that_is_shown() -> None:

@@ -22,6 +22,7 @@ from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import CheckFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
+from ecsbatch.cli.remedies import with_remedy
 from ecsbatch.cli.wiring import make_client, make_store
 from ecsbatch.config.types import format_duration
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender, proxy_from_environment
@@ -147,8 +148,8 @@ class Inspection:
         self.results.append(CheckResult(name, state, printable(text, 1000)))
 
     def fail(self, name: str, error: EcsbatchError) -> None:
-        """Keep an error, whose text says what to do."""
-        self.note(name, "failed", " ".join(str(error).split()))
+        """Keep an error, with what can be done about it."""
+        self.note(name, "failed", with_remedy(error))
 
     @property
     def ok(self) -> bool:

@@ -51,7 +51,9 @@ async def issue_token(user: User, context: IssueContext) -> IssuedAuth:
     if not context.iam:
         raise _no_iam("A token for the IAM user")
     if not context.project_id and not context.region:
-        raise ConfigError("A token for an IAM user is for a project: give --project-id, or --region.")
+        raise ConfigError("A token for an IAM user is for a project: give its id, or the region.").about(
+            "project_id", "region"
+        )
     request = Request("POST", f"{context.iam}/v3/auth/tokens", {"Content-Type": JSON_TYPE}, _body(user, context))
     try:
         answer = await ask(context, request, "A token", _nothing)
@@ -78,18 +80,21 @@ async def find_project(context: IssueContext, auth: Auth) -> str:
         NotSent: IAM does not answer.
     """
     if not context.iam and context.region:
-        raise _no_iam("The project's id, unless --project-id gives it,")
+        raise _no_iam("The project's id, unless it is given,").about("project_id")
     if not context.region:
         raise ConfigError(
-            "No project id: give --project-id or export HUAWEICLOUD_SDK_PROJECT_ID (My Credentials in the console),"
-            " or give --region to have it looked up."
-        )
+            "No project id: give it or export HUAWEICLOUD_SDK_PROJECT_ID (My Credentials in the console), or give the"
+            " region to have it looked up."
+        ).about("project_id", "region")
     host = context.iam.partition("://")[2]
     query = canonical_query([("name", context.region)])
     headers = auth.headers(UnsignedRequest("GET", host, "/v3/projects", query, b"", ""), context.wall())
     request = Request("GET", f"{context.iam}/v3/projects?{query}", headers)
-    unanswered = f"Is there a region {context.region}? Check --region, then the network and HTTPS_PROXY."
-    answer = await ask(context, request, "The project's id", auth.redact, unanswered=unanswered)
+    unanswered = f"Is there a region {context.region}? Check the region, then the network and HTTPS_PROXY."
+    try:
+        answer = await ask(context, request, "The project's id", auth.redact, unanswered=unanswered)
+    except NotSent as e:
+        raise e.about("region") from None
     return _the_one(_projects(answer.body, auth.redact), context.region)
 
 
@@ -114,11 +119,12 @@ def _the_one(projects: list[tuple[str, str]], region: str) -> str:
         return projects[0][0]
     if not projects:
         raise ConfigError(
-            f"No project is named {region}: check --region, or give --project-id (My Credentials in the console)."
-        )
+            f"No project is named {region}: check the region, or give the project's id (My Credentials in the console)."
+        ).about("region", "project_id")
     names = [truncate(f"{id_} ({name})", 120) for id_, name in projects[:_NAMED_AT_MOST]]
     more = f" and {len(projects) - len(names)} more" if len(projects) > len(names) else ""
-    raise ConfigError(f"Region {region} has several projects: give one as --project-id: {', '.join(names)}{more}.")
+    told = f"Region {region} has several projects: give the id of one: {', '.join(names)}{more}."
+    raise ConfigError(told).about("project_id")
 
 
 def _body(user: User, context: IssueContext) -> bytes:
