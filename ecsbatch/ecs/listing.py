@@ -72,9 +72,9 @@ async def pages_of(page: Callable[[str], Awaitable[ListingPage]], limit: int) ->
         if seen > most:
             raise Contradiction(
                 f"The listing has no end: it has shown {seen:,} servers, far more than it counts. Nothing is "
-                "planned: check --endpoint and whatever stands before it.",
+                "planned: check the endpoint and whatever stands before it.",
                 answered=True,
-            )
+            ).about("endpoint")
         # Where a cloud sends pages shorter than `limit`, its count still shows that there is more.
         if not shown.servers or (len(shown.servers) < limit and seen >= (shown.count or 0)):
             return
