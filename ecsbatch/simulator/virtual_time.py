@@ -3,8 +3,8 @@
 A rollout of hours runs in seconds and always in the same order. When nothing is ready and no timer is set, no code of
 the program can ever run again: the loop raises `Hang` instead of sleeping for ever, which finds every deadlock.
 
-Files, sockets and threads still work, in real time: the loop asks the real selector before each jump, and does not
-jump while a thread that it has started (`run_in_executor`) is running.
+Files and sockets still work, in real time: the loop asks the real selector before each jump. What is to run in a thread
+(`run_in_executor`, `asyncio.to_thread`) runs at once in the loop's own: a thread would end at an instant of real time.
 
 A crash is simulated by `Killed`, raised out of `run` between two steps of the loop (`VirtualLoop.kill_after`) or from
 inside a step, and then `abandon`. Time goes on after a crash with `VirtualLoop(start=dead_loop.time())`.
@@ -20,9 +20,6 @@ from typing import Any, TypeVar
 
 EPOCH = 1_767_225_600.0
 """2026-01-01T00:00:00Z, where virtual wall clocks start unless told otherwise."""
-
-THREAD_PATIENCE = 0.05
-"""Real seconds of one wait for a thread; the thread's end wakes the loop earlier."""
 
 CLOSE_ATTEMPTS = 100
 """A coroutine that awaits again while it is closed is closed again, this often."""
@@ -49,7 +46,6 @@ class JumpingSelector(selectors.BaseSelector):
 
     def __init__(self, real: selectors.BaseSelector) -> None:
         self.now = 0.0
-        self.threads = 0
         self._real = real
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -58,8 +54,6 @@ class JumpingSelector(selectors.BaseSelector):
         Raises:
             Hang: nothing is ready and no timer is set.
         """
-        if self.threads and (timeout is None or timeout > 0):
-            return self._real.select(THREAD_PATIENCE)
         ready = self._real.select(0)
         if ready:
             return ready
@@ -127,15 +121,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """
         self._kill_at = self._steps + steps
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]  # typeshed spells the arguments with a TypeVarTuple
-        """Run `func` in a thread; virtual time stands still until it has ended."""
-        future = super().run_in_executor(executor, func, *args)
-        self._jumping.threads += 1
-        future.add_done_callback(self._thread_done)
+    def run_in_executor(self, _executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]  # typeshed spells the arguments with a TypeVarTuple
+        """Call `func` now, in the loop's own thread; one that waits for something else in the loop waits for ever."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as e:  # noqa: BLE001 - whatever it is, the caller is told
+            future.set_exception(e)
         return future
-
-    def _thread_done(self, _future: asyncio.Future[Any]) -> None:
-        self._jumping.threads -= 1
 
     def _run_once(self) -> None:
         if self._kill_at is not None and self._steps >= self._kill_at:

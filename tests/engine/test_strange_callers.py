@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,8 @@ def test_an_engine_is_used_in_its_own_loop() -> None:
                     said.append(str(refused.value))
                 return said
 
-            said = await asyncio.to_thread(from_a_thread)
+            with ThreadPoolExecutor(1) as other:
+                said = other.submit(from_a_thread).result()
             assert (await rollout.run()).status is RunStatus.SUCCEEDED
             return said
 

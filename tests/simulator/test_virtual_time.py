@@ -53,24 +53,34 @@ def test_a_loop_that_never_ends_meets_the_guard() -> None:
         run(main(), loop=VirtualLoop(max_time=10))
 
 
-def test_time_stands_still_while_a_thread_works() -> None:
-    async def main() -> tuple[str, float]:
-        go = threading.Event()
-        loop = asyncio.get_running_loop()
-        threading.Timer(0.01, go.set).start()
-        timer = loop.call_later(1, go.set)
-        done = await asyncio.to_thread(lambda: "done" if go.wait(5) else "never")
-        timer.cancel()
-        return done, loop.time()
+def test_what_is_for_a_thread_runs_at_once_and_takes_no_time() -> None:
+    """In another thread it would end at an instant of real time, and one seed would play in many ways."""
 
-    assert run(main()) == ("done", pytest.approx(0.0, abs=1e-3))
+    async def main() -> tuple[bool, float]:
+        loop = asyncio.get_running_loop()
+        elsewhere: list[int] = []
+        loop.call_soon(elsewhere.append, 1)
+        here = await asyncio.to_thread(lambda: (threading.get_ident(), len(elsewhere)))
+        return here == (threading.get_ident(), 0), loop.time()
+
+    assert run(main()) == (True, pytest.approx(0.0, abs=1e-3))
+
+
+def test_what_a_function_for_a_thread_raises_is_raised_where_it_is_awaited() -> None:
+    async def main() -> None:
+        await asyncio.to_thread(int, "none")
+
+    with pytest.raises(ValueError, match="none"):
+        run(main())
 
 
 def test_a_call_from_another_thread_arrives() -> None:
     async def main() -> str:
         loop = asyncio.get_running_loop()
         arrived: asyncio.Future[str] = loop.create_future()
-        await asyncio.to_thread(loop.call_soon_threadsafe, arrived.set_result, "arrived")
+        other = threading.Thread(target=loop.call_soon_threadsafe, args=(arrived.set_result, "arrived"))
+        other.start()
+        other.join()
         return await arrived
 
     assert run(main()) == "arrived"
