@@ -6,7 +6,6 @@ first the servers to restart, wave by wave, and after them those that are to be 
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
@@ -209,10 +208,7 @@ class Plan:
     @cached_property
     def hash(self) -> str:
         """The SHA-256 of targets, order and numbers, in 64 hex digits."""
-        digest = hashlib.sha256(orjson.dumps(self._changed(), option=orjson.OPT_SORT_KEYS))
-        for server in self.fleet:
-            digest.update(f"\n{server.site}\t{server.id}\t{server.domain}".encode())
-        return digest.hexdigest()
+        return self.fleet.order_hash(orjson.dumps(self._changed(), option=orjson.OPT_SORT_KEYS))
 
     @cached_property
     def targets(self) -> str:

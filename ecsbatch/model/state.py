@@ -89,11 +89,8 @@ class RolloutState:
         self.waves = [Tally(total=len(w), waiting=len(w)) for w in plan.waves]
         self._starts = [w.start for w in plan.waves]
         self._in_waves = plan.to_restart
-        self.domains: dict[str, Tally] = defaultdict(Tally)
-        for i in range(n):
-            tally = self.domains[plan.fleet.domain(i)]
-            tally.total += 1
-            tally.waiting += 1
+        named = Counter(plan.fleet.domains) if plan.fleet.domains else {"": n} if n else {}
+        self.domains = defaultdict(Tally, {domain: Tally(total=of, waiting=of) for domain, of in named.items()})
         self.flights: dict[int, InFlightBatch] = {}
         self.held: set[int] = set()
         self.unstarted: dict[str, int] = {}
