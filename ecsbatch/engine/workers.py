@@ -7,15 +7,12 @@ cancellation has ended would be missed by nobody, and whoever waits for its work
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
 from ecsbatch.errors import EngineStopped
 
 T = TypeVar("T")
-
-MANY: Final = 1_000
-"""Servers up to which a function of a whole fleet takes no longer than a thread costs: some milliseconds."""
 
 CANCEL_AGAIN: Final = 3.0
 """Seconds after which a worker that goes on is cancelled once more: `wait_for` of Python 3.11 may lose the first."""
@@ -81,15 +78,3 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
             task.exception()
         raise asyncio.CancelledError
     return task.result()
-
-
-async def off_the_loop(work: Callable[[], T], servers: int) -> T:
-    """Call a pure function of a whole fleet; for many servers in a thread, so that the event loop goes on meanwhile.
-
-    Args:
-        work: touches nothing that the loop's own code may change meanwhile.
-        servers: how many it works on.
-    """
-    if servers <= MANY:
-        return work()
-    return await asyncio.to_thread(work)

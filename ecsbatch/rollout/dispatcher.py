@@ -29,6 +29,9 @@ from ecsbatch.policy.picker import Picker
 _INTRODUCED = 8
 """Servers that a site's observer knows from the begin, so that a probe can ask about another than the one in doubt."""
 
+_DISPATCHED_AT_ONCE = 1000
+"""Servers that one call of `Dispatcher.dispatch` puts into the queues, so that the loop is not held by it."""
+
 _RESENDS = 2
 """How often a server is sent again whose request was shown not to have begun, where ``on_unknown`` is ``verify``."""
 
@@ -195,7 +198,7 @@ class Dispatcher:
         if self._picker is None or self._picker.wave is not wave:
             self._picker = Picker(self._plan.fleet, wave, self._is_available)
         per_domain = None if limits.max_unavailable_per_domain is None else partial(self._domain_room, limits)
-        indexes = self._picker.pick(room, per_domain)
+        indexes = self._picker.pick(min(room, _DISPATCHED_AT_ONCE), per_domain)
         fleet = self._plan.fleet
         by_site: dict[str, list[str]] = {}
         for index in indexes:

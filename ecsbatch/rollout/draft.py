@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.host_loop import aside
 from ecsbatch.engine.ports import Cloud
-from ecsbatch.engine.workers import off_the_loop
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server
@@ -62,11 +62,11 @@ class Draft:
         """
         if isinstance(self.servers, Plan):
             fresh = await refuse_stale(clouds, self.servers, now)
-            return await off_the_loop(replace(self, servers=fresh).settle, len(fresh.fleet))
+            return await aside(replace(self, servers=fresh).settle, len(fresh.fleet))
         servers, many = self.servers, len(self.servers)
-        if await off_the_loop(partial(needs_lookup, servers), many):
+        if await aside(partial(needs_lookup, servers), many):
             servers = await resolve(clouds, servers)
-        return await off_the_loop(replace(self, servers=servers).settle, many)
+        return await aside(replace(self, servers=servers).settle, many)
 
     async def looked_at(self, clouds: Mapping[str, Cloud], now: float) -> Plan:
         """Return the plan of the servers as the cloud shows them now; arguments as in `settled`.

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from ecsbatch.engine.host_loop import TimeSlice
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
@@ -41,6 +42,7 @@ class RolloutDriver:
         self._commands: deque[Callable[[], Awaitable[None]]] = deque()
         self._abort_by: str | None = None
         self._full_since: float | None = None
+        self._work = TimeSlice()
 
     @property
     def state(self) -> RolloutState:
@@ -165,11 +167,13 @@ class RolloutDriver:
         dispatched = decision.step is Step.FEED and dispatcher.dispatch(wave, decision.room, self._session.limits)
         if dispatched or under_way or decision.step is Step.WAVE_DONE:
             self._full_since = None
-        if decision.step is Step.WAVE_DONE:
+        if dispatched:
+            await self._work.give_way()
+        elif decision.step is Step.WAVE_DONE:
             await self._end_wave(wave)
-        elif under_way and not dispatched:
+        elif under_way:
             await self._session.change()
-        elif not dispatched:
+        else:
             await self._wait_for_slots()
 
     async def _wait_for_slots(self) -> None:

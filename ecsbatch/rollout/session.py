@@ -12,9 +12,9 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import Final, Self, TypeAlias
 
+from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.engine.journal import EventFeed, JournalWriter
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.engine.workers import off_the_loop
 from ecsbatch.errors import ConfigError, EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, RunStatus
@@ -32,6 +32,10 @@ OnEvent: TypeAlias = Callable[[ev.Recorded], None]
 
 WORTH_A_WORD: Final = 3.0
 """Seconds without an answer of the cloud that are more than a moment."""
+
+
+_READ_AT_ONCE: Final = 250
+"""Events of its history that are read and folded in one go."""
 
 
 class RunSession:
@@ -150,8 +154,10 @@ class RunSession:
     async def read_history(self) -> None:
         """Fold the events in the store that are not folded yet."""
         self.stored = True
-        while recorded := await self.runtime.store.events(self.run_id, self.state.seq):
+        work = TimeSlice()
+        while recorded := await self.runtime.store.events(self.run_id, self.state.seq, _READ_AT_ONCE):
             self.fold(recorded)
+            await work.give_way()
 
     def fold_news(self, commit: Sequence[ev.Recorded]) -> None:
         """Fold what this process has just stored, and tell who wants to hear of it."""
@@ -264,7 +270,7 @@ class RunSession:
 
 async def _blank_state(run_id: str, plan: Plan) -> RolloutState:
     """Return the state before the first event."""
-    return await off_the_loop(partial(RolloutState, run_id, plan), len(plan.fleet))
+    return await aside(partial(RolloutState, run_id, plan), len(plan.fleet))
 
 
 def checked_hearer(hearer: OnEvent | None) -> OnEvent | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
+from ecsbatch.engine.host_loop import aside
 from ecsbatch.engine.workers import to_the_end
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
@@ -23,7 +24,7 @@ from ecsbatch.model.tally import Stage
 from ecsbatch.rollout.hooks import GivenHooks, Hooks, hooks_of
 from ecsbatch.rollout.session import RunSession
 
-_SKIPS_AT_ONCE: Final = 1000
+_SKIPS_AT_ONCE: Final = 250
 
 
 async def start(session: RunSession, changes: Changes | None, given: GivenHooks) -> Hooks:
@@ -59,7 +60,8 @@ async def start(session: RunSession, changes: Changes | None, given: GivenHooks)
 
 async def _create(session: RunSession) -> Changes | None:
     """Store a new run and return None; where it exists already, return how to go on with it."""
-    plan = session.plan.to_json() | {"sites": _sites(session)}
+    written = await aside(session.plan.to_json, len(session.plan.fleet))
+    plan = written | {"sites": _sites(session)}
     events = [ev.RunStarted(total=len(session.plan.fleet), plan=plan), _holder_changed(session, 1)]
     store = session.runtime.store
     new = NewRun(session.run_id, plan=plan, fleet=session.plan.fleet, events=events)
