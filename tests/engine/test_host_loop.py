@@ -15,7 +15,7 @@ from ecsbatch.errors import SelectionError
 from ecsbatch.model.servers import Server
 from ecsbatch.planning.selection import as_fleet
 from ecsbatch.planning.strategy import make_plan
-from ecsbatch.rollout.start import planned
+from ecsbatch.rollout.draft import Draft, listed
 from ecsbatch.simulator.virtual_time import run
 
 IDS = [str(UUID(int=number)) for number in range(MANY)]
@@ -84,17 +84,17 @@ def test_a_plan_made_beside_the_loop_is_the_plan(targets: list[str]) -> None:
     strategy = Strategy(max_unavailable="10%", waves="1,10%,100%")
     given = IDS[:3] if not hasattr(targets, "__len__") else targets
 
-    made = asyncio.run(planned(targets, strategy, check="a callable"))
+    made, _ = asyncio.run(Draft(listed(targets), strategy).settled({}, 0.0))
 
-    alone = make_plan(as_fleet(given), strategy, check="a callable")
+    alone = make_plan(as_fleet(given), strategy)
     assert (made.to_json(), list(made.fleet)) == (alone.to_json(), list(alone.fleet))
 
 
 def test_what_cannot_be_planned_is_refused_beside_the_loop_too() -> None:
     with pytest.raises(SelectionError, match="named 2 times"):
-        asyncio.run(planned([*IDS, IDS[0]], Strategy()))
+        asyncio.run(Draft([*IDS, IDS[0]]).settled({}, 0.0))
     with pytest.raises(SelectionError, match="is one text"):
-        asyncio.run(planned("0" * MANY, Strategy()))
+        asyncio.run(Draft("0" * MANY).settled({}, 0.0))
 
 
 def test_a_large_fleet_is_handed_to_the_engine_piece_by_piece() -> None:
