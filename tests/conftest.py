@@ -20,7 +20,7 @@ REAL = {
     *("acceptance", "cli", "hostile", "mutations"),
     # Files that are about processes or about what goes over a socket.
     *("test_exports.py", "test_pytest_plugin.py", "test_readme.py", "test_secrets.py"),
-    *("ecs/test_ecs_network.py", "ecs/test_ecs_renewal.py"),
+    *("ecs/test_ecs_network.py", "ecs/test_ecs_renewal.py", "ecs/test_shared_session.py"),
     *("rollout/test_checks.py", "rollout/test_gates.py"),
     *("simulator/test_foreign_client.py", "simulator/test_simulator_server.py"),
     *("store/test_store_busy.py", "store/test_store_disk.py"),

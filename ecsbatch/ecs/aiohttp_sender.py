@@ -7,17 +7,23 @@ connection turned out dead; a POST it never does.
 
 Answers are asked for without compression: unpacking a job costs more than the bytes save in a data centre. A
 server that compresses all the same is understood, up to `MAX_ANSWER_BYTES`.
+
+A program may lend its own session. What is switched off here may be switched on there, and only a session of ours can
+say when the first byte leaves: so its connector is used by a session of our own, which shares the connections, the
+cache of names, the settings of TLS and the proxy, and leaves cookies, headers, redirects and traces alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Final
+from typing import Any, Final, NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -43,18 +49,33 @@ class AiohttpSender:
         connect_timeout: seconds for name, connection and TLS.
         ca_file: certificates to trust besides the system's, in PEM.
         max_answer_bytes: an answer longer than this, unpacked, is cut.
+        session: whose connections are used; whoever lends it closes it. None: connections of our own.
 
     Raises:
-        ConfigError: the file of certificates cannot be read.
+        ConfigError: the file of certificates cannot be read, or is given beside a session, which has its own; or the
+            session is none of aiohttp's.
     """
 
     def __init__(
-        self, *, connect_timeout: float = 10.0, ca_file: Path | None = None, max_answer_bytes: int = MAX_ANSWER_BYTES
+        self,
+        *,
+        connect_timeout: float = 10.0,
+        ca_file: Path | None = None,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        session: aiohttp.ClientSession | None = None,
     ) -> None:
+        lent: Any = session
+        if session is not None and not isinstance(lent, aiohttp.ClientSession):
+            raise ConfigError(
+                f"session = {type(lent).__name__}: give an aiohttp.ClientSession, open in this event loop."
+            )
+        if session is not None and ca_file is not None:
+            raise ConfigError("ca_file beside session: give the certificates to the session's connector.")
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout, sock_connect=connect_timeout)
         self._ca_file = ca_file
         self._ssl = _ssl_context(ca_file) if ca_file else None
         self._max_answer_bytes = max_answer_bytes
+        self._lent = session
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self._proxies: dict[str, URL | None] = {}
@@ -78,7 +99,7 @@ class AiohttpSender:
             )
         except (aiohttp.ClientError, OSError, ValueError) as e:
             # Not chained: aiohttp's errors carry the proxy's address with its password.
-            raise ConnectionError(_in_words(e, url, self._ca_file)) from None
+            raise ConnectionError(_in_words(e, url, self._advice())) from None
         try:
             body, complete = await self._body(answer)
         finally:
@@ -88,41 +109,61 @@ class AiohttpSender:
         return self._unpacked(Answer(answer.status, headers, body, complete))
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections of our own."""
         self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        """Return the session; it is made inside the running loop, with the first request."""
+        """Return the session; it is made inside the running loop, with the first request.
+
+        Raises:
+            ConnectionError: it is closed, or the one that was lent, or that belongs to another event loop.
+        """
         if self._closed:
             raise ConnectionError("the client is closed")
+        if self._lent is not None and (self._lent.closed or self._lent.connector is None):
+            raise ConnectionError("the session that the client was given is closed")
         if self._session is None:
             trace = aiohttp.TraceConfig()
             trace.on_request_headers_sent.append(_headers_sent)
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                keepalive_timeout=_KEEPALIVE_SECONDS,
-                ssl=self._ssl if self._ssl is not None else True,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=self._timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                skip_auto_headers=_UNWANTED,
-                headers={"Accept-Encoding": "identity"},
-                trace_configs=[trace],
-            )
+            try:
+                self._session = aiohttp.ClientSession(
+                    connector=self._connector(),
+                    connector_owner=self._lent is None,
+                    loop=asyncio.get_running_loop(),
+                    timeout=self._timeout,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    auto_decompress=False,
+                    skip_auto_headers=_UNWANTED,
+                    headers={"Accept-Encoding": "identity"},
+                    trace_configs=[trace],
+                )
+            except RuntimeError:
+                raise ConnectionError("the session that the client was given belongs to another event loop") from None
         return self._session
 
+    def _connector(self) -> aiohttp.BaseConnector | None:
+        if self._lent is not None:
+            return self._lent.connector
+        return aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ssl=self._ssl if self._ssl is not None else True
+        )
+
     def _proxy(self, url: URL) -> URL | None:
-        """Return the proxy that HTTPS_PROXY, ALL_PROXY and NO_PROXY name for a host; never one for this machine."""
+        """Return the proxy for a host, the lent session's or the environment's; never one for this machine."""
         origin = f"{url.scheme}://{url.host}:{url.port}"
         if origin not in self._proxies:
-            self._proxies[origin] = proxy_from_environment(url)
+            find = proxy_from_environment if self._lent is None else partial(_proxy_of, self._lent)
+            self._proxies[origin] = find(url)
         return self._proxies[origin]
+
+    def _advice(self) -> _Advice:
+        if self._lent is not None:
+            return _Advice("the session that the client was given is to trust its CA", "check the session's proxy")
+        tls = f"check that ca_file {self._ca_file} holds its CA" if self._ca_file else "name its CA by ca_file"
+        return _Advice(tls, "check HTTPS_PROXY and NO_PROXY")
 
     async def _body(self, answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
         """Return the body as far as it comes and is allowed, and whether that was all of it."""
@@ -186,17 +227,39 @@ def proxy_from_environment(url: URL) -> URL | None:
     raise ValueError("the proxy in the environment is not http://HOST:PORT: check HTTPS_PROXY and NO_PROXY")
 
 
-def _in_words(error: Exception, url: URL, ca_file: Path | None) -> str:
+def _proxy_of(session: aiohttp.ClientSession, url: URL) -> URL | None:
+    """Return the proxy that a session has for a URL, None for a direct connection.
+
+    Raises:
+        ValueError: the environment, which the session trusts, names a proxy that is not ``http://HOST:PORT``.
+    """
+    # aiohttp names no other way to a session's own proxy; these two are there from 3.12 on.
+    given, auth = getattr(session, "_default_proxy", None), getattr(session, "_default_proxy_auth", None)
+    if given is None:
+        return proxy_from_environment(url) if session.trust_env else None
+    if is_near(url.host or ""):
+        return None
+    proxy = URL(given)
+    return proxy if auth is None else proxy.with_user(auth.login).with_password(auth.password)
+
+
+class _Advice(NamedTuple):
+    """What to do about a failure of TLS, and of a proxy."""
+
+    tls: str
+    proxy: str
+
+
+def _in_words(error: Exception, url: URL, advice: _Advice) -> str:
     """Return in words why there was no answer."""
     host = f"{url.host}:{url.port}"
     why = _why(error)
     refused = isinstance(getattr(error, "os_error", None), ConnectionRefusedError)
-    hint = f"check that ca_file {ca_file} holds its CA" if ca_file else "name its CA by ca_file"
     reasons: tuple[tuple[type[Exception], str], ...] = (
-        (aiohttp.ClientConnectorCertificateError, f"TLS with {host} failed ({why}): {hint}"),
-        (aiohttp.ClientConnectorSSLError, f"TLS with {host} failed ({why}): {hint}"),
-        (aiohttp.ClientProxyConnectionError, f"the proxy for {host} failed: check HTTPS_PROXY and NO_PROXY"),
-        (aiohttp.ClientHttpProxyError, f"the proxy for {host} said no: check HTTPS_PROXY and NO_PROXY"),
+        (aiohttp.ClientConnectorCertificateError, f"TLS with {host} failed ({why}): {advice.tls}"),
+        (aiohttp.ClientConnectorSSLError, f"TLS with {host} failed ({why}): {advice.tls}"),
+        (aiohttp.ClientProxyConnectionError, f"the proxy for {host} failed: {advice.proxy}"),
+        (aiohttp.ClientHttpProxyError, f"the proxy for {host} said no: {advice.proxy}"),
         (aiohttp.ClientConnectorDNSError, f"the name {url.host} cannot be resolved"),
         (aiohttp.ConnectionTimeoutError, f"no connection to {host} in time"),
         (

@@ -2,14 +2,12 @@
 
 import asyncio
 import gzip
-import ssl
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from raw_server import headers_of, is_silent, ok, says, says_and_leaves, server_tls, serving
 
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender
 from ecsbatch.ecs.auth.schemes import KeyAuth
@@ -18,76 +16,6 @@ from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
 from ecsbatch.errors import AuthError, NotSent, UnknownAnswer
 
 HERE = Path(__file__).parent
-Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-class Server:
-    """A raw server that plays one part per connection and keeps what it was sent."""
-
-    def __init__(self, play: Play) -> None:
-        self.play = play
-        self.port = 0
-        self.heads: list[bytes] = []
-        self.connections = 0
-
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read requests to their end and answer each."""
-        self.connections += 1
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = [int(v) for n, v in _headers(head) if n == "content-length"]
-                await reader.readexactly(length[0] if length else 0)
-                self.heads.append(head)
-                await self.play(reader, writer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-
-def _headers(head: bytes) -> list[tuple[str, str]]:
-    lines = [line.partition(":") for line in head.decode().split("\r\n")[1:] if line]
-    return [(name.lower(), value.strip()) for name, _, value in lines]
-
-
-def says(raw: bytes) -> Play:
-    async def play(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(raw)
-
-    return play
-
-
-def says_and_leaves(raw: bytes, *, reset: bool = False) -> Play:
-    async def play(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(raw)
-        await writer.drain()
-        if reset:
-            writer.transport.abort()
-        raise ConnectionError
-
-    return play
-
-
-async def is_silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    await reader.read(1)
-
-
-def ok(body: bytes, *headers: str) -> bytes:
-    return "\r\n".join(["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *headers, "", ""]).encode() + body
-
-
-@asynccontextmanager
-async def serving(play: Play, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    server = Server(play)
-    listener = await asyncio.start_server(server.connected, "127.0.0.1", 0, ssl=tls)
-    server.port = listener.sockets[0].getsockname()[1]
-    try:
-        yield server
-    finally:
-        listener.close()
-        await listener.wait_closed()
 
 
 def client(port: int, **settings: Any) -> EcsClient:
@@ -135,7 +63,7 @@ async def test_what_is_on_the_wire_is_what_was_signed() -> None:
     assert head.split(b"\r\n")[0] == (
         b"GET /v1/p/cloudservers/detail?limit=1000&name=web%20a%2Fb~1%2B%252F%26%3D%3F%C3%A9%2C%E6%BC%A2 HTTP/1.1"
     )
-    headers = _headers(head)
+    headers = headers_of(head)
     assert sorted(name for name, _ in headers) == [
         "accept-encoding",
         "authorization",
@@ -152,7 +80,7 @@ async def test_connections_are_kept_and_cookies_are_not() -> None:
             await ecs.look(["a"])
 
         assert server.connections == 1
-        assert not any(name == "cookie" for head in server.heads for name, _ in _headers(head))
+        assert not any(name == "cookie" for head in server.heads for name, _ in headers_of(head))
 
 
 async def test_a_kept_connection_that_the_server_closed_is_not_used_for_a_submit() -> None:
@@ -185,12 +113,6 @@ async def test_an_error_that_says_nothing_is_told_by_its_name() -> None:
 async def test_a_name_that_does_not_exist_was_not_sent() -> None:
     with pytest.raises(NotSent, match=r"the name name\.invalid cannot be resolved"):
         await submit(client(0, endpoint="https://name.invalid"))
-
-
-def server_tls() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(HERE / "untrusted.pem")
-    return context
 
 
 async def test_an_untrusted_certificate_was_not_sent() -> None:
@@ -290,7 +212,7 @@ async def test_an_endless_answer_is_cut() -> None:
 async def test_an_answer_that_was_compressed_unasked_is_unpacked() -> None:
     async with serving(says(ok(gzip.compress(b'{"job_id":"j1"}', mtime=0), "Content-Encoding: gzip"))) as server:
         assert await submit(client(server.port)) == "j1"
-        assert dict(_headers(server.heads[0]))["accept-encoding"] == "identity"
+        assert dict(headers_of(server.heads[0]))["accept-encoding"] == "identity"
 
 
 async def test_a_bomb_is_unpacked_to_the_limit_only() -> None:
