@@ -104,7 +104,7 @@ def _is_half(text: str) -> bool:
 
 def from_view(view: ServerView, site: str = "") -> Server:
     """Return a listed server as a target, with its availability zone as its domain."""
-    return Server(view.id, view.az, view.name, site)
+    return Server(view.id, view.az, view.name, site, view.address)
 
 
 def filter_views(
@@ -222,10 +222,10 @@ def selection_of(
         raise SelectionError("select(all=True) means every server of the project: leave the filters out.")
     return Selection(
         tags=_filters("tags", _tags(tags)),
-        name=_filter("name", name),
+        name="" if name is None else _filter("name", name),
         az=_filters("az", az),
         status=_filters("status", status),
-        enterprise_project=_filter("enterprise_project", enterprise_project),
+        enterprise_project="" if enterprise_project is None else _filter("enterprise_project", enterprise_project),
     )
 
 
@@ -241,11 +241,7 @@ def _tags(given: object) -> Any:
 
 
 def _filters(filter_name: str, given: Iterable[Any] | None) -> tuple[str, ...]:
-    """Return a filter's texts; one that is given and empty, perhaps by mistake, must not select the whole project.
-
-    Raises:
-        SelectionError: it is empty, or is no text.
-    """
+    """Return a filter's texts, none where it is not given."""
     if given is None:
         return ()
     texts = (given,) if isinstance(given, str) else tuple(given)
@@ -253,8 +249,11 @@ def _filters(filter_name: str, given: Iterable[Any] | None) -> tuple[str, ...]:
 
 
 def _filter(filter_name: str, text: Any) -> str:
-    if text is None:
-        return ""
+    """Return one text of a filter; an empty one, perhaps a mistake, must not select the whole project.
+
+    Raises:
+        SelectionError: it is empty, or is no text.
+    """
     if not isinstance(text, str) or not text.strip() or text.startswith("="):
         raise SelectionError(f"{filter_name} = {in_short(text)}: give a text; an empty one is never taken to mean all.")
     return text
