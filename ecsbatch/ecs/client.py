@@ -25,7 +25,7 @@ from ecsbatch.ecs.auth.signer import Signer
 from ecsbatch.ecs.departure import Departure, checked_answer
 from ecsbatch.ecs.endpoint import site_of
 from ecsbatch.ecs.error_codes import RequestKind, date_of, error_of
-from ecsbatch.ecs.inventory import fitting, look_at_all, look_for
+from ecsbatch.ecs.inventory import NameSearch, fitting, look_at_all
 from ecsbatch.ecs.listing import MAX_PAGE, Filters, listing_query, pages_of
 from ecsbatch.ecs.read_retry import read_patiently
 from ecsbatch.ecs.sender import Answer, Request, Sender
@@ -119,6 +119,7 @@ class EcsClient:
         self.api_rate = _positive("api_rate", api_rate)
         burst = max(1.0, api_rate)
         self._pace = AsyncLimiter(burst, burst / api_rate)
+        self._names = NameSearch(self)
         self._host = self.site.endpoint.partition("://")[2]
 
     def __repr__(self) -> str:
@@ -303,10 +304,12 @@ class EcsClient:
     async def look_for(self, names: Collection[str]) -> list[ServerView]:
         """Look for servers by their exact names; several may have one name, and none is shown of a name that none has.
 
+        Many calls at once cost few requests: names that are asked for during a search are looked for together, next.
+
         Raises:
             CloudError: not everything could be seen.
         """
-        return await look_for(self, names)
+        return await self._names.look_for(names)
 
     async def select(
         self,

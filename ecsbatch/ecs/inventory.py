@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol, Unpack
 
@@ -12,7 +14,7 @@ from ecsbatch.ecs.listing import MAX_PAGE, Filters
 from ecsbatch.ecs.read_retry import Contradiction, read_again
 from ecsbatch.ecs.sweep import Looker, look_at
 from ecsbatch.ecs.wire import ListingPage
-from ecsbatch.errors import SelectionRefused
+from ecsbatch.errors import CloudError, SelectionRefused
 from ecsbatch.model.servers import MAX_LOOK, Server, ServerView
 from ecsbatch.planning.lookup import ids_by_name, refuse_unknown, resolve_names
 from ecsbatch.planning.selection import Selection, from_view
@@ -123,19 +125,60 @@ async def fitting(ecs: Lister, selection: Selection, told: Told = _untold) -> li
     return selection.check(listed.values())
 
 
-async def look_for(ecs: Lister, names: Collection[str]) -> list[ServerView]:
-    """Return the servers that have one of these names exactly.
+class NameSearch:
+    """Looks for servers by their exact names: names that many callers ask for at once are looked for together."""
 
-    Raises:
-        CloudError: not everything could be seen.
+    def __init__(self, ecs: Lister) -> None:
+        self._ecs = ecs
+        self._turn = asyncio.Lock()
+        self._next = _NameQuery()
+
+    async def look_for(self, names: Collection[str]) -> list[ServerView]:
+        """Return the servers that have one of these names exactly, as a search shows them that begins now or later.
+
+        Raises:
+            CloudError: not everything could be seen.
+        """
+        query = self._next
+        query.names.update(names)
+        async with self._turn:
+            if query is self._next:
+                self._next = _NameQuery()
+            if query.error is None and query.found is None:
+                await query.ask(self._ecs)
+        if query.error is not None:
+            # Each caller has an error of its own: what is noted of one is not noted of the others.
+            raise copy(query.error)
+        return [view for view in query.found or () if view.name in names]
+
+
+@dataclass(slots=True)
+class _NameQuery:
+    """Names that are looked for in one search, and what it has shown.
+
+    Attributes:
+        names: those of all callers.
+        found: who has one of them; None while it is not known.
+        error: why it cannot be known.
     """
-    listed: dict[str, ServerView] = {}
-    if len(names) > _A_FEW_NAMES:
-        listed = await _listed(ecs, Filters(), _untold)
-    else:
-        for name in names:
-            listed |= await _listed(ecs, Filters(name=_plain_part(name)), _untold)
-    return [view for view in listed.values() if view.found and view.name in names]
+
+    names: set[str] = field(default_factory=set[str])
+    found: list[ServerView] | None = None
+    error: CloudError | None = None
+
+    async def ask(self, ecs: Lister) -> None:
+        """Search; whoever is cancelled meanwhile leaves it to the next caller."""
+        listed: dict[str, ServerView] = {}
+        try:
+            if len(self.names) > _A_FEW_NAMES:
+                listed = await _listed(ecs, Filters(), _untold)
+            else:
+                for name in tuple(self.names):
+                    listed |= await _listed(ecs, Filters(name=_plain_part(name)), _untold)
+        except CloudError as e:
+            self.error = e
+            return
+        self.found = [view for view in listed.values() if view.found and view.name in self.names]
 
 
 async def _listed(ecs: Lister, filters: Filters, told: Told) -> dict[str, ServerView]:

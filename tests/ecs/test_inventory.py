@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.inventory import look_at_all
 from ecsbatch.ecs.sweep import A_FEW, look_at, spread
+from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import AuthError, CloudError, SelectionRefused, UnknownAnswer
 from ecsbatch.model.servers import Look, Server, ServerView
 from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
@@ -186,3 +189,89 @@ def test_servers_are_looked_for_by_their_exact_names(more: int) -> None:
             return await world.client().look_for(["db.1", "db.2", *map(str, range(more))])
 
         assert [view.id for view in world.run(main)] == [world.ids[0], world.ids[4]]
+
+
+class Listings(EcsClient):
+    """A client that keeps what its listings were filtered by."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.listed: list[str] = []
+        self.broken = False
+
+    def list_servers(self, **asked: Any) -> AsyncGenerator[ListingPage]:
+        """List, or fail."""
+        self.listed.append(asked.get("name", ""))
+        return refused() if self.broken else super().list_servers(**asked)
+
+
+async def refused() -> AsyncGenerator[ListingPage]:
+    await asyncio.sleep(1)
+    raise AuthError("The key is locked.")
+    yield ListingPage(())
+
+
+def named(world: World, number: int) -> str:
+    return f"{world.config.name_prefix}-{number:06d}"
+
+
+def test_names_that_many_ask_for_at_once_are_looked_for_together() -> None:
+    with World(servers=1_000) as world:
+
+        async def main() -> tuple[list[list[str]], list[str]]:
+            ecs = world.client(kind=Listings)
+            assert isinstance(ecs, Listings)
+            found = await asyncio.gather(*[ecs.look_for([named(world, number)]) for number in range(1_000)])
+            return [[view.id for view in views] for views in found], ecs.listed
+
+        found, listed = world.run(main)
+
+    assert found == [[server] for server in world.ids]
+    assert listed == [named(world, 0), ""]
+
+
+def test_whoever_asks_during_a_search_waits_for_the_next() -> None:
+    """What was shown before somebody asked may be out of date."""
+    with World(servers=10, latency=1.0, latency_sigma=0.0) as world:
+
+        async def main() -> list[ServerView]:
+            ecs = world.client()
+            first = asyncio.create_task(ecs.look_for(["fresh"]))
+            await asyncio.sleep(0.9)
+            world.cloud.rename(world.ids[3], "fresh")
+            found = await ecs.look_for(["fresh"])
+            assert await first == []
+            return found
+
+        assert [view.id for view in world.run(main)] == [world.ids[3]]
+
+
+def test_a_search_whose_caller_is_cancelled_is_the_next_ones() -> None:
+    with World(servers=10, latency=1.0, latency_sigma=0.0) as world:
+
+        async def main() -> list[ServerView]:
+            ecs = world.client()
+            asks = [asyncio.create_task(ecs.look_for([named(world, number)])) for number in range(3)]
+            await asyncio.sleep(1.5)
+            asks[1].cancel()
+            return await asks[2]
+
+        assert [view.id for view in world.run(main)] == [world.ids[2]]
+
+
+def test_an_error_is_everybodys_who_asked_together() -> None:
+    """A key that is refused is not tried once for each of a thousand callers: it would be locked."""
+    with World(servers=10) as world:
+
+        async def main() -> tuple[list[object], int]:
+            ecs = world.client(kind=Listings)
+            assert isinstance(ecs, Listings)
+            ecs.broken = True
+            asks = [ecs.look_for([named(world, number)]) for number in range(9)]
+            return await asyncio.gather(*asks, return_exceptions=True), len(ecs.listed)
+
+        errors, asked = world.run(main)
+
+    assert {str(error) for error in errors} == {"The key is locked."}
+    assert len({id(error) for error in errors}) == len(errors)
+    assert asked == 2
