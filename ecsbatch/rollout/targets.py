@@ -146,23 +146,6 @@ def _has_id(server: object) -> bool:
     return not isinstance(server, Server) or bool(server.id)  # what is no server is refused by `as_fleet`
 
 
-async def resolve_each(clouds: Mapping[str, Cloud], servers: Sequence[Server]) -> list[Server | SelectionError]:
-    """Return who is meant by each name, or why nobody is; ``servers`` are of `as_target`, each by itself.
-
-    Raises:
-        CloudError: not everything could be seen.
-    """
-    seen = await _look_for(clouds, servers)
-    return [_each(server, seen) for server in servers]
-
-
-def _each(server: Server, seen: Mapping[str, Sequence[ServerView]]) -> Server | SelectionError:
-    try:
-        return resolve_names([server], seen)[0]
-    except SelectionError as e:
-        return e
-
-
 def as_target(given: str | Server, clouds: Mapping[str, Cloud]) -> Server:
     """Return a server that is meant by its name, to be looked for at its site, or at all where it names none.
 
