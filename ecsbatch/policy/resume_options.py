@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import Final
 
-from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.errors import Invalid
+from ecsbatch.model.outcome import RETRIED, OutcomeKind, RunStatus
+from ecsbatch.model.plan import Plan
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
@@ -145,3 +147,20 @@ def _without_a_domain(state: RolloutState, *, forgive: bool) -> Iterator[ResumeO
     most = number >= _MOST * total and number / total >= _MORE * restarted[worst] / state.plan.to_restart
     if state.domains[worst].waiting and (number == total or most):
         yield ResumeOption(f"go on without {printable(worst)}", forgive=forgive, skip_domains=[worst])
+
+
+def validate_resume(plan: Plan, retry: Sequence[str], domains: Sequence[str]) -> None:
+    """Refuse outcomes and domains that do not exist: a slip of the pen would do nothing in silence.
+
+    Raises:
+        Invalid: ``retry`` names an outcome that cannot be tried again, or ``domains`` none of the fleet's.
+    """
+    known = set(plan.fleet.domains or ("",))
+    for name, chosen, allowed in (("skip_domains", domains, known), ("retry", retry, set(RETRIED))):
+        if isinstance(chosen, str) or not set(chosen) <= allowed:
+            given = chosen if isinstance(chosen, str) else ", ".join(sorted(set(chosen) - allowed))
+            expected = f"a list of {', '.join(sorted(allowed))}"
+            told = f"{name}: {given!r} is none of {', '.join(sorted(allowed))}; give a list of them."
+            raise Invalid(
+                told, field=name, value=chosen if isinstance(chosen, str) else list(chosen), expected=expected
+            )

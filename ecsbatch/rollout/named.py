@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from ecsbatch.engine.ports import Cloud
-from ecsbatch.errors import EcsbatchError, EngineStopped
+from ecsbatch.errors import EngineStopped
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.servers import RestartType, Server
 from ecsbatch.rollout.targets import as_target, resolve
@@ -34,22 +34,27 @@ class NamedRestarts:
         asked: asyncio.Future[Outcome] = loop.create_future()
         task = loop.create_task(self._find(target, type_, asked), name="ecsbatch-name")
         self._looking[task] = asked
-        task.add_done_callback(self._looking.pop)
+        task.add_done_callback(self._looked)
         return asked
 
     async def _find(self, target: Server, type_: RestartType, asked: asyncio.Future[Outcome]) -> None:
         """Find a server, and hand it on; whoever waits for its name waits for its restart then."""
-        try:
-            [found] = await resolve(self._clouds, [target])
-            if asked.done():
-                return
+        [found] = await resolve(self._clouds, [target])
+        if not asked.done():
             restart = self._submit(found, type_)
-        except EcsbatchError as e:
-            if not asked.done():
-                asked.set_exception(e)
+            restart.add_done_callback(lambda done: _hand_on(done, asked))
+            asked.add_done_callback(lambda _: restart.cancel())
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        """Tell who waits for a server that was not found, whatever the reason."""
+        asked = self._looking.pop(task)
+        fault = None if task.cancelled() else task.exception()
+        if asked.done():
             return
-        restart.add_done_callback(lambda done: _hand_on(done, asked))
-        asked.add_done_callback(lambda _: restart.cancel())
+        if task.cancelled():
+            asked.cancel()
+        elif fault is not None:
+            asked.set_exception(fault)
 
     def end(self) -> None:
         """Look for nobody any more: the engine has ended, or was closed."""

@@ -20,11 +20,12 @@ from ecsbatch.model.plan import Plan
 from ecsbatch.model.run import Changes, Command, Result
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.decide import Ending
+from ecsbatch.policy.resume_options import validate_resume
 from ecsbatch.rollout.draft import Draft
 from ecsbatch.rollout.driver import RolloutDriver
 from ecsbatch.rollout.hooks import GivenHooks
 from ecsbatch.rollout.session import OnEvent, RunSession
-from ecsbatch.rollout.start import resumption, start, validate_resume
+from ecsbatch.rollout.start import resumption, start
 
 
 class Rollout:

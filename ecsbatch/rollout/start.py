@@ -16,11 +16,11 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.conflicts import RunExists, RunOver
-from ecsbatch.model.outcome import RETRIED, RunStatus
-from ecsbatch.model.plan import Plan
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import quota_group
 from ecsbatch.model.run import Changes, Command, Holder, Lease, NewRun
 from ecsbatch.model.tally import Stage
+from ecsbatch.policy.resume_options import validate_resume
 from ecsbatch.rollout.hooks import GivenHooks, Hooks, hooks_of
 from ecsbatch.rollout.session import RunSession
 
@@ -192,16 +192,3 @@ def _skipped(session: RunSession, index: int, reason: str, *, holds: bool = Fals
     server = session.plan.fleet.ids[index]
     wave, domain = session.dispatcher.locate(server)
     return ev.ServerSkipped(server=server, wave=wave, domain=domain, reason=reason, holds=holds)
-
-
-def validate_resume(plan: Plan, retry: Sequence[str], domains: Sequence[str]) -> None:
-    """Refuse outcomes and domains that do not exist: a slip of the pen would do nothing in silence.
-
-    Raises:
-        ConfigError: ``retry`` names an outcome that cannot be tried again, or ``domains`` none of the fleet's.
-    """
-    known = set(plan.fleet.domains or ("",))
-    for name, chosen, allowed in (("skip_domains", domains, known), ("retry", retry, set(RETRIED))):
-        if isinstance(chosen, str) or not set(chosen) <= allowed:
-            given = chosen if isinstance(chosen, str) else ", ".join(sorted(set(chosen) - allowed))
-            raise ConfigError(f"{name}: {given!r} is none of {', '.join(sorted(allowed))}; give a list of them.")

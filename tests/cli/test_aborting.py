@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -86,8 +87,18 @@ def test_an_abort_is_done_confirmed_or_only_asked(
 
 
 def test_a_run_that_ended_otherwise_is_a_conflict() -> None:
-    followed, now, _ = asked(ends)
-    with pytest.raises(RunConflict, match="k7f succeeded before it could abort") as refused:
-        report_abort(now, followed=followed)
+    with pytest.raises(ExceptionGroup) as failed:
+        asked(ends)
+    (refused,) = failed.value.exceptions
 
-    assert code_of_error(refused.value) is Exit.REFUSED
+    assert isinstance(refused, RunConflict)
+    assert str(refused) == "Run k7f succeeded before it could abort."
+    assert code_of_error(refused) is Exit.REFUSED
+
+
+def test_a_run_that_ended_otherwise_just_after_nobody_followed_is_a_conflict_too() -> None:
+    _, now, _ = asked(goes)
+    ended = replace(now, status=RunStatus.SUCCEEDED)
+
+    with pytest.raises(RunConflict, match="k7f succeeded before it could abort"):
+        report_abort(ended, followed=False)

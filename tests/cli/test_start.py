@@ -43,7 +43,7 @@ runpy.run_module("ecsbatch", run_name="__main__")
 """
 
 CLOUD = ("aiohttp", "ecsbatch.ecs")
-READS = ("__init__", "follower")
+READS = ("__init__", "follower", "followed_runs", "history", "journal_tail", "steering")
 """Modules of the room that drives runs which only read them, and need nothing of the rest."""
 
 DRIVES = [path.stem for path in (ROOT / "ecsbatch" / "rollout").glob("*.py") if path.stem not in READS]

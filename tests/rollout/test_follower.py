@@ -87,3 +87,38 @@ async def test_a_follower_sees_at_once_that_somebody_asks_to_abort() -> None:
     assert asked[0] == "aborting (not confirmed yet)"
     assert asked[1].startswith("bob@desk asked to abort, which its process has not confirmed yet")
     assert followed_it == "aborting"
+
+
+async def test_a_run_whose_process_was_gone_goes_on_for_its_follower_once_another_has_it() -> None:
+    """What no event says is taken back by the next event."""
+    async with open_store("memory:", inline=True) as store:
+        lease = await begun(store)
+        followed = RunFollower(store, await load_history(store, await store.run("k7f")))
+        await store.release(lease)
+        await followed.refresh()
+        gone = followed.state.status, followed.over
+        again = await store.take_run("k7f", HOLDER)
+        await followed.refresh()
+        taken = followed.state.status, followed.state.reason, followed.over
+        await store.commit(again, Transaction([ev.HolderChanged(holder="bob@web", fence=2)]))
+        await followed.refresh()
+        told = followed.state.status, followed.state.reason, followed.over
+
+    assert gone == (RunStatus.ORPHANED, True)
+    assert taken == told == (RunStatus.RUNNING, "", False)
+
+
+async def test_an_abort_that_was_asked_of_nobody_is_no_record_of_the_run() -> None:
+    async with open_store("memory:", inline=True) as store:
+        lease = await begun(store)
+        followed = RunFollower(store, await load_history(store, await store.run("k7f")))
+        await store.release(lease)
+        await store.command("k7f", {"command": "abort"}, "bob@desk")
+        await followed.refresh()
+        asked = followed.state.aborting, followed.state.aborted_by
+        again = await store.take_run("k7f", HOLDER)
+        await store.commit(again, Transaction([ev.HolderChanged(holder="eve@web", fence=2, command=1)]))
+        await followed.refresh()
+
+    assert asked == (True, "bob@desk")
+    assert (followed.state.aborting, followed.state.aborted_by) == (False, "")

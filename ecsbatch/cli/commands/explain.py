@@ -18,20 +18,16 @@ from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.errors import ConfigError, SelectionError
 from ecsbatch.model.text import printable
-from ecsbatch.planning.lookup import find_server, need_server
-from ecsbatch.planning.selection import as_server_id, is_uuid
-from ecsbatch.policy.explain import explain as explain_state
+from ecsbatch.planning.lookup import find_server
 from ecsbatch.policy.resume_options import STANDING_STILL, resume_options
 from ecsbatch.rollout.follower import load_history
+from ecsbatch.rollout.history import explained, server_of
 from ecsbatch.views.explanation import explanation_json, explanation_lines
 
 if TYPE_CHECKING:
-    from ecsbatch.model.quota import Usage
     from ecsbatch.model.run import RunRecord
-    from ecsbatch.model.servers import Fleet
     from ecsbatch.model.state import RolloutState
     from ecsbatch.policy.explain import Explanation
-    from ecsbatch.rollout.follower import RunHistory
     from ecsbatch.store import DatabaseStore
 
 _Server = Annotated[
@@ -77,15 +73,7 @@ async def _ask(url: str, typed: str, run: str) -> tuple[str, str, str, Explanati
     async with make_store(url, read_only=True) as store:
         record, server = await _meant(store, typed, run)
         history = await load_history(store, record)
-        claimed_by = await _claimed_by(store, history, server) if server else ""
-        answer = explain_state(
-            history.state,
-            now=time.time(),
-            server=server or None,
-            usage=await _usage(store, history, server),
-            holder_alive=history.record.held,
-            claimed_by=claimed_by,
-        )
+        answer = await explained(store, history.record, history.state, server, now=time.time())
         answer = _with_resume_options(answer, history.state)
         name = history.state.plan.fleet.name_of(server)
         return history.record.run_id, server, name, _with_keeper(answer, await store.kept_by())
@@ -103,13 +91,13 @@ async def _meant(store: DatabaseStore, first: str, second: str) -> tuple[RunReco
         if run is None:
             run, server = await _run(store, first), second
         run = run or await store.run(second)
-        return run, _server(await store.targets(run.run_id), server, run.run_id)
+        return run, server_of(await store.targets(run.run_id), server, run.run_id)
     latest = await store.run("")
     if not first:
         return latest, ""
     fleet, run = await store.targets(latest.run_id), await _run(store, first)
     if run is None:
-        return latest, _server(fleet, first, latest.run_id)
+        return latest, server_of(fleet, first, latest.run_id)
     index: int | None = None
     with suppress(SelectionError):  # what may be several servers means none of them
         index = find_server(fleet, first)
@@ -129,13 +117,6 @@ async def _run(store: DatabaseStore, name: str) -> RunRecord | None:
     return None
 
 
-def _server(fleet: Fleet, typed: str, run_id: str) -> str:
-    """Return the id of a server; one that the run does not know may be another run's where its whole id was typed."""
-    if not typed or is_uuid(typed):
-        return as_server_id(typed)
-    return fleet.ids[need_server(fleet, typed, printable(run_id))]
-
-
 def _with_keeper(answer: Explanation, keeper: int | None) -> Explanation:
     """Say that some process keeps all others from writing, if one does: no run's record can tell that."""
     if keeper is None:
@@ -152,21 +133,3 @@ def _with_resume_options(answer: Explanation, state: RolloutState) -> Explanatio
         return answer
     resume = [f"ecsbatch resume {run}{option.flags}" for option in resume_options(state)]
     return replace(answer, commands=(*resume, f"ecsbatch abort {run}"))
-
-
-async def _usage(store: DatabaseStore, history: RunHistory, server: str) -> Usage | None:
-    """Ask the ledger about the quota that the server's site spends; the record says which, and how much it is."""
-    groups: dict[str, str] = history.record.plan.get("sites", {})
-    fleet = history.state.plan.fleet
-    index = fleet.index_of(server) if server else 0 if len(fleet) else None
-    group = groups.get(fleet.site(index)) if index is not None else None
-    if group is None or history.holders is None or not history.holders.limit:
-        return None
-    return await store.usage(group, history.holders.limit)
-
-
-async def _claimed_by(store: DatabaseStore, history: RunHistory, server: str) -> str:
-    """Return the other run that has a server, "" where none has."""
-    sites = {"", *history.record.plan.get("sites", {})}
-    owners = (await store.claimed([(site, server) for site in sorted(sites)])).values()
-    return next((owner for owner in owners if owner != history.record.run_id), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -26,7 +26,7 @@ from ecsbatch.cli.flags import (
 )
 from ecsbatch.cli.output import check_outputs, print_lines
 from ecsbatch.cli.prompt import Consent, agree, agreed_lines, confirm
-from ecsbatch.cli.remote import changed, send_and_wait, send_command
+from ecsbatch.cli.remote import ask_and_print_events, ask_and_print_status
 from ecsbatch.cli.which_run import run_to_steer
 from ecsbatch.cli.wiring import read_history, who
 from ecsbatch.errors import RunConflict
@@ -37,10 +37,12 @@ from ecsbatch.policy.resume_options import forgive_question
 from ecsbatch.policy.standing import standing
 
 if TYPE_CHECKING:
+    from ecsbatch.model.events import Recorded
     from ecsbatch.model.plan import Skip
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
     from ecsbatch.rollout.follower import RunHistory
+    from ecsbatch.rollout.steering import Steering
 
 
 def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
@@ -178,18 +180,17 @@ def _resume_there(record: RunRecord, state: RolloutState, changes: Changes, cont
             f"Run {record.run_id} stands as {standing(state, time.time()).text} and is held by {holder.name}, pid "
             f"{holder.pid} on {holder.host}: watch it there, or stop that process first."
         )
-    if changes.limits:
-        adjust = {"command": "adjust", "limits": dict(changes.limits)}
-        send_and_wait(record, adjust, context.store_url, changed(changes.limits))
-    command = {
-        "command": "resume",
-        "forgive": changes.forgive,
-        "retry": list(changes.retry),
-        "skip_domains": list(changes.skip_domains),
-    }
-    # One that has little left may be over before anybody looks.
-    gone_on = {RunStatus.RUNNING, RunStatus.SUCCEEDED, RunStatus.FAILED}
-    return send_command(record.run_id, command, context.store_url, until=gone_on)
+    run, url = record.run_id, context.store_url
+    if limits := changes.limits:
+        same = "it has these limits already"
+        ask_and_print_events(run, url, lambda steering: steering.adjust(changes.by, **limits), same)
+
+    def go_on(steering: Steering) -> Awaitable[Sequence[Recorded]]:
+        return steering.resume(
+            changes.by, forgive=changes.forgive, retry=changes.retry, skip_domains=changes.skip_domains
+        )
+
+    return ask_and_print_status(run, url, go_on)
 
 
 def _kinds(text: str) -> list[str]:

@@ -1,0 +1,300 @@
+"""`History`: what can be asked of runs by their ids, without holding them and without a cloud.
+
+A replica of a service, or a program that only shows what others do, needs nothing else:
+
+    async with open_store("sqlite:///runs.db") as store:
+        history = History(store)
+        for record in await history.runs(status="running"):
+            print(record.run_id, (await history.explain(record.run_id)).text)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ecsbatch.clock import Clock, SystemClock
+from ecsbatch.errors import EngineStopped, Invalid
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.text import printable
+from ecsbatch.planning.lookup import need_server
+from ecsbatch.planning.selection import as_server_id, is_uuid
+from ecsbatch.policy.explain import Explanation, explain
+from ecsbatch.rollout.followed_runs import FollowedRuns
+from ecsbatch.rollout.steering import Looked, Steering
+
+if TYPE_CHECKING:
+    from ecsbatch.engine.ports import Store
+    from ecsbatch.model.events import Recorded
+    from ecsbatch.model.outcome import Outcome
+    from ecsbatch.model.quota import Usage
+    from ecsbatch.model.run import RunRecord
+    from ecsbatch.model.servers import Fleet
+    from ecsbatch.model.state import RolloutState
+
+_SLICE: Final = 0.002
+"""Seconds after which reading outcomes lets others have the loop."""
+
+_ALL: Final = 1_000_000
+
+
+class LiveRun(Protocol):
+    """A run of this process, as far as it is asked about; a `Rollout` is one."""
+
+    @property
+    def state(self) -> RolloutState:
+        """The fold over its events so far."""
+        ...
+
+    def events(self, after: int = 0) -> AsyncIterator[Recorded]:
+        """Follow its journal from behind event number ``after``, until it ends in this process."""
+        ...
+
+
+class History:
+    """The runs of a store, whoever holds them: what they are, how they stand, what became of each server, and why.
+
+    A run is named by its id or a unique beginning of it; "" is the latest. The runs last asked about are kept, so that
+    the next question reads only what is new. Runs of single restarts are listed, and have nothing else to ask.
+
+    Attributes:
+        clock: tells what time it is, for explanations.
+    """
+
+    def __init__(self, store: Store | None, *, clock: Clock | None = None) -> None:
+        """Ask a store.
+
+        Args:
+            store: an open one; None where `store` is there later.
+            clock: None for the system's.
+        """
+        self._store = store
+        self.clock = clock or SystemClock()
+        self._followed = FollowedRuns(lambda: self.store)
+
+    @property
+    def store(self) -> Store:
+        """Where the runs are; raises EngineStopped where there is none yet."""
+        if self._store is None:
+            raise EngineStopped("There is no store yet.")
+        return self._store
+
+    def _live(self, run_id: str) -> LiveRun | None:  # noqa: ARG002 - for whoever drives runs itself
+        """Return a run that this process drives, by its whole id; None for any other."""
+        return None
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    async def runs(self, status: RunStatus | str | None = None, limit: int = 50) -> list[RunRecord]:
+        """Return the last runs, the newest first; `RunRecord.kind` tells rollouts from runs of single restarts.
+
+        Args:
+            status: only runs that stand so, a word of `RunStatus`; None: all.
+            limit: how many at most.
+
+        Raises:
+            Invalid: there is no such status, or ``limit`` is no count.
+            StoreError: the store cannot be read.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:  # pyright: ignore[reportUnnecessaryIsInstance] - from a query string
+            raise Invalid(f"limit = {limit!r}: give a count.", field="limit", value=limit, expected="a count")
+        if status is None:
+            return await self.store.runs(min(limit, _ALL))
+        wanted, read = _status(status), limit
+        while True:
+            records = await self.store.runs(read)
+            found = [record for record in records if record.status is wanted]
+            if len(found) >= limit or len(records) < read or read >= _ALL:
+                return found[:limit]
+            read = min(4 * read, _ALL)
+
+    async def run(self, run_id: str = "") -> RunRecord:
+        """Return what the store knows of a run, of whatever kind.
+
+        Raises:
+            RunNotFound: none has this id, or several begin so.
+            StoreError: the store cannot be read.
+        """
+        return await self.store.run(run_id)
+
+    async def state(self, run_id: str = "") -> RolloutState:
+        """Return how a rollout stands: all its events folded.
+
+        It goes on with the next question about the run, as `Rollout.state` does by itself. Do not change it.
+
+        Raises:
+            RunNotFound: none has this id, or several begin so.
+            Invalid: it is a run of single restarts.
+            StoreError: the store cannot be read.
+        """
+        live = self._live(run_id) if run_id else None
+        return live.state if live is not None else (await self._look(run_id))[1]
+
+    def outcomes(self, run_id: str = "", kinds: Iterable[OutcomeKind | str] = ()) -> AsyncIterator[Outcome]:
+        """Yield every server of a rollout with its outcome so far, in the order of the fleet.
+
+        A server under way is ``unknown``, one that waits ``not_started``.
+
+        Args:
+            run_id: which run.
+            kinds: only servers that ended so, by `OutcomeKind` or its words; (): all.
+
+        Raises:
+            Invalid: a kind does not exist, or it is a run of single restarts.
+            RunNotFound: none has this id, or several begin so.
+            StoreError: the store cannot be read.
+        """
+        return self._outcomes(run_id, _kinds(kinds))
+
+    async def _outcomes(self, run_id: str, kinds: Collection[OutcomeKind]) -> AsyncGenerator[Outcome]:
+        state = await self.state(run_id)
+        time = asyncio.get_running_loop().time
+        began = time()
+        for outcome in state.outcomes():
+            if outcome.kind in kinds:
+                yield outcome
+            if time() - began > _SLICE:
+                await asyncio.sleep(0)
+                began = time()
+
+    async def explain(self, run_id: str = "", server: str = "") -> Explanation:
+        """Return why a server is not restarted yet, or what holds the whole rollout now.
+
+        Args:
+            run_id: which run.
+            server: the server's id, its name or a unique beginning of its id; "": the whole rollout.
+
+        Raises:
+            ServerNotFound: the run has no such server.
+            SelectionError: several servers are called so.
+            RunNotFound: no run has this id, or several begin so.
+            Invalid: it is a run of single restarts.
+            StoreError: the store cannot be read.
+        """
+        record, state = await self._look(run_id)
+        server_id = server_of(state.plan.fleet, server, record.run_id)
+        return await explained(self.store, record, state, server_id, now=self.clock.wall())
+
+    def follow(self, run_id: str = "", after: int = 0) -> AsyncIterator[Recorded]:
+        """Yield a rollout's events as they come, until it ends or nobody holds it; all who follow share the reading.
+
+        Args:
+            run_id: which run.
+            after: the number of the last event that is known; 0: from the first.
+
+        Raises:
+            Invalid: ``after`` is no number of an event, or it is a run of single restarts.
+            RunNotFound: none has this id, or several begin so.
+            StoreError: the store cannot be read.
+        """
+        if isinstance(after, bool) or not isinstance(after, int) or after < 0:  # pyright: ignore[reportUnnecessaryIsInstance] - from a request's header
+            expected = "the number of an event, or 0"
+            raise Invalid(f"after = {after!r}: give {expected}.", field="after", value=after, expected=expected)
+        return self._follow(run_id, after)
+
+    async def _follow(self, run_id: str, after: int) -> AsyncGenerator[Recorded]:
+        record = _rollout(await self.run(run_id))
+        live = self._live(record.run_id)
+        if live is not None:
+            async for recorded in live.events(after):
+                yield recorded
+                after = recorded.seq
+        # Another process may have gone on with it by now: the store tells.
+        async with aclosing(self._followed.events(record.run_id, after)) as events:
+            async for recorded in events:
+                yield recorded
+
+    def steer(self, run_id: str = "") -> Steering:
+        """Return what steers a rollout, whoever holds it; which run is meant is settled with each thing it is asked."""
+        return Steering(self.store, partial(self._look, run_id), self.clock)
+
+    async def _look(self, run_id: str) -> Looked:
+        """Return a rollout as the store knows it, and its events folded up to now."""
+        record = _rollout(await self.run(run_id))
+        live = self._live(record.run_id)
+        if live is not None:
+            return record, live.state
+        history = await self._followed.history(record)
+        return history.record, history.state
+
+
+async def explained(store: Store, record: RunRecord, state: RolloutState, server: str, *, now: float) -> Explanation:
+    """Explain a run, or its server with the id ``server``, with what only the store tells: who has it, the quota.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    return explain(
+        state,
+        now=now,
+        server=server or None,
+        usage=await _usage(store, record, state, server),
+        holder_alive=record.held,
+        claimed_by=await _claimed_by(store, record, server) if server else "",
+    )
+
+
+def server_of(fleet: Fleet, typed: str, run_id: str) -> str:
+    """Return the id of a server; one that the run does not know may be another run's where its whole id was given.
+
+    Raises:
+        ServerNotFound: the run has no such server.
+        SelectionError: several servers are called so, or their ids begin so.
+    """
+    if not typed or is_uuid(typed):
+        return as_server_id(typed)
+    return fleet.ids[need_server(fleet, typed, printable(run_id))]
+
+
+async def _usage(store: Store, record: RunRecord, state: RolloutState, server: str) -> Usage | None:
+    """Ask the ledger about the quota that the server's site spends; the record says which, and how much it is."""
+    groups: dict[str, str] = record.plan.get("sites", {})
+    fleet = state.plan.fleet
+    index = fleet.index_of(server) if server else 0 if len(fleet) else None
+    group = groups.get(fleet.site(index)) if index is not None else None
+    if group is None or state.quota is None:
+        return None
+    return await store.usage(group, state.quota.limit)
+
+
+async def _claimed_by(store: Store, record: RunRecord, server: str) -> str:
+    """Return the other run that has a server, "" where none has."""
+    sites = {"", *record.plan.get("sites", {})}
+    owners = (await store.claimed([(site, server) for site in sorted(sites)])).values()
+    return next((owner for owner in owners if owner != record.run_id), "")
+
+
+def _rollout(record: RunRecord) -> RunRecord:
+    """Return the record of a rollout; raises Invalid for a run of single restarts."""
+    if record.kind == "direct":
+        raise Invalid(
+            f"Run {record.run_id} holds single restarts of a program: only rollouts can be asked about.",
+            field="run_id",
+            value=record.run_id,
+            expected="the id of a rollout",
+        )
+    return record
+
+
+def _status(word: RunStatus | str) -> RunStatus:
+    try:
+        return RunStatus(word)
+    except ValueError:
+        expected = f"one of {', '.join(RunStatus)}"
+        told = f"status = {word!r}: give {expected}."
+        raise Invalid(told, field="status", value=word, expected=expected) from None
+
+
+def _kinds(words: Iterable[OutcomeKind | str]) -> Collection[OutcomeKind]:
+    """Return the kinds that are meant; no word means all."""
+    given = [words] if isinstance(words, str) else list(words)
+    try:
+        return {OutcomeKind(word) for word in given} or set(OutcomeKind)
+    except ValueError:
+        expected = f"of {', '.join(OutcomeKind)}"
+        wrong = ", ".join(repr(word) for word in given if word not in set(OutcomeKind))
+        told = f"kinds: {wrong} is none {expected}; give a list of them."
+        raise Invalid(told, field="kinds", value=[str(word) for word in given], expected=f"a list {expected}") from None
