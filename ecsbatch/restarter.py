@@ -33,7 +33,7 @@ from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.run import Changes, Holder
 from ecsbatch.model.servers import RestartType, RestartWord, Server, restart_type
 from ecsbatch.model.text import counted
-from ecsbatch.planning.selection import as_fleet
+from ecsbatch.planning.selection import as_target
 from ecsbatch.rollout.check_addresses import is_this_machine
 from ecsbatch.rollout.draft import Draft, listed
 from ecsbatch.rollout.gates import Gate
@@ -242,17 +242,16 @@ class Restarter:
         """
         self._running()
         wanted = restart_type(type)
-        if self._named is not None and needs_lookup([server]):
+        if self._named is not None and needs_lookup((server,)):
             return self._named.submit(server, wanted)
-        return self._submit(as_fleet([server])[0], wanted)
+        return self._submit(*as_target(server), wanted)
 
-    def _submit(self, server: Server, wanted: RestartType) -> asyncio.Future[Outcome]:
+    def _submit(self, server: str, site: str, wanted: RestartType) -> asyncio.Future[Outcome]:
         """Restart a server that is given by its id."""
         runtime, direct = self._running()
-        if server.site not in runtime.pipelines:
-            raise ConfigError(f"The site {server.site!r} is none of this Restarter's.")
-        joined = self._rollouts.join(server.id, wanted)
-        return joined or direct.submit(server.id, server.site, wanted)
+        if site not in runtime.pipelines:
+            raise ConfigError(f"The site {site!r} is none of this Restarter's.")
+        return self._rollouts.join(server, wanted) or direct.submit(server, site, wanted)
 
     async def restart(self, server: str | Server, *, type: RestartWord = "SOFT") -> Outcome:  # noqa: A002 - the API's word
         """Restart one server and return its outcome; arguments and errors are those of `submit`."""

@@ -1,7 +1,6 @@
 """`DirectRestarts`: restarts that callers ask for one by one; the engine sends them together in batches.
 
-Read `DirectRestarts.submit` first. Their journal is a run of its own, whose fold here is small: who is pending, and
-what is in flight.
+Read `DirectRestarts.submit` first. Their journal is a run of its own, which `DirectState` folds.
 """
 
 from __future__ import annotations
@@ -9,17 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.direct_state import DirectState
 from ecsbatch.engine.journal import EventFeed, JournalWriter
+from ecsbatch.engine.pending import Answers, PendingRestart, join
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.server_queue import RestartOptions, ServerQueue, adopted
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
-from ecsbatch.model.run import Claim, Holder, Lease, NewRun, Transaction
+from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import RestartType, restart_type
 from ecsbatch.model.tally import Attempt, InFlightBatch
 
@@ -27,58 +27,36 @@ _NOBODY: Final = Lease("", Holder("", "", 0, 0.0), 0)
 """The lease of a run that is not stored yet."""
 
 
-@dataclass(slots=True)
-class PendingRestart:
-    """A server that somebody has asked for and that has no outcome yet.
-
-    Attributes:
-        queue: which it is in.
-        waiters: the futures of all who asked.
-        attempts: how many requests have named it.
-        unstarted: how many of them were shown not to have begun.
-        earlier: the last request that was taken for not carried out, where a look may yet show its restart.
-        submitted_at: when the last request's intent was stored, seconds since 1970; None: there was none.
-    """
-
-    queue: ServerQueue
-    waiters: list[asyncio.Future[Outcome]] = field(default_factory=list[asyncio.Future[Outcome]])
-    attempts: int = 0
-    unstarted: int = 0
-    earlier: Attempt | None = None
-    submitted_at: float | None = None
-
-    @property
-    def wanted(self) -> bool:
-        """True while somebody waits."""
-        return any(not waiter.done() for waiter in self.waiters)
-
-
 class DirectRestarts:
     """The pending restarts of all callers, and a queue for each site and type; it is their `QueueOwner`.
 
     Attributes:
-        feed: follows the journal of these restarts.
+        run_id: the run that their journal is.
+        feed: follows that journal.
     """
 
     def __init__(self, runtime: Runtime, run_id: str) -> None:
         """Restart servers on ``runtime``; the journal is a run with this id, created with the first restart."""
+        self.run_id = run_id
         self._runtime = runtime
-        self._run_id = run_id
-        self._pending: dict[str, PendingRestart] = {}
+        self._loop = asyncio.get_running_loop()
+        self._answers = Answers(self._loop)
+        self._state = DirectState(self._answers.give)
         self._queues: dict[tuple[str, RestartType], ServerQueue] = {}
-        self._batches: dict[int, InFlightBatch] = {}
-        self._in_flight: dict[str, InFlightBatch] = {}
+        self._waking = False
         self._journal: JournalWriter | None = None
         self._opening = asyncio.Lock()
         self._lease: Lease | None = None
-        self._folded = 0
-        self.feed = EventFeed(lambda: runtime.store, run_id, lambda: self._folded)
+        self.feed = EventFeed(lambda: runtime.store, run_id, lambda: self._state.seq)
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self._state.pending)
 
     def submit(self, server: str, site: str, type_: RestartType) -> asyncio.Future[Outcome]:
         """Ask for a server's restart; the future gives its outcome. A server that is pending already is joined.
+
+        Thousands may be asked for in a row: nothing is done here but to write down who waits for what. The engine looks
+        at it in the next round of the event loop, and takes as many servers at a time as one look shows.
 
         Raises (at once):
             ConfigError: it is being restarted with another type, or at another site.
@@ -89,7 +67,8 @@ class DirectRestarts:
             EngineStopped: the engine ended before the server did.
         """
         queue = self._queue(site, type_)
-        pending, before = self._pending.get(server), self._sent_from(server)
+        pending = self._state.pending.get(server)
+        before = self._sent_from(server)
         if before is None and pending is not None and (pending.wanted or pending.queue is queue):
             before = pending.queue  # it stands there, even where nobody waits for it any more
         if before is not None and before is not queue:
@@ -99,12 +78,22 @@ class DirectRestarts:
                 f"{type_}."
             )
         if pending is None or pending.queue is not queue:
-            pending = self._pending[server] = PendingRestart(queue)
+            pending = self._state.pending[server] = PendingRestart(queue)
         if before is None:
-            queue.put([server])
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        pending.waiters.append(waiter)
-        return waiter
+            queue.append(server)
+            self._wake_soon()
+        return join(pending.waiters, self._loop)
+
+    def _wake_soon(self) -> None:
+        """Have the engine look at all queues in the next round of the event loop, once for all that is asked now."""
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        for queue in list(self._queues.values()):
+            queue.wake()
 
     def _queue(self, site: str, type_: RestartType) -> ServerQueue:
         queue = self._queues.get((site, type_))
@@ -122,9 +111,6 @@ class DirectRestarts:
 
     def _queue_of(self, batch: InFlightBatch) -> ServerQueue:
         return self._queue(batch.site, restart_type(batch.type))
-
-    def _writer(self, lease: Lease, last_batch: int = 0) -> JournalWriter:
-        return JournalWriter(self._runtime.store, lease, self._fold, last_batch=last_batch, freed_by=self._freed_by)
 
     # -- what the engine asks about these servers ------------------------------------------------------------------
 
@@ -144,34 +130,37 @@ class DirectRestarts:
         A server that nobody waits for is forgotten here, when its turn comes, and no sooner: who asks for it anew
         before finds it in the queue and need not put it there a second time.
         """
-        pending = self._pending.get(server)
+        pending = self._state.pending.get(server)
         if pending is None or pending.queue is not queue or self._sent_from(server) is not None:
             return False
         if not pending.wanted:
-            del self._pending[server]
+            del self._state.pending[server]
         return pending.wanted
 
     def _sent_from(self, server: str) -> ServerQueue | None:
         """Return the queue of a server that was sent, or may be since the store has its intent; None: neither."""
-        if (batch := self._in_flight.get(server)) is not None:
+        if (batch := self._state.in_flight.get(server)) is not None:
             return self._queue_of(batch)
-        return next((queue for queue in self._queues.values() if server in queue.given), None)
+        for queue in self._queues.values():
+            if server in queue.given:
+                return queue
+        return None
 
     def returned(self, servers: Iterable[str]) -> None:
         """Put recalled servers back that somebody has asked for since; who waited before has heard why not."""
         for server in servers:
-            pending = self._pending.get(server)
+            pending = self._state.pending.get(server)
             if pending is not None and self._sent_from(server) is None:
                 pending.queue.put([server])
 
     def earlier(self, server: str) -> Attempt | None:
         """Return the last request that named a pending server and of which a look may yet show a restart."""
-        pending = self._pending.get(server)
+        pending = self._state.pending.get(server)
         return pending.earlier if pending else None
 
     def unstarted(self, server: str) -> int:
         """Return how many requests that named a server were shown not to have begun, since it was asked for."""
-        pending = self._pending.get(server)
+        pending = self._state.pending.get(server)
         return pending.unstarted if pending else 0
 
     def kept(self, _server: str) -> None:
@@ -196,28 +185,48 @@ class DirectRestarts:
         for server in servers:
             if not self.wanted(queue, server):
                 continue
-            owner = claimed.get((queue.site, server), self._run_id)
-            if owner == self._run_id:
+            owner = claimed.get((queue.site, server), self.run_id)
+            if owner == self.run_id:
                 admitted.append(server)
                 continue
             remedy = "ask again once that run is over, or abort it"
             self._fail([server], RunConflict(f"Server {server} belongs to run {owner}: {remedy}.", run_id=owner))
         return admitted
 
-    def _freed_by(self, event: ev.Event) -> Sequence[Claim]:
-        """Return the claims that end with an event: of servers that have an outcome, or wait again."""
-        match event:
-            case ev.ServerEvent():
-                servers: Iterable[str] = [event.server]
-            case ev.BatchUnstarted():
-                servers = event.servers
-            case ev.BatchRejected() if event.batch in self._batches:
-                servers = self._batches[event.batch].open
-            case _:
-                return ()
-        return [(self._in_flight[server].site, server) for server in servers if server in self._in_flight]
+    def _on_halt(self, queue: ServerQueue) -> None:
+        """Tell a stopped queue's callers why, and open it again: later ones may try.
+
+        A server whose intent the store has may be sent all the same, so that its outcome is unknown.
+        """
+        halt, fault = queue.halt, queue.fault
+        queue.halt = queue.fault = None
+        queue.recall()
+        stopped = {server: pending for server, pending in self._state.pending.items() if pending.queue is queue}
+        if fault is not None:
+            self._fail(stopped, fault)
+        elif halt is not None:
+            for server, pending in stopped.items():
+                kind = OutcomeKind.NOT_STARTED if self._sent_from(server) is None else OutcomeKind.UNKNOWN
+                del self._state.pending[server]
+                pending.resolve(Outcome(server, kind, halt.reason, message=halt.message, attempts=pending.attempts))
+        queue.open = True
+
+    def _fail(self, servers: Iterable[str], fault: BaseException) -> None:
+        for server in list(servers):
+            if pending := self._state.pending.pop(server, None):
+                pending.fail(fault)
 
     # -- the journal -----------------------------------------------------------------------------------------------
+
+    def _writer(self, lease: Lease, last_batch: int = 0) -> JournalWriter:
+        freed_by = self._state.freed_by
+        return JournalWriter(self._runtime.store, lease, self._fold, last_batch=last_batch, freed_by=freed_by)
+
+    def _fold(self, commit: Sequence[ev.Recorded]) -> None:
+        """Follow the events of a commit; whoever waits for a server that has its outcome is answered soon."""
+        for recorded in commit:
+            self._state.apply(recorded)
+        self.feed.notice()
 
     async def _open_journal(self) -> JournalWriter:
         """Return the journal; its run is created once, and taken anew where writing has failed."""
@@ -227,7 +236,7 @@ class DirectRestarts:
             if self._journal is not None and self._lease is not None:
                 await self._take_anew(self._journal, self._lease)
             else:
-                new = NewRun(self._run_id, kind="direct", events=[self._runtime.holder_changed(1)])
+                new = NewRun(self.run_id, kind="direct", events=[self._runtime.holder_changed(1)])
                 self._lease = await self._runtime.store.create_run(new, self._runtime.holder)
                 self._journal = self._writer(self._lease)
             return self._journal
@@ -248,19 +257,23 @@ class DirectRestarts:
         self._lease = lease = await runtime.store.renew(lease)
         journal = self._writer(lease, failed.last_batch)
         taken = runtime.holder_changed(lease.fence, runtime.holder.name)
-        lost = [batch.batch for batch in self._batches.values() if not batch.job_id and batch.unknown_at is None]
-        unknown = [ev.BatchUnknown(batch=number, message="Its answer was not written.") for number in lost]
-        await journal.record(Transaction([taken, *unknown]))
+        lost = [
+            ev.BatchUnknown(batch=number, message="Its answer was not written.") for number in self._state.unanswered
+        ]
+        await journal.record(Transaction([taken, *lost]))
         self._journal = journal
-        for queue in self._queues.values():
-            runtime.pipelines[queue.site].drop(queue)
-        self._queues = {}
-        for server, pending in self._pending.items():
+        self._drop_queues()
+        for server, pending in self._state.pending.items():
             pending.queue = self._queue(pending.queue.site, pending.queue.options.type)
             if self._sent_from(server) is None:
                 pending.queue.put([server])
-        for batch in self._batches.values():
+        for batch in self._state.batches.values():
             self._follow(batch)
+
+    def _drop_queues(self) -> None:
+        for queue in self._queues.values():
+            self._runtime.pipelines[queue.site].drop(queue)
+        self._queues = {}
 
     def _follow(self, in_flight: InFlightBatch) -> None:
         """Have the engine find out what has become of a request."""
@@ -271,102 +284,6 @@ class DirectRestarts:
         else:
             pipeline.poller.watch_unknown(batch, pipeline.bucket.in_air_for(batch.grant))
 
-    # -- outcomes --------------------------------------------------------------------------------------------------
-
-    def _fold(self, commit: Sequence[ev.Recorded]) -> None:
-        """Follow the events of a commit, and answer whoever waits for a server that has its outcome."""
-        for recorded in commit:
-            self._fold_one(recorded.event, recorded.ts)
-            self._folded = recorded.seq
-        self.feed.notice()
-
-    def _fold_one(self, event: ev.Event, ts: float) -> None:
-        match event:
-            case ev.ServerEvent():
-                self._leave_flight([event.server])
-                if pending := self._pending.pop(event.server, None):
-                    _resolve(pending, event.outcome(ts, pending.attempts, pending.submitted_at))
-            case ev.BatchSubmitting():
-                self._enter_flight(event, ts)
-            case ev.BatchAccepted() if event.batch in self._batches:
-                self._batches[event.batch].job_id = event.job_id
-            case ev.BatchUnknown() if event.batch in self._batches:
-                self._batches[event.batch].unknown_at = ts
-            case ev.BatchStarted():
-                self._under_way_again(event, ts)
-            case ev.BatchRejected() if event.batch in self._batches:
-                batch = self._batches[event.batch]
-                self._wait_again(batch, tuple(batch.open), void=event.kind == "refused")
-            case ev.BatchUnstarted() if event.batch in self._batches:
-                for pending in filter(None, map(self._pending.get, event.servers)):
-                    pending.unstarted += 1
-                self._wait_again(self._batches[event.batch], event.servers, void=True)
-            case _:
-                return
-
-    def _enter_flight(self, event: ev.BatchSubmitting, ts: float) -> None:
-        batch = self._batches[event.batch] = InFlightBatch.of(event, ts)
-        self._in_flight.update(dict.fromkeys(event.servers, batch))
-        for pending in filter(None, map(self._pending.get, event.servers)):
-            pending.attempts += 1
-            pending.submitted_at = ts
-
-    def _under_way_again(self, event: ev.BatchStarted, ts: float) -> None:
-        """Count servers as in flight that a request has started after all, where somebody waits for one of them."""
-        batch = self._batches.get(event.batch)
-        if batch is None:
-            pending = next(filter(None, map(self._pending.get, event.servers)), None)
-            if pending is None:
-                return
-            queue = pending.queue
-            batch = self._batches[event.batch] = InFlightBatch(
-                event.batch, [], [], set(), queue.options.type, queue.site, unknown_at=ts
-            )
-        self._in_flight.update(dict.fromkeys(event.servers, batch))
-        batch.open.update(event.servers)
-        batch.begun.update(event.servers)
-
-    def _wait_again(self, batch: InFlightBatch, servers: Sequence[str], *, void: bool) -> None:
-        """Count servers as waiting whose request did nothing; with ``void`` a look may yet show that it did."""
-        self._leave_flight(servers)
-        if void:
-            before = batch.baselines()
-            for server in servers:
-                if pending := self._pending.get(server):
-                    pending.earlier = Attempt(batch.batch, before.get(server, ""), batch.cloud_time)
-
-    def _leave_flight(self, servers: Iterable[str]) -> None:
-        for server in servers:
-            if batch := self._in_flight.pop(server, None):
-                batch.open.discard(server)
-                if not batch.open:
-                    self._batches.pop(batch.batch, None)
-
-    def _on_halt(self, queue: ServerQueue) -> None:
-        """Tell a stopped queue's callers why, and open it again: later ones may try.
-
-        A server whose intent the store has may be sent all the same, so that its outcome is unknown.
-        """
-        halt, fault = queue.halt, queue.fault
-        queue.halt = queue.fault = None
-        queue.recall()
-        stopped = {server: pending for server, pending in self._pending.items() if pending.queue is queue}
-        if fault is not None:
-            self._fail(stopped, fault)
-        elif halt is not None:
-            for server, pending in stopped.items():
-                kind = OutcomeKind.NOT_STARTED if self._sent_from(server) is None else OutcomeKind.UNKNOWN
-                del self._pending[server]
-                _resolve(pending, Outcome(server, kind, halt.reason, message=halt.message, attempts=pending.attempts))
-        queue.open = True
-
-    def _fail(self, servers: Iterable[str], fault: BaseException) -> None:
-        for server in list(servers):
-            pending = self._pending.pop(server, None)
-            for waiter in pending.waiters if pending else ():
-                if not waiter.done():
-                    waiter.set_exception(fault)
-
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -376,13 +293,14 @@ class DirectRestarts:
 
     def end(self, fault: BaseException | None) -> None:
         """Tell whoever still waits that the engine has ended; ``fault`` is why, None where it was closed."""
+        self._answers.finish()
         stopped = EngineStopped(
             f"The engine ended before this server did: {fault}"
             if fault
             else "The Restarter was closed before this server had an outcome."
         )
         stopped.__cause__ = fault
-        self._fail(list(self._pending), stopped)
+        self._fail(list(self._state.pending), stopped)
 
     async def release(self) -> None:
         """End the run of direct restarts; its claims are free then, as they are once no process has it.
@@ -396,12 +314,6 @@ class DirectRestarts:
                     await self._journal.record(Transaction([done], status=RunStatus.SUCCEEDED))
         finally:
             self.feed.close()
-
-
-def _resolve(pending: PendingRestart, outcome: Outcome) -> None:
-    for waiter in pending.waiters:
-        if not waiter.done():
-            waiter.set_result(outcome)
 
 
 def _options(type_: RestartType, linger: float) -> RestartOptions:

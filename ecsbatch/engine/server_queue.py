@@ -176,6 +176,12 @@ class ServerQueue:
         self.waiting.extend(servers)
         self.wake()
 
+    def append(self, server: str) -> None:
+        """Append one server of many; the caller calls `wake` after the last."""
+        if not self.waiting:
+            self.waiting_since = asyncio.get_running_loop().time()
+        self.waiting.append(server)
+
     def recall(self) -> list[str]:
         """Take back every server without an intent; those in the engine's hands come by `QueueOwner.returned`."""
         self.generation += 1

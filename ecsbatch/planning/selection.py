@@ -64,6 +64,18 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
         raise SelectionError(f"Server {in_short(twice)} is named {times} times; name each server once.") from None
 
 
+def as_target(server: Server | str) -> tuple[str, str]:
+    """Return the id and the site of one server that a program gives; quick, for it may be called thousands of times.
+
+    Raises:
+        SelectionError: it is no server and no id.
+    """
+    if isinstance(server, str):
+        return server_id(server), ""
+    target = as_fleet([server])[0]
+    return target.id, target.site
+
+
 def _columns(targets: Iterable[object]) -> tuple[list[str], list[str], list[str], list[str]]:
     """Return ids, domains, names and sites as columns; one without any value is empty."""
     ids: list[str] = []

@@ -11,7 +11,8 @@ from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.servers import RestartType, Server
 from ecsbatch.rollout.targets import as_target, resolve
 
-Submit = Callable[[Server, RestartType], asyncio.Future[Outcome]]
+Submit = Callable[[str, str, RestartType], asyncio.Future[Outcome]]
+"""Restarts a server, by its id and its site's key."""
 
 
 class NamedRestarts:
@@ -41,7 +42,7 @@ class NamedRestarts:
         """Find a server, and hand it on; whoever waits for its name waits for its restart then."""
         [found] = await resolve(self._clouds, [target])
         if not asked.done():
-            restart = self._submit(found, type_)
+            restart = self._submit(found.id, found.site, type_)
             restart.add_done_callback(lambda done: _hand_on(done, asked))
             asked.add_done_callback(lambda _: restart.cancel())
 

@@ -14,6 +14,7 @@ from typing import Final, Self, TypeAlias
 
 from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.engine.journal import EventFeed, JournalWriter
+from ecsbatch.engine.pending import join
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import ConfigError, EngineStopped
 from ecsbatch.model import events as ev
@@ -253,9 +254,7 @@ class RunSession:
         index = self.plan.fleet.index_of(server)
         if index is None or self.released or self.state.stage[index] >= Stage.RESTARTED:
             return None
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(server, []).append(waiter)
-        return waiter
+        return join(self._waiters.setdefault(server, []), asyncio.get_running_loop())
 
     def _answer(self, servers: Sequence[str], *, ended: bool = True) -> None:
         """Answer who waits for these servers; with ``ended`` only for those that have their outcome."""

@@ -198,7 +198,7 @@ WANTED: Final = (
     Mutant(
         name="claims outlive an outcome",
         promise="A claim of a direct restart ends with whatever ends its intent.",
-        file="engine/direct.py",
+        file="engine/direct_state.py",
         old="servers: Iterable[str] = [event.server]",
         new="servers: Iterable[str] = []",
         tests=(f"{DIRECT}test_a_claim_ends_with_whatever_ends_the_intent",),
