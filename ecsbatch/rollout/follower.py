@@ -9,10 +9,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
+from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
@@ -37,9 +39,6 @@ _REFRESH_EVERY: Final = 0.5
 
 _AT_ONCE: Final = 250
 """Events that are read in one go."""
-
-_SLICE: Final = 0.002
-"""Seconds after which folding lets others have the loop."""
 
 _GOING_ON: Final = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
 """A run with another status has ended, or nobody holds it."""
@@ -137,19 +136,16 @@ async def new_history(store: Store, record: RunRecord) -> RunHistory:
     if record.kind == "direct":
         raise ConfigError(f"Run {record.run_id} holds single restarts of a program: only rollouts have a report.")
     plan = record.plan_of(await store.targets(record.run_id))
-    return RunHistory(record, RolloutState(record.run_id, plan))
+    return RunHistory(record, await aside(partial(RolloutState, record.run_id, plan), len(plan.fleet)))
 
 
 async def _read_on(store: Store, history: RunHistory) -> None:
     """Fold the events that are not folded yet, in slices: of a large run they are tens of thousands."""
-    time = asyncio.get_running_loop().time
-    began = time()
+    work = TimeSlice()
     while events := await store.events(history.record.run_id, history.state.seq, _AT_ONCE):
         for event in events:
             history.apply(event)
-            if time() - began > _SLICE:
-                await asyncio.sleep(0)
-                began = time()
+            await work.give_way()
 
 
 async def _asked_to_abort(store: Store, record: RunRecord, known: int) -> Command | None:

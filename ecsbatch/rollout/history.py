@@ -10,13 +10,13 @@ A replica of a service, or a program that only shows what others do, needs nothi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ecsbatch.clock import Clock, SystemClock
+from ecsbatch.engine.host_loop import TimeSlice
 from ecsbatch.errors import EngineStopped, Invalid
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import printable
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.servers import Fleet
     from ecsbatch.model.state import RolloutState
-
-_SLICE: Final = 0.002
-"""Seconds after which reading outcomes lets others have the loop."""
 
 _ALL: Final = 1_000_000
 
@@ -151,14 +148,11 @@ class History:
 
     async def _outcomes(self, run_id: str, kinds: Collection[OutcomeKind]) -> AsyncGenerator[Outcome]:
         state = await self.state(run_id)
-        time = asyncio.get_running_loop().time
-        began = time()
+        work = TimeSlice()
         for outcome in state.outcomes():
             if outcome.kind in kinds:
                 yield outcome
-            if time() - began > _SLICE:
-                await asyncio.sleep(0)
-                began = time()
+            await work.give_way()
 
     async def explain(self, run_id: str = "", server: str = "") -> Explanation:
         """Return why a server is not restarted yet, or what holds the whole rollout now.

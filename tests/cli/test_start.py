@@ -43,11 +43,21 @@ runpy.run_module("ecsbatch", run_name="__main__")
 """
 
 CLOUD = ("aiohttp", "ecsbatch.ecs")
-READS = ("__init__", "follower", "followed_runs", "history", "journal_tail", "steering")
-"""Modules of the room that drives runs which only read them, and need nothing of the rest."""
+READS = {
+    "engine": ("__init__", "host_loop"),
+    "rollout": ("__init__", "followed_runs", "follower", "history", "journal_tail", "steering"),
+}
+"""Modules of the rooms that restart servers which whoever only reads may need: they bring nothing of the rest."""
 
-DRIVES = [path.stem for path in (ROOT / "ecsbatch" / "rollout").glob("*.py") if path.stem not in READS]
-ENGINE = ("ecsbatch.engine", *(f"ecsbatch.rollout.{name}" for name in DRIVES), "ecsbatch.restarter")
+ENGINE = (
+    "ecsbatch.restarter",
+    *(
+        f"ecsbatch.{room}.{path.stem}"
+        for room, reads in READS.items()
+        for path in (ROOT / "ecsbatch" / room).glob("*.py")
+        if path.stem not in reads
+    ),
+)
 DISPLAY = ("rich", "structlog")
 STORE = ("sqlalchemy", "sqlite3")
 SIMULATOR = ("ecsbatch.simulator",)

@@ -12,13 +12,14 @@ from elsewhere import RUN, TWO_WAVES, CountingStore, elsewhere, until_held
 from world import World
 
 from ecsbatch.config.settings import Strategy
+from ecsbatch.engine import host_loop
 from ecsbatch.errors import EngineStopped, Invalid, RunNotFound, SelectionError, ServerNotFound
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
-from ecsbatch.rollout import follower, journal_tail
+from ecsbatch.rollout import journal_tail
 from ecsbatch.rollout.history import History, LiveRun
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store import DatabaseStore, open_store
@@ -271,7 +272,7 @@ async def test_a_run_larger_than_what_is_kept_is_kept_alone(monkeypatch: pytest.
 
 async def test_a_long_record_is_folded_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """The host's loop has other things to do meanwhile."""
-    monkeypatch.setattr(follower, "_SLICE", -1.0)
+    monkeypatch.setattr(host_loop, "SLICE", -1.0)
     turns = 0
 
     async def others() -> None:
