@@ -226,7 +226,7 @@ class DirectRestarts:
         """Follow the events of a commit; whoever waits for a server that has its outcome is answered soon."""
         for recorded in commit:
             self._state.apply(recorded)
-        self.feed.notice()
+        self.feed.publish(commit)
 
     async def _open_journal(self) -> JournalWriter:
         """Return the journal; its run is created once, and taken anew where writing has failed."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
+from ecsbatch.engine.journal_tail import KEPT, JournalTail
 from ecsbatch.engine.ports import Store
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model.conflicts import ServersClaimed
@@ -17,10 +18,6 @@ from ecsbatch.model.events import Event, Recorded
 from ecsbatch.model.run import Claim, Committed, Lease, Transaction
 
 T = TypeVar("T")
-
-_Read: TypeAlias = Callable[[str, int, int], Awaitable[list[T]]]
-
-_READ_AT_ONCE: Final = 1000
 
 
 class JournalWriter:
@@ -162,46 +159,87 @@ def seen(future: asyncio.Future[Any]) -> None:
 
 
 class EventFeed:
-    """Follows a run as this process writes it, for any number of readers; none is ahead of what is folded."""
+    """Follows a run as this process writes it, for any number of readers; none is ahead of what is folded.
 
-    def __init__(self, store: Callable[[], Store], run_id: str, folded: Callable[[], int]) -> None:
-        """Read from ``store()``; ``folded`` returns the number of the last folded event, 0 while nothing is stored."""
+    What was just folded they get from memory, all the same objects. Lines of JSON, of which some tell what only the
+    store knows, are read from it once for all who wait for them.
+    """
+
+    def __init__(self, store: Callable[[], Store], run_id: str, folded: Callable[[], int], *, kept: int = KEPT) -> None:
+        """Read what is not in memory from ``store()``.
+
+        Args:
+            store: returns where the run is kept.
+            run_id: the run.
+            folded: returns the number of the last folded event, 0 while nothing is stored.
+            kept: entries that are in memory for readers; half as many are read at once.
+        """
         self._store = store
         self._run_id = run_id
         self._folded = folded
         self._news = asyncio.Event()
         self._live = True
+        self._page = max(1, kept // 2)
+        self._events = JournalTail[Recorded](kept)
+        self._lines = JournalTail[bytes](kept)
+        self._reading_lines = asyncio.Lock()
 
-    def notice(self) -> None:
-        """Say that there may be news."""
-        self._news.set()
-        self._news = asyncio.Event()
+    def publish(self, folded: Sequence[Recorded]) -> None:
+        """Give readers events that are stored and were just folded."""
+        if folded:
+            self._events.add(folded, folded[0].seq - 1, folded[-1].seq)
+            self._notice()
 
     def close(self) -> None:
         """Nothing more is written by this process: readers end where the journal does."""
         self._live = False
-        self.notice()
+        self._notice()
+
+    def _notice(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
     def events(self, after: int = 0) -> AsyncIterator[Recorded]:
         """Yield the events behind number ``after``, and those to come until `close`."""
-        return self._follow(lambda store: store.events, lambda found, _: found[-1].seq, after)
+        return self._follow(self._events, self._next_events, lambda found, _: found[-1].seq, after)
 
     def lines(self, after: int = 0) -> AsyncIterator[bytes]:
         """Yield the same as lines of JSON, without line ends."""
-        return self._follow(lambda store: store.lines, lambda found, after: after + len(found), after)
+        return self._follow(self._lines, self._next_lines, lambda found, after: after + len(found), after)
 
     async def _follow(
-        self, read: Callable[[Store], _Read[T]], number_of_last: Callable[[list[T], int], int], after: int
+        self,
+        tail: JournalTail[T],
+        read: Callable[[int, int], Awaitable[list[T]]],
+        number_of_last: Callable[[list[T], int], int],
+        after: int,
     ) -> AsyncIterator[T]:
-        while True:
-            news, live = self._news, self._live
-            unread = max(0, min(_READ_AT_ONCE, self._folded() - after))
-            found = await read(self._store())(self._run_id, after, unread) if unread else []
-            for each in found:
-                yield each
-            if found:
-                after = number_of_last(found, after)
-            elif live:
-                await news.wait()
-            else:
-                return
+        with tail.reading():
+            while True:
+                news, live = self._news, self._live
+                unread = min(self._page, self._folded() - after)
+                found = await read(after, unread) if unread > 0 else []
+                for each in found:
+                    yield each
+                if found:
+                    after = number_of_last(found, after)
+                elif live:
+                    await news.wait()
+                else:
+                    return
+
+    async def _next_events(self, after: int, unread: int) -> list[Recorded]:
+        return self._events.behind(after, unread) or await self._store().events(self._run_id, after, unread)
+
+    async def _next_lines(self, after: int, unread: int) -> list[bytes]:
+        found = self._lines.behind(after, unread)
+        if found == []:
+            async with self._reading_lines:
+                found = self._lines.behind(after, unread)  # another who waited for the same may have read it
+                if found == []:
+                    found = await self._read_lines(after, unread)
+                    self._lines.add(found, after, after + len(found))
+        return await self._read_lines(after, unread) if found is None else found
+
+    async def _read_lines(self, after: int, unread: int) -> list[bytes]:
+        return await self._store().lines(self._run_id, after, unread)

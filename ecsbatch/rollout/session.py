@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, cast
 
 from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.engine.journal import EventFeed, JournalWriter
@@ -180,6 +180,7 @@ class RunSession:
         ):
             self.dispatcher.recall()
         self.notice()
+        self.feed.publish(commit)
 
     def _fold_one(self, recorded: ev.Recorded) -> None:
         event = recorded.event
@@ -218,7 +219,7 @@ class RunSession:
             return []
         changed = policy.limits_of(resolve_limits(self.plan, **limits), {})
         return [
-            ev.LimitChanged(limit=name, old=getattr(self.limits, name), new=getattr(changed, name), by=by)
+            ev.LimitChanged(limit=name, old=_as_read(self.limits, name), new=_as_read(changed, name), by=by)
             for name in limits
         ]
 
@@ -238,7 +239,6 @@ class RunSession:
     def notice(self) -> None:
         """Wake those who wait for a change."""
         self._changed.set()
-        self.feed.notice()
 
     async def change(self, until: float | None = None) -> None:
         """Wait until something has changed since the last call, at the longest until the loop time ``until``."""
@@ -294,3 +294,9 @@ def tell(hearer: OnEvent, recorded: ev.Recorded, context: Context | None) -> Non
         asyncio.get_running_loop().call_exception_handler(
             {"message": f"on_event has failed on event {recorded.seq} of run {recorded.run_id}", "exception": e}
         )
+
+
+def _as_read(limits: policy.Limits, name: str) -> Any:
+    """Return a limit as it is read back from the record, where tuples are lists."""
+    value: Any = getattr(limits, name)
+    return list(cast("tuple[int, ...]", value)) if isinstance(value, tuple) else value

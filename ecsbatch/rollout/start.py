@@ -119,9 +119,9 @@ def resumption(changes: Changes) -> ev.RunResumed:
     """Make the event of a run that goes on, without what it says of limits."""
     return ev.RunResumed(
         by=changes.by,
-        retry=changes.retry,
+        retry=list(changes.retry) or (),
         forgive=changes.forgive,
-        skip_domains=changes.skip_domains,
+        skip_domains=list(changes.skip_domains) or (),
         keeps_outcomes=bool(changes.retry),
     )
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import orjson
 import pytest
-from world import World
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import World, Wrapper
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.model.events import Recorded, encode
+from ecsbatch.engine.journal import EventFeed, JournalWriter
+from ecsbatch.errors import StoreError
+from ecsbatch.model.events import Recorded, WaveStarted, encode
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Holder, NewRun, Transaction
+from ecsbatch.simulator.config import Faults
+from ecsbatch.simulator.virtual_time import run
+from ecsbatch.store import open_store
 
 T = TypeVar("T")
 
@@ -183,6 +193,227 @@ def test_who_follows_an_engine_that_nobody_asks_ends_with_it() -> None:
         return await following
 
     assert world.live(main) == []
+
+
+# -- what readers share ------------------------------------------------------------------------------------------------
+
+
+def test_readers_get_the_very_events_that_were_folded_and_the_store_is_not_asked() -> None:
+    """Fifty watchers of a service must not read and decode everything fifty times."""
+    world = World(servers=60)
+
+    async def main() -> tuple[list[list[Recorded]], int]:
+        async with world.restarter() as restarter, asyncio.TaskGroup() as group:
+            asked = CountingStore(restarter.store)
+            restarter._runtime.store = asked
+            rollout = restarter.rollout(world.ids, Strategy(max_unavailable="20%", waves="100%"))
+            readers = [group.create_task(_all(rollout.events())) for _ in range(10)]
+            await rollout.run()
+            return [await reader for reader in readers], asked.reads
+
+    seen, reads = world.live(main)
+
+    assert reads == 0
+    assert all(mine is theirs for other in seen[1:] for mine, theirs in zip(seen[0], other, strict=True))
+
+
+def test_lines_are_read_once_for_all_who_wait_for_them() -> None:
+
+    def read_by(readers: int) -> tuple[list[list[bytes]], int]:
+        world = World(servers=60)
+        return world.live(partial(main, world, readers))
+
+    async def main(world: World, readers: int) -> tuple[list[list[bytes]], int]:
+        async with world.restarter() as restarter, asyncio.TaskGroup() as group:
+            asked = CountingStore(restarter.store)
+            restarter._runtime.store = asked
+            rollout = restarter.rollout(world.ids, Strategy(max_unavailable="20%", waves="100%"))
+            reading = [group.create_task(_all(rollout.lines())) for _ in range(readers)]
+            await rollout.run()
+            return [await reader for reader in reading], asked.reads
+
+    (alone, once), (together, reads) = read_by(1), read_by(10)
+
+    assert reads == once
+    assert {len(each) for each in together} == {len(alone[0])}
+    assert all(mine is theirs for other in together[1:] for mine, theirs in zip(together[0], other, strict=True))
+
+
+def test_what_readers_get_is_what_the_record_says() -> None:
+    """From memory or from the store: an event is the same, to its types, also of limits and retries."""
+    world = World(servers=40, faults=Faults(error_500_after=0.2, empty_body=0.1))
+
+    async def main() -> tuple[list[Recorded], list[Recorded], list[bytes], list[bytes]]:
+        async with world.restarter() as restarter, asyncio.TaskGroup() as group:
+            rollout = restarter.rollout(world.ids, Strategy(max_unavailable="20%", waves="10%,100%"))
+            events = group.create_task(_all(rollout.events()))
+            lines = group.create_task(_all(rollout.lines()))
+            running = group.create_task(rollout.run())
+            await asyncio.sleep(30)
+            rollout.adjust("me", max_failures_per_wave="50%", max_failures=40)
+            rollout.pause("me")
+            await asyncio.sleep(1)
+            rollout.resume("me", retry=("failed", "unknown"))
+            await running
+            store, id_ = restarter.store, rollout.run_id
+            return await events, await store.events(id_, 0, 10_000), await lines, await store.lines(id_, 0, 10_000)
+
+    events, stored, lines, written = world.live(main)
+
+    assert {"limit.changed", "run.resumed", "batch.submitting"} <= {each.event.name for each in events}
+    assert events == stored
+    assert [each.as_dict() for each in events] == [each.as_dict() for each in stored]
+    assert lines == written
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A reader that begins behind ``after``, and needs ``pause`` seconds for each entry."""
+
+    after: int
+    pause: float
+    lines: bool
+
+
+steps = st.one_of(
+    st.integers(1, 12),
+    st.floats(0.5, 20.0),
+    st.builds(Watch, st.integers(0, 30), st.sampled_from([0.0, 0.0, 0.4, 3.0]), st.booleans()),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(steps, max_size=25), st.sampled_from([1, 2, 3, 8, 1000]))
+def test_every_reader_gets_every_entry_once_in_order_and_none_before_it_is_stored(
+    steps: list[int | float | Watch], kept: int
+) -> None:
+    """Whatever it has missed in memory, on both sides of the edge of what is kept there."""
+
+    async def main() -> None:
+        async with open_store("memory:", inline=True) as store:
+            lease = await store.create_run(NewRun("run", kind="direct", events=[]), Holder("me", "here", 1, 0.0))
+            folded: list[Recorded] = []
+            feed = EventFeed(lambda: store, "run", lambda: len(folded), kept=kept)
+
+            def fold(commit: Sequence[Recorded]) -> None:
+                folded.extend(commit)
+                feed.publish(commit)
+
+            writer = JournalWriter(store, lease, fold)
+            watching: list[tuple[Watch, asyncio.Task[list[int]]]] = []
+            for step in steps:
+                if isinstance(step, Watch):
+                    watching.append((step, asyncio.create_task(_numbers(feed, step, folded))))
+                elif isinstance(step, int):
+                    await writer.record(Transaction([WaveStarted(wave=n) for n in range(step)]))
+                else:
+                    await asyncio.sleep(step)
+            feed.close()
+            for watch, task in watching:
+                assert await task == list(range(watch.after + 1, len(folded) + 1))
+
+    run(main())
+
+
+async def _numbers(feed: EventFeed, watch: Watch, folded: Sequence[Recorded]) -> list[int]:
+    """Follow, and return the numbers of the entries; none is ahead of what is folded."""
+    seen: list[int] = []
+    async for entry in feed.lines(watch.after) if watch.lines else feed.events(watch.after):
+        seen.append(orjson.loads(entry)["seq"] if isinstance(entry, bytes) else entry.seq)
+        assert seen[-1] <= len(folded)
+        await asyncio.sleep(watch.pause)
+    return seen
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_however_much_a_slow_reader_has_to_catch_up_with_little_is_kept_for_it(*, lines: bool) -> None:
+    """And nothing at all for nobody."""
+
+    async def main() -> tuple[int, int]:
+        async with open_store("memory:", inline=True) as store:
+            lease = await store.create_run(NewRun("run", kind="direct", events=[]), Holder("me", "here", 1, 0.0))
+            folded: list[Recorded] = []
+            feed = EventFeed(lambda: store, "run", lambda: len(folded), kept=10)
+
+            def fold(commit: Sequence[Recorded]) -> None:
+                folded.extend(commit)
+                feed.publish(commit)
+
+            writer = JournalWriter(store, lease, fold)
+            slow = asyncio.create_task(_numbers(feed, Watch(0, 3600.0, lines), folded))
+            quick = asyncio.create_task(_numbers(feed, Watch(0, 0.0, lines), folded))
+            most = 0
+            for _ in range(500):
+                await writer.record(Transaction([WaveStarted()]))
+                await asyncio.sleep(1)
+                most = max(most, len(feed._events._entries) + len(feed._lines._entries))
+            feed.close()
+            assert await quick == list(range(1, 501)) == await slow
+            return most, len(feed._events._entries) + len(feed._lines._entries)
+
+    most, left = run(main())
+
+    assert 10 <= most <= 20
+    assert left == 0
+
+
+def test_a_reader_whose_reading_fails_fails_alone() -> None:
+    """The store refuses once: who asked hears it, another who waits for the same lines reads them itself."""
+
+    async def main() -> list[object]:
+        async with open_store("memory:", inline=True) as store:
+            lease = await store.create_run(NewRun("run", kind="direct", events=[]), Holder("me", "here", 1, 0.0))
+            folded: list[Recorded] = []
+            refusing = RefusingStore(store)
+            feed = EventFeed(lambda: refusing, "run", lambda: len(folded))
+
+            def fold(commit: Sequence[Recorded]) -> None:
+                folded.extend(commit)
+                feed.publish(commit)
+
+            await JournalWriter(store, lease, fold).record(Transaction([WaveStarted()]))
+            feed.close()
+            return await asyncio.gather(_all(feed.lines()), _all(feed.lines()), return_exceptions=True)
+
+    refused, read = run(main())
+
+    assert isinstance(refused, StoreError)
+    assert isinstance(read, list)
+    assert len(read) == 1
+
+
+class CountingStore(Wrapper):
+    """A store that counts how often a journal is read."""
+
+    reads = 0
+
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        """Read and count."""
+        self.reads += 1
+        read: list[Recorded] = await self.inner.events(run_id, after, limit)
+        return read
+
+    async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
+        """Read and count."""
+        self.reads += 1
+        await asyncio.sleep(0.01)
+        read: list[bytes] = await self.inner.lines(run_id, after, limit)
+        return read
+
+
+class RefusingStore(Wrapper):
+    """A store whose first reading fails, after a while."""
+
+    refused = False
+
+    async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
+        """Read."""
+        await asyncio.sleep(1)
+        if not self.refused:
+            self.refused = True
+            raise StoreError("not now")
+        read: list[bytes] = await self.inner.lines(run_id, after, limit)
+        return read
 
 
 async def _all(reader: AsyncIterator[T], pause: float | None = None) -> list[T]:
