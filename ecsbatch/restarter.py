@@ -10,7 +10,7 @@ import getpass
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -52,8 +52,6 @@ CLOSE_WITHIN: Final = 5.0
 MEND_INTERVAL: Final = 5.0
 """Seconds between two tries to go on with direct restarts after a failed write."""
 
-_PLAIN: Final = Engine()
-
 _RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
 """The letters of a run id, without those that are easily mistaken for others, and how many it has."""
 
@@ -87,19 +85,19 @@ class Restarter:
             ecs: the client of the only site, or one for each key that servers name as their ``site``.
             store: keeps runs, claims and the quota ledger; None: one in memory, kept with the client.
             quota: servers per window; None: that of ``engine``.
-            engine: the other settings of the engine; a request's timeouts are set in its client.
+            engine: the other settings of the engine; how long requests may take is set in their client.
             programs: what the commands of planned checks and gates may do; None: nothing beyond the default.
             clock: stamps, dates and the ledger's time.
             seed: of all that is random (jitter, run ids); None: from the system.
             name: names this process in runs; "": ``user@host``.
 
         Raises:
-            ConfigError: no client, or a timeout of the engine that differs from its client's.
+            ConfigError: no client.
         """
         self._clouds: Mapping[str, Cloud] = ecs if isinstance(ecs, Mapping) else {"": ecs}
         if not self._clouds:
             raise ConfigError("A Restarter needs at least one site's client.")
-        self.engine = _timed(engine or Engine(), list(self._clouds.values()))
+        self.engine = engine or Engine()
         if quota is not None:
             self.engine = replace(self.engine, quota=quota)
         self._programs = programs or Programs()
@@ -509,20 +507,6 @@ class Restarter:
         while True:
             await asyncio.sleep(MEND_INTERVAL)
             await direct.mend()
-
-
-def _timed(engine: Engine, clouds: Sequence[Cloud]) -> Engine:
-    """Return the settings with the clients' timeouts, of several the longest: the ledger has to outlast them all."""
-    for name, default in (("request_timeout", _PLAIN.request_timeout), ("connect_timeout", _PLAIN.connect_timeout)):
-        wanted: float = getattr(engine, name)
-        other = next((has for cloud in clouds if (has := getattr(cloud, name)) != wanted), wanted)
-        if wanted not in {default, other}:
-            raise ConfigError(
-                f"Engine({name}={wanted:g}) beside EcsClient({name}={other:g}): set it in the EcsClient, the engine "
-                "takes it from there."
-            )
-    longest = {name: max(getattr(cloud, name) for cloud in clouds) for name in ("request_timeout", "connect_timeout")}
-    return replace(engine, **longest)
 
 
 def _user() -> str:

@@ -16,20 +16,8 @@ from cyclopts import Group, Parameter, Token
 from ecsbatch.cli import candidates
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting
 from ecsbatch.config.sources import from_flags
-from ecsbatch.config.types import (
-    Bool,
-    Choice,
-    CountOrPercent,
-    Duration,
-    IntRange,
-    QuotaType,
-    Rate,
-    SettingType,
-    WaveSizes,
-    Words,
-    format_duration,
-)
-from ecsbatch.model.quota import Quota
+from ecsbatch.config.types import CountOrPercent, Duration, IntRange, QuotaType, Rate, SettingType, WaveSizes
+from ecsbatch.config.words import Bool, Choice, Words
 from ecsbatch.planning.strategy import LIMITS
 
 GO_AHEAD: Final = Group("Going ahead", sort_key=1)
@@ -152,11 +140,11 @@ _MADE_OF: Final[Mapping[str, tuple[Sequence[str], bool]]] = {
     "AskFlags": (["store", "output"], True),
     "StoreFlags": (["store"], True),
     "WatchFlags": (["store", "output", "events", "log_format"], True),
-    "SiteFlags": ([*_sections("connection"), "request_timeout", "connect_timeout", "store"], True),
+    "SiteFlags": ([*_sections("connection"), "store"], True),
     "ApplyFlags": ([*_HOOKS, *_sections("engine", "connection", "programs", "output")], True),
     "AdjustFlags": ([*LIMITS, "store"], False),
     "AbortFlags": (["check", *_sections("engine", "connection", "programs"), "store"], True),
-    "CheckFlags": ([*_sections("connection"), "quota", "connect_timeout", "store", "output"], True),
+    "CheckFlags": ([*_sections("connection"), "quota", "store", "output"], True),
 }
 """The settings that commands have flags for, and whether help names their defaults: an old run has its own strategy."""
 
@@ -213,20 +201,8 @@ def given_limits(flags: Any) -> dict[str, int | str]:
     return {name: value.value for name, value in from_flags(limits).items() if isinstance(value.value, int | str)}
 
 
-def _shown_default(setting: Setting) -> str:
-    """Write a setting's default as one would give it; "" where there is none to speak of."""
-    value = setting.default
-    if value is None or value == "" or isinstance(value, bool):
-        return ""
-    if isinstance(setting.kind, Duration) and isinstance(value, float):
-        return format_duration(value)
-    if isinstance(setting.kind, Rate):
-        return f"{value:g}/s"
-    return str(value) if isinstance(value, Quota | int | str) else ""
-
-
 def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
-    default = _shown_default(setting) if defaults or setting.section != "strategy" else ""
+    default = setting.shown_default if defaults or setting.section != "strategy" else ""
     text = f"{setting.help} [{default}]" if default else setting.help
     names = [setting.flag, _SHORT[setting.name]] if setting.name in _SHORT else [setting.flag]
     metavar = None if isinstance(setting.kind, Bool) else _metavar(setting)

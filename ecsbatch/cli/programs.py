@@ -87,9 +87,10 @@ async def replaced_check(plan: Plan, settings: Settings) -> AsyncGenerator[Serve
     if not (_typed(settings, "check") and _is_unaskable(plan)):
         yield None
         return
-    from ecsbatch.rollout.checks import check_of  # noqa: PLC0415 - imported when used
+    from ecsbatch.rollout.checks import SHARE, check_of  # noqa: PLC0415 - imported when used
 
-    async with aclosing(check_of(_text(settings, "check"), pass_env=settings.programs.pass_env)) as check:
+    timeout, passed = SHARE * settings.engine.check_timeout, settings.programs.pass_env
+    async with aclosing(check_of(_text(settings, "check"), timeout=timeout, pass_env=passed)) as check:
         yield check
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from ecsbatch.cli.exit_codes import Declined, UsageError
-from ecsbatch.config.types import Amount, Bool
+from ecsbatch.config.types import Amount
+from ecsbatch.config.words import Bool
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.text import counted, first_of, printable

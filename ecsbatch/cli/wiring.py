@@ -43,15 +43,15 @@ def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender 
     """
     from ecsbatch.ecs.client import EcsClient  # noqa: PLC0415 - imported when used
 
-    connection, engine = settings.connection, settings.engine
+    connection = settings.connection
     return EcsClient(
         auth=auth or _credentials(),
         project_id=connection.project_id,
         region=connection.region,
         endpoint=connection.endpoint,
         sender=sender,
-        request_timeout=engine.request_timeout,
-        connect_timeout=engine.connect_timeout,
+        request_timeout=connection.request_timeout,
+        connect_timeout=connection.connect_timeout,
         api_rate=connection.api_rate,
         ca_file=Path(connection.ca_file) if connection.ca_file else None,
     )

@@ -6,17 +6,22 @@ Every value is checked where it is read, so that an error names the flag, the va
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
+from ecsbatch.config.declare import invalid
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Programs, Setting, Strategy
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, Invalid
+from ecsbatch.model.arguments import nearest
 from ecsbatch.model.ownership import file_exposure, folders_above
+from ecsbatch.model.text import printable
 
 PREFIX = "ECSBATCH_"
+
+_MOVED: Final = frozenset({("engine", "request_timeout"), ("engine", "connect_timeout")})
+"""Tables in which settings have stood before: a file that was written then is read as ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,12 @@ def _entry(section: str, key: str, raw: object, path: Path | str) -> tuple[str, 
         ConfigError: the key is unknown or stands in the wrong table, or its value is invalid.
     """
     setting = _find(key, f"{key} in [{section}] of {path}")
-    if setting.section != section:
-        raise ConfigError(f"{key} in [{section}] of {path}: it belongs into [{setting.section}].")
+    if setting.section != section and (section, setting.name) not in _MOVED:
+        raise Invalid(
+            f"{key} in [{section}] of {path}: it belongs into [{setting.section}].",
+            field=setting.name,
+            expected=f"it in [{setting.section}]",
+        )
     return setting.name, _value(setting, raw, f"{key} = {_toml(setting, raw)} in {path}")
 
 
@@ -186,7 +195,8 @@ def _read(path: Path | str) -> dict[str, Any]:
 def _find(name: str, said: str) -> Setting:
     setting = SETTINGS.get(name.replace("-", "_"))
     if setting is None:
-        raise ConfigError(f"{said}: there is no such setting{_nearest(name.replace('-', '_'), SETTINGS)}.")
+        near = nearest(name.replace("-", "_"), SETTINGS)
+        raise Invalid(f"{said}: there is no such setting{_hint(near)}.", field=printable(name), expected=near)
     return setting
 
 
@@ -194,26 +204,25 @@ def _stray(name: str, path: Path | str) -> str:
     """Return the message about a key at a file's top level that is no table of settings."""
     if setting := SETTINGS.get(name.replace("-", "_")):
         return f"{name} in {path}: it belongs into the table [{setting.section}]."
-    return f"{name} in {path}: there is no such table{_nearest(name, SECTIONS)}."
+    return f"{name} in {path}: there is no such table{_hint(nearest(name, SECTIONS))}."
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    return f", the nearest is {close[0]}" if close else ""
+def _hint(near: str) -> str:
+    return f", the nearest is {near}" if near else ""
 
 
 def _text(setting: Setting, text: str, said: str) -> object:
     try:
         return setting.default if _none(setting, text) else setting.kind.read(text)
     except ValueError as e:
-        raise ConfigError(f"{said}: give {e}.") from None
+        raise invalid(setting.name, setting.kind, text, str(e), said) from None
 
 
 def _value(setting: Setting, raw: object, said: str) -> object:
     try:
         return setting.default if isinstance(raw, str) and _none(setting, raw) else setting.kind.load(raw)
     except ValueError as e:
-        raise ConfigError(f"{said}: give {e}.") from None
+        raise invalid(setting.name, setting.kind, raw, str(e), said) from None
 
 
 def _none(setting: Setting, text: str) -> bool:

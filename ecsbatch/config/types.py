@@ -1,4 +1,4 @@
-"""The types of settings: how a value is written, read and checked.
+"""The types of settings: how a value is written, read and checked. Those of words stand in `words.py`.
 
 Every reader raises ValueError with what it expects, worded to follow "give": the caller knows which setting it was
 and where it came from. Read `SettingType` first; the functions before it read single values.
@@ -15,7 +15,6 @@ from fractions import Fraction
 from typing import Any, Final, cast
 
 from ecsbatch.model.quota import Quota
-from ecsbatch.model.text import without_password
 
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"
@@ -143,6 +142,15 @@ class SettingType(ABC):
         """Return what was given as it may be repeated."""
         return given
 
+    def written(self, value: Any) -> str:
+        """Return a checked value as one would give it to a flag."""
+        return str(value)
+
+    @property
+    def secret(self) -> bool:
+        """True where somebody may have written a password into a value."""
+        return False
+
     @property
     def expects(self) -> str:
         """What may be given, worded to follow "give"."""
@@ -218,6 +226,10 @@ class Duration(SettingType):
     def _check(self, value: object) -> float:
         return self._read(value) if isinstance(value, str) else _number(value, self.low, self.high)
 
+    def written(self, value: float) -> str:
+        """Return it with its units."""
+        return format_duration(value)
+
     def _load(self, value: object) -> float:
         # A bare number in a file does not say whether it means seconds, except 0.
         if not isinstance(value, str) and value != 0:
@@ -252,18 +264,10 @@ class WaveSizes(SettingType):
         return '"auto", or sizes from 1 such as "1,5%,25%" (the last repeats), or "20,domain" with "domain" as the last'
 
     def _check(self, value: object) -> tuple[str, ...]:
-        given: Sequence[object]
-        if isinstance(value, str):
-            given = value.split(",")
-        elif isinstance(value, Sequence):
-            given = cast("Sequence[object]", value)
-        else:
-            given = [value]
+        given = value.split(",") if isinstance(value, str) else items_of(value) or [value]
         sizes = tuple(size.strip().lower() if isinstance(size, str) else size for size in given)
         if sizes == ("auto",):
             return ("auto",)
-        if not sizes:
-            raise ValueError(sizes)
         sized = sizes[:-1] if sizes[-1:] == ("domain",) else sizes
         plain = tuple(CountOrPercent(1).check(size) for size in sized)
         return plain if sized == sizes else (*plain, "domain")
@@ -303,6 +307,10 @@ class Rate(SettingType):
     def _check(self, value: object) -> float:
         return self._read(value) if isinstance(value, str) else _number(value, self.low, self.high)
 
+    def written(self, value: float) -> str:
+        """Return it with its unit."""
+        return f"{value:g}/s"
+
     def _load(self, value: object) -> float:
         # A bare number in a file does not say per what.
         if not isinstance(value, str):
@@ -310,105 +318,7 @@ class Rate(SettingType):
         return self._read(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice(SettingType):
-    """One of a few words, in capitals or small letters; kept in small letters."""
-
-    words: tuple[str, ...]
-
-    def _expected(self) -> str:
-        quoted = [f'"{word}"' for word in self.words]
-        return f"{', '.join(quoted[:-1])} or {quoted[-1]}"
-
-    def _read(self, text: str) -> str:
-        return self._check(text.strip())
-
-    def _check(self, value: object) -> str:
-        if not isinstance(value, str) or value.lower() not in self.words:
-            raise ValueError(value)
-        return value.lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Bool(SettingType):
-    """On or off."""
-
-    def _expected(self) -> str:
-        return "true or false"
-
-    def _read(self, text: str) -> bool:
-        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-        if text.strip().lower() not in words:
-            raise ValueError(text)
-        return words[text.strip().lower()]
-
-    def _check(self, value: object) -> bool:
-        if not isinstance(value, bool):
-            raise ValueError(value)  # noqa: TRY004  # whatever is invalid is refused alike
-        return value
-
-    def _load(self, value: object) -> bool:
-        # In a file a word in quotes is refused.
-        return self._check(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Text(SettingType):
-    """Text of a certain form, a regular expression; numbers are taken as text where ``numbers`` allows it."""
-
-    form: str
-    expects_text: str
-    numbers: bool = False
-
-    def _expected(self) -> str:
-        return self.expects_text
-
-    def _check(self, value: object) -> str:
-        if self.numbers and isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if not isinstance(value, str) or not re.fullmatch(self.form, value.strip()):
-            raise ValueError(value)
-        return value.strip()
-
-
-@dataclass(frozen=True, slots=True)
-class Words(SettingType):
-    """Some of a few words, in a list or with commas between them. Kept as a tuple, each word once."""
-
-    words: frozenset[str]
-
-    def _expected(self) -> str:
-        return f"one or more of {', '.join(sorted(self.words))}"
-
-    def _check(self, value: object) -> tuple[str, ...]:
-        given = [value] if isinstance(value, str) else _texts(value, bool)
-        return _texts([word for text in given for word in text.split(",")], self.words.__contains__)
-
-
-@dataclass(frozen=True, slots=True)
-class Commands(SettingType):
-    """Command lines, each as it is; kept as a tuple."""
-
-    def _expected(self) -> str:
-        return 'a list of command lines, such as ["./ok.sh", "cmd:./up {id}"]'
-
-    def _check(self, value: object) -> tuple[str, ...]:
-        return _texts(value, bool)
-
-
-def _texts(value: object, valid: Callable[[str], bool]) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError(value)  # noqa: TRY004  # whatever is invalid is refused alike
-    texts = [each.strip() if isinstance(each, str) else "" for each in cast("Sequence[object]", value)]
-    if not all(map(valid, texts)):
-        raise ValueError(texts)
-    return tuple(dict.fromkeys(texts))
-
-
-@dataclass(frozen=True, slots=True)
-class Address(Text):
-    """An address, in which somebody may have written a password."""
-
-    def shown(self, given: str) -> str:
-        """Return what was given, without what may be a password."""
-        return without_password(given)
+def items_of(value: object) -> Sequence[object] | None:
+    """Return what is a list of values, None where it is none: the bytes of a text are not."""
+    listed = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+    return cast("Sequence[object]", value) if listed else None

@@ -1,29 +1,63 @@
 """`HealthChecker`: asks restarted servers themselves whether they are healthy, for ``min_ready`` seconds.
 
 SUCCESS of a job is the hypervisor's word. Read `HealthChecker._step` first.
+
+A server keeps its place in the budget while it waits for its check, so as many are asked at once as wait: where 32 at
+once ask 5,000 servers with a check of 8 s, the checks take seven times as long as the restarts. A check has a
+connection open, so what the process may have open bounds them. One that starts a program costs its memory as well.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
+from typing import Final
 
 from ecsbatch.engine.delay_queue import DelayQueue
 from ecsbatch.engine.observer import Observer
 from ecsbatch.engine.server_queue import Batch, Check, ServerQueue, restarted
 from ecsbatch.engine.visibility import Visibility
-from ecsbatch.engine.workers import work_together
+from ecsbatch.engine.workers import WorkersOnDemand, work_together
 from ecsbatch.errors import CloudError
 from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence
 from ecsbatch.model.servers import Server
 
-CHECK_TIMEOUT = 10.0
-"""Seconds that one check may take; longer, it has not passed."""
+MOST_CHECKS: Final = 1_000
+"""Checks at once where ``check_workers`` is left out, however many files the process may open."""
+
+_FILES_SHARE: Final = 0.5
+"""The share of the files that the process may open for checks; the rest is for the cloud, the store and the program."""
+
+_PROGRAMS: Final = 32
+"""Checks at once that start a program, where ``check_workers`` is left out."""
+
+_VISITS: Final = 32
+"""Checks of held servers at once, at most."""
+
+
+def checks_at_once(workers: int | None, open_files: int, sites: int) -> int:
+    """Return how many checks may run at once at each site.
+
+    Args:
+        workers: as it is set; None: as many as there may be.
+        open_files: how many files this process may have open; negative for no limit.
+        sites: how many share them.
+    """
+    if workers is not None:
+        return workers
+    most = MOST_CHECKS if open_files < 0 else min(MOST_CHECKS, int(open_files * _FILES_SHARE))
+    return max(1, most // sites)
+
+
+def most_open_files() -> int:
+    """Return how many files this process may have open, connections among them."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 @dataclass(slots=True)
@@ -61,17 +95,29 @@ class Visit:
 class HealthChecker:
     """Checks the restarted servers of all queues of a site."""
 
-    def __init__(self, observer: Observer, visibility: Visibility, workers: int) -> None:
-        """Run at most ``workers`` checks at once of servers just restarted, and as many of held servers.
+    def __init__(
+        self, observer: Observer, visibility: Visibility, *, workers: int | None, timeout: float, sites: int = 1
+    ) -> None:
+        """Put it together; `run` has it work.
 
-        The latter may all hang for long: they must not keep the former waiting.
+        Args:
+            observer: looks at a server whose address is not known.
+            visibility: whether the site can be reached.
+            workers: checks at once of servers just restarted; None: see `checks_at_once`. Held servers are checked by
+                workers of their own: their checks may all hang for long, and must not keep the others waiting.
+            timeout: seconds that one check may take; longer, it has not passed.
+            sites: how many sites this process works on.
         """
         self._observer = observer
         self._visibility = visibility
-        self._workers = workers
+        self._timeout = timeout
         self._delayed: DelayQueue[Recovery] = DelayQueue()
-        self._due: asyncio.Queue[Recovery] = asyncio.Queue()
-        self._visits: asyncio.Queue[Visit] = asyncio.Queue()
+        most = checks_at_once(workers, most_open_files(), sites)
+        self._checks = WorkersOnDemand("check", most, self._step)
+        self._programs = (
+            WorkersOnDemand("check-program", min(most, _PROGRAMS), self._step) if workers is None else self._checks
+        )
+        self._visits = WorkersOnDemand("visit", min(_VISITS, max(1, most // 4)), self._visit)
 
     def watch(self, batch: Batch, server: str, evidence: Evidence) -> None:
         """Follow a server that the cloud says is restarted to its outcome."""
@@ -79,29 +125,24 @@ class HealthChecker:
 
     def visit(self, queue: ServerQueue, server: Server, heard: Callable[[bool], None]) -> None:
         """Check a held server once; ``heard`` is told whether it passed."""
-        self._visits.put_nowait(Visit(queue, server, heard))
+        self._visits.put(Visit(queue, server, heard))
 
     async def run(self) -> None:
         """Work until cancelled."""
-        workers = {f"check-{i}": self._work() for i in range(self._workers)}
-        workers |= {f"visit-{i}": self._visit_all() for i in range(self._workers)}
-        await work_together({"health": self._hand_out(), **workers})
+        workers = {each.name: each for each in (self._checks, self._programs, self._visits)}
+        await work_together({"health": self._hand_out(), **{name: each.run() for name, each in workers.items()}})
 
     async def _hand_out(self) -> None:
         while True:
             for recovery in await self._delayed.due():
-                self._due.put_nowait(recovery)
+                workers = self._programs if recovery.batch.queue.options.check_is_program else self._checks
+                workers.put(recovery)
 
-    async def _work(self) -> None:
-        while True:
-            await self._step(await self._due.get())
-
-    async def _visit_all(self) -> None:
-        while True:
-            visit = await self._visits.get()
-            check = None if visit.queue.dropped else visit.queue.options.check
-            context = visit.queue.options.context
-            visit.heard(check is not None and not await failed_check(check, visit.server, context))
+    async def _visit(self, visit: Visit) -> None:
+        options = visit.queue.options
+        check = None if visit.queue.dropped else options.check
+        passed = check is not None and not await failed_check(check, visit.server, self._timeout, options.context)
+        visit.heard(passed)
 
     async def _step(self, recovery: Recovery) -> None:
         """Check once; report the server's end, or check again later."""
@@ -110,8 +151,8 @@ class HealthChecker:
             return
         asked, observed = asyncio.get_running_loop().time(), self._visibility.observed_time()
         if queue.options.check is not None:
-            server, context = await self._server(recovery), queue.options.context
-            recovery.failure = await failed_check(queue.options.check, server, context)
+            check, server = queue.options.check, await self._server(recovery)
+            recovery.failure = await failed_check(check, server, self._timeout, queue.options.context)
         now = asyncio.get_running_loop().time()
         if recovery.failure:
             recovery.healthy_since = None
@@ -166,12 +207,17 @@ class HealthChecker:
         await batch.queue.report([failed])
 
 
-async def failed_check(check: Check, server: Server, context: Context | None) -> str:
+async def failed_check(
+    check: Check,
+    server: Server,
+    timeout: float,  # noqa: ASYNC109 - what is asked may go on
+    context: Context | None,
+) -> str:
     """Ask a check once, with the variables of ``context``; return why the server is not healthy yet, "" where it is."""
     try:
-        healthy = await asked(lambda: check(server), _yes_or_no, CHECK_TIMEOUT, context=context)
+        healthy = await asked(lambda: check(server), _yes_or_no, timeout, context=context)
     except Broke as e:
-        return f"the check took longer than {CHECK_TIMEOUT:.0f} s" if e.late else str(e)
+        return f"the check took longer than {timeout:g} s" if e.late else str(e)
     return "" if healthy else "the check says no"
 
 

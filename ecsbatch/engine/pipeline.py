@@ -22,9 +22,6 @@ from ecsbatch.engine.submitter import Submitter
 from ecsbatch.engine.visibility import LONGEST_PAUSE, Visibility
 from ecsbatch.engine.workers import work_together
 
-CHECK_WORKERS = 32
-"""Health checks at once of servers just restarted, and as many of held servers; each waits for its server."""
-
 
 class Pipeline:
     """Everything that works on one site's servers.
@@ -38,8 +35,11 @@ class Pipeline:
         poller, submitter, producer: the loops.
     """
 
-    def __init__(self, cloud: Cloud, ledger: Ledger, engine: Engine, chance: Random) -> None:
-        """Put the parts together by the settings; `run` has them work. All jitter comes from ``chance``."""
+    def __init__(self, cloud: Cloud, ledger: Ledger, engine: Engine, chance: Random, sites: int = 1) -> None:
+        """Put the parts together by the settings; `run` has them work.
+
+        All jitter comes from ``chance``, and ``sites`` is how many pipelines this process has.
+        """
         self.cloud = cloud
         self.visibility = Visibility(engine.blind_timeout, self._blinded)
         self.bucket = TokenBucket(
@@ -53,7 +53,9 @@ class Pipeline:
         # Two back-offs: that looks succeed says nothing of submits.
         looks, submits = (Backoff(chance, most=LONGEST_PAUSE) for _ in range(2))
         self.observer = Observer(cloud, self.visibility, RequestPacer(cloud.api_rate), looks)
-        self.health = HealthChecker(self.observer, self.visibility, CHECK_WORKERS)
+        self.health = HealthChecker(
+            self.observer, self.visibility, workers=engine.check_workers, timeout=engine.check_timeout, sites=sites
+        )
         schedule = PollSchedule(
             typical_restart=engine.typical_restart,
             looks_per_second=cloud.api_rate * LOOK_SHARE,

@@ -40,11 +40,6 @@ class Cloud(Protocol):
         """Seconds after which a request is given up."""
         ...
 
-    @property
-    def connect_timeout(self) -> float:
-        """Seconds of `request_timeout` that connecting may take."""
-        ...
-
     async def turn(self) -> None:
         """Wait until another request may be made, as `api_rate` allows."""
         ...

@@ -45,7 +45,9 @@ class Runtime:
         self.engine = engine
         self.holder = holder
         self.clock = clock
-        self.pipelines = {site: Pipeline(cloud, store, engine, chance) for site, cloud in clouds.items()}
+        self.pipelines = {site: Pipeline(cloud, store, engine, chance, len(clouds)) for site, cloud in clouds.items()}
+        # Of several clients the longest: the ledger has to outlast them all.
+        self._request_timeout = max(cloud.request_timeout for cloud in clouds.values())
         self.fault: BaseException | None = None
         self.closed = False
         self._loop = asyncio.get_running_loop()
@@ -69,7 +71,7 @@ class Runtime:
             limit=self.engine.quota.limit,
             window=self.engine.quota.window,
             unknown_grace=self.engine.unknown_grace,
-            request_timeout=self.engine.request_timeout,
+            request_timeout=self._request_timeout,
             boot=self.holder.boot,
             ledger_time=self.clock.monotonic(),
             agreed_by=self.holder.agreed_by,

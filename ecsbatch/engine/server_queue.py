@@ -48,6 +48,7 @@ class RestartOptions:
         server_timeout: seconds from a server's intent to its outcome.
         resend: how often a server is sent again whose request was shown not to have started it.
         check: asks a server itself whether it is healthy; None: the cloud's answer is enough.
+        check_is_program: the check starts a program of its own for each server.
         check_interval: seconds between two checks of a server.
         min_ready: seconds for which a server must stay healthy.
         linger: seconds that a batch which is not full waits for more servers.
@@ -61,6 +62,7 @@ class RestartOptions:
     server_timeout: float = 600.0
     resend: int = 2
     check: Check | None = None
+    check_is_program: bool = False
     check_interval: float = 5.0
     min_ready: float = 0.0
     linger: float = 0.5

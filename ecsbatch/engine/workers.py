@@ -7,8 +7,9 @@ cancellation has ended would be missed by nobody, and whoever waits for its work
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final, NoReturn, TypeVar
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from ecsbatch.errors import EngineStopped
 
@@ -31,6 +32,66 @@ async def work_together(workers: Mapping[str, Coroutine[Any, Any, None]]) -> NoR
         raise _fault([task for task in tasks if task.done()])
     finally:
         await _end(tasks)
+
+
+class WorkersOnDemand(Generic[T]):
+    """Works on items, on as many at once as wait; a worker is made when it is needed, and ends when nothing waits.
+
+    Attributes:
+        name: of its tasks.
+    """
+
+    def __init__(self, name: str, most: int, work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
+        """Work on at most ``most`` items at once; the others wait in their order."""
+        self.name = name
+        self._most = most
+        self._work = work
+        self._waiting: deque[T] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._fault: asyncio.Future[BaseException] | None = None
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def put(self, item: T) -> None:
+        """Have an item worked on, as soon as there is a worker for it."""
+        self._waiting.append(item)
+        self._add_worker()
+
+    async def run(self) -> NoReturn:
+        """Work until cancelled, or until a worker breaks; what was put before waits for it.
+
+        Raises:
+            EngineStopped: a worker was cancelled by somebody else.
+            BaseException: whatever the work raised.
+        """
+        self._fault = asyncio.get_running_loop().create_future()
+        for _ in range(len(self._waiting)):
+            self._add_worker()
+        try:
+            raise await self._fault
+        finally:
+            self._fault = None
+            await _end(list(self._tasks))
+
+    def _add_worker(self) -> None:
+        if self._fault is not None and self._waiting and len(self._tasks) < self._most:
+            task = asyncio.create_task(self._until_nothing_waits(), name=self.name)
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _until_nothing_waits(self) -> None:
+        while self._waiting:
+            await self._work(self._waiting.popleft())
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._fault is None or self._fault.done():
+            return
+        if task.cancelled() or task.exception() is not None:
+            self._fault.set_result(_fault([task]))
+        else:
+            self._add_worker()  # for what was put between its last look and its end
 
 
 def _fault(ended: Sequence[asyncio.Task[None]]) -> BaseException:

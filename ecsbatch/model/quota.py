@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ecsbatch.model.arguments import refuses_unknown
+
 
 def quota_group(key: str) -> str:
     """Return the key of a quota group without the endpoint that older versions wrote before it."""
     return key.rpartition("/")[2]
 
 
+@refuses_unknown()
 @dataclass(frozen=True, slots=True)
 class Quota:
     """How many servers the cloud lets through in any window.

@@ -5,11 +5,12 @@ Read `Transaction` first: everything that is ever written about a run goes throu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from ecsbatch.errors import RecordEdited
+from ecsbatch.errors import Invalid, RecordEdited
+from ecsbatch.model.arguments import refuses_unknown
 from ecsbatch.model.events import Event, Recorded
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
@@ -207,6 +208,16 @@ class Command:
 # What a rollout is asked for, and how it ends
 
 
+def _is(kind: type[Any]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+def _are_texts(value: object) -> bool:
+    listed = isinstance(value, Collection) and not isinstance(value, str | bytes)
+    return listed and all(isinstance(each, str) for each in cast("Collection[object]", value))
+
+
+@refuses_unknown()
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What a resume asks for beyond going on.
@@ -219,6 +230,9 @@ class Changes:
         limits: settings and their new values, as in a strategy.
         by: who asks.
         stays_paused: a run that was paused when its last process ended stays so, and is only held again.
+
+    Raises:
+        Invalid: a value is of the wrong type, or there is no such argument.
     """
 
     retry: Sequence[str] = ()
@@ -227,6 +241,20 @@ class Changes:
     limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     by: str = ""
     stays_paused: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is of another type: a text in place of a list would be taken for its letters."""
+        for name, is_good, expected in (
+            ("retry", _are_texts, "a list of outcomes"),
+            ("forgive", _is(bool), "True or False"),
+            ("skip_domains", _are_texts, "a list of domains"),
+            ("limits", _is(Mapping), "limits by their names"),
+            ("by", _is(str), "a name"),
+            ("stays_paused", _is(bool), "True or False"),
+        ):
+            if not is_good(getattr(self, name)):
+                given = printable(repr(getattr(self, name)))
+                raise Invalid(f"{name} = {given}: give {expected}.", field=name, value=given, expected=expected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from datetime import datetime
 from itertools import islice, repeat
 from typing import Final, Literal
 
-from ecsbatch.errors import ConfigError, Refused
+from ecsbatch.errors import Invalid, Refused
+from ecsbatch.model.arguments import refuses_unknown
 
 RestartType = Literal["SOFT", "HARD"]
 
@@ -34,7 +35,7 @@ def restart_type(word: object) -> RestartType:
     """Return a restart's type in capitals.
 
     Raises:
-        ConfigError: there is no such type.
+        Invalid: there is no such type.
     """
     match word.upper() if isinstance(word, str) else word:
         case "SOFT":
@@ -42,9 +43,13 @@ def restart_type(word: object) -> RestartType:
         case "HARD":
             return "HARD"
         case _:
-            raise ConfigError(f'type = {word!r}: give "soft" or "hard".')
+            given = word if isinstance(word, str) else None
+            raise Invalid(
+                f'type = {word!r}: give "soft" or "hard".', field="type", value=given, expected='"soft" or "hard"'
+            )
 
 
+@refuses_unknown()
 @dataclass(frozen=True, slots=True)
 class Server:
     """One ECS that is to be restarted.

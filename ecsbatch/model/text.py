@@ -17,6 +17,7 @@ _BLANKS: Final = re.compile(r"\s+")
 _PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/]*)(:[0-9]*)?(/.*)?")
 """A host, a port and a path."""
 _SCHEME: Final = re.compile(r"[A-Za-z0-9+.-]*")
+_USER: Final = re.compile(r"//[^/]*@")
 
 
 def one_line(text: str) -> str:
@@ -71,6 +72,11 @@ def without_password(address: str) -> str:
         place = f"{place.partition(':')[0]}:***"
     shown = scheme if _SCHEME.fullmatch(scheme) else "***"
     return f"{shown}{there}{'***@' if at else ''}{place}{'?***' if asks else ''}"
+
+
+def without_user(text: str) -> str:
+    """Return a text without what stands before the @ of a URL in it: it may be a password."""
+    return _USER.sub("//***@", text)
 
 
 def counted(number: int, noun: str) -> str:

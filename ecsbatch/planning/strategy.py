@@ -10,11 +10,11 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import pairwise
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.config.types import Amount
-from ecsbatch.errors import SelectionError, SelectionRefused
+from ecsbatch.errors import Invalid, SelectionError, SelectionRefused
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, Skip, Wave
 from ecsbatch.model.servers import Fleet, Server, ServerView, restart_type
@@ -109,11 +109,11 @@ def resolve_limits(plan: Plan, **limits: int | str | None) -> Plan:
     """Return the plan with new values for some of its `LIMITS`, given as a `Strategy` takes them.
 
     Raises:
-        ConfigError: a value is invalid.
-        TypeError: a name is none of `LIMITS`.
+        Invalid: a value cannot be, or a name is none of `LIMITS`.
     """
     if stray := set(limits) - set(LIMITS):
-        raise TypeError(f"{min(stray)} is none of the limits {', '.join(LIMITS)}.")
+        known = ", ".join(LIMITS)
+        raise Invalid(f"{min(stray)} is none of the limits {known}.", field=min(stray), expected=known)
     given: dict[str, Any] = dict(limits)
     return _with_limits(plan, Strategy(**given), tuple(limits))
 
@@ -192,7 +192,7 @@ def _need_domains(fleet: Fleet, todo: Sequence[int], strategy: Strategy) -> None
     asked = [
         name
         for name, wanted in (
-            ("waves", "domain" in _sizes(strategy)),
+            ("waves", "domain" in strategy.waves),
             ("max_unavailable_per_domain", strategy.max_unavailable_per_domain is not None),
             ("max_failures_per_domain", strategy.max_failures_per_domain is not None),
         )
@@ -240,13 +240,9 @@ def _spread_hosts(fleet: Fleet, members: list[int], views: _Views) -> list[int]:
     return interleave(hosts[host] for host in sorted(hosts))
 
 
-def _sizes(strategy: Strategy) -> tuple[str, ...]:
-    return cast("tuple[str, ...]", strategy.waves)
-
-
 def _waves(fleet: Fleet, ordered: list[int], strategy: Strategy, base: int) -> tuple[list[int], tuple[Wave, ...]]:
     """Return the final order and its waves; for ``domain`` the rest is first ordered by domains."""
-    sizes = _sizes(strategy)
+    sizes = strategy.waves
     if sizes == ("auto",):
         sizes = AUTO_WAVES if len(ordered) > ONE_WAVE else ("100%",)
     by_domain = sizes[-1] == "domain"

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.servers import Server
+from ecsbatch.model.text import without_user
 from ecsbatch.rollout.check_addresses import AddressOf, NotHealthy, foreign_address, own_address, why_not_named
 from ecsbatch.rollout.placeholders import VARIABLES, filled, placeholder_in_code, placeholders_in
 from ecsbatch.rollout.programs import child_environment, run_program, split_command
@@ -23,12 +24,14 @@ from ecsbatch.rollout.programs import child_environment, run_program, split_comm
 if TYPE_CHECKING:
     import aiohttp
 
-ONE_CHECK: Final = 8.0
-"""Seconds that one check may take: less than the engine allows, so that it is the check that says why."""
+SHARE: Final = 0.8
+"""The share of the engine's ``check_timeout`` that a check here takes, so that it is the check that says why."""
+
+ONE_CHECK: Final = SHARE * 10.0
+"""Seconds that one check may take by the default of ``check_timeout``."""
 
 _FORMS: Final = '"tcp:22", "http:8080/health", "https:8443/health", "url:http://host/{id}" or "cmd:./up {id}"'
 _HTTP: Final = re.compile(r"([0-9]{1,5})(/\S*)?")
-_USER: Final = re.compile(r"//[^/]*@")
 _LAST_PORT: Final = 65_535
 
 
@@ -117,12 +120,7 @@ def _trust(context: ssl.SSLContext, ca_file: str) -> None:
 
 
 def _invalid(text: str) -> ConfigError:
-    return ConfigError(f"check = {_without_user(text)!r}: give {_FORMS}.")
-
-
-def _without_user(text: str) -> str:
-    """Hide what stands before the @ of a URL: it may be a password."""
-    return _USER.sub("//***@", text)
+    return ConfigError(f"check = {without_user(text)!r}: give {_FORMS}.")
 
 
 def _port(digits: str, text: str) -> int:
@@ -155,7 +153,7 @@ def _url(template: str, text: str) -> str:
         raise _invalid(text)
     if "@" in parts.netloc:
         raise ConfigError(
-            f"check = {_without_user(text)!r}: leave out what stands before the @, a URL of a check has no user or "
+            f"check = {without_user(text)!r}: leave out what stands before the @, a URL of a check has no user or "
             'password: it stands in the record. Where one is needed give a program of your own, as in "cmd:./up {id}".'
         )
     return template

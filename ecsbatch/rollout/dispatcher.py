@@ -25,6 +25,7 @@ from ecsbatch.model.tally import Attempt, InFlightBatch, Stage
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Limits
 from ecsbatch.policy.picker import Picker
+from ecsbatch.rollout.hooks import is_program
 
 _INTRODUCED = 8
 """Servers that a site's observer knows from the begin, so that a probe can ask about another than the one in doubt."""
@@ -114,6 +115,7 @@ class Dispatcher:
             server_timeout=plan.server_timeout,
             resend=_RESENDS if plan.on_unknown == "verify" else 0,
             check=check,
+            check_is_program=is_program(plan.check),
             check_interval=plan.check_interval,
             min_ready=plan.min_ready,
             linger=linger,

@@ -12,7 +12,7 @@ from enum import Enum
 from shlex import quote
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from ecsbatch.config.settings import Programs
+from ecsbatch.config.settings import Engine, Programs
 from ecsbatch.engine.server_queue import Check
 from ecsbatch.errors import ConfigError, ProgramRefused
 from ecsbatch.model.ownership import Exposure
@@ -103,7 +103,14 @@ class Hooks:
             await self.built.aclose()
 
 
-def hooks_of(plan: Plan, given: GivenHooks, run_id: str = "", exposure: Exposure | None = None) -> Hooks:
+def hooks_of(
+    plan: Plan,
+    given: GivenHooks,
+    run_id: str = "",
+    exposure: Exposure | None = None,
+    *,
+    check_timeout: float = Engine().check_timeout,
+) -> Hooks:
     """Return a run's check and gate: what the program gives, else what the plan names.
 
     Args:
@@ -111,6 +118,7 @@ def hooks_of(plan: Plan, given: GivenHooks, run_id: str = "", exposure: Exposure
         given: what the program gives.
         run_id: of a run that is gone on with.
         exposure: why others may have written the plan; None: it is the word of whoever runs this.
+        check_timeout: seconds that one check may take.
 
     Raises:
         ConfigError: what the plan names is invalid or cannot be started here, or it needs a callable of its program
@@ -126,7 +134,7 @@ def hooks_of(plan: Plan, given: GivenHooks, run_id: str = "", exposure: Exposure
     gate = _planned_gate(plan, run, given) if given.gate is None else None if given.gate is WITHOUT else given.gate
     if given.check is not None:
         return Hooks(None if given.check is WITHOUT else given.check, gate)
-    built = _planned_check(plan, run, given)
+    built = _planned_check(plan, run, given, check_timeout)
     return Hooks(built, gate, built)
 
 
@@ -150,6 +158,11 @@ def cannot_be_asked(plan: Plan, given: GivenHooks) -> list[str]:
     ]
 
 
+def is_program(check: str) -> bool:
+    """Tell whether a planned check starts a program here."""
+    return bool(_command_in(check))
+
+
 def _command_in(check: str) -> str:
     kind, _, command = check.strip().partition(":")
     return command if kind == "cmd" else ""
@@ -165,16 +178,17 @@ def _refuse_foreign(name: str, text: str, run: str, programs: Programs, exposure
     )
 
 
-def _planned_check(plan: Plan, run: str, given: GivenHooks) -> ServerCheck | None:
+def _planned_check(plan: Plan, run: str, given: GivenHooks, check_timeout: float) -> ServerCheck | None:
     if not plan.check:
         return None
     if plan.check == A_CALLABLE:
         raise _missing(run, "check")
-    from ecsbatch.rollout.checks import check_of  # noqa: PLC0415 - imported when used
+    from ecsbatch.rollout.checks import SHARE, check_of  # noqa: PLC0415 - imported when used
 
     try:
         return check_of(
             plan.check,
+            timeout=SHARE * check_timeout,
             pass_env=given.programs.pass_env,
             ca_file=plan.check_ca,
             on_this_machine=given.on_this_machine,

@@ -17,6 +17,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.conflicts import RunExists, RunOver
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import quota_group
 from ecsbatch.model.run import Changes, Command, Holder, Lease, NewRun
 from ecsbatch.model.tally import Stage
@@ -48,9 +49,7 @@ async def start(session: RunSession, changes: Changes | None, given: GivenHooks)
     """
     if changes is None:
         changes = await _create(session)
-    hooks = (
-        hooks_of(session.plan, given, session.run_id) if changes is None else await _take_over(session, changes, given)
-    )
+    hooks = _hooks(session, given) if changes is None else await _take_over(session, changes, given)
     if not session.state.status.over:
         session.dispatcher.open(session.journal, hooks.check, session.runtime.engine.linger, session.context)
         await session.record(session.dispatcher.adopt_in_flight())
@@ -94,7 +93,7 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
     validate_resume(session.plan, changes.retry, changes.skip_domains)
     if changes.retry and not over and (session.state.aborting or _abort(await _commands(session))):
         raise RunOver(session.run_id)
-    hooks = hooks_of(session.plan, given, session.run_id, session.runtime.store.exposure)
+    hooks = _hooks(session, given, session.runtime.store.exposure)
     if lease is None:
         lease = await to_the_end(_taken(session))
     await session.read_history()
@@ -113,6 +112,11 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
         events += session.limit_events(changes.limits, changes.by)
     await session.record(events, RunStatus.RUNNING if pause is None else RunStatus.PAUSED)
     return hooks
+
+
+def _hooks(session: RunSession, given: GivenHooks, exposure: Exposure | None = None) -> Hooks:
+    timeout = session.runtime.engine.check_timeout
+    return hooks_of(session.plan, given, session.run_id, exposure, check_timeout=timeout)
 
 
 def resumption(changes: Changes) -> ev.RunResumed:

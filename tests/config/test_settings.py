@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Programs, Strategy, default_store
 from ecsbatch.config.sources import Settings, from_environment, from_flags, load, merge_layers
 from ecsbatch.config.types import Amount, format_duration, parse_duration, parse_quota, parse_rate
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, Invalid
 from ecsbatch.model.quota import Quota
 
 CONFIG = Path(__file__).parent.parent.parent / "config"
@@ -166,8 +166,9 @@ def test_a_strategy_that_cannot_be_meant_is_refused_by_name(name: str, value: ob
         ("burst", 0),
         ("burst", 1001),
         ("linger", -1.0),
-        ("request_timeout", 0.0),
         ("unknown_grace", math.nan),
+        ("check_workers", 0),
+        ("check_timeout", "10"),
         ("submit_workers", 0),
     ],
 )
@@ -187,6 +188,8 @@ def test_an_engine_that_cannot_work_is_refused_by_name(name: str, value: object)
         ("api_rate", 0),
         ("api_rate", math.nan),
         ("api_rate", "20"),
+        ("request_timeout", 0.0),
+        ("connect_timeout", "10"),
     ],
 )
 def test_a_connection_that_cannot_be_is_refused_by_name(name: str, value: object) -> None:
@@ -292,6 +295,15 @@ def test_a_file_is_checked_against_all_settings(tmp_path: Path, text: str, error
     assert str(caught.value).startswith(error.format(path))
 
 
+@pytest.mark.parametrize("name", ["request_timeout", "connect-timeout"])
+def test_a_file_of_before_may_have_the_timeouts_of_requests_with_the_engine(tmp_path: Path, name: str) -> None:
+    path = in_file(tmp_path, f'[engine]\n{name} = "7s"')
+
+    assert getattr(merge_layers(load(path)).connection, name.replace("-", "_")) == 7.0
+    with pytest.raises(ConfigError, match="stands twice"):
+        load(in_file(tmp_path, f'[engine]\n{name} = "7s"\n[connection]\n{name} = "7s"'))
+
+
 @pytest.mark.parametrize("waves", ['["1", "10%"]', '"1,10%"', '[1, "10%"]'])
 def test_waves_in_a_file_are_a_list_or_text(tmp_path: Path, waves: str) -> None:
     assert merge_layers(load(in_file(tmp_path, f"[strategy]\nwaves = {waves}"))).strategy.waves == ("1", "10%")
@@ -328,6 +340,20 @@ def test_none_empties_what_a_file_has_set(tmp_path: Path) -> None:
     path = in_file(tmp_path, '[strategy]\ncheck = "tcp:22"')
 
     assert merge_layers(from_flags({"check": "none"}), load(path)).strategy.check is None
+
+
+def test_flags_variables_and_files_tell_programs_which_setting_is_wrong(tmp_path: Path) -> None:
+    ways: list[Callable[[], object]] = [
+        lambda: from_flags({"batch_size": "1001"}),
+        lambda: from_environment({"ECSBATCH_BATCH_SIZE": "1001"}),
+        lambda: load(in_file(tmp_path, "[strategy]\nbatch_size = 1001")),
+        lambda: load(in_file(tmp_path, '[strategy]\nbatch_size = "1001"')),
+    ]
+    for way in ways:
+        with pytest.raises(Invalid) as caught:
+            way()
+        assert (caught.value.field, str(caught.value.value)) == ("batch_size", "1001")
+        assert caught.value.expected == SETTINGS["batch_size"].kind.expects
 
 
 def test_flags_and_variables_name_themselves_in_errors() -> None:

@@ -14,7 +14,6 @@ from world import LateStore, World, Wrapper
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.run import Committed, Lease, Transaction
@@ -115,19 +114,21 @@ def client(world: World, **timeouts: float) -> EcsClient:
     )
 
 
-@pytest.mark.parametrize("name", ["request_timeout", "connect_timeout"])
-def test_a_timeout_is_set_in_the_client_alone(name: str) -> None:
+def test_the_record_names_the_longest_timeout_of_all_clients() -> None:
+    """Whoever reads the ledger after this process has to wait until the last of its requests was given up."""
     world = World(servers=1)
 
-    async def main() -> None:
-        async with client(world, **{name: 300.0}) as slow, client(world) as plain, world.store() as store:
-            assert getattr(world.engine(slow, store).engine, name) == 300.0
-            assert getattr(world.engine({"a": plain, "b": slow}, store).engine, name) == 300.0
-            assert getattr(world.engine(slow, store, Engine(**{name: 300.0})).engine, name) == 300.0  # type: ignore[arg-type]
-            with pytest.raises(ConfigError, match=rf"Engine\({name}=20\) beside EcsClient\({name}=300\)"):
-                world.engine(slow, store, Engine(**{name: 20.0}))  # type: ignore[arg-type]
+    async def main() -> ev.Event:
+        slow, plain = client(world, request_timeout=300.0), client(world)
+        async with slow, plain, world.store() as store, world.engine({"": plain, "b": slow}, store) as restarter:
+            rollout = restarter.rollout(world.ids, ALL, run_id="r")
+            await rollout.run()
+            return [recorded.event async for recorded in rollout.events()][1]
 
-    world.live(main)
+    changed = world.live(main)
+
+    assert isinstance(changed, ev.HolderChanged)
+    assert changed.request_timeout == 300.0
 
 
 class SlowAtFirst(SimulatedCloud):

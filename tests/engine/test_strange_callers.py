@@ -186,7 +186,8 @@ WORKERS = [
     "poll",
     "follow-up",
     "look-0",
-    "check-0",
+    "check",
+    "visit",
 ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.errors import ConfigError, SelectionError
+from ecsbatch.errors import ConfigError, Invalid, SelectionError
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan
 from ecsbatch.model.quota import Quota
@@ -304,7 +304,7 @@ def test_limits_can_be_resolved_anew_for_a_run_that_goes_on() -> None:
     assert (changed.max_failures, changed.fleet) == (plan.max_failures, plan.fleet)
     with pytest.raises(ConfigError, match=r"^max_unavailable = 0: give"):
         resolve_limits(plan, max_unavailable=0)
-    with pytest.raises(TypeError, match="waves is none of the limits"):
+    with pytest.raises(Invalid, match="waves is none of the limits"):
         resolve_limits(plan, waves="1")
 
 

@@ -25,11 +25,11 @@ def slow_looks(world: World, chance: Random) -> World:
     if chance.random() < 0.7:
         faults, spare = world.cloud.submit_faults, 0.9 * world.longest
         faults = replace(faults, late_execution=chance.choice((0.2, 0.4)), late_max=faults.late_max + spare)
-        world = replace(world, engine=replace(world.engine, request_timeout=30.0))
+        world = replace(world, request_timeout=30.0)
         cloud = replace(world.cloud, submit_faults=at_most_one(faults), latency=min(world.cloud.latency, 0.2))
         world = replace(world, cloud=cloud, longest=world.longest - spare)
     rate = chance.choice((0.1, 0.3, 0.6))
-    return troubled(world, slow_looks=rate, slowest=world.engine.request_timeout * chance.choice((0.3, 0.95)))
+    return troubled(world, slow_looks=rate, slowest=world.request_timeout * chance.choice((0.3, 0.95)))
 
 
 def hidden(world: World, chance: Random) -> World:

@@ -179,7 +179,7 @@ def was_restarting(case: Case, server: str, fact: Fact, but_by: str = "", asked_
 
     ``asked_at``: a job tells of the time of its request, however late it is heard.
     """
-    since = min(asked_at, case.seen_since(fact.at, 2 * case.record.world.engine.request_timeout + 60.0))
+    since = min(asked_at, case.seen_since(fact.at, 2 * case.record.world.request_timeout + 60.0))
     spans = [(one.at, one.ends) for one, owner in case.begun.get(server, ()) if not but_by or owner != but_by]
     return any(begin <= fact.at and end >= since for begin, end in [*spans, *case.foreign(server)])
 

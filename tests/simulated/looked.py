@@ -108,4 +108,4 @@ def _blind(case: Case, cloud: WatchedCloud, begin: float, end: float) -> tuple[f
     """Return from when to when nothing could be seen: from the first failure on, which takes its time."""
     end = min(end, case.record.calm_at)
     tries = (when for when, _ in cloud.exchanges if begin <= when <= end)
-    return next(tries, end) + case.record.world.engine.request_timeout, end
+    return next(tries, end) + case.record.world.request_timeout, end

@@ -65,7 +65,7 @@ def frozen(world: World, chance: Random) -> World:
 
 def freezes(world: World, chance: Random) -> Iterator[Freeze]:
     engine = world.engine
-    held = engine.quota.window + engine.unknown_grace + engine.request_timeout + 5.0
+    held = engine.quota.window + engine.unknown_grace + world.request_timeout + 5.0
     for _ in range(chance.randint(1, 4)):
         seconds = chance.choice((chance.uniform(1.0, 200.0), held + chance.uniform(0.0, 15.0)))
         process = chance.randrange(world.processes)

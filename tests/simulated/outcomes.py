@@ -130,7 +130,7 @@ def _taken_for_ours(case: Case, fact: Fact, restart: Restart) -> bool:
 
     Nothing tells the two apart, and ours may begin late.
     """
-    if restart.intent.answered or restart.begun.at < case.seen_since(fact.at, case.record.world.engine.request_timeout):
+    if restart.intent.answered or restart.begun.at < case.seen_since(fact.at, case.record.world.request_timeout):
         return False
     server = fact.body["server"]
     return any(restart.sent.at <= begin and end <= fact.at for begin, end in case.foreign(server))
@@ -183,7 +183,7 @@ def _untrue_timed_out(case: Case, one: Round, restarts: Sequence[Restart]) -> st
     if not restarts:
         # One that was sent again while it is stuck in an earlier restart has not come back either.
         return "" if was_restarting(case, one.server, one.fact) else "the cloud never began it"
-    seen = case.seen_since(one.fact.at, case.record.world.engine.request_timeout + 1.0)
+    seen = case.seen_since(one.fact.at, case.record.world.request_timeout + 1.0)
     last = restarts[-1]
     if last.begun.ending == "unhealthy" or any(end >= seen for _, end in case.foreign(one.server)):
         return ""
@@ -200,7 +200,7 @@ def _untrue_unknown(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     if not restarts or case.record.no_updated or one.server in case.record.hidden:
         return ""
     world = case.record.world
-    if reason == "no_trace" and world.cloud.latency > world.engine.request_timeout:
+    if reason == "no_trace" and world.cloud.latency > world.request_timeout:
         return ""  # hardly a look is answered in time: the server is as good as hidden
     if reason == "no_trace" and not restarts[-1].intent.baseline(one.server):
         return ""  # nothing was known of it before that its record could be compared with

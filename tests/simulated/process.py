@@ -137,7 +137,7 @@ class Process:
             endpoint="https://ecs.example.com",
             sender=self._senders[site],
             clock=self._clock,
-            request_timeout=world.engine.request_timeout,
+            request_timeout=world.request_timeout,
             api_rate=world.api_rate,
         )
 

@@ -67,7 +67,7 @@ def _untrue_stop(case: Case, end: End, how: Result) -> str:
     if not how.message.startswith(UNACCEPTED):
         return unseen_for(case, tale.targets, end.at, how.reason)
     since = end.at - tale.plan["server_timeout"]
-    told = end.at - case.record.world.engine.request_timeout - FOLLOWED
+    told = end.at - case.record.world.request_timeout - FOLLOWED
     against = {"run.paused", "run.resumed", "batch.accepted"}
     broken = [fact for fact in tale.facts if fact.name in against and since < fact.at < told]
     if len(case.clouds) > 1 or not broken:
@@ -150,7 +150,7 @@ def _untrue_release(case: Case, release: Release) -> str:
     if release.fact.body.get("why") == "not_found":
         return "there is such a server" if known else ""
     world = case.record.world
-    since = case.seen_since(at, world.engine.request_timeout + (world.check_delay or 0.0) + FOLLOWED)
+    since = case.seen_since(at, world.request_timeout + (world.check_delay or 0.0) + FOLLOWED)
     down = [(begin, end) for begin, end in case.down(server) if begin <= since and end >= at]
     return f"it was down from {down[0][0]:.2f} to {down[0][1]:.2f} s" if down else ""
 
@@ -177,9 +177,9 @@ def _unwatched(case: Case, server: str, since: float, end: Fact) -> str:
     if len(believed) >= (SHOWN if world.check_delay is None else CHECKED):
         return f"{len(believed)} looks have shown it"
     # A look may hang, and another before it in the same worker.
-    apart = LOOKS * world.engine.typical_restart + 2 * world.engine.request_timeout + (world.check_delay or 0.0)
+    apart = LOOKS * world.engine.typical_restart + 2 * world.request_timeout + (world.check_delay or 0.0)
     now = end.body.get("reason") == "budget_exhausted" and world.check_delay is None
-    least = 2 * world.engine.request_timeout + FOLLOWED if now else LATE * apart + FOLLOWED
+    least = 2 * world.request_timeout + FOLLOWED if now else LATE * apart + FOLLOWED
     last = max((look.asked for look in looks), default=since)
     # While all look workers wait for answers nobody can look.
     idle = end.at - last - awaited(case, server, last, end.at) / world.engine.look_workers

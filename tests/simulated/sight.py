@@ -43,14 +43,14 @@ def glances(case: Case, server: str, since: float, until: float) -> list[Glance]
     for when, exchange in case.cloud_of(server).exchanges:
         if since < when < until and not exchange.received.is_action and server in exchange.received.query:
             heard = when + exchange.inbound + exchange.outbound
-            good = _good(exchange) and heard < until and heard - when < case.record.world.engine.request_timeout
+            good = _good(exchange) and heard < until and heard - when < case.record.world.request_timeout
             found.append(Glance(when, good and _shows_up(exchange, server)))
     return found
 
 
 def awaited(case: Case, server: str, since: float, until: float) -> float:
     """Return for how many seconds in a span looks at a server's cloud were awaited, each counted for itself."""
-    timeout, seconds = case.record.world.engine.request_timeout, 0.0
+    timeout, seconds = case.record.world.request_timeout, 0.0
     for when, exchange in case.cloud_of(server).exchanges:
         if when < until and when + timeout > since and not exchange.received.is_action:
             silent = exchange.fate == "silence"
@@ -92,19 +92,19 @@ def _status(exchange: Exchange) -> int:
 
 def _seen(case: Case, cloud: WatchedCloud, at: float) -> str:
     """Return when the cloud was seen in the time that is called blind, or that nobody has tried."""
-    engine = case.record.world.engine
-    since = at - engine.blind_timeout
+    timeout = case.record.world.request_timeout
+    since = at - case.record.world.engine.blind_timeout
     # What is blind enough to end here may yet wait for requests in the air, and see something meanwhile.
-    told = at - engine.request_timeout - FOLLOWED
+    told = at - timeout - FOLLOWED
     tries = [since]
     for when, exchange in cloud.exchanges:
         if when < since or when >= at:
             continue
         heard = when + exchange.inbound + exchange.outbound
-        in_time = heard < told and heard - when < engine.request_timeout
+        in_time = heard < told and heard - when < timeout
         if _good(exchange) and in_time and not exchange.received.is_action:
             return f"a look was answered at {heard:.2f} s"
         tries.append(when)
     tries.append(at)
     gap = max(later - earlier for earlier, later in pairwise(tries))
-    return f"nobody looked for {gap:.0f} s" if gap > APART + engine.request_timeout else ""
+    return f"nobody looked for {gap:.0f} s" if gap > APART + timeout else ""

@@ -490,7 +490,8 @@ def test_nobody_can_look_while_all_look_workers_wait(workers_wait_for: str, expe
     played = case(tale(*SENT_ONE, FAILED, end), sends=(left(1, ONE, begun=1.5, ends=30.0, ending="fail"),))
     engine = played.record.world.engine
     if workers_wait_for != "nothing":
-        instants = [30.0 + at * engine.request_timeout for at in range(int(870 / engine.request_timeout) + 1)]
+        timeout = played.record.world.request_timeout
+        instants = [30.0 + at * timeout for at in range(int(870 / timeout) + 1)]
         looks(played.record.cloud, *(instants * engine.look_workers), fate="silence")
 
     assert first(judge_places(played)) == expected

@@ -115,6 +115,7 @@ class World:
 
     Attributes:
         longest: seconds from a send to its execution, at most.
+        request_timeout: seconds after which the engines' clients give a request up.
         check_delay: seconds that a health check takes; None: there is no check.
         finish: after the scripted lives failures are forgiven until the run is over.
         dimensions: by which dimensions it was drawn, and ``has``: those of them that it has.
@@ -129,6 +130,7 @@ class World:
     lives: tuple[Life, ...]
     processes: int
     longest: float
+    request_timeout: float
     check_delay: float | None
     api_rate: float
     finish: bool
@@ -142,7 +144,7 @@ def draw(seed: int) -> World:
     """Draw the world of a seed."""
     chance = random.Random(f"world-{seed}")
     mood = chance.choices(("calm", "faulty", "stormy"), (2, 5, 2))[0]
-    engine, longest, faults_room = _timing(chance)
+    engine, request_timeout, longest, faults_room = _timing(chance)
     size = _size(chance)
     engine = _with_quota(chance, engine, size)
     check_delay = chance.choice((0.0, 0.2, 3.0)) if chance.random() < 0.35 else None
@@ -168,6 +170,7 @@ def draw(seed: int) -> World:
         lives=_lives(chance, cloud, runs, processes, mood),
         processes=processes,
         longest=longest,
+        request_timeout=request_timeout,
         check_delay=check_delay,
         api_rate=chance.choice((5.0, 20.0, 100.0)),
         finish=chance.random() < 0.7,
@@ -183,7 +186,7 @@ def _size(chance: random.Random) -> int:
     return chance.randint(1, 4) if kind < 0.12 else chance.randint(5, 40)
 
 
-def _timing(chance: random.Random) -> tuple[Engine, float, dict[str, float]]:
+def _timing(chance: random.Random) -> tuple[Engine, float, float, dict[str, float]]:
     """Draw timeouts, and what delays the cloud may have so that the one assumption about late starts is true."""
     grace = chance.choice((12.0, 25.0, 60.0, 120.0))
     timeout = chance.choice((3.0, 10.0, 30.0))
@@ -195,7 +198,6 @@ def _timing(chance: random.Random) -> tuple[Engine, float, dict[str, float]]:
     init = chance.choice((0.0, 0.3, 0.05 * room))
     longest = room - late - slow - patience - lag - init
     engine = Engine(
-        request_timeout=timeout,
         unknown_grace=grace,
         blind_timeout=chance.choice((20.0, 60.0, 300.0)),
         typical_restart=chance.choice((3.0, 10.0, 40.0)),
@@ -203,7 +205,7 @@ def _timing(chance: random.Random) -> tuple[Engine, float, dict[str, float]]:
         look_workers=chance.choice((1, 2, 4)),
         linger=chance.choice((0.0, 0.5, 2.0)),
     )
-    return engine, longest, {"late": late, "slow": slow, "patience": patience, "lag": lag, "init": init}
+    return engine, timeout, longest, {"late": late, "slow": slow, "patience": patience, "lag": lag, "init": init}
 
 
 def _with_quota(chance: random.Random, engine: Engine, size: int) -> Engine:

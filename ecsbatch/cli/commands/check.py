@@ -180,7 +180,7 @@ class Inspection:
     async def _network(self, endpoint: str) -> bool:
         """See whether the endpoint, or the proxy before it, can be connected to."""
         url = URL(endpoint)
-        timeout = self.context.settings.engine.connect_timeout
+        timeout = self.context.settings.connection.connect_timeout
         try:
             proxy = proxy_from_environment(url)
         except ValueError as e:
@@ -217,10 +217,10 @@ class Inspection:
 
     async def _cloud(self, found: Found) -> None:
         """Ask for the project and one page of servers: one request, two where the project is to be looked up."""
-        connection, engine = self.context.settings.connection, self.context.settings.engine
+        connection = self.context.settings.connection
         ca_file = Path(connection.ca_file) if connection.ca_file else None
         try:
-            sender = AiohttpSender(connect_timeout=engine.connect_timeout, ca_file=ca_file)
+            sender = AiohttpSender(connect_timeout=connection.connect_timeout, ca_file=ca_file)
         except ConfigError as e:
             self.fail("network", e)
             self._not_tried("key", "project", "clock", "listing")

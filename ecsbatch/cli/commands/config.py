@@ -15,10 +15,9 @@ from ecsbatch.cli.flags import ConfigFile, RestartFlags
 from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting, default_store
 from ecsbatch.config.sources import Settings, check_file, merge_layers
-from ecsbatch.config.types import Duration, Rate, format_duration
+from ecsbatch.config.types import Duration, QuotaType, Rate
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.json_text import json_bytes
-from ecsbatch.model.quota import Quota
 from ecsbatch.model.text import counted, printable
 
 
@@ -95,10 +94,6 @@ def _written(setting: Setting, value: Any) -> str:
         value = default_store()
     if value is None or value == "":
         return '"none"' if setting.optional else '""'
-    if isinstance(setting.kind, Duration):
-        return f'"{format_duration(value)}"'
-    if isinstance(setting.kind, Rate):
-        return f'"{value:g}/s"'
-    if isinstance(value, Quota):
-        return f'"{value}"'
+    if isinstance(setting.kind, Duration | Rate | QuotaType):
+        return f'"{setting.kind.written(value)}"'
     return json_bytes(setting.kind.shown(value) if isinstance(value, str) else value).decode()

@@ -161,11 +161,11 @@ async def _roll_out(plan: Plan, settings: Settings, world: World, seed: int) -> 
     async def healthy(server: Server) -> bool:
         return world.cloud.healthy(server.id)
 
-    engine = settings.engine
+    engine, connection = settings.engine, settings.connection
     client = world.client(
-        request_timeout=engine.request_timeout,
-        connect_timeout=engine.connect_timeout,
-        api_rate=settings.connection.api_rate,
+        request_timeout=connection.request_timeout,
+        connect_timeout=connection.connect_timeout,
+        api_rate=connection.api_rate,
     )
     async with (
         client,
