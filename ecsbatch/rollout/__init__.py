@@ -4,5 +4,5 @@ Read `rollout.py` first, then `driver.py` (its loop), `session.py` (a run while 
 (who is sent next) and `barrier.py` (what stands before a wave). `targets.py` says who is meant before there is a plan.
 
 Runs that another process holds are asked about in `history.py` and steered in `steering.py`; `follower.py` reads one
-back from the store, `followed_runs.py` keeps those last asked about, `journal_tail.py` reads one for many.
+back from the store, `followed_runs.py` keeps those last asked about, `followed_journal.py` reads one for many.
 """

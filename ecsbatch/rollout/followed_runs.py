@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+from ecsbatch.rollout.followed_journal import FollowedJournal
 from ecsbatch.rollout.follower import RunFollower, new_history
-from ecsbatch.rollout.journal_tail import JournalTail
 
 if TYPE_CHECKING:
     from ecsbatch.engine.ports import Store
@@ -31,7 +31,7 @@ class FollowedRuns:
         """Read from ``store()``."""
         self._store = store
         self._kept: OrderedDict[str, RunFollower] = OrderedDict()
-        self._tails: dict[str, JournalTail] = {}
+        self._tails: dict[str, FollowedJournal] = {}
         self._making = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class FollowedRuns:
 
     async def events(self, run_id: str, after: int) -> AsyncGenerator[Recorded]:
         """Yield a run's events behind number ``after``, until it ends or nobody holds it; all readers share a tail."""
-        tail = self._tails.setdefault(run_id, JournalTail(self._store(), run_id))
+        tail = self._tails.setdefault(run_id, FollowedJournal(self._store(), run_id))
         try:
             async with aclosing(tail.events(after)) as events:
                 async for recorded in events:

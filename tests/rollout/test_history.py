@@ -19,7 +19,7 @@ from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
-from ecsbatch.rollout import journal_tail
+from ecsbatch.rollout import followed_journal
 from ecsbatch.rollout.history import History, LiveRun
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store import DatabaseStore, open_store
@@ -451,8 +451,8 @@ async def seen_of(history: History, run_id: str) -> list[int]:
 
 
 def test_a_slow_follower_sees_everything_and_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_tail, "_KEPT", 5)
-    monkeypatch.setattr(journal_tail, "_AT_ONCE", 3)
+    monkeypatch.setattr(followed_journal, "_KEPT", 5)
+    monkeypatch.setattr(followed_journal, "_AT_ONCE", 3)
     world = small()
 
     async def main() -> tuple[list[int], list[int], float, float]:

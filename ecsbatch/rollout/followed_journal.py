@@ -1,4 +1,4 @@
-"""`JournalTail`: the end of a run's journal, read from the store once for all who follow it.
+"""`FollowedJournal`: the end of a run's journal, read from the store once for all who follow it.
 
 Whoever is behind reads for itself until it has caught up. Then one of those who wait reads for all of them: the one
 whose turn it is. No task of its own is needed, so that nothing goes on once nobody follows any more.
@@ -27,7 +27,7 @@ _KEPT: Final = 2000
 """Events that are kept for those who follow and are a little behind."""
 
 
-class JournalTail:
+class FollowedJournal:
     """Follows the run of whatever process, for any number of readers.
 
     Attributes:
