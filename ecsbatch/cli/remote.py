@@ -32,27 +32,27 @@ Asked: TypeAlias = "Callable[[Steering], Awaitable[Sequence[Recorded]]]"
 """What is asked of a run's holder."""
 
 
-def ask_and_print_status(run_id: str, url: str, asked: Asked) -> int:
+def ask_and_print_status(run: str, url: str, asked: Asked) -> int:
     """Ask the process that holds a run, wait until it has followed, and print how the run stands then.
 
     Args:
-        run_id: which run.
+        run: its id or a unique beginning of it, "" for the latest.
         url: of the store.
         asked: what is asked.
 
     Raises:
         RunConflict: nobody follows, or not in time.
     """
-    _, record = asyncio.run(_ask(run_id, url, asked))
-    print_lines([f"Run {printable(run_id)}: {record.status.value}."], to_stdout=True)
+    _, record = asyncio.run(_ask(run, url, asked))
+    print_lines([f"Run {printable(record.run_id)}: {record.status.value}."], to_stdout=True)
     return Exit.OK
 
 
-def ask_and_print_events(run_id: str, url: str, asked: Asked, nothing: str) -> int:
+def ask_and_print_events(run: str, url: str, asked: Asked, nothing: str) -> int:
     """Ask the process that holds a run, wait until it has followed, and print what it has recorded of that.
 
     Args:
-        run_id: which run.
+        run: its id or a unique beginning of it, "" for the latest.
         url: of the store.
         asked: what is asked.
         nothing: what is said where the run does so already.
@@ -60,14 +60,15 @@ def ask_and_print_events(run_id: str, url: str, asked: Asked, nothing: str) -> i
     Raises:
         RunConflict: nobody follows, or not in time.
     """
-    events, _ = asyncio.run(_ask(run_id, url, asked))
+    events, record = asyncio.run(_ask(run, url, asked))
     texts = steering_texts(recorded.event for recorded in events) or [nothing]
-    print_lines([f"Run {printable(run_id)}: {text}." for text in texts], to_stdout=True)
+    print_lines([f"Run {printable(record.run_id)}: {text}." for text in texts], to_stdout=True)
     return Exit.OK
 
 
-async def _ask(run_id: str, url: str, asked: Asked) -> tuple[Sequence[Recorded], RunRecord]:
+async def _ask(run: str, url: str, asked: Asked) -> tuple[Sequence[Recorded], RunRecord]:
     async with make_store(url) as store:
+        run_id = (await store.run(run)).run_id  # another one may be the latest in a moment
         events = await asked(History(store).steer(run_id))
         return events, await store.run(run_id)
 

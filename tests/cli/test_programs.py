@@ -122,7 +122,8 @@ def test_a_check_that_is_refused_by_now_is_replaced_at_resume(terminal: Terminal
     replaced = terminal.type("resume", "older", *STORE, *FAST, "-q", "--check", good)
 
     assert refused.returncode == 2
-    assert "Run older cannot go on with its check; give another with --check." in refused.stderr
+    assert "Run older cannot go on with its check; give another one." in refused.stderr
+    assert refused.stderr.endswith("Its flag is --check.\n")
     assert "write $ECSBATCH_SERVER_NAME (in double quotes) in place of {name}" in refused.stderr
     assert replaced.returncode == 0, replaced.stderr
     assert not ran.exists() or len(ran.read_text().split()) == 1

@@ -27,8 +27,7 @@ def pause(
     """Send nothing new until the run is resumed; servers under way go on, and the run's process stays."""
     context = CliContext.of(flags, config)
     run = run_to_steer(run, "pause", context.store_url, context.repeat.read)
-    record, _ = asyncio.run(read_run(context.store_url, run))
-    return ask_and_print_status(record.run_id, context.store_url, lambda steering: steering.pause(who()))
+    return ask_and_print_status(run, context.store_url, lambda steering: steering.pause(who()))
 
 
 def promote(
@@ -41,10 +40,7 @@ def promote(
     """Let a run pass the hold that it stands at (--hold-after), so that its next wave begins."""
     context = CliContext.of(flags, config)
     run = run_to_steer(run, "promote", context.store_url, context.repeat.read)
-    record, _ = asyncio.run(read_run(context.store_url, run))
-    return ask_and_print_events(
-        record.run_id, context.store_url, lambda steering: steering.promote(who()), "promoted already"
-    )
+    return ask_and_print_events(run, context.store_url, lambda steering: steering.promote(who()), "promoted already")
 
 
 def adjust(
