@@ -109,22 +109,17 @@ def _no_option(_: type, text: str) -> None:
 FleetFile: TypeAlias = Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False, validator=_no_option)]
 """A list of servers; ``-`` is one, an option that does not exist is none."""
 
-RunName: TypeAlias = Annotated[
-    str,
-    Parameter(
-        help="The run, by its id or a unique beginning of it; the latest where left out.",
+
+def _run_name(where_left_out: str) -> Parameter:
+    return Parameter(
+        help=f"The run, by its id or a unique beginning of it; the latest where left out{where_left_out}.",
         show_default=False,
         completer=candidates.runs,
-    ),
-]
-RunToSteer: TypeAlias = Annotated[
-    str,
-    Parameter(
-        help="The run, by its id or a unique beginning of it; the latest where left out and no other can be meant.",
-        show_default=False,
-        completer=candidates.runs,
-    ),
-]
+    )
+
+
+RunName: TypeAlias = Annotated[str, _run_name("")]
+RunToSteer: TypeAlias = Annotated[str, _run_name(" and no other can be meant")]
 
 
 def _sections(*sections: str) -> list[str]:

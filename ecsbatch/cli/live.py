@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
-from ecsbatch.views.snapshot import Snapshot
-from ecsbatch.views.standing import lasted
+from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.views.writer import BackgroundWriter, open_lines
 
 if TYPE_CHECKING:
@@ -130,10 +129,10 @@ class LiveViews:
         from ecsbatch.views.terminal import TerminalDisplay  # noqa: PLC0415 - imported when used
 
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        display = TerminalDisplay(console, ascii_only=wants_ascii(os.environ))
+        display = TerminalDisplay(console, repeat=self._repeat, ascii_only=wants_ascii(os.environ))
         try:
             while not self._ended.is_set():
-                await display.show(await self._snapshot())
+                await display.show(await self._progress(), self._live.notice())
                 await self._pause(FRAME)
         finally:
             await display.stop()
@@ -148,7 +147,7 @@ class LiveViews:
             await self._until_line_or_notice(until_next_line(time.monotonic() - began))
             if not self._ended.is_set():
                 anyhow = time.monotonic() - spoke >= _SIGN_OF_LIFE
-                if self._log.progress(await self._snapshot(), anyhow=anyhow):
+                if self._log.progress(await self._progress(), self._live.notice(), anyhow=anyhow):
                     spoke = time.monotonic()
 
     async def _until_line_or_notice(self, seconds: float) -> None:
@@ -169,11 +168,9 @@ class LiveViews:
             if not self._pictures:
                 self._log.line(line)
 
-    async def _snapshot(self) -> Snapshot:
-        state, live = self._run.state, self._live
-        usage, now = await self._usage(time.monotonic()), time.time()
-        told = live.notice(), self._repeat, now, live.stopping()
-        return Snapshot(state, live.quota, usage, lasted(state, now), *told)
+    async def _progress(self) -> Progress:
+        live, usage = self._live, await self._usage(time.monotonic())
+        return progress(self._run.state, time.time(), quota=live.quota, usage=usage, stopping=live.stopping())
 
     async def _usage(self, now: float) -> Usage | None:
         """Ask the ledger, once a second at most."""

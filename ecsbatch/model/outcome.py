@@ -63,6 +63,11 @@ class RunStatus(StrEnum):
     ABORTED = "aborted"
 
     @property
+    def goes_on(self) -> bool:
+        """True while a process holds it; it may be paused."""
+        return self in {RunStatus.RUNNING, RunStatus.PAUSED}
+
+    @property
     def over(self) -> bool:
         """True where nothing more happens by itself; only a resume goes on, and never with an aborted run."""
         return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED}

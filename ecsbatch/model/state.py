@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from ecsbatch.model import events as ev
@@ -99,6 +99,7 @@ class RolloutState:
         self.aborting = False
         self._failures = FailureLog()
         self.kept, self.not_retried = dict[int, KeptOutcome](), dict[int, str]()
+        self._kept_waiting, self._not_retried_by = Counter[Stage](), Counter[str]()
         self.skipped_by: Counter[str] = Counter()
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
@@ -288,8 +289,9 @@ class RolloutState:
 
     def _end(self, i: int, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
         """Give a server its outcome."""
+        self._count_kept(i, -1)
         self.kept.pop(i, None)
-        self.not_retried.pop(i, None)
+        self._forget_not_retried(i)
         was, self.stage[i] = self.stage[i], stage
         more = (stage in FAILURES) - self._counts_as_failure(i, was)
         self._forgiven.discard(i)
@@ -318,18 +320,29 @@ class RolloutState:
     def _keep_until_tried(self, i: int) -> None:
         """Remember how a server has failed, for the case that it is not tried again."""
         self.kept[i] = KeptOutcome(Stage(self.stage[i]), i in self._forgiven)
-        self.not_retried.pop(i, None)
+        self._forget_not_retried(i)
 
     def _keep(self, i: int, why: str) -> None:
         """End a server that was to be tried again as what it was before; ``why`` that was not done, in a word."""
+        self._count_kept(i, -1)
         kept = self.kept.pop(i)
         self.not_retried[i] = why
+        self._not_retried_by[why] += 1
         self._move([i], kept.stage)
         if kept.forgiven:
             self._forgiven.add(i)
         for tally in self._tallies_of(i):
             tally.failures += not kept.forgiven
         self._failures.put_back(self.plan.fleet.ids[i])
+
+    def _forget_not_retried(self, i: int) -> None:
+        if (why := self.not_retried.pop(i, None)) is not None:
+            self._not_retried_by[why] -= 1
+
+    def _count_kept(self, i: int, by: int) -> None:
+        """Count a server that waits to be tried again: whoever asks how many there are does not look at them all."""
+        if i in self.kept and self.stage[i] == Stage.WAITING:
+            self._kept_waiting[self.kept[i].stage] += by
 
     def _restarted(self, event: ev.ServerRestarted, ts: float) -> None:
         self._ended(Stage.RESTARTED, event, ts)
@@ -363,15 +376,20 @@ class RolloutState:
             for tally in self._tallies_of(i):
                 tally.held -= 1
 
-    def _move(self, indexes: Iterable[int], to: Stage) -> None:
+    def _move(self, indexes: Collection[int], to: Stage) -> None:
         """Change servers' stage and every count that depends on it, those alike together."""
         fleet, starts, stages = self.plan.fleet, self._starts, self.stage
         alike: dict[tuple[int, str, int, bool], int] = {}
+        kept = self.kept.keys() & indexes if self.kept else ()
+        for i in kept:
+            self._count_kept(i, -1)
         for i in indexes:
             wave = bisect_right(starts, i) if i < self._in_waves else 0
             key = (stages[i], fleet.domain(i), wave, self._counts_as_failure(i, stages[i]))
             alike[key] = alike.get(key, 0) + 1
             stages[i] = to
+        for i in kept:
+            self._count_kept(i, 1)
         for (was, domain, wave, failed), n in alike.items():
             for tally in self._tallies(domain, wave):
                 tally.move(was, to, n)
@@ -550,10 +568,9 @@ class RolloutState:
         counts = {kind: self.run.ended[kind] for kind in OutcomeKind}
         counts[OutcomeKind.UNKNOWN] += self.run.in_flight
         counts[OutcomeKind.NOT_STARTED] += self.run.waiting
-        for i, kept in self.kept.items():
-            if self.stage[i] == Stage.WAITING:
-                counts[OutcomeKind.NOT_STARTED] -= 1
-                counts[KIND[kept.stage]] += 1
+        for stage, n in self._kept_waiting.items():
+            counts[OutcomeKind.NOT_STARTED] -= n
+            counts[KIND[stage]] += n
         return counts
 
     @property
@@ -587,8 +604,7 @@ class RolloutState:
     @property
     def not_retried_by(self) -> Counter[str]:
         """How many servers were to be tried again and were not, or not yet, by reason (`Outcome.not_retried`)."""
-        waiting = sum(self.stage[i] == Stage.WAITING for i in self.kept)
-        return Counter(self.not_retried.values()) + Counter(waiting=waiting)
+        return self._not_retried_by + Counter(waiting=self._kept_waiting.total())
 
     @property
     def wave_under_way(self) -> int:

@@ -83,6 +83,11 @@ def breach(state: RolloutState, limits: Limits) -> Breach | None:
     return None
 
 
+def exceeded(state: RolloutState) -> Breach | None:
+    """Return the first failure limit of a run that is exceeded as it is now, None where none is."""
+    return breach(state, limits_of(state.plan, state.limits))
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How and why a run ends, or is stopped for now.

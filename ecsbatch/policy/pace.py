@@ -1,7 +1,7 @@
-"""How fast a run goes on, and how long the rest takes at this pace. Pure.
+"""How long a run has taken, how fast it goes on, and how long the rest takes at this pace. Pure.
 
-Both are of the time in which the run can send: no soak, no hold, no gate and no pause is in them. They come from the
-run's record and the time alone, so that two viewers read the same whenever they came.
+Pace and rest are of the time in which the run can send: no soak, no hold, no gate and no pause is in them. They come
+from the run's record and the time alone, so that two viewers read the same whenever they came.
 """
 
 from __future__ import annotations
@@ -61,6 +61,13 @@ def pace(state: RolloutState, now: float) -> Pace:
     return Pace(per_minute, rest * 60 / per_minute if rest and known else None)
 
 
+def lasted(state: RolloutState, now: float | None = None) -> float:
+    """Return the seconds for which processes have held a run, up to ``now``, or to the last event for None."""
+    if now is None or not state.status.goes_on:
+        return state.elapsed
+    return state.elapsed + max(0.0, now - state.updated_at)
+
+
 def can_send(state: RolloutState) -> bool:
     """Tell whether servers are sent now.
 
@@ -68,7 +75,7 @@ def can_send(state: RolloutState) -> bool:
     """
     if state.ends.since is None or state.status is not RunStatus.RUNNING or state.abort_asked_by:
         return False
-    return not state.run.waiting or policy.breach(state, policy.limits_of(state.plan, state.limits)) is None
+    return not state.run.waiting or policy.exceeded(state) is None
 
 
 def barriers_ahead(state: RolloutState) -> tuple[str, ...]:

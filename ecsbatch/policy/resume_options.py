@@ -91,7 +91,7 @@ def resume_options(state: RolloutState) -> Iterator[ResumeOption]:
                 "look after its servers under way, and end it for good" if state.run.in_flight else "end it"
             )
         return
-    breach = policy.breach(state, policy.limits_of(state.plan, state.limits))
+    breach = policy.exceeded(state)
     if state.status in STANDING_STILL and breach is None:
         yield ResumeOption(_GOES_ON.get(state.reason, "let it go on where it stands"))
     yield from _again(state, breached=breach is not None)

@@ -15,32 +15,32 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
+from ecsbatch.policy.barrier import Barrier, BarrierKind, barrier
 
-_GOING_ON: Final = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
 _MESSAGE: Final = 60
 """Characters of a gate's message that stand in a line."""
 
 
 class Phase(StrEnum):
-    """How a run stands in a word, for programs."""
+    """How a run stands in a word, for programs: what it does while it goes on, else its status."""
 
     STARTING = "starting"
-    RUNNING = "running"
+    RUNNING = RunStatus.RUNNING.value
     CHECKING = "checking"
     SOAKING = "soaking"
     HELD = "held_for_promote"
     GATE = "gate"
     BLIND = "blind"
     THROTTLED = "throttled"
-    PAUSED = "paused"
+    PAUSED = RunStatus.PAUSED.value
     STOPPING = "stopping"
     ABORTING = "aborting"
-    STOPPED = "stopped"
-    INTERRUPTED = "interrupted"
-    ORPHANED = "orphaned"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    ABORTED = "aborted"
+    STOPPED = RunStatus.STOPPED.value
+    INTERRUPTED = RunStatus.INTERRUPTED.value
+    ORPHANED = RunStatus.ORPHANED.value
+    SUCCEEDED = RunStatus.SUCCEEDED.value
+    FAILED = RunStatus.FAILED.value
+    ABORTED = RunStatus.ABORTED.value
 
 
 CALM: Final = frozenset({Phase.STARTING, Phase.RUNNING, Phase.CHECKING, Phase.SOAKING, Phase.SUCCEEDED})
@@ -56,12 +56,14 @@ class Standing:
         word: for people, such as ``gate: waiting``.
         detail: what goes with it, such as ``asked 4 times, 6m left``; "" for nothing.
         until: when it is expected to change, seconds since 1970; None where that is not known.
+        barrier: what the next wave waits for; None where that is not what the run waits for.
     """
 
     phase: Phase
     word: str
     detail: str = ""
     until: float | None = None
+    barrier: Barrier | None = None
 
     @property
     def text(self) -> str:
@@ -78,9 +80,9 @@ def standing(state: RolloutState, now: float, *, stopping: bool = False, held: b
         stopping: its process was told to stop, and waits for answers of the cloud.
         held: False where no living process holds the run.
     """
-    if not held and state.status in _GOING_ON:
+    if not held and state.status.goes_on:
         return Standing(Phase.ORPHANED, "orphaned", "aborting" if state.aborting else "")
-    if state.status not in _GOING_ON:
+    if not state.status.goes_on:
         ends = state.aborting and not state.status.over
         return Standing(Phase(state.status.value), state.status.value, "aborting" if ends else "")
     if stopping:
@@ -98,13 +100,17 @@ _RUNNING: Final = Standing(Phase.RUNNING, "running")
 def _paused(state: RolloutState) -> Standing:
     if state.paused_by:
         return Standing(Phase.PAUSED, f"paused by {printable(state.paused_by)}")
-    why = "" if state.reason in {"", RunStatus.PAUSED.value} else printable(state.reason)
-    return Standing(Phase.PAUSED, "paused", why)
+    return Standing(Phase.PAUSED, "paused", printable(reason_beyond(state.status, state.reason)))
+
+
+def reason_beyond(status: RunStatus, reason: str) -> str:
+    """Return the reason of a status where it says more than the status itself, else ""."""
+    return "" if reason == status.value else reason
 
 
 def _stopping(state: RolloutState, _: float) -> Standing | None:
     """Find a failure limit that is exceeded, so that only servers under way are waited for."""
-    exceeded = policy.breach(state, policy.limits_of(state.plan, state.limits)) if state.run.waiting else None
+    exceeded = policy.exceeded(state) if state.run.waiting else None
     if exceeded is None:
         return None
     return Standing(Phase.STOPPING, "stopping", printable(str(exceeded)))
@@ -116,53 +122,53 @@ def _starting(state: RolloutState, _: float) -> Standing | None:
 
 
 def _blind(state: RolloutState, now: float) -> Standing | None:
-    if state.unseen is None:
+    until = blind_until(state)
+    if state.unseen is None or until is None:
         return None
     since, unseen = state.unseen
-    until = since + unseen.timeout
     # What stops it is a try that fails behind that time, and one may take as long as a request does.
     of = f" of {format_duration(unseen.timeout)}" if now < until else ", stops with the next try that fails"
     return Standing(Phase.BLIND, "blind", f"{_left(now, since)}{of}", until)
 
 
+def blind_until(state: RolloutState) -> float | None:
+    """Return from when on a try that fails stops a run that sees nothing of the cloud, seconds since 1970; or None."""
+    if state.unseen is None or not state.status.goes_on:
+        return None
+    since, unseen = state.unseen
+    return since + unseen.timeout
+
+
 def _throttled(state: RolloutState, now: float) -> Standing | None:
-    if state.throttled is None or (until := state.throttled[0] + state.throttled[1].wait) <= now:
+    until = throttled_until(state, now)
+    return None if until is None else Standing(Phase.THROTTLED, "throttled", f"{_left(until, now)} more", until)
+
+
+def throttled_until(state: RolloutState, now: float) -> float | None:
+    """Return until when the cloud, by its last 429, wants nothing to be sent, seconds since 1970; None for no wait."""
+    if state.throttled is None:
         return None
-    return Standing(Phase.THROTTLED, "throttled", f"{_left(until, now)} more", until)
+    until = state.throttled[0] + state.throttled[1].wait
+    return until if now < until else None
 
 
-def _barrier(state: RolloutState, now: float) -> Standing | None:
-    """Find what stands between the wave that is over and the next one: soak, hold, gate; None where nothing does."""
-    if not is_between_waves(state):
-        return None
-    until = soaks_until(state)
-    if now < until:
-        return Standing(Phase.SOAKING, "soaking", f"{_left(until, now)} more", until)
-    if policy.held_before(state, state.wave_over + 1):
-        return Standing(Phase.HELD, "held for promote")
-    return _gate(state, now) if state.plan.gate else None
+def _between_waves(state: RolloutState, now: float) -> Standing | None:
+    """Find what stands between the wave that is over and the next one; None where nothing does."""
+    found = barrier(state, now)
+    if found is None or found.kind is BarrierKind.GATE:
+        return _gate(found, now) if found else None
+    if found.kind is BarrierKind.HOLD:
+        return Standing(Phase.HELD, "held for promote", barrier=found)
+    return Standing(Phase.SOAKING, "soaking", f"{_left(found.until or now, now)} more", found.until, found)
 
 
-def is_between_waves(state: RolloutState) -> bool:
-    """Tell whether a wave is over and the next one, which is not left out whole, has not begun."""
-    over = state.wave_over
-    return bool(over) and state.wave <= over < len(state.waves) and not policy.left_out_whole(state, over + 1)
-
-
-def soaks_until(state: RolloutState) -> float:
-    """Return when the soak behind the last finished wave ends, seconds since 1970; whoever takes the run soaks anew."""
-    return max(state.wave_over_at, state.taken_at) + state.plan.soak
-
-
-def _gate(state: RolloutState, now: float) -> Standing:
-    """Say what the gate before the next wave has answered, how often it was asked and how much time it has left."""
-    wait = state.gate_wait
-    gate = state.gate if state.gate is not None and wait.asked and state.gate.wave == state.wave_over + 1 else None
-    word = "being asked" if gate is None else _VERDICTS.get(gate.verdict, printable(gate.verdict))
-    parts = [f'"{printable(gate.message.rstrip("."), _MESSAGE)}"'] if gate is not None and gate.message else []
-    parts += [f"asked {counted(wait.asked, 'time')}"] if wait.asked else []
-    parts += [f"{_left(wait.until, now)} left"] if wait.until is not None else []
-    return Standing(Phase.GATE, f"gate: {word}", ", ".join(parts), wait.until)
+def _gate(gate: Barrier, now: float) -> Standing:
+    """Say what a gate has answered, how often it was asked and how much time it has left."""
+    word = _VERDICTS.get(gate.verdict, printable(gate.verdict)) or "being asked"
+    parts = [f'"{printable(gate.message.rstrip("."), _MESSAGE)}"'] if gate.message else []
+    parts += [f"asked {counted(gate.asked, 'time')}"] if gate.asked else []
+    parts += [f"{_left(gate.until, now)} left"] if gate.until is not None else []
+    return Standing(Phase.GATE, f"gate: {word}", ", ".join(parts), gate.until, gate)
 
 
 _VERDICTS: Final = {"wait": "waiting", "go": "open", "stop": "closed"}
@@ -177,7 +183,7 @@ def _checking(state: RolloutState, _: float) -> Standing | None:
 
 
 _QUESTIONS: Final[tuple[Callable[[RolloutState, float], Standing | None], ...]] = (
-    *(_stopping, _blind, _starting, _barrier, _throttled, _checking),
+    *(_stopping, _blind, _starting, _between_waves, _throttled, _checking),
 )
 """Asked of a run that goes on, those first that hold up the most."""
 
@@ -187,10 +193,10 @@ def _left(until: float, now: float) -> str:
 
 
 def awaits_promotion(state: RolloutState) -> bool:
-    """Tell whether a run waits between two waves for a person to promote it."""
+    """Tell whether a run waits between two waves for a person to promote it, be it paused meanwhile or not."""
     gate = state.gate
     waits = gate is not None and gate.gate == "hold" and gate.verdict == "wait" and state.promoted < gate.wave
-    return waits and not state.aborting and state.status in _GOING_ON
+    return waits and not state.aborting and state.status.goes_on
 
 
 def aborting_notice(state: RolloutState) -> str:
@@ -210,7 +216,7 @@ def aborting_notice(state: RolloutState) -> str:
 
 def blind_notice(state: RolloutState, now: float) -> str:
     """Say for how long nothing can be seen of the cloud, and what comes of it; "" where it can, or the run is over."""
-    if state.unseen is None or state.status not in _GOING_ON:
+    if state.unseen is None or not state.status.goes_on:
         return ""
     since, unseen = state.unseen
     why = f" The last try: {printable(unseen.message).rstrip('.')}." if unseen.message else ""
@@ -220,15 +226,14 @@ def blind_notice(state: RolloutState, now: float) -> str:
     )
 
 
-def gate_notice(state: RolloutState, now: float) -> str:
+def gate_notice(how: Standing, now: float) -> str:
     """Say since when a gate is waited for, what it said, and what happens when its time is over; "" for no gate."""
-    how = standing(state, now)
-    if how.phase is not Phase.GATE:
+    gate = how.barrier
+    if gate is None or gate.kind is not BarrierKind.GATE:
         return ""
-    wait, plan = state.gate_wait, state.plan
-    since = f" for {_left(now, wait.since)}" if wait.since else ""
-    said = f": {how.word.removeprefix('gate: ')}, {how.detail}" if wait.asked else ""
+    since = f" for {_left(now, gate.since)}" if gate.since else ""
+    said = f": {how.word.removeprefix('gate: ')}, {how.detail}" if gate.asked else ""
     return (
-        f"Wave {state.wave_over + 1} waits{since} for the gate {printable(plan.gate, _MESSAGE)} to say go{said}. "
-        f"It is asked again until gate_timeout ({format_duration(plan.gate_timeout)}), then the run stops."
+        f"Wave {gate.wave} waits{since} for the gate {printable(gate.gate, _MESSAGE)} to say go{said}. "
+        f"It is asked again until gate_timeout ({format_duration(gate.timeout)}), then the run stops."
     )

@@ -22,7 +22,8 @@ from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import printable
 from ecsbatch.planning.lookup import need_server
 from ecsbatch.planning.selection import as_server_id, is_uuid
-from ecsbatch.policy.explain import Explanation, explain
+from ecsbatch.policy.explain import explain
+from ecsbatch.policy.explanation import Explanation
 from ecsbatch.rollout.followed_runs import FollowedRuns
 from ecsbatch.rollout.steering import Looked, Steering
 

@@ -8,8 +8,7 @@ from typing import Final
 
 from rich.text import Text
 
-from ecsbatch.model.outcome import OutcomeKind
-from ecsbatch.model.tally import Tally
+from ecsbatch.policy.counts import Counts
 
 _SHORTEST: Final = 10
 _LONGEST: Final = 72
@@ -24,13 +23,13 @@ class Row:
     """A group: its name, its counts, and how many of it may fail where that has a limit."""
 
     label: str
-    tally: Tally
+    counts: Counts
     allowed: int | None = None
 
 
 def bar_lines(rows: Sequence[Row], width: int, cells: Mapping[str, str]) -> list[Text]:
     """Draw groups below one another; columns that do not fit are left out, the bars share what is left."""
-    most = f"{max((row.tally.total for row in rows), default=0):,}"
+    most = f"{max((row.counts.total for row in rows), default=0):,}"
     label = _label_width(rows, width)
     figures = len(f" 100%  {most} of {most}")
     extras = [len(f"  {most} down"), len(f"  {most} failed")]
@@ -47,16 +46,15 @@ def _label_width(rows: Sequence[Row], width: int) -> int:
 
 
 def _line(row: Row, label: int, room: int, digits: int, extras: int, cells: Mapping[str, str]) -> Text:
-    tally = row.tally
-    ended = sum(tally.ended.values())
-    share = 100 * ended // tally.total if tally.total else 100
+    counts = row.counts
+    share = 100 * counts.ended // counts.total if counts.total else 100
     line = Text(f"{_cut(row.label, label - 1):{label}}")
-    line.append_text(_bar(tally, room, cells))
-    line.append(f" {share:3d}%  {ended:>{digits},} of {tally.total:>{digits},}")
+    line.append_text(_bar(counts, room, cells))
+    line.append(f" {share:3d}%  {counts.ended:>{digits},} of {counts.total:>{digits},}")
     if extras > 1:
-        line.append(f"  {tally.down:>{digits},} down" if tally.down else " " * (digits + 7))
-    if extras and tally.failures:
-        line.append(f"  {tally.failures:>{digits},} failed", "red")
+        line.append(f"  {counts.down:>{digits},} down" if counts.down else " " * (digits + 7))
+    if extras and counts.failures:
+        line.append(f"  {counts.failures:>{digits},} failed", "red")
     line.rstrip()
     return line
 
@@ -66,14 +64,14 @@ def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else "…" + text[len(text) - room + 1 :]
 
 
-def _bar(tally: Tally, room: int, cells: Mapping[str, str]) -> Text:
+def _bar(counts: Counts, room: int, cells: Mapping[str, str]) -> Text:
     """Share the room out; whatever is not nothing gets a cell, so that one failure in a thousand is seen."""
     parts = (
-        ("restarted", tally.ended[OutcomeKind.RESTARTED], "green"),
-        ("failed", sum(n for kind, n in tally.ended.items() if kind.is_failure), "red"),
-        ("skipped", tally.ended[OutcomeKind.SKIPPED] + tally.ended[OutcomeKind.NOT_STARTED], "dim"),
-        ("flight", tally.in_flight, "cyan"),
-        ("waiting", tally.waiting, "dim"),
+        ("restarted", counts.restarted, "green"),
+        ("failed", counts.failed + counts.timed_out + counts.unknown, "red"),
+        ("skipped", counts.skipped + counts.left_out, "dim"),
+        ("flight", counts.in_flight, "cyan"),
+        ("waiting", counts.waiting, "dim"),
     )
     lengths = shared([number for _, number, _ in parts], room)
     bar = Text()

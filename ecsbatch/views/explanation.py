@@ -9,7 +9,7 @@ from typing import Any, Final
 from ecsbatch.model.events import stamp
 from ecsbatch.model.servers import labelled
 from ecsbatch.model.text import printable
-from ecsbatch.policy.explain import Explanation
+from ecsbatch.policy.explanation import Explanation
 from ecsbatch.policy.standing import Phase
 from ecsbatch.views.text import NOTHING_TO_REPEAT, RepeatFlags, format_span
 

@@ -16,8 +16,8 @@ import structlog
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.text import printable, without_code
+from ecsbatch.policy.progress import Progress
 from ecsbatch.policy.standing import Phase
-from ecsbatch.views.snapshot import Snapshot
 
 Level = Literal["debug", "info", "warning"]
 _Event = MutableMapping[str, Any]
@@ -179,44 +179,48 @@ class Log:
             self.say("warning", "log.left_out", dict(left_out))
             left_out.clear()
 
-    def progress(self, snapshot: Snapshot, *, anyhow: bool = True) -> bool:
+    def progress(self, progress: Progress, notice: str = "", *, anyhow: bool = True) -> bool:
         """Write where a run stands, and tell whether it was written.
 
         Args:
-            snapshot: of the run.
+            progress: how the run goes on.
+            notice: a sentence from whoever runs it, where it is ending or sees nothing: no pace is told then.
             anyhow: write it also where nothing has changed since the last line.
         """
-        fields = _progress(snapshot)
-        if not anyhow and fields == self._last and not snapshot.notice:
+        fields = _progress(progress)
+        if not anyhow and fields == self._last and not notice:
             return False
         self._last = fields
-        fields = {**fields, "standing": snapshot.standing.text, "elapsed_s": round(snapshot.elapsed)}
-        if snapshot.notice:
-            fields = {**fields, "notice": snapshot.notice}
-        if snapshot.usage is not None:
-            fields = {**fields, "quota_free": snapshot.usage.free}
-        if (pace := snapshot.pace).per_minute is not None:
-            fields = {**fields, "per_minute": round(pace.per_minute)}
-        if pace.left is not None:
-            fields = {**fields, "left_s": round(pace.left)}
+        fields = {**fields, "standing": progress.standing.text, "elapsed_s": round(progress.elapsed)}
+        if notice:
+            fields = {**fields, "notice": notice}
+        if progress.usage is not None:
+            fields = {**fields, "quota_free": progress.usage.free}
+        if not notice:
+            fields |= _pace(progress)
         self.say("info", "progress", fields)
         return True
 
 
-def _progress(snapshot: Snapshot) -> dict[str, Any]:
-    state = snapshot.state
-    counts = {kind.value: n for kind in OutcomeKind if (n := state.counts[kind])}
+def _progress(progress: Progress) -> dict[str, Any]:
+    counts = {kind.value: n for kind in OutcomeKind if (n := progress.counts[kind])}
     counts.pop("unknown", None)
-    fields: dict[str, Any] = {"run_id": state.run_id}
-    if (how := snapshot.standing).phase is not Phase.RUNNING:
+    servers = progress.servers
+    fields: dict[str, Any] = {"run_id": progress.run_id}
+    if (how := progress.standing).phase is not Phase.RUNNING:
         fields["status"] = "held" if how.phase is Phase.HELD else how.phase.value
-    fields |= {"wave": f"{state.wave_under_way}/{len(state.plan.waves)}", "total": state.run.total, **counts}
-    if left_out := state.left_out_by.total():
-        fields["left_out"] = left_out
-    fields |= {"in_flight": state.run.in_flight, "down": state.down}
-    if unknown := state.run.ended[OutcomeKind.UNKNOWN]:
-        fields["unknown"] = unknown
+    fields |= {"wave": f"{progress.wave}/{progress.waves}", "total": servers.total, **counts}
+    if servers.left_out:
+        fields["left_out"] = servers.left_out
+    fields |= {"in_flight": servers.in_flight, "down": servers.down}
+    if servers.unknown:
+        fields["unknown"] = servers.unknown
     return fields
+
+
+def _pace(progress: Progress) -> dict[str, int]:
+    told = {"per_minute": progress.pace.per_minute, "left_s": progress.pace.left}
+    return {name: round(value) for name, value in told.items() if value is not None}
 
 
 def _without_details(event: str, fields: Mapping[str, Any]) -> dict[str, Any]:

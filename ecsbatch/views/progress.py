@@ -1,27 +1,22 @@
-"""The picture of a run that goes on: a snapshot in, lines out. Pure.
+"""The picture of a run that goes on: its progress in, lines out. Pure.
 
 It fits any screen: lines are broken or left out, what matters least first. How to stop or to go on is left out last.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from rich.text import Text
 
-from ecsbatch.model.failures import Failure
-from ecsbatch.model.outcome import OutcomeKind, RunStatus
-from ecsbatch.model.state import RolloutState
-from ecsbatch.model.tally import Tally
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable, without_code
-from ecsbatch.policy.decide import Limits, limits_of, unhealthy
-from ecsbatch.policy.pace import can_send
-from ecsbatch.policy.resume_options import ends_for_good, resume_options
-from ecsbatch.policy.standing import CALM, awaits_promotion, gate_notice
+from ecsbatch.policy.progress import FailedServer, Progress
+from ecsbatch.policy.standing import CALM, gate_notice, reason_beyond
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
-from ecsbatch.views.snapshot import Snapshot
 from ecsbatch.views.standing import pace_parts
 from ecsbatch.views.text import NAME, WORDS, format_span, wrap_command
 
@@ -42,16 +37,20 @@ class _Block:
     lines: Sequence[Text]
 
 
-def render_progress(snapshot: Snapshot, width: int, height: int = 100, *, ascii_only: bool = False) -> list[Text]:
+def render_progress(
+    progress: Progress, width: int, height: int = 100, *, notice: str = "", repeat: str = "", ascii_only: bool = False
+) -> list[Text]:
     """Draw a run into at most ``height`` lines of at most ``width`` columns.
 
     Args:
-        snapshot: the run as it is now, and what surrounds it.
+        progress: how the run goes on.
         width: of the screen, in columns.
         height: of the screen, in lines.
+        notice: a sentence from whoever runs it, where it is ending or sees nothing: no pace is drawn then.
+        repeat: flags that commands about this run need too.
         ascii_only: only letters that every terminal has.
     """
-    lines = _fitting(list(_blocks(snapshot, width, ascii_only=ascii_only)), height)
+    lines = _fitting(list(_blocks(progress, width, notice, repeat, ascii_only=ascii_only)), height)
     if ascii_only:
         lines = [_in_ascii(line) for line in lines]
     for line in lines:
@@ -60,30 +59,28 @@ def render_progress(snapshot: Snapshot, width: int, height: int = 100, *, ascii_
     return lines
 
 
-def _blocks(snapshot: Snapshot, width: int, *, ascii_only: bool) -> Iterable[_Block]:
+def _blocks(progress: Progress, width: int, notice: str, repeat: str, *, ascii_only: bool) -> Iterable[_Block]:
     """Yield the picture from its top to its bottom."""
-    state = snapshot.state
-    limits = limits_of(state.plan, state.limits)
-    whole, wave, *domains = bar_lines(_groups(state), width, ASCII if ascii_only else CELLS)
-    yield _Block(1, _beside(_title(snapshot, width), width))
+    whole, wave, *domains = bar_lines(_groups(progress), width, ASCII if ascii_only else CELLS)
+    yield _Block(1, _beside(_title(progress, width), width))
     yield _Block(2, [whole])
-    if len(state.plan.waves) > 1:
+    if progress.waves > 1:
         yield _Block(6, [wave])
     yield _Block(10, [Text()])
-    yield _Block(5, _row("Servers", _servers(state.run), width))
-    if state.left_out_by:
-        yield _Block(5, list(_left_out(snapshot, width)))
-    yield _Block(3, _row("Failures", _failures(state, limits), width))
-    yield _Block(4, _row("Down now", _down(state, limits), width))
-    yield _Block(7, _row("Pace", _pace(snapshot), width))
-    yield _Block(9, _row("Quota", _quota(snapshot), width))
+    yield _Block(5, _row("Servers", _servers(progress), width))
+    if progress.left_out:
+        yield _Block(5, list(_left_out(progress, width, repeat)))
+    yield _Block(3, _row("Failures", _failures(progress), width))
+    yield _Block(4, _row("Down now", _down(progress), width))
+    yield _Block(7, _row("Pace", [] if notice else _pace(progress), width))
+    yield _Block(9, _row("Quota", _quota(progress), width))
     if domains:
         yield _Block(12, [Text()])
         yield _Block(11, domains)
-    for number, failure in enumerate(list(state.failures)[: -_FAILURES - 1 : -1]):
+    for number, failed in enumerate(progress.last_failures[:_FAILURES]):
         yield _Block(13, [Text()] if not number else [])
-        yield _Block(8, list(_failure(failure, state.plan.fleet.name_of(failure.server), width)))
-    if news := list(_news(snapshot, width)):
+        yield _Block(8, list(_failure(failed, width)))
+    if news := [*_news(progress, width, repeat), *_sentence(notice, width)]:
         yield _Block(14, [Text()])
         yield _Block(0, news)
 
@@ -98,94 +95,92 @@ def _fitting(blocks: Sequence[_Block], height: int) -> list[Text]:
     return [line for number, block in enumerate(blocks) if number in shown for line in block.lines][:height]
 
 
-def _title(snapshot: Snapshot, width: int) -> list[Text]:
-    state, how = snapshot.state, snapshot.standing
+def _title(progress: Progress, width: int) -> list[Text]:
+    how = progress.standing
     parts = [
-        Text.assemble("run ", (printable(state.run_id), "bold")),
+        Text.assemble("run ", (printable(progress.run_id), "bold")),
         Text(how.text if width >= _NARROW else how.word, "bold" if how.phase in CALM else _URGENT),
     ]
-    if waves := len(state.plan.waves):
-        number = max(state.wave_under_way, 1)
-        label = printable(state.plan.waves[number - 1].label, 20)
-        parts.append(Text(f"wave {number:,} of {waves:,}" + (f" ({label})" if label and not label.isdigit() else "")))
-    return [*parts, Text(format_span(max(snapshot.elapsed, 1.0)))]
+    if progress.waves:
+        label = printable(progress.wave_label, 20)
+        named = f" ({label})" if label and not label.isdigit() else ""
+        parts.append(Text(f"wave {max(progress.wave, 1):,} of {progress.waves:,}{named}"))
+    return [*parts, Text(format_span(max(progress.elapsed, 1.0)))]
 
 
-def _groups(state: RolloutState) -> list[Row]:
-    wave = max(state.wave_under_way, 1)
-    tally = state.waves[wave - 1] if state.waves else Tally()
-    rows = [Row("All", state.run), Row(f"Wave {wave}", tally)]
-    if len(state.domains) > 1:
-        rows += [Row(printable(name) or "(no zone)", state.domains[name]) for name in _shown_domains(state)]
+def _groups(progress: Progress) -> list[Row]:
+    rows = [Row("All", progress.servers), Row(f"Wave {max(progress.wave, 1)}", progress.wave_servers)]
+    if len(progress.domains) > 1:
+        rows += [Row(printable(name) or "(no zone)", progress.domains[name]) for name in _shown_domains(progress)]
     return rows
 
 
-def _shown_domains(state: RolloutState) -> list[str]:
+def _shown_domains(progress: Progress) -> list[str]:
     """Return all domains where they are few, else those with failures and servers down before others."""
-    worst = sorted(state.domains, key=lambda name: (-state.domains[name].failures, -state.domains[name].down, name))
+    domains = progress.domains
+    worst = sorted(domains, key=lambda name: (-domains[name].failures, -domains[name].down, name))
     return sorted(worst[:_DOMAINS])
 
 
-def _servers(tally: Tally) -> list[Text]:
-    parts = [Text(f"{tally.ended[OutcomeKind.RESTARTED]:,} restarted")]
-    if tally.ended[OutcomeKind.SKIPPED]:
-        parts.append(Text(f"{tally.ended[OutcomeKind.SKIPPED]:,} skipped"))
-    return [*parts, Text(f"{tally.waiting:,} waiting")]
+def _servers(progress: Progress) -> list[Text]:
+    counts = progress.servers
+    parts = [Text(f"{counts.restarted:,} restarted")]
+    if counts.skipped:
+        parts.append(Text(f"{counts.skipped:,} skipped"))
+    return [*parts, Text(f"{counts.waiting:,} waiting")]
 
 
-def _left_out(snapshot: Snapshot, width: int) -> Iterable[Text]:
+def _left_out(progress: Progress, width: int, repeat: str) -> Iterable[Text]:
     """Say who was left out, and what is to be typed once the run is over to take them up again."""
-    state = snapshot.state
-    parts = [
-        Text(f"{n:,} of {printable(name, 20) or 'no zone'}") for name, n in state.left_out_by.most_common(_LEFT_OUT)
-    ]
-    if (more := len(state.left_out_by) - _LEFT_OUT) > 0:
+    most = Counter(progress.left_out).most_common(_LEFT_OUT)
+    parts = [Text(f"{n:,} of {printable(name, 20) or 'no zone'}") for name, n in most]
+    if (more := len(progress.left_out) - _LEFT_OUT) > 0:
         parts.append(Text(f"{more} more"))
     # While it is paused the commands below let it go on with them at once.
-    if state.status is RunStatus.PAUSED or ends_for_good(state):
+    if progress.status is RunStatus.PAUSED or progress.ends_for_good:
         yield from _row("Left out", parts, width)
         return
     yield from _row("Left out", [*parts, Text("once the run is over type:")], width)
-    command = f"ecsbatch resume {printable(state.run_id)} --retry not_started{snapshot.repeat}"
+    command = f"ecsbatch resume {printable(progress.run_id)} --retry not_started{repeat}"
     yield from _typed([(command, "take them up")], width)
 
 
-def _failures(state: RolloutState, limits: Limits) -> list[Text]:
-    run = state.run
-    parts = [Text(f"{run.failures:,} of {limits.max_failures:,} allowed", "bold red" if run.failures else "")]
-    per_wave = limits.max_failures_per_wave
-    wave = state.wave_under_way
-    if per_wave and 0 < wave <= len(per_wave) and per_wave[wave - 1] < limits.max_failures:
-        parts.append(Text(f"{state.waves[wave - 1].failures:,} of {per_wave[wave - 1]:,} in this wave"))
-    kinds = [kind for kind in OutcomeKind if kind.is_failure and run.ended[kind]]
-    if any(kind is not OutcomeKind.FAILED for kind in kinds):
-        parts += [Text(f"{run.ended[kind]:,} {WORDS[kind]}") for kind in kinds]
-    if forgiven := sum(run.ended[kind] for kind in kinds) - run.failures:
-        parts.append(Text(f"{forgiven:,} forgiven"))
+def _failures(progress: Progress) -> list[Text]:
+    counts, most = progress.servers, progress.limits.max_failures
+    parts = [Text(f"{counts.failures:,} of {most:,} allowed", "bold red" if counts.failures else "")]
+    of_wave = progress.wave_max_failures
+    if of_wave is not None and of_wave < most:
+        parts.append(Text(f"{progress.wave_servers.failures:,} of {of_wave:,} in this wave"))
+    if counts.timed_out or counts.unknown:
+        kinds = ((counts.failed, "failed"), (counts.timed_out, "timed out"), (counts.unknown, "unknown"))
+        parts += [Text(f"{n:,} {word}") for n, word in kinds if n]
+    if counts.forgiven:
+        parts.append(Text(f"{counts.forgiven:,} forgiven"))
     return parts
 
 
-def _down(state: RolloutState, limits: Limits) -> list[Text]:
-    parts = [Text(f"{state.down:,} of {limits.max_unavailable:,} allowed")]
-    waiting = len(unhealthy(state))
-    if state.run.in_flight > waiting:
-        parts.append(Text(f"{state.run.in_flight - waiting:,} restarting"))
-    if waiting:
-        parts.append(Text(f"{waiting:,} not healthy yet"))
-    if state.run.held:
-        parts.append(Text(f"{state.run.held:,} not back up"))
+def _down(progress: Progress) -> list[Text]:
+    counts = progress.servers
+    parts = [Text(f"{counts.down:,} of {progress.limits.max_unavailable:,} allowed")]
+    if progress.restarting > 0:
+        parts.append(Text(f"{progress.restarting:,} restarting"))
+    if progress.not_healthy:
+        parts.append(Text(f"{progress.not_healthy:,} not healthy yet"))
+    if counts.not_back:
+        parts.append(Text(f"{counts.not_back:,} not back up"))
     return parts
 
 
-def _pace(snapshot: Snapshot) -> list[Text]:
-    state, found = snapshot.state, snapshot.pace
-    if not can_send(state) or not state.run.waiting + state.run.in_flight or snapshot.notice:
+def _pace(progress: Progress) -> list[Text]:
+    if not progress.sending or not progress.servers.waiting + progress.servers.in_flight:
         return []
-    return [Text(part) for part in pace_parts(state, found)] or [Text("not known yet")]
+    return [Text(part) for part in pace_parts(progress)] or [Text("not known yet")]
 
 
-def _quota(snapshot: Snapshot) -> list[Text]:
-    usage, quota = snapshot.usage, snapshot.quota
+def _quota(progress: Progress) -> list[Text]:
+    usage, quota = progress.usage, progress.quota
+    if quota is None:
+        return []
     every = f"{quota.limit:,} in {quota.window:g}s"
     if usage is None:
         return [Text(every)]
@@ -195,38 +190,35 @@ def _quota(snapshot: Snapshot) -> list[Text]:
     return parts
 
 
-def _failure(failure: Failure, name: str, width: int) -> Iterable[Text]:
+def _failure(failed: FailedServer, width: int) -> Iterable[Text]:
     """Write one of the last failures; its id is always whole."""
-    what = (failure.reason, failure.code)
-    message = without_code(failure.message, failure.code)
-    words = [printable(name, NAME), WORDS[failure.kind], failure.domain, *what, message]
+    what = (failed.reason, failed.code, without_code(failed.message, failed.code))
+    words = [printable(failed.name, NAME), WORDS[failed.kind], failed.domain, *what]
     rest = "  ".join(printable(word) for word in words if word)
     if width >= _NARROW:
-        return [Text(f"{printable(failure.server)}  {rest}", "red")]
-    return [Text(printable(failure.server), "red"), Text(f"  {rest}", "red")]
+        return [Text(f"{printable(failed.server)}  {rest}", "red")]
+    return [Text(printable(failed.server), "red"), Text(f"  {rest}", "red")]
 
 
-def _news(snapshot: Snapshot, width: int) -> Iterable[Text]:
+def _news(progress: Progress, width: int, repeat: str) -> Iterable[Text]:
     """Yield what a person should know beyond the figures, and what to type."""
-    state, run = snapshot.state, printable(snapshot.state.run_id)
+    run = printable(progress.run_id)
     steps: list[tuple[str, str]] = []
-    if state.status is RunStatus.PAUSED:
-        by = f" by {printable(state.paused_by)}" if state.paused_by else ""
-        why = f" ({printable(state.reason)})" if state.reason not in {"", "paused"} else ""
+    if progress.status is RunStatus.PAUSED:
+        by = f" by {printable(progress.paused_by)}" if progress.paused_by else ""
+        reason = reason_beyond(progress.status, progress.reason)
+        why = f" ({printable(reason)})" if reason else ""
         yield from _sentence(f"Paused{by}{why}. Type in another terminal:", width)
-        steps += [(f"ecsbatch resume {run}{option.flags}", option.why) for option in resume_options(state)]
-    if awaits_promotion(state):
-        yield from _sentence(f"Held after wave {state.wave:,}. Type in another terminal:", width)
+        steps += [(f"ecsbatch resume {run}{option.flags}", option.why) for option in progress.resume_options]
+    if progress.held_after:
+        yield from _sentence(f"Held after wave {progress.held_after:,}. Type in another terminal:", width)
         steps.append((f"ecsbatch promote {run}", "let the next wave begin"))
     if steps:
         steps.append((f"ecsbatch abort {run}", "end it for good"))
-        yield from _typed([(command + snapshot.repeat, why) for command, why in steps], width)
-    if waits := gate_notice(state, snapshot.now):
-        yield from _sentence(waits, width)
-    if state.throttled is not None and state.updated_at - state.throttled[0] < state.throttled[1].wait:
-        yield from _sentence(f"The cloud throttles: no submits for {format_span(state.throttled[1].wait)}.", width)
-    if snapshot.notice:
-        yield from _sentence(snapshot.notice, width)
+        yield from _typed([(command + repeat, why) for command, why in steps], width)
+    yield from _sentence(gate_notice(progress.standing, progress.at), width)
+    if progress.throttled_for:
+        yield from _sentence(f"The cloud throttles: no submits for {format_span(progress.throttled_for)}.", width)
 
 
 def _sentence(text: str, width: int) -> Iterable[Text]:

@@ -13,9 +13,7 @@ from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable, without_code
-from ecsbatch.policy.pace import pace
-from ecsbatch.policy.standing import Phase, Standing, soaks_until, standing
-from ecsbatch.views.standing import lasted
+from ecsbatch.policy.progress import progress
 from ecsbatch.views.table import chunks, table
 from ecsbatch.views.text import WORDS, cell
 
@@ -50,38 +48,14 @@ _LONGEST_NAME: Final = 256
 
 
 def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
-    """Return the one object that ``-o json`` prints of a run.
+    """Return the one object that ``-o json`` prints of a run: its progress, and which of its servers do not exist.
 
     Args:
         state: of the run.
         now: seconds since 1970, for a run that has no end yet.
     """
-    counts = {kind.value: state.counts[kind] for kind in OutcomeKind}
-    time = state.updated_at if now is None else now
-    return {
-        "run_id": state.run_id,
-        "status": state.status.value,
-        "reason": state.reason,
-        "total": state.run.total,
-        **counts,
-        "elapsed_s": round(lasted(state, now), 3),
-        "began_at": _time(state.started_at),
-        "not_found": state.not_found,
-        "left_out": dict(sorted(state.left_out_by.items())),
-        "not_retried": dict(sorted(state.not_retried_by.items())),
-        **standing_json(how := standing(state, time)),
-        "per_minute": None if (found := pace(state, time)).per_minute is None else round(found.per_minute, 1),
-        "left_s": None if found.left is None else round(found.left),
-        # Not who holds the run, but that it waits for somebody to promote it.
-        "hold": {"before_wave": state.wave_over + 1, "since": _time(soaks_until(state))}
-        if how.phase is Phase.HELD
-        else None,
-    }
-
-
-def standing_json(how: Standing) -> dict[str, Any]:
-    """Return how a run stands, as ``-o json`` prints it beside the run."""
-    return {"standing": how.phase.value, "standing_text": how.text, "standing_until": _time(how.until)}
+    told = progress(state, state.updated_at if now is None else now)
+    return told.as_dict() | {"not_found": state.not_found}
 
 
 def holder_json(record: RunRecord) -> dict[str, Any]:

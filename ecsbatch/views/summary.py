@@ -17,9 +17,9 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
 from ecsbatch.model.text import counted, printable, without_code
 from ecsbatch.policy import decide as policy
+from ecsbatch.policy.pace import lasted
 from ecsbatch.policy.resume_options import LEFT_OUT, STANDING_STILL, ends_for_good, resume_options
-from ecsbatch.policy.standing import Standing, awaits_promotion, blind_notice, gate_notice, standing
-from ecsbatch.views.standing import lasted
+from ecsbatch.policy.standing import Standing, awaits_promotion, blind_notice, gate_notice, reason_beyond, standing
 from ecsbatch.views.text import NAME, NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, wrap_line
 
 _WIDTH: Final = 80
@@ -67,7 +67,7 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
     """Write what a run came to: a headline, the counts, what the failures have in common."""
     time_now = state.updated_at if now is None else now
     lines = [headline(state, now)]
-    for notice in (gate_notice(state, time_now), blind_notice(state, time_now)):
+    for notice in (gate_notice(standing(state, time_now), time_now), blind_notice(state, time_now)):
         lines += wrap(notice, _WIDTH, break_on_hyphens=False)
     if state.aborting and not state.status.over and state.status is not RunStatus.RUNNING:
         lines.append("It is being aborted: whoever goes on with it only looks after its servers under way.")
@@ -90,8 +90,8 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
 
 def headline(state: RolloutState, now: float | None = None) -> str:
     """Say in one line how a run stands."""
-    why = f" ({printable(state.reason)})" if state.reason not in {"", state.status.value} else ""
-    why = "" if state.status is RunStatus.PAUSED else why
+    reason = "" if state.status is RunStatus.PAUSED else reason_beyond(state.status, state.reason)
+    why = f" ({printable(reason)})" if reason else ""
     done = state.counts[OutcomeKind.RESTARTED]
     stands = standing(state, state.updated_at if now is None else now)
     rest = f"{why}{_took(state, now)}: {done:,} of {state.run.total:,} restarted."
@@ -123,7 +123,7 @@ def _took(state: RolloutState, now: float | None) -> str:
 
 def _failed_since(state: RolloutState) -> str:
     """Say how many failures there are now, where servers under way failed after the run had stopped for some."""
-    breach = policy.breach(state, policy.limits_of(state.plan, state.limits))
+    breach = policy.exceeded(state)
     if breach is None or state.reason != breach.limit or state.message.startswith(str(breach)):
         return ""
     return f"{counted(breach.failures, 'failure')} by now, with servers that were under way then."

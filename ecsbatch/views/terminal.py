@@ -15,8 +15,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from ecsbatch.policy.progress import Progress
 from ecsbatch.views.progress import render_progress
-from ecsbatch.views.snapshot import Snapshot
 
 _LEAST: Final = 20
 _END_OF_LINE: Final = "\x1b[K\n"
@@ -26,19 +26,31 @@ _TO_THE_END: Final = "\x1b[J"
 class TerminalDisplay:
     """Shows pictures in place, on stderr."""
 
-    def __init__(self, console: Console, *, ascii_only: bool = False) -> None:
-        """Write to a console that is a terminal; ``ascii_only`` keeps to letters that every terminal has."""
+    def __init__(self, console: Console, *, repeat: str = "", ascii_only: bool = False) -> None:
+        """Write to a console that is a terminal.
+
+        Args:
+            console: the terminal.
+            repeat: flags that commands about the run need too.
+            ascii_only: keep to letters that every terminal has.
+        """
         self._console = console
+        self._repeat = repeat
         self._ascii_only = ascii_only or console.options.ascii_only
         self._drawn: list[str] = []
         self._widths: list[int] = []
         self._size = console.size
 
-    async def show(self, snapshot: Snapshot) -> None:
-        """Draw a run as it is now, a column and a line smaller than the screen."""
+    async def show(self, progress: Progress, notice: str = "") -> None:
+        """Draw a run, and a notice below it, a column and a line smaller than the screen."""
         size = self._console.size
         lines = render_progress(
-            snapshot, max(size.width - 1, _LEAST), max(size.height - 1, 1), ascii_only=self._ascii_only
+            progress,
+            max(size.width - 1, _LEAST),
+            max(size.height - 1, 1),
+            notice=notice,
+            repeat=self._repeat,
+            ascii_only=self._ascii_only,
         )
         drawn = [self._painted(line) for line in lines]
         if (drawn, size) == (self._drawn, self._size):

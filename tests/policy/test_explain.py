@@ -12,7 +12,8 @@ from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
-from ecsbatch.policy.explain import Cause, Explanation, explain
+from ecsbatch.policy.explain import explain
+from ecsbatch.policy.explanation import Cause, Explanation
 from ecsbatch.views.explanation import explanation_lines
 
 NOW = 1_767_225_600.0

@@ -98,11 +98,11 @@ def test_what_has_an_end_says_when() -> None:
 def test_a_gate_says_since_when_how_often_and_when_it_ends() -> None:
     state = told([*first_wave_done(), (240.0, ASKING), LOST], gate="./ok", gate_timeout=600.0)
 
-    assert gate_notice(state, NOW) == (
+    assert gate_notice(standing(state, NOW), NOW) == (
         'Wave 2 waits for 4m for the gate ./ok to say go: inconclusive, "\ufffd[2Jno answer", asked 1 time, 6m left. '
         "It is asked again until gate_timeout (10m), then the run stops."
     )
-    assert gate_notice(told(first_wave_done()), NOW) == ""
+    assert gate_notice(standing(told(first_wave_done()), NOW), NOW) == ""
 
 
 def test_who_sees_nothing_says_for_how_long_and_what_comes_of_it() -> None:

@@ -11,7 +11,7 @@ from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
-from ecsbatch.views.snapshot import Snapshot
+from ecsbatch.policy.progress import Progress, progress
 
 HOSTILE = "\x1b[2J[red]az\u202e2[/red]\r"
 
@@ -53,7 +53,8 @@ def history(of: Plan, *more: ev.Event) -> RolloutState:
     return state
 
 
-def snapshot(state: RolloutState, *, notice: str = "", repeat: str = "") -> Snapshot:
+def shown(state: RolloutState, now: float | None = None) -> Progress:
+    """What is drawn of a run that has lasted for 75 seconds, at its last event where no other time is given."""
     usage = Usage(limit=1000, held=6, cooling=4, free=990, next_free_in=12.0)
-    told = Snapshot(state, Quota(), usage, elapsed=75.0, notice=notice, repeat=repeat)
-    return replace(told, now=state.updated_at)
+    told = progress(state, state.updated_at if now is None else now, quota=Quota(), usage=usage)
+    return replace(told, elapsed=75.0)

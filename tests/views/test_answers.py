@@ -12,7 +12,7 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
-from ecsbatch.policy.explain import Cause, Explanation
+from ecsbatch.policy.explanation import Cause, Explanation
 from ecsbatch.policy.resume_options import resume_options
 from ecsbatch.policy.standing import aborting_notice
 from ecsbatch.views.explanation import explanation_json, explanation_lines

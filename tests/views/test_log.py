@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 import pytest
-from scenes import HOSTILE, history, plan, snapshot
+from scenes import HOSTILE, history, plan, shown
 
 from ecsbatch.cli.live import until_next_line, wants_ascii
 from ecsbatch.model import events as ev
@@ -136,12 +136,12 @@ def test_quiet_is_warnings_only() -> None:
 def test_progress_is_told_where_something_has_changed() -> None:
     out = io.BytesIO()
     log = Log(out, form="console")
-    running = snapshot(history(plan()))
-    paused = snapshot(history(plan(), ev.RunPaused(reason="paused")))
+    running = shown(history(plan()))
+    paused = shown(history(plan(), ev.RunPaused(reason="paused")))
 
     assert [
         log.progress(running, anyhow=False),
-        log.progress(replace(running, elapsed=99.0, now=running.now + 9.0), anyhow=False),
+        log.progress(replace(running, elapsed=99.0, at=running.at + 9.0), anyhow=False),
         log.progress(running),
         log.progress(paused, anyhow=False),
     ] == [True, False, True, True]

@@ -7,14 +7,15 @@ import json
 from dataclasses import replace
 
 import pytest
-from scenes import HOSTILE, history, plan, snapshot
+from scenes import HOSTILE, history, plan, shown
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import one_line, without_code
 from ecsbatch.planning.drift import Drifted, DriftKind
-from ecsbatch.policy.explain import Cause, explain
+from ecsbatch.policy.explain import explain
+from ecsbatch.policy.explanation import Cause
 from ecsbatch.views.explanation import explanation_json, explanation_lines
 from ecsbatch.views.log import Log
 from ecsbatch.views.plan import drift_lines
@@ -32,7 +33,7 @@ def named(*more: ev.Event, name: str = "web-04") -> RolloutState:
 
 
 def test_a_failure_on_the_screen_has_its_name() -> None:
-    wide, narrow = ([line.plain for line in render_progress(snapshot(named()), width)] for width in (80, 60))
+    wide, narrow = ([line.plain for line in render_progress(shown(named()), width)] for width in (80, 60))
 
     assert any(line.startswith(f"{FAILED}  web-04  failed  az1  Ecs.0227") for line in wide)
     assert narrow[-2] == FAILED
@@ -82,7 +83,7 @@ def test_drift_names_the_servers() -> None:
 
 def test_a_hostile_name_reaches_no_terminal_as_it_came() -> None:
     state = named(name=HOSTILE * 20)
-    drawn = [line.plain for line in render_progress(snapshot(state), 200)]
+    drawn = [line.plain for line in render_progress(shown(state), 200)]
     explained = explanation_lines(explain(state, now=2_000.0), "k7f", FAILED, now=2_000.0, name=HOSTILE)
 
     for text in [*drawn, *summary_lines(state), *explained]:

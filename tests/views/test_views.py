@@ -10,7 +10,7 @@ from itertools import accumulate
 
 import orjson
 import pytest
-from scenes import HOSTILE, history, plan, snapshot
+from scenes import HOSTILE, history, plan, shown
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
@@ -20,6 +20,7 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.time_model import time_model
+from ecsbatch.policy.progress import progress
 from ecsbatch.views.plan import PlanView, plan_json, plan_lines
 from ecsbatch.views.progress import render_progress
 from ecsbatch.views.report import COLUMNS, report_csv, report_json, report_table, run_json
@@ -30,12 +31,12 @@ from ecsbatch.views.text import format_span, paragraph, wrap_command, wrap_line
 
 def test_nothing_of_the_clouds_reaches_a_terminal_as_it_came() -> None:
     state = history(plan(domains=("az1", HOSTILE)))
-    drawn = [line.plain for line in render_progress(snapshot(state), 80)]
-    shown = [*drawn, *summary_lines(state), *plan_lines(planned(state.plan))]
+    drawn = [line.plain for line in render_progress(shown(state), 80)]
+    told = [*drawn, *summary_lines(state), *plan_lines(planned(state.plan))]
 
-    for text in shown:
+    for text in told:
         assert not {"\x1b", "\r", "\u202e"} & set(text)
-    assert any("[red]" in text for text in shown), "brackets are text, not markup"
+    assert any("[red]" in text for text in told), "brackets are text, not markup"
 
 
 def planned(of: Plan) -> PlanView:
@@ -207,23 +208,11 @@ def test_a_report_is_a_table_for_people_that_says_why() -> None:
 
 
 def test_the_one_json_object_is_the_contract() -> None:
-    over = run_json(history(plan(), ev.RunFinished(status=RunStatus.FAILED.value)))
+    """It is the run's progress, and which of its servers do not exist."""
+    state = history(plan(), ev.RunFinished(status=RunStatus.FAILED.value))
+    over = run_json(state)
 
-    counts = [kind.value for kind in OutcomeKind]
-    stands = ["standing", "standing_text", "standing_until", "per_minute", "left_s", "hold"]
-    assert list(over) == [
-        "run_id",
-        "status",
-        "reason",
-        "total",
-        *counts,
-        "elapsed_s",
-        "began_at",
-        "not_found",
-        "left_out",
-        "not_retried",
-        *stands,
-    ]
+    assert over == progress(state, state.updated_at).as_dict() | {"not_found": []}
     assert (over["standing"], over["hold"]) == ("failed", None)
     assert over["status"] == "failed"
     assert sum(over[kind.value] for kind in OutcomeKind) == over["total"]

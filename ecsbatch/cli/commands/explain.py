@@ -27,7 +27,7 @@ from ecsbatch.views.explanation import explanation_json, explanation_lines
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
-    from ecsbatch.policy.explain import Explanation
+    from ecsbatch.policy.explanation import Explanation
     from ecsbatch.store import DatabaseStore
 
 _Server = Annotated[

@@ -16,9 +16,10 @@ from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.events import stamp
 from ecsbatch.model.outcome import OutcomeKind
+from ecsbatch.policy.progress import standing_json
 from ecsbatch.policy.standing import Phase, Standing, standing
 from ecsbatch.rollout.follower import load_history
-from ecsbatch.views.report import holder_json, standing_json
+from ecsbatch.views.report import holder_json
 from ecsbatch.views.summary import run_lines
 
 if TYPE_CHECKING:

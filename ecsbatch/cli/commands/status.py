@@ -16,7 +16,7 @@ from ecsbatch.cli.which_run import others_going_on, others_json, others_lines, s
 from ecsbatch.cli.wiring import read_history
 from ecsbatch.model.events import stamp
 from ecsbatch.model.text import printable
-from ecsbatch.policy.pace import pace
+from ecsbatch.policy.progress import progress
 from ecsbatch.rollout.follower import RunHistory
 from ecsbatch.views.report import holder_json, run_json
 from ecsbatch.views.standing import pace_parts
@@ -55,7 +55,7 @@ def _standing(history: RunHistory) -> list[str]:
             f"Wave {state.wave_under_way} of {len(state.plan.waves)}, {state.down:,} down now, "
             f"{state.run.waiting:,} waiting."
         )
-    if record.held and (goes := pace_parts(state, pace(state, time.time()))):
+    if goes := pace_parts(progress(state, time.time(), held=record.held)):
         lines.append(f"Pace {', '.join(goes)}.")
     if history.aborting:
         lines.append(_aborting(history))

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pyte
 import pytest
 from rich.console import Console
-from scenes import history, plan, snapshot
+from scenes import history, plan, shown
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
-from ecsbatch.model.tally import Tally
+from ecsbatch.policy.counts import Counts
 from ecsbatch.views.bars import CELLS, Row, bar_lines, shared
 from ecsbatch.views.progress import render_progress
 from ecsbatch.views.summary import summary_lines
@@ -32,9 +32,8 @@ OVER_A_LIMIT = (ev.LimitChanged(limit="max_failures", old=3, new=0), ev.RunPause
 def drawn(
     state: RolloutState, width: int, height: int = 100, *, ascii_only: bool = False, notice: str = ""
 ) -> list[str]:
-    return [
-        line.plain for line in render_progress(snapshot(state, notice=notice), width, height, ascii_only=ascii_only)
-    ]
+    lines = render_progress(shown(state), width, height, notice=notice, ascii_only=ascii_only)
+    return [line.plain for line in lines]
 
 
 def test_a_picture_tells_where_a_run_stands() -> None:
@@ -62,7 +61,7 @@ def test_a_gate_says_in_the_picture_what_it_said_and_when_it_ends() -> None:
     state = RolloutState("k7f3q2", of)
     for seq, event in enumerate([ev.RunStarted(total=40), ev.WaveStarted(wave=1), ev.WaveFinished(wave=1), *waits], 1):
         state.apply(ev.Recorded(seq, 1_000.0, "k7f3q2", event))
-    now = replace(snapshot(state), now=1_240.0)
+    now = shown(state, 1_240.0)
     wide, narrow = ([line.plain for line in render_progress(now, width)] for width in (100, 40))
 
     assert wide[0].startswith('run k7f3q2   gate: inconclusive ("errors 3%", asked 4 times, 6m left)   wave 1 of 2')
@@ -224,7 +223,7 @@ def test_whatever_is_not_nothing_is_seen_in_a_bar(numbers: list[int], room: int,
 
 
 def test_bars_begin_and_end_below_one_another() -> None:
-    rows = [Row("All", Tally(total=100_000, waiting=100_000)), Row("eu-west-101a", Tally(total=7, waiting=7))]
+    rows = [Row("All", Counts(total=100_000, waiting=100_000)), Row("eu-west-101a", Counts(total=7, waiting=7))]
     for width in (40, 60, 80, 200):
         first, second = (line.plain for line in bar_lines(rows, width, CELLS))
 
@@ -257,7 +256,7 @@ class Screen:
 async def test_a_picture_takes_the_place_of_the_one_before_and_goes_away() -> None:
     terminal = Screen(80, 24)
     display = TerminalDisplay(terminal.console)
-    first, second = snapshot(history(plan())), snapshot(history(plan(), *OVER_A_LIMIT))
+    first, second = shown(history(plan())), shown(history(plan(), *OVER_A_LIMIT))
     await display.show(second)
     terminal.written()
     await display.show(first)
@@ -276,10 +275,10 @@ async def test_a_picture_takes_the_place_of_the_one_before_and_goes_away() -> No
 async def test_what_does_not_change_is_not_written() -> None:
     terminal = Screen(80, 24)
     display = TerminalDisplay(terminal.console)
-    await display.show(snapshot(history(plan())))
+    await display.show(shown(history(plan())))
 
     assert terminal.written() != ""
-    await display.show(snapshot(history(plan())))
+    await display.show(shown(history(plan())))
     assert terminal.written() == ""
 
 
@@ -289,12 +288,12 @@ async def test_the_display_is_never_taller_than_the_screen(columns: int, lines: 
     terminal = Screen(columns, lines)
     display = TerminalDisplay(terminal.console)
     for more in ((), OVER_A_LIMIT, (HELD,), ()):
-        await display.show(snapshot(history(plan(), *more), notice="" if more else STOPPING))
+        await display.show(shown(history(plan(), *more)), "" if more else STOPPING)
         terminal.written()
     expected = drawn(history(plan()), columns - 1, lines - 1, notice=STOPPING)
-    shown = "\n".join(terminal.lines()).rstrip()
+    seen = "\n".join(terminal.lines()).rstrip()
 
-    assert shown.endswith("\n".join(line.rstrip() for line in expected))
+    assert seen.endswith("\n".join(line.rstrip() for line in expected))
 
 
 @pytest.mark.parametrize(("screen", "up"), [(80, 3), (79, 3), (40, 4), (20, 6)])
