@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from ecsbatch.clock import Clock, SystemClock
+from ecsbatch.clock import Clock
 from ecsbatch.config.settings import Engine, Programs, Strategy
 from ecsbatch.engine.direct import DirectRestarts
 from ecsbatch.engine.pipeline import Pipeline
@@ -37,6 +37,7 @@ from ecsbatch.planning.selection import as_target
 from ecsbatch.rollout.check_addresses import is_this_machine
 from ecsbatch.rollout.draft import Draft, listed
 from ecsbatch.rollout.gates import Gate
+from ecsbatch.rollout.history import History
 from ecsbatch.rollout.hooks import A_CALLABLE, GivenHooks, Without, hooks_of
 from ecsbatch.rollout.named import NamedRestarts
 from ecsbatch.rollout.orphans import CLOSED, orphans
@@ -56,10 +57,17 @@ _RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
 """The letters of a run id, without those that are easily mistaken for others, and how many it has."""
 
 
-class Restarter:
+class Restarter(History):
     """The engine: queues, token bucket, submit workers and pollers, shared by all who restart servers.
 
-    ``async with`` starts it. It has no global state, installs no signal handler and configures no logging.
+    ``async with`` starts it. It has no global state, installs no signal handler and configures no logging. Whatever can
+    be asked of a `History` can be asked of it too, about the runs of all processes that share its store::
+
+        async with EcsClient(region="eu-west-101", auth=credentials()) as ecs, Restarter(ecs, store) as restarter:
+            outcome = await restarter.restart("web-1")
+            rollout = await restarter.rollout(ids, Strategy(waves=["1", "10%"])).start()
+            await restarter.steer("another-run").pause()
+            result = await rollout
 
     Attributes:
         engine: the settings.
@@ -100,9 +108,8 @@ class Restarter:
         self.engine = engine or Engine()
         if quota is not None:
             self.engine = replace(self.engine, quota=quota)
+        super().__init__(store, clock=clock)
         self._programs = programs or Programs()
-        self._store: Store | None = store
-        self.clock = clock or SystemClock()
         self._chance = Random(seed)
         host = socket.gethostname()
         self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall(), self.clock.boot_id())
@@ -452,18 +459,14 @@ class Restarter:
         return self._runtime.blindness() if self._runtime is not None else (0.0, "")
 
     @property
-    def store(self) -> Store:
-        """Where everything is written; raises EngineStopped before the start where none was given."""
-        if self._store is None:
-            raise EngineStopped("The Restarter has no store before its start: use it inside `async with`.")
-        return self._store
-
-    @property
     def pipelines(self) -> Mapping[str, Pipeline]:
         """The engine's parts for each site, by its key; none before the start."""
         return self._runtime.pipelines if self._runtime is not None else {}
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _live(self, run_id: str) -> Rollout | None:
+        return self._rollouts.find(run_id)
 
     def _started_here(self) -> Runtime:
         """Return the runtime; refuse to be used before the start or in another event loop."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ecsbatch.foreign import unlike
 
@@ -67,4 +67,23 @@ def checked_headers(given: object) -> dict[str, str]:
     return headers
 
 
-Sender = Callable[[Request, Callable[[], None]], Awaitable[Answer]]
+class Sender(Protocol):
+    """Sends one request, once: what an `EcsClient` is given to speak through something else than aiohttp.
+
+    It calls ``on_sent`` before the first byte can leave; where that raises, nothing may be sent. It follows no redirect
+    and retries nothing, and it may be cancelled at any time.
+
+        async def over_the_bus(request: Request, on_sent: Callable[[], None]) -> Answer:
+            on_sent()
+            status, headers, body = await bus.ask(request.method, request.url, request.headers, request.body)
+            return Answer(status, headers, body)
+
+        EcsClient(region="eu-west-101", auth=credentials(), sender=over_the_bus)
+
+    Raises:
+        ConnectionError: there was no answer; its text says why.
+    """
+
+    def __call__(self, request: Request, on_sent: Callable[[], None], /) -> Awaitable[Answer]:
+        """Send a request, and return the answer."""
+        ...

@@ -6,3 +6,7 @@ Read `rollout.py` first, then `driver.py` (its loop), `session.py` (a run while 
 Runs that another process holds are asked about in `history.py` and steered in `steering.py`; `follower.py` reads one
 back from the store, `followed_runs.py` keeps those last asked about, `followed_journal.py` reads one for many.
 """
+
+from ecsbatch.moved import from_homes
+
+__getattr__ = from_homes(__name__)

@@ -24,6 +24,7 @@ from ecsbatch.planning.lookup import need_server
 from ecsbatch.planning.selection import as_server_id, is_uuid
 from ecsbatch.policy.explain import explain
 from ecsbatch.policy.explanation import Explanation
+from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.rollout.followed_runs import FollowedRuns
 from ecsbatch.rollout.steering import Looked, Steering
 
@@ -109,7 +110,7 @@ class History:
                 return found[:limit]
             read = min(4 * read, _ALL)
 
-    async def run(self, run_id: str = "") -> RunRecord:
+    async def record(self, run_id: str = "") -> RunRecord:
         """Return what the store knows of a run, of whatever kind.
 
         Raises:
@@ -130,6 +131,18 @@ class History:
         """
         live = self._live(run_id) if run_id else None
         return live.state if live is not None else (await self._look(run_id))[1]
+
+    async def progress(self, run_id: str = "") -> Progress:
+        """Return how a rollout goes on, as a value: counts, pace, what it waits for and why.
+
+        Raises:
+            RunNotFound: none has this id, or several begin so.
+            Invalid: it is a run of single restarts.
+            StoreError: the store cannot be read.
+        """
+        record, state = await self._look(run_id)
+        usage = await _usage(self.store, record, state, "")
+        return progress(state, self.clock.wall(), usage=usage, held=record.held)
 
     def outcomes(self, run_id: str = "", kinds: Iterable[OutcomeKind | str] = ()) -> AsyncIterator[Outcome]:
         """Yield every server of a rollout with its outcome so far, in the order of the fleet.
@@ -191,7 +204,7 @@ class History:
         return self._follow(run_id, after)
 
     async def _follow(self, run_id: str, after: int) -> AsyncGenerator[Recorded]:
-        record = _rollout(await self.run(run_id))
+        record = _rollout(await self.record(run_id))
         live = self._live(record.run_id)
         if live is not None:
             async for recorded in live.events(after):
@@ -208,7 +221,7 @@ class History:
 
     async def _look(self, run_id: str) -> Looked:
         """Return a rollout as the store knows it, and its events folded up to now."""
-        record = _rollout(await self.run(run_id))
+        record = _rollout(await self.record(run_id))
         live = self._live(record.run_id)
         if live is not None:
             return record, live.state

@@ -20,6 +20,7 @@ from ecsbatch.model.plan import Plan
 from ecsbatch.model.run import Changes, Command, Result
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.decide import Ending
+from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.policy.resume_options import validate_resume
 from ecsbatch.rollout.draft import Draft
 from ecsbatch.rollout.driver import RolloutDriver
@@ -103,6 +104,15 @@ class Rollout:
     def state(self) -> RolloutState:
         """The fold over its events so far; it goes on with the run: read it, and change nothing. Raises as `plan`."""
         return self._session.state
+
+    @property
+    def progress(self) -> Progress:
+        """How the run goes on now, as a value: counts, pace, what it waits for and why. Raises as `plan`.
+
+        It is what the command line's screen draws; `Progress.as_dict` is for a service's answer.
+        """
+        state, runtime = self._session.state, self._runtime
+        return progress(state, runtime.clock.wall(), quota=runtime.engine.quota, held=self.held or not state.fence)
 
     @property
     def held(self) -> bool:

@@ -34,8 +34,8 @@ class Rollouts:
         return iter(tuple(self.running))
 
     def find(self, run_id: str) -> Rollout | None:
-        """Return the one of a run, by its whole id."""
-        return next((rollout for rollout in self if rollout.run_id == run_id), None)
+        """Return the one that holds a run, by its whole id."""
+        return next((rollout for rollout in self if rollout.run_id == run_id and rollout.held), None)
 
     def join(self, server: str, wanted: RestartType) -> asyncio.Future[Outcome] | None:
         """Return a future of a server's outcome with the rollout that will restart it; None where none will.

@@ -101,7 +101,7 @@ async def test_a_run_is_named_by_its_id_or_its_beginning_and_the_latest_by_nothi
         await begun(store, "night-1")
         await begun(store, "night-2")
         await begun(store, "day")
-        found = [(await history.run(name)).run_id for name in ("night-1", "da", "")]
+        found = [(await history.record(name)).run_id for name in ("night-1", "da", "")]
         with pytest.raises(RunNotFound) as several:
             await history.state("night")
         with pytest.raises(RunNotFound) as none:
@@ -116,7 +116,7 @@ async def test_single_restarts_are_refused_with_a_sentence_by_what_is_about_roll
     async with open_store("memory:", inline=True) as store:
         await store.create_run(NewRun("single", kind="direct"), HOLDER)
         history = History(store)
-        assert (await history.run("single")).kind == "direct"
+        assert (await history.record("single")).kind == "direct"
         for ask in (
             history.state("single"),
             history.explain("single"),

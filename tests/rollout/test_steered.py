@@ -346,4 +346,4 @@ def test_a_cancelled_request_leaves_what_it_asked_for() -> None:
 
 
 async def status_of(at: Elsewhere) -> RunStatus:
-    return (await at.history.run(RUN)).status
+    return (await at.history.record(RUN)).status

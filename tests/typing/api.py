@@ -6,37 +6,50 @@ An ignored error is one that must be found: mypy complains where there is nothin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 
 import pytest
 
 from ecsbatch import (
+    WITHOUT,
+    Auth,
     Changes,
     EcsbatchError,
     EcsClient,
     Engine,
+    Explanation,
+    History,
+    Invalid,
+    KeyAuth,
+    NotHolder,
     Outcome,
     OutcomeKind,
+    Plan,
+    Progress,
     Quota,
+    Recorded,
     Restarter,
     Result,
     Rollout,
+    RunConflict,
+    RunNotFound,
+    RunRecord,
     RunStatus,
+    Sender,
     Server,
     Strategy,
+    TokenAuth,
     credentials,
     open_store,
 )
-from ecsbatch.ecs.auth.schemes import Auth
+from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.engine.ports import Cloud, Ledger, Store
 from ecsbatch.errors import CloudError
-from ecsbatch.model.events import Recorded
 from ecsbatch.model.outcome import Evidence
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.state import RolloutState
-from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.store import DatabaseStore
 from ecsbatch.testing import Faults, World
 
@@ -49,6 +62,9 @@ async def answers(server: Server) -> bool:
 async def calm(state: RolloutState) -> Literal["go", "wait", "stop"]:
     """Be a gate."""
     return "wait" if state.run.failures else "go"
+
+
+heard: list[Recorded] = []
 
 
 async def main(ids: list[str]) -> None:
@@ -70,6 +86,13 @@ async def main(ids: list[str]) -> None:
         rollout = restarter.rollout(ids, strategy, check=answers, gate=calm, run_id="nightly")
         assert_type(rollout, Rollout)
         result = await rollout.run()
+        assert_type(await rollout.start(), Rollout)
+        assert_type(await rollout, Result)
+        assert_type(await rollout.result(), Result)
+        assert_type(rollout.progress, Progress)
+        assert_type(restarter.rollouts, tuple[Rollout, ...])
+        assert_type(await restarter.resume_orphans(check=answers, on_event=heard.append), list[Rollout])
+        assert_type(await restarter.plan(["web-1", ids[0], Server(ids[1])], strategy), Plan)
         assert_type(result, Result)
         assert_type(result.status, RunStatus)
         assert_type(result.counts, Mapping[OutcomeKind, int])
@@ -85,9 +108,61 @@ async def main(ids: list[str]) -> None:
         assert_type(again, Rollout)
 
 
-def told(error: EcsbatchError) -> int:
-    """Tell one error from another."""
-    return error.status if isinstance(error, CloudError) else 0
+async def asked(history: History, restarter: Restarter) -> None:
+    """Ask about runs and steer them, with a cloud and without."""
+    for each in (history, restarter):
+        assert_type(await each.runs(status="running", limit=5), list[RunRecord])
+        assert_type(await each.record("nightly"), RunRecord)
+        assert_type(await each.state("nightly"), RolloutState)
+        assert_type(await each.progress("nightly"), Progress)
+        assert_type(await each.explain("nightly", "web-1"), Explanation)
+        async for outcome in each.outcomes("nightly", kinds=["failed", OutcomeKind.TIMED_OUT]):
+            assert_type(outcome, Outcome)
+        async for recorded in each.follow("nightly", after=7):
+            assert_type(recorded.as_dict(), dict[str, Any])
+        steering = each.steer("nightly")
+        await steering.pause("me")
+        await steering.resume("me", retry=["failed"])
+        await steering.promote()
+        await steering.adjust(max_unavailable=3)
+        assert_type(await steering.abort(), bool)
+
+
+async def selected(ecs: EcsClient) -> list[Server]:
+    """Choose servers."""
+    return [server async for server in ecs.select(tags={"app": "web"}, az=["az1", "az2"])]
+
+
+def told(error: EcsbatchError) -> tuple[int, dict[str, Any]]:
+    """Tell one error from another, as a web service does."""
+    match error:
+        case Invalid():
+            assert_type(error.field, str)
+            return 400, error.as_dict()
+        case RunNotFound():
+            return 404, {"run": error.run_id}
+        case NotHolder() | RunConflict():
+            return 409, {"run": error.run_id, "holder": error.holder}
+        case CloudError():
+            return 502, {"status": error.status}
+        case _:
+            return 500, error.as_dict()
+
+
+def signed() -> Sequence[Auth]:
+    """Sign in two ways."""
+    return [KeyAuth("ak", "sk"), TokenAuth("token")]
+
+
+async def over_the_bus(request: Request, on_sent: Callable[[], None]) -> Answer:
+    """Be a sender."""
+    on_sent()
+    return Answer(200, {}, request.body)
+
+
+def sent() -> Sender:
+    """Take it for one."""
+    return over_the_bus
 
 
 # -- a service's own parts, by the engine's Protocols ------------------------------------------------------------------
