@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 
 from ecsbatch.engine.journal import JournalWriter, seen
 from ecsbatch.engine.server_queue import Batch, Prechecked, ServerQueue
+from ecsbatch.engine.view_table import ViewTable
 from ecsbatch.engine.visibility import Visibility
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.run import Committed, Transaction
-from ecsbatch.model.servers import ServerView
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
 
@@ -114,8 +113,8 @@ class Intent:
         self._queue.in_air -= 1
         self._queue.wake()
 
-    def _named(self, grant: Grant) -> dict[str, ServerView]:
-        return dict(islice(self._prechecked.views.items(), grant.tokens))
+    def _named(self, grant: Grant) -> ViewTable:
+        return self._prechecked.views.part(0, grant.tokens)
 
     def _events(self, grant: Grant) -> Sequence[ev.Event]:
         named = self._named(grant)
@@ -127,7 +126,7 @@ class Intent:
                 type=self._queue.options.type,
                 site=self._queue.site,
                 grant=grant.id,
-                updated=[view.updated for view in named.values()],
+                updated=named.baselines(),
                 cloud_time=self._cloud_time,
                 granted=grant.granted,
                 group=self._group,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 from ecsbatch.engine.intent import Intent, Recalled
 from ecsbatch.engine.limiter import TokenBucket
@@ -154,7 +153,7 @@ class Producer:
         finally:
             queue.packing = 0
         self._send(intent.batch_of(grant))
-        if rest := dict(islice(prechecked.views.items(), grant.tokens, None)):
+        if rest := prechecked.views.part(grant.tokens):
             self._put_back(queue, Prechecked(rest, prechecked.looked_at), intent.generation)
         self._to_look.set()
         return True
@@ -181,10 +180,10 @@ class Producer:
             return first
         size = queue.options.batch_size
         while queue.ready and len(first.views) < size and not queue.ready[0].refusals:
-            first.views.update(queue.ready.popleft().views)
+            first.views.take(queue.ready.popleft().views)
         if len(first.views) > size:
-            queue.ready.appendleft(Prechecked(dict(islice(first.views.items(), size, None)), first.looked_at))
-            first = Prechecked(dict(islice(first.views.items(), size)), first.looked_at)
+            queue.ready.appendleft(Prechecked(first.views.part(size), first.looked_at))
+            first = Prechecked(first.views.part(0, size), first.looked_at)
         return first
 
     # -- whose turn ------------------------------------------------------------------------------------------------

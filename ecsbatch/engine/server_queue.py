@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.engine.ports import QueueOwner
+from ecsbatch.engine.view_table import ViewTable
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence, OutcomeKind
@@ -79,7 +80,7 @@ class Prechecked:
         refusals: how often the cloud refused exactly these; what was refused is not merged with others.
     """
 
-    views: dict[str, ServerView]
+    views: ViewTable
     looked_at: float
     refusals: int = 0
 
@@ -108,7 +109,7 @@ class Batch:
 
     number: int
     queue: ServerQueue
-    views: dict[str, ServerView]
+    views: ViewTable
     grant: Grant
     cloud_time: float
     deadline: float
@@ -295,7 +296,7 @@ def adopted(in_flight: InFlightBatch, queue: ServerQueue, now: float) -> Batch:
     return Batch(
         number=in_flight.batch,
         queue=queue,
-        views={server: ServerView(server, updated=before.get(server, "")) for server in named},
+        views=ViewTable({server: ServerView(server, updated=before.get(server, "")) for server in named}),
         grant=Grant(in_flight.grant, len(in_flight.servers), in_flight.granted),
         cloud_time=in_flight.cloud_time,
         deadline=now + queue.options.server_timeout,

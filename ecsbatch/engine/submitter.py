@@ -6,8 +6,7 @@ Read `Submitter._submit` first. What an answer means is decided in `retry`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ecsbatch.engine.limiter import DESYNC_SECONDS, SEND_WITHIN, TokenBucket
@@ -17,11 +16,12 @@ from ecsbatch.engine.ports import Cloud
 from ecsbatch.engine.retry import AfterSubmit, Backoff, Charge, Next, after_submit
 from ecsbatch.engine.server_queue import Batch, Prechecked
 from ecsbatch.engine.triage import refused_alone, triage
+from ecsbatch.engine.view_table import ViewTable
 from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled
 from ecsbatch.model import events as ev
-from ecsbatch.model.servers import MAX_LOOK, Look, ServerView
+from ecsbatch.model.servers import MAX_LOOK, Look
 from ecsbatch.model.tokens import Grant, Settlement
 
 THROTTLE_WAIT = 60.0
@@ -211,14 +211,14 @@ class Submitter:
         if looks is None:
             queue.requeue(servers)
             return
-        rest: dict[str, ServerView] = {}
+        rest = ViewTable()
         fewer = False
         for part, look in looks:
             part = [server for server in part if server in servers]  # noqa: PLW2901 - some may be left out meanwhile
             found = triage(queue, part, look, self._visibility.observed_time(), refused=batch)
             await found.report(queue, self._poller)
             queue.requeue(found.later)
-            rest |= found.go
+            rest.take(found.go)
             fewer |= len(found.go) < len(part)
         # What the cloud has refused named more servers: of several none is to blame, even where one is left by now.
         fewer |= len(servers) < len(batch.views)
@@ -227,18 +227,18 @@ class Submitter:
             return
         self._put_back(batch, rest, min(look.asked_at for _, look in looks), fewer=fewer)
 
-    def _put_back(self, batch: Batch, rest: Mapping[str, ServerView], looked_at: float, *, fewer: bool) -> None:
+    def _put_back(self, batch: Batch, rest: ViewTable, looked_at: float, *, fewer: bool) -> None:
         """Send the rest again: whole after the first refusal or where it has become fewer, else in halves."""
         if not rest:
             return
         refusals = 1 if fewer else batch.refusals + 1
         if refusals < _HALVED_AFTER:
-            batch.queue.ready.appendleft(Prechecked(dict(rest), looked_at, refusals))
+            batch.queue.ready.appendleft(Prechecked(rest, looked_at, refusals))
         else:
             half = (len(rest) + 1) // 2
-            for part in (islice(rest.items(), half, None), islice(rest.items(), half)):
-                if views := dict(part):
-                    batch.queue.ready.appendleft(Prechecked(views, looked_at, refusals))
+            for part in (rest.part(half), rest.part(0, half)):
+                if part:
+                    batch.queue.ready.appendleft(Prechecked(part, looked_at, refusals))
         self._wake()
 
     async def _look(self, servers: Sequence[str]) -> list[tuple[Sequence[str], Look]] | None:

@@ -13,6 +13,7 @@ from ecsbatch.engine.poller import Poller
 from ecsbatch.engine.reconcile import is_same_restart, was_begun
 from ecsbatch.engine.retry import skip_of
 from ecsbatch.engine.server_queue import Batch, ServerQueue
+from ecsbatch.engine.view_table import ViewTable
 from ecsbatch.errors import CloudError, Denied, Refused
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import Look, ServerView
@@ -37,7 +38,7 @@ class Triage:
         ended: the outcomes of those that are left alone.
     """
 
-    go: dict[str, ServerView] = field(default_factory=dict[str, ServerView])
+    go: ViewTable = field(default_factory=ViewTable)
     later: list[str] = field(default_factory=list[str])
     begun: dict[tuple[int, str], Batch] = field(default_factory=dict[tuple[int, str], Batch])
     ended: list[ev.ServerEvent] = field(default_factory=list[ev.ServerEvent])
@@ -110,7 +111,7 @@ def _begun(found: Triage, queue: ServerQueue, view: ServerView, attempt: Attempt
     key = attempt.batch, attempt.job_id
     batch = found.begun.get(key)
     if batch is None:
-        views: dict[str, ServerView] = {}
+        views = ViewTable()
         batch = found.begun[key] = Batch(
             number=attempt.batch,
             queue=queue,

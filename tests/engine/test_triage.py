@@ -10,6 +10,7 @@ import pytest
 
 from ecsbatch.engine.server_queue import Batch, RestartOptions, ServerQueue
 from ecsbatch.engine.triage import UNSEEN_AFTER, triage
+from ecsbatch.engine.view_table import ViewTable
 from ecsbatch.errors import Refused
 from ecsbatch.model.servers import Look, ServerView
 from ecsbatch.model.tally import Attempt
@@ -47,7 +48,11 @@ def looked_at(
     nobody: Any = None
     owner: Any = Owner(attempt)
     queue = ServerQueue(site="", options=RestartOptions(), journal=nobody, owner=owner)
-    refused = None if before is None else Batch(OURS.batch, queue, {"a": before}, Grant("g", 1, 0.0), SENT, 0.0, set())
+    refused = (
+        None
+        if before is None
+        else Batch(OURS.batch, queue, ViewTable({"a": before}), Grant("g", 1, 0.0), SENT, 0.0, set())
+    )
     found = triage(queue, ["a"], look, 0.0, refused)
     begun = [
         f"{server} by {number} {job_id}".rstrip()

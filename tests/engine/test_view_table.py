@@ -1,0 +1,67 @@
+"""`ViewTable` is a dict of views that costs the garbage collector nothing."""
+
+from __future__ import annotations
+
+import gc
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecsbatch.engine.view_table import ViewTable
+from ecsbatch.model.servers import ServerView
+
+words = st.text(max_size=3)
+views = st.builds(
+    ServerView,
+    st.sampled_from("abcdef"),
+    st.booleans(),
+    words,
+    words,
+    words,
+    locked=st.booleans(),
+    az=words,
+    name=words,
+    host_id=words,
+    tags=st.tuples(words, words) | st.just(()),
+    address=words,
+)
+
+
+@given(st.lists(views), st.lists(views), st.integers(0, 5), st.integers(0, 5), st.sampled_from("abcdef"))
+def test_it_is_a_dict_of_views_in_their_order(
+    first: list[ServerView], more: list[ServerView], start: int, end: int, gone: str
+) -> None:
+    plain = {view.id: view for view in first}
+    table = ViewTable(plain)
+    assert list(table.items()) == list(plain.items())
+    assert table.baselines() == [view.updated for view in plain.values()]
+    assert list(table.part(start).items()) == list(plain.items())[start:]
+    assert list(table.part(start, end).items()) == list(plain.items())[start:end]
+
+    later = {view.id: view for view in more}
+    table.take(ViewTable(later))
+    plain |= later
+    assert list(table.items()) == list(plain.items())
+
+    table.pop(gone, None)
+    plain.pop(gone, None)
+    assert (list(table), len(table), gone in table, table.get(gone)) == (list(plain), len(plain), False, None)
+    assert bool(table) is bool(plain)
+
+
+def test_a_part_is_a_copy() -> None:
+    table = ViewTable({id_: ServerView(id_) for id_ in "abc"})
+
+    part = table.part(0, 2)
+    del part["a"]
+
+    assert (list(part), list(table)) == (["b"], ["a", "b", "c"])
+
+
+def test_the_collector_does_not_visit_its_rows() -> None:
+    table = ViewTable({str(n): ServerView(str(n), status="ACTIVE", tags=(f"app={n}",)) for n in range(100)})
+
+    for _ in range(2):
+        gc.collect()
+
+    assert not any(map(gc.is_tracked, table._rows.values()))
