@@ -33,8 +33,10 @@ LIBRARY += ("errors.py", "audit")
 TYPED = re.compile(rf"(?<![\w-])--[a-z]|ecsbatch ({'|'.join(command.name for command in COMMANDS)})\b|ecsbatch $")
 """A flag, or a command of ours."""
 
+COMMAND = r"ecsbatch [a-z]+ | --(forgive|retry |max-unavailable(-per-domain)? N)"
 NO_ERRORS = {
-    "policy/explain.py": r"ecsbatch [a-z]+ | --(forgive|retry |max-unavailable(-per-domain)? N)",
+    "policy/explain.py": COMMAND,
+    "policy/hold_ups.py": COMMAND,
     "policy/resume_options.py": r" --(forgive|skip-domain |retry )?",
     "rollout/placeholders.py": r"-\[A-Za-z\].*",
     "config/settings.py": r"Given ids .* as with --yes; .*|What a restarted server must pass: .*",

@@ -97,7 +97,7 @@ async def _excluded(
     by_name = ids_by_name(found.views.values())
     if unseen := names.difference(by_name):
         project = project or await _listed(ecs, Filters(), _untold)
-        refuse_unknown(unseen.difference(ids_by_name(project.values())), "the list of those to leave out")
+        refuse_unknown(unseen.difference(ids_by_name(project.values())), "the list of those to leave out", "exclude")
     return frozenset(server_id for name in names for server_id in by_name.get(name, ()))
 
 

@@ -116,8 +116,8 @@ def ids_by_name(views: Iterable[ServerView]) -> dict[str, list[str]]:
     return {name: [view.id for view in called] for name, called in _by_name(views).items()}
 
 
-def refuse_unknown(names: Iterable[str], where: str) -> None:
-    """Refuse names that no server of the project has; ``where`` they stand, for the message.
+def refuse_unknown(names: Iterable[str], where: str, setting: str = "") -> None:
+    """Refuse names that no server of the project has; ``where`` they stand and by which ``setting``, for the message.
 
     Raises:
         SelectionError: there are some.
@@ -125,7 +125,8 @@ def refuse_unknown(names: Iterable[str], where: str) -> None:
     if unknown := sorted(names):
         named = _listed([repr(printable(name)) for name in unknown])
         stands = f", as {where} has it" if where else ""
-        raise SelectionError(f"No server of the project is called {named}{stands}: give a whole id or the exact name.")
+        told = f"No server of the project is called {named}{stands}: give a whole id or the exact name."
+        raise SelectionError(told).about(*([setting] if setting else []))
 
 
 def refuse_not_found(plan: Plan) -> None:

@@ -95,11 +95,10 @@ class FollowedJournal:
         record = await self._store.run(self._run_id)
         if not self._end:
             self._begin = self._end = record.seq
-        before = self._end
         while found := await self._read(self._end):
             self._keep(found)
-        # An end is believed where nothing came with it: the record was read before the events.
-        self._ended_with = 0 if record.held or self._end > before else number
+        # The record was read before the events: none comes behind them where nobody held the run by then.
+        self._ended_with = 0 if record.held else number
         self._next_at = asyncio.get_running_loop().time() + _EVERY
 
     def _keep(self, found: Sequence[Recorded]) -> None:

@@ -186,6 +186,18 @@ class History:
         server_id = server_of(state.plan.fleet, server, record.run_id)
         return await explained(self.store, record, state, server_id, now=self.clock.wall())
 
+    async def progress(self, run_id: str = "") -> Progress:
+        """Return how a rollout goes on now: the counts, the pace, what it waits for and why, the quota.
+
+        Raises:
+            RunNotFound: no run has this id, or several begin so.
+            Invalid: it is a run of single restarts.
+            StoreError: the store cannot be read.
+        """
+        record, state = await self._look(run_id)
+        usage = await _usage(self.store, record, state, "")
+        return progress(state, self.clock.wall(), usage=usage, held=record.held)
+
     def follow(self, run_id: str = "", after: int = 0) -> AsyncIterator[Recorded]:
         """Yield a rollout's events as they come, until it ends or nobody holds it; all who follow share the reading.
 

@@ -97,7 +97,8 @@ def test_servers_of_a_list_may_be_named_and_so_may_those_to_leave_out(terminal: 
     assert done.returncode == 0, done.stderr
     assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
     assert (typo.returncode, typo.stderr.count("\n")) == (2, 1)
-    assert f"No server of the project is called '{names[3]}x', as --exclude has it: give a whole id" in typo.stderr
+    assert f"No server of the project is called '{names[3]}x', as the list of those to leave out" in typo.stderr
+    assert typo.stderr.endswith("Its flag is --exclude.\n")
     assert {each["id"]: each["name"] for each in report} == dict(zip(ids, names, strict=True))
     assert {each["id"]: each["reason"] for each in report if each["reason"] == "excluded"} == {ids[3]: "excluded"}
 

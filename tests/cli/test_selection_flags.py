@@ -104,8 +104,9 @@ def test_all_servers_of_an_excluded_name_are_left_alone_and_a_misspelt_one_is_re
     assert found(project(), Selection(excluded_names=frozenset({"web-2"}))).excluded == {B, C}
     others = Selection(servers=[Server(A)], excluded_names=frozenset({"web-2"}))
     assert found(Pages(page(row(A, name="web-1"), count=1), *project().pages), others).excluded == frozenset()
-    with pytest.raises(SelectionError, match="No server of the project is called 'web2', as --exclude has it"):
+    with pytest.raises(SelectionError, match="No server of the project is called 'web2', as the list") as refused:
         found(project(), Selection(excluded_names=frozenset({"web2"})))
+    assert refused.value.settings == ("exclude",)
 
 
 @pytest.mark.parametrize(

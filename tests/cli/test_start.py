@@ -45,7 +45,7 @@ runpy.run_module("ecsbatch", run_name="__main__")
 CLOUD = ("aiohttp", "ecsbatch.ecs")
 READS = {
     "engine": ("__init__", "host_loop"),
-    "rollout": ("__init__", "followed_runs", "follower", "history", "journal_tail", "steering"),
+    "rollout": ("__init__", "followed_journal", "followed_runs", "follower", "history", "steering"),
 }
 """Modules of the rooms that restart servers which whoever only reads may need: they bring nothing of the rest."""
 

@@ -19,6 +19,7 @@ from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
+from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.rollout import followed_journal
 from ecsbatch.rollout.history import History, LiveRun
 from ecsbatch.rollout.rollout import Rollout
@@ -392,6 +393,25 @@ def test_the_quota_of_the_site_is_what_an_explanation_goes_by() -> None:
     assert world.live(main).startswith("The quota of 5 servers is spent: ")
 
 
+def test_the_progress_of_another_process_is_that_of_its_own_screen() -> None:
+    world = small()
+
+    async def main() -> tuple[Progress, Progress, Progress]:
+        async with elsewhere(world) as at:
+            await asyncio.sleep(30.1)
+            there = await at.history.progress(RUN)
+            here = progress(at.rollout.state, world.clock.wall(), usage=there.usage)
+            at.rollout.stop()
+            await at.running
+            return here, there, await at.history.progress(RUN)
+
+    here, there, stopped = world.live(main)
+
+    assert there == here
+    assert (there.servers.total, there.usage is not None, there.sending) == (40, True, False)
+    assert (there.waits_for.cause, stopped.status, stopped.sending) == ("hold", RunStatus.INTERRUPTED, False)
+
+
 # -- following ------------------------------------------------------------------------------------------------------
 
 
@@ -511,6 +531,30 @@ def test_a_run_that_nobody_holds_is_told_to_its_last_event_and_followed_again_on
     assert world.live(main) == ([1, 2], True, [1, 2, 3, 4])
 
 
+def test_who_begins_to_follow_once_a_run_goes_on_is_not_told_of_the_end_before() -> None:
+    world = small()
+
+    async def main() -> tuple[list[int], list[int]]:
+        async with world.store() as store:
+            lease = await begun(store)
+            history = History(store)
+            slow = asyncio.create_task(numbers(history, 0, 30.0))
+            await asyncio.sleep(1.0)
+            await store.release(lease)
+            quick = await seen_of(history, RUN)
+            again = await store.take_run(RUN, HOLDER)
+            following = asyncio.create_task(seen_of(history, RUN))
+            await asyncio.sleep(5.0)
+            events = [ev.HolderChanged(holder="bob@web", fence=2), ev.RunFinished(status="succeeded")]
+            await store.commit(again, Transaction(events, status=RunStatus.SUCCEEDED))
+            told = await following
+            assert not slow.done(), "it has kept what is shared"
+            await slow
+            return quick, told
+
+    assert world.live(main) == ([1, 2], [1, 2, 3, 4])
+
+
 async def test_a_follower_may_leave_at_any_event() -> None:
     async with open_store("memory:", inline=True) as store:
         await begun(store)
@@ -561,3 +605,4 @@ def test_a_run_of_this_process_is_answered_from_its_rollout() -> None:
     assert (by_id, by_begin, explained) == (True, True, "hold")
     assert told == list(range(1, last + 1))
     assert "targets" not in asked
+    assert asked.count("events") < 10, "its own journal tells what is new"

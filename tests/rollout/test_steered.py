@@ -139,7 +139,7 @@ def asks(steering: Steering, verb: str) -> Callable[[], Awaitable[Any]]:
         ({"max_failures": -1}, "max_failures", "-1"),
         ({"max_failures": 2.5}, "max_failures", "max_failures = 2.5: give a number of servers or a percentage."),
         ({"max_failures": True}, "max_failures", "max_failures = True: give a number of servers or a percentage."),
-        ({"max_failures": 3, "soak": "5m"}, "soak", "soak is no limit of a run: give one of max_unavailable, "),
+        ({"max_failures": 3, "soak": "5m"}, "soak", "soak is none of the limits max_unavailable, "),
         ({}, "limits", "No limit is given."),
     ],
 )
