@@ -9,39 +9,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable, Collection, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar, Unpack
+from typing import Final, Protocol, Self, Unpack
 
 import aiohttp
 from aiolimiter import AsyncLimiter
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender
-from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, UnsignedRequest, canonical_query, quoted
-from ecsbatch.ecs.auth.signer import Signer
-from ecsbatch.ecs.departure import Departure, checked_answer
+from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, canonical_query, quoted
+from ecsbatch.ecs.auth.source import SourceAuth
 from ecsbatch.ecs.endpoint import site_of
-from ecsbatch.ecs.error_codes import RequestKind, date_of, error_of
+from ecsbatch.ecs.error_codes import RequestKind, date_of
 from ecsbatch.ecs.inventory import NameSearch, fitting, look_at_all
 from ecsbatch.ecs.listing import MAX_PAGE, Filters, listing_query, pages_of
 from ecsbatch.ecs.read_retry import read_patiently
-from ecsbatch.ecs.sender import Answer, Request, Sender
+from ecsbatch.ecs.sender import Answer, Sender
+from ecsbatch.ecs.transport import AnotherKey, Transport
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, view_of, views_of
-from ecsbatch.errors import ConfigError, NotAccepted, NotSent, Refused, TokenExpired, UnknownAnswer
-from ecsbatch.foreign import Broke, asked
+from ecsbatch.errors import ConfigError, NotAccepted, Refused, TokenExpired
 from ecsbatch.model.servers import MAX_LOOK, Job, Look, RestartType, Server, ServerView, Site
-from ecsbatch.model.text import one_line, truncate
 from ecsbatch.planning.selection import as_server_id, from_view, selection_of
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
 _NO_SERVER: Final = {"Ecs.0114", "Ecs.0614"}
-_RENEWING: Final = 2.0
-"""How many times ``request_timeout`` getting a new key or token may take: some need two requests."""
 
 
 class Closable(Protocol):
@@ -50,12 +44,6 @@ class Closable(Protocol):
     async def aclose(self) -> None:
         """Close it."""
         ...
-
-
-class _Reader(Protocol[T_co]):
-    """What reads the body of a 2xx answer."""
-
-    def __call__(self, body: bytes, *, redact: Callable[[str], str]) -> T_co: ...
 
 
 class EcsClient:
@@ -78,7 +66,6 @@ class EcsClient:
         ca_file: certificates to trust besides the system's, in PEM.
 
     Attributes:
-        site: where requests go.
         api_rate, request_timeout, connect_timeout: as given.
         fallback_store: the store of restarters that were given none; closed with the client.
 
@@ -104,10 +91,9 @@ class EcsClient:
         for name, seconds in (("request_timeout", request_timeout), ("connect_timeout", connect_timeout)):
             _positive(name, seconds)
         project_id = project_id or os.environ.get("HUAWEICLOUD_SDK_PROJECT_ID", "").strip()
-        project_id = project_id or (auth.project_id if isinstance(auth, KeyAuth) else "")
-        self.site: Site = site_of(endpoint=endpoint, region=region, project_id=project_id)
+        project_id = project_id or (auth.project_id if isinstance(auth, KeyAuth | SourceAuth) else "")
+        site = site_of(endpoint=endpoint, region=region, project_id=project_id)
         self.fallback_store: Closable | None = None
-        self._signer = Signer(auth, self.site, clock or SystemClock(), self._ask, _RENEWING * request_timeout)
         self.request_timeout = request_timeout
         self.connect_timeout = connect_timeout
         self._own_sender: AiohttpSender | None = None
@@ -115,15 +101,14 @@ class EcsClient:
             sender = self._own_sender = AiohttpSender(connect_timeout=connect_timeout, ca_file=ca_file, session=session)
         elif session is not None:
             raise ConfigError("session beside sender: give one of them, by which requests go.")
-        self._sender: Sender = sender
+        self._transport = Transport(site, auth, sender, clock or SystemClock(), request_timeout)
         self.api_rate = _positive("api_rate", api_rate)
         burst = max(1.0, api_rate)
         self._pace = AsyncLimiter(burst, burst / api_rate)
         self._names = NameSearch(self)
-        self._host = self.site.endpoint.partition("://")[2]
 
     def __repr__(self) -> str:
-        return f"<EcsClient {self.site.endpoint} project {self.site.project_id} {self._signer!r}>"
+        return f"<EcsClient {self.site.endpoint} project {self.site.project_id} {self._transport.signer!r}>"
 
     async def __aenter__(self) -> Self:
         """Get the first key or token where there is none yet; look up the project's id where none was given.
@@ -134,10 +119,11 @@ class EcsClient:
             NotSent: IAM or the metadata service does not answer.
         """
         try:
-            await self._signer.ready()
+            await self._transport.signer.ready()
             if not self.site.project_id:
-                project_id = await self._signer.find_project()
-                self.site = site_of(endpoint=self.site.endpoint, region=self.site.region, project_id=project_id)
+                project_id = await self._transport.signer.find_project()
+                endpoint, region = self.site.endpoint, self.site.region
+                self._transport.site = site_of(endpoint=endpoint, region=region, project_id=project_id)
         except BaseException:
             await self.aclose()
             raise
@@ -157,6 +143,24 @@ class EcsClient:
         finally:
             if self._own_sender is not None:
                 await self._own_sender.aclose()
+
+    @property
+    def site(self) -> Site:
+        """Where requests go; its project's id is "" until the client is entered, where none was given."""
+        return self._transport.site
+
+    @property
+    def auth(self) -> Auth:
+        """How requests are signed; another may be set at any time: ``ecs.auth = KeyAuth(...)`` after a rotation.
+
+        What is signed from then on is signed by the new one. A request that the one before has signed, and that is
+        refused for it, is signed anew. `credentials` needs none of this: it follows its file or variables by itself.
+        """
+        return self._transport.signer.auth
+
+    @auth.setter
+    def auth(self, auth: Auth) -> None:
+        self._transport.signer.replace(auth)
 
     async def turn(self) -> None:
         """Wait for this client's next turn under ``api_rate``; looks do it themselves, `submit` does not."""
@@ -183,24 +187,22 @@ class EcsClient:
             UnknownAnswer: it may have been carried out.
             ValueError: no servers, or more than 1,000.
         """
-        unsigned = self._unsigned("POST", "/cloudservers/action", body=reboot_body(type_, ids))
-        headers = await self._signer.headers(unsigned)
+        body = reboot_body(type_, ids)
         try:
-            answer = await self._attempt(unsigned, headers, on_sent, what="submit")
-        except TokenExpired as e:
-            if not await self._signer.renewed(unsigned, headers):
-                raise
+            answer = await self._transport.post("/cloudservers/action", body, on_sent, "submit")
+        except AnotherKey as e:
             # A second attempt here would be sent without a quota grant of its own.
+            ran_out = isinstance(e.refusal, TokenExpired)
             again = NotAccepted(
-                "The token ran out and was renewed.",
-                status=e.status,
-                code=e.code,
-                request_id=e.request_id,
+                "The token ran out and was renewed." if ran_out else "The key was refused and has been replaced.",
+                status=e.refusal.status,
+                code=e.refusal.code,
+                request_id=e.refusal.request_id,
                 answered=True,
             )
             again.retry_after = 0.0
-            raise again from e
-        return self._read(answer, job_id_of)
+            raise again from e.refusal
+        return self._transport.read(answer, job_id_of)
 
     async def show_job(self, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
         """Look at a job (ShowJob).
@@ -216,7 +218,7 @@ class EcsClient:
             CloudError: nothing could be seen.
         """
         answer = await self._get(f"/jobs/{quoted(job_id)}", "", what="job")
-        return self._read(answer, partial(job_of, job_id=job_id, pending=pending, running=running))
+        return self._transport.read(answer, partial(job_of, job_id=job_id, pending=pending, running=running))
 
     async def look(self, ids: Sequence[str]) -> Look:
         """Look at up to 100 servers' states in one request (ListServersDetails, ``server_id``).
@@ -233,7 +235,7 @@ class EcsClient:
         asked = [as_server_id(server) for server in ids]
         query = canonical_query([("limit", str(MAX_LOOK)), ("server_id", ",".join(asked))])
         answer = await self._get("/cloudservers/detail", query, what="look")
-        views, unasked = self._read(answer, partial(views_of, asked=frozenset(asked)))
+        views, unasked = self._transport.read(answer, partial(views_of, asked=frozenset(asked)))
         return Look({view.id: view for view in views}, date_of(answer.headers), unasked=unasked)
 
     async def look_at_any(self) -> Look:
@@ -244,7 +246,7 @@ class EcsClient:
             CloudError: nothing could be seen.
         """
         answer = await self._get("/cloudservers/detail", canonical_query([("limit", "1")]), what="look")
-        page = self._read(answer, page_of)
+        page = self._transport.read(answer, page_of)
         return Look({view.id: view for view in page.servers}, date_of(answer.headers))
 
     async def show_server(self, server_id: str) -> ServerView:
@@ -262,7 +264,7 @@ class EcsClient:
             if e.code in _NO_SERVER or (e.status == HTTPStatus.NOT_FOUND and e.code.startswith("Ecs.")):
                 return ServerView(server_id, found=False)
             raise
-        return self._read(answer, partial(view_of, asked=server_id))
+        return self._transport.read(answer, partial(view_of, asked=server_id))
 
     def list_servers(self, *, limit: int = MAX_PAGE, **filters: Unpack[Filters]) -> AsyncGenerator[ListingPage]:
         """Yield servers page by page, as the cloud lists them (ListServersDetails with ``marker``).
@@ -284,7 +286,7 @@ class EcsClient:
             query = canonical_query([*params, ("marker", marker)] if marker else params)
 
             async def ask() -> ListingPage:
-                return self._read(await self._get("/cloudservers/detail", query, what="look"), page_of)
+                return self._transport.read(await self._get("/cloudservers/detail", query, what="look"), page_of)
 
             return await read_patiently(ask)
 
@@ -350,77 +352,15 @@ class EcsClient:
             yield from_view(view)
 
     async def _get(self, path: str, query: str, *, what: RequestKind) -> Answer:
-        """Wait for a turn and ask; ask once more where a token has expired and could be renewed."""
-        unsigned = self._unsigned("GET", path, query=query)
+        """Wait for a turn and ask; ask once more where the key or token was refused and there is another."""
         await self.turn()
-        headers = await self._signer.headers(unsigned)
-        try:
-            return await self._attempt(unsigned, headers, None, what=what)
-        except TokenExpired:
-            if not await self._signer.renewed(unsigned, headers):
-                raise
+        with suppress(AnotherKey):
+            return await self._transport.get(path, query, what)
         await self.turn()
-        headers = await self._signer.headers(unsigned)
-        return await self._attempt(unsigned, headers, None, what=what)
-
-    def _unsigned(self, method: str, path: str, *, query: str = "", body: bytes = b"") -> UnsignedRequest:
-        project_id = self.site.project_id
-        if not project_id:
-            raise ConfigError("The project's id is not known yet: enter the EcsClient with async with.")
-        return UnsignedRequest(method, self._host, f"/v1/{project_id}{path}", query, body, project_id)
-
-    async def _attempt(
-        self,
-        unsigned: UnsignedRequest,
-        headers: Mapping[str, str],
-        on_sent: Callable[[], None] | None,
-        *,
-        what: RequestKind,
-    ) -> Answer:
-        """Send once; return a 2xx answer, raise the error that any other one means."""
-        query = f"?{unsigned.query}" if unsigned.query else ""
-        url = f"{self.site.endpoint}{unsigned.path}{query}"
-        answer = await self._send(Request(unsigned.method, url, headers, unsigned.body), on_sent)
-        if 200 <= answer.status < 300:  # noqa: PLR2004 - what HTTP calls success
-            return answer
-        raise error_of(
-            answer.status, answer.headers, answer.body, what=what, redact=self._signer.redact, complete=answer.complete
-        )
-
-    async def _ask(self, request: Request) -> Answer:
-        return await self._send(request, None)
-
-    async def _send(self, request: Request, on_sent: Callable[[], None] | None) -> Answer:
-        """Send once; the error says whether a byte may have left."""
-        departure = Departure(on_sent)
         try:
-            return await asked(
-                lambda: self._sender(request, departure.mark),
-                checked_answer,
-                self.request_timeout,
-                given_up=departure.cut,
-            )
-        except Broke as e:
-            if departure.refusal is not None and not departure.sent:
-                raise departure.refusal from None
-            reason, cause = self._signer.reason(e), self._signer.cause(e)
-            if not departure.sent:
-                raise NotSent(f"The request was not sent: {reason}.") from cause
-            start = "Nothing could be seen" if request.method == "GET" else "The request may have been carried out"
-            raise UnknownAnswer(f"{start}: {reason}.") from cause
-        finally:
-            departure.cut()
-
-    def _read(self, answer: Answer, read: _Reader[T]) -> T:
-        """Read a 2xx answer without our secrets; the error about an unreadable one gets its status and request id."""
-        try:
-            return read(answer.body, redact=self._signer.redact)
-        except UnknownAnswer as e:
-            if not answer.complete:
-                e.message = "The cloud's answer broke off."
-            e.status = answer.status
-            e.request_id = truncate(self._signer.redact(one_line(answer.headers.get("x-request-id", ""))), 128)
-            raise
+            return await self._transport.get(path, query, what)
+        except AnotherKey as e:
+            raise e.refusal from None
 
 
 def _positive(name: str, value: float) -> float:

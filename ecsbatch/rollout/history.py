@@ -132,18 +132,6 @@ class History:
         live = self._live(run_id) if run_id else None
         return live.state if live is not None else (await self._look(run_id))[1]
 
-    async def progress(self, run_id: str = "") -> Progress:
-        """Return how a rollout goes on, as a value: counts, pace, what it waits for and why.
-
-        Raises:
-            RunNotFound: none has this id, or several begin so.
-            Invalid: it is a run of single restarts.
-            StoreError: the store cannot be read.
-        """
-        record, state = await self._look(run_id)
-        usage = await _usage(self.store, record, state, "")
-        return progress(state, self.clock.wall(), usage=usage, held=record.held)
-
     def outcomes(self, run_id: str = "", kinds: Iterable[OutcomeKind | str] = ()) -> AsyncIterator[Outcome]:
         """Yield every server of a rollout with its outcome so far, in the order of the fleet.
 

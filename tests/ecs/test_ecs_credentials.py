@@ -14,7 +14,8 @@ import pytest
 from ecsbatch.config.settings import CREDENTIAL_VARIABLES
 from ecsbatch.ecs.auth.credentials import Found, credentials, find, read_profile
 from ecsbatch.ecs.auth.metadata import on_ecs_server
-from ecsbatch.ecs.auth.schemes import KeyAuth, UnsignedRequest
+from ecsbatch.ecs.auth.schemes import UnsignedRequest
+from ecsbatch.ecs.auth.source import SourceAuth
 from ecsbatch.errors import ConfigError
 
 KEY = {"HUAWEICLOUD_SDK_AK": "ENVKEY0000CANARY", "HUAWEICLOUD_SDK_SK": "CANARY-env-secret"}
@@ -107,7 +108,7 @@ def test_the_file_gives_the_project_and_iam_too(tmp_path: Path) -> None:
     extra = "iam_endpoint = https://iam.example\nsecurity_token = CANARY-sts\n"
     auth = found(home(tmp_path, PROFILE + extra)).auth
 
-    assert isinstance(auth, KeyAuth)
+    assert isinstance(auth, SourceAuth)
     assert (auth.project_id, auth.iam_endpoint) == ("0a0b", "https://iam.example")
     headers = auth.headers(UnsignedRequest("GET", "h", "/", "", b"", "p"), 0.0)
     assert headers["X-Security-Token"] == "CANARY-sts"

@@ -13,6 +13,9 @@ named so, or where there is nothing else and the machine's firmware says that it
 is asked before the client's first request, so that no source delays another. A token beside a password is used until
 it expires, and the password then gets the next one.
 
+None of it needs a restart to change: a key in the environment or in the file is read again when it changes there, and
+when the cloud refuses it. Which source it is stays as it was found.
+
 `credentials` is what a program calls; `find` also says where they were found.
 """
 
@@ -23,12 +26,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from ecsbatch.ecs.auth.iam import User, password_auth
 from ecsbatch.ecs.auth.metadata import metadata_auth, on_ecs_server
 from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, TokenAuth
+from ecsbatch.ecs.auth.source import SourceAuth
 from ecsbatch.errors import ConfigError
 
 CHOICE: Final = "ECSBATCH_CREDENTIALS"
@@ -39,6 +44,7 @@ SECTION: Final = "basic"
 _READABLE_BY_OTHERS: Final = 0o044
 
 _KEY: Final = ("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK")
+_KEY_VARIABLES: Final = (*_KEY, "HUAWEICLOUD_SDK_SECURITY_TOKEN")
 
 _TOOLS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Terraform", ("HW_ACCESS_KEY", "HW_SECRET_KEY")),
@@ -127,6 +133,13 @@ def _home(env: Mapping[str, str]) -> Path | None:
 
 def _environment(env: Mapping[str, str]) -> Found | None:
     """Return the key of the official SDK's environment variables."""
+    if (key := _key(env)) is None:
+        return None
+    auth = SourceAuth(key, partial(_key, env), lambda: tuple(_get(env, name) for name in _KEY_VARIABLES))
+    return Found(auth, "HUAWEICLOUD_SDK_AK and _SK")
+
+
+def _key(env: Mapping[str, str]) -> KeyAuth | None:
     access, secret = _get(env, "HUAWEICLOUD_SDK_AK"), _get(env, "HUAWEICLOUD_SDK_SK")
     if not access and not secret:
         return None
@@ -135,7 +148,7 @@ def _environment(env: Mapping[str, str]) -> Found | None:
         raise ConfigError(
             f"HUAWEICLOUD_SDK_{given} is set but HUAWEICLOUD_SDK_{missing} is not: export both halves of the key."
         )
-    return Found(KeyAuth(access, secret, _get(env, "HUAWEICLOUD_SDK_SECURITY_TOKEN")), "HUAWEICLOUD_SDK_AK and _SK")
+    return KeyAuth(access, secret, _get(env, "HUAWEICLOUD_SDK_SECURITY_TOKEN"))
 
 
 def _file(env: Mapping[str, str]) -> Found | None:
@@ -145,8 +158,19 @@ def _file(env: Mapping[str, str]) -> Found | None:
     path = Path(named) if named else home / ".huaweicloud" / "credentials" if home else None
     if path is None or (not named and not path.exists()):
         return None
-    auth = read_profile(path)
-    return Found(auth, str(path), permission_warning(path)) if auth else None
+    if (key := read_profile(path)) is None:
+        return None
+    auth = SourceAuth(key, partial(read_profile, path), partial(_file_stamp, path))
+    return Found(auth, str(path), permission_warning(path))
+
+
+def _file_stamp(path: Path) -> object:
+    """Return what changes when a file is written or another one gets its name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _token(env: Mapping[str, str]) -> Found | None:

@@ -104,6 +104,7 @@ class RefreshableAuth:
         self._current = IssuedAuth(first, float("inf"), float("inf")) if first else None
         self._before: IssuedAuth | None = None
         self._not_before = 0.0
+        self._issued_at = 0.0
 
     def __repr__(self) -> str:
         return f"<RefreshableAuth {self._name}>"
@@ -138,6 +139,18 @@ class RefreshableAuth:
                 raise
             self._not_before = now + _TRY_AGAIN
 
+    async def replace_refused(self, now: float) -> bool:
+        """Get another key or token for one that was refused before its end; False where that was done just now.
+
+        Raises:
+            AuthError: it is denied.
+            NotSent: there is none now.
+        """
+        if now < self._issued_at + _TRY_AGAIN:
+            return False
+        self._issued_at = now
+        return await self.renew()
+
     async def renew(self) -> bool:
         """Get the next key or token; return True.
 
@@ -155,6 +168,7 @@ class RefreshableAuth:
                 raise e.error from e.error.__cause__
             raise NotSent(f"The {self._name} cannot be had: {truncate(self.redact(e.reason))}.") from None
         self._before, self._current = self._current, fresh
+        self._issued_at = context.wall()
         return True
 
     def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:

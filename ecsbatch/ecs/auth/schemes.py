@@ -230,6 +230,13 @@ class KeyAuth:
         temporary = ", temporary" if self._security_token else ""
         return f"<KeyAuth {self._access_key[:_SHOWN]}{_HIDDEN}{temporary}>"
 
+    def same_as(self, other: KeyAuth) -> bool:
+        """Tell whether another one has the same key."""
+        return self._parts() == other._parts()
+
+    def _parts(self) -> tuple[str, str, str]:
+        return self._access_key, self._secret_key, self._security_token
+
     def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
         """Return the signed headers and their signature."""
         date = sdk_date(now)

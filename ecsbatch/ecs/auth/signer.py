@@ -4,18 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
 
 from ecsbatch.clock import Clock
 from ecsbatch.ecs.auth.iam import find_project
+from ecsbatch.ecs.auth.key_guard import KeyGuard
 from ecsbatch.ecs.auth.refresh import Ask, IssueContext, RefreshableAuth
 from ecsbatch.ecs.auth.schemes import NOT_SEARCHED, Auth, KeyAuth, UnsignedRequest
+from ecsbatch.ecs.auth.source import SourceAuth
 from ecsbatch.ecs.endpoint import iam_of
 from ecsbatch.ecs.sender import checked_headers
-from ecsbatch.errors import AuthError, ConfigError, NotAccepted, NotSent, TokenExpired
+from ecsbatch.errors import AuthError, ConfigError, NotAccepted, NotSent, Refused, TokenExpired
 from ecsbatch.foreign import Broke, asked, called, unlike
 from ecsbatch.model.servers import Site
 from ecsbatch.model.text import truncate
+
+_ACCESS: Final = re.compile(r"\bAccess=([!-~]+?),")
+
+_REPLACED_KEPT: Final = 4
+"""Replaced authentications whose secrets are still hidden in answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The headers of one request.
+
+    Attributes:
+        headers: all of them.
+        by: what has signed it: another object once that is replaced.
+        key: the id of the access key, "" for a token.
+    """
+
+    headers: Mapping[str, str] = field(repr=False)
+    by: object = field(repr=False)
+    key: str
 
 
 class Signer:
@@ -28,22 +56,35 @@ class Signer:
         ask: sends a request to IAM or to the metadata service.
         patience: seconds that renewing may take.
 
+    Attributes:
+        auth: the client's authentication; another may take its place at any time, see `replace`.
+
     Raises:
         ConfigError: a given endpoint of IAM is malformed.
     """
 
     def __init__(self, auth: Auth, site: Site, clock: Clock, ask: Ask, patience: float) -> None:
         given = os.environ.get("HUAWEICLOUD_SDK_IAM_ENDPOINT", "").strip()
-        given = given or (auth.iam_endpoint if isinstance(auth, KeyAuth) else "")
+        given = given or (auth.iam_endpoint if isinstance(auth, KeyAuth | SourceAuth) else "")
         self._context = IssueContext(ask, iam_of(site, given), site.region, site.project_id, clock.wall, patience)
-        self._refreshable = auth.at(self._context) if isinstance(auth, RefreshableAuth) else None
-        self._auth = _Guarded(self._refreshable or auth, patience)
         self._clock = clock
         self._renewing = asyncio.Lock()
-        self.redact = self._auth.redact
+        self._guard = KeyGuard(clock.wall)
+        self._replaced: deque[_Guarded] = deque(maxlen=_REPLACED_KEPT)
+        self._take(auth)
 
     def __repr__(self) -> str:
         return repr(self._auth)
+
+    def _take(self, auth: Auth) -> None:
+        self.auth = auth
+        self._refreshable = auth.at(self._context) if isinstance(auth, RefreshableAuth) else None
+        self._auth = _Guarded(self._refreshable or auth, self._context.patience)
+
+    def replace(self, auth: Auth) -> None:
+        """Sign with another authentication from now on; requests that the one before has signed stay as they are."""
+        self._replaced.append(self._auth)
+        self._take(auth)
 
     async def ready(self) -> None:
         """Get the next key or token where it is due; other callers go on meanwhile while the old one is valid.
@@ -62,21 +103,59 @@ class Signer:
             if auth.due(now):
                 await auth.refresh(now)
 
-    async def headers(self, unsigned: UnsignedRequest) -> Mapping[str, str]:
-        """Return the headers of a request, signed with a valid key or token.
+    @asynccontextmanager
+    async def signed(self, unsigned: UnsignedRequest) -> AsyncGenerator[Signed]:
+        """Sign a request that is sent inside the block; how the block ends says whether the key is accepted.
 
         Raises:
-            AuthError: there is no valid one, and the next one is denied.
+            AuthError: there is no valid key or token, and the next one is denied; or the key was refused too often.
             NotSent: there is no valid one, and no next one now; or signing fails.
         """
+        while (signed := await self._headers(unsigned)).key and self._guard.doubts(signed.key):
+            async with self._guard.alone:
+                key, signed = signed.key, await self._headers(unsigned)
+                if key == signed.key and self._guard.doubts(key):
+                    self._guard.check(key)
+                    with self._judging(signed):
+                        yield signed
+                    return
+        with self._judging(signed):
+            yield signed
+
+    async def _headers(self, unsigned: UnsignedRequest) -> Signed:
         try:
             await self.ready()
-            return self._auth.headers(unsigned, self._clock.wall())
+            headers = self._auth.headers(unsigned, self._clock.wall())
         except ConfigError as e:
             raise AuthError(str(e)) from e
+        return Signed(headers, self._signs(), _key_id(headers))
 
-    async def renewed(self, unsigned: UnsignedRequest, spent: Mapping[str, str]) -> bool:
-        """Renew the token in the headers ``spent`` unless another caller has just done so; False where it cannot be.
+    def _signs(self) -> object:
+        """Return what signs at present."""
+        return self.auth.key if isinstance(self.auth, SourceAuth) else self._auth
+
+    @contextmanager
+    def _judging(self, signed: Signed) -> Generator[None]:
+        """Note what the answer to a request says of its key."""
+        try:
+            yield
+        except AuthError as e:
+            if signed.key and was_refused(e) and not isinstance(e, TokenExpired):
+                self._guard.refused(signed.key, e)
+            elif signed.key and e.answered:
+                self._guard.accepted(signed.key)
+            raise
+        except Refused:
+            if signed.key:
+                self._guard.accepted(signed.key)
+            raise
+        if signed.key:
+            self._guard.accepted(signed.key)
+
+    async def another(self, unsigned: UnsignedRequest, spent: Signed, refusal: AuthError) -> bool:
+        """Tell whether a request that was refused may be signed anew: there is another key or token than ``spent``.
+
+        A token that ran out is renewed unless another caller has just done so; the source of a key is read again.
 
         Raises:
             AuthError: the next one is denied.
@@ -84,9 +163,12 @@ class Signer:
         """
         async with self._renewing:
             try:
-                if _token(self._auth.headers(unsigned, self._clock.wall())) != _token(spent):
+                headers = self._auth.headers(unsigned, self._clock.wall())
+                if self._signs() is not spent.by or _token(headers) != _token(spent.headers):
                     return True
-                return await self._auth.renew()
+                if isinstance(refusal, TokenExpired) or isinstance(self.auth, SourceAuth):
+                    return await self._auth.renew()
+                return self._refreshable is not None and await self._refreshable.replace_refused(self._clock.wall())
             except NotSent as e:
                 # The request that has shown this was answered: so it was sent.
                 raise NotAccepted(e.message, answered=True) from None
@@ -108,13 +190,24 @@ class Signer:
                 raise
         return await find_project(self._context, self._auth)
 
+    def redact(self, text: str) -> str:
+        """Hide all secrets, also those that were replaced: what they have signed may still be answered."""
+        for each in (*self._replaced, self._auth):
+            text = each.redact(text)
+        return text
+
     def reason(self, broke: Broke) -> str:
         """Return why somebody else's code failed, fit to be shown."""
-        return self._auth.reason(broke)
+        return truncate(self.redact(broke.reason)) or type(broke.error).__name__
 
     def cause(self, broke: Broke) -> BaseException | None:
         """Return the error behind it, None where its text has a secret: a cause is printed with what it caused."""
-        return self._auth.cause(broke)
+        return broke.error if self.redact(broke.reason) == broke.reason else None
+
+
+def was_refused(error: AuthError) -> bool:
+    """Tell whether the cloud does not accept the key or token itself, rather than what is asked for with it."""
+    return error.answered and error.status == HTTPStatus.UNAUTHORIZED
 
 
 class _Guarded:
@@ -193,3 +286,9 @@ def _text(answer: object) -> str:
 def _token(headers: Mapping[str, str]) -> str | None:
     """Return the part of the headers that a renewal changes."""
     return headers.get("X-Auth-Token") or headers.get("X-Security-Token")
+
+
+def _key_id(headers: Mapping[str, str]) -> str:
+    """Return the id of the access key that has signed, "" for a token."""
+    found = _ACCESS.search(headers.get("Authorization", ""))
+    return found[1] if found else ""
