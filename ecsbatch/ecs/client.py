@@ -47,10 +47,17 @@ class Closable(Protocol):
 
 
 class EcsClient:
-    """One site's API: submit restarts, look at jobs and servers, list servers.
+    """The API of one site, a project in a region: what a `Restarter` restarts servers by, and what selects them.
+
+        async with EcsClient(region="eu-west-101", auth=credentials()) as ecs, Restarter(ecs) as restarter:
+            web = [server async for server in ecs.select(tags={"app": "web"})]
+            result = await restarter.rollout(web).run()
+
+    ``async with`` gets the first key or token and the project's id where they are missing, and closes what is the
+    client's own. One client is for one event loop, and for as many tasks and months as there are.
 
     Args:
-        auth: see `ecsbatch.ecs.auth.credentials.credentials`.
+        auth: how requests are signed: `credentials`, a `KeyAuth`, a `TokenAuth` or an `Auth` of one's own.
         project_id: the project in whose path all requests go; "" for the one that ``HUAWEICLOUD_SDK_PROJECT_ID`` or
             the credentials file names, else the region's, looked up when the client is entered.
         region: gives the endpoint ``https://ecs.{region}.myhuaweicloud.com``, or that of the region's own cloud.

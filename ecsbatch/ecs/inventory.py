@@ -76,7 +76,7 @@ async def find(ecs: Lister, selection: Selection, *, count: bool = False, told: 
     elif all(server.id for server in selection.servers):
         found = await look_at_all(ecs, selection.servers, count=count, told=told)
     else:
-        # What the cloud's filter by name returns is not what it was asked for: the whole project is listed.
+        # The cloud's filter takes one name, and a list has many: the whole project is listed once.
         project = await _listed(ecs, Filters(), told)
         servers = resolve_names(selection.servers, {"": project.values()}, "the list")
         views = {server.id: project[server.id] for server in servers if server.id in project}

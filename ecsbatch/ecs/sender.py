@@ -68,22 +68,23 @@ def checked_headers(given: object) -> dict[str, str]:
 
 
 class Sender(Protocol):
-    """Sends one request, once: what an `EcsClient` is given to speak through something else than aiohttp.
+    """Sends a request of an `EcsClient` and returns the answer: ``answer = await sender(request, on_sent)``.
 
-    It calls ``on_sent`` before the first byte can leave; where that raises, nothing may be sent. It follows no redirect
-    and retries nothing, and it may be cancelled at any time.
+    The client has one on aiohttp. One of your own carries requests in another way, or plays a cloud in a test:
 
-        async def over_the_bus(request: Request, on_sent: Callable[[], None]) -> Answer:
-            on_sent()
-            status, headers, body = await bus.ask(request.method, request.url, request.headers, request.body)
-            return Answer(status, headers, body)
+        async def sender(request, on_sent):
+            on_sent()  # before the first byte can leave
+            return Answer(200, {}, b'{"count": 0, "servers": []}')
 
-        EcsClient(region="eu-west-101", auth=credentials(), sender=over_the_bus)
+        EcsClient(region="eu-west-101", auth=auth, project_id="...", sender=sender)
 
-    Raises:
-        ConnectionError: there was no answer; its text says why.
+    It sends once: it retries nothing and follows no redirect, for a restart must not be carried out twice. It calls
+    ``on_sent`` before the first byte can leave; an exception before that call proves that nothing was sent, and the
+    request may be sent again; one after it leaves open whether the cloud has carried it out. Where ``on_sent`` itself
+    raises, nothing may be sent. It raises what it likes, such as `ConnectionError`, with a text for people and no secret
+    in it.
     """
 
     def __call__(self, request: Request, on_sent: Callable[[], None], /) -> Awaitable[Answer]:
-        """Send a request, and return the answer."""
+        """Send a request once, and return the answer."""
         ...

@@ -74,6 +74,16 @@ class Found:
 def credentials(env: Mapping[str, str] = os.environ) -> Auth:
     """Return the credentials of the first source that has some; warn of a file that others can read.
 
+        async with EcsClient(region="eu-west-101", auth=credentials()) as ecs: ...
+
+    The sources, in their order: ``HUAWEICLOUD_SDK_AK`` and ``_SK`` (``_SECURITY_TOKEN`` of a temporary key);
+    ``~/.huaweicloud/credentials``; ``ECSBATCH_AUTH_TOKEN``; ``ECSBATCH_IAM_USER``, ``_PASSWORD`` and ``_DOMAIN``; the
+    agency of the ECS server that this runs on. ``ECSBATCH_CREDENTIALS`` names one of them: environment, file, token,
+    password or metadata.
+
+    They may change while the client is in use: a key in variables or in a file is read again when it changes there, and
+    when the cloud refuses it; tokens and temporary keys are renewed in time.
+
     Args:
         env: the environment variables.
 

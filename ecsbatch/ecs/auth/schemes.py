@@ -66,16 +66,36 @@ class UnsignedRequest:
 
 
 class Auth(Protocol):
-    """How requests are authenticated."""
+    """How an `EcsClient` signs its requests: a `KeyAuth`, a `TokenAuth`, what `credentials` finds, or one of your own.
+
+    One of your own is for keys that come from elsewhere, such as a vault. It has three methods and inherits nothing:
+
+        class VaultAuth:
+            def __init__(self, vault):
+                self.vault, self.key = vault, KeyAuth(*vault.key())
+
+            def headers(self, request, now):
+                return self.key.headers(request, now)
+
+            async def renew(self):
+                self.key = KeyAuth(*await self.vault.next_key())
+                return True
+
+            def redact(self, text):
+                return self.key.redact(text)
+
+    Where your program knows by itself that there is another key, it sets it: ``ecs.auth = KeyAuth(...)``.
+    """
 
     def headers(self, request: UnsignedRequest, now: float) -> Mapping[str, str]:
         """Return all headers to send. Pure; called inside each attempt, since a signature is valid for 15 minutes.
 
-        `AuthError` ends the run at once; any other exception means that this request is not sent.
-
         Args:
             request: what is to be signed.
             now: seconds since 1970.
+
+        Raises:
+            AuthError: there is no key; it ends a run at once. Any other exception means that this request is not sent.
         """
         ...
 
@@ -83,11 +103,14 @@ class Auth(Protocol):
         """Get a new token in place of one that has expired; return False where there is nothing to renew.
 
         The client calls it for one caller at a time, and not where another has just renewed it.
+
+        Raises:
+            AuthError: the next one is denied. Any other exception is taken for this.
         """
         ...
 
     def redact(self, text: str) -> str:
-        """Return a text of the cloud without any secret of ours that it may echo."""
+        """Return a text of the cloud without any secret of yours that it may echo; where this raises, none is shown."""
         ...
 
 
@@ -199,14 +222,25 @@ def _spelled(char: str) -> str:
 
 
 class KeyAuth:
-    """An access key, permanent or temporary: every request is signed.
+    """An access key, permanent or temporary: every request is signed with it, and the secret never leaves.
+
+        EcsClient(region="eu-west-101", auth=KeyAuth(access_key, secret_key))
+
+    It is as it was given: `credentials` follows a key in a file or in the environment that may change. Its repr shows
+    the first four letters of the key's id and nothing else.
+
+    Args:
+        access_key: the key's id (AK).
+        secret_key: its secret (SK).
+        security_token: of a temporary key, "" for a permanent one.
+        project_id: the project that the client takes where it was given none.
+        iam_endpoint: where the client asks for the project's id, "" for the IAM of its region.
 
     Attributes:
-        project_id: the project in the key's file, "" for none.
-        iam_endpoint: IAM's endpoint in the key's file, "" for none.
+        project_id, iam_endpoint: as given.
 
     Raises:
-        ConfigError: a part is empty or has characters that no header can have.
+        ConfigError: a part is empty or has characters that no header can have; the message does not repeat it.
     """
 
     __slots__ = ("_access_key", "_secret_key", "_security_token", "iam_endpoint", "project_id")
@@ -263,10 +297,18 @@ class KeyAuth:
 
 
 class TokenAuth:
-    """A project-scoped IAM token, valid for 24 hours at most.
+    """An IAM token of the project, valid for 24 hours at most; a request after its end raises `TokenExpired`.
+
+        EcsClient(region="eu-west-101", auth=TokenAuth(token))
+
+    Whoever has the next one sets it in time: ``ecs.auth = TokenAuth(...)``. What `credentials` finds of a user and a
+    password gets its tokens by itself. Its repr shows nothing of the token.
+
+    Args:
+        token: as IAM gave it in ``X-Subject-Token``.
 
     Raises:
-        ConfigError: the token is empty or has characters that no header can have.
+        ConfigError: the token is empty or has characters that no header can have; the message does not repeat it.
     """
 
     __slots__ = ("_token",)
