@@ -42,10 +42,10 @@ class Size(NamedTuple):
     start: float
 
 
-def simulate(pipe: Connection, servers: int) -> None:
+def simulate(pipe: Connection, config: CloudConfig) -> None:
     """Be the cloud: answer each request as of the instant that comes with it."""
     now = [0.0]
-    cloud = SimulatedCloud(CloudConfig(servers=servers, latency=0.0), lambda: now[0])
+    cloud = SimulatedCloud(config, lambda: now[0])
     pipe.send(cloud.ids())
     while (asked := pipe.recv()) is not None:
         now[0], method, target, headers, body = asked
@@ -83,8 +83,8 @@ def peak() -> float:
 def rollout(servers: int) -> Size:
     """Run one rollout in this process."""
     pipe, other = multiprocessing.Pipe()
-    cloud = multiprocessing.get_context("spawn").Process(target=simulate, args=(other, servers), daemon=True)
-    cloud.start()
+    cloud = CloudConfig(servers=servers, latency=0.0)
+    multiprocessing.get_context("spawn").Process(target=simulate, args=(other, cloud), daemon=True).start()
     start = peak()
     ids = pipe.recv()
     config = CloudConfig(servers=1)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from ecsbatch.clock import Clock
 from ecsbatch.config.settings import Engine, Programs, Strategy
-from ecsbatch.engine.direct import DirectRestarts
+from ecsbatch.engine.direct_runs import DirectRuns
 from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.ports import Cloud, Store
 from ecsbatch.engine.runtime import Runtime
@@ -115,7 +115,7 @@ class Restarter(History):
         self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall(), self.clock.boot_id())
         self._rollouts = Rollouts()
         self._runtime: Runtime | None = None
-        self._direct: DirectRestarts | None = None
+        self._direct: DirectRuns | None = None
         self._named: NamedRestarts | None = None
         self._started = False
         self._gone = asyncio.Event()
@@ -153,7 +153,7 @@ class Restarter(History):
     async def _start(self) -> None:
         store = self._store = self._store or await self._memory_store()
         runtime = Runtime(self._clouds, store, self.engine, self.holder, self.clock, self._chance)
-        direct = DirectRestarts(runtime, self._new_run_id())
+        direct = DirectRuns(runtime, self._new_run_id)
         runtime.start({"steer": self._rollouts.steer, "mend": partial(self._mend, direct)}, self._ended)
         self._runtime, self._direct = runtime, direct
         self._named = NamedRestarts(runtime.clouds, self._submit)
@@ -198,7 +198,7 @@ class Restarter(History):
         finally:
             await self._break_off(runtime, direct, timeout)
 
-    async def _break_off(self, runtime: Runtime, direct: DirectRestarts, within: float) -> None:
+    async def _break_off(self, runtime: Runtime, direct: DirectRuns, within: float) -> None:
         """End the engine's task; rollouts run in tasks of their own and write their end before the store closes."""
         try:
             await runtime.stop()
@@ -262,12 +262,21 @@ class Restarter(History):
         """Restart one server and return its outcome; arguments and errors are those of `submit`."""
         return await self.submit(server, type=type)
 
-    def events(self, after: int = 0) -> AsyncIterator[Recorded]:
+    def events(self, after: int = 0, run_id: str = "") -> AsyncIterator[Recorded]:
         """Follow the events of direct restarts from behind event number ``after``, until this engine is closed.
 
-        A rollout has its own: `Rollout.events`.
+        They are recorded in one run after another, each of some hundred thousand events or a day; the last events of
+        one may come among the first of the next. A rollout has its own: `Rollout.events`.
+
+        Args:
+            after: the event's number in its run.
+            run_id: that run, as the event names it; "": the present one.
+
+        Raises:
+            ConfigError: the run is none of the last ones of this Restarter's direct restarts.
+            EngineStopped: the engine is not running.
         """
-        return self._running()[1].feed.events(after)
+        return self._running()[1].events(after, run_id)
 
     def rollout(
         self,
@@ -475,7 +484,7 @@ class Restarter(History):
         self._runtime.check_loop()
         return self._runtime
 
-    def _running(self) -> tuple[Runtime, DirectRestarts]:
+    def _running(self) -> tuple[Runtime, DirectRuns]:
         if self._runtime is None or self._direct is None:
             raise EngineStopped("The Restarter is not running: use it inside `async with`.")
         self._runtime.check()
@@ -505,7 +514,7 @@ class Restarter(History):
         self._rollouts.engine_stopped(fault)
 
     @staticmethod
-    async def _mend(direct: DirectRestarts) -> None:
+    async def _mend(direct: DirectRuns) -> None:
         """Go on with direct restarts after a failed write, whether or not somebody asks for one."""
         while True:
             await asyncio.sleep(MEND_INTERVAL)

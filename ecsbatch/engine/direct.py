@@ -6,7 +6,7 @@ Read `DirectRestarts.submit` first. Their journal is a run of its own, which `Di
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -32,12 +32,20 @@ class DirectRestarts:
 
     Attributes:
         run_id: the run that their journal is.
-        feed: follows that journal.
+        live: something may still be written to it by this process.
+        successor: the run that new requests go to instead, once there is one.
+        feed: follows its journal.
     """
 
-    def __init__(self, runtime: Runtime, run_id: str) -> None:
-        """Restart servers on ``runtime``; the journal is a run with this id, created with the first restart."""
+    def __init__(self, runtime: Runtime, run_id: str, noticed: Callable[[], None]) -> None:
+        """Restart servers on ``runtime``; the journal is a run with this id, created with the first restart.
+
+        ``noticed`` is called whenever there are new events.
+        """
         self.run_id = run_id
+        self.live = True
+        self.successor: DirectRestarts | None = None
+        self._noticed = noticed
         self._runtime = runtime
         self._loop = asyncio.get_running_loop()
         self._answers = Answers(self._loop)
@@ -47,10 +55,37 @@ class DirectRestarts:
         self._journal: JournalWriter | None = None
         self._opening = asyncio.Lock()
         self._lease: Lease | None = None
+        self._began: float | None = None
         self.feed = EventFeed(lambda: runtime.store, run_id, lambda: self._state.seq)
 
     def __len__(self) -> int:
         return len(self._state.pending)
+
+    @property
+    def events(self) -> int:
+        """How many events its journal has."""
+        return self._state.seq
+
+    @property
+    def age(self) -> float:
+        """Seconds since its run was created, 0 where it was not yet."""
+        return 0.0 if self._began is None else self._loop.time() - self._began
+
+    @property
+    def failed(self) -> BaseException | None:
+        """Why nothing can be written now; None: it can."""
+        return self._journal.failed if self._journal is not None else None
+
+    @property
+    def idle(self) -> bool:
+        """True where no server waits or is in flight, and the engine has nothing of it in hand."""
+        state = self._state
+        in_hand = (queue.in_air or queue.given or queue.looking or queue.packing for queue in self._queues.values())
+        return not (state.pending or state.in_flight or state.batches or any(in_hand))
+
+    def has(self, server: str) -> bool:
+        """Tell whether a server waits here, or is in flight whether or not somebody waits for it."""
+        return server in self._state.pending or self._sent_from(server) is not None
 
     def submit(self, server: str, site: str, type_: RestartType) -> asyncio.Future[Outcome]:
         """Ask for a server's restart; the future gives its outcome. A server that is pending already is joined.
@@ -227,6 +262,7 @@ class DirectRestarts:
         for recorded in commit:
             self._state.apply(recorded)
         self.feed.publish(commit)
+        self._noticed()
 
     async def _open_journal(self) -> JournalWriter:
         """Return the journal; its run is created once, and taken anew where writing has failed."""
@@ -239,11 +275,12 @@ class DirectRestarts:
                 new = NewRun(self.run_id, kind="direct", events=[self._runtime.holder_changed(1)])
                 self._lease = await self._runtime.store.create_run(new, self._runtime.holder)
                 self._journal = self._writer(self._lease)
+                self._began = self._loop.time()
             return self._journal
 
     async def mend(self) -> None:
         """Take the run anew where writing has failed, so that what is under way is followed."""
-        if self._journal is not None and self._journal.failed is not None:
+        if self.failed is not None:
             with suppress(EcsbatchError):
                 await self._open_journal()
 
@@ -302,18 +339,31 @@ class DirectRestarts:
         stopped.__cause__ = fault
         self._fail(list(self._state.pending), stopped)
 
-    async def release(self) -> None:
-        """End the run of direct restarts; its claims are free then, as they are once no process has it.
+    async def finish(self, reason: str, message: str = "") -> None:
+        """Write that the run is over, where it was stored; its claims are free then. The engine works on it no more.
 
-        The end is left out where it cannot be written.
+        The end is left out where it cannot be written; `failed` tells.
+
+        Raises:
+            RunConflict: another process has taken the run.
         """
-        try:
-            if self._journal is not None and self._journal.failed is None:
-                done = ev.RunFinished(status=RunStatus.SUCCEEDED.value, reason="closed")
-                with suppress(StoreError):
-                    await self._journal.record(Transaction([done], status=RunStatus.SUCCEEDED))
-        finally:
-            self.feed.close()
+        self._drop_queues()
+        if self._journal is not None and self._journal.failed is None:
+            done = ev.RunFinished(status=RunStatus.SUCCEEDED.value, reason=reason, message=message)
+            with suppress(StoreError):
+                await self._journal.record(Transaction([done], status=RunStatus.SUCCEEDED))
+
+    def stop(self) -> None:
+        """Write nothing more: readers end where the journal does."""
+        self.live = False
+        self._noticed()
+
+    async def let_go(self) -> None:
+        """Have the store let the run go."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            with suppress(EcsbatchError):
+                await self._runtime.store.release(lease)
 
 
 def _options(type_: RestartType, linger: float) -> RestartOptions:

@@ -203,6 +203,24 @@ class EventFeed:
         """Yield the events behind number ``after``, and those to come until `close`."""
         return self._follow(self._events, self._next_events, lambda found, _: found[-1].seq, after)
 
+    @property
+    def readers(self) -> int:
+        """How many read events now."""
+        return self._events.readers
+
+    def join(self) -> None:
+        """Have events kept in memory for a reader that asks by `read`, until it leaves."""
+        self._events.join()
+
+    def leave(self) -> None:
+        """Let a reader go that has joined."""
+        self._events.leave()
+
+    async def read(self, after: int) -> list[Recorded]:
+        """Return some of the events behind number ``after``; none where there are no more yet."""
+        unread = min(self._page, self._folded() - after)
+        return await self._next_events(after, unread) if unread > 0 else []
+
     def lines(self, after: int = 0) -> AsyncIterator[bytes]:
         """Yield the same as lines of JSON, without line ends."""
         return self._follow(self._lines, self._next_lines, lambda found, after: after + len(found), after)

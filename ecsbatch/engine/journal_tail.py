@@ -20,32 +20,40 @@ class JournalTail(Generic[T]):
 
     Attributes:
         last: the number of the last entry that it was given.
+        readers: how many read it now.
     """
 
     def __init__(self, kept: int = KEPT) -> None:
         """Begin before the first entry; keep so many for readers, and at the most twice as many."""
-        self.last = 0
+        self.last = self.readers = 0
         self._kept = kept
         self._entries: list[T] = []
-        self._readers = 0
+
+    def join(self) -> None:
+        """Keep entries for one reader more, until it leaves."""
+        self.readers += 1
+
+    def leave(self) -> None:
+        """Keep entries for one reader less."""
+        self.readers -= 1
+        if not self.readers:
+            self._entries = []
 
     @contextmanager
     def reading(self) -> Generator[None]:
         """Keep entries for as long as the block runs."""
-        self._readers += 1
+        self.join()
         try:
             yield
         finally:
-            self._readers -= 1
-            if not self._readers:
-                self._entries = []
+            self.leave()
 
     def add(self, entries: Sequence[T], after: int, last: int) -> None:
         """Take the entries behind number ``after`` up to ``last``; behind a gap in the numbers it begins anew."""
         if after != self.last or last - after != len(entries):
             self._entries = []
         self.last = last
-        if self._readers and last - after == len(entries):
+        if self.readers and last - after == len(entries):
             self._entries += entries
             if len(self._entries) > 2 * self._kept:
                 del self._entries[: -self._kept]

@@ -33,7 +33,7 @@ class Asked:
         runtime: Any = SimpleNamespace(
             store=None, holder=Holder("tester", "here", 1, 0.0), engine=Engine(), pipelines={"": site}, wake=self.wake
         )
-        self.direct = DirectRestarts(runtime, "d")
+        self.direct = DirectRestarts(runtime, "d", lambda: None)
         self.waiting = {server: self.direct.submit(server, "", "SOFT") for server in servers}
         self.queue = self.direct._queues["", "SOFT"]
 
