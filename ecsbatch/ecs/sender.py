@@ -81,7 +81,7 @@ class Sender(Protocol):
     It sends once: it retries nothing and follows no redirect, for a restart must not be carried out twice. It calls
     ``on_sent`` before the first byte can leave; an exception before that call proves that nothing was sent, and the
     request may be sent again; one after it leaves open whether the cloud has carried it out. Where ``on_sent`` itself
-    raises, nothing may be sent. It raises what it likes, such as `ConnectionError`, with a text for people and without a
+    raises, nothing may be sent. It raises what it likes, such as `ConnectionError`, with a text for people and no
     secret.
     """
 
