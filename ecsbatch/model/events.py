@@ -28,14 +28,25 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A fact about a run. Lists of servers are lists of their ids; a field that a line of JSON leaves out is empty."""
+    """A fact about a run.
+
+    In all of them a server is its id, and a list of servers a list of ids. Requests of a run are numbered (``batch``)
+    and so are its waves, each from 1. Times are seconds, since 1970 where that is said, else on the ledger's clock: it
+    does not jump, and can be compared within one boot (see `HolderChanged`). Texts of the cloud, of gates and of people
+    are as they came: escape them for a terminal or a page. A field that a line of JSON leaves out is empty.
+    """
 
     name: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """The run exists; its targets are frozen in the store. ``plan`` is the plan's JSON without the servers."""
+    """The run exists; its targets are frozen in the store.
+
+    Attributes:
+        total: servers of the run.
+        plan: the plan's JSON, without the servers (`Plan.to_json`).
+    """
 
     name: ClassVar[str] = "run.started"
     total: int = 0
@@ -44,7 +55,13 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class WaveStarted(Event):
-    """A wave's servers may be submitted from now on."""
+    """A wave's servers may be submitted from now on.
+
+    Attributes:
+        wave: its number, from 1.
+        servers: how many it has.
+        label: as the strategy named it, such as ``10%``.
+    """
 
     name: ClassVar[str] = "wave.started"
     wave: int = 0
@@ -56,10 +73,18 @@ class WaveStarted(Event):
 class BatchSubmitting(Event):
     """The intent: stored with its quota grant before the first byte of the request leaves.
 
-    ``updated`` is each server's ``updated`` as precheck saw it, in the order of ``servers``: the baseline by which
-    a request without an answer is judged. ``cloud_time`` is the cloud's clock at the intent, seconds since 1970, 0
-    where not known. ``granted`` is when the tokens were granted, in seconds on the ledger's clock, which does not
-    jump, and ``group`` is the quota group that they are of.
+    Attributes:
+        batch: the request's number.
+        servers: the ids that it names.
+        wave: their wave; 0 where there are no waves.
+        type: ``SOFT`` or ``HARD``.
+        site: the key of the site that they are at.
+        grant: the id of the quota grant.
+        updated: each server's ``updated`` as precheck saw it, in the order of ``servers``: the baseline by which a
+            request without an answer is judged.
+        cloud_time: the cloud's clock at the intent, seconds since 1970; 0 where not known.
+        granted: when the tokens were granted, seconds on the ledger's clock.
+        group: the quota group that they are of.
     """
 
     name: ClassVar[str] = "batch.submitting"
@@ -79,8 +104,11 @@ class BatchSubmitting(Event):
 class BatchAccepted(Event):
     """The cloud answered with a job.
 
-    ``sent`` is when the first byte left and ``answered`` when the answer came, in seconds on the ledger's clock, as
-    ``granted``; 0 where the record does not say.
+    Attributes:
+        batch: the request's number.
+        job_id: of that job.
+        sent: when the first byte left, seconds on the ledger's clock; 0 where the record does not say.
+        answered: when the answer came, in the same way.
     """
 
     name: ClassVar[str] = "batch.accepted"
@@ -94,8 +122,15 @@ class BatchAccepted(Event):
 class BatchRejected(Event):
     """The cloud certainly did not carry the request out; its servers wait again.
 
-    ``kind`` is ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``; ``sent`` (0 where no byte has
-    left) and ``answered`` as in `BatchAccepted`.
+    Attributes:
+        batch: the request's number.
+        kind: ``not_sent``, ``throttled``, ``not_accepted``, ``refused`` or ``auth``.
+        message: what went wrong.
+        status: of HTTP, 0 where there was no answer.
+        code: the cloud's code of the error, such as ``Ecs.0013``; "" where there was none.
+        request_id: by which the cloud's operators find the request; "" where there was no answer.
+        sent: when the first byte left, seconds on the ledger's clock; 0 where none has.
+        answered: when the answer came, in the same way.
     """
 
     name: ClassVar[str] = "batch.rejected"
@@ -113,7 +148,14 @@ class BatchRejected(Event):
 class BatchUnknown(Event):
     """The request may or may not have been carried out: the servers' own states will show it.
 
-    ``sent`` and ``answered`` (or given up) as in `BatchAccepted`.
+    Attributes:
+        batch: the request's number.
+        message: what went wrong.
+        status: of HTTP, 0 where there was no answer.
+        code: the cloud's code of the error, such as ``Ecs.0013``; "" where there was none.
+        request_id: by which the cloud's operators find the request; "" where there was no answer.
+        sent: when the first byte left, seconds on the ledger's clock; 0 where the record does not say.
+        answered: when the answer came or was given up, in the same way.
     """
 
     name: ClassVar[str] = "batch.unknown"
@@ -128,7 +170,12 @@ class BatchUnknown(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchUnstarted(Event):
-    """The cloud shows that a request without an answer did not restart these servers; they wait again."""
+    """The cloud shows that a request without an answer did not restart these servers; they wait again.
+
+    Attributes:
+        batch: the request's number.
+        servers: the ids of those that it did not restart.
+    """
 
     name: ClassVar[str] = "batch.unstarted"
     batch: int = 0
@@ -137,7 +184,12 @@ class BatchUnstarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted(Event):
-    """The cloud shows that a request which was taken for not carried out did restart these servers."""
+    """The cloud shows that a request which was taken for not carried out did restart these servers.
+
+    Attributes:
+        batch: the request's number.
+        servers: the ids of those that it did restart; they are under way again.
+    """
 
     name: ClassVar[str] = "batch.started"
     batch: int = 0
@@ -146,7 +198,14 @@ class BatchStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class QuotaThrottled(Event):
-    """The cloud answered 429; for ``wait`` seconds nothing is sent. Its message named ``limit`` and ``window``."""
+    """The cloud answered 429: too many requests.
+
+    Attributes:
+        wait: seconds for which nothing is sent.
+        message: what the cloud said.
+        limit: servers in a window, where that message named it; else None.
+        window: seconds, where it named it; else None.
+    """
 
     name: ClassVar[str] = "quota.throttled"
     wait: float = 0.0
@@ -157,7 +216,12 @@ class QuotaThrottled(Event):
 
 @dataclass(frozen=True, slots=True)
 class QuotaDesync(Event):
-    """A 429 came although tokens were free: somebody else uses the quota. For ``seconds`` our limit is lower."""
+    """A 429 came although tokens were free: somebody else uses the quota, and we keep to less for a while.
+
+    Attributes:
+        limit: servers in a window that we keep to meanwhile.
+        seconds: for how long.
+    """
 
     name: ClassVar[str] = "quota.desync"
     limit: int = 0
@@ -166,7 +230,13 @@ class QuotaDesync(Event):
 
 @dataclass(frozen=True, slots=True)
 class CloudUnseen(Event):
-    """Nothing can be seen of the cloud, for ``seconds`` so far; after ``timeout`` seconds of it the run stops."""
+    """Nothing can be seen of the cloud.
+
+    Attributes:
+        seconds: for how long so far.
+        timeout: seconds of it after which the run stops.
+        message: what the last try came to.
+    """
 
     name: ClassVar[str] = "cloud.unseen"
     seconds: float = 0.0
@@ -176,14 +246,21 @@ class CloudUnseen(Event):
 
 @dataclass(frozen=True, slots=True)
 class CloudSeen(Event):
-    """The cloud can be seen again, or nothing is asked of it any more."""
+    """The cloud can be seen again, or nothing is asked of it any more. It has no fields."""
 
     name: ClassVar[str] = "cloud.seen"
 
 
 @dataclass(frozen=True, slots=True)
 class JobProgress(Event):
-    """A look showed that more servers of a job have ended."""
+    """A look showed that more servers of a job have ended.
+
+    Attributes:
+        batch: the request's number.
+        job_id: the job.
+        ended: how many of its servers have ended.
+        running: how many have not.
+    """
 
     name: ClassVar[str] = "job.progress"
     batch: int = 0
@@ -196,8 +273,12 @@ class JobProgress(Event):
 class JobFinished(Event):
     """Nothing more is to be learned from a job: all its servers have ended, or it is over or gone.
 
-    ``status`` is the job's last status as seen, ``GONE`` where the cloud does not know the job (any more), ``UNSEEN``
-    where the cloud does not show it although it shows all else.
+    Attributes:
+        batch: the request's number.
+        job_id: the job.
+        status: the job's last status as seen, ``GONE`` where the cloud does not know the job (any more), ``UNSEEN``
+            where the cloud does not show it although it shows all else.
+        code, message: as the cloud gave them for the whole job; "" where it gave none.
     """
 
     name: ClassVar[str] = "job.finished"
@@ -210,10 +291,21 @@ class JobFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent(Event):
-    """A server's outcome, of the ``kind`` that the class names.
+    """A server's outcome, of the ``kind`` that the class names. Its five kinds have the same fields.
 
-    ``holds`` is True where the server may still be down and keeps its slot of the budget. ``not_retried`` is the
-    `SkipReason` for which a server that was to be tried again was not: it has the outcome that it had before.
+    Attributes:
+        server: its id.
+        wave: its wave; 0 where it is in none.
+        domain: where it is; "" where not known.
+        batch: the number of the request that the outcome is of; 0 where there was none.
+        reason: a word such as ``unhealthy`` or a `SkipReason`; "" where the kind says it all.
+        evidence: what it is known by: ``job``, ``state`` or ``check``; "" where nothing was sent.
+        code, message: as the cloud gave them; "" where it gave none.
+        job_id: the job that restarted it or failed to; "" where there was none.
+        host: the physical host that it is on, as the cloud names it; "" where not known, and where it was restarted.
+        holds: True where it may still be down and keeps its slot of the budget.
+        not_retried: the `SkipReason` for which a server that was to be tried again was not: it has the outcome that it
+            had before. "" where that is not so.
     """
 
     kind: ClassVar[OutcomeKind]
@@ -255,7 +347,10 @@ class ServerEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class ServerRestarted(ServerEvent):
-    """The server was restarted, and is healthy where a check is set."""
+    """The server was restarted, and is healthy where a check is set.
+
+    Its fields are those of `ServerEvent`.
+    """
 
     name: ClassVar[str] = "server.restarted"
     kind: ClassVar[OutcomeKind] = OutcomeKind.RESTARTED
@@ -263,7 +358,10 @@ class ServerRestarted(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerFailed(ServerEvent):
-    """The cloud said that the restart failed, or the server did not become healthy in time."""
+    """The cloud said that the restart failed, or the server did not become healthy in time.
+
+    Its fields are those of `ServerEvent`.
+    """
 
     name: ClassVar[str] = "server.failed"
     kind: ClassVar[OutcomeKind] = OutcomeKind.FAILED
@@ -271,7 +369,10 @@ class ServerFailed(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerTimedOut(ServerEvent):
-    """A look after the deadline still showed no end."""
+    """A look after the deadline still showed no end.
+
+    Its fields are those of `ServerEvent`.
+    """
 
     name: ClassVar[str] = "server.timed_out"
     kind: ClassVar[OutcomeKind] = OutcomeKind.TIMED_OUT
@@ -279,7 +380,10 @@ class ServerTimedOut(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerUnknown(ServerEvent):
-    """Whether the server was restarted cannot be found out."""
+    """Whether the server was restarted cannot be found out.
+
+    Its fields are those of `ServerEvent`.
+    """
 
     name: ClassVar[str] = "server.unknown"
     kind: ClassVar[OutcomeKind] = OutcomeKind.UNKNOWN
@@ -287,7 +391,10 @@ class ServerUnknown(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerSkipped(ServerEvent):
-    """The server was rightly left alone; ``reason`` is a `SkipReason`."""
+    """The server was rightly left alone; ``reason`` is a `SkipReason`.
+
+    Its fields are those of `ServerEvent`.
+    """
 
     name: ClassVar[str] = "server.skipped"
     kind: ClassVar[OutcomeKind] = OutcomeKind.SKIPPED
@@ -295,7 +402,12 @@ class ServerSkipped(ServerEvent):
 
 @dataclass(frozen=True, slots=True)
 class ServerReleased(Event):
-    """A look showed a server up that had kept its slot of the budget after its outcome; the outcome stays."""
+    """A server that had kept its slot of the budget after its outcome gives it back; the outcome stays.
+
+    Attributes:
+        server: its id.
+        why: what a look showed: ``up``, or ``not_found`` where it does not exist any more.
+    """
 
     name: ClassVar[str] = "server.released"
     server: str = ""
@@ -304,7 +416,13 @@ class ServerReleased(Event):
 
 @dataclass(frozen=True, slots=True)
 class GateWaiting(Event):
-    """From now on a gate is asked until it says go or stop; after ``timeout`` seconds the run stops."""
+    """From now on a gate is asked until it says go or stop.
+
+    Attributes:
+        gate: the gate in words.
+        wave: the number of the wave that waits for it.
+        timeout: seconds after which the run stops.
+    """
 
     name: ClassVar[str] = "gate.waiting"
     gate: str = ""
@@ -314,7 +432,14 @@ class GateWaiting(Event):
 
 @dataclass(frozen=True, slots=True)
 class GateChecked(Event):
-    """A gate has answered: ``verdict`` is ``go``, ``wait`` or ``stop``, or ``inconclusive`` where it gave none."""
+    """A gate has answered, or a run waits at a hold, or somebody has promoted it.
+
+    Attributes:
+        gate: the gate in words; ``hold`` for a hold, which a person answers.
+        verdict: ``go``, ``wait`` or ``stop``; ``inconclusive`` where the gate gave none of these.
+        wave: the number of the wave that waits for it.
+        message: what it said with that; "" for nothing.
+    """
 
     name: ClassVar[str] = "gate.checked"
     gate: str = ""
@@ -325,7 +450,14 @@ class GateChecked(Event):
 
 @dataclass(frozen=True, slots=True)
 class LimitChanged(Event):
-    """A limit of the run was changed while it ran, or by a resume."""
+    """A limit of the run was changed while it ran, or by a resume.
+
+    Attributes:
+        limit: the name of the setting, such as ``max_unavailable``.
+        old, new: its value before and from now on, in numbers of servers: one, or one for each wave (a list) or domain
+            (an object by their names); None for no limit.
+        by: who changed it, "" where not known.
+    """
 
     name: ClassVar[str] = "limit.changed"
     limit: str = ""
@@ -336,13 +468,20 @@ class LimitChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class HolderChanged(Event):
-    """A process took the run; ``fence`` counts the holders so far, ``previous`` names the one before it.
+    """A process took the run.
 
-    ``limit`` and ``window`` are the quota that it keeps to; with ``unknown_grace`` and ``request_timeout``, in seconds,
-    ``audit`` can recompute what it did. ``boot`` names the boot within which times on the ledger's clock can be
-    compared, ``ledger_time`` is what that clock showed when the run was taken, 0 where not known. ``command`` is the id
-    of the last command that was given to an earlier holder, ``agreed_by`` the variable that has agreed to restarts in
-    place of a person, "" for none.
+    Attributes:
+        holder: what it is called: user@host, or what the embedding service calls itself.
+        host, pid: where it runs.
+        fence: how many holders the run has had, with this one.
+        previous: what the one before it was called, "" for the first.
+        limit, window: the quota that it keeps to: servers in so many seconds.
+        unknown_grace: seconds for which a request that was given up may still start a restart.
+        request_timeout: seconds that it gives a request; with these ``audit`` can recompute what it did.
+        boot: names the boot within which times on the ledger's clock can be compared; "" where not known.
+        ledger_time: what that clock showed when the run was taken, seconds; 0 where not known.
+        command: the id of the last command that was given to an earlier holder.
+        agreed_by: the variable that has agreed to restarts in place of a person, "" for none.
     """
 
     name: ClassVar[str] = "holder.changed"
@@ -363,7 +502,14 @@ class HolderChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class WaveFinished(Event):
-    """All servers of a wave have their outcome."""
+    """All servers of a wave have their outcome.
+
+    Attributes:
+        wave: its number.
+        restarted: how many of its servers were.
+        failed: how many failures of it count: whatever their kind, but none that somebody has forgiven.
+        skipped: how many of its servers were.
+    """
 
     name: ClassVar[str] = "wave.finished"
     wave: int = 0
@@ -374,7 +520,12 @@ class WaveFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunPaused(Event):
-    """Nothing new is sent until somebody resumes the run; the holder stays."""
+    """Nothing new is sent until somebody resumes the run; the holder stays.
+
+    Attributes:
+        reason: ``paused`` where somebody has asked for it, else why, such as ``max_failures``.
+        by: who has asked for it, "" for nobody.
+    """
 
     name: ClassVar[str] = "run.paused"
     reason: str = ""
@@ -383,7 +534,11 @@ class RunPaused(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunAborting(Event):
-    """Somebody ends the run for good: no holder sends anything more; servers under way still get their outcome."""
+    """Somebody ends the run for good: no holder sends anything more; servers under way still get their outcome.
+
+    Attributes:
+        by: who does, "" where not known.
+    """
 
     name: ClassVar[str] = "run.aborting"
     by: str = ""
@@ -391,14 +546,16 @@ class RunAborting(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
-    """The run goes on. Servers whose outcome is in ``retry`` wait again, except those of ``skip_domains``.
+    """The run goes on.
 
-    With ``forgive`` the failures so far no longer count and give their slots of the budget back. Nothing is sent any
-    more to servers of ``skip_domains``: those that wait, now or later, are not started.
-
-    With ``keeps_outcomes`` a server that this run has sent, and that failed, has this outcome until its next request
-    has ended: where it is left alone, left out or never sent again it is what it was before. Without it, as older
-    versions have it, such a server is skipped or not started.
+    Attributes:
+        by: who resumed it, "" where not known.
+        retry: the outcomes whose servers wait again, except those of ``skip_domains``.
+        forgive: True where the failures so far no longer count and give their slots of the budget back.
+        skip_domains: domains to whose servers nothing is sent any more: those that wait, now or later, are not started.
+        keeps_outcomes: True where a server that this run has sent, and that failed, has this outcome until its next
+            request has ended: where it is left alone, left out or never sent again it is what it was before. Without
+            it, as older versions have it, such a server is skipped or not started.
     """
 
     name: ClassVar[str] = "run.resumed"
@@ -411,7 +568,14 @@ class RunResumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunStopped(Event):
-    """The run stands still before its servers have their outcome: ``status`` is ``stopped`` or ``interrupted``."""
+    """The run stands still before its servers have their outcome.
+
+    Attributes:
+        status: ``stopped`` or ``interrupted``.
+        reason: why, in a word such as ``max_failures``.
+        message: why, in a sentence.
+        elapsed_s: seconds for which processes have held the run.
+    """
 
     name: ClassVar[str] = "run.stopped"
     status: str = ""
@@ -422,7 +586,15 @@ class RunStopped(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunFinished(Event):
-    """The run is over: ``status`` is ``succeeded``, ``failed`` or ``aborted``."""
+    """The run is over.
+
+    Attributes:
+        status: ``succeeded``, ``failed`` or ``aborted``.
+        reason: why, in a word; "" where the status says it all.
+        counts: servers by outcome; they add up to all servers of the run.
+        elapsed_s: seconds for which processes have held the run.
+        message: why, in a sentence; "" where there is nothing to say.
+    """
 
     name: ClassVar[str] = "run.finished"
     status: str = ""
@@ -449,7 +621,18 @@ class Recorded:
     event: Event
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what its line of JSON says: ``v ts seq run_id event``, then the fields that are not empty."""
+        """Return it as JSON values, of version 1: what its line in an events' file says.
+
+        - ``v``: 1, the version. Within one, names of events and fields are never renamed and no field changes its
+          meaning or its unit. Events and fields are added: ignore those that you do not know.
+        - ``ts``: when it was stored, RFC 3339 in UTC to the millisecond.
+        - ``seq``: its number in the run, from 1 without gaps: who knows it can go on behind it.
+        - ``run_id``: the run.
+        - ``event``: the name of what happened, such as ``server.failed``.
+
+        The fields of the event's class follow, by their names. One that is "", empty, ``False`` or ``None`` is left
+        out, and so is a time that is 0.0; a number that is 0 is there.
+        """
         kind = type(self.event)
         said = zip(_FIELDS[kind], _VALUES[kind](self.event), strict=False)
         return {
