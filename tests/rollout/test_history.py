@@ -555,6 +555,33 @@ def test_who_begins_to_follow_once_a_run_goes_on_is_not_told_of_the_end_before()
     assert world.live(main) == ([1, 2], [1, 2, 3, 4])
 
 
+class OlderStore(CountingStore):
+    """Is of a version that does not know what a pause is."""
+
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[ev.Recorded]:
+        """Leave out what it does not know."""
+        found: list[ev.Recorded] = await self.inner.events(run_id, after, limit)
+        return [each for each in found if each.event.name != "run.paused"]
+
+
+def test_an_event_that_only_a_later_version_knows_is_no_end_of_a_run() -> None:
+    world = small()
+
+    async def main() -> list[int]:
+        async with world.store() as store:
+            lease = await begun(store)
+            paused = Transaction([ev.RunPaused(by="bob")], status=RunStatus.PAUSED)
+            await store.commit(lease, paused)
+            following = asyncio.create_task(seen_of(History(OlderStore(store)), RUN))  # type: ignore[arg-type]
+            await asyncio.sleep(5.0)
+            await store.commit(lease, paused)
+            await asyncio.sleep(5.0)
+            await store.commit(lease, Transaction([ev.RunFinished(status="aborted")], status=RunStatus.ABORTED))
+            return await following
+
+    assert world.live(main) == [1, 2, 5]
+
+
 async def test_a_follower_may_leave_at_any_event() -> None:
     async with open_store("memory:", inline=True) as store:
         await begun(store)
