@@ -121,9 +121,8 @@ async def idle(ticker: Ticker) -> None:
 
 async def rollout(ticker: Ticker, url: str, ids: list[str], batch_size: int) -> None:
     """Restart the servers in one rollout, then read it back from the store."""
-    from ecsbatch.store.history import load_history
-
     from ecsbatch import Engine, Quota, Restarter, Strategy, open_store
+    from ecsbatch.rollout.history import History
 
     strategy = Strategy(max_unavailable="100%", waves="100%", batch_size=batch_size)
     engine = Engine(quota=Quota(1_000_000, 1.0), typical_restart=40 / SPEED, look_workers=16)
@@ -134,14 +133,12 @@ async def rollout(ticker: Ticker, url: str, ids: list[str], batch_size: int) -> 
                 ticker.phase("making")
                 run = restarter.rollout(ids, strategy, run_id="measured")
                 ticker.phase("beginning")
-                running = asyncio.create_task(run.run())
-                while not run.state.wave and not running.done():  # noqa: ASYNC110 - nobody is told of it
-                    await asyncio.sleep(PERIOD)
+                await run.start()
                 ticker.phase("running")
-                await running
-            del run, running
+                await run.result()
+            del run
             ticker.phase("folding")
-            assert (await load_history(store, await store.run("measured"))).state.status.over
+            assert (await History(store).state("measured")).status.over
             ticker.phase("closing")
 
 
