@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.host_loop import aside
 from ecsbatch.engine.ports import Cloud
 from ecsbatch.errors import ConfigError, PlanStale, SelectionError
 from ecsbatch.model.plan import Plan, PlanBasis
@@ -100,9 +102,13 @@ async def plan(
     """
     fleet, views = await _resolved(clouds, servers)
     views |= await _look(clouds, fleet, views)
-    made = make_plan(fleet, strategy, views=views, check=check, gate=gate)
-    refuse_not_found(made)
-    return replace(made, basis=PlanBasis(now, {id_: _compared(view) for id_, view in views.items()}))
+
+    def made() -> Plan:
+        plan = make_plan(fleet, strategy, views=views, check=check, gate=gate)
+        refuse_not_found(plan)
+        return replace(plan, basis=PlanBasis(now, {id_: _compared(view) for id_, view in views.items()}))
+
+    return await aside(made, len(fleet))
 
 
 async def refuse_stale(clouds: Mapping[str, Cloud], plan: Plan, now: float) -> Plan:
@@ -139,7 +145,8 @@ async def drifted(clouds: Mapping[str, Cloud], plan: Plan) -> list[Drifted]:
     """
     if plan.basis is None:
         return []
-    return find_drift(plan, plan.basis.views, await _look(clouds, plan.fleet))
+    now = await _look(clouds, plan.fleet)
+    return await aside(partial(find_drift, plan, plan.basis.views, now), len(plan.fleet))
 
 
 def _has_id(server: object) -> bool:
@@ -162,10 +169,15 @@ def as_target(given: str | Server, clouds: Mapping[str, Cloud]) -> Server:
 
 async def _resolved(clouds: Mapping[str, Cloud], servers: Targets) -> tuple[Fleet, Views]:
     """Return the servers that are meant, and what was seen of them meanwhile."""
-    if not needs_lookup(servers):
-        return as_fleet(servers), {}
-    given = [as_target(each, clouds) for each in servers]
+    many = len(servers)
+    if not await aside(partial(needs_lookup, servers), many):
+        return await aside(partial(as_fleet, servers), many), {}
+    given = await aside(lambda: [as_target(each, clouds) for each in servers], many)
     seen = await _look_for(clouds, [each for each in given if not _has_id(each)])
+    return await aside(partial(_met, given, seen), many)
+
+
+def _met(given: Sequence[Server], seen: Mapping[str, Sequence[ServerView]]) -> tuple[Fleet, Views]:
     fleet = as_fleet(resolve_names(given, seen))
     views = (view for views in seen.values() for view in views)
     return fleet, {view.id: view for view in views if fleet.index_of(view.id) is not None}
@@ -185,6 +197,14 @@ def _named(text: str) -> Server:
     return Server(text) if is_uuid(text) else Server("", name=text)
 
 
+def _by_site(fleet: Fleet, seen: Container[str]) -> dict[str, list[str]]:
+    unseen: dict[str, list[str]] = {}
+    for index, server_id in enumerate(fleet.ids):
+        if server_id not in seen:
+            unseen.setdefault(fleet.site(index), []).append(server_id)
+    return unseen
+
+
 async def _look(clouds: Mapping[str, Cloud], fleet: Fleet, seen: Container[str] = ()) -> Views:
     """Look at the servers of a fleet that are not ``seen`` yet, at their sites.
 
@@ -192,10 +212,7 @@ async def _look(clouds: Mapping[str, Cloud], fleet: Fleet, seen: Container[str] 
         ConfigError: a server is at a site that has no client.
         CloudError: not everything could be seen.
     """
-    unseen: dict[str, list[str]] = {}
-    for index, server_id in enumerate(fleet.ids):
-        if server_id not in seen:
-            unseen.setdefault(fleet.site(index), []).append(server_id)
+    unseen = await aside(partial(_by_site, fleet, seen), len(fleet))
     for site in unseen:
         _refuse_no_site(clouds, site)
 
