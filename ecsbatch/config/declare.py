@@ -69,11 +69,19 @@ def check_fields(settings: Any) -> None:
         value = getattr(settings, f.name)
         if (value is None and f.metadata["none"]) or _left_empty(value, f.default):
             continue
-        kind: SettingType = f.metadata["kind"]
-        try:
-            object.__setattr__(settings, f.name, kind.check(value))
-        except ValueError as e:
-            raise invalid(f.name, kind, value, str(e)) from None
+        object.__setattr__(settings, f.name, checked(f.name, f.metadata["kind"], value))
+
+
+def checked(name: str, kind: SettingType, value: object) -> Any:
+    """Return the value that a program has passed for a setting in the form in which it is kept.
+
+    Raises:
+        Invalid: it cannot be.
+    """
+    try:
+        return kind.check(value)
+    except ValueError as e:
+        raise invalid(name, kind, value, str(e)) from None
 
 
 def _left_empty(value: object, default: object) -> bool:

@@ -20,6 +20,8 @@ import aiohttp
 from aiolimiter import AsyncLimiter
 
 from ecsbatch.clock import Clock, SystemClock
+from ecsbatch.config.declare import checked
+from ecsbatch.config.types import Duration, Rate
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender
 from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, canonical_query, quoted
 from ecsbatch.ecs.auth.source import SourceAuth
@@ -36,6 +38,8 @@ from ecsbatch.model.servers import MAX_LOOK, Job, Look, RestartType, Server, Ser
 from ecsbatch.planning.selection import as_server_id, from_view, selection_of
 
 _NO_SERVER: Final = {"Ecs.0114", "Ecs.0614"}
+_TIMEOUT: Final = Duration(0.001, 86_400.0)
+_RATE: Final = Rate(0.001, 1_000_000.0)
 
 
 class Closable(Protocol):
@@ -67,13 +71,15 @@ class EcsClient:
             sooner than a gateway would, as it does by default.
         sender: sends requests instead of aiohttp; whoever passes one closes it.
         clock: gives the signatures' time.
-        request_timeout: seconds from a request's first step to the end of its answer.
-        connect_timeout: how many of these the connection may take.
+        request_timeout: how long a request may take from its first step to the end of its answer: seconds, or text such
+            as ``"30s"``. The engine has each token wait for as long.
+        connect_timeout: how much of that the connection may take.
         api_rate: requests per second, looks and submits together.
         ca_file: certificates to trust besides the system's, in PEM.
 
     Attributes:
-        api_rate, request_timeout, connect_timeout: as given.
+        api_rate: as given.
+        request_timeout, connect_timeout: the same, in seconds.
         fallback_store: the store of restarters that were given none; closed with the client.
 
     Raises:
@@ -90,28 +96,28 @@ class EcsClient:
         session: aiohttp.ClientSession | None = None,
         sender: Sender | None = None,
         clock: Clock | None = None,
-        request_timeout: float = 30.0,
-        connect_timeout: float = 10.0,
+        request_timeout: float | str = 30.0,
+        connect_timeout: float | str = 10.0,
         api_rate: float = 20.0,
         ca_file: Path | None = None,
     ) -> None:
-        for name, seconds in (("request_timeout", request_timeout), ("connect_timeout", connect_timeout)):
-            _positive(name, seconds)
+        self.request_timeout: float = checked("request_timeout", _TIMEOUT, request_timeout)
+        self.connect_timeout: float = checked("connect_timeout", _TIMEOUT, connect_timeout)
+        self.api_rate: float = checked("api_rate", _RATE, api_rate)
         project_id = project_id or os.environ.get("HUAWEICLOUD_SDK_PROJECT_ID", "").strip()
         project_id = project_id or (auth.project_id if isinstance(auth, KeyAuth | SourceAuth) else "")
         site = site_of(endpoint=endpoint, region=region, project_id=project_id)
         self.fallback_store: Closable | None = None
-        self.request_timeout = request_timeout
-        self.connect_timeout = connect_timeout
         self._own_sender: AiohttpSender | None = None
         if sender is None:
-            sender = self._own_sender = AiohttpSender(connect_timeout=connect_timeout, ca_file=ca_file, session=session)
+            sender = self._own_sender = AiohttpSender(
+                connect_timeout=self.connect_timeout, ca_file=ca_file, session=session
+            )
         elif session is not None:
             raise ConfigError("session beside sender: give one of them, by which requests go.")
-        self._transport = Transport(site, auth, sender, clock or SystemClock(), request_timeout)
-        self.api_rate = _positive("api_rate", api_rate)
-        burst = max(1.0, api_rate)
-        self._pace = AsyncLimiter(burst, burst / api_rate)
+        self._transport = Transport(site, auth, sender, clock or SystemClock(), self.request_timeout)
+        burst = max(1.0, self.api_rate)
+        self._pace = AsyncLimiter(burst, burst / self.api_rate)
         self._names = NameSearch(self)
 
     def __repr__(self) -> str:
@@ -368,9 +374,3 @@ class EcsClient:
             return await self._transport.get(path, query, what)
         except AnotherKey as e:
             raise e.refusal from None
-
-
-def _positive(name: str, value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{name} is {value!r}: give a number above 0.")
-    return value

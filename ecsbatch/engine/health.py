@@ -114,10 +114,10 @@ class HealthChecker:
         self._delayed: DelayQueue[Recovery] = DelayQueue()
         most = checks_at_once(workers, most_open_files(), sites)
         self._checks = WorkersOnDemand("check", most, self._step)
-        self._programs = (
-            WorkersOnDemand("check-program", min(most, _PROGRAMS), self._step) if workers is None else self._checks
-        )
-        self._visits = WorkersOnDemand("visit", min(_VISITS, max(1, most // 4)), self._visit)
+        self._programs = self._checks
+        if workers is None:
+            self._programs = WorkersOnDemand("check-program", min(most, _PROGRAMS), self._step)
+        self._visits = WorkersOnDemand("visit", min(most, _VISITS), self._visit)
 
     def watch(self, batch: Batch, server: str, evidence: Evidence) -> None:
         """Follow a server that the cloud says is restarted to its outcome."""

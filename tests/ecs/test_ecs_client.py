@@ -20,6 +20,7 @@ from ecsbatch.errors import (
     AuthError,
     CloudError,
     ConfigError,
+    Invalid,
     JobNotFound,
     NotAccepted,
     NotSent,
@@ -419,18 +420,27 @@ async def test_the_fallback_store_is_closed_with_the_client() -> None:
     assert len(closed) == 1
 
 
-@pytest.mark.parametrize(
-    "settings", [{"request_timeout": 0.0}, {"connect_timeout": -1.0}, {"request_timeout": float("inf")}]
-)
-def test_a_senseless_setting_is_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="above 0"):
-        client(Script(), **settings)
+@pytest.mark.parametrize("name", ["request_timeout", "connect_timeout", "api_rate"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "5", None])
+def test_a_senseless_setting_is_refused_by_name(name: str, value: object) -> None:
+    settings: dict[str, Any] = {name: value}
+    with pytest.raises(Invalid) as caught:
+        EcsClient(auth=TokenAuth("T"), project_id="p", region="eu", sender=Script(), **settings)
+
+    assert caught.value.field == name
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
-def test_a_senseless_rate_is_refused(rate: float) -> None:
-    with pytest.raises(ConfigError, match="api_rate"):
-        EcsClient(auth=TokenAuth("T"), project_id="p", region="eu", sender=Script(), api_rate=rate)
+def test_timeouts_are_given_in_seconds_or_as_text() -> None:
+    ecs = EcsClient(
+        auth=TokenAuth("T"),
+        project_id="p",
+        region="eu",
+        sender=Script(),
+        request_timeout="1m",
+        connect_timeout=5,
+    )
+
+    assert (ecs.request_timeout, ecs.connect_timeout) == (60.0, 5.0)
 
 
 def test_certificates_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from world import World
 
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.engine.health import MOST_CHECKS, checks_at_once
+from ecsbatch.engine.server_queue import RestartOptions
 from ecsbatch.engine.workers import WorkersOnDemand
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model.run import Result
 from ecsbatch.model.servers import Server
+from ecsbatch.rollout.rollout import Rollout
 
 ALL = Strategy(waves="100%", max_unavailable="100%")
 
@@ -46,6 +48,10 @@ def rolled_out(world: World, check: Callable[[Server], object], engine: Engine, 
     return world.live(main)
 
 
+def options_of(rollout: Rollout) -> RestartOptions:
+    return rollout._session.dispatcher._queues[""].options
+
+
 def test_slow_checks_cost_their_own_time_and_no_queue() -> None:
     """The bound is the quota, 1,000 servers a minute, and one server's own checks; 32 workers took six times it."""
     slow = SlowCheck(8.0)
@@ -70,6 +76,41 @@ def test_a_check_that_takes_longer_than_its_timeout_has_not_passed() -> None:
     ]
 
     assert [result.counts["failed"] for result in results] == [3, 0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("workers", "most"), [(None, 32), (50, 50)])
+def test_checks_that_start_programs_are_fewer_unless_somebody_says_how_many(workers: int | None, most: int) -> None:
+    world, check = World(servers=100), SlowCheck(8.0)
+
+    async def main() -> Result:
+        async with world.restarter(Engine(check_workers=workers)) as restarter:
+            rollout = restarter.rollout(world.ids, ALL, check=check)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(1.0)
+            options_of(rollout).check_is_program = True
+            return await running
+
+    assert world.live(main).status == "succeeded"
+    assert check.most == most
+
+
+@pytest.mark.parametrize(("text", "is_program"), [("cmd:true", True), ("tcp:22", False)])
+def test_a_planned_check_is_told_to_the_engine_and_ends_before_its_timeout(text: str, *, is_program: bool) -> None:
+    world = World(servers=1)
+
+    async def main() -> RestartOptions:
+        async with world.restarter(Engine(check_timeout=30)) as restarter:
+            rollout = restarter.rollout(world.ids, Strategy(check=text))
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(1.0)
+            rollout.stop()
+            await running
+            return options_of(rollout)
+
+    options = world.live(main)
+
+    assert options.check_is_program is is_program
+    assert options.check._timeout == 24.0  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
