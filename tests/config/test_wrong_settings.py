@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Programs, Strategy
 from ecsbatch.config.types import Duration
+from ecsbatch.config.words import Bool
 from ecsbatch.errors import Invalid
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.run import Changes
@@ -146,7 +147,7 @@ def test_a_value_of_any_type_is_taken_or_refused_by_name(name: str, value: objec
         assert str(error).isprintable()
         assert json.dumps(error.as_dict(), allow_nan=False)
     else:
-        assert isinstance(value, bool) == isinstance(getattr(made, name), bool)
+        assert isinstance(value, bool) == isinstance(SETTINGS[name].kind, Bool)
         assert not isinstance(value, bytes)
         assert replace(made) == made
 
