@@ -156,6 +156,23 @@ class History:
                 yield outcome
             await work.give_way()
 
+    async def outcome(self, run_id: str, server: str) -> Outcome:
+        """Return how one server of a rollout has ended, as in `outcomes`.
+
+        Args:
+            run_id: which run.
+            server: the server's id, its name or a unique beginning of its id.
+
+        Raises:
+            ServerNotFound: the run has no such server.
+            SelectionError: several servers are called so.
+            RunNotFound: no run has this id, or several begin so.
+            Invalid: it is a run of single restarts.
+            StoreError: the store cannot be read.
+        """
+        record, state = await self._look(run_id)
+        return state.outcome(need_server(state.plan.fleet, server, printable(record.run_id)))
+
     async def explain(self, run_id: str = "", server: str = "") -> Explanation:
         """Return why a server is not restarted yet, or what holds the whole rollout now.
 
