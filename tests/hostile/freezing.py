@@ -75,14 +75,14 @@ def arm(point: str) -> None:
         Connection.point = point
         sqlite3.connect = partial(sqlite3.connect, factory=Connection)  # type: ignore[assignment]
     elif point == "signing":
-        headers = Signer.headers
+        signed = Signer.signed
 
-        async def signing(self: Signer, unsigned: Any) -> Any:
+        def signing(self: Signer, unsigned: Any) -> Any:
             if unsigned.method == "POST":
                 freeze(point)
-            return await headers(self, unsigned)
+            return signed(self, unsigned)
 
-        Signer.headers = signing  # type: ignore[method-assign]
+        Signer.signed = signing  # type: ignore[method-assign]
     elif point == "connected":
         ClientSession.request = _connected(ClientSession.request)  # type: ignore[method-assign]
     else:
