@@ -31,7 +31,7 @@ flag or a command of the command line, which adds its own way on (`ecsbatch.cli.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 
@@ -160,7 +160,19 @@ class ProgramRefused(EcsbatchError):
 
 
 class PlanStale(EcsbatchError):
-    """The fleet is no longer what the plan saw."""
+    """The fleet is no longer what the plan saw, or the plan is too old; nothing was sent: plan again.
+
+    Attributes:
+        drift: the first servers that differ, each with its ``server``, ``name``, ``kind``, ``before`` and ``now``.
+        drifted: how many differ.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("drift", "drifted")
+
+    def __init__(self, message: str, *, drift: Sequence[Mapping[str, str]] = (), drifted: int = 0) -> None:
+        super().__init__(message)
+        self.drift = [dict(each) for each in drift]
+        self.drifted = drifted
 
 
 class StoreError(EcsbatchError):

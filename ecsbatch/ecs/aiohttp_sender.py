@@ -31,7 +31,7 @@ from yarl import URL
 
 from ecsbatch.ecs.endpoint import is_near
 from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, Invalid
 
 _KEEPALIVE_SECONDS: Final = 30.0
 """Idle connections are closed on our side before gateways do (60 s or more): a POST sent into a connection that
@@ -66,11 +66,11 @@ class AiohttpSender:
     ) -> None:
         lent: Any = session
         if session is not None and not isinstance(lent, aiohttp.ClientSession):
-            raise ConfigError(
-                f"session = {type(lent).__name__}: give an aiohttp.ClientSession, open in this event loop."
-            )
+            expected = "an aiohttp.ClientSession, open in this event loop"
+            raise Invalid(f"session = {type(lent).__name__}: give {expected}.", field="session", expected=expected)
         if session is not None and ca_file is not None:
-            raise ConfigError("ca_file beside session: give the certificates to the session's connector.")
+            expected = "the certificates to the session's connector"
+            raise Invalid(f"ca_file beside session: give {expected}.", field="ca_file", expected=expected)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout, sock_connect=connect_timeout)
         self._ca_file = ca_file
         self._ssl = _ssl_context(ca_file) if ca_file else None

@@ -33,7 +33,7 @@ from ecsbatch.ecs.read_retry import read_patiently
 from ecsbatch.ecs.sender import Answer, Sender
 from ecsbatch.ecs.transport import AnotherKey, Transport
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, view_of, views_of
-from ecsbatch.errors import ConfigError, NotAccepted, Refused, TokenExpired
+from ecsbatch.errors import Invalid, NotAccepted, Refused, TokenExpired
 from ecsbatch.model.servers import MAX_LOOK, Job, Look, RestartType, Server, ServerView, Site
 from ecsbatch.planning.selection import as_server_id, from_view, selection_of
 
@@ -114,7 +114,8 @@ class EcsClient:
                 connect_timeout=self.connect_timeout, ca_file=ca_file, session=session
             )
         elif session is not None:
-            raise ConfigError("session beside sender: give one of them, by which requests go.")
+            expected = "one of them, by which requests go"
+            raise Invalid(f"session beside sender: give {expected}.", field="session", expected=expected)
         self._transport = Transport(site, auth, sender, clock or SystemClock(), self.request_timeout)
         burst = max(1.0, self.api_rate)
         self._pace = AsyncLimiter(burst, burst / self.api_rate)

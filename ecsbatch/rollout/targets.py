@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -34,6 +34,9 @@ TOO_OLD: Final = 86_400.0
 _LONGEST_NAME: Final = 128
 _NAMED: Final = 5
 """Servers that a message names."""
+
+_TOLD: Final = 100
+"""Servers that a program is told of."""
 
 Targets = Sequence[Server | str]
 Views = dict[str, ServerView]
@@ -132,7 +135,7 @@ async def refuse_stale(clouds: Mapping[str, Cloud], plan: Plan, now: float) -> P
     if age > TOO_OLD:
         raise PlanStale(f"The plan is {age / 3600:.0f} hours old. Nothing was sent: plan again.")
     if age > FRESH and (found := await drifted(clouds, plan)):
-        raise PlanStale(_drift(found, len(plan.fleet)))
+        raise _stale(found, len(plan.fleet))
     return replace(plan, basis=None)
 
 
@@ -252,10 +255,12 @@ def _compared(view: ServerView) -> ServerView:
     return ServerView(view.id, view.found, view.status, view.task_state, view.updated, view.locked, view.az)
 
 
-def _drift(found: Sequence[Drifted], total: int) -> str:
+def _stale(found: Sequence[Drifted], total: int) -> PlanStale:
     shown = ", ".join(f"{labelled(each.server, each.name)} {each.kind}" for each in found[:_NAMED])
     more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
-    return (
+    return PlanStale(
         f"{counted(len(found), 'server')} of the plan's {total:,} changed since it was made: {shown}{more}. "
-        "Nothing was sent: plan again."
+        "Nothing was sent: plan again.",
+        drift=[asdict(each) for each in found[:_TOLD]],
+        drifted=len(found),
     )

@@ -15,7 +15,7 @@ from ecsbatch.ecs.aiohttp_sender import AiohttpSender
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Request
-from ecsbatch.errors import AuthError, ConfigError, NotSent, UnknownAnswer
+from ecsbatch.errors import AuthError, Invalid, NotSent, UnknownAnswer
 from ecsbatch.simulator.cloud import CloudConfig
 from ecsbatch.simulator.server import serve
 
@@ -265,12 +265,13 @@ async def test_a_veto_leaves_nothing_on_the_wire() -> None:
 
 async def test_what_contradicts_a_session_is_refused() -> None:
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(ConfigError, match="ca_file beside session"):
+        with pytest.raises(Invalid, match="ca_file beside session"):
             client(session, "http://127.0.0.1:1", ca_file=HERE / "untrusted.pem")
-        with pytest.raises(ConfigError, match="session beside sender"):
+        with pytest.raises(Invalid, match="session beside sender"):
             client(session, "http://127.0.0.1:1", sender=AiohttpSender())
-    with pytest.raises(ConfigError, match=r"session = object: give an aiohttp\.ClientSession"):
+    with pytest.raises(Invalid, match=r"session = object: give an aiohttp\.ClientSession") as refused:
         client(object(), "http://127.0.0.1:1")
+    assert refused.value.field == "session"
 
 
 async def test_an_answer_that_the_host_would_not_take_whole_is_read() -> None:

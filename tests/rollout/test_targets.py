@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import orjson
 import pytest
 
 from ecsbatch.config.settings import Strategy
@@ -216,6 +217,13 @@ def test_a_plan_is_stale_where_its_servers_are_not_as_it_saw_them() -> None:
 
     assert f"({world.ids[2]}) stopped" in str(stale.value)
     assert f"({world.ids[7]}) deleted" in str(stale.value)
+    told = stale.value.as_dict()
+    assert told["drifted"] == 2
+    assert {each["server"]: (each["kind"], each["before"], each["now"]) for each in told["drift"]} == {
+        world.ids[2]: ("stopped", "ACTIVE", "SHUTOFF"),
+        world.ids[7]: ("deleted", "ACTIVE", "not found"),
+    }
+    assert orjson.loads(orjson.dumps(told)) == told
 
 
 def test_a_plan_that_was_made_without_a_look_is_begun_as_it_is() -> None:
