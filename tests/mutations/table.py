@@ -26,6 +26,14 @@ PRECHECK: Final = "tests/engine/test_triage.py::"
 
 QUOTA: Final = (
     Mutant(
+        name="the ledger outlasts the quickest client alone",
+        promise="A request of a process that died counts for as long as its client may have waited for it.",
+        file="engine/runtime.py",
+        old="max(cloud.request_timeout for cloud in clouds.values())",
+        new="min(cloud.request_timeout for cloud in clouds.values())",
+        tests=("tests/engine/test_air.py::test_the_record_names_the_longest_timeout_of_all_clients",),
+    ),
+    Mutant(
         name="tokens run from the grant",
         promise="A window holds no more than the quota, however long a request takes.",
         file="engine/limiter.py",
