@@ -124,6 +124,15 @@ async def test_the_python_block_runs_as_it_stands(tmp_path: Path) -> None:
     assert (audit["restarted_servers"], audit["restarted_more_than_once"]) == (5, 0)
 
 
+def test_what_it_shows_of_the_service_is_what_the_service_is() -> None:
+    [block] = blocks("service")
+    service = (ROOT / "tests" / "acceptance" / "service" / "app.py").read_text(encoding="utf-8")
+
+    parts = block.strip().split("\n\n\n")
+    assert len(parts) == 3
+    assert [part for part in parts if part not in service] == []
+
+
 def test_there_are_commands_to_check() -> None:
     assert len(COMMANDS) >= 20
 

@@ -111,8 +111,14 @@ class Rollout:
 
         It is what the command line's screen draws; `Progress.as_dict` is for a service's answer.
         """
-        state, runtime = self._session.state, self._runtime
-        return progress(state, runtime.clock.wall(), quota=runtime.engine.quota, held=self.held or not state.fence)
+        session, runtime = self._session, self._runtime
+        return progress(
+            session.state,
+            runtime.clock.wall(),
+            quota=runtime.engine.quota,
+            stopping=session.request is not None and self.held,
+            held=self.held or not session.begun,
+        )
 
     @property
     def held(self) -> bool:

@@ -330,3 +330,31 @@ def test_an_orphan_that_needs_a_callable_is_named_and_holds_up_no_other() -> Non
     assert str(group.exceptions[0]).startswith("Run checked was planned with a check of its own program")
     assert [each.run_id for each in going] == ["plain"]
     assert world.live(given) == ["checked"]
+
+
+# -- progress ----------------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_a_value_and_says_how_it_stands_from_before_the_begin_to_behind_the_end() -> None:
+    world = World(servers=10)
+
+    async def main() -> list[tuple[str, int]]:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids, SLOWLY)
+            seen = [rollout.progress]
+            await rollout.start()
+            await asyncio.sleep(20)
+            seen.append(rollout.progress)
+            rollout.stop("interrupted", "Enough for today.")
+            seen.append(rollout.progress)
+            await rollout
+            seen.append(rollout.progress)
+            again = await restarter.resume(rollout.run_id)
+            await again.run()
+            seen.append(again.progress)
+            return [(each.standing.word, each.servers.in_flight) for each in seen]
+
+    told = world.live(main)
+
+    assert [word for word, _ in told] == ["starting", "running", "stopping", "interrupted", "succeeded"]
+    assert [flying for _, flying in told] == [0, 2, 2, 2, 0]
