@@ -69,21 +69,17 @@ ANN = Holder("ann@web", "web", 7, 0.0)
 HELD = RunRecord("r", "rollout", 0.0, RunStatus.RUNNING, ANN, True, 1, 1, 20, {}, "", {})  # noqa: FBT003 - as it stands
 LEFT = RunRecord("r", "rollout", 0.0, RunStatus.STOPPED, ANN, False, 1, 1, 20, {}, "", {})  # noqa: FBT003 - the same
 
-LEFT_ALONE = (
-    "`ecsbatch resume r` goes on with it, `ecsbatch abort r` ends it, --exclude-claimed leaves its servers out."
-)
-
 
 @pytest.mark.parametrize(
     ("error", "says"),
     [
         (
             ServersClaimed(HELD, {"r": 3}),
-            "`ecsbatch watch r` waits for it, `ecsbatch abort r` ends it, --exclude-claimed leaves its servers out.",
+            "That is `ecsbatch watch r`, `ecsbatch abort r` or --exclude-claimed.",
         ),
         (
             ServersClaimed(LEFT, {"r": 3}),
-            LEFT_ALONE,
+            "That is `ecsbatch resume r`, `ecsbatch abort r` or --exclude-claimed.",
         ),
         (ServersWanted("r", {"r": 3}), ""),
         (RunNotFound("There is no run 'x' here.", run_id="x"), "`ecsbatch runs` lists what there is."),

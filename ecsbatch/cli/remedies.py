@@ -39,8 +39,8 @@ def remedy(error: EcsbatchError) -> str:
 
 
 def _claimed(run: str, *, held: bool) -> str:
-    on = f"`ecsbatch watch {run}` waits for it" if held else f"`ecsbatch resume {run}` goes on with it"
-    return f"{on}, `ecsbatch abort {run}` ends it, --exclude-claimed leaves its servers out."
+    """Give what is typed for each of the three ways that the error's text names, in its order."""
+    return f"That is `ecsbatch {'watch' if held else 'resume'} {run}`, `ecsbatch abort {run}` or --exclude-claimed."
 
 
 def _flags(error: EcsbatchError) -> str:
