@@ -20,6 +20,7 @@ from ecsbatch.model.run import Transaction
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Ending, Step
+from ecsbatch.policy.standing import awaits_promotion
 from ecsbatch.rollout.barrier import WaveBarrier
 from ecsbatch.rollout.hooks import Hooks
 from ecsbatch.rollout.session import RunSession
@@ -102,6 +103,8 @@ class RolloutDriver:
             await self._session.note(resumed, RunStatus.RUNNING)
 
     async def _promote(self, by: str) -> None:
+        if not awaits_promotion(self.state):
+            return  # asked twice, or too early: it must not open the next hold
         message = f"promoted by {by}" if by else ""
         wave = self.state.wave_over + 1
         await self._session.note(ev.GateChecked(gate="hold", verdict="go", wave=wave, message=message))

@@ -126,3 +126,23 @@ def test_nothing_leaves_behind_a_runs_end_and_what_is_recorded_is_so(end: str, a
         counts = rollout.state.counts
         assert counts[OutcomeKind.RESTARTED] == sum(world.cloud.restarts(id_) for id_ in world.ids)
         assert counts[OutcomeKind.RESTARTED] + counts[OutcomeKind.NOT_STARTED] == 40
+
+
+def test_a_promote_that_comes_twice_or_too_early_opens_no_hold_that_nobody_has_seen() -> None:
+    world = World(servers=6)
+
+    async def main() -> list[int]:
+        async with world.restarter() as restarter:
+            rollout = await restarter.rollout(world.ids, Strategy(waves=["2"], hold_after="each")).start()
+            rollout.promote("too early")
+            await asyncio.sleep(600)
+            waves = [rollout.state.wave_over]
+            rollout.promote("ada")
+            rollout.promote("ada, whose request was sent twice")
+            await asyncio.sleep(600)
+            waves.append(rollout.state.wave_over)
+            rollout.promote("ada")
+            await rollout
+            return [*waves, rollout.state.wave_over]
+
+    assert world.live(main) == [1, 2, 3]
