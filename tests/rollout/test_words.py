@@ -128,20 +128,21 @@ def test_nothing_leaves_behind_a_runs_end_and_what_is_recorded_is_so(end: str, a
         assert counts[OutcomeKind.RESTARTED] + counts[OutcomeKind.NOT_STARTED] == 40
 
 
-def test_a_promote_that_comes_twice_or_too_early_opens_no_hold_that_nobody_has_seen() -> None:
+def test_a_promote_that_comes_too_early_opens_no_hold_that_the_run_does_not_stand_at() -> None:
     world = World(servers=6)
 
     async def main() -> list[int]:
         async with world.restarter() as restarter:
-            rollout = await restarter.rollout(world.ids, Strategy(waves=["2"], hold_after="each")).start()
-            rollout.promote("too early")
-            await asyncio.sleep(600)
-            waves = [rollout.state.wave_over]
-            rollout.promote("ada")
-            rollout.promote("ada, whose request was sent twice")
-            await asyncio.sleep(600)
-            waves.append(rollout.state.wave_over)
-            rollout.promote("ada")
+            strategy = Strategy(waves=["2"], hold_after="each", soak=300)
+            rollout = await restarter.rollout(world.ids, strategy).start()
+            waves: list[int] = []
+            for wave in (1, 2):
+                while rollout.state.wave_over < wave:
+                    await asyncio.sleep(1)
+                rollout.promote("ada, while the wave soaks")
+                await asyncio.sleep(3600)
+                waves.append(rollout.state.wave_over)
+                rollout.promote("ada")
             await rollout
             return [*waves, rollout.state.wave_over]
 
