@@ -78,6 +78,10 @@ class RolloutDriver:
         """Change limits that `RunSession.limit_events` has taken."""
         self._follow(partial(self._adjust, by, limits), recall=True)
 
+    def stop(self, reason: str, message: str) -> None:
+        """End here, resumable."""
+        self._session.end_by(Ending(RunStatus.INTERRUPTED, reason, message))
+
     def engine_stopped(self, fault: EcsbatchError) -> None:
         """Have `drive` raise that the engine has ended."""
         self._fault = fault

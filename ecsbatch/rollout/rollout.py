@@ -6,7 +6,7 @@ What drives it wave by wave is in `ecsbatch.rollout.driver`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Self
@@ -15,11 +15,10 @@ from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import ConfigError, EngineStopped, NotHolder
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import asked_for
-from ecsbatch.model.outcome import Outcome, RunStatus
+from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.run import Changes, Command, Result
 from ecsbatch.model.state import RolloutState
-from ecsbatch.policy.decide import Ending
 from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.policy.resume_options import validate_resume
 from ecsbatch.rollout.draft import Draft
@@ -70,6 +69,7 @@ class Rollout:
         self._changes = changes
         self._on_event = on_event
         self._parts: tuple[RunSession, RolloutDriver] | None = None
+        self._early: list[Callable[[RolloutDriver], None]] = []
         self._called = False
         self._ended: asyncio.Future[Result] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -143,7 +143,16 @@ class Rollout:
 
     def _take(self, session: RunSession) -> None:
         session.on_event = self._on_event
-        self._parts = session, RolloutDriver(session)
+        self._parts = _, driver = session, RolloutDriver(session)
+        while self._early:
+            self._early.pop(0)(driver)
+
+    def _tell(self, word: Callable[[RolloutDriver], None]) -> None:
+        """Tell the driver something: now, or once it is clear which servers are meant."""
+        if self._parts is None:
+            self._early.append(word)
+        else:
+            word(self._driver)
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -221,6 +230,7 @@ class Rollout:
         self._ended = ended = asyncio.get_running_loop().create_future()
         try:
             await self._prepare()
+            self._runtime.check()
             self._session.context = copy_context()
             self._driver.hooks = await start(self._session, self._changes, self._given)
         except BaseException as e:
@@ -315,7 +325,7 @@ class Rollout:
             reason: one word for the result.
             message: one sentence for it, or "".
         """
-        self._session.end_by(Ending(RunStatus.INTERRUPTED, reason, message))
+        self._tell(lambda driver: driver.stop(reason, message))
 
     def abort(self, by: str = "") -> None:
         """End for good: nothing new is sent, and servers under way get their outcome, for no restart can be taken back.
@@ -326,23 +336,23 @@ class Rollout:
         Raises:
             NotHolder: the run has stopped in this process, so that it cannot be written here: resume and abort it.
         """
-        if self._session.begun and not self._session.held and not self.state.status.over:
+        if self._parts is not None and self._session.begun and not self.held and not self.state.status.over:
             raise NotHolder(
                 f"Run {self.run_id} has stopped here and is not held any more: `Restarter.resume` it and abort that.",
                 run_id=self.run_id,
                 status=self.state.status.value,
             )
-        self._driver.abort(by)
+        self._tell(lambda driver: driver.abort(by))
 
     def engine_stopped(self, fault: BaseException) -> None:
         """Have `run` raise EngineStopped, for the engine has ended by ``fault``; the run can be resumed."""
         stopped = EngineStopped(f"The engine ended before this run did: {fault}. Resume run {self.run_id}.")
         stopped.__cause__ = fault
-        self._driver.engine_stopped(stopped)
+        self._tell(lambda driver: driver.engine_stopped(stopped))
 
     def pause(self, by: str = "", reason: str = "paused") -> None:
         """Send nothing new until `resume`; servers under way go on. ``by`` names who asks, ``reason`` is one word."""
-        self._driver.pause(by, reason)
+        self._tell(lambda driver: driver.pause(by, reason))
 
     def resume(
         self, by: str = "", *, forgive: bool = False, retry: Sequence[str] = (), skip_domains: Sequence[str] = ()
@@ -363,7 +373,7 @@ class Rollout:
 
     def promote(self, by: str = "") -> None:
         """Let the run pass the hold that it waits at. ``by`` names who asks."""
-        self._driver.promote(by)
+        self._tell(lambda driver: driver.promote(by))
 
     def adjust(self, by: str = "", **limits: int | str) -> None:
         """Change limits from now on, by the names and in the forms that a `Strategy` has them.
