@@ -44,32 +44,34 @@ class Draft:
             ConfigError: the check or the gate cannot be asked.
             SelectionError: it is not clear which servers are meant, or they must not be restarted so.
         """
-        plan = self.servers if isinstance(self.servers, Plan) else self._made(self.servers)
+        plan = replace(self.servers, basis=None) if isinstance(self.servers, Plan) else self._made(self.servers)
         plan, given = self.given.name_in(plan), self.given.speaking_for(plan)
         hooks_of(plan, given)  # what cannot be asked is refused before anything is stored
         return plan, given
 
-    async def settled(self, clouds: Mapping[str, Cloud], now: float) -> tuple[Plan, GivenHooks]:
-        """Return the same, with servers that are given by their names; what takes long is done beside the event loop.
+    async def refuse_stale(self, clouds: Mapping[str, Cloud], now: float) -> None:
+        """Look at the servers of a plan that was made a while ago; arguments and errors are those of `refuse_stale`."""
+        if isinstance(self.servers, Plan):
+            await refuse_stale(clouds, self.servers, now)
+
+    async def settled(self, clouds: Mapping[str, Cloud]) -> tuple[Plan, GivenHooks]:
+        """Return what `settle` does, of servers that may be given by name; what takes long is done beside the loop.
 
         Args:
-            clouds: where names are looked for, and a plan's servers once more, by the keys of their sites.
-            now: seconds since 1970.
+            clouds: where names are looked for, by the keys of their sites.
 
         Raises:
-            PlanStale: the fleet is not what the plan saw.
             CloudError: not everything could be seen that has to be.
         """
         if isinstance(self.servers, Plan):
-            fresh = await refuse_stale(clouds, self.servers, now)
-            return await aside(replace(self, servers=fresh).settle, len(fresh.fleet))
+            return await aside(self.settle, len(self.servers.fleet))
         servers, many = self.servers, len(self.servers)
         if await aside(partial(needs_lookup, servers), many):
             servers = await resolve(clouds, servers)
         return await aside(replace(self, servers=servers).settle, many)
 
     async def looked_at(self, clouds: Mapping[str, Cloud], now: float) -> Plan:
-        """Return the plan of the servers as the cloud shows them now; arguments as in `settled`.
+        """Return the plan of the servers as the cloud shows them ``now``, in seconds since 1970.
 
         Raises:
             EcsbatchError: as `ecsbatch.rollout.targets.plan`.

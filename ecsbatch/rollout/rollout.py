@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import Any, Self
 
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.errors import ConfigError, EngineStopped, NotHolder
+from ecsbatch.errors import ConfigError, EngineStopped, NotHolder, PlanStale, RunNotFound
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import asked_for
 from ecsbatch.model.outcome import Outcome
@@ -241,13 +241,26 @@ class Rollout:
 
     async def _prepare(self) -> None:
         """Make the plan and the state of a run, beside the event loop where they are large."""
-        if self._draft is None or self._parts is not None:
+        if self._draft is None:
             return
-        plan, given = await self._draft.settled(self._runtime.clouds, self._runtime.clock.wall())
+        await self._refuse_stale(self._draft)
+        if self._parts is not None:
+            return
+        plan, given = await self._draft.settled(self._runtime.clouds)
         session = await RunSession.of(self._runtime, self.run_id, plan)
         if self._parts is None:  # whoever has asked for the state meanwhile has it already
             self._given = given
             self._take(session)
+
+    async def _refuse_stale(self, draft: Draft) -> None:
+        """Refuse a plan whose servers have changed since, unless that is by this very run, which is gone on with."""
+        try:
+            await draft.refuse_stale(self._runtime.clouds, self._runtime.clock.wall())
+        except PlanStale:
+            with suppress(RunNotFound):
+                if (await self._runtime.store.run(self.run_id)).run_id == self.run_id:
+                    return
+            raise
 
     async def _go_on_alone(self, ended: asyncio.Future[Result]) -> None:
         """Drive the run in a task of its own; how it ends is told by the future."""

@@ -84,7 +84,7 @@ def test_a_plan_made_beside_the_loop_is_the_plan(targets: list[str]) -> None:
     strategy = Strategy(max_unavailable="10%", waves="1,10%,100%")
     given = IDS[:3] if not hasattr(targets, "__len__") else targets
 
-    made, _ = asyncio.run(Draft(listed(targets), strategy).settled({}, 0.0))
+    made, _ = asyncio.run(Draft(listed(targets), strategy).settled({}))
 
     alone = make_plan(as_fleet(given), strategy)
     assert (made.to_json(), list(made.fleet)) == (alone.to_json(), list(alone.fleet))
@@ -92,9 +92,9 @@ def test_a_plan_made_beside_the_loop_is_the_plan(targets: list[str]) -> None:
 
 def test_what_cannot_be_planned_is_refused_beside_the_loop_too() -> None:
     with pytest.raises(SelectionError, match="named 2 times"):
-        asyncio.run(Draft([*IDS, IDS[0]]).settled({}, 0.0))
+        asyncio.run(Draft([*IDS, IDS[0]]).settled({}))
     with pytest.raises(SelectionError, match="is one text"):
-        asyncio.run(Draft("0" * MANY).settled({}, 0.0))
+        asyncio.run(Draft("0" * MANY).settled({}))
 
 
 def test_a_large_fleet_is_handed_to_the_engine_piece_by_piece() -> None:

@@ -111,8 +111,11 @@ def test_a_plan_looks_first_so_that_percentages_are_of_who_exists() -> None:
     assert (plan.max_unavailable, sorted(plan.not_found), status) == (10, gone, RunStatus.SUCCEEDED)
 
 
+@pytest.mark.parametrize("looked", [False, True])
 @pytest.mark.parametrize(("minutes", "stale"), [(1, False), (30, True)])
-def test_a_plan_that_is_begun_later_is_refused_where_the_fleet_has_changed(minutes: int, *, stale: bool) -> None:
+def test_a_plan_that_is_begun_later_is_refused_where_the_fleet_has_changed(
+    minutes: int, *, stale: bool, looked: bool
+) -> None:
     world = World(servers=5)
 
     async def main() -> EcsbatchError | None:
@@ -121,6 +124,7 @@ def test_a_plan_that_is_begun_later_is_refused_where_the_fleet_has_changed(minut
             await asyncio.sleep(60 * minutes)
             world.cloud.lock(world.ids[3])
             rollout = restarter.rollout(plan, run_id="nightly")
+            assert not looked or rollout.plan
             try:
                 await rollout.start()
             except PlanStale as e:
@@ -145,3 +149,22 @@ def test_a_plan_is_not_planned_again() -> None:
                 await restarter.plan(plan)  # type: ignore[arg-type]
 
     world.live(main)
+
+
+def test_a_kept_plan_goes_on_with_its_own_run_though_that_has_changed_the_fleet() -> None:
+    world = World(servers=5)
+
+    async def main() -> list[RunStatus]:
+        async with world.restarter() as restarter:
+            plan = await restarter.plan(world.ids, Strategy(max_unavailable=2))
+            first = await restarter.rollout(plan, run_id="nightly").start()
+            await asyncio.sleep(100)
+            first.stop()
+            told = [(await first).status]
+            await asyncio.sleep(1800)
+            with pytest.raises(PlanStale):
+                await restarter.rollout(plan, run_id="night").start()
+            return [*told, (await restarter.rollout(plan, run_id="nightly").run()).status]
+
+    assert world.live(main) == [RunStatus.INTERRUPTED, RunStatus.SUCCEEDED]
+    assert [world.cloud.restarts(each) for each in world.ids] == [1] * 5
