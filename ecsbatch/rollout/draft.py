@@ -9,7 +9,7 @@ from functools import partial
 from ecsbatch.config.settings import Strategy
 from ecsbatch.engine.host_loop import aside
 from ecsbatch.engine.ports import Cloud
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, SelectionError
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.planning.selection import as_fleet
@@ -48,6 +48,17 @@ class Draft:
         plan, given = self.given.name_in(plan), self.given.speaking_for(plan)
         hooks_of(plan, given)  # what cannot be asked is refused before anything is stored
         return plan, given
+
+    def settle_unasked(self) -> tuple[Plan, GivenHooks]:
+        """Return what `settle` does, where the cloud need not be asked who is meant.
+
+        Raises:
+            SelectionError: it has to be asked, or as `settle`.
+            ConfigError: as `settle`.
+        """
+        if not isinstance(self.servers, Plan) and needs_lookup(self.servers):
+            raise SelectionError("Servers are given by their names, which are looked up when the rollout begins.")
+        return self.settle()
 
     async def refuse_stale(self, clouds: Mapping[str, Cloud], now: float) -> None:
         """Look at the servers of a plan that was made a while ago; arguments and errors are those of `refuse_stale`."""

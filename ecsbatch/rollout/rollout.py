@@ -136,7 +136,7 @@ class Rollout:
     def _ready(self) -> tuple[RunSession, RolloutDriver]:
         """Return the run's parts; where somebody asks before its begin they are made at once."""
         if self._parts is None and self._draft is not None:
-            plan, self._given = self._draft.settle()
+            plan, self._given = self._draft.settle_unasked()
             self._take(RunSession(self._runtime, self._run_id, plan))
         assert self._parts is not None  # noqa: S101 - a run without a draft has its session from the begin
         return self._parts

@@ -258,13 +258,15 @@ def test_a_resume_goes_on_with_it_or_is_told_to_go_without(*, by_id: bool) -> No
 
 
 def test_without_beats_the_strategy_of_a_new_run_and_a_callable_is_in_its_record() -> None:
+    world = World(servers=1)
+
     async def plans() -> list[Plan]:
-        async with World(servers=1).restarter() as restarter:
+        async with world.restarter() as restarter:
             strategy = Strategy(check="tcp:22", gate="sh ok.sh")
             given: list[dict[str, Any]] = [{}, {"check": WITHOUT, "gate": WITHOUT}, {"check": healthy, "gate": go}]
-            return [restarter.rollout(["a"], strategy, **each).plan for each in given]
+            return [restarter.rollout(world.ids, strategy, **each).plan for each in given]
 
-    told = [(plan.check, plan.gate, plan.min_ready) for plan in World().live(plans)]
+    told = [(plan.check, plan.gate, plan.min_ready) for plan in world.live(plans)]
 
     assert told == [("tcp:22", "sh ok.sh", 10.0), ("", "", 0.0), (A_CALLABLE, A_CALLABLE, 10.0)]
 

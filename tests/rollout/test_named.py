@@ -79,6 +79,23 @@ def test_what_is_no_name_is_refused_at_once(odd: str) -> None:
     world.live(main)
 
 
+@pytest.mark.parametrize("ask", ["plan", "state", "progress"])
+def test_names_are_not_taken_for_ids_where_somebody_asks_before_they_are_looked_up(ask: str) -> None:
+    world = World(servers=2)
+
+    async def main() -> tuple[dict[OutcomeKind, int], list[str]]:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout([named(world, 0), named(world, 1)])
+            with pytest.raises(SelectionError, match="by their names"):
+                getattr(rollout, ask)
+            result = await rollout.run()
+            return dict(result.counts), result.not_found
+
+    counts, not_found = world.live(main)
+
+    assert (counts.get(OutcomeKind.RESTARTED), list(not_found)) == (2, [])
+
+
 def test_a_rollout_takes_names_ids_and_servers_and_has_its_plan_once_it_is_begun() -> None:
     world = World(servers=6)
 
