@@ -1,18 +1,16 @@
 """`Restarter`: the engine as its users have it. Rollouts run on it, and anybody may ask it for one restart.
 
-Read `Restarter.submit` and `Restarter.rollout` first; what works behind them is in `ecsbatch.engine.runtime`.
+Read `Restarter.submit` and `Restarter.rollout` first; what works behind them is in `ecsbatch.rollout.live_engine`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import getpass
-import math
 import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,7 +18,6 @@ from urllib.parse import urlsplit
 
 from ecsbatch.clock import Clock
 from ecsbatch.config.settings import Engine, Programs, Strategy
-from ecsbatch.engine.direct_runs import DirectRuns
 from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.ports import Cloud, Store
 from ecsbatch.engine.runtime import Runtime
@@ -31,30 +28,22 @@ from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.run import Changes, Holder
-from ecsbatch.model.servers import RestartType, RestartWord, Server, restart_type
+from ecsbatch.model.run_ids import RunIds
+from ecsbatch.model.servers import RestartWord, Server, restart_type
 from ecsbatch.model.text import counted
-from ecsbatch.planning.selection import as_target
 from ecsbatch.rollout.check_addresses import is_this_machine
 from ecsbatch.rollout.draft import Draft, listed
 from ecsbatch.rollout.gates import Gate
 from ecsbatch.rollout.history import History
 from ecsbatch.rollout.hooks import A_CALLABLE, GivenHooks, Without, hooks_of
-from ecsbatch.rollout.named import NamedRestarts
-from ecsbatch.rollout.orphans import CLOSED, orphans
+from ecsbatch.rollout.live_engine import LiveEngine
+from ecsbatch.rollout.orphans import orphans
 from ecsbatch.rollout.rollout import Rollout
-from ecsbatch.rollout.rollouts import Rollouts
 from ecsbatch.rollout.session import OnEvent, RunSession, checked_hearer
-from ecsbatch.rollout.targets import needs_lookup
 from ecsbatch.store import open_store
 
 CLOSE_WITHIN: Final = 5.0
 """Seconds for which closing waits for the answers of requests in the air."""
-
-MEND_INTERVAL: Final = 5.0
-"""Seconds between two tries to go on with direct restarts after a failed write."""
-
-_RUN_ID: Final = ("23456789abcdefghjkmnpqrstuvwxyz", 8)
-"""The letters of a run id, without those that are easily mistaken for others, and how many it has."""
 
 
 class Restarter(History):
@@ -113,25 +102,12 @@ class Restarter(History):
         self._chance = Random(seed)
         host = socket.gethostname()
         self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall(), self.clock.boot_id())
-        self._rollouts = Rollouts()
-        self._runtime: Runtime | None = None
-        self._direct: DirectRuns | None = None
-        self._named: NamedRestarts | None = None
+        self._run_ids = RunIds(self._chance, self.holder.since)
+        self._working: LiveEngine | None = None
         self._started = False
-        self._gone = asyncio.Event()
 
     def __repr__(self) -> str:
-        runtime = self._runtime
-        if runtime is None:
-            return "<Restarter not started>"
-        state = "closed" if runtime.closed else "running"
-        short = [free for p in runtime.pipelines.values() if (free := p.bucket.shortage()) is not None]
-        tokens = "".join(f", {free} tokens free, more in {math.ceil(seconds)} s" for free, seconds in short)
-        waiting = len(self._direct) if self._direct else 0
-        return (
-            f"<Restarter {state} [{waiting} direct, {len(self._rollouts)} rollouts, {runtime.queued} queued, "
-            f"{runtime.in_air} requests in the air{tokens}]>"
-        )
+        return f"<Restarter {self._working or 'not started'}>"
 
     async def __aenter__(self) -> Self:
         """Start the engine.
@@ -153,10 +129,8 @@ class Restarter(History):
     async def _start(self) -> None:
         store = self._store = self._store or await self._memory_store()
         runtime = Runtime(self._clouds, store, self.engine, self.holder, self.clock, self._chance)
-        direct = DirectRuns(runtime, self._new_run_id)
-        runtime.start({"steer": self._rollouts.steer, "mend": partial(self._mend, direct)}, self._ended)
-        self._runtime, self._direct = runtime, direct
-        self._named = NamedRestarts(runtime.clouds, self._submit)
+        self._working = LiveEngine(runtime, self._run_ids.draw)
+        self._working.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -182,33 +156,8 @@ class Restarter(History):
             ConfigError: it runs in another event loop.
             RunConflict: another process has taken the run of the direct restarts.
         """
-        runtime, direct = self._runtime, self._direct
-        if runtime is None or direct is None:
-            return
-        runtime.check_loop()
-        if runtime.closed:
-            await self._gone.wait()
-            return
-        runtime.closed = True
-        direct.close()
-        self._end_names()
-        self._rollouts.stop(CLOSED, "The Restarter was closed.")
-        try:
-            await runtime.settled(lambda: runtime.working and bool(runtime.in_air or self._rollouts), timeout)
-        finally:
-            await self._break_off(runtime, direct, timeout)
-
-    async def _break_off(self, runtime: Runtime, direct: DirectRuns, within: float) -> None:
-        """End the engine's task; rollouts run in tasks of their own and write their end before the store closes."""
-        try:
-            await runtime.stop()
-            direct.end(runtime.fault)
-            await runtime.settled(lambda: bool(self._rollouts), within)
-            self._rollouts.engine_stopped(EngineStopped("the Restarter was closed"))
-            await direct.release()
-        finally:
-            direct.end(runtime.fault)
-            self._gone.set()
+        if self._working is not None:
+            await self._working.aclose(timeout)
 
     async def _memory_store(self) -> Store:
         """Return the store in memory that the client keeps for all its Restarters: they share the client's quota."""
@@ -245,18 +194,7 @@ class Restarter(History):
             StoreError: what happens cannot be written.
             EngineStopped: the engine ended before the server did.
         """
-        self._running()
-        wanted = restart_type(type)
-        if self._named is not None and needs_lookup((server,)):
-            return self._named.submit(server, wanted)
-        return self._submit(*as_target(server), wanted)
-
-    def _submit(self, server: str, site: str, wanted: RestartType) -> asyncio.Future[Outcome]:
-        """Restart a server that is given by its id."""
-        runtime, direct = self._running()
-        if site not in runtime.pipelines:
-            raise ConfigError(f"The site {site!r} is none of this Restarter's.")
-        return self._rollouts.join(server, wanted) or direct.submit(server, site, wanted)
+        return self._engine().submit(server, restart_type(type))
 
     async def restart(self, server: str | Server, *, type: RestartWord = "SOFT") -> Outcome:  # noqa: A002 - the API's word
         """Restart one server and return its outcome; arguments and errors are those of `submit`."""
@@ -276,7 +214,7 @@ class Restarter(History):
             ConfigError: the run is none of the last ones of this Restarter's direct restarts.
             EngineStopped: the engine is not running.
         """
-        return self._running()[1].events(after, run_id)
+        return self._engine().direct.events(after, run_id)
 
     def rollout(
         self,
@@ -309,13 +247,13 @@ class Restarter(History):
             ConfigError: the check, the gate or ``on_event`` is none, or this is another event loop.
             EngineStopped: the engine was not started.
         """
-        runtime = self._started_here()
+        working = self._engine(running=False)
         draft = Draft(listed(servers), strategy or Strategy(), self._given(check, gate))
         return Rollout(
-            runtime,
-            run_id or self._new_run_id(),
+            working.runtime,
+            run_id or self._run_ids.draw(),
             draft,
-            running=self._rollouts.running,
+            running=working.rollouts.running,
             on_event=checked_hearer(on_event),
         )
 
@@ -348,7 +286,7 @@ class Restarter(History):
             CloudError: not everything could be seen.
             EngineStopped: the engine is not running.
         """
-        runtime, _ = self._running()
+        runtime = self._engine().runtime
         draft = Draft(listed(servers), strategy or Strategy(), self._given(check, gate))
         return await draft.looked_at(runtime.clouds, self.clock.wall())
 
@@ -376,8 +314,8 @@ class Restarter(History):
             StoreError: the store cannot be read.
             EngineStopped: the engine is not running.
         """
-        given = self._given(check, gate)
-        runtime, _ = self._running()
+        given, working = self._given(check, gate), self._engine()
+        runtime = working.runtime
         record = await runtime.store.run(run_id)
         plan = record.plan_of(await runtime.store.targets(record.run_id))
         changes = changes or Changes(by=self.holder.name)
@@ -391,7 +329,7 @@ class Restarter(History):
             session,
             given=given,
             changes=changes,
-            running=self._rollouts.running,
+            running=working.rollouts.running,
             on_event=hearer,
         )
 
@@ -422,10 +360,10 @@ class Restarter(History):
             StoreError: the store cannot be read.
             EngineStopped: the engine is not running.
         """
-        runtime, _ = self._running()
+        store = self._engine().runtime.store
         taken: list[Rollout] = []
         failed: list[EcsbatchError] = []
-        for run_id in await orphans(runtime.store):
+        for run_id in await orphans(store):
             try:
                 taken.append(await self._take_orphan(run_id, check, gate, on_event))
             except RunConflict:
@@ -453,72 +391,44 @@ class Restarter(History):
     @property
     def rollouts(self) -> tuple[Rollout, ...]:
         """The rollouts that were begun here and have not ended here."""
-        return tuple(self._rollouts)
+        return tuple(self._working.rollouts) if self._working is not None else ()
 
     async def usage(self, site: str = "") -> Usage:
         """Return what of a site's quota is free, in flight and cooling, and when more is free."""
-        runtime, _ = self._running()
-        return await runtime.pipelines[site].bucket.usage()
+        return await self._engine().runtime.pipelines[site].bucket.usage()
 
     def blindness(self) -> tuple[float, str]:
         """Return for how many seconds a site has shown nothing, 0 for none, and what its last request met.
 
         After ``blind_timeout`` seconds rollouts with servers at the site stop, resumable: ``cloud_unreachable``.
         """
-        return self._runtime.blindness() if self._runtime is not None else (0.0, "")
+        return self._working.runtime.blindness() if self._working is not None else (0.0, "")
 
     @property
     def pipelines(self) -> Mapping[str, Pipeline]:
         """The engine's parts for each site, by its key; none before the start."""
-        return self._runtime.pipelines if self._runtime is not None else {}
+        return self._working.runtime.pipelines if self._working is not None else {}
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _live(self, run_id: str) -> Rollout | None:
-        return self._rollouts.find(run_id)
+        return self._working.rollouts.find(run_id) if self._working is not None else None
 
-    def _started_here(self) -> Runtime:
-        """Return the runtime; refuse to be used before the start or in another event loop."""
-        if self._runtime is None:
-            raise EngineStopped("The Restarter is not running: use it inside `async with`.")
-        self._runtime.check_loop()
-        return self._runtime
+    def _engine(self, *, running: bool = True) -> LiveEngine:
+        """Return the engine at work; refuse to be used before the start, in another event loop, or behind its end.
 
-    def _running(self) -> tuple[Runtime, DirectRuns]:
-        if self._runtime is None or self._direct is None:
+        With ``running=False`` one that has ended will do.
+        """
+        if self._working is None:
             raise EngineStopped("The Restarter is not running: use it inside `async with`.")
-        self._runtime.check()
-        return self._runtime, self._direct
+        if running:
+            self._working.runtime.check()
+        self._working.runtime.check_loop()
+        return self._working
 
     def _given(self, check: Check | Without | None, gate: Gate | Without | None) -> GivenHooks:
         hosts = (urlsplit(cloud.site.endpoint).hostname or "" for cloud in self._clouds.values())
         return GivenHooks(check, gate, self._programs, on_this_machine=all(map(is_this_machine, hosts)))
-
-    def _new_run_id(self) -> str:
-        """Draw a run id; the time of the start is in it, for another life with the same seed must draw other ids."""
-        letters, length = _RUN_ID
-        drawn = self._chance.choices(range(len(letters)), k=length)
-        number = sum(digit * len(letters) ** place for place, digit in enumerate(drawn))
-        number += round(self.holder.since * 1000)
-        return "".join(letters[number // len(letters) ** place % len(letters)] for place in range(length))
-
-    def _end_names(self) -> None:
-        if self._named is not None:
-            self._named.end()
-
-    def _ended(self, fault: BaseException) -> None:
-        """Answer everybody who waits: the engine has ended by itself."""
-        self._end_names()
-        if self._direct is not None:
-            self._direct.end(fault)
-        self._rollouts.engine_stopped(fault)
-
-    @staticmethod
-    async def _mend(direct: DirectRuns) -> None:
-        """Go on with direct restarts after a failed write, whether or not somebody asks for one."""
-        while True:
-            await asyncio.sleep(MEND_INTERVAL)
-            await direct.mend()
 
 
 def _user() -> str:

@@ -24,9 +24,9 @@ QUOTA = Quota(600, 60.0)
 
 def short_lived(restarter: Restarter, events: int = 1) -> DirectRuns:
     """Have runs of direct restarts end after so many events; whether they have is looked at every five seconds."""
-    assert restarter._direct is not None
-    restarter._direct.most_events = events
-    return restarter._direct
+    assert restarter._working is not None
+    restarter._working.direct.most_events = events
+    return restarter._working.direct
 
 
 async def all_runs(restarter: Restarter) -> list[RunRecord]:

@@ -205,7 +205,7 @@ def test_readers_get_the_very_events_that_were_folded_and_the_store_is_not_asked
     async def main() -> tuple[list[list[Recorded]], int]:
         async with world.restarter() as restarter, asyncio.TaskGroup() as group:
             asked = CountingStore(restarter.store)
-            restarter._runtime.store = asked
+            restarter._working.runtime.store = asked
             rollout = restarter.rollout(world.ids, Strategy(max_unavailable="20%", waves="100%"))
             readers = [group.create_task(_all(rollout.events())) for _ in range(10)]
             await rollout.run()
@@ -226,7 +226,7 @@ def test_lines_are_read_once_for_all_who_wait_for_them() -> None:
     async def main(world: World, readers: int) -> tuple[list[list[bytes]], int]:
         async with world.restarter() as restarter, asyncio.TaskGroup() as group:
             asked = CountingStore(restarter.store)
-            restarter._runtime.store = asked
+            restarter._working.runtime.store = asked
             rollout = restarter.rollout(world.ids, Strategy(max_unavailable="20%", waves="100%"))
             reading = [group.create_task(_all(rollout.lines())) for _ in range(readers)]
             await rollout.run()

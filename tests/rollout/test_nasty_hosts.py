@@ -72,9 +72,9 @@ def test_the_engines_end_is_heard_by_all_though_one_is_still_looking_who_is_mean
             begun = asyncio.ensure_future(restarter.rollout([named(world, 0)]).start())
             await asyncio.sleep(0)
             other = await restarter.rollout(world.ids[1:], SLOWLY).start()
-            assert restarter._runtime is not None
-            assert restarter._runtime._task is not None
-            restarter._runtime._task.cancel()
+            assert restarter._working is not None
+            assert restarter._working.runtime._task is not None
+            restarter._working.runtime._task.cancel()
             return await asyncio.gather(other, begun, return_exceptions=True)
 
     told = world.live(main)
