@@ -197,7 +197,11 @@ class Restarter(History):
         return self._engine().submit(server, restart_type(type))
 
     async def restart(self, server: str | Server, *, type: RestartWord = "SOFT") -> Outcome:  # noqa: A002 - the API's word
-        """Restart one server and return its outcome; arguments and errors are those of `submit`."""
+        """Restart one server and return its outcome; arguments and errors are those of `submit`.
+
+        Ten thousand calls at once are taken in by the hundred, so that the event loop goes on meanwhile.
+        """
+        await self._engine().turnstile.turn()
         return await self.submit(server, type=type)
 
     def events(self, after: int = 0, run_id: str = "") -> AsyncIterator[Recorded]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ecsbatch.engine.direct_runs import DirectRuns
+from ecsbatch.engine.host_loop import Turnstile
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import ConfigError, EngineStopped
 from ecsbatch.model.outcome import Outcome
@@ -29,6 +30,7 @@ class LiveEngine:
         runtime: the engine's parts.
         direct: the single restarts.
         rollouts: those that were begun here and have not ended here.
+        turnstile: which calls for single restarts pass, however many come at once.
     """
 
     def __init__(self, runtime: Runtime, new_run_id: Callable[[], str]) -> None:
@@ -36,6 +38,7 @@ class LiveEngine:
         self.runtime = runtime
         self.direct = DirectRuns(runtime, new_run_id)
         self.rollouts = Rollouts()
+        self.turnstile = Turnstile()
         self._named = NamedRestarts(runtime.clouds, self._submit)
         self._gone = asyncio.Event()
 

@@ -10,7 +10,7 @@ import pytest
 from world import World
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.engine.host_loop import MANY, SLICE, TimeSlice, aside
+from ecsbatch.engine.host_loop import AT_ONCE, MANY, SLICE, TimeSlice, Turnstile, aside
 from ecsbatch.errors import SelectionError
 from ecsbatch.model.servers import Server
 from ecsbatch.planning.selection import as_fleet
@@ -110,3 +110,37 @@ def test_a_large_fleet_is_handed_to_the_engine_piece_by_piece() -> None:
     restarted, _ = world.live(main)
 
     assert restarted == 2500
+
+
+def test_callers_by_the_thousand_pass_a_hundred_in_each_round_and_in_their_order() -> None:
+    async def main() -> tuple[list[int], list[int], list[bool]]:
+        turnstile, rounds, passed = Turnstile(), [0], list[int]()
+
+        async def call(number: int) -> None:
+            await turnstile.turn()
+            rounds[-1] += 1
+            passed.append(number)
+
+        calls = [asyncio.ensure_future(call(number)) for number in range(1050)]
+        calls[500].cancel()
+        while not all(each.done() for each in calls):
+            await asyncio.sleep(0)
+            rounds.append(0)
+        return rounds, passed, [each.cancelled() for each in calls]
+
+    rounds, passed, cancelled = run(main())
+
+    assert max(rounds) == AT_ONCE
+    assert passed == sorted(passed)
+    assert (len(passed), cancelled.count(True)) == (1049, 1)
+
+
+def test_one_caller_alone_has_its_turn_at_once() -> None:
+    async def main() -> list[str]:
+        order: list[str] = []
+        asyncio.get_running_loop().call_soon(order.append, "other")
+        await Turnstile().turn()
+        order.append("caller")
+        return order.copy()
+
+    assert run(main()) == ["caller"]
