@@ -15,7 +15,7 @@ from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import ConfigError, EngineStopped, NotHolder, PlanStale, RunNotFound
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import asked_for
-from ecsbatch.model.outcome import Outcome
+from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.run import Changes, Command, Result
 from ecsbatch.model.state import RolloutState
@@ -24,6 +24,7 @@ from ecsbatch.policy.resume_options import validate_resume
 from ecsbatch.rollout.draft import Draft
 from ecsbatch.rollout.driver import RolloutDriver
 from ecsbatch.rollout.hooks import GivenHooks
+from ecsbatch.rollout.run_end import RunEnd
 from ecsbatch.rollout.session import OnEvent, RunSession
 from ecsbatch.rollout.start import resumption, start
 
@@ -71,7 +72,7 @@ class Rollout:
         self._parts: tuple[RunSession, RolloutDriver] | None = None
         self._early: list[Callable[[RolloutDriver], None]] = []
         self._called = False
-        self._ended: asyncio.Future[Result] | None = None
+        self._end: RunEnd | None = None
         self._task: asyncio.Task[None] | None = None
         if isinstance(wanted, RunSession):
             self._take(wanted)
@@ -174,9 +175,9 @@ class Rollout:
             ConfigError: it was begun before, this is another event loop than the engine's, or the run belongs to
                 another project or region, or needs a check or a gate that is not given.
         """
-        ended = await self._begin()
+        end = await self._begin()
         name = f"ecsbatch-run-{self.run_id}"
-        self._task = asyncio.get_running_loop().create_task(self._go_on_alone(ended), name=name)
+        self._task = asyncio.get_running_loop().create_task(self._go_on_alone(end), name=name)
         return self
 
     async def run(self) -> Result:
@@ -192,12 +193,12 @@ class Rollout:
             EngineStopped: the engine ended before the run did.
             EcsbatchError: as `start`.
         """
-        ended = await self._begin()
+        end = await self._begin()
         try:
-            await self._go_on(ended)
+            await self._go_on(end)
         finally:
-            _seen(ended)
-        return ended.result()
+            end.seen()
+        return await end
 
     async def result(self) -> Result:
         """Wait until the run is over, or stopped and resumable, and return how it stands; for any number of callers.
@@ -205,20 +206,20 @@ class Rollout:
         Cancelling ends the waiting and nothing else.
 
         Raises:
-            StoreError, EngineStopped: as `run`.
+            StoreError, EngineStopped: as `run`; the latter also where its begin was cancelled.
             RunConflict: another process has taken the run.
             ConfigError: the rollout was not begun.
         """
-        if self._ended is None:
+        if self._end is None:
             raise ConfigError(f"Run {self.run_id} was not begun here: await its `start` first.")
-        return await asyncio.shield(self._ended)
+        return await self._end
 
     def __await__(self) -> Generator[Any, None, Result]:
         """Wait as `result` does."""
         return self.result().__await__()
 
-    async def _begin(self) -> asyncio.Future[Result]:
-        """Store and take the run; return the future of its end. One that could not begin may be tried again."""
+    async def _begin(self) -> RunEnd:
+        """Store and take the run; return its end, which is to come. One that could not begin may be tried again."""
         if self._called:
             raise ConfigError(
                 f"Run {self.run_id} was begun by an earlier call of this rollout: await its `result`; once it has "
@@ -227,17 +228,17 @@ class Rollout:
         self._runtime.check()
         self._running.append(self)
         self._called = True
-        self._ended = ended = asyncio.get_running_loop().create_future()
+        self._end = end = RunEnd()
         try:
             await self._prepare()
             self._runtime.check()
             self._session.context = copy_context()
             self._driver.hooks = await start(self._session, self._changes, self._given)
         except BaseException as e:
-            await self._break_off(e, ended)
-            _seen(ended)
+            await self._break_off(e, end)
+            end.seen()
             raise
-        return ended
+        return end
 
     async def _prepare(self) -> None:
         """Make the plan and the state of a run, beside the event loop where they are large."""
@@ -262,22 +263,26 @@ class Rollout:
                     return
             raise
 
-    async def _go_on_alone(self, ended: asyncio.Future[Result]) -> None:
-        """Drive the run in a task of its own; how it ends is told by the future."""
+    async def _go_on_alone(self, end: RunEnd) -> None:
+        """Drive the run in a task of its own; whoever waits for its end is told how that is."""
         with suppress(Exception):
-            await self._go_on(ended)
+            await self._go_on(end)
 
-    async def _go_on(self, ended: asyncio.Future[Result]) -> None:
+    async def _go_on(self, end: RunEnd) -> None:
         """Drive a run that has begun to its end here."""
         try:
             await self._driver.drive()
         except BaseException as e:
-            await self._break_off(e, ended)
+            await self._break_off(e, end)
             raise
-        await self._leave()
-        _answer(ended, self._result())
+        try:
+            await self._leave()
+        except BaseException as e:
+            end.tell(self._told(e))
+            raise
+        end.tell(self._result())
 
-    async def _break_off(self, fault: BaseException, ended: asyncio.Future[Result]) -> None:
+    async def _break_off(self, fault: BaseException, end: RunEnd) -> None:
         """Let the run go for a fault or a cancellation; what is in flight is for a resume to find out."""
         try:
             if isinstance(fault, asyncio.CancelledError) and self._parts is not None:
@@ -286,7 +291,17 @@ class Rollout:
             try:
                 await self._leave()
             finally:
-                _answer(ended, fault)
+                end.tell(self._told(fault))
+
+    def _told(self, fault: BaseException) -> Result | BaseException:
+        """Return what those hear who wait for the end, whom nobody has cancelled."""
+        if not isinstance(fault, asyncio.CancelledError):
+            return fault
+        if self._parts is None or not self._session.begun:
+            return EngineStopped(f"Run {self.run_id} was not begun: whoever began it was cancelled.")
+        if self.state.status in {RunStatus.RUNNING, RunStatus.PAUSED}:
+            return EngineStopped(f"Run {self.run_id} was cancelled, and that could not be written: resume it.")
+        return self._result()
 
     async def _leave(self) -> None:
         try:
@@ -433,21 +448,3 @@ class Rollout:
                 self.abort(command.who)
             case _:
                 self.adjust(command.who, **given)
-
-
-def _answer(ended: asyncio.Future[Result], how: Result | BaseException) -> None:
-    """Tell whoever waits for the run's end."""
-    if ended.done():
-        return
-    if isinstance(how, Result):
-        ended.set_result(how)
-    elif isinstance(how, asyncio.CancelledError):
-        ended.cancel()
-    else:
-        ended.set_exception(how)
-
-
-def _seen(ended: asyncio.Future[Result]) -> None:
-    """Note that the caller hears of a fault otherwise: asyncio need not report that nobody has asked."""
-    if ended.done() and not ended.cancelled():
-        ended.exception()

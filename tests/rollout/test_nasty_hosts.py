@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
-from world import World
+from world import World, Wrapper
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.errors import EngineStopped
+from ecsbatch.errors import EngineStopped, StoreError
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Lease, Result
 from ecsbatch.model.servers import ServerView
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
@@ -112,3 +113,118 @@ def test_what_is_asked_before_it_is_clear_who_is_meant_is_followed_before_anythi
 
     assert world.live(main) is status
     assert [world.cloud.restarts(each) for each in world.ids] == [0, 0, 0, 0]
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+class UnreleasingStore(Wrapper):
+    """A store that cannot release a run."""
+
+    async def release(self, _: Lease) -> None:
+        """Fail."""
+        raise StoreError("the disk is gone")
+
+
+def test_whoever_waits_for_a_run_that_cannot_be_released_hears_so() -> None:
+    world = World(servers=4, longest=3600)
+
+    async def main() -> list[Any]:
+        async with world.client() as client, world.store() as store:
+            unreleasing: Any = UnreleasingStore(store)
+            async with Restarter(client, unreleasing, clock=world.clock, seed=1) as restarter:
+                begun = await restarter.rollout(world.ids[:2], SLOWLY).start()
+                run = restarter.rollout(world.ids[2:], SLOWLY).run()
+                return await asyncio.gather(begun, run, return_exceptions=True)
+
+    told = world.live(main)
+
+    assert [type(each) for each in told] == [StoreError, StoreError]
+
+
+def test_whoever_waits_hears_that_the_run_is_interrupted_where_another_cancels_its_run() -> None:
+    world = World(servers=10)
+
+    async def main() -> tuple[bool, Result]:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids, SLOWLY)
+            running = asyncio.ensure_future(rollout.run())
+            await asyncio.sleep(1)
+            waiting = asyncio.ensure_future(rollout.result())
+            await asyncio.sleep(1)
+            running.cancel()
+            await asyncio.wait([running, waiting])
+            return running.cancelled(), waiting.result()
+
+    cancelled, result = world.live(main)
+
+    assert (cancelled, result.status, result.reason) == (True, RunStatus.INTERRUPTED, "cancelled")
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("way", ["start", "run"])
+def test_a_cancellation_at_any_step_leaves_nobody_waiting_and_nothing_held(way: str, *, again: bool) -> None:
+    """At each step while it begins, some while it runs, and each while it leaves."""
+    _, last = cancelled_at(way, 100_000, again=again)
+    for step in {*range(min(25, last)), *range(25, last, last // 7 + 1), *range(max(25, last - 20), last + 1)}:
+        assert cancelled_at(way, step, again=again)[0] == [], step
+
+
+def cancelled_at(way: str, step: int, *, again: bool) -> tuple[list[str], int]:
+    """Cancel who begins or runs a rollout after so many steps; return what is amiss, and the steps that there were."""
+    world = World(servers=3, longest=3600)
+    steps = 0
+
+    async def main() -> list[str]:
+        nonlocal steps
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids, SLOWLY, run_id="nightly")
+            doing = asyncio.ensure_future(getattr(rollout, way)())
+            begun = at_step(step, doing.cancel)
+            if again:
+                at_step(step + 1, doing.cancel)
+            await asyncio.wait([doing])
+            steps = loop_steps() - begun
+            return await amiss(restarter, rollout)
+
+    told = world.live(main)
+    return [*told, *(["lost or twice"] if [world.cloud.restarts(each) for each in world.ids] != [1] * 3 else [])], steps
+
+
+async def amiss(restarter: Restarter, rollout: Rollout) -> list[str]:
+    """Say what is wrong with a rollout whose begin or run was cancelled; see it to its end."""
+    said: list[str] = []
+    if rollout._end is not None:
+        async with asyncio.timeout(600):
+            [heard] = await asyncio.gather(rollout.result(), return_exceptions=True)
+        said += [] if isinstance(heard, Result | EngineStopped) else [repr(heard)]
+    runs = {run.run_id: run for run in await restarter.store.runs()}
+    if (run := runs.get("nightly")) is None:
+        ended = await rollout.run()
+    elif run.status.over:
+        return said
+    else:
+        said += ["held"] if run.held else []
+        ended = await (await restarter.resume("nightly")).run()
+    return said + ([] if ended.status is RunStatus.SUCCEEDED else [repr(ended)])
+
+
+def loop_steps() -> int:
+    """Return how many steps the loop has taken."""
+    loop: Any = asyncio.get_running_loop()
+    steps: int = loop.steps
+    return steps
+
+
+def at_step(more: int, do: Callable[[], object]) -> int:
+    """Do something so many steps of the loop from now on, and return the number of this one."""
+    loop: Any = asyncio.get_running_loop()
+    once, begun = loop._run_once, loop_steps()
+
+    def step() -> None:
+        if loop.steps == begun + more:
+            do()
+        once()
+
+    loop._run_once = step
+    return begun
