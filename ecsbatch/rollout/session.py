@@ -287,10 +287,15 @@ def checked_hearer(hearer: OnEvent | None) -> OnEvent | None:
 
 
 def tell(hearer: OnEvent, recorded: ev.Recorded, context: Context | None) -> None:
-    """Tell somebody else's function of an event; what it raises is the event loop's to report, and ends nothing."""
+    """Tell somebody else's function of an event; what it raises is the event loop's to report, and ends nothing.
+
+    A CancelledError is no cancellation here: it comes of a future that the function has looked at.
+    """
     try:
         (context or copy_context()).run(hearer, recorded)
-    except Exception as e:  # noqa: BLE001 - whatever it is, the run goes on
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as e:  # noqa: BLE001 - whatever it is, the run goes on
         asyncio.get_running_loop().call_exception_handler(
             {"message": f"on_event has failed on event {recorded.seq} of run {recorded.run_id}", "exception": e}
         )

@@ -164,7 +164,10 @@ def test_checks_gates_and_hearers_see_the_context_variables_of_whoever_asked() -
     assert seen == {"check": {"request 7"}, "gate": {"request 7"}, "event": {"request 7"}}
 
 
-def test_on_event_hears_each_event_once_in_order_and_one_that_fails_is_reported_and_ends_nothing() -> None:
+@pytest.mark.parametrize("fault", [ValueError("a bug of the host"), asyncio.CancelledError(), GeneratorExit()])
+def test_on_event_hears_each_event_once_in_order_and_one_that_fails_is_reported_and_ends_nothing(
+    fault: BaseException,
+) -> None:
     world = World(servers=6)
     heard: list[Recorded] = []
     reported: list[str] = []
@@ -172,7 +175,7 @@ def test_on_event_hears_each_event_once_in_order_and_one_that_fails_is_reported_
     def hear(recorded: Recorded) -> None:
         heard.append(recorded)
         if recorded.seq == 3:
-            raise ValueError("a bug of the host")
+            raise fault
 
     async def main() -> list[Recorded]:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(str(context["message"])))
