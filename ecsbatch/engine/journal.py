@@ -190,6 +190,10 @@ class EventFeed:
             self._events.add(folded, folded[0].seq - 1, folded[-1].seq)
             self._notice()
 
+    def open(self) -> None:
+        """Have readers wait for what is written from now on, after a `close`."""
+        self._live = True
+
     def close(self) -> None:
         """Nothing more is written by this process: readers end where the journal does."""
         self._live = False

@@ -232,7 +232,7 @@ class Rollout:
         try:
             await self._prepare()
             self._runtime.check()
-            self._session.context = copy_context()
+            self._session.begin(copy_context())
             self._driver.hooks = await start(self._session, self._changes, self._given)
         except BaseException as e:
             await self._break_off(e, end)

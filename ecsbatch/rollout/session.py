@@ -90,6 +90,11 @@ class RunSession:
         self.limits = policy.limits_of(plan, {})
         self.dispatcher = Dispatcher(plan, self.state, self.runtime.pipelines, self.notice)
 
+    def begin(self, context: Context) -> None:
+        """Expect to be taken by somebody with these context variables; once more, where a begin has failed."""
+        self.context, self.released = context, False
+        self.feed.open()
+
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def owe(self, lease: Lease) -> None:
@@ -98,7 +103,7 @@ class RunSession:
 
     def take(self, lease: Lease) -> None:
         """Write the run from now on, by this lease."""
-        self._lease, self.stored, self.released = lease, True, False
+        self._lease, self.stored = lease, True
         self._journal = JournalWriter(
             self.runtime.store, lease, self.fold_news, last_batch=self.state.last_batch, on_failure=self.notice
         )

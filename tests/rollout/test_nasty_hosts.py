@@ -10,8 +10,8 @@ import pytest
 from world import World, Wrapper
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.errors import EngineStopped, StoreError
-from ecsbatch.model.outcome import RunStatus
+from ecsbatch.errors import EngineStopped, RunConflict, StoreError
+from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.run import Lease, Result
 from ecsbatch.model.servers import ServerView
 from ecsbatch.restarter import Restarter
@@ -113,6 +113,35 @@ def test_what_is_asked_before_it_is_clear_who_is_meant_is_followed_before_anythi
 
     assert world.live(main) is status
     assert [world.cloud.restarts(each) for each in world.ids] == [0, 0, 0, 0]
+
+
+# -- a begin that has failed -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_rollout_that_is_begun_once_more_is_followed_to_its_end_and_heard_and_joined(*, lines: bool) -> None:
+    world = World(servers=10)
+    heard: list[int] = []
+
+    async def main() -> tuple[list[int], list[Any], int]:
+        async with world.restarter() as restarter:
+            first = await restarter.rollout(world.ids, SLOWLY).start()
+            again = restarter.rollout(world.ids[5:], SLOWLY, on_event=lambda event: heard.append(event.seq))
+            with pytest.raises(RunConflict):
+                await again.start()
+            await first
+            await again.start()
+            joined = restarter.submit(world.ids[9])
+            seen = [each async for each in (again.lines() if lines else again.events())]
+            await again
+            return heard, seen, len(seen) if (await joined).kind is OutcomeKind.RESTARTED else 0
+
+    told, seen, count = world.live(main)
+
+    assert count > 20
+    assert told == list(range(1, count + 1))
+    assert len(seen) == count
+    assert world.cloud.restarts(world.ids[9]) == 2
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
