@@ -16,7 +16,7 @@ from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.engine.journal import EventFeed, JournalWriter
 from ecsbatch.engine.pending import join
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.errors import ConfigError, EngineStopped
+from ecsbatch.errors import ConfigError, EngineStopped, RunConflict
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
@@ -80,7 +80,11 @@ class RunSession:
         return cls(runtime, run_id, plan, await _blank_state(run_id, plan))
 
     async def follow(self, plan: Plan) -> None:
-        """Begin the fold anew, with a plan."""
+        """Begin the fold anew, with the plan of a run that exists; who waits for a server must ask again."""
+        self.stored = True
+        for waiter in (waiter for waiters in self._waiters.values() for waiter in waiters if not waiter.done()):
+            waiter.set_exception(RunConflict(f"Run {self.run_id} was just being taken: ask again.", run_id=self.run_id))
+        self._waiters = {}
         self._begin_fold(plan, await _blank_state(self.run_id, plan))
 
     def _begin_fold(self, plan: Plan, state: RolloutState) -> None:
@@ -255,9 +259,13 @@ class RunSession:
         self._changed.clear()
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
-        """Return a future of a server's outcome with this run; None where it is not of this run or has ended."""
+        """Return a future of a server's outcome with this run; None where it is not of this run or has ended.
+
+        None, too, while a run that exists is being taken: its history may yet show that the server has ended.
+        """
         index = self.plan.fleet.index_of(server)
-        if index is None or self.released or self.state.stage[index] >= Stage.RESTARTED:
+        gone = self.released or (self.stored and not self.held)
+        if index is None or gone or self.state.stage[index] >= Stage.RESTARTED:
             return None
         return join(self._waiters.setdefault(server, []), asyncio.get_running_loop())
 

@@ -83,6 +83,7 @@ async def _create(session: RunSession) -> Changes | None:
 
 async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -> Hooks:
     """Take over an existing run; one that is over and not to be retried is left as it is."""
+    session.stored = True
     await _same_sites(session)
     await session.read_history()
     over = session.state.status.over

@@ -12,8 +12,8 @@ from world import World, Wrapper
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import EngineStopped, RunConflict, StoreError
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
-from ecsbatch.model.run import Lease, Result
-from ecsbatch.model.servers import ServerView
+from ecsbatch.model.run import Lease, Result, RunRecord
+from ecsbatch.model.servers import Fleet, ServerView
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.rollout import Rollout
 
@@ -142,6 +142,52 @@ def test_a_rollout_that_is_begun_once_more_is_followed_to_its_end_and_heard_and_
     assert told == list(range(1, count + 1))
     assert len(seen) == count
     assert world.cloud.restarts(world.ids[9]) == 2
+
+
+class SlowStore(Wrapper):
+    """A store whose reads of a run take a second."""
+
+    async def run(self, name: str = "") -> RunRecord:
+        """Read it slowly."""
+        await asyncio.sleep(1)
+        found: RunRecord = await self.inner.run(name)
+        return found
+
+    async def targets(self, run_id: str) -> Fleet:
+        """Read them slowly."""
+        await asyncio.sleep(1)
+        found: Fleet = await self.inner.targets(run_id)
+        return found
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+@pytest.mark.parametrize("after", [0.1, 0.6, 1.1, 1.6, 2.1, 2.6, 3.1])
+def test_who_asks_for_a_server_while_its_run_is_taken_is_not_told_of_the_restart_before(
+    after: float, *, by_id: bool
+) -> None:
+    world = World(servers=4)
+
+    async def main() -> tuple[Any, int]:
+        async with world.client() as client, world.store() as store:
+            slow: Any = SlowStore(store)
+            async with Restarter(client, slow, clock=world.clock, seed=1) as restarter:
+                first = restarter.rollout(world.ids, Strategy(max_unavailable=1), run_id="nightly")
+                running = asyncio.ensure_future(first.run())
+                while not first.state.counts.get(OutcomeKind.RESTARTED):
+                    await asyncio.sleep(1)
+                first.stop()
+                await running
+                [done] = [each for each in world.ids if world.cloud.restarts(each)][:1]
+                again = restarter.rollout(world.ids, run_id="nightly") if by_id else await restarter.resume("nightly")
+                begun = asyncio.ensure_future(again.start())
+                await asyncio.sleep(after)
+                [told] = await asyncio.gather(restarter.restart(done), return_exceptions=True)
+                await (await begun)
+                return told, world.cloud.restarts(done)
+
+    told, restarts = world.live(main)
+
+    assert isinstance(told, RunConflict) or restarts == 2
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
