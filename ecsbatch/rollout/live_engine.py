@@ -10,6 +10,7 @@ from typing import Final
 from ecsbatch.engine.direct_runs import DirectRuns
 from ecsbatch.engine.host_loop import Turnstile
 from ecsbatch.engine.runtime import Runtime
+from ecsbatch.engine.workers import to_the_end
 from ecsbatch.errors import ConfigError, EngineStopped
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.servers import RestartType, Server
@@ -100,7 +101,7 @@ class LiveEngine:
         try:
             await runtime.settled(lambda: runtime.working and bool(runtime.in_air or self.rollouts), timeout)
         finally:
-            await self._break_off(timeout)
+            await to_the_end(self._break_off(timeout))
 
     async def _break_off(self, within: float) -> None:
         """End the engine's task; rollouts run in tasks of their own and write their end before the store closes."""
@@ -109,11 +110,14 @@ class LiveEngine:
             await runtime.stop()
             self.direct.end(runtime.fault)
             await runtime.settled(lambda: bool(self.rollouts), within)
-            self.rollouts.engine_stopped(EngineStopped("the Restarter was closed"))
-            await self.direct.release()
         finally:
+            self.rollouts.engine_stopped(EngineStopped("the Restarter was closed"))
             self.direct.end(runtime.fault)
-            self._gone.set()
+            try:
+                await self.direct.release()
+            finally:
+                self.direct.end(runtime.fault)
+                self._gone.set()
 
     def _ended(self, fault: BaseException) -> None:
         """Answer everybody who waits: the engine has ended by itself."""

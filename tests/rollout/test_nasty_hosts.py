@@ -173,8 +173,7 @@ def test_who_asks_for_a_server_while_its_run_is_taken_is_not_told_of_the_restart
             async with Restarter(client, slow, clock=world.clock, seed=1) as restarter:
                 first = restarter.rollout(world.ids, Strategy(max_unavailable=1), run_id="nightly")
                 running = asyncio.ensure_future(first.run())
-                while not first.state.counts.get(OutcomeKind.RESTARTED):
-                    await asyncio.sleep(1)
+                await asyncio.sleep(60)
                 first.stop()
                 await running
                 [done] = [each for each in world.ids if world.cloud.restarts(each)][:1]
@@ -303,3 +302,53 @@ def at_step(more: int, do: Callable[[], object]) -> int:
 
     loop._run_once = step
     return begun
+
+
+# -- closing -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", range(1, 20, 3))
+def test_an_engine_whose_close_is_cancelled_and_cancelled_again_leaves_nobody_waiting(step: int) -> None:
+    world = World(servers=6, restart_median=50.0, longest=3600)
+
+    async def main() -> list[Any]:
+        async with world.client() as client, world.store() as store:
+            restarter = await Restarter(client, store, clock=world.clock, seed=1).__aenter__()
+            rollout = await restarter.rollout(world.ids[:3], SLOWLY, run_id="nightly").start()
+            direct = [restarter.submit(each) for each in world.ids[3:]]
+            await asyncio.sleep(0.5)
+            closing = asyncio.ensure_future(restarter.aclose())
+            for more in range(step, step + 6):
+                at_step(more, closing.cancel)
+            told = await asyncio.gather(rollout, *direct, closing, return_exceptions=True)
+            await restarter.aclose()
+            held = [run.run_id for run in await store.runs() if run.held]
+            return [*told, held]
+
+    rollout, *direct, _, held = world.live(main)
+
+    assert isinstance(rollout, Result | EngineStopped)
+    assert {type(each) for each in direct} == {EngineStopped}
+    assert held == []
+
+
+@pytest.mark.parametrize("timeout", [0, 0.001])
+def test_an_engine_that_is_closed_at_once_leaves_what_a_resume_goes_on_with(timeout: float) -> None:
+    world = World(servers=6, restart_median=50.0, longest=3600)
+
+    async def main() -> list[Any]:
+        async with world.client() as client, world.store() as store:
+            restarter = await Restarter(client, store, clock=world.clock, seed=1).__aenter__()
+            rollout = await restarter.rollout(world.ids[:3], SLOWLY, run_id="nightly").start()
+            direct = [restarter.submit(each) for each in world.ids[3:]]
+            await asyncio.sleep(0.5)
+            await restarter.aclose(timeout)
+            told = await asyncio.gather(rollout, *direct, return_exceptions=True)
+            async with Restarter(client, store, clock=world.clock, seed=2) as again:
+                return [*told, [(await each).status for each in await again.resume_orphans()]]
+
+    *told, resumed = world.live(main)
+
+    assert resumed == [RunStatus.SUCCEEDED]
+    assert {type(each) for each in told} <= {EngineStopped, Result}
+    assert [world.cloud.restarts(each) for each in world.ids[:3]] == [1, 1, 1]
