@@ -103,8 +103,9 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
     abort = None if over or session.state.aborting else _abort(asked)
     session.take(lease)
     events: list[ev.Event] = [_holder_changed(session, lease.fence, lease.previous)]
-    pause = session.state.pause if changes.stays_paused else None
-    if session.state.aborting or abort is not None:
+    aborting = session.state.aborting or abort is not None
+    pause = session.state.pause if changes.stays_paused and not aborting else None
+    if aborting:
         events.append(ev.RunAborting(by=abort.who if abort is not None else session.state.aborted_by))
     elif pause is not None:
         events.append(pause)

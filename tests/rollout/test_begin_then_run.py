@@ -283,6 +283,29 @@ def test_a_pause_outlives_a_kill_and_a_person_ends_it_by_going_on() -> None:
     assert sum(isinstance(each.event, RunResumed) for each in events) == 1
 
 
+def test_a_paused_orphan_that_somebody_has_aborted_is_shown_as_one_that_ends() -> None:
+    world = World(servers=10)
+
+    async def first() -> None:
+        async with world.restarter() as restarter:
+            rollout = await restarter.rollout(world.ids, SLOWLY, run_id="nightly").start()
+            await asyncio.sleep(2)
+            rollout.pause("an operator")
+            await asyncio.sleep(3600)
+
+    async def second() -> list[Any]:
+        async with world.restarter() as restarter:
+            await restarter.store.command("nightly", {"command": "abort"}, "another")
+            [rollout] = await restarter.resume_orphans()
+            stored = (await restarter.store.run("nightly")).status
+            return [stored, rollout.state.status, rollout.state.aborted_by, (await rollout).status]
+
+    with pytest.raises(BaseException, match="killed"):
+        world.live(first, kill_after=400)
+
+    assert world.live(second) == [RunStatus.RUNNING, RunStatus.RUNNING, "another", RunStatus.ABORTED]
+
+
 def test_one_orphan_is_taken_by_one_of_two_that_start_at_once() -> None:
     world = World(servers=10)
 
