@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
+from operator import attrgetter
 from random import Random
 from types import TracebackType
 from typing import Any, Final, Self
@@ -394,8 +395,8 @@ class Restarter(History):
 
     @property
     def rollouts(self) -> tuple[Rollout, ...]:
-        """The rollouts that were begun here and have not ended here."""
-        return tuple(self._working.rollouts) if self._working is not None else ()
+        """The rollouts that were begun here and have not ended here; each is stored and held."""
+        return tuple(filter(attrgetter("held"), self._working.rollouts)) if self._working is not None else ()
 
     async def usage(self, site: str = "") -> Usage:
         """Return what of a site's quota is free, in flight and cooling, and when more is free."""

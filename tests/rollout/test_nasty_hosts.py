@@ -115,6 +115,23 @@ def test_what_is_asked_before_it_is_clear_who_is_meant_is_followed_before_anythi
     assert [world.cloud.restarts(each) for each in world.ids] == [0, 0, 0, 0]
 
 
+def test_whoever_lists_rollouts_meets_none_that_has_no_plan_yet() -> None:
+    world = World(servers=4)
+
+    async def main() -> list[int]:
+        async with world.restarter() as restarter:
+            look_slowly(restarter, 5)
+            begun = asyncio.ensure_future(restarter.rollout([named(world, 0)]).start())
+            await asyncio.sleep(1)
+            seen = [len([each.progress for each in restarter.rollouts])]
+            rollout = await begun
+            seen.append(len([each.progress for each in restarter.rollouts]))
+            await rollout
+            return [*seen, len(restarter.rollouts)]
+
+    assert world.live(main) == [0, 1, 0]
+
+
 # -- a begin that has failed -------------------------------------------------------------------------------------------
 
 
