@@ -209,7 +209,8 @@ class Restarter(History):
         """Follow the events of direct restarts from behind event number ``after``, until this engine is closed.
 
         They are recorded in one run after another, each of some hundred thousand events or a day; the last events of
-        one may come among the first of the next. A rollout has its own: `Rollout.events`.
+        one may come among the first of the next. A store in memory forgets a run that is over and that nobody is
+        reading: who has stood still for a whole run misses those after it. A rollout has its own: `Rollout.events`.
 
         Args:
             after: the event's number in its run.

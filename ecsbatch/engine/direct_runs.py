@@ -136,7 +136,8 @@ class DirectRuns:
     def events(self, after: int = 0, run_id: str = "") -> AsyncIterator[Recorded]:
         """Follow the events of a run, and of those after it, until `release`.
 
-        Runs may overlap: the last events of one come among the first of the next.
+        Runs may overlap: the last events of one come among the first of the next. A store in memory forgets a run that
+        is over and that nobody is reading: who has stood still for a whole run misses those after it.
 
         Args:
             after: the number of the event in that run behind which to begin.

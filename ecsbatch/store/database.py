@@ -172,6 +172,10 @@ class Database:
     def give_way(self) -> None:
         """Let other processes write between two transactions of long work; only needed where there are others."""
 
+    def shrink(self) -> bool:
+        """Give some pages that became free back to the disk; return True where there are more."""
+        return False
+
     def kept_by(self) -> int | None:
         """Return the id of the process in the middle of a write, 0 where it is not known, None where there is none."""
         with self._mutex:

@@ -26,6 +26,9 @@ from ecsbatch.store.read_only import ReadOnlyDatabase, may_only_read
 _WAL_KEPT: Final = 16 * 2**20
 """Bytes of write-ahead log that stay on disk after a large transaction."""
 
+_GIVEN_BACK: Final = 128
+"""Pages that are given back to the disk at once: some milliseconds."""
+
 
 class FileDatabase(Database):
     """An SQLite file, shared by all processes of this machine."""
@@ -61,6 +64,7 @@ class FileDatabase(Database):
     def _write_ahead(self) -> None:
         """Switch to the write-ahead log; where two processes do so at once, SQLite refuses one instead of waiting."""
         if self._patience.until_free(lambda: self._journal_mode("")) != "wal":
+            self.connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file alone; see `shrink`
             self._patience.until_free(self._switch)
 
     def _switch(self) -> None:
@@ -88,6 +92,28 @@ class FileDatabase(Database):
     def give_way(self) -> None:
         """Let other processes write between two transactions of long work."""
         time.sleep(GIVE_WAY)
+
+    def shrink(self) -> bool:
+        """Give some free pages back to the disk; a file of an older version keeps them and uses them anew.
+
+        Returns:
+            True where there are more.
+        """
+        free = self._free_pages()
+        if not free:
+            return False
+        try:
+            with self._mutex:
+                # A script, for `execute` would take the first step alone, which gives back one page.
+                script = f"PRAGMA incremental_vacuum({_GIVEN_BACK})"
+                self._patience.until_free(lambda: self.connection.executescript(script))
+        except self.errors as e:
+            raise StoreError(f"The store {self.url} {self._complaint(e)}") from e
+        return 0 < self._free_pages() < free
+
+    def _free_pages(self) -> int:
+        with self.reading():
+            return int(self.connection.execute("PRAGMA freelist_count").fetchone()[0])
 
     def keeper(self) -> int:
         """Return the id of the process that is in the middle of a write, 0 where not known."""

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from ecsbatch.clock import Clock, SystemClock
-from ecsbatch.errors import StoreError
+from ecsbatch.errors import Invalid, StoreError
 from ecsbatch.model.chain import ChainCheck
+from ecsbatch.model.durations import DURATION, parse_duration
 from ecsbatch.model.events import Recorded
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
@@ -21,8 +24,8 @@ from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun,
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.text import without_password
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
-from ecsbatch.store import chain, claims, targets
-from ecsbatch.store.database import Database
+from ecsbatch.store import chain, claims, pruning, targets
+from ecsbatch.store.database import GIVE_WAY, Database
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
 from ecsbatch.store.sqlite import MemoryDatabase, database_at, path_of
 from ecsbatch.store.sync_store import SyncStore
@@ -36,6 +39,9 @@ COLD_START: Final = 60.05
 LOST_LEDGER: Final = 155.05
 """Seconds for which no tokens are granted after an unreadable ledger: as long as, by the defaults, the grant of a
 killed process can count."""
+
+ROLLOUTS_KEPT: Final = 100
+"""Rollouts that are over and that a store in memory remembers."""
 
 
 def open_store(
@@ -51,8 +57,8 @@ def open_store(
     """Return a store that ``async with`` opens.
 
     Args:
-        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory:``; or a database in memory that
-            outlives its stores.
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory:``, which forgets what is over but the
+            last hundred rollouts; or a database in memory that outlives its stores.
         clock: stamps events, and is the ledger's clock; None for the system's.
         cold_start: a store that has never had a run grants no tokens for ``cold_start_window``: for containers without
             a volume, and machines that take over from a lost one, whose store may have spent the quota a moment ago.
@@ -95,6 +101,7 @@ class DatabaseStore:
     ) -> None:
         self.url = url if isinstance(url, str) else url.url
         self._given = None if isinstance(url, str) else url
+        self._forgets = url == "memory:"
         self._clock = clock
         self._cold_start = cold_start
         self._patience = Patience(busy_timeout)
@@ -207,6 +214,9 @@ class DatabaseStore:
     async def release(self, lease: Lease) -> None:
         """Release a run; a lease that is no longer the run's is ignored."""
         await self._call(lambda store: store.release(lease))
+        if self._forgets:
+            over = await self._pruning(lambda pruning: pruning.superfluous(ROLLOUTS_KEPT))
+            await pruning.delete_all(self._pruning, over)
 
     async def run(self, name: str = "") -> RunRecord:
         """Return a run by its id or a unique prefix; for "" the latest, rollouts before direct runs.
@@ -283,6 +293,31 @@ class DatabaseStore:
     async def restarted_since(self, since: float) -> set[str]:
         """Return the ids of servers that any run has restarted since a time in seconds since 1970."""
         return await self._read(lambda _, store: store.reader.restarted_since(since))
+
+    async def prune(self, older_than: float | str | timedelta, *, dry: bool = False) -> list[str]:
+        """Delete the runs that are over and ended longer ago than that, with everything that is kept of them.
+
+        What can be resumed stays, however old, and so does every grant that counts. Other processes may go on writing,
+        resume or prune meanwhile; each run is deleted as a whole or not at all. The file shrinks by what was
+        deleted; one that an older version has made keeps its size, and what is written next fills it again.
+
+            deleted = await store.prune(older_than="90d")
+
+        Args:
+            older_than: seconds, or a text such as ``90d``.
+            dry: delete nothing.
+
+        Returns:
+            The ids of the runs that were deleted, or would be.
+
+        Raises:
+            Invalid: ``older_than`` is no duration.
+        """
+        before = self._clock.wall() - _seconds(older_than)
+        if dry:
+            found: list[str] = await self._pruning(lambda pruning: pruning.ended_before(before))
+            return found
+        return await pruning.prune(self._pruning, before, pause=0.0 if self._inline else GIVE_WAY)
 
     # Commands
 
@@ -371,6 +406,9 @@ class DatabaseStore:
     def _call(self, do: Callable[[SyncStore], T]) -> asyncio.Future[T]:
         return self._worker_now().call(lambda: do(self._parts()[1]))
 
+    def _pruning(self, do: Callable[[pruning.Pruning], Any]) -> asyncio.Future[Any]:
+        return self._call(lambda store: do(store.pruning))
+
     def _read(self, do: Callable[[Database, SyncStore], T]) -> asyncio.Future[T]:
         def reading() -> T:
             database, store = self._parts()
@@ -402,3 +440,20 @@ def _seen(future: asyncio.Future[None]) -> None:
     """Mark a failure as seen: a closed store has released all its runs already."""
     if not future.cancelled():
         future.exception()
+
+
+def _seconds(duration: float | str | timedelta) -> float:
+    """Return a duration in seconds; raises Invalid for what is none."""
+    try:
+        seconds = parse_duration(duration) if isinstance(duration, str) else duration
+        seconds = seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise Invalid(
+            f"older_than={duration!r} is invalid: give seconds, or {DURATION}.",
+            field="older_than",
+            value=duration,
+            expected=f"seconds, or {DURATION}",
+        )
+    return seconds

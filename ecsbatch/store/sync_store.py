@@ -30,6 +30,7 @@ from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, journal, runs
 from ecsbatch.store.database import Database, PreparedStatement
 from ecsbatch.store.ledger import TokenLedger
+from ecsbatch.store.pruning import Pruning
 from ecsbatch.store.schema import commands
 from ecsbatch.store.taking import Taking
 from ecsbatch.store.worker import Write
@@ -102,6 +103,7 @@ class SyncStore:
         self._stamps = Stamps(clock)
         self._locks = database.locks()
         self._taking = Taking(database, self._locks)
+        self.pruning = Pruning(database, self._locks)
         self.reader = journal.Reader(database)
         self._heads: dict[str, _Head] = {}
         self._staged: dict[str, _Head] = {}
@@ -211,6 +213,7 @@ class SyncStore:
         head = self._heads.get(lease.run_id)
         if head is not None and head.fence == lease.fence:
             del self._heads[lease.run_id]
+            self._broken.pop(lease.run_id, None)
             self._taking.let_go(lease.run_id, claimed=head.claimed)
 
     def drop(self) -> None:

@@ -20,7 +20,7 @@ from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, Serv
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Claim, Holder, Lease, NewRun, RunRecord
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import chain, claims, runs, targets
+from ecsbatch.store import chain, claims, pruning, runs, targets
 from ecsbatch.store.database import Database
 from ecsbatch.store.locks import Locks
 
@@ -73,7 +73,7 @@ class Taking:
         """
         with self._database.reading():
             self.exactly(run_id)
-        with self._locked(run_id):
+        with self._locked(run_id, known=True):
             with self._database.reading():
                 record = self.exactly(run_id)
                 if record.status is RunStatus.ABORTED:
@@ -133,16 +133,16 @@ class Taking:
     # Locks
 
     @contextmanager
-    def _locked(self, run_id: str) -> Generator[None]:
-        """Lock a run; the lock is released where the block raises."""
-        self._lock(run_id)
+    def _locked(self, run_id: str, *, known: bool = False) -> Generator[None]:
+        """Lock a run, ``known`` where it was there a moment ago; the lock is released where the block raises."""
+        self._lock(run_id, known=known)
         try:
             yield
         except BaseException:
             self._locks.release(run_id)
             raise
 
-    def _lock(self, run_id: str) -> None:
+    def _lock(self, run_id: str, *, known: bool) -> None:
         if self._locks.acquire(run_id):
             return
         # In a write transaction: a process that was about to store the run has done so once this one begins.
@@ -150,6 +150,8 @@ class Taking:
             record = runs.get(self._database, run_id, self._locks)
         if record is not None:
             raise RunHeld(run_id, record.holder)
+        if known:
+            raise runs.missing(self._database, run_id)  # it is just being deleted
         raise RunConflict(
             f"Run {run_id} is just being created by another process: wait until it has begun, or choose another run "
             "id.",
@@ -256,13 +258,16 @@ class Taking:
             raise
 
     def _clear_away(self, run_id: str) -> None:
-        """Clear away what a creation that did not come to its end has left behind."""
+        """Clear away what a creation, or a deletion, that did not come to its end has left behind."""
         with self._database.reading():
-            if not targets.any_of(self._database, run_id):
+            if not (targets.any_of(self._database, run_id) or pruning.noted(self._database, run_id)):
                 return
         self._free_all(run_id)
-        with self._database.writing():
-            targets.delete(self._database, run_id)
+        more = True
+        while more:
+            with self._database.writing():
+                more = pruning.delete_piece(self._database, run_id)
+            self._database.give_way()
 
     def _free_all(self, run_id: str) -> None:
         after: Claim | None = ("", "")

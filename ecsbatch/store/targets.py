@@ -20,7 +20,6 @@ _PART: Final = 20_000
 
 _LEFT_ALONE: Final = frozenset({SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value})
 _INSERT = PreparedStatement(sa.insert(targets).values({column.name: sa.bindparam(column.name) for column in targets.c}))
-_DELETE = PreparedStatement(sa.delete(targets).where(targets.c.run_id == sa.bindparam("run_id")))
 _ANY = PreparedStatement(sa.select(targets.c.part).where(targets.c.run_id == sa.bindparam("run_id")))
 _PARTS = PreparedStatement(
     sa.select(as_bytes(targets.c.servers)).where(targets.c.run_id == sa.bindparam("run_id")).order_by(targets.c.part)
@@ -52,11 +51,6 @@ def write(database: Database, row: Mapping[str, Any]) -> None:
 def any_of(database: Database, run_id: str) -> bool:
     """Return True where some targets of a run are stored."""
     return database.execute(_ANY, {"run_id": run_id}).fetchone() is not None
-
-
-def delete(database: Database, run_id: str) -> None:
-    """Delete a run's targets."""
-    database.execute(_DELETE, {"run_id": run_id})
 
 
 def read(database: Database, run_id: str) -> Fleet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 from test_single_restarts import Disk, claims, heard
@@ -218,6 +219,43 @@ def test_an_end_that_cannot_be_written_is_written_later() -> None:
             return [refused, [*(await ended(restarter)).values()]]
 
     assert world.live(main) == [[RunStatus.RUNNING], [RunStatus.SUCCEEDED]]
+
+
+def test_a_store_in_memory_forgets_a_run_once_it_is_over_and_nobody_is_reading_it() -> None:
+    """Who reads on hears of everything; who stands still keeps the run in which that is, and misses those after it."""
+    world = World(servers=6, restart_median=30.0)
+
+    async def main() -> tuple[list[int], list[ev.Recorded], list[ev.Recorded]]:
+        prompt: list[ev.Recorded] = []
+        slow: list[ev.Recorded] = []
+        kept: list[int] = []
+        async with world.client() as client, world.engine(client, None) as restarter:
+            short_lived(restarter)
+            standing_still = restarter.events()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(read(restarter.events(), prompt))
+                group.create_task(anext_of(standing_still, slow))
+                for id_ in world.ids:
+                    await restarter.restart(id_)
+                    await asyncio.sleep(6)
+                kept.append(len(await all_runs(restarter)))
+                group.create_task(read(standing_still, slow))
+                await asyncio.sleep(1)
+                kept.append(len(await all_runs(restarter)))
+                await restarter.aclose()
+        return kept, prompt, slow
+
+    async def anext_of(events: AsyncIterator[ev.Recorded], into: list[ev.Recorded]) -> None:
+        into.append(await anext(events))
+
+    async def read(events: AsyncIterator[ev.Recorded], into: list[ev.Recorded]) -> None:
+        into.extend([recorded async for recorded in events])
+
+    kept, prompt, slow = world.live(main)
+    assert kept == [1, 0]
+    assert [each.event.server for each in prompt if isinstance(each.event, ev.ServerRestarted)] == world.ids
+    assert slow == prompt[: len(slow)]
+    assert len({each.run_id for each in slow}) == 1
 
 
 @pytest.mark.parametrize("after", range(150, 1150, 200))
