@@ -1,11 +1,53 @@
-"""Restart fleets of Huawei Cloud ECS servers through the batch-restart API.
+"""Restart fleets of Huawei Cloud ECS servers through the batch-restart API: the library.
 
-`Restarter` is the engine; `Rollout` is one pass over a frozen list of servers on it, as a `Strategy` says. An
-`EcsClient` speaks to one site, and `open_store` names what outlives the process; a `History` asks a store about its
-runs, and steers them, without a cloud. Whatever goes wrong is an `EcsbatchError`; the module `ecsbatch.errors` draws
-the tree.
+A service makes one `Restarter` and keeps it. An `EcsClient` speaks to the cloud for it, and `open_store` names what
+outlives the process::
 
-Names are imported when they are first used: `import ecsbatch` is quick, and brings no HTTP and no database along.
+    async with (
+        EcsClient(region="eu-west-101", auth=credentials()) as ecs,
+        open_store("sqlite:///restarts.db") as store,
+        Restarter(ecs, store) as restarter,
+    ):
+        await restarter.resume_orphans()  # what earlier processes have left
+        outcome = await restarter.restart("web-1")  # by its id, or by a name that only one server has
+        print(outcome.kind, outcome.reason)
+
+Many coroutines may ask for restarts at once: they go out in common batches, within the quota.
+
+A **rollout** takes a fleet through waves, as a `Strategy` says. `Rollout.start` returns once the run is stored and
+held, or raises at once what is wrong with it; it goes on by itself then, and outlives the process::
+
+    strategy = Strategy(max_unavailable="10%", waves=["1", "10%"])
+    rollout = await restarter.rollout(ids, strategy, run_id="kernel-7").start()
+    print(rollout.progress.as_dict())  # counts, pace, time left, what it waits for and why
+    async for recorded in rollout.events():  # each fact of it, from the first on
+        print(recorded.as_dict())
+    result = await rollout  # for any number of callers
+    print(result.status, dict(result.counts))
+
+**Any process** that has the store can ask about every run by its id, and steer it: a `Restarter`, or a `History`, which
+needs no cloud::
+
+    history = History(store)
+    for record in await history.runs(status="running"):
+        if record.kind == "rollout":
+            explanation = await history.explain(record.run_id)
+            print(record.run_id, explanation.text)
+    await history.steer("kernel-7").pause(by="alice")
+
+**Errors** are `EcsbatchError` by class, and each gives its fields to a JSON answer; how a server ends is never an
+error, but an `Outcome`. See `ecsbatch.errors`::
+
+    try:
+        await restarter.rollout(ids, run_id="kernel-7").start()
+    except RunConflict as e:  # another run has some of the servers: HTTP 409
+        print(e.run_id, e.as_dict())
+    except EcsbatchError as e:
+        print(e.as_dict())
+
+**Tests** of a service run in a simulated cloud and in virtual time: `ecsbatch.testing.World`.
+
+Names are imported when they are first used: ``import ecsbatch`` is quick, and brings no HTTP and no database along.
 """
 
 from __future__ import annotations

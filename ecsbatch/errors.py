@@ -1,32 +1,50 @@
 """What can go wrong, sorted by what the caller may do next.
 
-EcsbatchError
-+-- ConfigError         a setting or argument is wrong: correct it, nothing was sent
-|   +-- Invalid         one value of it is (field, value, expected): give what is expected
-|   +-- RunNotFound     no run has this id, or several begin so (run_id, candidates): give another
-+-- SelectionError      it is not clear which servers: correct it, nothing was sent
-|   +-- ServerNotFound  a run has no such server (server, run_id): give another
-|   +-- SelectionRefused  it is clear, and they must not be restarted so: change the selection or the limits
-+-- RunConflict         another run or process has this (run_id, holder): wait for it, or leave its servers out
-|   +-- NotHolder       no process here follows what is asked of a run (status): resume it
-+-- ProgramRefused      a check or gate on record that others may have written: give its text yourself
-+-- PlanStale           the fleet is not what the plan saw: plan again
-+-- StoreError          the store cannot be read or written: mend it, then resume
-|   +-- RecordEdited    somebody has changed what it has of a run (run_id): restore it from a copy of before
-+-- EngineStopped       the engine ended before this server did: resume the run
-+-- CloudError          the cloud answered, or did not (status, code, request_id)
-    +-- NotAccepted     certainly not accepted: the same request may be sent again
-    |   +-- NotSent     no byte left this machine
-    |   +-- Throttled   the cloud's own limit (retry_after, limit, window where it said them)
-    +-- Refused         the cloud said no to this request: change it before sending again
-    |   +-- JobNotFound the job id is not known, or not known any more: look at the servers
-    |   +-- Denied      a permission for one of the servers is missing: find it, leave it out
-    +-- AuthError       the key or token is not accepted: stop, repeated failures lock a key
-    |   +-- TokenExpired  the token ran out: renew it once, then send again
-    +-- UnknownAnswer   the request may have been carried out: never send it again blindly
+    EcsbatchError
+    +-- ConfigError         a setting or argument is wrong: correct it, nothing was sent
+    |   +-- Invalid         one value of it is (field, value, expected): give what is expected
+    |   +-- RunNotFound     no run has this id, or several begin so (run_id, candidates): give another
+    +-- SelectionError      it is not clear which servers: correct it, nothing was sent
+    |   +-- ServerNotFound  a run has no such server (server, run_id): give another
+    |   +-- SelectionRefused  it is clear, and they must not be restarted so: change selection or limits
+    +-- RunConflict         another run or process has this (run_id, holder): wait for it, or leave its servers out
+    |   +-- NotHolder       no process here follows what is asked of a run (status): resume it
+    +-- ProgramRefused      a check or gate on record that others may have written: give its text yourself
+    +-- PlanStale           the fleet is not what the plan saw: plan again
+    +-- StoreError          the store cannot be read or written: mend it, then resume
+    |   +-- RecordEdited    somebody has changed what it has of a run (run_id): restore it from a copy of before
+    +-- EngineStopped       the engine ended before this server did: resume the run
+    +-- CloudError          the cloud answered, or did not (status, code, request_id)
+        +-- NotAccepted     certainly not accepted: the same request may be sent again
+        |   +-- NotSent     no byte left this machine
+        |   +-- Throttled   the cloud's own limit (retry_after, limit, window where it said them)
+        +-- Refused         the cloud said no to this request: change it before sending again
+        |   +-- JobNotFound the job id is not known, or not known any more: look at the servers
+        |   +-- Denied      a permission for one of the servers is missing: find it, leave it out
+        +-- AuthError       the key or token is not accepted: stop, repeated failures lock a key
+        |   +-- TokenExpired  the token ran out: renew it once, then send again
+        +-- UnknownAnswer   the request may have been carried out: never send it again blindly
 
 Every text is one sentence and the way on, and `EcsbatchError.as_dict` gives each error to programs. No text names a
-flag or a command of the command line, which adds its own way on (`ecsbatch.cli.remedies`).
+flag or a command of the command line, which adds its own way on.
+
+What a service answers over HTTP follows from the class: 400 for a `ConfigError` (its `Invalid` names the ``field``) and
+a `SelectionError`, 404 for `RunNotFound` and `ServerNotFound`, 409 for a `RunConflict` and `PlanStale`, 403 for
+`ProgramRefused`, 503 for the others, which are about store, engine and cloud:
+
+    CODES = {
+        RunNotFound: 404,
+        ServerNotFound: 404,
+        ConfigError: 400,
+        SelectionError: 400,
+        RunConflict: 409,
+        PlanStale: 409,
+        ProgramRefused: 403,
+    }
+
+    def answer(error: EcsbatchError) -> tuple[int, dict[str, object]]:
+        code = next((code for kind, code in CODES.items() if isinstance(error, kind)), 503)
+        return code, error.as_dict()
 """
 
 from __future__ import annotations
@@ -37,6 +55,9 @@ from typing import Any, ClassVar, Self
 
 class EcsbatchError(Exception):
     """Anything that ecsbatch raises on purpose; its text is one sentence and the way on.
+
+    How a server ends is never an error: it is an `Outcome`. The classes below are sorted by what the caller may do
+    next; the page of `ecsbatch.errors` draws their tree.
 
     Attributes:
         FIELDS: the names of those attributes of the class that `as_dict` gives.
@@ -53,7 +74,11 @@ class EcsbatchError(Exception):
         return self
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the error for a JSON answer: its class as ``error``, its text as ``message``, and its own fields."""
+        """Return the error for a JSON answer: its class as ``error``, its text as ``message``, and its own fields.
+
+        A `RunNotFound`, for example, is ``{"error": "RunNotFound", "message": "There is no run …", "run_id": "k7f",
+        "candidates": []}``. The fields of a class are its ``FIELDS``.
+        """
         return {
             "error": type(self).__name__,
             "message": str(self),
@@ -62,11 +87,16 @@ class EcsbatchError(Exception):
 
 
 class ConfigError(EcsbatchError):
-    """A setting or argument is wrong; nothing was sent."""
+    """A setting or argument is wrong; nothing was sent. Where one value is, by its name, it is `Invalid`."""
 
 
 class Invalid(ConfigError):
     """A setting or argument has a value that it cannot have, or there is none of its name.
+
+        try:
+            Strategy(soak="soon")
+        except Invalid as e:
+            print(e.field, e.value, e.expected)
 
     Attributes:
         field: the name of the setting or argument.
@@ -202,6 +232,7 @@ class CloudError(EcsbatchError):
 
     Attributes:
         status: the HTTP status, 0 where there was no answer.
+        message: the text without what follows here.
         code: the cloud's error code such as ``Ecs.0114``, "" where it gave none.
         request_id: the cloud's ``X-Request-Id``, "" where it gave none; its support asks for it.
         answered: True where the cloud began an HTTP answer, so that it has counted the request already.

@@ -50,8 +50,9 @@ CLOSE_WITHIN: Final = 5.0
 class Restarter(History):
     """The engine: queues, token bucket, submit workers and pollers, shared by all who restart servers.
 
-    ``async with`` starts it. It has no global state, installs no signal handler and configures no logging. Whatever can
-    be asked of a `History` can be asked of it too, about the runs of all processes that share its store::
+    ``async with`` starts it, in the event loop that it is used in, once. It has no global state, installs no signal
+    handler and configures no logging. A program has one for as long as it lives. Whatever can be asked of a `History`
+    can be asked of it too, about the runs of all processes that share its store::
 
         async with EcsClient(region="eu-west-101", auth=credentials()) as ecs, Restarter(ecs, store) as restarter:
             outcome = await restarter.restart("web-1")
@@ -81,13 +82,13 @@ class Restarter(History):
 
         Args:
             ecs: the client of the only site, or one for each key that servers name as their ``site``.
-            store: keeps runs, claims and the quota ledger; None: one in memory, kept with the client.
-            quota: servers per window; None: that of ``engine``.
+            store: keeps runs, claims and the quota ledger, see `open_store`; None: one in memory, kept with the client.
+            quota: servers per window; None: that of ``engine``, by default 1,000 in 60 seconds.
             engine: the other settings of the engine; how long requests may take is set in their client.
             programs: what the commands of planned checks and gates may do; None: nothing beyond the default.
-            clock: stamps, dates and the ledger's time.
+            clock: stamps, dates and the ledger's time; None: the system's.
             seed: of all that is random (jitter, run ids); None: from the system.
-            name: names this process in runs; "": ``user@host``.
+            name: names this process in runs, for whoever asks who holds them; "": ``user@host``.
 
         Raises:
             ConfigError: no client.
@@ -150,8 +151,8 @@ class Restarter(History):
         Rollouts stop, resumable. A second call meanwhile waits for the same end.
 
         Args:
-            timeout: seconds that requests in the air get for their answers, and rollouts for writing their end; what
-                comes later is for a resume to find out.
+            timeout: seconds that requests in the air get for their answers, and rollouts for writing their end, 5 by
+                default and at the end of ``async with``; what comes later is for a resume to find out.
 
         Raises:
             ConfigError: it runs in another event loop.
@@ -175,20 +176,26 @@ class Restarter(History):
     def submit(self, server: str | Server, *, type: RestartWord = "SOFT") -> asyncio.Future[Outcome]:  # noqa: A002 - the API's word
         """Ask for a restart; the future gives its outcome. Where the server is being restarted, that one is joined.
 
-        Cancelling the future only ends the waiting; a server that nobody waits for any more is not sent.
+        What is asked for in the same half second (`Engine` has it as ``linger``) goes out together, 100 servers in a
+        request. Cancelling the future only ends the waiting; a server that nobody waits for any more is not sent.
+
+            futures = [restarter.submit(server) for server in ids]
+            for outcome in await asyncio.gather(*futures):
+                print(outcome.server, outcome.kind, outcome.reason)
 
         Args:
             server: its id; its name, where no other server of the project is called so, which is looked for first; or
                 a `Server` where that has to name its site.
-            type: ``SOFT`` or ``HARD``.
+            type: ``SOFT`` asks the system to restart, ``HARD`` cuts the power.
 
-        Raises (at once):
-            ConfigError: there is no such type, the server is being restarted with another one, the Restarter does not
-                have its site, or this is another event loop.
+        Raises:
+            Invalid: there is no such type.
+            ConfigError: the server is being restarted with another type, the Restarter does not have its site, or this
+                is another event loop.
             SelectionError: this is no server id and no name.
             EngineStopped: the engine is not running.
 
-        Raises (by the future):
+        The future raises:
             SelectionError: no server is called so, or several are.
             CloudError: the cloud does not show who is called so.
             RunConflict: another process's run has the server.
@@ -198,27 +205,36 @@ class Restarter(History):
         return self._engine().submit(server, restart_type(type))
 
     async def restart(self, server: str | Server, *, type: RestartWord = "SOFT") -> Outcome:  # noqa: A002 - the API's word
-        """Restart one server and return its outcome; arguments and errors are those of `submit`.
+        """Restart one server and return its outcome, whatever it is; arguments and errors are those of `submit`.
 
-        Ten thousand calls at once are taken in by the hundred, so that the event loop goes on meanwhile.
+            outcome = await restarter.restart("web-1")
+            if outcome.kind.is_failure:
+                print(outcome.server, outcome.kind, outcome.reason, outcome.message)
+
+        Cancelling it ends the waiting: a server that was sent already is restarted all the same. Ten thousand calls at
+        once are taken in by the hundred, so that the event loop goes on meanwhile.
         """
         await self._engine().turnstile.turn()
         return await self.submit(server, type=type)
 
     def events(self, after: int = 0, run_id: str = "") -> AsyncIterator[Recorded]:
-        """Follow the events of direct restarts from behind event number ``after``, until this engine is closed.
+        """Follow the events of single restarts from behind event number ``after``, until this engine is closed.
 
         They are recorded in one run after another, each of some hundred thousand events or a day; the last events of
         one may come among the first of the next. A store in memory forgets a run that is over and that nobody is
         reading: who has stood still for a whole run misses those after it. A rollout has its own: `Rollout.events`.
+
+            async for recorded in restarter.events():
+                log.info("%s", recorded.as_dict())
 
         Args:
             after: the event's number in its run.
             run_id: that run, as the event names it; "": the present one.
 
         Raises:
-            ConfigError: the run is none of the last ones of this Restarter's direct restarts.
+            ConfigError: the run is none of the last ones of this Restarter's single restarts.
             EngineStopped: the engine is not running.
+            StoreError: the store cannot be read; raised by the iteration.
         """
         return self._engine().direct.events(after, run_id)
 
@@ -239,13 +255,25 @@ class Restarter(History):
         Ids that do not exist are skipped, and `Result.not_found` names them. At servers that are given without a plan
         nobody has looked yet: percentages are of all of them. `plan` looks first.
 
+            async def answers(server: Server) -> bool:
+                return await ping(server.address)  # False, or an exception, means not yet
+
+            async def calm(state: RolloutState) -> GateVerdict:
+                return "stop" if await alarms() else "go"
+
+            rollout = restarter.rollout(ids, Strategy(waves=["1", "10%"], min_ready="30s"), check=answers, gate=calm)
+            result = await rollout.run()
+
         Args:
             servers: a plan, which is run as it is, or servers to make one of: ids, unique names, or a `Server` each.
-            strategy: how to restart them; ignored for a plan.
-            check: asks a restarted server whether it is healthy; None: as planned; `hooks.WITHOUT`: no check.
-            gate: asked before each wave but the first; None: as planned; `hooks.WITHOUT`: no gate.
-            run_id: names the run; the same id with the same servers continues it, with the check and the gate that it
-                was planned with.
+            strategy: how to restart them; None: ``Strategy()``; ignored for a plan.
+            check: an async function that tells of a restarted `Server` whether it is healthy. It is asked again, every
+                ``check_interval``, until ``server_timeout`` is over. None: as planned; `WITHOUT`: no check.
+            gate: an async function that is given the `RolloutState` before each wave but the first, and returns ``go``,
+                ``wait`` (ask again later) or ``stop``, see `ecsbatch.rollout.gates`. None: as planned; `WITHOUT`: no
+                gate.
+            run_id: names the run, in up to 64 letters, digits, dots, dashes and underscores; "": a new id. The same id
+                with the same servers continues the run, with the check and the gate that it was planned with.
             on_event: a plain function that is called with each event of the run that this process records, once it is
                 stored; it must return at once. `Rollout.events` is for those who take their time.
 
@@ -283,12 +311,14 @@ class Restarter(History):
         Args:
             servers: ids, unique names, or a `Server` each.
             strategy: how to restart them.
-            check: the check that `rollout` will be given; None: that of the strategy; `hooks.WITHOUT`: none.
+            check: the check that `rollout` will be given; None: that of the strategy; `WITHOUT`: none.
             gate: the same of the gate.
 
         Raises:
             SelectionError: it is not clear which servers are meant.
             SelectionRefused: there are none, too many do not exist, or those that are down already fill the budget.
+            ConfigError: a server is at a site that this Restarter does not have, the check or the gate is none, or this
+                is a plan already.
             CloudError: not everything could be seen.
             EngineStopped: the engine is not running.
         """
@@ -307,16 +337,24 @@ class Restarter(History):
     ) -> Rollout:
         """Make a rollout that goes on with a run from the store; begun as that of `rollout`.
 
+            rollout = await (await restarter.resume("kernel-7")).start()
+            result = await rollout
+
+        Servers that have their outcome keep it; those under way are looked at before anything is sent again. To have a
+        paused run go on that a process holds, `History.steer` it.
+
         Args:
-            run_id: the run's id or a unique beginning of it; "": the latest run.
+            run_id: the run's id or a unique beginning of it; "": the latest rollout.
             check: as in `rollout`; a run that was planned with a callable needs one again.
             gate: the same.
-            changes: what is asked for beyond going on.
+            changes: what is asked for beyond going on, such as which servers are tried again.
             on_event: as in `rollout`.
 
         Raises:
-            ConfigError: there is no such run, or it needs a check or a gate that is not given.
-            ProgramRefused: the store may be written by others, and the run's command is none of ``allow_programs``.
+            RunNotFound: no run has this id, or several begin so.
+            Invalid: it is a run of single restarts.
+            ConfigError: it needs a check or a gate that is not given, or ``on_event`` is no plain function.
+            ProgramRefused: the store may be written by others, and the run's command is none of those of `Programs`.
             StoreError: the store cannot be read.
             EngineStopped: the engine is not running.
         """
@@ -353,6 +391,9 @@ class Restarter(History):
         gate or a budget has, stays as it is; one that was paused is held again, and stays paused. Several processes may
         call this at once: each rollout is taken by one of them.
 
+            for rollout in await restarter.resume_orphans():
+                print(rollout.run_id, rollout.progress.standing.text)
+
         Args:
             check: of those that were planned with a callable as their check.
             gate: of those that were planned with a callable as their gate.
@@ -362,7 +403,8 @@ class Restarter(History):
             The rollouts, begun: each goes on by itself.
 
         Raises:
-            ExceptionGroup: some could not be taken, such as for want of a callable; `rollouts` has all others.
+            ExceptionGroup: some could not be taken, such as for want of a callable: an `EcsbatchError` for each, with
+                the run in a note; `rollouts` has all others, which go on.
             StoreError: the store cannot be read.
             EngineStopped: the engine is not running.
         """
@@ -396,17 +438,30 @@ class Restarter(History):
 
     @property
     def rollouts(self) -> tuple[Rollout, ...]:
-        """The rollouts that were begun here and have not ended here; each is stored and held."""
+        """The rollouts of this process that are stored and held: by `rollout`, `resume` or `resume_orphans`."""
         return tuple(filter(attrgetter("held"), self._working.rollouts)) if self._working is not None else ()
 
     async def usage(self, site: str = "") -> Usage:
-        """Return what of a site's quota is free, in flight and cooling, and when more is free."""
+        """Return what of a site's quota is free, in flight and cooling, and when more is free.
+
+            usage = await restarter.usage()
+            print(f"{usage.free} of {usage.limit} free, more in {usage.next_free_in} s")
+
+        Args:
+            site: the key of the site in a Restarter of several; "": the only one.
+
+        Raises:
+            ConfigError: the Restarter does not have the site.
+            StoreError: the store cannot be read.
+            EngineStopped: the engine is not running.
+        """
         return await self._engine().runtime.pipelines[site].bucket.usage()
 
     def blindness(self) -> tuple[float, str]:
-        """Return for how many seconds a site has shown nothing, 0 for none, and what its last request met.
+        """Return for how many seconds a site has shown nothing, 0.0 for none, and what its last request met.
 
-        After ``blind_timeout`` seconds rollouts with servers at the site stop, resumable: ``cloud_unreachable``.
+        For a service's own health. After ``blind_timeout`` seconds rollouts with servers at the site stop, resumable:
+        ``cloud_unreachable``.
         """
         return self._working.runtime.blindness() if self._working is not None else (0.0, "")
 

@@ -1,6 +1,8 @@
 """A whole world in virtual time, for the tests of whoever embeds ecsbatch: a simulated cloud, a store, an engine.
 
-    with World(servers=500, seed=7, faults=Faults(reject_503=0.1)) as world:
+It needs no test framework::
+
+    with World(servers=50, seed=7, faults=Faults(reject_503=0.1)) as world:
 
         async def main() -> Result:
             async with world.restarter() as restarter:
@@ -9,10 +11,18 @@
         result = world.run(main)
         assert world.cloud.restarts(world.ids[0]) == 1
 
-A rollout of hours runs in seconds, the same seed gives the same run, and no socket is opened. `run` may be called again
-and again: time goes on, cloud and store remember, and what a process had in memory is gone, as after a restart of it.
-With pytest, the fixtures ``ecs_world`` and ``ecs_restarter`` run ``async def`` tests in such a world; see
-`ecsbatch.pytest_plugin`.
+A rollout of hours runs in seconds, the same seed gives the same run, and no socket is opened. `World.run` may be called
+again and again: time goes on, cloud and store remember, and what a process had in memory is gone, as after a restart of
+it.
+
+With pytest, ``async def`` tests that ask for the fixture ``ecs_world``, a `World`, or ``ecs_restarter``, a started
+`Restarter` in it, run in virtual time by themselves; a marker gives the arguments of the world::
+
+    @pytest.mark.ecs_world(servers=50, seed=7)
+    async def test_who_is_not_back_is_named(ecs_world: World, ecs_restarter: Restarter) -> None:
+        ecs_world.cloud.doom(ecs_world.ids[30], "error")  # its next restart leaves it in ERROR
+        result = await ecs_restarter.rollout(ecs_world.ids, Strategy(max_failures="20%")).run()
+        assert result.counts[OutcomeKind.FAILED] == 1
 """
 
 from __future__ import annotations
@@ -49,9 +59,25 @@ MONTH = 30 * 86_400.0
 class World:
     """One simulated cloud and one store in memory, over any number of lives of a process.
 
+    A process that dies half way, and the one that goes on::
+
+        async def first() -> None:
+            async with world.restarter() as restarter:
+                await restarter.rollout(world.ids, run_id="night").run()
+
+        async def second() -> list[Result]:
+            async with world.restarter() as restarter:
+                return [await rollout for rollout in await restarter.resume_orphans()]
+
+        try:
+            world.run(first, kill_after=300)
+        except Killed:
+            print(world.run(second))
+
     Attributes:
         config: the cloud's configuration.
-        cloud: tells what really happened (`SimulatedCloud.restarts`, ``truth``, ``audit``), and can be tampered with.
+        cloud: tells what really happened (`SimulatedCloud.restarts`, `SimulatedCloud.truth`, `SimulatedCloud.audit`),
+            and can be tampered with.
         ids: of all servers.
         clock: the clock of this world's engines.
         database: behind the store.
@@ -152,7 +178,7 @@ class World:
     def client(
         self, *, kind: type[EcsClient] = EcsClient, auth: Auth | None = None, sender: Sender | None = None, **more: Any
     ) -> EcsClient:
-        """Make a client of the cloud, for ``async with``.
+        """Make a client of the cloud, for ``async with``; `restarter` makes one by itself.
 
         Args:
             kind: the client's class.
@@ -183,7 +209,7 @@ class World:
     async def restarter(
         self, engine: Engine | None = None, *, seed: int | None = None, name: str = ""
     ) -> AsyncGenerator[Restarter]:
-        """Start an engine with a client and the world's store, for ``async with``.
+        """Start an engine with a client and the world's store, for ``async with``, inside `run`.
 
         Args:
             engine: its settings; None: the defaults.

@@ -74,13 +74,13 @@ class EcsClient:
         request_timeout: how long a request may take from its first step to the end of its answer: seconds, or text such
             as ``"30s"``. The engine has each token wait for as long.
         connect_timeout: how much of that the connection may take.
-        api_rate: requests per second, looks and submits together.
+        api_rate: requests per second, looks and restarts together.
         ca_file: certificates to trust besides the system's, in PEM.
 
     Attributes:
         api_rate: as given.
         request_timeout, connect_timeout: the same, in seconds.
-        fallback_store: the store of restarters that were given none; closed with the client.
+        fallback_store: the store in memory of restarters that were given none; closed with the client.
 
     Raises:
         ConfigError: a setting is missing or malformed.
@@ -149,7 +149,7 @@ class EcsClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, and the fallback store where there is one."""
+        """Close what is the client's own: its connections, and the store in memory of a `Restarter` without one."""
         store, self.fallback_store = self.fallback_store, None
         try:
             if store is not None:
@@ -288,7 +288,9 @@ class EcsClient:
 
         Args:
             limit: rows per page, 1 to 1,000.
-            **filters: see `Filters`; an empty one is left out.
+            **filters: those of the API: ``name`` (a part of it will do), ``status``, ``tags`` (one ``key=value`` or
+                ``key``), ``not_tags``, ``flavor``, ``ip``, ``ip_eq``, ``reservation_id``, ``enterprise_project_id``; an
+                empty one is left out.
 
         Raises:
             ConfigError: the API does not have a filter; it would list the whole fleet instead.

@@ -43,7 +43,7 @@ class Answer:
         status: the HTTP status.
         headers: the headers, names in small letters.
         body: the bytes that came.
-        complete: False where the body broke off or was longer than `MAX_ANSWER_BYTES`.
+        complete: False where the body broke off or was longer than 32 MiB.
     """
 
     status: int

@@ -34,6 +34,9 @@ class Event:
     and so are its waves, each from 1. Times are seconds, since 1970 where that is said, else on the ledger's clock: it
     does not jump, and can be compared within one boot (see `HolderChanged`). Texts of the cloud, of gates and of people
     are as they came: escape them for a terminal or a page. A field that a line of JSON leaves out is empty.
+
+    Attributes:
+        name: what a line of JSON calls it, as its ``event``; one for each class.
     """
 
     name: ClassVar[str] = ""
@@ -309,6 +312,7 @@ class ServerEvent(Event):
     """
 
     kind: ClassVar[OutcomeKind]
+    """How the server ended."""
     server: str = ""
     wave: int = 0
     domain: str = ""

@@ -8,14 +8,20 @@ from typing import Final
 
 
 class OutcomeKind(StrEnum):
-    """How a server ended. Every target of a run ends with exactly one."""
+    """How a server ended. Every target of a run ends with exactly one. Each is a `str`: ``kind == "failed"``."""
 
     RESTARTED = "restarted"
+    """It was restarted, and is healthy where a check is set."""
     FAILED = "failed"
+    """The cloud says that its restart failed, or it did not become healthy in time."""
     TIMED_OUT = "timed_out"
+    """It had not come back after ``server_timeout``, and a look after that still showed no end."""
     UNKNOWN = "unknown"
+    """Whether it was restarted cannot be found out; it is never sent again blindly."""
     SKIPPED = "skipped"
+    """It was rightly left alone, for a `SkipReason`."""
     NOT_STARTED = "not_started"
+    """Nothing was sent for it, or a request that was shown not to have begun."""
 
     @property
     def is_failure(self) -> bool:
@@ -35,32 +41,49 @@ class SkipReason(StrEnum):
     """Why a server was rightly left alone."""
 
     NOT_FOUND = "not_found"
+    """The cloud has no such server."""
     NOT_ACTIVE = "not_active"
+    """It is shut off, in error or on its way to another state."""
     LOCKED = "locked"
+    """A lock forbids restarts."""
     ALREADY_RESTARTING = "already_restarting"
+    """Somebody else restarts it now."""
     RESTARTED_RECENTLY = "restarted_recently"
+    """It has changed, or was restarted, since a time before which nobody wanted it restarted again."""
     EXCLUDED = "excluded"
+    """Who asked for the run has left it out."""
 
 
 class Evidence(StrEnum):
     """What an outcome is known by: the job's own report, the server's state, or a health check."""
 
     JOB = "job"
+    """The cloud's job told it."""
     STATE = "state"
+    """A look at the server showed it."""
     CHECK = "check"
+    """The health check passed, or did not in time."""
 
 
 class RunStatus(StrEnum):
-    """How a run stands; in the last three states it is over."""
+    """How a run stands; in the last three states it is over. Each is a `str`: ``status == "running"``."""
 
     RUNNING = "running"
+    """A process holds it and restarts its servers, or waits for what comes before the next wave."""
     PAUSED = "paused"
+    """A process holds it, and sends nothing new until somebody resumes it."""
     STOPPED = "stopped"
+    """A limit, a gate or a budget has ended it here; a resume goes on."""
     INTERRUPTED = "interrupted"
+    """Its process was told to stop, or its task was cancelled; a resume goes on."""
     ORPHANED = "orphaned"
+    """It should go on, and its process is gone; a resume goes on."""
     SUCCEEDED = "succeeded"
+    """Every server was restarted, or rightly skipped."""
     FAILED = "failed"
+    """Every server has its outcome, and at least one is a failure, or was left out."""
     ABORTED = "aborted"
+    """Somebody has ended it for good: nothing resumes it."""
 
     @property
     def goes_on(self) -> bool:

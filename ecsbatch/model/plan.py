@@ -79,7 +79,12 @@ class PlanBasis:
 
 @dataclass(frozen=True)
 class Plan:
-    """A rollout in numbers. Build it with `make_plan`; all durations are seconds.
+    """A rollout in numbers, as `Restarter.plan` makes it; all durations are seconds.
+
+        plan = await restarter.plan(ids, Strategy(waves=["1", "10%"]))
+        for wave in plan.waves:
+            print(wave.number, wave.label, len(wave))
+        print(plan.not_found, plan.hash)
 
     Attributes:
         fleet: the servers to restart, wave by wave, then the ones to be skipped.
@@ -216,7 +221,7 @@ class Plan:
         return self.fleet.targets_hash()
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the servers, with ``total``, ``domains``, ``hash`` and ``targets`` for readers."""
+        """Return everything but the servers as JSON values, with ``total``, ``domains``, ``hash`` and ``targets``."""
         numbers = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in _NO_NUMBERS}
         summary = {"total": len(self.fleet), "to_restart": self.to_restart, "domains": dict(self._domains)}
         return numbers | summary | {"hash": self.hash, "targets": self.targets}

@@ -15,11 +15,16 @@ def quota_group(key: str) -> str:
 @refuses_unknown()
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How many servers the cloud lets through in any window.
+    """How many servers the cloud lets through in any window; by default 1,000 in 60 seconds, as the API has it.
+
+    Give less where others restart servers of the same project, too: ``Engine(quota=Quota(500, 60.0))``.
 
     Attributes:
         limit: servers.
         window: seconds.
+
+    Raises:
+        Invalid: there is no such argument.
     """
 
     limit: int = 1000

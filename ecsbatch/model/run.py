@@ -142,7 +142,9 @@ class RunRecord:
     """A run as the store knows it.
 
     Attributes:
-        run_id, kind, plan: as it was created.
+        run_id: its id.
+        kind: ``rollout``, or ``direct`` for a run of single restarts.
+        plan: the plan's JSON without the servers, see `Plan.to_json`.
         created_at: seconds since 1970.
         status: `RunStatus.ORPHANED` where it should be running or paused and no living process holds it.
         holder: the last one.
@@ -151,7 +153,7 @@ class RunRecord:
         seq: the number of its last event.
         total: how many targets it has.
         counts: outcomes so far, by the words of `OutcomeKind`.
-        targets_hash: see `ecsbatch.model.servers.targets_hash`.
+        targets_hash: the SHA-256 of its servers in whatever order, see `Plan.targets`.
     """
 
     run_id: str
@@ -220,15 +222,19 @@ def _are_texts(value: object) -> bool:
 @refuses_unknown()
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a resume asks for beyond going on.
+    """What a resume asks for beyond going on; see `Restarter.resume`.
+
+        rollout = await restarter.resume(run_id, changes=Changes(retry=["failed", "timed_out"], by="alice"))
+        result = await rollout.run()
 
     Attributes:
         retry: outcome kinds whose servers are to be tried again: ``failed``, ``timed_out``, ``unknown``,
             ``not_started`` (those that were left out), ``skipped`` (but those that the plan itself leaves alone).
         forgive: failures so far stop counting and give their slots of the budget back.
         skip_domains: domains to whose servers nothing is sent any more; those that wait, now or later, are not started.
-        limits: settings and their new values, as in a strategy.
-        by: who asks.
+        limits: limits and their new values, by the names and in the forms that a `Strategy` has them, such as
+            ``{"max_failures": "5%"}``.
+        by: who asks, for the record.
         stays_paused: a run that was paused when its last process ended stays so, and is only held again.
 
     Raises:
@@ -259,11 +265,12 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a run stands when `Rollout.run` returns.
+    """How a run stands when `Rollout.run` or `Rollout.result` returns: it is over, or has stopped and can be resumed.
 
     Attributes:
         run_id: the run.
-        status, reason, message: how it ended or why it stands still; the reason is a word, the message a sentence.
+        status: how it stands; ``status.over`` tells whether anything is left to resume.
+        reason, message: why, in a word such as ``max_failures`` and in a sentence; "" where the status says it all.
         total: how many targets it has.
         counts: servers by outcome; ``unknown`` includes those still under way, ``not_started`` the waiting.
         elapsed_s: seconds for which processes have held the run.

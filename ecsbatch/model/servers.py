@@ -52,7 +52,9 @@ def restart_type(word: object) -> RestartType:
 @refuses_unknown()
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One ECS that is to be restarted.
+    """One ECS that is to be restarted; `EcsClient.select` yields them. Where only the id is known, a text will do.
+
+        Server("6d87ff69-d8fa-4e28-847a-6decb4973294", domain="az1", name="web-08142")
 
     Attributes:
         id: its UUID.
@@ -60,6 +62,9 @@ class Server:
         name: as the cloud or the fleet file names it; for people only.
         site: the key of its site in a `Restarter` of several sites; "" where there is only one.
         address: its first private address, for health checks; "" where not known.
+
+    Raises:
+        Invalid: there is no such argument.
     """
 
     id: str
@@ -198,7 +203,12 @@ class Job:
 class Fleet(Sequence[Server]):
     """A frozen, ordered list of servers, held in columns: a million fit into memory.
 
-    The order is the order of the rollout.
+    The order is the order of the rollout. It is a sequence: ``fleet[0]`` and ``for server in fleet`` give a `Server`
+    each.
+
+    Attributes:
+        ids: the servers' ids.
+        domains, names, sites: the same of each; None where no server has one.
     """
 
     __slots__ = ("_index", "domains", "ids", "names", "sites")

@@ -43,7 +43,7 @@ class RolloutState:
         fence, holder, paused_by: how many holders it has had, who holds it, who paused it.
         pause: the event of a pause that nobody has ended, whatever has become of its process; None where none is.
         wave: number of the wave under way, 0 before the first.
-        stage: the `Stage` of each server, by index.
+        stage: how far each server is, by index; `outcome` says it in words.
         run, waves, domains: tallies; ``waves[0]`` is the first wave, servers that the plan skips are in none.
         flights: batches in flight by number.
         held: indexes of servers with an outcome that may still be down.

@@ -171,7 +171,7 @@ class Tally:
         return self.in_flight + self.held
 
     def move(self, was: int, to: int, n: int) -> None:
-        """Count ``n`` servers at another `Stage` than before."""
+        """Count ``n`` servers at another stage than before."""
         self._count(was, -n)
         self._count(to, n)
 

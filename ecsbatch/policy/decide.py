@@ -19,7 +19,15 @@ from ecsbatch.model.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a run now: those of its plan, as changed since. See `Plan` for each."""
+    """The limits of a run now: those of its plan, as changed since.
+
+    Attributes:
+        max_unavailable: servers down at once because of the run, at most.
+        max_unavailable_per_domain: the same for each domain by its name; None for no such limit.
+        max_failures: failures that are allowed; one more stops or pauses the run.
+        max_failures_per_wave: the same for each wave, in their order; None for no such limit.
+        max_failures_per_domain: the same for each domain by its name; None for no such limit.
+    """
 
     max_unavailable: int
     max_unavailable_per_domain: Mapping[str, int] | None

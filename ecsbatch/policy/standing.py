@@ -25,22 +25,39 @@ class Phase(StrEnum):
     """How a run stands in a word, for programs: what it does while it goes on, else its status."""
 
     STARTING = "starting"
+    """Nothing is sent yet: its servers are looked at first."""
     RUNNING = RunStatus.RUNNING.value
+    """Servers are restarted."""
     CHECKING = "checking"
+    """All that are under way have restarted, and their health checks have not passed yet."""
     SOAKING = "soaking"
+    """It pauses after a wave."""
     HELD = "held_for_promote"
+    """Somebody has to promote it."""
     GATE = "gate"
+    """The gate before the next wave is asked."""
     BLIND = "blind"
+    """Nothing can be seen of the cloud."""
     THROTTLED = "throttled"
+    """The cloud has asked for a pause (429)."""
     PAUSED = RunStatus.PAUSED.value
+    """It was paused."""
     STOPPING = "stopping"
+    """It is about to stop: servers under way are waited for."""
     ABORTING = "aborting"
+    """It is being ended for good."""
     STOPPED = RunStatus.STOPPED.value
+    """As the status."""
     INTERRUPTED = RunStatus.INTERRUPTED.value
+    """As the status."""
     ORPHANED = RunStatus.ORPHANED.value
+    """Its process is gone."""
     SUCCEEDED = RunStatus.SUCCEEDED.value
+    """As the status."""
     FAILED = RunStatus.FAILED.value
+    """As the status."""
     ABORTED = RunStatus.ABORTED.value
+    """As the status."""
 
 
 CALM: Final = frozenset({Phase.STARTING, Phase.RUNNING, Phase.CHECKING, Phase.SOAKING, Phase.SUCCEEDED})

@@ -1,4 +1,12 @@
-"""Gates, which are asked whether the next wave may start: their type, and gates that are commands."""
+"""Gates, which are asked whether the next wave may start: their type, and gates that are commands.
+
+A gate is an async function that is given the `RolloutState` and returns ``go``, ``wait`` or ``stop``. Whatever else it
+returns or raises is inconclusive, and it is asked again as if it had said ``wait``; after ``gate_timeout`` of that the
+run stops, and can be resumed:
+
+    async def calm(state: RolloutState) -> GateVerdict:
+        return "stop" if state.run.failures > 3 else "go"
+"""
 
 from __future__ import annotations
 
@@ -15,6 +23,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.rollout.programs import child_environment, run_program, split_command
 
 GateVerdict = Literal["go", "wait", "stop"]
+"""What a gate says: the next wave may start, ask again later, or stop the run."""
 Gate = Callable[[RolloutState], Awaitable[GateVerdict]]
 """Asked before each wave but the first: ``go``, ``wait`` (ask again later) or ``stop``.
 

@@ -1,11 +1,12 @@
 """`History`: what can be asked of runs by their ids, without holding them and without a cloud.
 
-A replica of a service, or a program that only shows what others do, needs nothing else:
+A replica of a service, or a program that only shows what others do, needs nothing else::
 
     async with open_store("sqlite:///runs.db") as store:
         history = History(store)
         for record in await history.runs(status="running"):
-            print(record.run_id, (await history.explain(record.run_id)).text)
+            if record.kind == "rollout":
+                print(record.run_id, (await history.explain(record.run_id)).text)
 """
 
 from __future__ import annotations
@@ -56,8 +57,13 @@ class LiveRun(Protocol):
 class History:
     """The runs of a store, whoever holds them: what they are, how they stand, what became of each server, and why.
 
-    A run is named by its id or a unique beginning of it; "" is the latest. The runs last asked about are kept, so that
-    the next question reads only what is new. Runs of single restarts are listed, and have nothing else to ask.
+    A run is named by its id or a unique beginning of it; "" is the latest rollout. The runs last asked about are kept,
+    so that the next question reads only what is new. Runs of single restarts are listed, and have nothing else to ask.
+    Where there is no store yet, as in a `Restarter` that was not started, whatever is asked raises `EngineStopped`.
+
+        history = History(store)
+        progress = await history.progress("kernel-7")
+        print(progress.standing.text, progress.servers.ended, progress.servers.total)
 
     Attributes:
         clock: tells what time it is, for explanations.
@@ -111,7 +117,10 @@ class History:
             read = min(4 * read, _ALL)
 
     async def record(self, run_id: str = "") -> RunRecord:
-        """Return what the store knows of a run, of whatever kind.
+        """Return what the store knows of a run, of whatever kind; quick, for no event is read.
+
+        Args:
+            run_id: which run.
 
         Raises:
             RunNotFound: none has this id, or several begin so.
@@ -122,7 +131,11 @@ class History:
     async def state(self, run_id: str = "") -> RolloutState:
         """Return how a rollout stands: all its events folded.
 
-        It goes on with the next question about the run, as `Rollout.state` does by itself. Do not change it.
+        It goes on with the next question about the run, as `Rollout.state` does by itself. Do not change it. `progress`
+        is the same as a value that stays as it is.
+
+        Args:
+            run_id: which run.
 
         Raises:
             RunNotFound: none has this id, or several begin so.
@@ -136,6 +149,9 @@ class History:
         """Yield every server of a rollout with its outcome so far, in the order of the fleet.
 
         A server under way is ``unknown``, one that waits ``not_started``.
+
+            async for outcome in history.outcomes("kernel-7", kinds=["failed", "timed_out", "unknown"]):
+                print(outcome.server, outcome.kind, outcome.reason, outcome.message)
 
         Args:
             run_id: which run.
@@ -176,6 +192,8 @@ class History:
     async def explain(self, run_id: str = "", server: str = "") -> Explanation:
         """Return why a server is not restarted yet, or what holds the whole rollout now.
 
+            print((await history.explain("kernel-7", "web-08142")).text)
+
         Args:
             run_id: which run.
             server: the server's id, its name or a unique beginning of its id; "": the whole rollout.
@@ -194,6 +212,11 @@ class History:
     async def progress(self, run_id: str = "") -> Progress:
         """Return how a rollout goes on now: the counts, the pace, what it waits for and why, the quota.
 
+        `Progress.as_dict` is what a service answers.
+
+        Args:
+            run_id: which run.
+
         Raises:
             RunNotFound: no run has this id, or several begin so.
             Invalid: it is a run of single restarts.
@@ -205,6 +228,11 @@ class History:
 
     def follow(self, run_id: str = "", after: int = 0) -> AsyncIterator[Recorded]:
         """Yield a rollout's events as they come, until it ends or nobody holds it; all who follow share the reading.
+
+        For server-sent events ``seq`` is the id: who comes back with the last one that he has seen misses none.
+
+            async for recorded in history.follow("kernel-7", after=last_event_id):
+                await send(id=recorded.seq, data=recorded.as_dict())
 
         Args:
             run_id: which run.
@@ -233,7 +261,10 @@ class History:
                 yield recorded
 
     def steer(self, run_id: str = "") -> Steering:
-        """Return what steers a rollout, whoever holds it; which run is meant is settled with each thing it is asked."""
+        """Return what steers a rollout, whoever holds it; which run is meant is settled with each thing it is asked.
+
+        await history.steer("kernel-7").pause(by="alice")
+        """
         return Steering(self.store, partial(self._look, run_id), self.clock)
 
     async def _look(self, run_id: str) -> Looked:

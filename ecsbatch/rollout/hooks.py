@@ -39,7 +39,8 @@ class _Without(Enum):
 
 
 WITHOUT: Final = _Without.WITHOUT
-"""Given as a check or a gate: go without, whatever the strategy or the run's record says."""
+"""Given to `Restarter.rollout` or `Restarter.resume` as ``check`` or ``gate``: go without one, whatever the strategy or
+the run's record says."""
 
 Without: TypeAlias = Literal[_Without.WITHOUT]
 

@@ -30,7 +30,7 @@ from ecsbatch.rollout.start import resumption, start
 
 
 class Rollout:
-    """One run, as this process has it. Made by `Restarter.rollout` and `Restarter.resume`.
+    """One run, as this process has it. Made by `Restarter.rollout` and `Restarter.resume`; nothing happens by itself.
 
     `run` restarts the servers and returns once the run is over or has stopped. Where somebody waits for an answer
     meanwhile, `start` returns once the run is stored and held; it goes on by itself then, and `result` waits for it::
@@ -170,10 +170,12 @@ class Rollout:
             RunConflict: another run has some of the servers, or another process has the run.
             SelectionError: it is not clear which servers are meant, or they must not be restarted so.
             PlanStale: the fleet is not what the plan saw.
+            CloudError: names were given or the plan is some minutes old, and not everything could be seen.
             StoreError: the store cannot be written; nothing was sent.
             EngineStopped: the engine has ended.
-            ConfigError: it was begun before, this is another event loop than the engine's, or the run belongs to
-                another project or region, or needs a check or a gate that is not given.
+            ConfigError: it was begun before, its id cannot be one, this is another event loop than the engine's, or the
+                run belongs to another project or region, or needs a check or a gate that is not given.
+            ProgramRefused: the run exists already, and others may have written its check or gate.
         """
         end = await self._begin()
         name = f"ecsbatch-run-{self.run_id}"
@@ -183,7 +185,8 @@ class Rollout:
     async def run(self) -> Result:
         """Restart the servers; return once the run is over, or stopped and resumable: `start` and `result` in one.
 
-        Cancelled, it leaves the run ``interrupted``: requests in flight become unknown, and a resume goes on.
+        Cancelled, it leaves the run ``interrupted``: requests in flight become unknown, and a resume goes on. A run
+        that fails or stops raises nothing: `Result.status` tells it.
 
         Returns:
             How the run stands then.
@@ -191,6 +194,7 @@ class Rollout:
         Raises:
             StoreError: the store cannot be written; what it has acknowledged is safe.
             EngineStopped: the engine ended before the run did.
+            RunConflict: another process has taken the run.
             EcsbatchError: as `start`.
         """
         end = await self._begin()
@@ -209,6 +213,7 @@ class Rollout:
             StoreError, EngineStopped: as `run`; the latter also where its begin was cancelled.
             RunConflict: another process has taken the run.
             ConfigError: the rollout was not begun.
+            CancelledError: the task in which `run` was awaited was cancelled.
         """
         if self._end is None:
             raise ConfigError(f"Run {self.run_id} was not begun here: await its `start` first.")
@@ -331,13 +336,20 @@ class Rollout:
     def events(self, after: int = 0) -> AsyncIterator[ev.Recorded]:
         """Follow the run's journal from behind event number ``after``, until the run ends in this process.
 
+        For any number of watchers; a slow one costs nobody else anything.
+
+            async for recorded in rollout.events():
+                if isinstance(recorded.event, ServerFailed):
+                    print(recorded.event.server, recorded.event.message)
+
         Raises:
-            StoreError: the store cannot be read.
+            SelectionError: as `plan`.
+            StoreError: the store cannot be read; raised by the iteration.
         """
         return self._session.feed.events(after)
 
     def lines(self, after: int = 0) -> AsyncIterator[bytes]:
-        """Follow the same as lines of JSON, without line ends; the format is that of `ecsbatch.model.events`."""
+        """Follow the same as lines of JSON, without line ends; `Recorded.as_dict` documents them."""
         return self._session.feed.lines(after)
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
@@ -379,7 +391,11 @@ class Rollout:
         self._tell(lambda driver: driver.engine_stopped(stopped))
 
     def pause(self, by: str = "", reason: str = "paused") -> None:
-        """Send nothing new until `resume`; servers under way go on. ``by`` names who asks, ``reason`` is one word."""
+        """Send nothing new until `resume`; servers under way go on. ``by`` names who asks, ``reason`` is one word.
+
+        This and all below take effect at once in this process, and are on record a moment later; `History.steer` waits
+        for that, and steers runs of other processes.
+        """
         self._tell(lambda driver: driver.pause(by, reason))
 
     def resume(
@@ -394,7 +410,7 @@ class Rollout:
             skip_domains: domains to which nothing is sent any more.
 
         Raises:
-            ConfigError: a domain is none of the fleet's, or an outcome cannot be tried again.
+            Invalid: a domain is none of the fleet's, or an outcome cannot be tried again.
         """
         validate_resume(self.plan, retry, skip_domains)
         self._driver.resume(resumption(Changes(retry, forgive, skip_domains, by=by)))
@@ -406,8 +422,10 @@ class Rollout:
     def adjust(self, by: str = "", **limits: int | str) -> None:
         """Change limits from now on, by the names and in the forms that a `Strategy` has them.
 
+            rollout.adjust(max_unavailable="20%", max_failures=50)
+
         Raises:
-            ConfigError: a limit does not exist, or its value is invalid.
+            Invalid: a limit does not exist, or its value is invalid.
         """
         self._session.limit_events(limits, by)
         self._driver.adjust(by, limits)

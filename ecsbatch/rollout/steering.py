@@ -1,7 +1,7 @@
 """`Steering`: asks the process that holds a run to pause, resume, promote, adjust or abort it, from anywhere.
 
 What is asked is a row in the store that the holder reads; the run's journal shows that it has followed. Nothing here
-writes to the run itself: whoever does not hold it cannot.
+writes to the run itself: whoever does not hold it cannot. `Rollout` has the same for a run of this process.
 """
 
 from __future__ import annotations
@@ -47,8 +47,12 @@ _Answers: TypeAlias = Callable[[ev.Event], bool]
 class Steering:
     """Steers one run, whoever holds it. Made by `History.steer`.
 
-    Each method returns once the run's journal shows that its process has followed, with the events that say so; what
-    the run does already is not asked again. So a request may be sent twice.
+    Each method returns once the run's journal shows that its process has followed, with the events that say so: none
+    where the run does already what is asked. So a request may be sent twice. A process has 10 seconds to follow.
+
+        steering = history.steer("kernel-7")
+        await steering.adjust(by="alice", max_unavailable="5%", max_failures=20)
+        await steering.promote(by="alice")
     """
 
     def __init__(self, store: Store, look: Callable[[], Awaitable[Looked]], clock: Clock) -> None:

@@ -110,14 +110,23 @@ class Exchange:
 
 
 class SimulatedCloud:
-    """The simulated cloud.
+    """The simulated cloud, as an operator and a judge have it: `World.cloud` is one.
+
+        world.cloud.doom(world.ids[3], "error")  # its next restart leaves it in ERROR
+        world.cloud.lock(world.ids[4])
+        assert world.cloud.restarts(world.ids[0]) == 0
 
     Args:
         config: what it is like.
         now: returns the seconds of the cloud's time, which never go back. A test in which the cloud outlives an event
-            loop sets the attribute `now` to the next loop's time.
+            loop sets the attribute ``now`` to the next loop's time.
         wall: the wall clock, seconds since 1970, that signatures are checked against; the cloud's own wall time
-            starts at it and then runs with `now`. None: `config.epoch` plus `now`.
+            starts at it and then runs with ``now``. None: the configuration's ``epoch`` plus ``now``.
+
+    Attributes:
+        config, now: as given.
+        clock_skew: seconds by which its wall clock is ahead; may be changed while it runs.
+        auditor, fleet: its own books and servers; `audit` and `truth` say what is in them.
     """
 
     def __init__(self, config: CloudConfig, now: Callable[[], float], wall: Callable[[], float] | None = None) -> None:
@@ -267,7 +276,11 @@ class SimulatedCloud:
         self.fleet.touch(self._number(server_id), self.now())
 
     def doom(self, server_id: str, ending: Ending) -> None:
-        """Decide how the next action on a server ends, whatever the rates say."""
+        """Decide how the next action on a server ends, whatever the rates say.
+
+        ``error``: the restart fails and leaves it in ERROR; ``fail``: it fails and leaves it ACTIVE; ``stuck``: it
+        never ends; ``unhealthy``: it succeeds and the guest never comes up; ``ok``: all goes well.
+        """
         self._service.actions.rates.doomed[self._number(server_id)] = ending
 
     def heal(self, server_id: str) -> None:
@@ -299,7 +312,11 @@ class SimulatedCloud:
                 self.heal(server_id)
 
     def set_rates(self, **rates: float | Mapping[str, float]) -> None:
-        """Change `fail_rate`, `stuck_rate`, `fail_zones` and the like while the cloud runs."""
+        """Change ``fail_rate``, ``stuck_rate``, ``fail_zones`` and the like of `CloudConfig` while the cloud runs.
+
+        Raises:
+            ValueError: there is no rate of that name.
+        """
         current = self._service.actions.rates
         for name, rate in rates.items():
             if name == "doomed" or name not in current.__slots__:
@@ -319,7 +336,7 @@ class SimulatedCloud:
         return [self.fleet.ids[number] for number in self.fleet.select(zone, status, self.now())]
 
     def missing_ids(self, count: int) -> list[str]:
-        """Return `count` ids that no server has, always the same."""
+        """Return so many ids that no server has, always the same."""
         return [one for one in server_ids(-1 - self.config.seed, count) if one not in self.fleet.numbers]
 
     def truth(self, server_id: str) -> ServerTruth:

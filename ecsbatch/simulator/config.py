@@ -22,7 +22,7 @@ class Faults:
         reset_after: carried out, then the connection dies.
         lost_reply: carried out, the reply never comes.
         silent: not carried out, no reply either.
-        late_execution: no reply; carried out up to `late_max` seconds after the client has given up.
+        late_execution: no reply; carried out up to ``late_max`` seconds after the client has given up.
         error_500_after: carried out, then 500.
         retryable_400: ``Ecs.1000`` after carrying out a part of the servers, or none.
         ecs_0603_501: 501 ``Ecs.0603``, "commands are being executed"; not carried out.
@@ -31,11 +31,11 @@ class Faults:
         empty_body: carried out, 200 with no body.
         truncated: carried out, the body breaks off.
         garbage: carried out, 200 with random bytes, wrong JSON types, nulls or unknown fields.
-        huge: carried out, a body of `huge_bytes`.
-        slow: goes well, `slow_by` seconds later.
+        huge: carried out, a body of ``huge_bytes``.
+        slow: goes well, ``slow_by`` seconds later.
         late_max: the longest late execution, in seconds after the client has given up.
-        slow_by: seconds that `slow` adds before the execution.
-        huge_bytes: the size of a `huge` body.
+        slow_by: seconds that ``slow`` adds before the execution.
+        huge_bytes: the size of a ``huge`` body.
     """
 
     reject_503: float = 0.0

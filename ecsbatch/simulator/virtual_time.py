@@ -31,11 +31,11 @@ T = TypeVar("T")
 
 
 class Hang(RuntimeError):
-    """Nothing is ready and nothing is scheduled, or the virtual time has passed `max_time`."""
+    """Nothing is ready and nothing is scheduled, or the virtual time has passed what a life may take."""
 
 
 class Killed(SystemExit):
-    """The simulated `kill -9`.
+    """The simulated ``kill -9``.
 
     It is a SystemExit because asyncio lets only SystemExit and KeyboardInterrupt out of a callback.
     """

@@ -54,7 +54,13 @@ def open_store(
     inline: bool = False,
     read_only: bool = False,
 ) -> DatabaseStore:
-    """Return a store that ``async with`` opens.
+    """Return a store that ``async with`` opens: what of runs and of the quota outlives the process.
+
+        async with open_store("sqlite:////var/lib/service/restarts.db") as store, Restarter(ecs, store) as restarter:
+            await restarter.resume_orphans()
+
+    All processes that share a quota share a store. Opening it raises `ConfigError` where the file's folder is missing,
+    and `StoreError` where the file cannot be read or written, is damaged, or is a newer version's.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory:``, which forgets what is over but the
@@ -63,7 +69,7 @@ def open_store(
         cold_start: a store that has never had a run grants no tokens for ``cold_start_window``: for containers without
             a volume, and machines that take over from a lost one, whose store may have spent the quota a moment ago.
         cold_start_window: seconds.
-        busy_timeout: seconds to wait for another process that stands still in the middle of a write;
+        busy_timeout: seconds to wait for another process that stands still in the middle of a write; then `StoreError`.
             `DatabaseStore.waiting` shows the wait meanwhile.
         inline: work at once in the caller instead of on a thread: for virtual time.
         read_only: the caller only reads; a file that this process may not write is opened, too.
@@ -82,8 +88,8 @@ def open_store(
 class DatabaseStore:
     """A store of runs in a database; `open_store` makes it.
 
-    Every method may raise `StoreError` where the database cannot be used. `commit`, `take` and `settle` return futures.
-    A call whose caller is cancelled is carried out nevertheless.
+    Every method may raise `StoreError` where the database cannot be used. A call whose caller is cancelled is carried
+    out nevertheless. What runs were and how they stand is asked of a `History`, or of a `Restarter`, on it.
 
     Attributes:
         url: as it was given.

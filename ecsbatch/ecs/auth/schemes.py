@@ -52,8 +52,8 @@ class UnsignedRequest:
         method: ``GET`` or ``POST``.
         host: as in the endpoint, with its port where that is not the scheme's own.
         path: percent-encoded, as it goes on the wire.
-        query: from `canonical_query`, "" for none.
-        body: b"" for none; a request with a body is sent as `JSON_TYPE`.
+        query: percent-encoded and sorted, as it goes on the wire; "" for none.
+        body: b"" for none; a request with a body is sent as ``application/json;charset=utf-8``.
         project_id: goes into ``X-Project-Id``; sub-projects need it. "" where the request is about no project.
     """
 
