@@ -35,7 +35,7 @@ from ecsbatch.model.text import counted
 from ecsbatch.rollout.check_addresses import is_this_machine
 from ecsbatch.rollout.draft import Draft, listed
 from ecsbatch.rollout.gates import Gate
-from ecsbatch.rollout.history import History
+from ecsbatch.rollout.history import History, need_rollout
 from ecsbatch.rollout.hooks import A_CALLABLE, GivenHooks, Without, hooks_of
 from ecsbatch.rollout.live_engine import LiveEngine
 from ecsbatch.rollout.orphans import orphans
@@ -360,7 +360,7 @@ class Restarter(History):
         """
         given, working = self._given(check, gate), self._engine()
         runtime = working.runtime
-        record = await runtime.store.run(run_id)
+        record = need_rollout(await runtime.store.run(run_id))
         plan = record.plan_of(await runtime.store.targets(record.run_id))
         changes = changes or Changes(by=self.holder.name)
         if not record.status.over or changes.retry:
@@ -455,7 +455,7 @@ class Restarter(History):
             StoreError: the store cannot be read.
             EngineStopped: the engine is not running.
         """
-        return await self._engine().runtime.pipelines[site].bucket.usage()
+        return await self._engine().pipeline(site).bucket.usage()
 
     def blindness(self) -> tuple[float, str]:
         """Return for how many seconds a site has shown nothing, 0.0 for none, and what its last request met.

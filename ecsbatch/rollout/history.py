@@ -249,7 +249,7 @@ class History:
         return self._follow(run_id, after)
 
     async def _follow(self, run_id: str, after: int) -> AsyncGenerator[Recorded]:
-        record = _rollout(await self.record(run_id))
+        record = need_rollout(await self.record(run_id))
         live = self._live(record.run_id)
         if live is not None:
             async for recorded in live.events(after):
@@ -269,7 +269,7 @@ class History:
 
     async def _look(self, run_id: str) -> Looked:
         """Return a rollout as the store knows it, and its events folded up to now."""
-        record = _rollout(await self.record(run_id))
+        record = need_rollout(await self.record(run_id))
         live = self._live(record.run_id)
         if live is not None:
             return record, live.state
@@ -323,11 +323,11 @@ async def _claimed_by(store: Store, record: RunRecord, server: str) -> str:
     return next((owner for owner in owners if owner != record.run_id), "")
 
 
-def _rollout(record: RunRecord) -> RunRecord:
+def need_rollout(record: RunRecord) -> RunRecord:
     """Return the record of a rollout; raises Invalid for a run of single restarts."""
     if record.kind == "direct":
         raise Invalid(
-            f"Run {record.run_id} holds single restarts of a program: only rollouts can be asked about.",
+            f"Run {record.run_id} holds single restarts of a program: give the id of a rollout.",
             field="run_id",
             value=record.run_id,
             expected="the id of a rollout",

@@ -9,6 +9,7 @@ from typing import Final
 
 from ecsbatch.engine.direct_runs import DirectRuns
 from ecsbatch.engine.host_loop import Turnstile
+from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.workers import to_the_end
 from ecsbatch.errors import ConfigError, EngineStopped
@@ -73,9 +74,18 @@ class LiveEngine:
     def _submit(self, server: str, site: str, wanted: RestartType) -> asyncio.Future[Outcome]:
         """Restart a server that is given by its id; who has it already is joined."""
         self.runtime.check()
+        self.pipeline(site)
+        return self.rollouts.join(server, wanted) or self.direct.submit(server, site, wanted)
+
+    def pipeline(self, site: str) -> Pipeline:
+        """Return the engine's parts for a site.
+
+        Raises:
+            ConfigError: the Restarter does not have it.
+        """
         if site not in self.runtime.pipelines:
             raise ConfigError(f"The site {site!r} is none of this Restarter's.")
-        return self.rollouts.join(server, wanted) or self.direct.submit(server, site, wanted)
+        return self.runtime.pipelines[site]
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

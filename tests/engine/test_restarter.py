@@ -12,7 +12,7 @@ import pytest
 from world import World
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, SelectionError
+from ecsbatch.errors import ConfigError, EngineStopped, Invalid, RunConflict, SelectionError
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.run import Result
@@ -358,6 +358,27 @@ def test_what_cannot_be_a_server_or_a_site_is_refused_at_once() -> None:
             Restarter({})
 
     world.live(main)
+
+
+def test_usage_of_a_site_and_a_resume_of_single_restarts_are_refused_by_name() -> None:
+    world = World(servers=1)
+
+    async def main() -> tuple[str, Invalid]:
+        async with world.restarter() as restarter:
+            await restarter.restart(world.ids[0])
+            [record] = await restarter.runs()
+            with pytest.raises(ConfigError) as no_site:
+                await restarter.usage("elsewhere")
+            with pytest.raises(Invalid) as no_rollout:
+                await restarter.resume(record.run_id)
+            assert no_rollout.value.value == record.run_id
+            return str(no_site.value), no_rollout.value
+
+    no_site, no_rollout = world.live(main)
+
+    assert no_site == "The site 'elsewhere' is none of this Restarter's."
+    assert no_rollout.as_dict()["field"] == "run_id"
+    assert "give the id of a rollout" in str(no_rollout)
 
 
 # -- what it says of itself --------------------------------------------------------------------------------------
