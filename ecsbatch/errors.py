@@ -28,23 +28,23 @@
 Every text is one sentence and the way on, and `EcsbatchError.as_dict` gives each error to programs. No text names a
 flag or a command of the command line, which adds its own way on.
 
-What a service answers over HTTP follows from the class: 400 for a `ConfigError` (its `Invalid` names the ``field``) and
-a `SelectionError`, 404 for `RunNotFound` and `ServerNotFound`, 409 for a `RunConflict` and `PlanStale`, 403 for
-`ProgramRefused`, 503 for the others, which are about store, engine and cloud:
+A service that answers over HTTP goes by the class, the nearest first:
 
-    CODES = {
-        RunNotFound: 404,
+    STATUS = {
         ServerNotFound: 404,
-        ConfigError: 400,
-        SelectionError: 400,
+        RunNotFound: 404,
         RunConflict: 409,
         PlanStale: 409,
-        ProgramRefused: 403,
+        SelectionError: 400,
+        EngineStopped: 503,
+        StoreError: 503,
+        CloudError: 502,
+        EcsbatchError: 400,
     }
 
     def answer(error: EcsbatchError) -> tuple[int, dict[str, object]]:
-        code = next((code for kind, code in CODES.items() if isinstance(error, kind)), 503)
-        return code, error.as_dict()
+        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+        return status, error.as_dict()
 """
 
 from __future__ import annotations

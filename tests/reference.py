@@ -87,7 +87,7 @@ _SECTION: Final = re.compile(r"[A-Z][A-Za-z ]+:")
 _NAMED: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _TREE: Final = re.compile(r"^ *\+-- ", re.MULTILINE)
 _CHAPTER: Final = re.compile(r"^## The library\n(.+?)^## ", re.MULTILINE | re.DOTALL)
-_LINK: Final = re.compile(r"\[([^]]+)\]\((?!https?:)[^)]*\)")
+_LINK: Final = re.compile(r"\[([^]]+)\]\((?!https?:)([^)]*)\)")
 
 
 class Docstring(NamedTuple):
@@ -251,7 +251,8 @@ def _linked(text: str, at: Docstring) -> str:
 def library_chapter() -> str:
     """Return the README's chapter on the library; its links lead to what is not here, and become words."""
     [chapter] = _CHAPTER.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    return _LINK.sub(r"\1", re.sub(r"^<!-- .* -->\n", "", chapter, flags=re.MULTILINE))
+    text = re.sub(r"^<!-- .* -->\n", "", chapter, flags=re.MULTILINE)
+    return _LINK.sub(lambda to: to[1] if to[2].startswith("#") else f"{to[1]} (`{to[2]}`)", text)
 
 
 def contents() -> str:
