@@ -9,7 +9,7 @@ import asyncio
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from operator import attrgetter
 from random import Random
@@ -217,7 +217,7 @@ class Restarter(History):
         await self._engine().turnstile.turn()
         return await self.submit(server, type=type)
 
-    def events(self, after: int = 0, run_id: str = "") -> AsyncIterator[Recorded]:
+    def events(self, after: int = 0, run_id: str = "") -> AsyncGenerator[Recorded]:
         """Follow the events of single restarts from behind event number ``after``, until this engine is closed.
 
         They are recorded in one run after another, each of some hundred thousand events or a day; the last events of

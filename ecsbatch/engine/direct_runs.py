@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -133,7 +133,7 @@ class DirectRuns:
 
     # -- following -------------------------------------------------------------------------------------------------
 
-    def events(self, after: int = 0, run_id: str = "") -> AsyncIterator[Recorded]:
+    def events(self, after: int = 0, run_id: str = "") -> AsyncGenerator[Recorded]:
         """Follow the events of a run, and of those after it, until `release`.
 
         Runs may overlap: the last events of one come among the first of the next. A store in memory forgets a run that
@@ -156,7 +156,7 @@ class DirectRuns:
             raise ConfigError(f"Run {run_id!r} is none of the last runs of direct restarts of this Restarter.")
         return self._present
 
-    async def _follow(self, run: DirectRestarts, after: int) -> AsyncIterator[Recorded]:
+    async def _follow(self, run: DirectRestarts, after: int) -> AsyncGenerator[Recorded]:
         """Yield the events behind number ``after`` of a run, and those of all runs after it."""
         places = {run: after}
         run.feed.join()

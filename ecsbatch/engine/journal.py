@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -203,7 +203,7 @@ class EventFeed:
         self._news.set()
         self._news = asyncio.Event()
 
-    def events(self, after: int = 0) -> AsyncIterator[Recorded]:
+    def events(self, after: int = 0) -> AsyncGenerator[Recorded]:
         """Yield the events behind number ``after``, and those to come until `close`."""
         return self._follow(self._events, self._next_events, lambda found, _: found[-1].seq, after)
 
@@ -225,7 +225,7 @@ class EventFeed:
         unread = min(self._page, self._folded() - after)
         return await self._next_events(after, unread) if unread > 0 else []
 
-    def lines(self, after: int = 0) -> AsyncIterator[bytes]:
+    def lines(self, after: int = 0) -> AsyncGenerator[bytes]:
         """Yield the same as lines of JSON, without line ends."""
         return self._follow(self._lines, self._next_lines, lambda found, after: after + len(found), after)
 
@@ -235,7 +235,7 @@ class EventFeed:
         read: Callable[[int, int], Awaitable[list[T]]],
         number_of_last: Callable[[list[T], int], int],
         after: int,
-    ) -> AsyncIterator[T]:
+    ) -> AsyncGenerator[T]:
         with tail.reading():
             while True:
                 news, live = self._news, self._live

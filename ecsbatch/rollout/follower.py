@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -258,7 +258,7 @@ class RunFollower:
             except TimeoutError:
                 await self.refresh()
 
-    async def lines(self, after: int = 0) -> AsyncIterator[bytes]:
+    async def lines(self, after: int = 0) -> AsyncGenerator[bytes]:
         """Yield its events after number ``after`` as lines of JSON, as they come, until the run ends."""
         while True:
             news, over = self._news, self.over

@@ -11,7 +11,7 @@ A replica of a service, or a program that only shows what others do, needs nothi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -49,7 +49,7 @@ class LiveRun(Protocol):
         """The fold over its events so far."""
         ...
 
-    def events(self, after: int = 0) -> AsyncIterator[Recorded]:
+    def events(self, after: int = 0) -> AsyncGenerator[Recorded]:
         """Follow its journal from behind event number ``after``, until it ends in this process."""
         ...
 
@@ -145,7 +145,7 @@ class History:
         live = self._live(run_id) if run_id else None
         return live.state if live is not None else (await self._look(run_id))[1]
 
-    def outcomes(self, run_id: str = "", kinds: Iterable[OutcomeKind | str] = ()) -> AsyncIterator[Outcome]:
+    def outcomes(self, run_id: str = "", kinds: Iterable[OutcomeKind | str] = ()) -> AsyncGenerator[Outcome]:
         """Yield every server of a rollout with its outcome so far, in the order of the fleet.
 
         A server under way is ``unknown``, one that waits ``not_started``.
@@ -226,10 +226,11 @@ class History:
         usage = await _usage(self.store, record, state, "")
         return progress(state, self.clock.wall(), usage=usage, held=record.held)
 
-    def follow(self, run_id: str = "", after: int = 0) -> AsyncIterator[Recorded]:
+    def follow(self, run_id: str = "", after: int = 0) -> AsyncGenerator[Recorded]:
         """Yield a rollout's events as they come, until it ends or nobody holds it; all who follow share the reading.
 
-        For server-sent events ``seq`` is the id: who comes back with the last one that he has seen misses none.
+        For server-sent events ``seq`` is the id: who comes back with the last one that he has seen misses none. Whoever
+        may leave before the end closes it: ``async with aclosing(history.follow(run_id)) as events``.
 
             async for recorded in history.follow("kernel-7", after=last_event_id):
                 await send(id=recorded.seq, data=recorded.as_dict())
@@ -252,9 +253,10 @@ class History:
         record = need_rollout(await self.record(run_id))
         live = self._live(record.run_id)
         if live is not None:
-            async for recorded in live.events(after):
-                yield recorded
-                after = recorded.seq
+            async with aclosing(live.events(after)) as events:
+                async for recorded in events:
+                    yield recorded
+                    after = recorded.seq
         # Another process may have gone on with it by now: the store tells.
         async with aclosing(self._followed.events(record.run_id, after)) as events:
             async for recorded in events:

@@ -6,7 +6,7 @@ What drives it wave by wave is in `ecsbatch.rollout.driver`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Self
@@ -333,7 +333,7 @@ class Rollout:
 
     # -- watching --------------------------------------------------------------------------------------------------
 
-    def events(self, after: int = 0) -> AsyncIterator[ev.Recorded]:
+    def events(self, after: int = 0) -> AsyncGenerator[ev.Recorded]:
         """Follow the run's journal from behind event number ``after``, until the run ends in this process.
 
         For any number of watchers; a slow one costs nobody else anything.
@@ -348,7 +348,7 @@ class Rollout:
         """
         return self._session.feed.events(after)
 
-    def lines(self, after: int = 0) -> AsyncIterator[bytes]:
+    def lines(self, after: int = 0) -> AsyncGenerator[bytes]:
         """Follow the same as lines of JSON, without line ends; `Recorded.as_dict` documents them."""
         return self._session.feed.lines(after)
 

@@ -633,3 +633,18 @@ def test_a_run_of_this_process_is_answered_from_its_rollout() -> None:
     assert told == list(range(1, last + 1))
     assert "targets" not in asked
     assert asked.count("events") < 10, "its own journal tells what is new"
+
+
+def test_who_closes_its_following_of_a_run_of_this_process_reads_nothing_any_more() -> None:
+    world = small()
+
+    async def main() -> tuple[int, int, int]:
+        async with world.restarter() as restarter:
+            rollout = await restarter.rollout(world.ids, TWO_WAVES).start()
+            feed = rollout._session.feed
+            async with aclosing(restarter.follow(rollout.run_id)) as events:
+                first = (await anext(events)).seq
+                reading = feed.readers
+            return first, reading, feed.readers
+
+    assert world.live(main) == (1, 1, 0)

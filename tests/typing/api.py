@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal, assert_type
 
 import pytest
@@ -97,8 +97,10 @@ async def main(ids: list[str]) -> None:
         assert_type(result.status, RunStatus)
         assert_type(result.counts, Mapping[OutcomeKind, int])
         assert_type(result.not_found, Sequence[str])
-        async for recorded in rollout.events(after=10):
-            assert_type(recorded, Recorded)
+        async with aclosing(rollout.events(after=10)) as events, aclosing(restarter.events()) as singles:
+            async for recorded in events:
+                assert_type(recorded, Recorded)
+            assert_type(singles, AsyncGenerator[Recorded])
         async for line in rollout.lines():
             assert_type(line, bytes)
         rollout.pause("me")
@@ -116,10 +118,12 @@ async def asked(history: History, restarter: Restarter) -> None:
         assert_type(await each.state("nightly"), RolloutState)
         assert_type(await each.progress("nightly"), Progress)
         assert_type(await each.explain("nightly", "web-1"), Explanation)
-        async for outcome in each.outcomes("nightly", kinds=["failed", OutcomeKind.TIMED_OUT]):
-            assert_type(outcome, Outcome)
-        async for recorded in each.follow("nightly", after=7):
-            assert_type(recorded.as_dict(), dict[str, Any])
+        async with aclosing(each.outcomes("nightly", kinds=["failed", OutcomeKind.TIMED_OUT])) as outcomes:
+            async for outcome in outcomes:
+                assert_type(outcome, Outcome)
+        async with aclosing(each.follow("nightly", after=7)) as followed:
+            async for recorded in followed:
+                assert_type(recorded.as_dict(), dict[str, Any])
         steering = each.steer("nightly")
         await steering.pause("me")
         await steering.resume("me", retry=["failed"])

@@ -21,6 +21,7 @@ import hmac
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final, cast
 
 import orjson
@@ -173,9 +174,10 @@ async def events(request: web.Request) -> web.StreamResponse:
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     request.app[STREAMS].add(task)
     try:
-        async for each in followed:
-            told = orjson.dumps(each.as_dict()).decode()
-            await stream.write(f"id: {each.seq}\nevent: {each.event.name}\ndata: {told}\n\n".encode())
+        async with aclosing(followed):  # whoever reads may be gone before the end
+            async for each in followed:
+                told = orjson.dumps(each.as_dict()).decode()
+                await stream.write(f"id: {each.seq}\nevent: {each.event.name}\ndata: {told}\n\n".encode())
     finally:
         request.app[STREAMS].discard(task)
     return stream
