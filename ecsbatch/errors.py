@@ -5,10 +5,17 @@
     |   +-- Invalid         one value of it is (field, value, expected): give what is expected
     |   +-- RunNotFound     no run has this id, or several begin so (run_id, candidates): give another
     +-- SelectionError      it is not clear which servers: correct it, nothing was sent
-    |   +-- ServerNotFound  a run has no such server (server, run_id): give another
+    |   +-- ServerNotFound  a run, or the project, has no such server (server, run_id, names): give another
     |   +-- SelectionRefused  it is clear, and they must not be restarted so: change selection or limits
     +-- RunConflict         another run or process has this (run_id, holder): wait for it, or leave its servers out
     |   +-- NotHolder       no process here follows what is asked of a run (status): resume it
+    |   +-- ServersClaimed *  another run has some of the servers (held, servers, runs): wait, or leave them out
+    |   |   +-- ServersWanted *  and it is just being created: try again
+    |   +-- RunExists *     the run id is taken, by a run of others or one that cannot go on (status): choose another
+    |   +-- RunHeld *       a living process has this very run: ask or steer it, it goes on
+    |   +-- RunTaken *      another process has taken the run meanwhile: watch it there
+    |   +-- RunOver *       the run was aborted, for good: begin a new one
+    |   +-- NotFollowed *   its process has not followed a command in time (command): it will, or look at it
     +-- ProgramRefused      a check or gate on record that others may have written: give its text yourself
     +-- PlanStale           the fleet is not what the plan saw: plan again
     +-- StoreError          the store cannot be read or written: mend it, then resume
@@ -25,8 +32,9 @@
         |   +-- TokenExpired  the token ran out: renew it once, then send again
         +-- UnknownAnswer   the request may have been carried out: never send it again blindly
 
-Every text is one sentence and the way on, and `EcsbatchError.as_dict` gives each error to programs. No text names a
-flag or a command of the command line, which adds its own way on.
+Those with a ``*`` are of `ecsbatch.model.conflicts`. Every text is one sentence and the way on, and `EcsbatchError.as_dict`
+gives each error to programs, its own word of the above as ``error``. No text names a flag or a command of the command
+line, which adds its own way on.
 
 A service that answers over HTTP goes by the class, the nearest first:
 
@@ -134,19 +142,23 @@ class SelectionError(EcsbatchError):
 
 
 class ServerNotFound(SelectionError):
-    """A run has no server of this id or name.
+    """A run has no server of this id or name, or the project none of this name.
+
+    An id that the project does not have is none of these: its server is ``skipped``, ``not_found``.
 
     Attributes:
-        server: what was asked for.
-        run_id: the run.
+        server: what was asked for; of several one.
+        run_id: the run; "" where the project was asked.
+        names: all that were asked for and are no server's; not all of very many.
     """
 
-    FIELDS: ClassVar[tuple[str, ...]] = ("server", "run_id")
+    FIELDS: ClassVar[tuple[str, ...]] = ("server", "run_id", "names")
 
-    def __init__(self, message: str, *, server: str = "", run_id: str = "") -> None:
+    def __init__(self, message: str, *, server: str = "", run_id: str = "", names: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.server = server
         self.run_id = run_id
+        self.names = list(names) or [server]
 
 
 class SelectionRefused(SelectionError):

@@ -196,7 +196,8 @@ class Restarter(History):
             EngineStopped: the engine is not running.
 
         The future raises:
-            SelectionError: no server is called so, or several are.
+            ServerNotFound: no server is called so.
+            SelectionError: several are.
             CloudError: the cloud does not show who is called so.
             RunConflict: another process's run has the server.
             StoreError: what happens cannot be written.
@@ -315,6 +316,7 @@ class Restarter(History):
             gate: the same of the gate.
 
         Raises:
+            ServerNotFound: no server has a name that is given.
             SelectionError: it is not clear which servers are meant.
             SelectionRefused: there are none, too many do not exist, or those that are down already fill the budget.
             ConfigError: a server is at a site that this Restarter does not have, the check or the gate is none, or this

@@ -89,6 +89,7 @@ LEFT = RunRecord("r", "rollout", 0.0, RunStatus.STOPPED, ANN, False, 1, 1, 20, {
             ServerNotFound("No server.", server="x", run_id="r"),
             "`ecsbatch report r` lists its servers, `ecsbatch runs` the runs.",
         ),
+        (ServerNotFound("No server.", server="x").about("exclude"), "Its flag is --exclude."),
         (RecordEdited("Edited.", run_id="r"), "`ecsbatch audit r` says what else was edited."),
         (PlanFileUnreadable("No plan.", file="x"), "`ecsbatch plan --out FILE` writes one."),
         (NotHolder("No process.", run_id="r"), "`ecsbatch resume r` goes on with it."),
@@ -128,7 +129,7 @@ def test_the_command_line_adds_what_can_be_typed_about_an_error(error: EcsbatchE
         (NotFollowed("r", ANN, "pause", 10), {"run_id": "r", "holder": "ann@web", "command": "pause"}),
         (NotHolder("x", run_id="r", status="stopped"), {"run_id": "r", "holder": "", "status": "stopped"}),
         (RunNotFound("x", run_id="k", candidates=("k1", "k2")), {"run_id": "k", "candidates": ["k1", "k2"]}),
-        (ServerNotFound("x", server="web", run_id="r"), {"server": "web", "run_id": "r"}),
+        (ServerNotFound("x", server="web", run_id="r"), {"server": "web", "run_id": "r", "names": ["web"]}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, EcsbatchError) else "",
 )

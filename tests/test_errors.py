@@ -8,9 +8,15 @@ import pickle
 import pytest
 
 from ecsbatch import errors
-from ecsbatch.errors import EcsbatchError, Invalid, Throttled
+from ecsbatch.errors import EcsbatchError, Invalid, RunConflict, Throttled
+from ecsbatch.model import conflicts
 
 TREE = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EcsbatchError)]
+CONFLICTS = [
+    kind
+    for kind in vars(conflicts).values()
+    if isinstance(kind, type) and issubclass(kind, RunConflict) and kind.__module__ == conflicts.__name__
+]
 
 
 def test_an_error_is_told_with_its_class_its_text_and_its_own_fields() -> None:
@@ -47,3 +53,8 @@ def test_every_error_of_the_tree_is_json_survives_a_process_and_stands_in_the_dr
     assert json.loads(json.dumps(error.as_dict()))["error"] == kind.__name__
     assert pickle.loads(pickle.dumps(error)).as_dict() == error.as_dict()  # noqa: S301 - what was dumped here
     assert f"{kind.__name__} " in str(errors.__doc__) or kind is EcsbatchError
+
+
+@pytest.mark.parametrize("kind", CONFLICTS, ids=lambda kind: kind.__name__)
+def test_the_drawing_has_every_word_that_a_conflict_is_told_by(kind: type[EcsbatchError]) -> None:
+    assert f"{kind.__name__} *" in str(errors.__doc__)

@@ -35,7 +35,7 @@ def remedy(error: EcsbatchError) -> str:
         return "`ecsbatch runs` lists what there is." if error.run_id and not error.candidates else ""
     run: Any = getattr(error, "run_id", "")
     found = next((sentence for kind, sentence in _SENTENCES.items() if isinstance(error, kind)), "")
-    return found.format(run=quote(run)) or _flags(error)
+    return _flags(error) if not found or (not run and "{run}" in found) else found.format(run=quote(run))
 
 
 def _claimed(run: str, *, held: bool) -> str:

@@ -15,6 +15,9 @@ from ecsbatch.planning.selection import as_server_id
 _NAMED: Final = 5
 """Servers or names that an error tells."""
 
+_TOLD: Final = 100
+"""Names that a program is told of."""
+
 
 def find_server(fleet: Fleet, text: str) -> int | None:
     """Return the index of the server that a text means, None where it means none.
@@ -65,7 +68,8 @@ def resolve_names(servers: Sequence[Server], seen: Mapping[str, Iterable[ServerV
         where: the names stand, for the message.
 
     Raises:
-        SelectionError: a name is no server's or several servers', or a server is listed twice.
+        ServerNotFound: a name is no server's.
+        SelectionError: it is several servers', or a server is listed twice.
     """
     by_name = {site: _by_name(views) for site, views in seen.items()}
 
@@ -120,13 +124,13 @@ def refuse_unknown(names: Iterable[str], where: str, setting: str = "") -> None:
     """Refuse names that no server of the project has; ``where`` they stand and by which ``setting``, for the message.
 
     Raises:
-        SelectionError: there are some.
+        ServerNotFound: there are some.
     """
     if unknown := sorted(names):
         named = _listed([repr(printable(name)) for name in unknown])
         stands = f", as {where} has it" if where else ""
         told = f"No server of the project is called {named}{stands}: give a whole id or the exact name."
-        raise SelectionError(told).about(*([setting] if setting else []))
+        raise ServerNotFound(told, server=unknown[0], names=unknown[:_TOLD]).about(*([setting] if setting else []))
 
 
 def refuse_not_found(plan: Plan) -> None:

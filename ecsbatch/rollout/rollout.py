@@ -168,6 +168,7 @@ class Rollout:
 
         Raises:
             RunConflict: another run has some of the servers, or another process has the run.
+            ServerNotFound: no server has a name that is given.
             SelectionError: it is not clear which servers are meant, or they must not be restarted so.
             PlanStale: the fleet is not what the plan saw.
             CloudError: names were given or the plan is some minutes old, and not everything could be seen.

@@ -86,6 +86,16 @@ def test_a_name_of_a_list_is_one_servers_exactly(names: list[str], says: str) ->
         resolve_names([Server("", name=name) for name in names], {"": VIEWS}, "the list")
 
 
+def test_a_program_is_told_which_names_are_no_servers() -> None:
+    names = ["web-1", *(f"x{i:03}" for i in range(150))]
+
+    with pytest.raises(ServerNotFound) as refused:
+        resolve_names([Server("", name=name) for name in names], {"": VIEWS})
+
+    told = refused.value.as_dict()
+    assert (told["server"], told["run_id"], told["names"]) == ("x000", "", names[1:101])
+
+
 def test_a_server_is_not_listed_by_its_id_and_by_its_name() -> None:
     with pytest.raises(SelectionError, match=r"web-1 \(a\) is listed twice"):
         resolve_names([Server("a"), Server("", name="web-1")], {"": VIEWS})

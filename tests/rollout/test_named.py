@@ -9,7 +9,7 @@ import pytest
 from world import World
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, PlanStale, SelectionError
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, PlanStale, SelectionError, ServerNotFound
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server
@@ -44,8 +44,8 @@ def test_many_names_at_once_cost_few_looks_and_one_wrong_name_is_its_own() -> No
 
     (wrong, *outcomes), requests = world.live(main)
 
-    assert isinstance(wrong, SelectionError)
-    assert "'nobody'" in str(wrong)
+    assert isinstance(wrong, ServerNotFound)
+    assert (wrong.server, wrong.run_id) == ("nobody", "")
     assert {outcome.kind for outcome in outcomes} == {OutcomeKind.RESTARTED}
     assert requests < 30
 

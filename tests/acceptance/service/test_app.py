@@ -89,7 +89,7 @@ def test_a_server_that_a_rollout_has_is_joined_and_one_that_nobody_knows_is_its_
 
     begun, joined, nobody, alone = live(world, ask)
 
-    assert (begun, joined, nobody) == (202, (202, "big"), (400, "SelectionError"))
+    assert (begun, joined, nobody) == (202, (202, "big"), (404, "ServerNotFound"))
     assert alone[0] == 202
     assert [world.cloud.restarts(each) for each in world.ids] == [1, 1, 1, 1, 1, 0, 0, 1, 0, 0]
 
