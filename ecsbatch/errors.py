@@ -32,9 +32,9 @@
         |   +-- TokenExpired  the token ran out: renew it once, then send again
         +-- UnknownAnswer   the request may have been carried out: never send it again blindly
 
-Those with a ``*`` are of `ecsbatch.model.conflicts`. Every text is one sentence and the way on, and `EcsbatchError.as_dict`
-gives each error to programs, its own word of the above as ``error``. No text names a flag or a command of the command
-line, which adds its own way on.
+Those with a ``*`` are of `ecsbatch.model.conflicts`. Every text is one sentence and the way on, and
+`EcsbatchError.as_dict` gives each error to programs, its own word of the above as ``error``. No text names a flag or a
+command of the command line, which adds its own way on.
 
 A service that answers over HTTP goes by the class, the nearest first:
 
