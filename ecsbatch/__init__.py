@@ -64,10 +64,10 @@ if TYPE_CHECKING:
     from ecsbatch.ecs.client import EcsClient
     from ecsbatch.ecs.sender import Sender
     from ecsbatch.errors import EcsbatchError, Invalid, NotHolder, RunConflict, RunNotFound
-    from ecsbatch.model.events import Recorded
     from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
     from ecsbatch.model.plan import Plan
     from ecsbatch.model.quota import Quota
+    from ecsbatch.model.recorded import Recorded
     from ecsbatch.model.run import Changes, Result, RunRecord
     from ecsbatch.model.servers import Server
     from ecsbatch.policy.explanation import Explanation
@@ -118,10 +118,10 @@ _HOMES = {
     "ecs.client": ("EcsClient",),
     "ecs.sender": ("Sender",),
     "errors": ("EcsbatchError", "Invalid", "NotHolder", "RunConflict", "RunNotFound"),
-    "model.events": ("Recorded",),
     "model.outcome": ("Outcome", "OutcomeKind", "RunStatus"),
     "model.plan": ("Plan",),
     "model.quota": ("Quota",),
+    "model.recorded": ("Recorded",),
     "model.run": ("Changes", "Result", "RunRecord"),
     "model.servers": ("Server",),
     "policy.explanation": ("Explanation",),

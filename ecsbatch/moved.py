@@ -17,7 +17,7 @@ HOMES: Final[Mapping[str, tuple[str, ...]]] = {
     "ecsbatch.config": ("ecsbatch.config.settings", "ecsbatch.config.types"),
     "ecsbatch.ecs.auth": ("ecsbatch.ecs.auth.schemes",),
     "ecsbatch.ecs.credentials": ("ecsbatch.ecs.auth.credentials",),
-    "ecsbatch.events": ("ecsbatch.model.events",),
+    "ecsbatch.events": ("ecsbatch.model.events", "ecsbatch.model.recorded"),
     "ecsbatch.hosting": ("ecsbatch.model.run",),
     "ecsbatch.models": ("ecsbatch.model.outcome", "ecsbatch.model.quota", "ecsbatch.model.servers"),
     "ecsbatch.plan": ("ecsbatch.model.plan",),

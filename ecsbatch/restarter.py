@@ -24,10 +24,10 @@ from ecsbatch.engine.ports import Cloud, Store
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.server_queue import Check
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict
-from ecsbatch.model.events import Recorded
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota, Usage
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Changes, Holder
 from ecsbatch.model.run_ids import RunIds
 from ecsbatch.model.servers import RestartWord, Server, restart_type

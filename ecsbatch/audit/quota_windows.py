@@ -24,6 +24,7 @@ from typing import Final
 from ecsbatch.audit.receipt import FullestWindow
 from ecsbatch.model import events as ev
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.recorded import Recorded
 
 SEND_WITHIN: Final = 5.0
 """Seconds after its intent within which a request must leave."""
@@ -57,7 +58,7 @@ class Timeline:
         self._anchor: tuple[float, float] | None = None
         self._boot: str = ""
 
-    def follow(self, recorded: ev.Recorded) -> float:
+    def follow(self, recorded: Recorded) -> float:
         """Take the next event; return when it was stored, in seconds that never go back."""
         if isinstance(recorded.event, ev.HolderChanged) and recorded.event.boot != self._boot:
             self._boot, self._anchor = recorded.event.boot, None  # the ledger's clock begins anew

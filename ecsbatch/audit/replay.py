@@ -23,6 +23,7 @@ from ecsbatch.audit.quota_windows import HolderSettings, SentRequest, SentReques
 from ecsbatch.audit.receipt import Finding, Peak, Receipt, Rule, collect
 from ecsbatch.model import events as ev
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.recorded import Recorded, decode
 from ecsbatch.model.servers import Fleet
 
 ON_ITS_WAY: Final = 1.0
@@ -44,7 +45,7 @@ _KINDS: Final[Mapping[type[ev.ServerEvent], str]] = {
 }
 _FAILURES: Final = frozenset({"failed", "timed_out", "unknown"})
 
-History = Iterable[ev.Recorded | bytes | str]
+History = Iterable[Recorded | bytes | str]
 """A run's events from the first one on, decoded or as lines of JSON."""
 
 
@@ -107,23 +108,23 @@ class Replay:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def read(self, entry: ev.Recorded | bytes | str) -> None:
+    def read(self, entry: Recorded | bytes | str) -> None:
         """Replay the next event, be it decoded or a line of JSON."""
-        if isinstance(entry, ev.Recorded):
+        if isinstance(entry, Recorded):
             self.feed(entry)
             return
         try:
-            recorded = ev.decode(entry)
+            recorded = decode(entry)
             if recorded is None:
                 raw = orjson.loads(entry)
-                recorded = ev.Recorded(raw["seq"], self._timeline.now, raw["run_id"], ev.Event())
+                recorded = Recorded(raw["seq"], self._timeline.now, raw["run_id"], ev.Event())
                 self._note(f"Events named {raw['event']!r} are not known to this version.")
         except (ValueError, KeyError, TypeError) as e:
             self._found(Rule.RECORD, f"A line behind event {self._seq} cannot be read: {e}")
             return
         self.feed(recorded)
 
-    def feed(self, recorded: ev.Recorded) -> None:
+    def feed(self, recorded: Recorded) -> None:
         """Replay the next event."""
         self._events += 1
         if recorded.seq != self._seq + 1:
@@ -170,14 +171,14 @@ class Replay:
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
-    def _run_started(self, event: ev.RunStarted, _: ev.Recorded) -> None:
+    def _run_started(self, event: ev.RunStarted, _: Recorded) -> None:
         self._limits, self._waves = LimitRecord(event.plan), Waves(event.plan)
         self._servers.divide(event.plan.get("waves") or ())
         self._resends = 0 if event.plan.get("on_unknown") == "leave" else RESENDS
         if self._fleet is not None and event.total != len(self._fleet):
             self._found(Rule.TARGETS, f"The run was of {event.total} servers, the list holds {len(self._fleet)}.")
 
-    def _holder_changed(self, event: ev.HolderChanged, _: ev.Recorded) -> None:
+    def _holder_changed(self, event: ev.HolderChanged, _: Recorded) -> None:
         self._holders += 1
         if event.fence <= self._fence:
             self._found(Rule.HOLDER, f"Holder {event.fence} came after holder {self._fence}.")
@@ -194,19 +195,19 @@ class Replay:
             event.request_timeout or terms.request_timeout,
         )
 
-    def _paused(self, event: ev.RunPaused, _: ev.Recorded) -> None:
+    def _paused(self, event: ev.RunPaused, _: Recorded) -> None:
         self._end("paused", event.reason)
 
-    def _stopped(self, event: ev.RunStopped, _: ev.Recorded) -> None:
+    def _stopped(self, event: ev.RunStopped, _: Recorded) -> None:
         self._end(event.status, event.reason)
 
-    def _followed_abort(self, _: ev.RunAborting, __: ev.Recorded) -> None:
+    def _followed_abort(self, _: ev.RunAborting, __: Recorded) -> None:
         self._aborting = True
 
     def _end(self, status: str, reason: str) -> None:
         self._status, self._reason, self._ended_at = status, reason, self._timeline.now
 
-    def _resumed(self, event: ev.RunResumed, _: ev.Recorded) -> None:
+    def _resumed(self, event: ev.RunResumed, _: Recorded) -> None:
         self._status, self._reason, self._ended_at = "running", "", None
         if event.forgive:
             self._failures.forgive()
@@ -242,24 +243,24 @@ class Replay:
             self._failures.add(record)
             self._judge_failures()
 
-    def _limit_changed(self, event: ev.LimitChanged, _: ev.Recorded) -> None:
+    def _limit_changed(self, event: ev.LimitChanged, _: Recorded) -> None:
         self._limits.change(event.limit, event.new, self._timeline.now)
         self._judge_failures()
 
-    def _wave_started(self, event: ev.WaveStarted, _: ev.Recorded) -> None:
+    def _wave_started(self, event: ev.WaveStarted, _: Recorded) -> None:
         # Stamps of a clock that was set back prove no soak too short.
         now = math.inf if self._timeline.set_backs else self._timeline.now
         hindrance = self._waves.start(event.wave, now)
         if hindrance:
             self._found(Rule.HELD_BACK, hindrance)
 
-    def _wave_finished(self, event: ev.WaveFinished, _: ev.Recorded) -> None:
+    def _wave_finished(self, event: ev.WaveFinished, _: Recorded) -> None:
         self._waves.over(event.wave, self._timeline.now)
 
-    def _gate_checked(self, event: ev.GateChecked, _: ev.Recorded) -> None:
+    def _gate_checked(self, event: ev.GateChecked, _: Recorded) -> None:
         self._waves.asked(event.gate, event.wave, event.verdict)
 
-    def _finished(self, event: ev.RunFinished, _: ev.Recorded) -> None:
+    def _finished(self, event: ev.RunFinished, _: Recorded) -> None:
         self._end(event.status, event.reason)
         if self._fleet is None:
             return
@@ -281,7 +282,7 @@ class Replay:
 
     # -- requests --------------------------------------------------------------------------------------------------
 
-    def _submitting(self, event: ev.BatchSubmitting, recorded: ev.Recorded) -> None:
+    def _submitting(self, event: ev.BatchSubmitting, recorded: Recorded) -> None:
         now = self._timeline.now
         self._judge_running(now)
         if event.batch in self._requests.by_batch:
@@ -333,7 +334,7 @@ class Replay:
         elif self._fleet is not None and self._waves.too_early(record, event.wave):
             self._found(Rule.WAVES, f"Server {server} was sent before the turn of wave {record.wave}.", server=server)
 
-    def _judge_down(self, domains: Iterable[str], recorded: ev.Recorded) -> None:
+    def _judge_down(self, domains: Iterable[str], recorded: Recorded) -> None:
         now = self._timeline.now
         down, allowed = self._servers.down, self._limits.number("max_unavailable", now, ON_ITS_WAY)
         if allowed is not None and down > allowed:
@@ -348,7 +349,7 @@ class Replay:
             if down > self._down_by_domain.get(domain, Peak()).servers:
                 self._down_by_domain[domain] = Peak(down, allowed, recorded.ts)
 
-    def _answered(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, _: ev.Recorded) -> None:
+    def _answered(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, _: Recorded) -> None:
         request = self._requests.answer(event, self._timeline.now)
         if request is None:
             self._found(Rule.RECORD, f"Batch {event.batch} got an answer that no request was waiting for.")
@@ -373,7 +374,7 @@ class Replay:
                 if record.domain in self._left_out and not record.taken_up:
                     self._leave_out(record)
 
-    def _unstarted(self, event: ev.BatchUnstarted, _: ev.Recorded) -> None:
+    def _unstarted(self, event: ev.BatchUnstarted, _: Recorded) -> None:
         request = self._requests.by_batch.get(event.batch)
         if request is None or request.answer != ev.BatchUnknown.name:
             self._found(Rule.TWICE, f"Batch {event.batch} was taken for not started, but its answer was not unknown.")
@@ -389,7 +390,7 @@ class Replay:
                 record.unstarted += 1
         self._return(event.servers, event.batch)
 
-    def _started(self, event: ev.BatchStarted, _: ev.Recorded) -> None:
+    def _started(self, event: ev.BatchStarted, _: Recorded) -> None:
         """Count servers as under way that a request did restart although it was taken for not carried out."""
         if event.batch not in self._requests.by_batch:
             self._found(Rule.RECORD, f"Batch {event.batch} did start servers, and was never sent.")
@@ -412,7 +413,7 @@ class Replay:
             self._found(Rule.TARGETS, f"Server {server} is none of the run's.", server=server)
         return record
 
-    def _outcome(self, event: ev.ServerEvent, _: ev.Recorded) -> None:
+    def _outcome(self, event: ev.ServerEvent, _: Recorded) -> None:
         record = self._record_of(event.server)
         if record is None:
             return
@@ -452,7 +453,7 @@ class Replay:
         if record.kept:
             self._keep(record)
 
-    def _released(self, event: ev.ServerReleased, _: ev.Recorded) -> None:
+    def _released(self, event: ev.ServerReleased, _: Recorded) -> None:
         record = self._record_of(event.server)
         if record is not None:
             record.holds = False
@@ -505,7 +506,7 @@ class Replay:
             notes=tuple(self._notes),
         )
 
-    _steps: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, ev.Recorded], None]]] = {
+    _steps: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, Recorded], None]]] = {
         ev.RunStarted: _run_started,
         ev.HolderChanged: _holder_changed,
         ev.RunPaused: _paused,

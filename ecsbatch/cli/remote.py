@@ -21,7 +21,7 @@ from ecsbatch.views.text import wrap_line
 if TYPE_CHECKING:
     from ecsbatch.cli.context import CliContext
     from ecsbatch.engine.ports import Store
-    from ecsbatch.model.events import Recorded
+    from ecsbatch.model.recorded import Recorded
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
     from ecsbatch.rollout.steering import Steering

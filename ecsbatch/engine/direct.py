@@ -19,6 +19,7 @@ from ecsbatch.engine.server_queue import RestartOptions, ServerQueue, adopted
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import RestartType, restart_type
 from ecsbatch.model.tally import Attempt, InFlightBatch
@@ -257,7 +258,7 @@ class DirectRestarts:
         freed_by = self._state.freed_by
         return JournalWriter(self._runtime.store, lease, self._fold, last_batch=last_batch, freed_by=freed_by)
 
-    def _fold(self, commit: Sequence[ev.Recorded]) -> None:
+    def _fold(self, commit: Sequence[Recorded]) -> None:
         """Follow the events of a commit; whoever waits for a server that has its outcome is answered soon."""
         for recorded in commit:
             self._state.apply(recorded)

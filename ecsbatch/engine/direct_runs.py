@@ -16,8 +16,8 @@ from typing import Final
 from ecsbatch.engine.direct import DirectRestarts
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import ConfigError, EcsbatchError
-from ecsbatch.model.events import Recorded
 from ecsbatch.model.outcome import Outcome
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import RestartType
 
 MOST_EVENTS: Final = 100_000

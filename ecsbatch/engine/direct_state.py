@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ecsbatch.engine.pending import PendingRestart
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim
 from ecsbatch.model.tally import Attempt, InFlightBatch
 
@@ -50,7 +51,7 @@ class DirectState:
                 return ()
         return [(self.in_flight[server].site, server) for server in servers if server in self.in_flight]
 
-    def apply(self, recorded: ev.Recorded) -> None:
+    def apply(self, recorded: Recorded) -> None:
         """Follow an event."""
         self._follow(recorded.event, recorded.ts)
         self.seq = recorded.seq

@@ -14,7 +14,8 @@ from ecsbatch.engine.journal_tail import KEPT, JournalTail
 from ecsbatch.engine.ports import Store
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model.conflicts import ServersClaimed
-from ecsbatch.model.events import Event, Recorded
+from ecsbatch.model.events import Event
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Committed, Lease, Transaction
 
 T = TypeVar("T")

@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ecsbatch.model.events import Recorded
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet, Job, Look, RestartType, ServerView, Site
 from ecsbatch.model.tally import Attempt

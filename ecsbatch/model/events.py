@@ -1,29 +1,16 @@
 """What can happen in a run: one frozen dataclass for each kind of event.
 
 The journal is the stored events; state, log, display, report, ``explain``, ``audit`` and ``resume`` all read them.
-One event is one line of JSON, which `encode` writes and `decode` reads::
-
-    {"v":1,"ts":"2026-01-01T00:00:00.000Z","seq":7,"run_id":"k7f3q2","event":"batch.accepted","batch":3,"job_id":"…"}
-
-The last line of what was stored together also has a ``head``, by which ``audit --head`` judges the record up to there.
-Names and fields are a contract: fields are added, never renamed, and a reader ignores what it does not know.
+`recorded.py` says how one is stored and written. Names and fields are a contract: fields are added, never renamed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
-from functools import lru_cache
-from operator import attrgetter, index
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import orjson
-
-from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind
-
-VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -608,47 +595,6 @@ class RunFinished(Event):
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An event with its number and time in a run's history.
-
-    Attributes:
-        seq: its number in the run, from 1 without gaps.
-        ts: when it was stored, seconds since 1970.
-        run_id: the run.
-        event: what happened.
-    """
-
-    seq: int
-    ts: float
-    run_id: str
-    event: Event
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values, of version 1: what its line in an events' file says.
-
-        - ``v``: 1, the version. Within one, names of events and fields are never renamed and no field changes its
-          meaning or its unit. Events and fields are added: ignore those that you do not know.
-        - ``ts``: when it was stored, RFC 3339 in UTC to the millisecond.
-        - ``seq``: its number in the run, from 1 without gaps: who knows it can go on behind it.
-        - ``run_id``: the run.
-        - ``event``: the name of what happened, such as ``server.failed``.
-
-        The fields of the event's class follow, by their names. One that is "", empty, ``False`` or ``None`` is left
-        out, and so is a time that is 0.0; a number that is 0 is there.
-        """
-        kind = type(self.event)
-        said = zip(_FIELDS[kind], _VALUES[kind](self.event), strict=False)
-        return {
-            "v": VERSION,
-            "ts": stamp(self.ts),
-            "seq": self.seq,
-            "run_id": self.run_id,
-            "event": kind.name,
-            **{name: value for name, value in said if value or type(value) is int},
-        }
-
-
 def _known(base: type[Event]) -> dict[str, type[Event]]:
     found: dict[str, type[Event]] = {}
     for kind in base.__subclasses__():
@@ -660,37 +606,3 @@ def _known(base: type[Event]) -> dict[str, type[Event]]:
 
 EVENTS: Mapping[str, type[Event]] = _known(Event)
 """Every class of events by the name of its events."""
-
-_FIELDS: Mapping[type[Event], tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
-# For a single name attrgetter returns the bare value, no tuple: so a second name is always asked for.
-_VALUES: Mapping[type[Event], Callable[[Any], tuple[Any, ...]]] = {
-    kind: attrgetter(*names, "name") for kind, names in _FIELDS.items()
-}
-
-
-@lru_cache(maxsize=64)  # the events of one transaction share their time
-def stamp(ts: float) -> str:
-    """Return seconds since 1970 as RFC 3339 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(ts, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def encode(recorded: Recorded) -> bytes:
-    """Return an event as one line of JSON, without its line end."""
-    return json_bytes(recorded.as_dict())
-
-
-def decode(line: bytes | str) -> Recorded | None:
-    """Return the event that a line of JSON says, None where this version does not know events of that name.
-
-    Raises:
-        ValueError: the line is no event.
-    """
-    raw = orjson.loads(line)
-    try:
-        kind = EVENTS.get(raw["event"])
-        ts = datetime.fromisoformat(raw["ts"]).timestamp()
-        if kind is None:
-            return None
-        return Recorded(index(raw["seq"]), ts, raw["run_id"], kind(**{f: raw[f] for f in _FIELDS[kind] if f in raw}))
-    except (KeyError, TypeError) as e:
-        raise ValueError(f"This line is no event: {line[:80]!r}.") from e

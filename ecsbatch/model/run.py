@@ -11,9 +11,10 @@ from typing import Any, Literal, cast
 
 from ecsbatch.errors import Invalid, RecordEdited
 from ecsbatch.model.arguments import refuses_unknown
-from ecsbatch.model.events import Event, Recorded
+from ecsbatch.model.events import Event
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.text import printable
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest

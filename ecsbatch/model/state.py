@@ -19,6 +19,7 @@ from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus, Sk
 from ecsbatch.model.pace import EndCounter
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.stopwatch import Stopwatch
 from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, GateWait, InFlightBatch, KeptOutcome, Stage, Tally
 
@@ -123,7 +124,7 @@ class RolloutState:
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
-    def apply(self, recorded: ev.Recorded) -> None:
+    def apply(self, recorded: Recorded) -> None:
         """Fold the next event in; events must come in the order of their ``seq``."""
         self.seq = recorded.seq
         self._heard_at, self.updated_at = self.updated_at, recorded.ts

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from ecsbatch.model.events import Recorded
+from ecsbatch.model.recorded import Recorded
 
 if TYPE_CHECKING:
     from ecsbatch.engine.ports import Store

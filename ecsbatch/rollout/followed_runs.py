@@ -13,7 +13,7 @@ from ecsbatch.rollout.follower import RunFollower, new_history
 
 if TYPE_CHECKING:
     from ecsbatch.engine.ports import Store
-    from ecsbatch.model.events import Recorded
+    from ecsbatch.model.recorded import Recorded
     from ecsbatch.model.run import RunRecord
     from ecsbatch.rollout.follower import RunHistory
 

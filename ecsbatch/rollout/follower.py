@@ -20,6 +20,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Quota, Usage
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
 
 if TYPE_CHECKING:
@@ -60,14 +61,14 @@ class RunHistory:
 
     record: RunRecord
     state: RolloutState
-    steering: deque[ev.Recorded] = field(default_factory=lambda: deque[ev.Recorded](maxlen=_REMEMBERED))
+    steering: deque[Recorded] = field(default_factory=lambda: deque[Recorded](maxlen=_REMEMBERED))
     holders: ev.HolderChanged | None = None
     asked_to_abort: Command | None = None
     head: str = ""
     _folded: tuple[RunStatus, str, bool, str] | None = None
     """What the events say of the status, its reason and an abort, where `settle` has said something else."""
 
-    def apply(self, recorded: ev.Recorded) -> None:
+    def apply(self, recorded: Recorded) -> None:
         """Fold the next event in."""
         self._unsettle()
         self.state.apply(recorded)

@@ -31,9 +31,9 @@ from ecsbatch.rollout.steering import Looked, Steering
 
 if TYPE_CHECKING:
     from ecsbatch.engine.ports import Store
-    from ecsbatch.model.events import Recorded
     from ecsbatch.model.outcome import Outcome
     from ecsbatch.model.quota import Usage
+    from ecsbatch.model.recorded import Recorded
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.servers import Fleet
     from ecsbatch.model.state import RolloutState

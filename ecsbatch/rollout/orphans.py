@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from ecsbatch.engine.ports import Store
-from ecsbatch.model.events import Recorded, RunStopped
+from ecsbatch.model.events import RunStopped
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import RunRecord
 
 CLOSED: Final = "closed"

@@ -13,10 +13,10 @@ from typing import Any, Self
 
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import ConfigError, EngineStopped, NotHolder, PlanStale, RunNotFound
-from ecsbatch.model import events as ev
 from ecsbatch.model.commands import asked_for
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Changes, Command, Result
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.progress import Progress, progress
@@ -334,7 +334,7 @@ class Rollout:
 
     # -- watching --------------------------------------------------------------------------------------------------
 
-    def events(self, after: int = 0) -> AsyncGenerator[ev.Recorded]:
+    def events(self, after: int = 0) -> AsyncGenerator[Recorded]:
         """Follow the run's journal from behind event number ``after``, until the run ends in this process.
 
         For any number of watchers; a slow one costs nobody else anything.

@@ -20,6 +20,7 @@ from ecsbatch.errors import ConfigError, EngineStopped, RunConflict
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Lease, Transaction
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
@@ -28,7 +29,7 @@ from ecsbatch.policy import decide as policy
 from ecsbatch.policy.decide import Ending
 from ecsbatch.rollout.dispatcher import Dispatcher
 
-OnEvent: TypeAlias = Callable[[ev.Recorded], None]
+OnEvent: TypeAlias = Callable[[Recorded], None]
 """Hears of an event once it is stored. It is called on the event loop, and must only take note."""
 
 WORTH_A_WORD: Final = 3.0
@@ -169,14 +170,14 @@ class RunSession:
             self.fold(recorded)
             await work.give_way()
 
-    def fold_news(self, commit: Sequence[ev.Recorded]) -> None:
+    def fold_news(self, commit: Sequence[Recorded]) -> None:
         """Fold what this process has just stored, and tell who wants to hear of it."""
         self.fold(commit)
         if self.on_event is not None:
             for recorded in commit:
                 tell(self.on_event, recorded, self.context)
 
-    def fold(self, commit: Sequence[ev.Recorded]) -> None:
+    def fold(self, commit: Sequence[Recorded]) -> None:
         """Fold a commit's events into the state; where nothing may be sent by it any more, recall what is queued."""
         for recorded in commit:
             self._fold_one(recorded)
@@ -191,7 +192,7 @@ class RunSession:
         self.notice()
         self.feed.publish(commit)
 
-    def _fold_one(self, recorded: ev.Recorded) -> None:
+    def _fold_one(self, recorded: Recorded) -> None:
         event = recorded.event
         back = self.dispatcher.on_event(event)
         self.state.apply(recorded)
@@ -299,7 +300,7 @@ def checked_hearer(hearer: OnEvent | None) -> OnEvent | None:
     return hearer
 
 
-def tell(hearer: OnEvent, recorded: ev.Recorded, context: Context | None) -> None:
+def tell(hearer: OnEvent, recorded: Recorded, context: Context | None) -> None:
     """Tell somebody else's function of an event; what it raises is the event loop's to report, and ends nothing.
 
     A CancelledError is no cancellation here: it comes of a future that the function has looked at.

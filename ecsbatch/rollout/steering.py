@@ -15,6 +15,7 @@ from ecsbatch.errors import Invalid, NotHolder, RunConflict
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import NotFollowed, RunOver
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.planning.strategy import LIMITS, resolve_limits
 from ecsbatch.policy.decide import Limits, limits_of
 from ecsbatch.policy.resume_options import validate_resume
@@ -61,7 +62,7 @@ class Steering:
         self._look = look
         self._clock = clock
 
-    async def pause(self, by: str = "") -> tuple[ev.Recorded, ...]:
+    async def pause(self, by: str = "") -> tuple[Recorded, ...]:
         """Have nothing new sent until `resume`; servers under way go on.
 
         Args:
@@ -85,7 +86,7 @@ class Steering:
         forgive: bool = False,
         retry: Sequence[str] = (),
         skip_domains: Sequence[str] = (),
-    ) -> tuple[ev.Recorded, ...]:
+    ) -> tuple[Recorded, ...]:
         """Have a paused run go on in the process that holds it.
 
         Args:
@@ -114,7 +115,7 @@ class Steering:
             )
         return await self._ask(record, state, body, by, _is(ev.RunResumed))
 
-    async def promote(self, by: str = "") -> tuple[ev.Recorded, ...]:
+    async def promote(self, by: str = "") -> tuple[Recorded, ...]:
         """Have a run pass the hold that it stands at.
 
         Args:
@@ -134,7 +135,7 @@ class Steering:
             raise _conflict(record, f"Run {record.run_id} stands at no hold: it is {self._stands(state)}.")
         return await self._ask(record, state, body, by, _promoted)
 
-    async def adjust(self, by: str = "", **limits: int | str) -> tuple[ev.Recorded, ...]:
+    async def adjust(self, by: str = "", **limits: int | str) -> tuple[Recorded, ...]:
         """Change limits of a run from now on.
 
         Args:
@@ -215,9 +216,9 @@ class Steering:
 
     async def _ask(
         self, record: RunRecord, state: RolloutState, body: _Body, by: str, answers: _Answers
-    ) -> tuple[ev.Recorded, ...]:
+    ) -> tuple[Recorded, ...]:
         """Ask, and wait until the journal shows that it is done; return the events that show it."""
-        run, after, found = record.run_id, state.seq, list[ev.Recorded]()
+        run, after, found = record.run_id, state.seq, list[Recorded]()
         await self._store.command(run, body, by)
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):

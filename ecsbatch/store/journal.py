@@ -16,7 +16,8 @@ import orjson
 import sqlalchemy as sa
 
 from ecsbatch.errors import RecordEdited
-from ecsbatch.model.events import Event, Recorded, ServerRestarted, decode, encode
+from ecsbatch.model.events import Event, ServerRestarted
+from ecsbatch.model.recorded import Recorded, decode, encode
 from ecsbatch.store import chain
 from ecsbatch.store.database import Database, PreparedStatement, as_bytes, as_number
 from ecsbatch.store.schema import journal

@@ -17,9 +17,9 @@ from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.errors import Invalid, StoreError
 from ecsbatch.model.chain import ChainCheck
 from ecsbatch.model.durations import DURATION, parse_duration
-from ecsbatch.model.events import Recorded
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.text import without_password

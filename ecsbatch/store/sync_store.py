@@ -21,9 +21,10 @@ import sqlalchemy as sa
 from ecsbatch.clock import Clock, Stamps
 from ecsbatch.errors import ConfigError, RunConflict, StoreError
 from ecsbatch.model.conflicts import RunTaken
-from ecsbatch.model.events import Event, Recorded, ServerEvent
+from ecsbatch.model.events import Event, ServerEvent
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import targets_hash
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest

@@ -8,9 +8,9 @@ from collections.abc import Container, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from ecsbatch.model.events import stamp
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
+from ecsbatch.model.recorded import stamp
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.progress import progress

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.recorded import Recorded, stamp
 from ecsbatch.model.text import printable
 
 _LAST: Final = 6
@@ -15,13 +16,13 @@ _NAMED: Final = 4
 _WIDTH: Final = 80
 
 
-def steering_lines(steering: Sequence[ev.Recorded], last: int = _LAST) -> list[str]:
+def steering_lines(steering: Sequence[Recorded], last: int = _LAST) -> list[str]:
     """Write the ``last`` of a run's steering, a line each, oldest first."""
     lines = [(recorded.ts, text) for recorded in steering if (text := _text(recorded.event))]
     return [f"  {_time(ts)}  {printable(text, _WIDTH - 24)}" for ts, text in lines[-last:]]
 
 
-def steering_json(steering: Iterable[ev.Recorded]) -> list[dict[str, Any]]:
+def steering_json(steering: Iterable[Recorded]) -> list[dict[str, Any]]:
     """Return a run's steering as its events, without the run's own end."""
     return [recorded.as_dict() for recorded in steering if not isinstance(recorded.event, ev.RunFinished)]
 
@@ -32,7 +33,7 @@ def steering_texts(events: Iterable[ev.Event]) -> list[str]:
 
 
 def _time(ts: float) -> str:
-    return ev.stamp(ts)[:19].replace("T", " ") + "Z"
+    return stamp(ts)[:19].replace("T", " ") + "Z"
 
 
 def _text(event: ev.Event) -> str:

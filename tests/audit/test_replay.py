@@ -18,6 +18,7 @@ from ecsbatch.audit.receipt import Receipt, Rule
 from ecsbatch.audit.replay import Replay, audit
 from ecsbatch.model import events as ev
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.recorded import Recorded, encode
 from ecsbatch.model.servers import Fleet
 from ecsbatch.views.receipt import receipt_lines
 
@@ -33,14 +34,14 @@ PLAN: dict[str, Any] = {
 At = tuple[float, ev.Event]
 
 
-def history(*entries: At, plan: dict[str, Any] | None = None, limit: int = 1000) -> list[ev.Recorded]:
+def history(*entries: At, plan: dict[str, Any] | None = None, limit: int = 1000) -> list[Recorded]:
     """Number events; the times are seconds since the run's start."""
     begin: list[At] = [
         (0, ev.RunStarted(total=len(IDS), plan=PLAN | (plan or {}))),
         (0, ev.HolderChanged(fence=1, limit=limit, window=60.0, unknown_grace=60.0, request_timeout=30.0)),
         (0, ev.WaveStarted(wave=1, servers=2)),
     ]
-    return [ev.Recorded(seq, START + at, "k7f", event) for seq, (at, event) in enumerate([*begin, *entries], 1)]
+    return [Recorded(seq, START + at, "k7f", event) for seq, (at, event) in enumerate([*begin, *entries], 1)]
 
 
 def sent(batch: int, *servers: str, wave: int = 1) -> ev.BatchSubmitting:
@@ -109,11 +110,11 @@ def test_the_receipt_of_a_correct_run() -> None:
 def test_lines_of_json_tell_the_same_as_events() -> None:
     recorded = history(*CLEAN)
 
-    assert audit([ev.encode(each) for each in recorded], FLEET) == audit(recorded, FLEET)
+    assert audit([encode(each) for each in recorded], FLEET) == audit(recorded, FLEET)
 
 
 def test_events_that_are_not_known_yet_are_noted_and_leave_no_gap() -> None:
-    lines = [ev.encode(each) for each in history(*CLEAN)]
+    lines = [encode(each) for each in history(*CLEAN)]
     raw = orjson.loads(lines[-1])
     later = {"v": 1, "ts": raw["ts"], "seq": raw["seq"] + 1, "run_id": "k7f", "event": "moon.rose"}
 
@@ -450,14 +451,14 @@ def test_a_gap_in_the_record_is_found() -> None:
 
 
 def test_a_line_that_cannot_be_read_is_found() -> None:
-    lines: list[bytes] = [ev.encode(each) for each in history(*CLEAN)]
+    lines: list[bytes] = [encode(each) for each in history(*CLEAN)]
 
     assert rules(audit([*lines, b'{"half a li'], FLEET)) == {Rule.RECORD: 1}
 
 
 def test_direct_restarts_have_no_targets_and_may_repeat() -> None:
     entries = [sent(1, "x", wave=0), accepted(1), up("x", 0), sent(2, "x", wave=0), accepted(2), up("x", 0)]
-    recorded = [ev.Recorded(i, START + i, "direct", event) for i, event in enumerate(entries, 1)]
+    recorded = [Recorded(i, START + i, "direct", event) for i, event in enumerate(entries, 1)]
 
     assert (audit(recorded).ok, audit(recorded).total) == (True, None)
 
@@ -519,7 +520,7 @@ def bucket(chance: Random, *, limit: int, freed_at_send: bool = False) -> list[A
 def audited(entries: Sequence[At], limit: int) -> Receipt:
     auditor = Replay(quota=Quota(limit, 60.0))
     for seq, (at, event) in enumerate(entries, 1):
-        auditor.read(ev.encode(ev.Recorded(seq, START + at, "k7f", event)))
+        auditor.read(encode(Recorded(seq, START + at, "k7f", event)))
     return auditor.receipt()
 
 
@@ -558,7 +559,7 @@ def test_a_clock_set_forward_while_a_request_is_in_flight_hides_no_excess() -> N
         (88.0, replace(accepted(2), sent=116.0, answered=118.0)),
     ]
 
-    receipt = audit([ev.Recorded(seq, START + at, "k", event) for seq, (at, event) in enumerate(entries, 1)])
+    receipt = audit([Recorded(seq, START + at, "k", event) for seq, (at, event) in enumerate(entries, 1)])
 
     assert rules(receipt) == {Rule.QUOTA: 1}
 
@@ -593,7 +594,7 @@ def test_the_ledgers_clock_tells_how_much_time_a_set_back_hid(
 ) -> None:
     timeline = Timeline()
     times = [
-        timeline.follow(ev.Recorded(seq, START + wall, "k7f", Granted(granted=granted)))
+        timeline.follow(Recorded(seq, START + wall, "k7f", Granted(granted=granted)))
         for seq, (wall, granted) in enumerate(readings, 1)
     ]
 
@@ -631,7 +632,7 @@ def test_no_answer_counts_until_the_grace_is_over_and_an_error_until_it_came(
 def test_other_runs_count_into_the_same_quota() -> None:
     mine = history((1, sent(1, "s0", "s1")), (2, accepted(1)), limit=3)
     entries: list[At] = [(5, sent(1, "x", "y", wave=0)), (6, accepted(1))]
-    other = [ev.Recorded(seq, START + at, "m2p", event) for seq, (at, event) in enumerate(entries, 1)]
+    other = [Recorded(seq, START + at, "m2p", event) for seq, (at, event) in enumerate(entries, 1)]
 
     assert (rules(audit(mine, FLEET)), rules(audit(mine, FLEET, beside=[other]))) == ({}, {Rule.QUOTA: 1})
 
@@ -647,12 +648,12 @@ def test_runs_whose_processes_disagree_about_the_time_are_laid_side_by_side_by_t
 ) -> None:
     """The other process was begun behind a clock that was set by ten minutes, which the first one does not see."""
 
-    def run(run_id: str, holds: str, server: str, at: float, granted: float) -> list[ev.Recorded]:
+    def run(run_id: str, holds: str, server: str, at: float, granted: float) -> list[Recorded]:
         holder = ev.HolderChanged(fence=1, limit=1, window=60.0, boot=holds, ledger_time=granted - 1)
         intent = ev.BatchSubmitting(batch=1, servers=[server], granted=granted)
         answer = replace(accepted(1), sent=granted, answered=granted + 1)
         events = [(at - 1, holder), (at, intent), (at + 1, answer)]
-        return [ev.Recorded(seq, START + at, run_id, event) for seq, (at, event) in enumerate(events, 1)]
+        return [Recorded(seq, START + at, run_id, event) for seq, (at, event) in enumerate(events, 1)]
 
     mine = run("k7f", "boot-1", "x", 0, 100.0)
     other = run("m2p", boot, "y", granted - 100 + set_by, granted)
@@ -672,7 +673,7 @@ def test_a_clock_that_was_set_ahead_and_back_shortens_no_gap() -> None:
         (-419.0, accepted(2)),
     ]
 
-    assert rules(audit([ev.Recorded(seq, START + at, "k", event) for seq, (at, event) in enumerate(entries, 1)])) == {}
+    assert rules(audit([Recorded(seq, START + at, "k", event) for seq, (at, event) in enumerate(entries, 1)])) == {}
 
 
 def test_a_project_has_one_quota_by_whatever_endpoint() -> None:
@@ -701,7 +702,7 @@ def test_a_quota_changed_by_a_resume_is_judged_with_each_holders_own() -> None:
 
 
 def test_a_record_that_does_not_say_its_quota_is_not_judged_by_it() -> None:
-    recorded = [ev.Recorded(1, START, "k7f", sent(1, *IDS))]
+    recorded = [Recorded(1, START, "k7f", sent(1, *IDS))]
 
     assert audit(recorded).notes == ("The record does not say the quota, which is not judged.",)
     assert rules(audit(recorded, quota=Quota(5, 60))) == {Rule.QUOTA: 1}
@@ -709,7 +710,7 @@ def test_a_record_that_does_not_say_its_quota_is_not_judged_by_it() -> None:
 
 def test_a_grace_that_the_record_does_not_say_is_not_judged() -> None:
     events = [sent(1, "x"), ev.BatchUnknown(batch=1), ev.BatchUnstarted(batch=1, servers=["x"])]
-    recorded = [ev.Recorded(seq, START + seq, "direct", event) for seq, event in enumerate(events, 1)]
+    recorded = [Recorded(seq, START + seq, "direct", event) for seq, event in enumerate(events, 1)]
 
     assert (rules(audit(recorded)), rules(audit(recorded, terms=HolderSettings()))) == ({}, {Rule.RESENT_EARLY: 1})
 
@@ -717,7 +718,7 @@ def test_a_grace_that_the_record_does_not_say_is_not_judged() -> None:
 def test_a_direct_server_may_be_skipped_as_often_as_it_is_asked_for() -> None:
     skipped = ev.ServerSkipped(server="x", reason="locked")
 
-    assert audit([ev.Recorded(seq, START, "direct", skipped) for seq in (1, 2)]).ok
+    assert audit([Recorded(seq, START, "direct", skipped) for seq in (1, 2)]).ok
 
 
 # -- the receipt ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from ecsbatch.cli.exit_codes import code_of_run
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 
@@ -64,6 +65,6 @@ def test_every_way_to_end_has_its_code(events: list[ev.Event], received: int, co
     )
     state = RolloutState("k7f", plan)
     for seq, event in enumerate([ev.RunStarted(total=2), *events], 1):
-        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
 
     assert code_of_run(state, received) == code

@@ -9,6 +9,7 @@ from world import World
 from ecsbatch.config.settings import Strategy
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.standing import standing
@@ -38,7 +39,7 @@ def test_who_watches_reads_in_the_record_that_nothing_is_seen() -> None:
     """The holder's memory is seen by nobody else; a moment is not worth a word."""
     world = World(servers=200, outages=((20.0, 80.0), (100.0, 102.0)))
 
-    async def main() -> list[ev.Recorded]:
+    async def main() -> list[Recorded]:
         async with world.restarter() as restarter:
             rollout = restarter.rollout(world.ids, Strategy(max_unavailable=20, waves="100%"))
             await rollout.run()

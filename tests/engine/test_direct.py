@@ -13,6 +13,7 @@ from ecsbatch.config.settings import Engine
 from ecsbatch.engine.direct import DirectRestarts
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model import events as ev
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Holder
 from ecsbatch.simulator.virtual_time import run
 
@@ -48,7 +49,7 @@ class Asked:
 
     def fold(self, *events: ev.Event) -> None:
         """Follow what was stored."""
-        self.direct._fold([ev.Recorded(seq, 1000.0, "d", event) for seq, event in enumerate(events, 1)])
+        self.direct._fold([Recorded(seq, 1000.0, "d", event) for seq, event in enumerate(events, 1)])
 
 
 def sent(*servers: str) -> ev.Event:

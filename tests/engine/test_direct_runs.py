@@ -17,6 +17,7 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import RunRecord
 from ecsbatch.restarter import Restarter
 
@@ -135,13 +136,13 @@ def test_a_server_that_waits_or_is_in_flight_in_the_run_before_is_joined_there(l
 def test_events_go_on_from_run_to_run_and_the_last_of_one_come_among_the_first_of_the_next() -> None:
     world = World(servers=8, restart_median=30.0)
 
-    async def main() -> tuple[list[ev.Recorded], list[str], list[ev.Recorded]]:
-        seen: list[ev.Recorded] = []
-        late: list[ev.Recorded] = []
+    async def main() -> tuple[list[Recorded], list[str], list[Recorded]]:
+        seen: list[Recorded] = []
+        late: list[Recorded] = []
         async with world.restarter() as restarter:
             short_lived(restarter)
 
-            async def watch(into: list[ev.Recorded], after: int = 0, run_id: str = "") -> None:
+            async def watch(into: list[Recorded], after: int = 0, run_id: str = "") -> None:
                 into.extend([recorded async for recorded in restarter.events(after, run_id)])
 
             async with asyncio.TaskGroup() as group:
@@ -225,9 +226,9 @@ def test_a_store_in_memory_forgets_a_run_once_it_is_over_and_nobody_is_reading_i
     """Who reads on hears of everything; who stands still keeps the run in which that is, and misses those after it."""
     world = World(servers=6, restart_median=30.0)
 
-    async def main() -> tuple[list[int], list[ev.Recorded], list[ev.Recorded]]:
-        prompt: list[ev.Recorded] = []
-        slow: list[ev.Recorded] = []
+    async def main() -> tuple[list[int], list[Recorded], list[Recorded]]:
+        prompt: list[Recorded] = []
+        slow: list[Recorded] = []
         kept: list[int] = []
         async with world.client() as client, world.engine(client, None) as restarter:
             short_lived(restarter)
@@ -245,10 +246,10 @@ def test_a_store_in_memory_forgets_a_run_once_it_is_over_and_nobody_is_reading_i
                 await restarter.aclose()
         return kept, prompt, slow
 
-    async def anext_of(events: AsyncIterator[ev.Recorded], into: list[ev.Recorded]) -> None:
+    async def anext_of(events: AsyncIterator[Recorded], into: list[Recorded]) -> None:
         into.append(await anext(events))
 
-    async def read(events: AsyncIterator[ev.Recorded], into: list[ev.Recorded]) -> None:
+    async def read(events: AsyncIterator[Recorded], into: list[Recorded]) -> None:
         into.extend([recorded async for recorded in events])
 
     kept, prompt, slow = world.live(main)

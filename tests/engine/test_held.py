@@ -13,6 +13,7 @@ from world import World
 from ecsbatch.config.settings import Strategy
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Server
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.virtual_time import Killed
@@ -88,7 +89,7 @@ def test_servers_whose_checks_hang_keep_no_stop_waiting() -> None:
     assert status is RunStatus.INTERRUPTED
 
 
-def waves_took(journal: Sequence[ev.Recorded]) -> list[float]:
+def waves_took(journal: Sequence[Recorded]) -> list[float]:
     begun = {r.event.wave: r.ts for r in journal if isinstance(r.event, ev.WaveStarted)}
     return [r.ts - begun[r.event.wave] for r in journal if isinstance(r.event, ev.WaveFinished)]
 
@@ -104,7 +105,7 @@ def test_a_zone_that_does_not_come_back_keeps_no_other_zone_waiting() -> None:
                 await asyncio.sleep(60)
             return True
 
-        async def main(world: World = world, check: object = check) -> list[ev.Recorded]:
+        async def main(world: World = world, check: object = check) -> list[Recorded]:
             async with world.restarter() as restarter:
                 fleet = [Server(id_, world.cloud.truth(id_).zone) for id_ in world.ids]
                 strategy = Strategy(

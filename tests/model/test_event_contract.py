@@ -9,6 +9,7 @@ import pytest
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind
+from ecsbatch.model.recorded import VERSION, Recorded, decode
 
 SERVER = "server wave domain batch reason evidence code message job_id host holds not_retried"
 VERSION_1 = {
@@ -50,7 +51,7 @@ VERSION_1 = {
 def test_version_1_has_these_events_and_fields() -> None:
     there = {name: " ".join(field.name for field in fields(kind)) for name, kind in ev.EVENTS.items()}
 
-    assert ev.VERSION == 1
+    assert VERSION == 1
     assert there == VERSION_1
 
 
@@ -65,7 +66,7 @@ def test_every_field_is_told_of_by_its_class(kind: type[ev.Event]) -> None:
 
 
 def test_a_line_has_the_version_the_time_the_number_the_run_and_the_name_first() -> None:
-    told = ev.Recorded(7, 1_767_225_600.25, "k7f", ev.GateChecked(gate="./ok", verdict="wait", wave=2)).as_dict()
+    told = Recorded(7, 1_767_225_600.25, "k7f", ev.GateChecked(gate="./ok", verdict="wait", wave=2)).as_dict()
 
     assert list(told.items()) == [
         ("v", 1),
@@ -80,8 +81,8 @@ def test_a_line_has_the_version_the_time_the_number_the_run_and_the_name_first()
 
 
 def test_what_is_empty_is_left_out_and_a_number_that_is_none_of_it_is_not() -> None:
-    failed = ev.Recorded(1, 0.0, "k7f", ev.ServerFailed(server="a1")).as_dict()
-    accepted = ev.Recorded(2, 0.0, "k7f", ev.BatchAccepted(batch=0, job_id="j")).as_dict()
+    failed = Recorded(1, 0.0, "k7f", ev.ServerFailed(server="a1")).as_dict()
+    accepted = Recorded(2, 0.0, "k7f", ev.BatchAccepted(batch=0, job_id="j")).as_dict()
 
     assert list(failed)[5:] == ["server", "wave", "batch"]
     assert list(accepted)[5:] == ["batch", "job_id"]
@@ -90,8 +91,8 @@ def test_what_is_empty_is_left_out_and_a_number_that_is_none_of_it_is_not() -> N
 def test_a_reader_ignores_what_it_does_not_know() -> None:
     later = b'{"v":1,"ts":"2026-01-01T00:00:00.000Z","seq":1,"run_id":"k7f","event":"%s","by":"ann","new_field":[1]}'
 
-    assert ev.decode(later % b"run.aborting") == ev.Recorded(1, 1_767_225_600.0, "k7f", ev.RunAborting(by="ann"))
-    assert ev.decode(later % b"moon.risen") is None
+    assert decode(later % b"run.aborting") == Recorded(1, 1_767_225_600.0, "k7f", ev.RunAborting(by="ann"))
+    assert decode(later % b"moon.risen") is None
 
 
 def test_each_outcome_but_what_is_not_started_has_an_event_of_its_own() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 
@@ -16,7 +17,7 @@ def after(*events: ev.Event) -> RolloutState:
     plan = Plan(fleet=Fleet(IDS, ["az1", "az2"] * 3), waves=(Wave(1, 0, 6, "100%"),), max_unavailable=6)
     state = RolloutState("k7f", plan)
     for seq, event in enumerate([ev.RunStarted(total=6), *events], 1):
-        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
     return state
 
 
@@ -86,7 +87,7 @@ def test_more_failures_than_are_remembered_are_all_forgotten_when_all_are_tried_
     state = RolloutState("k7f", plan)
     told = [*(ev.ServerFailed(server=each, code="A", domain="az1") for each in ids), ev.RunResumed(retry=["failed"])]
     for seq, event in enumerate(told, 1):
-        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
 
     assert not state.failures
     assert not any(state.failed_by.values())

@@ -9,6 +9,7 @@ import pytest
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
@@ -20,7 +21,7 @@ def after(*events: ev.Event) -> RolloutState:
     plan = Plan(fleet=Fleet(IDS, ["a", "b"] * 2), waves=(Wave(1, 0, 4, "100%"),), max_unavailable=4)
     state = RolloutState("k7f", plan)
     for seq, event in enumerate([ev.RunStarted(total=4), *events], 1):
-        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
     return state
 
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from ecsbatch.model.events import Recorded, WaveStarted, encode
+from ecsbatch.model.events import WaveStarted
 from ecsbatch.model.json_text import json_bytes
+from ecsbatch.model.recorded import Recorded, encode
 
 ACTING = "\x7f\x80\x85\x9b\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2060\u2066\u2069\ufeff"
 

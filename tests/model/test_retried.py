@@ -9,6 +9,7 @@ import pytest
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.plan import Plan, Skip, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 
@@ -26,7 +27,7 @@ def after(*events: ev.Event) -> RolloutState:
     plan = Plan(fleet=Fleet(IDS, ["a", "b"] * 2), waves=(Wave(1, 0, 4, "100%"),), max_unavailable=4)
     state = RolloutState("k7f", plan)
     for seq, event in enumerate([ev.RunStarted(total=4), SENT, FAILED, *events], 1):
-        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
     return state
 
 
@@ -103,7 +104,7 @@ def test_who_was_never_sent_may_still_be_left_alone() -> None:
     denied = ev.ServerFailed(server="b1", reason="denied")
     told = [ev.RunStarted(total=4), denied, AGAIN, ev.ServerSkipped(server="b1", reason="locked")]
     for seq, event in enumerate(told, 1):
-        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
 
     assert state.counts[OutcomeKind.SKIPPED] == 1
 
@@ -119,7 +120,7 @@ def ended(*events: ev.Event) -> dict[str, str]:
     state = RolloutState("k7f", plan)
     told = [ev.RunStarted(total=4), ev.ServerSkipped(server="b2", reason="locked"), *events]
     for seq, event in enumerate(told, 1):
-        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
     assert sum(state.skipped_by.values()) == state.run.ended[OutcomeKind.SKIPPED]
     return {outcome.server: f"{outcome.kind} {outcome.reason}".strip() for outcome in state.outcomes()}
 

@@ -11,6 +11,7 @@ import pytest
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Skip, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Halt
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
@@ -50,7 +51,7 @@ def told(events: Told, **numbers: Any) -> RolloutState:
     """Fold events, one a second."""
     state = RolloutState("k7f", plan(**numbers))
     for seq, event in enumerate([ev.RunStarted(total=len(IDS)), *events]):
-        state.apply(ev.Recorded(seq + 1, START + seq, "k7f", event))
+        state.apply(Recorded(seq + 1, START + seq, "k7f", event))
     return state
 
 

@@ -10,6 +10,7 @@ import pytest
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Usage
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.explain import explain
@@ -33,7 +34,7 @@ def told(events: Iterable[ev.Event | tuple[float, ev.Event]], **numbers: Any) ->
     state = RolloutState("k7f", plan(**numbers))
     for seq, entry in enumerate(events, 1):
         before, event = entry if isinstance(entry, tuple) else (60.0, entry)
-        state.apply(ev.Recorded(seq, NOW - before, "k7f", event))
+        state.apply(Recorded(seq, NOW - before, "k7f", event))
     return state
 
 

@@ -10,6 +10,7 @@ import pytest
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.pace import Pace, barriers_ahead, pace
@@ -34,7 +35,7 @@ def after(told: Iterable[tuple[float, ev.Event]], **plan: Any) -> RolloutState:
     fleet = Fleet(IDS, ["az1"] * len(IDS))
     state = RolloutState("k7f", Plan(fleet, waves=(CANARY, ALL), max_unavailable=500, max_failures=1, **plan))
     for seq, (ts, event) in enumerate(told, 1):
-        state.apply(ev.Recorded(seq, ts, "k7f", event))
+        state.apply(Recorded(seq, ts, "k7f", event))
     return state
 
 
@@ -122,7 +123,7 @@ def test_two_viewers_read_the_same_whenever_they_came() -> None:
     told = [*SECOND, sent(100.0, 2, 20, 400), *restarted(150.0, 2, 20, 300)]
     early, late = after(told[:-100]), after(told)
     for seq, (ts, event) in enumerate(told[-100:], len(told) - 99):
-        early.apply(ev.Recorded(seq, ts, "k7f", event))
+        early.apply(Recorded(seq, ts, "k7f", event))
 
     assert pace(early, 155.5) == pace(late, 155.5) != Pace()
 

@@ -17,6 +17,7 @@ from test_explain import BUSY, FAILED, IDS, NOW, STARTED, UNSEEN, first_wave_don
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.counts import Counts
 from ecsbatch.policy.explain import explain
@@ -247,7 +248,7 @@ def test_whatever_happens_its_parts_add_up_and_say_what_the_state_says(
         *(end(server=each) for each, end in zip(IDS, (ev.ServerFailed, ev.ServerTimedOut), strict=False)),
     ]
     for seq, event in enumerate([*STARTED, *failed, *happened(data, length)], 1):
-        state.apply(ev.Recorded(seq, NOW - 60.0, "k7f", event))
+        state.apply(Recorded(seq, NOW - 60.0, "k7f", event))
     held, stopping = known["held"], known["stopping"]
     found = progress(state, NOW, **known)
 
@@ -277,7 +278,7 @@ def test_it_is_a_value_and_stays_as_it_was(data: st.DataObject, more: int) -> No
     before = progress(state, NOW)
     again, kept, written = progress(state, NOW), deepcopy(before), orjson.dumps(before.as_dict())
     for seq, event in enumerate(happened(data, more), state.seq + 1):
-        state.apply(ev.Recorded(seq, NOW, "k7f", event))
+        state.apply(Recorded(seq, NOW, "k7f", event))
 
     assert before == again == kept
     assert orjson.dumps(before.as_dict()) == written

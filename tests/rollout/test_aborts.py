@@ -20,6 +20,7 @@ from ecsbatch.errors import AuthError, NotHolder
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunOver
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.recorded import decode
 from ecsbatch.model.run import Changes, Result
 from ecsbatch.model.servers import Job, Server
 from ecsbatch.restarter import Restarter
@@ -439,7 +440,7 @@ def test_a_server_given_up_by_an_abort_has_one_outcome_whatever_is_heard_later(l
             lines = await store.lines(RUN)
             outcomes = Counter(
                 recorded.event.server
-                for recorded in map(ev.decode, lines)
+                for recorded in map(decode, lines)
                 if recorded is not None and isinstance(recorded.event, ev.ServerEvent)
             )
             return audit(lines, rollout.plan.fleet), outcomes

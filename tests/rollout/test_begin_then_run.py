@@ -12,8 +12,9 @@ from world import World
 from ecsbatch.audit.replay import audit
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, RunConflict, SelectionError
-from ecsbatch.model.events import Recorded, RunPaused, RunResumed
+from ecsbatch.model.events import RunPaused, RunResumed
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Changes, Result
 from ecsbatch.model.servers import Server
 from ecsbatch.rollout.rollout import Rollout

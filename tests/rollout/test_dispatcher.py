@@ -10,6 +10,7 @@ import pytest
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.decide import limits_of
@@ -46,7 +47,7 @@ class Dispatched:
         """Follow events as a rollout does."""
         for event in events:
             back = self.dispatcher.on_event(event)
-            self.state.apply(ev.Recorded(self.state.seq + 1, 1000.0, "r", event))
+            self.state.apply(Recorded(self.state.seq + 1, 1000.0, "r", event))
             self.dispatcher.after(event, back)
 
     def dispatch(self) -> None:

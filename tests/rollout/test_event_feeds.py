@@ -17,8 +17,9 @@ from world import World, Wrapper
 from ecsbatch.config.settings import Strategy
 from ecsbatch.engine.journal import EventFeed, JournalWriter
 from ecsbatch.errors import StoreError
-from ecsbatch.model.events import Recorded, WaveStarted, encode
+from ecsbatch.model.events import WaveStarted
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.recorded import Recorded, encode
 from ecsbatch.model.run import Holder, NewRun, Transaction
 from ecsbatch.simulator.config import Faults
 from ecsbatch.simulator.virtual_time import run

@@ -7,6 +7,7 @@ import time
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.recorded import decode
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.policy.standing import aborting_notice, standing
@@ -69,7 +70,7 @@ async def test_a_follower_sees_what_is_new_and_ends_with_the_run() -> None:
     assert (quota.limit, quota.window) == (50, 10.0)
     assert paused == (RunStatus.PAUSED, False)
     assert (followed.state.status, followed.over) == (RunStatus.ABORTED, True)
-    assert [ev.decode(line).event.name for line in lines if ev.decode(line)] == ["run.paused", "run.finished"]  # type: ignore[union-attr]
+    assert [decode(line).event.name for line in lines if decode(line)] == ["run.paused", "run.finished"]  # type: ignore[union-attr]
 
 
 async def test_a_follower_sees_at_once_that_somebody_asks_to_abort() -> None:

@@ -16,6 +16,7 @@ import pytest
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.rollout.gates import GateInconclusive, command_gate, gate_summary, last_line
@@ -35,7 +36,7 @@ def state() -> RolloutState:
         ev.WaveFinished(wave=1),
     ]
     for seq, event in enumerate(events, 1):
-        state.apply(ev.Recorded(seq, 1000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
     return state
 
 

@@ -17,6 +17,7 @@ from ecsbatch.errors import EngineStopped, Invalid, RunNotFound, SelectionError,
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.policy.progress import Progress, progress
@@ -167,10 +168,10 @@ class SlowStore(CountingStore):
 
     pages = 0
 
-    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[ev.Recorded]:
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """Read now, tell later."""
         self.pages += 1
-        found: list[ev.Recorded] = await self.inner.events(run_id, after, limit)
+        found: list[Recorded] = await self.inner.events(run_id, after, limit)
         await asyncio.sleep(1.0)
         return found
 
@@ -558,9 +559,9 @@ def test_who_begins_to_follow_once_a_run_goes_on_is_not_told_of_the_end_before()
 class OlderStore(CountingStore):
     """Is of a version that does not know what a pause is."""
 
-    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[ev.Recorded]:
+    async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """Leave out what it does not know."""
-        found: list[ev.Recorded] = await self.inner.events(run_id, after, limit)
+        found: list[Recorded] = await self.inner.events(run_id, after, limit)
         return [each for each in found if each.event.name != "run.paused"]
 
 

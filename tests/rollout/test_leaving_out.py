@@ -16,6 +16,7 @@ from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, NotAccepted, StoreError, UnknownAnswer
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Changes, Command, Result
 from ecsbatch.model.servers import Server
 from ecsbatch.model.state import RolloutState
@@ -244,7 +245,7 @@ def test_a_journal_of_an_older_version_folds_as_it_did() -> None:
         ev.ServerSkipped(server="a", wave=1, domain="az1", reason="excluded"),
     ]
     for seq, event in enumerate(told, 1):
-        state.apply(ev.Recorded(seq, float(seq), "old", event))
+        state.apply(Recorded(seq, float(seq), "old", event))
 
     outcome = state.outcome(plan.fleet.find("a"))
     assert (outcome.kind, outcome.reason) == (OutcomeKind.SKIPPED, "excluded")

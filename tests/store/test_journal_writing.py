@@ -12,7 +12,8 @@ from store_world import ALICE, HandClock, want
 from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.errors import EcsbatchError, EngineStopped, StoreError
 from ecsbatch.model.conflicts import ServersClaimed
-from ecsbatch.model.events import BatchAccepted, Event, Recorded
+from ecsbatch.model.events import BatchAccepted, Event
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Committed, Lease, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.tokens import Grant, Settlement

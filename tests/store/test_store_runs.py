@@ -19,9 +19,9 @@ from ecsbatch.model.events import (
     RunStopped,
     ServerFailed,
     ServerRestarted,
-    decode,
 )
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.recorded import decode
 from ecsbatch.model.run import Transaction
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.policy.standing import Phase, Standing

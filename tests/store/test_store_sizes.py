@@ -8,8 +8,9 @@ import pytest
 from store_world import ALICE, BOB, HandClock, want
 
 from ecsbatch.errors import RunConflict
-from ecsbatch.model.events import RunFinished, RunStarted, ServerSkipped, decode
+from ecsbatch.model.events import RunFinished, RunStarted, ServerSkipped
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.recorded import decode
 from ecsbatch.model.run import Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import Grant, Lease, MemoryDatabase, NewRun, ServersClaimed, open_store

@@ -9,6 +9,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Quota, Usage
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.progress import Progress, progress
@@ -49,7 +50,7 @@ def history(of: Plan, *more: ev.Event) -> RolloutState:
         *more,
     ]
     for seq, event in enumerate(told, 1):
-        state.apply(ev.Recorded(seq, 1_000.0 + seq, state.run_id, event))
+        state.apply(Recorded(seq, 1_000.0 + seq, state.run_id, event))
     return state
 
 

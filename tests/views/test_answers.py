@@ -10,6 +10,7 @@ import pytest
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Skip, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.explanation import Cause, Explanation
@@ -42,7 +43,7 @@ def run(*more: ev.Event, max_failures: int = 0, max_unavailable: int = 3) -> Rol
         *more,
     ]
     for seq, event in enumerate(told, 1):
-        state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1_000.0 + seq, "k7f", event))
     return state
 
 
@@ -243,7 +244,7 @@ def test_steering_is_told_in_a_line(event: ev.Event, text: str) -> None:
 
 
 def test_the_last_steering_is_shown_with_its_time() -> None:
-    told = [ev.Recorded(n, float(n), "k7f", ev.RunPaused(by=f"ann{n}@{HOSTILE}", reason="x" * 90)) for n in range(1, 9)]
+    told = [Recorded(n, float(n), "k7f", ev.RunPaused(by=f"ann{n}@{HOSTILE}", reason="x" * 90)) for n in range(1, 9)]
     lines = steering_lines(told)
 
     assert len(lines) == 6
@@ -306,7 +307,7 @@ def test_a_zone_is_not_offered_to_be_left_out_beside_ids_that_do_not_exist_alone
         ev.RunStopped(status="stopped", reason="max_failures"),
     ]
     for seq, event in enumerate(told, 1):
-        state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1_000.0 + seq, "k7f", event))
 
     assert not any(way.skip_domains for way in resume_options(state))
 

@@ -13,6 +13,7 @@ from scenes import HOSTILE, history, plan, shown
 
 from ecsbatch.cli.live import until_next_line, wants_ascii
 from ecsbatch.model import events as ev
+from ecsbatch.model.recorded import Recorded, encode
 from ecsbatch.views.log import ALL, EACH, Level, Log, RepeatLimiter
 
 SERVER = "00000004-0000-4000-8000-000000000000"
@@ -28,7 +29,7 @@ def written(
     out = io.BytesIO()
     log = Log(out, form=form, level=level, color=color)
     for seq, event in enumerate(events, 1):
-        log.line(ev.encode(ev.Recorded(seq, 0.0, "k7f", event)))
+        log.line(encode(Recorded(seq, 0.0, "k7f", event)))
     return out.getvalue().decode().splitlines()
 
 

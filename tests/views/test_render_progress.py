@@ -14,6 +14,7 @@ from scenes import history, plan, shown
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.counts import Counts
@@ -60,7 +61,7 @@ def test_a_gate_says_in_the_picture_what_it_said_and_when_it_ends() -> None:
     of = replace(plan(), gate="./ok", gate_timeout=600.0)
     state = RolloutState("k7f3q2", of)
     for seq, event in enumerate([ev.RunStarted(total=40), ev.WaveStarted(wave=1), ev.WaveFinished(wave=1), *waits], 1):
-        state.apply(ev.Recorded(seq, 1_000.0, "k7f3q2", event))
+        state.apply(Recorded(seq, 1_000.0, "k7f3q2", event))
     now = shown(state, 1_240.0)
     wide, narrow = ([line.plain for line in render_progress(now, width)] for width in (100, 40))
 
@@ -186,7 +187,7 @@ def test_time_left_is_told_once_the_wave_says_something_of_the_rest() -> None:
     ]
     told = []
     for seq, event in enumerate(events, 1):
-        state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1_000.0 + seq, "k7f", event))
         told.append("left at this pace" in "\n".join(drawn(state, 80)))
 
     assert told[15] is False, "the second wave has only begun"

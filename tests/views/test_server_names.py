@@ -10,6 +10,7 @@ import pytest
 from scenes import HOSTILE, history, plan, shown
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.recorded import Recorded, encode
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import one_line, without_code
@@ -66,7 +67,7 @@ def test_an_explanation_names_the_server_and_those_that_take_its_place() -> None
 def test_the_log_names_a_server_beside_its_id(form: str, line: object) -> None:
     out = io.BytesIO()
     log = Log(out, form="json" if form == "json" else "console", name_of=named().plan.fleet.name_of)
-    log.line(ev.encode(ev.Recorded(1, 0.0, "k7f", ev.ServerFailed(server=FAILED, wave=1, code="Ecs.1", message="No."))))
+    log.line(encode(Recorded(1, 0.0, "k7f", ev.ServerFailed(server=FAILED, wave=1, code="Ecs.1", message="No."))))
     written = out.getvalue().decode().strip()
 
     if isinstance(line, dict):
@@ -112,7 +113,7 @@ def test_what_says_nothing_is_left_out_of_every_sentence() -> None:
     refused = ev.BatchRejected(batch=2, kind="refused", code="Ecs.0013")
     failed = ev.ServerFailed(server=FAILED, batch=2, code="Ecs.0001", message="Ecs.0001: Ecs.0001")
     out = io.BytesIO()
-    Log(out, form="console").line(ev.encode(ev.Recorded(1, 0.0, "k7f", failed)))
+    Log(out, form="console").line(encode(Recorded(1, 0.0, "k7f", failed)))
 
     assert one_line(" \t ") == ""
     assert one_line("  ") == ""

@@ -16,6 +16,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
@@ -223,7 +224,7 @@ def test_the_hold_of_a_run_is_not_who_holds_it() -> None:
     over = ev.WaveFinished(wave=1)
     state = RolloutState("k7f", replace(plan(), hold_after=(1,), soak=30.0))
     for seq, event in enumerate([ev.RunStarted(total=40), ev.WaveStarted(wave=1), over], 1):
-        state.apply(ev.Recorded(seq, 1_000.0 + seq, "k7f", event))
+        state.apply(Recorded(seq, 1_000.0 + seq, "k7f", event))
     told = run_json(state, 1_063.0)
 
     assert (told["status"], told["standing"], told["standing_text"]) == (

@@ -16,7 +16,8 @@ from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.prompt import parse_hash
 from ecsbatch.cli.wiring import make_store
-from ecsbatch.model.events import BatchSubmitting, Recorded, decode
+from ecsbatch.model.events import BatchSubmitting
+from ecsbatch.model.recorded import Recorded, decode
 from ecsbatch.rollout.follower import pages
 from ecsbatch.views.receipt import receipt_lines
 

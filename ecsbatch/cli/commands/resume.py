@@ -37,8 +37,8 @@ from ecsbatch.policy.resume_options import forgive_question
 from ecsbatch.policy.standing import standing
 
 if TYPE_CHECKING:
-    from ecsbatch.model.events import Recorded
     from ecsbatch.model.plan import Skip
+    from ecsbatch.model.recorded import Recorded
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
     from ecsbatch.rollout.follower import RunHistory

@@ -14,8 +14,8 @@ from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
-from ecsbatch.model.events import stamp
 from ecsbatch.model.outcome import OutcomeKind
+from ecsbatch.model.recorded import stamp
 from ecsbatch.policy.progress import standing_json
 from ecsbatch.policy.standing import Phase, Standing, standing
 from ecsbatch.rollout.follower import load_history
