@@ -233,7 +233,7 @@ class Restarter(History):
             run_id: that run, as the event names it; "": the present one.
 
         Raises:
-            ConfigError: the run is none of the last ones of this Restarter's single restarts.
+            RunNotFound: the run is none of the last ones of this Restarter's single restarts.
             EngineStopped: the engine is not running.
             StoreError: the store cannot be read; raised by the iteration.
         """

@@ -15,7 +15,7 @@ from typing import Final
 
 from ecsbatch.engine.direct import DirectRestarts
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.errors import ConfigError, EcsbatchError
+from ecsbatch.errors import EcsbatchError, RunNotFound
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import RestartType
@@ -144,7 +144,7 @@ class DirectRuns:
             run_id: one of the present run or of the last before it; "": the present one.
 
         Raises:
-            ConfigError: the run is none of these.
+            RunNotFound: the run is none of these.
         """
         return self._follow(self._run(run_id), after)
 
@@ -153,7 +153,8 @@ class DirectRuns:
             if run.run_id == run_id:
                 return run
         if run_id:
-            raise ConfigError(f"Run {run_id!r} is none of the last runs of direct restarts of this Restarter.")
+            message = f"Run {run_id!r} is none of the last runs of direct restarts of this Restarter."
+            raise RunNotFound(message, run_id=run_id)
         return self._present
 
     async def _follow(self, run: DirectRestarts, after: int) -> AsyncGenerator[Recorded]:
@@ -171,7 +172,8 @@ class DirectRuns:
                     quiet = quiet and not found
                     if not (found or live):
                         del places[each]
-                        await self._leave(each)
+                        each.feed.leave()
+                        await self._let_go(each)
                 while run.successor is not None:
                     run, quiet = run.successor, False
                     places[run] = 0
@@ -180,11 +182,9 @@ class DirectRuns:
                     await changed.wait()
         finally:
             for each in places:
-                await self._leave(each)
-
-    async def _leave(self, run: DirectRestarts) -> None:
-        run.feed.leave()
-        await self._let_go(run)
+                each.feed.leave()
+            for each in places:
+                await self._let_go(each)
 
     def _notice(self) -> None:
         """Wake whoever follows."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -134,9 +134,12 @@ class HealthChecker:
 
     async def _hand_out(self) -> None:
         while True:
-            for recovery in await self._delayed.due():
-                workers = self._programs if recovery.batch.queue.options.check_is_program else self._checks
-                workers.put(recovery)
+            self._hand_over(await self._delayed.due())
+
+    def _hand_over(self, due: Iterable[Recovery]) -> None:
+        for recovery in due:
+            workers = self._programs if recovery.batch.queue.options.check_is_program else self._checks
+            workers.put(recovery)
 
     async def _visit(self, visit: Visit) -> None:
         options = visit.queue.options

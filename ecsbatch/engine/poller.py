@@ -142,19 +142,22 @@ class Poller:
         """Hand what is due to the look workers, and have the schedule rescaled from time to time."""
         rescaled = self._now()
         while True:
-            for watch in await self._delayed.due():
-                if self._done_with(watch):
-                    self._forget(watch)
-                elif self._waits_for_key(watch):
-                    continue
-                elif isinstance(watch, JobWatch):
-                    self._due.put_nowait(watch)
-                else:
-                    self._share(watch)
+            self._hand_over(await self._delayed.due())
             if self._now() - rescaled >= self._schedule.rescale_every:
                 rescaled = self._now()
                 self._schedule.budget(self._observer.rate * LOOK_SHARE)
                 self._schedule.rescale([Watched(rescaled - w.since, len(w.pending), w.size) for w in self._jobs])
+
+    def _hand_over(self, due: Iterable[JobWatch | ServerWatch]) -> None:
+        for watch in due:
+            if self._done_with(watch):
+                self._forget(watch)
+            elif self._waits_for_key(watch):
+                continue
+            elif isinstance(watch, JobWatch):
+                self._due.put_nowait(watch)
+            else:
+                self._share(watch)
 
     def _share(self, watch: ServerWatch) -> None:
         """Have a server looked at with all others that wait for a worker."""
@@ -177,13 +180,16 @@ class Poller:
 
     async def _work(self) -> None:
         while True:
-            due = await self._due.get()
-            if isinstance(due, JobWatch):
-                await self._look_at_job(due)
-                continue
-            if due is self._next_look:
-                self._next_look = []
-            await self._look_at_servers(due)
+            # In a call: a variable here would keep the run of the last look for as long as nothing else is due.
+            await self._look_at(await self._due.get())
+
+    async def _look_at(self, due: JobWatch | list[ServerWatch]) -> None:
+        if isinstance(due, JobWatch):
+            await self._look_at_job(due)
+            return
+        if due is self._next_look:
+            self._next_look = []
+        await self._look_at_servers(due)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
@@ -310,13 +316,15 @@ class Poller:
     async def _follow_up(self) -> None:
         """Act on results once they are recorded."""
         while True:
-            queue, found, written = await self._recorded.get()
-            if not await queue.written(written):
-                continue
-            for servers in found.unstarted.values():
-                queue.requeue(servers)
-            for watch in found.released:
-                self._held.forget(watch)
+            await self._follow_up_on(*await self._recorded.get())
+
+    async def _follow_up_on(self, queue: ServerQueue, found: LookResult, written: asyncio.Future[Committed]) -> None:
+        if not await queue.written(written):
+            return
+        for servers in found.unstarted.values():
+            queue.requeue(servers)
+        for watch in found.released:
+            self._held.forget(watch)
 
     # -- seeing nothing --------------------------------------------------------------------------------------------
 

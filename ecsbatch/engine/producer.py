@@ -66,8 +66,7 @@ class Producer:
 
     async def _look_ahead(self) -> None:
         while True:
-            queue = await self._choose(self._to_look, _look_due)
-            await self.look_at(queue)
+            await self.look_at(await self._choose(self._to_look, _look_due))
 
     async def look_at(self, queue: ServerQueue) -> None:
         """Look at the next servers of a queue: who may be sent is ready then, who must be left alone is skipped."""
@@ -118,8 +117,7 @@ class Producer:
             await self._slots.acquire()
             taken = False
             try:
-                queue = await self._choose(self._to_pack, _pack_due)
-                taken = await self.pack(queue)
+                taken = await self.pack(await self._choose(self._to_pack, _pack_due))
             finally:
                 if not taken:
                     self._slots.release()
@@ -190,20 +188,26 @@ class Producer:
 
     async def _choose(self, changed: asyncio.Event, due: Callable[[ServerQueue], float | None]) -> ServerQueue:
         """Wait for a queue that is due; queues take turns."""
-        loop = asyncio.get_running_loop()
         while True:
             changed.clear()
-            now = loop.time()
-            soonest: float | None = None
-            for i in range(len(self.queues)):
-                queue = self.queues[(self._turn + i) % len(self.queues)]
-                at = due(queue)
-                if at is not None and at <= now:
-                    self._turn = (self._turn + i + 1) % len(self.queues)
-                    return queue
-                if at is not None:
-                    soonest = at if soonest is None else min(soonest, at)
-            await _wait(changed, None if soonest is None else soonest)
+            queue, soonest = self._next_due(due)
+            if queue is not None:
+                return queue
+            await _wait(changed, soonest)
+
+    def _next_due(self, due: Callable[[ServerQueue], float | None]) -> tuple[ServerQueue | None, float | None]:
+        """Return the queue whose turn it is, or None and the loop time at which the first will be due."""
+        now = asyncio.get_running_loop().time()
+        soonest: float | None = None
+        for i in range(len(self.queues)):
+            queue = self.queues[(self._turn + i) % len(self.queues)]
+            at = due(queue)
+            if at is not None and at <= now:
+                self._turn = (self._turn + i + 1) % len(self.queues)
+                return queue, None
+            if at is not None:
+                soonest = at if soonest is None else min(soonest, at)
+        return None, soonest
 
 
 def _look_due(queue: ServerQueue) -> float | None:

@@ -86,11 +86,13 @@ class Submitter:
 
     async def _work(self) -> None:
         while True:
-            batch = await self._batches.get()
-            try:
-                await self._submit(batch)
-            finally:
-                self._let_go(batch)
+            await self._see_to(await self._batches.get())
+
+    async def _see_to(self, batch: Batch) -> None:
+        try:
+            await self._submit(batch)
+        finally:
+            self._let_go(batch)
 
     def _let_go(self, batch: Batch) -> None:
         batch.queue.in_air -= 1

@@ -55,12 +55,15 @@ class Rollouts:
         """Have them follow the commands that the store has for them, and record when nothing can be seen, for ever."""
         while True:
             await asyncio.sleep(STEER_INTERVAL)
-            for rollout in self:
-                # A read that fails now may not in a moment: it is not the run's end, as a failed write is.
-                with suppress(Exception):
-                    await rollout.follow_commands()
-                with suppress(Exception):
-                    await rollout.note_sight()
+            await self._steer_once()
+
+    async def _steer_once(self) -> None:
+        for rollout in self:
+            # A read that fails now may not in a moment: it is not the run's end, as a failed write is.
+            with suppress(Exception):
+                await rollout.follow_commands()
+            with suppress(Exception):
+                await rollout.note_sight()
 
     def stop(self, reason: str, message: str) -> None:
         """Stop all, resumable."""

@@ -13,7 +13,7 @@ from world import World
 from ecsbatch.audit.replay import audit
 from ecsbatch.config.settings import Engine
 from ecsbatch.engine.direct_runs import DirectRuns
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, RunNotFound
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.quota import Quota
@@ -177,7 +177,7 @@ def test_a_run_that_is_none_of_ours_cannot_be_followed() -> None:
 
     async def main() -> None:
         async with world.restarter() as restarter:
-            with pytest.raises(ConfigError, match="'other' is none of the last runs"):
+            with pytest.raises(RunNotFound, match="'other' is none of the last runs"):
                 restarter.events(0, "other")
 
     world.live(main)
