@@ -38,6 +38,8 @@ DIMENSIONS: Final[Mapping[str, tuple[float, Callable[[World, Random], World]]]] 
     "long_blackhole": (0.05, machine.long_blackhole),
     "slow_tokens": (0.06, machine.slow_tokens),
     "lost_requests": (0.08, machine.lost_requests),
+    "as_service": (0.2, machine.as_service),
+    "named": (0.1, machine.named),
 }
 """Each dimension by its name: in what share of the seeds it is, and what it adds to a world."""
 

@@ -166,6 +166,24 @@ def abort_and_die(world: World, chance: Random) -> World:
 # -- asks --------------------------------------------------------------------------------------------------------------
 
 
+def as_service(world: World, chance: Random) -> World:
+    """Let processes be services: what one has begun and left goes on with the next, paused or not."""
+    if chance.random() < 0.5:
+        word = Asking(soon(chance), chance.choice(world.runs).run_id, {"command": "pause"})
+        world = each_life(world, lambda life: replace(life, commands=(*life.commands, word)))
+    if chance.random() < 0.7:
+        doom = Doom(
+            chance.choice(("instant", "close", "cancel")), at=0.1 + soon(chance), gap=chance.choice((0.1, 70.0))
+        )
+        world = ending(world, doom, chance)
+    return replace(world, as_service=True)
+
+
+def named(world: World, _: Random) -> World:
+    """Let services give servers by their names."""
+    return replace(world, as_service=True, named=True)
+
+
 def overlap(world: World, chance: Random) -> World:
     """Let callers of a second process ask for servers that a run of the first has or will have."""
     world = replace(world, processes=2)

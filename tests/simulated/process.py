@@ -11,11 +11,14 @@ from typing import Final
 
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.errors import ConfigError, EcsbatchError
+from ecsbatch.engine.server_queue import Check
+from ecsbatch.errors import CloudError, ConfigError, EcsbatchError, SelectionError
+from ecsbatch.model.conflicts import RunHeld
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.run import Changes, Result
 from ecsbatch.model.servers import Server
 from ecsbatch.restarter import Restarter
+from ecsbatch.rollout.gates import Gate
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.simulator.virtual_time import EPOCH, VirtualLoop
@@ -29,6 +32,10 @@ from .world import Ask, Asking, Doom, Life, RunSpec, World
 
 OPERATOR_EVERY: Final = 20.0
 """Seconds between two looks of the operator, who resumes what nobody else will."""
+
+BEGINS: Final = 60
+BEGIN_EVERY: Final = 10.0
+"""How often a service begins a rollout again of which it could not be seen who is meant, and seconds between."""
 
 PATIENCE: Final = 3
 """Looks at a paused run before the operator resumes it, and resumes before its limits are lifted."""
@@ -83,6 +90,7 @@ class Process:
         self.dead = False
         self.main: asyncio.Task[None] | None = None
         self.restarter: Restarter | None = None
+        self._taken: dict[str, Rollout] = {}
         self._machine = machine
         self._life = life
         self._clock = clock
@@ -149,7 +157,9 @@ class Process:
         if doom.kind in {"stop", "cancel", "close"} and doom.process == self.number:
             beside.append(asyncio.create_task(self._end_early(restarter, doom), name="doom"))
         try:
-            driving = [asyncio.create_task(self._drive(restarter, spec), name=spec.run_id) for spec in runs]
+            await self._take_orphans(restarter)
+            mine = [*runs, *(spec for spec in self._world.runs if spec.run_id in self._taken and spec not in runs)]
+            driving = [asyncio.create_task(self._drive(restarter, spec), name=spec.run_id) for spec in mine]
             self._driving = driving
             await asyncio.gather(*driving, return_exceptions=True)
             await asyncio.gather(*asked)
@@ -186,19 +196,62 @@ class Process:
     async def _drive(self, restarter: Restarter, spec: RunSpec) -> None:
         await asyncio.sleep(spec.start if self._machine.life == 0 else 0.0)
         try:
-            rollout = await self._rollout(restarter, spec)
+            rollout = self._taken.get(spec.run_id) or await self._rollout(restarter, spec)
             self.rollouts.append(rollout)
-            how: Result | BaseException = await rollout.run()
+            how: Result | BaseException = await self._see_through(rollout)
         except (EcsbatchError, asyncio.CancelledError) as error:
             how = error
-        if not self.dead:
+        elsewhere = self._world.as_service and isinstance(how, RunHeld)
+        if not (self.dead or elsewhere):
             now = asyncio.get_running_loop().time()
             self._record.ends.append(End(self._machine.life, spec.run_id, how, self._closing, now))
 
+    async def _take_orphans(self, restarter: Restarter) -> None:
+        """Go on with what nobody has, as a service does that starts; where a resume asks for more, leave it to that."""
+        life = self._life
+        asks = life.retry or life.forgive or life.limits or life.skip_domains or life.by_same_id
+        if self._world.as_service and self._machine.life and not asks:
+            try:
+                taken = await restarter.resume_orphans(check=self._given_check, gate=self._given_gate)
+            except (EcsbatchError, ExceptionGroup) as error:
+                self._record.note(f"orphans: {error!r}")
+                taken = list(restarter.rollouts)
+            self._taken = {rollout.run_id: rollout for rollout in taken}
+            self._record.tally["orphans taken"] += len(taken)
+
+    async def _see_through(self, rollout: Rollout) -> Result:
+        if not self._world.as_service:
+            return await rollout.run()
+        if rollout.run_id not in self._taken:
+            await self._start(rollout)
+        try:
+            return await rollout
+        except asyncio.CancelledError:
+            return await rollout  # the waiting alone has ended: somebody else waits
+
+    async def _start(self, rollout: Rollout) -> None:
+        """Begin it, once more where it could not be seen who is meant."""
+        for _ in range(BEGINS):
+            try:
+                await rollout.start()
+            except (CloudError, SelectionError):
+                self._record.tally["begins again"] += 1
+                await asyncio.sleep(BEGIN_EVERY)
+            else:
+                return
+        await rollout.start()
+
+    @property
+    def _given_check(self) -> Check | None:
+        return self._check if self._world.check_delay is not None else None
+
+    @property
+    def _given_gate(self) -> Gate | None:
+        return self._machine.foreign.gate if self._world.troubles.gates is not None else None
+
     async def _rollout(self, restarter: Restarter, spec: RunSpec) -> Rollout:
         """Begin the run, or go on with it: by resuming it, or by asking for the same servers under its id."""
-        check = self._check if self._world.check_delay is not None else None
-        gate = self._machine.foreign.gate if self._world.troubles.gates is not None else None
+        check, gate = self._given_check, self._given_gate
         fresh = self._machine.life == 0 or self._life.by_same_id
         if not fresh:
             life = self._life
@@ -212,10 +265,19 @@ class Process:
             else:
                 self._record.tally["resumes"] += 1
                 return resumed
-        servers = [Server(server, zone, site=self._record.site_of(server)) for server, zone in spec.servers]
+        servers = [self._target(server, zone) for server, zone in spec.servers]
         if self._machine.life:
             self._record.tally["resumes by the same id"] += 1
         return restarter.rollout(servers, self._world.strategy, check=check, gate=gate, run_id=spec.run_id)
+
+    def _target(self, server: str, zone: str = "") -> Server:
+        """Return a server as it is asked for: by its id, or by its name where it has one."""
+        site = self._record.site_of(server)
+        fleet = self._record.clouds[site].fleet
+        if not self._world.named or server not in fleet.numbers:
+            return Server(server, zone, site=site)
+        self._record.tally["servers given by name"] += 1
+        return Server("", zone, fleet.name(fleet.numbers[server]), site)
 
     async def _check(self, server: Server) -> bool:
         await asyncio.sleep(self._world.check_delay or 0.0)
@@ -232,7 +294,7 @@ class Process:
         how: Outcome | BaseException
         try:
             async with asyncio.timeout(ask.patience):
-                how = await restarter.restart(Server(ask.server, site=self._record.site_of(ask.server)))
+                how = await self._restart(restarter, ask.server)
         except TimeoutError as error:
             how = error
         except (EcsbatchError, asyncio.CancelledError) as error:
@@ -241,6 +303,12 @@ class Process:
             cancelled = isinstance(how, TimeoutError)
             told = Told(self._machine.life, ask, asked, loop.time(), how, self._closing, cancelled)
             self._record.told.append(told)
+
+    async def _restart(self, restarter: Restarter, server: str) -> Outcome:
+        """Restart it by its name; by its id where the cloud does not show who is called so."""
+        with contextlib.suppress(CloudError, SelectionError):
+            return await restarter.restart(self._target(server))
+        return await restarter.restart(Server(server, site=self._record.site_of(server)))
 
     async def _order(self, order: Asking) -> None:
         await asyncio.sleep(order.at)
@@ -255,7 +323,8 @@ class Process:
             await asyncio.sleep(OPERATOR_EVERY)
             for rollout in self.rollouts:
                 name = rollout.run_id
-                since[name] = since[name] + 1 if rollout.state.status is RunStatus.PAUSED else 0
+                paused = rollout.held and rollout.state.status is RunStatus.PAUSED
+                since[name] = since[name] + 1 if paused else 0
                 if since[name] > PATIENCE:
                     since[name] = 0
                     often[name] += 1

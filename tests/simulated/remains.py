@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from hashlib import sha256
 from typing import Final
 
-from ecsbatch.errors import EngineStopped, RunConflict, StoreError
+from ecsbatch.errors import CloudError, EngineStopped, RunConflict, SelectionError, StoreError
 from ecsbatch.model.run import Result
 
 from .evidence import FOLLOWED, OVER, Case, last_before
@@ -47,6 +47,7 @@ def judge_ends(case: Case) -> Iterator[str]:
             excused = (
                 end.doomed
                 or isinstance(how, RunConflict)
+                or (record.world.named and isinstance(how, CloudError | SelectionError))
                 or (disk_full and isinstance(how, StoreError | EngineStopped))
             )
             if not excused:

@@ -41,6 +41,8 @@ MET_BY = {
     "two_sites": "callers",
     "long_blackhole": "fault blackhole",
     "lost_requests": "fault silent",
+    "as_service": "orphans taken",
+    "named": "servers given by name",
 }
 """What one of a few worlds of each dimension has in its figures; soak and tokens leave no trace of their own."""
 

@@ -120,6 +120,8 @@ class World:
         finish: after the scripted lives failures are forgiven until the run is over.
         dimensions: by which dimensions it was drawn, and ``has``: those of them that it has.
         elsewhere: the second site's cloud; None: there is one site only.
+        as_service: rollouts are begun and then waited for, and a later life begins with those that nobody has.
+        named: servers are given by their names.
     """
 
     seed: int
@@ -138,6 +140,8 @@ class World:
     has: tuple[str, ...] = ()
     troubles: Troubles = field(default_factory=Troubles)
     elsewhere: CloudConfig | None = None
+    as_service: bool = False
+    named: bool = False
 
 
 def draw(seed: int) -> World:
