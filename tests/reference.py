@@ -7,6 +7,7 @@ leads nowhere, and for a member without a sentence.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import inspect
 import re
@@ -68,7 +69,8 @@ GUIDES: Final = frozenset(
 ENGINES: Final[Mapping[str, frozenset[str]]] = {
     "DatabaseStore": frozenset({*vars(Store), *vars(Ledger)} - {"aclose", "waiting", "keeper"})
     | {"__init__", "sever", "claims_amiss", "check_chain", "start_cold"},
-    "EcsClient": frozenset({*vars(Cloud)} - {"site", "api_rate", "request_timeout"}) | {"fallback_store"},
+    "EcsClient": frozenset(name for name in vars(Cloud) if name[0] != "_") - {"site", "api_rate", "request_timeout"}
+    | {"fallback_store"},
     "EcsbatchError": frozenset({"about", "settings"}),
     "Fleet": frozenset({"key_order", "targets_hash", "order_hash", "find"}),
     "KeyAuth": frozenset({"same_as"}),
@@ -86,6 +88,8 @@ ENGINES: Final[Mapping[str, frozenset[str]]] = {
 _SECTION: Final = re.compile(r"[A-Z][A-Za-z ]+:")
 _NAMED: Final = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _TREE: Final = re.compile(r"^ *\+-- ", re.MULTILINE)
+_RAISES: Final = re.compile(r"^(?:The future r|R)aises:\n(?:    .*\n?|\n)+", re.MULTILINE)
+_RAISED: Final = re.compile(r"^    [A-Z]\w+(?:, [A-Z]\w+)*(?=:)", re.MULTILINE)
 _CHAPTER: Final = re.compile(r"^## The library\n(.+?)^## ", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\[([^]]+)\]\((?!https?:)([^)]*)\)")
 
@@ -184,13 +188,22 @@ def _on(page: str, name: str) -> tuple[str, str] | None:
     return (page, name) if owner is value else _on(owner.__module__, f"{owner.__name__}.{member}")
 
 
+def with_errors_named(text: str) -> str:
+    """Return a docstring in which what it raises stands in backticks, too."""
+
+    def named(raised: re.Match[str]) -> str:
+        return re.sub(r"\w+", r"`\g<0>`", raised[0])
+
+    return _RAISES.sub(lambda section: _RAISED.sub(named, section[0]), text)
+
+
 def unknown_names() -> list[str]:
-    """Return each name in single backticks that is on no page, and where it is used."""
+    """Return each name in single backticks, and each error, that is on no page, and where it is used."""
     return [
         f"{at.page}.{at.name}: `{named}`"
         for at in docstrings()
-        for named in _NAMED.findall(at.text)
-        if not hasattr(builtins, named) and anchor(named, at) is None
+        for named in _NAMED.findall(with_errors_named(at.text))
+        if not (hasattr(builtins, named) or hasattr(asyncio, named)) and anchor(named, at) is None
     ]
 
 
@@ -245,7 +258,7 @@ def _linked(text: str, at: Docstring) -> str:
             return named[0]
         return f"[{named[0]}]({relative_link(at.page, found[0])}#{found[1]})"
 
-    return _NAMED.sub(link, re.sub(r"::$", ":", text, flags=re.MULTILINE))
+    return _NAMED.sub(link, re.sub(r"::$", ":", with_errors_named(text), flags=re.MULTILINE))
 
 
 def library_chapter() -> str:

@@ -72,9 +72,9 @@ class EcsClient:
         sender: sends requests instead of aiohttp; whoever passes one closes it.
         clock: gives the signatures' time.
         request_timeout: how long a request may take from its first step to the end of its answer: seconds, or text such
-            as ``"30s"``. The engine has each token wait for as long.
-        connect_timeout: how much of that the connection may take.
-        api_rate: requests per second, looks and restarts together.
+            as ``"1m"``; 30 s by default. The engine has each token wait for as long.
+        connect_timeout: how much of that the connection may take; 10 s by default.
+        api_rate: requests per second, looks and restarts together; 20 by default.
         ca_file: certificates to trust besides the system's, in PEM.
 
     Attributes:
@@ -83,7 +83,8 @@ class EcsClient:
         fallback_store: the store in memory of restarters that were given none; closed with the client.
 
     Raises:
-        ConfigError: a setting is missing or malformed.
+        Invalid: a time-out or ``api_rate`` cannot be.
+        ConfigError: another setting is missing or malformed.
     """
 
     def __init__(  # noqa: PLR0913 - settings, by keyword only, each with a default but two
@@ -288,7 +289,7 @@ class EcsClient:
 
         Args:
             limit: rows per page, 1 to 1,000.
-            **filters: those of the API: ``name`` (a part of it will do), ``status``, ``tags`` (one ``key=value`` or
+            filters: those of the API: ``name`` (a part of it will do), ``status``, ``tags`` (one ``key=value`` or
                 ``key``), ``not_tags``, ``flavor``, ``ip``, ``ip_eq``, ``reservation_id``, ``enterprise_project_id``; an
                 empty one is left out.
 

@@ -49,7 +49,8 @@ class Steering:
     """Steers one run, whoever holds it. Made by `History.steer`.
 
     Each method returns once the run's journal shows that its process has followed, with the events that say so: none
-    where the run does already what is asked. So a request may be sent twice. A process has 10 seconds to follow.
+    where the run does already what is asked. So a request may be sent twice. A process has 10 seconds to follow. A run
+    of single restarts cannot be steered: that is `Invalid`.
 
         steering = history.steer("kernel-7")
         await steering.adjust(by="alice", max_unavailable="5%", max_failures=20)
