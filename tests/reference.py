@@ -23,6 +23,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ecsbatch.engine.ports import Cloud, Ledger, Store
+from ecsbatch.model.text import counted
 
 if TYPE_CHECKING:
     from pdoc.doc import Class, Doc, Module
@@ -379,7 +380,9 @@ def main(arguments: Iterable[str]) -> int:
     warnings.simplefilter("error")
     folder = Path(*arguments or ("build/reference",))
     wrong = build(folder)
-    sys.stdout.write("\n".join([*wrong, f"{folder / 'index.html'}: {len(PAGES)} pages, {len(wrong)} faults\n"]))
+    sys.stdout.write(
+        "\n".join([*wrong, f"{folder / 'index.html'}: {len(PAGES)} pages, {counted(len(wrong), 'fault')}\n"])
+    )
     return 1 if wrong else 0
 
 
