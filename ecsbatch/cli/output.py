@@ -50,8 +50,7 @@ def in_json() -> bool:
 def log_json(level: Literal["info", "warning", "error"], event: str, fields: Mapping[str, Any]) -> None:
     """Write one object on stderr."""
     from ecsbatch.clock import SystemClock  # noqa: PLC0415 - only where there is something to write
-    from ecsbatch.model.json_text import json_bytes  # noqa: PLC0415 - the same
-    from ecsbatch.model.recorded import stamp  # noqa: PLC0415 - the same
+    from ecsbatch.model.json_text import json_bytes, stamp  # noqa: PLC0415 - the same
 
     line = {"ts": stamp(SystemClock().wall()), "level": level, "event": event, **fields}
     sys.stderr.write(json_bytes(line, str).decode() + "\n")

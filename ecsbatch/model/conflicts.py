@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ecsbatch.errors import RunConflict
-from ecsbatch.model.recorded import stamp
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.run import Holder, RunRecord
 from ecsbatch.model.text import counted
 

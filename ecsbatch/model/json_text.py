@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -29,6 +31,17 @@ def json_bytes(value: Any, default: Callable[[Any], Any] | None = None) -> bytes
         # A name that is no UTF-8, as a terminal or a file system may give one.
         written = json.dumps(value, default=default, separators=(",", ":")).encode()
     return _ACTING.sub(_escaped, written)
+
+
+@lru_cache(maxsize=64)  # the events of one transaction share their time
+def stamp(ts: float) -> str:
+    """Return seconds since 1970 as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(ts, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stamped(ts: float | None) -> str | None:
+    """Return a time as `stamp`, and None where there is none."""
+    return None if ts is None else stamp(ts)
 
 
 def _escaped(found: re.Match[bytes]) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
+
+from ecsbatch.model.json_text import stamped
 
 
 class OutcomeKind(StrEnum):
@@ -112,6 +114,7 @@ class Outcome:
         ended_at: when the outcome was stored, seconds since 1970; None where there is none yet.
         not_retried: why a server that failed has kept this outcome although it was to be tried again: a `SkipReason`,
             ``left_out``, ``aborted``, or ``waiting`` while that is still to come; "" where nobody has asked for it.
+        name, domain: what it is called and where it is; "" where the run was given neither, as by an id alone.
     """
 
     server: str
@@ -125,3 +128,28 @@ class Outcome:
     submitted_at: float | None = None
     ended_at: float | None = None
     not_retried: str = ""
+    name: str = ""
+    domain: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values, by the names that the report's columns have; times are RFC 3339 in UTC.
+
+        They are ``id``, ``name``, ``outcome``, ``reason``, ``evidence``, ``error_code``, ``message``, ``job_id``,
+        ``domain``, ``attempts``, ``submitted_at``, ``ended_at`` and ``not_retried``. Texts of the cloud are as they
+        came: escape them for a page.
+        """
+        return {
+            "id": self.server,
+            "name": self.name,
+            "outcome": self.kind.value,
+            "reason": self.reason,
+            "evidence": self.evidence.value if self.evidence else "",
+            "error_code": self.code,
+            "message": self.message,
+            "job_id": self.job_id,
+            "domain": self.domain,
+            "attempts": self.attempts,
+            "submitted_at": stamped(self.submitted_at),
+            "ended_at": stamped(self.ended_at),
+            "not_retried": self.not_retried,
+        }

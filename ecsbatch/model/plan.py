@@ -226,6 +226,18 @@ class Plan:
         summary = {"total": len(self.fleet), "to_restart": self.to_restart, "domains": dict(self._domains)}
         return numbers | summary | {"hash": self.hash, "targets": self.targets}
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return its numbers as JSON values, for a service's answer: the fields, and what they come to.
+
+        These are ``total``, ``to_restart``, ``domains``, the ``servers`` of each of ``waves``, how many are ``skipped``
+        for which reason, ids that are ``not_found``, and the plan's ``hash``.
+        """
+        skipped: Counter[str] = Counter()
+        for skip in self.skips:
+            skipped[str(skip.reason)] += len(skip)
+        waves = [{**asdict(wave), "servers": len(wave)} for wave in self.waves]
+        return self.to_json() | {"waves": waves, "skipped": dict(skipped), "not_found": self.not_found}
+
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], fleet: Fleet) -> Plan:
         """Read what `to_json` wrote; a field that this version does not know is ignored.

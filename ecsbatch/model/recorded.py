@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from operator import attrgetter, index
 from typing import Any, Final
 
 import orjson
 
 from ecsbatch.model.events import EVENTS, Event
-from ecsbatch.model.json_text import json_bytes
+from ecsbatch.model.json_text import json_bytes, stamp
 
 VERSION: Final = 1
 """Of what `Recorded.as_dict` returns."""
@@ -71,12 +70,6 @@ class Recorded:
             "event": kind.name,
             **{name: value for name, value in said if value or type(value) is int},
         }
-
-
-@lru_cache(maxsize=64)  # the events of one transaction share their time
-def stamp(ts: float) -> str:
-    """Return seconds since 1970 as RFC 3339 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(ts, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def encode(recorded: Recorded) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from ecsbatch.errors import Invalid, RecordEdited
 from ecsbatch.model.arguments import refuses_unknown
 from ecsbatch.model.events import Event
+from ecsbatch.model.json_text import stamp, stamped
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.recorded import Recorded
@@ -175,6 +176,21 @@ class RunRecord:
         """How many targets have their outcome, without those that an aborted run never started."""
         return sum(number for kind, number in self.counts.items() if kind != OutcomeKind.NOT_STARTED)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values, without its plan; the time is RFC 3339 in UTC, ``pid`` the last holder's."""
+        return {
+            "run_id": self.run_id,
+            "kind": self.kind,
+            "status": self.status.value,
+            "created_at": stamp(self.created_at),
+            "total": self.total,
+            "counts": dict(self.counts),
+            "seq": self.seq,
+            "held": self.held,
+            "holder": self.holder.name,
+            "pid": self.holder.pid,
+        }
+
     def plan_of(self, fleet: Fleet) -> Plan:
         """Return the run's plan; ``fleet`` is its targets.
 
@@ -288,6 +304,20 @@ class Result:
     elapsed_s: float
     not_found: Sequence[str] = ()
     began_at: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values, by the names of `Progress.as_dict`: each outcome has its count beside the rest."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status.value,
+            "reason": self.reason,
+            "message": self.message,
+            "total": self.total,
+            **{kind.value: number for kind, number in self.counts.items()},
+            "elapsed_s": round(self.elapsed_s, 3),
+            "began_at": stamped(self.began_at),
+            "not_found": list(self.not_found),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -666,6 +666,8 @@ class RolloutState:
             submitted_at=self._submitted[batch] or None,
             ended_at=self._ended_at[i] or None,
             not_retried=not_retried,
+            name=self.plan.fleet.name(i),
+            domain=self.plan.fleet.domain(i),
         )
 
     def outcomes(self) -> Iterator[Outcome]:

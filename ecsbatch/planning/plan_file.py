@@ -17,10 +17,9 @@ from typing import Any, BinaryIO, ClassVar, Final, cast
 import orjson
 
 from ecsbatch.errors import ConfigError, PlanStale
-from ecsbatch.model.json_text import json_bytes
+from ecsbatch.model.json_text import json_bytes, stamp
 from ecsbatch.model.ownership import Exposure, current_user, exposure_of, seen_file
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.recorded import stamp
 from ecsbatch.model.servers import Fleet, ServerView, Site
 
 FORMAT: Final = 1

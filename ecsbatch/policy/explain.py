@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.quota import Usage
-from ecsbatch.model.recorded import stamp
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import InFlightBatch, Stage
 from ecsbatch.model.text import without_code

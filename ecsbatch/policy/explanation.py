@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from ecsbatch.model.json_text import stamped
+
 
 class Cause(StrEnum):
     """The cause in a word, for programs. Each is a `str`: ``cause == "soak"``."""
@@ -93,3 +95,7 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values: the attributes by their names, ``until`` in seconds since 1970."""
         return asdict(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values, by the names of its attributes; ``until`` is RFC 3339 in UTC."""
+        return asdict(self) | {"cause": self.cause.value, "until": stamped(self.until), "commands": list(self.commands)}

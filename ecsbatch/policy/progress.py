@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.quota import Quota, Usage
-from ecsbatch.model.recorded import stamp
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Tally
 from ecsbatch.policy import decide as policy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ecsbatch.engine.ports import Cloud
 from ecsbatch.errors import EngineStopped
@@ -43,7 +44,7 @@ class NamedRestarts:
         [found] = await resolve(self._clouds, [target])
         if not asked.done():
             restart = self._submit(found.id, found.site, type_)
-            restart.add_done_callback(lambda done: _hand_on(done, asked))
+            restart.add_done_callback(lambda done: _hand_on(done, asked, found))
             asked.add_done_callback(lambda _: restart.cancel())
 
     def _looked(self, task: asyncio.Task[None]) -> None:
@@ -65,8 +66,8 @@ class NamedRestarts:
                 asked.set_exception(EngineStopped("The engine ended before this server was found by its name."))
 
 
-def _hand_on(done: asyncio.Future[Outcome], asked: asyncio.Future[Outcome]) -> None:
-    """Tell whoever has asked by a name how the restart has ended."""
+def _hand_on(done: asyncio.Future[Outcome], asked: asyncio.Future[Outcome], found: Server) -> None:
+    """Tell whoever has asked by a name how the restart of the server that was found has ended."""
     if asked.done():
         if not done.cancelled():
             done.exception()
@@ -75,4 +76,4 @@ def _hand_on(done: asyncio.Future[Outcome], asked: asyncio.Future[Outcome]) -> N
     elif (fault := done.exception()) is not None:
         asked.set_exception(fault)
     else:
-        asked.set_result(done.result())
+        asked.set_result(replace(done.result(), name=found.name, domain=found.domain))

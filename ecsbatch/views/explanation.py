@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any, Final
 
-from ecsbatch.model.recorded import stamp
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.servers import labelled
 from ecsbatch.model.text import printable
 from ecsbatch.policy.explanation import Explanation

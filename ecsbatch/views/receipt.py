@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ecsbatch.audit.receipt import Finding, Peak, Receipt
-from ecsbatch.model.recorded import stamp
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.servers import labelled
 from ecsbatch.model.text import counted, printable
 from ecsbatch.views.text import paragraph

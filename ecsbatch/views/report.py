@@ -8,9 +8,8 @@ from collections.abc import Container, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from ecsbatch.model.json_text import json_bytes
+from ecsbatch.model.json_text import json_bytes, stamp
 from ecsbatch.model.outcome import OutcomeKind
-from ecsbatch.model.recorded import stamp
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.progress import progress

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ecsbatch.model import events as ev
-from ecsbatch.model.recorded import Recorded, stamp
+from ecsbatch.model.json_text import stamp
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.text import printable
 
 _LAST: Final = 6

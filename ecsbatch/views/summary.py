@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Final
 
 from ecsbatch.model.failures import Failure
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind, RunStatus, SkipReason
-from ecsbatch.model.recorded import stamp
 from ecsbatch.model.run import RunRecord
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState

@@ -15,7 +15,7 @@ from ecsbatch.config.settings import Strategy
 from ecsbatch.engine import host_loop
 from ecsbatch.errors import EngineStopped, Invalid, RunNotFound, SelectionError, ServerNotFound
 from ecsbatch.model import events as ev
-from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
@@ -321,6 +321,22 @@ def test_outcomes_are_told_one_by_one_and_by_kind() -> None:
     assert sorted(server for server, _ in told["all"]) == sorted(world.ids)
     assert told["words"] == told["kinds"] == [each for each in told["all"] if each[1] != "restarted"] != []
     assert told["one"] == [each for each in told["all"] if each[1] == "restarted"] != []
+
+
+def test_an_outcome_says_what_its_server_is_called_and_where_it_is() -> None:
+    world = small()
+    zones = {each: world.cloud.truth(each).zone for each in world.ids}
+
+    async def main() -> list[Outcome]:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(await restarter.plan(world.ids))
+            await rollout.run()
+            return [each async for each in restarter.outcomes(rollout.run_id)]
+
+    told = world.live(main)
+
+    assert {each.server: each.domain for each in told} == zones
+    assert all(each.name.startswith("server-") for each in told)
 
 
 @pytest.mark.parametrize("kinds", ["broken", ["failed", "broken"], [3]])

@@ -23,13 +23,15 @@ def named(world: World, index: int) -> str:
 def test_a_restart_by_name_restarts_the_server_that_is_called_so() -> None:
     world = World(servers=5)
 
-    async def main() -> list[str]:
+    async def main() -> list[tuple[str, str, str]]:
         async with world.restarter() as restarter:
             asked = [named(world, 1), Server("", name=named(world, 2)), world.ids[3]]
             outcomes = await asyncio.gather(*map(restarter.restart, asked))
-            return [outcome.server for outcome in outcomes]
+            return [(outcome.server, outcome.name, outcome.domain) for outcome in outcomes]
 
-    assert world.live(main) == world.ids[1:4]
+    zones = [world.cloud.truth(each).zone for each in world.ids]
+    called = [(world.ids[i], named(world, i), zones[i]) for i in (1, 2)]
+    assert world.live(main) == [*called, (world.ids[3], "", "")]
     assert [world.cloud.restarts(each) for each in world.ids] == [0, 1, 1, 1, 0]
 
 

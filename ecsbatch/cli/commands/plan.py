@@ -40,7 +40,7 @@ from ecsbatch.cli.survey import PreparedPlan, prepare, prepared_as, survey
 from ecsbatch.cli.wiring import make_store, warn
 from ecsbatch.config.since import parse_since
 from ecsbatch.errors import ConfigError, PlanStale
-from ecsbatch.model.recorded import stamp
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.text import counted
 from ecsbatch.planning.drift import Drifted, find_drift
 from ecsbatch.planning.plan_file import Kept, plan_pieces, read_plan

@@ -15,11 +15,9 @@ from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.outcome import OutcomeKind
-from ecsbatch.model.recorded import stamp
 from ecsbatch.policy.progress import standing_json
 from ecsbatch.policy.standing import Phase, Standing, standing
 from ecsbatch.rollout.follower import load_history
-from ecsbatch.views.report import holder_json
 from ecsbatch.views.summary import run_lines
 
 if TYPE_CHECKING:
@@ -73,13 +71,5 @@ def _ended(state: RolloutState) -> dict[str, int]:
 def _row(record: RunRecord, state: RolloutState | None, now: float) -> dict[str, Any]:
     """Return a run as JSON; without a state its record tells how it stands."""
     how = Standing(Phase(record.status.value), record.status.value) if state is None else standing(state, now)
-    return {
-        "run_id": record.run_id,
-        "kind": record.kind,
-        "status": record.status.value,
-        "created_at": stamp(record.created_at),
-        "total": record.total,
-        "counts": dict(record.counts),
-        "aborting": state is not None and bool(state.aborting or state.abort_asked_by),
-        **standing_json(how),
-    } | holder_json(record)
+    aborting = state is not None and bool(state.aborting or state.abort_asked_by)
+    return record.as_dict() | {"aborting": aborting} | standing_json(how)

@@ -14,7 +14,7 @@ from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName
 from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.cli.which_run import others_going_on, others_json, others_lines, standings_of
 from ecsbatch.cli.wiring import read_history
-from ecsbatch.model.recorded import stamp
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.text import printable
 from ecsbatch.policy.progress import progress
 from ecsbatch.rollout.follower import RunHistory

@@ -139,8 +139,7 @@ async def begin(request: web.Request) -> web.Response:
 async def rollouts(request: web.Request) -> web.Response:
     """GET /rollouts."""
     records = await request.app[RESTARTER].runs()
-    known = ({"run_id": each.run_id, "status": each.status, "total": each.total} for each in records)
-    return answer({"rollouts": list(known)})
+    return answer({"rollouts": [each.as_dict() for each in records]})
 
 
 async def progress(request: web.Request) -> web.Response:
@@ -151,7 +150,7 @@ async def progress(request: web.Request) -> web.Response:
 async def outcome(request: web.Request) -> web.Response:
     """GET /rollouts/ID/servers/SERVER."""
     told = await request.app[RESTARTER].outcome(request.match_info["run"], request.match_info["server"])
-    return answer({"server": told.server, "outcome": told.kind, "reason": told.reason, "message": told.message})
+    return answer(told.as_dict())
 
 
 async def steer(request: web.Request) -> web.Response:
