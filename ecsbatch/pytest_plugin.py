@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pytest
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ecsbatch.restarter import Restarter
     from ecsbatch.testing import World
 
@@ -85,9 +87,18 @@ def _items(made: object) -> list[pytest.Function]:
     return [item for item in each if isinstance(item, pytest.Function)]
 
 
+def _from_the_test_on(failure: BaseException, test: Callable[..., object]) -> TracebackType | None:
+    """Return a failure's trace without what runs the test: its own lines come first, as in any test."""
+    code, trace = getattr(test, "__code__", None), failure.__traceback__
+    while trace is not None and trace.tb_frame.f_code is not code:
+        trace = trace.tb_next
+    return trace or failure.__traceback__
+
+
 def _in_virtual_time(item: pytest.Function, test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(**arguments: Any) -> None:
+        __tracebackhide__ = True
         # From all fixtures, not only the test's arguments: others may be built on ours.
         fixtures: dict[str, Any] = item.funcargs
         world: World = fixtures["ecs_world"]
@@ -100,7 +111,11 @@ def _in_virtual_time(item: pytest.Function, test: Callable[..., Awaitable[None]]
             async with world.restarter() as engine.started:
                 await test(**{name: engine.started if each is engine else each for name, each in arguments.items()})
 
-        world.run(main)
+        try:
+            world.run(main)
+        except BaseException as failure:
+            failure.__traceback__ = _from_the_test_on(failure, test)
+            raise
 
     # What pytest unwraps is the coroutine function: other plugins would take it for theirs.
     del run.__dict__["__wrapped__"]

@@ -15,6 +15,14 @@ A rollout of hours runs in seconds, the same seed gives the same run, and no soc
 again and again: time goes on, cloud and store remember, and what a process had in memory is gone, as after a restart of
 it.
 
+A service that makes its own parts gets a client, a store and the clock of the world::
+
+    async with world.client() as ecs, world.store() as store, Restarter(ecs, store, clock=world.clock) as restarter:
+        ...
+
+A second process that only reads and steers is a ``History(store, clock=world.clock)``. An engine that idles looks for
+commands some times a second, so that a virtual day costs seconds.
+
 With pytest, ``async def`` tests that ask for the fixture ``ecs_world``, a `World`, or ``ecs_restarter``, a started
 `Restarter` in it, run in virtual time by themselves; a marker gives the arguments of the world::
 
@@ -144,7 +152,7 @@ class World:
         """Run a life of a process to its end, and return what ``main`` returns.
 
         Args:
-            main: what the process does; it makes its parts by `restarter`, or by `client` and `store`.
+            main: what the process does; it makes its parts by `restarter`, or by `client`, `store` and `clock`.
             kill_after: rounds of the loop after which the process is killed.
 
         Raises:
@@ -167,6 +175,10 @@ class World:
             for part in self._mortal:
                 part.sever()
             abandon(loop)
+            raise
+        except Hang as hang:
+            if loop.time() > self._start + self._longest:
+                hang.add_note(f"A life may take {self._longest:,.0f} virtual seconds: World(longest=...) allows more.")
             raise
         finally:
             self._mortal.clear()

@@ -101,6 +101,16 @@ def test_a_services_own_tests_run_in_virtual_time(tmp_path: Path) -> None:
     assert outcomes(tmp_path, *asynchronous) == {"passed": 11, "xfailed": 1, "error": 1}
 
 
+def test_a_failing_test_shows_its_own_lines_and_none_of_ours(tmp_path: Path) -> None:
+    failing = "async def test_it(ecs_world, ecs_restarter):\n    await helper(ecs_world)\n"
+    failing += "async def helper(world):\n    assert not world.ids[:1]\n"
+    (tmp_path / "test_it.py").write_text(failing)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "."]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path).stdout  # noqa: S603 - our own test
+
+    assert re.findall(r"^\S*?(\w+\.py:\d+):", told, re.MULTILINE) == ["test_it.py:2", "test_it.py:4"]
+
+
 @pytest.mark.parametrize("name", ["ecsbatch.testing", "ecsbatch.simulator", "ecsbatch.engine", "aiohttp"])
 def test_the_plugin_imports_nothing_before_a_test_asks_for_it(name: str) -> None:
     program = f"import sys, ecsbatch.pytest_plugin; print([m for m in sys.modules if m.startswith({name!r})])"

@@ -12,7 +12,7 @@ from ecsbatch.model.run import Result
 from ecsbatch.planning.selection import as_fleet
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.simulator.config import CloudConfig, Faults
-from ecsbatch.testing import World
+from ecsbatch.testing import Hang, World
 
 
 def test_each_life_restarts_the_fleet_anew() -> None:
@@ -94,3 +94,29 @@ def test_a_whole_configuration_and_parts_of_one_are_refused_together() -> None:
 
     with World(config=CloudConfig(servers=3)) as world:
         assert len(world.ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "notes"), [(11, ["A life may take 10 virtual seconds: World(longest=...) allows more."]), (0, [])]
+)
+def test_a_life_that_takes_too_long_says_what_allows_more_and_one_that_hangs_does_not(
+    seconds: float, notes: list[str]
+) -> None:
+    async def main() -> None:
+        await (asyncio.sleep(seconds) if seconds else asyncio.Event().wait())
+
+    with World(1, longest=10) as world, pytest.raises(Hang) as hung:
+        world.run(main)
+
+    assert getattr(hung.value, "__notes__", []) == notes
+
+
+def test_a_server_is_restarted_by_the_name_that_the_cloud_says() -> None:
+    with World(3) as world:
+        name = world.cloud.truth(world.ids[1]).name
+
+        async def main() -> str:
+            async with world.restarter() as restarter:
+                return (await restarter.restart(name)).server
+
+        assert world.run(main) == world.ids[1]

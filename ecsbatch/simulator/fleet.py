@@ -67,7 +67,7 @@ class ServerTruth:
     """How a server really is, whatever a look shows; for tests.
 
     Attributes:
-        id, status, zone, host: its id, status, availability zone and ``hostId``.
+        id, name, status, zone, host: its id, name, status, availability zone and ``hostId``.
         restarts: how many restarts the cloud has begun on it.
         restarting: True while one is under way.
         last_restart_ok: whether the last one went well, None before the first and during one.
@@ -82,6 +82,7 @@ class ServerTruth:
     healthy: bool
     zone: str
     host: str
+    name: str
 
 
 def server_ids(seed: int, count: int) -> list[str]:
@@ -217,6 +218,7 @@ class SimulatedFleet:
             healthy=self.exists(number) and self.healthy(number, at),
             zone=self.zone(number),
             host=self.host(number),
+            name=self.name(number),
         )
 
     def select(self, zone: str | None, status: str | None, at: float) -> Iterator[int]:
