@@ -44,6 +44,7 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
     "ecsbatch.model.outcome": ("SkipReason", "Evidence"),
     "ecsbatch.model.plan": ("Wave", "Skip"),
     "ecsbatch.model.quota": ("Usage",),
+    "ecsbatch.model.recorded": (),
     "ecsbatch.model.run": ("Holder",),
     "ecsbatch.model.servers": ("Fleet", "ServerView", "Site"),
     "ecsbatch.model.state": ("RolloutState",),

@@ -15,7 +15,7 @@ from typing import Final
 
 from ecsbatch.engine.direct import DirectRestarts
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.errors import EcsbatchError, RunNotFound
+from ecsbatch.errors import EcsbatchError, RunConflict, RunNotFound
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import RestartType
@@ -115,21 +115,30 @@ class DirectRuns:
         for run in self._runs:
             run.end(fault)
 
-    async def release(self) -> None:
+    async def release(self, within: float) -> None:
         """End all runs; their claims are free then, as they are once no process has them.
 
-        The end of one is left out where it cannot be written.
+        The end of a run is left out where it cannot be written, or not within so many seconds.
 
         Raises:
             RunConflict: another process has taken one of them.
         """
-        try:
-            for run in self._runs:
-                await run.finish("closed")
-        finally:
-            for run in self._runs:
-                run.stop()
-                await self._let_go(run)
+        taken: RunConflict | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                for run in self._runs:
+                    try:
+                        await run.finish("closed")
+                    except RunConflict as e:
+                        taken = e
+        for run in self._runs:
+            run.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                for run in self._runs:
+                    await self._let_go(run)
+        if taken is not None:
+            raise taken
 
     # -- following -------------------------------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ class LiveEngine:
             self.rollouts.engine_stopped(EngineStopped("the Restarter was closed"))
             self.direct.end(runtime.fault)
             try:
-                await self.direct.release()
+                await self.direct.release(within)
             finally:
                 self.direct.end(runtime.fault)
                 self._gone.set()
