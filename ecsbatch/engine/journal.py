@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ecsbatch.engine.journal_tail import KEPT, JournalTail
 from ecsbatch.engine.ports import Store
-from ecsbatch.errors import EngineStopped
+from ecsbatch.errors import EngineStopped, Invalid
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event
 from ecsbatch.model.recorded import Recorded
@@ -159,6 +159,17 @@ def seen(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
+def refuse_no_number(after: object) -> None:
+    """Refuse what is no number of an event, as a request's header may say one.
+
+    Raises:
+        Invalid: it is none.
+    """
+    if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+        expected = "the number of an event, or 0"
+        raise Invalid(f"after = {after!r}: give {expected}.", field="after", value=after, expected=expected)
+
+
 class EventFeed:
     """Follows a run as this process writes it, for any number of readers; none is ahead of what is folded.
 
@@ -205,7 +216,8 @@ class EventFeed:
         self._news = asyncio.Event()
 
     def events(self, after: int = 0) -> AsyncGenerator[Recorded]:
-        """Yield the events behind number ``after``, and those to come until `close`."""
+        """Yield the events behind number ``after``, and those to come until `close`; Invalid where it is no number."""
+        refuse_no_number(after)
         return self._follow(self._events, self._next_events, lambda found, _: found[-1].seq, after)
 
     @property
@@ -228,6 +240,7 @@ class EventFeed:
 
     def lines(self, after: int = 0) -> AsyncGenerator[bytes]:
         """Yield the same as lines of JSON, without line ends."""
+        refuse_no_number(after)
         return self._follow(self._lines, self._next_lines, lambda found, after: after + len(found), after)
 
     async def _follow(

@@ -202,7 +202,8 @@ def _need_domains(fleet: Fleet, todo: Sequence[int], strategy: Strategy) -> None
     if unknown:
         raise SelectionError(
             f"{asked[0]} asks for domains, and that of {len(unknown)} servers is not known (first "
-            f"{fleet.label(unknown[0])}); add a column az to the list, or let the cloud be asked."
+            f"{fleet.label(unknown[0])}); add a column az to the list, or let the cloud be asked, as `Restarter.plan` "
+            "does."
         )
 
 

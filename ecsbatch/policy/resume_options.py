@@ -159,8 +159,9 @@ def validate_resume(plan: Plan, retry: Sequence[str], domains: Sequence[str]) ->
     for name, chosen, allowed in (("skip_domains", domains, known), ("retry", retry, set(RETRIED))):
         if isinstance(chosen, str) or not set(chosen) <= allowed:
             given = chosen if isinstance(chosen, str) else ", ".join(sorted(set(chosen) - allowed))
-            expected = f"a list of {', '.join(sorted(allowed))}"
-            told = f"{name}: {given!r} is none of {', '.join(sorted(allowed))}; give a list of them."
+            words = ", ".join(sorted(allowed - {""})) or "the run's, for it knows no domains of its servers"
+            expected = f"a list of {words}"
+            told = f"{name}: {given!r} is none of {words}; give a list of them."
             raise Invalid(
                 told, field=name, value=chosen if isinstance(chosen, str) else list(chosen), expected=expected
             )

@@ -12,14 +12,22 @@ from ecsbatch.engine.ports import Cloud
 from ecsbatch.errors import ConfigError, SelectionError
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server
-from ecsbatch.planning.selection import as_fleet
+from ecsbatch.planning.selection import as_fleet, in_short
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, GivenHooks, hooks_of
 from ecsbatch.rollout.targets import needs_lookup, plan, refuse_stale, resolve
 
 
 def listed(servers: Plan | Iterable[Server | str]) -> Plan | Sequence[Server | str]:
-    """Return what was given so that nobody can change it until the rollout begins."""
+    """Return what was given so that nobody can change it until the rollout begins.
+
+    Raises:
+        SelectionError: it is no list.
+    """
+    if not isinstance(servers, Iterable | Plan):  # pyright: ignore[reportUnnecessaryIsInstance] - from JSON
+        raise SelectionError(
+            f"{in_short(servers)} is no list of servers: give a list of ids, names or servers, or a plan."
+        )
     return servers if isinstance(servers, Plan | Fleet | str) else tuple(servers)
 
 

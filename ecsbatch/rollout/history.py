@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.engine.host_loop import TimeSlice
+from ecsbatch.engine.journal import refuse_no_number
 from ecsbatch.errors import EngineStopped, Invalid
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import printable
@@ -244,9 +245,7 @@ class History:
             RunNotFound: none has this id, or several begin so.
             StoreError: the store cannot be read.
         """
-        if isinstance(after, bool) or not isinstance(after, int) or after < 0:  # pyright: ignore[reportUnnecessaryIsInstance] - from a request's header
-            expected = "the number of an event, or 0"
-            raise Invalid(f"after = {after!r}: give {expected}.", field="after", value=after, expected=expected)
+        refuse_no_number(after)
         return self._follow(run_id, after)
 
     async def _follow(self, run_id: str, after: int) -> AsyncGenerator[Recorded]:

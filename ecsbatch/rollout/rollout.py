@@ -344,6 +344,7 @@ class Rollout:
                     print(recorded.event.server, recorded.event.message)
 
         Raises:
+            Invalid: ``after`` is no number of an event.
             SelectionError: as `plan`.
             StoreError: the store cannot be read; raised by the iteration.
         """

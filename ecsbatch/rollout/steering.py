@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ecsbatch.errors import Invalid, NotHolder, RunConflict
 from ecsbatch.model import events as ev
@@ -281,9 +281,12 @@ def new_limits(plan: Plan, limits: Mapping[str, int | str]) -> Limits:
     """
     if not limits:
         raise Invalid("No limit is given.", field="limits", expected=f"one of {', '.join(LIMITS)}")
-    for name, value in limits.items():
+    for name, value in cast("Mapping[str, object]", limits).items():  # from JSON
+        if name not in LIMITS:
+            break  # that is what is wrong, whatever its value: `resolve_limits` says so
         # What a command cannot carry: see `ecsbatch.model.commands.asked_for`.
-        if isinstance(value, bool) or not isinstance(value, int | str):  # pyright: ignore[reportUnnecessaryIsInstance] - from JSON
+        if isinstance(value, bool) or not isinstance(value, int | str):
             expected = "a number of servers or a percentage"
-            raise Invalid(f"{name} = {value!r}: give {expected}.", field=name, value=repr(value), expected=expected)
+            given = value if isinstance(value, float | bool | None) else repr(value)
+            raise Invalid(f"{name} = {value!r}: give {expected}.", field=name, value=given, expected=expected)
     return limits_of(resolve_limits(plan, **limits), {})

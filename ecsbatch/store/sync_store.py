@@ -19,7 +19,7 @@ import orjson
 import sqlalchemy as sa
 
 from ecsbatch.clock import Clock, Stamps
-from ecsbatch.errors import ConfigError, RunConflict, StoreError
+from ecsbatch.errors import Invalid, RunConflict, StoreError
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.events import Event, ServerEvent
 from ecsbatch.model.outcome import RunStatus
@@ -163,10 +163,10 @@ class SyncStore:
 
     def create(self, new: NewRun, holder: Holder) -> Lease:
         """Store a new run with its targets, claims and first events, and hold it."""
-        if not _RUN_ID.fullmatch(new.run_id):
-            raise ConfigError(
-                f"A run id has up to 64 letters, digits, dots, dashes and underscores, unlike {new.run_id!r}."
-            )
+        if not isinstance(new.run_id, str) or not _RUN_ID.fullmatch(new.run_id):  # pyright: ignore[reportUnnecessaryIsInstance] - from JSON
+            expected = "up to 64 letters, digits, dots, dashes and underscores"
+            told = f"run_id = {new.run_id!r}: give {expected}."
+            raise Invalid(told, field="run_id", value=new.run_id, expected=expected).about("run_id")
         recorded = journal.record(new.run_id, 0, self._stamps.now(), new.events)
         counts = runs.counted({}, new.events)
         record = RunRecord(

@@ -11,7 +11,7 @@ from world import World
 
 from ecsbatch.audit.replay import audit
 from ecsbatch.config.settings import Strategy
-from ecsbatch.errors import ConfigError, RunConflict, SelectionError
+from ecsbatch.errors import ConfigError, Invalid, RunConflict, SelectionError
 from ecsbatch.model.events import RunPaused, RunResumed
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.recorded import Recorded
@@ -71,6 +71,32 @@ def test_what_is_wrong_with_the_servers_is_raised_by_start(servers: Any) -> None
                 await rollout.start()
 
     world.live(main)
+
+
+@pytest.mark.parametrize("servers", [None, 7])
+def test_what_is_no_list_of_servers_is_refused_at_once(servers: Any) -> None:
+    world = World(servers=2)
+
+    async def main() -> None:
+        async with world.restarter() as restarter:
+            with pytest.raises(SelectionError, match="is no list of servers: give a list"):
+                restarter.rollout(servers)
+
+    world.live(main)
+
+
+@pytest.mark.parametrize("run_id", ["../x y", "x" * 65, 7])
+def test_an_id_that_no_run_can_have_is_invalid_by_its_name(run_id: Any) -> None:
+    world = World(servers=2)
+
+    async def main() -> Invalid:
+        async with world.restarter() as restarter:
+            with pytest.raises(Invalid, match="give up to 64 letters, digits, dots, dashes") as refused:
+                await restarter.rollout(world.ids, run_id=run_id).start()
+            return refused.value
+
+    refused = world.live(main)
+    assert (refused.field, refused.value) == ("run_id", run_id)
 
 
 def test_cancelling_who_waits_ends_the_waiting_alone_and_cancelling_run_interrupts() -> None:

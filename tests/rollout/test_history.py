@@ -603,7 +603,7 @@ async def test_a_follower_may_leave_at_any_event() -> None:
     async with open_store("memory:", inline=True) as store:
         await begun(store)
         history = History(store)
-        async with aclosing(history.follow(RUN)) as events:  # type: ignore[type-var]
+        async with aclosing(history.follow(RUN)) as events:
             async for recorded in events:
                 first = recorded.seq
                 break
@@ -618,6 +618,21 @@ def test_what_is_no_number_of_an_event_is_refused(after: Any) -> None:
         History(None).follow(RUN, after)
 
     assert refused.value.field == "after"
+
+
+@pytest.mark.parametrize("after", [-1, "4", True, 1.5])
+@pytest.mark.parametrize("watch", ["events", "lines"])
+def test_what_is_no_number_of_an_event_is_refused_by_a_rollout_too(watch: str, after: Any) -> None:
+    world = small()
+
+    async def main() -> str:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids)
+            with pytest.raises(Invalid, match="give the number of an event, or 0") as refused:
+                getattr(rollout, watch)(after)
+            return refused.value.field
+
+    assert world.live(main) == "after"
 
 
 # -- runs of this process -------------------------------------------------------------------------------------------

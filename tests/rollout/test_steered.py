@@ -16,6 +16,9 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import NotFollowed, RunOver
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.run import Changes
+from ecsbatch.model.servers import Server
+from ecsbatch.planning.strategy import make_plan
+from ecsbatch.policy.resume_options import validate_resume
 from ecsbatch.rollout.history import History
 from ecsbatch.rollout.steering import Steering
 
@@ -137,9 +140,11 @@ def asks(steering: Steering, verb: str) -> Callable[[], Awaitable[Any]]:
     [
         ({"max_failures": "many"}, "max_failures", "many"),
         ({"max_failures": -1}, "max_failures", "-1"),
+        ({"max_failures": None}, "max_failures", "max_failures = None: give a number of servers or a percentage."),
         ({"max_failures": 2.5}, "max_failures", "max_failures = 2.5: give a number of servers or a percentage."),
         ({"max_failures": True}, "max_failures", "max_failures = True: give a number of servers or a percentage."),
         ({"max_failures": 3, "soak": "5m"}, "soak", "soak is none of the limits max_unavailable, "),
+        ({"waves": [1]}, "waves", "waves is none of the limits max_unavailable, "),
         ({}, "limits", "No limit is given."),
     ],
 )
@@ -158,6 +163,7 @@ def test_a_limit_that_cannot_be_meant_is_refused_at_once(limits: dict[str, Any],
 
     assert says in str(refused)
     assert (refused.field, asked) == (field, 0)
+    assert refused.value in [limits.get(field), None], "it is JSON as it came"
 
 
 def test_a_resume_with_what_does_not_exist_is_refused_at_once() -> None:
@@ -175,6 +181,11 @@ def test_a_resume_with_what_does_not_exist_is_refused_at_once() -> None:
             return refused
 
     assert [each.field for each in world.live(main)] == ["retry", "retry", "skip_domains"]
+
+
+def test_who_skips_a_domain_of_a_run_that_knows_none_is_told_so() -> None:
+    with pytest.raises(Invalid, match="'az9' is none of the run's, for it knows no domains of its servers"):
+        validate_resume(make_plan([Server("a")], Strategy()), (), ["az9"])
 
 
 def test_a_run_that_runs_cannot_be_resumed_with_changes_and_has_no_hold_to_pass() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from store_world import ALICE, BOB, HandClock, want
 
-from ecsbatch.errors import ConfigError, RunConflict, RunNotFound, StoreError
+from ecsbatch.errors import ConfigError, Invalid, RunConflict, RunNotFound, StoreError
 from ecsbatch.model.events import (
     BatchAccepted,
     BatchSubmitting,
@@ -100,7 +100,7 @@ async def test_a_taken_run_id_is_refused_with_what_is_needed_to_compare(store: D
 
 @pytest.mark.parametrize("run_id", ["", "../x", "a b", ".hidden", "x" * 65])
 async def test_a_run_id_must_be_fit_for_a_file_name(store: DatabaseStore, run_id: str) -> None:
-    with pytest.raises(ConfigError, match="run id"):
+    with pytest.raises(Invalid, match="run_id"):
         await store.create_run(rollout(run_id, "a"), ALICE)
 
 
