@@ -1,7 +1,8 @@
 """What can happen in a run: one frozen dataclass for each kind of event.
 
 The journal is the stored events; state, log, display, report, ``explain``, ``audit`` and ``resume`` all read them.
-The module `ecsbatch.model.recorded` says how one is stored and written. Names and fields are a contract: fields are added, never renamed.
+The module `ecsbatch.model.recorded` says how one is stored and written. Names and fields are a contract: fields are
+added, never renamed.
 """
 
 from __future__ import annotations
