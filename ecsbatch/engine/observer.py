@@ -31,6 +31,9 @@ PROBE_APART = 15.0
 _KNOWN = 8
 """Servers that are remembered for probes."""
 
+_REMEMBERED = 10_000
+"""Servers that could not be shown and are remembered; of one that was forgotten the next look tells it anew."""
+
 
 class JobHidden(CloudError):
     """A job cannot be shown although the site can be seen."""
@@ -157,6 +160,8 @@ class Observer:
     def _cannot_show(self, found: _Found, server: str, error: CloudError) -> None:
         """Remember a server that cannot be shown: it is looked at alone until it can."""
         times = self._alone[server] = self._alone.get(server, 0) + 1
+        if len(self._alone) > _REMEMBERED:
+            del self._alone[next(iter(self._alone))]
         if isinstance(error, Refused):
             found.refused[server] = error
         else:

@@ -14,11 +14,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 
+from ecsbatch.errors import Invalid
+from ecsbatch.model.durations import DURATION, parse_duration
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Claim
 from ecsbatch.store import claims as claim_table
@@ -193,6 +196,23 @@ def _within(rows: Sequence[Sequence[Any]], most: int) -> int:
         if size > most and count:
             return count
     return len(rows)
+
+
+def seconds_of(duration: float | str | timedelta) -> float:
+    """Return the age in seconds from which on runs are deleted; raises Invalid for what is no duration."""
+    try:
+        seconds = parse_duration(duration) if isinstance(duration, str) else duration
+        seconds = seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise Invalid(
+            f"older_than={duration!r} is invalid: give seconds, or {DURATION}.",
+            field="older_than",
+            value=duration,
+            expected=f"seconds, or {DURATION}",
+        )
+    return seconds
 
 
 Call: TypeAlias = Callable[[Callable[[Pruning], Any]], Awaitable[Any]]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -14,9 +13,8 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from ecsbatch.clock import Clock, SystemClock
-from ecsbatch.errors import Invalid, StoreError
+from ecsbatch.errors import StoreError
 from ecsbatch.model.chain import ChainCheck
-from ecsbatch.model.durations import DURATION, parse_duration
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.recorded import Recorded
@@ -319,7 +317,7 @@ class DatabaseStore:
         Raises:
             Invalid: ``older_than`` is no duration.
         """
-        before = self._clock.wall() - _seconds(older_than)
+        before = self._clock.wall() - pruning.seconds_of(older_than)
         if dry:
             found: list[str] = await self._pruning(lambda pruning: pruning.ended_before(before))
             return found
@@ -446,20 +444,3 @@ def _seen(future: asyncio.Future[None]) -> None:
     """Mark a failure as seen: a closed store has released all its runs already."""
     if not future.cancelled():
         future.exception()
-
-
-def _seconds(duration: float | str | timedelta) -> float:
-    """Return a duration in seconds; raises Invalid for what is none."""
-    try:
-        seconds = parse_duration(duration) if isinstance(duration, str) else duration
-        seconds = seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise Invalid(
-            f"older_than={duration!r} is invalid: give seconds, or {DURATION}.",
-            field="older_than",
-            value=duration,
-            expected=f"seconds, or {DURATION}",
-        )
-    return seconds

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from ecsbatch.engine import observer
 from ecsbatch.engine.observer import PROBE_APART, JobHidden, Observer
 from ecsbatch.engine.pacing import RequestPacer
 from ecsbatch.engine.retry import Backoff
@@ -270,5 +271,20 @@ def test_a_429_is_heeded_by_all_that_is_asked() -> None:
             await eyes.observer.turn()
         assert 9.0 <= now() - since <= 11.0
         assert eyes.observer.rate == 1.0
+
+    with_eyes(main)
+
+
+def test_of_very_many_servers_that_cannot_be_shown_the_first_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service is asked for wrong ids for years."""
+    monkeypatch.setattr(observer, "_REMEMBERED", 3)
+
+    async def main(eyes: Eyes) -> None:
+        eyes.cloud.poison = {server: Refused("no such server", status=400) for server in IDS[:9]}
+        for server in IDS[:9]:
+            assert (await eyes.observer.look([server])).refused.keys() == {server}
+        assert len(eyes.observer._alone) == 3
+        assert (await eyes.observer.look(IDS[:9])).refused.keys() == set(IDS[:9])
+        assert len(eyes.observer._alone) == 3
 
     with_eyes(main)
