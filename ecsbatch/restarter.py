@@ -148,7 +148,8 @@ class Restarter(History):
     async def aclose(self, timeout: float = CLOSE_WITHIN) -> None:  # noqa: ASYNC109 - how long others get, not this call
         """Stop: nothing new is sent, and whoever still waits for a server gets EngineStopped.
 
-        Rollouts stop, resumable. A second call meanwhile waits for the same end.
+        Rollouts stop, resumable; whoever waits for a single restart that a rollout has, since it was joined, gets it as
+        it stands: ``unknown``, ``in_flight``. A second call meanwhile waits for the same end.
 
         Args:
             timeout: seconds that requests in the air get for their answers, and rollouts for writing their end, 5 by
@@ -254,7 +255,8 @@ class Restarter(History):
         What is wrong with the servers, or with a strategy for them, is raised where the rollout begins.
 
         Ids that do not exist are skipped, and `Result.not_found` names them. At servers that are given without a plan
-        nobody has looked yet: percentages are of all of them. `plan` looks first.
+        nobody has looked yet: percentages are of all of them, and an id alone has neither zone nor name, in the record
+        either. `plan` looks first.
 
             async def answers(server: Server) -> bool:
                 return await ping(server.address)  # False, or an exception, means not yet
@@ -276,9 +278,11 @@ class Restarter(History):
             run_id: names the run, in up to 64 letters, digits, dots, dashes and underscores; "": a new id. The same id
                 with the same servers continues the run, with the check and the gate that it was planned with.
             on_event: a plain function that is called with each event of the run that this process records, once it is
-                stored; it must return at once. `Rollout.events` is for those who take their time.
+                stored; it must return at once. What it raises is told to the event loop's exception handler, and stops
+                nothing. `Rollout.events` is for those who take their time.
 
         Raises:
+            SelectionError: ``servers`` is no list.
             ConfigError: the check, the gate or ``on_event`` is none, or this is another event loop.
             EngineStopped: the engine was not started.
         """

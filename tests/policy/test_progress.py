@@ -23,7 +23,7 @@ from ecsbatch.policy.counts import Counts
 from ecsbatch.policy.explain import explain
 from ecsbatch.policy.explanation import Cause
 from ecsbatch.policy.pace import Pace
-from ecsbatch.policy.progress import progress
+from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.policy.standing import Phase, standing
 
 COUNTS = "total waiting in_flight restarted failed timed_out unknown skipped left_out not_back failures down"
@@ -308,3 +308,9 @@ def test_every_field_is_told() -> None:
     assert found.counts.keys() == set(OutcomeKind)
     assert {kind.value for kind in OutcomeKind} <= names
     assert found.status is RunStatus.RUNNING
+
+
+def test_what_as_dict_says_of_itself_has_every_word_of_how_a_run_stands() -> None:
+    said = str(Progress.as_dict.__doc__)
+
+    assert [word for word in Phase if f"``{word.value}``" not in said and word.value not in set(RunStatus)] == []

@@ -11,7 +11,7 @@ from world import World
 
 from ecsbatch.audit.replay import audit
 from ecsbatch.config.settings import Strategy
-from ecsbatch.errors import ConfigError, Invalid, RunConflict, SelectionError
+from ecsbatch.errors import ConfigError, EngineStopped, Invalid, RunConflict, SelectionError
 from ecsbatch.model.events import RunPaused, RunResumed
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.recorded import Recorded
@@ -97,6 +97,23 @@ def test_an_id_that_no_run_can_have_is_invalid_by_its_name(run_id: Any) -> None:
 
     refused = world.live(main)
     assert (refused.field, refused.value) == ("run_id", run_id)
+
+
+def test_who_has_joined_a_server_of_a_rollout_hears_how_it_stands_when_the_engine_is_closed() -> None:
+    world = World(servers=2)
+
+    async def main() -> list[Any]:
+        async with world.restarter() as restarter:
+            await restarter.rollout(world.ids[:1]).start()
+            asked = [asyncio.create_task(restarter.restart(each)) for each in world.ids]
+            await asyncio.sleep(20)
+            await restarter.aclose(timeout=1)
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    joined, alone = world.live(main)
+
+    assert (joined.kind, joined.reason) == ("unknown", "in_flight")
+    assert isinstance(alone, EngineStopped)
 
 
 def test_cancelling_who_waits_ends_the_waiting_alone_and_cancelling_run_interrupts() -> None:
