@@ -192,7 +192,7 @@ def verdict(samples: list[Sample], *, on_disk: bool) -> list[str]:
     found: list[str] = []
     if max(s.memory for s in lived[half:]) > NOISE * max(s.memory for s in lived[:half]):
         found.append("memory")
-    if max(s.tasks for s in lived[half:]) > NOISE * max(s.tasks for s in lived[:half]):
+    if min(s.tasks for s in lived[half:]) > min(s.tasks for s in lived[:half]):  # those of requests come and go
         found.append("tasks")
     if not on_disk and max(s.store for s in lived[half:]) > NOISE * max(s.store for s in lived[:half]):
         found.append("the store")
