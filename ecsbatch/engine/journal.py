@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from ecsbatch.engine.journal_tail import KEPT, JournalTail
 from ecsbatch.engine.ports import Store
-from ecsbatch.errors import EngineStopped, Invalid
+from ecsbatch.errors import EngineStopped
+from ecsbatch.model.arguments import refuse_no_number
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event
 from ecsbatch.model.recorded import Recorded
@@ -157,17 +158,6 @@ def seen(future: asyncio.Future[Any]) -> None:
     """Fetch a failure that nobody waits for, so that asyncio does not report it."""
     if not future.cancelled():
         future.exception()
-
-
-def refuse_no_number(after: object) -> None:
-    """Refuse what is no number of an event, as a request's header may say one.
-
-    Raises:
-        Invalid: it is none.
-    """
-    if isinstance(after, bool) or not isinstance(after, int) or after < 0:
-        expected = "the number of an event, or 0"
-        raise Invalid(f"after = {after!r}: give {expected}.", field="after", value=after, expected=expected)
 
 
 class EventFeed:

@@ -81,3 +81,14 @@ def _unknown(owner: str, name: str, known: Collection[str], elsewhere: str) -> I
         expected = ", ".join(known)
         way_on = f"it has {expected}."
     return Invalid(f"{owner} has no {name}: {way_on}", field=name, expected=expected)
+
+
+def refuse_no_number(after: object) -> None:
+    """Refuse what is no number of an event, as a request's header may say one.
+
+    Raises:
+        Invalid: it is none.
+    """
+    if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+        expected = "the number of an event, or 0"
+        raise Invalid(f"after = {after!r}: give {expected}.", field="after", value=after, expected=expected)

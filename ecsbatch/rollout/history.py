@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.engine.host_loop import TimeSlice
-from ecsbatch.engine.journal import refuse_no_number
 from ecsbatch.errors import EngineStopped, Invalid
+from ecsbatch.model.arguments import refuse_no_number
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import printable
 from ecsbatch.planning.lookup import need_server
