@@ -1,4 +1,4 @@
-"""Arguments that a class does not have: who fills it in from JSON, or misspells one, gets `Invalid` and what is near.
+"""Arguments that do not fit, as JSON or a slip of the pen may give them: `Invalid` says which, and what is near.
 
 Read `refuses_unknown` first.
 """
