@@ -27,9 +27,10 @@ _SERVERS: Final = 200_000
 class FollowedRuns:
     """The followers of the runs last asked about, and the tails of the journals that are being followed."""
 
-    def __init__(self, store: Callable[[], Store]) -> None:
-        """Read from ``store()``."""
+    def __init__(self, store: Callable[[], Store], *, servers: int = _SERVERS) -> None:
+        """Read from ``store()``; keep runs that have no more ``servers`` together."""
         self._store = store
+        self._servers = servers
         self._kept: OrderedDict[str, RunFollower] = OrderedDict()
         self._tails: dict[str, FollowedJournal] = {}
         self._making = asyncio.Lock()
@@ -69,7 +70,7 @@ class FollowedRuns:
     def _drop_old(self) -> None:
         """Forget the runs that nobody has asked about for the longest time."""
         servers = sum(len(follower.state.plan.fleet) for follower in self._kept.values())
-        while len(self._kept) > _RUNS or (servers > _SERVERS and len(self._kept) > 1):
+        while len(self._kept) > _RUNS or (servers > self._servers and len(self._kept) > 1):
             _, oldest = self._kept.popitem(last=False)
             servers -= len(oldest.state.plan.fleet)
 

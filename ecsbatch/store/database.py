@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -73,7 +74,7 @@ _STATE = PreparedStatement(sa.insert(schema.facts).values(name=sa.bindparam("nam
 _WITHDRAW = PreparedStatement(sa.delete(schema.facts).where(schema.facts.c.name == sa.bindparam("name")))
 
 
-class Database:
+class Database(ABC):
     """An SQLite database, used by one thread at a time.
 
     Attributes:
@@ -169,7 +170,7 @@ class Database:
 
     # Other processes
 
-    def give_way(self) -> None:
+    def give_way(self) -> None:  # noqa: B027 - a database of one process has nobody to give way to
         """Let other processes write between two transactions of long work; only needed where there are others."""
 
     def shrink(self) -> bool:
@@ -272,7 +273,7 @@ class Database:
     def _state_version(self) -> None:
         self.execute(_STATE, {"name": "schema", "value": str(schema.VERSION)})
 
-    def keep_copy(self, version: int) -> None:
+    def keep_copy(self, version: int) -> None:  # noqa: B027 - nor anything to keep
         """Keep what is to be upgraded from a version; there is nothing to keep of a database that ends with us."""
 
     def _ledger_whole(self) -> bool:
@@ -285,9 +286,9 @@ class Database:
             return False
         return True
 
+    @abstractmethod
     def locks(self) -> Locks:
         """Return a new set of locks on runs, for one store."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Close the connection; a transaction in progress is undone."""

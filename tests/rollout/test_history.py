@@ -22,6 +22,7 @@ from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.rollout import followed_journal
+from ecsbatch.rollout.followed_runs import FollowedRuns
 from ecsbatch.rollout.history import History, LiveRun
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store import DatabaseStore, open_store
@@ -258,11 +259,11 @@ async def test_only_the_runs_last_asked_about_are_kept() -> None:
     assert fetched == 20
 
 
-async def test_a_run_larger_than_what_is_kept_is_kept_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ecsbatch.rollout.followed_runs._SERVERS", 10)
+async def test_a_run_larger_than_what_is_kept_is_kept_alone() -> None:
     async with open_store("memory:", inline=True) as store:
         counting = CountingStore(store)
         history = History(counting)  # type: ignore[arg-type]
+        history._followed = FollowedRuns(lambda: history.store, servers=10)
         for run_id, servers in (("a", 4), ("b", 4), ("large", 20)):
             await begun(store, run_id, servers)
             await history.state(run_id)
