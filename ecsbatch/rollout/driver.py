@@ -285,7 +285,10 @@ class RolloutDriver:
         session.dispatcher.recall()
         # An intent on its way to the disk may get its tokens after the stop: it must not leave then.
         session.dispatcher.drop()
-        stopped = self._stopped(Ending(RunStatus.INTERRUPTED, reason))
+        asked = session.request
+        if asked is None or asked.status is not RunStatus.INTERRUPTED:
+            asked = Ending(RunStatus.INTERRUPTED, reason)
+        stopped = self._stopped(asked)  # who has stopped it before has said why, and it is no orphan then
         await asyncio.shield(session.journal.record(Transaction([stopped], status=RunStatus.INTERRUPTED)))
 
     async def leave(self) -> None:

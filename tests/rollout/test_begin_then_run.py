@@ -405,6 +405,27 @@ def test_an_orphan_that_needs_a_callable_is_named_and_holds_up_no_other() -> Non
     assert world.live(given) == ["checked"]
 
 
+def test_a_run_that_somebody_has_stopped_and_then_broken_off_is_no_orphan() -> None:
+    world = World(servers=10)
+
+    async def first() -> tuple[str, str]:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids, SLOWLY, run_id="nightly")
+            running = asyncio.ensure_future(rollout.run())
+            await asyncio.sleep(2)
+            rollout.stop("interrupted", "Stopped by SIGINT.")
+            running.cancel()
+            await asyncio.wait([running])
+            return rollout.state.reason, rollout.state.message
+
+    async def second() -> list[Rollout]:
+        async with world.restarter() as restarter:
+            return await restarter.resume_orphans()
+
+    assert world.live(first) == ("interrupted", "Stopped by SIGINT.")
+    assert world.live(second) == []
+
+
 # -- progress ----------------------------------------------------------------------------------------------------------
 
 
