@@ -107,9 +107,9 @@ def test_everything_public_is_documented(thing: type | object) -> None:
 @pytest.mark.parametrize(
     ("module", "unpaid"),
     [
-        ("ecsbatch", {"aiohttp", "sqlalchemy", "structlog", "cyclopts", "rich", "asyncio"}),
+        ("ecsbatch", {"aiohttp", "psycopg", "structlog", "cyclopts", "rich", "asyncio"}),
         ("ecsbatch.restarter", {"cyclopts", "rich", "structlog", "ecsbatch.simulator"}),
-        ("ecsbatch.ecs.client", {"cyclopts", "rich", "structlog", "sqlalchemy"}),
+        ("ecsbatch.ecs.client", {"cyclopts", "rich", "structlog", "psycopg"}),
     ],
 )
 def test_importing_one_part_does_not_cost_another(module: str, unpaid: set[str]) -> None:

@@ -6,7 +6,7 @@ one thread, `sync_store.py` says what a transaction does, and `runs.py`, `target
 arithmetic, `taking.py` how a run is taken and its servers claimed, `locks.py` the lock that dies with its process,
 `database.py` a connection, `sqlite.py` a database in a file.
 
-Names are imported when they are first used: a program that needs only the words does not wait for SQLAlchemy.
+Names are imported when they are first used: a program that needs only the words does not wait for a database.
 """
 
 from __future__ import annotations

@@ -11,30 +11,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
-import sqlalchemy as sa
 
 from ecsbatch.errors import RecordEdited
 from ecsbatch.model.chain import ChainCheck
-from ecsbatch.store.database import Database, PreparedStatement, as_bytes, as_number
-from ecsbatch.store.schema import journal, runs, targets
+from ecsbatch.store import statements as sql
+from ecsbatch.store.database import Database, found
 
-_j, _r, _t = journal.c, runs.c, targets.c
-_run: sa.BindParameter[str] = sa.bindparam("run")
-_LAST = PreparedStatement(sa.select(_j.seq_last, _j.hash).where(_j.run_id == _run).order_by(_j.seq_last.desc()))
-_ROWS = PreparedStatement(
-    sa.select(as_number(_j.seq_first), as_number(_j.seq_last), _j.ts, as_bytes(_j.lines), _j.hash)
-    .where(_j.run_id == _run)
-    .order_by(_j.seq_last)
-)
-_SETTLED = PreparedStatement(
-    sa.select(_r.run_id, _r.kind, _r.created_at, _r.total, _r.targets_hash, _r.plan).where(_r.run_id == _run)
-)
-_SERVERS = PreparedStatement(sa.select(as_bytes(_t.servers)).where(_t.run_id == _run).order_by(_t.part))
-_FIRST = PreparedStatement(sa.select(_r.first_hash).where(_r.run_id == _run))
-_BEGIN = PreparedStatement(sa.update(runs).where(_r.run_id == _run).values(first_hash=sa.bindparam("hash")))
+_PAGE: Final = 500
+"""Rows that are in memory at once."""
 
 
 def link(before: str, seq_first: int, seq_last: int, ts: float, lines: bytes) -> str:
@@ -47,15 +34,15 @@ def link(before: str, seq_first: int, seq_last: int, ts: float, lines: bytes) ->
 def begin(database: Database, run_id: str) -> str:
     """Store the first hash of a run whose row and targets were just written; return it."""
     first = first_hash(database, run_id)
-    database.execute(_BEGIN, {"run": run_id, "hash": first})
+    database.execute(sql.SET_FIRST_HASH, {"run": run_id, "hash": first})
     return first
 
 
 def first_hash(database: Database, run_id: str) -> str:
     """Return the hash of what a run was created with: its plan and its servers, byte by byte as they are stored."""
-    row = database.execute(_SETTLED, {"run": run_id}).fetchone()
+    row = database.execute(sql.WHAT_A_RUN_BEGAN_WITH, {"run": run_id}).fetchone()
     digest = hashlib.sha256(orjson.dumps(row, default=repr))
-    for (servers,) in database.execute(_SERVERS, {"run": run_id}):
+    for (servers,) in database.execute(sql.TARGETS, {"run": run_id}):
         digest.update(b"\n%d\n" % len(servers))
         digest.update(servers)
     return digest.hexdigest()
@@ -67,7 +54,7 @@ def head(database: Database, run_id: str, seq: int) -> str:
     Raises:
         RecordEdited: somebody has taken events away or added some: to go on might restart servers twice.
     """
-    last_seq, last_hash = database.execute(_LAST, {"run": run_id}).fetchone() or (0, "")
+    last_seq, last_hash = found(database.execute(sql.LAST_ROW, {"run": run_id})) or (0, "")
     if last_seq != seq:
         raise RecordEdited(
             f"The record of run {run_id} was edited: it ends with event {last_seq} where event {seq} was the last one. "
@@ -85,10 +72,12 @@ def head(database: Database, run_id: str, seq: int) -> str:
 def computed(database: Database, run_id: str, first: str) -> Iterator[tuple[str, Any]]:
     """Yield the hash behind each row of a run's journal, made anew from the first one, and the row."""
     behind = first
-    for row in database.execute(_ROWS, {"run": run_id}):
-        seq_first, seq_last, ts, lines, _ = row
-        behind = link(behind, seq_first, seq_last, ts, lines)
-        yield behind, row
+    after = -1
+    while page := database.execute(sql.ROWS, {"run": run_id, "after": after, "limit": _PAGE}).fetchall():
+        for row in page:
+            seq_first, after, ts, lines, _ = row
+            behind = link(behind, seq_first, after, ts, lines)
+            yield behind, row
 
 
 def check(database: Database, run_id: str, anchor: str = "") -> ChainCheck:
@@ -99,7 +88,7 @@ def check(database: Database, run_id: str, anchor: str = "") -> ChainCheck:
         run_id: the run.
         anchor: a head of this run that somebody has noted elsewhere, "" for none.
     """
-    first, told = first_hash(database, run_id), str(database.execute(_FIRST, {"run": run_id}).fetchone()[0])
+    first, told = first_hash(database, run_id), str(database.execute(sql.FIRST_HASH, {"run": run_id}).fetchone()[0])
     shown = ChainCheck(first, 0, since=None, anchored=0 if anchor == first else None)
     if told not in {"", first}:
         shown = replace(shown, breach="The plan or the list of servers is not the one that the run began with.")

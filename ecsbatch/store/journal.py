@@ -10,30 +10,22 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import orjson
-import sqlalchemy as sa
 
 from ecsbatch.errors import RecordEdited
 from ecsbatch.model.events import Event, ServerRestarted
 from ecsbatch.model.recorded import Recorded, decode, encode
 from ecsbatch.store import chain
-from ecsbatch.store.database import Database, PreparedStatement, as_bytes, as_number
-from ecsbatch.store.schema import journal
+from ecsbatch.store import statements as sql
+from ecsbatch.store.database import Database
+
+_PAGE: Final = 500
+"""Rows that are in memory at once."""
 
 ROW: Final = 1000
 """Events in one row at most: a reader that takes a thousand at a time splits each row at most twice."""
-
-_j = journal.c
-_APPEND = PreparedStatement(sa.insert(journal).values({column.name: sa.bindparam(column.name) for column in _j}))
-_AFTER = PreparedStatement(
-    sa.select(as_number(_j.seq_first), as_bytes(_j.lines), _j.hash)
-    .where(_j.run_id == sa.bindparam("run_id"), _j.seq_last > sa.bindparam("after"))
-    .order_by(_j.seq_last)
-)
-
-_SINCE = PreparedStatement(sa.select(as_bytes(_j.lines)).where(_j.ts >= sa.bindparam("since")))
 
 
 def record(run_id: str, after: int, wall: float, events: Sequence[Event]) -> tuple[Recorded, ...]:
@@ -66,7 +58,7 @@ def _append(database: Database, recorded: Sequence[Recorded], lines: bytes, head
     first, last = recorded[0], recorded[-1]
     numbers = {"run_id": first.run_id, "seq_first": first.seq, "seq_last": last.seq, "ts": last.ts}
     behind = chain.link(head, first.seq, last.seq, last.ts, lines)
-    database.execute(_APPEND, {**numbers, "lines": lines, "hash": behind})
+    database.execute(sql.APPEND, {**numbers, "lines": lines, "hash": behind})
     return behind
 
 
@@ -97,7 +89,7 @@ class Reader:
 
     def lines(self, run_id: str, after: int, limit: int) -> list[bytes]:
         """Return up to ``limit`` events after number ``after`` as lines of JSON, without gaps."""
-        return list(islice(self._lines(run_id, after), limit))
+        return list(islice(self._lines(run_id, after, limit), limit))
 
     def events(self, run_id: str, after: int, limit: int) -> list[Recorded]:
         """Return up to ``limit`` events after number ``after``; those that only a later version knows are left out.
@@ -106,7 +98,7 @@ class Reader:
             RecordEdited: somebody has edited a line, and it is no event any more, or none that comes after ``after``.
         """
         try:
-            return list(islice(self._decoded(run_id, after), limit))
+            return list(islice(self._decoded(run_id, after, limit), limit))
         except ValueError as e:
             raise RecordEdited(
                 f"The record of run {run_id} has a line behind event {after} that ecsbatch did not write: "
@@ -114,32 +106,51 @@ class Reader:
                 run_id=run_id,
             ) from e
 
-    def _decoded(self, run_id: str, after: int) -> Iterator[Recorded]:
-        for recorded in filter(None, map(decode, self._lines(run_id, after))):
+    def _decoded(self, run_id: str, after: int, limit: int) -> Iterator[Recorded]:
+        for recorded in filter(None, map(decode, self._lines(run_id, after, limit))):
             # Whoever asks for what comes after the last event that was read would otherwise ask for ever.
             if recorded.seq <= after:
                 raise ValueError(recorded.seq)
             after = recorded.seq
             yield recorded
 
-    def _lines(self, run_id: str, after: int) -> Iterator[bytes]:
+    def _lines(self, run_id: str, after: int, limit: int) -> Iterator[bytes]:
+        """Yield lines to the end; ``limit`` is how many are wanted, by which rows are read."""
         kept = self._long
         if kept is not None and kept.has(run_id, after + 1):
             yield from map(kept.lines.__getitem__, range(after + 1 - kept.first, len(kept.lines)))
             after = kept.first + len(kept.lines) - 1
-        for seq_first, joined, head in self._database.execute(_AFTER, {"run_id": run_id, "after": after}):
+        for seq_first, joined, head in self._rows(run_id, after, limit):
             lines = joined.split(b"\n")
             if head:
                 lines[-1] = _with_head(lines[-1], head)
             self._long = _Long(run_id, seq_first, lines) if len(lines) > ROW else None
             yield from lines[max(0, after + 1 - seq_first) :]
 
+    def _rows(self, run_id: str, after: int, limit: int) -> Iterator[tuple[int, bytes, str]]:
+        """Yield rows to the end, of which those of the next ``limit`` events are read at once."""
+        while True:
+            rows = self._database.execute(sql.ROWS_UP_TO, {"run": run_id, "after": after, "until": after + limit})
+            page = rows.fetchall() or self._database.execute(sql.NEXT_ROW, {"run": run_id, "after": after}).fetchall()
+            if not page:
+                return
+            for seq_first, seq_last, joined, head in page:
+                if seq_last <= after:
+                    raise RecordEdited(
+                        f"The record of run {run_id} has a row behind event {after} that ecsbatch did not write: "
+                        "restore the store from a copy of before.",
+                        run_id=run_id,
+                    )
+                after = seq_last
+                yield seq_first, joined, head
+
     def restarted_since(self, since: float) -> set[str]:
         """Return the ids of servers that any run has restarted since a time in seconds since 1970."""
         mark = f'"event":"{ServerRestarted.name}"'.encode()
-        found: set[str] = set()
-        for (joined,) in self._database.execute(_SINCE, {"since": since}):
-            for line in joined.split(b"\n"):
-                if mark in line:
-                    found.add(orjson.loads(line)["server"])
-        return found
+        at: dict[str, Any] = {"since": since, "run": "", "after": 0, "limit": _PAGE}
+        restarted: set[str] = set()
+        while page := self._database.execute(sql.ROWS_SINCE, at).fetchall():
+            for run_id, seq_last, joined in page:
+                at |= {"run": run_id, "after": seq_last}
+                restarted.update(orjson.loads(line)["server"] for line in joined.split(b"\n") if mark in line)
+        return restarted

@@ -18,16 +18,14 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-import sqlalchemy as sa
-
 from ecsbatch.errors import Invalid
 from ecsbatch.model.durations import DURATION, parse_duration
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Claim
 from ecsbatch.store import claims as claim_table
-from ecsbatch.store.database import Database, PreparedStatement
+from ecsbatch.store import statements as sql
+from ecsbatch.store.database import Database, found
 from ecsbatch.store.locks import Locks
-from ecsbatch.store.schema import claims, commands, facts, journal, runs, targets
 
 PIECE: Final = 2**19
 """Bytes of a journal that are deleted in one transaction: some milliseconds."""
@@ -42,32 +40,6 @@ _NOTE: Final = "pruned "
 """How the name of a fact begins that notes a run whose deletion has begun."""
 
 _OVER: Final = [status.value for status in RunStatus if status.over]
-_r, _j, _t = runs.c, journal.c, targets.c
-_run: sa.BindParameter[str] = sa.bindparam("run")
-_last_event = sa.select(_j.ts).where(_j.run_id == _r.run_id, _j.seq_last == _r.seq).scalar_subquery()
-_ended = sa.func.coalesce(_last_event, _r.created_at)
-_over = _r.status.in_([sa.literal_column(f"'{status}'") for status in _OVER])
-_direct = _r.kind == sa.literal_column("'direct'")
-_BEFORE = PreparedStatement(
-    sa.select(_r.run_id).where(sa.or_(_over, _direct), _ended < sa.bindparam("before")).order_by(_r.number)
-)
-_ENDED = PreparedStatement(sa.select(_r.kind, _r.status, _ended).where(_r.run_id == _run))
-_ALL_OVER = PreparedStatement(sa.select(_r.run_id, _r.kind).where(_over).order_by(_r.number.desc()))
-_CLAIMING = PreparedStatement(sa.select(claims.c.run_id).distinct())
-_DELETE_RUN = PreparedStatement(sa.delete(runs).where(_r.run_id == _run))
-_NOTE_RUN = PreparedStatement(sa.insert(facts).values(name=sa.bindparam("name"), value=sa.literal_column("''")))
-_NOTED = PreparedStatement(sa.select(facts.c.name).where(facts.c.name == sa.bindparam("name")))
-_FORGET_NOTE = PreparedStatement(sa.delete(facts).where(facts.c.name == sa.bindparam("name")))
-_NOTES = PreparedStatement(
-    sa.select(facts.c.name).where(facts.c.name.between(sa.bindparam("first"), sa.bindparam("last")))
-)
-_NEXT_ROWS = PreparedStatement(
-    sa.select(_j.seq_last, sa.func.length(_j.lines)).where(_j.run_id == _run).order_by(_j.seq_last)
-)
-_DELETE_ROWS = PreparedStatement(sa.delete(journal).where(_j.run_id == _run, _j.seq_last <= sa.bindparam("last")))
-_NEXT_PARTS = PreparedStatement(sa.select(_t.part).where(_t.run_id == _run).order_by(_t.part))
-_DELETE_PARTS = PreparedStatement(sa.delete(targets).where(_t.run_id == _run, _t.part <= sa.bindparam("last")))
-_DELETE_COMMANDS = PreparedStatement(sa.delete(commands).where(commands.c.run_id == _run))
 
 
 class Pruning:
@@ -83,49 +55,49 @@ class Pruning:
 
         A run of direct restarts whose process is gone is over as well: it cannot be resumed.
         """
-        with self._database.reading():
-            found = [run_id for (run_id,) in self._database.execute(_BEFORE, {"before": before})]
-            return [run_id for run_id in found if self._may_go(run_id, before)]
+
+        def ended() -> list[str]:
+            run_ids = [run_id for (run_id,) in self._database.execute(sql.ENDED_BEFORE, {"before": before})]
+            return [run_id for run_id in run_ids if self._may_go(run_id, before)]
+
+        return self._database.read(ended)
 
     def superfluous(self, kept: int) -> list[str]:
         """Return the runs that are over but for the last ``kept`` rollouts, for a store that keeps no history."""
-        with self._database.reading():
-            over = self._database.execute(_ALL_OVER).fetchall()
+        over = self._database.read(lambda: self._database.execute(sql.RUNS_OVER).fetchall())
         return [run_id for run_id, kind in over if kind == "direct"] + [r for r, kind in over if kind != "direct"][
             kept:
         ]
 
     def begun(self) -> list[str]:
         """Return the runs whose deletion was begun and not ended."""
-        with self._database.reading():
-            notes = self._database.execute(_NOTES, {"first": _NOTE, "last": f"{_NOTE}~"})
-            return [name.removeprefix(_NOTE) for (name,) in notes]
+        names = {"first": _NOTE, "last": f"{_NOTE}~"}
+        notes = self._database.read(lambda: self._database.execute(sql.NOTES, names).fetchall())
+        return [name.removeprefix(_NOTE) for (name,) in notes]
 
     def claiming(self, run_ids: Collection[str]) -> set[str]:
         """Return those of the runs that still have servers, though they are over: their process died as they ended."""
-        with self._database.reading():
-            return {run_id for (run_id,) in self._database.execute(_CLAIMING)}.intersection(run_ids)
+        claiming = self._database.read(lambda: self._database.execute(sql.CLAIMING_RUNS).fetchall())
+        return {run_id for (run_id,) in claiming}.intersection(run_ids)
 
     def begin(self, run_id: str, before: float) -> bool:
         """Delete a run's row and note that, where it ended before a time and nobody has taken it since.
 
         The run is locked until `end`; where this returns True, `go_on` deletes the rest.
         """
-        if not self._lock(run_id):
-            return False
-        with self._database.writing():
+
+        def begun() -> bool:
             if not self._may_go(run_id, before):
                 return False
-            self._database.execute(_DELETE_RUN, {"run": run_id})
-            self._database.execute(_NOTE_RUN, {"name": _NOTE + run_id})
+            self._database.execute(sql.DELETE_RUN, {"run": run_id})
+            self._database.execute(sql.STATE, {"name": _NOTE + run_id, "value": ""})
             return True
+
+        return self._lock(run_id) and self._database.write(begun, claims=True)
 
     def begin_again(self, run_id: str) -> bool:
         """Lock a run whose deletion was begun, until `end`; False where another process does that, or has done it."""
-        if not self._lock(run_id):
-            return False
-        with self._database.reading():
-            return noted(self._database, run_id)
+        return self._lock(run_id) and self._database.read(lambda: noted(self._database, run_id))
 
     def _lock(self, run_id: str) -> bool:
         if not self._locks.acquire(run_id):
@@ -135,13 +107,11 @@ class Pruning:
 
     def go_on(self, run_id: str) -> bool:
         """Delete the next piece of a run; return True where that was not the last."""
-        with self._database.writing():
-            return delete_piece(self._database, run_id)
+        return self._database.write(lambda: delete_piece(self._database, run_id))
 
     def free(self, run_id: str, after: Claim) -> Claim | None:
         """Free servers that a run still has, from one of them on; return where to go on, None at the end."""
-        with self._database.writing():
-            return claim_table.free_piece(self._database, run_id, after)
+        return self._database.write(lambda: claim_table.free_piece(self._database, run_id, after))
 
     def end(self, run_id: str) -> None:
         """Release a run that `begin` has locked."""
@@ -155,7 +125,7 @@ class Pruning:
 
     def _may_go(self, run_id: str, before: float) -> bool:
         """Tell whether a run that nobody has is over, or of direct restarts, and ended before a time."""
-        row = self._database.execute(_ENDED, {"run": run_id}).fetchone()
+        row = found(self._database.execute(sql.ENDED, {"run": run_id}))
         if row is None:
             return False
         kind, status, ended = row
@@ -167,24 +137,24 @@ class Pruning:
 
 def noted(database: Database, run_id: str) -> bool:
     """Return True where a run's deletion was begun and not ended."""
-    return database.execute(_NOTED, {"name": _NOTE + run_id}).fetchone() is not None
+    return found(database.execute(sql.FACT, {"name": _NOTE + run_id})) is not None
 
 
 def delete_piece(database: Database, run_id: str) -> bool:
     """Delete a piece of what a run without a row has left, in a transaction; True where that was not the last."""
-    rows = database.execute(_NEXT_ROWS, {"run": run_id}).fetchmany(_ROWS)
+    rows = database.execute(sql.NEXT_ROWS, {"run": run_id, "limit": _ROWS}).fetchall()
     if rows:
         count = _within(rows, PIECE)
-        database.execute(_DELETE_ROWS, {"run": run_id, "last": rows[count - 1][0]})
+        database.execute(sql.DELETE_ROWS, {"run": run_id, "last": rows[count - 1][0]})
         if count < len(rows) or len(rows) == _ROWS:
             return True
-    parts = database.execute(_NEXT_PARTS, {"run": run_id}).fetchmany(_PARTS)
+    parts = database.execute(sql.NEXT_TARGETS, {"run": run_id, "limit": _PARTS}).fetchall()
     if parts:
-        database.execute(_DELETE_PARTS, {"run": run_id, "last": parts[-1][0]})
+        database.execute(sql.DELETE_TARGETS, {"run": run_id, "last": parts[-1][0]})
         if len(parts) == _PARTS:
             return True
-    database.execute(_DELETE_COMMANDS, {"run": run_id})
-    database.execute(_FORGET_NOTE, {"name": _NOTE + run_id})
+    database.execute(sql.DELETE_COMMANDS, {"run": run_id})
+    database.execute(sql.WITHDRAW, {"name": _NOTE + run_id})
     return False
 
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from ecsbatch.errors import StoreError
-from ecsbatch.store import schema
-from ecsbatch.store.database import Database, complaint
+from ecsbatch.store import migrations
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.locks import FileLocks, Locks
 from ecsbatch.store.patience import Patience
+from ecsbatch.store.sqlite_database import SqliteDatabase, complaint
+
+T = TypeVar("T")
 
 _AS_IT_LIES: Final = "&immutable=1"
 
@@ -31,7 +32,7 @@ def may_only_read(path: Path) -> bool:
     return not writable and real.is_file() and os.access(real, os.R_OK)
 
 
-class ReadOnlyDatabase(Database):
+class ReadOnlyDatabase(SqliteDatabase):
     """An SQLite file that is only read; processes of others may write to it meanwhile."""
 
     def __init__(self, url: str, path: Path, patience: Patience | None = None) -> None:
@@ -84,26 +85,25 @@ class ReadOnlyDatabase(Database):
                 seen.append((now.st_ino, now.st_size, now.st_mtime_ns))
         return seen
 
-    @contextmanager
-    def reading(self) -> Generator[None, None, None]:
-        """Run the block in a transaction that sees one state of the database throughout.
+    def read(self, do: Callable[[], T]) -> T:
+        """Call a function in a transaction that sees one state of the database throughout.
 
         Raises:
             StoreError: the database cannot be read, or was written to since it was opened as one that nobody writes to.
         """
         try:
-            with super().reading():
-                yield
+            done = super().read(do)
         except StoreError:
             self._refuse_changed()
             raise
         self._refuse_changed()
+        return done
 
     def _refuse_changed(self) -> None:
         if self._unchanging and self._stamp() != self._seen:
             raise StoreError(f"The store {self.url} was written to while it was read: try again.")
 
-    def writing(self) -> NoReturn:
+    def write(self, do: Callable[[], T], *, claims: bool = False) -> NoReturn:  # noqa: ARG002 - it is refused
         """Refuse to write.
 
         Raises:
@@ -117,9 +117,8 @@ class ReadOnlyDatabase(Database):
         Raises:
             StoreError: this is no store, or a later version's.
         """
-        with self.reading():
-            version = self._version(self._tables())
-        if version < schema.VERSION:
+        version = self.read(lambda: self._version(self._tables()))
+        if version < migrations.VERSION:
             self._copy_into_memory()
             self._upgrade(version)
         return False
@@ -128,8 +127,7 @@ class ReadOnlyDatabase(Database):
         """Go on with a copy; the file is one that must not change from now on."""
         copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._unchanging, self._seen = True, self._stamp()
-        with self.reading():
-            self.connection.backup(copy)
+        self.read(lambda: self.connection.backup(copy))
         self.connection.close()
         self.connection = copy
 

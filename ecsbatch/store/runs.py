@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import orjson
-import sqlalchemy as sa
 
 from ecsbatch.errors import RunNotFound, StoreError
 from ecsbatch.model.events import (
@@ -22,9 +21,9 @@ from ecsbatch.model.events import (
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.run import Holder, RunRecord
 from ecsbatch.model.text import printable
-from ecsbatch.store.database import Database, PreparedStatement
+from ecsbatch.store import statements as sql
+from ecsbatch.store.database import Database, found
 from ecsbatch.store.locks import Locks
-from ecsbatch.store.schema import runs
 
 _NAMED: Final = 5
 """Runs that the error about an ambiguous prefix names."""
@@ -42,47 +41,6 @@ _OUTCOMES: Final[Mapping[type[Event], str]] = {
     ServerUnknown: OutcomeKind.UNKNOWN.value,
     ServerSkipped: OutcomeKind.SKIPPED.value,
 }
-
-_r = runs.c
-_COLUMNS: Final = tuple(column.name for column in _r if column is not _r.first_hash)
-_record_of = sa.select(*(_r[name] for name in _COLUMNS))
-_this = _r.run_id == sa.bindparam("run")
-_INSERT = PreparedStatement(
-    sa.insert(runs).inline().values({name: sa.bindparam(name) for name in _COLUMNS if name != "number"})
-)
-_ONE = PreparedStatement(_record_of.where(_this))
-_LATEST = PreparedStatement(_record_of.order_by(_r.kind.desc(), _r.number.desc()))
-_PREFIX = PreparedStatement(
-    _record_of.where(
-        sa.func.substr(_r.run_id, sa.literal_column("1"), sa.bindparam("length")) == sa.bindparam("prefix")
-    ).order_by(_r.number.desc())
-)
-_ALL = PreparedStatement(_record_of.order_by(_r.number.desc()))
-_UNFINISHED: Final = (RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.INTERRUPTED)
-_OPEN = PreparedStatement(
-    _record_of.where(
-        _r.kind == sa.literal_column("'rollout'"),
-        _r.status.in_([sa.literal_column(f"'{status.value}'") for status in _UNFINISHED]),
-    ).order_by(_r.number.desc())
-)
-_FENCE = PreparedStatement(sa.select(_r.fence).where(_this))
-_ADVANCE = PreparedStatement(
-    sa.update(runs)
-    .where(_this)
-    .values(seq=sa.bindparam("seq"), status=sa.bindparam("status"), counts=sa.bindparam("counts"))
-)
-_SET_HOLDER = PreparedStatement(
-    sa.update(runs)
-    .where(_this)
-    .values(
-        fence=sa.bindparam("fence"),
-        status=sa.bindparam("status"),
-        holder=sa.bindparam("holder"),
-        host=sa.bindparam("host"),
-        pid=sa.bindparam("pid"),
-        since=sa.bindparam("since"),
-    )
-)
 
 
 def _is_text(value: object) -> bool:
@@ -108,7 +66,7 @@ _FITS: Final[Mapping[str, Callable[[object], bool]]] = {
 def insert(database: Database, record: RunRecord) -> None:
     """Store a new run."""
     database.execute(
-        _INSERT,
+        sql.INSERT_RUN,
         {
             "run_id": record.run_id,
             "kind": record.kind,
@@ -127,24 +85,24 @@ def insert(database: Database, record: RunRecord) -> None:
 
 def fence(database: Database, run_id: str) -> int:
     """Return the number of a run's last holder, 0 where there is no such run."""
-    row = database.execute(_FENCE, {"run": run_id}).fetchone()
+    row = found(database.execute(sql.FENCE, {"run": run_id}))
     return int(row[0]) if row else 0
 
 
 def advance(database: Database, run_id: str, seq: int, status: RunStatus, counts: Mapping[str, int]) -> None:
     """Store how a run stands: its last event's number, its status, its outcomes so far."""
-    database.execute(_ADVANCE, {"run": run_id, "seq": seq, "status": status.value, "counts": _text(counts)})
+    database.execute(sql.ADVANCE_RUN, {"run": run_id, "seq": seq, "status": status.value, "counts": _text(counts)})
 
 
 def set_holder(database: Database, run_id: str, holder: Holder, number: int, status: RunStatus) -> None:
     """Store a run's new holder."""
     values = {"run": run_id, "fence": number, "status": status.value, **_columns_of(holder)}
-    database.execute(_SET_HOLDER, values)
+    database.execute(sql.SET_HOLDER, values)
 
 
 def get(database: Database, run_id: str, locks: Locks) -> RunRecord | None:
     """Return a run by its whole id, or None."""
-    row = database.execute(_ONE, {"run": run_id}).fetchone()
+    row = found(database.execute(sql.RUN, {"run": run_id}))
     return _record(row, locks) if row else None
 
 
@@ -176,17 +134,17 @@ def missing(database: Database, name: str) -> RunNotFound:
 
 def latest(database: Database, limit: int, locks: Locks) -> list[RunRecord]:
     """Return the last runs, the newest first."""
-    return [_record(row, locks) for row in database.execute(_ALL).fetchmany(limit)]
+    return [_record(row, locks) for row in database.execute(sql.LAST_RUNS, {"limit": limit})]
 
 
 def open_rollouts(database: Database, locks: Locks) -> list[RunRecord]:
     """Return the rollouts that go on, or were broken off, the newest first."""
-    return [_record(row, locks) for row in database.execute(_OPEN).fetchall()]
+    return [_record(row, locks) for row in database.execute(sql.OPEN_ROLLOUTS)]
 
 
 def none_yet(database: Database) -> bool:
     """Return True where this store has never had a run."""
-    return database.execute(_LATEST).fetchone() is None
+    return found(database.execute(sql.ANY_RUN)) is None
 
 
 def counted(counts: Mapping[str, int], events: Sequence[Event]) -> Mapping[str, int]:
@@ -206,10 +164,9 @@ def counted(counts: Mapping[str, int], events: Sequence[Event]) -> Mapping[str, 
 
 def _candidates(database: Database, name: str) -> list[Sequence[Any]]:
     if not name:
-        row = database.execute(_LATEST).fetchone()
+        row = found(database.execute(sql.LATEST_RUN))
         return [row] if row else []
-    found: list[Sequence[Any]] = database.execute(_PREFIX, {"prefix": name, "length": len(name)}).fetchall()
-    return found
+    return database.execute(sql.RUNS_BY_PREFIX, {"prefix": name, "length": len(name)}).fetchall()
 
 
 def _columns_of(holder: Holder) -> dict[str, Any]:
@@ -222,7 +179,7 @@ def _record(row: Sequence[Any], locks: Locks) -> RunRecord:
     Raises:
         StoreError: somebody has edited the row, and it cannot be read any more.
     """
-    has: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    has: dict[str, Any] = dict(zip(sql.RUN_COLUMNS, row, strict=True))
     try:
         return _read(has, locks)
     except (ValueError, TypeError) as e:

@@ -17,11 +17,12 @@ from typing import Final
 
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.ownership import Exposure, file_exposure, folders_above
-from ecsbatch.store.database import GIVE_WAY, Database, complaint
+from ecsbatch.store.database import GIVE_WAY, Database
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
 from ecsbatch.store.patience import Patience
 from ecsbatch.store.read_only import ReadOnlyDatabase, may_only_read
+from ecsbatch.store.sqlite_database import SqliteDatabase, complaint
 
 _WAL_KEPT: Final = 16 * 2**20
 """Bytes of write-ahead log that stay on disk after a large transaction."""
@@ -30,7 +31,7 @@ _GIVEN_BACK: Final = 128
 """Pages that are given back to the disk at once: some milliseconds."""
 
 
-class FileDatabase(Database):
+class FileDatabase(SqliteDatabase):
     """An SQLite file, shared by all processes of this machine."""
 
     def __init__(self, url: str, path: Path, patience: Patience | None = None) -> None:
@@ -112,8 +113,7 @@ class FileDatabase(Database):
         return 0 < self._free_pages() < free
 
     def _free_pages(self) -> int:
-        with self.reading():
-            return int(self.connection.execute("PRAGMA freelist_count").fetchone()[0])
+        return self.read(lambda: int(self.connection.execute("PRAGMA freelist_count").fetchone()[0]))
 
     def keeper(self) -> int:
         """Return the id of the process that is in the middle of a write, 0 where not known."""
@@ -149,7 +149,7 @@ class FileDatabase(Database):
         return file_exposure(real, *logs, real.parent, folder, *folders_above(real.parent), *folders_above(folder))
 
 
-class MemoryDatabase(Database):
+class MemoryDatabase(SqliteDatabase):
     """A database in memory that outlives the stores opened on it, as a disk outlives a process."""
 
     def __init__(self) -> None:

@@ -276,6 +276,7 @@ class DatabaseStore:
             lease.run_id,
             transaction.urgent,
             needs_savepoint=not transaction.only_tells,
+            claims=bool(transaction.claim),
         )
         return self._worker_now().write(write)
 
@@ -364,7 +365,7 @@ class DatabaseStore:
 
     def age(self, grant: Grant) -> float:
         """Return the seconds since a grant on the ledger's clock, which is a little longer than it has counted."""
-        return self._clock.monotonic() - grant.granted
+        return self._parts()[1].clock.estimate() - grant.granted
 
     # Other processes
 
@@ -416,8 +417,7 @@ class DatabaseStore:
     def _read(self, do: Callable[[Database, SyncStore], T]) -> asyncio.Future[T]:
         def reading() -> T:
             database, store = self._parts()
-            with database.reading():
-                return do(database, store)
+            return database.read(lambda: do(database, store))
 
         return self._worker_now().call(reading)
 

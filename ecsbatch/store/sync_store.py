@@ -16,9 +16,8 @@ from typing import Any, Final, cast
 from uuid import uuid4
 
 import orjson
-import sqlalchemy as sa
 
-from ecsbatch.clock import Clock, Stamps
+from ecsbatch.clock import Clock
 from ecsbatch.errors import Invalid, RunConflict, StoreError
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.events import Event, ServerEvent
@@ -29,25 +28,14 @@ from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun,
 from ecsbatch.model.servers import targets_hash
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, journal, runs
-from ecsbatch.store.database import Database, PreparedStatement
+from ecsbatch.store import statements as sql
+from ecsbatch.store.database import Database
 from ecsbatch.store.ledger import TokenLedger
 from ecsbatch.store.pruning import Pruning
-from ecsbatch.store.schema import commands
 from ecsbatch.store.taking import Taking
 from ecsbatch.store.worker import Write
 
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-_COMMAND = PreparedStatement(
-    sa.insert(commands)
-    .values({name: sa.bindparam(name) for name in ("run_id", "ts", "who", "body")})
-    .returning(commands.c.id)
-)
-_COMMANDS = PreparedStatement(
-    sa.select(commands.c.id, commands.c.ts, commands.c.who, commands.c.body)
-    .where(commands.c.run_id == sa.bindparam("run"), commands.c.id > sa.bindparam("after"))
-    .order_by(commands.c.id)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +87,9 @@ class SyncStore:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self._clock = clock
-        self._ledger = TokenLedger(database, clock.boot_id())
-        self._stamps = Stamps(clock)
+        self._nonce = uuid4().hex
+        self.clock = database.ledger_clock(clock)
+        self._ledger = TokenLedger(database, self.clock.name, self._nonce)
         self._locks = database.locks()
         self._taking = Taking(database, self._locks)
         self.pruning = Pruning(database, self._locks)
@@ -111,7 +99,7 @@ class SyncStore:
         self._pending: dict[str, _Pending] = {}
         self._fences: dict[str, int] = {}
         self._broken: dict[str, str] = {}
-        self._bare = f"{uuid4().hex[:12]}."
+        self._bare = f"{self._nonce[:12]}."
         self._bare_grants = 0
 
     # Transactions
@@ -119,10 +107,7 @@ class SyncStore:
     def commit_group(self, writes: Sequence[Write]) -> list[Any]:
         """Do writes in one durable transaction; return for each its result, or the exception that refused it."""
         try:
-            with self._database.writing():
-                # A single write needs no savepoint: where it is refused the whole transaction is undone.
-                done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
-                self._write_pending()
+            done = self._database.write(lambda: self._do_group(writes), claims=any(write.claims for write in writes))
         except StoreError as e:
             self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
             return [StoreError(str(e)) for _ in writes]
@@ -134,6 +119,13 @@ class SyncStore:
         finally:
             # Whatever happens, what one group has kept aside must not be written by the next.
             self._forget_group()
+
+    def _do_group(self, writes: Sequence[Write]) -> list[Any]:
+        self._forget_group()  # it may be done again, from its begin
+        # A single write needs no savepoint: where it is refused the whole transaction is undone.
+        done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
+        self._write_pending()
+        return done
 
     def _attempt(self, write: Write) -> Any:
         try:
@@ -167,29 +159,18 @@ class SyncStore:
             expected = "up to 64 letters, digits, dots, dashes and underscores"
             told = f"run_id = {new.run_id!r}: give {expected}."
             raise Invalid(told, field="run_id", value=new.run_id, expected=expected).about("run_id")
-        recorded = journal.record(new.run_id, 0, self._stamps.now(), new.events)
         counts = runs.counted({}, new.events)
-        record = RunRecord(
-            run_id=new.run_id,
-            kind=new.kind,
-            created_at=self._stamps.now(),
-            status=RunStatus.RUNNING,
-            holder=holder,
-            held=True,
-            fence=1,
-            seq=len(recorded),
-            total=len(new.fleet) if new.fleet is not None else 0,
-            counts=counts,
-            targets_hash=new.fleet.targets_hash() if new.fleet is not None else targets_hash(()),
-            plan=new.plan,
-        )
 
-        def insert() -> str:
-            runs.insert(self._database, record)
+        def insert() -> tuple[tuple[Recorded, ...], str]:
+            now = self.clock.stamp()
+            recorded = journal.record(new.run_id, 0, now, new.events)
+            runs.insert(self._database, _first_record(new, holder, now, counts))
             first = chain.begin(self._database, new.run_id)
-            return journal.append(self._database, recorded, [journal.encoded(recorded)], first) if recorded else first
+            if not recorded:
+                return recorded, first
+            return recorded, journal.append(self._database, recorded, [journal.encoded(recorded)], first)
 
-        behind = self._taking.create(new, insert)
+        recorded, behind = self._taking.create(new, insert)
         self._begin(new.run_id, _Head(1, len(recorded), RunStatus.RUNNING, counts, behind))
         return Lease(new.run_id, holder, 1, None, recorded)
 
@@ -234,7 +215,7 @@ class SyncStore:
         """Do what a `Transaction` asks, inside the group's database transaction; see `DatabaseStore.commit`."""
         run_id = lease.run_id
         head = self._head(lease)
-        now = self._clock.monotonic()
+        now = self.clock.now()
         for settlement in transaction.settle:
             self._ledger.settle(settlement, now)
         got = self._granted(transaction.take, run_id, head, now, folded)
@@ -242,7 +223,7 @@ class SyncStore:
         events = list(transaction.events)
         if grant is not None and transaction.intent is not None:
             events += _intended(transaction.intent, grant)
-        recorded = journal.record(run_id, head.seq, self._stamps.now(), events)
+        recorded = journal.record(run_id, head.seq, self.clock.stamp(), events)
         lines = journal.encoded(recorded)
         self._change_claims(run_id, transaction, grant)
         over = transaction.status is not None and transaction.status.over
@@ -263,11 +244,11 @@ class SyncStore:
     def take(self, request: TokenRequest) -> Grant | Shortage:
         """Take tokens that are no run's."""
         self._bare_grants += 1
-        return self._take(request, f"{self._bare}{self._bare_grants}", "", self._clock.monotonic())
+        return self._take(request, f"{self._bare}{self._bare_grants}", "", self.clock.now())
 
     def settle(self, settlement: Settlement) -> None:
         """Settle a grant that is no run's."""
-        self._ledger.settle(settlement, self._clock.monotonic())
+        self._ledger.settle(settlement, self.clock.now())
 
     def start_cold(self, seconds: float) -> bool:
         """Grant no tokens for so many seconds where there has never been a run; return whether that is so."""
@@ -279,7 +260,7 @@ class SyncStore:
     def wait_out(self, seconds: float) -> None:
         """Grant no tokens to anybody for so many seconds."""
         self._bare_grants += 1
-        self._ledger.wait_out(seconds, self._clock.monotonic(), f"{self._bare}{self._bare_grants}")
+        self._ledger.wait_out(seconds, self.clock.now(), f"{self._bare}{self._bare_grants}")
 
     def _take(self, request: TokenRequest, grant_id: str, run_id: str, now: float) -> Grant | Shortage:
         tokens = self._ledger.tokens(request, now)
@@ -365,7 +346,7 @@ class SyncStore:
 
     def usage(self, group: str, limit: int) -> Usage:
         """Return how much of a quota group's ``limit`` is used now."""
-        return self._ledger.usage(group, limit, self._clock.monotonic())
+        return self._ledger.usage(group, limit, self.clock.now())
 
     def run(self, name: str) -> RunRecord:
         """Return a run by its id, a unique prefix, or "" for the latest."""
@@ -382,13 +363,31 @@ class SyncStore:
     def command(self, run_id: str, body: Mapping[str, Any], who: str) -> int:
         """Store a command for a run's holder; return its id."""
         run = self._taking.exactly(run_id).run_id
-        row = {"run_id": run, "ts": self._stamps.now(), "who": who, "body": orjson.dumps(body).decode()}
-        return int(self._database.execute(_COMMAND, row).fetchone()[0])
+        row = {"run_id": run, "ts": self.clock.stamp(), "who": who, "body": orjson.dumps(body).decode()}
+        return int(self._database.execute(sql.INSERT_COMMAND, row).fetchone()[0])
 
     def commands(self, run_id: str, after: int) -> list[Command]:
         """Return the commands to a run's holder whose ids are above ``after``."""
-        rows = self._database.execute(_COMMANDS, {"run": run_id, "after": after})
+        rows = self._database.execute(sql.COMMANDS, {"run": run_id, "after": after})
         return [Command(id_, ts, who, _body(body)) for id_, ts, who, body in rows]
+
+
+def _first_record(new: NewRun, holder: Holder, now: float, counts: Mapping[str, int]) -> RunRecord:
+    """Return what is stored of a run as it begins."""
+    return RunRecord(
+        run_id=new.run_id,
+        kind=new.kind,
+        created_at=now,
+        status=RunStatus.RUNNING,
+        holder=holder,
+        held=True,
+        fence=1,
+        seq=len(new.events),
+        total=len(new.fleet) if new.fleet is not None else 0,
+        counts=counts,
+        targets_hash=new.fleet.targets_hash() if new.fleet is not None else targets_hash(()),
+        plan=new.plan,
+    )
 
 
 def _body(text: str) -> Mapping[str, Any]:

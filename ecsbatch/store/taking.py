@@ -54,8 +54,7 @@ class Taking:
             self._refuse_existing(new.run_id)
             self._clear_away(new.run_id)
             if new.fleet is None:
-                with self._database.writing():
-                    return insert()
+                return self._database.write(insert, claims=True)
             servers = targets.to_claim(new.fleet, new.plan).key_order()
             rows = targets.rows(new.run_id, new.fleet)
             first = (partial(targets.write, self._database, row) for row in rows)
@@ -71,14 +70,9 @@ class Taking:
             ServersClaimed: it was over, and another run has some of its servers now.
             RunNotFound: there is no such run.
         """
-        with self._database.reading():
-            self.exactly(run_id)
+        self._database.read(lambda: self.exactly(run_id))
         with self._locked(run_id, known=True):
-            with self._database.reading():
-                record = self.exactly(run_id)
-                if record.status is RunStatus.ABORTED:
-                    raise RunOver(run_id)
-                fleet = targets.read(self._database, run_id) if record.status.over else Fleet(())
+            record, fleet = self._database.read(lambda: self._as_it_is(run_id))
             # The status that a dead holder left stays: the new holder decides what to do about it.
             status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
             status = RunStatus.INTERRUPTED if status.over else status
@@ -90,18 +84,28 @@ class Taking:
             servers = targets.to_claim(fleet, record.plan).key_order()
             return record, status, self._claim_all(run_id, servers, len(fleet), change)
 
+    def _as_it_is(self, run_id: str) -> tuple[RunRecord, Fleet]:
+        """Return a run and, where it is over, its targets: they are claimed again."""
+        record = self.exactly(run_id)
+        if record.status is RunStatus.ABORTED:
+            raise RunOver(run_id)
+        return record, targets.read(self._database, run_id) if record.status.over else Fleet(())
+
     def renew(self, lease: Lease) -> tuple[RunRecord, RunStatus, str]:
         """Give a run that this process holds a new fence, without releasing it; return what `take_run` returns.
 
         Raises:
             RunTaken: another process has taken the run.
         """
-        with self._database.writing():
+
+        def renewed() -> tuple[RunRecord, RunStatus, str]:
             record = self.exactly(lease.run_id)
             if record.fence != lease.fence or not self._locks.held(lease.run_id):
                 raise RunTaken(lease.run_id, record.holder)
             runs.set_holder(self._database, lease.run_id, lease.holder, record.fence + 1, record.status)
             return record, record.status, chain.head(self._database, lease.run_id, record.seq)
+
+        return self._database.write(renewed, claims=True)
 
     def let_go(self, run_id: str, *, claimed: bool) -> None:
         """Release a run; ``claimed`` says that it is over and may still have servers, which are freed."""
@@ -125,8 +129,7 @@ class Taking:
         return record
 
     def _refuse_existing(self, run_id: str) -> None:
-        with self._database.reading():
-            existing = runs.get(self._database, run_id, self._locks)
+        existing = self._database.read(lambda: runs.get(self._database, run_id, self._locks))
         if existing is not None:
             raise RunExists(existing)
 
@@ -146,8 +149,7 @@ class Taking:
         if self._locks.acquire(run_id):
             return
         # In a write transaction: a process that was about to store the run has done so once this one begins.
-        with self._database.writing():
-            record = runs.get(self._database, run_id, self._locks)
+        record = self._database.write(lambda: runs.get(self._database, run_id, self._locks), claims=True)
         if record is not None:
             raise RunHeld(run_id, record.holder)
         if known:
@@ -193,20 +195,22 @@ class Taking:
 
         ``last`` is called in the last transaction.
         """
-        pieces = _pieces(servers())
         if size <= claims.PIECE:
-            with self._database.writing():
-                for do in first:
+            begun = list(first)
+
+            def at_once() -> T:
+                for do in begun:
                     do()
-                for piece in pieces:
+                for piece in _pieces(servers()):
                     self.claim(run_id, piece, ignore)
                 return last()
+
+            return self._database.write(at_once, claims=True)
         for do in first:
-            with self._database.writing():
-                do()
+            self._database.write(do)
             self._database.give_way()
         try:
-            return self._claim_pieces(run_id, pieces, last, ignore)
+            return self._claim_pieces(run_id, _pieces(servers()), last, ignore)
         except ServersClaimed as e:
             # Where one piece is claimed by others more may be: the error names all of them.
             raise (self._in_the_way(run_id, servers, ignore) or e) from None
@@ -216,10 +220,10 @@ class Taking:
     ) -> T:
         got = 0
         for piece in pieces:
-            with self._database.writing():
-                got += self.claim(run_id, piece, ignore)
+            got += self._database.write(partial(self.claim, run_id, piece, ignore), claims=True)
             self._database.give_way()
-        with self._database.writing():
+
+        def complete() -> T:
             if claims.count(self._database, run_id) != got:
                 raise RunConflict(
                     f"Another run has taken some of run {run_id}'s servers while they were claimed: try again.",
@@ -227,15 +231,20 @@ class Taking:
                 )
             return last()
 
+        return self._database.write(complete, claims=True)
+
     def _in_the_way(self, run_id: str, servers: Servers, ignore: frozenset[str]) -> ServersClaimed | None:
         """Return the conflict about all servers, None where there is none any more."""
-        with self._database.reading():
+
+        def found() -> ServersClaimed | None:
             owners = Counter[str]()
             for piece in _pieces(servers()):
                 owners.update(claims.owners(self._database, piece).values())
             others = {other: n for other, n in owners.items() if other != run_id and other not in ignore}
             in_the_way = Counter({other: n for other, n in others.items() if not self.void(other)})
             return self._conflict(in_the_way) if in_the_way else None
+
+        return self._database.read(found)
 
     def _conflict(self, in_the_way: Counter[str]) -> ServersClaimed:
         counts = dict(in_the_way.most_common())
@@ -259,21 +268,19 @@ class Taking:
 
     def _clear_away(self, run_id: str) -> None:
         """Clear away what a creation, or a deletion, that did not come to its end has left behind."""
-        with self._database.reading():
-            if not (targets.any_of(self._database, run_id) or pruning.noted(self._database, run_id)):
-                return
+        if not self._database.read(lambda: self._is_left(run_id)):
+            return
         self._free_all(run_id)
-        more = True
-        while more:
-            with self._database.writing():
-                more = pruning.delete_piece(self._database, run_id)
+        while self._database.write(lambda: pruning.delete_piece(self._database, run_id)):
             self._database.give_way()
+
+    def _is_left(self, run_id: str) -> bool:
+        return targets.any_of(self._database, run_id) or pruning.noted(self._database, run_id)
 
     def _free_all(self, run_id: str) -> None:
         after: Claim | None = ("", "")
         while after is not None:
-            with self._database.writing():
-                after = claims.free_piece(self._database, run_id, after)
+            after = self._database.write(partial(claims.free_piece, self._database, run_id, after))
             self._database.give_way()
 
 

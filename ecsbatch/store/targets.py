@@ -7,23 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
-import sqlalchemy as sa
 
 from ecsbatch.errors import StoreError
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store.database import Database, PreparedStatement, as_bytes
-from ecsbatch.store.schema import targets
+from ecsbatch.store import statements as sql
+from ecsbatch.store.database import Database
 
 _PART: Final = 20_000
 """Servers in one row: only so many are in memory twice while a list is written or read."""
 
 _LEFT_ALONE: Final = frozenset({SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value})
-_INSERT = PreparedStatement(sa.insert(targets).values({column.name: sa.bindparam(column.name) for column in targets.c}))
-_ANY = PreparedStatement(sa.select(targets.c.part).where(targets.c.run_id == sa.bindparam("run_id")))
-_PARTS = PreparedStatement(
-    sa.select(as_bytes(targets.c.servers)).where(targets.c.run_id == sa.bindparam("run_id")).order_by(targets.c.part)
-)
 
 
 def to_claim(fleet: Fleet, plan: Mapping[str, Any]) -> Fleet:
@@ -45,12 +39,12 @@ def rows(run_id: str, fleet: Fleet) -> Iterator[Mapping[str, Any]]:
 
 def write(database: Database, row: Mapping[str, Any]) -> None:
     """Store one row of a run's targets."""
-    database.execute(_INSERT, row)
+    database.execute(sql.INSERT_TARGETS, row)
 
 
 def any_of(database: Database, run_id: str) -> bool:
     """Return True where some targets of a run are stored."""
-    return database.execute(_ANY, {"run_id": run_id}).fetchone() is not None
+    return database.execute(sql.ANY_TARGETS, {"run": run_id}).fetchone() is not None
 
 
 def read(database: Database, run_id: str) -> Fleet:
@@ -82,7 +76,7 @@ def _columns(fleet: Fleet) -> Iterator[tuple[str, Sequence[str] | None]]:
 
 
 def _parts(database: Database, run_id: str) -> Iterator[dict[str, Any]]:
-    for (servers,) in database.execute(_PARTS, {"run_id": run_id}):
+    for (servers,) in database.execute(sql.TARGETS, {"run": run_id}):
         yield orjson.loads(zlib.decompress(servers))
 
 

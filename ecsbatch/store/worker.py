@@ -33,12 +33,14 @@ class Write:
         run_id: the run that it is about, "" for none.
         urgent: True where the caller waits for it before it goes on.
         needs_savepoint: True where it may be refused after its first statement, which must then be undone.
+        claims: True where it takes servers that others may want.
     """
 
     do: Callable[[], Any]
     run_id: str = ""
     urgent: bool = True
     needs_savepoint: bool = True
+    claims: bool = False
 
 
 CommitGroup = Callable[[Sequence[Write]], list[Any]]

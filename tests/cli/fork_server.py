@@ -179,7 +179,6 @@ def _import_everything() -> None:
     # What the libraries import at their first use.
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):  # noqa: PTH123 - no path is built here
         importlib.import_module("ecsbatch.cli.app").main(["restart", "--help"])
-    importlib.import_module("sqlalchemy.dialects.sqlite.pysqlite")
     gc.freeze()
 
 

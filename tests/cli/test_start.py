@@ -59,7 +59,7 @@ ENGINE = (
     ),
 )
 DISPLAY = ("rich", "structlog")
-STORE = ("sqlalchemy", "sqlite3")
+STORE = ("sqlite3", "psycopg")
 SIMULATOR = ("ecsbatch.simulator",)
 PARSER = ("cyclopts",)
 

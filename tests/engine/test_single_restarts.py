@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import pytest
 from strangers import engine_of
@@ -25,6 +24,8 @@ from ecsbatch.restarter import Restarter
 from ecsbatch.simulator.cloud import CloudConfig, SimulatedCloud
 from ecsbatch.simulator.sender import SimulatedSender
 from ecsbatch.store import MemoryDatabase
+
+T = TypeVar("T")
 
 
 def claims(world: World) -> int:
@@ -206,14 +207,12 @@ class Disk(MemoryDatabase):
 
     fails = 0
 
-    @contextmanager
-    def writing(self) -> Generator[None, None, None]:
+    def write(self, do: Callable[[], T], *, claims: bool = False) -> T:
         """Write, or find no room."""
         if self.fails:
             self.fails -= 1
             raise StoreError("There is no space left on the disk.")
-        with super().writing():
-            yield
+        return super().write(do, claims=claims)
 
 
 def test_one_failed_write_costs_those_who_waited_for_it_and_nobody_else() -> None:

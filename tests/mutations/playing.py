@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from .mutant import PACKAGE, ROOT, Mutant
 
-LIBRARIES: Final = ["aiohttp.web", "aiolimiter", "orjson", "pytest", "sqlalchemy.dialects.sqlite"]
+LIBRARIES: Final = ["aiohttp.web", "aiolimiter", "orjson", "pytest", "sqlite3"]
 # The package is imported here before pytest could rewrite its plugin, which has no asserts to rewrite.
 _UNREWRITTEN: Final = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 QUIETLY: Final = ["-n", "0", "-x", "--tb=no", "--no-header", "-o", "timeout=0", *_UNREWRITTEN]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from world import World, Wrapper
@@ -24,6 +24,8 @@ from ecsbatch.planning.strategy import make_plan
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.store import MemoryDatabase
 
+T = TypeVar("T")
+
 ZONE_BY_ZONE = Strategy(
     max_unavailable="100%", waves="domain", soak=60.0, max_failures="100%", max_failures_per_wave="100%"
 )
@@ -36,15 +38,13 @@ class Disk(MemoryDatabase):
 
     room: int | None = None
 
-    @contextmanager
-    def writing(self) -> Generator[None, None, None]:
+    def write(self, do: Callable[[], T], *, claims: bool = False) -> T:
         """Write, or find no room."""
         if self.room is not None:
             self.room -= 1
             if self.room < 0:
                 raise StoreError("There is no space left on the disk.")
-        with super().writing():
-            yield
+        return super().write(do, claims=claims)
 
 
 def fleet(world: World) -> list[Server]:

@@ -435,9 +435,8 @@ def test_nobody_keeps_a_server_without_a_need(
     played = case(told)
     played.record.database.prepare()
     played.record.database.stamps[1] = (1, 0.0)
-    with played.record.database.writing():
-        claim = "INSERT INTO claims (site, server_id, run_id) VALUES ('', ?, ?)"
-        played.record.database.connection.execute(claim, (ONE, told.run_id))
+    claim = "INSERT INTO claims (site, server_id, run_id) VALUES ('', ?, ?)"
+    played.record.database.connection.execute(claim, (ONE, told.run_id))
 
     assert first(judge_claims(played)) == expected
 

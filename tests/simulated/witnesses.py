@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -22,6 +21,8 @@ from ecsbatch.simulator.faults import FaultInjector
 from ecsbatch.simulator.fleet import ENDINGS
 from ecsbatch.simulator.gateway import ReceivedRequest
 from ecsbatch.store.sqlite import MemoryDatabase
+
+T = TypeVar("T")
 
 FOREVER: Final = float("inf")
 CALM: Final = 0.02
@@ -201,15 +202,14 @@ class WatchedDatabase(MemoryDatabase):
         self._ticks = ticks
         self._last_row = 0
 
-    @contextmanager
-    def writing(self) -> Generator[None, None, None]:
+    def write(self, do: Callable[[], T], *, claims: bool = False) -> T:
         """Write, and note what was written."""
         self.before_write()
-        with super().writing():
-            yield
+        done = super().write(do, claims=claims)
         self.writes += 1
         self._note()
         self.after_write()
+        return done
 
     def _note(self) -> None:
         if not self.stamps and not self._has_journal():

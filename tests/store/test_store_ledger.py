@@ -13,7 +13,7 @@ from ecsbatch.model.run import Holder
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import DatabaseStore, Grant, MemoryDatabase, NewRun, Settlement, Shortage, TokenRequest, open_store
 from ecsbatch.store.accounting import OutstandingGrant, held_at, shortage, tokens_for, usage
-from ecsbatch.store.database import Database
+from ecsbatch.store.sqlite_database import SqliteDatabase
 
 TAKES = st.builds(
     TokenRequest,
@@ -266,7 +266,7 @@ async def test_old_grants_are_swept() -> None:
     database.close()
 
 
-def rows(database: Database) -> int:
+def rows(database: SqliteDatabase) -> int:
     count: int = database.connection.execute("SELECT count(*) FROM grants").fetchone()[0]
     return count
 
@@ -318,10 +318,11 @@ async def test_many_takes_at_once_on_two_stores_stay_within_the_limit(tmp_path: 
 OLD = "https://ecs.eu-west-101.myhuaweicloud.eu/0a1b2c"
 
 
-def spent_by_an_older_version(database: Database, clock: HandClock, group: str, tokens: int) -> None:
+def spent_by_an_older_version(database: SqliteDatabase, clock: HandClock, group: str, tokens: int) -> None:
     """Insert a grant as b9c137e does, which may be at work beside us."""
     database.connection.execute(
-        "INSERT INTO grants VALUES (?, ?, 'r', ?, ?, ?, 60.0, 1, ?)",
+        "INSERT INTO grants (grant_id, quota_group, run_id, tokens, granted, free_at, hold, settled, boot) "
+        "VALUES (?, ?, 'r', ?, ?, ?, 60.0, 1, ?)",
         (f"{group}.{tokens}", group, tokens, clock.now, clock.now + 60.0, clock.boot),
     )
 
