@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+_BOOTTIME: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
-    """Three readings, each for one purpose."""
+    """Four readings, each for one purpose."""
 
     def wall(self) -> float:
         """Return seconds since 1970 (UTC), for stamps on events and dates in signatures; they may jump."""
@@ -21,9 +23,21 @@ class Clock(Protocol):
         """Return seconds that never go back and that all processes of this boot share, for the quota ledger."""
         ...
 
+    def boottime(self) -> float:
+        """Return seconds that never go back and go on while the machine is suspended, for what other machines wait for.
+
+        A clock of one's own may be without it, see `boottime_of`.
+        """
+        ...
+
     def boot_id(self) -> str:
         """Return a name of this boot: `monotonic` readings of one boot can be compared."""
         ...
+
+
+def boottime_of(clock: Clock) -> float:
+    """Return a clock's `Clock.boottime`, or its `Clock.monotonic` where it was made before there was that."""
+    return getattr(clock, "boottime", clock.monotonic)()
 
 
 class SystemClock:
@@ -36,6 +50,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return CLOCK_MONOTONIC, the clock that asyncio's loops run on."""
         return time.monotonic()
+
+    def boottime(self) -> float:
+        """Return CLOCK_BOOTTIME; CLOCK_MONOTONIC where the system has none, which goes on through a suspend there."""
+        return time.clock_gettime(_BOOTTIME)
 
     def boot_id(self) -> str:
         """Return the kernel's boot id, or one derived from the boot's time where the kernel tells none."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ecsbatch.engine.delay_queue import DelayQueue
+from ecsbatch.engine.journal import TRUST_POLL
 from ecsbatch.engine.observer import Observer
 from ecsbatch.engine.server_queue import Batch, Check, ServerQueue, restarted
 from ecsbatch.engine.visibility import Visibility
@@ -143,7 +144,7 @@ class HealthChecker:
 
     async def _visit(self, visit: Visit) -> None:
         options = visit.queue.options
-        check = None if visit.queue.dropped else options.check
+        check = None if visit.queue.dropped or not visit.queue.journal.trusted else options.check
         passed = check is not None and not await failed_check(check, visit.server, self._timeout, options.context)
         visit.heard(passed)
 
@@ -153,6 +154,9 @@ class HealthChecker:
         if queue.dropped or recovery.server not in recovery.batch.open:
             return
         asked, observed = asyncio.get_running_loop().time(), self._visibility.observed_time()
+        if queue.options.check is not None and not queue.journal.trusted:
+            self._delayed.put(asked + TRUST_POLL, recovery)  # another process may have the run by now, and check
+            return
         if queue.options.check is not None:
             check, server = queue.options.check, await self._server(recovery)
             recovery.failure = await failed_check(check, server, self._timeout, queue.options.context)

@@ -46,10 +46,11 @@ class Intent:
         """Store grant and intent; it names as many servers as there are tokens, the first ones.
 
         Raises:
-            Recalled: nobody wants these servers sent any more, or they have to be looked at again. Nothing is stored.
+            Recalled: nobody wants these servers sent any more, they have to be looked at again, or another process may
+                have the run by now. Nothing is stored.
         """
         queue, prechecked = self._queue, self._prechecked
-        recalled = queue.generation != self.generation or not queue.open or queue.dropped
+        recalled = queue.generation != self.generation or not queue.open or queue.dropped or not queue.journal.trusted
         if recalled or prechecked.stale(asyncio.get_running_loop().time()):
             raise Recalled
         for server in [server for server in prechecked.views if not queue.owner.wanted(queue, server)]:

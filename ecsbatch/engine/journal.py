@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ecsbatch.engine.journal_tail import KEPT, JournalTail
 from ecsbatch.engine.ports import Store
-from ecsbatch.errors import EngineStopped
+from ecsbatch.errors import EngineStopped, RunConflict
 from ecsbatch.model.arguments import refuse_no_number
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event
@@ -20,6 +20,9 @@ from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Committed, Lease, Transaction
 
 T = TypeVar("T")
+
+TRUST_POLL: Final = 0.25
+"""Seconds between two looks at whether a run is to be trusted again: no event tells."""
 
 
 class JournalWriter:
@@ -67,9 +70,30 @@ class JournalWriter:
         self.closed = False
 
     @property
+    def trusted(self) -> bool:
+        """True while this process may send what it has on record: nobody else can have taken the run yet."""
+        return not isinstance(self.failed, RunConflict) and self._store.trusted(self._lease)
+
+    @property
     def claims(self) -> bool:
         """True where servers are claimed with their intent, and freed with their outcome."""
         return self._freed_by is not None
+
+    async def hear_of_taking(self) -> None:
+        """Where the run is not to be trusted any more, find out whether another process has taken it meanwhile.
+
+        A run that waits for hours writes nothing by which its process would hear. It is read first: a write that fails
+        would end what an outage of the store need not end.
+
+        Raises:
+            RunTaken: one has.
+            StoreError: the store cannot be asked now.
+        """
+        if self.closed or self.failed is not None or self.trusted:
+            return
+        record = await self._store.run(self._lease.run_id)
+        if record.fence != self._lease.fence:
+            await self.record(Transaction())
 
     def next_batch(self) -> int:
         """Return the number of a new batch."""

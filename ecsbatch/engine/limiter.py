@@ -171,16 +171,20 @@ class TokenBucket:
             return
 
     def age(self, grant: Grant) -> float:
-        """Return the seconds since a grant, by the ledger's clock: those in which this process stood still count."""
+        """Return the seconds since a grant: those in which this process, or its machine, stood still count."""
         return self._ledger.age(grant)
+
+    def ledger_time(self) -> float:
+        """Return the time by the ledger's clock, which no change of the wall clock moves."""
+        return self._ledger.ledger_time()
 
     def in_air_for(self, grant: Grant) -> float:
         """Return for how many seconds a grant's request may still be on its way; 0 once it must have been given up.
 
         For a request whose end nobody here has heard: it leaves late at most, and is waited for as long as we wait.
+        One from the future was dated by another clock than the ledger's now, and is given all that time.
         """
-        left = self._in_air - self.age(grant)
-        return left if 0.0 < left <= self._in_air else 0.0
+        return min(max(0.0, self._in_air - self.age(grant)), self._in_air)
 
     def answered(self, grant: Grant) -> Settlement:
         """Return how to settle after any HTTP answer: the cloud has counted by now, so the window runs from now."""

@@ -101,7 +101,16 @@ class Ledger(Protocol):
         ...
 
     def age(self, grant: Grant) -> float:
-        """Return the seconds since a grant by the ledger's own clock; rather too many than too few."""
+        """Return the seconds since a grant, those of a suspend among them; rather too many than too few."""
+        ...
+
+    def ledger_time(self) -> float:
+        """Return what the clock shows now by which grants are dated; rather too late than too early. Never blocks."""
+        ...
+
+    @property
+    def clock_name(self) -> str:
+        """The name of that clock: readings of processes that name the same one can be compared."""
         ...
 
 
@@ -134,6 +143,13 @@ class Store(Ledger, Protocol):
             RunTaken: the lease is not valid any more.
             ServersClaimed: another run has some of the servers.
             StoreError: nothing of it was written.
+        """
+        ...
+
+    def trusted(self, lease: Lease) -> bool:
+        """Tell whether this process may still send by a lease: nobody can have taken the run yet. Never blocks.
+
+        False may become True again, where a lease that ran out is renewed and nobody has taken the run meanwhile.
         """
         ...
 
@@ -179,8 +195,13 @@ class Store(Ledger, Protocol):
         ...
 
     @property
+    def waits_for(self) -> str:
+        """What it waits for, worded to follow "waits for", such as ``process 123`` or ``the database (…)``."""
+        ...
+
+    @property
     def keeper(self) -> int:
-        """The id of the process that it waits for, 0 where that is not known."""
+        """The id of the process that it waits for, 0 where that is not known, or where it is no process here."""
         ...
 
     @property

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from ecsbatch.engine.intent import Intent, Recalled
+from ecsbatch.engine.journal import TRUST_POLL
 from ecsbatch.engine.limiter import TokenBucket
 from ecsbatch.engine.observer import Observer
 from ecsbatch.engine.poller import Poller
@@ -222,6 +223,8 @@ def _pack_due(queue: ServerQueue) -> float | None:
     """Return the loop time at which ready servers should be sent: once they fill a batch, or no others are to come."""
     if not queue.open or not queue.ready:
         return None
+    if not queue.journal.trusted:
+        return asyncio.get_running_loop().time() + TRUST_POLL
     if queue.ready[0].refusals or queue.ready_count >= queue.options.batch_size or not (queue.waiting or queue.looking):
         return 0.0
     # Servers are on their way: their look will wake us; the linger bounds the wait where they are not due yet.

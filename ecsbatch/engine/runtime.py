@@ -58,6 +58,9 @@ class Runtime:
     def holder_changed(self, fence: int, previous: str = "") -> ev.HolderChanged:
         """Make the event that this process has a run from now on; it names the quota that is kept to.
 
+        And it names the ledger's clock, not this machine's: by that the audit tells which dates of grants, of sends and
+        of answers it may compare. Where several machines share a ledger they share its clock, and name it alike.
+
         Args:
             fence: the number of the lease.
             previous: the name of the holder before, "" for none.
@@ -72,8 +75,8 @@ class Runtime:
             window=self.engine.quota.window,
             unknown_grace=self.engine.unknown_grace,
             request_timeout=self._request_timeout,
-            boot=self.holder.boot,
-            ledger_time=self.clock.monotonic(),
+            boot=self.store.clock_name,
+            ledger_time=self.store.ledger_time(),
             agreed_by=self.holder.agreed_by,
         )
 

@@ -111,7 +111,7 @@ class Submitter:
         self._backoff.succeeded()
         self._visibility.seen()
         await batch.queue.report(
-            [ev.BatchAccepted(batch=batch.number, job_id=job_id, sent=batch.sent, answered=self._ledger_time(batch))],
+            [ev.BatchAccepted(batch=batch.number, job_id=job_id, sent=batch.sent, answered=self._bucket.ledger_time())],
             settle=[self._bucket.answered(batch.grant)],
         )
         self._bucket.changed()
@@ -120,21 +120,17 @@ class Submitter:
     async def _attempt(self, batch: Batch) -> str:
         def leaving() -> None:
             """Stop the request at the last instant, before its first byte, where it must not leave any more."""
-            # By the ledger's clock, from the grant itself: this process may have stood still in between.
-            age = self._bucket.age(batch.grant)
-            if why := held_back(age, dropped=batch.queue.dropped):
+            # From the grant itself: this process, or its machine, may have stood still in between.
+            age, queue = self._bucket.age(batch.grant), batch.queue
+            if why := held_back(age, dropped=queue.dropped, trusted=queue.journal.trusted):
                 raise _TooLate(f"The request was not sent: {why}.")
-            batch.sent = self._ledger_time(batch)
+            batch.sent = self._bucket.ledger_time()
 
         return await self._cloud.submit(batch.queue.options.type, list(batch.views), leaving)
 
-    def _ledger_time(self, batch: Batch) -> float:
-        """Return the time by the ledger's clock, which no change of the wall clock moves."""
-        return batch.grant.granted + self._bucket.age(batch.grant)
-
     async def _not_accepted(self, batch: Batch, error: CloudError) -> None:
         after = after_submit(error)
-        answer = _event(batch, after, error, self._ledger_time(batch))
+        answer = _event(batch, after, error, self._bucket.ledger_time())
         written = await batch.queue.report([answer], settle=[self._settle(after.charge, batch.grant)])
         self._bucket.changed()
         if not written:
@@ -167,6 +163,14 @@ class Submitter:
 
     async def _again(self, batch: Batch, error: CloudError) -> None:
         """Put the servers back at the head of their queue, and pause as long as the answer or the back-off says."""
+        if not isinstance(error, _TooLate):
+            await self._pause(batch, error)
+        # To wait and not among the ready ones: by their next turn the look at them may be too old.
+        batch.queue.requeue(list(batch.views))
+        self._wake()
+
+    async def _pause(self, batch: Batch, error: CloudError) -> None:
+        """Send nothing for as long as the answer or the back-off says; stop where that has not helped for long."""
         queue = batch.queue
         now = asyncio.get_running_loop().time()
         recent = queue.unaccepted is not None and now <= queue.unaccepted[1] + LONG_AGO
@@ -178,21 +182,16 @@ class Submitter:
             queue.stop("cloud_unreachable", f"No request was accepted for {now - since:.0f} s: {error}")
         if isinstance(error, Throttled):
             await self._throttled(batch, error, wait)
-        elif not isinstance(error, _TooLate):
-            if isinstance(error, NotSent):
-                self._visibility.failed(error)
-            self._bucket.close_for(wait)
-        # To wait and not among the ready ones: by their next turn the look at them may be too old.
-        queue.requeue(list(batch.views))
-        self._wake()
+            return
+        if isinstance(error, NotSent):
+            self._visibility.failed(error)
+        self._bucket.close_for(wait)
 
     def _wait_for(self, error: CloudError) -> float:
         """Return for how many seconds nothing is sent after an answer."""
         if isinstance(error, Throttled):
             wait = error.retry_after or error.window or max(THROTTLE_WAIT, self._backoff.next())
             return min(wait, LONGEST_THROTTLE)
-        if isinstance(error, _TooLate):
-            return 0.0
         asked = error.retry_after if isinstance(error, NotAccepted) else None
         return self._backoff.next() if asked is None else asked
 
@@ -256,10 +255,12 @@ class Submitter:
         return looks
 
 
-def held_back(age: float, *, dropped: bool) -> str:
+def held_back(age: float, *, dropped: bool, trusted: bool) -> str:
     """Say why a request must not leave any more, ``age`` seconds after its grant; "" where it may."""
     if dropped:
         return "its run has ended"
+    if not trusted:
+        return "another process may have taken its run"
     return "too long had passed since its tokens were granted" if age > SEND_WITHIN else ""
 
 

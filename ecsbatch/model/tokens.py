@@ -5,7 +5,7 @@ The audit does not use these: it keeps an account of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,15 @@ class Grant:
     Attributes:
         id: what a `Settlement` names it by.
         tokens: how many, between ``at_least`` and ``want``.
-        granted: when, in seconds on the ledger's clock (`Clock.monotonic`).
+        granted: when, in seconds on the ledger's clock: `Clock.monotonic` of this machine, or that of the database.
+        asked: what `Clock.boottime` showed here just before, by which a suspend since then is told; None: not known,
+            since another process took them.
     """
 
     id: str
     tokens: int
     granted: float
+    asked: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from ecsbatch.engine.journal import TRUST_POLL
 from ecsbatch.foreign import Broke, asked, unlike
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
@@ -91,8 +92,9 @@ class WaveBarrier:
                 "gate_timeout", f"The gate did not say go within {session.plan.gate_timeout:g} s{self._last_word}."
             )
             return False
-        if now < self._ask_at:
-            await session.change(self._ask_at)
+        if now < self._ask_at or not session.journal.trusted:
+            # Another process may have the run by now, and ask.
+            await session.change(max(self._ask_at, now + TRUST_POLL))
             return False
         verdict, message = await self._ask(self._gate, self._gate_until - now)
         if verdict == "interrupted":

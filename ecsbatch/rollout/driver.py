@@ -275,7 +275,7 @@ class RolloutDriver:
         )
 
     def _elapsed(self) -> float:
-        return round(self.state.watch.by_ledger(self._session.runtime.clock.monotonic()), 3)
+        return round(self.state.watch.by_ledger(self._session.runtime.store.ledger_time()), 3)
 
     async def interrupt(self, reason: str) -> None:
         """Write the end at once: what is in flight is for a resume to find out."""

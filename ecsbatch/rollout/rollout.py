@@ -437,6 +437,11 @@ class Rollout:
         if self.held:
             await self._session.note_sight()
 
+    async def hear_of_taking(self) -> None:
+        """Where another process has taken the run while this one stood still, hear of it; raises as `run`."""
+        if self.held:
+            await self._session.journal.hear_of_taking()
+
     async def follow_commands(self) -> None:
         """Follow the commands that the store has for the run's holder, while this process is that.
 

@@ -60,10 +60,9 @@ class Rollouts:
     async def _steer_once(self) -> None:
         for rollout in self:
             # A read that fails now may not in a moment: it is not the run's end, as a failed write is.
-            with suppress(Exception):
-                await rollout.follow_commands()
-            with suppress(Exception):
-                await rollout.note_sight()
+            for each in (rollout.hear_of_taking, rollout.follow_commands, rollout.note_sight):
+                with suppress(Exception):
+                    await each()
 
     def stop(self, reason: str, message: str) -> None:
         """Stop all, resumable."""

@@ -83,9 +83,7 @@ class RunSession:
     async def follow(self, plan: Plan) -> None:
         """Begin the fold anew, with the plan of a run that exists; who waits for a server must ask again."""
         self.stored = True
-        for waiter in (waiter for waiters in self._waiters.values() for waiter in waiters if not waiter.done()):
-            waiter.set_exception(RunConflict(f"Run {self.run_id} was just being taken: ask again.", run_id=self.run_id))
-        self._waiters = {}
+        self._fail_waiters(RunConflict(f"Run {self.run_id} was just being taken: ask again.", run_id=self.run_id))
         self._begin_fold(plan, await _blank_state(self.run_id, plan))
 
     def _begin_fold(self, plan: Plan, state: RolloutState) -> None:
@@ -156,6 +154,8 @@ class RunSession:
             self._journal.close()
         self.feed.close()
         self.notice()
+        if isinstance(self.fault, RunConflict):
+            self._fail_waiters(self.fault)  # how its servers stand is for the next holder to say
         self._answer(list(self._waiters), ended=False)
         if self._lease is not None:
             await self.runtime.store.release(self._lease)
@@ -269,6 +269,11 @@ class RunSession:
         if index is None or gone or self.state.stage[index] >= Stage.RESTARTED:
             return None
         return join(self._waiters.setdefault(server, []), asyncio.get_running_loop())
+
+    def _fail_waiters(self, fault: RunConflict) -> None:
+        for waiter in (waiter for waiters in self._waiters.values() for waiter in waiters if not waiter.done()):
+            waiter.set_exception(fault)
+        self._waiters = {}
 
     def _answer(self, servers: Sequence[str], *, ended: bool = True) -> None:
         """Answer who waits for these servers; with ``ended`` only for those that have their outcome."""

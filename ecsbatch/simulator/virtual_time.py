@@ -165,12 +165,14 @@ class VirtualClock:
 
     Attributes:
         wall_offset: seconds that are added to `wall()`; tests make the wall clock jump with it.
+        suspended: seconds for which the machine was suspended, which only `boottime()` counts.
     """
 
     def __init__(
         self, time: asyncio.AbstractEventLoop | Callable[[], float], *, epoch: float = EPOCH, boot: str = "boot-1"
     ) -> None:
         self.wall_offset = 0.0
+        self.suspended = 0.0
         self.boot = boot
         self._time = time.time if isinstance(time, asyncio.AbstractEventLoop) else time
         self._epoch = epoch
@@ -182,6 +184,10 @@ class VirtualClock:
     def monotonic(self) -> float:
         """Return the virtual time in seconds."""
         return self._time()
+
+    def boottime(self) -> float:
+        """Return the virtual time in seconds, with those of a suspend."""
+        return self._time() + self.suspended
 
     def boot_id(self) -> str:
         """Return the boot's name."""

@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from ecsbatch.clock import Clock, SystemClock
+from ecsbatch.clock import Clock, SystemClock, boottime_of
 from ecsbatch.errors import StoreError
 from ecsbatch.model.chain import ChainCheck
 from ecsbatch.model.ownership import Exposure
@@ -364,15 +364,34 @@ class DatabaseStore:
         return await self._read(lambda _, store: store.usage(group, limit))
 
     def age(self, grant: Grant) -> float:
-        """Return the seconds since a grant on the ledger's clock, which is a little longer than it has counted."""
-        return self._parts()[1].clock.estimate() - grant.granted
+        """Return the seconds since a grant, those of a suspend among them; a little longer than it has counted."""
+        by_ledger = self.ledger_time() - grant.granted
+        return by_ledger if grant.asked is None else max(by_ledger, boottime_of(self._clock) - grant.asked)
+
+    def ledger_time(self) -> float:
+        """Return what the clock shows now by which grants are dated."""
+        return self._parts()[1].clock.estimate()
+
+    @property
+    def clock_name(self) -> str:
+        """The name of that clock: readings of processes that name the same one can be compared."""
+        return self._parts()[1].clock.name
 
     # Other processes
+
+    def trusted(self, lease: Lease) -> bool:
+        """Tell whether this process may still send by a lease: it holds the run, and nobody can have taken it yet."""
+        return self._state == "open" and self._opened is not None and self._opened[1].holds(lease)
 
     @property
     def waiting(self) -> float:
         """Seconds for which this store has been waiting for another process's write; 0 where it does not wait."""
         return self._patience.waiting()
+
+    @property
+    def waits_for(self) -> str:
+        """What it waits for, worded to follow "waits for"."""
+        return f"process {self.keeper}" if self.keeper else "another process"
 
     @property
     def keeper(self) -> int:

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import orjson
 
-from ecsbatch.clock import Clock
+from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import Invalid, RunConflict, StoreError
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.events import Event, ServerEvent
@@ -89,6 +89,7 @@ class SyncStore:
         self._database = database
         self._nonce = uuid4().hex
         self.clock = database.ledger_clock(clock)
+        self._machine = clock
         self._ledger = TokenLedger(database, self.clock.name, self._nonce)
         self._locks = database.locks()
         self._taking = Taking(database, self._locks)
@@ -198,6 +199,11 @@ class SyncStore:
             self._broken.pop(lease.run_id, None)
             self._taking.let_go(lease.run_id, claimed=head.claimed)
 
+    def holds(self, lease: Lease) -> bool:
+        """Tell whether a lease is the one by which this process holds its run; callable on any thread."""
+        head = self._heads.get(lease.run_id)
+        return head is not None and head.fence == lease.fence
+
     def drop(self) -> None:
         """Drop all locks, as the kernel does for a dead process."""
         self._heads.clear()
@@ -266,7 +272,7 @@ class SyncStore:
         tokens = self._ledger.tokens(request, now)
         if isinstance(tokens, Shortage):
             return tokens
-        grant = Grant(grant_id, tokens, now)
+        grant = Grant(grant_id, tokens, now, boottime_of(self._machine))
         self._ledger.record_grant(request, grant, run_id)
         return grant
 

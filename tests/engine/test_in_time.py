@@ -30,23 +30,26 @@ def test_a_look_is_no_baseline_any_more_after_a_while(age: float, refusals: int,
 
 
 @pytest.mark.parametrize(
-    ("age", "dropped", "says"),
+    ("age", "dropped", "trusted", "says"),
     [
-        (0.0, False, ""),
-        (SEND_WITHIN - 0.1, False, ""),
-        (SEND_WITHIN, False, ""),
-        (SEND_WITHIN + 0.1, False, "too long had passed since its tokens were granted"),
-        (158.0, False, "too long had passed since its tokens were granted"),
-        (0.0, True, "its run has ended"),
-        (158.0, True, "its run has ended"),
+        (0.0, False, True, ""),
+        (SEND_WITHIN - 0.1, False, True, ""),
+        (SEND_WITHIN, False, True, ""),
+        (SEND_WITHIN + 0.1, False, True, "too long had passed since its tokens were granted"),
+        (158.0, False, True, "too long had passed since its tokens were granted"),
+        (0.0, False, False, "another process may have taken its run"),
+        (158.0, False, False, "another process may have taken its run"),
+        (0.0, True, True, "its run has ended"),
+        (158.0, True, False, "its run has ended"),
     ],
 )
 def test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not_at_all(
     age: float,
     dropped: bool,  # noqa: FBT001 - the table's
+    trusted: bool,  # noqa: FBT001 - the table's
     says: str,
 ) -> None:
-    assert held_back(age, dropped=dropped) == says
+    assert held_back(age, dropped=dropped, trusted=trusted) == says
 
 
 @pytest.mark.parametrize(

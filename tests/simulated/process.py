@@ -42,7 +42,7 @@ PATIENCE: Final = 3
 
 
 class WorldClock:
-    """The three readings of a machine's clock: its wall jumps, its monotonic one begins anew with each boot."""
+    """The readings of a machine's clock: its wall jumps, its monotonic one begins anew with each boot."""
 
     def __init__(self, loop: VirtualLoop, boot: int, booted_at: float) -> None:
         self.wall_offset = 0.0
@@ -57,6 +57,10 @@ class WorldClock:
     def monotonic(self) -> float:
         """Return seconds since the boot."""
         return self._loop.time() - self._booted_at
+
+    def boottime(self) -> float:
+        """Return the same: no machine is suspended."""
+        return self.monotonic()
 
     def boot_id(self) -> str:
         """Return the boot's name."""

@@ -15,6 +15,7 @@ class HandClock:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.suspended = 0.0
         self.boot = "boot-1"
         self.walls = 1_767_225_600.0
 
@@ -25,6 +26,10 @@ class HandClock:
     def monotonic(self) -> float:
         """Return the ledger's clock's reading."""
         return self.now
+
+    def boottime(self) -> float:
+        """Return the same with the seconds of a suspend."""
+        return self.now + self.suspended
 
     def boot_id(self) -> str:
         """Return which boot this plays in."""
