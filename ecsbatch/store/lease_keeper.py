@@ -1,0 +1,153 @@
+"""For how long a process may trust that it still has its runs, where others take the runs of those who seem dead.
+
+A process renews all its leases each second. One that was not renewed for `TTL` seconds, by the database's clock, is
+anybody's to take: its holder is dead, or stands still. So a living holder must know by itself that it may be taken for
+dead. It trusts itself only until `TRUST` seconds after it *sent* its last successful renewal, by a clock that goes on
+while the machine is suspended, and not at all once a renewal has failed. Without trust nothing is sent.
+
+There is no thread, no database and no clock here but the one that is given.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+TTL: Final = 4.0
+"""Seconds after its last renewal in which a lease ends, by the database's clock."""
+
+BEAT: Final = 1.0
+"""Seconds between two renewals."""
+
+MARGIN: Final = 1.0
+"""Seconds by which a holder ceases to trust itself before its lease may end: clocks run at different rates, and a
+request that is about to leave takes its time."""
+
+TRUST: Final = TTL - MARGIN
+"""Seconds from when a renewal was sent for which a holder trusts itself."""
+
+_NEVER: Final = float("-inf")
+
+
+@dataclass(eq=False, slots=True)
+class _Hold:
+    """One run that this process has; a later hold of the same run is another one.
+
+    Attributes:
+        until: for how long it trusts that it has it, by its own clock.
+        begun: false while it is still being taken.
+        lost: another process has it.
+    """
+
+    until: float = _NEVER
+    begun: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One renewal of all leases: when it was sent, and what this process had then."""
+
+    sent: float
+    holds: Mapping[str, _Hold]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a renewal has shown.
+
+    Attributes:
+        ours: runs whose rows have our nonce.
+        others: those of the renewal's runs that another process has.
+    """
+
+    ours: Collection[str] = ()
+    others: Collection[str] = ()
+
+
+class LeaseKeeper:
+    """Reckons for how long this process may trust that it still has its runs. Every method is safe from any thread."""
+
+    def __init__(self, boottime: Callable[[], float]) -> None:
+        """``boottime`` returns seconds that go on while the machine is suspended."""
+        self._boottime = boottime
+        self._mutex = threading.Lock()
+        self._holds: dict[str, _Hold] = {}
+
+    def take(self, run_id: str, take: Callable[[], bool]) -> bool:
+        """Call what takes a run's lease, and return what it returns; the run is trusted from the call on."""
+        hold, sent = _Hold(), self._boottime()
+        with self._mutex:
+            # Before it is in the database: a renewal must not find a row there that nobody here knows of.
+            self._holds[run_id] = hold
+        try:
+            hold.begun = take()
+        finally:
+            with self._mutex:
+                if hold.begun:
+                    hold.until = sent + TRUST
+                elif self._holds.get(run_id) is hold:
+                    del self._holds[run_id]
+        return hold.begun
+
+    def drop(self, run_id: str) -> None:
+        """Forget a run."""
+        with self._mutex:
+            self._holds.pop(run_id, None)
+
+    def drop_all(self) -> None:
+        """Forget all runs."""
+        with self._mutex:
+            self._holds.clear()
+
+    def has(self, run_id: str) -> bool:
+        """Return True where this process has a run, trusted or not, and knows of nobody who has taken it."""
+        hold = self._holds.get(run_id)
+        return hold is not None and not hold.lost
+
+    def trusted(self, run_id: str) -> bool:
+        """Return True while nobody else can have a run; this never waits."""
+        hold = self._holds.get(run_id)
+        return hold is not None and self._boottime() < hold.until
+
+    @property
+    def idle(self) -> bool:
+        """True where there is nothing to renew."""
+        return not self._holds
+
+    def beat(self, renew: Callable[[Beat], Renewed]) -> Collection[str]:
+        """Renew all leases by calling ``renew``; return what `renewed` returns.
+
+        Raises:
+            StoreError: it has failed, and nothing is trusted until the next one that does not.
+        """
+        beat = self.begin()
+        try:
+            found = renew(beat)
+        except BaseException:
+            self.failed(beat)
+            raise
+        return self.renewed(beat, found)
+
+    def begin(self) -> Beat:
+        """Begin a renewal, before it is sent."""
+        with self._mutex:
+            # The clock is read now and not at the answer, which may come late: the lease runs from somewhere between.
+            return Beat(self._boottime(), {run_id: hold for run_id, hold in self._holds.items() if hold.begun})
+
+    def failed(self, beat: Beat) -> None:
+        """Trust nothing that was to be renewed: what others see is not known any more."""
+        with self._mutex:
+            for hold in beat.holds.values():
+                hold.until = _NEVER
+
+    def renewed(self, beat: Beat, found: Renewed) -> Collection[str]:
+        """Trust what was renewed, and nothing else; return the runs with our nonce that nobody here knows of."""
+        with self._mutex:
+            for run_id, hold in beat.holds.items():
+                hold.lost = hold.lost or run_id in found.others
+                ours = run_id in found.ours and not hold.lost
+                hold.until = max(hold.until, beat.sent + TRUST) if ours else _NEVER
+            return [run_id for run_id in found.ours if run_id not in self._holds]
