@@ -108,8 +108,12 @@ class Database(ABC):
     # Others
 
     @abstractmethod
-    def locks(self) -> Locks:
-        """Return a new set of locks on runs, for one store."""
+    def locks(self, nonce: str, clock: Clock) -> Locks:
+        """Return a new set of locks on runs, for one store, which ``nonce`` names; ``clock`` is this machine's."""
+
+    def beside(self) -> Database:
+        """Return another connection to the same database, for work that must not wait for this one's."""
+        return self
 
     def ledger_clock(self, clock: Clock) -> LedgerClock:
         """Return the clock of the ledger and of all stamps; ``clock`` is this machine's."""

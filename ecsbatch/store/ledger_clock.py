@@ -5,6 +5,7 @@ On one machine it is the monotonic clock of its boot; on several it is the datab
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ecsbatch.clock import Clock, Stamps
@@ -30,6 +31,33 @@ class LedgerClock(Protocol):
     def stamp(self) -> float:
         """Return the seconds since 1970 for what is written; called inside a transaction."""
         ...
+
+
+class DatabaseClock:
+    """A database's own clock, for all machines that share it."""
+
+    def __init__(self, name: str, read: Callable[[], float], boottime: Callable[[], float]) -> None:
+        """Read the clock called ``name`` with ``read``, and ``boottime`` for the time since it was read."""
+        self.name = name
+        self._read = read
+        self._boottime = boottime
+        # Before the database's: what is reckoned from it is rather late than early.
+        self._seen = (boottime(), read())
+
+    def now(self) -> float:
+        """Return the database's seconds."""
+        before = self._boottime()
+        self._seen = (before, self._read())
+        return self._seen[1]
+
+    def estimate(self) -> float:
+        """Return what it says now by this machine's clock."""
+        before, seen = self._seen
+        return seen + self._boottime() - before
+
+    def stamp(self) -> float:
+        """Return the same as `now`."""
+        return self.now()
 
 
 class MachineClock:

@@ -40,6 +40,18 @@ class Locks(Protocol):
         """Drop all locks, as the kernel does for a dead process."""
         ...
 
+    def mine(self, run_id: str) -> bool:
+        """Return True where this store has the lock and nobody takes it before the end of the present transaction."""
+        ...
+
+    def kept(self, run_id: str) -> bool:
+        """Return what `mine` does; a lock that went lost while nobody took it is had again before."""
+        ...
+
+    def trusted(self, run_id: str) -> bool:
+        """Return True while this store knows that nobody else has the lock. Safe from any thread; it never waits."""
+        ...
+
 
 class MemoryLocks:
     """Locks in a dictionary that all stores of one database in memory share."""
@@ -62,6 +74,12 @@ class MemoryLocks:
         """Release a run."""
         if self._holders.get(run_id) is self:
             del self._holders[run_id]
+
+    def mine(self, run_id: str) -> bool:
+        """Return True where this store has the lock."""
+        return self._holders.get(run_id) is self
+
+    kept = trusted = mine
 
     def drop(self) -> None:
         """Drop all locks of this store."""
@@ -115,6 +133,12 @@ class FileLocks:
             with suppress(OSError):
                 self._path(run_id).unlink()
             os.close(descriptor)
+
+    def mine(self, run_id: str) -> bool:
+        """Return True where this store has the lock."""
+        return run_id in self._descriptors
+
+    kept = trusted = mine
 
     def drop(self) -> None:
         """Drop all locks; the files stay, as a dead process's do."""

@@ -87,7 +87,7 @@ class Pruning:
         """
 
         def begun() -> bool:
-            if not self._may_go(run_id, before):
+            if not (self._locks.mine(run_id) and self._may_go(run_id, before)):
                 return False
             self._database.execute(sql.DELETE_RUN, {"run": run_id})
             self._database.execute(sql.STATE, {"name": _NOTE + run_id, "value": ""})
@@ -107,11 +107,15 @@ class Pruning:
 
     def go_on(self, run_id: str) -> bool:
         """Delete the next piece of a run; return True where that was not the last."""
-        return self._database.write(lambda: delete_piece(self._database, run_id))
+        return self._database.write(lambda: self._locks.mine(run_id) and delete_piece(self._database, run_id))
 
     def free(self, run_id: str, after: Claim) -> Claim | None:
         """Free servers that a run still has, from one of them on; return where to go on, None at the end."""
-        return self._database.write(lambda: claim_table.free_piece(self._database, run_id, after))
+
+        def freed() -> Claim | None:
+            return claim_table.free_piece(self._database, run_id, after) if self._locks.mine(run_id) else None
+
+        return self._database.write(freed)
 
     def end(self, run_id: str) -> None:
         """Release a run that `begin` has locked."""

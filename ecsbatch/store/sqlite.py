@@ -8,17 +8,21 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import time
+import time as machine_time
 import weakref
+from collections.abc import Callable
 from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
 
+from ecsbatch.clock import Clock
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.ownership import Exposure, file_exposure, folders_above
 from ecsbatch.store.database import GIVE_WAY, Database
 from ecsbatch.store.keeper import keeper
+from ecsbatch.store.leases import LeaseLocks
+from ecsbatch.store.ledger_clock import DatabaseClock, LedgerClock
 from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
 from ecsbatch.store.patience import Patience
 from ecsbatch.store.read_only import ReadOnlyDatabase, may_only_read
@@ -72,7 +76,7 @@ class FileDatabase(SqliteDatabase):
         try:
             mode = self._journal_mode(" = WAL")
         except sqlite3.OperationalError:
-            time.sleep(GIVE_WAY)  # here SQLite itself does not wait
+            machine_time.sleep(GIVE_WAY)  # here SQLite itself does not wait
             raise
         self._require_wal(mode)
 
@@ -86,13 +90,13 @@ class FileDatabase(SqliteDatabase):
                 "choose a local disk."
             )
 
-    def locks(self) -> Locks:
+    def locks(self, nonce: str, clock: Clock) -> Locks:  # noqa: ARG002 - the kernel knows whose they are
         """Return locks on files beside the database."""
         return FileLocks(self.path)
 
     def give_way(self) -> None:
         """Let other processes write between two transactions of long work."""
-        time.sleep(GIVE_WAY)
+        machine_time.sleep(GIVE_WAY)
 
     def shrink(self) -> bool:
         """Give some free pages back to the disk; a file of an older version keeps them and uses them anew.
@@ -150,16 +154,30 @@ class FileDatabase(SqliteDatabase):
 
 
 class MemoryDatabase(SqliteDatabase):
-    """A database in memory that outlives the stores opened on it, as a disk outlives a process."""
+    """A database in memory that outlives the stores opened on it, as a disk outlives a process.
 
-    def __init__(self) -> None:
+    Args:
+        leases: stores are those of several machines, and hold runs by leases, as they do on a database server; else
+            they are those of one process, and a store that was severed has let its runs go.
+        time: the database's own clock, in seconds since 1970, by which leases end.
+    """
+
+    def __init__(self, *, leases: bool = False, time: Callable[[], float] = machine_time.time) -> None:
         super().__init__("memory:", ":memory:")
         self._holders: dict[str, object] = {}
+        self._leases = leases
+        self._time = time
         weakref.finalize(self, self.connection.close)
 
-    def locks(self) -> Locks:
+    def locks(self, nonce: str, clock: Clock) -> Locks:
         """Return locks that all stores on this database share."""
+        if self._leases:
+            return LeaseLocks(self, nonce, clock.boottime, now=self._time)
         return MemoryLocks(self._holders)
+
+    def ledger_clock(self, clock: Clock) -> LedgerClock:
+        """Return this machine's clock, or the database's own where stores are those of several machines."""
+        return DatabaseClock(self.url, self._time, clock.boottime) if self._leases else super().ledger_clock(clock)
 
     def exposure(self) -> Exposure | None:
         """Return None: it is this process's own."""

@@ -24,6 +24,8 @@ from ecsbatch.model.text import without_password
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, pruning, targets
 from ecsbatch.store.database import GIVE_WAY, Database
+from ecsbatch.store.heart import Heart, TaskHeart, ThreadHeart
+from ecsbatch.store.leases import LeaseLocks
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
 from ecsbatch.store.sqlite import MemoryDatabase, database_at, path_of
 from ecsbatch.store.sync_store import SyncStore
@@ -113,6 +115,7 @@ class DatabaseStore:
         self._read_only = read_only
         self._worker: Worker | None = None
         self._opened: tuple[Database, SyncStore] | None = None
+        self._heart: Heart | None = None
         self._state = "not open"
 
     def __repr__(self) -> str:
@@ -155,6 +158,7 @@ class DatabaseStore:
         self._patience.lose()
         if self._worker is not None:
             self._worker.sever()
+        self._stop_heart()
         if self._opened is not None:
             self._opened[1].drop()
             self._leave(self._opened[0])
@@ -172,11 +176,35 @@ class DatabaseStore:
             self._leave(database)
             raise
         self._opened = database, store
+        if isinstance(store.locks, LeaseLocks):
+            self._heart = self._new_heart(database, store.locks)
+            store.locks.on_lease = self._heart.begin
+
+    def _new_heart(self, database: Database, locks: LeaseLocks) -> Heart:
+        """Return what renews this store's leases."""
+        if self._inline:
+            return TaskHeart(self._beat, lambda: locks.keeper.idle)
+        beside = database.beside()
+        return ThreadHeart(partial(locks.beat, beside), lambda: locks.keeper.idle, partial(self._part, beside))
+
+    async def _beat(self) -> None:
+        locks = self._parts()[1].locks
+        if isinstance(locks, LeaseLocks):
+            locks.beat()
+
+    def _part(self, beside: Database) -> None:
+        if self._opened is None or beside is not self._opened[0]:
+            beside.close()
 
     def _close(self) -> None:
         if self._opened is not None:
             self._opened[1].release_all()
+            self._stop_heart()
             self._leave(self._opened[0])
+
+    def _stop_heart(self) -> None:
+        if self._heart is not None:
+            self._heart.stop()
 
     def _leave(self, database: Database) -> None:
         if database is not self._given:
@@ -221,6 +249,13 @@ class DatabaseStore:
         if self._forgets:
             over = await self._pruning(lambda pruning: pruning.superfluous(ROLLOUTS_KEPT))
             await pruning.delete_all(self._pruning, over)
+
+    def trusted(self, lease: Lease) -> bool:
+        """Return True while nobody else can have the run of a lease, so that something may be sent for it.
+
+        Safe from any thread; it never waits.
+        """
+        return self._opened is not None and self._opened[1].trusted(lease)
 
     async def run(self, name: str = "") -> RunRecord:
         """Return a run by its id or a unique prefix; for "" the latest, rollouts before direct runs.

@@ -70,6 +70,9 @@ class _Pending:
     lines: list[bytes] = field(default_factory=list[bytes])
 
 
+_NOBODYS: Final = -1
+"""The fence of a run whose lock this process has lost; no lease has it."""
+
 _NOT_NOW: Final = Shortage(0, 0.001, 0)
 """The answer to a caller that does not know of a failure yet: ask again at once, with that in mind."""
 
@@ -91,7 +94,7 @@ class SyncStore:
         self.clock = database.ledger_clock(clock)
         self._machine = clock
         self._ledger = TokenLedger(database, self.clock.name, self._nonce)
-        self._locks = database.locks()
+        self.locks = self._locks = database.locks(self._nonce, clock)
         self._taking = Taking(database, self._locks)
         self.pruning = Pruning(database, self._locks)
         self.reader = journal.Reader(database)
@@ -215,6 +218,11 @@ class SyncStore:
             self._locks.release(run_id)
         self.drop()
 
+    def trusted(self, lease: Lease) -> bool:
+        """Return True while nobody else can have the run of a lease; safe from any thread, and never waits."""
+        head = self._heads.get(lease.run_id)
+        return head is not None and head.fence == lease.fence and self._locks.trusted(lease.run_id)
+
     # Commits
 
     def commit(self, lease: Lease, transaction: Transaction, folded: int | None) -> Committed:
@@ -290,7 +298,8 @@ class SyncStore:
         fence = self._fences.get(lease.run_id)
         if fence is None:
             # Once for a group: nobody else takes the run while the group has the write lock.
-            fence = self._fences[lease.run_id] = runs.fence(self._database, lease.run_id)
+            fence = runs.fence(self._database, lease.run_id)
+            fence = self._fences[lease.run_id] = fence if self._locks.kept(lease.run_id) else _NOBODYS
         if fence != lease.fence:
             record = self._taking.exactly(lease.run_id)
             raise RunTaken(lease.run_id, record.holder)

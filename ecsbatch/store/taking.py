@@ -54,7 +54,7 @@ class Taking:
             self._refuse_existing(new.run_id)
             self._clear_away(new.run_id)
             if new.fleet is None:
-                return self._database.write(insert, claims=True)
+                return self._write(new.run_id, insert)
             servers = targets.to_claim(new.fleet, new.plan).key_order()
             rows = targets.rows(new.run_id, new.fleet)
             first = (partial(targets.write, self._database, row) for row in rows)
@@ -100,7 +100,7 @@ class Taking:
 
         def renewed() -> tuple[RunRecord, RunStatus, str]:
             record = self.exactly(lease.run_id)
-            if record.fence != lease.fence or not self._locks.held(lease.run_id):
+            if record.fence != lease.fence or not self._locks.kept(lease.run_id):
                 raise RunTaken(lease.run_id, record.holder)
             runs.set_holder(self._database, lease.run_id, lease.holder, record.fence + 1, record.status)
             return record, record.status, chain.head(self._database, lease.run_id, record.seq)
@@ -111,8 +111,8 @@ class Taking:
         """Release a run; ``claimed`` says that it is over and may still have servers, which are freed."""
         try:
             if claimed:
-                # They are void already: what cannot be freed is in nobody's way.
-                with suppress(StoreError):
+                # They are void already, or another's who has taken the run: what cannot be freed is in nobody's way.
+                with suppress(StoreError, RunConflict):
                     self._free_all(run_id)
         finally:
             self._locks.release(run_id)
@@ -160,6 +160,24 @@ class Taking:
             run_id=run_id,
         )
 
+    def _write(self, run_id: str, do: Callable[[], T]) -> T:
+        """Call a function in a transaction that writes, and in which nobody else takes a run that is locked.
+
+        Raises:
+            RunConflict: somebody has taken it, since this process stood still for too long.
+        """
+
+        def ours() -> T:
+            if not self._locks.mine(run_id):
+                raise RunConflict(
+                    f"Run {run_id} was taken by another process while this one stood still: watch it there, or try "
+                    "again.",
+                    run_id=run_id,
+                )
+            return do()
+
+        return self._database.write(ours, claims=True)
+
     # Claims
 
     def claim(self, run_id: str, servers: Sequence[Claim], ignore: frozenset[str] = frozenset()) -> int:
@@ -205,9 +223,9 @@ class Taking:
                     self.claim(run_id, piece, ignore)
                 return last()
 
-            return self._database.write(at_once, claims=True)
+            return self._write(run_id, at_once)
         for do in first:
-            self._database.write(do)
+            self._write(run_id, do)
             self._database.give_way()
         try:
             return self._claim_pieces(run_id, _pieces(servers()), last, ignore)
@@ -220,7 +238,7 @@ class Taking:
     ) -> T:
         got = 0
         for piece in pieces:
-            got += self._database.write(partial(self.claim, run_id, piece, ignore), claims=True)
+            got += self._write(run_id, partial(self.claim, run_id, piece, ignore))
             self._database.give_way()
 
         def complete() -> T:
@@ -231,7 +249,7 @@ class Taking:
                 )
             return last()
 
-        return self._database.write(complete, claims=True)
+        return self._write(run_id, complete)
 
     def _in_the_way(self, run_id: str, servers: Servers, ignore: frozenset[str]) -> ServersClaimed | None:
         """Return the conflict about all servers, None where there is none any more."""
@@ -262,7 +280,7 @@ class Taking:
         try:
             yield
         except Exception:
-            with suppress(StoreError):
+            with suppress(StoreError, RunConflict):
                 self._clear_away(run_id)
             raise
 
@@ -271,7 +289,7 @@ class Taking:
         if not self._database.read(lambda: self._is_left(run_id)):
             return
         self._free_all(run_id)
-        while self._database.write(lambda: pruning.delete_piece(self._database, run_id)):
+        while self._write(run_id, lambda: pruning.delete_piece(self._database, run_id)):
             self._database.give_way()
 
     def _is_left(self, run_id: str) -> bool:
@@ -280,7 +298,7 @@ class Taking:
     def _free_all(self, run_id: str) -> None:
         after: Claim | None = ("", "")
         while after is not None:
-            after = self._database.write(partial(claims.free_piece, self._database, run_id, after))
+            after = self._write(run_id, partial(claims.free_piece, self._database, run_id, after))
             self._database.give_way()
 
 
