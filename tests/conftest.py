@@ -8,6 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from nothing_real import nothing_real
+from postgres.fixtures import (  # noqa: F401 - pytest finds them by their names here
+    bridge,
+    database_url,
+    databases,
+    own_server,
+    pair,
+    pgbouncer,
+    postgres_server,
+    tls_server,
+)
 
 # Its deadlines are of real time: on a busy machine they fail what is right.
 settings.register_profile("suite", deadline=None)
@@ -16,8 +26,8 @@ settings.load_profile("suite")
 HERE = Path(__file__).parent
 
 REAL = {
-    # Folders: commands, nights, clouds and mutants are processes.
-    *("acceptance", "cli", "hostile", "mutations"),
+    # Folders: commands, nights, clouds, mutants and database servers are processes.
+    *("acceptance", "cli", "hostile", "mutations", "postgres"),
     # Files that are about processes or about what goes over a socket.
     *("test_exports.py", "test_pytest_plugin.py", "test_readme.py", "test_secrets.py"),
     *("ecs/test_ecs_network.py", "ecs/test_ecs_renewal.py", "ecs/test_shared_session.py"),

@@ -1,0 +1,1 @@
+"""Real PostgreSQL servers for tests: shared, stopped, cut off, pooled, encrypted, promoted."""
