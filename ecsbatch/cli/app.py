@@ -7,11 +7,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from ecsbatch.cli.catalog import installed_version
-from ecsbatch.cli.exit_codes import Exit, code_of_error
+from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_error
 from ecsbatch.cli.help import VERSION_FLAGS, overview
 from ecsbatch.cli.output import form_asked_for, in_json, log_json, set_log_format
 from ecsbatch.errors import EcsbatchError
@@ -19,7 +20,7 @@ from ecsbatch.model.text import visible
 
 _SECRETS: Final = (
     *("HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"),
-    *("ECSBATCH_AUTH_TOKEN", "ECSBATCH_IAM_PASSWORD"),
+    *("ECSBATCH_AUTH_TOKEN", "ECSBATCH_IAM_PASSWORD", "PGPASSWORD"),
 )
 
 _OVERVIEW: Final[tuple[list[str], ...]] = ([], ["--help"], ["-h"], ["help"])
@@ -81,7 +82,13 @@ def _run(tokens: list[str]) -> int:
 
 
 def _call(tokens: list[str]) -> Any:
-    """Call what was typed; neither the overview nor the version waits for the parser to be imported."""
+    """Call what was typed; neither the overview nor the version waits for the parser to be imported.
+
+    Raises:
+        UsageError: a password was typed; or, as the parser says, what was typed is no call.
+    """
+    if any("postgres" in token.lower() or token.startswith("--store") for token in tokens):
+        _refuse_password(tokens)
     if tokens in _OVERVIEW:
         sys.stdout.write(overview())
         return Exit.OK
@@ -91,6 +98,21 @@ def _call(tokens: list[str]) -> Any:
     from ecsbatch.cli.parser import call  # noqa: PLC0415 - see above
 
     return call(tokens)
+
+
+def _refuse_password(tokens: Sequence[str]) -> None:
+    """Refuse a store's password that was typed, before anything can repeat it.
+
+    Raises:
+        UsageError: there is one.
+    """
+    from ecsbatch.model.store_url import UNSEEN_WAYS, has_password, shown  # noqa: PLC0415 - only where there is a URL
+
+    for before, token in pairwise(["", *tokens]):
+        url = token.removeprefix("--store=")
+        as_store = url != token or before == "--store" or token.lower().startswith("postgres")
+        if as_store and has_password(url):
+            raise UsageError(f"{shown(url)} was typed with a password, which a process list shows: {UNSEEN_WAYS}.")
 
 
 def _is_stdouts(error: OSError) -> bool:
@@ -134,11 +156,13 @@ def _note(error: Exception) -> Path | None:
 
 def _traceback(error: Exception) -> str:
     """Write a traceback as one may send it to somebody: what the environment keeps secret is not in it."""
+    from ecsbatch.model.store_url import hidden  # noqa: PLC0415 - only for a bug
+
     text = "".join(traceback.format_exception(error))
     for name in _SECRETS:
         if secret := os.environ.get(name, "").strip():
             text = text.replace(secret, "***")
-    return text
+    return hidden(text, [os.environ.get("ECSBATCH_STORE", "")])
 
 
 def _complain(text: str) -> None:

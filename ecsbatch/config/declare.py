@@ -47,7 +47,7 @@ _EXACT: Final = 2**53
 """Whole numbers below it are the same to every reader of JSON."""
 
 
-def setting(default: Any, kind: SettingType, *, none: bool = False, file_only: bool = False) -> Any:
+def setting(default: Any, kind: SettingType, *, none: bool = False, file_only: bool = False, show: bool = True) -> Any:
     """Declare a field of a class of settings.
 
     Args:
@@ -55,8 +55,10 @@ def setting(default: Any, kind: SettingType, *, none: bool = False, file_only: b
         kind: what can be given.
         none: None can be given, although it is not the default.
         file_only: there is no flag and no variable for it.
+        show: False where a valid value may hold a secret, which no ``repr`` is to show.
     """
-    return field(default=default, metadata={"kind": kind, "none": none or default is None, "file_only": file_only})
+    metadata = {"kind": kind, "none": none or default is None, "file_only": file_only}
+    return field(default=default, repr=show, metadata=metadata)
 
 
 def check_fields(settings: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from ecsbatch.config.declare import TimeSpan, TimeSpanOrNone, WaveList, check_fields, helps_of, setting
 from ecsbatch.config.types import CountOrPercent, Duration, IntRange, QuotaType, Rate, SettingType, WaveSizes
-from ecsbatch.config.words import Address, Bool, Choice, Commands, CommandText, Text, Words
+from ecsbatch.config.words import Address, Bool, Choice, Commands, CommandText, StoreUrl, Text, Words
 from ecsbatch.errors import Invalid
 from ecsbatch.model.arguments import refuses_unknown
 from ecsbatch.model.quota import Quota
@@ -26,6 +26,10 @@ CREDENTIAL_VARIABLES: Final = frozenset(
     | {"ECSBATCH_AUTH_TOKEN", "ECSBATCH_IAM_USER", "ECSBATCH_IAM_PASSWORD", "ECSBATCH_IAM_DOMAIN"}
 )
 """The environment variables that credentials are read from: no command of a check or gate gets them by itself."""
+
+STORE_VARIABLES: Final = frozenset({"ECSBATCH_STORE", "PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE", "PGSSLKEY"})
+"""The environment variables that a store's password or key is found by: no command of a check or gate gets them by
+itself. ``ECSBATCH_STORE`` is one of them where a password stands in it."""
 
 _DAY: Final = 86_400.0
 _COMMAND = CommandText(r"(?s).*\S.*", "a command line")
@@ -217,7 +221,7 @@ class Programs:
         Invalid: a value cannot be, or there is no such setting.
     """
 
-    pass_env: Sequence[str] = setting((), Words(CREDENTIAL_VARIABLES))
+    pass_env: Sequence[str] = setting((), Words(CREDENTIAL_VARIABLES | STORE_VARIABLES))
     allow_programs: Sequence[str] = setting((), Commands(), file_only=True)
 
     def __post_init__(self) -> None:
@@ -231,7 +235,8 @@ class Output:
     """Where the command line keeps and writes what happens.
 
     Attributes:
-        store: Where runs and quota are kept; an SQLite file in the user's state directory where left out.
+        store: Where runs and quota are kept: sqlite:///FILE, or for several machines postgresql://USER@HOST/DATABASE;
+            an SQLite file in the user's state directory where left out.
         cold_start: Let a store without any runs lend no quota for a window: another machine may have spent it. [False]
         events: File for the events as JSON lines, - for stdout.
         output: What stdout gets: a table or one JSON object. [table]
@@ -241,7 +246,14 @@ class Output:
         Invalid: a value cannot be, or there is no such setting.
     """
 
-    store: str = setting("", Address(r"(sqlite|postgresql)(\+\w+)?://\S+", '"sqlite:///path/to/restarts.db"'))
+    store: str = setting(
+        "",
+        StoreUrl(
+            r"sqlite:///\S+|postgres(ql)?://\S*",
+            '"sqlite:///path/to/restarts.db" or "postgresql://user@host/database"',
+        ),
+        show=False,
+    )
     cold_start: bool = setting(default=False, kind=Bool())
     events: str | None = setting(None, Text(r".*\S.*", 'a file, or "-"'))
     output: Literal["table", "json"] = setting("table", Choice(("table", "json")))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final, cast
 
 from ecsbatch.config.declare import invalid
@@ -16,9 +17,12 @@ from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Out
 from ecsbatch.errors import ConfigError, Invalid
 from ecsbatch.model.arguments import nearest
 from ecsbatch.model.ownership import file_exposure, folders_above
+from ecsbatch.model.store_url import UNSEEN_WAYS
 from ecsbatch.model.text import printable
 
 PREFIX = "ECSBATCH_"
+
+_READ_BY_OTHERS: Final = 0o044
 
 _MOVED: Final = frozenset({("engine", "request_timeout"), ("engine", "connect_timeout")})
 """Tables in which settings have stood before: a file that was written then is read as ever."""
@@ -33,7 +37,7 @@ class SettingValue:
         origin: where it was given: ``--batch-size``, ``ECSBATCH_BATCH_SIZE`` or the file's path.
     """
 
-    value: object
+    value: object = field(repr=False)
     origin: str
 
 
@@ -84,6 +88,7 @@ def check_file(path: Path | str) -> tuple[dict[str, SettingValue], list[ConfigEr
                 try:
                     name, value = _entry(section, key, raw, path)
                     _refuse_foreign(name, path)
+                    _refuse_seen(name, value, path)
                     if name in given:
                         raise ConfigError(f"{name} stands twice in {path}: keep one.")  # noqa: TRY301 - as the others
                     given[name] = SettingValue(value, str(path))
@@ -116,6 +121,19 @@ def _refuse_foreign(name: str, path: Path | str) -> None:
     """
     if SETTINGS[name].file_only and (exposure := file_exposure(Path(path), *folders_above(Path(path)))):
         raise ConfigError(f"{name} in {path}: it counts only in a file that nobody else may write, and {exposure}.")
+
+
+def _refuse_seen(name: str, value: object, path: Path | str) -> None:
+    """Refuse a password that others may read, as libpq does not heed such a password file.
+
+    Raises:
+        ConfigError: a password stands in the value, and not only the file's user may read the file.
+    """
+    if SETTINGS[name].kind.tells_password(value) and Path(path).stat().st_mode & _READ_BY_OTHERS:
+        raise ConfigError(
+            f"{name} in {path}: it has a password and others may read the file: `chmod 600 {quote(str(path))}`, or "
+            f"{UNSEEN_WAYS}."
+        )
 
 
 def from_environment(environ: Mapping[str, str], elsewhere: Collection[str] = ()) -> dict[str, SettingValue]:

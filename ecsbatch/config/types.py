@@ -126,6 +126,10 @@ class SettingType(ABC):
         """True where somebody may have written a password into a value."""
         return False
 
+    def tells_password(self, value: object) -> bool:  # noqa: ARG002 - of a type that has no such values
+        """Return True where a password stands in a value that is valid, so that nobody else may read it."""
+        return False
+
     @property
     def expects(self) -> str:
         """What may be given, worded to follow "give"."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ecsbatch.config.types import SettingType, items_of
+from ecsbatch.model.store_url import has_password, shown
 from ecsbatch.model.text import without_password, without_user
 
 
@@ -111,6 +112,19 @@ class Address(Text):
     def secret(self) -> bool:
         """True: before the host may stand a user with a password."""
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl(Address):
+    """The URL of a store, in which a password may stand."""
+
+    def shown(self, given: str) -> str:
+        """Return what was given, without what may be a password."""
+        return shown(given)
+
+    def tells_password(self, value: object) -> bool:
+        """Return True where a password stands in a URL."""
+        return isinstance(value, str) and has_password(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ NAMED: Final = 3
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
 _BLANKS: Final = re.compile(r"\s+")
-_PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/]*)(:[0-9]*)?(/.*)?")
+_PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/=\s]*)(:[0-9]*)?(/.*)?")
 """A host, a port and a path."""
+_NO_PLACE: Final = re.compile(r"[:= \t]")
 _SCHEME: Final = re.compile(r"[A-Za-z0-9+.-]*")
 _USER: Final = re.compile(r"//[^/]*@")
 
@@ -69,7 +70,7 @@ def without_password(address: str) -> str:
     _, at, place = rest.rpartition("@")
     place, asks, _ = re.sub("[?#]", "?", place).partition("?")
     if not _PLACE.fullmatch(place):
-        place = f"{place.partition(':')[0]}:***"
+        place = f"{_NO_PLACE.split(place)[0]}:***"
     shown = scheme if _SCHEME.fullmatch(scheme) else "***"
     return f"{shown}{there}{'***@' if at else ''}{place}{'?***' if asks else ''}"
 

@@ -12,9 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from ecsbatch.config.settings import CREDENTIAL_VARIABLES
+from ecsbatch.config.settings import CREDENTIAL_VARIABLES, STORE_VARIABLES
 from ecsbatch.errors import ConfigError
+from ecsbatch.model.store_url import has_password
 
+_STORE = "ECSBATCH_STORE"
 _REAP = 5.0
 """Seconds that we wait for a killed command to end: the kernel may keep one that waits for a disk."""
 
@@ -53,7 +55,9 @@ def child_environment(told: Mapping[str, str], passed: Collection[str] = ()) -> 
         told: variables that are added.
         passed: credentials that it gets nevertheless, by their variables.
     """
-    withheld = CREDENTIAL_VARIABLES - set(passed)
+    withheld = (CREDENTIAL_VARIABLES | STORE_VARIABLES) - set(passed)
+    if not has_password(os.environ.get(_STORE, "")):
+        withheld -= {_STORE}
     return {name: value for name, value in os.environ.items() if name not in withheld} | dict(told)
 
 
