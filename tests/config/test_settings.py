@@ -424,3 +424,32 @@ def test_a_refused_address_is_repeated_without_its_password(tmp_path: Path, name
         with pytest.raises(ConfigError, match=r"\*\*\*@h") as caught:
             way()
         assert "CANARY" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://ops:CANARY@db/restarts", "postgresql://db/restarts?password=CANARY"])
+def test_a_stores_password_may_stand_in_a_file_that_nobody_else_reads(tmp_path: Path, url: str) -> None:
+    path = in_file(tmp_path, f'[output]\nstore = "{url}"\n')
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match=r"^store in .*: it has a password and others may read") as seen:
+        load(path)
+    assert "CANARY" not in str(seen.value)
+
+    path.chmod(0o600)
+    settings = merge_layers(load(path))
+    assert settings.output.store == url
+    assert "CANARY" not in f"{settings!r} {load(path)!r} {Output(store=url)!r}"
+
+
+def test_a_store_without_a_password_may_stand_in_any_file(tmp_path: Path) -> None:
+    path = in_file(tmp_path, '[output]\nstore = "postgresql://ops@db/restarts"\n')
+    path.chmod(0o644)
+
+    assert merge_layers(load(path)).output.store == "postgresql://ops@db/restarts"
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://h/db", "postgresql+psycopg://h/db", "postgresql:h", "host=h dbname=db", "sqlite://x", "memory:"]
+)
+def test_a_store_is_given_by_a_url_of_two_kinds(url: str) -> None:
+    with pytest.raises(Invalid, match=r'"sqlite:///path/to/restarts.db" or "postgresql://user@host/database"'):
+        Output(store=url)

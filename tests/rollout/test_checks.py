@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from ecsbatch.config.settings import CREDENTIAL_VARIABLES
+from ecsbatch.config.settings import CREDENTIAL_VARIABLES, STORE_VARIABLES
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.servers import Server
 from ecsbatch.rollout.check_addresses import why_not_asked
 from ecsbatch.rollout.checks import NotHealthy, check_of
+from ecsbatch.rollout.programs import child_environment
 
 HERE = Server("id-1", name="web one", address="127.0.0.1")
 
@@ -393,7 +394,8 @@ async def test_a_command_finds_its_server_in_the_environment_and_none_of_our_key
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = {
-        **dict.fromkeys(CREDENTIAL_VARIABLES, "canary"),
+        **dict.fromkeys(CREDENTIAL_VARIABLES | STORE_VARIABLES, "canary"),
+        "ECSBATCH_STORE": "postgresql://ops:canary@db/restarts",
         "HUAWEICLOUD_SDK_PROJECT_ID": "p",
         "HTTPS_PROXY": "http://q",
     }
@@ -407,7 +409,25 @@ async def test_a_command_finds_its_server_in_the_environment_and_none_of_our_key
     assert (told["ECSBATCH_SERVER_ID"], told["ECSBATCH_SERVER_NAME"]) == ("id-1", "$(touch oops)")
     assert told["ECSBATCH_SERVER_ADDRESS"] == "10.0.0.1"
     assert [name for name, value in told.items() if "canary" in value] == ["ECSBATCH_AUTH_TOKEN"]
-    assert set(os.environ) - set(told) == CREDENTIAL_VARIABLES - {"ECSBATCH_AUTH_TOKEN"}
+    assert set(os.environ) - set(told) == (CREDENTIAL_VARIABLES | STORE_VARIABLES) - {"ECSBATCH_AUTH_TOKEN"}
+
+
+@pytest.mark.parametrize(
+    ("store", "passed", "gets"),
+    [
+        ("sqlite:////srv/restarts.db", [], True),
+        ("postgresql://ops@db/restarts", [], True),
+        ("postgresql://ops:canary@db/restarts", [], False),
+        ("postgresql://db/restarts?password=canary", [], False),
+        ("postgresql://ops:canary@db/restarts", ["ECSBATCH_STORE"], True),
+    ],
+)
+def test_a_command_gets_the_stores_address_unless_there_is_a_password_in_it(
+    store: str, passed: list[str], monkeypatch: pytest.MonkeyPatch, *, gets: bool
+) -> None:
+    monkeypatch.setenv("ECSBATCH_STORE", store)
+
+    assert ("ECSBATCH_STORE" in child_environment({}, passed)) == gets
 
 
 async def test_a_name_is_never_taken_for_an_option() -> None:
