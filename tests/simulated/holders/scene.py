@@ -153,7 +153,9 @@ def draw(seed: int, *, failovers: bool = False) -> Scene:
     owners = max(run.process for run in world.runs) + 1
     count = owners + chance.randint(1, 2)
     processes = range(count)
-    machines = tuple(Machine(chance.choice((0.0, chance.uniform(-900, 900))), chance.uniform(0, 1e6)) for _ in processes)
+    machines = tuple(
+        Machine(chance.choice((0.0, chance.uniform(-900, 900))), chance.uniform(0, 1e6)) for _ in processes
+    )
     # Who has begun a run may take up others' as well; one that never dies does in any case.
     standbys = tuple(number for number in processes if number >= owners or chance.random() < 0.3)
     scene = Scene(
@@ -181,7 +183,9 @@ def _soon(chance: random.Random) -> float:
 def _stalls(chance: random.Random, count: int) -> list[Stall]:
     stalls: list[Stall] = []
     for _ in range(chance.randint(1, 3)):
-        seconds = chance.choice((chance.uniform(0.1, 8.0), chance.uniform(3.0, 6.0), chance.uniform(5.0, LONGEST_STALL)))
+        seconds = chance.choice(
+            (chance.uniform(0.1, 8.0), chance.uniform(3.0, 6.0), chance.uniform(5.0, LONGEST_STALL))
+        )
         stall = Stall(chance.randrange(count), round(seconds, 3), suspends=chance.random() < 0.3)
         behind_a_write = chance.random() < 0.5
         stalls.append(
