@@ -30,12 +30,16 @@ class ThreadHeart:
         beat: renews once; what it raises nobody hears: trust has ended with it.
         idle: returns True where there is nothing to renew.
         end: called by the thread last, to close what ``beat`` uses.
+        every: seconds between two renewals.
     """
 
-    def __init__(self, beat: Callable[[], None], idle: Callable[[], bool], end: Callable[[], None]) -> None:
+    def __init__(
+        self, beat: Callable[[], None], idle: Callable[[], bool], end: Callable[[], None], every: float = BEAT
+    ) -> None:
         self._beat = beat
         self._idle = idle
         self._end = end
+        self._every = every
         self._thread: threading.Thread | None = None
         self._awake = threading.Event()
         self._stopped = threading.Event()
@@ -55,7 +59,7 @@ class ThreadHeart:
 
     def _live(self) -> None:
         try:
-            while not self._stopped.wait(BEAT):
+            while not self._stopped.wait(self._every):
                 self._awake.clear()
                 if self._idle():
                     self._awake.wait()

@@ -145,9 +145,9 @@ class LeaseLocks:
         """
         if self.mine(run_id):
             return True
-        return (
-            self.keeper.has(run_id) and self._database.execute(_WRITE_AGAIN, self._row(run_id)).fetchone() is not None
-        )
+        if not self.keeper.has(run_id):
+            return False
+        return self._database.execute(_WRITE_AGAIN, self._row(run_id)).fetchone() is not None
 
     def trusted(self, run_id: str) -> bool:
         """Return True while something may be sent for a run; safe from any thread, and never waits."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
+from ecsbatch.clock import Clock
 from ecsbatch.errors import StoreError
 from ecsbatch.store import migrations
 from ecsbatch.store.keeper import keeper
@@ -139,6 +140,6 @@ class ReadOnlyDatabase(SqliteDatabase):
         """Return the id of the process that is in the middle of a write, 0 where not known."""
         return keeper(self._real)
 
-    def locks(self) -> Locks:
+    def locks(self, nonce: str, clock: Clock) -> Locks:  # noqa: ARG002 - the kernel knows whose they are
         """Return locks on files beside the database; here they are only looked at."""
         return FileLocks(self.path)

@@ -8,15 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import time as machine_time
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
 
-from ecsbatch.clock import Clock
+from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.ownership import Exposure, file_exposure, folders_above
 from ecsbatch.store.database import GIVE_WAY, Database
@@ -76,7 +77,7 @@ class FileDatabase(SqliteDatabase):
         try:
             mode = self._journal_mode(" = WAL")
         except sqlite3.OperationalError:
-            machine_time.sleep(GIVE_WAY)  # here SQLite itself does not wait
+            time.sleep(GIVE_WAY)  # here SQLite itself does not wait
             raise
         self._require_wal(mode)
 
@@ -96,7 +97,7 @@ class FileDatabase(SqliteDatabase):
 
     def give_way(self) -> None:
         """Let other processes write between two transactions of long work."""
-        machine_time.sleep(GIVE_WAY)
+        time.sleep(GIVE_WAY)
 
     def shrink(self) -> bool:
         """Give some free pages back to the disk; a file of an older version keeps them and uses them anew.
@@ -159,25 +160,27 @@ class MemoryDatabase(SqliteDatabase):
     Args:
         leases: stores are those of several machines, and hold runs by leases, as they do on a database server; else
             they are those of one process, and a store that was severed has let its runs go.
-        time: the database's own clock, in seconds since 1970, by which leases end.
+        clock: the database's own, in seconds since 1970, by which leases end.
     """
 
-    def __init__(self, *, leases: bool = False, time: Callable[[], float] = machine_time.time) -> None:
+    def __init__(self, *, leases: bool = False, clock: Callable[[], float] = time.time) -> None:
         super().__init__("memory:", ":memory:")
         self._holders: dict[str, object] = {}
         self._leases = leases
-        self._time = time
+        self._clock = clock
         weakref.finalize(self, self.connection.close)
 
     def locks(self, nonce: str, clock: Clock) -> Locks:
         """Return locks that all stores on this database share."""
         if self._leases:
-            return LeaseLocks(self, nonce, clock.boottime, now=self._time)
+            return LeaseLocks(self, nonce, partial(boottime_of, clock), now=self._clock)
         return MemoryLocks(self._holders)
 
     def ledger_clock(self, clock: Clock) -> LedgerClock:
         """Return this machine's clock, or the database's own where stores are those of several machines."""
-        return DatabaseClock(self.url, self._time, clock.boottime) if self._leases else super().ledger_clock(clock)
+        if self._leases:
+            return DatabaseClock(self.url, self._clock, partial(boottime_of, clock))
+        return super().ledger_clock(clock)
 
     def exposure(self) -> Exposure | None:
         """Return None: it is this process's own."""

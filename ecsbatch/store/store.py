@@ -250,13 +250,6 @@ class DatabaseStore:
             over = await self._pruning(lambda pruning: pruning.superfluous(ROLLOUTS_KEPT))
             await pruning.delete_all(self._pruning, over)
 
-    def trusted(self, lease: Lease) -> bool:
-        """Return True while nobody else can have the run of a lease, so that something may be sent for it.
-
-        Safe from any thread; it never waits.
-        """
-        return self._opened is not None and self._opened[1].trusted(lease)
-
     async def run(self, name: str = "") -> RunRecord:
         """Return a run by its id or a unique prefix; for "" the latest, rollouts before direct runs.
 
@@ -416,7 +409,7 @@ class DatabaseStore:
 
     def trusted(self, lease: Lease) -> bool:
         """Tell whether this process may still send by a lease: it holds the run, and nobody can have taken it yet."""
-        return self._state == "open" and self._opened is not None and self._opened[1].holds(lease)
+        return self._state == "open" and self._opened is not None and self._opened[1].trusts(lease)
 
     @property
     def waiting(self) -> float:

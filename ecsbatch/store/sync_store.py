@@ -202,10 +202,13 @@ class SyncStore:
             self._broken.pop(lease.run_id, None)
             self._taking.let_go(lease.run_id, claimed=head.claimed)
 
-    def holds(self, lease: Lease) -> bool:
-        """Tell whether a lease is the one by which this process holds its run; callable on any thread."""
+    def trusts(self, lease: Lease) -> bool:
+        """Tell whether a lease is the one by which this process holds its run, and nobody else can have taken that.
+
+        Callable on any thread; it never waits.
+        """
         head = self._heads.get(lease.run_id)
-        return head is not None and head.fence == lease.fence
+        return head is not None and head.fence == lease.fence and self._locks.trusted(lease.run_id)
 
     def drop(self) -> None:
         """Drop all locks, as the kernel does for a dead process."""
@@ -217,11 +220,6 @@ class SyncStore:
         for run_id in self._heads:
             self._locks.release(run_id)
         self.drop()
-
-    def trusted(self, lease: Lease) -> bool:
-        """Return True while nobody else can have the run of a lease; safe from any thread, and never waits."""
-        head = self._heads.get(lease.run_id)
-        return head is not None and head.fence == lease.fence and self._locks.trusted(lease.run_id)
 
     # Commits
 
@@ -299,7 +297,10 @@ class SyncStore:
         if fence is None:
             # Once for a group: nobody else takes the run while the group has the write lock.
             fence = runs.fence(self._database, lease.run_id)
-            fence = self._fences[lease.run_id] = fence if self._locks.kept(lease.run_id) else _NOBODYS
+            # In this order: where the fence has grown, the run must not be had again.
+            if fence == lease.fence and lease.run_id in self._heads and not self._locks.kept(lease.run_id):
+                fence = _NOBODYS
+            self._fences[lease.run_id] = fence
         if fence != lease.fence:
             record = self._taking.exactly(lease.run_id)
             raise RunTaken(lease.run_id, record.holder)

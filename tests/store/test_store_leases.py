@@ -1,0 +1,276 @@
+"""Stores of several machines on one database: a run is held by a lease that runs out on the database's clock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import pytest
+from store_world import ALICE, BOB, HandClock
+
+from ecsbatch.errors import RunConflict, StoreError
+from ecsbatch.model.conflicts import RunHeld, RunTaken
+from ecsbatch.model.events import RunStarted, WaveStarted
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Claim, Lease, NewRun, Transaction
+from ecsbatch.model.servers import Fleet
+from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
+from ecsbatch.store.heart import ThreadHeart
+from ecsbatch.store.lease_keeper import TRUST, TTL
+from ecsbatch.store.leases import LeaseLocks
+
+
+@dataclass
+class Shared:
+    """A database of two machines, whose clocks a test turns.
+
+    Attributes:
+        now: the database's clock.
+        alice, bob: the stores of two processes.
+    """
+
+    now: float = 1_000_000.0
+    clocks: tuple[HandClock, HandClock] = field(default_factory=lambda: (HandClock(), HandClock()))
+
+    def __post_init__(self) -> None:
+        self.database = MemoryDatabase(leases=True, clock=lambda: self.now)
+        self.alice, self.bob = (open_store(self.database, clock=clock, inline=True) for clock in self.clocks)
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass for all of them; nobody renews anything."""
+        self.now += seconds
+        for clock in self.clocks:
+            clock.now += seconds
+
+
+@pytest.fixture
+async def shared() -> AsyncIterator[Shared]:
+    shared = Shared()
+    async with AsyncExitStack() as opened:
+        for store in (shared.alice, shared.bob):
+            await opened.enter_async_context(store)
+        yield shared
+
+
+def locks_of(store: DatabaseStore) -> LeaseLocks:
+    assert store._opened is not None
+    locks = store._opened[1].locks
+    assert isinstance(locks, LeaseLocks)
+    return locks
+
+
+async def begun(store: DatabaseStore, run_id: str = "k") -> Lease:
+    new = NewRun(run_id, fleet=Fleet([f"{run_id}-1", f"{run_id}-2"]), events=[RunStarted(total=2)])
+    return await store.create_run(new, ALICE)
+
+
+NEWS = Transaction([WaveStarted(wave=1, servers=2)])
+
+
+async def test_nobody_takes_a_run_whose_lease_has_not_run_out(shared: Shared) -> None:
+    await begun(shared.alice)
+    shared.passes(TTL - 0.1)
+
+    with pytest.raises(RunHeld, match="alice"):
+        await shared.bob.take_run("k", BOB)
+    assert (await shared.bob.run("k")).held
+
+
+async def test_a_run_whose_lease_has_run_out_is_orphaned_and_taken_and_its_holder_writes_nothing_more(
+    shared: Shared,
+) -> None:
+    lease = await begun(shared.alice)
+    shared.passes(TTL)
+    assert (await shared.bob.run("k")).status is RunStatus.ORPHANED
+
+    taken = await shared.bob.take_run("k", BOB)
+    await shared.bob.commit(taken, NEWS)
+
+    assert taken.fence == lease.fence + 1
+    with pytest.raises(RunTaken, match="bob"):
+        await shared.alice.commit(lease, NEWS)
+    assert not shared.alice.trusted(lease)
+    assert (await shared.bob.run("k")).seq == 2
+
+
+async def test_a_run_that_somebody_is_just_taking_is_not_written_by_its_holder_any_more(shared: Shared) -> None:
+    """Between the lease and the fence there are seconds: servers are claimed, and the record's head was read before."""
+    lease = await begun(shared.alice)
+    shared.passes(TTL)
+    assert locks_of(shared.bob).acquire("k")
+
+    with pytest.raises(RunTaken):
+        await shared.alice.commit(lease, NEWS)
+    with pytest.raises(RunTaken):
+        await shared.alice.renew(lease)
+
+
+async def test_a_holder_whose_lease_ran_out_goes_on_where_nobody_took_the_run(shared: Shared) -> None:
+    lease = await begun(shared.alice)
+    shared.passes(30.0)
+    assert not shared.alice.trusted(lease)
+
+    await shared.alice.commit(lease, NEWS)
+    await shared.alice._beat()
+
+    assert shared.alice.trusted(lease)
+    with pytest.raises(RunHeld):
+        await shared.bob.take_run("k", BOB)
+
+
+async def test_a_holder_goes_on_where_somebody_took_its_lease_and_let_it_go_unused(shared: Shared) -> None:
+    lease = await begun(shared.alice)
+    shared.passes(TTL)
+    assert locks_of(shared.bob).acquire("k")
+    locks_of(shared.bob).release("k")
+    await shared.alice._beat()
+    assert not shared.alice.trusted(lease)
+
+    await shared.alice.commit(lease, NEWS)
+    await shared.alice._beat()
+
+    assert shared.alice.trusted(lease)
+
+
+async def test_a_renewal_that_finds_another_ends_trust_for_good(shared: Shared) -> None:
+    lease = await begun(shared.alice)
+    shared.passes(TTL)
+    assert locks_of(shared.bob).acquire("k")
+    await shared.alice._beat()
+    locks_of(shared.bob).release("k")
+    await shared.alice._beat()
+
+    assert not shared.alice.trusted(lease)
+    with pytest.raises(RunTaken):
+        await shared.alice.commit(lease, NEWS)
+
+
+async def test_a_run_that_was_let_go_is_anybodys_at_once(shared: Shared) -> None:
+    await shared.alice.release(await begun(shared.alice))
+
+    assert (await shared.bob.take_run("k", BOB)).fence == 2
+
+
+async def test_the_lease_of_a_process_that_was_killed_runs_out_by_itself(shared: Shared) -> None:
+    await begun(shared.alice)
+    shared.alice.sever()
+
+    with pytest.raises(RunHeld):
+        await shared.bob.take_run("k", BOB)
+    shared.passes(TTL)
+    assert (await shared.bob.take_run("k", BOB)).fence == 2
+
+
+async def test_a_store_that_is_closed_leaves_no_lease(shared: Shared) -> None:
+    await begun(shared.alice)
+    await shared.alice.aclose()
+
+    assert shared.database.connection.execute("SELECT count(*) FROM leases").fetchone() == (0,)
+
+
+async def test_a_suspended_machine_trusts_nothing_although_its_clock_stood_still(shared: Shared) -> None:
+    lease = await begun(shared.alice)
+    shared.clocks[0].suspended += TRUST
+
+    assert not shared.alice.trusted(lease)
+
+
+async def test_a_row_that_could_not_be_deleted_is_renewed_by_nobody(shared: Shared) -> None:
+    lease = await begun(shared.alice)
+    locks_of(shared.alice).keeper.drop("k")
+    await shared.alice._beat()
+
+    assert (await shared.bob.take_run("k", BOB)).fence == lease.fence + 1
+
+
+async def test_claims_of_a_direct_run_are_void_once_its_lease_has_run_out(shared: Shared) -> None:
+    server: Claim = ("", "a")
+    direct = await shared.alice.create_run(NewRun("d", "direct"), ALICE)
+    await shared.alice.commit(direct, Transaction(claim=[server]))
+    assert await shared.bob.claimed([server]) == {server: "d"}
+
+    shared.passes(TTL)
+
+    assert await shared.bob.claimed([server]) == {}
+
+
+async def test_whoever_stood_still_while_it_created_a_run_leaves_that_of_another_alone(
+    shared: Shared,
+) -> None:
+    assert locks_of(shared.alice).acquire("k")
+    shared.passes(TTL)
+    lease = await begun(shared.bob)
+
+    taking = shared.alice._parts()[1]._taking
+    with pytest.raises(RunConflict, match="stood still"):
+        taking._free_all("k")
+
+    assert (await shared.bob.claimed([("", "k-1"), ("", "k-2")])).keys() == {("", "k-1"), ("", "k-2")}
+    await shared.bob.commit(lease, NEWS)
+
+
+async def test_whoever_stood_still_while_it_pruned_a_run_deletes_nothing_of_one_that_was_resumed(
+    shared: Shared,
+) -> None:
+    lease = await begun(shared.alice)
+    await shared.alice.commit(lease, Transaction(status=RunStatus.FAILED))
+    await shared.alice.release(lease)
+    pruning = shared.alice._parts()[1].pruning
+    assert pruning._lock("k")
+    shared.passes(TTL)
+    taken = await shared.bob.take_run("k", BOB)
+
+    assert not pruning.go_on("k")
+    assert pruning.free("k", ("", "")) is None
+    await shared.bob.commit(taken, NEWS)
+    assert (await shared.bob.run("k")).total == 2
+    assert (await shared.bob.claimed([("", "k-1")])) == {("", "k-1"): "k"}
+
+
+# -- the thread --------------------------------------------------------------------------------------------------------
+
+
+def test_the_thread_begins_with_the_first_lease_goes_on_after_a_failure_and_ends_with_the_store() -> None:
+    beats: list[str] = []
+    twice, ended = threading.Event(), threading.Event()
+
+    def beat() -> None:
+        beats.append(threading.current_thread().name)
+        if len(beats) == 1:
+            raise StoreError("It is away.")
+        twice.set()
+
+    heart = ThreadHeart(beat, lambda: False, ended.set, every=0.001)
+    assert beats == []
+
+    heart.begin()
+    assert twice.wait(10)
+    heart.stop()
+
+    assert ended.wait(10)
+    assert set(beats) == {"ecsbatch-leases"}
+
+
+def test_the_thread_renews_nothing_where_there_is_nothing_and_goes_on_with_the_next_lease() -> None:
+    held, asked, beaten, ended = (threading.Event() for _ in range(4))
+
+    def beat() -> None:
+        assert held.is_set()
+        beaten.set()
+
+    def idle() -> bool:
+        asked.set()
+        return not held.is_set()
+
+    heart = ThreadHeart(beat, idle, ended.set, every=0.001)
+    heart.begin()
+    assert asked.wait(10)
+    assert not beaten.is_set()
+
+    held.set()
+    heart.begin()
+    assert beaten.wait(10)
+    heart.stop()
+    assert ended.wait(10)
