@@ -32,7 +32,7 @@ SEND_WITHIN = 5.0
 it, so that it is no setting."""
 
 _FOREIGN_POLL = 1.0
-"""Seconds between two tries while another process has tokens in flight: we do not hear when they are settled."""
+"""Seconds between two tries where another process may free or take tokens: we do not hear of it."""
 
 _SHORTEST_WAIT = 0.001
 """Seconds of the shortest timer: a shorter one may not move a clock that counts in floats."""
@@ -162,7 +162,7 @@ class TokenBucket:
     async def _wait(self, shortage: Shortage) -> None:
         """Wait until the ledger may have room: the next token cools down, or some request is settled."""
         delay = shortage.next_in if shortage.next_in is not None else _FOREIGN_POLL
-        if shortage.in_flight:
+        if shortage.in_flight or shortage.shared:
             delay = min(delay, _FOREIGN_POLL)
         try:
             async with asyncio.timeout(max(delay, _SHORTEST_WAIT)):

@@ -58,11 +58,13 @@ class Shortage:
         free: tokens that are free, fewer than ``at_least``.
         next_in: seconds until ``at_least`` are free if nothing is settled meanwhile; None where they never are.
         in_flight: tokens of requests without an answer; settling them frees them sooner than ``next_in`` says.
+        shared: other processes spend the same quota, so that more may happen than this one hears of.
     """
 
     free: int
     next_in: float | None
     in_flight: int
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

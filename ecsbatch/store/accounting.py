@@ -27,6 +27,33 @@ class OutstandingGrant:
     settled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A process that waits for tokens.
+
+    Attributes:
+        held: tokens that count for it now.
+        ticket: grows in the order in which processes began to wait.
+        wants: tokens that it can use.
+    """
+
+    held: int
+    ticket: int
+    wants: int
+
+
+NO_TICKET: Final = 2**62
+"""The ticket of a process that has not waited yet."""
+
+
+def wanted_before(mine: Turn, others: Iterable[Turn]) -> int:
+    """Return how many tokens those want whose turn is before ours: who has fewest, and of these who waits longest.
+
+    So processes get equal shares, whatever the sizes of their batches, and none starves.
+    """
+    return sum(other.wants for other in others if (other.held, other.ticket) < (mine.held, mine.ticket))
+
+
 def tokens_for(request: TokenRequest, held: int) -> int:
     """Return how many tokens a request gets while ``held`` are out: up to ``want``, or 0 where that is too few."""
     tokens = min(request.want, request.limit - held)

@@ -7,13 +7,15 @@ the whole ``hold`` from the moment at which it is first seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from ecsbatch.model.quota import Usage, quota_group
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import accounting
 from ecsbatch.store import statements as sql
-from ecsbatch.store.accounting import OutstandingGrant
+from ecsbatch.store.accounting import OutstandingGrant, Turn
 from ecsbatch.store.database import Database
 
 _EVERY_GROUP: Final = "*"
@@ -23,6 +25,12 @@ _ALL_TOKENS: Final = 2**40
 
 _KEPT: Final = 86_400.0
 """Seconds for which an expired grant is kept that nobody has settled: settled late, it counts again."""
+
+_TURN_LASTS: Final = 2.5
+"""Seconds for which a process counts as waiting after it has asked; it asks each second."""
+
+_AFTER_OTHERS: Final = 0.1
+"""Seconds until a process asks again that was denied tokens which others are about to take."""
 
 _PURGE_AT: Final = 64
 """Rows without effect that may pile up in a group before they are deleted."""
@@ -41,18 +49,59 @@ class TokenLedger:
         self._boot = boot
         self._nonce = nonce
 
+    def lock(self, group: str, now: float) -> float:
+        """Have everybody else who takes tokens of a group wait for the transaction's end; return the time.
+
+        ``now`` is this machine's, for a database that has no clock of its own.
+        """
+        row = self._database.execute(sql.LOCK_GROUP, {"name": quota_group(group), "now": now}).fetchone()
+        return float(row[0])
+
     def tokens(self, request: TokenRequest, now: float) -> int | Shortage:
-        """Return how many tokens a request can have, or why it gets none; nothing is taken yet."""
-        values = {**_key(request.group), "now": now, "boot": self._boot}
-        held, foreign, dead = self._database.execute(sql.SUMS, values).fetchone()
+        """Return how many tokens a request can have, or why it gets none; nothing is taken yet.
+
+        Where other processes wait whose turn it is before ours, theirs are left to them.
+        """
+        values = {**_key(request.group), "now": now, "boot": self._boot, "nonce": self._nonce}
+        held, foreign, dead, others, waiting = self._sums(values)
         if foreign:
             self._adopt(now)
-            held, _, dead = self._database.execute(sql.SUMS, values).fetchone()
+            held, _, dead, others, waiting = self._sums(values)
         if dead > _PURGE_AT:
             self._database.execute(sql.PURGE_GRANTS, {"now": now, "long_ago": now - _KEPT, "boot": self._boot})
-        return accounting.tokens_for(request, held) or accounting.shortage(
-            request, self._outstanding(request.group, now), now
-        )
+            self._database.execute(sql.FORGET_TURNS, values)
+        before = self._wanted_before(request, values) if waiting else 0
+        tokens = accounting.tokens_for(request, held + before)
+        if tokens:
+            if waiting:
+                self._database.execute(sql.LEAVE_TURN, values)
+            return tokens
+        if waiting or others:
+            self._database.execute(sql.TAKE_TURN, {**values, "wants": request.want, "until": now + _TURN_LASTS})
+        lacks = accounting.shortage(request, self._outstanding(request.group, now), now)
+        if not (waiting or others):
+            return lacks
+        # Where there are tokens for us, but for those before us, these take theirs any moment.
+        reserved = accounting.tokens_for(request, held) > 0
+        return replace(lacks, next_in=_AFTER_OTHERS if reserved else lacks.next_in, shared=True)
+
+    def _sums(self, values: Mapping[str, Any]) -> tuple[int, int, int, int, int]:
+        """Return tokens held, rows of other clocks, rows without effect, tokens of other processes, and who waits."""
+        sums: tuple[int, int, int, int, int] = self._database.execute(sql.SUMS, values).fetchone()
+        return sums
+
+    def _wanted_before(self, request: TokenRequest, values: Mapping[str, Any]) -> int:
+        turns = {
+            nonce: Turn(held, ticket, wants)
+            for nonce, ticket, wants, held in self._database.execute(sql.TURNS, values).fetchall()
+        }
+        mine = turns.pop(self._nonce, None)
+        if not turns:
+            return 0
+        if mine is None:
+            (held,) = self._database.execute(sql.HELD_BY, values).fetchone()
+            mine = Turn(held, accounting.NO_TICKET, request.want)
+        return accounting.wanted_before(mine, turns.values())
 
     def record_grant(self, request: TokenRequest, grant: Grant, run_id: str) -> None:
         """Store a grant."""

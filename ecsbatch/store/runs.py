@@ -83,10 +83,10 @@ def insert(database: Database, record: RunRecord) -> None:
     )
 
 
-def fence(database: Database, run_id: str) -> int:
-    """Return the number of a run's last holder, 0 where there is no such run."""
-    row = found(database.execute(sql.FENCE, {"run": run_id}))
-    return int(row[0]) if row else 0
+def how_far(database: Database, run_id: str) -> tuple[int, int]:
+    """Return the number of a run's last holder and that of its last event, 0 and 0 where there is no such run."""
+    row = found(database.execute(sql.HOW_FAR, {"run": run_id}))
+    return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 def advance(database: Database, run_id: str, seq: int, status: RunStatus, counts: Mapping[str, int]) -> None:

@@ -12,6 +12,7 @@ from ecsbatch.store.sql import Statement
 # -- what the store says of itself -----------------------------------------------------------------------------------
 
 FACT: Final = Statement("SELECT value FROM ecsbatch WHERE name = :name")
+CHANGE_FACT: Final = Statement("UPDATE ecsbatch SET value = :value WHERE name = :name AND value = :before")
 STATE: Final = Statement("INSERT INTO ecsbatch (name, value) VALUES (:name, :value)")
 WITHDRAW: Final = Statement("DELETE FROM ecsbatch WHERE name = :name")
 NOTES: Final = Statement("SELECT name FROM ecsbatch WHERE name BETWEEN :first AND :last")
@@ -51,7 +52,9 @@ OPEN_ROLLOUTS: Final = Statement(f"""
     {_RUN} WHERE kind = 'rollout' AND status IN ('running', 'paused', 'interrupted') ORDER BY number DESC
 """)
 ANY_RUN: Final = Statement("SELECT 1 FROM runs LIMIT 1")
-FENCE: Final = Statement("SELECT fence FROM runs WHERE run_id = :run")
+HOW_FAR: Final = Statement("SELECT fence, seq FROM runs WHERE run_id = :run")
+TIMELINE_OF_RUN: Final = Statement("SELECT timeline FROM runs WHERE run_id = :run")
+SET_TIMELINE: Final = Statement("UPDATE runs SET timeline = :timeline WHERE run_id = :run")
 ADVANCE_RUN: Final = Statement("UPDATE runs SET seq = :seq, status = :status, counts = :counts WHERE run_id = :run")
 SET_HOLDER: Final = Statement("""
     UPDATE runs SET fence = :fence, status = :status, holder = :holder, host = :host, pid = :pid, since = :since
@@ -159,11 +162,15 @@ DELETE_ROWS: Final = Statement("DELETE FROM journal WHERE run_id = :run AND seq_
 _OF_GROUP: Final = """
     (quota_group IN (:name, '*') OR substr(quota_group, length(quota_group) - length(:tail) + 1) = :tail)
 """
+# A row of another boot may be of any time.
+_WAITING: Final = "turns.quota_group = :name AND asked_until > :now AND asked_until <= :now + 60"
 _FOREIGN: Final = "(boot <> :boot OR free_at > :now + hold)"
 SUMS: Final = Statement(f"""
     SELECT CAST(coalesce(sum(CASE WHEN free_at > :now THEN tokens ELSE 0 END), 0) AS BIGINT),
         CAST(coalesce(sum(CASE WHEN {_FOREIGN} THEN 1 ELSE 0 END), 0) AS BIGINT),
-        CAST(coalesce(sum(CASE WHEN free_at <= :now THEN 1 ELSE 0 END), 0) AS BIGINT)
+        CAST(coalesce(sum(CASE WHEN free_at <= :now THEN 1 ELSE 0 END), 0) AS BIGINT),
+        CAST(coalesce(sum(CASE WHEN free_at > :now AND nonce <> :nonce THEN tokens ELSE 0 END), 0) AS BIGINT),
+        (SELECT count(*) FROM turns WHERE {_WAITING})
     FROM grants WHERE {_OF_GROUP}
 """)
 GRANTS: Final = Statement(f"SELECT tokens, free_at, settled, hold, boot FROM grants WHERE {_OF_GROUP}")
@@ -190,6 +197,41 @@ PURGE_GRANTS: Final = Statement("""
     DELETE FROM grants WHERE boot = :boot AND ((settled = 1 AND free_at <= :now) OR free_at <= :long_ago)
 """)
 FORGET_GRANTS: Final = Statement("DROP TABLE IF EXISTS grants")
+
+# The first that a transaction which takes tokens does: others that take some of the same group wait behind it.
+LOCK_GROUP: Final = Statement("""
+    INSERT INTO quota_groups (name, seen_at)
+    VALUES (:name, :now) ON CONFLICT (name) DO UPDATE SET seen_at = :now                             -- sqlite
+    VALUES (:name, extract(epoch FROM clock_timestamp()))                                            -- postgres
+    ON CONFLICT (name) DO UPDATE                                                                     -- postgres
+    SET seen_at = greatest(quota_groups.seen_at, extract(epoch FROM clock_timestamp()))              -- postgres
+    RETURNING seen_at
+""")
+
+# -- turns, of processes that wait for tokens ---------------------------------------------------------------------------
+
+TURNS: Final = Statement(f"""
+    SELECT turns.nonce, ticket, wants, CAST(coalesce(sum(g.tokens), 0) AS BIGINT)
+    FROM turns LEFT JOIN grants AS g
+    ON g.nonce = turns.nonce AND g.quota_group = turns.quota_group AND g.free_at > :now
+    WHERE {_WAITING} GROUP BY turns.nonce, ticket, wants
+""")
+HELD_BY: Final = Statement(f"""
+    SELECT CAST(coalesce(sum(tokens), 0) AS BIGINT) FROM grants
+    WHERE nonce = :nonce AND free_at > :now AND {_OF_GROUP}
+""")
+TAKE_TURN: Final = Statement("""
+    INSERT INTO turns (quota_group, nonce, ticket, wants, asked_until)
+    VALUES (
+        :name, :nonce, (SELECT coalesce(max(ticket), 0) + 1 FROM turns WHERE quota_group = :name), :wants, :until
+    )
+    ON CONFLICT (quota_group, nonce) DO UPDATE SET
+        ticket = CASE WHEN turns.asked_until > :now THEN turns.ticket ELSE excluded.ticket END,
+        wants = excluded.wants,
+        asked_until = excluded.asked_until
+""")
+LEAVE_TURN: Final = Statement("DELETE FROM turns WHERE quota_group = :name AND nonce = :nonce")
+FORGET_TURNS: Final = Statement("DELETE FROM turns WHERE quota_group = :name AND asked_until <= :now")
 
 # -- commands --------------------------------------------------------------------------------------------------------
 

@@ -305,6 +305,7 @@ class DatabaseStore:
             transaction.urgent,
             needs_savepoint=not transaction.only_tells,
             claims=bool(transaction.claim),
+            quota_group=transaction.take.group if transaction.take is not None else "",
         )
         return self._worker_now().write(write)
 
@@ -376,7 +377,7 @@ class DatabaseStore:
 
     def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Take tokens that are no run's."""
-        return self._write(lambda store: store.take(take))
+        return self._worker_now().write(Write(lambda: self._parts()[1].take(take), quota_group=take.group))
 
     def settle(self, settle: Settlement) -> asyncio.Future[None]:
         """Settle a grant that is no run's."""

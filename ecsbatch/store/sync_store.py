@@ -102,6 +102,7 @@ class SyncStore:
         self._staged: dict[str, _Head] = {}
         self._pending: dict[str, _Pending] = {}
         self._fences: dict[str, int] = {}
+        self._locked: dict[str, float] = {}
         self._broken: dict[str, str] = {}
         self._bare = f"{self._nonce[:12]}."
         self._bare_grants = 0
@@ -126,6 +127,8 @@ class SyncStore:
 
     def _do_group(self, writes: Sequence[Write]) -> list[Any]:
         self._forget_group()  # it may be done again, from its begin
+        for group in sorted({write.quota_group for write in writes if write.quota_group}):
+            self._locked[group] = self._ledger.lock(group, self.clock.now())
         # A single write needs no savepoint: where it is refused the whole transaction is undone.
         done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
         self._write_pending()
@@ -152,7 +155,7 @@ class SyncStore:
             runs.advance(self._database, run_id, head.seq, head.status, head.counts)
 
     def _forget_group(self) -> None:
-        for each in (self._staged, self._pending, self._fences):
+        for each in (self._staged, self._pending, self._fences, self._locked):
             each.clear()
 
     # Runs and their holders
@@ -230,7 +233,7 @@ class SyncStore:
         now = self.clock.now()
         for settlement in transaction.settle:
             self._ledger.settle(settlement, now)
-        got = self._granted(transaction.take, run_id, head, now, folded)
+        got = self._granted(transaction.take, run_id, head, folded)
         grant, shortage = (got, None) if isinstance(got, Grant) else (None, got)
         events = list(transaction.events)
         if grant is not None and transaction.intent is not None:
@@ -245,18 +248,18 @@ class SyncStore:
         return Committed(recorded, grant, shortage)
 
     def _granted(
-        self, request: TokenRequest | None, run_id: str, head: _Head, now: float, folded: int | None
+        self, request: TokenRequest | None, run_id: str, head: _Head, folded: int | None
     ) -> Grant | Shortage | None:
         if request is None:
             return None
         if folded is not None and head.failed_at > folded:
             return _NOT_NOW
-        return self._take(request, f"{run_id}.{head.fence}.{head.grants + 1}", run_id, now)
+        return self._take(request, f"{run_id}.{head.fence}.{head.grants + 1}", run_id)
 
     def take(self, request: TokenRequest) -> Grant | Shortage:
         """Take tokens that are no run's."""
         self._bare_grants += 1
-        return self._take(request, f"{self._bare}{self._bare_grants}", "", self.clock.now())
+        return self._take(request, f"{self._bare}{self._bare_grants}", "")
 
     def settle(self, settlement: Settlement) -> None:
         """Settle a grant that is no run's."""
@@ -274,7 +277,8 @@ class SyncStore:
         self._bare_grants += 1
         self._ledger.wait_out(seconds, self.clock.now(), f"{self._bare}{self._bare_grants}")
 
-    def _take(self, request: TokenRequest, grant_id: str, run_id: str, now: float) -> Grant | Shortage:
+    def _take(self, request: TokenRequest, grant_id: str, run_id: str) -> Grant | Shortage:
+        now = self._locked[request.group]
         tokens = self._ledger.tokens(request, now)
         if isinstance(tokens, Shortage):
             return tokens
@@ -296,7 +300,7 @@ class SyncStore:
         fence = self._fences.get(lease.run_id)
         if fence is None:
             # Once for a group: nobody else takes the run while the group has the write lock.
-            fence = runs.fence(self._database, lease.run_id)
+            fence, _ = runs.how_far(self._database, lease.run_id)
             # In this order: where the fence has grown, the run must not be had again.
             if fence == lease.fence and lease.run_id in self._heads and not self._locks.kept(lease.run_id):
                 fence = _NOBODYS

@@ -34,6 +34,7 @@ class Write:
         urgent: True where the caller waits for it before it goes on.
         needs_savepoint: True where it may be refused after its first statement, which must then be undone.
         claims: True where it takes servers that others may want.
+        quota_group: of which it takes tokens, "" for none.
     """
 
     do: Callable[[], Any]
@@ -41,6 +42,7 @@ class Write:
     urgent: bool = True
     needs_savepoint: bool = True
     claims: bool = False
+    quota_group: str = ""
 
 
 CommitGroup = Callable[[Sequence[Write]], list[Any]]

@@ -14,12 +14,11 @@ CREATE TABLE leases (
 );
 
 -- The row of a quota group is locked first by whoever takes tokens of it. "seen_at" is the latest time at which somebody
--- did, behind which the clock never goes back; "timeline" counts the failovers of a database server.
+-- did: behind it the clock of a database server never goes back.
 CREATE TABLE quota_groups (
     name TEXT NOT NULL PRIMARY KEY,                     -- sqlite
     name TEXT COLLATE "C" NOT NULL PRIMARY KEY,         -- postgres
-    seen_at DOUBLE PRECISION NOT NULL,
-    timeline TEXT NOT NULL DEFAULT ''
+    seen_at DOUBLE PRECISION NOT NULL
 );
 
 -- Processes that wait for tokens, by the order in which they get them.
@@ -67,4 +66,5 @@ CREATE TABLE writers (
 );
 
 ALTER TABLE grants ADD COLUMN nonce TEXT NOT NULL DEFAULT '';
+-- The timeline of the database server (it grows with each failover) in which the run's record is known to be whole.
 ALTER TABLE runs ADD COLUMN timeline TEXT NOT NULL DEFAULT '';
