@@ -1,11 +1,12 @@
-"""Waits for other processes that write: waiting for one that stands still costs nothing, giving up costs the run."""
+"""Waits for who keeps a database or for a server that is away: that costs nothing, giving up costs the run."""
 
 from __future__ import annotations
 
-import sqlite3
+import random
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain, repeat
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -13,19 +14,24 @@ T = TypeVar("T")
 BUSY_TIMEOUT: Final = 300.0
 """Seconds to wait for a process that is in the middle of a write: it may have been stopped, and not ended."""
 
+_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+"""Seconds between attempts at a server that is away; from the last one on they grow no more."""
+
 
 class Patience:
-    """Tries again for as long as another process keeps the database. All but `until_free` is safe from any thread.
+    """Tries again for as long as a database cannot be had. All but the attempts is safe from any thread.
 
     Attributes:
         timeout: seconds after which it gives up.
-        waited: seconds for which `until_free` had tried when it last failed to get the database.
+        waited: seconds for which it had tried when it last failed to get the database.
+        waits_for: what it waits for, in words; "" where it does not wait, or waits for another process.
     """
 
     def __init__(self, timeout: float = BUSY_TIMEOUT) -> None:
         """Take the seconds after which it gives up."""
         self.timeout = timeout
         self.waited = 0.0
+        self.waits_for = ""
         self._since: float | None = None
         self._lost = threading.Event()
 
@@ -35,29 +41,57 @@ class Patience:
         Raises:
             sqlite3.Error: another error, or the database was busy for too long.
         """
+        return self._until(do, lambda error: "" if is_busy(error) else None, lambda: None)
+
+    def until_done(self, do: Callable[[], T], waits_for: Callable[[Exception], str | None]) -> T:
+        """Call a function again and again, with pauses that grow.
+
+        Args:
+            do: what is to be done.
+            waits_for: returns for an error what is waited for, None where that would be in vain.
+
+        Raises:
+            Exception: what it has raised at last.
+        """
+        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
+        return self._until(do, waits_for, lambda: self._pause(next(pauses)))
+
+    def waiting(self) -> float:
+        """Return the seconds for which it has been waiting, 0 where it does not wait."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def lose(self) -> None:
+        """Give up at once, now and later."""
+        self._lost.set()
+
+    def is_lost(self) -> bool:
+        """Return whether it was told to give up."""
+        return self._lost.is_set()
+
+    def _until(self, do: Callable[[], T], waits_for: Callable[[Exception], str | None], pause: Callable[[], None]) -> T:
         since = time.monotonic()
         try:
             while True:
                 try:
                     return do()
-                except sqlite3.Error as e:
+                except Exception as e:
+                    what = waits_for(e)
                     self.waited = time.monotonic() - since
-                    if not is_busy(e) or self._lost.is_set() or self.waited >= self.timeout:
+                    if what is None or self.waited >= self.timeout:
                         raise
-                    self._since = since
+                    self._since, self.waits_for = since, what
+                    pause()
+                    if self._lost.is_set():
+                        raise
         finally:
-            self._since = None
+            self._since, self.waits_for = None, ""
 
-    def waiting(self) -> float:
-        """Return the seconds for which it has been waiting for another process, 0 where it does not wait."""
-        since = self._since
-        return 0.0 if since is None else time.monotonic() - since
-
-    def lose(self) -> None:
-        """Give up at the next attempt, now and later."""
-        self._lost.set()
+    def _pause(self, seconds: float) -> None:
+        # Many may have lost the same server in the same instant.
+        self._lost.wait(min(seconds * random.uniform(0.5, 1), max(0.0, self.timeout - self.waited)))
 
 
 def is_busy(error: Exception) -> bool:
-    """Return True where an error says that another process keeps the database."""
+    """Return True where an error says that another process keeps an SQLite database."""
     return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")

@@ -1,0 +1,227 @@
+"""A connection to a PostgreSQL server on which nothing waits for ever.
+
+A server may stand still, and a line may swallow what is sent, also behind a pooler that the kernel's own time-outs do
+not see through. So each wait for bytes has an end here, and any other thread may end all of them at once. Nothing
+rests on the state of a session: no prepared statements, no settings but those of a transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
+
+from ecsbatch.errors import ConfigError
+
+T = TypeVar("T")
+
+DEADLINE: Final = 10.0
+"""Seconds without a byte after which a connection is given up."""
+
+_CONNECT: Final = 5
+"""Seconds to connect to one host."""
+
+_NAMES: Final = 30.0
+"""Seconds to connect in all: a name service that does not answer is asked for long, which nothing can shorten."""
+
+_LOOK: Final = 0.1
+"""Seconds between two looks whether a wait is to end."""
+
+_SETTINGS: Final = {
+    "connect_timeout": (_CONNECT, "PGCONNECT_TIMEOUT"),
+    "keepalives_idle": (5, ""),
+    "keepalives_interval": (2, ""),
+    "keepalives_count": (3, ""),
+    "tcp_user_timeout": (int(DEADLINE * 1000), ""),
+    "client_encoding": ("UTF8", ""),
+    "fallback_application_name": ("ecsbatch", ""),
+}
+"""Settings of a connection where the address and an environment variable do not name others."""
+
+
+class NoAnswer(psycopg.OperationalError):
+    """The server did not answer in time, or somebody has ended the wait."""
+
+
+Answers = list[list[tuple[Any, ...]]]
+"""The rows of each statement that returns any."""
+
+
+class PostgresConnection:
+    """A connection that its owner opens, and opens again where it was lost; used by one thread at a time.
+
+    What fails raises the driver's errors, and leaves it closed: what was begun on it is undone by the server.
+
+    Attributes:
+        deadline: seconds without a byte after which it is given up.
+    """
+
+    def __init__(
+        self, conninfo: str, *, deadline: float = DEADLINE, is_cut: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Take the address.
+
+        Args:
+            conninfo: as libpq takes it, with or without a password.
+            deadline: seconds without a byte after which it is given up.
+            is_cut: returns True, on any thread, where all waits are to end at once.
+
+        Raises:
+            ConfigError: the address cannot be read.
+        """
+        self.deadline = deadline
+        self._settings = _settings(conninfo)
+        self._is_cut = is_cut
+        self._cut = False
+        self._driver: _Watched | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and, as far as is known, not lost since."""
+        return self._driver is not None
+
+    def open(self) -> bool:
+        """Connect where there is no connection; return whether that was needed."""
+        if self._driver is not None:
+            return False
+        driver = self._connected()
+        driver.deadline, driver.is_over = lambda: self.deadline, self._over
+        driver.adapters.register_loader("numeric", _NumberLoader)
+        self._driver = driver
+        return True
+
+    def ask(self, text: str) -> Answers:
+        """Send statements as one message, and return their rows; the text must not hold what others have written."""
+        cursor = self._run(lambda driver: driver.execute(text.encode()))
+        answers: Answers = []
+        while True:
+            if cursor.description is not None:
+                answers.append(cursor.fetchall())
+            if not cursor.nextset():
+                return answers
+
+    def execute(self, text: str, values: Mapping[str, Any] | None = None) -> psycopg.Cursor[Any]:
+        """Run a statement with values, ``%(like_this)s``."""
+        return self._run(lambda driver: driver.execute(text.encode(), values or None))
+
+    def execute_many(self, text: str, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Run a statement for each row; return how many rows it changed in all."""
+
+        def run(driver: _Watched) -> int:
+            cursor = driver.cursor()
+            cursor.executemany(text.encode(), rows)
+            return max(cursor.rowcount, 0)
+
+        return self._run(run)
+
+    def cut(self) -> None:
+        """End what waits on it, and let nothing be done on it any more. Safe from any thread."""
+        self._cut = True
+
+    def close(self) -> None:
+        """Close it; a transaction in progress is undone."""
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.close()
+
+    def _run(self, do: Callable[[_Watched], T]) -> T:
+        if self._driver is None:
+            # Never opened here: half a transaction would be done without the other half.
+            raise NoAnswer("the connection is lost")
+        try:
+            return do(self._driver)
+        except BaseException:
+            self.close()
+            raise
+
+    def _over(self) -> bool:
+        return self._cut or self._is_cut()
+
+    def _connected(self) -> _Watched:
+        """Connect on a thread of its own: a name service cannot be hurried, but need not be waited for."""
+        future: Future[_Watched] = Future()
+        threading.Thread(target=_connect, args=(self._settings, future), name="ecsbatch-connect", daemon=True).start()
+        until = time.monotonic() + _NAMES
+        while not future.done():
+            wait_for([future], _LOOK)
+            if not future.done() and (self._over() or time.monotonic() >= until):
+                future.add_done_callback(_close)
+                raise NoAnswer("no answer from the name service or the host")
+        return future.result()
+
+
+class _Watched(psycopg.Connection[tuple[Any, ...]]):
+    """The driver's connection, whose waits have an end.
+
+    Attributes:
+        deadline: returns the seconds without a byte after which a wait ends.
+        is_over: returns True where all waits are to end at once.
+    """
+
+    deadline: Callable[[], float] = staticmethod(lambda: DEADLINE)
+    is_over: Callable[[], bool] = staticmethod(lambda: False)
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+        """Wait as the driver does, which looks up some times a second."""
+        return super().wait(self._bounded(gen), *args, **options)
+
+    def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        deadline = self.deadline()
+        until = time.monotonic() + deadline
+        ready: Any = None
+        while True:
+            try:
+                wanted = gen.send(ready)
+            except StopIteration as end:
+                return end.value
+            ready = yield wanted
+            if ready:
+                until = time.monotonic() + deadline
+            elif self.is_over() or time.monotonic() >= until:
+                raise NoAnswer(f"no answer for {deadline:.0f} s")
+
+
+class _NumberLoader(Loader):
+    """Reads a number of any size, as a sum of whole numbers is one, as SQLite would give it."""
+
+    def load(self, data: Any) -> int | float:
+        """Return a whole number as such."""
+        text = bytes(data)
+        return int(text) if text.lstrip(b"-").isdigit() else float(text)
+
+
+def _connect(settings: dict[str, Any], future: Future[_Watched]) -> None:
+    try:
+        future.set_result(_Watched.connect(autocommit=True, prepare_threshold=None, **settings))
+    except BaseException as e:  # noqa: BLE001 - it is told to whom it waits for
+        future.set_exception(e)
+
+
+def _settings(conninfo: str) -> dict[str, Any]:
+    """Return an address as settings, with ours where it has none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        given = conninfo_to_dict(conninfo)
+    except psycopg.Error:
+        # The driver's own words repeat it, with the password.
+        raise ConfigError(
+            "The store's address is none that PostgreSQL understands: give postgresql://user@host:port/database."
+        ) from None
+    ours = {name: value for name, (value, variable) in _SETTINGS.items() if not os.environ.get(variable)}
+    return {**ours, **given}
+
+
+def _close(future: Future[_Watched]) -> None:
+    if future.exception() is None:
+        future.result().close()
