@@ -39,7 +39,10 @@ _TIMELINE: Final = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 
 
 def reading(deadline: float) -> str:
-    """Return how a transaction begins that sees one state throughout; ``deadline`` is how long we wait for an answer."""
+    """Return how a transaction begins that sees one state throughout.
+
+    Here and below ``deadline`` is how long we wait for an answer; the server is to give up before that.
+    """
     return f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_settings(deadline * READING)}"
 
 
@@ -57,7 +60,7 @@ def writing(nonce: str, number: int, deadline: float, *, claims: bool, tells_tim
     Args:
         nonce: the opened store.
         number: higher than those of all its transactions that were committed.
-        deadline: how long we wait for an answer; the server is to give up before that.
+        deadline: how long we wait for an answer.
         claims: it takes servers or runs: one such at a time.
         tells_timeline: the server can be asked for its timeline.
         forgets: rows of processes that are long gone are deleted.

@@ -58,7 +58,8 @@ Answers = list[list[tuple[Any, ...]]]
 class PostgresConnection:
     """A connection that its owner opens, and opens again where it was lost; used by one thread at a time.
 
-    What fails raises the driver's errors, and leaves it closed: what was begun on it is undone by the server.
+    What fails raises the driver's errors, and leaves it closed: what was begun on it is undone by the server, and what
+    comes after it fails in the same way until it is opened again.
 
     Attributes:
         deadline: seconds without a byte after which it is given up.
@@ -82,6 +83,7 @@ class PostgresConnection:
         self._is_cut = is_cut
         self._cut = False
         self._driver: _Watched | None = None
+        self._failure: psycopg.Error | None = None
 
     @property
     def is_open(self) -> bool:
@@ -95,7 +97,7 @@ class PostgresConnection:
         driver = self._connected()
         driver.deadline, driver.is_over = lambda: self.deadline, self._over
         driver.adapters.register_loader("numeric", _NumberLoader)
-        self._driver = driver
+        self._driver, self._failure = driver, None
         return True
 
     def ask(self, text: str) -> Answers:
@@ -134,10 +136,14 @@ class PostgresConnection:
 
     def _run(self, do: Callable[[_Watched], T]) -> T:
         if self._driver is None:
-            # Never opened here: half a transaction would be done without the other half.
-            raise NoAnswer("the connection is lost")
+            # It is never opened here: half a transaction would be done without the other half.
+            raise self._failure or NoAnswer("the connection is lost")
         try:
             return do(self._driver)
+        except psycopg.Error as e:
+            self._failure = e
+            self.close()
+            raise
         except BaseException:
             self.close()
             raise
