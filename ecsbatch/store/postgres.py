@@ -16,15 +16,16 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import psycopg
 
-from ecsbatch.clock import Clock
+from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import StoreError
 from ecsbatch.model.text import without_password
 from ecsbatch.store import migrations, postgres_begin
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database, Rows
-from ecsbatch.store.locks import Locks
+from ecsbatch.store.lease_keeper import BEAT, MARGIN
+from ecsbatch.store.leases import LeaseLocks
+from ecsbatch.store.ledger_clock import DatabaseClock
 from ecsbatch.store.patience import Patience
-from ecsbatch.store.postgres_clock import ServerClock, ServerTime
 from ecsbatch.store.postgres_connection import DEADLINE, Answers, PostgresConnection
 from ecsbatch.store.postgres_errors import Retry, Trouble, trouble
 from ecsbatch.store.sql import Dialect, Statement
@@ -99,16 +100,12 @@ class PostgresDatabase(Database):
         self._mutex = threading.RLock()
         self._nonce = secrets.token_hex(12)
         self._number = 0
-        self._time = ServerTime()
         self._in_use = False
         self._tells_timeline = False
+        self._in_transaction = False
         self._has_savepoint = False
         self._deadline = deadline
-        self._connection = PostgresConnection(conninfo, is_cut=self._patience.is_lost)
-
-    def another(self, patience: Patience, deadline: float) -> PostgresDatabase:
-        """Return the same database on a connection of its own, for another thread."""
-        return PostgresDatabase(self.url, self._conninfo, patience, read_only=self._read_only, deadline=deadline)
+        self._connection = PostgresConnection(conninfo, deadline=deadline, is_cut=self._patience.is_lost)
 
     # Transactions
 
@@ -171,7 +168,6 @@ class PostgresDatabase(Database):
     def _write(self, writing: _Writing[T]) -> T:
         with self._undone_if_it_fails():
             self._connect(self._deadline)
-            before = self._time.before()
             begun = self._begin(
                 postgres_begin.writing(
                     self._nonce,
@@ -182,10 +178,9 @@ class PostgresDatabase(Database):
                     forgets=writing.number == 1,
                 )
             )
-            timeline, seconds = begun[-1][0]
-            self._time.read(seconds, before)
             if not begun[1]:
                 return self._written_before(writing)
+            (timeline,) = begun[-1][0]
             if timeline != self.timeline:
                 self.on_timeline(self.timeline, timeline)
             result = writing.do()
@@ -221,7 +216,7 @@ class PostgresDatabase(Database):
         return result
 
     def _begin(self, text: str) -> Answers:
-        self._has_savepoint = False
+        self._in_transaction, self._has_savepoint = True, False
         return self._connection.ask(text)
 
     def _commit(self) -> None:
@@ -239,6 +234,8 @@ class PostgresDatabase(Database):
         except BaseException:
             self._roll_back()
             raise
+        finally:
+            self._in_transaction = False
 
     def _roll_back(self) -> None:
         with suppress(self.errors):
@@ -353,18 +350,22 @@ class PostgresDatabase(Database):
 
     # Others
 
-    def locks(self) -> Locks:
-        """Return leases by time."""
-        raise NotImplementedError
+    def locks(self, nonce: str, clock: Clock) -> LeaseLocks:
+        """Return leases that end by the server's clock."""
+        return LeaseLocks(self, nonce, lambda: boottime_of(clock))
 
-    def ledger_clock(self, clock: Clock) -> ServerClock:  # noqa: ARG002 - machines do not share theirs
+    def beside(self) -> PostgresDatabase:
+        """Return another connection, for renewals: one that takes longer than to the next has failed."""
+        return PostgresDatabase(self.url, self._conninfo, Patience(BEAT), deadline=BEAT + MARGIN)
+
+    def ledger_clock(self, clock: Clock) -> DatabaseClock:
         """Return the server's clock."""
-        return ServerClock(self._ask_time, self._time)
+        return DatabaseClock("database", self._seconds, lambda: boottime_of(clock))
 
-    def _ask_time(self) -> float:
-        before = self._time.before()
+    def _seconds(self) -> float:
+        if not self._in_transaction:
+            return self.read(self._seconds)
         (seconds,) = self.execute(_NOW).fetchone()
-        self._time.read(seconds, before)
         return float(seconds)
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ def writing(nonce: str, number: int, deadline: float, *, claims: bool, tells_tim
     """Return how a transaction begins that writes.
 
     Of its answers the second has its number, or no row where a transaction of that number was committed before; the
-    last one has the timeline and the time.
+    last one has the timeline.
 
     Args:
         nonce: the opened store.
@@ -79,7 +79,7 @@ def writing(nonce: str, number: int, deadline: float, *, claims: bool, tells_tim
     if claims:
         parts.append(f"SELECT pg_advisory_xact_lock({_CLAIMS})")
     timeline = _TIMELINE if tells_timeline else "''"
-    parts.append(f"SELECT {timeline}, {EPOCH}")
+    parts.append(f"SELECT {timeline}")
     return "; ".join(parts)
 
 

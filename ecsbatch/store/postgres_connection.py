@@ -26,25 +26,11 @@ T = TypeVar("T")
 DEADLINE: Final = 10.0
 """Seconds without a byte after which a connection is given up."""
 
-_CONNECT: Final = 5
-"""Seconds to connect to one host."""
-
-_NAMES: Final = 30.0
-"""Seconds to connect in all: a name service that does not answer is asked for long, which nothing can shorten."""
+_CONNECT: Final = 3
+"""How many deadlines may pass until there is a connection: there may be several hosts, and a slow name service."""
 
 _LOOK: Final = 0.1
 """Seconds between two looks whether a wait is to end."""
-
-_SETTINGS: Final = {
-    "connect_timeout": (_CONNECT, "PGCONNECT_TIMEOUT"),
-    "keepalives_idle": (5, ""),
-    "keepalives_interval": (2, ""),
-    "keepalives_count": (3, ""),
-    "tcp_user_timeout": (int(DEADLINE * 1000), ""),
-    "client_encoding": ("UTF8", ""),
-    "fallback_application_name": ("ecsbatch", ""),
-}
-"""Settings of a connection where the address and an environment variable do not name others."""
 
 
 class NoAnswer(psycopg.OperationalError):
@@ -79,23 +65,17 @@ class PostgresConnection:
             ConfigError: the address cannot be read.
         """
         self.deadline = deadline
-        self._settings = _settings(conninfo)
+        self._settings = _settings(conninfo, deadline)
         self._is_cut = is_cut
-        self._cut = False
         self._driver: _Watched | None = None
         self._failure: psycopg.Error | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it was opened and, as far as is known, not lost since."""
-        return self._driver is not None
 
     def open(self) -> bool:
         """Connect where there is no connection; return whether that was needed."""
         if self._driver is not None:
             return False
         driver = self._connected()
-        driver.deadline, driver.is_over = lambda: self.deadline, self._over
+        driver.deadline, driver.is_cut = lambda: self.deadline, self._is_cut
         driver.adapters.register_loader("numeric", _NumberLoader)
         self._driver, self._failure = driver, None
         return True
@@ -124,10 +104,6 @@ class PostgresConnection:
 
         return self._run(run)
 
-    def cut(self) -> None:
-        """End what waits on it, and let nothing be done on it any more. Safe from any thread."""
-        self._cut = True
-
     def close(self) -> None:
         """Close it; a transaction in progress is undone."""
         driver, self._driver = self._driver, None
@@ -148,17 +124,14 @@ class PostgresConnection:
             self.close()
             raise
 
-    def _over(self) -> bool:
-        return self._cut or self._is_cut()
-
     def _connected(self) -> _Watched:
         """Connect on a thread of its own: a name service cannot be hurried, but need not be waited for."""
         future: Future[_Watched] = Future()
         threading.Thread(target=_connect, args=(self._settings, future), name="ecsbatch-connect", daemon=True).start()
-        until = time.monotonic() + _NAMES
+        until = time.monotonic() + _CONNECT * self.deadline
         while not future.done():
             wait_for([future], _LOOK)
-            if not future.done() and (self._over() or time.monotonic() >= until):
+            if not future.done() and (self._is_cut() or time.monotonic() >= until):
                 future.add_done_callback(_close)
                 raise NoAnswer("no answer from the name service or the host")
         return future.result()
@@ -169,11 +142,11 @@ class _Watched(psycopg.Connection[tuple[Any, ...]]):
 
     Attributes:
         deadline: returns the seconds without a byte after which a wait ends.
-        is_over: returns True where all waits are to end at once.
+        is_cut: returns True where all waits are to end at once.
     """
 
     deadline: Callable[[], float] = staticmethod(lambda: DEADLINE)
-    is_over: Callable[[], bool] = staticmethod(lambda: False)
+    is_cut: Callable[[], bool] = staticmethod(lambda: False)
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         """Wait as the driver does, which looks up some times a second."""
@@ -191,7 +164,7 @@ class _Watched(psycopg.Connection[tuple[Any, ...]]):
             ready = yield wanted
             if ready:
                 until = time.monotonic() + deadline
-            elif self.is_over() or time.monotonic() >= until:
+            elif self.is_cut() or time.monotonic() >= until:
                 raise NoAnswer(f"no answer for {deadline:.0f} s")
 
 
@@ -211,7 +184,7 @@ def _connect(settings: dict[str, Any], future: Future[_Watched]) -> None:
         future.set_exception(e)
 
 
-def _settings(conninfo: str) -> dict[str, Any]:
+def _settings(conninfo: str, deadline: float) -> dict[str, Any]:
     """Return an address as settings, with ours where it has none.
 
     Raises:
@@ -224,7 +197,16 @@ def _settings(conninfo: str) -> dict[str, Any]:
         raise ConfigError(
             "The store's address is none that PostgreSQL understands: give postgresql://user@host:port/database."
         ) from None
-    ours = {name: value for name, (value, variable) in _SETTINGS.items() if not os.environ.get(variable)}
+    ours: dict[str, Any] = {
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(deadline * 1000),
+        "client_encoding": "UTF8",
+        "fallback_application_name": "ecsbatch",
+    }
+    if not os.environ.get("PGCONNECT_TIMEOUT"):
+        ours["connect_timeout"] = max(2, min(5, int(deadline)))
     return {**ours, **given}
 
 
