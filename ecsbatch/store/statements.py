@@ -208,7 +208,7 @@ LOCK_GROUP: Final = Statement("""
     RETURNING seen_at
 """)
 
-# -- turns, of processes that wait for tokens ---------------------------------------------------------------------------
+# -- turns, of processes that wait for tokens --------------------------------------------------------------------------
 
 TURNS: Final = Statement(f"""
     SELECT turns.nonce, ticket, wants, CAST(coalesce(sum(g.tokens), 0) AS BIGINT)
