@@ -13,7 +13,7 @@
     |   |   +-- ServersWanted *  and it is just being created: try again
     |   +-- RunExists *     the run id is taken, by a run of others or one that cannot go on (status): choose another
     |   +-- RunHeld *       a living process has this very run: ask or steer it, it goes on
-    |   +-- RunTaken *      another process has taken the run meanwhile: watch it there
+    |   +-- RunTaken *      another process has taken the run meanwhile (host, pid, since): watch it there
     |   +-- RunOver *       the run was aborted, for good: begin a new one
     |   +-- NotFollowed *   its process has not followed a command in time (command): it will, or look at it
     +-- ProgramRefused      a check or gate on record that others may have written: give its text yourself

@@ -69,7 +69,7 @@ GUIDES: Final = frozenset(
 """Pages whose module has a docstring for users; the others' are for who changes them."""
 
 ENGINES: Final[Mapping[str, frozenset[str]]] = {
-    "DatabaseStore": frozenset({*vars(Store), *vars(Ledger)} - {"aclose", "waiting", "keeper"})
+    "DatabaseStore": frozenset({*vars(Store), *vars(Ledger)} - {"aclose", "waiting", "waits_for", "keeper"})
     | {"__init__", "sever", "claims_amiss", "check_chain", "start_cold"},
     "EcsClient": frozenset(name for name in vars(Cloud) if name[0] != "_") - {"site", "api_rate", "request_timeout"}
     | {"fallback_store"},

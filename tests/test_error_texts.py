@@ -124,7 +124,10 @@ def test_the_command_line_adds_what_can_be_typed_about_an_error(error: EcsbatchE
         (ServersWanted("r", {"r": 3}), {"run_id": "r", "holder": "", "held": True, "servers": 3, "runs": {"r": 3}}),
         (RunExists(LEFT), {"run_id": "r", "holder": "ann@web", "status": "stopped"}),
         (RunHeld("r", ANN), {"run_id": "r", "holder": "ann@web"}),
-        (RunTaken("r", ANN), {"run_id": "r", "holder": "ann@web"}),
+        (
+            RunTaken("r", ANN),
+            {"run_id": "r", "holder": "ann@web", "host": "web", "pid": 7, "since": "1970-01-01T00:00:00.000Z"},
+        ),
         (RunOver("r"), {"run_id": "r", "holder": ""}),
         (NotFollowed("r", ANN, "pause", 10), {"run_id": "r", "holder": "ann@web", "command": "pause"}),
         (NotHolder("x", run_id="r", status="stopped"), {"run_id": "r", "holder": "", "status": "stopped"}),

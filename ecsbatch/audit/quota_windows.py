@@ -9,6 +9,12 @@ run that keeps its tokens until a window after the answer, and every run that fr
 
 Stamps are wall time. A clock that is set forward only lengthens gaps, which accuses nobody. A clock that is set back
 shortens one; where that shows in the stamps, or by the ledger's clock (``granted``), the missing time is put back in.
+
+Which clock that is says whoever takes the run (``boot`` of ``holder.changed``); readings under one name are readings of
+one clock. On one machine it is that of its boot; where machines share a database it is the database's, which they all
+name alike. It is asked inside a transaction (``granted``), or estimated, rather too late than too early (``sent``,
+``answered``), which accuses nobody: a later send only shortens the interval, and an answer is never taken to be behind
+the transaction that stored it, from whose instant on, by the same clock, its tokens count for a window.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check, texts_again
 from ecsbatch.cli.wiring import engine, make_store, warn, who
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
@@ -29,7 +30,7 @@ from ecsbatch.policy.resume_options import ResumeOption, resume_options
 from ecsbatch.policy.standing import aborting_notice, blind_notice
 from ecsbatch.rollout.follower import head_at, load_history
 from ecsbatch.rollout.hooks import WITHOUT
-from ecsbatch.views.report import run_json
+from ecsbatch.views.report import run_json, taken_json
 from ecsbatch.views.summary import head_lines, next_steps, outcome_lines, summary_lines
 from ecsbatch.views.text import RepeatFlags, format_span
 
@@ -117,13 +118,18 @@ class Signals:
             self._task.cancel()
 
 
-def busy_notice(seconds: float, keeper: int) -> str:
-    """Return what to tell while another process keeps the store, "" where that is no more than a moment."""
+def store_notice(seconds: float, waits_for: str, keeper: int = 0) -> str:
+    """Return what to tell while the store waits, "" where that is no more than a moment.
+
+    Args:
+        seconds: for which it has waited.
+        waits_for: what for, as `Store.waits_for` words it.
+        keeper: the id of the process that it waits for, 0 for none that is known here.
+    """
     if seconds < _A_MOMENT:
         return ""
     way = f" (end it, or kill -CONT {keeper})" if keeper else ""
-    process = f"Process {keeper}" if keeper else "Another process"
-    return f"{process} keeps the store busy for {format_span(seconds)}: nothing is sent until it lets go{way}."
+    return f"The store has waited {format_span(seconds)} for {waits_for}: nothing is sent meanwhile{way}."
 
 
 async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, known: int = 0) -> DriveResult:
@@ -136,6 +142,7 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
         known: the number of the last event before this process; the events' file may have those already.
 
     Raises:
+        RunTaken: another process has taken the run; it is shown how it stood then, to programs too.
         EcsbatchError: whatever the rollout raises.
     """
     exposure = restarter.store.exposure
@@ -146,7 +153,7 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
 
     def notice() -> str:
         store = restarter.store
-        waits = busy_notice(store.waiting, store.keeper) if store.waiting else ""
+        waits = store_notice(store.waiting, store.waits_for, store.keeper) if store.waiting else ""
         return signals.notice() or waits or blind_notice(rollout.state, time.time())
 
     live = LiveContext(engine.quota, restarter.usage, notice, known, lambda: bool(signals.received))
@@ -168,6 +175,8 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
         task.uncancel()
     finally:
         await views.close()
+    if isinstance(failure, RunTaken) and context.wants_json:
+        print_json(taken_json(rollout.state, failure))
     if failure is not None:
         raise failure
     head = await _head(restarter.store, rollout.state)

@@ -15,6 +15,7 @@ from ecsbatch.errors import (
     SelectionError,
     SelectionRefused,
 )
+from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """What each code says; where several fit: 1, 7, 130/143, 4, 6, 3, 0."""
+    """What each code says; where several fit: 1, 7, 8, 130/143, 4, 6, 3, 0."""
 
     OK = 0
     ERROR = 1
@@ -31,6 +32,7 @@ class Exit(IntEnum):
     STOPPED = 4
     UNKNOWN = 6
     REFUSED = 7
+    TAKEN_OVER = 8
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -54,6 +56,8 @@ _STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR)
 
 def code_of_error(error: EcsbatchError) -> Exit:
     """Return the code of a command that raised this error."""
+    if isinstance(error, RunTaken):
+        return Exit.TAKEN_OVER
     if isinstance(error, Declined | RunConflict | ProgramRefused | PlanStale | SelectionRefused):
         return Exit.REFUSED
     if isinstance(error, UsageError | ConfigError | SelectionError):

@@ -124,17 +124,24 @@ class RunHeld(RunConflict):
 class RunTaken(RunConflict):
     """The run was taken over by another holder; what the caller wanted to write was not written.
 
+    Requests in the air then are settled by whoever has the run, by looking.
+
     Attributes:
         run_id: the run.
         holder: the name of the process that has it now.
+        host, pid: where that process runs.
+        since: when it took the run, RFC 3339 in UTC.
         process: that process.
     """
 
+    FIELDS: ClassVar[tuple[str, ...]] = (*RunConflict.FIELDS, "host", "pid", "since")
+
     def __init__(self, run_id: str, process: Holder) -> None:
         self.process = process
+        self.host, self.pid, self.since = process.host, process.pid, stamp(process.since)
         super().__init__(
-            f"Run {run_id} was taken over by {_named(process)}: this process writes nothing more to it; watch it "
-            "there.",
+            f"Run {run_id} was taken over by {_named(process)}: this process sends and writes nothing more of it; "
+            "watch it there.",
             run_id=run_id,
             holder=process.name,
         )

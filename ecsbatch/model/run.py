@@ -146,7 +146,6 @@ class RunRecord:
     Attributes:
         run_id: its id.
         kind: ``rollout``, or ``direct`` for a run of single restarts.
-        plan: the plan's JSON without the servers, see `Plan.to_json`.
         created_at: seconds since 1970.
         status: `RunStatus.ORPHANED` where it should be running or paused and no living process holds it.
         holder: the last one.
@@ -156,6 +155,9 @@ class RunRecord:
         total: how many targets it has.
         counts: outcomes so far, by the words of `OutcomeKind`.
         targets_hash: the SHA-256 of its servers in whatever order, see `Plan.targets`.
+        plan: the plan's JSON without the servers, see `Plan.to_json`.
+        lease_left: seconds until the holder's lease ends unless it is renewed before; negative: it has run out; None
+            where no lease by time says who lives, as in a store that is a file.
     """
 
     run_id: str
@@ -170,6 +172,7 @@ class RunRecord:
     counts: Mapping[str, int]
     targets_hash: str
     plan: Mapping[str, Any]
+    lease_left: float | None = None
 
     @property
     def ended(self) -> int:
@@ -177,7 +180,10 @@ class RunRecord:
         return sum(number for kind, number in self.counts.items() if kind != OutcomeKind.NOT_STARTED)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values, without its plan; the time is RFC 3339 in UTC, ``pid`` the last holder's."""
+        """Return it as JSON values, without its plan; times are RFC 3339 in UTC.
+
+        ``holder``, ``pid``, ``host`` and ``since`` are the last holder's.
+        """
         return {
             "run_id": self.run_id,
             "kind": self.kind,
@@ -189,6 +195,9 @@ class RunRecord:
             "held": self.held,
             "holder": self.holder.name,
             "pid": self.holder.pid,
+            "host": self.holder.host,
+            "since": stamp(self.holder.since),
+            "lease_left": None if self.lease_left is None else round(self.lease_left, 3),
         }
 
     def plan_of(self, fleet: Fleet) -> Plan:

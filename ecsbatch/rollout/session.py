@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from inspect import iscoroutinefunction
@@ -16,7 +17,7 @@ from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.engine.journal import EventFeed, JournalWriter
 from ecsbatch.engine.pending import join
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.errors import ConfigError, EngineStopped, RunConflict
+from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
@@ -158,7 +159,9 @@ class RunSession:
             self._fail_waiters(self.fault)  # how its servers stand is for the next holder to say
         self._answer(list(self._waiters), ended=False)
         if self._lease is not None:
-            await self.runtime.store.release(self._lease)
+            # Of a run that was taken there is nothing to let go but what this process remembers.
+            with suppress(StoreError) if isinstance(self.fault, RunConflict) else nullcontext():
+                await self.runtime.store.release(self._lease)
 
     # -- folding ---------------------------------------------------------------------------------------------------
 

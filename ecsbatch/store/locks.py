@@ -127,11 +127,12 @@ class FileLocks:
             os.close(descriptor)
 
     def release(self, run_id: str) -> None:
-        """Release a run, and remove its file while the lock is still ours."""
+        """Release a run, and remove its file while the lock is still ours; where ours was removed, no other's."""
         descriptor = self._descriptors.pop(run_id, None)
         if descriptor is not None:
             with suppress(OSError):
-                self._path(run_id).unlink()
+                if _is(descriptor, self._path(run_id)):
+                    self._path(run_id).unlink()
             os.close(descriptor)
 
     def mine(self, run_id: str) -> bool:

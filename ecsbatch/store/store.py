@@ -419,7 +419,7 @@ class DatabaseStore:
 
     @property
     def waits_for(self) -> str:
-        """What it waits for, worded to follow "waits for"."""
+        """What it waits for, while it does: ``process 123``, ``another process``, ``the database (…)``."""
         return f"process {self.keeper}" if self.keeper else "another process"
 
     @property

@@ -17,6 +17,7 @@ from ecsbatch.views.table import chunks, table
 from ecsbatch.views.text import WORDS, cell
 
 if TYPE_CHECKING:
+    from ecsbatch.model.conflicts import RunTaken
     from ecsbatch.model.run import RunRecord
 
 COLUMNS: Final = (
@@ -57,9 +58,16 @@ def run_json(state: RolloutState, now: float | None = None) -> dict[str, Any]:
     return told.as_dict() | {"not_found": state.not_found}
 
 
+def taken_json(state: RolloutState, taken: RunTaken) -> dict[str, Any]:
+    """Return what ``-o json`` prints of a run that another process has taken over: how it stood, and who has it."""
+    holder = {"held": True, "holder": taken.holder, "pid": taken.pid, "host": taken.host, "since": taken.since}
+    return run_json(state) | {"reason": "taken_over", "message": str(taken)} | holder
+
+
 def holder_json(record: RunRecord) -> dict[str, Any]:
     """Return who holds a run, or held it last, as ``-o json`` prints it beside the run."""
-    return {"held": record.held, "holder": record.holder.name, "pid": record.holder.pid}
+    told = record.as_dict()
+    return {name: told[name] for name in ("held", "holder", "pid", "host", "since", "lease_left")}
 
 
 def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS, only: int | None = None) -> Iterator[bytes]:

@@ -36,8 +36,12 @@ _MESSAGE: Final = 74
 _WIDEST: Final = 44
 """Columns of a command that has its reason beside it."""
 
-_TITLES: Final = ("RUN", "STATUS", "DONE", "OF", "STARTED (UTC)", "HOLDER")
-_RIGHT: Final = frozenset({"DONE", "OF"})
+_TITLES: Final = ("RUN", "STATUS", "DONE", "OF", "STARTED (UTC)", "LEASE", "HOLDER", "SINCE (UTC)")
+_RIGHT: Final = frozenset({"DONE", "OF", "LEASE"})
+_CUT: Final = "HOLDER"
+_OF_LEASES: Final = frozenset({"LEASE", "SINCE (UTC)"})
+"""Columns of a store that machines share."""
+
 _BETWEEN: Final = 2
 _WIDEST_STATUS: Final = 30
 _LEAST: Final = 8
@@ -274,6 +278,8 @@ def run_lines(
 ) -> list[str]:
     """Write runs below one another; the holder is cut, columns that have no room at all are left out.
 
+    Where leases by time say who lives, since machines share the store, these are told too.
+
     Args:
         records: the runs.
         width: of the screen, in columns.
@@ -283,9 +289,11 @@ def run_lines(
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     lines = [[row[0].ljust(widths[0])] for row in rows]
     left = width - widths[0]
+    leased = any(record.lease_left is not None for record in records)
     for column in range(1, len(_TITLES)):
-        is_last = column == len(_TITLES) - 1
-        room = min(widths[column], left - _BETWEEN) if is_last else widths[column]
+        if _TITLES[column] in _OF_LEASES and not leased:
+            continue
+        room = min(widths[column], left - _BETWEEN) if _TITLES[column] == _CUT else widths[column]
         if room < min(_LEAST, widths[column]) or left < room + _BETWEEN:
             break
         left -= room + _BETWEEN
@@ -299,4 +307,16 @@ def _row(record: RunRecord, how: Standing | None) -> tuple[str, ...]:
     status = record.status.value if how is None else how.text if len(how.text) <= _WIDEST_STATUS else how.word
     started = stamp(record.created_at)[:19].replace("T", " ")
     figures = (f"{record.ended:,}", f"{record.total:,}")
-    return (printable(record.run_id), status, *figures, started, printable(record.holder.name))
+    since = stamp(record.holder.since)[:19].replace("T", " ")
+    return (printable(record.run_id), status, *figures, started, _lease(record), _holder(record), since)
+
+
+def _holder(record: RunRecord) -> str:
+    """Name the last holder, and its machine where that may be another than this one."""
+    name, host = record.holder.name, record.holder.host
+    return printable(name if record.lease_left is None or name.endswith(f"@{host}") else f"{name} on {host}")
+
+
+def _lease(record: RunRecord) -> str:
+    left = record.lease_left
+    return "" if left is None else f"{left:.1f}s" if left > 0 else "ran out"

@@ -11,24 +11,33 @@ from pathlib import Path
 import pytest
 from typed_commands import Simulator, Terminal
 
-from ecsbatch.cli.drive import busy_notice
+from ecsbatch.cli.drive import store_notice
 
 
 @pytest.mark.parametrize(
-    ("seconds", "keeper", "expected"),
+    ("seconds", "waits_for", "keeper", "expected"),
     [
-        (0.0, 0, ""),
-        (2.9, 4711, ""),
-        (12.0, 0, "Another process keeps the store busy for 12s: nothing is sent until it lets go."),
+        (0.0, "another process", 0, ""),
+        (2.9, "process 4711", 4711, ""),
+        (12.0, "another process", 0, "The store has waited 12s for another process: nothing is sent meanwhile."),
         (
             12.0,
+            "process 4711",
             4711,
-            "Process 4711 keeps the store busy for 12s: nothing is sent until it lets go (end it, or kill -CONT 4711).",
+            "The store has waited 12s for process 4711: nothing is sent meanwhile (end it, or kill -CONT 4711).",
+        ),
+        (
+            75.0,
+            "the database (connection refused)",
+            0,
+            "The store has waited 1m15s for the database (connection refused): nothing is sent meanwhile.",
         ),
     ],
 )
-def test_a_run_that_waits_for_the_store_says_whom_it_waits_for(seconds: float, keeper: int, expected: str) -> None:
-    assert busy_notice(seconds, keeper) == expected
+def test_a_run_that_waits_for_the_store_says_what_it_waits_for(
+    seconds: float, waits_for: str, keeper: int, expected: str
+) -> None:
+    assert store_notice(seconds, waits_for, keeper) == expected
 
 
 def test_explain_answers_beside_a_write_that_stands_still_and_names_the_writer(

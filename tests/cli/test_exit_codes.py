@@ -6,10 +6,13 @@ import signal
 
 import pytest
 
-from ecsbatch.cli.exit_codes import code_of_run
+from ecsbatch.cli.exit_codes import code_of_error, code_of_run
+from ecsbatch.errors import ConfigError, EcsbatchError, RunConflict, StoreError
 from ecsbatch.model import events as ev
+from ecsbatch.model.conflicts import RunHeld, RunTaken
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.recorded import Recorded
+from ecsbatch.model.run import Holder
 from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 
@@ -68,3 +71,23 @@ def test_every_way_to_end_has_its_code(events: list[ev.Event], received: int, co
         state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
 
     assert code_of_run(state, received) == code
+
+
+BOB = Holder("bob@lab", "lab", 22, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreError("x"), 1),
+        (ConfigError("x"), 2),
+        (RunConflict("x"), 7),
+        (RunHeld("k7f", BOB), 7),
+        (RunTaken("k7f", BOB), 8),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_error_has_its_code_and_one_whose_run_was_taken_over_a_code_of_its_own(
+    error: EcsbatchError, code: int
+) -> None:
+    assert code_of_error(error) == code

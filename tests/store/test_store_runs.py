@@ -2,6 +2,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from ecsbatch.model.events import (
 )
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.recorded import decode
-from ecsbatch.model.run import Transaction
+from ecsbatch.model.run import Holder, Transaction
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.policy.standing import Phase, Standing
 from ecsbatch.store import (
@@ -210,6 +211,19 @@ async def test_the_table_of_runs_says_what_one_waits_for(store: DatabaseStore) -
     assert run_lines([record], 120, {"first": soaks})[1].startswith("first  soaking (20s more)  ")
     assert run_lines([record], 120, {"first": asked})[1].startswith("first  gate: waiting  ")
     assert run_lines([record])[1].split()[1] == record.status.value
+
+
+async def test_the_table_of_runs_names_machines_and_leases_where_there_are_several(store: DatabaseStore) -> None:
+    await store.create_run(rollout("first", "a"), Holder("worker-1", "lab", 22, 1_700_000_100.0))
+    alone = await store.run("first")
+    both = [replace(alone, lease_left=3.14), replace(alone, lease_left=-0.5)]
+
+    assert run_lines([alone], 160)[0].endswith("  HOLDER")
+    assert run_lines([alone], 160)[1].endswith("  worker-1")
+    assert run_lines(both, 160)[0].split()[-4:] == ["LEASE", "HOLDER", "SINCE", "(UTC)"]
+    assert run_lines(both, 160)[1].endswith("     3.1s  worker-1 on lab  2023-11-14 22:15:00")
+    assert "  ran out  worker-1 on lab  " in run_lines(both, 160)[2]
+    assert run_lines(both, 80)[1].endswith("     3.1s  worker-1 on lab")
 
 
 @pytest.mark.real

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ecsbatch.model.state import RolloutState
 
 _RUNS: Final = 20
+_WIDEST: Final = 160
+"""Columns of the widest table; without a terminal it has 80."""
 
 
 def runs(
@@ -41,7 +43,7 @@ def runs(
     if context.wants_json:
         print_json({"runs": [_row(record, states.get(record.run_id), now) for record in records]})
     elif records:
-        print_lines(run_lines(records, columns(to_stdout=True), standings), to_stdout=True)
+        print_lines(run_lines(records, columns(to_stdout=True, most=_WIDEST), standings), to_stdout=True)
     else:
         print_lines(["No runs yet."], to_stdout=True)
     return Exit.OK

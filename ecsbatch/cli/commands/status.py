@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -22,6 +22,9 @@ from ecsbatch.views.report import holder_json, run_json
 from ecsbatch.views.standing import pace_parts
 from ecsbatch.views.steering import steering_json, steering_lines
 from ecsbatch.views.summary import summary_lines
+
+if TYPE_CHECKING:
+    from ecsbatch.model.run import RunRecord
 
 
 def status(
@@ -47,9 +50,10 @@ def status(
 
 def _standing(history: RunHistory) -> list[str]:
     record, state, holder = history.record, history.state, history.record.holder
-    name = f"{printable(holder.name)}, pid {holder.pid}"
+    where = "" if holder.name.endswith(f"@{holder.host}") else f" on {printable(holder.host)}"
+    name = f"{printable(holder.name)}, pid {holder.pid}{where}"
     verb = "Held by" if record.held else "Last held by"
-    lines = [f"{verb} {name} since {stamp(holder.since)}."]
+    lines = [f"{verb} {name} since {stamp(holder.since)}{_lease(record)}."]
     if not state.status.over:
         lines.append(
             f"Wave {state.wave_under_way} of {len(state.plan.waves)}, {state.down:,} down now, "
@@ -61,6 +65,14 @@ def _standing(history: RunHistory) -> list[str]:
         lines.append(_aborting(history))
     steered = steering_lines(history.steering)
     return [*lines, "", "Steering (UTC):", *steered] if steered else lines
+
+
+def _lease(record: RunRecord) -> str:
+    """Say how long the holder's lease lasts, where there is one that ends by itself."""
+    left = record.lease_left
+    if left is None:
+        return ""
+    return f"; its lease ends in {left:.1f} s unless it is renewed" if left > 0 else "; its lease has run out"
 
 
 def _aborting(history: RunHistory) -> str:
