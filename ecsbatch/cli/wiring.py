@@ -89,9 +89,9 @@ def make_store(url: str, *, read_only: bool = False) -> DatabaseStore:
 
 def store_exists(url: str) -> bool:
     """Return False where no run can have been stored yet: there is no file of this name."""
-    from ecsbatch.store.sqlite import path_of  # noqa: PLC0415 - imported when used
+    from ecsbatch.store.address import known_kind, path_of  # noqa: PLC0415 - imported when used
 
-    return path_of(url).exists()
+    return known_kind(url) != "sqlite" or path_of(url).exists()
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from typing import Final
 from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.ownership import Exposure, file_exposure, folders_above
+from ecsbatch.store.address import path_of
 from ecsbatch.store.database import GIVE_WAY, Database
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.leases import LeaseLocks
@@ -199,22 +200,6 @@ def database_at(url: str, patience: Patience | None = None, *, read_only: bool =
     if read_only and may_only_read(path):
         return ReadOnlyDatabase(url, path, patience)
     return FileDatabase(url, path, patience)
-
-
-def path_of(url: str) -> Path:
-    """Return the file that a URL names.
-
-    Raises:
-        ConfigError: the URL names no file.
-    """
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path or path.startswith(":") or "?" in path:
-        # The rest of the URL is not shown: it may contain a password.
-        raise ConfigError(
-            f"A store cannot be opened by a {url.partition(':')[0]!r} URL of this form: "
-            "give sqlite:///relative.db, sqlite:////absolute.db or memory:."
-        )
-    return Path(path).expanduser()
 
 
 def _make(path: Path) -> None:

@@ -20,14 +20,15 @@ from ecsbatch.model.quota import Usage
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet
-from ecsbatch.model.text import without_password
+from ecsbatch.model.store_url import shown
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, pruning, targets
+from ecsbatch.store.address import known_kind, path_of
 from ecsbatch.store.database import GIVE_WAY, Database
 from ecsbatch.store.heart import Heart, TaskHeart, ThreadHeart
 from ecsbatch.store.leases import LeaseLocks
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
-from ecsbatch.store.sqlite import MemoryDatabase, database_at, path_of
+from ecsbatch.store.sqlite import MemoryDatabase, database_at
 from ecsbatch.store.sync_store import SyncStore
 from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker, Write
 
@@ -63,8 +64,9 @@ def open_store(
     and `StoreError` where the file cannot be read or written, is damaged, or is a newer version's.
 
     Args:
-        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory:``, which forgets what is over but the
-            last hundred rollouts; or a database in memory that outlives its stores.
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``; ``postgresql://user@host/database``, in all forms of
+            libpq's, for several machines; or ``memory:``, which forgets what is over but the last hundred rollouts; or
+            a database in memory that outlives its stores.
         clock: stamps events, and is the ledger's clock; None for the system's.
         cold_start: a store that has never had a run grants no tokens for ``cold_start_window``: for containers without
             a volume, and machines that take over from a lost one, whose store may have spent the quota a moment ago.
@@ -77,7 +79,7 @@ def open_store(
     Raises:
         ConfigError: the URL is of no known kind.
     """
-    if isinstance(url, str) and url != "memory:":
+    if isinstance(url, str) and known_kind(url) == "sqlite":
         path_of(url)
     wait_out = cold_start_window if cold_start else 0.0
     return DatabaseStore(
@@ -92,7 +94,7 @@ class DatabaseStore:
     out nevertheless. What runs were and how they stand is asked of a `History`, or of a `Restarter`, on it.
 
     Attributes:
-        url: as it was given.
+        url: as it was given, without a password.
     """
 
     def __init__(
@@ -105,8 +107,8 @@ class DatabaseStore:
         busy_timeout: float = BUSY_TIMEOUT,
         read_only: bool = False,
     ) -> None:
-        self.url = url if isinstance(url, str) else url.url
-        self._given = None if isinstance(url, str) else url
+        self.url = shown(url) if isinstance(url, str) else url.url
+        self._given = url
         self._forgets = url == "memory:"
         self._clock = clock
         self._cold_start = cold_start
@@ -119,7 +121,7 @@ class DatabaseStore:
         self._state = "not open"
 
     def __repr__(self) -> str:
-        return f"<Store {without_password(self.url)} [{self._state}]>"
+        return f"<Store {self.url} [{self._state}]>"
 
     # Opening and closing
 
@@ -164,7 +166,11 @@ class DatabaseStore:
             self._leave(self._opened[0])
 
     def _open(self) -> None:
-        database = self._given or database_at(self.url, self._patience, read_only=self._read_only)
+        database = (
+            database_at(self._given, self._patience, read_only=self._read_only)
+            if isinstance(self._given, str)
+            else self._given
+        )
         try:
             lost = database.prepare()
             store = SyncStore(database, self._clock)
@@ -451,7 +457,7 @@ class DatabaseStore:
         return self._opened
 
     def _not_open(self) -> StoreError:
-        return StoreError(f"The store {without_password(self.url)} is not open: enter it with `async with` first.")
+        return StoreError(f"The store {self.url} is not open: enter it with `async with` first.")
 
     def _write(self, do: Callable[[SyncStore], Any]) -> asyncio.Future[Any]:
         return self._worker_now().write(Write(lambda: do(self._parts()[1])))
