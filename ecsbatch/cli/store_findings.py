@@ -1,0 +1,166 @@
+"""What is to be thought of a store, from what was seen of it: findings, each with what to do about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from ecsbatch.model.text import counted, printable
+from ecsbatch.views.text import format_span
+
+if TYPE_CHECKING:
+    from ecsbatch.model.ownership import Exposure
+    from ecsbatch.store.address import PostgresAddress
+    from ecsbatch.store.facts import FileFacts, ServerFacts, Tables
+
+State = Literal["ok", "warning", "failed", "not tried"]
+
+_OFF: Final = 2.0
+"""Seconds that two clocks may differ without a word."""
+
+_OFF_WARNED: Final = 60.0
+
+_SLOW: Final = 0.5
+"""Seconds of an answer from which on a lease of four seconds, renewed each second, is at risk."""
+
+_UNITS: Final = ("bytes", "KB", "MB", "GB")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look came to; what is not ok says what to do."""
+
+    name: str
+    state: State
+    text: str
+
+
+def of_file(facts: FileFacts, exposure: Exposure | None, schema: int) -> Iterator[Finding]:
+    """Judge a store in a file.
+
+    Args:
+        facts: what was seen.
+        exposure: why others may write it, None where they may not.
+        schema: the version of tables that this program writes.
+    """
+    if not facts.there:
+        yield Finding("store", "warning", f"there is no {facts.path} yet: the first run makes it.")
+        return
+    log = f", {size(facts.log)} of log" if facts.log else ""
+    free = f", {size(facts.free)} of it free" if facts.free else ""
+    yield Finding("store", "ok", f"{facts.path}, {size(facts.bytes)}{free}{log}")
+    yield from _tables(facts.tables, schema, "the next command that writes upgrades it and keeps a copy")
+    if facts.faults:
+        what = printable("; ".join(facts.faults))
+        yield Finding("whole", "failed", f"the file is damaged ({what}): end all runs on it, and restore a copy.")
+    else:
+        yield Finding("whole", "ok", "every page can be read and is in its place")
+    if exposure is None:
+        yield Finding("rights", "ok", "nobody else may write it")
+    else:
+        again = "the gate and the cmd: or url: check of a run there run only where they are given again"
+        yield Finding("rights", "warning", f"{exposure}: {again}.")
+    yield from _frozen(facts.tables)
+
+
+def of_server(facts: ServerFacts, address: PostgresAddress, schema: int, *, encrypted: bool) -> Iterator[Finding]:
+    """Judge a store at a PostgreSQL server.
+
+    Args:
+        facts: what was seen.
+        address: how it was connected to.
+        schema: the version of tables that this program writes.
+        encrypted: whether the connection is.
+    """
+    answers = f"{address.name}, PostgreSQL {facts.version}, answers in {facts.seconds * 1000:.1f} ms"
+    if facts.seconds >= _SLOW:
+        yield Finding("store", "warning", f"{answers}: a run may lose its lease of four seconds; put it nearer.")
+    else:
+        yield Finding("store", "ok", answers)
+    yield _way(address, encrypted=encrypted)
+    upgrade = "have the owner of its tables run `ecsbatch store upgrade`, or --print it"
+    yield from _tables(facts.tables, schema, upgrade, f", {size(facts.bytes)}")
+    yield _rights(facts)
+    yield from _commits(facts)
+    yield _clock(facts.ahead)
+    if facts.encoding != "UTF8":
+        yield Finding("texts", "failed", f"its encoding is {facts.encoding}: make a database with encoding UTF8.")
+    yield from _frozen(facts.tables)
+
+
+def _way(address: PostgresAddress, *, encrypted: bool) -> Finding:
+    now = "" if encrypted or not address.warning else ", not encrypted now"
+    if address.warning:
+        return Finding("way there", "warning", f"{address.protection}{now}. {address.warning}.")
+    return Finding("way there", "ok", address.protection)
+
+
+def _tables(tables: Tables, schema: int, upgrade: str, more: str = "") -> Iterator[Finding]:
+    version = tables.version
+    if version is None:
+        yield Finding("tables", "not tried", "Their version cannot be read, see rights.")
+    elif version < 0:
+        yield Finding("tables", "failed", "they are another program's: choose another store.")
+    elif not version:
+        yield Finding("tables", "warning", "there are none yet: the first command that writes makes them.")
+    elif version > schema:
+        text = f"schema {version} of a newer ecsbatch, this one reads up to {schema}: update ecsbatch."
+        yield Finding("tables", "failed", text)
+    elif version < schema:
+        yield Finding("tables", "warning", f"schema {version}, this ecsbatch has {schema}: {upgrade}.")
+    else:
+        yield Finding("tables", "ok", f"schema {version}, {counted(tables.runs or 0, 'run')}{more}")
+
+
+def _rights(facts: ServerFacts) -> Finding:
+    who = f"role {printable(facts.user)}"
+    none_yet = not facts.tables.version and facts.tables.version is not None
+    if not facts.usable or not facts.readable:
+        return Finding("rights", "failed", f"{who} may not read all tables: have their owner grant it.")
+    if facts.standby:
+        return Finding("rights", "warning", "it is a standby: it can be read, nothing can be restarted with it.")
+    if facts.read_only:
+        return Finding("rights", "warning", f"{who} is set to read only: nothing can be restarted with it.")
+    if none_yet and not facts.owner:
+        text = f"{who} may not make the tables: have their owner run `ecsbatch store upgrade`, or --print it."
+        return Finding("rights", "failed", text)
+    if not facts.writable:
+        text = f"{who} may read, not write: enough for status, report, explain, audit and runs, not to restart."
+        return Finding("rights", "warning", text)
+    return Finding("rights", "ok", f"{who} may read and write{', and change tables' if facts.owner else ''}")
+
+
+def _commits(facts: ServerFacts) -> Iterator[Finding]:
+    if not facts.fsync:
+        text = "fsync is off: a power cut there loses what was acknowledged, and may damage all. Turn it on."
+        yield Finding("commits", "warning", text)
+    elif facts.standbys and not facts.waits_for_standbys:
+        who = counted(facts.standbys, "standby")
+        text = f"{who} may lack the last commits when promoted: set synchronous_standby_names there."
+        yield Finding("commits", "warning", text)
+    elif not facts.standby:
+        standbys = f", and a standby's, of {facts.standbys}" if facts.standbys else ""
+        yield Finding("commits", "ok", f"each is on the server's disk{standbys} before it counts")
+
+
+def _clock(ahead: float) -> Finding:
+    if abs(ahead) <= _OFF:
+        return Finding("clock", "ok", "agrees with this machine's")
+    where = "ahead of" if ahead > 0 else "behind"
+    text = f"the database's is {format_span(abs(ahead))} {where} this machine's, and leases and quota go by it"
+    if abs(ahead) < _OFF_WARNED:
+        return Finding("clock", "ok", text)
+    return Finding("clock", "warning", f"{text}: set both (NTP).")
+
+
+def _frozen(tables: Tables) -> Iterator[Finding]:
+    if tables.frozen:
+        yield Finding("freeze", "warning", f"frozen by {printable(tables.frozen)}: nothing new is sent before a thaw.")
+
+
+def size(number: int) -> str:
+    """Write a number of bytes as one reads it: ``512 bytes``, ``1.2 MB``, ``340 MB``."""
+    power = min((len(str(number)) - 1) // 3, len(_UNITS) - 1)
+    part = number / 1000**power
+    return f"{part:,.0f} {_UNITS[power]}" if not power or part >= 100 else f"{part:.1f} {_UNITS[power]}"  # noqa: PLR2004 - digits
