@@ -64,6 +64,9 @@ TITLES: Final[Mapping[str, tuple[CommandEntry, ...]]] = {
     ),
     "Setting up": (
         CommandEntry("config", "config", "check FILE | show [OPTIONS]", "Check a settings file; show what holds."),
+        CommandEntry(
+            "store", "store", "check | upgrade | prune [OPTIONS]", "Look after the place where runs are kept."
+        ),
         CommandEntry("completion", "completion", "bash|zsh|fish", "Print what makes a shell complete commands."),
         CommandEntry("help", "help", "[COMMAND]", "Say what there is, or what a command does and takes."),
         CommandEntry("version", "help", "", "Print the version."),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from ecsbatch.model.text import counted, printable
-from ecsbatch.views.text import format_span
+from ecsbatch.views.text import format_span, paragraph
 
 if TYPE_CHECKING:
-    from ecsbatch.model.ownership import Exposure
     from ecsbatch.store.address import PostgresAddress
     from ecsbatch.store.facts import FileFacts, ServerFacts, Tables
+    from ecsbatch.store.opening import Seen
 
 State = Literal["ok", "warning", "failed", "not tried"]
 
@@ -23,6 +23,9 @@ _OFF_WARNED: Final = 60.0
 
 _SLOW: Final = 0.5
 """Seconds of an answer from which on a lease of four seconds, renewed each second, is at risk."""
+
+_COLUMN: Final = 20
+"""Where the text of a finding begins."""
 
 _UNITS: Final = ("bytes", "KB", "MB", "GB")
 
@@ -36,12 +39,28 @@ class Finding:
     text: str
 
 
-def of_file(facts: FileFacts, exposure: Exposure | None, schema: int) -> Iterator[Finding]:
+def finding_lines(findings: Iterable[Finding], width: int) -> list[str]:
+    """Return findings as lines for people."""
+    return [
+        line.rstrip()
+        for each in findings
+        for line in paragraph(f"{each.state:11}{each.name}", each.text, width, _COLUMN)
+    ]
+
+
+def of_seen(seen: Seen, schema: int) -> Iterator[Finding]:
+    """Judge a store by what was seen of it, as the two functions below do."""
+    if seen.server is not None and seen.address is not None:
+        yield from of_server(seen.server, seen.address, schema)
+    elif seen.file is not None:
+        yield from of_file(seen.file, schema)
+
+
+def of_file(facts: FileFacts, schema: int) -> Iterator[Finding]:
     """Judge a store in a file.
 
     Args:
         facts: what was seen.
-        exposure: why others may write it, None where they may not.
         schema: the version of tables that this program writes.
     """
     if not facts.there:
@@ -56,29 +75,28 @@ def of_file(facts: FileFacts, exposure: Exposure | None, schema: int) -> Iterato
         yield Finding("whole", "failed", f"the file is damaged ({what}): end all runs on it, and restore a copy.")
     else:
         yield Finding("whole", "ok", "every page can be read and is in its place")
-    if exposure is None:
+    if facts.exposure is None:
         yield Finding("rights", "ok", "nobody else may write it")
     else:
         again = "the gate and the cmd: or url: check of a run there run only where they are given again"
-        yield Finding("rights", "warning", f"{exposure}: {again}.")
+        yield Finding("rights", "warning", f"{facts.exposure}: {again}.")
     yield from _frozen(facts.tables)
 
 
-def of_server(facts: ServerFacts, address: PostgresAddress, schema: int, *, encrypted: bool) -> Iterator[Finding]:
+def of_server(facts: ServerFacts, address: PostgresAddress, schema: int) -> Iterator[Finding]:
     """Judge a store at a PostgreSQL server.
 
     Args:
         facts: what was seen.
         address: how it was connected to.
         schema: the version of tables that this program writes.
-        encrypted: whether the connection is.
     """
     answers = f"{address.name}, PostgreSQL {facts.version}, answers in {facts.seconds * 1000:.1f} ms"
     if facts.seconds >= _SLOW:
         yield Finding("store", "warning", f"{answers}: a run may lose its lease of four seconds; put it nearer.")
     else:
         yield Finding("store", "ok", answers)
-    yield _way(address, encrypted=encrypted)
+    yield _way(address, encrypted=facts.encrypted)
     upgrade = "have the owner of its tables run `ecsbatch store upgrade`, or --print it"
     yield from _tables(facts.tables, schema, upgrade, f", {size(facts.bytes)}")
     yield _rights(facts)

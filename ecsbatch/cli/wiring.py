@@ -79,11 +79,16 @@ def warn(text: str) -> None:
 def make_store(url: str, *, read_only: bool = False) -> DatabaseStore:
     """Return the store; ``async with`` opens it. One that is only read need not be writable.
 
+    Others on the way to a server who could read or change what is said there are warned of.
+
     Raises:
-        ConfigError: the URL is of no kind that is known.
+        ConfigError: the URL is of no kind that is known, or cannot be understood.
     """
     from ecsbatch.store import open_store  # noqa: PLC0415 - imported when used
+    from ecsbatch.store.address import known_kind, postgres_address  # noqa: PLC0415 - the same
 
+    if known_kind(url) == "postgres" and (warning := postgres_address(url, read_only=read_only).warning):
+        warn(f"{warning}.")
     return open_store(url, read_only=read_only)
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from ecsbatch.clock import Clock
+from ecsbatch.model.ownership import Exposure
 from ecsbatch.store import migrations
 from ecsbatch.store import statements as sql
 from ecsbatch.store.read_only import may_only_read
+from ecsbatch.store.sqlite import exposure_at
 
 _WORST: Final = 3
 """Lines of a check of all pages that are kept."""
@@ -50,6 +52,7 @@ class FileFacts:
         bytes, log: sizes of the file and of its write-ahead log.
         free: bytes of the file that are used again before it grows.
         faults: what a check of all pages found, the first lines; none where it is whole.
+        exposure: why others may write it; None: nobody else may.
         tables: what they say.
     """
 
@@ -59,6 +62,7 @@ class FileFacts:
     log: int = 0
     free: int = 0
     faults: Sequence[str] = ()
+    exposure: Exposure | None = None
     tables: Tables = field(default_factory=Tables)
 
 
@@ -70,6 +74,7 @@ class ServerFacts:
         user: the role.
         version: of the server, as it writes it.
         seconds: that it took to answer.
+        encrypted: whether the connection that it has is; a pooler's, where there is one.
         ahead: seconds by which its clock is ahead of this machine's.
         standby: it follows another server, and takes no writes.
         read_only: it takes no writes of this role, though it is no standby.
@@ -86,6 +91,7 @@ class ServerFacts:
     user: str
     version: str
     seconds: float
+    encrypted: bool
     ahead: float
     standby: bool
     read_only: bool
@@ -126,6 +132,7 @@ def look_at_file(path: Path, *, thoroughly: bool = True) -> FileFacts:
         log=log.stat().st_size if log.exists() else 0,
         free=page * free,
         faults=faults,
+        exposure=exposure_at(path),
         tables=tables,
     )
 
@@ -160,8 +167,9 @@ def _frozen(ask: Ask, schema: str, now: str) -> str:
 
 _SERVER: Final = """
     SELECT current_user, current_setting('server_version'), extract(epoch FROM clock_timestamp())::float8,
-        pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', current_setting('server_encoding'),
-        current_setting('fsync') = 'on', (SELECT count(*) FROM pg_stat_replication),
+        coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
+        pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on',
+        current_setting('server_encoding'), current_setting('fsync') = 'on', (SELECT count(*) FROM pg_stat_replication),
         current_setting('synchronous_standby_names') <> '',
         coalesce(has_schema_privilege(n.oid, 'USAGE'), false),
         coalesce(has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE'))
@@ -185,8 +193,9 @@ def look_at_server(ask: Ask, clock: Clock) -> ServerFacts:
         clock: of this machine.
     """
     wall, before = clock.wall(), clock.monotonic()
-    (user, version, time, standby, read_only, encoding, fsync, standbys, waits, usable, may_create) = ask(_SERVER)[0]
+    row = ask(_SERVER)[0]
     seconds = clock.monotonic() - before
+    user, version, time, encrypted, standby, read_only, encoding, fsync, standbys, waits, usable, may_create = row
     rows = ask(_TABLES)
     names = {name for name, *_ in rows}
     readable = usable and all(may_read for *_, may_read, _ in rows)
@@ -199,6 +208,7 @@ def look_at_server(ask: Ask, clock: Clock) -> ServerFacts:
         user=user,
         version=version,
         seconds=seconds,
+        encrypted=encrypted,
         # It read its clock somewhere between our question and its answer.
         ahead=time - (wall + seconds / 2),
         standby=standby,

@@ -1,6 +1,6 @@
 """Where a database lies: in a file that the processes of a machine share, or in memory.
 
-`database_at` opens the one that a URL names.
+`ecsbatch.store.opening` opens the one that a URL names.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from typing import Final
 from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.ownership import Exposure, file_exposure, folders_above
-from ecsbatch.store.address import path_of
-from ecsbatch.store.database import GIVE_WAY, Database
+from ecsbatch.store.database import GIVE_WAY
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.leases import LeaseLocks
 from ecsbatch.store.ledger_clock import DatabaseClock, LedgerClock
 from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
 from ecsbatch.store.patience import Patience
-from ecsbatch.store.read_only import ReadOnlyDatabase, may_only_read
 from ecsbatch.store.sqlite_database import SqliteDatabase, complaint
 
 _WAL_KEPT: Final = 16 * 2**20
@@ -149,10 +147,7 @@ class FileDatabase(SqliteDatabase):
 
     def exposure(self) -> Exposure | None:
         """Return why others may write the file, its log, their folder or one above it; None: only this user may."""
-        real = self.path.resolve()
-        logs = (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm"))
-        folder = self.path.absolute().parent
-        return file_exposure(real, *logs, real.parent, folder, *folders_above(real.parent), *folders_above(folder))
+        return exposure_at(self.path)
 
 
 class MemoryDatabase(SqliteDatabase):
@@ -187,19 +182,12 @@ class MemoryDatabase(SqliteDatabase):
         """Return None: it is this process's own."""
 
 
-def database_at(url: str, patience: Patience | None = None, *, read_only: bool = False) -> Database:
-    """Open the database that a URL names; ``read_only``: it need not be writable.
-
-    Raises:
-        ConfigError: the URL is of no known kind, or the file's folder is missing.
-        StoreError: the file cannot be opened.
-    """
-    if url == "memory:":
-        return MemoryDatabase()
-    path = path_of(url)
-    if read_only and may_only_read(path):
-        return ReadOnlyDatabase(url, path, patience)
-    return FileDatabase(url, path, patience)
+def exposure_at(path: Path) -> Exposure | None:
+    """Return why others may write a store's file, its log, their folder or one above it; None: only this user may."""
+    real = path.resolve()
+    logs = (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm"))
+    folder = path.absolute().parent
+    return file_exposure(real, *logs, real.parent, folder, *folders_above(real.parent), *folders_above(folder))
 
 
 def _make(path: Path) -> None:

@@ -27,8 +27,9 @@ from ecsbatch.store.address import known_kind, path_of
 from ecsbatch.store.database import GIVE_WAY, Database
 from ecsbatch.store.heart import Heart, TaskHeart, ThreadHeart
 from ecsbatch.store.leases import LeaseLocks
+from ecsbatch.store.opening import database_at
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
-from ecsbatch.store.sqlite import MemoryDatabase, database_at
+from ecsbatch.store.sqlite import MemoryDatabase
 from ecsbatch.store.sync_store import SyncStore
 from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker, Write
 

@@ -18,6 +18,7 @@ SERVER = ServerFacts(
     user="ops",
     version="16.4",
     seconds=0.0012,
+    encrypted=True,
     ahead=0.4,
     standby=False,
     read_only=False,
@@ -40,7 +41,7 @@ def amiss(findings: Any) -> list[Finding]:
 
 
 def test_a_file_that_is_well_is_told_of_in_numbers() -> None:
-    findings = list(of_file(FILE, None, 3))
+    findings = list(of_file(FILE, 3))
 
     assert amiss(findings) == []
     assert [(each.name, each.text) for each in findings] == [
@@ -52,29 +53,32 @@ def test_a_file_that_is_well_is_told_of_in_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "exposure", "name", "state", "says"),
+    ("facts", "name", "state", "says"),
     [
-        (FileFacts(Path("/srv/x.db"), there=False), None, "store", "warning", "the first run makes it"),
-        (replace(FILE, tables=Tables(2)), None, "tables", "warning", "schema 2, this ecsbatch has 3: the next command"),
-        (replace(FILE, tables=Tables(4)), None, "tables", "failed", "schema 4 of a newer ecsbatch"),
-        (replace(FILE, tables=Tables(-1)), None, "tables", "failed", "another program's"),
-        (replace(FILE, tables=Tables(0)), None, "tables", "warning", "none yet"),
-        (replace(FILE, faults=["page 3 is never used"]), None, "whole", "failed", "page 3 is never used"),
-        (FILE, Exposure("/srv may be written by everybody"), "rights", "warning", "only where they are given again"),
-        (replace(FILE, tables=Tables(3, 1, "ann: power cut")), None, "freeze", "warning", "frozen by ann: power cut"),
+        (FileFacts(Path("/srv/x.db"), there=False), "store", "warning", "the first run makes it"),
+        (replace(FILE, tables=Tables(2)), "tables", "warning", "schema 2, this ecsbatch has 3: the next command"),
+        (replace(FILE, tables=Tables(4)), "tables", "failed", "schema 4 of a newer ecsbatch"),
+        (replace(FILE, tables=Tables(-1)), "tables", "failed", "another program's"),
+        (replace(FILE, tables=Tables(0)), "tables", "warning", "none yet"),
+        (replace(FILE, faults=["page 3 is never used"]), "whole", "failed", "page 3 is never used"),
+        (
+            replace(FILE, exposure=Exposure("/srv may be written by everybody")),
+            "rights",
+            "warning",
+            "only where they are given again",
+        ),
+        (replace(FILE, tables=Tables(3, 1, "ann: power cut")), "freeze", "warning", "frozen by ann: power cut"),
     ],
 )
-def test_what_is_amiss_with_a_file_says_what_to_do(
-    facts: FileFacts, exposure: Exposure | None, name: str, state: str, says: str
-) -> None:
-    (found,) = amiss(of_file(facts, exposure, 3))
+def test_what_is_amiss_with_a_file_says_what_to_do(facts: FileFacts, name: str, state: str, says: str) -> None:
+    (found,) = amiss(of_file(facts, 3))
 
     assert (found.name, found.state) == (name, state)
     assert says in found.text
 
 
 def test_a_server_that_is_well_is_told_of() -> None:
-    findings = list(of_server(SERVER, ADDRESS, 3, encrypted=True))
+    findings = list(of_server(SERVER, ADDRESS, 3))
 
     assert amiss(findings) == []
     assert [each.text for each in findings] == [
@@ -110,7 +114,7 @@ NO_TABLES = replace(SERVER, tables=Tables(0), bytes=0)
     ],
 )
 def test_what_is_amiss_with_a_server_says_what_to_do(facts: ServerFacts, name: str, state: str, says: str) -> None:
-    found = {each.name: each for each in amiss(of_server(facts, ADDRESS, 3, encrypted=True))}
+    found = {each.name: each for each in amiss(of_server(facts, ADDRESS, 3))}
 
     assert found[name].state == state
     assert says in found[name].text
@@ -126,7 +130,7 @@ def test_what_is_amiss_with_a_server_says_what_to_do(facts: ServerFacts, name: s
     ],
 )
 def test_what_is_no_fault_is_told(facts: ServerFacts, says: str) -> None:
-    findings = list(of_server(facts, ADDRESS, 3, encrypted=True))
+    findings = list(of_server(facts, ADDRESS, 3))
 
     assert amiss(findings) == []
     assert any(says in each.text for each in findings)
@@ -138,7 +142,7 @@ def test_what_is_no_fault_is_told(facts: ServerFacts, says: str) -> None:
 def test_a_weak_way_is_told_with_what_it_is_now(now: str, *, encrypted: bool) -> None:
     weak = replace(ADDRESS, protection="sslmode=prefer", warning="sslmode=prefer to db: who listens reads it")
 
-    (found,) = amiss(of_server(SERVER, weak, 3, encrypted=encrypted))
+    (found,) = amiss(of_server(replace(SERVER, encrypted=encrypted), weak, 3))
 
     assert (found.name, found.state) == ("way there", "warning")
     assert found.text == f"{now}sslmode=prefer to db: who listens reads it."

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
@@ -23,7 +23,8 @@ from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import CheckFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.remedies import with_remedy
-from ecsbatch.cli.wiring import make_client, make_store
+from ecsbatch.cli.store_findings import Finding, State, finding_lines, of_seen
+from ecsbatch.cli.wiring import make_client
 from ecsbatch.config.types import format_duration
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender, proxy_from_environment
 from ecsbatch.ecs.auth.credentials import Found, find
@@ -37,10 +38,10 @@ from ecsbatch.errors import AuthError, ConfigError, EcsbatchError
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.servers import Site
+from ecsbatch.model.store_url import shown
 from ecsbatch.model.text import counted, printable
-from ecsbatch.views.text import format_span, paragraph
-
-State = Literal["ok", "warning", "failed", "not tried"]
+from ecsbatch.store import open_store
+from ecsbatch.views.text import format_span
 
 SKEW_REFUSED: Final = 900.0
 """Seconds by which a signature's date may be off (API signing guide: 15 minutes)."""
@@ -59,8 +60,6 @@ _KEY_PATHS: Final = ("/v3/auth/tokens", "/api/token", "/securitykey")
 
 _RUNS: Final = 100
 _PORTS: Final = {"https": 443, "http": 80}
-_COLUMN: Final = 20
-"""Where the text of a result begins."""
 
 
 def check(*, flags: Annotated[CheckFlags | None, Parameter(name="*")] = None, config: ConfigFile = None) -> int:
@@ -75,8 +74,7 @@ def check(*, flags: Annotated[CheckFlags | None, Parameter(name="*")] = None, co
     if context.wants_json:
         print_json(as_json(inspection))
     else:
-        width = columns(to_stdout=True)
-        print_lines([line for result in inspection.results for line in _lines(result, width)], to_stdout=True)
+        print_lines(finding_lines(inspection.results, columns(to_stdout=True)), to_stdout=True)
     return Exit.OK if inspection.ok else Exit.ERROR
 
 
@@ -84,19 +82,6 @@ def as_json(inspection: Inspection) -> Mapping[str, object]:
     """Return the check as one JSON object."""
     checks = [{"name": each.name, "state": each.state, "text": each.text} for each in inspection.results]
     return {"ok": inspection.ok, "requests": inspection.requests, "checks": checks}
-
-
-def _lines(result: CheckResult, width: int) -> list[str]:
-    return [line.rstrip() for line in paragraph(f"{result.state:11}{result.name}", result.text, width, _COLUMN)]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """What one look came to; what is not ok says what to do."""
-
-    name: str
-    state: State
-    text: str
 
 
 @dataclass
@@ -139,13 +124,13 @@ class Inspection:
     """
 
     context: CliContext
-    results: list[CheckResult] = field(default_factory=list[CheckResult])
+    results: list[Finding] = field(default_factory=list[Finding])
     project_id: str = ""
     requests: int = 0
 
     def note(self, name: str, state: State, text: str) -> None:
         """Keep a result."""
-        self.results.append(CheckResult(name, state, printable(text, 1000)))
+        self.results.append(Finding(name, state, printable(text, 1000)))
 
     def fail(self, name: str, error: EcsbatchError) -> None:
         """Keep an error, with what can be done about it."""
@@ -280,22 +265,31 @@ class Inspection:
 
     async def _store(self) -> None:
         """Open the store, which creates it where it is missing, and read what it knows of the quota."""
+        from ecsbatch.store.migrations import VERSION  # noqa: PLC0415 - imported when used
+        from ecsbatch.store.opening import look_at  # noqa: PLC0415 - the same
+
         try:
             url = self.context.store_url
-            async with make_store(url) as store:
+            async with open_store(url) as store:
                 held = [record.run_id for record in await store.runs(_RUNS) if record.held]
-                self._writable(url, store.exposure)
+                exposure = store.exposure
                 limit = self.context.settings.engine.quota.limit
                 site = self._quota_site()
                 usage = await store.usage(site.quota_group, limit) if site else None
+            seen = look_at(url, thoroughly=False)
         except EcsbatchError as e:
             self.fail("store", e)
             self._not_tried("quota")
             return
+        protection = f" ({seen.address.protection})" if seen.address else ""
+        self._writable(f"{seen.address.name if seen.address else shown(url)}, writable{protection}", exposure)
+        for finding in of_seen(seen, VERSION):
+            # Who may write a file is told above.
+            if finding.state != "ok" and not (seen.file and finding.name == "rights"):
+                self.note(f"store: {finding.name}", finding.state, finding.text)
         self._quota(usage, held)
 
-    def _writable(self, url: str, exposure: Exposure | None) -> None:
-        text = f"{_without_password(url)}, writable"
+    def _writable(self, text: str, exposure: Exposure | None) -> None:
         if exposure is None:
             self.note("store", "ok", text)
         else:
@@ -359,8 +353,3 @@ def _named(found: Found) -> str:
     """Name credentials for people: what they are, four characters at most, and where they were found."""
     words = repr(found.auth).strip("<>").replace("KeyAuth", "key").replace("TokenAuth", "token")
     return f"{words.removeprefix('RefreshableAuth ')}, from {found.origin}"
-
-
-def _without_password(url: str) -> str:
-    scheme, there, rest = url.partition("://")
-    return f"{scheme}{there}{rest.rpartition('@')[2]}" if not scheme.startswith("sqlite") else url
