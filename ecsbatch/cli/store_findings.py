@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -39,13 +39,12 @@ class Finding:
     text: str
 
 
-def finding_lines(findings: Iterable[Finding], width: int) -> list[str]:
+def finding_lines(findings: Sequence[Finding], width: int) -> list[str]:
     """Return findings as lines for people."""
-    return [
-        line.rstrip()
-        for each in findings
-        for line in paragraph(f"{each.state:11}{each.name}", each.text, width, _COLUMN)
-    ]
+    labels = [f"{each.state:11}{each.name}" for each in findings]
+    column = max([_COLUMN, *(len(label) + 2 for label in labels)])
+    told = zip(labels, findings, strict=True)
+    return [line.rstrip() for label, each in told for line in paragraph(label, each.text, width, column)]
 
 
 def of_seen(seen: Seen, schema: int) -> Iterator[Finding]:
@@ -96,7 +95,7 @@ def of_server(facts: ServerFacts, address: PostgresAddress, schema: int) -> Iter
         yield Finding("store", "warning", f"{answers}: a run may lose its lease of four seconds; put it nearer.")
     else:
         yield Finding("store", "ok", answers)
-    yield _way(address, encrypted=facts.encrypted)
+    yield _line(address, encrypted=facts.encrypted)
     upgrade = "have the owner of its tables run `ecsbatch store upgrade`, or --print it"
     yield from _tables(facts.tables, schema, upgrade, f", {size(facts.bytes)}")
     yield _rights(facts)
@@ -107,11 +106,11 @@ def of_server(facts: ServerFacts, address: PostgresAddress, schema: int) -> Iter
     yield from _frozen(facts.tables)
 
 
-def _way(address: PostgresAddress, *, encrypted: bool) -> Finding:
+def _line(address: PostgresAddress, *, encrypted: bool) -> Finding:
     now = "" if encrypted or not address.warning else ", not encrypted now"
     if address.warning:
-        return Finding("way there", "warning", f"{address.protection}{now}. {address.warning}.")
-    return Finding("way there", "ok", address.protection)
+        return Finding("line", "warning", f"{address.protection}{now}. {address.warning}.")
+    return Finding("line", "ok", address.protection)
 
 
 def _tables(tables: Tables, schema: int, upgrade: str, more: str = "") -> Iterator[Finding]:

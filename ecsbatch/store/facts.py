@@ -198,7 +198,7 @@ def look_at_server(ask: Ask, clock: Clock) -> ServerFacts:
     user, version, time, encrypted, standby, read_only, encoding, fsync, standbys, waits, usable, may_create = row
     rows = ask(_TABLES)
     names = {name for name, *_ in rows}
-    readable = usable and all(may_read for *_, may_read, _ in rows)
+    readable = not rows or (usable and all(may_read for *_, may_read, _ in rows))
     tables = Tables(None) if rows else Tables(0)
     if rows and "ecsbatch" not in names:
         tables = Tables(-1)
@@ -220,7 +220,7 @@ def look_at_server(ask: Ask, clock: Clock) -> ServerFacts:
         bytes=sum(size for _, size, *_ in rows),
         usable=usable or not rows,
         readable=readable,
-        writable=usable and all(may_write for *_, may_write in rows),
+        writable=not rows or (usable and all(may_write for *_, may_write in rows)),
         owner=all(is_owner for _, _, is_owner, *_ in rows) if rows else may_create,
         tables=tables,
     )

@@ -144,7 +144,7 @@ def test_a_weak_way_is_told_with_what_it_is_now(now: str, *, encrypted: bool) ->
 
     (found,) = amiss(of_server(replace(SERVER, encrypted=encrypted), weak, 3))
 
-    assert (found.name, found.state) == ("way there", "warning")
+    assert (found.name, found.state) == ("line", "warning")
     assert found.text == f"{now}sslmode=prefer to db: who listens reads it."
 
 
