@@ -139,6 +139,8 @@ def _begin(dialect: Dialect, before: int) -> list[str]:
 
     begin = postgres_begin.changing_tables(60.0).split("; ")
     if not before:
-        return [begin[0], "CREATE SCHEMA IF NOT EXISTS ecsbatch", *begin[1:]]
+        # Where it is there, IF NOT EXISTS wants the right to make one all the same.
+        missing = "to_regnamespace('ecsbatch') IS NULL"
+        return [begin[0], f"DO $$ BEGIN IF {missing} THEN CREATE SCHEMA ecsbatch; END IF; END $$", *begin[1:]]
     still = f"(SELECT value FROM ecsbatch WHERE name = 'schema') <> '{before}'"  # noqa: S608 - our own number
     return [*begin, f"DO $$ BEGIN IF {still} THEN RAISE 'not at schema {before} any more'; END IF; END $$"]
