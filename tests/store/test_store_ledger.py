@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from backends import Backend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_world import CRASH_HOLD, WINDOW, HandClock, want
 
 from ecsbatch.model.run import Holder
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import DatabaseStore, Grant, MemoryDatabase, NewRun, Settlement, Shortage, TokenRequest, open_store
+from ecsbatch.store import Grant, MemoryDatabase, NewRun, Settlement, Shortage, TokenRequest, open_store
 from ecsbatch.store.accounting import OutstandingGrant, held_at, shortage, tokens_for, usage
-from ecsbatch.store.sqlite_database import SqliteDatabase
 
 TAKES = st.builds(
     TokenRequest,
@@ -153,10 +153,6 @@ async def test_never_above_the_limit_and_no_token_is_lost(steps: list[tuple[str,
     database.close()
 
 
-async def ledger(database: MemoryDatabase, clock: HandClock) -> DatabaseStore:
-    return await open_store(database, clock=clock, inline=True).__aenter__()
-
-
 def waits(got: Grant | Shortage, seconds: float, in_flight: int = 0) -> bool:
     """Return whether nothing was granted, nothing is free, and something will be in so many seconds."""
     return (
@@ -166,8 +162,8 @@ def waits(got: Grant | Shortage, seconds: float, in_flight: int = 0) -> bool:
     )
 
 
-async def test_the_last_tokens_are_used() -> None:
-    async with open_store("memory:", clock=HandClock(), inline=True) as store:
+async def test_the_last_tokens_are_used(backend: Backend) -> None:
+    async with backend.open() as store:
         first, second = await store.take(want(960)), await store.take(want(100))
 
         assert isinstance(first, Grant)
@@ -175,16 +171,16 @@ async def test_the_last_tokens_are_used() -> None:
         assert (first.tokens, second.tokens) == (960, 40)
 
 
-async def test_groups_do_not_share() -> None:
-    async with open_store("memory:", clock=HandClock(), inline=True) as store:
+async def test_groups_do_not_share(backend: Backend) -> None:
+    async with backend.open() as store:
         await store.take(want(1000, group="one"))
 
         assert isinstance(await store.take(want(1000, group="two")), Grant)
 
 
-async def test_tokens_come_back_a_window_after_the_answer_and_not_sooner() -> None:
-    clock = HandClock()
-    async with open_store("memory:", clock=clock, inline=True) as store:
+async def test_tokens_come_back_a_window_after_the_answer_and_not_sooner(backend: Backend) -> None:
+    clock = backend.clock
+    async with backend.open() as store:
         grant = await store.take(want(1000))
         assert isinstance(grant, Grant)
         clock.now += 3
@@ -197,10 +193,10 @@ async def test_tokens_come_back_a_window_after_the_answer_and_not_sooner() -> No
         assert isinstance(await store.take(want(1)), Grant)
 
 
-async def test_a_grant_settled_after_it_had_lapsed_counts_again() -> None:
+async def test_a_grant_settled_after_it_had_lapsed_counts_again(backend: Backend) -> None:
     """A machine that slept through its own grant did send the request all the same."""
-    clock = HandClock()
-    async with open_store("memory:", clock=clock, inline=True) as store:
+    clock = backend.clock
+    async with backend.open() as store:
         grant = await store.take(want(1000))
         assert isinstance(grant, Grant)
         clock.now += CRASH_HOLD + 1
@@ -211,9 +207,8 @@ async def test_a_grant_settled_after_it_had_lapsed_counts_again() -> None:
         assert isinstance(await store.take(want(1, limit=1500)), Shortage)
 
 
-async def test_a_second_settling_never_shortens_the_first() -> None:
-    clock = HandClock()
-    async with open_store("memory:", clock=clock, inline=True) as store:
+async def test_a_second_settling_never_shortens_the_first(backend: Backend) -> None:
+    async with backend.open() as store:
         grant = await store.take(want(1000))
         assert isinstance(grant, Grant)
         await store.settle(Settlement(grant.id, 120.0))
@@ -224,59 +219,52 @@ async def test_a_second_settling_never_shortens_the_first() -> None:
         assert (said.free, said.next_free_in) == (0, 120.0)
 
 
-async def test_another_boots_grants_hold_in_full_from_when_they_are_seen() -> None:
-    clock, database = HandClock(), MemoryDatabase()
-    store = await ledger(database, clock)
+async def test_another_boots_grants_hold_in_full_from_when_they_are_seen(backend: Backend) -> None:
+    clock = backend.clock
+    store = await backend.open().__aenter__()
     await store.take(want(1000))
     store.sever()
     clock.now, clock.boot = 5.0, "boot-2"
-    async with open_store(database, clock=clock, inline=True) as store:
+    async with backend.open() as store:
         clock.now = 40.0
         denied = await store.take(want(1))
         clock.now += 100
 
         assert waits(denied, CRASH_HOLD, in_flight=1000)
         assert pytest.approx((await store.usage("site", 1000)).next_free_in) == CRASH_HOLD - 100
-    database.close()
 
 
-async def test_a_row_from_a_clock_that_is_ahead_cannot_hold_for_ever() -> None:
-    clock, database = HandClock(), MemoryDatabase()
+async def test_a_row_from_a_clock_that_is_ahead_cannot_hold_for_ever(backend: Backend) -> None:
+    clock = backend.clock
     clock.now = 1e9
-    store = await ledger(database, clock)
+    store = await backend.open().__aenter__()
     await store.take(want(1000))
     store.sever()
     clock.now = 10.0
-    async with open_store(database, clock=clock, inline=True) as store:
+    async with backend.open() as store:
         denied = await store.take(want(1))
 
         assert waits(denied, CRASH_HOLD, in_flight=1000)
-    database.close()
 
 
-async def test_old_grants_are_swept() -> None:
-    clock, database = HandClock(), MemoryDatabase()
-    async with open_store(database, clock=clock, inline=True) as store:
+async def test_old_grants_are_swept(backend: Backend) -> None:
+    clock = backend.clock
+    async with backend.open() as store:
         for _ in range(500):
             grant = await store.take(want(100))
             assert isinstance(grant, Grant)
             await store.settle(Settlement(grant.id, WINDOW))
             clock.now += 60
-        assert rows(database) < 100
-    database.close()
+        [[kept]] = backend.ask("SELECT count(*) FROM grants")
+        assert kept < 100
 
 
-def rows(database: SqliteDatabase) -> int:
-    count: int = database.connection.execute("SELECT count(*) FROM grants").fetchone()[0]
-    return count
-
-
-async def test_a_cold_start_waits_out_a_window_until_there_has_been_a_run() -> None:
+async def test_a_cold_start_waits_out_a_window_until_there_has_been_a_run(backend: Backend) -> None:
     """Somebody may have looked into the store before, which tells nothing of what another one has spent."""
-    clock, database = HandClock(), MemoryDatabase()
-    async with open_store(database, clock=clock, inline=True) as store:
+    clock = backend.clock
+    async with backend.open() as store:
         assert (await store.usage("site", 1000)).free == 1000
-    async with open_store(database, clock=clock, cold_start=True, inline=True) as store:
+    async with backend.open(cold_start=True) as store:
         assert waits(await store.take(want(1, group="any")), WINDOW)
         said = await store.usage("other", 500)
         assert (said.free, said.held, said.cooling) == (0, 0, 500)
@@ -288,9 +276,8 @@ async def test_a_cold_start_waits_out_a_window_until_there_has_been_a_run() -> N
         clock.now += WINDOW
         await store.create_run(NewRun("k7f", fleet=Fleet(["a"])), Holder("ann@web", "web", 7, 0.0))
         assert not await store.start_cold(WINDOW)
-    async with open_store(database, clock=clock, cold_start=True, inline=True) as store:
+    async with backend.open(cold_start=True) as store:
         assert (await store.usage("site", 1000)).cooling == 0
-    database.close()
 
 
 async def test_a_lost_ledger_is_waited_out(tmp_path: Path) -> None:
@@ -307,9 +294,8 @@ async def test_a_lost_ledger_is_waited_out(tmp_path: Path) -> None:
         assert isinstance(await store.take(want(10)), Grant)
 
 
-async def test_many_takes_at_once_on_two_stores_stay_within_the_limit(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    async with open_store(url) as one, open_store(url) as two:
+async def test_many_takes_at_once_on_two_stores_stay_within_the_limit(shared: Backend) -> None:
+    async with shared.open(inline=False) as one, shared.open(inline=False) as two:
         got = await asyncio.gather(*(store.take(want(7)) for _ in range(100) for store in (one, two)))
 
         assert sum(grant.tokens for grant in got if isinstance(grant, Grant)) == 1000
@@ -318,46 +304,49 @@ async def test_many_takes_at_once_on_two_stores_stay_within_the_limit(tmp_path: 
 OLD = "https://ecs.eu-west-101.myhuaweicloud.eu/0a1b2c"
 
 
-def spent_by_an_older_version(database: SqliteDatabase, clock: HandClock, group: str, tokens: int) -> None:
+def spent_by_an_older_version(backend: Backend, group: str, tokens: int) -> None:
     """Insert a grant as b9c137e does, which may be at work beside us."""
-    database.connection.execute(
-        "INSERT INTO grants (grant_id, quota_group, run_id, tokens, granted, free_at, hold, settled, boot) "
-        "VALUES (?, ?, 'r', ?, ?, ?, 60.0, 1, ?)",
-        (f"{group}.{tokens}", group, tokens, clock.now, clock.now + 60.0, clock.boot),
+    backend.do(
+        """
+        INSERT INTO grants (grant_id, quota_group, run_id, tokens, granted, free_at, hold, settled, boot)
+        VALUES (:grant, :quota_group, 'r', :tokens, :now, :free_at, 60.0, 1, :boot)
+        """,
+        grant=f"{group}.{tokens}",
+        quota_group=group,
+        tokens=tokens,
+        now=backend.clock.now,
+        free_at=backend.clock.now + 60.0,
+        boot=backend.clock.boot,
     )
 
 
-async def test_a_project_has_one_quota_by_whatever_name_it_is_met() -> None:
-    clock, database = HandClock(), MemoryDatabase()
-    async with open_store(database, clock=clock, inline=True) as store:
-        spent_by_an_older_version(database, clock, OLD, 300)
+async def test_a_project_has_one_quota_by_whatever_name_it_is_met(backend: Backend) -> None:
+    async with backend.open() as store:
+        spent_by_an_older_version(backend, OLD, 300)
         assert isinstance(await store.take(want(500, group="0a1b2c")), Grant)
         assert isinstance(await store.take(want(100, group="https://127.0.0.1:8000/0a1b2c")), Grant)
-        spent_by_an_older_version(database, clock, "http://localhost/0a1b2c", 60)
+        spent_by_an_older_version(backend, "http://localhost/0a1b2c", 60)
 
         for group in ("0a1b2c", OLD):
             assert (await store.usage(group, 1000)).free == 40
         denied = await store.take(want(50, at_least=50, group="0a1b2c"))
         assert isinstance(denied, Shortage)
         assert denied.free == 40
-    database.close()
 
 
 @pytest.mark.parametrize(
     "other", ["https://h/x0a1b2c", "https://h/0A1B2C", "https://h/0a1b2", "https://h/0a1b2c/", "a1b2c"]
 )
-async def test_another_project_has_another_quota(other: str) -> None:
-    clock, database = HandClock(), MemoryDatabase()
-    async with open_store(database, clock=clock, inline=True) as store:
-        spent_by_an_older_version(database, clock, other, 300)
+async def test_another_project_has_another_quota(backend: Backend, other: str) -> None:
+    async with backend.open() as store:
+        spent_by_an_older_version(backend, other, 300)
         for group in ("0a1b2c", "%", "_a1b2c", "0a1b2%"):
             assert (await store.usage(group, 1000)).free == 1000
-    database.close()
 
 
-async def test_a_grants_age_is_told_by_the_ledgers_clock() -> None:
-    clock = HandClock()
-    async with open_store("memory:", clock=clock, inline=True) as store:
+async def test_a_grants_age_is_told_by_the_ledgers_clock(backend: Backend) -> None:
+    clock = backend.clock
+    async with backend.open() as store:
         grant = await store.take(want(1))
         assert isinstance(grant, Grant)
         clock.now += 7

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from backends import Backend
 from store_world import ALICE, BOB, HandClock, want
 
 from ecsbatch.errors import Invalid, RunConflict, RunNotFound
@@ -24,18 +25,13 @@ TABLES = ("runs", "journal", "targets", "claims", "commands", "ecsbatch")
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock(shared: Backend) -> HandClock:
+    return shared.clock
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'restarts.db'}"
-
-
-@pytest.fixture
-async def store(url: str, clock: HandClock) -> AsyncIterator[DatabaseStore]:
-    async with open_store(url, clock=clock, inline=True) as opened:
+async def store(shared: Backend) -> AsyncIterator[DatabaseStore]:
+    async with shared.open(inline=True) as opened:
         yield opened
 
 
@@ -59,16 +55,15 @@ async def over(
     await store.release(lease)
 
 
-def kept(store: DatabaseStore, run_id: str) -> dict[str, int]:
+def kept(shared: Backend, run_id: str) -> dict[str, int]:
     """Count what is kept of a run."""
-    return {table: count for table in TABLES if (count := _count(store, table, run_id))}
+    return {table: count for table in TABLES if (count := _count(shared, table, run_id))}
 
 
-def _count(store: DatabaseStore, table: str, run_id: str) -> int:
-    column = "name" if table == "ecsbatch" else "run_id"
-    database = store._parts()[0]
-    statement = f"SELECT count(*) FROM {table} WHERE {column} LIKE '%' || ?"  # noqa: S608 - our own tables
-    [[count]] = database.connection.execute(statement, [run_id])
+def _count(shared: Backend, table: str, run_id: str) -> int:
+    column = "substr(name, 1 + length(name) - length(:run))" if table == "ecsbatch" else "run_id"
+    statement = f"SELECT count(*) FROM {table} WHERE {column} = :run"  # noqa: S608 - our own tables
+    [[count]] = shared.ask(statement, run=run_id)
     return int(count)
 
 
@@ -91,6 +86,7 @@ async def ids(store: DatabaseStore) -> set[str]:
     ],
 )
 async def test_what_can_be_resumed_is_kept_for_ever(
+    shared: Backend,
     store: DatabaseStore,
     clock: HandClock,
     status: RunStatus,
@@ -106,21 +102,21 @@ async def test_what_can_be_resumed_is_kept_for_ever(
     assert await ids(store) == {"old", "young"}
     assert await store.prune("90d") == (["old"] if gone else [])
     assert await ids(store) == ({"young"} if gone else {"old", "young"})
-    assert bool(kept(store, "old")) is not gone
+    assert bool(kept(shared, "old")) is not gone
     assert (await store.check_chain("young")).events == (await store.run("young")).seq
     assert not (await store.check_chain("young")).breach
 
 
 @pytest.mark.parametrize("direct", [False, True])
 async def test_what_a_living_process_has_is_kept(
-    url: str, store: DatabaseStore, clock: HandClock, *, direct: bool
+    shared: Backend, store: DatabaseStore, clock: HandClock, *, direct: bool
 ) -> None:
     going = await begun(store, "going", direct=direct)
     ending = await begun(store, "ending", direct=direct)
     await store.commit(ending, Transaction([RunFinished(status="succeeded")], status=RunStatus.SUCCEEDED))
     clock.walls += 100 * DAY
 
-    async with open_store(url, clock=clock, inline=True) as other:
+    async with shared.open(inline=True) as other:
         assert await store.prune(0) == await other.prune(0) == []
         assert await store.prune(0, dry=True) == []
         with pytest.raises(RunHeld):
@@ -172,15 +168,16 @@ async def test_tokens_that_count_are_not_forgotten_with_their_run(store: Databas
     assert (await store.usage("site", 1000)).free == 600
 
 
-async def test_servers_that_a_run_had_left_behind_are_freed(store: DatabaseStore, clock: HandClock) -> None:
+async def test_servers_that_a_run_had_left_behind_are_freed(
+    shared: Backend, store: DatabaseStore, clock: HandClock
+) -> None:
     lease = await begun(store, "killed")
     await store.commit(lease, Transaction(status=RunStatus.SUCCEEDED))
-    database = store._parts()[0]
-    database.connection.execute("INSERT INTO claims VALUES ('', 'left', 'killed')")
+    shared.do("INSERT INTO claims (site, server_id, run_id) VALUES ('', 'left', 'killed')")
     store._parts()[1].drop()
     clock.walls += 1
     assert await store.prune(0) == ["killed"]
-    assert kept(store, "killed") == {}
+    assert kept(shared, "killed") == {}
 
 
 # -- piece by piece ----------------------------------------------------------------------------------------------------
@@ -188,30 +185,32 @@ async def test_servers_that_a_run_had_left_behind_are_freed(store: DatabaseStore
 PIECES = 3
 
 
-async def stopped_half_way(store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def stopped_half_way(
+    shared: Backend, store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Begin to delete a run of several pieces, and stop behind the first."""
     await over(store, "half", direct=True, rows=PIECES)
     clock.walls += 1
     monkeypatch.setattr(pruning, "PIECE", 1)
     deleting = asyncio.create_task(store.prune(0))
-    while kept(store, "half")["journal"] > PIECES:  # noqa: ASYNC110 - what is waited for is no event
+    while kept(shared, "half")["journal"] > PIECES:  # noqa: ASYNC110 - what is waited for is no event
         await asyncio.sleep(0)
     deleting.cancel()
     await asyncio.wait([deleting])
-    assert set(kept(store, "half")) > {"journal", "ecsbatch"}
+    assert set(kept(shared, "half")) > {"journal", "ecsbatch"}
 
 
 async def test_a_run_that_is_being_deleted_is_gone_for_everybody(
-    url: str, store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    shared: Backend, store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await over(store, "going", rows=20)
     clock.walls += 1
     monkeypatch.setattr(pruning, "PIECE", 1)
-    async with open_store(url, clock=clock, inline=True) as other:
+    async with shared.open(inline=True) as other:
         deleting = asyncio.create_task(store.prune(0))
-        while "runs" in kept(store, "going"):  # noqa: ASYNC110 - what is waited for is no event
+        while "runs" in kept(shared, "going"):  # noqa: ASYNC110 - what is waited for is no event
             await asyncio.sleep(0)
-        assert "journal" in kept(other, "going")
+        assert "journal" in kept(shared, "going")
         for asking in (other.take_run("going", BOB), other.run("going"), store.take_run("going", BOB)):
             with pytest.raises(RunNotFound):
                 await asking
@@ -221,12 +220,12 @@ async def test_a_run_that_is_being_deleted_is_gone_for_everybody(
         with pytest.raises(RunConflict):
             await begun(other, "going")
         assert await deleting == ["going"]
-        assert kept(other, "going") == {}
+        assert kept(shared, "going") == {}
         await begun(other, "going")
 
 
 async def test_others_write_between_two_pieces(
-    store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    shared: Backend, store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await over(store, "old", rows=20)
     clock.walls += 1
@@ -236,7 +235,7 @@ async def test_others_write_between_two_pieces(
     seen: list[int] = []
     while not deleting.done():
         await store.commit(living, Transaction([ServerRestarted(server="a")]))
-        seen.append(kept(store, "old").get("journal", 0))
+        seen.append(kept(shared, "old").get("journal", 0))
         await asyncio.sleep(0)
     assert len(set(seen)) > 10
     assert (await store.check_chain("living")).events == (await store.run("living")).seq
@@ -244,37 +243,39 @@ async def test_others_write_between_two_pieces(
 
 @pytest.mark.parametrize("who", ["the same", "another"])
 async def test_a_deletion_that_was_stopped_half_way_is_finished_by_the_next(
-    url: str, store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch, who: str
+    shared: Backend, store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
-    await stopped_half_way(store, clock, monkeypatch)
+    await stopped_half_way(shared, store, clock, monkeypatch)
     if who == "the same":
         assert await store.prune("1d") == []
-        assert kept(store, "half") == {}
+        assert kept(shared, "half") == {}
         return
     store.sever()
-    async with open_store(url, clock=clock, inline=True) as other:
+    async with shared.open(inline=True) as other:
         assert await other.prune("1d", dry=True) == []
         assert await other.prune("1d") == []
-        assert kept(other, "half") == {}
+        assert kept(shared, "half") == {}
 
 
 @pytest.mark.real  # it gives way between pieces on the store's thread
 async def test_a_new_run_gets_nothing_of_a_deleted_one_of_its_id(
-    store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    shared: Backend, store: DatabaseStore, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await stopped_half_way(store, clock, monkeypatch)
+    await stopped_half_way(shared, store, clock, monkeypatch)
     await begun(store, "half", rows=0)
     assert [recorded.event for recorded in await store.events("half")] == [RunStarted()]
     assert not (await store.check_chain("half")).breach
     assert await store.prune(0) == []
-    assert set(kept(store, "half")) == {"runs", "journal", "targets", "claims", "commands"}
+    assert set(kept(shared, "half")) == {"runs", "journal", "targets", "claims", "commands"}
 
 
-async def test_a_run_that_is_taken_in_that_moment_is_kept(url: str, store: DatabaseStore, clock: HandClock) -> None:
+async def test_a_run_that_is_taken_in_that_moment_is_kept(
+    shared: Backend, store: DatabaseStore, clock: HandClock
+) -> None:
     before = clock.walls + 1
     for run_id in ("retried", "let-go", "ended-anew"):
         await over(store, run_id, RunStatus.FAILED)
-    async with open_store(url, clock=clock, inline=True) as other:
+    async with shared.open(inline=True) as other:
         deletes = store._parts()[1].pruning
         assert deletes.ended_before(before) == ["retried", "let-go", "ended-anew"]
         clock.walls += 2
@@ -294,8 +295,9 @@ async def test_a_run_that_is_taken_in_that_moment_is_kept(url: str, store: Datab
         await other.release(await other.take_run("let-go", BOB))
 
 
-async def test_the_file_gives_its_pages_back(url: str, clock: HandClock, tmp_path: Path) -> None:
+async def test_the_file_gives_its_pages_back(clock: HandClock, tmp_path: Path) -> None:
     path = tmp_path / "restarts.db"
+    url = f"sqlite:///{path}"
     async with open_store(url, clock=clock, inline=True) as store:
         for number in range(10):
             await over(store, f"r{number}", size=5000)

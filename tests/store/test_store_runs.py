@@ -1,12 +1,10 @@
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from store_world import ALICE, BOB, HandClock, want
+from backends import Backend
+from store_world import ALICE, BOB, want
 
 from ecsbatch.errors import ConfigError, Invalid, RunConflict, RunNotFound, StoreError
 from ecsbatch.model.events import (
@@ -36,19 +34,13 @@ from ecsbatch.store import (
     RunTaken,
     ServersClaimed,
     Settlement,
-    open_store,
 )
 from ecsbatch.views.summary import run_lines
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'restarts.db'}"
-
-
 @pytest.fixture(params=[False, True], ids=["thread", "inline"])
-async def store(url: str, request: pytest.FixtureRequest) -> AsyncIterator[DatabaseStore]:
-    async with open_store(url, clock=HandClock(), inline=request.param) as opened:
+async def store(shared: Backend, request: pytest.FixtureRequest) -> AsyncIterator[DatabaseStore]:
+    async with shared.open(inline=request.param) as opened:
         yield opened
 
 
@@ -165,13 +157,14 @@ async def test_a_direct_run_claims_while_in_flight(store: DatabaseStore) -> None
     assert {("", server): run for server, run in owners.items()} == await store.claimed([("", c) for c in "abcz"])
 
 
-async def test_the_claims_of_a_dead_direct_run_are_void(url: str) -> None:
-    async with open_store(url) as dead, open_store(url) as store:
+async def test_the_claims_of_a_dead_direct_run_are_void(shared: Backend) -> None:
+    async with shared.open(inline=False) as dead, shared.open(inline=False) as store:
         direct = await dead.create_run(NewRun("direct", "direct"), ALICE)
         await dead.commit(direct, Transaction(claim=[("", "a"), ("", "b")]))
         with pytest.raises(ServersClaimed):
             await store.create_run(rollout("first", "a"), BOB)
         dead.sever()
+        shared.forget_holders()
 
         assert await store.claimed([("", "a")]) == {}
         await store.create_run(rollout("first", "a"), BOB)
@@ -342,8 +335,8 @@ async def test_what_cannot_become_a_line_spares_those_beside_it(store: DatabaseS
     ]
 
 
-async def test_commits_that_wait_together_are_one_row_and_one_step_of_the_run(url: str) -> None:
-    async with open_store(url, clock=HandClock()) as store:
+async def test_commits_that_wait_together_are_one_row_and_one_step_of_the_run(shared: Backend) -> None:
+    async with shared.open(inline=False) as store:
         lease = await store.create_run(rollout("k", "a", "b"), ALICE)
         other = await store.create_run(rollout("other", "c"), ALICE)
         futures = [
@@ -353,10 +346,7 @@ async def test_commits_that_wait_together_are_one_row_and_one_step_of_the_run(ur
         ]
         await asyncio.gather(*futures)
 
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as beside:
-            rows = beside.execute(
-                "SELECT run_id, seq_first, seq_last FROM journal ORDER BY run_id, seq_first"
-            ).fetchall()
+        rows = shared.ask("SELECT run_id, seq_first, seq_last FROM journal ORDER BY run_id, seq_first")
         assert rows == [("k", 1, 1), ("k", 2, 4), ("other", 1, 1), ("other", 2, 2)]
         assert [one.seq for one in await store.events("k", 1)] == [2, 3, 4]
         assert (await store.run("k")).counts == {"restarted": 2}
@@ -390,8 +380,8 @@ async def test_progress_counts_outcomes_and_forgets_those_that_are_tried_again(s
     assert (await store.run("k")).counts == {"restarted": 2}
 
 
-async def test_a_living_holder_is_named_to_whoever_wants_its_run(url: str) -> None:
-    async with open_store(url) as one, open_store(url) as two:
+async def test_a_living_holder_is_named_to_whoever_wants_its_run(shared: Backend) -> None:
+    async with shared.open(inline=False) as one, shared.open(inline=False) as two:
         await one.create_run(rollout("k", "a"), ALICE)
         for store in (one, two):
             with pytest.raises(RunHeld, match="alice@desk, pid 11 since 2023-11-14"):
@@ -399,12 +389,13 @@ async def test_a_living_holder_is_named_to_whoever_wants_its_run(url: str) -> No
         assert (await two.run("k")).held
 
 
-async def test_a_dead_holder_is_replaced_at_once(url: str) -> None:
-    async with open_store(url) as two:
-        one = await open_store(url).__aenter__()
+async def test_a_dead_holder_is_replaced_at_once(shared: Backend) -> None:
+    async with shared.open(inline=False) as two:
+        one = await shared.open(inline=False).__aenter__()
         await one.create_run(rollout("k", "a"), ALICE)
         assert (await two.run("k")).status == RunStatus.RUNNING
         one.sever()
+        shared.forget_holders()
         assert (await two.run("k")).status == RunStatus.ORPHANED
         lease = await two.take_run("k", BOB)
         commit = await two.commit(lease, Transaction([BatchAccepted()]))
@@ -413,12 +404,11 @@ async def test_a_dead_holder_is_replaced_at_once(url: str) -> None:
         assert (await two.run("k")).status == RunStatus.RUNNING
 
 
-async def test_a_holder_of_yesterday_writes_nothing(url: str) -> None:
+async def test_a_holder_of_yesterday_writes_nothing(shared: Backend) -> None:
     """Where the lock is lost without the process knowing, the number in the row still stops it."""
-    async with open_store(url) as one, open_store(url) as two:
+    async with shared.open(inline=False) as one, shared.open(inline=False) as two:
         old = await one.create_run(rollout("k", "a"), ALICE)
-        for path in Path(url.removeprefix("sqlite:///")).parent.glob("*.lock"):
-            path.unlink()
+        shared.forget_holders()
         await two.take_run("k", BOB)
         with pytest.raises(RunTaken, match="bob@lab"):
             await one.commit(old, Transaction([BatchAccepted()], take=want(10), status=RunStatus.FAILED))
@@ -465,8 +455,8 @@ async def test_a_run_that_is_over_takes_its_servers_again_or_is_refused(store: D
     assert (await store.run("k")).status == RunStatus.FAILED
 
 
-async def test_a_cancelled_creation_leaves_no_lock_behind(url: str) -> None:
-    async with open_store(url) as store:
+async def test_a_cancelled_creation_leaves_no_lock_behind(shared: Backend) -> None:
+    async with shared.open(inline=False) as store:
         creating = asyncio.ensure_future(store.create_run(rollout("k", "a"), ALICE))
         await asyncio.sleep(0)
         creating.cancel()
@@ -480,8 +470,8 @@ async def test_a_cancelled_creation_leaves_no_lock_behind(url: str) -> None:
         assert (await store.take_run("k", BOB)).fence == 2
 
 
-async def test_anyone_may_leave_a_command(url: str) -> None:
-    async with open_store(url, clock=HandClock()) as one, open_store(url, clock=HandClock()) as two:
+async def test_anyone_may_leave_a_command(shared: Backend) -> None:
+    async with shared.open(inline=False) as one, shared.open(inline=False) as two:
         await one.create_run(rollout("k", "a"), ALICE)
         first = await two.command("k", {"do": "pause"}, "bob")
         second = await two.command("k", {"do": "adjust", "max_failures": 3}, "bob")
@@ -494,8 +484,8 @@ async def test_anyone_may_leave_a_command(url: str) -> None:
             await two.command("nothing", {}, "bob")
 
 
-async def test_a_closed_store_says_so(url: str) -> None:
-    store = open_store(url)
+async def test_a_closed_store_says_so(shared: Backend) -> None:
+    store = shared.open(inline=False)
     assert "not open" in repr(store)
     async with store:
         lease = await store.create_run(rollout("k", "a"), ALICE)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from store_world import ALICE, BOB, HandClock, want
+from backends import Backend
+from store_world import ALICE, BOB, want
 
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event, RunStarted, ServerFailed, ServerRestarted, ServerTimedOut, ServerUnknown
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import NewRun, Transaction
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
+from ecsbatch.store import DatabaseStore
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[DatabaseStore]:
-    async with open_store(MemoryDatabase(), clock=HandClock(), inline=True) as opened:
+async def store(backend: Backend) -> AsyncIterator[DatabaseStore]:
+    async with backend.open() as opened:
         yield opened
 
 
