@@ -39,7 +39,8 @@ class Databases:
         """Make a database, empty or as another one is; return its address."""
         self._made += 1
         name = f"ecsbatch_test_{os.getpid()}_{self._made}"
-        self._do(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # By files it takes a third of the time that it takes by the log.
+        self._do(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return at(self.url, name)
 
     def create_like(self, fill: Callable[[str], None]) -> str:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
@@ -55,17 +55,19 @@ class PgBouncer:
         folder: has its socket and its log.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 5, users: Iterable[str] = ("postgres",)) -> None:
+    def __init__(self, url: str, *, pool_size: int = 5, users: Iterable[str] = ()) -> None:
         binary = program()
         self.folder = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir=ground()))
         self.folder.chmod(0o755)
         own(self.folder)
         config = self.folder / "pgbouncer.ini"
-        at, password = place(url), urlsplit(url).password
+        at, given = place(url), urlsplit(url)
         host, port = (at.parent, at.suffix[1:]) if isinstance(at, Path) else at
-        server = f"host={host} port={port}" + (f" password={password}" if password else "")
+        password = unquote(given.password or "").replace("'", "''")
+        server = f"host={host} port={port}" + (f" password='{password}'" if password else "")
+        who = {unquote(given.username or "postgres"), *users}
         config.write_text(_CONFIG.format(server=server, folder=self.folder, pool_size=pool_size), encoding="utf-8")
-        (self.folder / "users").write_text("".join(f'"{user}" ""\n' for user in users), encoding="utf-8")
+        (self.folder / "users").write_text("".join(f'"{user}" ""\n' for user in who), encoding="utf-8")
         log = self.folder / "log"
         self._process = Process([binary, str(config)], log)
         until = time.monotonic() + PATIENCE
