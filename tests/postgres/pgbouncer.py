@@ -63,11 +63,12 @@ class PgBouncer:
         config = self.folder / "pgbouncer.ini"
         at, given = place(url), urlsplit(url)
         host, port = (at.parent, at.suffix[1:]) if isinstance(at, Path) else at
-        password = unquote(given.password or "").replace("'", "''")
-        server = f"host={host} port={port}" + (f" password='{password}'" if password else "")
-        who = {unquote(given.username or "postgres"), *users}
+        # It believes its clients, and proves to the server who they are.
+        passwords = {user: "" for user in users} | {given.username or "postgres": unquote(given.password or "")}
+        lines = [f'"{unquote(user)}" "{password}"\n' for user, password in passwords.items()]
+        (self.folder / "users").write_text("".join(lines), encoding="utf-8")
+        server = f"host={host} port={port}"
         config.write_text(_CONFIG.format(server=server, folder=self.folder, pool_size=pool_size), encoding="utf-8")
-        (self.folder / "users").write_text("".join(f'"{user}" ""\n' for user in who), encoding="utf-8")
         log = self.folder / "log"
         self._process = Process([binary, str(config)], log)
         until = time.monotonic() + PATIENCE
