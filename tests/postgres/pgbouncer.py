@@ -64,7 +64,7 @@ class PgBouncer:
         at, given = place(url), urlsplit(url)
         host, port = (at.parent, at.suffix[1:]) if isinstance(at, Path) else at
         # It believes its clients, and proves to the server who they are.
-        passwords = {user: "" for user in users} | {given.username or "postgres": unquote(given.password or "")}
+        passwords = dict.fromkeys(users, "") | {given.username or "postgres": unquote(given.password or "")}
         lines = [f'"{unquote(user)}" "{password}"\n' for user, password in passwords.items()]
         (self.folder / "users").write_text("".join(lines), encoding="utf-8")
         server = f"host={host} port={port}"
