@@ -87,10 +87,9 @@ class InMemory(Backend):
 class InFile(Backend):
     """An SQLite file, with locks beside it."""
 
-    def __init__(self, path: Path, *, inline: bool = True) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        self.inline = inline
 
     def forget_holders(self) -> None:
         """Delete the files that are locked."""

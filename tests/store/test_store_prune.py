@@ -175,6 +175,7 @@ async def test_servers_that_a_run_had_left_behind_are_freed(
     await store.commit(lease, Transaction(status=RunStatus.SUCCEEDED))
     shared.do("INSERT INTO claims (site, server_id, run_id) VALUES ('', 'left', 'killed')")
     store._parts()[1].drop()
+    shared.forget_holders()
     clock.walls += 1
     assert await store.prune(0) == ["killed"]
     assert kept(shared, "killed") == {}
@@ -295,8 +296,8 @@ async def test_a_run_that_is_taken_in_that_moment_is_kept(
         await other.release(await other.take_run("let-go", BOB))
 
 
-async def test_the_file_gives_its_pages_back(clock: HandClock, tmp_path: Path) -> None:
-    path = tmp_path / "restarts.db"
+async def test_the_file_gives_its_pages_back(tmp_path: Path) -> None:
+    clock, path = HandClock(), tmp_path / "restarts.db"
     url = f"sqlite:///{path}"
     async with open_store(url, clock=clock, inline=True) as store:
         for number in range(10):
@@ -311,8 +312,8 @@ async def test_the_file_gives_its_pages_back(clock: HandClock, tmp_path: Path) -
 # -- in memory ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_store_in_memory_forgets_what_is_over_but_for_the_last_rollouts(clock: HandClock) -> None:
-    async with open_store("memory:", clock=clock, inline=True) as store:
+async def test_a_store_in_memory_forgets_what_is_over_but_for_the_last_rollouts() -> None:
+    async with open_store("memory:", clock=HandClock(), inline=True) as store:
         await over(store, "interrupted", RunStatus.INTERRUPTED)
         going = await begun(store, "going", direct=True)
         for number in range(ROLLOUTS_KEPT + 5):

@@ -38,9 +38,9 @@ from ecsbatch.store import (
 from ecsbatch.views.summary import run_lines
 
 
-@pytest.fixture(params=[False, True], ids=["thread", "inline"])
-async def store(shared: Backend, request: pytest.FixtureRequest) -> AsyncIterator[DatabaseStore]:
-    async with shared.open(inline=request.param) as opened:
+@pytest.fixture
+async def store(used: Backend) -> AsyncIterator[DatabaseStore]:
+    async with used.open() as opened:
         yield opened
 
 
