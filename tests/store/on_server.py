@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 from backends import Backend
-from ecsbatch.store.postgres import PostgresDatabase
 
 from ecsbatch.clock import Clock
 from ecsbatch.store import DatabaseStore, migrations, open_store
 from ecsbatch.store.database import Database
 from ecsbatch.store.ledger_clock import LedgerClock, MachineClock
+from ecsbatch.store.postgres import PostgresDatabase
 
 
 class _ByHand(PostgresDatabase):
