@@ -9,7 +9,7 @@ import asyncio
 import getpass
 import os
 import socket
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from dataclasses import replace
 from operator import attrgetter
 from random import Random
@@ -24,7 +24,7 @@ from ecsbatch.engine.ports import Cloud, Store
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.server_queue import Check
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict
-from ecsbatch.model.outcome import Outcome
+from ecsbatch.model.outcome import HANDED_OVER, Outcome
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.recorded import Recorded
@@ -36,11 +36,13 @@ from ecsbatch.rollout.check_addresses import is_this_machine
 from ecsbatch.rollout.draft import Draft, listed
 from ecsbatch.rollout.gates import Gate
 from ecsbatch.rollout.history import History, need_rollout
-from ecsbatch.rollout.hooks import A_CALLABLE, GivenHooks, Without, hooks_of
+from ecsbatch.rollout.hooks import GivenHooks, Without, hooks_of
 from ecsbatch.rollout.live_engine import LiveEngine
-from ecsbatch.rollout.orphans import orphans
+from ecsbatch.rollout.orphans import CLOSED, orphans
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.rollout.session import OnEvent, RunSession, checked_hearer
+from ecsbatch.rollout.standby import MAX_RUNS, OnNews, Standby
+from ecsbatch.rollout.standby_worker import StandbyWorker
 from ecsbatch.store import open_store
 
 CLOSE_WITHIN: Final = 5.0
@@ -145,7 +147,12 @@ class Restarter(History):
             # What has ended the block is what its caller must hear of.
             error.add_note(f"And the Restarter could not be closed in order: {e}")
 
-    async def aclose(self, timeout: float = CLOSE_WITHIN) -> None:  # noqa: ASYNC109 - how long others get, not this call
+    async def aclose(
+        self,
+        timeout: float = CLOSE_WITHIN,  # noqa: ASYNC109 - how long others get, not this call
+        *,
+        hand_over: bool = False,
+    ) -> None:
         """Stop: nothing new is sent, and whoever still waits for a server gets EngineStopped.
 
         Rollouts stop, resumable; whoever waits for a single restart that a rollout has, since it was joined, gets it as
@@ -154,13 +161,14 @@ class Restarter(History):
         Args:
             timeout: seconds that requests in the air get for their answers, and rollouts for writing their end, 5 by
                 default and at the end of ``async with``; what comes later is for a resume to find out.
+            hand_over: leave the rollouts for another process: one that stands by takes them at once (`stand_by`).
 
         Raises:
             ConfigError: it runs in another event loop.
             RunConflict: another process has taken the run of the direct restarts.
         """
         if self._working is not None:
-            await self._working.aclose(timeout)
+            await self._working.aclose(timeout, HANDED_OVER if hand_over else CLOSED)
 
     async def _memory_store(self) -> Store:
         """Return the store in memory that the client keeps for all its Restarters: they share the client's quota."""
@@ -364,11 +372,14 @@ class Restarter(History):
             StoreError: the store cannot be read.
             EngineStopped: the engine is not running.
         """
-        given, working = self._given(check, gate), self._engine()
+        given = self._given(check, gate)
+        return await self._resumed(run_id, given, changes or Changes(by=self.holder.name), on_event)
+
+    async def _resumed(self, run_id: str, given: GivenHooks, changes: Changes, on_event: OnEvent | None) -> Rollout:
+        working = self._engine()
         runtime = working.runtime
         record = need_rollout(await runtime.store.run(run_id))
         plan = record.plan_of(await runtime.store.targets(record.run_id))
-        changes = changes or Changes(by=self.holder.name)
         if not record.status.over or changes.retry:
             hooks_of(plan, given, record.run_id, runtime.store.exposure)
         session = await RunSession.of(runtime, record.run_id, plan)
@@ -432,19 +443,63 @@ class Restarter(History):
     async def _take_orphan(
         self, run_id: str, check: Check | Without | None, gate: Gate | Without | None, on_event: OnEvent | None
     ) -> Rollout:
-        planned = (await self.store.run(run_id)).plan
-        rollout = await self.resume(
-            run_id,
-            check=check if planned.get("check") == A_CALLABLE else None,
-            gate=gate if planned.get("gate") == A_CALLABLE else None,
-            changes=Changes(by=self.holder.name, stays_paused=True),
-            on_event=on_event,
+        given = self._given(check, gate).for_callables((await self.store.run(run_id)).plan)
+        changes = Changes(by=self.holder.name, stays_paused=True)
+        return await (await self._resumed(run_id, given, changes, on_event)).start()
+
+    async def stand_by(
+        self,
+        *,
+        runs: Collection[str] = (),
+        max_runs: int = MAX_RUNS,
+        check: Check | Without | None = None,
+        gate: Gate | Without | None = None,
+        on_event: OnEvent | None = None,
+        on_news: OnNews | None = None,
+    ) -> None:
+        """Take over rollouts whose process dies, or hands them over, for as long as this is awaited.
+
+        For services with several processes on one store: `aclose` with ``hand_over`` leaves the rollouts of one that
+        ends, and another one has them a moment later. Cancelling it ends the looking; what was taken goes on.
+
+            standing_by = asyncio.create_task(restarter.stand_by(on_news=print))
+
+        Unlike `resume_orphans` it leaves alone what somebody's own program has closed or cancelled. What was paused
+        stays paused, and one that is being aborted is only looked after until it ends. Several may stand by: each
+        rollout is taken by one of them. It runs no program for the sole reason that a record names it: checks ``cmd:``
+        and ``url:``, gates and files of certificates have to stand in `Programs.allow_programs`.
+
+        Args:
+            runs: ids of the only rollouts that are taken; none: all are.
+            max_runs: how many of those that were taken go on here at once, at most.
+            check: of those that were planned with a callable as their check.
+            gate: of those that were planned with a callable as their gate.
+            on_event: as in `rollout`, for each of them.
+            on_news: a plain function that hears what is taken, what is left alone and why, and how it ended.
+
+        Raises:
+            EngineStopped: the engine is not running, or has ended.
+        """
+        self._engine()
+        worker = self.standby_worker(check=check, gate=gate, on_event=on_event)
+        await Standby(worker, runs=runs, max_runs=max_runs, on_news=on_news).run()
+
+    def standby_worker(
+        self,
+        *,
+        check: Check | Without | None = None,
+        gate: Gate | Without | None = None,
+        on_event: OnEvent | None = None,
+    ) -> StandbyWorker:
+        """Return what a `Standby` works with; arguments are those of `stand_by`."""
+        working = self._engine()
+        return StandbyWorker(
+            working.runtime, replace(self._given(check, gate), unattended=True), self._resumed, on_event
         )
-        return await rollout.start()
 
     @property
     def rollouts(self) -> tuple[Rollout, ...]:
-        """The rollouts of this process that are stored and held: by `rollout`, `resume` or `resume_orphans`."""
+        """The rollouts of this process that are stored and held: by `rollout`, `resume`, `stand_by` and the like."""
         return tuple(filter(attrgetter("held"), self._working.rollouts)) if self._working is not None else ()
 
     async def usage(self, site: str = "") -> Usage:

@@ -16,7 +16,8 @@ from ecsbatch.config.settings import SETTINGS, Programs
 from ecsbatch.errors import ConfigError, RunConflict
 from ecsbatch.model.ownership import Exposure, file_exposure, folders_above
 from ecsbatch.model.text import printable
-from ecsbatch.rollout.hooks import A_CALLABLE, programs_of, validate_hooks
+from ecsbatch.rollout.hooks import programs_of, validate_hooks
+from ecsbatch.rollout.needs import A_CALLABLE
 
 if TYPE_CHECKING:
     from ecsbatch.config.sources import Settings

@@ -98,6 +98,10 @@ class RunStatus(StrEnum):
         return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.ABORTED}
 
 
+HANDED_OVER: Final = "handed_over"
+"""Why a run is ``interrupted`` whose process has left it for another one to go on with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one server ended.

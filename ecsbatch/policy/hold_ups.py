@@ -11,7 +11,7 @@ from typing import Final
 
 from ecsbatch.config.types import format_duration
 from ecsbatch.model.events import BatchRejected, QuotaThrottled
-from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import FAILURES, InFlightBatch
@@ -125,7 +125,8 @@ class HoldUps:
             flying += f" It is being aborted{self._by_whom()}: whoever goes on with it sends nothing any more."
         if state.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}:
             cause = Cause.STOPPED if state.status is RunStatus.STOPPED else Cause.INTERRUPTED
-            text = f"Run {run} was {state.status.value} {self._ago(state.status_at)}{self._reason()}.{flying}"
+            was = "handed over" if state.reason == HANDED_OVER else state.status.value
+            text = f"Run {run} was {was} {self._ago(state.status_at)}{self._reason()}.{flying}"
             return Explanation(_STOPS.get(state.reason, cause), text, None, commands)
         if not state.status.over and (not self.holder_alive or state.status is RunStatus.ORPHANED):
             holder = f", {state.holder}," if state.holder else ""

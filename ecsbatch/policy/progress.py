@@ -181,8 +181,8 @@ class Progress:
         - ``not_retried``: servers that were to be tried again and were not, or not yet (``waiting``), by reason.
         - ``standing``, ``standing_text``: how it stands, in a word (a `Phase`) and for people. The word is
           ``starting``, ``running``, ``checking``, ``soaking``, ``held_for_promote``, ``gate``, ``blind``,
-          ``throttled``, ``paused``, ``stopping``, ``aborting``, ``orphaned``, or the status of a run that stands
-          still or is over.
+          ``throttled``, ``paused``, ``stopping``, ``aborting``, ``handed_over``, ``orphaned``, or the status of a
+          run that stands still or is over.
         - ``standing_until``: when that is expected to change.
         - ``sending``: true while servers are sent.
         - ``per_minute``: servers that end in a minute.

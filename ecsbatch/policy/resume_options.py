@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Final
 
 from ecsbatch.errors import Invalid
-from ecsbatch.model.outcome import RETRIED, OutcomeKind, RunStatus
+from ecsbatch.model.outcome import HANDED_OVER, RETRIED, OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
@@ -33,6 +33,7 @@ _GOES_ON: Final = {
     "gate_inconclusive": "go on, the gate is asked again",
     "budget_exhausted": "go on: those that are not back are looked at first",
     "cloud_unreachable": "go on once the cloud answers again",
+    HANDED_OVER: "go on here, since no other process has taken it yet",
 }
 
 

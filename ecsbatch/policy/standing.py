@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from ecsbatch.config.types import format_duration
-from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
@@ -50,6 +50,8 @@ class Phase(StrEnum):
     """As the status."""
     INTERRUPTED = RunStatus.INTERRUPTED.value
     """As the status."""
+    HANDED_OVER = HANDED_OVER
+    """Its process has left it for another one to go on with, and none has taken it yet."""
     ORPHANED = RunStatus.ORPHANED.value
     """Its process is gone."""
     SUCCEEDED = RunStatus.SUCCEEDED.value
@@ -100,8 +102,7 @@ def standing(state: RolloutState, now: float, *, stopping: bool = False, held: b
     if not held and state.status.goes_on:
         return Standing(Phase.ORPHANED, "orphaned", "aborting" if state.aborting else "")
     if not state.status.goes_on:
-        ends = state.aborting and not state.status.over
-        return Standing(Phase(state.status.value), state.status.value, "aborting" if ends else "")
+        return _at_rest(state)
     if stopping:
         return Standing(Phase.STOPPING, "stopping")
     if state.aborting or state.abort_asked_by:
@@ -109,6 +110,14 @@ def standing(state: RolloutState, now: float, *, stopping: bool = False, held: b
     if state.status is RunStatus.PAUSED:
         return _paused(state)
     return next((found for question in _QUESTIONS if (found := question(state, now))), _RUNNING)
+
+
+def _at_rest(state: RolloutState) -> Standing:
+    """Say how a run stands that no process goes on with."""
+    ends = "aborting" if state.aborting and not state.status.over else ""
+    if state.status is RunStatus.INTERRUPTED and state.reason == HANDED_OVER:
+        return Standing(Phase.HANDED_OVER, "handed over", ends or "not taken yet")
+    return Standing(Phase(state.status.value), state.status.value, ends)
 
 
 _RUNNING: Final = Standing(Phase.RUNNING, "running")
@@ -121,8 +130,8 @@ def _paused(state: RolloutState) -> Standing:
 
 
 def reason_beyond(status: RunStatus, reason: str) -> str:
-    """Return the reason of a status where it says more than the status itself, else ""."""
-    return "" if reason == status.value else reason
+    """Return the reason of a status where it says more than the status, or how the run stands, else ""."""
+    return "" if reason in {status.value, HANDED_OVER} else reason
 
 
 def _stopping(state: RolloutState, _: float) -> Standing | None:

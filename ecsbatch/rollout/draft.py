@@ -14,7 +14,8 @@ from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.planning.selection import as_fleet, in_short
 from ecsbatch.planning.strategy import make_plan
-from ecsbatch.rollout.hooks import A_CALLABLE, WITHOUT, GivenHooks, hooks_of
+from ecsbatch.rollout.hooks import WITHOUT, GivenHooks, hooks_of
+from ecsbatch.rollout.needs import A_CALLABLE
 from ecsbatch.rollout.targets import needs_lookup, plan, refuse_stale, resolve
 
 

@@ -7,10 +7,11 @@ others may have written into the record runs only where whoever goes on with the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from shlex import quote
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ecsbatch.config.settings import Engine, Programs
 from ecsbatch.engine.server_queue import Check
@@ -19,16 +20,11 @@ from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.text import printable
 from ecsbatch.rollout.gates import Gate, command_gate
+from ecsbatch.rollout.needs import A_CALLABLE, ACTING, UNATTENDED, own_words_in
 from ecsbatch.rollout.programs import cannot_start, split_command
 
 if TYPE_CHECKING:
     from ecsbatch.rollout.checks import ServerCheck
-
-A_CALLABLE: Final = "a callable"
-"""What a plan says of a check or a gate that its program brought."""
-
-_ACTING: Final = ("cmd:", "url:")
-"""Checks that run a command here, or ask whatever host they name; all others ask the run's own servers."""
 
 _SHARE: Final = 0.9
 """The share of ``gate_timeout`` that a command gets: its own timeout ends it first, and says which command it was."""
@@ -53,6 +49,7 @@ class GivenHooks:
         check, gate: as above.
         programs: what planned commands may do, and which run whoever may have planned them.
         on_this_machine: the cloud is a simulator here, so that checks may ask this machine.
+        unattended: nobody has asked for this very run: nothing runs here that only its record names.
 
     Raises:
         ConfigError: it is none of these.
@@ -62,12 +59,18 @@ class GivenHooks:
     gate: Gate | Without | None = None
     programs: Programs = field(default_factory=Programs)
     on_this_machine: bool = False
+    unattended: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would fail only when it is asked."""
         for name, given in (("check", self.check), ("gate", self.gate)):
             if given is not None and given is not WITHOUT and not callable(given):
                 raise ConfigError(f"{name}={given!r} is no callable: words go into Strategy({name}=...).")
+
+    def for_callables(self, plan: Mapping[str, Any]) -> GivenHooks:
+        """Return the same for a run of a record: what was planned in words stays so."""
+        check, gate = plan.get("check") == A_CALLABLE, plan.get("gate") == A_CALLABLE
+        return replace(self, check=self.check if check else None, gate=self.gate if gate else None)
 
     def speaking_for(self, plan: Plan) -> GivenHooks:
         """Return the same where the program names a plan itself: what that one names is its own word."""
@@ -130,6 +133,8 @@ def hooks_of(
     for name in programs_of(plan):
         if getattr(given, name) is None:
             _refuse_foreign(name, getattr(plan, name), run, given.programs, exposure)
+    if given.unattended:
+        _refuse_others_words(plan, run, given)
     for why in cannot_be_asked(plan, given):
         raise ConfigError(f"{why} Nothing was sent.")
     gate = _planned_gate(plan, run, given) if given.gate is None else None if given.gate is WITHOUT else given.gate
@@ -141,7 +146,7 @@ def hooks_of(
 
 def programs_of(plan: Plan) -> list[str]:
     """Return which of a plan's ``check`` and ``gate`` act on this machine, or on others than the plan's servers."""
-    acting = ["check"] if plan.check.strip().startswith(_ACTING) else []
+    acting = ["check"] if plan.check.strip().startswith(ACTING) else []
     return acting + (["gate"] if plan.gate and plan.gate != A_CALLABLE else [])
 
 
@@ -177,6 +182,17 @@ def _refuse_foreign(name: str, text: str, run: str, programs: Programs, exposure
         f"Nothing was sent: give --{name} with the same text if it is what you want to run, or list it in "
         f"allow_programs, [programs] of your own settings file."
     )
+
+
+def _refuse_others_words(plan: Plan, run: str, given: GivenHooks) -> None:
+    """Refuse a text of the record that acts by itself, and that is none of this program's own."""
+    for name, text in own_words_in({"check": plan.check, "gate": plan.gate, "check_ca": plan.check_ca}):
+        replaced = given.gate if name == "gate" else given.check
+        if replaced is None and text not in given.programs.allow_programs:
+            raise ProgramRefused(
+                f"{run} names the {name} {quote(printable(text))}, and {UNATTENDED}. "
+                "Nothing was sent: list it in allow_programs of this worker's own settings."
+            )
 
 
 def _planned_check(plan: Plan, run: str, given: GivenHooks, check_timeout: float) -> ServerCheck | None:

@@ -13,13 +13,18 @@ from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.workers import to_the_end
 from ecsbatch.errors import ConfigError, EngineStopped
-from ecsbatch.model.outcome import Outcome
+from ecsbatch.model.outcome import HANDED_OVER, Outcome
 from ecsbatch.model.servers import RestartType, Server
 from ecsbatch.planning.selection import as_target
 from ecsbatch.rollout.named import NamedRestarts
 from ecsbatch.rollout.orphans import CLOSED
 from ecsbatch.rollout.rollouts import Rollouts
 from ecsbatch.rollout.targets import needs_lookup
+
+_WHY: Final = {
+    CLOSED: "The Restarter was closed.",
+    HANDED_OVER: "Its process was told to end, and has left it for another one to go on with.",
+}
 
 MEND_INTERVAL: Final = 5.0
 """Seconds between two tries to go on with direct restarts after a failed write."""
@@ -89,11 +94,12 @@ class LiveEngine:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    async def aclose(self, timeout: float) -> None:  # noqa: ASYNC109 - how long others get, not this call
+    async def aclose(self, timeout: float, reason: str) -> None:  # noqa: ASYNC109 - how long others get, not this call
         """Let nothing new be sent, and end; a second call meanwhile waits for the same end.
 
         Args:
             timeout: seconds that requests in the air get for their answers, and rollouts for writing their end.
+            reason: why the rollouts stop, in a word.
 
         Raises:
             ConfigError: it runs in another event loop.
@@ -107,7 +113,7 @@ class LiveEngine:
         runtime.closed = True
         self.direct.close()
         self._named.end()
-        self.rollouts.stop(CLOSED, "The Restarter was closed.")
+        self.rollouts.stop(reason, _WHY.get(reason, ""))
         try:
             await runtime.settled(lambda: runtime.working and bool(runtime.in_air or self.rollouts), timeout)
         finally:

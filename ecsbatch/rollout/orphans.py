@@ -6,7 +6,7 @@ from typing import Final
 
 from ecsbatch.engine.ports import Store
 from ecsbatch.model.events import RunStopped
-from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import RunRecord
 
@@ -32,4 +32,10 @@ async def _is_orphan(store: Store, record: RunRecord) -> bool:
 def ended_with_process(last: list[Recorded]) -> bool:
     """Tell by a run's last event whether it was broken off with its process, and not by somebody's word."""
     event = last[-1].event if last else None
-    return isinstance(event, RunStopped) and event.reason in {CLOSED, CANCELLED}
+    return isinstance(event, RunStopped) and event.reason in {CLOSED, CANCELLED, HANDED_OVER}
+
+
+def was_handed_over(last: list[Recorded]) -> bool:
+    """Tell by a run's last event whether its process has left it for another one to go on with."""
+    event = last[-1].event if last else None
+    return isinstance(event, RunStopped) and event.reason == HANDED_OVER

@@ -1,0 +1,419 @@
+"""A standby beside the process that holds a run: what it takes, what it leaves alone, and what it hands over again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from world import World
+
+from ecsbatch.config.settings import Programs, Strategy
+from ecsbatch.ecs.auth.schemes import KeyAuth
+from ecsbatch.ecs.client import EcsClient
+from ecsbatch.errors import EngineStopped, StoreError
+from ecsbatch.model import events as ev
+from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.servers import Server
+from ecsbatch.policy.standing import standing
+from ecsbatch.restarter import Restarter
+from ecsbatch.rollout.hooks import WITHOUT
+from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.rollout.standby import StandbyNews
+from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.testing import ENDPOINT
+
+SLOWLY = Strategy(waves="100%", max_unavailable=1, max_failures="100%", max_failures_per_wave=None)
+GATED = Strategy(waves="1,100%", max_unavailable=1, gate="./may-i")
+ASKING = Strategy(waves="4,100%", max_unavailable=1, gate="true")
+
+
+class Standing:
+    """A standby at work, and what it has said."""
+
+    def __init__(self, restarter: Restarter, **given: Any) -> None:
+        self.restarter = restarter
+        self.news: list[StandbyNews] = []
+        self.heard = asyncio.Event()
+        self.task = asyncio.create_task(restarter.stand_by(on_news=self._hear, **given))
+
+    def _hear(self, news: StandbyNews) -> None:
+        self.news.append(news)
+        self.heard.set()
+
+    def words(self) -> list[tuple[str, str]]:
+        """What it said, without the sentences."""
+        return [(each.word, each.run_id) for each in self.news]
+
+
+@asynccontextmanager
+async def standby(world: World, name: str = "standby", **given: Any) -> AsyncGenerator[Standing]:
+    """Stand by in a process of its own for as long as the block lasts."""
+    async with world.restarter(name=name) as restarter:
+        at_work = Standing(restarter, **given)
+        try:
+            yield at_work
+        finally:
+            at_work.task.cancel()
+            await asyncio.wait([at_work.task])
+
+
+async def left(world: World, *run_ids: str, strategy: Strategy = SLOWLY, hand_over: bool = True, **given: Any) -> None:
+    """Begin runs of five servers each in a process that ends a moment later, in order."""
+    async with world.restarter(name="first") as restarter:
+        for number, run_id in enumerate(run_ids):
+            servers = world.ids[5 * number : 5 * number + 5]
+            await restarter.rollout(servers, strategy, run_id=run_id, **given).start()
+        await asyncio.sleep(5)
+        await restarter.aclose(hand_over=hand_over)
+
+
+async def _all_over(world: World, *run_ids: str) -> list[str]:
+    """Wait until runs are over, and return how."""
+    async with asyncio.timeout(7200), world.store() as store:
+        while True:
+            records = [await store.run(run_id) for run_id in run_ids]
+            if all(each.status.over for each in records):
+                return [each.status.value for each in records]
+            await asyncio.sleep(1)
+
+
+def _died(world: World, *run_ids: str) -> None:
+    """Have a process begin runs and be killed."""
+
+    async def first() -> None:
+        async with world.restarter(name="first") as restarter:
+            for number, run_id in enumerate(run_ids):
+                servers = world.ids[5 * number : 5 * number + 5]
+                await restarter.rollout(servers, SLOWLY, run_id=run_id).start()
+            await asyncio.sleep(3600)
+
+    with pytest.raises(BaseException, match="killed"):
+        world.live(first, kill_after=300)
+
+
+def test_a_run_that_is_handed_over_goes_on_in_the_process_beside_it_within_a_second() -> None:
+    world = World(servers=5)
+
+    async def main() -> tuple[Any, ...]:
+        async with standby(world) as beside:
+            async with world.restarter(name="first") as restarter:
+                rollout = await restarter.rollout(world.ids, SLOWLY, run_id="night").start()
+                await asyncio.sleep(5)
+                await restarter.aclose(hand_over=True)
+                stopped, how = world.now(), standing(rollout.state, 0.0)
+            await beside.heard.wait()
+            taken = world.now() - stopped
+            statuses = await _all_over(world, "night")
+            events = await beside.restarter.store.events("night")
+            return (how.text, rollout.state.reason, taken, statuses, beside.words(), events)
+
+    text, reason, taken, statuses, words, events = world.live(main)
+
+    assert (text, reason, statuses) == ("handed over (not taken yet)", "handed_over", ["succeeded"])
+    assert taken < 1.1
+    assert words == [("taken", "night"), ("ended", "night")]
+    holders = [each.event.holder for each in events if isinstance(each.event, ev.HolderChanged)]
+    assert holders == ["first", "standby"]
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
+def test_what_a_dead_process_has_left_is_taken_and_what_somebody_has_stopped_or_closed_is_not() -> None:
+    world = World(servers=25)
+    _died(world, "dead")
+
+    async def stopped() -> None:
+        async with world.restarter(name="other") as restarter:
+            by_word = await restarter.rollout(world.ids[5:10], SLOWLY, run_id="stopped").start()
+            cancelled = asyncio.ensure_future(restarter.rollout(world.ids[10:15], SLOWLY, run_id="cancelled").run())
+            await restarter.rollout(world.ids[15:20], SLOWLY, run_id="closed").start()
+            await asyncio.sleep(2)
+            by_word.stop()
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
+
+    async def main() -> list[tuple[str, str]]:
+        async with standby(world) as beside:
+            await _all_over(world, "dead")
+            await asyncio.sleep(10)
+            return beside.words()
+
+    world.live(stopped)
+
+    assert world.live(main) == [("taken", "dead"), ("ended", "dead")]
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
+def test_of_two_that_race_one_has_each_run_and_the_other_says_nothing() -> None:
+    world = World(servers=15)
+    runs = ("a", "b", "c")
+    _died(world, *runs)
+
+    async def main() -> list[list[tuple[str, str]]]:
+        async with standby(world, "one", max_runs=9) as one, standby(world, "other", max_runs=9) as other:
+            await _all_over(world, *runs)
+            await asyncio.sleep(2)
+            return [one.words(), other.words()]
+
+    words = world.live(main)
+
+    assert sorted(words[0] + words[1]) == sorted([(word, run) for run in runs for word in ("taken", "ended")])
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
+def test_it_has_no_more_runs_than_it_may_and_only_those_that_it_is_for() -> None:
+    world = World(servers=20)
+    _died(world, "a", "b", "c", "d")
+
+    async def main() -> tuple[int, list[str], list[str]]:
+        most = 0
+        async with standby(world, runs=["b", "c", "d"], max_runs=2) as beside:
+            waiting = asyncio.create_task(_all_over(world, "b", "c", "d"))
+            while not waiting.done():
+                most = max(most, len(beside.restarter.rollouts))
+                await asyncio.sleep(0.5)
+            a = await beside.restarter.record("a")
+            return most, [run for word, run in beside.words() if word == "taken"], [a.status]
+
+    assert world.live(main) == (2, ["b", "c", "d"], ["orphaned"])
+
+
+def test_what_was_paused_stays_paused_until_a_person_says_so() -> None:
+    world = World(servers=5)
+
+    async def main() -> list[Any]:
+        async with world.restarter(name="first") as restarter:
+            rollout = await restarter.rollout(world.ids, SLOWLY, run_id="night").start()
+            await asyncio.sleep(5)
+            rollout.pause("ada")
+            await asyncio.sleep(60)
+            await restarter.aclose(hand_over=True)
+        async with standby(world) as beside:
+            await asyncio.sleep(120)
+            progress = await beside.restarter.progress("night")
+            sent = world.cloud.audit()["restarted_servers"]
+            await asyncio.sleep(120)
+            more = world.cloud.audit()["restarted_servers"] - sent
+            await beside.restarter.steer("night").resume("ada")
+            return [progress.standing.text, more, *await _all_over(world, "night")]
+
+    assert world.live(main) == ["paused by ada", 0, "succeeded"]
+
+
+def test_a_run_that_is_being_aborted_is_only_looked_after_and_its_gate_is_not_asked() -> None:
+    world = World(servers=5)
+
+    async def main() -> list[Any]:
+        await left(world, "night", strategy=ASKING)
+        before = world.cloud.audit()["restarted_servers"]
+        async with standby(world) as alone, world.store() as store:
+            await asyncio.sleep(5)
+            refused = [each.message for each in alone.news]
+            await store.command("night", {"command": "abort"}, "ada")
+            alone.task.cancel()
+        async with standby(world) as beside:
+            statuses = await _all_over(world, "night")
+            return [refused, statuses, beside.words(), world.cloud.audit()["restarted_servers"] - before]
+
+    refused, statuses, words, more = world.live(main)
+
+    assert "which is none of allow_programs here" in refused[0]
+    assert (statuses, words, more) == (["aborted"], [("taken", "night"), ("ended", "night")], 0)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "given", "said"),
+    [
+        (GATED, {}, "Run night is left alone: it names the gate ./may-i, which is none of allow_programs here."),
+        (Strategy(check="cmd:./up {id}"), {}, "it names the check 'cmd:./up {id}', which is none of"),
+        (
+            Strategy(check="url:http://10.0.0.1/{id}"),
+            {},
+            "it names the check 'url:http://10.0.0.1/{id}', which is none",
+        ),
+        (SLOWLY, {"check": True}, "it was planned with a check of its own program, which this one does not bring"),
+        (SLOWLY, {"gate": True}, "it was planned with a gate of its own program, which this one does not bring"),
+    ],
+)
+def test_what_it_lacks_something_for_is_left_alone_and_it_says_why_once(
+    strategy: Strategy, given: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("may-i", "up"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    world = World(servers=5)
+
+    async def yes(_: Any) -> Any:
+        return True
+
+    async def first() -> None:
+        await left(world, "night", strategy=strategy, **dict.fromkeys(given, yes))
+
+    async def main() -> tuple[list[StandbyNews], str]:
+        async with standby(world) as beside:
+            await asyncio.sleep(60)
+            return beside.news, (await beside.restarter.record("night")).status.value
+
+    world.live(first)
+    sent = world.cloud.audit()["requests"]
+    [news], status = world.live(main)
+
+    assert (news.word, news.run_id, status) == ("left_alone", "night", "interrupted")
+    assert said in news.message
+    assert world.cloud.audit()["requests"] == sent
+
+
+def test_a_file_of_certificates_that_only_the_record_names_is_not_read() -> None:
+    world, authority = World(servers=5), str(Path(__file__).parent / "other_ca.pem")
+
+    async def main() -> list[str]:
+        await left(world, "night", strategy=Strategy(check="https:8443/health", check_ca=authority))
+        async with standby(world) as beside:
+            await asyncio.sleep(5)
+            return [each.message for each in beside.news]
+
+    [message] = world.live(main)
+
+    assert message.endswith(f"it names the file of certificates {authority}, which is none of allow_programs here.")
+
+
+def test_a_run_of_another_project_is_left_alone_by_its_quota() -> None:
+    world = World(servers=5)
+
+    async def main() -> list[str]:
+        await left(world, "night")
+        key = KeyAuth(world.config.access_key, world.config.secret_key)
+        other = EcsClient(
+            auth=key, project_id="other", endpoint=ENDPOINT, sender=SimulatedSender(world.cloud), clock=world.clock
+        )
+        async with other as client, world.store() as store, world.engine(client, store) as restarter:
+            at_work = Standing(restarter)
+            await asyncio.sleep(5)
+            at_work.task.cancel()
+            return [each.message for each in at_work.news]
+
+    [message] = world.live(main)
+
+    assert f"it belongs to project {world.config.project_id}, and the key here is for other" in message
+
+
+def test_a_callable_that_it_brings_and_a_text_of_its_own_settings_are_asked() -> None:
+    world, asked = World(servers=10), list[str]()
+
+    async def healthy(server: Server) -> bool:
+        asked.append(server.id)
+        return True
+
+    async def first() -> None:
+        async with world.restarter(name="first") as restarter:
+            await restarter.rollout(world.ids[:5], SLOWLY, run_id="called", check=healthy).start()
+            await restarter.rollout(world.ids[5:], GATED, run_id="gated", gate=WITHOUT).start()
+            await asyncio.sleep(5)
+            await restarter.aclose(hand_over=True)
+
+    async def main() -> list[str]:
+        async with standby(world, check=healthy):
+            return await _all_over(world, "called", "gated")
+
+    world.live(first)
+    asked.clear()
+
+    assert world.live(main) == ["succeeded", "succeeded"]
+    assert set(asked) >= set(world.ids[1:5])
+
+
+def test_nothing_that_only_a_record_names_runs_though_the_store_is_private_and_the_look_before_was_passed() -> None:
+    """The second line of defence: a record that is changed between the look and the taking."""
+    world = World(servers=5)
+
+    async def main() -> str:
+        await left(world, "night", strategy=Strategy(waves="1,100%", max_unavailable=1, gate="true"))
+        async with world.restarter(name="standby") as restarter:
+            worker = restarter.standby_worker()
+            with pytest.raises(Exception, match="names the gate true, and nobody is asked here") as refused:
+                await worker.take_over(await restarter.record("night"))
+            return type(refused.value).__name__
+
+    assert world.live(main) == "ProgramRefused"
+
+
+def test_allow_programs_lets_a_gate_run_by_its_very_text() -> None:
+    world = World(servers=5)
+
+    async def main() -> list[Any]:
+        await left(world, "night", strategy=Strategy(waves="1,100%", max_unavailable=1, gate="true"))
+        async with world.client() as client, world.store() as store:
+            allowed = Programs(allow_programs=["true"])
+            async with Restarter(client, store, programs=allowed, clock=world.clock, name="standby") as restarter:
+                record = await restarter.record("night")
+                worker = restarter.standby_worker()
+                return [await worker.lacking(record), (await worker.take_over(record)).held]
+
+    assert world.live(main) == [[], True]
+
+
+class ShakyStore:
+    """A store that cannot list runs while it is `away`."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.away = inner, False
+
+    def __getattr__(self, name: str) -> Any:
+        """Hand on."""
+        return getattr(self.inner, name)
+
+    async def open_rollouts(self) -> Any:
+        """Fail, or list."""
+        if self.away:
+            raise StoreError("The database does not answer.")
+        return await self.inner.open_rollouts()
+
+
+def test_a_store_that_is_away_is_told_of_once_and_looked_at_until_it_is_back() -> None:
+    world = World(servers=5)
+
+    async def main() -> list[tuple[str, str]]:
+        async with world.client() as client, world.store() as inner:
+            store = ShakyStore(inner)
+            async with world.engine(client, store) as restarter:
+                at_work = Standing(restarter)
+                store.away = True
+                await left(world, "night")
+                await asyncio.sleep(30)
+                store.away = False
+                await _all_over(world, "night")
+                await asyncio.sleep(2)
+                at_work.task.cancel()
+                return at_work.words()
+
+    assert world.live(main) == [("store_away", ""), ("store_back", ""), ("taken", "night"), ("ended", "night")]
+
+
+def test_it_ends_with_its_engine_and_says_so() -> None:
+    world = World(servers=5)
+
+    async def main() -> str:
+        async with world.restarter() as restarter:
+            at_work = Standing(restarter)
+            await asyncio.sleep(1)
+        with pytest.raises(EngineStopped):
+            await at_work.task
+        return "ended"
+
+    assert world.live(main) == "ended"
+
+
+def test_who_starts_anew_takes_what_was_handed_over_too() -> None:
+    world = World(servers=5)
+
+    async def main() -> list[RunStatus]:
+        await left(world, "night")
+        async with world.restarter() as restarter:
+            rollouts: list[Rollout] = await restarter.resume_orphans()
+            return [(await each).status for each in rollouts]
+
+    assert world.live(main) == [RunStatus.SUCCEEDED]
