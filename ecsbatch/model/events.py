@@ -220,6 +220,21 @@ class QuotaDesync(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StoreFailedOver(Event):
+    """The store's database is another server from now on, which may have forgotten what was written last.
+
+    What the holder remembers is written again before this. What no one remembers may be a request: servers of which the
+    cloud says that they have changed since the run began are taken for restarted by one.
+
+    Attributes:
+        timeline: counts the failovers, as the server names it.
+    """
+
+    name: ClassVar[str] = "store.failed_over"
+    timeline: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CloudUnseen(Event):
     """Nothing can be seen of the cloud.
 

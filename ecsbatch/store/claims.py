@@ -11,7 +11,8 @@ million servers take seconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import orjson
@@ -22,6 +23,12 @@ from ecsbatch.store.database import Database, found
 
 PIECE: Final = 10_000
 """Servers that are claimed or freed in one transaction: some 50 ms."""
+
+
+def pieces(servers: Iterator[Claim]) -> Iterator[Sequence[Claim]]:
+    """Yield servers by the `PIECE`."""
+    while piece := list(islice(servers, PIECE)):
+        yield piece
 
 
 def owners(database: Database, servers: Iterable[Claim]) -> dict[Claim, str]:

@@ -119,6 +119,13 @@ class Database(ABC):
         """Return the clock of the ledger and of all stamps; ``clock`` is this machine's."""
         return MachineClock(clock)
 
+    def hear_timeline(self, hear: Callable[[str], None]) -> None:  # noqa: B027 - most never fail over
+        """Have a function called with the timeline of a server that may fail over, and then forget commits.
+
+        It is called in the first transaction that writes, and in the first one in which there is a new timeline, before
+        anything else is done in it; again where that transaction was undone.
+        """
+
     def exposure(self) -> Exposure | None:
         """Return why others than this process's user may write its rows: a server may be shared, a file says more."""
         return Exposure("a database server may be written by others")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -39,27 +39,43 @@ def encoded(recorded: Sequence[Recorded]) -> bytes:
     return b"\n".join(map(encode, recorded))
 
 
-def append(database: Database, recorded: Sequence[Recorded], lines: Sequence[bytes], head: str) -> str:
-    """Store a run's events of one transaction, ``lines`` are the same as JSON; return the record's head behind them.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the journal: the events of one transaction, or a part of them, with its link in the chain."""
+
+    run_id: str
+    seq_first: int
+    seq_last: int
+    ts: float
+    lines: bytes
+    hash: str
+
+
+def rows(recorded: Sequence[Recorded], lines: Sequence[bytes], head: str) -> list[Row]:
+    """Return the rows of a run's events of one transaction; ``lines`` are the same as JSON.
 
     A row has the time of its last event, and follows the row before it in the run's chain, from ``head`` on.
     """
     joined = b"\n".join(lines)
     if len(recorded) <= ROW:
-        return _append(database, recorded, joined, head)
+        return [_row(recorded, joined, head)] if recorded else []
     every = joined.split(b"\n")
+    made: list[Row] = []
     for start in range(0, len(recorded), ROW):
         part = slice(start, start + ROW)
-        head = _append(database, recorded[part], b"\n".join(every[part]), head)
-    return head
+        made.append(_row(recorded[part], b"\n".join(every[part]), made[-1].hash if made else head))
+    return made
 
 
-def _append(database: Database, recorded: Sequence[Recorded], lines: bytes, head: str) -> str:
+def _row(recorded: Sequence[Recorded], lines: bytes, head: str) -> Row:
     first, last = recorded[0], recorded[-1]
-    numbers = {"run_id": first.run_id, "seq_first": first.seq, "seq_last": last.seq, "ts": last.ts}
-    behind = chain.link(head, first.seq, last.seq, last.ts, lines)
-    database.execute(sql.APPEND, {**numbers, "lines": lines, "hash": behind})
-    return behind
+    link = chain.link(head, first.seq, last.seq, last.ts, lines)
+    return Row(first.run_id, first.seq, last.seq, last.ts, lines, link)
+
+
+def write(database: Database, row: Row) -> None:
+    """Store a row."""
+    database.execute(sql.APPEND, asdict(row))
 
 
 def _with_head(line: bytes, head: str) -> bytes:

@@ -149,6 +149,10 @@ class LeaseLocks:
             return False
         return self._database.execute(_WRITE_AGAIN, self._row(run_id)).fetchone() is not None
 
+    def regain(self, run_id: str) -> bool:
+        """Take a run anew in the transaction of the caller, where nobody has it; it is trusted once it was renewed."""
+        return self.keeper.has(run_id) and self._take(run_id)
+
     def trusted(self, run_id: str) -> bool:
         """Return True while something may be sent for a run; safe from any thread, and never waits."""
         return self.keeper.trusted(run_id)

@@ -48,6 +48,10 @@ class Locks(Protocol):
         """Return what `mine` does; a lock that went lost while nobody took it is had again before."""
         ...
 
+    def regain(self, run_id: str) -> bool:
+        """Lock a run anew in the transaction of the caller, where nobody has it, as only a lease can be lost."""
+        ...
+
     def trusted(self, run_id: str) -> bool:
         """Return True while this store knows that nobody else has the lock. Safe from any thread; it never waits."""
         ...
@@ -79,7 +83,7 @@ class MemoryLocks:
         """Return True where this store has the lock."""
         return self._holders.get(run_id) is self
 
-    kept = trusted = mine
+    kept = regain = trusted = mine
 
     def drop(self) -> None:
         """Drop all locks of this store."""
@@ -139,7 +143,7 @@ class FileLocks:
         """Return True where this store has the lock."""
         return run_id in self._descriptors
 
-    kept = trusted = mine
+    kept = regain = trusted = mine
 
     def drop(self) -> None:
         """Drop all locks; the files stay, as a dead process's do."""

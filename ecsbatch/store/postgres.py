@@ -62,9 +62,6 @@ class PostgresDatabase(Database):
     Attributes:
         timeline: of the server's write-ahead log, as of the last transaction that wrote; "" where it is not known. A
             new one says that a standby was promoted, and may lack what was committed last.
-        on_timeline: called with the timeline before and the present one, in the transaction that sees it first and
-            before anything else is done in it; "" comes before the first one. Where that transaction fails it is
-            called again in the next.
     """
 
     dialect: ClassVar[Dialect] = "postgres"
@@ -93,7 +90,7 @@ class PostgresDatabase(Database):
         self.url = without_password(url)
         self.errors = psycopg.Error
         self.timeline = ""
-        self.on_timeline: Callable[[str, str], None] = _ignored
+        self._hear_timeline: Callable[[str], None] = _ignored
         self._conninfo = conninfo
         self._read_only = read_only
         self._patience = patience or Patience()
@@ -182,7 +179,7 @@ class PostgresDatabase(Database):
                 return self._written_before(writing)
             (timeline,) = begun[-1][0]
             if timeline != self.timeline:
-                self.on_timeline(self.timeline, timeline)
+                self._hear_timeline(timeline)
             result = writing.do()
             writing.results = [result]
             self._commit()
@@ -279,6 +276,10 @@ class PostgresDatabase(Database):
     def _waits_for_reading(self, error: Exception) -> str | None:
         # What takes too long will do so again, and everything else waits behind it.
         return None if isinstance(error, psycopg.errors.QueryCanceled) else self._waits_for(error)
+
+    def hear_timeline(self, hear: Callable[[str], None]) -> None:
+        """Have a function called with each new timeline, first in the transaction that sees it."""
+        self._hear_timeline = hear
 
     # Tables
 
@@ -378,5 +379,5 @@ def trouble_of(error: psycopg.Error) -> Trouble:
     return trouble(error.sqlstate, type(error).__name__, str(error))
 
 
-def _ignored(_before: str, _now: str) -> None:
-    pass
+def _ignored(_timeline: str) -> None:
+    """Nobody wants to know."""

@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import ConfigError, StoreError
@@ -27,6 +27,8 @@ from ecsbatch.store.ledger_clock import DatabaseClock, LedgerClock
 from ecsbatch.store.locks import FileLocks, Locks, MemoryLocks
 from ecsbatch.store.patience import Patience
 from ecsbatch.store.sqlite_database import SqliteDatabase, complaint
+
+T = TypeVar("T")
 
 _WAL_KEPT: Final = 16 * 2**20
 """Bytes of write-ahead log that stay on disk after a large transaction."""
@@ -164,7 +166,36 @@ class MemoryDatabase(SqliteDatabase):
         self._holders: dict[str, object] = {}
         self._leases = leases
         self._clock = clock
+        self._timeline = "1"
+        self._hearers: dict[Callable[[str], None], str] = {}
         weakref.finalize(self, self.connection.close)
+
+    # What a server does that fails over
+
+    def hear_timeline(self, hear: Callable[[str], None]) -> None:
+        """Have a function called with each new timeline, in the first transaction of its own store that writes."""
+        if self._leases:
+            self._hearers[hear] = ""
+
+    def fail_over(self) -> None:
+        """Begin a new timeline, as a standby does that is promoted; what it lacks is the caller's to take away."""
+        self._timeline = str(int(self._timeline) + 1)
+
+    def write(self, do: Callable[[], T], *, claims: bool = False) -> T:
+        """Call a function in a transaction with the write lock; who has not heard of the timeline hears of it first."""
+        timeline = self._timeline
+        unheard = [hear for hear, heard in self._hearers.items() if heard != timeline]
+
+        def heard() -> T:
+            for hear in unheard:
+                hear(timeline)
+            return do()
+
+        done = super().write(heard if unheard else do, claims=claims)
+        self._hearers.update(dict.fromkeys(unheard, timeline))
+        return done
+
+    # Locks and clocks
 
     def locks(self, nonce: str, clock: Clock) -> Locks:
         """Return locks that all stores on this database share."""

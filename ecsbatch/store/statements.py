@@ -136,6 +136,10 @@ APPEND: Final = Statement("""
     INSERT INTO journal (run_id, seq_last, seq_first, ts, lines, hash)
     VALUES (:run_id, :seq_last, :seq_first, :ts, :lines, :hash)
 """)
+LAST_ROWS: Final = Statement("""
+    SELECT run_id, seq_first, seq_last, ts, lines, hash FROM journal
+    WHERE run_id = :run ORDER BY seq_last DESC LIMIT :limit
+""")
 LAST_ROW: Final = Statement("SELECT seq_last, hash FROM journal WHERE run_id = :run ORDER BY seq_last DESC LIMIT 1")
 ROWS: Final = Statement(f"""
     SELECT CAST(seq_first AS BIGINT), CAST(seq_last AS BIGINT), ts, {_LINES}, hash
@@ -196,6 +200,7 @@ REFUND: Final = Statement("DELETE FROM grants WHERE grant_id = :grant_id AND set
 PURGE_GRANTS: Final = Statement("""
     DELETE FROM grants WHERE boot = :boot AND ((settled = 1 AND free_at <= :now) OR free_at <= :long_ago)
 """)
+LONGEST_HOLD: Final = Statement("SELECT coalesce(max(hold), 0.0) FROM grants WHERE quota_group <> '*'")
 FORGET_GRANTS: Final = Statement("DROP TABLE IF EXISTS grants")
 
 # The first that a transaction which takes tokens does: others that take some of the same group wait behind it.

@@ -20,7 +20,7 @@ import orjson
 from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import Invalid, RunConflict, StoreError
 from ecsbatch.model.conflicts import RunTaken
-from ecsbatch.model.events import Event, ServerEvent
+from ecsbatch.model.events import Event, ServerEvent, StoreFailedOver
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.recorded import Recorded
@@ -30,6 +30,7 @@ from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, journal, runs
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database
+from ecsbatch.store.failover import Failover
 from ecsbatch.store.ledger import TokenLedger
 from ecsbatch.store.pruning import Pruning
 from ecsbatch.store.taking import Taking
@@ -50,6 +51,7 @@ class _Head:
         grants: how many grants this holder has had.
         failed_at: number of the last event that is a failure.
         claimed: True where the run is over and may still have servers.
+        timeline: of the database server, in which the record is known to be whole.
     """
 
     fence: int
@@ -60,6 +62,7 @@ class _Head:
     grants: int = 0
     failed_at: int = 0
     claimed: bool = False
+    timeline: str = ""
 
 
 @dataclass(slots=True)
@@ -95,6 +98,7 @@ class SyncStore:
         self._machine = clock
         self._ledger = TokenLedger(database, self.clock.name, self._nonce)
         self.locks = self._locks = database.locks(self._nonce, clock)
+        self._failover = Failover(database, self._ledger, self.clock, self._nonce)
         self._taking = Taking(database, self._locks)
         self.pruning = Pruning(database, self._locks)
         self.reader = journal.Reader(database)
@@ -103,6 +107,8 @@ class SyncStore:
         self._pending: dict[str, _Pending] = {}
         self._fences: dict[str, int] = {}
         self._locked: dict[str, float] = {}
+        self._rows: list[journal.Row] = []
+        self._claims: list[tuple[str, Sequence[Claim], Sequence[Claim]]] = []
         self._broken: dict[str, str] = {}
         self._bare = f"{self._nonce[:12]}."
         self._bare_grants = 0
@@ -120,6 +126,9 @@ class SyncStore:
             return [e for _ in writes]
         else:
             self._heads |= self._staged
+            self._failover.recollection.add(self._rows)
+            for run_id, taken, freed in self._claims:
+                self._failover.recollection.claimed(run_id, taken, freed)
             return done
         finally:
             # Whatever happens, what one group has kept aside must not be written by the next.
@@ -149,13 +158,14 @@ class SyncStore:
         """Write what the group has kept aside of its runs."""
         for run_id, pending in self._pending.items():
             head = self._staged[run_id]
-            if pending.recorded:
-                behind = journal.append(self._database, pending.recorded, pending.lines, head.hash)
-                head = self._staged[run_id] = replace(head, hash=behind)
+            for row in journal.rows(pending.recorded, pending.lines, head.hash):
+                journal.write(self._database, row)
+                self._rows.append(row)
+                head = self._staged[run_id] = replace(head, hash=row.hash)
             runs.advance(self._database, run_id, head.seq, head.status, head.counts)
 
     def _forget_group(self) -> None:
-        for each in (self._staged, self._pending, self._fences, self._locked):
+        for each in (self._staged, self._pending, self._fences, self._locked, self._rows, self._claims):
             each.clear()
 
     # Runs and their holders
@@ -168,30 +178,41 @@ class SyncStore:
             raise Invalid(told, field="run_id", value=new.run_id, expected=expected).about("run_id")
         counts = runs.counted({}, new.events)
 
-        def insert() -> tuple[tuple[Recorded, ...], str]:
+        def insert() -> tuple[tuple[Recorded, ...], str, list[journal.Row], RunRecord]:
             now = self.clock.stamp()
             recorded = journal.record(new.run_id, 0, now, new.events)
-            runs.insert(self._database, _first_record(new, holder, now, counts))
+            record = _first_record(new, holder, now, counts)
+            runs.insert(self._database, record)
+            self._failover.note_whole(new.run_id)
             first = chain.begin(self._database, new.run_id)
-            if not recorded:
-                return recorded, first
-            return recorded, journal.append(self._database, recorded, [journal.encoded(recorded)], first)
+            rows = journal.rows(recorded, [journal.encoded(recorded)], first)
+            for row in rows:
+                journal.write(self._database, row)
+            return recorded, first, rows, record
 
-        recorded, behind = self._taking.create(new, insert)
-        self._begin(new.run_id, _Head(1, len(recorded), RunStatus.RUNNING, counts, behind))
+        recorded, first, rows, record = self._taking.create(new, insert)
+        behind = rows[-1].hash if rows else first
+        head = _Head(1, len(recorded), RunStatus.RUNNING, counts, behind, timeline=self._failover.timeline)
+        self._begin(new.run_id, head)
+        self._failover.recollection.begin(new.run_id, first, rows, (record, new.fleet))
         return Lease(new.run_id, holder, 1, None, recorded)
 
     def take_run(self, run_id: str, holder: Holder) -> Lease:
         """Take a run whose holder is gone."""
         record, status, behind = self._taking.take_run(run_id, holder)
-        self._begin(run_id, _Head(record.fence + 1, record.seq, status, record.counts, behind))
-        return Lease(run_id, holder, record.fence + 1, record.holder)
+        return self._go_on(record, holder, status, behind)
 
     def renew(self, lease: Lease) -> Lease:
         """Return a new lease of a run that this process holds and can no longer write to."""
         record, status, behind = self._taking.renew(lease)
-        self._begin(lease.run_id, _Head(record.fence + 1, record.seq, status, record.counts, behind))
-        return Lease(lease.run_id, lease.holder, record.fence + 1, record.holder)
+        return self._go_on(record, lease.holder, status, behind)
+
+    def _go_on(self, record: RunRecord, holder: Holder, status: RunStatus, behind: str) -> Lease:
+        """Hold a run that was there before."""
+        timeline = self._failover.remember(record.run_id)
+        head = _Head(record.fence + 1, record.seq, status, record.counts, behind, timeline=timeline)
+        self._begin(record.run_id, head)
+        return Lease(record.run_id, holder, record.fence + 1, record.holder)
 
     def _begin(self, run_id: str, head: _Head) -> None:
         self._broken.pop(run_id, None)
@@ -203,6 +224,7 @@ class SyncStore:
         if head is not None and head.fence == lease.fence:
             del self._heads[lease.run_id]
             self._broken.pop(lease.run_id, None)
+            self._failover.recollection.drop(lease.run_id)
             self._taking.let_go(lease.run_id, claimed=head.claimed)
 
     def trusts(self, lease: Lease) -> bool:
@@ -235,7 +257,7 @@ class SyncStore:
             self._ledger.settle(settlement, now)
         got = self._granted(transaction.take, run_id, head, folded)
         grant, shortage = (got, None) if isinstance(got, Grant) else (None, got)
-        events = list(transaction.events)
+        events = [*self._told_of_failover(head, lease), *transaction.events]
         if grant is not None and transaction.intent is not None:
             events += _intended(transaction.intent, grant)
         recorded = journal.record(run_id, head.seq, self.clock.stamp(), events)
@@ -244,7 +266,8 @@ class SyncStore:
         over = transaction.status is not None and transaction.status.over
         # One piece only, to be quick: from now on all of them are void, and the rest is freed with the release.
         claimed = over and claims.free_piece(self._database, run_id) is not None
-        self._stage(run_id, replace(head, claimed=claimed), transaction, recorded, lines, grant)
+        head = replace(head, claimed=claimed, timeline=self._failover.timeline)
+        self._stage(run_id, head, transaction, recorded, lines, grant)
         return Committed(recorded, grant, shortage)
 
     def _granted(
@@ -252,7 +275,7 @@ class SyncStore:
     ) -> Grant | Shortage | None:
         if request is None:
             return None
-        if folded is not None and head.failed_at > folded:
+        if head.timeline != self._failover.timeline or (folded is not None and head.failed_at > folded):
             return _NOT_NOW
         return self._take(request, f"{run_id}.{head.fence}.{head.grants + 1}", run_id)
 
@@ -299,12 +322,8 @@ class SyncStore:
             raise StoreError(broken)
         fence = self._fences.get(lease.run_id)
         if fence is None:
-            # Once for a group: nobody else takes the run while the group has the write lock.
-            fence, _ = runs.how_far(self._database, lease.run_id)
-            # In this order: where the fence has grown, the run must not be had again.
-            if fence == lease.fence and lease.run_id in self._heads and not self._locks.kept(lease.run_id):
-                fence = _NOBODYS
-            self._fences[lease.run_id] = fence
+            # Once for a group: nobody else takes the run until its transaction has ended.
+            fence = self._fences[lease.run_id] = self._fence(lease)
         if fence != lease.fence:
             record = self._taking.exactly(lease.run_id)
             raise RunTaken(lease.run_id, record.holder)
@@ -315,6 +334,29 @@ class SyncStore:
                 run_id=lease.run_id,
             )
         return head
+
+    def _fence(self, lease: Lease) -> int:
+        """Return the number of the run's holder, `_NOBODYS` where it is we and our lock is another's by now."""
+        fence, seq = runs.how_far(self._database, lease.run_id)
+        head = self._heads.get(lease.run_id)
+        if head is None or head.fence != lease.fence or fence > lease.fence:
+            return fence
+        # In this order: where the fence has grown, the run must not be had again. Where it has shrunk, a failover has
+        # forgotten that we took the run from a holder whose lease has run out.
+        if not self._locks.kept(lease.run_id) and not (fence < lease.fence and self._locks.regain(lease.run_id)):
+            return _NOBODYS
+        if self._failover.timeline and (fence, seq) < (head.fence, head.seq):
+            self._failover.write_again(lease, head.seq)
+            runs.set_holder(self._database, lease.run_id, lease.holder, lease.fence, head.status)
+            runs.advance(self._database, lease.run_id, head.seq, head.status, head.counts)
+        return lease.fence
+
+    def _told_of_failover(self, head: _Head, lease: Lease) -> list[Event]:
+        """Return the event of a failover since the run's last write, and note that its record is whole again."""
+        if head.timeline == self._failover.timeline:
+            return []
+        self._failover.note_whole(lease.run_id)
+        return [StoreFailedOver(timeline=self._failover.timeline)]
 
     def _stage(
         self,
@@ -361,6 +403,8 @@ class SyncStore:
         claim = transaction.claim if transaction.take is None else transaction.claim[: grant.tokens if grant else 0]
         if claim:
             self._taking.claim(run_id, sorted(claim))
+        if claim or transaction.unclaim:
+            self._claims.append((run_id, claim, transaction.unclaim))
 
     # Questions
 

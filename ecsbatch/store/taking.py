@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
 from typing import TypeVar
 
 from ecsbatch.errors import RunConflict, StoreError
@@ -219,7 +218,7 @@ class Taking:
             def at_once() -> T:
                 for do in begun:
                     do()
-                for piece in _pieces(servers()):
+                for piece in claims.pieces(servers()):
                     self.claim(run_id, piece, ignore)
                 return last()
 
@@ -228,7 +227,7 @@ class Taking:
             self._write(run_id, do)
             self._database.give_way()
         try:
-            return self._claim_pieces(run_id, _pieces(servers()), last, ignore)
+            return self._claim_pieces(run_id, claims.pieces(servers()), last, ignore)
         except ServersClaimed as e:
             # Where one piece is claimed by others more may be: the error names all of them.
             raise (self._in_the_way(run_id, servers, ignore) or e) from None
@@ -256,7 +255,7 @@ class Taking:
 
         def found() -> ServersClaimed | None:
             owners = Counter[str]()
-            for piece in _pieces(servers()):
+            for piece in claims.pieces(servers()):
                 owners.update(claims.owners(self._database, piece).values())
             others = {other: n for other, n in owners.items() if other != run_id and other not in ignore}
             in_the_way = Counter({other: n for other, n in others.items() if not self.void(other)})
@@ -300,8 +299,3 @@ class Taking:
         while after is not None:
             after = self._write(run_id, partial(claims.free_piece, self._database, run_id, after))
             self._database.give_way()
-
-
-def _pieces(servers: Iterator[Claim]) -> Iterator[Sequence[Claim]]:
-    while piece := list(islice(servers, claims.PIECE)):
-        yield piece

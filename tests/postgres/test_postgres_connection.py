@@ -451,7 +451,7 @@ def test_the_clock_is_the_servers(database: PostgresDatabase) -> None:
 def test_a_failover_is_seen_in_the_first_transaction_behind_it(pair: Pair) -> None:
     with opened(pair.url()) as database, opened(pair.standby.url(), read_only=True) as reader:
         seen: list[tuple[str, str]] = []
-        database.on_timeline = lambda before, now: seen.append((before, now))
+        database.hear_timeline(seen.append)
         database.prepare()
         database.write(insert(database, "kept"))
         pair.catch_up()
