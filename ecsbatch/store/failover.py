@@ -130,7 +130,7 @@ class Failover:
         """
         row = found(self._database.execute(sql.FACT, {"name": _FACT}))
         if row is None:
-            self._database.execute(sql.STATE, {"name": _FACT, "value": timeline})
+            self._database.execute(sql.STATE_ONCE, {"name": _FACT, "value": timeline})
         elif row[0] != timeline:
             change = {"name": _FACT, "value": timeline, "before": row[0]}
             if self._database.execute(sql.CHANGE_FACT, change).rowcount:

@@ -49,10 +49,10 @@ class TokenLedger:
         self._boot = boot
         self._nonce = nonce
 
-    def lock(self, group: str, now: float) -> float:
+    def lock(self, group: str, now: float | None) -> float:
         """Have everybody else who takes tokens of a group wait for the transaction's end; return the time.
 
-        ``now`` is this machine's, for a database that has no clock of its own.
+        ``now`` is None where the time is the server's, which reads it once it is our turn.
         """
         row = self._database.execute(sql.LOCK_GROUP, {"name": quota_group(group), "now": now}).fetchone()
         return float(row[0])
@@ -76,11 +76,10 @@ class TokenLedger:
             if waiting:
                 self._database.execute(sql.LEAVE_TURN, values)
             return tokens
-        if waiting or others:
-            self._database.execute(sql.TAKE_TURN, {**values, "wants": request.want, "until": now + _TURN_LASTS})
         lacks = accounting.shortage(request, self._outstanding(request.group, now), now)
-        if not (waiting or others):
+        if lacks.next_in is None or not (waiting or others):
             return lacks
+        self._database.execute(sql.TAKE_TURN, {**values, "wants": request.want, "until": now + _TURN_LASTS})
         # Where there are tokens for us, but for those before us, these take theirs any moment.
         reserved = accounting.tokens_for(request, held) > 0
         return replace(lacks, next_in=_AFTER_OTHERS if reserved else lacks.next_in, shared=True)

@@ -24,6 +24,10 @@ class LedgerClock(Protocol):
         """Return the seconds on the ledger's clock; called inside a transaction."""
         ...
 
+    def here(self) -> float | None:
+        """Return the same; None where a statement had better read it at the server, once it has its locks."""
+        ...
+
     def estimate(self) -> float:
         """Return the same without asking the database, rather too many seconds than too few; safe from any thread."""
         ...
@@ -50,6 +54,10 @@ class DatabaseClock:
         self._seen = (before, self._read())
         return self._seen[1]
 
+    def here(self) -> float | None:
+        """Return the database's seconds."""
+        return self.now()
+
     def estimate(self) -> float:
         """Return what it says now by this machine's clock."""
         before, seen = self._seen
@@ -58,6 +66,13 @@ class DatabaseClock:
     def stamp(self) -> float:
         """Return the same as `now`."""
         return self.now()
+
+
+class ServerClock(DatabaseClock):
+    """The clock of a database server, which its own SQL reads as well."""
+
+    def here(self) -> None:
+        """Return None: a statement reads it once it is its turn, as late as can be."""
 
 
 class MachineClock:
@@ -72,6 +87,8 @@ class MachineClock:
     def now(self) -> float:
         """Return the seconds of this boot."""
         return self._clock.monotonic()
+
+    here = now
 
     def estimate(self) -> float:
         """Return the same."""

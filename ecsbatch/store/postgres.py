@@ -24,7 +24,7 @@ from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database, Rows
 from ecsbatch.store.lease_keeper import BEAT, MARGIN
 from ecsbatch.store.leases import LeaseLocks
-from ecsbatch.store.ledger_clock import DatabaseClock
+from ecsbatch.store.ledger_clock import ServerClock
 from ecsbatch.store.patience import Patience
 from ecsbatch.store.postgres_connection import DEADLINE, Answers, PostgresConnection
 from ecsbatch.store.postgres_errors import Retry, Trouble, trouble
@@ -32,8 +32,10 @@ from ecsbatch.store.sql import Dialect, Statement
 
 T = TypeVar("T")
 
-_NOW = Statement(f"SELECT {postgres_begin.EPOCH}")
-_SCHEMA = Statement("SELECT 1 FROM pg_namespace WHERE nspname = 'ecsbatch'")
+_NOW = f"SELECT greatest({postgres_begin.EPOCH}, (SELECT max(seen_at) FROM quota_groups))"  # noqa: S608 - our own text
+"""It never goes back behind a time at which somebody took tokens."""
+
+_SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = 'ecsbatch'"
 
 
 @dataclass(slots=True)
@@ -345,7 +347,7 @@ class PostgresDatabase(Database):
 
     def _run_steps(self, version: int) -> None:
         # Where an owner has made the schema for us, we need no right to make any.
-        if not self.execute(_SCHEMA).fetchone():
+        if not self._connection.execute(_SCHEMA, None).fetchone():
             self._connection.ask("CREATE SCHEMA ecsbatch")
         self._connection.ask("; ".join(migrations.steps("postgres", version)))
 
@@ -359,14 +361,14 @@ class PostgresDatabase(Database):
         """Return another connection, for renewals: one that takes longer than to the next has failed."""
         return PostgresDatabase(self.url, self._conninfo, Patience(BEAT), deadline=BEAT + MARGIN)
 
-    def ledger_clock(self, clock: Clock) -> DatabaseClock:
+    def ledger_clock(self, clock: Clock) -> ServerClock:
         """Return the server's clock."""
-        return DatabaseClock("database", self._seconds, lambda: boottime_of(clock))
+        return ServerClock("database", self._seconds, lambda: boottime_of(clock))
 
     def _seconds(self) -> float:
         if not self._in_transaction:
             return self.read(self._seconds)
-        (seconds,) = self.execute(_NOW).fetchone()
+        (seconds,) = self._connection.execute(_NOW, None).fetchone() or (0.0,)
         return float(seconds)
 
     def close(self) -> None:

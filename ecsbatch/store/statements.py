@@ -14,6 +14,7 @@ from ecsbatch.store.sql import Statement
 FACT: Final = Statement("SELECT value FROM ecsbatch WHERE name = :name")
 CHANGE_FACT: Final = Statement("UPDATE ecsbatch SET value = :value WHERE name = :name AND value = :before")
 STATE: Final = Statement("INSERT INTO ecsbatch (name, value) VALUES (:name, :value)")
+STATE_ONCE: Final = Statement("INSERT INTO ecsbatch (name, value) VALUES (:name, :value) ON CONFLICT DO NOTHING")
 WITHDRAW: Final = Statement("DELETE FROM ecsbatch WHERE name = :name")
 NOTES: Final = Statement("SELECT name FROM ecsbatch WHERE name BETWEEN :first AND :last")
 TABLES: Final = Statement("""
@@ -207,9 +208,9 @@ FORGET_GRANTS: Final = Statement("DROP TABLE IF EXISTS grants")
 LOCK_GROUP: Final = Statement("""
     INSERT INTO quota_groups (name, seen_at)
     VALUES (:name, :now) ON CONFLICT (name) DO UPDATE SET seen_at = :now                             -- sqlite
-    VALUES (:name, extract(epoch FROM clock_timestamp()))                                            -- postgres
-    ON CONFLICT (name) DO UPDATE                                                                     -- postgres
-    SET seen_at = greatest(quota_groups.seen_at, extract(epoch FROM clock_timestamp()))              -- postgres
+    VALUES (:name, coalesce(CAST(:now AS float), extract(epoch FROM clock_timestamp())))             -- postgres
+    ON CONFLICT (name) DO UPDATE SET seen_at = coalesce(CAST(:now AS float),                         -- postgres
+        greatest(quota_groups.seen_at, extract(epoch FROM clock_timestamp())))                       -- postgres
     RETURNING seen_at
 """)
 

@@ -137,7 +137,7 @@ class SyncStore:
     def _do_group(self, writes: Sequence[Write]) -> list[Any]:
         self._forget_group()  # it may be done again, from its begin
         for group in sorted({write.quota_group for write in writes if write.quota_group}):
-            self._locked[group] = self._ledger.lock(group, self.clock.now())
+            self._locked[group] = self._ledger.lock(group, self.clock.here())
         # A single write needs no savepoint: where it is refused the whole transaction is undone.
         done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
         self._write_pending()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterable
@@ -48,6 +49,12 @@ def missing(package: str) -> None:
     pytest.skip(words)
 
 
+def listens(at: Path) -> bool:
+    """Tell whether a process takes connections at a socket, which is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        return asking.connect_ex(str(at)) == 0
+
+
 class PgBouncer:
     """A pooler with all that Debian's version has by default, but the mode.
 
@@ -72,7 +79,7 @@ class PgBouncer:
         log = self.folder / "log"
         self._process = Process([binary, str(config)], log)
         until = time.monotonic() + PATIENCE
-        while not self.socket.exists():
+        while not listens(self.socket):
             assert self._process.runs(), log.read_text(encoding="utf-8")
             assert time.monotonic() < until, log.read_text(encoding="utf-8")
             time.sleep(0.005)
