@@ -14,8 +14,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ecsbatch.errors import StoreError
+from ecsbatch.model.run import Holder
 from ecsbatch.store.database import Database
 from ecsbatch.store.lease_keeper import TTL, Beat, LeaseKeeper, Renewed
+from ecsbatch.store.locks import TimedLease
 from ecsbatch.store.sql import Statement
 
 # A holder's commits keep its row FOR KEY SHARE, which this alone conflicts with: nobody takes a run in mid-commit.
@@ -56,6 +58,12 @@ _NONCE: Final = Statement("""
 _LEFT: Final = Statement("""
     SELECT lease_until - :now                                            -- sqlite
     SELECT lease_until - extract(epoch FROM clock_timestamp())           -- postgres
+    FROM leases WHERE run_id = :run
+""")
+_LEASE: Final = Statement("""
+    SELECT holder, host, pid, since,
+        lease_until - :now                                               -- sqlite
+        lease_until - extract(epoch FROM clock_timestamp())              -- postgres
     FROM leases WHERE run_id = :run
 """)
 _ALL_LEFT: Final = Statement("""
@@ -156,6 +164,14 @@ class LeaseLocks:
     def trusted(self, run_id: str) -> bool:
         """Return True while something may be sent for a run; safe from any thread, and never waits."""
         return self.keeper.trusted(run_id)
+
+    def lease(self, run_id: str) -> TimedLease | None:
+        """Return who has a run's lease and for how long; called inside a transaction."""
+        row = self._database.execute(_LEASE, {"run": run_id, "now": self._now()}).fetchone()
+        if row is None:
+            return None
+        name, host, pid, since, left = row
+        return TimedLease(Holder(name or host, host, pid, since), left)
 
     def left(self) -> Mapping[str, float]:
         """Return the seconds until each lease ends, below 0 for one that has run out; called inside a transaction."""

@@ -11,14 +11,36 @@ import errno
 import fcntl
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from ecsbatch.errors import StoreError
+from ecsbatch.model.run import Holder
 from ecsbatch.store.keeper import is_flocked
 
 _TRIES: Final = 10_000
 """Attempts at a lock while others ask about it, some tens of milliseconds; whoever asks longer counts as a holder."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedLease:
+    """A lock that ends by itself unless it is renewed.
+
+    Attributes:
+        holder: who has it; until the run is stored as its own it has no name but its machine's.
+        left: seconds until then, below 0 where it has ended.
+    """
+
+    holder: Holder
+    left: float
+
+
+class _EndsWithProcess:
+    """Locks that last as long as their process."""
+
+    def lease(self, run_id: str) -> None:
+        """Return None: none ends by itself."""
 
 
 class Locks(Protocol):
@@ -56,8 +78,12 @@ class Locks(Protocol):
         """Return True while this store knows that nobody else has the lock. Safe from any thread; it never waits."""
         ...
 
+    def lease(self, run_id: str) -> TimedLease | None:
+        """Return who has the lock and for how long, where it ends by itself; called inside a transaction."""
+        ...
 
-class MemoryLocks:
+
+class MemoryLocks(_EndsWithProcess):
     """Locks in a dictionary that all stores of one database in memory share."""
 
     def __init__(self, holders: dict[str, object]) -> None:
@@ -91,7 +117,7 @@ class MemoryLocks:
             del self._holders[run_id]
 
 
-class FileLocks:
+class FileLocks(_EndsWithProcess):
     """``flock`` on one file per held run, beside the database."""
 
     def __init__(self, database: Path) -> None:

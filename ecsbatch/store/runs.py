@@ -198,6 +198,7 @@ def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
         raise ValueError(f"counts is {printable(repr(counts), 40)}")
     status = RunStatus(has["status"])
     held = not status.over and locks.held(has["run_id"])
+    lease = None if status.over else locks.lease(has["run_id"])
     if not held and status in {RunStatus.RUNNING, RunStatus.PAUSED}:
         status = RunStatus.ORPHANED
     return RunRecord(
@@ -213,6 +214,7 @@ def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
         counts=counts,
         targets_hash=has["targets_hash"],
         plan=plan,
+        lease_left=None if lease is None else lease.left,
     )
 
 

@@ -19,7 +19,6 @@ import orjson
 
 from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import Invalid, RunConflict, StoreError
-from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.events import Event, ServerEvent, StoreFailedOver
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
@@ -325,8 +324,7 @@ class SyncStore:
             # Once for a group: nobody else takes the run until its transaction has ended.
             fence = self._fences[lease.run_id] = self._fence(lease)
         if fence != lease.fence:
-            record = self._taking.exactly(lease.run_id)
-            raise RunTaken(lease.run_id, record.holder)
+            raise self._taking.taken(self._taking.exactly(lease.run_id), lease)
         head = self._staged.get(lease.run_id) or self._heads.get(lease.run_id)
         if head is None:
             raise RunConflict(

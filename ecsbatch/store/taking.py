@@ -100,11 +100,16 @@ class Taking:
         def renewed() -> tuple[RunRecord, RunStatus, str]:
             record = self.exactly(lease.run_id)
             if record.fence != lease.fence or not self._locks.kept(lease.run_id):
-                raise RunTaken(lease.run_id, record.holder)
+                raise self.taken(record, lease)
             runs.set_holder(self._database, lease.run_id, lease.holder, record.fence + 1, record.status)
             return record, record.status, chain.head(self._database, lease.run_id, record.seq)
 
         return self._database.write(renewed, claims=True)
+
+    def taken(self, record: RunRecord, lease: Lease) -> RunTaken:
+        """Return the error of a run that another process has, or is just taking."""
+        now = self._locks.lease(record.run_id) if record.fence == lease.fence else None
+        return RunTaken(record.run_id, record.holder if now is None else now.holder)
 
     def let_go(self, run_id: str, *, claimed: bool) -> None:
         """Release a run; ``claimed`` says that it is over and may still have servers, which are freed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from world import World, Wrapper
 
 from ecsbatch.config.settings import Engine, Strategy
-from ecsbatch.errors import RunConflict
+from ecsbatch.errors import RunConflict, RunNotFound
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import OutcomeKind
@@ -19,6 +20,7 @@ from ecsbatch.model.run import Committed, Lease, Result, RunRecord, Transaction
 from ecsbatch.model.servers import Server
 from ecsbatch.model.state import RolloutState
 from ecsbatch.rollout.gates import GateVerdict
+from ecsbatch.store import DatabaseStore, MemoryDatabase
 
 ALL = Strategy(waves="100%", max_unavailable="100%", max_failures="100%", max_failures_per_wave="100%")
 QUOTA = Engine(quota=Quota(100, 60.0))
@@ -313,3 +315,82 @@ def test_a_request_in_the_air_as_its_run_is_taken_over_is_answered_and_settled_b
     assert world.cloud.audit()["restarted_more_than_once"] == 0
     assert names[: changed[1]].count("batch.submitting") == 1
     assert "batch.accepted" not in names[: changed[1]]
+
+
+# -- leases that run out by themselves ---------------------------------------------------------------------------------
+
+
+def shared(world: World) -> World:
+    """Let the world's processes be those of several machines."""
+    world.database = MemoryDatabase(leases=True, clock=world.clock.wall)
+    return world
+
+
+class StandsStill(Wrapper):
+    """Renews nothing for ``seconds`` from its first grant on, as a process that stands still, and commits nothing."""
+
+    def __init__(self, inner: DatabaseStore, seconds: float) -> None:
+        super().__init__(inner)
+        self._seconds = seconds
+        self._until = 0.0
+
+    def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
+        """Write; the first grant is heard of when the process goes on, and so is everything after it."""
+        loop = asyncio.get_running_loop()
+        granted = transaction.take is not None and not self._until
+        if not granted and loop.time() >= self._until:
+            written: asyncio.Future[Committed] = self.inner.commit(lease, transaction, folded=folded)
+            return written
+        told: asyncio.Future[Committed] = loop.create_future()
+        if granted:
+            self._until = loop.time() + self._seconds
+            self.inner._heart.stop()
+            loop.call_later(self._seconds, told.set_result, self.inner.commit(lease, transaction).result())
+            loop.call_later(self._seconds, self.inner._heart.begin)
+            return told
+
+        def write() -> None:
+            failure = self.inner.commit(lease, transaction, folded=folded).exception()
+            told.set_exception(failure or AssertionError("It has written to a run that it has lost."))
+
+        loop.call_at(self._until, write)
+        return told
+
+    async def run(self, name: str = "") -> RunRecord:
+        """Read a run, a second after the process goes on: what is about to leave does not wait for that."""
+        await asyncio.sleep(max(0.0, self._until + 1.0 - asyncio.get_running_loop().time()))
+        return await self.inner.run(name)
+
+
+@pytest.mark.parametrize("seconds", [1.5, 4.5, 30.0])
+def test_who_stood_still_while_another_took_its_run_sends_nothing_of_what_it_had_intended(seconds: float) -> None:
+    world = shared(World(servers=20, zones=("az1",)))
+
+    async def main() -> tuple[Result, BaseException | Result, int]:
+        async with (
+            world.client() as client,
+            world.store() as store,
+            world.restarter(name="other") as other,
+            world.engine(client, StandsStill(store, seconds), QUOTA) as restarter,
+        ):
+            running = asyncio.create_task(restarter.rollout(world.ids, ALL, run_id="r").run())
+            while not running.done():
+                await asyncio.sleep(0.1)
+                with contextlib.suppress(RunConflict, RunNotFound):
+                    taken = await (await other.resume("r")).start()
+                    [how] = await asyncio.gather(running, return_exceptions=True)
+                    sent = world.cloud.audit()["counted_servers"]
+                    return await taken, how, sent
+            return await running, await running, world.cloud.audit()["counted_servers"]
+
+    result, how, sent = world.live(main)
+    journal = world.live(partial(events_of, world, "r"))
+    books = world.cloud.audit()
+
+    assert result.counts[OutcomeKind.RESTARTED] == 20
+    assert (books["restarts"], books["restarted_more_than_once"]) == (20, 0)
+    assert (isinstance(how, RunTaken), sent) == ((True, 0) if seconds > 4 else (False, 20))
+    if isinstance(how, RunTaken):
+        assert [event.holder for event in journal if isinstance(event, ev.HolderChanged)] == ["tester", "other"]
+        # What it had intended is unknown to the next one, who asks the cloud for it, and sends it itself.
+        assert [set(event.servers) for event in journal if isinstance(event, ev.BatchUnstarted)] == [set(world.ids)]

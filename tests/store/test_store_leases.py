@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -75,7 +77,8 @@ async def test_nobody_takes_a_run_whose_lease_has_not_run_out(shared: Shared) ->
 
     with pytest.raises(RunHeld, match="alice"):
         await shared.bob.take_run("k", BOB)
-    assert (await shared.bob.run("k")).held
+    record = await shared.bob.run("k")
+    assert (record.held, record.lease_left) == (True, pytest.approx(0.1))
 
 
 async def test_a_run_whose_lease_has_run_out_is_orphaned_and_taken_and_its_holder_writes_nothing_more(
@@ -101,10 +104,12 @@ async def test_a_run_that_somebody_is_just_taking_is_not_written_by_its_holder_a
     shared.passes(TTL)
     assert locks_of(shared.bob).acquire("k")
 
-    with pytest.raises(RunTaken):
+    with pytest.raises(RunTaken) as taken:
         await shared.alice.commit(lease, NEWS)
     with pytest.raises(RunTaken):
         await shared.alice.renew(lease)
+    # Its name is stored with the fence; where it runs is known before.
+    assert (taken.value.holder, taken.value.pid) == (socket.gethostname(), os.getpid())
 
 
 async def test_a_holder_whose_lease_ran_out_goes_on_where_nobody_took_the_run(shared: Shared) -> None:
