@@ -427,7 +427,7 @@ class DatabaseStore:
     @property
     def waits_for(self) -> str:
         """What it waits for, while it does: ``process 123``, ``another process``, ``the database (…)``."""
-        return f"process {self.keeper}" if self.keeper else "another process"
+        return self._patience.waits_for or (f"process {self.keeper}" if self.keeper else "another process")
 
     @property
     def keeper(self) -> int:
