@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import Any, Self
 
 from ecsbatch.engine.runtime import Runtime
-from ecsbatch.errors import ConfigError, EngineStopped, NotHolder, PlanStale, RunNotFound
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, NotHolder, PlanStale, RunNotFound
 from ecsbatch.model.commands import asked_for
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
@@ -292,7 +292,9 @@ class Rollout:
         """Let the run go for a fault or a cancellation; what is in flight is for a resume to find out."""
         try:
             if isinstance(fault, asyncio.CancelledError) and self._parts is not None:
-                await self._driver.interrupt("cancelled")
+                # Whoever cancels a task must not hear instead that a last event could not be written.
+                with suppress(EcsbatchError):
+                    await self._driver.interrupt("cancelled")
         finally:
             try:
                 await self._leave()

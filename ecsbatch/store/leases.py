@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ecsbatch.errors import StoreError
@@ -55,23 +56,42 @@ _NONCE: Final = Statement("""
     SELECT nonce FROM leases WHERE run_id = :run
     FOR KEY SHARE  -- postgres
 """)
-_LEFT: Final = Statement("""
-    SELECT lease_until - :now                                            -- sqlite
-    SELECT lease_until - extract(epoch FROM clock_timestamp())           -- postgres
-    FROM leases WHERE run_id = :run
-""")
 _LEASE: Final = Statement("""
     SELECT holder, host, pid, since,
         lease_until - :now                                               -- sqlite
         lease_until - extract(epoch FROM clock_timestamp())              -- postgres
     FROM leases WHERE run_id = :run
 """)
-_ALL_LEFT: Final = Statement("""
-    SELECT run_id,
+_OWNER: Final = Statement("SELECT nonce FROM leases WHERE run_id = :run")
+_SEEN: Final = """
+    SELECT run_id, nonce,
         lease_until - :now                                               -- sqlite
         lease_until - extract(epoch FROM clock_timestamp())              -- postgres
     FROM leases
-""")
+"""
+_LEFT: Final = Statement(f"{_SEEN} WHERE run_id = :run")
+_ALL_LEFT: Final = Statement(_SEEN)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLeases:
+    """Leases as they were at one instant.
+
+    Attributes:
+        seconds: until each ends, negative where it has.
+        ours: those of this store, which it is about to renew.
+    """
+
+    seconds: Mapping[str, float]
+    ours: Collection[str]
+
+    def held(self, run_id: str) -> bool:
+        """Return True where a run has a holder that is not dead."""
+        return run_id in self.ours or self.seconds.get(run_id, 0.0) > 0.0
+
+    def left(self, run_id: str) -> float | None:
+        """Return the seconds until a run's lease ends, None where it has none."""
+        return self.seconds.get(run_id)
 
 
 class LeaseLocks:
@@ -126,9 +146,20 @@ class LeaseLocks:
         return {"run": run_id, **self._us, **self._who, "now": self._now()}
 
     def held(self, run_id: str) -> bool:
-        """Return True where a run has a lease that has not run out; called inside a transaction."""
-        row = self._database.execute(_LEFT, {"run": run_id, "now": self._now()}).fetchone()
-        return row is not None and row[0] > 0
+        """Return True where a run has a lease that has not run out, or one of ours, which we are about to renew."""
+        return self.seen(run_id).held(run_id)
+
+    def left(self, run_id: str) -> float | None:
+        """Return the seconds until a run's lease ends, negative where it has."""
+        return self.seen(run_id).left(run_id)
+
+    def seen(self, run_id: str = "") -> SeenLeases:
+        """Return a run's lease, or all leases, as they are now."""
+        statement = _LEFT if run_id else _ALL_LEFT
+        rows = self._database.execute(statement, {"run": run_id, "now": self._now()}).fetchall()
+        left = {run_id: seconds for run_id, _, seconds in rows}
+        ours = {run_id for run_id, nonce, _ in rows if nonce == self._us["nonce"] and self.keeper.has(run_id)}
+        return SeenLeases(left, ours)
 
     def release(self, run_id: str) -> None:
         """Let a run go. A row that cannot be deleted now runs out, or a later renewal deletes it."""
@@ -173,10 +204,6 @@ class LeaseLocks:
         name, host, pid, since, left = row
         return TimedLease(Holder(name or host, host, pid, since), left)
 
-    def left(self) -> Mapping[str, float]:
-        """Return the seconds until each lease ends, below 0 for one that has run out; called inside a transaction."""
-        return dict(self._database.execute(_ALL_LEFT, {"now": self._now()}).fetchall())
-
     # Renewals
 
     def beat(self, database: Database | None = None) -> None:
@@ -202,7 +229,7 @@ class LeaseLocks:
         return database.write(renew)
 
     def _is_others(self, run_id: str, database: Database) -> bool:
-        return database.execute(_LEFT, {"run": run_id, "now": self._now()}).fetchone() is not None
+        return database.execute(_OWNER, {"run": run_id}).fetchone() is not None
 
     def _delete(self, run_ids: Collection[str], database: Database | None = None) -> None:
         for run_id in run_ids:

@@ -43,15 +43,27 @@ class _EndsWithProcess:
         """Return None: none ends by itself."""
 
 
-class Locks(Protocol):
+class Holding(Protocol):
+    """Which runs have a living holder; asked inside a transaction."""
+
+    def held(self, run_id: str) -> bool:
+        """Return True where a living holder has the lock of a run, be it this store."""
+        ...
+
+    def left(self, run_id: str) -> float | None:
+        """Return the seconds until a run's lease ends, negative where it has; None: it has none that ends by itself."""
+        ...
+
+
+class Locks(Holding, Protocol):
     """The runs that one store holds."""
 
     def acquire(self, run_id: str) -> bool:
         """Lock a run; return False where a living holder has the lock, be it this store."""
         ...
 
-    def held(self, run_id: str) -> bool:
-        """Return True where a living holder has the lock of a run, be it this store."""
+    def seen(self, run_id: str = "") -> Holding:
+        """Return who holds a run, or all of them, as it is now: to be asked more than once."""
         ...
 
     def release(self, run_id: str) -> None:
@@ -100,6 +112,13 @@ class MemoryLocks(_EndsWithProcess):
         """Return True where any store has the lock."""
         return run_id in self._holders
 
+    def left(self, run_id: str) -> None:
+        """Return None: these locks last."""
+
+    def seen(self, run_id: str = "") -> Holding:  # noqa: ARG002 - to look costs nothing here
+        """Return these."""
+        return self
+
     def release(self, run_id: str) -> None:
         """Release a run."""
         if self._holders.get(run_id) is self:
@@ -138,6 +157,13 @@ class FileLocks(_EndsWithProcess):
                 self._descriptors[run_id] = descriptor
                 return True
             os.close(descriptor)  # its holder removed the file after we had opened it: lock the one there is now
+
+    def left(self, run_id: str) -> None:
+        """Return None: these locks last."""
+
+    def seen(self, run_id: str = "") -> Holding:  # noqa: ARG002 - to look costs nothing here
+        """Return these."""
+        return self
 
     def held(self, run_id: str) -> bool:
         """Return True where any process has the lock."""

@@ -23,7 +23,7 @@ from ecsbatch.model.run import Holder, RunRecord
 from ecsbatch.model.text import printable
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database, found
-from ecsbatch.store.locks import Locks
+from ecsbatch.store.locks import Holding, Locks
 
 _NAMED: Final = 5
 """Runs that the error about an ambiguous prefix names."""
@@ -103,7 +103,7 @@ def set_holder(database: Database, run_id: str, holder: Holder, number: int, sta
 def get(database: Database, run_id: str, locks: Locks) -> RunRecord | None:
     """Return a run by its whole id, or None."""
     row = found(database.execute(sql.RUN, {"run": run_id}))
-    return _record(row, locks) if row else None
+    return _record(row, locks.seen(run_id)) if row else None
 
 
 def find(database: Database, name: str, locks: Locks) -> RunRecord:
@@ -115,7 +115,7 @@ def find(database: Database, name: str, locks: Locks) -> RunRecord:
     rows = _candidates(database, name)
     if not rows:
         raise missing(database, name)
-    records = [_record(row, locks) for row in rows]
+    records = _records(rows, locks)
     exact = [record for record in records if record.run_id == name]
     if len(records) > 1 and not exact:
         named = ", ".join(record.run_id for record in records[:_NAMED])
@@ -134,12 +134,12 @@ def missing(database: Database, name: str) -> RunNotFound:
 
 def latest(database: Database, limit: int, locks: Locks) -> list[RunRecord]:
     """Return the last runs, the newest first."""
-    return [_record(row, locks) for row in database.execute(sql.LAST_RUNS, {"limit": limit})]
+    return _records(database.execute(sql.LAST_RUNS, {"limit": limit}).fetchall(), locks)
 
 
 def open_rollouts(database: Database, locks: Locks) -> list[RunRecord]:
     """Return the rollouts that go on, or were broken off, the newest first."""
-    return [_record(row, locks) for row in database.execute(sql.OPEN_ROLLOUTS)]
+    return _records(database.execute(sql.OPEN_ROLLOUTS).fetchall(), locks)
 
 
 def none_yet(database: Database) -> bool:
@@ -173,7 +173,12 @@ def _columns_of(holder: Holder) -> dict[str, Any]:
     return {"holder": holder.name, "host": holder.host, "pid": holder.pid, "since": holder.since}
 
 
-def _record(row: Sequence[Any], locks: Locks) -> RunRecord:
+def _records(rows: Sequence[Sequence[Any]], locks: Locks) -> list[RunRecord]:
+    holding = locks.seen()
+    return [_record(row, holding) for row in rows]
+
+
+def _record(row: Sequence[Any], holding: Holding) -> RunRecord:
     """Return a run by its row.
 
     Raises:
@@ -181,7 +186,7 @@ def _record(row: Sequence[Any], locks: Locks) -> RunRecord:
     """
     has: dict[str, Any] = dict(zip(sql.RUN_COLUMNS, row, strict=True))
     try:
-        return _read(has, locks)
+        return _read(has, holding)
     except (ValueError, TypeError) as e:
         raise StoreError(
             f"The row of run {printable(str(has['run_id']), 80)} was not written by ecsbatch and cannot be read ({e}): "
@@ -189,7 +194,7 @@ def _record(row: Sequence[Any], locks: Locks) -> RunRecord:
         ) from e
 
 
-def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
+def _read(has: Mapping[str, Any], holding: Holding) -> RunRecord:
     for column, fits in _FITS.items():
         if not fits(has[column]):
             raise ValueError(f"{column} is {printable(repr(has[column]), 40)}")
@@ -197,8 +202,7 @@ def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
     if not all(map(_is_count, counts.values())):
         raise ValueError(f"counts is {printable(repr(counts), 40)}")
     status = RunStatus(has["status"])
-    held = not status.over and locks.held(has["run_id"])
-    lease = None if status.over else locks.lease(has["run_id"])
+    held = not status.over and holding.held(has["run_id"])
     if not held and status in {RunStatus.RUNNING, RunStatus.PAUSED}:
         status = RunStatus.ORPHANED
     return RunRecord(
@@ -214,7 +218,7 @@ def _read(has: Mapping[str, Any], locks: Locks) -> RunRecord:
         counts=counts,
         targets_hash=has["targets_hash"],
         plan=plan,
-        lease_left=None if lease is None else lease.left,
+        lease_left=None if status.over else holding.left(has["run_id"]),
     )
 
 

@@ -125,6 +125,26 @@ async def test_a_holder_whose_lease_ran_out_goes_on_where_nobody_took_the_run(sh
         await shared.bob.take_run("k", BOB)
 
 
+async def test_a_holder_whose_lease_ran_out_sees_its_own_run_held_and_others_do_not(shared: Shared) -> None:
+    """It is about to renew it: who stands by for others in the same process must not take it for an orphan."""
+    await begun(shared.alice)
+    shared.passes(TTL + 1.0)
+
+    mine, theirs = await shared.alice.run("k"), await shared.bob.run("k")
+    assert (mine.held, mine.status) == (True, RunStatus.RUNNING)
+    assert (theirs.held, theirs.status) == (False, RunStatus.ORPHANED)
+
+
+async def test_a_record_tells_how_long_its_holders_lease_has_left(shared: Shared) -> None:
+    await begun(shared.alice)
+    shared.passes(1.0)
+    assert (await shared.bob.run("k")).lease_left == pytest.approx(TTL - 1.0)
+
+    shared.passes(TTL)
+    assert [record.lease_left for record in await shared.bob.runs()] == [pytest.approx(-1.0)]
+    assert [record.lease_left for record in await shared.bob.open_rollouts()] == [pytest.approx(-1.0)]
+
+
 async def test_a_holder_goes_on_where_somebody_took_its_lease_and_let_it_go_unused(shared: Shared) -> None:
     lease = await begun(shared.alice)
     shared.passes(TTL)
