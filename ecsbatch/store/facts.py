@@ -17,7 +17,6 @@ from ecsbatch.clock import Clock
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.store import migrations
 from ecsbatch.store import statements as sql
-from ecsbatch.store.read_only import may_only_read
 from ecsbatch.store.sqlite import exposure_at
 
 _WORST: Final = 3
@@ -118,9 +117,16 @@ def look_at_file(path: Path, *, thoroughly: bool = True) -> FileFacts:
     if not real.exists():
         return FileFacts(path, there=False)
     log = real.with_name(f"{real.name}-wal")
-    # Where no log can be kept beside it nobody writes, and it is read as it lies.
-    alone = may_only_read(path) and not (log.exists() and log.stat().st_size)
-    uri = f"{real.as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+    # Where there is no log nobody has the file open: it is read as it lies, and none is made.
+    before = real.stat()
+    seen = _seen(path, real, log, thoroughly=thoroughly, as_it_lies=not log.exists())
+    if (after := real.stat()).st_mtime_ns != before.st_mtime_ns or after.st_ino != before.st_ino:
+        seen = _seen(path, real, log, thoroughly=thoroughly, as_it_lies=False)
+    return seen
+
+
+def _seen(path: Path, real: Path, log: Path, *, thoroughly: bool, as_it_lies: bool) -> FileFacts:
+    uri = f"{real.as_uri()}?mode=ro{'&immutable=1' if as_it_lies else ''}"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         tables = _tables(lambda text: connection.execute(text).fetchall())

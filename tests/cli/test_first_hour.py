@@ -308,8 +308,9 @@ def test_config_wants_to_be_asked_properly(terminal: Terminal, arguments: tuple[
 
 def test_the_settings_that_hold_are_shown_with_where_they_come_from(terminal: Terminal) -> None:
     (terminal.folder / "mine.toml").write_text('[strategy]\nbatch_size = 7\nsoak = "5m"\n')
-    arguments = ("--config", "mine.toml", "--soak", "1m", "--store", "postgresql://ops:CANARY@db/x")
-    done = terminal.type("config", "show", *arguments, ECSBATCH_LINGER="2s")
+    arguments = ("--config", "mine.toml", "--soak", "1m")
+    store = {"ECSBATCH_STORE": "postgresql://ops:CANARY@db/x"}
+    done = terminal.type("config", "show", *arguments, ECSBATCH_LINGER="2s", **store)
     shown = tomllib.loads(done.stdout)
 
     assert done.returncode == 0, done.stderr

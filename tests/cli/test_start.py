@@ -103,6 +103,8 @@ TABLE = [
     Row("rehearse", 2, {"rehearse", "simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("simulate --port 65536", 2, {"simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("demo --help", 0, {"demo", "restart", "resume"}, (*CLOUD, *STORE, *SIMULATOR, "structlog")),
+    Row("store check", 0, {"store"}, READING),
+    Row("store prune --older-than 90d", 0, {"store"}, READING),
     Row("config show", 0, {"config"}, (*READING, *STORE, "asyncio")),
     Row("completion bash", 0, {command.module for command in COMMANDS}, (*DISPLAY, *STORE, *SIMULATOR)),
 ]

@@ -260,6 +260,11 @@ def test_production_toml_names_every_setting_and_holds_the_defaults(tmp_path: Pa
     )
 
 
+def test_postgres_toml_can_be_used_and_has_no_password() -> None:
+    store = merge_layers(load(CONFIG / "postgres.toml")).output.store
+    assert store == "postgresql://ecsbatch_run@db.example.com/restarts"
+
+
 def test_demo_toml_can_be_used() -> None:
     assert merge_layers(load(CONFIG / "demo.toml")).strategy.waves == ("1", "10%", "50%")
 

@@ -40,7 +40,6 @@ from ecsbatch.model.quota import Usage
 from ecsbatch.model.servers import Site
 from ecsbatch.model.store_url import shown
 from ecsbatch.model.text import counted, printable
-from ecsbatch.store import open_store
 from ecsbatch.views.text import format_span
 
 SKEW_REFUSED: Final = 900.0
@@ -265,7 +264,8 @@ class Inspection:
 
     async def _store(self) -> None:
         """Open the store, which creates it where it is missing, and read what it knows of the quota."""
-        from ecsbatch.store.migrations import VERSION  # noqa: PLC0415 - imported when used
+        from ecsbatch.store import open_store  # noqa: PLC0415 - imported when used
+        from ecsbatch.store.migrations import VERSION  # noqa: PLC0415 - the same
         from ecsbatch.store.opening import look_at  # noqa: PLC0415 - the same
 
         try:
