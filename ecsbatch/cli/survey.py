@@ -16,6 +16,7 @@ from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server, ServerView, Site
+from ecsbatch.model.store_url import shown
 from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.selection import Selection
 from ecsbatch.planning.strategy import make_plan
@@ -231,7 +232,7 @@ def prepared_as(plan: Plan, found: Survey, context: CliContext, *, hold_after: i
         engine.quota,
         engine.typical_restart,
         printable(f"{site.region or site.endpoint}, project {site.project_id}"),
-        context.store_url,
+        shown(context.store_url),
         found.claimed,
         found.conflict.runs if found.conflict is not None else {},
         plan_warnings(plan, hold_after, cannot_be_asked(plan, GivenHooks()), lately, found.idle_excludes),

@@ -18,7 +18,7 @@ import psycopg
 
 from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import StoreError
-from ecsbatch.model.text import without_password
+from ecsbatch.model.store_url import shown
 from ecsbatch.store import migrations, postgres_begin
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database, Rows
@@ -89,7 +89,7 @@ class PostgresDatabase(Database):
         Raises:
             ConfigError: the address cannot be read.
         """
-        self.url = without_password(url)
+        self.url = shown(url)
         self.errors = psycopg.Error
         self.timeline = ""
         self._hear_timeline: Callable[[str], None] = _ignored

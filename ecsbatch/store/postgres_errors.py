@@ -92,7 +92,7 @@ _KINDS: Final = (
     ),
     _Kind(
         "takes no writes",
-        "name the primary server, not a standby, and a database that is not set to read only",
+        "name the primary server, not a standby, and a database and a role that are not set to read only",
         Retry.IN_USE,
         states=("25006",),
         texts=("session is read-only", "server is in hot standby mode", "cannot execute .* read-only transaction"),

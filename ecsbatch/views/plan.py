@@ -54,7 +54,7 @@ class PlanView:
         quota: servers per window.
         typical_restart: seconds that the model takes a restart to last.
         place: where the servers are, such as a region and a project.
-        store: the URL of the store.
+        store: the URL of the store, without a password.
         claimed: servers that were left out of the plan since other runs have them, by run.
         conflicts: servers of the plan that other runs have, by run, so that it is refused.
         warnings: what is to be seen to beforehand, in sentences.
