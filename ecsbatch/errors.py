@@ -19,6 +19,7 @@
     +-- ProgramRefused      a check or gate on record that others may have written: give its text yourself
     +-- PlanStale           the fleet is not what the plan saw: plan again
     +-- StoreError          the store cannot be read or written: mend it, then resume
+    |   +-- StoreOutdated   its tables are of an older version: have their owner upgrade them
     |   +-- RecordEdited    somebody has changed what it has of a run (run_id): restore it from a copy of before
     +-- EngineStopped       the engine ended before this server did: resume the run
     +-- CloudError          the cloud answered, or did not (status, code, request_id)
@@ -219,6 +220,10 @@ class PlanStale(EcsbatchError):
 
 class StoreError(EcsbatchError):
     """The store cannot be opened, read or written; what it has acknowledged before is safe."""
+
+
+class StoreOutdated(StoreError):
+    """The tables of a store at a server are of an older version, and only their owner may change them."""
 
 
 class RecordEdited(StoreError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from shlex import quote
 from typing import Any, Final
 
-from ecsbatch.errors import EcsbatchError, NotHolder, RecordEdited, RunNotFound, ServerNotFound
+from ecsbatch.errors import EcsbatchError, NotHolder, RecordEdited, RunNotFound, ServerNotFound, StoreOutdated
 from ecsbatch.model.conflicts import NotFollowed, RunOver, RunTaken, ServersClaimed, ServersWanted
 from ecsbatch.planning.plan_file import PlanFileUnreadable
 
@@ -14,6 +14,7 @@ _SENTENCES: Final[Mapping[type[EcsbatchError], str]] = {
     ServerNotFound: "`ecsbatch report {run}` lists its servers, `ecsbatch runs` the runs.",
     RecordEdited: "`ecsbatch audit {run}` says what else was edited.",
     PlanFileUnreadable: "`ecsbatch plan --out FILE` writes one.",
+    StoreOutdated: "`ecsbatch store upgrade` does.",
     NotHolder: "`ecsbatch resume {run}` goes on with it.",
     NotFollowed: "`ecsbatch status {run}` tells what becomes of it.",
     RunTaken: "`ecsbatch watch {run}` shows it.",

@@ -32,6 +32,8 @@ _NOWHERE: Final = "nowhere"
 """No value of ``channel_binding``: with it libpq says what it would use, and connects to nobody."""
 
 _PORT: Final = "5432"
+_NO_NAME: Final = frozenset({"", "/", "@"})
+"""How a host begins that is no name: one that is left out, a socket's folder, a socket without one."""
 _LOCAL: Final = frozenset({"localhost", "localhost."})
 
 _OTHERS: Final[Mapping[str, str]] = {
@@ -75,7 +77,7 @@ class Place(NamedTuple):
     @property
     def is_socket(self) -> bool:
         """True for a socket of this machine, which is also where nothing is named."""
-        return not self.address and self.host[:1] in {"", "/", "@"}
+        return not self.address and self.host[:1] in _NO_NAME
 
     @property
     def is_here(self) -> bool:
@@ -254,7 +256,7 @@ def protection(used: Mapping[str, str], *, mode_said: bool, version: int) -> Pro
         hosts = ", ".join(place.host or place.address for place in away)
         weak = f"sslmode={printable(mode, 20)}"
         return Protection({}, weak, f"{weak} to {printable(hosts)}: {others}; sslmode={_VERIFIED} prevents it")
-    if any(not place.host for place in away):
+    if any(place.host[:1] in _NO_NAME for place in away):
         raise ConfigError("The store's URL has a hostaddr without its host, the name in its certificate: give both.")
     return _verified(used, version)
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import psycopg
 
 from ecsbatch.clock import Clock, boottime_of
-from ecsbatch.errors import StoreError
+from ecsbatch.errors import StoreError, StoreOutdated
 from ecsbatch.model.store_url import shown
 from ecsbatch.store import migrations, postgres_begin
 from ecsbatch.store import statements as sql
@@ -308,7 +308,7 @@ class PostgresDatabase(Database):
         """
         found = self.any_version()
         if 0 < found < migrations.VERSION:
-            raise StoreError(
+            raise StoreOutdated(
                 f"The store {self.url} is of an older version (schema {found}, this one needs {migrations.VERSION}): "
                 "have the owner of its tables upgrade them."
             )
@@ -323,7 +323,11 @@ class PostgresDatabase(Database):
         names = {name for (name,) in self.execute(sql.TABLES)}
         if not names:
             return 0
-        row = self.execute(sql.FACT, {"name": "schema"}).fetchone() if "ecsbatch" in names else None
+        try:
+            row = self.execute(sql.FACT, {"name": "schema"}).fetchone() if "ecsbatch" in names else None
+        except psycopg.errors.UndefinedTable:
+            # It is there, and a schema that a role may not use is left out of where it looks.
+            raise psycopg.errors.InsufficientPrivilege("permission denied for schema ecsbatch") from None
         return migrations.version_of(row[0] if row else None, self.url)
 
     def upgrade(self) -> int:

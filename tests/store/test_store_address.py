@@ -163,8 +163,9 @@ def test_a_libpq_that_knows_no_certificates_of_the_system_gets_them_as_a_file(mo
 
 
 def test_an_address_without_a_name_cannot_be_verified() -> None:
-    with pytest.raises(ConfigError, match="give both"):
-        postgres_address("postgresql:///x?hostaddr=10.0.0.1")
+    for url in ("postgresql:///x?hostaddr=10.0.0.1", "postgresql:///x?hostaddr=10.0.0.1&host=/run"):
+        with pytest.raises(ConfigError, match="give both"):
+            postgres_address(url)
 
     assert postgres_address("postgresql:///x?hostaddr=10.0.0.1&sslmode=require").warning
 
