@@ -19,7 +19,7 @@
     +-- ProgramRefused      a check or gate on record that others may have written: give its text yourself
     +-- PlanStale           the fleet is not what the plan saw: plan again
     +-- StoreError          the store cannot be read or written: mend it, then resume
-    |   +-- StoreOutdated   its tables are of an older version: have their owner upgrade them
+    |   +-- StoreOutdated   its tables are of an older version, or missing: have their owner upgrade them
     |   +-- RecordEdited    somebody has changed what it has of a run (run_id): restore it from a copy of before
     +-- EngineStopped       the engine ended before this server did: resume the run
     +-- CloudError          the cloud answered, or did not (status, code, request_id)
@@ -223,7 +223,7 @@ class StoreError(EcsbatchError):
 
 
 class StoreOutdated(StoreError):
-    """The tables of a store at a server are of an older version, and only their owner may change them."""
+    """The tables of a store at a server are of an older version or missing, and their owner has to upgrade them."""
 
 
 class RecordEdited(StoreError):

@@ -296,7 +296,7 @@ class PostgresDatabase(Database):
         """
         if not self.read(self.version):
             if self._read_only:
-                raise StoreError(f"The store {self.url} has no tables yet: open it once to be written.")
+                raise StoreOutdated(f"The store {self.url} has no tables yet: have the owner make them.")
             self.change_tables(self._create)
         return False
 
