@@ -5,9 +5,10 @@ A test opens as many stores on a backend as it wishes, each a process of its own
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,53 @@ from typing import Any
 from store_world import HandClock
 
 from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
+from ecsbatch.store.database import Database, Rows
 from ecsbatch.store.sql import Dialect, Statement
+
+
+class Counting(Database, ABC):
+    """Mixed into a database: counts the rows that each piece of a long work changes, and does something behind one.
+
+    Attributes:
+        pieces: rows changed by each so far.
+        at: behind which of them, counted from the next on.
+        meanwhile: what is done then.
+        changed: rows since the last piece.
+    """
+
+    pieces: Sequence[int] = ()
+    at: int = 0
+    meanwhile: Callable[[], object]
+    changed: int = 0
+
+    def execute(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Rows:
+        """Run a statement, and count the rows that it changes."""
+        rows = super().execute(statement, values)
+        if not re.search(r"^SELECT|\bleases\b", statement.text(self.dialect)):
+            self.changed += max(0, rows.rowcount)
+        return rows
+
+    def execute_many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Run a statement for each row, and count the rows that it changes."""
+        changed = super().execute_many(statement, rows)
+        self.changed += changed
+        return changed
+
+    def give_way(self) -> None:
+        """Do what others do meanwhile."""
+        self.pieces = [*self.pieces, self.changed]
+        self.at -= 1
+        if self.at == 0:
+            self.meanwhile()
+        self.changed = 0
+
+    def forget(self) -> None:
+        """Begin to count."""
+        self.pieces, self.changed = (), 0
+
+    def behind(self, piece: int, do: Callable[[], object]) -> None:
+        """Do something behind a piece."""
+        self.at, self.meanwhile = piece, do
 
 
 class Backend(ABC):
@@ -53,6 +100,10 @@ class Backend(ABC):
         """Let nobody hold a run any more, without a word to who does: as after a severed store's time has run out."""
 
     @abstractmethod
+    def counting(self) -> Counting:
+        """Return a database that counts, in place of what stores are opened on otherwise."""
+
+    @abstractmethod
     def _open(self, **options: Any) -> DatabaseStore: ...
 
     @abstractmethod
@@ -60,6 +111,10 @@ class Backend(ABC):
 
     def close(self) -> None:  # noqa: B027 - some have nothing to close
         """End what the test has not."""
+
+
+class CountingInMemory(Counting, MemoryDatabase):
+    """The same in memory."""
 
 
 class InMemory(Backend):
@@ -72,6 +127,11 @@ class InMemory(Backend):
     def forget_holders(self) -> None:
         """Drop the locks."""
         self.database._holders.clear()
+
+    def counting(self) -> Counting:
+        """Return a database in memory that counts."""
+        self.database = made = CountingInMemory()
+        return made
 
     def _open(self, **options: Any) -> DatabaseStore:
         return open_store(self.database, **options)
@@ -95,6 +155,10 @@ class InFile(Backend):
         """Delete the files that are locked."""
         for path in self.path.parent.glob("*.lock"):
             path.unlink()
+
+    def counting(self) -> Counting:
+        """Never asked."""
+        raise NotImplementedError
 
     def _open(self, **options: Any) -> DatabaseStore:
         return open_store(f"sqlite:///{self.path}", **options)

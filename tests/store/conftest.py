@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from backends import Backend, InFile, InMemory
 from postgres.databases import Databases
 
-ON_SERVER = [pytest.param("postgres", marks=pytest.mark.real)] if find_spec("ecsbatch.store.postgres") else []
+ON_SERVER = pytest.param("postgres", marks=pytest.mark.real)
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +31,7 @@ def on_server(stored: str) -> Iterator[Backend]:
     made.close()
 
 
-@pytest.fixture(params=["memory", *ON_SERVER])
+@pytest.fixture(params=["memory", ON_SERVER])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Return a new database of each kind, in turn."""
     if request.param == "postgres":
@@ -43,13 +42,13 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     made.close()
 
 
-@pytest.fixture(params=["file", *ON_SERVER])
+@pytest.fixture(params=["file", ON_SERVER])
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """Return a new database of each kind that processes share, in turn."""
     return _shared(request, tmp_path)
 
 
-@pytest.fixture(params=["file", "file inline", *ON_SERVER])
+@pytest.fixture(params=["file", "file inline", ON_SERVER])
 def used(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """Return the same, whose stores work as most do, and once more in a file where they work in the caller."""
     made = _shared(request, tmp_path)

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import psycopg
-from backends import Backend
+from backends import Backend, Counting
 
 from ecsbatch.clock import Clock
 from ecsbatch.store import DatabaseStore, migrations, open_store
@@ -22,6 +22,10 @@ class _ByHand(PostgresDatabase):
     def ledger_clock(self, clock: Clock) -> LedgerClock:
         """Return the test's clock."""
         return MachineClock(clock)
+
+
+class _CountingOnServer(Counting, _ByHand):
+    """The same, and counts."""
 
 
 class OnServer(Backend):
@@ -54,6 +58,12 @@ class OnServer(Backend):
     def forget_holders(self) -> None:
         """Let all leases run out."""
         self.do("UPDATE leases SET lease_until = 0")
+
+    def counting(self) -> Counting:
+        """Return a database that counts, on one connection for all who use it."""
+        made = _CountingOnServer("postgres", self.url)
+        self._opened.append(made)
+        return made
 
     def _open(self, **options: Any) -> DatabaseStore:
         self._opened.append(_ByHand("postgres", self.url))

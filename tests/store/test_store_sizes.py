@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import pytest
+from backends import Backend, Counting
 from store_world import ALICE, BOB, HandClock, want
 
 from ecsbatch.errors import RunConflict
@@ -15,9 +17,12 @@ from ecsbatch.model.run import Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import Grant, Lease, MemoryDatabase, NewRun, ServersClaimed, open_store
 from ecsbatch.store.claims import PIECE
+from ecsbatch.store.database import Database
 from ecsbatch.store.journal import ROW
 from ecsbatch.store.sync_store import SyncStore
 from ecsbatch.store.worker import Write
+
+T = TypeVar("T")
 
 MANY = 3 * PIECE + 1
 
@@ -26,46 +31,12 @@ class Interrupted(BaseException):
     """Ends a process in the middle of a creation."""
 
 
-class PiecesDatabase(MemoryDatabase):
-    """Counts the rows that one transaction of a long work changes, and does something behind one of them.
-
-    Attributes:
-        pieces: rows changed by each so far.
-        at: behind which of them, counted from the next on.
-        meanwhile: what is done then.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pieces: list[int] = []
-        self.at = 0
-        self.meanwhile: Callable[[], object] = lambda: None
-        self._before = self.connection.total_changes
-
-    def give_way(self) -> None:
-        """Do what others do meanwhile."""
-        self.pieces.append(self.connection.total_changes - self._before)
-        self.at -= 1
-        if self.at == 0:
-            self.meanwhile()
-        self._before = self.connection.total_changes
-
-    def forget(self) -> None:
-        """Begin to count."""
-        self.pieces.clear()
-        self._before = self.connection.total_changes
-
-    def behind(self, piece: int, do: Callable[[], object]) -> None:
-        """Do something behind a piece."""
-        self.at, self.meanwhile = piece, do
-
-
 @pytest.fixture
-def database() -> PiecesDatabase:
-    return PiecesDatabase()
+def database(backend: Backend) -> Counting:
+    return backend.counting()
 
 
-def process(database: PiecesDatabase) -> SyncStore:
+def process(database: Database) -> SyncStore:
     """Return what another process on this store sees of it."""
     store = SyncStore(database, HandClock())
     database.prepare()
@@ -87,41 +58,47 @@ def end(store: SyncStore, lease: Lease, status: RunStatus = RunStatus.FAILED) ->
 
 
 def owners(store: SyncStore) -> set[str]:
-    return set(store.claimed([("", server) for server in ids(2 * MANY)]).values())
+    return set(read(store, lambda: store.claimed([("", server) for server in ids(2 * MANY)])).values())
+
+
+def read(store: SyncStore, ask: Callable[[], T]) -> T:
+    """Ask in a transaction, as whoever reads does."""
+    return store._database.read(ask)
 
 
 def dies() -> None:
     raise Interrupted
 
 
-def test_a_large_run_is_created_in_pieces_that_others_write_between(database: PiecesDatabase) -> None:
+def test_a_large_run_is_created_in_pieces_that_others_write_between(database: Counting) -> None:
     one, two = process(database), process(database)
     database.behind(3, lambda: two.commit_group([Write(lambda: two.take(want(7)))]))
     lease = one.create(large("k"), ALICE)
 
     assert max(database.pieces) == PIECE
-    assert two.usage("site", 1000).held == 7
+    assert read(two, lambda: two.usage("site", 1000)).held == 7
     assert owners(one) == {"k"}
-    assert one.run("k").total == MANY
+    assert read(one, lambda: one.run("k")).total == MANY
     assert lease.fence == 1
 
 
-def test_a_run_is_not_seen_before_it_is_whole(database: PiecesDatabase) -> None:
+def test_a_run_is_not_seen_before_it_is_whole(database: Counting) -> None:
     one, two = process(database), process(database)
     seen: list[int] = []
-    database.behind(3, lambda: seen.append(len(two.runs(10))))
+    database.behind(3, lambda: seen.append(len(read(two, lambda: two.runs(10)))))
     one.create(large("k"), ALICE)
 
-    assert (seen, len(two.runs(10))) == ([0], 1)
+    assert (seen, len(read(two, lambda: two.runs(10)))) == ([0], 1)
 
 
 @pytest.mark.parametrize("piece", [1, 3, 5])
-def test_a_creation_that_dies_is_in_nobodys_way(database: PiecesDatabase, piece: int) -> None:
+def test_a_creation_that_dies_is_in_nobodys_way(backend: Backend, database: Counting, piece: int) -> None:
     one, two = process(database), process(database)
     database.behind(piece, dies)
     with pytest.raises(Interrupted):
         one.create(large("k"), ALICE)
     one.drop()
+    backend.forget_holders()
     assert owners(two) == set()
     two.create(large("other"), BOB)
 
@@ -129,20 +106,23 @@ def test_a_creation_that_dies_is_in_nobodys_way(database: PiecesDatabase, piece:
 
 
 @pytest.mark.parametrize("servers", [5, MANY])
-def test_an_id_whose_creation_died_is_free_and_has_none_of_its_servers(database: PiecesDatabase, servers: int) -> None:
+def test_an_id_whose_creation_died_is_free_and_has_none_of_its_servers(
+    backend: Backend, database: Counting, servers: int
+) -> None:
     one, two = process(database), process(database)
     database.behind(4, dies)
     with pytest.raises(Interrupted):
         one.create(large("k"), ALICE)
     one.drop()
+    backend.forget_holders()
     two.create(large("k", ids(servers, first=MANY)), BOB)
     two.create(large("other"), BOB)
 
     assert owners(two) == {"k", "other"}
-    assert two.run("k").total == servers
+    assert read(two, lambda: two.run("k")).total == servers
 
 
-def test_of_two_creations_at_once_that_overlap_the_second_is_refused(database: PiecesDatabase) -> None:
+def test_of_two_creations_at_once_that_overlap_the_second_is_refused(database: Counting) -> None:
     one, two = process(database), process(database)
     refused: list[str] = []
 
@@ -156,24 +136,26 @@ def test_of_two_creations_at_once_that_overlap_the_second_is_refused(database: P
 
     assert "belong to run first, which another process is just creating" in refused[0]
     assert owners(one) == {"first"}
-    assert [record.run_id for record in one.runs(10)] == ["first"]
+    assert [record.run_id for record in read(one, lambda: one.runs(10))] == ["first"]
 
 
-def test_a_creation_whose_claims_were_taken_meanwhile_is_refused_and_leaves_nothing(database: PiecesDatabase) -> None:
+def test_a_creation_whose_claims_were_taken_meanwhile_is_refused_and_leaves_nothing(
+    backend: Backend, database: Counting
+) -> None:
     """An older version takes claims for void whose run it cannot see."""
     one = process(database)
     steal = "UPDATE claims SET run_id = 'thief' WHERE server_id = 's0000001'"
-    database.behind(3, lambda: database.connection.execute(steal))
+    database.behind(3, lambda: backend.do(steal))
     with pytest.raises(RunConflict, match="try again"):
         one.create(large("k"), ALICE)
 
-    left = database.connection.execute("SELECT run_id, count(*) FROM claims GROUP BY run_id").fetchall()
+    left = backend.ask("SELECT run_id, count(*) FROM claims GROUP BY run_id")
     assert left == [("thief", 1)]
-    assert one.runs(10) == []
+    assert read(one, lambda: one.runs(10)) == []
     assert one.create(large("k"), ALICE).fence == 1
 
 
-def test_a_conflict_in_a_late_piece_tells_of_all_and_leaves_nothing(database: PiecesDatabase) -> None:
+def test_a_conflict_in_a_late_piece_tells_of_all_and_leaves_nothing(backend: Backend, database: Counting) -> None:
     one = process(database)
     one.create(large("first", ids(PIECE, first=PIECE + 100)), ALICE)
     with pytest.raises(ServersClaimed) as refused:
@@ -181,10 +163,10 @@ def test_a_conflict_in_a_late_piece_tells_of_all_and_leaves_nothing(database: Pi
 
     assert (refused.value.servers, refused.value.runs) == (PIECE, {"first": PIECE})
     assert owners(one) == {"first"}
-    assert database.connection.execute("SELECT count(*) FROM claims").fetchone() == (PIECE,)
+    assert backend.ask("SELECT count(*) FROM claims") == [(PIECE,)]
 
 
-def test_a_large_run_that_is_over_takes_its_servers_again_in_pieces_or_not_at_all(database: PiecesDatabase) -> None:
+def test_a_large_run_that_is_over_takes_its_servers_again_in_pieces_or_not_at_all(database: Counting) -> None:
     one, two = process(database), process(database)
     lease = one.create(large("k"), ALICE)
     end(one, lease)
@@ -194,7 +176,7 @@ def test_a_large_run_that_is_over_takes_its_servers_again_in_pieces_or_not_at_al
     database.behind(2, lambda: other.append(two.create(large("other", ids(3)), BOB)))
     with pytest.raises(RunConflict):
         one.take_run("k", ALICE)
-    assert one.run("k").status is RunStatus.FAILED
+    assert read(one, lambda: one.run("k")).status is RunStatus.FAILED
     assert owners(one) == {"other"}
     end(two, other[0])
 
@@ -203,21 +185,24 @@ def test_a_large_run_that_is_over_takes_its_servers_again_in_pieces_or_not_at_al
     assert owners(one) == {"k"}
 
 
-def test_the_end_of_a_large_run_frees_its_servers_at_once_and_its_claims_in_pieces(database: PiecesDatabase) -> None:
+def test_the_end_of_a_large_run_frees_its_servers_at_once_and_its_claims_in_pieces(
+    backend: Backend, database: Counting
+) -> None:
     one, two = process(database), process(database)
     lease = one.create(large("k"), ALICE)
-    before = database.connection.total_changes
+    database.forget()
     end(one, lease, RunStatus.SUCCEEDED)
-    assert database.connection.total_changes - before <= PIECE + 2
+    assert database.changed <= PIECE + 2
     assert owners(two) == set()
     database.forget()
     one.release(lease)
 
     assert max(database.pieces) <= PIECE
-    assert database.connection.execute("SELECT count(*) FROM claims").fetchone() == (0,)
+    assert backend.ask("SELECT count(*) FROM claims") == [(0,)]
 
 
-def test_a_full_disk_does_not_keep_a_run_that_is_let_go(database: PiecesDatabase) -> None:
+def test_a_full_disk_does_not_keep_a_run_that_is_let_go() -> None:
+    database = MemoryDatabase()
     one, two = process(database), process(database)
     lease = one.create(large("k"), ALICE)
     end(one, lease)
@@ -233,18 +218,16 @@ def test_a_full_disk_does_not_keep_a_run_that_is_let_go(database: PiecesDatabase
 SKIPS = [ServerSkipped(server=f"s{i}", reason="excluded") for i in range(2 * ROW + 1)]
 
 
-async def test_a_long_commit_is_several_rows() -> None:
-    database = MemoryDatabase()
-    async with open_store(database, clock=HandClock(), inline=True) as store:
+async def test_a_long_commit_is_several_rows(backend: Backend) -> None:
+    async with backend.open() as store:
         lease = await store.create_run(NewRun("k"), ALICE)
         commit = await store.commit(lease, Transaction(SKIPS))
-        rows = database.connection.execute("SELECT seq_first, seq_last FROM journal ORDER BY seq_first").fetchall()
+        rows = backend.ask("SELECT seq_first, seq_last FROM journal ORDER BY seq_first")
 
         assert rows == [(1, ROW), (ROW + 1, 2 * ROW), (2 * ROW + 1, 2 * ROW + 1)]
         assert list(commit.recorded) == await store.events("k", limit=5000)
         for after in (0, 1, ROW - 1, ROW, ROW + 1, 2 * ROW, 2 * ROW + 1):
             assert [decode(line) for line in await store.lines("k", after, 7)] == list(commit.recorded[after:][:7])
-    database.close()
 
 
 async def test_a_long_row_of_an_older_version_is_read_once() -> None:
@@ -266,8 +249,8 @@ async def test_a_long_row_of_an_older_version_is_read_once() -> None:
     database.close()
 
 
-async def test_nothing_is_claimed_that_is_not_sent() -> None:
-    async with open_store("memory:", clock=HandClock(), inline=True) as store:
+async def test_nothing_is_claimed_that_is_not_sent(backend: Backend) -> None:
+    async with backend.open() as store:
         lease = await store.create_run(NewRun("d", "direct"), ALICE)
         claim = [("", "c"), ("", "b"), ("", "a")]
         two = await store.commit(lease, Transaction(take=want(2), claim=claim))
