@@ -31,15 +31,19 @@ def on_server(stored: str) -> Iterator[Backend]:
     made.close()
 
 
-@pytest.fixture(params=["memory", ON_SERVER])
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Return a new database of each kind, in turn."""
-    if request.param == "postgres":
-        yield request.getfixturevalue("on_server")
-        return
+@pytest.fixture
+def memory() -> Iterator[InMemory]:
+    """Return a new database in memory, for what is of one machine alone."""
     made = InMemory()
     yield made
     made.close()
+
+
+@pytest.fixture(params=["memory", ON_SERVER])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Return a new database of each kind, in turn."""
+    made: Backend = request.getfixturevalue("on_server" if request.param == "postgres" else "memory")
+    return made
 
 
 @pytest.fixture(params=["file", ON_SERVER])

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from backends import Backend, Counting
 
 from ecsbatch.clock import Clock
 from ecsbatch.store import DatabaseStore, migrations, open_store
-from ecsbatch.store.database import Database
+from ecsbatch.store.database import Database, Rows
 from ecsbatch.store.ledger_clock import LedgerClock, MachineClock
 from ecsbatch.store.postgres import PostgresDatabase
+from ecsbatch.store.sql import Statement
+from ecsbatch.store.statements import LOCK_GROUP
+
+_LOCK_GROUP_BY_HAND: Final = Statement(
+    LOCK_GROUP.sql.replace("extract(epoch FROM clock_timestamp())", "CAST(:now AS float8)")
+)
 
 
 class _ByHand(PostgresDatabase):
@@ -22,6 +28,10 @@ class _ByHand(PostgresDatabase):
     def ledger_clock(self, clock: Clock) -> LedgerClock:
         """Return the test's clock."""
         return MachineClock(clock)
+
+    def execute(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Rows:
+        """Run a statement of the store's; the one that reads the server's clock is given the test's."""
+        return super().execute(_LOCK_GROUP_BY_HAND if statement is LOCK_GROUP else statement, values)
 
 
 class _CountingOnServer(Counting, _ByHand):

@@ -220,13 +220,13 @@ async def test_a_second_settling_never_shortens_the_first(backend: Backend) -> N
         assert (said.free, said.next_free_in) == (0, 120.0)
 
 
-async def test_another_boots_grants_hold_in_full_from_when_they_are_seen(backend: Backend) -> None:
-    clock = backend.clock
-    store = await backend.open().__aenter__()
+async def test_another_boots_grants_hold_in_full_from_when_they_are_seen(memory: Backend) -> None:
+    clock = memory.clock
+    store = await memory.open().__aenter__()
     await store.take(want(1000))
     store.sever()
     clock.now, clock.boot = 5.0, "boot-2"
-    async with backend.open() as store:
+    async with memory.open() as store:
         clock.now = 40.0
         denied = await store.take(want(1))
         clock.now += 100
@@ -235,14 +235,14 @@ async def test_another_boots_grants_hold_in_full_from_when_they_are_seen(backend
         assert pytest.approx((await store.usage("site", 1000)).next_free_in) == CRASH_HOLD - 100
 
 
-async def test_a_row_from_a_clock_that_is_ahead_cannot_hold_for_ever(backend: Backend) -> None:
-    clock = backend.clock
+async def test_a_row_from_a_clock_that_is_ahead_cannot_hold_for_ever(memory: Backend) -> None:
+    clock = memory.clock
     clock.now = 1e9
-    store = await backend.open().__aenter__()
+    store = await memory.open().__aenter__()
     await store.take(want(1000))
     store.sever()
     clock.now = 10.0
-    async with backend.open() as store:
+    async with memory.open() as store:
         denied = await store.take(want(1))
 
         assert waits(denied, CRASH_HOLD, in_flight=1000)

@@ -72,7 +72,7 @@ def dies() -> None:
 
 def test_a_large_run_is_created_in_pieces_that_others_write_between(database: Counting) -> None:
     one, two = process(database), process(database)
-    database.behind(3, lambda: two.commit_group([Write(lambda: two.take(want(7)))]))
+    database.behind(3, lambda: two.commit_group([Write(lambda: two.take(want(7)), quota_group="site")]))
     lease = one.create(large("k"), ALICE)
 
     assert max(database.pieces) == PIECE
