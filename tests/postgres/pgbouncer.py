@@ -49,12 +49,6 @@ def missing(package: str) -> None:
     pytest.skip(words)
 
 
-def listens(at: Path) -> bool:
-    """Tell whether a process takes connections at a socket, which is there a moment before."""
-    with socket.socket(socket.AF_UNIX) as asking:
-        return asking.connect_ex(str(at)) == 0
-
-
 class PgBouncer:
     """A pooler with all that Debian's version has by default, but the mode.
 
@@ -79,7 +73,7 @@ class PgBouncer:
         log = self.folder / "log"
         self._process = Process([binary, str(config)], log)
         until = time.monotonic() + PATIENCE
-        while not listens(self.socket):
+        while not self._listens():
             assert self._process.runs(), log.read_text(encoding="utf-8")
             assert time.monotonic() < until, log.read_text(encoding="utf-8")
             time.sleep(0.005)
@@ -88,6 +82,11 @@ class PgBouncer:
     def socket(self) -> Path:
         """Return where it listens."""
         return self.folder / SOCKET
+
+    def _listens(self) -> bool:
+        # The file is there before anybody listens.
+        with socket.socket(socket.AF_UNIX) as one:
+            return one.connect_ex(str(self.socket)) == 0
 
     def url(self, url: str) -> str:
         """Return the address of the same database by way of it."""

@@ -35,8 +35,10 @@ STATEMENTS = dict(sorted(ALL.values(), key=lambda pair: pair[0]))
 
 
 def texts(dialect: Dialect) -> dict[str, str]:
-    """Return the statements that a database is given; one that has none in its dialect is the other one's alone."""
-    return {name: text for name, statement in STATEMENTS.items() if (text := statement.text(dialect))}
+    """Return the statements that a database is given; some are one database's alone."""
+    others = "sqlite" if dialect == "postgres" else "postgres"
+    mine = {name: statement.text(dialect) for name, statement in STATEMENTS.items() if not name.startswith(others)}
+    return {name: text for name, text in mine.items() if text}
 
 
 def with_tables(url: str) -> None:
