@@ -58,6 +58,7 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
     "ecsbatch.policy.standing": ("Phase", "Standing"),
     "ecsbatch.rollout.gates": ("Gate", "GateVerdict", "gate_summary"),
     "ecsbatch.rollout.history": ("History",),
+    "ecsbatch.rollout.standby": ("StandbyNews",),
     "ecsbatch.rollout.steering": ("Steering",),
 }
 """The names on each page; (): all public classes and functions that the module defines."""
@@ -78,7 +79,7 @@ ENGINES: Final[Mapping[str, frozenset[str]]] = {
     "KeyAuth": frozenset({"same_as"}),
     "MemoryDatabase": frozenset({"locks", "exposure"}),
     "Plan": frozenset({"base", "domain_bases", "held", "held_by_domain", "wave_of", "skip_of"}),
-    "Restarter": frozenset({"pipelines"}),
+    "Restarter": frozenset({"pipelines", "standby_worker"}),
     "ResumeOption": frozenset({"flags", "question"}),
     "Rollout": frozenset({"__init__", "engine_stopped", "note_sight", "follow_commands", "command"}),
     "RolloutState": frozenset({"__init__", "apply", "kept_outcome"}),

@@ -36,6 +36,7 @@ TITLES: Final[Mapping[str, tuple[CommandEntry, ...]]] = {
         CommandEntry(
             "resume", "resume", "[RUN] [OPTIONS]", "Go on with a run that was stopped, interrupted or paused."
         ),
+        CommandEntry("work", "work", "[OPTIONS]", "Stand by, and go on with runs whose process is gone."),
     ),
     "Looking at runs": (
         CommandEntry("servers", "servers", "[FILE|-] [OPTIONS]", "Look at a fleet before touching it."),

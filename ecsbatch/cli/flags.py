@@ -34,6 +34,7 @@ OWN_VARIABLES: Final = frozenset(
     | {"config", "run_id", "yes", "confirm_count", "max_servers", "dry_run", "quiet", "verbose"}
     | {"tag", "name", "az", "status", "enterprise_project"}
     | {"exclude", "exclude_claimed", "skip_restarted_since", "skip_updated_since", "max_age"}
+    | {"runs", "max_runs", "healthz"}
 )
 """``ECSBATCH_*`` variables that are no settings: credentials, and flags of single commands."""
 
@@ -139,6 +140,7 @@ _MADE_OF: Final[Mapping[str, tuple[Sequence[str], bool]]] = {
     "ApplyFlags": ([*_HOOKS, *_sections("engine", "connection", "programs", "output")], True),
     "AdjustFlags": ([*LIMITS, "store"], False),
     "AbortFlags": (["check", *_sections("engine", "connection", "programs"), "store"], True),
+    "WorkFlags": ([*_sections("engine", "connection", "programs"), "store", "log_format"], True),
     "CheckFlags": ([*_sections("connection"), "quota", "store", "output"], True),
 }
 """The settings that commands have flags for, and whether help names their defaults: an old run has its own strategy."""
@@ -154,10 +156,11 @@ if TYPE_CHECKING:
     AdjustFlags: TypeAlias = Any
     AbortFlags: TypeAlias = Any
     CheckFlags: TypeAlias = Any
+    WorkFlags: TypeAlias = Any
 
 
 def __getattr__(name: str) -> Any:
-    """Make a class of flags when a command's module imports it: all ten would delay every command."""
+    """Make a class of flags when a command's module imports it: all of them would delay every command."""
     if name not in _MADE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     names, defaults = _MADE_OF[name]

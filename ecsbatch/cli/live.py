@@ -200,13 +200,22 @@ def draws_pictures(context: CliContext) -> bool:
     return not plain and sys.stderr.isatty() and not _is_dumb()
 
 
-def make_log(stream: BackgroundWriter, context: CliContext, name_of: Callable[[str], str]) -> Log:
-    """Return the log that the settings ask for; ``name_of`` returns a server's name by its id."""
+def make_log(
+    stream: BackgroundWriter, context: CliContext, name_of: Callable[[str], str] = lambda _: "", run: str = ""
+) -> Log:
+    """Return the log that the settings ask for.
+
+    Args:
+        stream: where it is written.
+        context: of the command.
+        name_of: returns a server's name by its id.
+        run: the run that it is about, where several are told of; "" where there is one.
+    """
     from ecsbatch.views.log import Log  # noqa: PLC0415 - with structlog, which only a run that goes on needs
 
     color = sys.stderr.isatty() and not _is_dumb() and not os.environ.get("NO_COLOR")
     form, level = context.settings.output.log_format, context.verbosity.level
-    return Log(stream, form=form, level=level, color=color, name_of=name_of)
+    return Log(stream, form=form, level=level, color=color, name_of=name_of, run=run)
 
 
 def _is_dumb() -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 from ecsbatch.engine.ports import Store
 from ecsbatch.errors import EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model.conflicts import RunTaken
-from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.run import RunRecord
 from ecsbatch.policy.takeover import LOOK_EVERY, may_be_taken, takeover, tried_again_in
 from ecsbatch.rollout.orphans import was_handed_over
@@ -24,7 +24,7 @@ from ecsbatch.rollout.rollout import Rollout
 MAX_RUNS: Final = 4
 """Runs that a standby has at once, by default."""
 
-NewsWord: TypeAlias = Literal["taken", "left_alone", "ended", "lost", "store_away", "store_back"]
+NewsWord: TypeAlias = Literal["taken", "left_alone", "ended", "handed_over", "lost", "store_away", "store_back"]
 """What has happened, for programs."""
 
 
@@ -34,7 +34,8 @@ class StandbyNews:
 
     Attributes:
         word: ``taken``: it goes on with a run. ``left_alone``: it lacks something for it, told once. ``ended``: the run
-            is over, or stands still, here. ``lost``: another process has taken it. ``store_away`` and ``store_back``.
+            is over, or stands still, here. ``handed_over``: it was left for another process. ``lost``: another process
+            has taken it. ``store_away`` and ``store_back``: the runs cannot be looked at, and can be again.
         run_id: of the run; "" for the store.
         message: a sentence for people.
     """
@@ -232,7 +233,7 @@ class Standby:
         was = (
             whose or f", whose process ({record.holder.name}, pid {record.holder.pid} on {record.holder.host}) is gone"
         )
-        self._say("taken", run_id, f"Went on with run {run_id}{was}.")
+        self._say("taken", run_id, f"Goes on with run {run_id}{was}.")
         return rollout
 
     async def _to_its_end(self, rollout: Rollout) -> None:
@@ -247,6 +248,9 @@ class Standby:
             self._say("ended", run_id, f"Run {run_id} has ended here by an error: {e}")
         else:
             self._failures.pop(run_id, None)
+            if result.reason == HANDED_OVER:
+                self._say("handed_over", run_id, f"Run {run_id} is handed over: another process goes on with it.")
+                return
             why = f" ({result.reason})" if result.reason else ""
             self._say("ended", run_id, f"Run {run_id} is {result.status.value}{why}.")
 

@@ -113,6 +113,7 @@ class Log:
         level: Level = "info",
         color: bool = False,
         name_of: Callable[[str], str] = lambda _: "",
+        run: str = "",
     ) -> None:
         """Write to a stream of bytes.
 
@@ -122,10 +123,12 @@ class Log:
             level: the least of the lines that are written; with ``debug`` people get every field, too.
             color: warnings are red, on a terminal.
             name_of: returns the name of a server by its id, "" where it has none.
+            run: the run that all lines are about, where lines for people are to name it.
         """
         self.level: Level = level
         self._for_people = form == "console" and level != "debug"
         self._name_of = name_of
+        self._run = {"run": run} if run and self._for_people else {}
         self._repeats = RepeatLimiter()
         self._last: dict[str, Any] = {}
         self._log = _json_log(stream, level) if form == "json" else _console_log(stream, level, color=color)
@@ -133,7 +136,10 @@ class Log:
     def say(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
         """Write one line."""
         if _NUMBERS[level] >= _NUMBERS[self.level]:
-            getattr(self._log, level)(event, **fields)
+            told = dict(fields)
+            if self._run:
+                told.pop("run_id", None)
+            getattr(self._log, level)(event, **self._run | told)
 
     def line(self, line: bytes) -> None:
         """Write one event of a journal's line of JSON, where its level is asked for."""

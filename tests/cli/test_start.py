@@ -95,6 +95,7 @@ TABLE = [
     Row("adjust --max-failures 1", 7, {"steer"}, READING),
     Row("abort --yes", 7, {"abort"}, READING),
     Row("resume", 0, {"resume"}, (*CLOUD, *DISPLAY, *SIMULATOR, "ecsbatch.restarter", "ecsbatch.rollout.rollout")),
+    Row("work --healthz nowhere", 2, {"work"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("servers ids.txt", 0, {"servers"}, (*ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("check", 0, {"check"}, (*ENGINE, *DISPLAY, *SIMULATOR)),
     Row("plan ids.txt", 0, {"plan", "restart", "resume"}, (*DISPLAY, *SIMULATOR, "ecsbatch.restarter")),
