@@ -1,7 +1,7 @@
-"""`Standby`: takes over the rollouts of a store whose process is gone, for as long as it runs. Read `_look` first.
+"""Takes over the rollouts of a store whose process is gone, for as long as it runs.
 
-What it takes is decided by `ecsbatch.policy.takeover` and what it lacks by `ecsbatch.rollout.needs`; here both are
-carried out.
+``Standby._look`` is where to begin: what it takes is decided by ``ecsbatch.policy.takeover``, what it lacks by
+``ecsbatch.rollout.needs``; here both are carried out.
 """
 
 from __future__ import annotations
