@@ -198,6 +198,7 @@ class WorkSignals:
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+        os._exit(128 + number)  # the first process of a container is not killed by a signal of its own
 
 
 async def stand_by(context: CliContext, options: WorkOptions) -> None:
