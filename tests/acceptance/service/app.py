@@ -11,7 +11,9 @@
     GET  /health                              200 while the engine runs
 
 It answers who shows the token of SERVICE_TOKEN, and no web page. It takes its keys, region and port from the
-environment, keeps its runs in STORE, and goes on with what an earlier process has left there.
+environment, keeps its runs in STORE, a file or the URL of a database, and goes on with what an earlier process has left
+there. Any number of replicas may share a STORE: whichever is asked can answer, and what one of them leaves when it
+ends, or dies with, another one goes on with.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import hmac
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, cast
 
 import orjson
@@ -44,6 +46,7 @@ from ecsbatch import (
     open_store,
 )
 from ecsbatch.errors import CloudError, EngineStopped, PlanStale, SelectionError, ServerNotFound, StoreError
+from ecsbatch.rollout.standby import StandbyNews
 
 HOSTS: Final = {"127.0.0.1", "localhost"}
 MOMENT: Final = 0.2
@@ -262,6 +265,23 @@ async def take_up(app: web.Application, restarter: Restarter) -> None:
         log.info("orphans.resumed", runs=[each.run_id for each in left])
 
 
+def take_note(news: StandbyNews) -> None:
+    """Log what this replica does about what others leave."""
+    log.info("standby", **news.as_dict())
+
+
+@asynccontextmanager
+async def standing_by(restarter: Restarter) -> AsyncIterator[None]:
+    """Go on with what other replicas leave, and leave everything to them in the end."""
+    looking = asyncio.create_task(restarter.stand_by(max_runs=100, on_event=write_down, on_news=take_note))
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+        await restarter.aclose(timeout=10, hand_over=True)
+
+
 Life = Callable[[web.Application], AsyncIterator[None]]
 
 
@@ -272,13 +292,19 @@ async def engine(app: web.Application) -> AsyncIterator[None]:
     rate = float(os.environ.get("API_RATE", "20"))
     async with (
         EcsClient(region=region, endpoint=endpoint, auth=credentials(), api_rate=rate) as ecs,
-        open_store(f"sqlite:///{os.environ.get('STORE', 'restarts.db')}") as store,
+        open_store(store_url()) as store,
         Restarter(ecs, store, quota=Quota(1000, 60.0), engine=settings) as restarter,
     ):
         await take_up(app, restarter)
-        yield
-        await restarter.aclose(timeout=10)
+        async with standing_by(restarter):
+            yield
         log.info("service.ended")
+
+
+def store_url() -> str:
+    """Return the URL of the store that STORE names."""
+    store = os.environ.get("STORE", "restarts.db")
+    return store if "://" in store else f"sqlite:///{store}"
 
 
 async def end_streams(app: web.Application) -> None:
