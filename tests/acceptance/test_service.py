@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,37 @@ async def test_it_ends_in_peace_with_every_warning_an_error_and_logs_who_has_ask
     assert (code, SLOW.sub("", here.errors[0].decode())) == (0, "")
     assert {line["user"] for line in restarted} == {"load"}
     assert len(restarted) == 20
+
+
+async def test_three_replicas_on_one_database_lose_nothing_by_a_kill_and_a_rolling_deploy(
+    tmp_path: Path, database_url: str
+) -> None:
+    """Each is asked for restarts and a rollout; one is killed, one deployed anew, and another tells how all ended."""
+    folders = [tmp_path / str(number) for number in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    async with AsyncExitStack() as stack:
+        cloud = await stack.enter_async_context(serve(CloudConfig(servers=90, latency=0.005), speed=20.0))
+        made = [await stack.enter_async_context(service(cloud, each, store=database_url)) for each in folders]
+        clients = [Client(await stack.enter_async_context(session(each.url))) for each in made]
+        ids = cloud.cloud.ids()
+        for client in clients:
+            await client.up()
+        for number, client in enumerate(clients):
+            mine = ids[30 * number : 30 * number + 30]
+            await client.begin(f"rollout-{number}", mine[:20])
+            async with asyncio.TaskGroup() as group:
+                for server in mine[20:]:
+                    group.create_task(client.restart(server))
+        killed = await made[0].end(signal.SIGKILL)
+        deployed = await made[1].end(signal.SIGTERM)
+        await made[1].start()
+        ended = [(await clients[2].finished(f"rollout-{number}"))["status"] for number in range(3)]
+        outcomes = {await clients[1].outcome(path) for client in clients for path in client.taken.values()}
+        codes = [await each.end(signal.SIGTERM) for each in made[1:]]
+        books = cloud.audit()
+
+    assert (killed, deployed, codes) == (-signal.SIGKILL, 0, [0, 0])
+    assert (ended, outcomes) == (["succeeded"] * 3, {"restarted"})
+    assert (books["restarted_servers"], books["restarted_more_than_once"]) == (90, 0)
+    assert b"".join(error for each in made for error in each.errors) == b""

@@ -46,6 +46,7 @@ class Service:
         port: where it answers.
         process: the present one.
         program: what it runs.
+        store: what it keeps its runs in; "" for a file in its folder.
         errors: what all of them have said on stderr.
     """
 
@@ -53,6 +54,7 @@ class Service:
     folder: Path
     port: int
     program: Path = APP
+    store: str = ""
     process: asyncio.subprocess.Process | None = None
     errors: list[bytes] = field(default_factory=list[bytes])
 
@@ -70,7 +72,11 @@ class Service:
         }
         environment |= {f"HUAWEICLOUD_SDK_{name}": value for name, value in key.items()}
         environment |= {"SERVICE_TOKEN": TOKEN, "ENDPOINT": self.cloud.url, "PORT": str(self.port)}
-        environment |= {"API_RATE": "400", "TYPICAL_RESTART": "2s", "STORE": str(self.folder / "restarts.db")}
+        environment |= {
+            "API_RATE": "400",
+            "TYPICAL_RESTART": "2s",
+            "STORE": self.store or str(self.folder / "restarts.db"),
+        }
         with (self.folder / "service.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *[sys.executable, "-W", "error", *options, str(self.program)],
@@ -98,11 +104,13 @@ class Service:
 
 
 @asynccontextmanager
-async def service(cloud: Running, folder: Path, *options: str, program: Path = APP) -> AsyncGenerator[Service]:
+async def service(
+    cloud: Running, folder: Path, *options: str, program: Path = APP, store: str = ""
+) -> AsyncGenerator[Service]:
     """Run the service beside a cloud."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        here = Service(cloud, folder, unused.getsockname()[1], program)
+        here = Service(cloud, folder, unused.getsockname()[1], program, store)
     await here.start(*options)
     try:
         yield here
