@@ -295,3 +295,36 @@ class Waves:
         while self._current <= len(self._unfinished) and not self._unfinished[self._current - 1]:
             self._current += 1
         return claimed != record.wave or record.wave not in self._started or record.wave > self._current
+
+
+class Freezes:
+    """The freezes of the store that a record tells of, by the seconds of `Timeline`."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[float, float, str, str]] = []
+
+    @property
+    def going_on(self) -> bool:
+        """True while the last one has not ended."""
+        return bool(self._spans) and math.isinf(self._spans[-1][1])
+
+    def begin(self, by: str, reason: str, at: float) -> None:
+        """Note that the store is frozen from a time on; where it is already, for another reason."""
+        self.end(at)
+        self._spans.append((at, math.inf, by, reason))
+
+    def end(self, at: float) -> None:
+        """Note that it is not frozen any more."""
+        if self.going_on:
+            since, _, by, reason = self._spans[-1]
+            self._spans[-1] = since, at, by, reason
+
+    def since_begin(self, at: float) -> float:
+        """Return for how long the store had been frozen at a time, 0 where it was not."""
+        return max((at - since for since, until, *_ in self._spans if since < at < until), default=0.0)
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence for each."""
+        for since, until, by, reason in self._spans:
+            lasted = "until the record's end" if math.isinf(until) else f"for {until - since:.0f} s"
+            yield f"The store was frozen {lasted}, by {by or 'somebody'}: {reason.rstrip('.')}."

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from ecsbatch.audit.bookkeeping import Failures, LimitRecord, ServerRecord, ServerRecords, Waves
+from ecsbatch.audit.bookkeeping import Failures, Freezes, LimitRecord, ServerRecord, ServerRecords, Waves
 from ecsbatch.audit.quota_windows import HolderSettings, SentRequest, SentRequests, Timeline, fullest_windows
 from ecsbatch.audit.receipt import Finding, Peak, Receipt, Rule, collect
 from ecsbatch.model import events as ev
@@ -93,6 +93,7 @@ class Replay:
         self._resends = RESENDS
         self._left_out: set[str] = set()
         self._aborting = False
+        self._freezes = Freezes()
         self._findings: list[Finding] = []
         self._breaches: Counter[Rule] = Counter()
         self._notes: dict[str, None] = {}
@@ -204,6 +205,12 @@ class Replay:
     def _followed_abort(self, _: ev.RunAborting, __: Recorded) -> None:
         self._aborting = True
 
+    def _frozen(self, event: ev.RunFrozen, _: Recorded) -> None:
+        self._freezes.begin(event.by, event.reason, self._timeline.now)
+
+    def _thawed(self, _: ev.RunThawed, __: Recorded) -> None:
+        self._freezes.end(self._timeline.now)
+
     def _end(self, status: str, reason: str) -> None:
         self._status, self._reason, self._ended_at = status, reason, self._timeline.now
 
@@ -302,6 +309,8 @@ class Replay:
     def _judge_running(self, now: float) -> None:
         """Find that servers were sent in a run that is aborted, paused or over, or has too many failures."""
         excused = self._status == "paused" and self._ended_at is not None and now <= self._ended_at + ON_ITS_WAY
+        if self._freezes.going_on:
+            self._found(Rule.HELD_BACK, "Servers were sent although the store was frozen.")
         if self._aborting:
             self._found(Rule.HELD_BACK, "Servers were sent although the run was being aborted.")
         elif self._status != "running" and not excused:
@@ -358,6 +367,8 @@ class Replay:
             self._found(
                 Rule.QUOTA, f"Batch {event.batch} left {request.late:.1f} s later than its tokens were good for."
             )
+        if event.sent and (late := self._freezes.since_begin(request.sent)) > ON_ITS_WAY:
+            self._found(Rule.HELD_BACK, f"Batch {event.batch} left {late:.1f} s after the store was frozen.")
         if isinstance(event, ev.BatchRejected):
             self._return(request.servers, event.batch)
             request.servers = ()
@@ -483,6 +494,8 @@ class Replay:
         if self._timeline.set_backs:
             often = "once" if self._timeline.set_backs == 1 else f"{self._timeline.set_backs} times"
             self._note(f"The clock was set back {often}; no window is judged across that.")
+        for told in self._freezes.notes():
+            self._note(told)
         findings, breaches = collect(self._findings, self._breaches)
         return Receipt(
             run_id=self._run_id,
@@ -510,6 +523,8 @@ class Replay:
         ev.RunStarted: _run_started,
         ev.HolderChanged: _holder_changed,
         ev.RunPaused: _paused,
+        ev.RunFrozen: _frozen,
+        ev.RunThawed: _thawed,
         ev.RunAborting: _followed_abort,
         ev.RunResumed: _resumed,
         ev.RunStopped: _stopped,

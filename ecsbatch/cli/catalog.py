@@ -58,6 +58,11 @@ TITLES: Final[Mapping[str, tuple[CommandEntry, ...]]] = {
         CommandEntry("adjust", "steer", "[RUN] [OPTIONS]", "Change the limits of a run while it goes on."),
         CommandEntry("abort", "abort", "[RUN] [OPTIONS]", "End a run for good."),
     ),
+    "All runs of a store at once": (
+        CommandEntry("quota", "quota", "[OPTIONS]", "Say who holds and who spent how much of the quota."),
+        CommandEntry("freeze", "freeze", "--reason TEXT [OPTIONS]", "Stop all new requests of every run."),
+        CommandEntry("thaw", "freeze", "[OPTIONS]", "Let all runs of a frozen store go on."),
+    ),
     "Trying it out": (
         CommandEntry("rehearse", "rehearse", "[FILE|-] [OPTIONS]", "Try a rollout in virtual time."),
         CommandEntry("simulate", "simulate", "[OPTIONS]", "Serve a simulated cloud on this machine."),

@@ -12,7 +12,7 @@ from typing import Final
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.engine.direct_state import DirectState
-from ecsbatch.engine.journal import EventFeed, JournalWriter
+from ecsbatch.engine.journal import EventFeed, JournalWriter, seen
 from ecsbatch.engine.pending import Answers, PendingRestart, join
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.server_queue import RestartOptions, ServerQueue, adopted
@@ -278,6 +278,14 @@ class DirectRestarts:
                 self._journal = self._writer(self._lease)
                 self._began = self._loop.time()
             return self._journal
+
+    def note_freeze(self) -> None:
+        """Record that the store is frozen, or that it is not any more, so that the record explains its own gap."""
+        if self._journal is None or self._journal.failed is not None or not self.live:
+            return
+        if event := self._runtime.freeze.news(self._state.frozen):
+            self._state.frozen = self._runtime.freeze.freeze
+            self._journal.record(Transaction([event])).add_done_callback(seen)
 
     async def mend(self) -> None:
         """Take the run anew where writing has failed, so that what is under way is followed."""

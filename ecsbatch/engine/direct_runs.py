@@ -80,6 +80,11 @@ class DirectRuns:
         for run in [run for run in self._ending if run.idle]:
             await self._end_before(run)
 
+    def note_freeze(self) -> None:
+        """Have the runs that wait for anything record that the store is frozen, or that it is not any more."""
+        for run in self._runs:
+            run.note_freeze()
+
     def _begin_anew(self) -> None:
         """Let new requests go to a new run."""
         before, self._present = self._present, self._new_run()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ecsbatch.engine.pending import PendingRestart
 from ecsbatch.model import events as ev
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim
@@ -23,6 +24,7 @@ class DirectState:
         batches: the requests of which a server has no outcome yet, by number.
         in_flight: the request of each server that is in flight, whether or not somebody still waits for it.
         seq: the number of the last event that is folded, 0 before the first.
+        frozen: the freeze of the store that the record tells of, or is about to; None where there is none.
     """
 
     def __init__(self, ended: Callable[[PendingRestart, Outcome], None]) -> None:
@@ -31,6 +33,7 @@ class DirectState:
         self.batches: dict[int, InFlightBatch] = {}
         self.in_flight: dict[str, InFlightBatch] = {}
         self.seq = 0
+        self.frozen: Freeze | None = None
         self._ended = ended
 
     @property

@@ -20,7 +20,9 @@ from typing import TypeAlias
 
 from aiolimiter import AsyncLimiter
 
+from ecsbatch.engine.freeze_watch import FreezeWatch
 from ecsbatch.engine.ports import Ledger
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
@@ -45,6 +47,14 @@ _Take: TypeAlias = Callable[[TokenRequest], asyncio.Future[Grant | Shortage]]
 _GiveBack: TypeAlias = Callable[[Settlement], asyncio.Future[None]]
 
 
+class Frozen(Exception):
+    """Nobody gets tokens: the store is frozen."""
+
+    def __init__(self, freeze: Freeze) -> None:
+        super().__init__(f"frozen by {freeze.by}: {freeze.reason}")
+        self.freeze = freeze
+
+
 class TokenBucket:
     """Tokens of one quota group, first come first served.
 
@@ -54,6 +64,7 @@ class TokenBucket:
     Attributes:
         quota: servers per window, as the cloud has it.
         group: the key that all who share the quota use.
+        freeze: what is known of a freeze of the store.
     """
 
     def __init__(
@@ -65,6 +76,7 @@ class TokenBucket:
         burst: int | None = None,
         request_timeout: float = 30.0,
         unknown_grace: float = 60.0,
+        freeze: FreezeWatch | None = None,
     ) -> None:
         """Begin without tokens: the ledger knows what is free.
 
@@ -75,9 +87,11 @@ class TokenBucket:
             burst: servers that may leave at once; None: the whole limit.
             request_timeout: seconds after which a request is given up.
             unknown_grace: seconds after that in which the cloud may still begin it.
+            freeze: what is known of a freeze of the store, while which the ledger is not asked; None: nothing ever is.
         """
         self.quota = quota
         self.group = group
+        self.freeze = freeze or FreezeWatch(ledger)
         self._ledger = ledger
         self._burst = min(burst or quota.limit, quota.limit)
         self._shape = AsyncLimiter(self._burst, self._burst * quota.window / quota.limit)
@@ -115,6 +129,7 @@ class TokenBucket:
 
         Raises:
             ValueError: no token is wanted.
+            Frozen: the store is frozen, and how long is not known.
             Exception: whatever ``take`` raises, at once or by its future.
         """
         if want < 1:
@@ -127,6 +142,8 @@ class TokenBucket:
             least = min(at_least, want, self._burst, self.limit)
             await self._shape_up(max(1, least), want)
             await self._open()
+            if self.freeze.freeze is not None:
+                raise Frozen(self.freeze.freeze)
             most = min(want, self._shaped, self.limit)
             self._settled.clear()
             request = TokenRequest(self.group, most, max(1, min(least, most)), self.limit, self._expires_in)
@@ -135,6 +152,9 @@ class TokenBucket:
                 self._shaped -= answer.tokens
                 self._shortage = None
                 return answer
+            if answer.frozen is not None:
+                self._shortage = None
+                raise Frozen(answer.frozen)
             self._shortage = answer, asyncio.get_running_loop().time()
             await self._wait(answer)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from random import Random
 
 from ecsbatch.config.settings import Engine
+from ecsbatch.engine.freeze_watch import FreezeWatch
 from ecsbatch.engine.health import HealthChecker
 from ecsbatch.engine.limiter import TokenBucket
 from ecsbatch.engine.observer import Observer
@@ -35,10 +36,13 @@ class Pipeline:
         poller, submitter, producer: the loops.
     """
 
-    def __init__(self, cloud: Cloud, ledger: Ledger, engine: Engine, chance: Random, sites: int = 1) -> None:
+    def __init__(
+        self, cloud: Cloud, ledger: Ledger, engine: Engine, chance: Random, freeze: FreezeWatch, sites: int = 1
+    ) -> None:
         """Put the parts together by the settings; `run` has them work.
 
-        All jitter comes from ``chance``, and ``sites`` is how many pipelines this process has.
+        All jitter comes from ``chance``, and ``sites`` is how many pipelines this process has. Nothing is sent while
+        ``freeze`` knows that the store is frozen.
         """
         self.cloud = cloud
         self.visibility = Visibility(engine.blind_timeout, self._blinded)
@@ -49,6 +53,7 @@ class Pipeline:
             burst=engine.burst,
             request_timeout=cloud.request_timeout,
             unknown_grace=engine.unknown_grace,
+            freeze=freeze,
         )
         # Two back-offs: that looks succeed says nothing of submits.
         looks, submits = (Backoff(chance, most=LONGEST_PAUSE) for _ in range(2))
@@ -93,6 +98,12 @@ class Pipeline:
     def wake(self) -> None:
         """Look at the queues again."""
         self.producer.wake()
+
+    def freeze_changed(self) -> None:
+        """Follow a freeze, or its end: what was not accepted before it says nothing of what is asked after it."""
+        for queue in self.queues:
+            queue.unaccepted = None
+        self.wake()
 
     def add(self, queue: ServerQueue) -> None:
         """Work on a queue from now on."""

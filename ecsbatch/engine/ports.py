@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet, Job, Look, RestartType, ServerView, Site
+from ecsbatch.model.spending import GroupSpending
 from ecsbatch.model.tally import Attempt
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
@@ -113,6 +115,10 @@ class Ledger(Protocol):
         """The name of that clock: readings of processes that name the same one can be compared."""
         ...
 
+    async def last_freeze(self) -> Freeze | None:
+        """Return the last freeze: with ``thawed_at``, where it is over by now; None where there never was one."""
+        ...
+
 
 class Store(Ledger, Protocol):
     """What outlives the process: runs with their leases, journals, claims and commands."""
@@ -187,6 +193,24 @@ class Store(Ledger, Protocol):
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:
         """Return the commands to a run's holder behind number ``after``."""
+        ...
+
+    async def freeze(
+        self, reason: str, *, by: str = "", until: float | None = None, lasts: float | None = None
+    ) -> Freeze:
+        """Grant no tokens to anybody from now on, until ``until`` or for ``lasts`` seconds where one is given."""
+        ...
+
+    async def thaw(self, *, by: str = "") -> Freeze | None:
+        """Grant tokens again; return the freeze that this ends, None where there was none."""
+        ...
+
+    async def frozen(self) -> Freeze | None:
+        """Return the freeze that is in force, None where there is none."""
+        ...
+
+    async def spending(self) -> Sequence[GroupSpending]:
+        """Return who spends which quota, now and in the last hour."""
         ...
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ecsbatch.engine.intent import Intent, Recalled
 from ecsbatch.engine.journal import TRUST_POLL
-from ecsbatch.engine.limiter import TokenBucket
+from ecsbatch.engine.limiter import Frozen, TokenBucket
 from ecsbatch.engine.observer import Observer
 from ecsbatch.engine.poller import Poller
 from ecsbatch.engine.server_queue import Batch, Prechecked, ServerQueue
@@ -118,7 +118,7 @@ class Producer:
             await self._slots.acquire()
             taken = False
             try:
-                taken = await self.pack(await self._choose(self._to_pack, _pack_due))
+                taken = await self.pack(await self._choose(self._to_pack, self._pack_due))
             finally:
                 if not taken:
                     self._slots.release()
@@ -136,6 +136,10 @@ class Producer:
         queue.packing = want
         try:
             grant = await self._bucket.acquire(want, at_least, take=intent.take, give_back=intent.give_back)
+        except Frozen as e:
+            self._bucket.freeze.learn(e.freeze)
+            self._put_back(queue, prechecked, intent.generation)
+            return False
         except Recalled:
             self._put_back(queue, prechecked, intent.generation)
             return False
@@ -185,6 +189,10 @@ class Producer:
             first = Prechecked(first.views.part(0, size), first.looked_at)
         return first
 
+    def _pack_due(self, queue: ServerQueue) -> float | None:
+        """Return when ready servers should be sent, see `_ready_due`; of a frozen store they stay in their queue."""
+        return _ready_due(queue) if self._bucket.freeze.freeze is None else None
+
     # -- whose turn ------------------------------------------------------------------------------------------------
 
     async def _choose(self, changed: asyncio.Event, due: Callable[[ServerQueue], float | None]) -> ServerQueue:
@@ -219,7 +227,7 @@ def _look_due(queue: ServerQueue) -> float | None:
     return queue.due_at(size)
 
 
-def _pack_due(queue: ServerQueue) -> float | None:
+def _ready_due(queue: ServerQueue) -> float | None:
     """Return the loop time at which ready servers should be sent: once they fill a batch, or no others are to come."""
     if not queue.open or not queue.ready:
         return None

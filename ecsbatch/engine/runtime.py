@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ecsbatch.clock import Clock
 from ecsbatch.config.settings import Engine
+from ecsbatch.engine.freeze_watch import FreezeWatch
 from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.ports import Cloud, Store
 from ecsbatch.engine.workers import work_together
@@ -30,6 +31,7 @@ class Runtime:
     Attributes:
         store: where everything is written.
         pipelines: the parts for each site, by its key.
+        freeze: whether the store is frozen.
         holder: this process, as the runs that it has name it.
         engine: the settings.
         clock: stamps, dates and the ledger's time.
@@ -45,7 +47,11 @@ class Runtime:
         self.engine = engine
         self.holder = holder
         self.clock = clock
-        self.pipelines = {site: Pipeline(cloud, store, engine, chance, len(clouds)) for site, cloud in clouds.items()}
+        self.freeze = FreezeWatch(store)
+        self.freeze.hearers.append(self._freeze_changed)
+        self.pipelines = {
+            site: Pipeline(cloud, store, engine, chance, self.freeze, len(clouds)) for site, cloud in clouds.items()
+        }
         # Of several clients the longest: the ledger has to outlast them all.
         self._request_timeout = max(cloud.request_timeout for cloud in clouds.values())
         self.fault: BaseException | None = None
@@ -108,6 +114,11 @@ class Runtime:
     def notice(self) -> None:
         """Have those who wait in `settled` look again."""
         self._changed.set()
+
+    def _freeze_changed(self) -> None:
+        for pipeline in self.pipelines.values():
+            pipeline.freeze_changed()
+        self.notice()
 
     # -- running ---------------------------------------------------------------------------------------------------
 

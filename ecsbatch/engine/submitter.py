@@ -122,7 +122,8 @@ class Submitter:
             """Stop the request at the last instant, before its first byte, where it must not leave any more."""
             # From the grant itself: this process, or its machine, may have stood still in between.
             age, queue = self._bucket.age(batch.grant), batch.queue
-            if why := held_back(age, dropped=queue.dropped, trusted=queue.journal.trusted):
+            why = held_back(age, dropped=queue.dropped, trusted=queue.journal.trusted)
+            if why := why or self._bucket.freeze.holds_back(age):
                 raise _TooLate(f"The request was not sent: {why}.")
             batch.sent = self._bucket.ledger_time()
 

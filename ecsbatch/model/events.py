@@ -540,6 +540,38 @@ class RunPaused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunFrozen(Event):
+    """The run's store is frozen: no run of it sends anything new, until `RunThawed`; servers under way go on.
+
+    The holder records it once it has noticed; another one while the first is in force replaces it.
+
+    Attributes:
+        by: who has frozen it.
+        reason: why, as they said it.
+        since: from when on, seconds since 1970 on the store's clock.
+        until: when it ends by itself, in the same way; None: once somebody thaws it.
+    """
+
+    name: ClassVar[str] = "run.frozen"
+    by: str = ""
+    reason: str = ""
+    since: float = 0.0
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunThawed(Event):
+    """The run's store is not frozen any more.
+
+    Attributes:
+        by: who has thawed it, "" where its time was over.
+    """
+
+    name: ClassVar[str] = "run.thawed"
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunAborting(Event):
     """Somebody ends the run for good: no holder sends anything more; servers under way still get their outcome.
 

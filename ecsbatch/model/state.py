@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.failures import Failure, FailureLog
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus, SkipReason
 from ecsbatch.model.pace import EndCounter
 from ecsbatch.model.plan import Plan
@@ -28,7 +29,7 @@ _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
 
 _TURNS: Final = frozenset(
     {ev.WaveStarted, ev.WaveFinished, ev.HolderChanged, ev.CloudUnseen, ev.CloudSeen}
-    | {ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished}
+    | {ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished, ev.RunFrozen, ev.RunThawed}
 )
 """Events by which a run can send from now on, or cannot any more."""
 
@@ -61,6 +62,7 @@ class RolloutState:
         rejected: the last rejected request and when, None once one was accepted.
         unseen: since when nothing can be seen of the cloud, seconds since 1970, and what is on record about it; None
             where it can be seen.
+        frozen: the freeze of its store, as far as its holder has noticed; None where there is none.
         last_batch: the highest batch number so far.
         unstarted: how often requests for a server were shown not to have begun, since its last outcome.
         earlier: the last request of a server that waits again, where a look may yet show its restart.
@@ -109,6 +111,7 @@ class RolloutState:
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.unseen: tuple[float, ev.CloudUnseen] | None = None
+        self.frozen: Freeze | None = None
         self.pause: ev.RunPaused | None = None
         self.watch, self.ends = Stopwatch(), EndCounter()
         self._elapsed: float | None = None
@@ -136,7 +139,8 @@ class RolloutState:
 
     def _begin_to_count(self, ts: float) -> None:
         """Count anew what ends from now on where the run can send, else not at all."""
-        can_send = self.status is RunStatus.RUNNING and not self.aborting and self.unseen is None
+        stands_still = self.aborting or self.unseen is not None or self.frozen is not None
+        can_send = self.status is RunStatus.RUNNING and not stands_still
         if can_send and self.wave > self.wave_over:
             self.ends.begin(ts, self.last_batch)
         else:
@@ -438,6 +442,12 @@ class RolloutState:
     def _cloud_seen(self, _: ev.CloudSeen, _ts: float) -> None:
         self.unseen = None
 
+    def _frozen(self, event: ev.RunFrozen, _: float) -> None:
+        self.frozen = Freeze(event.by, event.reason, event.since, event.until)
+
+    def _thawed(self, _: ev.RunThawed, _ts: float) -> None:
+        self.frozen = None
+
     def _paused(self, event: ev.RunPaused, ts: float) -> None:
         self.status_at = ts
         self.status, self.reason, self.paused_by = RunStatus.PAUSED, event.reason, event.by
@@ -554,6 +564,8 @@ class RolloutState:
         ev.QuotaThrottled: _quota_throttled,
         ev.CloudUnseen: _cloud_unseen,
         ev.CloudSeen: _cloud_seen,
+        ev.RunFrozen: _frozen,
+        ev.RunThawed: _thawed,
         ev.RunPaused: _paused,
         ev.RunAborting: _aborting,
         ev.RunResumed: _resumed,

@@ -6,6 +6,10 @@ The audit does not use these: it keeps an account of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecsbatch.model.freeze import Freeze
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,14 @@ class Shortage:
         next_in: seconds until ``at_least`` are free if nothing is settled meanwhile; None where they never are.
         in_flight: tokens of requests without an answer; settling them frees them sooner than ``next_in`` says.
         shared: other processes spend the same quota, so that more may happen than this one hears of.
+        frozen: the freeze of the store while which nobody gets any token; None where that is not why.
     """
 
     free: int
     next_in: float | None
     in_flight: int
     shared: bool = False
+    frozen: Freeze | None = None
 
 
 @dataclass(frozen=True, slots=True)

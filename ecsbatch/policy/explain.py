@@ -7,6 +7,7 @@ A server that is under way or has its outcome explains itself; one that waits do
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
@@ -16,9 +17,16 @@ from ecsbatch.model.tally import InFlightBatch, Stage
 from ecsbatch.model.text import without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.explanation import Cause, Explanation
-from ecsbatch.policy.hold_ups import HoldUps
+from ecsbatch.policy.frozen import freeze_notice, freeze_of
+from ecsbatch.policy.hold_ups import THAW, HoldUps
 from ecsbatch.policy.resume_options import ends_for_good, resume_options
 from ecsbatch.policy.standing import standing
+
+_NOT_WAITING: Final = frozenset(
+    {Cause.NOT_OF_RUN, Cause.CLAIMED, Cause.RESTARTED, Cause.SKIPPED, Cause.FAILED, Cause.LEFT_OUT, Cause.OVER}
+    | {Cause.SUBMITTING, Cause.RESTARTING, Cause.NOT_HEALTHY, Cause.UNSETTLED}
+)
+"""The causes of servers that do not wait to be sent."""
 
 
 def explain(
@@ -44,7 +52,19 @@ def explain(
     """
     run = HoldUps(state, now, policy.limits_of(state.plan, state.limits), usage, holder_alive, stopping)
     how = standing(state, now, held=holder_alive, stopping=stopping)
-    return replace(_answer(run, server, claimed_by), standing=how.phase.value, standing_text=how.text)
+    answer = _with_freeze(_answer(run, server, claimed_by), run, server)
+    return replace(answer, standing=how.phase.value, standing_text=how.text)
+
+
+def _with_freeze(answer: Explanation, run: HoldUps, server: str | None) -> Explanation:
+    """Add that the store is frozen to the answer about a run, or a waiting server of it, that waits for more."""
+    freeze = freeze_of(run.state, run.now)
+    if freeze is None or (server is not None and answer.cause in _NOT_WAITING):
+        return answer
+    if THAW[0] in answer.commands:
+        return replace(answer, frozen=freeze)
+    text = f"{answer.text} {freeze_notice(freeze, run.now)}"
+    return replace(answer, text=text, commands=(*answer.commands, *THAW), frozen=freeze)
 
 
 def _answer(run: HoldUps, server: str | None, claimed_by: str) -> Explanation:

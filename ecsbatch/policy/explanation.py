@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.json_text import stamped
 
 
@@ -54,6 +55,8 @@ class Cause(StrEnum):
     """Somebody has to promote the run."""
     GATE = "gate"
     """The gate has not said go."""
+    FROZEN = "frozen"
+    """Somebody has frozen the store: no run of it sends anything new."""
     FAILURE_LIMIT = "failure_limit"
     """More servers have failed than are allowed."""
     CLOUD_UNREACHABLE = "cloud_unreachable"
@@ -83,6 +86,7 @@ class Explanation:
         commands: commands of the command line that a person can run about it.
         standing: how the run stands, a word of `Phase`; "" where it was not asked about.
         standing_text: the same for people.
+        frozen: the freeze of the store, whether or not that is the cause; None where there is none.
     """
 
     cause: Cause
@@ -91,6 +95,7 @@ class Explanation:
     commands: tuple[str, ...] = ()
     standing: str = ""
     standing_text: str = ""
+    frozen: Freeze | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values: the attributes by their names, ``until`` in seconds since 1970."""
@@ -98,4 +103,6 @@ class Explanation:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values, by the names of its attributes; ``until`` is RFC 3339 in UTC."""
-        return asdict(self) | {"cause": self.cause.value, "until": stamped(self.until), "commands": list(self.commands)}
+        frozen = self.frozen.as_dict() if self.frozen is not None else None
+        told = {"cause": self.cause.value, "until": stamped(self.until), "commands": list(self.commands)}
+        return asdict(self) | told | {"frozen": frozen}

@@ -6,7 +6,7 @@ It asks a chain of questions, those first that hold up the most; the first one w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ecsbatch.config.types import format_duration
@@ -20,10 +20,14 @@ from ecsbatch.policy import decide as policy
 from ecsbatch.policy.barrier import Barrier, BarrierKind, barrier
 from ecsbatch.policy.decide import Limits
 from ecsbatch.policy.explanation import Cause, Explanation
+from ecsbatch.policy.frozen import freeze_notice, freeze_of
 from ecsbatch.policy.standing import aborting_notice, blind_notice, blind_until, reason_beyond, throttled_until
 
 _NAMED: Final = 5
 """Servers or domains that a sentence names."""
+
+THAW: Final = ("ecsbatch thaw",)
+"""What ends a freeze."""
 
 _STOPS: Final = {
     "cloud_unreachable": Cause.CLOUD_UNREACHABLE,
@@ -173,8 +177,19 @@ class HoldUps:
     def held_up(self, domain: str | None = None) -> Explanation | None:
         """Return what keeps waiting servers, of one domain or any, from being sent; None where nothing does."""
         if self.state.wave <= self.state.wave_over:
-            return self._failures() or self._barrier()
-        return self._failures() or self._cloud() or self._budgets(domain) or self._quota()
+            found = self._barrier()
+            return self._failures() or (self._frozen(found) if found else self._frozen()) or found
+        return self._failures() or self._frozen() or self._cloud() or self._budgets(domain) or self._quota()
+
+    def _frozen(self, behind: Explanation | None = None) -> Explanation | None:
+        """Explain a freeze of the store; None where there is none. ``behind`` it the run would wait all the same."""
+        freeze = freeze_of(self.state, self.now)
+        if freeze is None:
+            return None
+        found = Explanation(Cause.FROZEN, freeze_notice(freeze, self.now), freeze.until, THAW)
+        if behind is None:
+            return found
+        return replace(found, text=f"{found.text} {behind.text}", commands=(*found.commands, *behind.commands))
 
     def _failures(self) -> Explanation | None:
         breach = policy.breach(self.state, self.limits)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.quota import Quota, Usage
@@ -18,6 +19,7 @@ from ecsbatch.policy.counts import Counts
 from ecsbatch.policy.decide import Limits
 from ecsbatch.policy.explain import explain
 from ecsbatch.policy.explanation import Explanation
+from ecsbatch.policy.frozen import freeze_of
 from ecsbatch.policy.pace import Pace, barriers_ahead, can_send, lasted, pace
 from ecsbatch.policy.resume_options import ResumeOption, resume_options
 from ecsbatch.policy.standing import Standing, awaits_promotion, standing, throttled_until
@@ -102,6 +104,7 @@ class Progress:
         aborting: it is being ended for good, or somebody has asked for it.
         throttled_for: for how many seconds in all nothing is sent, for the cloud has asked for it; 0 where it has not.
         resume_options: how a run that stands still can go on, the safest way first; none while it goes on.
+        frozen: the freeze of its store, by which nothing new is sent; None where there is none, or the run is over.
     """
 
     run_id: str
@@ -136,6 +139,7 @@ class Progress:
     aborting: bool
     throttled_for: float
     resume_options: tuple[ResumeOption, ...]
+    frozen: Freeze | None = None
 
     def __repr__(self) -> str:
         servers = self.servers
@@ -180,7 +184,7 @@ class Progress:
         - ``left_out``: servers to which nothing is sent any more, by domain.
         - ``not_retried``: servers that were to be tried again and were not, or not yet (``waiting``), by reason.
         - ``standing``, ``standing_text``: how it stands, in a word (a `Phase`) and for people. The word is
-          ``starting``, ``running``, ``checking``, ``soaking``, ``held_for_promote``, ``gate``, ``blind``,
+          ``starting``, ``running``, ``checking``, ``soaking``, ``held_for_promote``, ``gate``, ``frozen``, ``blind``,
           ``throttled``, ``paused``, ``stopping``, ``aborting``, ``handed_over``, ``orphaned``, or the status of a
           run that stands still or is over.
         - ``standing_until``: when that is expected to change.
@@ -213,6 +217,8 @@ class Progress:
         - ``throttled_s``: seconds for which in all nothing is sent, for the cloud has asked for it; else 0.
         - ``resume_options``: ways on for a run that stands still, the safest first: ``why`` says what each does,
           ``retry``, ``forgive``, ``skip_domains`` and ``limits`` are what it asks for (see `Changes`).
+        - ``frozen``: where the store is frozen, so that no run of it sends anything new, ``by`` whom that was done, for
+          which ``reason``, ``since`` when and ``until`` when; else ``null``.
         """
         return {
             "v": VERSION,
@@ -254,6 +260,7 @@ class Progress:
             "aborting": self.aborting,
             "throttled_s": self.throttled_for,
             "resume_options": [asdict(option) for option in self.resume_options],
+            "frozen": self.frozen.as_dict() if self.frozen is not None else None,
         }
 
 
@@ -312,6 +319,7 @@ def progress(
         aborting=not state.status.over and (state.aborting or bool(state.abort_asked_by)),
         throttled_for=state.throttled[1].wait if state.throttled and throttled_until(state, now) else 0.0,
         resume_options=tuple(resume_options(state)),
+        frozen=freeze_of(state, now),
     )
 
 

@@ -16,6 +16,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.barrier import Barrier, BarrierKind, barrier
+from ecsbatch.policy.frozen import freeze_of, freeze_words
 
 _MESSAGE: Final = 60
 """Characters of a gate's message that stand in a line."""
@@ -36,6 +37,8 @@ class Phase(StrEnum):
     """Somebody has to promote it."""
     GATE = "gate"
     """The gate before the next wave is asked."""
+    FROZEN = "frozen"
+    """Somebody has frozen the store: no run of it sends anything new."""
     BLIND = "blind"
     """Nothing can be seen of the cloud."""
     THROTTLED = "throttled"
@@ -142,6 +145,14 @@ def _stopping(state: RolloutState, _: float) -> Standing | None:
     return Standing(Phase.STOPPING, "stopping", printable(str(exceeded)))
 
 
+def _frozen(state: RolloutState, now: float) -> Standing | None:
+    """Find a freeze of the store while servers wait that it keeps from being sent."""
+    freeze = freeze_of(state, now)
+    if freeze is None or not state.run.waiting:
+        return None
+    return Standing(Phase.FROZEN, "frozen", freeze_words(freeze, now), freeze.until, barrier(state, now))
+
+
 def _starting(state: RolloutState, _: float) -> Standing | None:
     """Find a run that has sent nothing yet: its servers are looked at first."""
     return None if state.last_batch or state.wave_over else Standing(Phase.STARTING, "starting")
@@ -209,7 +220,7 @@ def _checking(state: RolloutState, _: float) -> Standing | None:
 
 
 _QUESTIONS: Final[tuple[Callable[[RolloutState, float], Standing | None], ...]] = (
-    *(_stopping, _blind, _starting, _between_waves, _throttled, _checking),
+    *(_stopping, _frozen, _blind, _starting, _between_waves, _throttled, _checking),
 )
 """Asked of a run that goes on, those first that hold up the most."""
 

@@ -18,6 +18,7 @@ from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.recorded import Recorded
@@ -31,7 +32,7 @@ _REMEMBERED: Final = 50
 """Events of steering that are kept, the latest ones."""
 
 _STEERING: Final[tuple[type[ev.Event], ...]] = (
-    *(ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished),
+    *(ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished, ev.RunFrozen, ev.RunThawed),
     *(ev.LimitChanged, ev.GateChecked),
 )
 
@@ -57,6 +58,7 @@ class RunHistory:
         asked_to_abort: the last command to abort it that came after a process took it, None where there is none. The
             process that holds it now, or the next one, follows it.
         head: of its record behind the last event that was read, "" where it has no chain.
+        frozen: the freeze of the store now, None where there is none.
     """
 
     record: RunRecord
@@ -65,8 +67,9 @@ class RunHistory:
     holders: ev.HolderChanged | None = None
     asked_to_abort: Command | None = None
     head: str = ""
-    _folded: tuple[RunStatus, str, bool, str] | None = None
-    """What the events say of the status, its reason and an abort, where `settle` has said something else."""
+    frozen: Freeze | None = None
+    _folded: tuple[RunStatus, str, bool, str, Freeze | None] | None = None
+    """What the events say of the status, its reason, an abort and a freeze, where `settle` has said something else."""
 
     def apply(self, recorded: Recorded) -> None:
         """Fold the next event in."""
@@ -92,10 +95,11 @@ class RunHistory:
         return self.state.aborted_by or (asked.who if asked is not None else "")
 
     def settle(self) -> None:
-        """Add to the state what no event says: that the process is gone, or that it is asked to abort."""
+        """Add to the state what no event says: the process is gone or asked to abort, the store is frozen."""
         self._unsettle()
         asked, state = self.asked_to_abort, self.state
-        self._folded = state.status, state.reason, state.aborting, state.aborted_by
+        self._folded = state.status, state.reason, state.aborting, state.aborted_by, state.frozen
+        state.frozen = self.frozen
         if self.record.status is RunStatus.ORPHANED:
             state.status, state.reason = RunStatus.ORPHANED, "its process is gone"
         unheard = asked is not None and not state.aborting and not state.status.over
@@ -107,7 +111,7 @@ class RunHistory:
         """Take back what `settle` has added: another process may have taken the run since."""
         if self._folded is not None:
             state = self.state
-            state.status, state.reason, state.aborting, state.aborted_by = self._folded
+            state.status, state.reason, state.aborting, state.aborted_by, state.frozen = self._folded
             self._folded = None
 
 
@@ -123,6 +127,7 @@ async def load_history(store: Store, record: RunRecord) -> RunHistory:
     history.head = await head_at(store.lines, record.run_id, history.state.seq)
     if not record.status.over:
         history.asked_to_abort = await _asked_to_abort(store, record, history.state.last_command)
+        history.frozen = await store.frozen()
     history.settle()
     return history
 
@@ -244,6 +249,7 @@ class RunFollower:
         await _read_on(self._store, history)
         asked = None if record.status.over else await _asked_to_abort(self._store, record, history.state.last_command)
         history.asked_to_abort = asked
+        history.frozen = None if record.status.over else await self._store.frozen()
         history.settle()
         self.over = history.state.status not in _GOING_ON
         if self.over or history.state.seq > before:

@@ -29,6 +29,7 @@ from ecsbatch.policy.explanation import Explanation
 from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.rollout.followed_runs import FollowedRuns
 from ecsbatch.rollout.steering import Looked, Steering
+from ecsbatch.rollout.store_switch import StoreSwitch
 
 if TYPE_CHECKING:
     from ecsbatch.engine.ports import Store
@@ -55,7 +56,7 @@ class LiveRun(Protocol):
         ...
 
 
-class History:
+class History(StoreSwitch):
     """The runs of a store, whoever holds them: what they are, how they stand, what became of each server, and why.
 
     A run is named by its id or a unique beginning of it; "" is the latest rollout. The runs last asked about are kept,

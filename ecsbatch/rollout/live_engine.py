@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from ecsbatch.engine.direct_runs import DirectRuns
+from ecsbatch.engine.freeze_watch import LOOK_EVERY
 from ecsbatch.engine.host_loop import Turnstile
 from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.workers import to_the_end
-from ecsbatch.errors import ConfigError, EngineStopped
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
 from ecsbatch.model.outcome import HANDED_OVER, Outcome
 from ecsbatch.model.servers import RestartType, Server
 from ecsbatch.planning.selection import as_target
@@ -48,6 +50,7 @@ class LiveEngine:
         self.turnstile = Turnstile()
         self._named = NamedRestarts(runtime.clouds, self._submit)
         self._gone = asyncio.Event()
+        runtime.freeze.hearers.append(self._note_freeze)
 
     def __str__(self) -> str:
         runtime = self.runtime
@@ -61,7 +64,24 @@ class LiveEngine:
 
     def start(self) -> None:
         """Begin to work."""
-        self.runtime.start({"steer": self.rollouts.steer, "mend": self._mend}, self._ended)
+        beside = {"steer": self.rollouts.steer, "mend": self._mend, "freeze": self._watch_freeze}
+        self.runtime.start(beside, self._ended)
+
+    async def _watch_freeze(self) -> None:
+        """Look whether the store is frozen while a rollout goes on or a server waits, and until it is not."""
+        runtime = self.runtime
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if self.rollouts or runtime.queued or runtime.in_air or runtime.freeze.freeze is not None:
+                # A store that cannot be read grants nothing either.
+                with suppress(EcsbatchError):
+                    await runtime.freeze.look()
+
+    def _note_freeze(self) -> None:
+        """Have it on record that the store is frozen, or is not any more, before anything is sent by that."""
+        self.direct.note_freeze()
+        for rollout in self.rollouts:
+            rollout.note_freeze()
 
     async def _mend(self) -> None:
         """Go on with direct restarts after a failed write, whether or not somebody asks for one."""

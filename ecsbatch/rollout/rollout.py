@@ -240,6 +240,7 @@ class Rollout:
             self._runtime.check()
             self._session.begin(copy_context())
             self._driver.hooks = await start(self._session, self._changes, self._given)
+            await self._session.look_for_freeze()
         except BaseException as e:
             await self._break_off(e, end)
             end.seen()
@@ -443,6 +444,11 @@ class Rollout:
         """Where another process has taken the run while this one stood still, hear of it; raises as `run`."""
         if self.held:
             await self._session.journal.hear_of_taking()
+
+    def note_freeze(self) -> None:
+        """Record that the store is frozen, or that it is not any more."""
+        if self.held:
+            self._session.note_freeze()
 
     async def follow_commands(self) -> None:
         """Follow the commands that the store has for the run's holder, while this process is that.

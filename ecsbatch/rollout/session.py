@@ -14,11 +14,12 @@ from inspect import iscoroutinefunction
 from typing import Any, Final, Self, TypeAlias, cast
 
 from ecsbatch.engine.host_loop import TimeSlice, aside
-from ecsbatch.engine.journal import EventFeed, JournalWriter
+from ecsbatch.engine.journal import EventFeed, JournalWriter, seen
 from ecsbatch.engine.pending import join
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.recorded import Recorded
@@ -73,6 +74,7 @@ class RunSession:
         self.on_event: OnEvent | None = None
         self.context: Context | None = None
         self.released = False
+        self._frozen: Freeze | None = None
         self._waiters: dict[str, list[asyncio.Future[Outcome]]] = {}
         self._begin_fold(plan, state or RolloutState(run_id, plan))
 
@@ -221,6 +223,19 @@ class RunSession:
         elif self.state.unseen is None and seconds >= WORTH_A_WORD:
             timeout = self.runtime.engine.blind_timeout
             await self.note(ev.CloudUnseen(seconds=round(seconds, 3), timeout=timeout, message=why))
+
+    async def look_for_freeze(self) -> None:
+        """See whether the store is frozen, before anything is sent: the record may tell of one that is over by now."""
+        self._frozen = self.state.frozen
+        with suppress(StoreError):  # it grants nothing either
+            await self.runtime.freeze.look()
+            self.note_freeze()
+
+    def note_freeze(self) -> None:
+        """Record that the store is frozen, or that it is not any more, so that the record explains its own gap."""
+        if self.held and not self.state.status.over and (event := self.runtime.freeze.news(self._frozen)):
+            self._frozen = self.runtime.freeze.freeze
+            self.journal.record(Transaction([event])).add_done_callback(seen)
 
     def limit_events(self, limits: Mapping[str, int | str], by: str) -> list[ev.Event]:
         """Make the events of changed limits, by the names and in the forms that a `Strategy` has them.

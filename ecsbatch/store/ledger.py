@@ -8,7 +8,7 @@ the whole ``hold`` from the moment at which it is first seen.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ecsbatch.model.quota import Usage, quota_group
@@ -18,7 +18,7 @@ from ecsbatch.store import statements as sql
 from ecsbatch.store.accounting import OutstandingGrant, Turn
 from ecsbatch.store.database import Database
 
-_EVERY_GROUP: Final = "*"
+EVERY_GROUP: Final = "*"
 """The quota group of a row that takes all tokens of every group while the ledger is waited out."""
 
 _ALL_TOKENS: Final = 2**40
@@ -34,6 +34,15 @@ _AFTER_OTHERS: Final = 0.1
 
 _PURGE_AT: Final = 64
 """Rows without effect that may pile up in a group before they are deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunGrant:
+    """A grant that may still count, and the group and the run that it is of; ``run_id`` is "" for no run."""
+
+    group: str
+    run_id: str
+    grant: OutstandingGrant
 
 
 class TokenLedger:
@@ -106,11 +115,15 @@ class TokenLedger:
         """Store a grant."""
         self._insert(request.group, grant, request.expires_in, run_id, settled=False)
 
-    def settle(self, settlement: Settlement, now: float) -> None:
-        """Store the end of a grant. One that had expired before counts again: its request did happen."""
+    def settle(self, settlement: Settlement, now: float) -> tuple[str, str, int] | None:
+        """Store the end of a grant. One that had expired before counts again: its request did happen.
+
+        Returns:
+            The group, the run and the tokens that came back unspent; None where none did.
+        """
         if settlement.expires_in is None:
-            self._database.execute(sql.REFUND, {"grant_id": settlement.grant})
-            return
+            back = self._database.execute(sql.REFUND, {"grant_id": settlement.grant}).fetchall()
+            return (str(back[0][0]), str(back[0][1]), int(back[0][2])) if back else None
         self._database.execute(
             sql.SETTLE,
             {
@@ -120,14 +133,26 @@ class TokenLedger:
                 "boot": self._boot,
             },
         )
+        return None
 
     def wait_out(self, seconds: float, now: float, grant_id: str) -> None:
         """Grant no tokens to anybody for so many seconds, since it is not known how many are out."""
-        self._insert(_EVERY_GROUP, Grant(grant_id, _ALL_TOKENS, now), seconds, "", settled=True)
+        self._insert(EVERY_GROUP, Grant(grant_id, _ALL_TOKENS, now), seconds, "", settled=True)
 
     def usage(self, group: str, limit: int, now: float) -> Usage:
         """Return how much of a quota group's ``limit`` is used."""
         return accounting.usage(limit, self._outstanding(group, now), now)
+
+    def every_grant(self, now: float) -> list[RunGrant]:
+        """Return all grants of all groups that may still count."""
+        return [
+            RunGrant(
+                quota_group(group),
+                run_id,
+                OutstandingGrant(tokens, self._free_at(now, free_at, hold, boot), bool(settled)),
+            )
+            for _, group, run_id, tokens, _, free_at, hold, settled, boot in self._database.execute(sql.EVERY_GRANT)
+        ]
 
     def _outstanding(self, group: str, now: float) -> list[OutstandingGrant]:
         rows = self._database.execute(sql.GRANTS, _key(group))

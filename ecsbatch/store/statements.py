@@ -56,6 +56,7 @@ ANY_RUN: Final = Statement("SELECT 1 FROM runs LIMIT 1")
 HOW_FAR: Final = Statement("SELECT fence, seq FROM runs WHERE run_id = :run")
 TIMELINE_OF_RUN: Final = Statement("SELECT timeline FROM runs WHERE run_id = :run")
 SET_TIMELINE: Final = Statement("UPDATE runs SET timeline = :timeline WHERE run_id = :run")
+HOLDER: Final = Statement("SELECT holder FROM runs WHERE run_id = :run")
 ADVANCE_RUN: Final = Statement("UPDATE runs SET seq = :seq, status = :status, counts = :counts WHERE run_id = :run")
 SET_HOLDER: Final = Statement("""
     UPDATE runs SET fence = :fence, status = :status, holder = :holder, host = :host, pid = :pid, since = :since
@@ -197,7 +198,9 @@ SETTLE: Final = Statement(f"""
         boot = :boot
     WHERE grant_id = :grant_id
 """)
-REFUND: Final = Statement("DELETE FROM grants WHERE grant_id = :grant_id AND settled = 0")
+REFUND: Final = Statement("""
+    DELETE FROM grants WHERE grant_id = :grant_id AND settled = 0 RETURNING quota_group, run_id, tokens
+""")
 PURGE_GRANTS: Final = Statement("""
     DELETE FROM grants WHERE boot = :boot AND ((settled = 1 AND free_at <= :now) OR free_at <= :long_ago)
 """)
@@ -238,6 +241,31 @@ TAKE_TURN: Final = Statement("""
 """)
 LEAVE_TURN: Final = Statement("DELETE FROM turns WHERE quota_group = :name AND nonce = :nonce")
 FORGET_TURNS: Final = Statement("DELETE FROM turns WHERE quota_group = :name AND asked_until <= :now")
+
+# -- what is spent, and freezes --------------------------------------------------------------------------------------
+
+SPEND: Final = Statement("""
+    INSERT INTO spent (quota_group, run_id, minute, tokens, allowed)
+    VALUES (:name, :run_id, :minute, :tokens, :allowed)
+    ON CONFLICT (quota_group, run_id, minute) DO UPDATE SET
+        tokens = spent.tokens + excluded.tokens,
+        allowed = CASE WHEN excluded.allowed > 0 THEN excluded.allowed ELSE spent.allowed END
+""")
+SPENT: Final = Statement("SELECT quota_group, run_id, minute, tokens, allowed FROM spent WHERE minute > :since")
+FORGET_SPENT: Final = Statement("DELETE FROM spent WHERE minute <= :before")
+TURNS_AND_HOLDERS: Final = Statement("""
+    SELECT t.quota_group, t.wants, (SELECT max(l.holder) FROM leases l WHERE l.nonce = t.nonce)
+    FROM turns t WHERE t.asked_until > :now ORDER BY t.ticket
+""")
+LAST_FREEZE: Final = Statement("""
+    SELECT frozen_by, reason, since, ends_at, thawed_by, thawed_at FROM freezes ORDER BY number DESC LIMIT 1
+""")
+BEGIN_FREEZE: Final = Statement("""
+    INSERT INTO freezes (frozen_by, reason, since, ends_at) VALUES (:by, :reason, :since, :until)
+""")
+END_FREEZES: Final = Statement("""
+    UPDATE freezes SET thawed_by = :by, thawed_at = :now WHERE thawed_at IS NULL AND (ends_at IS NULL OR ends_at > :now)
+""")
 
 # -- commands --------------------------------------------------------------------------------------------------------
 

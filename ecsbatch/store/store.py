@@ -15,11 +15,13 @@ from typing import Any, Final, Self, TypeVar
 from ecsbatch.clock import Clock, SystemClock, boottime_of
 from ecsbatch.errors import StoreError
 from ecsbatch.model.chain import ChainCheck
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet
+from ecsbatch.model.spending import GroupSpending
 from ecsbatch.model.store_url import shown
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, pruning, targets
@@ -379,6 +381,42 @@ class DatabaseStore:
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:
         """Return the commands to a run's holder whose ids are above ``after``."""
         return await self._read(lambda _, store: store.commands(run_id, after))
+
+    # The whole store
+
+    async def freeze(
+        self, reason: str, *, by: str = "", until: float | None = None, lasts: float | None = None
+    ) -> Freeze:
+        """Grant no tokens to anybody from now on; a freeze that is in force is replaced.
+
+        Args:
+            reason: why, for all who ask; it cannot be empty.
+            by: names who asks.
+            until: when it ends by itself, seconds since 1970; None: once somebody thaws it.
+            lasts: instead, for how many seconds from now on; both are by the clock of the store.
+
+        Raises:
+            Invalid: there is no reason, or it would be over already.
+        """
+        begun: Freeze = await self._write(lambda store: store.freezes.begin(reason, by, until, lasts))
+        return begun
+
+    async def thaw(self, *, by: str = "") -> Freeze | None:
+        """Grant tokens again; return the freeze that this ends, None where there was none. ``by`` names who asks."""
+        ended: Freeze | None = await self._write(lambda store: store.freezes.end(by))
+        return ended
+
+    async def frozen(self) -> Freeze | None:
+        """Return the freeze that is in force, None where there is none."""
+        return await self._read(lambda _, store: store.freezes.in_force())
+
+    async def last_freeze(self) -> Freeze | None:
+        """Return the last freeze: with ``thawed_at``, where it is over by now; None where there never was one."""
+        return await self._read(lambda _, store: store.freezes.last())
+
+    async def spending(self) -> list[GroupSpending]:
+        """Return who spends which quota, now and in the last hour."""
+        return await self._read(lambda _, store: store.spending())
 
     # The ledger by itself
 

@@ -25,13 +25,16 @@ from ecsbatch.model.quota import Usage
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import targets_hash
+from ecsbatch.model.spending import GroupSpending
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, journal, runs
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database
 from ecsbatch.store.failover import Failover
+from ecsbatch.store.freezes import Freezes
 from ecsbatch.store.ledger import TokenLedger
 from ecsbatch.store.pruning import Pruning
+from ecsbatch.store.spending import Spending
 from ecsbatch.store.taking import Taking
 from ecsbatch.store.worker import Write
 
@@ -96,6 +99,8 @@ class SyncStore:
         self.clock = database.ledger_clock(clock)
         self._machine = clock
         self._ledger = TokenLedger(database, self.clock.name, self._nonce)
+        self.freezes = Freezes(database, self.clock)
+        self._spending = Spending(database)
         self.locks = self._locks = database.locks(self._nonce, clock)
         self._failover = Failover(database, self._ledger, self.clock, self._nonce)
         self._taking = Taking(database, self._locks)
@@ -253,7 +258,7 @@ class SyncStore:
         head = self._head(lease)
         now = self.clock.now()
         for settlement in transaction.settle:
-            self._ledger.settle(settlement, now)
+            self._settle(settlement, now)
         got = self._granted(transaction.take, run_id, head, folded)
         grant, shortage = (got, None) if isinstance(got, Grant) else (None, got)
         events = [*self._told_of_failover(head, lease), *transaction.events]
@@ -285,7 +290,13 @@ class SyncStore:
 
     def settle(self, settlement: Settlement) -> None:
         """Settle a grant that is no run's."""
-        self._ledger.settle(settlement, self.clock.now())
+        self._settle(settlement, self.clock.now())
+
+    def _settle(self, settlement: Settlement, now: float) -> None:
+        back = self._ledger.settle(settlement, now)
+        if back is not None:
+            group, run_id, tokens = back
+            self._spending.took(group, run_id, -tokens, 0, self.clock.stamp())
 
     def start_cold(self, seconds: float) -> bool:
         """Grant no tokens for so many seconds where there has never been a run; return whether that is so."""
@@ -300,12 +311,16 @@ class SyncStore:
         self._ledger.wait_out(seconds, self.clock.now(), f"{self._bare}{self._bare_grants}")
 
     def _take(self, request: TokenRequest, grant_id: str, run_id: str) -> Grant | Shortage:
+        freeze = self.freezes.in_force()
+        if freeze is not None:
+            return Shortage(0, None, 0, frozen=freeze)
         now = self._locked[request.group]
         tokens = self._ledger.tokens(request, now)
         if isinstance(tokens, Shortage):
             return tokens
         grant = Grant(grant_id, tokens, now, boottime_of(self._machine))
         self._ledger.record_grant(request, grant, run_id)
+        self._spending.took(request.group, run_id, tokens, request.limit, self.clock.stamp())
         return grant
 
     def _head(self, lease: Lease) -> _Head:
@@ -409,6 +424,11 @@ class SyncStore:
     def usage(self, group: str, limit: int) -> Usage:
         """Return how much of a quota group's ``limit`` is used now."""
         return self._ledger.usage(group, limit, self.clock.now())
+
+    def spending(self) -> list[GroupSpending]:
+        """Return who spends which quota, now and in the last hour."""
+        now = self.clock.now()
+        return self._spending.groups(self._ledger.every_grant(now), now, self.clock.stamp())
 
     def run(self, name: str) -> RunRecord:
         """Return a run by its id, a unique prefix, or "" for the latest."""

@@ -26,7 +26,8 @@ def explanation_json(
     until = None if explanation.until is None else stamp(explanation.until)
     commands = _commands(explanation, repeat)
     whom = {"run_id": run_id, "server": server or None, "name": name or None}
-    return {**whom, **explanation.to_json(), "until": until, "commands": commands}
+    frozen = explanation.frozen.as_dict() if explanation.frozen is not None else None
+    return {**whom, **explanation.to_json(), "until": until, "commands": commands, "frozen": frozen}
 
 
 def explanation_lines(

@@ -32,6 +32,7 @@ _LEVELS: Final[Mapping[str, Level]] = {
     "quota.throttled": "warning",
     "quota.desync": "warning",
     "cloud.unseen": "warning",
+    "run.frozen": "warning",
     "server.failed": "warning",
     "server.timed_out": "warning",
     "server.unknown": "warning",
@@ -75,6 +76,7 @@ _DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "server.timed_out": _OF_SERVERS,
     "server.unknown": _OF_SERVERS,
     "batch.unknown": frozenset({"request_id"}),
+    "run.frozen": frozenset({"since"}),
     "batch.rejected": frozenset({"request_id"}),
 }
 """What a person who watches does not need of an event; who asks for every event gets it."""

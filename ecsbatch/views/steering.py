@@ -46,6 +46,15 @@ def _paused(event: ev.RunPaused) -> str:
     return "paused" + _by(event.by) + _why(event.reason, "paused")
 
 
+def _frozen(event: ev.RunFrozen) -> str:
+    until = f" until {_time(event.until)}" if event.until is not None else ""
+    return f"frozen{_by(event.by)}{until}: {event.reason}"
+
+
+def _thawed(event: ev.RunThawed) -> str:
+    return f"thawed{_by(event.by)}" if event.by else "thawed, its time was over"
+
+
 def _aborting(event: ev.RunAborting) -> str:
     return "aborting" + _by(event.by)
 
@@ -109,6 +118,8 @@ def _number(value: Any) -> str:
 
 _WRITERS: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
     ev.RunPaused: _paused,
+    ev.RunFrozen: _frozen,
+    ev.RunThawed: _thawed,
     ev.RunAborting: _aborting,
     ev.RunResumed: _resumed,
     ev.RunStopped: _stopped,

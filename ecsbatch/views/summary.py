@@ -17,6 +17,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
 from ecsbatch.model.text import counted, printable, without_code
 from ecsbatch.policy import decide as policy
+from ecsbatch.policy.frozen import freeze_notice, freeze_of
 from ecsbatch.policy.pace import lasted
 from ecsbatch.policy.resume_options import LEFT_OUT, STANDING_STILL, ends_for_good, resume_options
 from ecsbatch.policy.standing import Standing, awaits_promotion, blind_notice, gate_notice, reason_beyond, standing
@@ -71,7 +72,9 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
     """Write what a run came to: a headline, the counts, what the failures have in common."""
     time_now = state.updated_at if now is None else now
     lines = [headline(state, now)]
-    for notice in (gate_notice(standing(state, time_now), time_now), blind_notice(state, time_now)):
+    freeze = freeze_of(state, time_now)
+    frozen = freeze_notice(freeze, time_now) if freeze is not None else ""
+    for notice in (frozen, gate_notice(standing(state, time_now), time_now), blind_notice(state, time_now)):
         lines += wrap(notice, _WIDTH, break_on_hyphens=False)
     if state.aborting and not state.status.over and state.status is not RunStatus.RUNNING:
         lines.append("It is being aborted: whoever goes on with it only looks after its servers under way.")

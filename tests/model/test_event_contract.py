@@ -40,6 +40,8 @@ VERSION_1 = {
     "command agreed_by",
     "wave.finished": "wave restarted failed skipped",
     "run.paused": "reason by",
+    "run.frozen": "by reason since until",
+    "run.thawed": "by",
     "run.aborting": "by",
     "run.resumed": "by retry forgive skip_domains keeps_outcomes",
     "run.stopped": "status reason message elapsed_s",

@@ -32,7 +32,7 @@ VERSION_1 = {
     "": "v run_id seq at status reason message total restarted failed timed_out unknown skipped not_started elapsed_s "
     "began_at left_out not_retried standing standing_text standing_until sending per_minute left_s barriers hold "
     "held_after wave waves wave_label servers wave_servers domains down restarting not_healthy not_back failures "
-    "limits last_failures quota waits_for paused_by aborting throttled_s resume_options",
+    "limits last_failures quota waits_for paused_by aborting throttled_s resume_options frozen",
     "servers": COUNTS,
     "wave_servers": COUNTS,
     "limits": "max_unavailable max_unavailable_per_domain max_failures max_failures_per_wave max_failures_per_domain",

@@ -33,7 +33,8 @@ CREATE TABLE turns (
     PRIMARY KEY (quota_group, nonce)
 );
 
--- Tokens that runs have spent, by the minute (of the time since 1970).
+-- Tokens that runs have spent, by the minute (of the time since 1970). "allowed" is the limit that the group had then, 0
+-- where that is not known.
 CREATE TABLE spent (
     quota_group TEXT NOT NULL,                          -- sqlite
     run_id TEXT NOT NULL,                               -- sqlite
@@ -41,6 +42,7 @@ CREATE TABLE spent (
     run_id TEXT COLLATE "C" NOT NULL,                   -- postgres
     minute BIGINT NOT NULL,
     tokens BIGINT NOT NULL,
+    allowed BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (quota_group, run_id, minute)
 );
 
