@@ -161,7 +161,9 @@ def _tables(ask: Ask) -> Tables:
 
 
 def _version(ask: Ask, told: bool, table: str) -> int:  # noqa: FBT001 - whether there is the table that tells
-    rows = ask(f"SELECT value FROM {table} WHERE name = 'schema'") if told else []  # noqa: S608 - our own name
+    if not told:
+        return -1
+    rows = ask(f"SELECT value FROM {table} WHERE name = 'schema'")  # noqa: S608 - our own name
     return int(rows[0][0]) if rows and str(rows[0][0]).isdecimal() else -1
 
 
