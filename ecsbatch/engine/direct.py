@@ -199,6 +199,9 @@ class DirectRestarts:
         pending = self._state.pending.get(server)
         return pending.unstarted if pending else 0
 
+    def maybe_sent_since(self, _server: str) -> None:
+        """Return None: of what was asked here this process has the record."""
+
     def kept(self, _server: str) -> None:
         """Return None: whoever asks for a server anew hears what becomes of that."""
 

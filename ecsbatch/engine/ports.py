@@ -280,6 +280,13 @@ class QueueOwner(Protocol):
         """Return how many requests that named a server were shown not to have begun, since its last outcome."""
         ...
 
+    def maybe_sent_since(self, server: str, /) -> float | None:
+        """Return from when on (seconds since 1970) a server may have been sent that the record does not know of.
+
+        None: what it has is all.
+        """
+        ...
+
     def kept(self, server: str, /) -> Outcome | None:
         """Return how a server had failed that is to be tried again, None where it is none of these."""
         ...

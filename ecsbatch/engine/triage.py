@@ -24,6 +24,9 @@ from ecsbatch.planning.precheck import precheck
 UNSEEN_AFTER: Final = 3
 """Looks in a row that show others and not a server, after which it is sent unseen: a single one may be chance."""
 
+CLOCKS_APART: Final = 60.0
+"""Seconds by which the cloud's clock and the store's may differ, where only a change of a server tells of a request."""
+
 _NO_GRANT: Final = Grant("", 0, 0.0)
 
 
@@ -78,13 +81,20 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
             _begun(found, queue, view, attempt, now)
         else:
             # What one of this run's own requests has changed is no sign of somebody else's.
-            since = options.skip_updated_since if attempt is None else None
+            since = _left_alone_since(queue, server) if attempt is None else None
             reason = precheck(view, precheck=options.precheck or refused is not None, updated_since=since)
             if reason is None:
                 found.go[server] = view
             else:
                 found.ended.append(queue.left_alone(server, reason[0].value, refused, view, holds=reason[1]))
     return found
+
+
+def _left_alone_since(queue: ServerQueue, server: str) -> float | None:
+    """Return from when on a change of a server tells that it was restarted; None: whatever has changed, it is sent."""
+    sent = queue.owner.maybe_sent_since(server)
+    times = (queue.options.skip_updated_since, None if sent is None else sent - CLOCKS_APART)
+    return min((time for time in times if time is not None), default=None)
 
 
 def _is_ours(view: ServerView, attempt: Attempt, refused: Batch | None) -> bool:

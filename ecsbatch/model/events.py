@@ -223,8 +223,8 @@ class QuotaDesync(Event):
 class StoreFailedOver(Event):
     """The store's database is another server from now on, which may have forgotten what was written last.
 
-    What the holder remembers is written again before this. What no one remembers may be a request: servers of which the
-    cloud says that they have changed since the run began are taken for restarted by one.
+    What the holder remembers is written again before this. What nobody remembers may be a request: waiting servers of
+    which the cloud says that they have changed since the run began are skipped from now on, as restarted recently.
 
     Attributes:
         timeline: counts the failovers, as the server names it.

@@ -42,6 +42,8 @@ class RolloutState:
         status, reason, message: how it stands, and why.
         seq, updated_at: number and time of the last event folded in.
         started_at, ended_at: when it started, and when it ended or was stopped; None where it did not.
+        may_have_been_sent_since: from when on the record may lack requests that a failover of the store has forgotten;
+            None where nothing is missing.
         fence, holder, paused_by: how many holders it has had, who holds it, who paused it.
         pause: the event of a pause that nobody has ended, whatever has become of its process; None where none is.
         wave: number of the wave under way, 0 before the first.
@@ -83,6 +85,7 @@ class RolloutState:
         self.reason = self.message = ""
         self.seq = self.wave = self.wave_over = self.promoted = self.fence = self.last_command = self.last_batch = 0
         self.started_at: float | None = None
+        self.may_have_been_sent_since: float | None = None
         self.ended_at: float | None = None
         self.updated_at = self._heard_at = 0.0
         self.quota: Quota | None = None
@@ -439,6 +442,9 @@ class RolloutState:
     def _cloud_unseen(self, event: ev.CloudUnseen, ts: float) -> None:
         self.unseen = (ts - event.seconds, event)
 
+    def _store_failed_over(self, _: ev.StoreFailedOver, _ts: float) -> None:
+        self.may_have_been_sent_since = self.started_at
+
     def _cloud_seen(self, _: ev.CloudSeen, _ts: float) -> None:
         self.unseen = None
 
@@ -564,6 +570,7 @@ class RolloutState:
         ev.QuotaThrottled: _quota_throttled,
         ev.CloudUnseen: _cloud_unseen,
         ev.CloudSeen: _cloud_seen,
+        ev.StoreFailedOver: _store_failed_over,
         ev.RunFrozen: _frozen,
         ev.RunThawed: _thawed,
         ev.RunPaused: _paused,

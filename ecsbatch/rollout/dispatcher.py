@@ -353,6 +353,16 @@ class Dispatcher:
         """Return how many requests that named a server were shown not to have begun, since its last outcome."""
         return self._state.unstarted.get(server, 0)
 
+    def maybe_sent_since(self, server: str) -> float | None:
+        """Return from when on a waiting server may have been sent by a request that was forgotten; None: it was not.
+
+        One that the record names in a request, or that is tried again, has changed by what is known.
+        """
+        state = self._state
+        if state.may_have_been_sent_since is None or self.unstarted(server) or self.kept(server) is not None:
+            return None
+        return state.may_have_been_sent_since
+
     def kept(self, server: str) -> Outcome | None:
         """Return how a server had failed that is to be tried again, None where it is none of these."""
         return self._state.kept_outcome(self._plan.fleet.find(server))

@@ -202,6 +202,8 @@ class RunSession:
         back = self.dispatcher.on_event(event)
         self.state.apply(recorded)
         self.dispatcher.after(event, back)
+        if isinstance(event, ev.StoreFailedOver):
+            self.dispatcher.recall()  # what was looked at before is looked at again
         if isinstance(event, ev.LimitChanged):
             self.limits = policy.limits_of(self.plan, self.state.limits)
         elif self._waiters and isinstance(event, ev.ServerEvent):

@@ -32,6 +32,7 @@ _LEVELS: Final[Mapping[str, Level]] = {
     "quota.throttled": "warning",
     "quota.desync": "warning",
     "cloud.unseen": "warning",
+    "store.failed_over": "warning",
     "run.frozen": "warning",
     "server.failed": "warning",
     "server.timed_out": "warning",
