@@ -18,6 +18,7 @@ from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.server_queue import RestartOptions, ServerQueue, adopted
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
+from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
@@ -34,6 +35,7 @@ class DirectRestarts:
     Attributes:
         run_id: the run that their journal is.
         live: something may still be written to it by this process.
+        taken: another process has taken the run; None: none has.
         successor: the run that new requests go to instead, once there is one.
         feed: follows its journal.
     """
@@ -45,6 +47,7 @@ class DirectRestarts:
         """
         self.run_id = run_id
         self.live = True
+        self.taken: RunTaken | None = None
         self.successor: DirectRestarts | None = None
         self._noticed = noticed
         self._runtime = runtime
@@ -291,10 +294,20 @@ class DirectRestarts:
             self._journal.record(Transaction([event])).add_done_callback(seen)
 
     async def mend(self) -> None:
-        """Take the run anew where writing has failed, so that what is under way is followed."""
-        if self.failed is not None:
-            with suppress(EcsbatchError):
+        """Take the run anew where writing has failed, so that what is under way is followed.
+
+        Where another process has taken it, whoever waits for a server hears so.
+        """
+        try:
+            if self._journal is not None:
+                await self._journal.hear_of_taking()
+            if self.failed is not None:
                 await self._open_journal()
+        except RunTaken as e:
+            self.taken = e
+            self._fail(list(self._state.pending), e)
+        except EcsbatchError:
+            return
 
     async def _take_anew(self, failed: JournalWriter, lease: Lease) -> None:
         """Go on after a failed write as a resume does.
@@ -364,6 +377,11 @@ class DirectRestarts:
             done = ev.RunFinished(status=RunStatus.SUCCEEDED.value, reason=reason, message=message)
             with suppress(StoreError):
                 await self._journal.record(Transaction([done], status=RunStatus.SUCCEEDED))
+
+    def abandon(self) -> None:
+        """Leave the run to the process that has taken it."""
+        self._drop_queues()
+        self.stop()
 
     def stop(self) -> None:
         """Write nothing more: readers end where the journal does."""

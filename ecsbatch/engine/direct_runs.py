@@ -75,6 +75,7 @@ class DirectRuns:
         """
         for run in self._runs:
             await run.mend()
+        self._leave_taken()
         if self._present.events >= self.most_events or self._present.age >= self.oldest:
             self._begin_anew()
         for run in [run for run in self._ending if run.idle]:
@@ -84,6 +85,14 @@ class DirectRuns:
         """Have the runs that wait for anything record that the store is frozen, or that it is not any more."""
         for run in self._runs:
             run.note_freeze()
+
+    def _leave_taken(self) -> None:
+        """Let new requests go to a new run where another process has taken the present one."""
+        if self._present.taken is not None:
+            self._begin_anew()
+        for run in [run for run in self._ending if run.taken is not None]:
+            self._ending.remove(run)
+            run.abandon()
 
     def _begin_anew(self) -> None:
         """Let new requests go to a new run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -285,6 +286,35 @@ def test_who_may_have_lost_its_run_checks_no_server_any_more() -> None:
 
     assert {who for who, at in asked if at > 60.0} == {"other"}
     assert len([who for who, at in asked if at <= 60.0]) > 10
+
+
+def test_single_restarts_go_on_in_a_new_run_where_somebody_has_taken_theirs() -> None:
+    world = World(servers=2, zones=("az1",))
+
+    async def main() -> tuple[OutcomeKind, OutcomeKind, BaseException | None, int]:
+        async with (
+            world.client() as client,
+            world.store() as store,
+            world.store() as others,
+            world.engine(client, doubtful := Doubtful(store), QUOTA) as restarter,
+        ):
+            first = await restarter.restart(world.ids[0])
+            [record] = await store.runs()
+            without_holder(world, record.run_id)
+            await others.take_run(record.run_id, replace(record.holder, name="bob"))
+            doubtful.certain = False
+            waiting = restarter.submit(world.ids[1])
+            await asyncio.wait([waiting])
+            doubtful.certain = True
+            await asyncio.sleep(6)
+            again = await restarter.restart(world.ids[1])
+            return first.kind, again.kind, waiting.exception(), len(await store.runs())
+
+    first, again, told, runs = world.live(main)
+
+    assert (first, again, runs) == (OutcomeKind.RESTARTED, OutcomeKind.RESTARTED, 2)
+    assert "taken over by bob" in str(told)
+    assert world.cloud.audit()["restarts"] == 2
 
 
 def test_a_request_in_the_air_as_its_run_is_taken_over_is_answered_and_settled_by_the_next_holder() -> None:

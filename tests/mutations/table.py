@@ -17,6 +17,7 @@ TAKES: Final = "tests/store/test_store_takes.py::"
 HIDDEN: Final = "tests/engine/test_hidden.py::"
 OBSERVER: Final = "tests/engine/test_observer.py::"
 OURS: Final = "tests/engine/test_ours.py::"
+TRUST: Final = "tests/engine/test_trust.py::"
 SINGLE: Final = "tests/engine/test_single_restarts.py::"
 VISIBILITY: Final = "tests/engine/test_visibility.py::"
 ABORTS: Final = "tests/rollout/test_aborts.py::"
@@ -79,6 +80,33 @@ ONCE: Final = (
         old="if grant is not None and transaction.intent is not None:",
         new="if False:",
         seeds=(1, 0, 2),
+    ),
+    Mutant(
+        name="what may be another's by now leaves",
+        promise="Trust is looked at between the commit of an intent and its first byte.",
+        file="engine/submitter.py",
+        old="trusted=queue.journal.trusted",
+        new="trusted=True",
+        tests=(
+            f"{TRUST}test_what_was_committed_and_is_not_trusted_at_the_first_byte_does_not_leave",
+            f"{TRUST}test_who_stood_still_while_another_took_its_run_sends_nothing_of_what_it_had_intended",
+        ),
+    ),
+    Mutant(
+        name="tokens are asked for in doubt",
+        promise="Who may have lost its run wants nothing more.",
+        file="engine/intent.py",
+        old=" or not queue.journal.trusted",
+        new="",
+        tests=(f"{TRUST}test_while_it_doubts_nothing_is_asked_for_and_what_is_under_way_is_followed",),
+    ),
+    Mutant(
+        name="a suspend makes no grant older",
+        promise="A machine that was suspended between grant and send sends nothing late.",
+        file="store/store.py",
+        old="max(by_ledger, boottime_of(self._clock) - grant.asked)",
+        new="by_ledger",
+        tests=(f"{TRUST}test_a_machine_that_was_suspended_between_grant_and_send_sends_nothing_late",),
     ),
     Mutant(
         name="an unanswered request is sent again",
@@ -237,8 +265,8 @@ ALLOWED: Final = (
         name="a take has not heard of a failure",
         promise="Nothing is granted to who has not heard of a failure: it may be one too many.",
         file="store/sync_store.py",
-        old="if folded is not None and head.failed_at > folded:",
-        new="if False:",
+        old=" or (folded is not None and head.failed_at > folded):",
+        new=":",
         tests=(f"{TAKES}test_who_has_not_heard_of_a_failure_gets_no_tokens",),
         seeds=(71,),
     ),
