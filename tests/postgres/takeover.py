@@ -27,23 +27,24 @@ from postgres.taking_over import ENGINE, QUOTA, SERVERS, Scene, books, kill, sce
 
 AT_MOST: Final = 6.0
 MEDIAN: Final = 5.0
-EACH: Final = 20
-"""Servers of a rollout; a fleet is used again and again, as later runs restart servers of earlier ones."""
+EACH: Final = 60
+"""Servers of a rollout; some of those of one are restarted again by a later one."""
 
 
 def once(stage: Scene, number: int, standbys: int) -> tuple[float, int]:
     """Lose a holder and see its run through; return the seconds until the next one and how many servers it had left."""
-    run_id, first = f"k{number}", number * 60 % (SERVERS - 59)
-    holder = stage.restart(run_id, stage.cloud.ids[first : first + 60])
-    stage.until(run_id, ev.BatchAccepted, 1 + number % 3)
+    run_id, first = f"k{number}", number * EACH % (SERVERS - EACH + 1)
+    holder = stage.restart(run_id, stage.cloud.ids[first : first + EACH])
+    # With the first requests in the air, with some of them ended, and with most of them ended.
+    stage.until(run_id, *((ev.BatchAccepted, 2), (ev.ServerRestarted, 10), (ev.ServerRestarted, 45))[number % 3])
     died = kill(holder)
     taken = stage.until(run_id, ev.HolderChanged, 2)
     over = stage.until(run_id, ev.RunFinished)
     events = stage.events(run_id)
     restarted = {each.event.server for each in events if isinstance(each.event, ev.ServerRestarted)}
-    assert len(restarted) == 60, f"run {run_id} ended as {over.event} with {len(restarted)} servers restarted"
+    assert len(restarted) == EACH, f"run {run_id} ended as {over.event} with {len(restarted)} servers restarted"
     assert len(stage.holders(run_id)) == 2, f"run {run_id} was taken more than once by {standbys} standbys"
-    return taken.ts - died, 60 - sum(each.ts < died for each in events if isinstance(each.event, ev.ServerRestarted))
+    return taken.ts - died, EACH - sum(each.ts < died for each in events if isinstance(each.event, ev.ServerRestarted))
 
 
 def play(times: int, standbys: int, url: str) -> list[float]:
@@ -59,7 +60,7 @@ def play(times: int, standbys: int, url: str) -> list[float]:
             sys.stdout.flush()
         assert all(each.poll() is None for each in waiting), "a standby has ended"
         said = books(stage.cloud)
-        assert said["restarts"] == 60 * times, said
+        assert said["restarts"] == EACH * times, said
         assert said["fullest_window"] <= QUOTA, said
         sys.stdout.write(f"the simulator's books: {said}\n")
     return took
