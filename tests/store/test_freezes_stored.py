@@ -53,9 +53,9 @@ async def test_a_frozen_store_grants_nothing_and_says_who_has_frozen_it(store: D
 
     assert freeze == Freeze("ann@desk", WHY, NOW)
     assert (await store.frozen(), await store.last_freeze()) == (freeze, freeze)
-    assert await store.take(want(1)) == Shortage(0, None, 0, freeze)
+    assert await store.take(want(1)) == Shortage(0, None, 0, frozen=freeze)
     committed = await store.commit(lease, Transaction(take=want(1)))
-    assert (committed.grant, committed.shortage) == (None, Shortage(0, None, 0, freeze))
+    assert (committed.grant, committed.shortage) == (None, Shortage(0, None, 0, frozen=freeze))
 
     later(clock, 86_400)
     ended = await store.thaw(by="bob@desk")
