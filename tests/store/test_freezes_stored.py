@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import Backend
 from store_world import HandClock, want
 
 from ecsbatch.errors import Invalid
@@ -16,8 +16,7 @@ from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.run import Holder, NewRun, Transaction
 from ecsbatch.model.spending import GroupSpending, RunSpending, Waiting
 from ecsbatch.model.tokens import Grant, Settlement, Shortage
-from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
-from ecsbatch.store.sql import Statement
+from ecsbatch.store import DatabaseStore
 
 NOW = 1_767_225_600.0
 WHY = "storage incident 4711"
@@ -25,13 +24,13 @@ WINDOW = 60.05
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock(backend: Backend) -> HandClock:
+    return backend.clock
 
 
 @pytest.fixture
-async def store(clock: HandClock) -> AsyncGenerator[DatabaseStore]:
-    async with open_store(MemoryDatabase(), clock=clock, inline=True) as store:
+async def store(backend: Backend) -> AsyncGenerator[DatabaseStore]:
+    async with backend.open() as store:
         yield store
 
 
@@ -90,17 +89,15 @@ async def test_a_second_freeze_takes_the_place_of_the_first_for_good(store: Data
     assert await store.frozen() is None
 
 
-async def test_each_freeze_is_kept_with_who_has_ended_it(clock: HandClock) -> None:
-    database = MemoryDatabase()
-    async with open_store(database, clock=clock, inline=True) as store:
+async def test_each_freeze_is_kept_with_who_has_ended_it(backend: Backend, clock: HandClock) -> None:
+    async with backend.open() as store:
         await store.freeze(WHY, by="ann")
         await store.freeze("network", by="bob", lasts=10)
         later(clock, 20)
         await store.freeze("again", by="cleo")
         await store.thaw(by="dan")
 
-    statement = Statement("SELECT frozen_by, thawed_by, thawed_at FROM freezes ORDER BY number")
-    rows = database.read(lambda: [tuple(row) for row in database.execute(statement)])
+    rows = backend.ask("SELECT frozen_by, thawed_by, thawed_at FROM freezes ORDER BY number")
     assert rows == [("ann", "bob", NOW), ("bob", "", None), ("cleo", "dan", NOW + 20)]
 
 
@@ -139,15 +136,14 @@ async def test_texts_of_others_are_kept_as_one_line(store: DatabaseStore) -> Non
     assert await store.frozen() == freeze
 
 
-async def test_processes_of_one_file_share_it(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'restarts.db'}"
-    async with open_store(url) as one, open_store(url) as other:
+async def test_processes_of_one_store_share_it(shared: Backend) -> None:
+    async with shared.open(inline=False) as one, shared.open(inline=False) as other:
         freeze = await one.freeze(WHY, by="ann")
         assert await other.frozen() == freeze
         assert isinstance(await other.take(want(1)), Shortage)
         await other.thaw(by="bob")
         assert await one.frozen() is None
-    async with open_store(url, read_only=True) as reader:
+    async with shared.open(inline=False, read_only=True) as reader:
         last = await reader.last_freeze()
         assert last is not None
         assert last.thawed_by == "bob"
@@ -196,9 +192,8 @@ async def test_what_came_back_unspent_is_not_counted(store: DatabaseStore, clock
     assert (group.last_hour, group.limit) == (1, 1000)
 
 
-async def test_after_an_hour_it_is_forgotten(clock: HandClock) -> None:
-    database = MemoryDatabase()
-    async with open_store(database, clock=clock, inline=True) as store:
+async def test_after_an_hour_it_is_forgotten(backend: Backend, clock: HandClock) -> None:
+    async with backend.open() as store:
         await store.settle(Settlement((await took(store, 30)).id, WINDOW))
         later(clock, 3_500)
         assert [group.last_hour for group in await store.spending()] == [30]
@@ -206,12 +201,11 @@ async def test_after_an_hour_it_is_forgotten(clock: HandClock) -> None:
         assert await store.spending() == []
         await took(store, 1)
         assert [(group.last_hour, group.limit) for group in await store.spending()] == [(1, 1000)]
-        kept = database.read(lambda: database.execute(Statement("SELECT count(*) FROM spent")).fetchone()[0])
-        assert kept == 1
+        assert backend.ask("SELECT count(*) FROM spent") == [(1,)]
 
 
-async def test_a_ledger_that_is_waited_out_has_nothing_free(clock: HandClock) -> None:
-    async with open_store(MemoryDatabase(), clock=clock, inline=True, cold_start=True) as store:
+async def test_a_ledger_that_is_waited_out_has_nothing_free(backend: Backend, clock: HandClock) -> None:
+    async with backend.open(cold_start=True) as store:
         (everybody,) = await store.spending()
         assert (everybody.group, everybody.limit, everybody.free, everybody.runs) == ("*", None, None, [])
         assert everybody.next_free_in == pytest.approx(60.05)
@@ -219,14 +213,13 @@ async def test_a_ledger_that_is_waited_out_has_nothing_free(clock: HandClock) ->
         assert await store.spending() == []
 
 
-async def test_who_waits_for_tokens_is_told_in_turn(clock: HandClock) -> None:
-    database = MemoryDatabase()
-    async with open_store(database, clock=clock, inline=True) as store:
+async def test_who_waits_for_tokens_is_told_in_turn(backend: Backend) -> None:
+    async with backend.open() as store:
         turn = "INSERT INTO turns (quota_group, nonce, ticket, wants, asked_until) VALUES ('site', '{}', {}, {}, {})"
         lease = "INSERT INTO leases (run_id, nonce, lease_until, holder) VALUES ('r', 'b', 0, 'bob@desk')"
         asked = [("a", 3, 10, 1001.0), ("b", 2, 20, 1001.0), ("c", 1, 30, 999.0)]
         for row in [*(turn.format(*each) for each in asked), lease]:
-            database.write(lambda row=row: database.execute(Statement(row)))
+            backend.do(row)
 
         (group,) = await store.spending()
         assert group.waits == [Waiting("bob@desk", 20), Waiting("", 10)]

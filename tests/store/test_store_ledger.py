@@ -252,7 +252,7 @@ async def test_a_row_from_a_clock_that_is_ahead_cannot_hold_for_ever(memory: Bac
 async def test_old_grants_are_swept(backend: Backend) -> None:
     clock = backend.clock
     async with backend.open() as store:
-        for _ in range(500):
+        for _ in range(200):
             grant = await store.take(want(100))
             assert isinstance(grant, Grant)
             await store.settle(Settlement(grant.id, WINDOW))
