@@ -247,18 +247,21 @@ def protection(used: Mapping[str, str], *, mode_said: bool, version: int) -> Pro
     Raises:
         ConfigError: nothing can be verified by what is known.
     """
-    away = [place for place in places_of(used) if not place.is_here]
+    places = places_of(used)
+    away = [place for place in places if not place.is_here]
+    mode = used.get("sslmode", "") if mode_said else _VERIFIED if away else ""
+    if mode == _VERIFIED:
+        if any(place.host[:1] in _NO_NAME for place in away):
+            raise ConfigError(
+                "The store's URL has a hostaddr without its host, the name in its certificate: give both."
+            )
+        return _verified(used, version)
     if not away:
-        return Protection({}, "a socket of this machine" if places_of(used)[0].is_socket else "this machine's loopback")
-    mode = used.get("sslmode", "") if mode_said else _VERIFIED
-    if mode != _VERIFIED:
-        others = _OTHERS.get(mode, "who answers is not verified")
-        hosts = ", ".join(place.host or place.address for place in away)
-        weak = f"sslmode={printable(mode, 20)}"
-        return Protection({}, weak, f"{weak} to {printable(hosts)}: {others}; sslmode={_VERIFIED} prevents it")
-    if any(place.host[:1] in _NO_NAME for place in away):
-        raise ConfigError("The store's URL has a hostaddr without its host, the name in its certificate: give both.")
-    return _verified(used, version)
+        return Protection({}, "a socket of this machine" if places[0].is_socket else "this machine's loopback")
+    others = _OTHERS.get(mode, "who answers is not verified")
+    hosts = ", ".join(place.host or place.address for place in away)
+    weak = f"sslmode={printable(mode, 20)}"
+    return Protection({}, weak, f"{weak} to {printable(hosts)}: {others}; sslmode={_VERIFIED} prevents it")
 
 
 def _verified(used: Mapping[str, str], version: int) -> Protection:

@@ -144,7 +144,7 @@ REFUSED: list[tuple[str, tuple[str, ...], Callable[[Server], str], str]] = [
         "takes no writes (its transactions are read-only): name the primary server",
     ),
     ("latin", (), lambda server: server.url("latin"), "use a database with encoding UTF8"),
-    ("name", (), lambda _: "postgresql:///x?hostaddr=192.0.2.1", "hostaddr without its host"),
+    ("name", (), lambda _: "postgresql:///x?hostaddr=192.0.2.1", "hostaddr without a host"),
     (
         "plain",
         (),

@@ -104,6 +104,7 @@ SYSTEM = "TLS, verified by the certificates of the system"
         ("postgresql://[fe80::1%25eth0]/x", {}, "verify-full"),
         ("postgresql://0.0.0.0/x", {}, "verify-full"),
         ("postgresql:///x", {"PGHOST": "db"}, "verify-full"),
+        ("postgresql://localhost/x?sslmode=verify-full", {}, "verify-full"),
         # Where something else is said it stays; of this machine nothing is asked.
         ("postgresql://db/x?sslmode=prefer", {}, "said"),
         ("postgresql://db/x?ssl=true", {}, "said"),
