@@ -253,7 +253,7 @@ def protection(used: Mapping[str, str], *, mode_said: bool, version: int) -> Pro
     if mode == _VERIFIED:
         if any(place.host[:1] in _NO_NAME for place in away):
             raise ConfigError(
-                "The store's URL has a hostaddr without its host, the name in its certificate: give both."
+                "The store's URL has a hostaddr without a host, the name in its certificate: give both."
             )
         return _verified(used, version)
     if not away:
