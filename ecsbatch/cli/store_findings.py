@@ -149,14 +149,15 @@ def _rights(facts: ServerFacts) -> Finding:
 
 
 def _commits(facts: ServerFacts) -> Iterator[Finding]:
+    forgets = facts.standbys and not facts.waits_for_standbys
     if not facts.fsync:
         text = "fsync is off: a power cut there loses what was acknowledged, and may damage all. Turn it on."
         yield Finding("commits", "warning", text)
-    elif facts.standbys and not facts.waits_for_standbys:
+    if forgets:
         who = counted(facts.standbys, "standby")
         text = f"{who} may lack the last commits when promoted: set synchronous_standby_names there."
         yield Finding("commits", "warning", text)
-    elif not facts.standby:
+    if facts.fsync and not forgets and not facts.standby:
         standbys = f", and a standby's, of {facts.standbys}" if facts.standbys else ""
         yield Finding("commits", "ok", f"each is on the server's disk{standbys} before it counts")
 

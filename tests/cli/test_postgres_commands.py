@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from postgres.promotion import Pair
 from postgres.server import Server
 from typed_commands import Simulator, Terminal
 
@@ -180,3 +181,21 @@ def test_what_cannot_be_used_gets_one_line_and_nothing_is_sent(
         # What is no error of a look is one of a restart: an older schema, a role or database that only reads.
         assert check.returncode == 1 or says in {"older", "standing"} or "/older" in url or "/standing" in url, url
     assert cloud.audit()["requests"] == before
+
+
+def test_a_check_tells_whether_a_failover_forgets(terminal: Terminal, pair: Pair) -> None:
+    def checked(store: str) -> dict[str, tuple[str, str]]:
+        done = terminal.type("store", "check", "-o", "json", "--store", store)
+        assert done.returncode == 0, done.stderr
+        return {each["name"]: (each["state"], each["text"]) for each in json.loads(done.stdout)["checks"]}
+
+    primary, standby = pair.primary.url(), pair.standby.url()
+    assert terminal.type("store", "upgrade", "--store", primary).returncode == 0
+    pair.catch_up()
+
+    assert checked(standby)["rights"] == (
+        "warning",
+        "it is a standby: it can be read, nothing can be restarted with it.",
+    )
+    told = "1 standby may lack the last commits when promoted: set synchronous_standby_names there."
+    assert checked(primary)["commits"] == ("warning", told)
