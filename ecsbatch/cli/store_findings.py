@@ -12,7 +12,7 @@ from ecsbatch.views.text import format_span, paragraph
 if TYPE_CHECKING:
     from ecsbatch.store.address import PostgresAddress
     from ecsbatch.store.facts import FileFacts, ServerFacts, Tables
-    from ecsbatch.store.opening import Seen
+    from ecsbatch.store.opening import StoreLook
 
 State = Literal["ok", "warning", "failed", "not tried"]
 
@@ -31,7 +31,7 @@ _UNITS: Final = ("bytes", "KB", "MB", "GB")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StoreFinding:
     """What one look came to; what is not ok says what to do."""
 
     name: str
@@ -39,7 +39,7 @@ class Finding:
     text: str
 
 
-def finding_lines(findings: Sequence[Finding], width: int) -> list[str]:
+def finding_lines(findings: Sequence[StoreFinding], width: int) -> list[str]:
     """Return findings as lines for people."""
     labels = [f"{each.state:11}{each.name}" for each in findings]
     column = max([_COLUMN, *(len(label) + 2 for label in labels)])
@@ -47,7 +47,7 @@ def finding_lines(findings: Sequence[Finding], width: int) -> list[str]:
     return [line.rstrip() for label, each in told for line in paragraph(label, each.text, width, column)]
 
 
-def of_seen(seen: Seen, schema: int) -> Iterator[Finding]:
+def of_seen(seen: StoreLook, schema: int) -> Iterator[StoreFinding]:
     """Judge a store by what was seen of it, as the two functions below do."""
     if seen.server is not None and seen.address is not None:
         yield from of_server(seen.server, seen.address, schema)
@@ -55,7 +55,7 @@ def of_seen(seen: Seen, schema: int) -> Iterator[Finding]:
         yield from of_file(seen.file, schema)
 
 
-def of_file(facts: FileFacts, schema: int) -> Iterator[Finding]:
+def of_file(facts: FileFacts, schema: int) -> Iterator[StoreFinding]:
     """Judge a store in a file.
 
     Args:
@@ -63,26 +63,26 @@ def of_file(facts: FileFacts, schema: int) -> Iterator[Finding]:
         schema: the version of tables that this program writes.
     """
     if not facts.there:
-        yield Finding("store", "warning", f"there is no {facts.path} yet: the first run makes it.")
+        yield StoreFinding("store", "warning", f"there is no {facts.path} yet: the first run makes it.")
         return
     log = f", {size(facts.log)} of log" if facts.log else ""
     free = f", {size(facts.free)} of it free" if facts.free else ""
-    yield Finding("store", "ok", f"{facts.path}, {size(facts.bytes)}{free}{log}")
+    yield StoreFinding("store", "ok", f"{facts.path}, {size(facts.bytes)}{free}{log}")
     yield from _tables(facts.tables, schema, "the next command that writes upgrades it and keeps a copy")
     if facts.faults:
         what = printable("; ".join(facts.faults))
-        yield Finding("whole", "failed", f"the file is damaged ({what}): end all runs on it, and restore a copy.")
+        yield StoreFinding("whole", "failed", f"the file is damaged ({what}): end all runs on it, and restore a copy.")
     else:
-        yield Finding("whole", "ok", "every page can be read and is in its place")
+        yield StoreFinding("whole", "ok", "every page can be read and is in its place")
     if facts.exposure is None:
-        yield Finding("rights", "ok", "nobody else may write it")
+        yield StoreFinding("rights", "ok", "nobody else may write it")
     else:
         again = "the gate and the cmd: or url: check of a run there run only where they are given again"
-        yield Finding("rights", "warning", f"{facts.exposure}: {again}.")
+        yield StoreFinding("rights", "warning", f"{facts.exposure}: {again}.")
     yield from _frozen(facts.tables)
 
 
-def of_server(facts: ServerFacts, address: PostgresAddress, schema: int) -> Iterator[Finding]:
+def of_server(facts: ServerFacts, address: PostgresAddress, schema: int) -> Iterator[StoreFinding]:
     """Judge a store at a PostgreSQL server.
 
     Args:
@@ -92,9 +92,9 @@ def of_server(facts: ServerFacts, address: PostgresAddress, schema: int) -> Iter
     """
     answers = f"{address.name}, PostgreSQL {facts.version}, answers in {facts.seconds * 1000:.1f} ms"
     if facts.seconds >= _SLOW:
-        yield Finding("store", "warning", f"{answers}: a run may lose its lease of four seconds; put it nearer.")
+        yield StoreFinding("store", "warning", f"{answers}: a run may lose its lease of four seconds; put it nearer.")
     else:
-        yield Finding("store", "ok", answers)
+        yield StoreFinding("store", "ok", answers)
     yield _line(address, encrypted=facts.encrypted)
     upgrade = "have the owner of its tables run `ecsbatch store upgrade`, or --print it"
     yield from _tables(facts.tables, schema, upgrade, f", {size(facts.bytes)}")
@@ -102,79 +102,81 @@ def of_server(facts: ServerFacts, address: PostgresAddress, schema: int) -> Iter
     yield from _commits(facts)
     yield _clock(facts.ahead)
     if facts.encoding != "UTF8":
-        yield Finding("texts", "failed", f"its encoding is {facts.encoding}: make a database with encoding UTF8.")
+        yield StoreFinding("texts", "failed", f"its encoding is {facts.encoding}: make a database with encoding UTF8.")
     yield from _frozen(facts.tables)
 
 
-def _line(address: PostgresAddress, *, encrypted: bool) -> Finding:
+def _line(address: PostgresAddress, *, encrypted: bool) -> StoreFinding:
     now = "" if encrypted or not address.warning else ", not encrypted now"
     if address.warning:
-        return Finding("line", "warning", f"{address.protection}{now}. {address.warning}.")
-    return Finding("line", "ok", address.protection)
+        return StoreFinding("line", "warning", f"{address.protection}{now}. {address.warning}.")
+    return StoreFinding("line", "ok", address.protection)
 
 
-def _tables(tables: Tables, schema: int, upgrade: str, more: str = "") -> Iterator[Finding]:
+def _tables(tables: Tables, schema: int, upgrade: str, more: str = "") -> Iterator[StoreFinding]:
     version = tables.version
     if version is None:
-        yield Finding("tables", "not tried", "Their version cannot be read, see rights.")
+        yield StoreFinding("tables", "not tried", "Their version cannot be read, see rights.")
     elif version < 0:
-        yield Finding("tables", "failed", "they are another program's: choose another store.")
+        yield StoreFinding("tables", "failed", "they are another program's: choose another store.")
     elif not version:
-        yield Finding("tables", "warning", "there are none yet: the first command that writes makes them.")
+        yield StoreFinding("tables", "warning", "there are none yet: the first command that writes makes them.")
     elif version > schema:
         text = f"schema {version} of a newer ecsbatch, this one reads up to {schema}: update ecsbatch."
-        yield Finding("tables", "failed", text)
+        yield StoreFinding("tables", "failed", text)
     elif version < schema:
-        yield Finding("tables", "warning", f"schema {version}, this ecsbatch has {schema}: {upgrade}.")
+        yield StoreFinding("tables", "warning", f"schema {version}, this ecsbatch has {schema}: {upgrade}.")
     else:
-        yield Finding("tables", "ok", f"schema {version}, {counted(tables.runs or 0, 'run')}{more}")
+        yield StoreFinding("tables", "ok", f"schema {version}, {counted(tables.runs or 0, 'run')}{more}")
 
 
-def _rights(facts: ServerFacts) -> Finding:
+def _rights(facts: ServerFacts) -> StoreFinding:
     who = f"role {printable(facts.user)}"
     none_yet = not facts.tables.version and facts.tables.version is not None
     if not facts.usable or not facts.readable:
-        return Finding("rights", "failed", f"{who} may not read all tables: have their owner grant it.")
+        return StoreFinding("rights", "failed", f"{who} may not read all tables: have their owner grant it.")
     if facts.standby:
-        return Finding("rights", "warning", "it is a standby: it can be read, nothing can be restarted with it.")
+        return StoreFinding("rights", "warning", "it is a standby: it can be read, nothing can be restarted with it.")
     if facts.read_only:
-        return Finding("rights", "warning", f"{who} is set to read only: nothing can be restarted with it.")
+        return StoreFinding("rights", "warning", f"{who} is set to read only: nothing can be restarted with it.")
     if none_yet and not facts.owner:
         text = f"{who} may not make the tables: have their owner run `ecsbatch store upgrade`, or --print it."
-        return Finding("rights", "failed", text)
+        return StoreFinding("rights", "failed", text)
     if not facts.writable:
         text = f"{who} may read, not write: enough for status, report, explain, audit and runs, not to restart."
-        return Finding("rights", "warning", text)
-    return Finding("rights", "ok", f"{who} may read and write{', and change tables' if facts.owner else ''}")
+        return StoreFinding("rights", "warning", text)
+    return StoreFinding("rights", "ok", f"{who} may read and write{', and change tables' if facts.owner else ''}")
 
 
-def _commits(facts: ServerFacts) -> Iterator[Finding]:
+def _commits(facts: ServerFacts) -> Iterator[StoreFinding]:
     forgets = facts.standbys and not facts.waits_for_standbys
     if not facts.fsync:
         text = "fsync is off: a power cut there loses what was acknowledged, and may damage all. Turn it on."
-        yield Finding("commits", "warning", text)
+        yield StoreFinding("commits", "warning", text)
     if forgets:
         who = counted(facts.standbys, "standby")
         text = f"{who} may lack the last commits when promoted: set synchronous_standby_names there."
-        yield Finding("commits", "warning", text)
+        yield StoreFinding("commits", "warning", text)
     if facts.fsync and not forgets and not facts.standby:
         standbys = f", and a standby's, of {facts.standbys}" if facts.standbys else ""
-        yield Finding("commits", "ok", f"each is on the server's disk{standbys} before it counts")
+        yield StoreFinding("commits", "ok", f"each is on the server's disk{standbys} before it counts")
 
 
-def _clock(ahead: float) -> Finding:
+def _clock(ahead: float) -> StoreFinding:
     if abs(ahead) <= _OFF:
-        return Finding("clock", "ok", "agrees with this machine's")
+        return StoreFinding("clock", "ok", "agrees with this machine's")
     where = "ahead of" if ahead > 0 else "behind"
     text = f"the database's is {format_span(abs(ahead))} {where} this machine's, and leases and quota go by it"
     if abs(ahead) < _OFF_WARNED:
-        return Finding("clock", "ok", text)
-    return Finding("clock", "warning", f"{text}: set both (NTP).")
+        return StoreFinding("clock", "ok", text)
+    return StoreFinding("clock", "warning", f"{text}: set both (NTP).")
 
 
-def _frozen(tables: Tables) -> Iterator[Finding]:
+def _frozen(tables: Tables) -> Iterator[StoreFinding]:
     if tables.frozen:
-        yield Finding("freeze", "warning", f"frozen by {printable(tables.frozen)}: nothing new is sent before a thaw.")
+        yield StoreFinding(
+            "freeze", "warning", f"frozen by {printable(tables.frozen)}: nothing new is sent before a thaw."
+        )
 
 
 def size(number: int) -> str:

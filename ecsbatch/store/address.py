@@ -67,7 +67,7 @@ class PostgresAddress:
     warning: str = ""
 
 
-class Place(NamedTuple):
+class ServerAddress(NamedTuple):
     """One of the servers that a URL names; "" for what it leaves out."""
 
     host: str
@@ -196,11 +196,11 @@ def _used(given: Mapping[str, str]) -> tuple[dict[str, str], int]:
     return used, pq.version()
 
 
-def places_of(used: Mapping[str, str]) -> list[Place]:
+def places_of(used: Mapping[str, str]) -> list[ServerAddress]:
     """Return the servers that parameters of libpq name, in their order."""
     hosts, addresses, ports = (used.get(name, "").split(",") for name in ("host", "hostaddr", "port"))
     count = max(len(hosts), len(addresses))
-    return [Place(_of(hosts, at), _of(addresses, at), _of(ports, at) or _PORT) for at in range(count)]
+    return [ServerAddress(_of(hosts, at), _of(addresses, at), _of(ports, at) or _PORT) for at in range(count)]
 
 
 def _of(values: list[str], place: int) -> str:
@@ -229,7 +229,7 @@ def name_of(used: Mapping[str, str]) -> str:
     return f"postgresql://{who}/{database}{'?' if asks else ''}{'&'.join(asks)}"
 
 
-def _written(place: Place) -> str:
+def _written(place: ServerAddress) -> str:
     host = place.host or place.address
     return f"[{quote(host, safe=':')}]:{place.port}" if ":" in host else f"{quote(host, safe='')}:{place.port}"
 
@@ -252,9 +252,7 @@ def protection(used: Mapping[str, str], *, mode_said: bool, version: int) -> Pro
     mode = used.get("sslmode", "") if mode_said else _VERIFIED if away else ""
     if mode == _VERIFIED:
         if any(place.host[:1] in _NO_NAME for place in away):
-            raise ConfigError(
-                "The store's URL has a hostaddr without a host, the name in its certificate: give both."
-            )
+            raise ConfigError("The store's URL has a hostaddr without a host, the name in its certificate: give both.")
         return _verified(used, version)
     if not away:
         return Protection({}, "a socket of this machine" if places[0].is_socket else "this machine's loopback")

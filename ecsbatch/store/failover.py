@@ -19,7 +19,7 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.store import chain, claims, journal, runs, targets
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database, found
-from ecsbatch.store.journal import Row
+from ecsbatch.store.journal import JournalRow
 from ecsbatch.store.ledger import TokenLedger
 from ecsbatch.store.ledger_clock import LedgerClock
 
@@ -44,7 +44,7 @@ class _Memory:
     """
 
     before: str
-    rows: deque[Row] = field(default_factory=deque[Row])
+    rows: deque[JournalRow] = field(default_factory=deque[JournalRow])
     claims: set[Claim] = field(default_factory=set[Claim])
     born: tuple[RunRecord, Fleet | None] | None = None
 
@@ -60,7 +60,7 @@ class Recollection:
         self,
         run_id: str,
         before: str,
-        rows: Sequence[Row] = (),
+        rows: Sequence[JournalRow] = (),
         born: tuple[RunRecord, Fleet | None] | None = None,
     ) -> None:
         """Remember a run that this process holds from now on, with the last rows of its record."""
@@ -74,7 +74,7 @@ class Recollection:
         """Forget a run that this process holds no more."""
         self._runs.pop(run_id, None)
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[JournalRow]) -> None:
         """Remember rows that are durable."""
         for row in rows:
             memory = self._runs.get(row.run_id)
@@ -94,7 +94,7 @@ class Recollection:
         """Return the servers that a run of single restarts has."""
         return sorted(self._runs[run_id].claims) if run_id in self._runs else []
 
-    def rows_behind(self, run_id: str, seq: int, head: str) -> list[Row] | None:
+    def rows_behind(self, run_id: str, seq: int, head: str) -> list[JournalRow] | None:
         """Return the rows behind event ``seq``, whose record has the hash ``head``; None where they are not known."""
         memory = self._runs.get(run_id)
         if memory is None:
@@ -154,8 +154,8 @@ class Failover:
             return ""
         last = {"run": run_id, "limit": _AT_LEAST + 1}
 
-        def known() -> tuple[str, str, list[Row]]:
-            rows = [Row(*row) for row in self._database.execute(sql.LAST_ROWS, last).fetchall()][::-1]
+        def known() -> tuple[str, str, list[JournalRow]]:
+            rows = [JournalRow(*row) for row in self._database.execute(sql.LAST_ROWS, last).fetchall()][::-1]
             first = found(self._database.execute(sql.FIRST_HASH, {"run": run_id}))
             before = rows.pop(0).hash if len(rows) > _AT_LEAST else str(first[0]) if first else ""
             return self.timeline_of(run_id), before, rows

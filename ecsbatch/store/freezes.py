@@ -19,7 +19,7 @@ _LATEST: Final = 253_402_300_799.0
 """The end of the year 9999, behind which no time can be written."""
 
 
-class Freezes:
+class FreezeTable:
     """Reads and writes the freezes of one database; call each method inside a transaction."""
 
     def __init__(self, database: Database, clock: LedgerClock) -> None:

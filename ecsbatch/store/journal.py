@@ -40,7 +40,7 @@ def encoded(recorded: Sequence[Recorded]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class JournalRow:
     """A row of the journal: the events of one transaction, or a part of them, with its link in the chain."""
 
     run_id: str
@@ -51,7 +51,7 @@ class Row:
     hash: str
 
 
-def rows(recorded: Sequence[Recorded], lines: Sequence[bytes], head: str) -> list[Row]:
+def rows(recorded: Sequence[Recorded], lines: Sequence[bytes], head: str) -> list[JournalRow]:
     """Return the rows of a run's events of one transaction; ``lines`` are the same as JSON.
 
     A row has the time of its last event, and follows the row before it in the run's chain, from ``head`` on.
@@ -60,20 +60,20 @@ def rows(recorded: Sequence[Recorded], lines: Sequence[bytes], head: str) -> lis
     if len(recorded) <= ROW:
         return [_row(recorded, joined, head)] if recorded else []
     every = joined.split(b"\n")
-    made: list[Row] = []
+    made: list[JournalRow] = []
     for start in range(0, len(recorded), ROW):
         part = slice(start, start + ROW)
         made.append(_row(recorded[part], b"\n".join(every[part]), made[-1].hash if made else head))
     return made
 
 
-def _row(recorded: Sequence[Recorded], lines: bytes, head: str) -> Row:
+def _row(recorded: Sequence[Recorded], lines: bytes, head: str) -> JournalRow:
     first, last = recorded[0], recorded[-1]
     link = chain.link(head, first.seq, last.seq, last.ts, lines)
-    return Row(first.run_id, first.seq, last.seq, last.ts, lines, link)
+    return JournalRow(first.run_id, first.seq, last.seq, last.ts, lines, link)
 
 
-def write(database: Database, row: Row) -> None:
+def write(database: Database, row: JournalRow) -> None:
     """Store a row."""
     database.execute(sql.APPEND, asdict(row))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ecsbatch.store.postgres import PostgresDatabase
 
 
-class Seen(NamedTuple):
+class StoreLook(NamedTuple):
     """What is seen of a store: of a file, or of a server with the way there."""
 
     file: FileFacts | None = None
@@ -64,7 +64,7 @@ def server_at(
     return PostgresDatabase(address.name, make_conninfo(**address.parameters), patience, read_only=read_only)
 
 
-def look_at(url: str, clock: Clock | None = None, *, thoroughly: bool = True) -> Seen:
+def look_at(url: str, clock: Clock | None = None, *, thoroughly: bool = True) -> StoreLook:
     """Look at a store without opening it as one: nothing is created, upgraded or written.
 
     Args:
@@ -83,10 +83,10 @@ def look_at(url: str, clock: Clock | None = None, *, thoroughly: bool = True) ->
             facts = database.read(lambda: look_at_server(_asks(database), clock or SystemClock()))
         finally:
             database.close()
-        return Seen(server=facts, address=address)
+        return StoreLook(server=facts, address=address)
     path = path_of(url)
     try:
-        return Seen(look_at_file(path, thoroughly=thoroughly))
+        return StoreLook(look_at_file(path, thoroughly=thoroughly))
     except sqlite3.Error as e:
         raise StoreError(f"The store {url} {complaint(e)}") from e
     except OSError as e:

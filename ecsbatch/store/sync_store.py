@@ -31,7 +31,7 @@ from ecsbatch.store import chain, claims, journal, runs
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database
 from ecsbatch.store.failover import Failover
-from ecsbatch.store.freezes import Freezes
+from ecsbatch.store.freezes import FreezeTable
 from ecsbatch.store.ledger import TokenLedger
 from ecsbatch.store.pruning import Pruning
 from ecsbatch.store.spending import Spending
@@ -99,7 +99,7 @@ class SyncStore:
         self.clock = database.ledger_clock(clock)
         self._machine = clock
         self._ledger = TokenLedger(database, self.clock.name, self._nonce)
-        self.freezes = Freezes(database, self.clock)
+        self.freezes = FreezeTable(database, self.clock)
         self._spending = Spending(database)
         self.locks = self._locks = database.locks(self._nonce, clock)
         self._failover = Failover(database, self._ledger, self.clock, self._nonce)
@@ -111,7 +111,7 @@ class SyncStore:
         self._pending: dict[str, _Pending] = {}
         self._fences: dict[str, int] = {}
         self._locked: dict[str, float] = {}
-        self._rows: list[journal.Row] = []
+        self._rows: list[journal.JournalRow] = []
         self._claims: list[tuple[str, Sequence[Claim], Sequence[Claim]]] = []
         self._broken: dict[str, str] = {}
         self._bare = f"{self._nonce[:12]}."
@@ -182,7 +182,7 @@ class SyncStore:
             raise Invalid(told, field="run_id", value=new.run_id, expected=expected).about("run_id")
         counts = runs.counted({}, new.events)
 
-        def insert() -> tuple[tuple[Recorded, ...], str, list[journal.Row], RunRecord]:
+        def insert() -> tuple[tuple[Recorded, ...], str, list[journal.JournalRow], RunRecord]:
             now = self.clock.stamp()
             recorded = journal.record(new.run_id, 0, now, new.events)
             record = _first_record(new, holder, now, counts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ecsbatch.cli.store_findings import Finding, of_file, of_server, size
+from ecsbatch.cli.store_findings import StoreFinding, of_file, of_server, size
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.store.address import PostgresAddress
 from ecsbatch.store.facts import FileFacts, ServerFacts, Tables
@@ -36,7 +36,7 @@ SERVER = ServerFacts(
 ADDRESS = PostgresAddress("postgresql://ops@db:5432/restarts", {}, "TLS, verified by the certificates of the system")
 
 
-def amiss(findings: Any) -> list[Finding]:
+def amiss(findings: Any) -> list[StoreFinding]:
     return [each for each in findings if each.state != "ok"]
 
 

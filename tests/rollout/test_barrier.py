@@ -19,6 +19,12 @@ from ecsbatch.simulator.virtual_time import run
 WAVES = (Wave(1, 0, 1, "1"), Wave(2, 1, 2, "100%"))
 
 
+class HeldRun:
+    """The journal of a run that nobody else can have."""
+
+    trusted = True
+
+
 class Standing:
     """A rollout whose first wave is over.
 
@@ -32,6 +38,7 @@ class Standing:
         self.state = RolloutState("r", self.plan)
         self.noted: list[ev.Event] = []
         self.stopped = ""
+        self.journal = HeldRun()
         self._news = asyncio.Event()
 
     async def note(self, event: ev.Event, status: RunStatus | None = None) -> None:  # noqa: ARG002

@@ -23,7 +23,7 @@ from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import CheckFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.remedies import with_remedy
-from ecsbatch.cli.store_findings import Finding, State, finding_lines, of_seen
+from ecsbatch.cli.store_findings import State, StoreFinding, finding_lines, of_seen
 from ecsbatch.cli.wiring import make_client
 from ecsbatch.config.types import format_duration
 from ecsbatch.ecs.aiohttp_sender import AiohttpSender, proxy_from_environment
@@ -123,13 +123,13 @@ class Inspection:
     """
 
     context: CliContext
-    results: list[Finding] = field(default_factory=list[Finding])
+    results: list[StoreFinding] = field(default_factory=list[StoreFinding])
     project_id: str = ""
     requests: int = 0
 
     def note(self, name: str, state: State, text: str) -> None:
         """Keep a result."""
-        self.results.append(Finding(name, state, printable(text, 1000)))
+        self.results.append(StoreFinding(name, state, printable(text, 1000)))
 
     def fail(self, name: str, error: EcsbatchError) -> None:
         """Keep an error, with what can be done about it."""

@@ -13,7 +13,7 @@ from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import AskFlags, ConfigFile, Yes
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.remedies import with_remedy
-from ecsbatch.cli.store_findings import Finding, finding_lines, of_seen
+from ecsbatch.cli.store_findings import StoreFinding, finding_lines, of_seen
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.config.types import DURATION, parse_duration
 from ecsbatch.errors import EcsbatchError, StoreError
@@ -76,7 +76,7 @@ def _check(context: CliContext) -> int:
     try:
         findings = list(of_seen(look_at(url), VERSION))
     except EcsbatchError as e:
-        findings = [Finding("store", "failed", with_remedy(e))]
+        findings = [StoreFinding("store", "failed", with_remedy(e))]
     well = all(each.state in {"ok", "warning"} for each in findings)
     if context.wants_json:
         rows = [{"name": each.name, "state": each.state, "text": each.text} for each in findings]
