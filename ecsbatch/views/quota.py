@@ -11,8 +11,8 @@ from ecsbatch.views.table import table
 from ecsbatch.views.text import format_span
 
 _COLUMNS: Final = (
-    *(("QUOTA / RUN", 36), ("LIMIT", 7), ("IN FLIGHT", 9), ("COOLING", 8), ("FREE", 7), ("MORE IN", 8)),
-    *(("LAST HOUR", 9), ("HOLDER", 40)),
+    *(("QUOTA / RUN", 32), ("LIMIT", 6), ("IN FLIGHT", 9), ("COOLING", 7), ("FREE", 6), ("LAST HOUR", 9)),
+    *(("MORE IN", 8), ("HOLDER", 40)),
 )
 
 
@@ -23,11 +23,11 @@ def quota_table(groups: Sequence[GroupSpending], width: int = 0) -> Iterator[byt
 
 def _rows(group: GroupSpending) -> Iterator[Sequence[str]]:
     more = "" if group.next_free_in is None else format_span(group.next_free_in)
-    now = (f"{group.in_flight:,}", f"{group.cooling:,}", _known(group.free), more)
-    yield (printable(group.group, 36), _known(group.limit), *now, f"{group.last_hour:,}", "")
+    now = (f"{group.in_flight:,}", f"{group.cooling:,}", _known(group.free))
+    yield (printable(group.group, 32), _known(group.limit), *now, f"{group.last_hour:,}", more, "")
     for run in group.runs:
         name = f"  {printable(run.run_id) or '(no run)'}"
-        spent = (f"{run.in_flight:,}", f"{run.cooling:,}", "", "", f"{run.last_hour:,}")
+        spent = (f"{run.in_flight:,}", f"{run.cooling:,}", "", f"{run.last_hour:,}", "")
         yield (name, "", *spent, printable(run.holder))
     for waiting in group.waits:
         yield ("  waits for tokens", "", f"{waiting.wants:,}", "", "", "", "", printable(waiting.holder))
