@@ -21,10 +21,11 @@ from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.selection import Selection
 from ecsbatch.planning.strategy import make_plan
 from ecsbatch.planning.time_model import time_model
-from ecsbatch.views.plan import PlanView, plan_warnings
+from ecsbatch.views.plan import PlanView, freeze_warnings, plan_warnings
 
 if TYPE_CHECKING:
     from ecsbatch.cli.context import CliContext
+    from ecsbatch.model.freeze import Freeze
     from ecsbatch.model.run import Claim, RunRecord
     from ecsbatch.store import DatabaseStore
 
@@ -49,6 +50,7 @@ class Survey:
         conflict: other runs have some of the servers that are meant; None where none has, or nobody has looked.
         restarted_lately: ids that our runs have restarted within the last hour; none where those are left out.
         idle_excludes: how many ids of --exclude are none of the servers.
+        frozen: the freeze of the store, None where there is none or nobody has looked.
     """
 
     servers: Sequence[Server]
@@ -62,6 +64,7 @@ class Survey:
     conflict: ServersClaimed | None = None
     restarted_lately: Container[str] = field(default=(), repr=False)
     idle_excludes: int = 0
+    frozen: Freeze | None = None
 
     @property
     def left(self) -> list[Server]:
@@ -125,6 +128,7 @@ async def survey(
         selection = replace(selection, excluded=selection.excluded | seen.excluded)
         recent = selection.updated(seen.views.values())
         servers, claimed, conflict, lately = seen.servers, dict[str, int](), None, set[str]()
+        frozen = await known.frozen() if known is not None else None
         if known is not None:
             if selection.restarted_since is not None:
                 recent |= await known.restarted_since(selection.restarted_since)
@@ -138,7 +142,7 @@ async def survey(
     excluded = frozenset(server.id for server in servers if server.id in selection.excluded)
     found = Survey(servers, seen.views, ecs.site, seen.in_project, excluded, frozenset(recent), claimed)
     idle = len(selection.excluded.difference(server.id for server in seen.servers))
-    found = replace(found, idle_excludes=idle, skip_updated_since=selection.updated_since)
+    found = replace(found, frozen=frozen, idle_excludes=idle, skip_updated_since=selection.updated_since)
     return replace(found, conflict=conflict, restarted_lately=lately)
 
 
@@ -235,6 +239,10 @@ def prepared_as(plan: Plan, found: Survey, context: CliContext, *, hold_after: i
         shown(context.store_url),
         found.claimed,
         found.conflict.runs if found.conflict is not None else {},
-        plan_warnings(plan, hold_after, cannot_be_asked(plan, GivenHooks()), lately, found.idle_excludes),
+        [
+            *freeze_warnings(found.frozen, time.time()),
+            *plan_warnings(plan, hold_after, cannot_be_asked(plan, GivenHooks()), lately, found.idle_excludes),
+        ],
+        found.frozen,
     )
     return PreparedPlan(view, found.views, site, found.inventory, found.conflict)

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.text import NAMED, counted, first_of, printable
 from ecsbatch.planning.drift import Drifted, DriftKind
 from ecsbatch.planning.time_model import TimeModel
+from ecsbatch.policy.frozen import freeze_notice
 from ecsbatch.views.text import format_span, paragraph
 
 _COLUMN: Final = 12
@@ -58,6 +60,7 @@ class PlanView:
         claimed: servers that were left out of the plan since other runs have them, by run.
         conflicts: servers of the plan that other runs have, by run, so that it is refused.
         warnings: what is to be seen to beforehand, in sentences.
+        frozen: the freeze of the store, None where there is none or nobody has looked.
     """
 
     plan: Plan
@@ -69,6 +72,14 @@ class PlanView:
     claimed: Mapping[str, int] = field(default_factory=dict[str, int])
     conflicts: Mapping[str, int] = field(default_factory=dict[str, int])
     warnings: Sequence[str] = ()
+    frozen: Freeze | None = None
+
+
+def freeze_warnings(freeze: Freeze | None, now: float) -> list[str]:
+    """Say that a plan that is carried out now would wait; nothing where the store is not frozen."""
+    if freeze is None:
+        return []
+    return [f"{freeze_notice(freeze, now)} A run that begins now waits; ecsbatch thaw ends that."]
 
 
 def plan_warnings(
@@ -113,6 +124,7 @@ def plan_json(view: PlanView) -> dict[str, Any]:
         "not_found": view.plan.not_found,
         "conflicts": dict(view.conflicts),
         "warnings": list(view.warnings),
+        "frozen": view.frozen.as_dict() if view.frozen is not None else None,
     }
 
 

@@ -45,7 +45,7 @@ runpy.run_module("ecsbatch", run_name="__main__")
 CLOUD = ("aiohttp", "ecsbatch.ecs")
 READS = {
     "engine": ("__init__", "host_loop"),
-    "rollout": ("__init__", "followed_journal", "followed_runs", "follower", "history", "steering"),
+    "rollout": ("__init__", "followed_journal", "followed_runs", "follower", "history", "steering", "store_switch"),
 }
 """Modules of the rooms that restart servers which whoever only reads may need: they bring nothing of the rest."""
 
@@ -94,6 +94,10 @@ TABLE = [
     Row("promote", 7, {"steer"}, READING),
     Row("adjust --max-failures 1", 7, {"steer"}, READING),
     Row("abort --yes", 7, {"abort"}, READING),
+    Row("quota", 0, {"quota"}, READING),
+    Row("freeze", 2, {"freeze"}, (*READING, *STORE)),
+    Row("freeze --reason incident", 0, {"freeze"}, READING),
+    Row("thaw", 0, {"freeze"}, READING),
     Row("resume", 0, {"resume"}, (*CLOUD, *DISPLAY, *SIMULATOR, "ecsbatch.restarter", "ecsbatch.rollout.rollout")),
     Row("work --healthz nowhere", 2, {"work"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("servers ids.txt", 0, {"servers"}, (*ENGINE, *DISPLAY, *STORE, *SIMULATOR)),

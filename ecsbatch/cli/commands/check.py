@@ -35,11 +35,13 @@ from ecsbatch.ecs.listing import MAX_PAGE
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import AuthError, ConfigError, EcsbatchError
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.servers import Site
 from ecsbatch.model.store_url import shown
 from ecsbatch.model.text import counted, printable
+from ecsbatch.policy.frozen import freeze_notice
 from ecsbatch.views.text import format_span
 
 SKEW_REFUSED: Final = 900.0
@@ -80,7 +82,8 @@ def check(*, flags: Annotated[CheckFlags | None, Parameter(name="*")] = None, co
 def as_json(inspection: Inspection) -> Mapping[str, object]:
     """Return the check as one JSON object."""
     checks = [{"name": each.name, "state": each.state, "text": each.text} for each in inspection.results]
-    return {"ok": inspection.ok, "requests": inspection.requests, "checks": checks}
+    frozen = inspection.frozen.as_dict() if inspection.frozen is not None else None
+    return {"ok": inspection.ok, "requests": inspection.requests, "checks": checks, "frozen": frozen}
 
 
 @dataclass
@@ -120,12 +123,14 @@ class Inspection:
         results: what the looks came to so far.
         project_id: "" until it is known.
         requests: how many were sent to the cloud.
+        frozen: the freeze of the store, None where there is none or it could not be asked.
     """
 
     context: CliContext
     results: list[StoreFinding] = field(default_factory=list[StoreFinding])
     project_id: str = ""
     requests: int = 0
+    frozen: Freeze | None = None
 
     def note(self, name: str, state: State, text: str) -> None:
         """Keep a result."""
@@ -276,6 +281,7 @@ class Inspection:
                 limit = self.context.settings.engine.quota.limit
                 site = self._quota_site()
                 usage = await store.usage(site.quota_group, limit) if site else None
+                self.frozen = await store.frozen()
             seen = look_at(url, thoroughly=False)
         except EcsbatchError as e:
             self.fail("store", e)
@@ -287,6 +293,8 @@ class Inspection:
             # Who may write a file is told above.
             if finding.state != "ok" and not (seen.file and finding.name == "rights"):
                 self.note(f"store: {finding.name}", finding.state, finding.text)
+        if self.frozen is not None:
+            self.note("freeze", "warning", f"{freeze_notice(self.frozen, time.time())} ecsbatch thaw ends it.")
         self._quota(usage, held)
 
     def _writable(self, text: str, exposure: Exposure | None) -> None:

@@ -12,14 +12,14 @@ from cyclopts import Parameter
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import AskFlags, ConfigFile
-from ecsbatch.cli.output import print_json, print_lines
+from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store, who
 from ecsbatch.config.since import UNTIL, parse_until
 from ecsbatch.config.types import parse_duration
 from ecsbatch.model.json_text import stamp
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy.frozen import freeze_words
-from ecsbatch.views.text import format_span
+from ecsbatch.views.text import format_span, wrap_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -78,9 +78,10 @@ def freeze(
         return Exit.OK
     lines = [f"Frozen{_until(now)}: {printable(now.reason)}."]
     if before is not None:
-        lines.append(f"It was frozen already, {freeze_words(before, time.time())}: that is replaced.")
-    lines += [*_stopped(going, spending), "", "Next:", f"  ecsbatch thaw{context.repeat.read}"]
-    print_lines(lines, to_stdout=True)
+        lines.append(f"It replaces the freeze {freeze_words(before, time.time())}.")
+    lines += _stopped(going, spending)
+    wrapped = [part for line in lines for part in wrap_line(line, columns(to_stdout=True))]
+    print_lines([*wrapped, "", "Next:", f"  ecsbatch thaw{context.repeat.read}"], to_stdout=True)
     return Exit.OK
 
 

@@ -15,6 +15,7 @@ from ecsbatch.cli.output import columns, print_json, print_lines, write_pieces
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.policy.frozen import freeze_notice
 from ecsbatch.views.quota import quota_table
+from ecsbatch.views.text import wrap_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,8 @@ def quota(*, flags: Annotated[AskFlags | None, Parameter(name="*")] = None, conf
         print_json({"groups": [group.as_dict() for group in groups], "frozen": frozen})
         return Exit.OK
     if freeze is not None:
-        print_lines([freeze_notice(freeze, time.time()), ""], to_stdout=True)
+        notice = wrap_line(freeze_notice(freeze, time.time()), columns(to_stdout=True))
+        print_lines([*notice, ""], to_stdout=True)
     if groups:
         write_pieces(quota_table(groups, columns(to_stdout=True, most=_WIDEST)), None)
     else:

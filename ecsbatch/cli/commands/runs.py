@@ -15,12 +15,15 @@ from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.outcome import OutcomeKind
+from ecsbatch.policy.frozen import freeze_notice
 from ecsbatch.policy.progress import standing_json
 from ecsbatch.policy.standing import Phase, Standing, standing
 from ecsbatch.rollout.follower import load_history
 from ecsbatch.views.summary import run_lines
+from ecsbatch.views.text import wrap_line
 
 if TYPE_CHECKING:
+    from ecsbatch.model.freeze import Freeze
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
 
@@ -37,29 +40,34 @@ def runs(
 ) -> int:
     """List the last runs, the newest first."""
     context = CliContext.of(flags, config)
-    records, states = asyncio.run(_read_runs(context.store_url, max(limit, 1)))
+    records, states, frozen = asyncio.run(_read_runs(context.store_url, max(limit, 1)))
     now = time.time()
     standings = {run_id: standing(state, now) for run_id, state in states.items()}
     if context.wants_json:
-        print_json({"runs": [_row(record, states.get(record.run_id), now) for record in records]})
-    elif records:
+        rows = [_row(record, states.get(record.run_id), now) for record in records]
+        print_json({"runs": rows, "frozen": frozen.as_dict() if frozen is not None else None})
+        return Exit.OK
+    if frozen is not None:
+        print_lines([*wrap_line(freeze_notice(frozen, now), columns(to_stdout=True)), ""], to_stdout=True)
+    if records:
         print_lines(run_lines(records, columns(to_stdout=True, most=_WIDEST), standings), to_stdout=True)
     else:
         print_lines(["No runs yet."], to_stdout=True)
     return Exit.OK
 
 
-async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, RolloutState]]:
-    """Return the last runs, and the states of those rollouts of them that are not over."""
+async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, RolloutState], Freeze | None]:
+    """Return the last runs, the states of those rollouts of them that are not over, and the freeze of the store."""
     async with make_store(url, read_only=True) as store:
         records = await store.runs(limit)
         open_ = [record for record in records if not record.status.over and record.kind == "rollout"]
         states = {record.run_id: (await load_history(store, record)).state for record in open_}
+        frozen = await store.frozen()
     counted = [
         replace(record, counts=_ended(states[record.run_id])) if record.run_id in states else record
         for record in records
     ]
-    return counted, states
+    return counted, states, frozen
 
 
 def _ended(state: RolloutState) -> dict[str, int]:
