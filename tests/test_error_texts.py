@@ -33,7 +33,7 @@ LIBRARY += ("errors.py", "audit")
 TYPED = re.compile(rf"(?<![\w-])--[a-z]|ecsbatch ({'|'.join(command.name for command in COMMANDS)})\b|ecsbatch $")
 """A flag, or a command of ours."""
 
-COMMAND = r"ecsbatch [a-z]+ ?| --(forgive|retry |max-unavailable(-per-domain)? N)"
+COMMAND = r"ecsbatch [a-z]+ |ecsbatch thaw| --(forgive|retry |max-unavailable(-per-domain)? N)"
 NO_ERRORS = {
     "policy/explain.py": COMMAND,
     "policy/hold_ups.py": COMMAND,

@@ -297,7 +297,7 @@ class Waves:
         return claimed != record.wave or record.wave not in self._started or record.wave > self._current
 
 
-class Freezes:
+class FreezeRecord:
     """The freezes of the store that a record tells of, by the seconds of `Timeline`."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from ecsbatch.audit.bookkeeping import Failures, Freezes, LimitRecord, ServerRecord, ServerRecords, Waves
+from ecsbatch.audit.bookkeeping import Failures, FreezeRecord, LimitRecord, ServerRecord, ServerRecords, Waves
 from ecsbatch.audit.quota_windows import HolderSettings, SentRequest, SentRequests, Timeline, fullest_windows
 from ecsbatch.audit.receipt import Finding, Peak, Receipt, Rule, collect
 from ecsbatch.model import events as ev
@@ -93,7 +93,7 @@ class Replay:
         self._resends = RESENDS
         self._left_out: set[str] = set()
         self._aborting = False
-        self._freezes = Freezes()
+        self._freezes = FreezeRecord()
         self._findings: list[Finding] = []
         self._breaches: Counter[Rule] = Counter()
         self._notes: dict[str, None] = {}
