@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable, without_code
-from ecsbatch.policy.frozen import freeze_notice
+from ecsbatch.policy.frozen import freeze_words
 from ecsbatch.policy.progress import FailedServer, Progress
 from ecsbatch.policy.standing import CALM, gate_notice, reason_beyond
 from ecsbatch.views.bars import ASCII, CELLS, Row, bar_lines
@@ -205,7 +205,8 @@ def _news(progress: Progress, width: int, repeat: str) -> Iterable[Text]:
     """Yield what a person should know beyond the figures, and what to type."""
     run = printable(progress.run_id)
     if progress.frozen is not None:
-        yield from _sentence(f"{freeze_notice(progress.frozen, progress.at)} Type in another terminal:", width)
+        words = freeze_words(progress.frozen, progress.at)
+        yield from _sentence(f"Frozen {words}. Type in another terminal:", width)
         yield from _typed([(f"ecsbatch thaw{repeat}", "let all runs go on")], width)
     steps: list[tuple[str, str]] = []
     if progress.status is RunStatus.PAUSED:

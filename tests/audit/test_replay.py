@@ -123,6 +123,16 @@ def test_events_that_are_not_known_yet_are_noted_and_leave_no_gap() -> None:
     assert (receipt.ok, receipt.notes) == (True, ("Events named 'moon.rose' are not known to this version.",))
 
 
+def test_the_receipt_says_for_how_long_the_store_was_frozen_and_why() -> None:
+    frozen = [(10.0, FROZEN), (40.0, replace(FROZEN, by="", reason="else")), (100.0, THAWED), (200.0, FROZEN)]
+
+    assert audit(history(*frozen), FLEET).notes == (
+        "The store was frozen for 30 s, by ann: why.",
+        "The store was frozen for 60 s, by somebody: else.",
+        "The store was frozen until the record's end, by ann: why.",
+    )
+
+
 RETRY = ev.RunResumed(retry=["failed"])
 OUT = ev.RunResumed(skip_domains=["az1"])
 ABORTING = ev.RunAborting(by="ann")
@@ -130,6 +140,20 @@ ABORTED = ev.RunFinished(status="aborted", counts={"not_started": 6})
 UNKNOWN = ev.BatchUnknown(batch=1)
 FAIL_2: list[At] = [(1, sent(1, "s0", "s1")), (2, accepted(1)), (40, failed("s0", holds=False)), (41, failed("s1"))]
 WAVE_2: list[At] = [(42, ev.WaveFinished(wave=1)), (42, ev.WaveStarted(wave=2, servers=4))]
+
+
+FROZEN, THAWED = ev.RunFrozen(by="ann", reason="why.", since=START), ev.RunThawed(by="bob")
+TAKEN = ev.HolderChanged(fence=2, limit=1000, window=60.0, unknown_grace=60.0, request_timeout=30.0)
+
+
+def dated(batch: int, *servers: str) -> ev.BatchSubmitting:
+    """An intent of one second after the run's start, which the ledger's clock calls 101."""
+    return ev.BatchSubmitting(batch=batch, servers=servers, wave=1, granted=101.0)
+
+
+def left(batch: int, at: float) -> ev.BatchAccepted:
+    """An accepted request that left so many seconds after the run's start."""
+    return ev.BatchAccepted(batch=batch, job_id="j", sent=100.0 + at, answered=104.0)
 
 
 UNSTARTED = ev.BatchUnstarted(batch=1, servers=["s0"])
@@ -437,6 +461,27 @@ LEFT_OUT: list[At] = [
             {"max_unavailable": 1},
             {Rule.BUDGET: 1},
             id="a skipped server that is down holds a place",
+        ),
+        pytest.param([(1, FROZEN), (1, sent(1, "s0"))], {}, {Rule.HELD_BACK: 1}, id="sent of a frozen store"),
+        pytest.param([(1, FROZEN), (9, THAWED), (9, sent(1, "s0"))], {}, {}, id="sent once it was thawed"),
+        pytest.param(
+            [(1, FROZEN), (2, FROZEN), (9, THAWED), (9, sent(1, "s0"))], {}, {}, id="frozen twice, and thawed"
+        ),
+        pytest.param(
+            [(1, sent(1, "s0")), (2, FROZEN), (3, TAKEN), (4, sent(2, "s1"))],
+            {},
+            {Rule.HELD_BACK: 1},
+            id="sent by a later holder that has not seen that the store is frozen",
+        ),
+        pytest.param(
+            [(1, dated(1, "s0")), (2, FROZEN), (4, left(1, 3.5))],
+            {},
+            {Rule.HELD_BACK: 1},
+            id="left too late for a freeze",
+        ),
+        pytest.param([(1, dated(1, "s0")), (2, FROZEN), (4, left(1, 2.9))], {}, {}, id="left as the store was frozen"),
+        pytest.param(
+            [(1, dated(1, "s0")), (2, FROZEN), (3, THAWED), (4, left(1, 3.5))], {}, {}, id="left once it was thawed"
         ),
     ],
 )

@@ -44,7 +44,9 @@ def test_a_freeze_stops_another_terminals_run_within_a_second_and_a_thaw_lets_it
     taken = cloud.audit()["accepted_requests"]
     told = soon(lambda: ask(terminal, "status", "night"), lambda told: not told["servers"]["in_flight"])
     why = ask(terminal, "explain", "night")
-    texts = {words: terminal.type(*words.split()).stdout for words in ("status night", "explain night", "runs", "quota")}
+    texts = {
+        words: terminal.type(*words.split()).stdout for words in ("status night", "explain night", "runs", "quota")
+    }
     plan = terminal.type("plan", "night.txt", *FAST[:-1]).stdout
     planned = json.loads(terminal.type("plan", "night.txt", *FAST[:-1], "-o", "json").stdout)
     check = ask(terminal, "check")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ecsbatch.config.since import parse_since
+from ecsbatch.config.since import parse_since, parse_until
 
 NOW = 1_772_360_000.0
 """2026-03-01 10:13:20 in UTC, 11:13:20 in Paris."""
@@ -61,3 +61,32 @@ def test_what_is_no_moment_is_refused_with_what_would_be(text: str) -> None:
 def test_the_future_is_no_past(text: str) -> None:
     with pytest.raises(ValueError, match="it lies in the future"):
         parse_since(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "ahead"),
+    [
+        ("11:13:21", 1),
+        ("11:13:20", 86_400),
+        ("10:00", 82_000),
+        (" 23:30 ", 44_200),
+        ("11:00Z", 2_800),
+        ("2026-03-02", 46_000),
+        ("2026-03-01 12:00", 2_800),
+        ("2026-03-01T11:00:00Z", 2_800),
+    ],
+)
+def test_a_moment_to_come_is_understood(text: str, ahead: float) -> None:
+    assert parse_until(text, NOW) == NOW + ahead
+
+
+@pytest.mark.parametrize("text", ["", "tomorrow", "2h", "25:00", "2026-02-30", "-2h", "9" * 400])
+def test_what_is_no_moment_to_come_is_refused_with_what_would_be(text: str) -> None:
+    with pytest.raises(ValueError, match="how long from now such as"):
+        parse_until(text, NOW)
+
+
+@pytest.mark.parametrize("text", ["2026-03-01", "2026-03-01 11:13:20", "1999-01-01T00:00:00Z"])
+def test_the_past_is_no_future(text: str) -> None:
+    with pytest.raises(ValueError, match="it lies in the past"):
+        parse_until(text, NOW)

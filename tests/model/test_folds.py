@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.recorded import Recorded
@@ -99,3 +100,23 @@ def test_who_waits_in_a_left_out_domain_is_left_out_whatever_brings_it_there(
     state = after(*events)
 
     assert {server: state.stage[state.plan.fleet.find(server)] for server in stages} == stages
+
+
+FROZEN = ev.RunFrozen(by="ann", reason="why", since=1000.0, until=2000.0)
+ELSE = ev.RunFrozen(by="bob", reason="else", since=1001.0)
+
+
+@pytest.mark.parametrize(
+    ("events", "frozen"),
+    [
+        ([FROZEN], Freeze("ann", "why", 1000.0, 2000.0)),
+        ([FROZEN, ELSE], Freeze("bob", "else", 1001.0)),
+        ([FROZEN, *TAKEN, ev.RunPaused(reason="paused")], Freeze("ann", "why", 1000.0, 2000.0)),
+        ([FROZEN, ev.RunThawed(by="bob")], None),
+        ([FROZEN, ELSE, ev.RunThawed()], None),
+    ],
+)
+def test_a_store_is_frozen_until_its_record_says_otherwise_whoever_holds_the_run(
+    events: list[ev.Event], frozen: Freeze | None
+) -> None:
+    assert after(*events).frozen == frozen

@@ -72,8 +72,10 @@ PAUSED: list[tuple[float, ev.Event]] = [(160.0, ev.RunPaused(reason="paused")), 
 TAKEN: list[tuple[float, ev.Event]] = [(900.0, ev.HolderChanged(holder="bob", fence=2)), (900.0, ev.RunResumed())]
 BLIND: list[tuple[float, ev.Event]] = [(160.0, ev.CloudUnseen(seconds=3.0, timeout=300.0)), (900.0, ev.CloudSeen())]
 
+FROZEN: list[tuple[float, ev.Event]] = [(160.0, ev.RunFrozen(by="ann", reason="why")), (900.0, ev.RunThawed(by="bob"))]
 
-@pytest.mark.parametrize("gap", [PAUSED, TAKEN, BLIND])
+
+@pytest.mark.parametrize("gap", [PAUSED, TAKEN, BLIND, FROZEN])
 def test_time_in_which_nothing_could_be_sent_is_no_pace(gap: list[tuple[float, ev.Event]]) -> None:
     """What was under way meanwhile ends all at once behind it: that is no pace either."""
     before = [*SECOND, sent(100.0, 2, 20, 300), *restarted(150.0, 2, 20, 100)]

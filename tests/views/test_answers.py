@@ -216,6 +216,13 @@ def test_an_answer_fits_80_columns_and_its_commands_are_whole() -> None:
 STEERING: list[tuple[ev.Event, str]] = [
     (ev.RunPaused(reason="paused", by="ann@web"), "paused by ann@web"),
     (ev.RunPaused(reason="max_failures"), "paused (max_failures)"),
+    (ev.RunFrozen(by="ann@web", reason="disk full"), "frozen by ann@web: disk full"),
+    (
+        ev.RunFrozen(by="ann@web", reason="disk full", until=1_767_225_600.0),
+        "frozen by ann@web until 2026-01-01 00:00:00Z: disk full",
+    ),
+    (ev.RunThawed(by="bob@web"), "thawed by bob@web"),
+    (ev.RunThawed(), "thawed, its time was over"),
     (
         ev.RunResumed(by="ann@web", forgive=True, retry=["failed"], skip_domains=["az2"]),
         "resumed by ann@web, failures forgiven, failed again, without az2",

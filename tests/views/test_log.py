@@ -49,6 +49,8 @@ def test_a_person_reads_what_happened_and_no_more() -> None:
         ev.QuotaThrottled(wait=60.0, message="Too many."),
         ev.WaveFinished(wave=1, restarted=3, failed=1),
         ev.RunPaused(reason="paused", by="ann@web"),
+        ev.RunFrozen(by="ann@web", reason="disk full", since=1.0),
+        ev.RunThawed(by="bob@web"),
         ev.RunStopped(status="stopped", reason="max_failures", message="1 failure, 0 are allowed."),
     ]
 
@@ -61,6 +63,8 @@ def test_a_person_reads_what_happened_and_no_more() -> None:
         "00:00:00Z warning quota.throttled wait=60.0 message='Too many.'",
         "00:00:00Z wave.finished wave=1 restarted=3 failed=1 skipped=0",
         "00:00:00Z run.paused reason=paused by=ann@web",
+        "00:00:00Z warning run.frozen by=ann@web reason='disk full'",
+        "00:00:00Z run.thawed by=bob@web",
         "00:00:00Z warning run.stopped status=stopped reason=max_failures message='1 failure, 0 are allowed.'",
     ]
 

@@ -27,6 +27,7 @@ STOPPING = "Stopping: nothing new is sent, requests in flight get their answer. 
 HELD = ev.GateChecked(gate="hold", verdict="wait", wave=3)
 INCONCLUSIVE = ev.GateChecked(gate="./ok", verdict="inconclusive", wave=2, message="errors 3%")
 PAUSED = ev.RunPaused(reason="paused", by="ann@web")
+FROZEN = ev.RunFrozen(by="ann@web", reason="storage incident 4711")
 OVER_A_LIMIT = (ev.LimitChanged(limit="max_failures", old=3, new=0), ev.RunPaused(reason="max_failures"))
 
 
@@ -137,6 +138,7 @@ STATES: Sequence[tuple[Sequence[ev.Event], str, str]] = [
     (OVER_A_LIMIT, "", "ecsbatch resume k7f3q2"),
     ((), STOPPING, "Stopping"),
     ((ev.QuotaThrottled(wait=12.0),), "", "The cloud"),
+    ((FROZEN,), "", "ecsbatch thaw"),
 ]
 
 

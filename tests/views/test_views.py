@@ -13,17 +13,20 @@ import pytest
 from scenes import HOSTILE, history, plan, shown
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.servers import Fleet
+from ecsbatch.model.spending import GroupSpending, RunSpending, Waiting
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
 from ecsbatch.planning.time_model import time_model
 from ecsbatch.policy.progress import progress
-from ecsbatch.views.plan import PlanView, plan_json, plan_lines
+from ecsbatch.views.plan import PlanView, freeze_warnings, plan_json, plan_lines
 from ecsbatch.views.progress import render_progress
+from ecsbatch.views.quota import quota_table
 from ecsbatch.views.report import COLUMNS, report_csv, report_json, report_table, run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.summary import summary_lines
@@ -42,6 +45,36 @@ def test_nothing_of_the_clouds_reaches_a_terminal_as_it_came() -> None:
 
 def planned(of: Plan) -> PlanView:
     return PlanView(of, time_model(of, Quota(), 40.0), Quota(), 40.0, "eu-west-101, project p", "sqlite:///r.db")
+
+
+def test_a_plan_warns_that_the_store_is_frozen() -> None:
+    freeze = Freeze("ann@web", "storage incident 4711", 1000.0, 8200.0)
+    view = replace(planned(plan()), warnings=freeze_warnings(freeze, 1060.0), frozen=freeze)
+
+    text = " ".join(" ".join(plan_lines(view)).split())
+    assert "Warning Frozen by ann@web 1m ago, for another 1h59m: storage incident 4711. Nothing new is sent" in text
+    assert "A run that begins now waits; ecsbatch thaw ends that." in text
+    assert (plan_json(view)["frozen"], len(plan_json(view)["warnings"])) == (freeze.as_dict(), 1)
+    assert freeze_warnings(None, 1060.0) == []
+    assert plan_json(planned(plan()))["frozen"] is None
+
+
+def test_who_spends_a_quota_is_a_line_for_each_group_run_and_waiting_process() -> None:
+    runs = [RunSpending("night", "ann@web", 20, 1_030, 5_050), RunSpending("", "", 5, 0, 5)]
+    groups = [
+        GroupSpending("p@eu-west-101", 2_000, 25, 1_030, 945, 50.05, 5_055, runs, [Waiting("bob@web", 20)]),
+        GroupSpending("*", None, 0, 0, None, None, 0),
+    ]
+    lines = [line.split() for line in b"".join(quota_table(groups, 120)).decode().splitlines()]
+
+    assert lines == [
+        ["QUOTA", "/", "RUN", "LIMIT", "IN", "FLIGHT", "COOLING", "FREE", "MORE", "IN", "LAST", "HOUR", "HOLDER"],
+        ["p@eu-west-101", "2,000", "25", "1,030", "945", "50s", "5,055"],
+        ["night", "20", "1,030", "5,050", "ann@web"],
+        ["(no", "run)", "5", "0", "5"],
+        ["waits", "for", "tokens", "20", "bob@web"],
+        ["*", "?", "0", "0", "?", "0"],
+    ]
 
 
 def test_a_plan_is_one_screen_of_numbers() -> None:
