@@ -41,12 +41,14 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
     "ecsbatch.ecs.sender": ("Request", "Answer"),
     "ecsbatch.model.conflicts": (),
     "ecsbatch.model.events": (),
+    "ecsbatch.model.freeze": ("Freeze",),
     "ecsbatch.model.outcome": ("SkipReason", "Evidence"),
     "ecsbatch.model.plan": ("Wave", "Skip"),
     "ecsbatch.model.quota": ("Usage",),
     "ecsbatch.model.recorded": (),
     "ecsbatch.model.run": ("Holder",),
     "ecsbatch.model.servers": ("Fleet", "ServerView", "Site"),
+    "ecsbatch.model.spending": ("GroupSpending", "RunSpending", "Waiting"),
     "ecsbatch.model.state": ("RolloutState",),
     "ecsbatch.model.tally": ("Tally",),
     "ecsbatch.policy.counts": ("Counts",),
@@ -60,6 +62,7 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
     "ecsbatch.rollout.history": ("History",),
     "ecsbatch.rollout.standby": ("StandbyNews",),
     "ecsbatch.rollout.steering": ("Steering",),
+    "ecsbatch.rollout.store_switch": ("StoreSwitch",),
 }
 """The names on each page; (): all public classes and functions that the module defines."""
 
@@ -81,7 +84,7 @@ ENGINES: Final[Mapping[str, frozenset[str]]] = {
     "Plan": frozenset({"base", "domain_bases", "held", "held_by_domain", "wave_of", "skip_of"}),
     "Restarter": frozenset({"pipelines", "standby_worker"}),
     "ResumeOption": frozenset({"flags", "question"}),
-    "Rollout": frozenset({"__init__", "engine_stopped", "note_sight", "follow_commands", "command"}),
+    "Rollout": frozenset({"__init__", "engine_stopped", "note_sight", "note_freeze", "follow_commands", "command"}),
     "RolloutState": frozenset({"__init__", "apply", "kept_outcome"}),
     "SimulatedCloud": frozenset({"__init__", "stamp", "wall", "schedule", "advance", "receive", "perform", "latency"}),
     "Steering": frozenset({"__init__"}),
