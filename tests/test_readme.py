@@ -159,11 +159,7 @@ def test_every_command_that_the_text_names_exists() -> None:
 
 def test_every_option_that_the_text_names_exists() -> None:
     named = set(re.findall(r"`(--[a-z-]+)`", README))
-<<<<<<< HEAD
-    commands = ("restart", "report", "simulate", "audit", "resume", "apply", "work", "store")
-=======
-    commands = ("restart", "report", "simulate", "audit", "resume", "apply", "store", "freeze")
->>>>>>> 1d0d0df (README and the reference tell of freeze, thaw and quota)
+    commands = ("restart", "report", "simulate", "audit", "resume", "apply", "work", "store", "freeze")
     told = "".join(ecsbatch(command, "--help").stdout for command in commands)
 
     assert named
