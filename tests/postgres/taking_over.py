@@ -47,15 +47,15 @@ class Scene:
     url: str
     terminal: Terminal
 
-    def begin(self, *words: str) -> fork_server.Command:
-        """Type a command about the shared store."""
-        return self.terminal.begin(*words, ECSBATCH_STORE=self.url)
+    def begin(self, *words: str, url: str = "") -> fork_server.Command:
+        """Type a command about the shared store, which may be reached by another address."""
+        return self.terminal.begin(*words, ECSBATCH_STORE=url or self.url)
 
-    def restart(self, run_id: str, servers: list[str], *more: str) -> fork_server.Command:
+    def restart(self, run_id: str, servers: list[str], *more: str, url: str = "") -> fork_server.Command:
         """Begin a rollout in a process of its own."""
         fleet = self.terminal.folder / f"{run_id}.txt"
         fleet.write_text("\n".join(servers) + "\n")
-        return self.begin("restart", str(fleet), "--run-id", run_id, "--yes", *PLANNED, *ENGINE, *more)
+        return self.begin("restart", str(fleet), "--run-id", run_id, "--yes", *PLANNED, *ENGINE, *more, url=url)
 
     def events(self, run_id: str) -> list[Recorded]:
         """Return the record of a run; empty while there is none."""

@@ -13,6 +13,7 @@ import pytest
 
 from ecsbatch.model import events as ev
 
+from .bridge import Bridge
 from .taking_over import QUOTA, Scene, books, ended, kill, scene
 
 pytestmark = pytest.mark.real
@@ -73,3 +74,24 @@ def test_a_holder_that_stood_still_while_another_took_its_run_submits_and_writes
     intents = [each for each in stage.events("s") if isinstance(each.event, ev.BatchSubmitting)]
     fences = {int(each.event.grant.split(".")[1]): each.ts < stood for each in intents}
     assert fences == {1: True, 2: False}
+
+
+def test_a_holder_that_the_database_does_not_hear_sends_nothing_and_ends_with_8_once_it_does(
+    stage: Scene, bridge: Bridge
+) -> None:
+    """It lives, and follows what is under way; nothing tells it that its lease has run out but its own clock."""
+    servers = stage.cloud.ids[300:400]
+    holder = stage.restart("h", servers, "-v", url=bridge.url(stage.url))
+    stage.until("h", ev.BatchAccepted, 3)
+    bridge.black_hole()
+    taker = stage.resumed("h")
+    time.sleep(2.0)
+    bridge.heal()
+    code, _, err = ended(holder)
+
+    assert code == 8, err
+    assert "Run h was taken over by " in err
+    assert ended(taker)[0] == 0
+    said = books(stage.cloud)
+    assert (said["restarted_servers"], said["restarted_more_than_once"]) == (100, 0)
+    assert said["fullest_window"] <= QUOTA
