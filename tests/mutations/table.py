@@ -409,7 +409,7 @@ WORDS: Final = (
         old="await self._commands.popleft()()",
         new="await asyncio.gather(*[self._commands.popleft()() for _ in range(len(self._commands))])",
         tests=("tests/rollout/test_words.py::test_the_last_word_holds_however_quickly_it_follows",),
-        seeds=(34,),
+        seeds=(36, 34),
     ),
 )
 
