@@ -33,6 +33,9 @@ class Owner:
         """Return the request that was taken for not carried out."""
         return self.attempt
 
+    def maybe_sent_since(self, _server: str) -> None:
+        """Return None: no failover has forgotten anything."""
+
     def kept(self, _server: str) -> None:
         """Return None: it has not failed before."""
 
