@@ -87,6 +87,11 @@ def test_each_role_may_what_it_is_for(terminal: Terminal, cloud: Simulator, serv
         "read": (0, "warning", ""),
     }
 
+    code, told = type_("check", "-o", "json")
+    checks = {each["name"]: each for each in json.loads(told)["checks"]}
+    assert (code, checks["store: commits"]["state"], checks["quota"]["state"]) == (0, "warning", "ok")
+    assert "writable (a socket of this machine); a database server may be written by others" in checks["store"]["text"]
+
     # Old runs.
     assert "Nothing was deleted" in type_("store", "prune", "--older-than", "0s", store=read)[1]
     assert type_("store", "prune", "--older-than", "0s", "--yes", store=read)[0] == 1

@@ -73,7 +73,7 @@ class Row(NamedTuple):
     never: tuple[str, ...]
 
 
-READING = (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR)
+READING = (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR, "psycopg")
 TABLE = [
     Row("", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
     Row("--help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
