@@ -29,7 +29,7 @@ _KNOWS_SYSTEM: Final = 160_000
 """The first libpq to which ``sslrootcert=system`` is more than the name of a file."""
 
 _NOWHERE: Final = "nowhere"
-"""No value of ``channel_binding``: with it libpq says what it would use, and connects to nobody."""
+"""No value of ``gssencmode``: with it libpq says what it would use, and connects to nobody."""
 
 _PORT: Final = "5432"
 _NO_NAME: Final = frozenset({"", "/", "@"})
@@ -136,6 +136,7 @@ def postgres_address(url: str, *, read_only: bool = False) -> PostgresAddress:
     """
     given = _given(url)
     used, version = _used(given)
+    # `prefer` in a service file cannot be told from libpq's own default, and counts as that.
     mode_said = "sslmode" in given or bool(os.environ.get("PGSSLMODE")) or used.get("sslmode", "prefer") != "prefer"
     ours = protection(used, mode_said=mode_said, version=version)
     parameters = {**given, **ours.parameters}
@@ -182,13 +183,13 @@ def _used(given: Mapping[str, str]) -> tuple[dict[str, str], int]:
     from psycopg import pq  # noqa: PLC0415 - as above
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - the same
 
-    asked = pq.PGconn.connect_start(make_conninfo(**{**given, "channel_binding": _NOWHERE}).encode())
+    asked = pq.PGconn.connect_start(make_conninfo(**{**given, "gssencmode": _NOWHERE}).encode())
     try:
         used = {each.keyword.decode(): each.val.decode() for each in asked.info if each.val}
         said = asked.error_message.decode(errors="replace")
     finally:
         asked.finish()
-    if used.get("channel_binding") != _NOWHERE:
+    if used.get("gssencmode") != _NOWHERE:
         # It got no further than to the service: what it says of that repeats nothing else.
         raise ConfigError(
             f"The store's service cannot be used ({printable(said.strip())}): mend its file, or its name."
@@ -256,6 +257,8 @@ def protection(used: Mapping[str, str], *, mode_said: bool, version: int) -> Pro
         return _verified(used, version)
     if not away:
         return Protection({}, "a socket of this machine" if places[0].is_socket else "this machine's loopback")
+    if mode in {"require", "verify-ca"} and used.get("channel_binding") == "require":
+        return Protection({}, "TLS, verified by the password that both know (channel binding)")
     others = _OTHERS.get(mode, "who answers is not verified")
     hosts = ", ".join(place.host or place.address for place in away)
     weak = f"sslmode={printable(mode, 20)}"

@@ -67,6 +67,7 @@ async def test_a_good_night_keeps_the_stores_password(tmp_path: Path, server: Se
                 ("store", "upgrade", "--print"),
             ),
             *(("store", "prune", "--older-than", "1s"), ("pause",), ("status", "no-such-run"), ("runs", "--stor")),
+            *(("freeze", "--reason", "power cut"), ("plan", "fleet.txt"), ("thaw",), ("quota", "-o", "json")),
         ):
             assert await typed.type(*arguments) in {0, 1, 2, 3, 7}, typed.said.decode()[-3000:]
 

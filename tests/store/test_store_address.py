@@ -142,6 +142,19 @@ def test_another_machine_must_prove_its_name_unless_somebody_says_otherwise(
         assert (sslmode, address.warning) == (None, "")
 
 
+@pytest.mark.parametrize(
+    ("options", "weak"),
+    [
+        ("sslmode=require&channel_binding=require", False),
+        ("sslmode=verify-ca&channel_binding=require", False),
+        ("sslmode=prefer&channel_binding=require", True),
+        ("sslmode=require&channel_binding=prefer", True),
+    ],
+)
+def test_a_password_that_both_sides_prove_to_know_is_as_good_as_a_name(options: str, *, weak: bool) -> None:
+    assert bool(postgres_address(f"postgresql://db/x?{options}").warning) == weak
+
+
 def test_an_own_authority_is_heeded_where_libpq_looks_for_it(home: Path) -> None:
     (home / ".postgresql").mkdir()
     (home / ".postgresql" / "root.crt").touch()
