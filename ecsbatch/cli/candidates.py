@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
 
     from ecsbatch.model.servers import ServerView
+    from ecsbatch.store import DatabaseStore
 
 Candidates: TypeAlias = Iterable[str | tuple[str, str]]
 """What may be typed, each alone or with what it is."""
@@ -100,20 +101,27 @@ def _store(context: CompletionContext) -> str:
 
 
 async def _runs(url: str) -> list[tuple[str, str]]:
-    from ecsbatch.store import open_store  # noqa: PLC0415 - only for a completion
-
     if not url:
         return []
-    async with open_store(url, read_only=True) as store:
+    async with _opened(url) as store:
         records = await store.runs(_RUNS)
     return [(each.run_id, f"{each.status.value}, {each.ended:,} of {each.total:,}") for each in records]
 
 
 async def _domains(url: str, run: str) -> list[str]:
-    from ecsbatch.store import open_store  # noqa: PLC0415 - only for a completion
-
     if not url:
         return []
-    async with open_store(url, read_only=True) as store:
+    async with _opened(url) as store:
         fleet = await store.targets((await store.run(run)).run_id)
     return sorted(set(fleet.domains or ()) - {""})
+
+
+def _opened(url: str) -> DatabaseStore:
+    """Return a store that is read; nothing that is to be warned of is said beside what a shell offers."""
+    import warnings  # noqa: PLC0415 - only for a completion
+
+    from ecsbatch.store import open_store  # noqa: PLC0415 - the same
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return open_store(url, read_only=True)

@@ -6,6 +6,7 @@ Each part's room is imported when the part is made.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -85,11 +86,13 @@ def make_store(url: str, *, read_only: bool = False) -> DatabaseStore:
         ConfigError: the URL is of no kind that is known, or cannot be understood.
     """
     from ecsbatch.store import open_store  # noqa: PLC0415 - imported when used
-    from ecsbatch.store.address import known_kind, postgres_address  # noqa: PLC0415 - the same
 
-    if known_kind(url) == "postgres" and (warning := postgres_address(url, read_only=read_only).warning):
-        warn(f"{warning}.")
-    return open_store(url, read_only=read_only)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        store = open_store(url, read_only=read_only)
+    for each in told:
+        warn(f"{each.message}.")
+    return store
 
 
 def store_exists(url: str) -> bool:

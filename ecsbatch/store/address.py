@@ -117,6 +117,18 @@ def path_of(url: str) -> Path:
     return Path(path).expanduser()
 
 
+def weakness_of(url: str, *, read_only: bool = False) -> str:
+    """Return why the way to a store is protected less than it should be and what to do about it, "" where it is not.
+
+    Raises:
+        ConfigError: the URL is of no known kind, or cannot be understood.
+    """
+    kind = known_kind(url)
+    if kind == "sqlite":
+        path_of(url)
+    return postgres_address(url, read_only=read_only).warning if kind == "postgres" else ""
+
+
 def _unknown(url: str) -> ConfigError:
     """Refuse a URL; the rest of it is not shown, for it may contain a password."""
     scheme, colon, _ = url.partition(":")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -25,7 +26,7 @@ from ecsbatch.model.spending import GroupSpending
 from ecsbatch.model.store_url import shown
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, pruning, targets
-from ecsbatch.store.address import known_kind, path_of
+from ecsbatch.store.address import weakness_of
 from ecsbatch.store.database import GIVE_WAY, Database
 from ecsbatch.store.heart import Heart, TaskHeart, ThreadHeart
 from ecsbatch.store.leases import LeaseLocks
@@ -64,7 +65,8 @@ def open_store(
             await restarter.resume_orphans()
 
     All processes that share a quota share a store. Opening it raises `ConfigError` where the file's folder is missing,
-    and `StoreError` where the file cannot be read or written, is damaged, or is a newer version's.
+    and `StoreError` where the store cannot be read or written, is damaged, or is a newer version's. A server on another
+    machine that need not prove its name is warned of, as Python's warnings are.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``; ``postgresql://user@host/database``, in all forms of
@@ -80,10 +82,10 @@ def open_store(
         read_only: the caller only reads; a file that this process may not write is opened, too.
 
     Raises:
-        ConfigError: the URL is of no known kind.
+        ConfigError: the URL is of no known kind, or cannot be understood.
     """
-    if isinstance(url, str) and known_kind(url) == "sqlite":
-        path_of(url)
+    if isinstance(url, str) and (weakness := weakness_of(url, read_only=read_only)):
+        warnings.warn(weakness, stacklevel=2)
     wait_out = cold_start_window if cold_start else 0.0
     return DatabaseStore(
         url, clock or SystemClock(), wait_out, inline=inline, busy_timeout=busy_timeout, read_only=read_only

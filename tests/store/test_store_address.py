@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ecsbatch.errors import ConfigError
+from ecsbatch.store import open_store
 from ecsbatch.store.address import known_kind, name_of, path_of, places_of, postgres_address, protection
 
 SERVICES = """
@@ -174,6 +175,20 @@ def test_a_libpq_that_knows_no_certificates_of_the_system_gets_them_as_a_file(mo
     assert protection(used, mode_said=False, version=160_000).parameters["sslrootcert"] == "system"
     with pytest.raises(ConfigError, match="sslrootcert=FILE"):
         protection(used, mode_said=False, version=150_000)
+
+
+def test_a_program_is_warned_where_it_opens_a_store_by_a_weak_way() -> None:
+    with pytest.warns(
+        UserWarning, match="^sslmode=require to db: whoever stands on the way may be who answers"
+    ) as told:
+        store = open_store("postgresql://ann:CANARY@db/x?sslmode=require")
+    assert told[0].filename == __file__
+    assert "CANARY" not in f"{store!r} {store.url} {told[0].message}"
+
+    open_store("postgresql://ann:CANARY@db/x")
+    open_store("postgresql://ann:CANARY@localhost/x?sslmode=disable")
+    with pytest.raises(ConfigError, match="give both"):
+        open_store("postgresql:///x?hostaddr=10.0.0.1")
 
 
 def test_an_address_without_a_name_cannot_be_verified() -> None:

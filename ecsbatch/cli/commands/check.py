@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
+from warnings import catch_warnings, simplefilter
 
 from cyclopts import Parameter
 from yarl import URL
@@ -275,7 +276,10 @@ class Inspection:
 
         try:
             url = self.context.store_url
-            async with open_store(url) as store:
+            with catch_warnings():
+                simplefilter("ignore")  # of what is found below
+                opened = open_store(url)
+            async with opened as store:
                 held = [record.run_id for record in await store.runs(_RUNS) if record.held]
                 exposure = store.exposure
                 limit = self.context.settings.engine.quota.limit
