@@ -59,7 +59,12 @@ async def test_a_good_night_keeps_the_stores_password(tmp_path: Path, server: Se
         for arguments in (
             *(("check",), ("check", "-o", "json"), ("config", "show"), ("config", "show", "-o", "json"), ("runs",)),
             *(("status", "-o", "json"), ("report", "--out", "report.json"), ("explain",), ("audit", "-o", "json")),
-            *(("plan", "fleet.txt", "--out", "plan.json"), ("servers", "--all"), ("resume", "tonight"), ("watch",)),
+            *(
+                ("plan", "fleet.txt", *FAST, "--out", "plan.json"),
+                ("servers", "--all"),
+                ("resume", "tonight"),
+                ("watch",),
+            ),
             *(
                 ("store", "check"),
                 ("store", "check", "-o", "json"),
@@ -67,11 +72,11 @@ async def test_a_good_night_keeps_the_stores_password(tmp_path: Path, server: Se
                 ("store", "upgrade", "--print"),
             ),
             *(("store", "prune", "--older-than", "1s"), ("pause",), ("status", "no-such-run"), ("runs", "--stor")),
-            *(("freeze", "--reason", "power cut"), ("plan", "fleet.txt"), ("thaw",), ("quota", "-o", "json")),
+            *(("freeze", "--reason", "power cut"), ("plan", "fleet.txt", *FAST), ("thaw",), ("quota", "-o", "json")),
         ):
             assert await typed.type(*arguments) in {0, 1, 2, 3, 7}, typed.said.decode()[-3000:]
 
-    assert b"postgresql://ops@/restarts" in typed.said
+    assert b"\nStore       postgresql://ops@/restarts" in typed.said
     assert "ECSBATCH_SERVER_ID" in (tmp_path / "check.told").read_text()
     assert "PATH=" in (tmp_path / "gate.told").read_text()
     for told in ("check.told", "gate.told"):
