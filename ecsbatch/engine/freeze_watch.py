@@ -34,14 +34,14 @@ class FreezeWatch:
         hearers: are called when the store is frozen or thawed, or frozen anew, before anything is sent by that.
     """
 
-    def __init__(self, store: Ledger) -> None:
-        """Look at ``store``."""
+    def __init__(self, store: Ledger, now: Callable[[], float] | None = None) -> None:
+        """Look at ``store``; ``now`` goes on while the machine is suspended, the loop's time, for None, does not."""
         self.freeze: Freeze | None = None
         self.last: Freeze | None = None
         self.known = False
         self._store = store
         self.hearers: list[Callable[[], None]] = []
-        self._now = asyncio.get_running_loop().time
+        self._now = now or asyncio.get_running_loop().time
         self._asked_at = -math.inf
 
     async def look(self) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any, Final
 
-from ecsbatch.clock import Clock
+from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.config.settings import Engine
 from ecsbatch.engine.freeze_watch import FreezeWatch
 from ecsbatch.engine.pipeline import Pipeline
@@ -47,7 +48,7 @@ class Runtime:
         self.engine = engine
         self.holder = holder
         self.clock = clock
-        self.freeze = FreezeWatch(store)
+        self.freeze = FreezeWatch(store, partial(boottime_of, clock))
         self.freeze.hearers.append(self._freeze_changed)
         self.pipelines = {
             site: Pipeline(cloud, store, engine, chance, self.freeze, len(clouds)) for site, cloud in clouds.items()

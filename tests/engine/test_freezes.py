@@ -366,6 +366,29 @@ def test_a_request_leaves_where_it_is_known_that_there_was_no_freeze_a_moment_ag
     assert bool(world.live(main)) == bool(says)
 
 
+def test_what_a_look_tells_is_as_old_as_its_question() -> None:
+    """A store that answers late may have been frozen since it was asked; a suspend in between counts, too."""
+
+    class Late(Told):
+        async def last_freeze(self) -> Freeze | None:
+            """Say it once the time is over."""
+            await asyncio.sleep(KNOWN_FOR + 0.5)
+            return await super().last_freeze()
+
+    async def main() -> list[str]:
+        suspended = 0.0
+        watch = FreezeWatch(Late(None), lambda: asyncio.get_running_loop().time() + suspended)
+        await watch.look()
+        late = watch.holds_back(9.0)
+        quick = FreezeWatch(Told(None), lambda: asyncio.get_running_loop().time() + suspended)
+        await quick.look()
+        known, suspended = quick.holds_back(9.0), KNOWN_FOR + 0.5
+        return [late, known, quick.holds_back(9.0)]
+
+    late, known, behind_a_suspend = World(servers=1).live(main)
+    assert (bool(late), bool(known), bool(behind_a_suspend)) == (True, False, True)
+
+
 def test_a_store_that_cannot_be_asked_leaves_a_freeze_in_force() -> None:
     async def main() -> list[Freeze | None]:
         store = Told(None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .decisions import DECISIONS
+from .freezes import FREEZES
 from .mutant import Mutant
 
 IN_TIME: Final = "tests/engine/test_in_time.py::"
@@ -413,5 +414,5 @@ WORDS: Final = (
     ),
 )
 
-MUTANTS: Final[Sequence[Mutant]] = (*QUOTA, *ONCE, *WANTED, *ALLOWED, *TRUE, *WORDS, *DECISIONS)
+MUTANTS: Final[Sequence[Mutant]] = (*QUOTA, *ONCE, *WANTED, *ALLOWED, *TRUE, *WORDS, *DECISIONS, *FREEZES)
 """All of them."""

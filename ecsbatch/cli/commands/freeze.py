@@ -74,7 +74,9 @@ def freeze(
 
     (before, now), going, spending = asyncio.run(_with_runs(context.store_url, do))
     if context.wants_json:
-        print_json({"frozen": now.as_dict(), "replaced": before.as_dict() if before is not None else None})
+        replaced = before.as_dict() if before is not None else None
+        told = {"runs": [record.run_id for record in going], "in_flight": sum(each.in_flight for each in spending)}
+        print_json({"frozen": now.as_dict(), "replaced": replaced, **told})
         return Exit.OK
     lines = [f"Frozen{_until(now)}: {printable(now.reason)}."]
     if before is not None:
@@ -90,7 +92,8 @@ def thaw(*, flags: Annotated[AskFlags | None, Parameter(name="*")] = None, confi
     context = CliContext.of(flags, config)
     ended, going, _ = asyncio.run(_with_runs(context.store_url, lambda store: store.thaw(by=who())))
     if context.wants_json:
-        print_json({"frozen": None, "ended": ended.as_dict() if ended is not None else None})
+        runs = [record.run_id for record in going]
+        print_json({"frozen": None, "ended": ended.as_dict() if ended is not None else None, "runs": runs})
     elif ended is None:
         print_lines(["The store is not frozen."], to_stdout=True)
     else:
