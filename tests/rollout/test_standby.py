@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,20 @@ from world import World
 from ecsbatch.config.settings import Programs, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.errors import EngineStopped, StoreError
+from ecsbatch.errors import ConfigError, EngineStopped, StoreError
 from ecsbatch.model import events as ev
+from ecsbatch.model.conflicts import RunHeld, RunTaken
 from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.run import Holder, RunRecord
 from ecsbatch.model.servers import Server
 from ecsbatch.policy.standing import standing
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.rollout.standby import Standby as StandbyLoop
 from ecsbatch.rollout.standby import StandbyNews
 from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.store import MemoryDatabase
 from ecsbatch.testing import ENDPOINT
 
 SLOWLY = Strategy(waves="100%", max_unavailable=1, max_failures="100%", max_failures_per_wave=None)
@@ -417,3 +422,137 @@ def test_who_starts_anew_takes_what_was_handed_over_too() -> None:
             return [(await each).status for each in rollouts]
 
     assert world.live(main) == [RunStatus.SUCCEEDED]
+
+
+# -- leases by time ----------------------------------------------------------------------------------------------------
+
+
+def test_it_looks_at_the_leases_own_end_and_has_the_run_at_that_instant() -> None:
+    world = World(servers=5)
+    world.database.close()
+    world.database = MemoryDatabase(leases=True, clock=world.clock.wall)
+    _died(world, "night")
+
+    async def main() -> tuple[float, float, list[str]]:
+        async with standby(world) as beside:
+            left = (await beside.restarter.record("night")).lease_left
+            assert left is not None
+            ends = world.now() + left
+            await beside.heard.wait()
+            return left, world.now() - ends, await _all_over(world, "night")
+
+    left, late, statuses = world.live(main)
+
+    assert 1 < left <= 4
+    assert 0 <= late < 0.1
+    assert statuses == ["succeeded"]
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
+def test_of_two_that_wait_for_one_lease_one_has_the_run() -> None:
+    world = World(servers=15)
+    world.database.close()
+    world.database = MemoryDatabase(leases=True, clock=world.clock.wall)
+    _died(world, "a", "b", "c")
+
+    async def main() -> list[tuple[str, str]]:
+        async with standby(world, "one") as one, standby(world, "other") as other:
+            await _all_over(world, "a", "b", "c")
+            await asyncio.sleep(2)
+            return one.words() + other.words()
+
+    assert sorted(world.live(main)) == sorted([(word, run) for run in "abc" for word in ("taken", "ended")])
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
+# -- what becomes of what was taken ------------------------------------------------------------------------------------
+
+
+class Taken:
+    """A run that was taken, and ends as a test wants."""
+
+    run_id = "night"
+
+    def __init__(self, end: Exception) -> None:
+        self._end = end
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """End."""
+        yield from asyncio.sleep(1).__await__()
+        raise self._end
+
+
+class Taker:
+    """Takes what it is given, from a store that has one orphan for ever.
+
+    Attributes:
+        tried: when it took.
+    """
+
+    def __init__(self, taken: Taken | None = None, fault: Exception | None = None) -> None:
+        holder = Holder("ann@web", "web", 7, 0.0)
+        self._record = RunRecord("night", "rollout", 0.0, RunStatus.ORPHANED, holder, False, 1, 1, 5, {}, "", {})  # noqa: FBT003 - as it stands
+        self._taken, self._fault = taken, fault
+        self.tried: list[float] = []
+
+    @property
+    def store(self) -> Any:
+        """Itself: it lists the orphan."""
+        return self
+
+    async def open_rollouts(self) -> list[RunRecord]:
+        """List the orphan."""
+        return [self._record]
+
+    def check(self) -> None:
+        """Be well."""
+
+    async def lacking(self, _: RunRecord) -> list[str]:
+        """Lack nothing."""
+        return []
+
+    async def take_over(self, _: RunRecord) -> Any:
+        """Take, or fail."""
+        self.tried.append(asyncio.get_running_loop().time())
+        if self._fault is not None:
+            raise self._fault
+        return self._taken
+
+
+def played(taker: Taker, seconds: float) -> list[StandbyNews]:
+    """Stand by with a taker for so long; return what was said."""
+    news = list[StandbyNews]()
+
+    async def main() -> None:
+        looking = asyncio.create_task(StandbyLoop(taker, on_news=news.append).run())
+        await asyncio.sleep(seconds)
+        looking.cancel()
+        await asyncio.wait([looking])
+
+    World(servers=1).live(main)
+    return news
+
+
+def test_what_another_process_has_taken_is_told_by_its_name() -> None:
+    news = played(Taker(Taken(RunTaken("night", Holder("bob@db", "db", 8, 0.0)))), 1.5)
+
+    assert [(each.word, each.run_id) for each in news[:2]] == [("taken", "night"), ("lost", "night")]
+    assert "taken over by bob@db" in news[1].message
+
+
+def test_what_ends_by_an_error_or_cannot_be_taken_is_tried_again_ever_more_seldom_and_told_once() -> None:
+    broken = Taker(Taken(StoreError("The disk is full.")))
+    refusing = Taker(fault=ConfigError("There is no program ./up."))
+    ended, refused = played(broken, 60), played(refusing, 60)
+
+    assert [round(later - before) for before, later in pairwise(broken.tried)] == [6, 11, 21]
+    assert {each.word for each in ended} == {"taken", "ended"}
+    assert "The disk is full." in ended[1].message
+    assert [round(later - before) for before, later in pairwise(refusing.tried)] == [5, 10, 20]
+    assert [(each.word, each.message) for each in refused] == [
+        ("left_alone", "Run night is left alone: There is no program ./up.")
+    ]
+
+
+def test_what_another_one_was_quicker_with_is_no_word_worth() -> None:
+    assert played(Taker(fault=RunHeld("night", Holder("bob@db", "db", 8, 0.0))), 5) == []
