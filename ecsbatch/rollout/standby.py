@@ -223,7 +223,8 @@ class Standby:
         try:
             rollout = await self._worker.take_over(record)
         except (RunConflict, EngineStopped):
-            return None  # another one was quicker, or nothing is taken here any more
+            self._leave_for_a_moment(run_id)  # another one was quicker, or nothing is taken here any more
+            return None
         except EcsbatchError as e:
             self._failed(run_id)
             self._say_once(run_id, str(e))
@@ -242,6 +243,7 @@ class Standby:
         try:
             result = await rollout
         except RunTaken as e:
+            self._leave_for_a_moment(run_id)
             self._say("lost", run_id, str(e))
         except Exception as e:  # noqa: BLE001 - whatever has ended it here, the others go on
             self._failed(run_id)
@@ -253,6 +255,10 @@ class Standby:
                 return
             why = f" ({result.reason})" if result.reason else ""
             self._say("ended", run_id, f"Run {run_id} is {result.status.value}{why}.")
+
+    def _leave_for_a_moment(self, run_id: str) -> None:
+        """Look again before a run is tried again."""
+        self._failures[run_id] = self._failures.get(run_id, (0, 0.0))[0], self._now + LOOK_EVERY
 
     def _failed(self, run_id: str) -> None:
         """Let some time pass before a run is tried again."""

@@ -536,7 +536,7 @@ def played(taker: Taker, seconds: float) -> list[StandbyNews]:
 def test_what_another_process_has_taken_is_told_by_its_name() -> None:
     news = played(Taker(Taken(RunTaken("night", Holder("bob@db", "db", 8, 0.0)))), 1.5)
 
-    assert [(each.word, each.run_id) for each in news[:2]] == [("taken", "night"), ("lost", "night")]
+    assert [(each.word, each.run_id) for each in news] == [("taken", "night"), ("lost", "night")]
     assert "taken over by bob@db" in news[1].message
 
 
@@ -555,4 +555,7 @@ def test_what_ends_by_an_error_or_cannot_be_taken_is_tried_again_ever_more_seldo
 
 
 def test_what_another_one_was_quicker_with_is_no_word_worth() -> None:
-    assert played(Taker(fault=RunHeld("night", Holder("bob@db", "db", 8, 0.0))), 5) == []
+    taker = Taker(fault=RunHeld("night", Holder("bob@db", "db", 8, 0.0)))
+
+    assert played(taker, 5.5) == []
+    assert [round(later - before) for before, later in pairwise(taker.tried)] == [1, 1, 1, 1, 1]
