@@ -130,7 +130,7 @@ def test_the_modules_and_files_that_are_run_exist() -> None:
     modules = [words[2].replace(".", "/") for words in typed() if words[:2] == ["python", "-m"] if words[2] != "pytest"]
     files = [word for words in typed() for word in words if word.startswith("tests/")]
 
-    assert modules == ["tests/simulated", "tests/simulated", "tests/reference"]
+    assert modules == ["tests/simulated", "tests/simulated", "tests/simulated", "tests/reference"]
     assert [
         name for name in modules if not any((ROOT / f"{name}{end}").is_file() for end in (".py", "/__main__.py"))
     ] == []
@@ -148,7 +148,7 @@ def test_the_options_of_the_simulation_are_its_own() -> None:
     source = (ROOT / "tests" / "simulated" / "__main__.py").read_text(encoding="utf-8")
     options = {word for words in typed() if "tests.simulated" in words for word in words if word.startswith("--")}
 
-    assert options == {"--seed", "--seeds"}
+    assert options == {"--seed", "--seeds", "--holders"}
     assert [option for option in options if f'"{option}"' not in source] == []
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 
 from .decisions import DECISIONS
 from .mutant import Mutant
-from .playing import Found, processes, try_seeds, try_tests
+from .playing import Found, processes, try_scenes, try_seeds, try_tests
 from .table import MUTANTS
 
 SHOWN = 3
@@ -51,10 +51,15 @@ def tried(
     for mutant in chosen:
         if search:
             first, _, end = search.partition("-")
-            trying.append((mutant, [pool.submit(try_seeds, mutant, range(int(first), int(end)), SHOWN, dimensions)]))
+            seeds = range(int(first), int(end))
+            if mutant.scenes:
+                trying.append((mutant, [pool.submit(try_scenes, mutant, seeds, SHOWN)]))
+            else:
+                trying.append((mutant, [pool.submit(try_seeds, mutant, seeds, SHOWN, dimensions)]))
         else:
             kinds = [pool.submit(try_tests, mutant)] if mutant.tests else []
             kinds += [pool.submit(try_seeds, mutant, mutant.seeds)] if mutant.seeds else []
+            kinds += [pool.submit(try_scenes, mutant, mutant.scenes)] if mutant.scenes else []
             trying.append((mutant, kinds))
     for mutant, kinds in trying:
         yield mutant, [kind.result() for kind in kinds]

@@ -22,6 +22,7 @@ class Mutant:
         tests: the tests that fail by it, as pytest names them.
         seeds: worlds of the simulation, drawn with all dimensions, that show it; several, as an engine that merely
             looks at other instants meets another fate in the same world: one is enough.
+        scenes: the same of worlds with several holders.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Mutant:
     new: str
     tests: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    scenes: tuple[int, ...] = ()
 
     @property
     def places(self) -> int:

@@ -47,12 +47,21 @@ def try_tests(mutant: Mutant) -> list[Found]:
 
 def try_seeds(mutant: Mutant, seeds: Iterable[int], enough: int = 1, dimensions: str = "new") -> list[Found]:
     """Judge worlds until so many have shown the mutant."""
+    return _tried(mutant, "seed", seeds, enough, "tests.simulated.judge", dimensions)
+
+
+def try_scenes(mutant: Mutant, seeds: Iterable[int], enough: int = 1) -> list[Found]:
+    """Judge worlds of several holders until so many have shown the mutant."""
+    return _tried(mutant, "scene", seeds, enough, "tests.simulated.holders.judging")
+
+
+def _tried(mutant: Mutant, kind: str, seeds: Iterable[int], enough: int, judges: str, *more: str) -> list[Found]:
     found: list[Found] = []
     with _mutated(mutant):
-        judge: Callable[[int, str], Any] = importlib.import_module("tests.simulated.judge").judge
+        judge: Callable[..., Any] = importlib.import_module(judges).judge
         for seed in seeds:
-            said = _bounded(lambda seed=seed: next(iter(judge(seed, dimensions).broken), ""))  # type: ignore[misc]
-            found.append((f"seed {seed}", said))
+            said = _bounded(lambda seed=seed: next(iter(judge(seed, *more).broken), ""))  # type: ignore[misc]
+            found.append((f"{kind} {seed}", said))
             if sum(bool(said) for _, said in found) >= enough:
                 break
     return found

@@ -7,6 +7,7 @@ from typing import Final
 
 from .decisions import DECISIONS
 from .freezes import FREEZES
+from .holders import HOLDERS
 from .mutant import Mutant
 
 IN_TIME: Final = "tests/engine/test_in_time.py::"
@@ -414,5 +415,5 @@ WORDS: Final = (
     ),
 )
 
-MUTANTS: Final[Sequence[Mutant]] = (*QUOTA, *ONCE, *WANTED, *ALLOWED, *TRUE, *WORDS, *DECISIONS, *FREEZES)
+MUTANTS: Final[Sequence[Mutant]] = (*QUOTA, *ONCE, *WANTED, *ALLOWED, *TRUE, *WORDS, *DECISIONS, *FREEZES, *HOLDERS)
 """All of them."""

@@ -7,21 +7,21 @@ costs a second of a process. The engine itself passes them: `tests/simulated` pl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 
 import pytest
 
-from .mutant import ROOT
-from .playing import Found, processes, try_seeds
+from .mutant import ROOT, Mutant
+from .playing import Found, processes, try_scenes, try_seeds
 from .table import MUTANTS
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
-SHOWN_BY_SEEDS = [mutant.name for mutant in MUTANTS if mutant.seeds]
+SHOWN_BY_SEEDS = [mutant.name for mutant in MUTANTS if mutant.seeds or mutant.scenes]
 
 
 def test_each_mutant_has_a_name_of_its_own_and_something_that_catches_it() -> None:
     assert len(BY_NAME) == len(MUTANTS)
-    assert [mutant.name for mutant in MUTANTS if not (mutant.tests or mutant.seeds)] == []
+    assert [mutant.name for mutant in MUTANTS if not (mutant.tests or mutant.seeds or mutant.scenes)] == []
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -40,8 +40,14 @@ def test_there_is_the_test_that_is_said_to_catch_it(name: str) -> None:
 def playing() -> Iterator[Mapping[str, Future[list[Found]]]]:
     """Begin every mutant's seeds; a process each, one after another."""
     with processes(1) as pool:
-        yield {name: pool.submit(try_seeds, BY_NAME[name], BY_NAME[name].seeds) for name in SHOWN_BY_SEEDS}
+        yield {name: _try(pool, BY_NAME[name]) for name in SHOWN_BY_SEEDS}
         pool.shutdown(cancel_futures=True)
+
+
+def _try(pool: Executor, mutant: Mutant) -> Future[list[Found]]:
+    if mutant.seeds:
+        return pool.submit(try_seeds, mutant, mutant.seeds)
+    return pool.submit(try_scenes, mutant, mutant.scenes)
 
 
 @pytest.mark.parametrize("name", SHOWN_BY_SEEDS)

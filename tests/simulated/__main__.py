@@ -1,6 +1,7 @@
 """Simulate rollouts by seed: ``python -m tests.simulated --seeds 0-10000``; one alone: ``--seed 4711 -v``.
 
 ``--dimensions old`` plays a seed as it was before worlds knew frozen processes, late stores and other people.
+``--holders`` plays rollouts that processes of several machines hold in turn, over one store with leases.
 ``--killed-everywhere`` kills one small rollout at every step and every write instead.
 """
 
@@ -11,21 +12,25 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from .agreement import false_alarms
 from .checker import check
 from .dimensions import DIMENSIONS, draw
+from .holders.judging import judge as judge_holders
+from .holders.scene import draw as draw_scene
+from .holders.stage import play as play_scene
+from .holders.telling import told
+from .holders.verdicts import check as check_scene
 from .judge import Verdict, judge
 from .killing import EVERYWHERE, fates
 from .play import Record, play
 
 
-def judged(seeds: Iterable[int], jobs: int, dimensions: str) -> Iterator[Verdict]:
+def judged(seeds: Iterable[int], jobs: int, judging: Callable[[int], Verdict]) -> Iterator[Verdict]:
     """Judge seeds in so many processes; the verdicts come in any order."""
-    judging = partial(judge, dimensions=dimensions)
     if jobs == 1:
         yield from map(judging, seeds)
         return
@@ -44,16 +49,21 @@ def main() -> int:
         type=known,
         help=f"old: the worlds as they were first; new: with more in them; or some of {', '.join(DIMENSIONS)}",
     )
+    parser.add_argument("--holders", action="store_true", help="several machines share a store, and hold runs in turn")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("-v", "--verbose", action="store_true", help="with --seed: the world and its journal")
     parser.add_argument("--killed-everywhere", action="store_true", help="no seeds: a rollout killed at every instant")
     options = parser.parse_args()
     if options.killed_everywhere:
         return everywhere()
+    if options.seed is not None and options.holders:
+        return alone_with_holders(options.seed, verbose=options.verbose)
     if options.seed is not None:
         return alone(options.seed, options.dimensions, verbose=options.verbose)
     first, _, end = options.seeds.partition("-")
-    return many(range(int(first), int(end)), options.jobs, options.dimensions)
+    judging = judge_holders if options.holders else partial(judge, dimensions=options.dimensions)
+    worlds = "--holders" if options.holders else f"--dimensions {options.dimensions}"
+    return many(range(int(first), int(end)), options.jobs, judging, worlds)
 
 
 def known(dimensions: str) -> str:
@@ -71,6 +81,18 @@ def alone(seed: int, dimensions: str, *, verbose: bool) -> int:
     for end in record.ends:
         say(f"life {end.life}: {end.run_id}: {end.how!r}")
     broken = check(record) or list(false_alarms(record))
+    for promise in broken:
+        say(f"BROKEN {promise}")
+    return 1 if broken else 0
+
+
+def alone_with_holders(seed: int, *, verbose: bool) -> int:
+    """Judge one seed of several holders and say what happened."""
+    scene = draw_scene(seed)
+    record = play_scene(scene)
+    for line in told(scene, record) if verbose else ():
+        say(line)
+    broken = check_scene(record)
     for promise in broken:
         say(f"BROKEN {promise}")
     return 1 if broken else 0
@@ -110,12 +132,12 @@ def tell(record: Record) -> None:
         say(f"{sent.tick:6d} {sent.at:11.3f} sent {len(sent.servers)}, carried out {sent.performed_at}: {begun}")
 
 
-def many(seeds: range, jobs: int, dimensions: str) -> int:
+def many(seeds: range, jobs: int, judging: Callable[[int], Verdict], worlds: str) -> int:
     """Judge many seeds; print each that breaks a promise, and the sums at the end."""
     began = time.perf_counter()
     total: Counter[str] = Counter()
     failing: list[int] = []
-    for verdict in judged(seeds, jobs, dimensions):
+    for verdict in judged(seeds, jobs, judging):
         total += verdict.figures
         if verdict.broken:
             failing.append(verdict.seed)
@@ -125,7 +147,7 @@ def many(seeds: range, jobs: int, dimensions: str) -> int:
     for name in sorted(total):
         say(f"  {total[name]:9,d} {name}")
     for seed in sorted(failing):
-        say(f"rerun: python -m tests.simulated --dimensions {dimensions} --seed {seed} -v")
+        say(f"rerun: python -m tests.simulated {worlds} --seed {seed} -v")
     return 1 if failing else 0
 
 

@@ -20,6 +20,7 @@ from ecsbatch.simulator.cloud import CloudConfig, Exchange, Faults, Reply, Simul
 from ecsbatch.simulator.faults import FaultInjector
 from ecsbatch.simulator.fleet import ENDINGS
 from ecsbatch.simulator.gateway import ReceivedRequest
+from ecsbatch.simulator.virtual_time import EPOCH
 from ecsbatch.store.sqlite import MemoryDatabase
 
 T = TypeVar("T")
@@ -190,8 +191,8 @@ class WatchedDatabase(MemoryDatabase):
         commands: every command that was stored.
     """
 
-    def __init__(self, ticks: itertools.count[int]) -> None:
-        super().__init__()
+    def __init__(self, ticks: itertools.count[int], *, leases: bool = False) -> None:
+        super().__init__(leases=leases, clock=lambda: EPOCH + self.now())
         self.now: Callable[[], float] = lambda: 0.0
         self.writes = 0
         self.before_write: Callable[[], None] = _nothing

@@ -68,8 +68,8 @@ def test_who_spends_a_quota_is_a_line_for_each_group_run_and_waiting_process() -
     lines = [line.split() for line in b"".join(quota_table(groups, 120)).decode().splitlines()]
 
     assert lines == [
-        ["QUOTA", "/", "RUN", "LIMIT", "IN", "FLIGHT", "COOLING", "FREE", "MORE", "IN", "LAST", "HOUR", "HOLDER"],
-        ["p@eu-west-101", "2,000", "25", "1,030", "945", "50s", "5,055"],
+        ["QUOTA", "/", "RUN", "LIMIT", "IN", "FLIGHT", "COOLING", "FREE", "LAST", "HOUR", "MORE", "IN", "HOLDER"],
+        ["p@eu-west-101", "2,000", "25", "1,030", "945", "5,055", "50s"],
         ["night", "20", "1,030", "5,050", "ann@web"],
         ["(no", "run)", "5", "0", "5"],
         ["waits", "for", "tokens", "20", "bob@web"],

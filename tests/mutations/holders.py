@@ -1,0 +1,107 @@
+"""Mutants of what keeps several machines from holding one run, each with the scenes and tests that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from .mutant import Mutant
+
+KEEPER: Final = "tests/store/test_lease_keeper.py::"
+LEASES: Final = "tests/store/test_store_leases.py::"
+
+HOLDERS: Final[Sequence[Mutant]] = (
+    Mutant(
+        name="no fence is compared",
+        promise="Every write looks in its own transaction whether the run is still its writer's.",
+        file="store/sync_store.py",
+        old="        if fence != lease.fence:\n",
+        new="        if False:\n",
+        tests=(f"{LEASES}test_a_run_whose_lease_has_run_out_is_orphaned_and_taken_and_its_holder_writes_nothing_more",),
+        scenes=(8, 4, 12),
+    ),
+    Mutant(
+        name="no nonce is compared",
+        promise="Between a lease and its fence there are seconds in which the holder before writes nothing either.",
+        file="store/leases.py",
+        old='return row is not None and row[0] == self._us["nonce"] and self.keeper.has(run_id)',
+        new="return True",
+        tests=(f"{LEASES}test_a_run_that_somebody_is_just_taking_is_not_written_by_its_holder_any_more",),
+        scenes=(111,),
+    ),
+    Mutant(
+        name="a run is had again without a look at its fence",
+        promise="A holder goes on whose lease was taken and let go, but not where somebody has had the run meanwhile.",
+        file="store/sync_store.py",
+        old="if head is None or head.fence != lease.fence or fence > lease.fence:",
+        new="if head is None or head.fence != lease.fence:",
+        scenes=(12, 16, 13),
+    ),
+    Mutant(
+        name="trust runs from the answer",
+        promise="A holder trusts itself from when it sent a renewal: the lease may run from then.",
+        file="store/lease_keeper.py",
+        old="max(hold.until, beat.sent + TRUST) if ours",
+        new="self._boottime() + TRUST if ours",
+        tests=(f"{KEEPER}test_trust_runs_from_when_a_renewal_was_sent_and_not_from_its_answer",),
+        scenes=(95, 91, 132),
+    ),
+    Mutant(
+        name="trust stays after a failed renewal",
+        promise="Once a renewal has failed nothing is sent until one succeeds.",
+        file="store/lease_keeper.py",
+        old="            for hold in beat.holds.values():\n                hold.until = _NEVER",
+        new="            pass",
+        tests=(f"{KEEPER}test_a_renewal_that_fails_ends_trust_at_once_until_the_next_that_does_not",),
+    ),
+    Mutant(
+        name="a failed renewal counts as none",
+        promise="Once a renewal has failed nothing is sent until one succeeds.",
+        file="store/lease_keeper.py",
+        old="            for hold in beat.holds.values():\n                hold.until = _NEVER",
+        new="            for hold in beat.holds.values():\n                hold.until = self._boottime() + TRUST",
+        scenes=(56, 95, 98),
+    ),
+    Mutant(
+        name="nobody looks at trust before the first byte",
+        promise="What stood still between its intent and its first byte is sent by nobody else's leave.",
+        file="engine/submitter.py",
+        old="trusted=queue.journal.trusted",
+        new="trusted=True",
+        scenes=(71, 95, 59),
+    ),
+    Mutant(
+        name="trust stands still with its machine",
+        promise="Trust ends while a machine is suspended.",
+        file="store/sqlite.py",
+        old="return LeaseLocks(self, nonce, partial(boottime_of, clock), now=self._clock)",
+        new="return LeaseLocks(self, nonce, clock.monotonic, now=self._clock)",
+        tests=(f"{LEASES}test_a_suspended_machine_trusts_nothing_although_its_clock_stood_still",),
+        scenes=(181, 222),
+    ),
+    Mutant(
+        name="a lease is taken while its holder trusts itself",
+        promise="Nobody takes a run whose lease has not run out.",
+        file="store/leases.py",
+        old="        OR leases.lease_until <= :now                                    -- sqlite",
+        new="        OR leases.lease_until <= :now + 2                                -- sqlite",
+        tests=(f"{LEASES}test_nobody_takes_a_run_whose_lease_has_not_run_out",),
+    ),
+    Mutant(
+        name="a lease that another took is renewed",
+        promise="A renewal renews what is ours, and nothing else.",
+        file="store/leases.py",
+        old="    WHERE nonce = :nonce\n    RETURNING run_id",
+        new="    WHERE nonce <> :nonce || ' '\n    RETURNING run_id",
+        tests=(f"{LEASES}test_a_renewal_that_finds_another_ends_trust_for_good",),
+    ),
+    Mutant(
+        name="who stood still while it took a run takes it",
+        promise="Whoever takes a run piece by piece looks in each transaction whether it is still its own.",
+        file="store/taking.py",
+        old="            if not self._locks.mine(run_id):\n",
+        new="            if False:\n",
+        tests=(f"{LEASES}test_whoever_stood_still_while_it_created_a_run_leaves_that_of_another_alone",),
+    ),
+)
+"""What several machines can break."""

@@ -1,0 +1,1 @@
+"""Rollouts that several processes of several machines may hold, one after another, over one store with leases."""
