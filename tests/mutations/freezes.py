@@ -1,4 +1,4 @@
-"""Bugs by which a frozen store would not stop what it must, or would stop more; each is caught by the tests it names."""
+"""Bugs by which a frozen store would not stop what it must, or would stop more; each is caught by tests it names."""
 
 from __future__ import annotations
 

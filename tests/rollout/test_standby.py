@@ -482,7 +482,7 @@ class Taken:
         raise self._end
 
 
-class Taker:
+class TakesAll:
     """Takes what it is given, from a store that has one orphan for ever.
 
     Attributes:
@@ -519,7 +519,7 @@ class Taker:
         return self._taken
 
 
-def played(taker: Taker, seconds: float) -> list[StandbyNews]:
+def played(taker: TakesAll, seconds: float) -> list[StandbyNews]:
     """Stand by with a taker for so long; return what was said."""
     news = list[StandbyNews]()
 
@@ -534,15 +534,15 @@ def played(taker: Taker, seconds: float) -> list[StandbyNews]:
 
 
 def test_what_another_process_has_taken_is_told_by_its_name() -> None:
-    news = played(Taker(Taken(RunTaken("night", Holder("bob@db", "db", 8, 0.0)))), 1.5)
+    news = played(TakesAll(Taken(RunTaken("night", Holder("bob@db", "db", 8, 0.0)))), 1.5)
 
     assert [(each.word, each.run_id) for each in news] == [("taken", "night"), ("lost", "night")]
     assert "taken over by bob@db" in news[1].message
 
 
 def test_what_ends_by_an_error_or_cannot_be_taken_is_tried_again_ever_more_seldom_and_told_once() -> None:
-    broken = Taker(Taken(StoreError("The disk is full.")))
-    refusing = Taker(fault=ConfigError("There is no program ./up."))
+    broken = TakesAll(Taken(StoreError("The disk is full.")))
+    refusing = TakesAll(fault=ConfigError("There is no program ./up."))
     ended, refused = played(broken, 60), played(refusing, 60)
 
     assert [round(later - before) for before, later in pairwise(broken.tried)] == [6, 11, 21]
@@ -555,7 +555,7 @@ def test_what_ends_by_an_error_or_cannot_be_taken_is_tried_again_ever_more_seldo
 
 
 def test_what_another_one_was_quicker_with_is_no_word_worth() -> None:
-    taker = Taker(fault=RunHeld("night", Holder("bob@db", "db", 8, 0.0)))
+    taker = TakesAll(fault=RunHeld("night", Holder("bob@db", "db", 8, 0.0)))
 
     assert played(taker, 5.5) == []
     assert [round(later - before) for before, later in pairwise(taker.tried)] == [1, 1, 1, 1, 1]

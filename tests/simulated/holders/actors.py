@@ -24,7 +24,7 @@ from tests.simulated.freezing import PROCESS
 from tests.simulated.record import End, Record
 from tests.simulated.world import RunSpec
 
-from .lines import PATIENCE, Flights, Line, Remote, true_time
+from .lines import PATIENCE, Flights, Remote, Wire, true_time
 from .machines import MachineClock
 from .scene import Scene
 from .shared import SharedDatabase, away
@@ -41,7 +41,7 @@ class RemoteStore(DatabaseStore):
         database: SharedDatabase,
         clock: MachineClock,
         process: int,
-        ways: tuple[Line, Line],
+        ways: tuple[Wire, Wire],
         flights: Flights,
         note: Callable[[str], None],
     ) -> None:
@@ -143,7 +143,7 @@ class Actor:
         database = record.database
         assert isinstance(database, SharedDatabase)
         chance = Random(f"line-{scene.world.seed}-{number}")
-        ways = Line(scene, machine, chance), Line(scene, machine, chance)
+        ways = Wire(scene, machine, chance), Wire(scene, machine, chance)
         self._store = RemoteStore(database, clock, number, ways, flights, record.note)
 
     def sever(self) -> None:

@@ -60,7 +60,7 @@ class Trip:
     refused: bool = False
 
 
-class Line:
+class Wire:
     """Reckons how each request of one process fares."""
 
     def __init__(self, scene: Scene, process: int, chance: Random) -> None:
@@ -146,7 +146,7 @@ class Remote:
         flights: takes note of what is under way.
     """
 
-    def __init__(self, inner: Worker, line: Line, begin: Callable[[bool], None], flights: Flights) -> None:
+    def __init__(self, inner: Worker, line: Wire, begin: Callable[[bool], None], flights: Flights) -> None:
         self._inner = inner
         self._line = line
         self._begin = begin
