@@ -204,7 +204,7 @@ class TokenBucket:
         For a request whose end nobody here has heard: it leaves late at most, and is waited for as long as we wait.
         One from the future was dated by another clock than the ledger's now, and is given all that time.
         """
-        return min(max(0.0, self._in_air - self.age(grant)), self._in_air)
+        return min(max(0.0, self._in_air - self._ledger.least_age(grant)), self._in_air)
 
     def answered(self, grant: Grant) -> Settlement:
         """Return how to settle after any HTTP answer: the cloud has counted by now, so the window runs from now."""

@@ -106,6 +106,10 @@ class Ledger(Protocol):
         """Return the seconds since a grant, those of a suspend among them; rather too many than too few."""
         ...
 
+    def least_age(self, grant: Grant) -> float:
+        """Return the seconds since a grant by the ledger's clock, rather too few than too many."""
+        ...
+
     def ledger_time(self) -> float:
         """Return what the clock shows now by which grants are dated; rather too late than too early. Never blocks."""
         ...

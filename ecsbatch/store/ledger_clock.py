@@ -32,6 +32,10 @@ class LedgerClock(Protocol):
         """Return the same without asking the database, rather too many seconds than too few; safe from any thread."""
         ...
 
+    def earliest(self) -> float:
+        """Return what `estimate` does, rather too few seconds than too many."""
+        ...
+
     def stamp(self) -> float:
         """Return the seconds since 1970 for what is written; called inside a transaction."""
         ...
@@ -45,14 +49,15 @@ class DatabaseClock:
         self.name = name
         self._read = read
         self._boottime = boottime
-        # Before the database's: what is reckoned from it is rather late than early.
-        self._seen = (boottime(), read())
+        # From before it was asked until after it was heard: it showed that at some instant in between.
+        self._seen = (boottime(), read(), boottime())
 
     def now(self) -> float:
         """Return the database's seconds."""
         before = self._boottime()
-        self._seen = (before, self._read())
-        return self._seen[1]
+        seen = self._read()
+        self._seen = (before, seen, self._boottime())
+        return seen
 
     def here(self) -> float | None:
         """Return the database's seconds."""
@@ -60,8 +65,13 @@ class DatabaseClock:
 
     def estimate(self) -> float:
         """Return what it says now by this machine's clock."""
-        before, seen = self._seen
+        before, seen, _ = self._seen
         return seen + self._boottime() - before
+
+    def earliest(self) -> float:
+        """Return the least that it can say now."""
+        _, seen, after = self._seen
+        return seen + self._boottime() - after
 
     def stamp(self) -> float:
         """Return the same as `now`."""
@@ -93,6 +103,8 @@ class MachineClock:
     def estimate(self) -> float:
         """Return the same."""
         return self._clock.monotonic()
+
+    earliest = estimate
 
     def stamp(self) -> float:
         """Return the wall clock's time, which never goes back here."""

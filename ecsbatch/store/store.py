@@ -444,6 +444,10 @@ class DatabaseStore:
         by_ledger = self.ledger_time() - grant.granted
         return by_ledger if grant.asked is None else max(by_ledger, boottime_of(self._clock) - grant.asked)
 
+    def least_age(self, grant: Grant) -> float:
+        """Return the seconds since a grant by the ledger's clock, rather too few than too many."""
+        return self._parts()[1].clock.earliest() - grant.granted
+
     def ledger_time(self) -> float:
         """Return what the clock shows now by which grants are dated."""
         return self._parts()[1].clock.estimate()

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from ecsbatch.engine.limiter import SEND_WITHIN
+from ecsbatch.engine.limiter import SEND_WITHIN, TokenBucket
 from ecsbatch.engine.resolver import LOOKS_WHEN_HIDDEN, LOOKS_WHEN_OVER, JobWatch
 from ecsbatch.engine.server_queue import BASELINE_AGE, Prechecked
 from ecsbatch.engine.submitter import held_back
+from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import ServerView
+from ecsbatch.model.tokens import Grant
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,42 @@ def test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not
     says: str,
 ) -> None:
     assert held_back(age, dropped=dropped, trusted=trusted) == says
+
+
+class Dated:
+    """A ledger that knows how old a grant is, not exactly."""
+
+    def __init__(self, least: float, most: float) -> None:
+        self._least, self._most = least, most
+
+    def least_age(self, _grant: Grant) -> float:
+        """Return the least that it can be."""
+        return self._least
+
+    def age(self, _grant: Grant) -> float:
+        """Return the most that it can be."""
+        return self._most
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "seconds"),
+    [
+        (0.0, 0.0, 35.0),
+        (20.0, 20.0, 15.0),
+        (20.0, 34.9, 15.0),  # the database has answered slowly: what may still be on its way is waited for
+        (35.0, 40.0, 0.0),
+        (9000.0, 9000.0, 0.0),
+        (-0.5, 3.0, 35.0),  # a promoted standby's clock is behind
+        (-9000.0, -9000.0, 35.0),
+    ],
+)
+async def test_a_request_whose_end_nobody_here_has_heard_is_given_all_the_time_that_it_may_take(
+    least: float, most: float, seconds: float
+) -> None:
+    ledger: Any = Dated(least, most)
+    bucket = TokenBucket(ledger, "site", Quota(100, 60.0), request_timeout=35.0 - SEND_WITHIN)
+
+    assert bucket.in_air_for(Grant("g", 10, 0.0)) == seconds
 
 
 @pytest.mark.parametrize(
