@@ -370,7 +370,7 @@ class DirectRestarts:
         The end is left out where it cannot be written; `failed` tells.
 
         Raises:
-            RunConflict: another process has taken the run.
+            RunTaken: another process has taken the run.
         """
         self._drop_queues()
         if self._journal is not None and self._journal.failed is None:

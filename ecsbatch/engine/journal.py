@@ -113,7 +113,7 @@ class JournalWriter:
 
         Raises (by the future):
             StoreError: nothing of it was written.
-            RunConflict: another process has taken the run.
+            RunTaken: another process has taken the run.
             EngineStopped: the journal is closed, or an event could not be folded.
         """
         committed: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()

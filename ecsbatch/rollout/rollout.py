@@ -195,7 +195,7 @@ class Rollout:
         Raises:
             StoreError: the store cannot be written; what it has acknowledged is safe.
             EngineStopped: the engine ended before the run did.
-            RunConflict: another process has taken the run.
+            RunTaken: another process has taken the run, and goes on with it; it says which.
             EcsbatchError: as `start`.
         """
         end = await self._begin()
@@ -212,7 +212,7 @@ class Rollout:
 
         Raises:
             StoreError, EngineStopped: as `run`; the latter also where its begin was cancelled.
-            RunConflict: another process has taken the run.
+            RunTaken: another process has taken the run, and goes on with it; it says which.
             ConfigError: the rollout was not begun.
             CancelledError: the task in which `run` was awaited was cancelled.
         """

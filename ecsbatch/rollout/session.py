@@ -145,7 +145,7 @@ class RunSession:
 
         Raises:
             StoreError: they cannot be written.
-            RunConflict: another process has taken the run.
+            RunTaken: another process has taken the run.
             EngineStopped: this process does not have the run, or an event could not be folded.
         """
         await self.journal.record(Transaction(events, status=status))
