@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from ecsbatch.model.text import counted, printable
+from ecsbatch.policy.frozen import freeze_notice
 from ecsbatch.views.text import format_span, paragraph
 
 if TYPE_CHECKING:
@@ -173,10 +174,8 @@ def _clock(ahead: float) -> StoreFinding:
 
 
 def _frozen(tables: Tables) -> Iterator[StoreFinding]:
-    if tables.frozen:
-        yield StoreFinding(
-            "freeze", "warning", f"frozen by {printable(tables.frozen)}: nothing new is sent before a thaw."
-        )
+    if tables.frozen is not None:
+        yield StoreFinding("freeze", "warning", f"{freeze_notice(tables.frozen, tables.now)} `ecsbatch thaw` ends it.")
 
 
 def size(number: int) -> str:

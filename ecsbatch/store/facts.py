@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from ecsbatch.clock import Clock
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.store import migrations
 from ecsbatch.store import statements as sql
@@ -33,12 +34,14 @@ class Tables:
     Attributes:
         version: of the tables; 0: there are none, -1: they are another program's, None: that cannot be read.
         runs: how many there are; None where that cannot be read.
-        frozen: who has frozen the store and why, "" where nobody has.
+        frozen: the freeze that is in force; None where there is none.
+        now: when they were read, seconds since 1970 on the store's clock.
     """
 
     version: int | None = 0
     runs: int | None = None
-    frozen: str = ""
+    frozen: Freeze | None = None
+    now: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,13 @@ class ServerFacts:
     tables: Tables
 
 
-def look_at_file(path: Path, *, thoroughly: bool = True) -> FileFacts:
-    """Look at an SQLite file; ``thoroughly``: read each of its pages.
+def look_at_file(path: Path, now: float, *, thoroughly: bool = True) -> FileFacts:
+    """Look at an SQLite file.
+
+    Args:
+        path: of the file.
+        now: seconds since 1970.
+        thoroughly: read each of its pages.
 
     Raises:
         OSError: it cannot be looked at.
@@ -119,17 +127,18 @@ def look_at_file(path: Path, *, thoroughly: bool = True) -> FileFacts:
     log = real.with_name(f"{real.name}-wal")
     # Where there is no log nobody has the file open: it is read as it lies, and none is made.
     before = real.stat()
-    seen = _seen(path, real, log, thoroughly=thoroughly, as_it_lies=not log.exists())
+    seen = _seen(path, log, now, thoroughly=thoroughly, as_it_lies=not log.exists())
     if (after := real.stat()).st_mtime_ns != before.st_mtime_ns or after.st_ino != before.st_ino:
-        seen = _seen(path, real, log, thoroughly=thoroughly, as_it_lies=False)
+        seen = _seen(path, log, now, thoroughly=thoroughly, as_it_lies=False)
     return seen
 
 
-def _seen(path: Path, real: Path, log: Path, *, thoroughly: bool, as_it_lies: bool) -> FileFacts:
+def _seen(path: Path, log: Path, now: float, *, thoroughly: bool, as_it_lies: bool) -> FileFacts:
+    real = path.resolve()
     uri = f"{real.as_uri()}?mode=ro{'&immutable=1' if as_it_lies else ''}"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
         connection.execute("BEGIN")
-        tables = _tables(lambda text: connection.execute(text).fetchall())
+        tables = _tables(lambda text: connection.execute(text).fetchall(), now)
         page, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "freelist_count"))
         faults = _faults(connection) if thoroughly else []
     return FileFacts(
@@ -148,29 +157,22 @@ def _faults(connection: sqlite3.Connection) -> list[str]:
     return [] if said == ["ok"] else said
 
 
-def _tables(ask: Ask) -> Tables:
+def _tables(ask: Ask, now: float) -> Tables:
     names = {name for (name,) in ask(sql.TABLES.text("sqlite"))}
     if not names:
         return Tables(0)
-    version = _version(ask, "ecsbatch" in names, "ecsbatch")
+    return _told(ask, now) if "ecsbatch" in names else Tables(-1)
+
+
+def _told(ask: Ask, now: float) -> Tables:
+    """Ask tables that say of which version they are."""
+    rows = ask("SELECT value FROM ecsbatch WHERE name = 'schema'")
+    version = int(rows[0][0]) if rows and str(rows[0][0]).isdecimal() else -1
     if version != migrations.VERSION:
         return Tables(version)
-    return Tables(
-        version, ask("SELECT count(*) FROM runs")[0][0], _frozen(ask, "", "CAST(strftime('%s', 'now') AS REAL)")
-    )
-
-
-def _version(ask: Ask, told: bool, table: str) -> int:  # noqa: FBT001 - whether there is the table that tells
-    if not told:
-        return -1
-    rows = ask(f"SELECT value FROM {table} WHERE name = 'schema'")  # noqa: S608 - our own name
-    return int(rows[0][0]) if rows and str(rows[0][0]).isdecimal() else -1
-
-
-def _frozen(ask: Ask, schema: str, now: str) -> str:
-    held = f"thawed_at IS NULL AND (ends_at IS NULL OR ends_at > {now})"
-    rows = ask(f"SELECT frozen_by, reason FROM {schema}freezes WHERE {held} ORDER BY number DESC LIMIT 1")  # noqa: S608 - ours
-    return f"{rows[0][0]}: {rows[0][1]}" if rows else ""
+    last = [Freeze(*row) for row in ask(sql.LAST_FREEZE.text("sqlite"))]
+    frozen = last[0] if last and last[0].holds(now) else None
+    return Tables(version, ask("SELECT count(*) FROM runs")[0][0], frozen, now)
 
 
 _SERVER: Final = """
@@ -197,7 +199,7 @@ def look_at_server(ask: Ask, clock: Clock) -> ServerFacts:
     """Ask a PostgreSQL server for what can be seen of a store there.
 
     Args:
-        ask: has it answer; each answer is of one transaction, or all are.
+        ask: has it answer, in one transaction that looks for tables in our schema.
         clock: of this machine.
     """
     wall, before = clock.wall(), clock.monotonic()
@@ -211,7 +213,7 @@ def look_at_server(ask: Ask, clock: Clock) -> ServerFacts:
     if rows and "ecsbatch" not in names:
         tables = Tables(-1)
     elif rows and readable:
-        tables = _server_tables(ask)
+        tables = _told(ask, time)
     return ServerFacts(
         user=user,
         version=version,
@@ -232,11 +234,3 @@ def look_at_server(ask: Ask, clock: Clock) -> ServerFacts:
         owner=all(is_owner for _, _, is_owner, *_ in rows) if rows else may_create,
         tables=tables,
     )
-
-
-def _server_tables(ask: Ask) -> Tables:
-    version = _version(ask, True, "ecsbatch.ecsbatch")  # noqa: FBT003 - it is there
-    if version != migrations.VERSION:
-        return Tables(version)
-    now = "extract(epoch FROM clock_timestamp())"
-    return Tables(version, ask("SELECT count(*) FROM ecsbatch.runs")[0][0], _frozen(ask, "ecsbatch.", now))

@@ -86,7 +86,7 @@ def look_at(url: str, clock: Clock | None = None, *, thoroughly: bool = True) ->
         return StoreLook(server=facts, address=address)
     path = path_of(url)
     try:
-        return StoreLook(look_at_file(path, thoroughly=thoroughly))
+        return StoreLook(look_at_file(path, (clock or SystemClock()).wall(), thoroughly=thoroughly))
     except sqlite3.Error as e:
         raise StoreError(f"The store {url} {complaint(e)}") from e
     except OSError as e:

@@ -68,6 +68,21 @@ def test_a_file_is_upgraded_once_and_kept_as_it_was(typed: Any, path: Path) -> N
     assert f"schema {VERSION}, 5 runs" in typed("check")[1]
 
 
+def test_a_freeze_is_told_until_it_ends(typed: Any, path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    typed("upgrade")
+    assert main(["freeze", "--reason", "power cut", "--store", f"sqlite:///{path}"]) == 0
+    capfd.readouterr()
+    told = checks(typed("check", "-o", "json")[1])["freeze"]
+    assert told["state"] == "warning"
+    assert told["text"].endswith(
+        "power cut. Nothing new is sent by any run of this store; servers under way go on. `ecsbatch thaw` ends it."
+    )
+
+    main(["thaw", "--store", f"sqlite:///{path}"])
+    capfd.readouterr()
+    assert "freeze" not in checks(typed("check", "-o", "json")[1])
+
+
 def test_a_printed_upgrade_does_what_an_upgrade_does(typed: Any, path: Path) -> None:
     code, script, _ = typed("upgrade", "--print")
     with closing(sqlite3.connect(path)) as connection:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from ecsbatch.cli.store_findings import StoreFinding, of_file, of_server, size
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.store.address import PostgresAddress
 from ecsbatch.store.facts import FileFacts, ServerFacts, Tables
 
+FROZEN = Tables(3, 1, Freeze("ann", "power cut", 700.0), 1_000.0)
 FILE = FileFacts(Path("/srv/restarts.db"), bytes=1_234_567, log=32_000, free=4096, tables=Tables(3, 7))
 SERVER = ServerFacts(
     user="ops",
@@ -67,7 +69,7 @@ def test_a_file_that_is_well_is_told_of_in_numbers() -> None:
             "warning",
             "only where they are given again",
         ),
-        (replace(FILE, tables=Tables(3, 1, "ann: power cut")), "freeze", "warning", "frozen by ann: power cut"),
+        (replace(FILE, tables=FROZEN), "freeze", "warning", "Frozen by ann 5m ago: power cut."),
     ],
 )
 def test_what_is_amiss_with_a_file_says_what_to_do(facts: FileFacts, name: str, state: str, says: str) -> None:
@@ -110,7 +112,7 @@ NO_TABLES = replace(SERVER, tables=Tables(0), bytes=0)
         (replace(SERVER, standbys=1), "commits", "warning", "1 standby may lack the last commits"),
         (replace(SERVER, ahead=-601), "clock", "warning", "10m01s behind this machine's"),
         (replace(SERVER, encoding="LATIN1"), "texts", "failed", "encoding UTF8"),
-        (replace(SERVER, tables=Tables(3, 1, "ann: power cut")), "freeze", "warning", "before a thaw"),
+        (replace(SERVER, tables=FROZEN), "freeze", "warning", "`ecsbatch thaw` ends it."),
     ],
 )
 def test_what_is_amiss_with_a_server_says_what_to_do(facts: ServerFacts, name: str, state: str, says: str) -> None:

@@ -294,8 +294,9 @@ class Inspection:
         protection = f" ({seen.address.protection})" if seen.address else ""
         self._writable(f"{seen.address.name if seen.address else shown(url)}, writable{protection}", exposure)
         for finding in of_seen(seen, VERSION):
-            # Who may write a file is told above.
-            if finding.state != "ok" and not (seen.file and finding.name == "rights"):
+            # Who may write a file is told above, and a freeze below.
+            told = {"freeze", "rights"} if seen.file else {"freeze"}
+            if finding.state != "ok" and finding.name not in told:
                 self.note(f"store: {finding.name}", finding.state, finding.text)
         if self.frozen is not None:
             self.note("freeze", "warning", f"{freeze_notice(self.frozen, time.time())} ecsbatch thaw ends it.")
