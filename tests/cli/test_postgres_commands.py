@@ -8,11 +8,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from postgres.pgbouncer import PgBouncer
 from postgres.promotion import Pair
 from postgres.server import Server
 from typed_commands import Simulator, Terminal
 
-from ecsbatch.store.migrations import VERSION
+from ecsbatch.store.migrations import VERSION, step
 
 ROLES = Path(__file__).parent.parent.parent / "config" / "postgres-roles.sql"
 FAST = (
@@ -128,6 +129,41 @@ def schema(version: str) -> tuple[str, ...]:
         "CREATE TABLE ecsbatch.ecsbatch (name TEXT, value TEXT)",
         f"INSERT INTO ecsbatch.ecsbatch VALUES ('schema', '{version}')",  # noqa: S608 - ours
     )
+
+
+def columns_of(url: str) -> list[tuple[object, ...]]:
+    asked = "SELECT table_name, column_name, data_type, column_default FROM information_schema.columns"
+    with psycopg.connect(url) as connection:
+        return connection.execute(f"{asked} WHERE table_schema = 'ecsbatch' ORDER BY 1, 2".encode()).fetchall()
+
+
+def test_tables_of_before_are_upgraded_by_their_owner_in_either_way(terminal: Terminal, server: Server) -> None:
+    do(server.url(), "CREATE DATABASE before", "CREATE DATABASE printed", "CREATE DATABASE new")
+    before, printed, new = map(server.url, ("before", "printed", "new"))
+    for url in (before, printed):
+        told = "INSERT INTO ecsbatch (name, value) VALUES ('schema', '1')"
+        do(url, "CREATE SCHEMA ecsbatch", "; ".join(["SET search_path = ecsbatch", *step(1, "postgres"), told]))
+    refused = terminal.type("runs", "--store", before)
+    assert refused.stderr.endswith("have the owner of its tables upgrade them. `ecsbatch store upgrade` does.\n")
+    assert f"schema 1, this ecsbatch has {VERSION}" in terminal.type("store", "check", "--store", before).stdout
+
+    script = terminal.type("store", "upgrade", "--print", "--store", printed).stdout
+    do(printed, script)
+    with pytest.raises(psycopg.errors.RaiseException, match="not at schema 1 any more"):
+        do(printed, script)
+    for url, said in ((before, "now, upgraded from 1."), (printed, "already."), (new, "now, made new.")):
+        done = terminal.type("store", "upgrade", "--store", url)
+        assert (done.returncode, done.stdout.endswith(f"has schema {VERSION} {said}\n")) == (0, True), done.stdout
+        assert columns_of(url) == columns_of(before)
+    assert terminal.type("runs", "--store", before).stdout == "No runs yet.\n"
+
+
+def test_a_pooler_between_changes_nothing(terminal: Terminal, pgbouncer: PgBouncer, database_url: str) -> None:
+    url = pgbouncer.url(database_url)
+
+    assert terminal.type("store", "upgrade", "--store", url).returncode == 0
+    checked = terminal.type("store", "check", "--store", url)
+    assert (checked.returncode, f"schema {VERSION}, 0 runs" in checked.stdout) == (0, True), checked.stdout
 
 
 REFUSED: list[tuple[str, tuple[str, ...], Callable[[Server], str], str]] = [
