@@ -9,6 +9,7 @@ from .decisions import DECISIONS
 from .freezes import FREEZES
 from .holders import HOLDERS
 from .mutant import Mutant
+from .passwords import PASSWORDS
 
 IN_TIME: Final = "tests/engine/test_in_time.py::"
 FOLDS: Final = "tests/model/test_folds.py::"
@@ -415,5 +416,16 @@ WORDS: Final = (
     ),
 )
 
-MUTANTS: Final[Sequence[Mutant]] = (*QUOTA, *ONCE, *WANTED, *ALLOWED, *TRUE, *WORDS, *DECISIONS, *FREEZES, *HOLDERS)
+MUTANTS: Final[Sequence[Mutant]] = (
+    *QUOTA,
+    *ONCE,
+    *WANTED,
+    *ALLOWED,
+    *TRUE,
+    *WORDS,
+    *DECISIONS,
+    *FREEZES,
+    *PASSWORDS,
+    *HOLDERS,
+)
 """All of them."""
