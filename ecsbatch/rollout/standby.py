@@ -24,6 +24,9 @@ from ecsbatch.rollout.rollout import Rollout
 MAX_RUNS: Final = 4
 """Runs that a standby has at once, by default."""
 
+_A_MOMENT: Final = 3.0
+"""Seconds without an answer of the store that are not worth a word."""
+
 NewsWord: TypeAlias = Literal["taken", "left_alone", "ended", "handed_over", "lost", "store_away", "store_back"]
 """What has happened, for programs."""
 
@@ -136,18 +139,28 @@ class Standby:
 
     async def _look_or_say_why(self) -> float:
         """Look, and return the seconds until the next look; what fails now may not in a moment."""
+        look = asyncio.ensure_future(self._look())
         try:
-            wait = await self._look()
+            # A store that waits says nothing for as long as it does.
+            await asyncio.wait([look], timeout=_A_MOMENT)
+            if not look.done() and self._worker.store.waiting:
+                self._is_away(f"The store waits for {self._worker.store.waits_for}.")
+            wait = await look
         except StoreError as e:
-            if not self.away:
-                self._say("store_away", "", f"The runs cannot be looked at, and are until they can: {e}")
-            self.away = str(e)
+            self._is_away(str(e))
             return LOOK_EVERY
+        finally:
+            look.cancel()
         if self.away:
             self._say("store_back", "", "The store answers again.")
         self.away = ""
         self.looked_at = self._now
         return wait
+
+    def _is_away(self, why: str) -> None:
+        if not self.away:
+            self._say("store_away", "", f"The runs cannot be looked at until the store answers. {why}")
+        self.away = why
 
     async def _look(self) -> float:
         """Take what is to be taken now; return the seconds until the next look."""

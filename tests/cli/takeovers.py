@@ -14,18 +14,18 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))  # as `python tests/cli/takeovers.py` it finds no other room
 
 from fork_server import Command
 from postgres.server import Server
 from typed_commands import Simulator, Terminal, simulate
 
-from ecsbatch import open_store
+from ecsbatch import EcsbatchError, open_store
 from ecsbatch.model.events import HolderChanged
 
 RUN = "night"
@@ -73,20 +73,23 @@ def next_holder(url: str, known: int) -> tuple[int, float]:
     """Wait for one more than are known, and return it."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        if len(found := asyncio.run(holders(url))) > known:
-            return found[known]
+        with suppress(EcsbatchError):  # not even its tables are there yet
+            if len(found := asyncio.run(holders(url))) > known:
+                return found[known]
         time.sleep(0.1)
     raise AssertionError("nobody has taken the run over")
 
 
-def play(folder: Path, simulator: Simulator, url: str, *, kills: int, every: float, speed: int) -> Takeovers:
+def play(
+    folder: Path, simulator: Simulator, url: str, *, kills: int, every: float, speed: int, down: str = "2%"
+) -> Takeovers:
     """Begin a run, and kill whoever holds it so many times."""
     told, window = Takeovers(), 60 / speed
     typed = Terminal(folder, simulator.environment | {"ECSBATCH_STORE": url})
     engine = ("--quota", f"1000/{window:g}s", "--typical-restart", "2s", "--unknown-grace", f"{max(1.0, window):g}s")
     engine += ("--request-timeout", "1s", "--api-rate", "100/s")
     (folder / "fleet.txt").write_text("\n".join(simulator.ids), encoding="utf-8")
-    limits = ("--waves", "100%", "--max-unavailable", "2%", "--max-failures", "100%", "--max-failures-per-wave", "100%")
+    limits = ("--waves", "100%", "--max-unavailable", down, "--max-failures", "100%", "--max-failures-per-wave", "100%")
     first = typed.begin("restart", "fleet.txt", "--yes", "--quiet", *limits, *engine, "--run-id", RUN)
     processes: dict[int, Command] = {first.pid: first}
 

@@ -364,26 +364,39 @@ def test_allow_programs_lets_a_gate_run_by_its_very_text() -> None:
 class ShakyStore:
     """A store that cannot list runs while it is `away`."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner, self.away = inner, False
+    def __init__(self, inner: Any, *, raises: bool) -> None:
+        self.inner, self.away, self.raises = inner, False, raises
 
     def __getattr__(self, name: str) -> Any:
         """Hand on."""
         return getattr(self.inner, name)
 
     async def open_rollouts(self) -> Any:
-        """Fail, or list."""
-        if self.away:
+        """Fail, wait, or list."""
+        if self.away and self.raises:
             raise StoreError("The database does not answer.")
+        while self.away:  # noqa: ASYNC110 - a store has no other word
+            await asyncio.sleep(0.1)
         return await self.inner.open_rollouts()
 
+    @property
+    def waiting(self) -> float:
+        """Whether it waits."""
+        return float(self.away)
 
-def test_a_store_that_is_away_is_told_of_once_and_looked_at_until_it_is_back() -> None:
+    waits_for = "the database (connection refused)"
+
+
+@pytest.mark.parametrize(
+    ("raises", "why"),
+    [(True, "The database does not answer."), (False, "The store waits for the database (connection refused).")],
+)
+def test_a_store_that_is_away_is_told_of_once_and_looked_at_until_it_is_back(*, raises: bool, why: str) -> None:
     world = World(servers=5)
 
-    async def main() -> list[tuple[str, str]]:
+    async def main() -> list[StandbyNews]:
         async with world.client() as client, world.store() as inner:
-            store = ShakyStore(inner)
+            store = ShakyStore(inner, raises=raises)
             async with world.engine(client, store) as restarter:
                 at_work = Standing(restarter)
                 store.away = True
@@ -393,9 +406,12 @@ def test_a_store_that_is_away_is_told_of_once_and_looked_at_until_it_is_back() -
                 await _all_over(world, "night")
                 await asyncio.sleep(2)
                 at_work.task.cancel()
-                return at_work.words()
+                return at_work.news
 
-    assert world.live(main) == [("store_away", ""), ("store_back", ""), ("taken", "night"), ("ended", "night")]
+    news = world.live(main)
+
+    assert [each.word for each in news] == ["store_away", "store_back", "taken", "ended"]
+    assert news[0].message == f"The runs cannot be looked at until the store answers. {why}"
 
 
 def test_it_ends_with_its_engine_and_says_so() -> None:
