@@ -50,6 +50,7 @@ from ecsbatch.errors import CloudError
 from ecsbatch.model.outcome import Evidence
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.state import RolloutState
+from ecsbatch.rollout.standby import StandbyNews
 from ecsbatch.store import DatabaseStore
 from ecsbatch.testing import Faults, World
 
@@ -92,6 +93,12 @@ async def main(ids: list[str]) -> None:
         assert_type(rollout.progress, Progress)
         assert_type(restarter.rollouts, tuple[Rollout, ...])
         assert_type(await restarter.resume_orphans(check=answers, on_event=heard.append), list[Rollout])
+        news: list[StandbyNews] = []
+        standing_by = asyncio.create_task(
+            restarter.stand_by(runs=["a"], max_runs=2, check=answers, on_news=news.append)
+        )
+        assert_type(standing_by, "asyncio.Task[None]")
+        assert_type(await restarter.aclose(timeout=1.0, hand_over=True), None)
         assert_type(await restarter.plan(["web-1", ids[0], Server(ids[1])], strategy), Plan)
         assert_type(result, Result)
         assert_type(result.status, RunStatus)
