@@ -1,4 +1,4 @@
-"""Who spends a quota, for people: a line for each quota group, and under it one for each run. Pure."""
+"""Who spends a quota, for people: a line about each quota group, and under it one for each run. Pure."""
 
 from __future__ import annotations
 
@@ -7,31 +7,51 @@ from typing import Final
 
 from ecsbatch.model.spending import GroupSpending
 from ecsbatch.model.text import printable
-from ecsbatch.views.table import table
 from ecsbatch.views.text import format_span
 
-_COLUMNS: Final = (
-    *(("QUOTA / RUN", 32), ("LIMIT", 6), ("IN FLIGHT", 9), ("COOLING", 7), ("FREE", 6), ("LAST HOUR", 9)),
-    *(("MORE IN", 8), ("HOLDER", 40)),
-)
+_NUMBERS: Final = ("IN FLIGHT", "COOLING", "LAST HOUR")
+_RUN: Final = 28
+_HOLDER: Final = 22
+"""Columns that a run's id and its holder have at the most."""
+
+_EVERY: Final = "*"
 
 
-def quota_table(groups: Sequence[GroupSpending], width: int = 0) -> Iterator[bytes]:
-    """Yield the pieces of a table of all groups; cut from the right to a screen's width, if any."""
-    return table(_COLUMNS, (row for group in groups for row in _rows(group)), width)
+def quota_lines(groups: Sequence[GroupSpending]) -> list[str]:
+    """Write who spends which quota, now and in the last hour."""
+    lines: list[str] = []
+    for group in groups:
+        lines += [*([""] if lines else []), _head(group)]
+        if group.runs:
+            lines += _table([("RUN", "HOLDER", *_NUMBERS), *_rows(group)])
+        lines += [f"  {printable(each.holder) or 'A process'} waits for {each.wants:,}." for each in group.waits]
+    return lines
 
 
-def _rows(group: GroupSpending) -> Iterator[Sequence[str]]:
-    more = "" if group.next_free_in is None else format_span(group.next_free_in)
-    now = (f"{group.in_flight:,}", f"{group.cooling:,}", _known(group.free))
-    yield (printable(group.group, 32), _known(group.limit), *now, f"{group.last_hour:,}", more, "")
+def _head(group: GroupSpending) -> str:
+    if group.group == _EVERY:
+        return f"Every quota: nothing is granted for another {format_span(group.next_free_in or 0.0)}."
+    name = f"Quota {printable(group.group)}"
+    more = "" if group.next_free_in is None else f", more in {format_span(group.next_free_in)}"
+    if group.limit is None:
+        return f"{name}: its limit is not known{more}."
+    return f"{name}: {group.free or 0:,} of {group.limit:,} free{more}."
+
+
+def _rows(group: GroupSpending) -> Iterator[tuple[str, ...]]:
     for run in group.runs:
-        name = f"  {printable(run.run_id) or '(no run)'}"
-        spent = (f"{run.in_flight:,}", f"{run.cooling:,}", "", f"{run.last_hour:,}", "")
-        yield (name, "", *spent, printable(run.holder))
-    for waiting in group.waits:
-        yield ("  waits for tokens", "", f"{waiting.wants:,}", "", "", "", "", printable(waiting.holder))
+        numbers = (run.in_flight, run.cooling, run.last_hour)
+        yield (printable(run.run_id, _RUN) or "(no run)", printable(run.holder, _HOLDER), *(f"{n:,}" for n in numbers))
+    if len(group.runs) > 1:
+        yield ("all", "", f"{group.in_flight:,}", f"{group.cooling:,}", f"{group.last_hour:,}")
 
 
-def _known(number: int | None) -> str:
-    return "?" if number is None else f"{number:,}"
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Set texts to the left and numbers to the right of columns as wide as they have to be."""
+    run, holder, *numbers = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [f"  {row[0]:{run}}", f"{row[1]:{holder}}", *(f"{n:>{w}}" for n, w in zip(row[2:], numbers, strict=True))]
+        )
+        for row in rows
+    ]

@@ -26,7 +26,7 @@ from ecsbatch.planning.time_model import time_model
 from ecsbatch.policy.progress import progress
 from ecsbatch.views.plan import PlanView, freeze_warnings, plan_json, plan_lines
 from ecsbatch.views.progress import render_progress
-from ecsbatch.views.quota import quota_table
+from ecsbatch.views.quota import quota_lines
 from ecsbatch.views.report import COLUMNS, report_csv, report_json, report_table, run_json
 from ecsbatch.views.simulator import is_clean, verdict_lines
 from ecsbatch.views.summary import summary_lines
@@ -63,17 +63,27 @@ def test_who_spends_a_quota_is_a_line_for_each_group_run_and_waiting_process() -
     runs = [RunSpending("night", "ann@web", 20, 1_030, 5_050), RunSpending("", "", 5, 0, 5)]
     groups = [
         GroupSpending("p@eu-west-101", 2_000, 25, 1_030, 945, 50.05, 5_055, runs, [Waiting("bob@web", 20)]),
-        GroupSpending("*", None, 0, 0, None, None, 0),
+        GroupSpending("q", 10, 1, 0, 9, None, 1, [RunSpending("x" * 60, "\x1b[31m", 1, 0, 1)], [Waiting("", 7)]),
+        GroupSpending("r", None, 2, 0, None, 9.0, 0),
+        GroupSpending("*", None, 0, 0, None, 9.0, 0),
     ]
-    lines = [line.split() for line in b"".join(quota_table(groups, 120)).decode().splitlines()]
 
-    assert lines == [
-        ["QUOTA", "/", "RUN", "LIMIT", "IN", "FLIGHT", "COOLING", "FREE", "LAST", "HOUR", "MORE", "IN", "HOLDER"],
-        ["p@eu-west-101", "2,000", "25", "1,030", "945", "5,055", "50s"],
-        ["night", "20", "1,030", "5,050", "ann@web"],
-        ["(no", "run)", "5", "0", "5"],
-        ["waits", "for", "tokens", "20", "bob@web"],
-        ["*", "?", "0", "0", "?", "0"],
+    assert quota_lines(groups) == [
+        "Quota p@eu-west-101: 945 of 2,000 free, more in 50s.",
+        "  RUN       HOLDER   IN FLIGHT  COOLING  LAST HOUR",
+        "  night     ann@web         20    1,030      5,050",
+        "  (no run)                   5        0          5",
+        "  all                       25    1,030      5,055",
+        "  bob@web waits for 20.",
+        "",
+        "Quota q: 9 of 10 free.",
+        "  RUN                           HOLDER  IN FLIGHT  COOLING  LAST HOUR",
+        f"  {'x' * 27}…  \N{REPLACEMENT CHARACTER}[31m           1        0          1",
+        "  A process waits for 7.",
+        "",
+        "Quota r: its limit is not known, more in 9s.",
+        "",
+        "Every quota: nothing is granted for another 9s.",
     ]
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile
-from ecsbatch.cli.output import columns, print_json, print_lines, write_pieces
+from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.policy.frozen import freeze_notice
-from ecsbatch.views.quota import quota_table
+from ecsbatch.views.quota import quota_lines
 from ecsbatch.views.text import wrap_line
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from ecsbatch.model.freeze import Freeze
     from ecsbatch.model.spending import GroupSpending
-
-_WIDEST: Final = 160
 
 
 def quota(*, flags: Annotated[AskFlags | None, Parameter(name="*")] = None, config: ConfigFile = None) -> int:
@@ -41,7 +39,7 @@ def quota(*, flags: Annotated[AskFlags | None, Parameter(name="*")] = None, conf
         notice = wrap_line(freeze_notice(freeze, time.time()), columns(to_stdout=True))
         print_lines([*notice, ""], to_stdout=True)
     if groups:
-        write_pieces(quota_table(groups, columns(to_stdout=True, most=_WIDEST)), None)
+        print_lines(quota_lines(groups), to_stdout=True)
     else:
         print_lines(["Nothing of any quota is spent, now or in the last hour."], to_stdout=True)
     return Exit.OK
