@@ -10,6 +10,7 @@ twice or not at all, or the simulator counted more than its quota.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / part) for part in (".", "tests", "tests/cli")]
+os.environ.setdefault("PYTHONPATH", str(ROOT))
 
 from ecsbatch.model import events as ev  # noqa: E402
 from postgres.databases import Databases  # noqa: E402 - the path first

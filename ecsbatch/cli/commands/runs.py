@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -23,13 +24,15 @@ from ecsbatch.views.summary import run_lines
 from ecsbatch.views.text import wrap_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ecsbatch.model.freeze import Freeze
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
 
 _RUNS: Final = 20
 _WIDEST: Final = 160
-"""Columns of the widest table; without a terminal it has 80."""
+"""Columns of the widest table."""
 
 
 def runs(
@@ -50,10 +53,16 @@ def runs(
     if frozen is not None:
         print_lines([*wrap_line(freeze_notice(frozen, now), columns(to_stdout=True)), ""], to_stdout=True)
     if records:
-        print_lines(run_lines(records, columns(to_stdout=True, most=_WIDEST), standings), to_stdout=True)
+        print_lines(run_lines(records, _width(records), standings), to_stdout=True)
     else:
         print_lines(["No runs yet."], to_stdout=True)
     return Exit.OK
+
+
+def _width(records: Sequence[RunRecord]) -> int:
+    """Return how wide the table is: without a terminal 80 columns, and more where machines are to be told apart."""
+    shared = any(record.lease_left is not None for record in records)
+    return columns(to_stdout=True, most=_WIDEST) if sys.stdout.isatty() or not shared else _WIDEST
 
 
 async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, RolloutState], Freeze | None]:
