@@ -114,13 +114,20 @@ class TokenBucket:
         return self.quota.limit
 
     async def acquire(
-        self, want: int, at_least: int = 1, *, take: _Take | None = None, give_back: _GiveBack | None = None
+        self,
+        want: int,
+        at_least: int = 1,
+        *,
+        more: Callable[[], int] = lambda: 0,
+        take: _Take | None = None,
+        give_back: _GiveBack | None = None,
     ) -> Grant:
         """Wait for between ``at_least`` and ``want`` tokens, in the order of the calls.
 
         Args:
             want: the most that is of use, at least 1.
             at_least: the least that is of use; lowered to what limit and burst can ever give.
+            more: tells how many could be used right after these.
             take: takes tokens from the ledger in a transaction of the caller's; None: in one of its own.
             give_back: settles what was taken where the caller is cancelled meanwhile; None: in one of its own.
 
@@ -135,9 +142,12 @@ class TokenBucket:
         if want < 1:
             raise ValueError("A grant is of at least one token.")
         async with self._in_turn:
-            return await self._take_in_turn(want, at_least, take or self._ledger.take, give_back or self._ledger.settle)
+            take, give_back = take or self._ledger.take, give_back or self._ledger.settle
+            return await self._take_in_turn(want, at_least, more, take, give_back)
 
-    async def _take_in_turn(self, want: int, at_least: int, take: _Take, give_back: _GiveBack) -> Grant:
+    async def _take_in_turn(
+        self, want: int, at_least: int, more: Callable[[], int], take: _Take, give_back: _GiveBack
+    ) -> Grant:
         while True:
             least = min(at_least, want, self._burst, self.limit)
             await self._shape_up(max(1, least), want)
@@ -146,7 +156,8 @@ class TokenBucket:
                 raise Frozen(self.freeze.freeze)
             most = min(want, self._shaped, self.limit)
             self._settled.clear()
-            request = TokenRequest(self.group, most, max(1, min(least, most)), self.limit, self._expires_in)
+            least, more_then = max(1, min(least, most)), want - most + more()
+            request = TokenRequest(self.group, most, least, self.limit, self._expires_in, more_then)
             answer = await _keep_or_return(take(request), give_back)
             if isinstance(answer, Grant):
                 self._shaped -= answer.tokens

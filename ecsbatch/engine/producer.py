@@ -135,7 +135,9 @@ class Producer:
         at_least = want if prechecked.refusals else max(1, min(want, queue.options.batch_size // 4))
         queue.packing = want
         try:
-            grant = await self._bucket.acquire(want, at_least, take=intent.take, give_back=intent.give_back)
+            grant = await self._bucket.acquire(
+                want, at_least, more=self._sendable, take=intent.take, give_back=intent.give_back
+            )
         except Frozen as e:
             self._bucket.freeze.learn(e.freeze)
             self._put_back(queue, prechecked, intent.generation)
@@ -160,6 +162,12 @@ class Producer:
             self._put_back(queue, Prechecked(rest, prechecked.looked_at), intent.generation)
         self._to_look.set()
         return True
+
+    def _sendable(self) -> int:
+        """Return how many servers could be sent right after those that are being packed."""
+        if self._slots.locked():
+            return 0
+        return sum(len(queue.waiting) + queue.looking + queue.ready_count for queue in self.queues if queue.open)
 
     @staticmethod
     def _put_back(queue: ServerQueue, prechecked: Prechecked, generation: int) -> None:

@@ -35,7 +35,7 @@ class Waiting:
 
     Attributes:
         holder: what it is called, "" where that is not known.
-        wants: tokens that it asks for.
+        wants: tokens that it could use.
     """
 
     holder: str

@@ -19,10 +19,12 @@ class TokenRequest:
     Attributes:
         group: the quota group, see `Site.quota_group`.
         want: the most that can be used, at least 1.
-        at_least: fewer than this are not worth having; never more than ``want``.
+        at_least: fewer than this are not worth having; never more than ``want``. While other processes wait, too, a
+            quarter of a share is always worth having.
         limit: tokens that the group has in all.
         expires_in: seconds after which the grant frees itself if it is never settled, since its process was killed:
             sending, the request's timeout, the grace for a late start, the window and its guard.
+        more: tokens that could be used right after these, by which shares are reckoned while other processes wait.
     """
 
     group: str
@@ -30,6 +32,7 @@ class TokenRequest:
     at_least: int
     limit: int
     expires_in: float
+    more: int = 0
 
     def __post_init__(self) -> None:
         if self.want < 1:

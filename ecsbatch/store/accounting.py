@@ -8,7 +8,7 @@ are seconds on the ledger's clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ecsbatch.model.quota import Usage
@@ -29,29 +29,69 @@ class OutstandingGrant:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A process that waits for tokens.
+    """A process that wants tokens now.
 
     Attributes:
         held: tokens that count for it now.
         ticket: grows in the order in which processes began to wait.
-        wants: tokens that it can use.
+        wants: tokens that it can use besides.
+        limit: tokens that the group has in all, as this process has it.
     """
 
     held: int
     ticket: int
     wants: int
+    limit: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands: who has fewest comes first, and of these who waits longest."""
+        return self.held, self.ticket
 
 
 NO_TICKET: Final = 2**62
-"""The ticket of a process that has not waited yet."""
+"""The ticket of a process that does not wait: it has just begun, or has just been served."""
+
+_LEAST_OF_A_SHARE: Final = 4
+"""A request that is smaller than one share by this factor is worth sending while others wait."""
 
 
-def wanted_before(mine: Turn, others: Iterable[Turn]) -> int:
-    """Return how many tokens those want whose turn is before ours: who has fewest, and of these who waits longest.
+def share(limit: int, held: int, turns: Sequence[Turn]) -> int:
+    """Return how many tokens each process may have of those that ``turns`` divide among themselves.
 
-    So processes get equal shares, whatever the sizes of their batches, and none starves.
+    All get the same, but who can use fewer: what that one leaves the others divide. What is ``held`` by processes that
+    want no more is nobody's until it is free again.
     """
-    return sum(other.wants for other in others if (other.held, other.ticket) < (mine.held, mine.ticket))
+    rest = limit - held + sum(turn.held for turn in turns)
+    uses = sorted(turn.held + turn.wants for turn in turns)
+    for position, use in enumerate(uses):
+        even = rest / (len(uses) - position)
+        if use >= even:
+            return max(0, int(even))
+        rest -= use
+    return limit
+
+
+def in_turn(request: TokenRequest, held: int, mine: Turn, others: Sequence[Turn]) -> tuple[int, TokenRequest]:
+    """Return how many tokens a request gets while ``held`` are out and ``others`` want some, too.
+
+    So processes get equal shares, whatever the sizes of their batches, and none starves: those before us are left what
+    their shares lack. Where processes differ in the limit, the lowest is everybody's as long as its process waits.
+
+    Returns:
+        The tokens, and the request as it was judged.
+    """
+    if not others:
+        return tokens_for(request, held), request
+    limit = min(request.limit, *(other.limit for other in others))
+    fair = share(limit, held, [mine, *others])
+    lacks = fair - mine.held
+    # Rather a few above our share than tokens that nobody takes.
+    least = min(_enough(request), max(1, fair // _LEAST_OF_A_SHARE))
+    most = min(request.want, max(lacks, least))
+    request = replace(request, want=most, limit=limit, at_least=min(least, lacks) if lacks > 0 else least)
+    before = sum(min(other.wants, max(0, fair - other.held)) for other in others if other.place < mine.place)
+    return tokens_for(request, held + before), request
 
 
 def tokens_for(request: TokenRequest, held: int) -> int:

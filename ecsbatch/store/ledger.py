@@ -29,6 +29,9 @@ _KEPT: Final = 86_400.0
 _TURN_LASTS: Final = 2.5
 """Seconds for which a process counts as waiting after it has asked; it asks each second."""
 
+_SERVED_LASTS: Final = 0.5
+"""Seconds for which a process that was served and wants more counts as one that asks again."""
+
 _AFTER_OTHERS: Final = 0.1
 """Seconds until a process asks again that was denied tokens which others are about to take."""
 
@@ -79,18 +82,25 @@ class TokenLedger:
         if dead > _PURGE_AT:
             self._database.execute(sql.PURGE_GRANTS, {"now": now, "long_ago": now - _KEPT, "boot": self._boot})
             self._database.execute(sql.FORGET_TURNS, values)
-        before = self._wanted_before(request, values) if waiting else 0
-        tokens = accounting.tokens_for(request, held + before)
+        turns = self._turns(values) if waiting else {}
+        waited = turns.pop(self._nonce, None)
+        wants, ticket = request.want + request.more, waited.ticket if waited else accounting.NO_TICKET
+        mine = Turn(held - others, ticket, wants, request.limit)
+        tokens, judged = accounting.in_turn(request, held, mine, tuple(turns.values()))
+        shared = bool(turns or others)
+        turn = {**values, "wants": wants - tokens, "allowed": request.limit}
+        if tokens and shared and wants > tokens:
+            self._database.execute(sql.END_TURN, {**turn, "until": now + _SERVED_LASTS})
+        elif tokens and waited:
+            self._database.execute(sql.LEAVE_TURN, values)
         if tokens:
-            if waiting:
-                self._database.execute(sql.LEAVE_TURN, values)
             return tokens
-        lacks = accounting.shortage(request, self._outstanding(request.group, now), now)
-        if lacks.next_in is None or not (waiting or others):
+        lacks = accounting.shortage(judged, self._outstanding(request.group, now), now)
+        if lacks.next_in is None or not shared:
             return lacks
-        self._database.execute(sql.TAKE_TURN, {**values, "wants": request.want, "until": now + _TURN_LASTS})
+        self._database.execute(sql.TAKE_TURN, {**turn, "until": now + _TURN_LASTS})
         # Where there are tokens for us, but for those before us, these take theirs any moment.
-        reserved = accounting.tokens_for(request, held) > 0
+        reserved = accounting.tokens_for(judged, held) > 0
         return replace(lacks, next_in=_AFTER_OTHERS if reserved else lacks.next_in, shared=True)
 
     def _sums(self, values: Mapping[str, Any]) -> tuple[int, int, int, int, int]:
@@ -98,18 +108,11 @@ class TokenLedger:
         sums: tuple[int, int, int, int, int] = self._database.execute(sql.SUMS, values).fetchone()
         return sums
 
-    def _wanted_before(self, request: TokenRequest, values: Mapping[str, Any]) -> int:
-        turns = {
-            nonce: Turn(held, ticket, wants)
-            for nonce, ticket, wants, held in self._database.execute(sql.TURNS, values).fetchall()
+    def _turns(self, values: Mapping[str, Any]) -> dict[str, Turn]:
+        return {
+            nonce: Turn(held, ticket or accounting.NO_TICKET, wants, allowed)
+            for nonce, held, ticket, wants, allowed in self._database.execute(sql.TURNS, values).fetchall()
         }
-        mine = turns.pop(self._nonce, None)
-        if not turns:
-            return 0
-        if mine is None:
-            (held,) = self._database.execute(sql.HELD_BY, values).fetchone()
-            mine = Turn(held, accounting.NO_TICKET, request.want)
-        return accounting.wanted_before(mine, turns.values())
 
     def record_grant(self, request: TokenRequest, grant: Grant, run_id: str) -> None:
         """Store a grant."""

@@ -220,24 +220,26 @@ LOCK_GROUP: Final = Statement("""
 # -- turns, of processes that wait for tokens --------------------------------------------------------------------------
 
 TURNS: Final = Statement(f"""
-    SELECT turns.nonce, ticket, wants, CAST(coalesce(sum(g.tokens), 0) AS BIGINT)
+    SELECT turns.nonce, CAST(coalesce(sum(g.tokens), 0) AS BIGINT), ticket, wants, allowed
     FROM turns LEFT JOIN grants AS g
     ON g.nonce = turns.nonce AND g.quota_group = turns.quota_group AND g.free_at > :now
-    WHERE {_WAITING} GROUP BY turns.nonce, ticket, wants
+    WHERE {_WAITING} GROUP BY turns.nonce, ticket, wants, allowed
 """)
-HELD_BY: Final = Statement(f"""
-    SELECT CAST(coalesce(sum(tokens), 0) AS BIGINT) FROM grants
-    WHERE nonce = :nonce AND free_at > :now AND {_OF_GROUP}
-""")
+# Who has just been served has the ticket 0.
 TAKE_TURN: Final = Statement("""
-    INSERT INTO turns (quota_group, nonce, ticket, wants, asked_until)
-    VALUES (
-        :name, :nonce, (SELECT coalesce(max(ticket), 0) + 1 FROM turns WHERE quota_group = :name), :wants, :until
-    )
+    INSERT INTO turns (quota_group, nonce, ticket, wants, allowed, asked_until)
+    SELECT :name, :nonce, coalesce(max(ticket), 0) + 1, :wants, :allowed, :until FROM turns WHERE quota_group = :name
     ON CONFLICT (quota_group, nonce) DO UPDATE SET
-        ticket = CASE WHEN turns.asked_until > :now THEN turns.ticket ELSE excluded.ticket END,
+        ticket = CASE WHEN turns.ticket > 0 AND turns.asked_until > :now THEN turns.ticket ELSE excluded.ticket END,
         wants = excluded.wants,
+        allowed = excluded.allowed,
         asked_until = excluded.asked_until
+""")
+END_TURN: Final = Statement("""
+    INSERT INTO turns (quota_group, nonce, ticket, wants, allowed, asked_until)
+    VALUES (:name, :nonce, 0, :wants, :allowed, :until)
+    ON CONFLICT (quota_group, nonce) DO UPDATE SET
+        ticket = 0, wants = excluded.wants, allowed = excluded.allowed, asked_until = excluded.asked_until
 """)
 LEAVE_TURN: Final = Statement("DELETE FROM turns WHERE quota_group = :name AND nonce = :nonce")
 FORGET_TURNS: Final = Statement("DELETE FROM turns WHERE quota_group = :name AND asked_until <= :now")
@@ -255,7 +257,7 @@ SPENT: Final = Statement("SELECT quota_group, run_id, minute, tokens, allowed FR
 FORGET_SPENT: Final = Statement("DELETE FROM spent WHERE minute <= :before")
 TURNS_AND_HOLDERS: Final = Statement("""
     SELECT t.quota_group, t.wants, (SELECT max(l.holder) FROM leases l WHERE l.nonce = t.nonce)
-    FROM turns t WHERE t.asked_until > :now ORDER BY t.ticket
+    FROM turns t WHERE t.asked_until > :now AND t.ticket > 0 ORDER BY t.ticket
 """)
 LAST_FREEZE: Final = Statement("""
     SELECT frozen_by, reason, since, ends_at, thawed_by, thawed_at FROM freezes ORDER BY number DESC LIMIT 1

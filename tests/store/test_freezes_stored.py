@@ -215,9 +215,9 @@ async def test_a_ledger_that_is_waited_out_has_nothing_free(backend: Backend, cl
 
 async def test_who_waits_for_tokens_is_told_in_turn(backend: Backend) -> None:
     async with backend.open() as store:
-        turn = "INSERT INTO turns (quota_group, nonce, ticket, wants, asked_until) VALUES ('site', '{}', {}, {}, {})"
+        turn = "INSERT INTO turns VALUES ('site', '{}', {}, {}, 1000, {})"
         lease = "INSERT INTO leases (run_id, nonce, lease_until, holder) VALUES ('r', 'b', 0, 'bob@desk')"
-        asked = [("a", 3, 10, 1001.0), ("b", 2, 20, 1001.0), ("c", 1, 30, 999.0)]
+        asked = [("a", 3, 10, 1001.0), ("b", 2, 20, 1001.0), ("c", 1, 30, 999.0), ("d", 0, 40, 1001.0)]  # d was served
         for row in [*(turn.format(*each) for each in asked), lease]:
             backend.do(row)
 

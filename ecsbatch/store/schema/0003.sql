@@ -21,7 +21,8 @@ CREATE TABLE quota_groups (
     seen_at DOUBLE PRECISION NOT NULL
 );
 
--- Processes that wait for tokens, by the order in which they get them.
+-- Processes that want tokens, by the order in which they began to wait; who has just been served has the ticket 0.
+-- "wants" is what it can use, "allowed" the limit of the group as it has it.
 CREATE TABLE turns (
     quota_group TEXT NOT NULL,                          -- sqlite
     nonce TEXT NOT NULL,                                -- sqlite
@@ -29,6 +30,7 @@ CREATE TABLE turns (
     nonce TEXT COLLATE "C" NOT NULL,                    -- postgres
     ticket BIGINT NOT NULL,
     wants BIGINT NOT NULL,
+    allowed BIGINT NOT NULL,
     asked_until DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (quota_group, nonce)
 );
