@@ -16,7 +16,7 @@ from ecsbatch.engine.journal import EventFeed, JournalWriter, seen
 from ecsbatch.engine.pending import Answers, PendingRestart, join
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.server_queue import RestartOptions, ServerQueue, adopted
-from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict, StoreError
+from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RecordEdited, RunConflict, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
@@ -35,7 +35,7 @@ class DirectRestarts:
     Attributes:
         run_id: the run that their journal is.
         live: something may still be written to it by this process.
-        taken: another process has taken the run; None: none has.
+        taken: another process has taken the run, or the store has lost it; None: it is ours to go on with.
         successor: the run that new requests go to instead, once there is one.
         feed: follows its journal.
     """
@@ -47,7 +47,7 @@ class DirectRestarts:
         """
         self.run_id = run_id
         self.live = True
-        self.taken: RunTaken | None = None
+        self.taken: RunTaken | RecordEdited | None = None
         self.successor: DirectRestarts | None = None
         self._noticed = noticed
         self._runtime = runtime
@@ -296,14 +296,14 @@ class DirectRestarts:
     async def mend(self) -> None:
         """Take the run anew where writing has failed, so that what is under way is followed.
 
-        Where another process has taken it, whoever waits for a server hears so.
+        Where another process has taken it, or the store has lost what was in it, whoever waits for a server hears so.
         """
         try:
             if self._journal is not None:
                 await self._journal.hear_of_taking()
             if self.failed is not None:
                 await self._open_journal()
-        except RunTaken as e:
+        except (RunTaken, RecordEdited) as e:
             self.taken = e
             self._fail(list(self._state.pending), e)
         except EcsbatchError:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from ecsbatch.engine.journal_tail import KEPT, JournalTail
 from ecsbatch.engine.ports import Store
-from ecsbatch.errors import EngineStopped, RunConflict
+from ecsbatch.errors import EngineStopped, RunConflict, RunNotFound
 from ecsbatch.model.arguments import refuse_no_number
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event
@@ -82,8 +82,8 @@ class JournalWriter:
     async def hear_of_taking(self) -> None:
         """Where the run is not to be trusted any more, find out whether another process has taken it meanwhile.
 
-        A run that waits for hours writes nothing by which its process would hear. It is read first: a write that fails
-        would end what an outage of the store need not end.
+        A run that waits for hours writes nothing by which its process would hear, or by which it would get back a lease
+        that is gone. It is read first: a write that fails would end what an outage of the store need not end.
 
         Raises:
             RunTaken: one has.
@@ -91,8 +91,12 @@ class JournalWriter:
         """
         if self.closed or self.failed is not None or self.trusted:
             return
-        record = await self._store.run(self._lease.run_id)
-        if record.fence != self._lease.fence:
+        try:
+            record = await self._store.run(self._lease.run_id)
+        except RunNotFound:
+            await self.record(Transaction())  # a failover has forgotten it: it is written again
+            return
+        if record.fence != self._lease.fence or not record.held:
             await self.record(Transaction())
 
     def next_batch(self) -> int:

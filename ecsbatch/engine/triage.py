@@ -81,8 +81,11 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
             _begun(found, queue, view, attempt, now)
         else:
             # What one of this run's own requests has changed is no sign of somebody else's.
-            since = _left_alone_since(queue, server) if attempt is None else None
-            reason = precheck(view, precheck=options.precheck or refused is not None, updated_since=since)
+            recent = options.skip_updated_since if attempt is None else None
+            sent = _maybe_sent_since(queue, server, attempt)
+            since = min((time for time in (recent, sent) if time is not None), default=None)
+            careful = options.precheck or refused is not None or sent is not None
+            reason = precheck(view, precheck=careful, updated_since=since)
             if reason is None:
                 found.go[server] = view
             else:
@@ -90,11 +93,12 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
     return found
 
 
-def _left_alone_since(queue: ServerQueue, server: str) -> float | None:
-    """Return from when on a change of a server tells that it was restarted; None: whatever has changed, it is sent."""
+def _maybe_sent_since(queue: ServerQueue, server: str, attempt: Attempt | None) -> float | None:
+    """Return from when on a change of a server may be by a request that was forgotten; None: by none."""
+    if attempt is not None and attempt.updated:
+        return None  # it is as it was before an earlier request
     sent = queue.owner.maybe_sent_since(server)
-    times = (queue.options.skip_updated_since, None if sent is None else sent - CLOCKS_APART)
-    return min((time for time in times if time is not None), default=None)
+    return None if sent is None else sent - CLOCKS_APART
 
 
 def _is_ours(view: ServerView, attempt: Attempt, refused: Batch | None) -> bool:

@@ -42,8 +42,9 @@ class RolloutState:
         status, reason, message: how it stands, and why.
         seq, updated_at: number and time of the last event folded in.
         started_at, ended_at: when it started, and when it ended or was stopped; None where it did not.
-        may_have_been_sent_since: from when on the record may lack requests that a failover of the store has forgotten;
-            None where nothing is missing.
+        failed_over_at: when a failover of the store was noticed last, before which requests may have been made that the
+            record lacks; None where there was none.
+        retried_at: since when servers, by index, wait that are to be tried again.
         fence, holder, paused_by: how many holders it has had, who holds it, who paused it.
         pause: the event of a pause that nobody has ended, whatever has become of its process; None where none is.
         wave: number of the wave under way, 0 before the first.
@@ -85,7 +86,7 @@ class RolloutState:
         self.reason = self.message = ""
         self.seq = self.wave = self.wave_over = self.promoted = self.fence = self.last_command = self.last_batch = 0
         self.started_at: float | None = None
-        self.may_have_been_sent_since: float | None = None
+        self.failed_over_at: float | None = None
         self.ended_at: float | None = None
         self.updated_at = self._heard_at = 0.0
         self.quota: Quota | None = None
@@ -104,7 +105,7 @@ class RolloutState:
         self.left_out: set[str] = set()
         self.aborting = False
         self._failures = FailureLog()
-        self.kept, self.not_retried = dict[int, KeptOutcome](), dict[int, str]()
+        self.kept, self.not_retried, self.retried_at = dict[int, KeptOutcome](), dict[int, str](), dict[int, float]()
         self._kept_waiting, self._not_retried_by = Counter[Stage](), Counter[str]()
         self.skipped_by: Counter[str] = Counter()
         self.limits: dict[str, Any] = {}
@@ -282,6 +283,7 @@ class RolloutState:
         i = self.plan.fleet.find(event.server)
         self.unstarted.pop(event.server, None)
         self.earlier.pop(event.server, None)
+        self.retried_at.pop(i, None)
         if i in self.kept and event.not_retried:
             self._keep(i, event.not_retried)
         elif not event.not_retried:
@@ -442,8 +444,8 @@ class RolloutState:
     def _cloud_unseen(self, event: ev.CloudUnseen, ts: float) -> None:
         self.unseen = (ts - event.seconds, event)
 
-    def _store_failed_over(self, _: ev.StoreFailedOver, _ts: float) -> None:
-        self.may_have_been_sent_since = self.started_at
+    def _store_failed_over(self, _: ev.StoreFailedOver, ts: float) -> None:
+        self.failed_over_at = ts
 
     def _cloud_seen(self, _: ev.CloudSeen, _ts: float) -> None:
         self.unseen = None
@@ -514,6 +516,7 @@ class RolloutState:
             again = [i for i in again if i < self._in_waves]
             self.skipped_by -= Counter(self._detail[i][0] for i in again if self.stage[i] == Stage.SKIPPED)
         self._retried_left_out.update(i for i in again if domain(i) in self.left_out)
+        self.retried_at.update(dict.fromkeys(again, self.updated_at))
         for i in again:
             if self._attempts[i]:
                 if keep and self.stage[i] in FAILURES:

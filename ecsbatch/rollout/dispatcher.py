@@ -356,12 +356,13 @@ class Dispatcher:
     def maybe_sent_since(self, server: str) -> float | None:
         """Return from when on a waiting server may have been sent by a request that was forgotten; None: it was not.
 
-        One that the record names in a request, or that is tried again, has changed by what is known.
+        What it had done until it was to be tried again is known, and what is asked after a failover is not forgotten.
         """
         state = self._state
-        if state.may_have_been_sent_since is None or self.unstarted(server) or self.kept(server) is not None:
+        since = state.retried_at.get(self._plan.fleet.find(server), state.started_at)
+        if state.failed_over_at is None or since is None or since >= state.failed_over_at:
             return None
-        return state.may_have_been_sent_since
+        return since
 
     def kept(self, server: str) -> Outcome | None:
         """Return how a server had failed that is to be tried again, None where it is none of these."""

@@ -122,8 +122,9 @@ class Database(ABC):
     def hear_timeline(self, hear: Callable[[str], None]) -> None:  # noqa: B027 - most never fail over
         """Have a function called with the timeline of a server that may fail over, and then forget commits.
 
-        It is called in the first transaction that writes, and in the first one in which there is a new timeline, before
-        anything else is done in it; again where that transaction was undone.
+        It is called in the first transaction that writes, and in each one in which the timeline, or what the store has
+        noted of it, is not as it was in the one before: two standbys may have been promoted to timelines of one name.
+        Nothing else is done before that. Where a transaction was undone it is called again.
         """
 
     def exposure(self) -> Exposure | None:

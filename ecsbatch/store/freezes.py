@@ -26,6 +26,7 @@ class FreezeTable:
         """Judge ends by ``clock``."""
         self._database = database
         self._clock = clock
+        self._known: Freeze | None = None
 
     def last(self) -> Freeze | None:
         """Return the last freeze, with ``thawed_at`` where it is over by now; None where there never was one."""
@@ -36,12 +37,23 @@ class FreezeTable:
         # Only a freeze that ends by itself has to be compared with the time.
         if thawed_at is None and until is not None and self._clock.stamp() >= until:
             thawed_at = until
-        return Freeze(by, reason, since, until, thawed_by, thawed_at)
+        self._known = Freeze(by, reason, since, until, thawed_by, thawed_at)
+        return self._known
 
     def in_force(self) -> Freeze | None:
         """Return the freeze that is in force; None where there is none."""
         last = self.last()
         return last if last is not None and last.thawed_at is None else None
+
+    def write_again(self) -> None:
+        """Freeze the store again where the database has forgotten a freeze of which this process knows."""
+        known = self._known
+        if known is None or known.thawed_at is not None:
+            return
+        row = {"by": known.by, "reason": known.reason, "since": known.since, "until": known.until}
+        ended = known.until is not None and self._clock.stamp() >= known.until
+        if not ended and self._database.execute(sql.THAT_FREEZE, row).fetchone() is None:
+            self._database.execute(sql.BEGIN_FREEZE, row)
 
     def begin(self, reason: str, by: str, until: float | None, lasts: float | None) -> Freeze:
         """Freeze the store, in place of the freeze that is in force, if there is one.
@@ -59,6 +71,7 @@ class FreezeTable:
         self._end_those_before(by, now)
         row = {"by": freeze.by, "reason": freeze.reason, "since": now, "until": freeze.until}
         self._database.execute(sql.BEGIN_FREEZE, row)
+        self._known = freeze
         return freeze
 
     def end(self, by: str) -> Freeze | None:

@@ -62,7 +62,12 @@ _LEASE: Final = Statement("""
         lease_until - extract(epoch FROM clock_timestamp())              -- postgres
     FROM leases WHERE run_id = :run
 """)
-_OWNER: Final = Statement("SELECT nonce FROM leases WHERE run_id = :run")
+# One that has run out may be that of a holder before us, which a failover has brought back.
+_OTHERS: Final = Statement("""
+    SELECT 1 FROM leases WHERE run_id = :run AND nonce <> :nonce
+        AND lease_until > :now                                           -- sqlite
+        AND lease_until > extract(epoch FROM clock_timestamp())          -- postgres
+""")
 _SEEN: Final = """
     SELECT run_id, nonce,
         lease_until - :now                                               -- sqlite
@@ -229,7 +234,8 @@ class LeaseLocks:
         return database.write(renew)
 
     def _is_others(self, run_id: str, database: Database) -> bool:
-        return database.execute(_OWNER, {"run": run_id}).fetchone() is not None
+        row = {"run": run_id, "nonce": self._us["nonce"], "now": self._now()}
+        return database.execute(_OTHERS, row).fetchone() is not None
 
     def _delete(self, run_ids: Collection[str], database: Database | None = None) -> None:
         for run_id in run_ids:

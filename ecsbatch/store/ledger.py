@@ -51,12 +51,16 @@ class RunGrant:
 class TokenLedger:
     """The grants of one database, as one process of one boot sees them.
 
+    Attributes:
+        longest: the most seconds for which a grant counts that this process has had, were it killed.
+
     Call every method inside a transaction, with ``now`` read in it from the ledger's clock, in seconds: then all
     processes agree on the order of what they do.
     """
 
     def __init__(self, database: Database, boot: str, nonce: str) -> None:
         """Grant to the opened store ``nonce``, by the clock ``boot``."""
+        self.longest = 0.0
         self._database = database
         self._boot = boot
         self._nonce = nonce
@@ -116,6 +120,7 @@ class TokenLedger:
 
     def record_grant(self, request: TokenRequest, grant: Grant, run_id: str) -> None:
         """Store a grant."""
+        self.longest = max(self.longest, request.expires_in)
         self._insert(request.group, grant, request.expires_in, run_id, settled=False)
 
     def settle(self, settlement: Settlement, now: float) -> tuple[str, str, int] | None:

@@ -92,6 +92,7 @@ class PostgresDatabase(Database):
         self.url = shown(url)
         self.errors = psycopg.Error
         self.timeline = ""
+        self._heard: tuple[str, str | None] = ("", None)
         self._hear_timeline: Callable[[str], None] = _ignored
         self._conninfo = conninfo
         self._read_only = read_only
@@ -179,13 +180,14 @@ class PostgresDatabase(Database):
             )
             if not begun[1]:
                 return self._written_before(writing)
-            (timeline,) = begun[-1][0]
-            if timeline != self.timeline:
+            timeline, noted = begun[-1][0]
+            # A server that does not tell it fails over in silence, like one that never does.
+            if timeline and (timeline, noted) != self._heard:
                 self._hear_timeline(timeline)
             result = writing.do()
             writing.results = [result]
             self._commit()
-        self.timeline = timeline
+        self.timeline, self._heard = timeline, (timeline, noted)
         return result
 
     def _written_before(self, writing: _Writing[T]) -> T:
@@ -280,7 +282,7 @@ class PostgresDatabase(Database):
         return None if isinstance(error, psycopg.errors.QueryCanceled) else self._waits_for(error)
 
     def hear_timeline(self, hear: Callable[[str], None]) -> None:
-        """Have a function called with each new timeline, first in the transaction that sees it."""
+        """Have a function called with each new timeline, and with one of which the store has a new note."""
         self._hear_timeline = hear
 
     # Tables

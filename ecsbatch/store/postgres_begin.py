@@ -36,6 +36,7 @@ ABOUT_SERVER: Final = f"""
 """Whether it takes no writes, its encoding, and whether it can be asked for its timeline; for each new connection."""
 
 _TIMELINE: Final = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+_EPOCH_NOTED: Final = "(SELECT value FROM ecsbatch WHERE name = 'timeline')"
 
 
 def reading(deadline: float) -> str:
@@ -55,7 +56,7 @@ def writing(nonce: str, number: int, deadline: float, *, claims: bool, tells_tim
     """Return how a transaction begins that writes.
 
     Of its answers the second has its number, or no row where a transaction of that number was committed before; the
-    last one has the timeline.
+    last one has the server's timeline and what the store has noted of it.
 
     Args:
         nonce: the opened store.
@@ -79,7 +80,7 @@ def writing(nonce: str, number: int, deadline: float, *, claims: bool, tells_tim
     if claims:
         parts.append(f"SELECT pg_advisory_xact_lock({_CLAIMS})")
     timeline = _TIMELINE if tells_timeline else "''"
-    parts.append(f"SELECT {timeline}")
+    parts.append(f"SELECT {timeline}, {_EPOCH_NOTED}")
     return "; ".join(parts)
 
 

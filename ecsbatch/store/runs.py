@@ -169,6 +169,17 @@ def _candidates(database: Database, name: str) -> list[Sequence[Any]]:
     return database.execute(sql.RUNS_BY_PREFIX, {"prefix": name, "length": len(name)}).fetchall()
 
 
+def holder_of(row: Sequence[Any]) -> Holder:
+    """Return who has a run, or had it last, by its row."""
+    has = dict(zip(sql.RUN_COLUMNS, row, strict=True))
+    return Holder(has["holder"], has["host"], has["pid"], has["since"])
+
+
+def plan_of(row: Sequence[Any]) -> Mapping[str, Any]:
+    """Return a run's plan by its row."""
+    return _object(dict(zip(sql.RUN_COLUMNS, row, strict=True))["plan"])
+
+
 def _columns_of(holder: Holder) -> dict[str, Any]:
     return {"holder": holder.name, "host": holder.host, "pid": holder.pid, "since": holder.since}
 

@@ -20,7 +20,8 @@ from typing import Final, TypeVar
 from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.ownership import Exposure, file_exposure, folders_above
-from ecsbatch.store.database import GIVE_WAY
+from ecsbatch.store import statements as sql
+from ecsbatch.store.database import GIVE_WAY, found
 from ecsbatch.store.keeper import keeper
 from ecsbatch.store.leases import LeaseLocks
 from ecsbatch.store.ledger_clock import DatabaseClock, LedgerClock
@@ -167,7 +168,7 @@ class MemoryDatabase(SqliteDatabase):
         self._leases = leases
         self._clock = clock
         self._timeline = "1"
-        self._hearers: dict[Callable[[str], None], str] = {}
+        self._hearers: dict[Callable[[str], None], tuple[str, str]] = {}
         weakref.finalize(self, self.connection.close)
 
     # What a server does that fails over
@@ -175,7 +176,7 @@ class MemoryDatabase(SqliteDatabase):
     def hear_timeline(self, hear: Callable[[str], None]) -> None:
         """Have a function called with each new timeline, in the first transaction of its own store that writes."""
         if self._leases:
-            self._hearers[hear] = ""
+            self._hearers[hear] = ("", "")
 
     def fail_over(self) -> None:
         """Begin a new timeline, as a standby does that is promoted; what it lacks is the caller's to take away."""
@@ -183,16 +184,19 @@ class MemoryDatabase(SqliteDatabase):
 
     def write(self, do: Callable[[], T], *, claims: bool = False) -> T:
         """Call a function in a transaction with the write lock; who has not heard of the timeline hears of it first."""
-        timeline = self._timeline
-        unheard = [hear for hear, heard in self._hearers.items() if heard != timeline]
+        if not self._hearers:
+            return super().write(do, claims=claims)
+        timeline, heard = self._timeline, dict[Callable[[str], None], tuple[str, str]]()
 
-        def heard() -> T:
-            for hear in unheard:
+        def told() -> T:
+            (noted,) = found(self.execute(sql.FACT, {"name": "timeline"})) or ("",)
+            heard.update(dict.fromkeys(self._hearers, (timeline, noted)))
+            for hear in [hear for hear, before in self._hearers.items() if before != heard[hear]]:
                 hear(timeline)
             return do()
 
-        done = super().write(heard if unheard else do, claims=claims)
-        self._hearers.update(dict.fromkeys(unheard, timeline))
+        done = super().write(told, claims=claims)
+        self._hearers.update(heard)
         return done
 
     # Locks and clocks

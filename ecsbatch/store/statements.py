@@ -54,6 +54,7 @@ OPEN_ROLLOUTS: Final = Statement(f"""
 """)
 ANY_RUN: Final = Statement("SELECT 1 FROM runs LIMIT 1")
 HOW_FAR: Final = Statement("SELECT fence, seq FROM runs WHERE run_id = :run")
+STATUS: Final = Statement("SELECT status FROM runs WHERE run_id = :run")
 TIMELINE_OF_RUN: Final = Statement("SELECT timeline FROM runs WHERE run_id = :run")
 SET_TIMELINE: Final = Statement("UPDATE runs SET timeline = :timeline WHERE run_id = :run")
 HOLDER: Final = Statement("SELECT holder FROM runs WHERE run_id = :run")
@@ -143,6 +144,7 @@ LAST_ROWS: Final = Statement("""
     WHERE run_id = :run ORDER BY seq_last DESC LIMIT :limit
 """)
 LAST_ROW: Final = Statement("SELECT seq_last, hash FROM journal WHERE run_id = :run ORDER BY seq_last DESC LIMIT 1")
+HASH_AT: Final = Statement("SELECT hash FROM journal WHERE run_id = :run AND seq_last = :seq")
 ROWS: Final = Statement(f"""
     SELECT CAST(seq_first AS BIGINT), CAST(seq_last AS BIGINT), ts, {_LINES}, hash
     FROM journal WHERE run_id = :run AND seq_last > :after ORDER BY seq_last LIMIT :limit
@@ -259,6 +261,7 @@ TURNS_AND_HOLDERS: Final = Statement("""
     SELECT t.quota_group, t.wants, (SELECT max(l.holder) FROM leases l WHERE l.nonce = t.nonce)
     FROM turns t WHERE t.asked_until > :now AND t.ticket > 0 ORDER BY t.ticket
 """)
+THAT_FREEZE: Final = Statement("SELECT 1 FROM freezes WHERE since = :since AND frozen_by = :by")
 LAST_FREEZE: Final = Statement("""
     SELECT frozen_by, reason, since, ends_at, thawed_by, thawed_at FROM freezes ORDER BY number DESC LIMIT 1
 """)
@@ -271,8 +274,13 @@ END_FREEZES: Final = Statement("""
 
 # -- commands --------------------------------------------------------------------------------------------------------
 
+# By the time, and not one after another: a failover must not give a number that a holder has followed to another one.
 INSERT_COMMAND: Final = Statement("""
-    INSERT INTO commands (run_id, ts, who, body) VALUES (:run_id, :ts, :who, :body) RETURNING id
+    INSERT INTO commands (id, run_id, ts, who, body)
+    SELECT max(:number, coalesce(max(id), 0) + 1), :run_id, :ts, :who, :body FROM commands WHERE true    -- sqlite
+    SELECT greatest(CAST(:number AS bigint), coalesce(max(id), 0) + 1), :run_id, :ts, :who, :body        -- postgres
+    FROM commands                                                                                        -- postgres
+    ON CONFLICT DO NOTHING RETURNING id
 """)
 COMMANDS: Final = Statement("SELECT id, ts, who, body FROM commands WHERE run_id = :run AND id > :after ORDER BY id")
 DELETE_COMMANDS: Final = Statement("DELETE FROM commands WHERE run_id = :run")

@@ -28,6 +28,7 @@ from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, pruning, targets
 from ecsbatch.store.address import weakness_of
 from ecsbatch.store.database import GIVE_WAY, Database
+from ecsbatch.store.failover import LOST_LEDGER
 from ecsbatch.store.heart import Heart, TaskHeart, ThreadHeart
 from ecsbatch.store.leases import LeaseLocks
 from ecsbatch.store.opening import database_at
@@ -40,10 +41,6 @@ T = TypeVar("T")
 
 COLD_START: Final = 60.05
 """Seconds for which a store grants no tokens after a cold start: a window and its guard."""
-
-LOST_LEDGER: Final = 155.05
-"""Seconds for which no tokens are granted after an unreadable ledger: as long as, by the defaults, the grant of a
-killed process can count."""
 
 ROLLOUTS_KEPT: Final = 100
 """Rollouts that are over and that a store in memory remembers."""

@@ -18,7 +18,7 @@ from uuid import uuid4
 import orjson
 
 from ecsbatch.clock import Clock, boottime_of
-from ecsbatch.errors import Invalid, RunConflict, StoreError
+from ecsbatch.errors import Invalid, RecordEdited, RunConflict, StoreError
 from ecsbatch.model.events import Event, ServerEvent, StoreFailedOver
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
@@ -53,7 +53,7 @@ class _Head:
         grants: how many grants this holder has had.
         failed_at: number of the last event that is a failure.
         claimed: True where the run is over and may still have servers.
-        timeline: of the database server, in which the record is known to be whole.
+        epoch: of the store, in which the record is known to be whole.
     """
 
     fence: int
@@ -64,7 +64,7 @@ class _Head:
     grants: int = 0
     failed_at: int = 0
     claimed: bool = False
-    timeline: str = ""
+    epoch: str = ""
 
 
 @dataclass(slots=True)
@@ -102,8 +102,9 @@ class SyncStore:
         self.freezes = FreezeTable(database, self.clock)
         self._spending = Spending(database)
         self.locks = self._locks = database.locks(self._nonce, clock)
-        self._failover = Failover(database, self._ledger, self.clock, self._nonce)
         self._taking = Taking(database, self._locks)
+        self._failover = Failover(database, self._ledger, self.clock, self._nonce, self._taking.claim)
+        self._failover.on_lost = self.freezes.write_again
         self.pruning = Pruning(database, self._locks)
         self.reader = journal.Reader(database)
         self._heads: dict[str, _Head] = {}
@@ -123,6 +124,8 @@ class SyncStore:
         """Do writes in one durable transaction; return for each its result, or the exception that refused it."""
         try:
             done = self._database.write(lambda: self._do_group(writes), claims=any(write.claims for write in writes))
+        except RecordEdited as e:
+            return [e for _ in writes]
         except StoreError as e:
             self._broken |= {write.run_id: str(e) for write in writes if write.run_id}
             return [StoreError(str(e)) for _ in writes]
@@ -156,6 +159,8 @@ class SyncStore:
         except self._database.errors:
             raise
         except Exception as e:  # noqa: BLE001  # an intent is the caller's code: only its own write may fail
+            # What was undone with it, a lock on the run or what was written again, is needed by the next one.
+            self._fences.pop(write.run_id, None)
             return e
 
     def _write_pending(self) -> None:
@@ -196,25 +201,25 @@ class SyncStore:
 
         recorded, first, rows, record = self._taking.create(new, insert)
         behind = rows[-1].hash if rows else first
-        head = _Head(1, len(recorded), RunStatus.RUNNING, counts, behind, timeline=self._failover.timeline)
+        head = _Head(1, len(recorded), RunStatus.RUNNING, counts, behind, epoch=self._failover.epoch)
         self._begin(new.run_id, head)
-        self._failover.recollection.begin(new.run_id, first, rows, (record, new.fleet))
+        self._failover.born(record, new.fleet, first, rows)
         return Lease(new.run_id, holder, 1, None, recorded)
 
     def take_run(self, run_id: str, holder: Holder) -> Lease:
         """Take a run whose holder is gone."""
         record, status, behind = self._taking.take_run(run_id, holder)
-        return self._go_on(record, holder, status, behind)
+        return self._go_on(record, holder, status, behind, anew=True)
 
     def renew(self, lease: Lease) -> Lease:
         """Return a new lease of a run that this process holds and can no longer write to."""
-        record, status, behind = self._taking.renew(lease)
-        return self._go_on(record, lease.holder, status, behind)
+        record, status, behind = self._taking.renew(lease, lambda: self._fence(lease, unheard=True))
+        return self._go_on(record, lease.holder, status, behind, anew=False)
 
-    def _go_on(self, record: RunRecord, holder: Holder, status: RunStatus, behind: str) -> Lease:
+    def _go_on(self, record: RunRecord, holder: Holder, status: RunStatus, behind: str, *, anew: bool) -> Lease:
         """Hold a run that was there before."""
-        timeline = self._failover.remember(record.run_id)
-        head = _Head(record.fence + 1, record.seq, status, record.counts, behind, timeline=timeline)
+        epoch = self._failover.remember(record.run_id, anew=anew)
+        head = _Head(record.fence + 1, record.seq, status, record.counts, behind, epoch=epoch)
         self._begin(record.run_id, head)
         return Lease(record.run_id, holder, record.fence + 1, record.holder)
 
@@ -270,7 +275,7 @@ class SyncStore:
         over = transaction.status is not None and transaction.status.over
         # One piece only, to be quick: from now on all of them are void, and the rest is freed with the release.
         claimed = over and claims.free_piece(self._database, run_id) is not None
-        head = replace(head, claimed=claimed, timeline=self._failover.timeline)
+        head = replace(head, claimed=claimed, epoch=self._failover.epoch)
         self._stage(run_id, head, transaction, recorded, lines, grant)
         return Committed(recorded, grant, shortage)
 
@@ -279,7 +284,7 @@ class SyncStore:
     ) -> Grant | Shortage | None:
         if request is None:
             return None
-        if head.timeline != self._failover.timeline or (folded is not None and head.failed_at > folded):
+        if head.epoch != self._failover.epoch or (folded is not None and head.failed_at > folded):
             return _NOT_NOW
         return self._take(request, f"{run_id}.{head.fence}.{head.grants + 1}", run_id)
 
@@ -348,8 +353,11 @@ class SyncStore:
             )
         return head
 
-    def _fence(self, lease: Lease) -> int:
-        """Return the number of the run's holder, `_NOBODYS` where it is we and our lock is another's by now."""
+    def _fence(self, lease: Lease, *, unheard: bool = False) -> int:
+        """Return the number of the run's holder, `_NOBODYS` where it is we and our lock is another's by now.
+
+        What a failover has forgotten of the run is there again then. ``unheard``: there may be writes of ours besides.
+        """
         fence, seq = runs.how_far(self._database, lease.run_id)
         head = self._heads.get(lease.run_id)
         if head is None or head.fence != lease.fence or fence > lease.fence:
@@ -358,15 +366,17 @@ class SyncStore:
         # forgotten that we took the run from a holder whose lease has run out.
         if not self._locks.kept(lease.run_id) and not (fence < lease.fence and self._locks.regain(lease.run_id)):
             return _NOBODYS
-        if self._failover.timeline and (fence, seq) < (head.fence, head.seq):
-            self._failover.write_again(lease, head.seq)
+        # Only now is the run locked: how far it is may be another number.
+        epoch, over = self._failover.epoch, head.status.over
+        changed = epoch and (epoch, fence, seq) != (head.epoch, head.fence, head.seq)
+        if changed and self._failover.write_again(lease.run_id, head.seq, head.hash, over=over, unheard=unheard):
             runs.set_holder(self._database, lease.run_id, lease.holder, lease.fence, head.status)
             runs.advance(self._database, lease.run_id, head.seq, head.status, head.counts)
         return lease.fence
 
     def _told_of_failover(self, head: _Head, lease: Lease) -> list[Event]:
         """Return the event of a failover since the run's last write, and note that its record is whole again."""
-        if head.timeline == self._failover.timeline:
+        if head.epoch == self._failover.epoch:
             return []
         self._failover.note_whole(lease.run_id)
         return [StoreFailedOver(timeline=self._failover.timeline)]
@@ -445,8 +455,12 @@ class SyncStore:
     def command(self, run_id: str, body: Mapping[str, Any], who: str) -> int:
         """Store a command for a run's holder; return its id."""
         run = self._taking.exactly(run_id).run_id
-        row = {"run_id": run, "ts": self.clock.stamp(), "who": who, "body": orjson.dumps(body).decode()}
-        return int(self._database.execute(sql.INSERT_COMMAND, row).fetchone()[0])
+        now = self.clock.stamp()
+        row = {"number": int(now * 1e6), "run_id": run, "ts": now, "who": who, "body": orjson.dumps(body).decode()}
+        # None where another one got the same number in the same instant.
+        while (done := self._database.execute(sql.INSERT_COMMAND, row).fetchone()) is None:
+            pass
+        return int(done[0])
 
     def commands(self, run_id: str, after: int) -> list[Command]:
         """Return the commands to a run's holder whose ids are above ``after``."""

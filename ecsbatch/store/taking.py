@@ -90,16 +90,19 @@ class Taking:
             raise RunOver(run_id)
         return record, targets.read(self._database, run_id) if record.status.over else Fleet(())
 
-    def renew(self, lease: Lease) -> tuple[RunRecord, RunStatus, str]:
+    def renew(self, lease: Lease, fence: Callable[[], int]) -> tuple[RunRecord, RunStatus, str]:
         """Give a run that this process holds a new fence, without releasing it; return what `take_run` returns.
+
+        ``fence`` returns the number of the run's holder, with the run locked and its record whole.
 
         Raises:
             RunTaken: another process has taken the run.
         """
 
         def renewed() -> tuple[RunRecord, RunStatus, str]:
+            ours = fence() == lease.fence and self._locks.kept(lease.run_id)
             record = self.exactly(lease.run_id)
-            if record.fence != lease.fence or not self._locks.kept(lease.run_id):
+            if not ours:
                 raise self.taken(record, lease)
             runs.set_holder(self._database, lease.run_id, lease.holder, record.fence + 1, record.status)
             return record, record.status, chain.head(self._database, lease.run_id, record.seq)

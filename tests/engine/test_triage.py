@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ecsbatch.engine.server_queue import Batch, RestartOptions, ServerQueue
-from ecsbatch.engine.triage import UNSEEN_AFTER, triage
+from ecsbatch.engine.triage import CLOCKS_APART, UNSEEN_AFTER, triage
 from ecsbatch.engine.view_table import ViewTable
 from ecsbatch.errors import Refused
 from ecsbatch.model.servers import Look, ServerView
@@ -26,18 +26,20 @@ OURS = Attempt(batch=3, updated=BEFORE, cloud_time=SENT)
 class Owner:
     """Has sent the server before, or not."""
 
-    def __init__(self, attempt: Attempt | None) -> None:
+    def __init__(self, attempt: Attempt | None, sent: float | None) -> None:
         self.attempt = attempt
+        self.sent = sent
 
     def earlier(self, _server: str) -> Attempt | None:
         """Return the request that was taken for not carried out."""
         return self.attempt
 
-    def maybe_sent_since(self, _server: str) -> None:
-        """Return None: no failover has forgotten anything."""
-
     def kept(self, _server: str) -> None:
         """Return None: it has not failed before."""
+
+    def maybe_sent_since(self, _server: str) -> float | None:
+        """Return from when on it may have been sent without a word in the record."""
+        return self.sent
 
     def locate(self, _server: str) -> tuple[int, str]:
         """Return no wave and no domain."""
@@ -45,11 +47,14 @@ class Owner:
 
 
 def looked_at(
-    look: Look, attempt: Attempt | None = None, before: ServerView | None = None
+    look: Look, attempt: Attempt | None = None, before: ServerView | None = None, sent: float | None = None
 ) -> tuple[Sequence[str], ...]:
-    """Say what is made of a look; with ``before``, behind the refusal of what was sent then."""
+    """Say what is made of a look; with ``before``, behind the refusal of what was sent then.
+
+    ``sent``: a failover has made the record forget what was sent since.
+    """
     nobody: Any = None
-    owner: Any = Owner(attempt)
+    owner: Any = Owner(attempt, sent)
     queue = ServerQueue(site="", options=RestartOptions(), journal=nobody, owner=owner)
     refused = (
         None
@@ -118,3 +123,26 @@ def test_who_is_not_shown_goes_without_waits_or_fails_alone(
     look: Look, go: list[str], later: list[str], ended: list[str]
 ) -> None:
     assert looked_at(look) == (go, later, [], ended)
+
+
+AT = SENT - 7200.0
+"""When UP was changed last, seconds since 1970."""
+
+
+@pytest.mark.parametrize(
+    ("view", "attempt", "sent", "go", "ended"),
+    [
+        (UP, None, AT - 1.0, [], ["a restarted_recently"]),
+        (UP, None, AT + CLOCKS_APART + 1.0, ["a"], []),
+        (UP, None, AT + CLOCKS_APART - 1.0, [], ["a restarted_recently"]),
+        # Tried again: how it was before is not known, but for the time.
+        (UP, Attempt(3, "", 0.0), AT - 1.0, [], ["a restarted_recently"]),
+        (UP, Attempt(3, "", 0.0), AT + CLOCKS_APART + 1.0, ["a"], []),
+        # It is as it was before a request of ours.
+        (UP, OURS, AT - 1.0, ["a"], []),
+    ],
+)
+def test_behind_a_failover_a_server_that_has_changed_may_have_been_sent(
+    view: ServerView, attempt: Attempt | None, sent: float, go: list[str], ended: list[str]
+) -> None:
+    assert looked_at(Look({"a": view}), attempt, sent=sent) == (go, [], [], ended)

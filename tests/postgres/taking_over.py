@@ -113,9 +113,9 @@ async def _made(url: str) -> None:
         pass
 
 
-def ended(process: fork_server.Command) -> tuple[int, str, str]:
+def ended(process: fork_server.Command, patience: float = PATIENCE) -> tuple[int, str, str]:
     """Wait for a process's end; return its code and what it has written."""
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=patience)
     return process.wait(), out, err
 
 

@@ -44,8 +44,8 @@ async def test_an_abort_that_is_recorded_stays_and_an_older_command_is_over() ->
     async with open_store("memory:", inline=True) as store:
         lease = await begun(store)
         await store.command("k7f", {"command": "pause"}, "bob@desk")
-        await store.command("k7f", {"command": "abort"}, "bob@desk")
-        await store.commit(lease, Transaction([ev.HolderChanged(holder="eve@web", fence=2, command=2)]))
+        asked = await store.command("k7f", {"command": "abort"}, "bob@desk")
+        await store.commit(lease, Transaction([ev.HolderChanged(holder="eve@web", fence=2, command=asked)]))
         old = await load_history(store, await store.run("k7f"))
         await store.commit(lease, Transaction([ev.RunAborting(by="eve@web")]))
         recorded = await load_history(store, await store.run("k7f"))
@@ -114,11 +114,11 @@ async def test_an_abort_that_was_asked_of_nobody_is_no_record_of_the_run() -> No
         lease = await begun(store)
         followed = RunFollower(store, await load_history(store, await store.run("k7f")))
         await store.release(lease)
-        await store.command("k7f", {"command": "abort"}, "bob@desk")
+        number = await store.command("k7f", {"command": "abort"}, "bob@desk")
         await followed.refresh()
         asked = followed.state.aborting, followed.state.aborted_by
         again = await store.take_run("k7f", HOLDER)
-        await store.commit(again, Transaction([ev.HolderChanged(holder="eve@web", fence=2, command=1)]))
+        await store.commit(again, Transaction([ev.HolderChanged(holder="eve@web", fence=2, command=number)]))
         await followed.refresh()
 
     assert asked == (True, "bob@desk")
