@@ -1,11 +1,11 @@
-"""Run one benchmark: ``python -m benchmarks quota|cpu|size|looks|pace|start|lag|watchers|months [ARGUMENT ...]``."""
+"""Run one benchmark: ``python -m benchmarks NAME [ARGUMENT ...]``, of those below."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 
-NAMES = ("quota", "cpu", "size", "looks", "pace", "start", "lag", "watchers", "months")
+NAMES = ("quota", "cpu", "size", "looks", "pace", "start", "lag", "watchers", "months", "history")
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
