@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from ecsbatch.model.outcome import OutcomeKind, RunStatus, SkipReason
 from ecsbatch.model.plan import Plan
@@ -130,6 +130,10 @@ def ending(state: RolloutState, halt: Halt | None, request: Ending | None, excee
     return Ending(RunStatus.STOPPED, exceeded.limit, f"{exceeded}.", drain=True) if exceeded is not None else None
 
 
+_ON_THEIR_WAY: Final = frozenset({SkipReason.ALREADY_RESTARTING, SkipReason.RESTARTED_RECENTLY})
+"""Reasons of servers that were left alone and, where they are down, come back by themselves."""
+
+
 def awaited_until(state: RolloutState) -> float | None:
     """Return until when servers that somebody else restarts may yet free their slots, None where there are none.
 
@@ -138,8 +142,7 @@ def awaited_until(state: RolloutState) -> float | None:
     ends = [
         ended
         for i in state.held
-        if (outcome := state.outcome(i)).reason == SkipReason.ALREADY_RESTARTING
-        and (ended := outcome.ended_at) is not None
+        if (outcome := state.outcome(i)).reason in _ON_THEIR_WAY and (ended := outcome.ended_at) is not None
     ]
     return max(ends) + state.plan.server_timeout if ends else None
 

@@ -103,5 +103,29 @@ HOLDERS: Final[Sequence[Mutant]] = (
         new="            if False:\n",
         tests=(f"{LEASES}test_whoever_stood_still_while_it_created_a_run_leaves_that_of_another_alone",),
     ),
+    Mutant(
+        name="a failover is not waited out",
+        promise="Where the timeline has changed, tokens wait until none that was forgotten can count.",
+        file="store/failover.py",
+        old="        elif row[0] != timeline:",
+        new="        elif False:",
+        scenes=(0,),
+    ),
+    Mutant(
+        name="nobody looks again behind a failover",
+        promise="Servers that a forgotten request may have restarted are not sent again.",
+        file="store/sync_store.py",
+        old="        if head.timeline == self._failover.timeline:",
+        new="        if True:",
+        scenes=(0,),
+    ),
+    Mutant(
+        name="what was forgotten is not written again",
+        promise="A holder writes again what it remembers, so that its record has no gap.",
+        file="store/sync_store.py",
+        old="        if self._failover.timeline and (fence, seq) < (head.fence, head.seq):",
+        new="        if False:",
+        scenes=(0,),
+    ),
 )
 """What several machines can break."""

@@ -208,6 +208,10 @@ AWAITED = {
     "a failed server may never come back by itself": (OURS_IS_DOWN, None),
     "who was switched off before may never come back by itself": (skipped("a2", "not_active", holds=True), None),
     "whom somebody else restarts is back within a server's time": (OTHERS_RESTART, 1 + 600),
+    "whom a forgotten request may have restarted is so, too": (
+        skipped("a3", "restarted_recently", holds=True),
+        1 + 600,
+    ),
     "the last of several is awaited": ([*OTHERS_RESTART, *OTHERS_RESTART_A3], 2 + 600),
     "the last is awaited in whatever order they stand": ([*OTHERS_RESTART_A3, *OTHERS_RESTART], 2 + 600),
     "others are awaited beside slots that are held for ever": ([*OURS_IS_DOWN, *OTHERS_RESTART_A3], 2 + 600),

@@ -232,6 +232,7 @@ def _untrue_skipped(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
         "locked": number is not None and bool(fleet.locked[number]),
         "not_active": number is not None and _was_inactive(case, one),
         "excluded": _was_left_out(case, one),
+        "restarted_recently": bool(case.begun.get(one.server)),
         "already_restarting": number is not None and was_restarting(case, one.server, one.fact, own),
     }
     return "" if so.get(str(reason)) else "that is not so"

@@ -99,7 +99,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """The database server dies and another goes on in its place that lacks the commits of the last seconds."""
+    """The database server dies and another goes on in its place, which lags behind from ``at`` on, for so long."""
 
     at: float
     forgets: float
@@ -149,7 +149,7 @@ class Scene:
 _KINDS: Final[tuple[LineKind, ...]] = ("slow", "refused", "away", "unanswered", "renewals")
 
 
-def draw(seed: int, *, failovers: bool = False) -> Scene:
+def draw(seed: int, *, failovers: bool = True) -> Scene:
     """Draw the world of a seed."""
     chance = random.Random(f"holders-{seed}")
     world = _world(chance, seed)
@@ -175,7 +175,7 @@ def draw(seed: int, *, failovers: bool = False) -> Scene:
         scene = replace(scene, resumes=(by_hand,))
     if chance.random() < 0.2:
         scene = _busy_and_cut_off(chance, scene)
-    if failovers and chance.random() < 0.5:
+    if failovers and chance.random() < 0.15:
         scene = replace(scene, failovers=(Failover(_soon(chance), chance.choice((0.2, 1.0, 5.0))),))
     return scene
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -36,6 +37,16 @@ class LeaseSeen:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class ForgottenRow:
+    """A row of the journal that was durable, and is not any more."""
+
+    tick: int
+    at: float
+    run_id: str
+    lines: bytes
+
+
 class SharedDatabase(WatchedDatabase):
     """A watched database of several machines.
 
@@ -47,6 +58,8 @@ class SharedDatabase(WatchedDatabase):
         writers: who has written each row of the journal.
         leases: how the lease of each run has changed.
         nonces: the process that has each nonce.
+        failed_over: the instants at which another server went on in its place.
+        forgotten: rows of the journal that it lacked then and that nobody has written again.
     """
 
     def __init__(self, ticks: itertools.count[int]) -> None:
@@ -58,7 +71,11 @@ class SharedDatabase(WatchedDatabase):
         self.writers: dict[int, int] = {}
         self.leases: dict[str, list[LeaseSeen]] = {}
         self.nonces: dict[str, int] = {}
+        self.failed_over: list[float] = []
+        self.forgotten: dict[tuple[str, str], ForgottenRow] = {}
         self._known: dict[str, tuple[str, float]] = {}
+        self._written: dict[tuple[str, str], tuple[tuple[int, float], int]] = {}
+        self._standby = sqlite3.connect(":memory:")
 
     def write(self, do: Callable[[], T], *, claims: bool = False) -> T:
         """Write, where connections are not refused."""
@@ -79,12 +96,46 @@ class SharedDatabase(WatchedDatabase):
         if self.refusing:
             raise away()
 
+    # -- failing over ----------------------------------------------------------------------------------------------
+
+    def lag(self) -> None:
+        """Note what a standby has, which lags behind from now on."""
+        self.connection.backup(self._standby)
+
+    def promote(self) -> None:
+        """Let the standby go on in this server's place, as it was when it began to lag."""
+        had = self._rows()
+        self._standby.backup(self.connection)
+        self.fail_over()
+        self.failed_over.append(self.now())
+        has = self._rows()
+        for key in had.keys() - has.keys():
+            tick, at = self._written[key][0]
+            self.forgotten[key] = ForgottenRow(tick, at, key[0], had[key][1])
+        self.stamps = {rowid: self._written[key][0] for key, (rowid, _) in has.items()}
+        self.writers = {rowid: self._written[key][1] for key, (rowid, _) in has.items()}
+        self._last_row = max(self.stamps, default=0)
+        self._note_leases()
+
+    def _rows(self, after: int = 0) -> dict[tuple[str, str], tuple[int, bytes]]:
+        """Return the number and the lines of each row by its run and its hash."""
+        query = "SELECT rowid, run_id, hash, lines FROM journal WHERE rowid > ? ORDER BY rowid"
+        rows = self.connection.execute(query, (after,)).fetchall()
+        return {(run_id, link): (rowid, lines) for rowid, run_id, link, lines in rows}
+
+    # -- watching --------------------------------------------------------------------------------------------------
+
     def _note(self) -> None:
         before = self._last_row
+        if self._has_journal():
+            self._note_leases()  # whoever takes a lost lease anew and writes by it does both in one transaction
         super()._note()
-        if not self._has_journal():
-            return
-        self.writers.update(dict.fromkeys(range(before + 1, self._last_row + 1), self.writer))
+        for key, (rowid, _) in self._rows(before).items() if self._last_row > before else ():
+            # What is written again after a failover is on record since it was first.
+            self.stamps[rowid], self.writers[rowid] = self._written.setdefault(key, (self.stamps[rowid], self.writer))
+            self.forgotten.pop(key, None)
+
+    def _note_leases(self) -> None:
         found = self.connection.execute("SELECT run_id, nonce, lease_until FROM leases").fetchall()
         now = {run_id: (nonce, until) for run_id, nonce, until in found}
         if now == self._known:

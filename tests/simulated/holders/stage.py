@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable
 from functools import partial
@@ -86,6 +87,9 @@ class Stage:
                 self._loop.call_at(death.at, partial(self._kill, death.process, death))
         for at, run_id, machine in self._scene.resumes:
             self._loop.call_at(at, partial(self._by_hand, run_id, machine))
+        for failover in self._scene.failovers:
+            self._loop.call_at(failover.at, self._database.lag)
+            self._loop.call_at(failover.at + failover.forgets, self._promote)
         self._loop.call_at(CALM, self._calm)
         self._look()
         await self._over.wait()
@@ -141,6 +145,11 @@ class Stage:
             main.cancel()
         await asyncio.gather(*mains, return_exceptions=True)
 
+    def _promote(self) -> None:
+        if not self._over.is_set():
+            self._database.promote()
+            self._record.note("failovers")
+
     # -- standing still, dying -------------------------------------------------------------------------------------
 
     def _stall(self, number: int, stall: Stall) -> None:
@@ -191,7 +200,8 @@ class Stage:
         """Let everything go."""
         for actor in self._actors.values():
             actor.closing = True
-            actor.sever()
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                actor.sever()
 
     def complain(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Note what nobody fetched; the remains of a dead process complain to nobody."""
