@@ -459,6 +459,21 @@ async def test_nobody_gets_tokens_until_what_was_forgotten_cannot_count_any_more
     assert isinstance((await shared.alice.commit(lease, Transaction(take=want(1)))).grant, Grant)
 
 
+async def test_nothing_is_granted_to_a_run_before_its_holder_has_heard_of_the_failover(shared: Shared) -> None:
+    """However long ago it was: servers that it has looked at before may have been sent since."""
+    lease = await begun(shared.alice)
+    await shared.bob.take(want(1))
+    shared.promote(shared.standby())
+    await shared.bob.take(want(1))
+    shared.passes(LOST_LEDGER + 1.0)
+
+    first = await shared.alice.commit(lease, Transaction(take=want(1)))
+    then = await shared.alice.commit(lease, Transaction(take=want(1)))
+
+    assert [each.event for each in first.recorded] == [LOST]
+    assert (first.grant, isinstance(then.grant, Grant)) == (None, True)
+
+
 async def test_who_notices_second_has_all_wait_for_its_own_grants_too(shared: Shared) -> None:
     """They count for longer than those that the first one, or the table, knows of."""
     await shared.bob.take(want(1))
