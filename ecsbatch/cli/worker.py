@@ -1,7 +1,7 @@
 """A standby in this process: its engines, its signals, what it writes. Read `stand_by` first.
 
-It has an engine for each quota that the runs which it goes on with were begun with: one that keeps to less than the
-default does so since others need the rest.
+It has an engine for each quota that it keeps to: a run that was begun with less than the worker's own was so since
+others need the rest.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ class WorkLog:
         message = news.message
         if news.word == "left_alone" and "allow_programs" in message:
             message += " Its flag is --allow-program."
-        self.say("warning" if news.word in _WARNINGS else "info", f"work.{news.word}", message)
+        self.say("warning" if news.word in _WARNINGS else "info", f"work.{news.word}", message, news.run_id)
 
-    def say(self, level: Level, event: str, message: str) -> None:
+    def say(self, level: Level, event: str, message: str, run_id: str = "") -> None:
         """Write a line."""
-        self._log.say(level, event, {"message": message})
+        self._log.say(level, event, ({"run_id": run_id} if run_id else {}) | {"message": message})
 
     def follow(self, rollout: Rollout, after: int) -> None:
         """Write what happens to a run from behind an event on, until it ends here."""
@@ -119,6 +119,7 @@ class QuotaEngines:
         self._programs = programs
         self._log = log
         self._engines: dict[Quota, Restarter] = {}
+        self._making = asyncio.Lock()
         self._stack = AsyncExitStack()
 
     async def start(self) -> None:
@@ -126,12 +127,13 @@ class QuotaEngines:
         await self._engine(self._settings.engine.quota)
 
     async def _engine(self, quota: Quota) -> Restarter:
-        if quota not in self._engines:
-            engine = replace(self._settings.engine, quota=quota)
-            name = f"work@{socket.gethostname()}"
-            restarter = Restarter(self._ecs, self.store, engine=engine, programs=self._programs, name=name)
-            self._engines[quota] = await self._stack.enter_async_context(restarter)
-        return self._engines[quota]
+        async with self._making:
+            if quota not in self._engines:
+                engine = replace(self._settings.engine, quota=quota)
+                name = f"work@{socket.gethostname()}"
+                restarter = Restarter(self._ecs, self.store, engine=engine, programs=self._programs, name=name)
+                self._engines[quota] = await self._stack.enter_async_context(restarter)
+            return self._engines[quota]
 
     def check(self) -> None:
         """Raise EngineStopped where one of them has ended."""
@@ -143,10 +145,10 @@ class QuotaEngines:
         return await self._engines[self._settings.engine.quota].standby_worker().lacking(record)
 
     async def take_over(self, record: RunRecord) -> Rollout:
-        """Go on with a run by the quota that it was begun with, unless another one is given."""
+        """Go on with a run by the quota that it was begun with where that is the lesser one, unless one is given."""
         quota = self._settings.engine.quota
         if "quota" not in self._settings.origins:
-            quota = (await load_history(self.store, record)).state.quota or quota
+            quota = lesser_quota(quota, (await load_history(self.store, record)).state.quota)
         restarter = await self._engine(quota)
         rollout = await restarter.standby_worker().take_over(record)
         self._log.follow(rollout, record.seq)
@@ -201,6 +203,13 @@ class WorkSignals:
         os._exit(128 + number)  # the first process of a container is not killed by a signal of its own
 
 
+def lesser_quota(own: Quota, begun_with: Quota | None) -> Quota:
+    """Return the quota that a worker keeps to for a run: a record can have it spend less than its own, never more."""
+    if begun_with is None or begun_with.limit / begun_with.window >= own.limit / own.window:
+        return own
+    return begun_with
+
+
 async def stand_by(context: CliContext, options: WorkOptions) -> None:
     """Stand by until a signal comes, then hand over.
 
@@ -227,7 +236,7 @@ async def _stand_by(engines: QuotaEngines, options: WorkOptions, log: WorkLog) -
         return WorkerHealth(ago, standby.away, bool(signals.number), runs, options.max_runs)
 
     with signals.installed():
-        async with answering(options.healthz, health), _handing_over(engines, log):
+        async with answering(options.healthz, health), _handing_over(engines, standby, log):
             log.say("info", "work.standing_by", _introduction(options))
             looking = asyncio.create_task(standby.run(), name="ecsbatch-standby")
             asked = asyncio.create_task(signals.asked.wait())
@@ -242,7 +251,7 @@ async def _stand_by(engines: QuotaEngines, options: WorkOptions, log: WorkLog) -
 
 
 @asynccontextmanager
-async def _handing_over(engines: QuotaEngines, log: WorkLog) -> AsyncGenerator[None]:
+async def _handing_over(engines: QuotaEngines, standby: Standby, log: WorkLog) -> AsyncGenerator[None]:
     """Have the engines at work, and hand over in the end, whatever has ended the block."""
     try:
         await engines.start()
@@ -250,6 +259,7 @@ async def _handing_over(engines: QuotaEngines, log: WorkLog) -> AsyncGenerator[N
     finally:
         try:
             await engines.hand_over()
+            await standby.settled(_PATIENCE)
         except EcsbatchError as e:
             log.say("warning", "work.not_handed_over", str(e))
 

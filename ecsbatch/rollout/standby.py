@@ -112,28 +112,23 @@ class Standby:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Take what is to be taken, for ever. Cancelled, it takes nothing more; what it has goes on.
+        """Take what is to be taken, for ever. Cancelled, it looks no more; what it has, or is just taking, goes on.
 
         Raises:
             EngineStopped: the worker's engine has ended.
         """
-        try:
-            while True:
-                self._worker.check()
-                self._changed.clear()
-                wait = await self._look_or_say_why()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._changed.wait()
-        finally:
-            await self._leave_what_is_not_taken_yet()
+        while True:
+            self._worker.check()
+            self._changed.clear()
+            wait = await self._look_or_say_why()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
 
-    async def _leave_what_is_not_taken_yet(self) -> None:
-        taking = [task for run_id, task in self._tasks.items() if run_id not in self.held]
-        for task in taking:
-            task.cancel()
-        if taking:
-            await asyncio.wait(taking)
+    async def settled(self, within: float) -> None:
+        """Wait until nothing of what it has goes on here any more, for so many seconds at most."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=within)
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -238,9 +233,9 @@ class Standby:
         except (RunConflict, EngineStopped):
             self._leave_for_a_moment(run_id)  # another one was quicker, or nothing is taken here any more
             return None
-        except EcsbatchError as e:
+        except Exception as e:  # noqa: BLE001 - whatever keeps it from this run, the others go on
             self._failed(run_id)
-            self._say_once(run_id, str(e))
+            self._say_once(run_id, str(e) if isinstance(e, EcsbatchError) else f"{type(e).__name__}: {e}")
             return None
         self._told.pop(run_id, None)
         whose = f", which {record.holder.name} has handed over" if record.status is RunStatus.INTERRUPTED else ""

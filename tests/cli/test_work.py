@@ -20,12 +20,16 @@ import fork_server
 import pytest
 from typed_commands import Simulator, Terminal
 
-from ecsbatch import EcsClient, KeyAuth, Restarter, open_store
+from ecsbatch import EcsClient, KeyAuth, Quota, Restarter, open_store
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.cli.healthz import WorkerHealth, host_and_port
+from ecsbatch.cli.worker import lesser_quota
 
-ENGINE = ("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s")
-STRATEGY = ("--max-unavailable", "10", "--max-failures", "100%", "--linger", "0.05s", "--yes")
+PATIENT = ("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s")
+ENGINE = (*PATIENT, "--request-timeout", "2s", "--unknown-grace", "1s")
+"""A kill may come between a request and its answer: what became of that is clear once the grace is over."""
+
+STRATEGY = ("--max-failures", "100%", "--linger", "0.05s", "--yes")
 PATIENCE = 30.0
 
 
@@ -61,12 +65,13 @@ def status(terminal: Terminal, run: str) -> dict[str, Any]:
     return told
 
 
-def begun(terminal: Terminal, run: str, servers: list[str], *more: str, waves: str = "100%") -> fork_server.Command:
+def begun(
+    terminal: Terminal, run: str, servers: list[str], *more: str, waves: str = "100%", down: int = 10
+) -> fork_server.Command:
     """Begin a run, and return its process once it has restarted somebody."""
     (terminal.folder / f"{run}.txt").write_text("\n".join(servers) + "\n", encoding="utf-8")
-    process = terminal.begin(
-        "restart", f"{run}.txt", *ENGINE, *STRATEGY, "--waves", waves, "--run-id", run, "--quiet", *more
-    )
+    limits = ("--waves", waves, "--max-unavailable", str(down))
+    process = terminal.begin("restart", f"{run}.txt", *ENGINE, *STRATEGY, *limits, "--run-id", run, "--quiet", *more)
     until(lambda: status(terminal, run).get("restarted", 0) > 0)
     return process
 
@@ -84,7 +89,7 @@ def test_a_worker_goes_on_with_what_a_kill_has_left_and_hands_it_to_the_next(
     servers = cloud.ids[10:70]
     first = terminal.begin("work", *ENGINE, "--healthz", str(listened := port()))
     until(lambda: asked(f"http://127.0.0.1:{listened}/healthz")[0] == 200)
-    run = begun(terminal, "night", servers)
+    run = begun(terminal, "night", servers, down=6)
     idle = asked(f"http://127.0.0.1:{listened}/healthz")[1]
     run.send_signal(signal.SIGKILL)
     killed = time.monotonic()
@@ -144,7 +149,7 @@ def test_a_run_that_ctrl_c_has_ended_is_nobody_elses_and_one_with_a_gate_waits_f
 
 
 def test_what_is_handed_over_with_nobody_there_says_so_and_resume_goes_on(terminal: Terminal, cloud: Simulator) -> None:
-    run = begun(terminal, "left", cloud.ids[170:190])
+    run = begun(terminal, "left", cloud.ids[170:210], down=2)
     run.send_signal(signal.SIGKILL)
     run.wait()
     worker = terminal.begin("work", *ENGINE, "--quiet")
@@ -153,7 +158,7 @@ def test_what_is_handed_over_with_nobody_there_says_so_and_resume_goes_on(termin
     code, _ = ended(worker)
     listed, told = terminal.type("runs").stdout, terminal.type("status", "left").stdout
     explained = terminal.type("explain", "left").stdout
-    resumed = terminal.type("resume", "left", *ENGINE, "--yes", "--quiet")
+    resumed = terminal.type("resume", "left", *ENGINE, "--max-unavailable", "100%", "--yes", "--quiet")
 
     assert code == 0
     assert "handed over (not taken yet)" in listed
@@ -188,7 +193,7 @@ def test_a_second_signal_ends_it_at_once_and_leaves_an_orphan(tmp_path: Path) ->
         with urllib.request.urlopen(f"{typed.environment['ECSBATCH_ENDPOINT']}/_simulator/ids") as told:  # noqa: S310 - our own server
             ids = told.read().decode().split()
         asyncio.run(left_unsent(typed.environment, store_url, ids))
-        worker = typed.begin("work", *ENGINE)
+        worker = typed.begin("work", *PATIENT)
         until(lambda: status(typed, "slow")["unknown"] > 0)
         worker.send_signal(signal.SIGTERM)
         time.sleep(0.5)
@@ -263,3 +268,20 @@ def test_it_is_well_while_it_looks_for_runs_and_the_store_answers(
 
     assert (code, body["why"], body["status"]) == (status_code, why, "unavailable" if why else "ok")
     assert body["runs"] == [{"run_id": run, "standing": how} for run, how in health.runs.items()]
+
+
+@pytest.mark.parametrize(
+    ("begun_with", "kept"),
+    [
+        (None, Quota(1000, 60.0)),
+        (Quota(400, 60.0), Quota(400, 60.0)),
+        (Quota(500, 60.0), Quota(500, 60.0)),
+        (Quota(2000, 60.0), Quota(1000, 60.0)),
+        (Quota(100, 1.0), Quota(1000, 60.0)),
+        (Quota(1000, 120.0), Quota(1000, 120.0)),
+    ],
+)
+def test_a_record_can_have_a_worker_spend_less_than_its_own_quota_and_never_more(
+    begun_with: Quota | None, kept: Quota
+) -> None:
+    assert lesser_quota(Quota(1000, 60.0), begun_with) == kept
