@@ -9,13 +9,17 @@ from random import Random
 from typing import Final
 
 import pytest
+from world import Wrapper
 
+from ecsbatch import Engine, Restarter, Strategy
 from ecsbatch.engine.limiter import TokenBucket
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.run import Committed, Lease, Transaction
 from ecsbatch.model.tokens import Grant, Shortage, TokenRequest
 from ecsbatch.simulator.auditor import fullest_window
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
 from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
+from ecsbatch.testing import World
 
 LIMIT: Final = 1000
 WINDOW: Final = 60.0
@@ -146,3 +150,37 @@ def test_a_process_with_a_lower_limit_is_not_starved() -> None:
 
     assert low.spent(120, 360) == pytest.approx(400, abs=100)
     assert one.spent(120, 360) == pytest.approx(two.spent(120, 360), abs=100)
+
+
+class Overheard(Wrapper):
+    """A store that notes which tokens it is asked for."""
+
+    def __init__(self, inner: DatabaseStore) -> None:
+        super().__init__(inner)
+        self.takes: list[TokenRequest] = []
+
+    def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
+        """Note, and hand on."""
+        if transaction.take is not None:
+            self.takes.append(transaction.take)
+        written: asyncio.Future[Committed] = self.inner.commit(lease, transaction, folded=folded)
+        return written
+
+
+def test_the_engine_says_how_many_more_it_could_send_and_that_it_could_not_send_them_yet() -> None:
+    with World(servers=600, latency=1.0) as world:
+
+        async def life() -> list[TokenRequest]:
+            async with world.client() as client, world.store() as store:
+                heard = Overheard(store)
+                engine = Engine(submit_workers=3, linger=0.0)
+                async with Restarter(client, heard, engine=engine, clock=world.clock, seed=1) as restarter:
+                    strategy = Strategy(batch_size=100, waves="100%", max_unavailable="100%")
+                    await restarter.rollout(world.ids, strategy).run()
+                return heard.takes
+
+        takes = world.run(life)
+
+    assert [take.want for take in takes] == [100] * 6
+    # The third takes the last worker: what is left could not be sent before one of them is back.
+    assert [take.more for take in takes] == [500, 400, 0, 0, 0, 0]

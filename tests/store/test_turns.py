@@ -232,6 +232,18 @@ async def test_who_was_served_counts_as_one_that_asks_again_for_half_a_second_if
         assert turns(backend) == [(0, 8000, clock.now + 0.5)]
 
 
+async def test_who_waits_is_told_when_there_is_a_quarter_of_its_share(backend: Backend) -> None:
+    clock = backend.clock
+    async with backend.open() as one, backend.open() as two:
+        for tokens in (100, 30, 870):
+            assert await took(one, tokens, more=9000) == tokens
+            clock.now += 1
+        await denied(two, 100, more=9000)
+
+        assert (await denied(one, 1000, at_least=1000, more=9000)).next_in == pytest.approx(WINDOW - 2)
+        assert (await denied(two, 1000, at_least=1000, more=9000)).next_in == pytest.approx(WINDOW - 2)
+
+
 async def test_groups_have_turns_of_their_own(backend: Backend) -> None:
     async with backend.open() as one, backend.open() as two:
         await took(one, 1000)
