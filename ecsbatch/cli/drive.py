@@ -27,7 +27,7 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Changes
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.resume_options import ResumeOption, resume_options
-from ecsbatch.policy.standing import aborting_notice, blind_notice
+from ecsbatch.policy.standing import aborting_notice, blind_notice, failed_over_notice
 from ecsbatch.rollout.follower import head_at, load_history
 from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.views.report import run_json, taken_json
@@ -118,18 +118,20 @@ class Signals:
             self._task.cancel()
 
 
-def store_notice(seconds: float, waits_for: str, keeper: int = 0) -> str:
+def store_notice(seconds: float, waits_for: str, keeper: int = 0, *, sends: bool = True) -> str:
     """Return what to tell while the store waits, "" where that is no more than a moment.
 
     Args:
         seconds: for which it has waited.
         waits_for: what for, as `Store.waits_for` words it.
         keeper: the id of the process that it waits for, 0 for none that is known here.
+        sends: this process would send something.
     """
     if seconds < _A_MOMENT:
         return ""
     way = f" (end it, or kill -CONT {keeper})" if keeper else ""
-    return f"The store has waited {format_span(seconds)} for {waits_for}: nothing is sent meanwhile{way}."
+    what = "nothing is sent" if sends else "nothing can be seen of the run"
+    return f"The store has waited {format_span(seconds)} for {waits_for}: {what} meanwhile{way}."
 
 
 async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, known: int = 0) -> DriveResult:
@@ -152,9 +154,9 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
     engine = context.settings.engine
 
     def notice() -> str:
-        store = restarter.store
+        store, now = restarter.store, time.time()
         waits = store_notice(store.waiting, store.waits_for, store.keeper) if store.waiting else ""
-        return signals.notice() or waits or blind_notice(rollout.state, time.time())
+        return signals.notice() or waits or blind_notice(rollout.state, now) or failed_over_notice(rollout.state, now)
 
     live = LiveContext(engine.quota, restarter.usage, notice, known, lambda: bool(signals.received))
     views = LiveViews(rollout, live, context)

@@ -228,10 +228,12 @@ class StoreFailedOver(Event):
 
     Attributes:
         timeline: counts the failovers, as the server names it.
+        wait: seconds for which nobody gets tokens from then on, until what was forgotten cannot count any more.
     """
 
     name: ClassVar[str] = "store.failed_over"
     timeline: str = ""
+    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

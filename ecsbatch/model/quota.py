@@ -44,6 +44,7 @@ class Usage:
         cooling: tokens whose request was answered less than a window ago.
         free: tokens that may be taken now.
         next_free_in: seconds until more are free, by what is known now; None where none are out.
+        waited_out: nobody gets tokens until then, since requests may have been sent of which the store knows nothing.
     """
 
     limit: int
@@ -51,3 +52,4 @@ class Usage:
     cooling: int
     free: int
     next_free_in: float | None = field(default=None)
+    waited_out: bool = False

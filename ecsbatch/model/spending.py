@@ -53,6 +53,7 @@ class GroupSpending:
         cooling: tokens whose request has ended, and that the cloud may still count.
         free: tokens that may be taken now; None where the limit is not known.
         next_free_in: seconds until more are free, by what is known now; None where none are out.
+        waited_out: nobody gets tokens until then, since requests may have been sent of which the store knows nothing.
         last_hour: tokens taken within the last hour, without those that came back unspent.
         runs: who spends it, those with the most in the last hour first.
         waits: who waits for tokens, the next one first.
@@ -67,6 +68,7 @@ class GroupSpending:
     last_hour: int
     runs: Sequence[RunSpending] = ()
     waits: Sequence[Waiting] = ()
+    waited_out: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values, by the names of its attributes."""

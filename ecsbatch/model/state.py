@@ -44,6 +44,7 @@ class RolloutState:
         started_at, ended_at: when it started, and when it ended or was stopped; None where it did not.
         failed_over_at: when a failover of the store was noticed last, before which requests may have been made that the
             record lacks; None where there was none.
+        waited_out_until: when tokens are granted again behind that, seconds since 1970; 0 where there was none.
         retried_at: since when servers, by index, wait that are to be tried again.
         fence, holder, paused_by: how many holders it has had, who holds it, who paused it.
         pause: the event of a pause that nobody has ended, whatever has become of its process; None where none is.
@@ -111,7 +112,7 @@ class RolloutState:
         self.limits: dict[str, Any] = {}
         self.gate: ev.GateChecked | None = None
         self.gate_wait = GateWait()
-        self.gate_at = self.wave_over_at = self.status_at = self.taken_at = 0.0
+        self.waited_out_until = self.gate_at = self.wave_over_at = self.status_at = self.taken_at = 0.0
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
         self.unseen: tuple[float, ev.CloudUnseen] | None = None
@@ -444,8 +445,8 @@ class RolloutState:
     def _cloud_unseen(self, event: ev.CloudUnseen, ts: float) -> None:
         self.unseen = (ts - event.seconds, event)
 
-    def _store_failed_over(self, _: ev.StoreFailedOver, ts: float) -> None:
-        self.failed_over_at = ts
+    def _store_failed_over(self, event: ev.StoreFailedOver, ts: float) -> None:
+        self.failed_over_at, self.waited_out_until = ts, ts + event.wait
 
     def _cloud_seen(self, _: ev.CloudSeen, _ts: float) -> None:
         self.unseen = None

@@ -305,6 +305,14 @@ class HoldUps:
         usage = self.usage
         if usage is None or usage.free > 0:
             return None
+        if usage.waited_out and usage.next_free_in is not None:
+            until = self.now + usage.next_free_in
+            return Explanation(
+                Cause.QUOTA,
+                "Requests may have been sent of which the store knows nothing, as behind a failover of its database: "
+                f"nobody gets tokens until these cannot count any more, for another {self._left(until)}.",
+                until,
+            )
         text = f"The quota of {usage.limit:,} servers is spent: {usage.held:,} in requests, {usage.cooling:,} cooling. "
         if usage.next_free_in is None:
             return Explanation(Cause.QUOTA, text + "Other requests have it.")

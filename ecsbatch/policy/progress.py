@@ -209,7 +209,8 @@ class Progress:
         - ``last_failures``: the last failures, the newest first: ``id``, ``name``, ``outcome``, ``reason``,
           ``error_code``, ``message``, ``domain``, ``host``.
         - ``quota``: ``limit`` servers in ``window`` seconds; of these ``held`` by requests without an answer,
-          ``cooling`` since their answer, ``free``; in ``next_free_in`` seconds more are.
+          ``cooling`` since their answer, ``free``; in ``next_free_in`` seconds more are, and with ``waited_out`` nobody
+          gets any before: requests may have been sent of which the store knows nothing.
         - ``waits_for``: what it waits for: ``cause`` in a word (a `Cause`), ``text`` in sentences, ``until`` when that
           is expected to change, ``commands`` of the command line about it.
         - ``paused_by``: who has paused it; "" where it is not paused, or nobody is known.
@@ -356,7 +357,8 @@ def _quota_json(quota: Quota | None, usage: Usage | None) -> dict[str, Any] | No
     if quota is None and usage is None:
         return None
     told: dict[str, Any] = {"limit": None, "window": None, "held": None, "cooling": None, "free": None}
-    return told | {"next_free_in": None} | (asdict(usage) if usage else {}) | (asdict(quota) if quota else {})
+    told |= {"next_free_in": None, "waited_out": False}
+    return told | (asdict(usage) if usage else {}) | (asdict(quota) if quota else {})
 
 
 def _explanation_json(told: Explanation) -> dict[str, Any]:

@@ -263,6 +263,18 @@ def blind_notice(state: RolloutState, now: float) -> str:
     )
 
 
+def failed_over_notice(state: RolloutState, now: float) -> str:
+    """Say for how long nothing is sent, since the store's database has failed over; "" where that is not so."""
+    at = state.failed_over_at
+    would_send = state.status.goes_on and state.run.waiting and not state.aborting
+    if at is None or now >= state.waited_out_until or not would_send:
+        return ""
+    return (
+        f"The store's database failed over {_left(now, at)} ago, and may have forgotten what was sent: nothing is sent "
+        f"for another {_left(state.waited_out_until, now)}, and every server is looked at again first."
+    )
+
+
 def gate_notice(how: Standing, now: float) -> str:
     """Say since when a gate is waited for, what it said, and what happens when its time is over; "" for no gate."""
     gate = how.barrier

@@ -14,6 +14,9 @@ from typing import Final
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.tokens import Shortage, TokenRequest
 
+ALL_TOKENS: Final = 2**40
+"""Tokens of a grant that leaves none to anybody, for a ledger that is waited out."""
+
 _SHORTEST_WAIT: Final = 0.001
 """Seconds. A caller that sleeps for less may wake too early, by rounding, and would try again and again."""
 
@@ -118,8 +121,15 @@ def usage(limit: int, grants: Sequence[OutstandingGrant], now: float) -> Usage:
     held = sum(grant.tokens for grant in counting if not grant.settled)
     # The row of a ledger that is waited out has more tokens than there are.
     cooling = min(limit, sum(grant.tokens for grant in counting if grant.settled))
-    soonest = min((grant.free_at for grant in counting), default=None)
-    return Usage(limit, held, cooling, max(0, limit - held - cooling), None if soonest is None else soonest - now)
+    waited_out = waited_out_until(counting, now)
+    soonest = waited_out or min((grant.free_at for grant in counting), default=None)
+    next_free_in = None if soonest is None else soonest - now
+    return Usage(limit, held, cooling, max(0, limit - held - cooling), next_free_in, waited_out=bool(waited_out))
+
+
+def waited_out_until(grants: Iterable[OutstandingGrant], now: float) -> float:
+    """Return until when nobody gets tokens, whatever else is out; 0 where the ledger is not waited out."""
+    return max((grant.free_at for grant in grants if grant.tokens >= ALL_TOKENS and grant.free_at > now), default=0.0)
 
 
 def _enough(request: TokenRequest) -> int:

@@ -33,6 +33,9 @@ from ecsbatch.store.ledger_clock import LedgerClock
 
 _FACT: Final = "timeline"
 
+_NEW: Final = ":new"
+"""At the end of an epoch's name: nothing was forgotten before it, as far as is known."""
+
 REMEMBERED: Final = 900.0
 """Seconds for which a row is remembered that was written: standbys lag by seconds, and are promoted within minutes."""
 
@@ -168,10 +171,12 @@ class Failover:
 
         The first that notices has all wait until what may have been forgotten cannot count any more.
         """
-        noted = self._noted()
-        if noted is None:
-            self._database.execute(sql.STATE_ONCE, {"name": _FACT, "value": _named(timeline)})
-        elif _timeline_of(noted) != timeline:
+        if self._noted() is None:
+            self._database.execute(sql.STATE_ONCE, {"name": _FACT, "value": _named(timeline) + _NEW})
+        noted = self._noted() or ""
+        # A store that seems to be new is none for who has used it before: even its first writes are forgotten.
+        seems_new = bool(self.epoch) and noted != self.epoch and noted.endswith(_NEW)
+        if _timeline_of(noted) != timeline or seems_new:
             change = {"name": _FACT, "value": _named(timeline), "before": noted}
             if self._database.execute(sql.CHANGE_FACT, change).rowcount:
                 (longest,) = self._database.execute(sql.LONGEST_HOLD).fetchone()

@@ -21,8 +21,6 @@ from ecsbatch.store.database import Database
 EVERY_GROUP: Final = "*"
 """The quota group of a row that takes all tokens of every group while the ledger is waited out."""
 
-_ALL_TOKENS: Final = 2**40
-
 _KEPT: Final = 86_400.0
 """Seconds for which an expired grant is kept that nobody has settled: settled late, it counts again."""
 
@@ -145,7 +143,12 @@ class TokenLedger:
 
     def wait_out(self, seconds: float, now: float, grant_id: str) -> None:
         """Grant no tokens to anybody for so many seconds, since it is not known how many are out."""
-        self._insert(EVERY_GROUP, Grant(grant_id, _ALL_TOKENS, now), seconds, "", settled=True)
+        self._insert(EVERY_GROUP, Grant(grant_id, accounting.ALL_TOKENS, now), seconds, "", settled=True)
+
+    def waited_out_for(self, now: float) -> float:
+        """Return for how many seconds the ledger is waited out, so that nobody gets tokens; 0 where it is not."""
+        until = accounting.waited_out_until(self._outstanding(EVERY_GROUP, now), now)
+        return max(0.0, until - now)
 
     def usage(self, group: str, limit: int, now: float) -> Usage:
         """Return how much of a quota group's ``limit`` is used."""

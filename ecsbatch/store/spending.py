@@ -91,6 +91,7 @@ class Spending:
             last_hour=sum(run.last_hour for run in runs),
             runs=sorted(runs, key=lambda run: (-run.last_hour, run.run_id)),
             waits=waits,
+            waited_out=usage.waited_out,
         )
 
     def _holder(self, run_id: str) -> str:

@@ -379,7 +379,8 @@ class SyncStore:
         if head.epoch == self._failover.epoch:
             return []
         self._failover.note_whole(lease.run_id)
-        return [StoreFailedOver(timeline=self._failover.timeline)]
+        wait = round(self._ledger.waited_out_for(self.clock.now()), 3)
+        return [StoreFailedOver(timeline=self._failover.timeline, wait=wait)]
 
     def _stage(
         self,

@@ -33,6 +33,8 @@ def _head(group: GroupSpending) -> str:
         return f"Every quota: nothing is granted for another {format_span(group.next_free_in or 0.0)}."
     name = f"Quota {printable(group.group)}"
     more = "" if group.next_free_in is None else f", more in {format_span(group.next_free_in)}"
+    if group.waited_out:
+        more += ", since requests may have been sent of which this store knows nothing"
     if group.limit is None:
         return f"{name}: its limit is not known{more}."
     return f"{name}: {group.free or 0:,} of {group.limit:,} free{more}."

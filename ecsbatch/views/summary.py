@@ -20,7 +20,15 @@ from ecsbatch.policy import decide as policy
 from ecsbatch.policy.frozen import freeze_notice, freeze_of
 from ecsbatch.policy.pace import lasted
 from ecsbatch.policy.resume_options import LEFT_OUT, STANDING_STILL, ends_for_good, resume_options
-from ecsbatch.policy.standing import Standing, awaits_promotion, blind_notice, gate_notice, reason_beyond, standing
+from ecsbatch.policy.standing import (
+    Standing,
+    awaits_promotion,
+    blind_notice,
+    failed_over_notice,
+    gate_notice,
+    reason_beyond,
+    standing,
+)
 from ecsbatch.views.text import NAME, NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, wrap_line
 
 _WIDTH: Final = 80
@@ -74,7 +82,8 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
     lines = [headline(state, now)]
     freeze = freeze_of(state, time_now)
     frozen = freeze_notice(freeze, time_now) if freeze is not None else ""
-    for notice in (frozen, gate_notice(standing(state, time_now), time_now), blind_notice(state, time_now)):
+    gate = gate_notice(standing(state, time_now), time_now)
+    for notice in (frozen, gate, blind_notice(state, time_now), failed_over_notice(state, time_now)):
         lines += wrap(notice, _WIDTH, break_on_hyphens=False)
     if state.aborting and not state.status.over and state.status is not RunStatus.RUNNING:
         lines.append("It is being aborted: whoever goes on with it only looks after its servers under way.")

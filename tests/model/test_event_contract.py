@@ -25,7 +25,7 @@ VERSION_1 = {
     "quota.desync": "limit seconds",
     "cloud.unseen": "seconds timeout message",
     "cloud.seen": "",
-    "store.failed_over": "timeline",
+    "store.failed_over": "timeline wait",
     "job.progress": "batch job_id ended running",
     "job.finished": "batch job_id status code message",
     "server.restarted": SERVER,

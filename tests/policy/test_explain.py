@@ -70,6 +70,7 @@ def second_wave(*more: ev.Event) -> list[ev.Event]:
 
 
 BUSY = Usage(limit=1000, held=300, cooling=700, free=0, next_free_in=12.0)
+WAITED_OUT = Usage(limit=1000, held=0, cooling=1000, free=0, next_free_in=125.0, waited_out=True)
 FREE = Usage(limit=1000, held=0, cooling=0, free=1000)
 FAILED = ev.ServerFailed(server="b1", wave=2, domain="az2", batch=2, code="Ecs.0608", message="No.", holds=True)
 REJECTED = ev.BatchRejected(batch=2, kind="not_sent", message="Connection refused.")
@@ -232,6 +233,14 @@ STOPPED = ev.RunStopped(status="stopped", reason="max_failures", message="2 fail
             ["2 of 2", "2 have restarted and not passed tcp:22 yet"],
         ),
         ([*STARTED], {}, {"usage": BUSY}, "a1", Cause.QUOTA, ["300 in requests, 700 cooling", "free again in 12s"]),
+        (
+            [*STARTED],
+            {},
+            {"usage": WAITED_OUT},
+            "a1",
+            Cause.QUOTA,
+            ["may have been sent of which the store knows nothing", "for another 2m5s"],
+        ),
         ([*STARTED], {}, {"usage": FREE}, "a1", Cause.QUEUED, ["in line with 2 servers of wave 1"]),
         ([*STARTED, sent(1, "a1", "a2")], {}, {}, None, Cause.SUBMITTING, ["2 are under way", "Batch 1"]),
         ([*STARTED], {}, {}, None, Cause.QUEUED, ["Wave 1: 2 servers wait, 0 are under way"]),

@@ -37,7 +37,7 @@ VERSION_1 = {
     "wave_servers": COUNTS,
     "limits": "max_unavailable max_unavailable_per_domain max_failures max_failures_per_wave max_failures_per_domain",
     "hold": "before_wave since",
-    "quota": "limit window held cooling free next_free_in",
+    "quota": "limit window held cooling free next_free_in waited_out",
     "waits_for": "cause text until commands",
 }
 """The names of version 1: they are read by programs of others, so that fields are added and never renamed."""
@@ -120,6 +120,7 @@ def test_version_1_has_these_names() -> None:
                     "cooling": None,
                     "free": None,
                     "next_free_in": None,
+                    "waited_out": False,
                 }
             },
         ),
@@ -127,7 +128,17 @@ def test_version_1_has_these_names() -> None:
             STARTED,
             {},
             {"usage": BUSY},
-            {"quota": {"limit": 1000, "window": None, "held": 300, "cooling": 700, "free": 0, "next_free_in": 12.0}},
+            {
+                "quota": {
+                    "limit": 1000,
+                    "window": None,
+                    "held": 300,
+                    "cooling": 700,
+                    "free": 0,
+                    "next_free_in": 12.0,
+                    "waited_out": False,
+                }
+            },
         ),
         (STARTED, {"soak": 9.0, "gate": "./ok"}, {}, {"barriers": ["soaks", "gates"]}),
     ],

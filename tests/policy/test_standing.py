@@ -10,7 +10,7 @@ from test_explain import ABORTING, FAILED, IDS, NOW, STARTED, STOPPED, UNSEEN, f
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.policy.standing import Phase, blind_notice, gate_notice, standing
+from ecsbatch.policy.standing import Phase, blind_notice, failed_over_notice, gate_notice, standing
 
 ASKING = ev.GateWaiting(gate="./ok", wave=2, timeout=600.0)
 WAIT = ev.GateChecked(gate="./ok", verdict="wait", wave=2, message="errors 3%.")
@@ -112,6 +112,20 @@ def test_who_sees_nothing_says_for_how_long_and_what_comes_of_it() -> None:
     )
     assert blind_notice(told([*STARTED, UNSEEN, STOPPED]), NOW) == ""
     assert blind_notice(told(STARTED), NOW) == ""
+
+
+def test_behind_a_failover_it_is_told_until_when_nothing_is_sent() -> None:
+    failed_over = (30.0, ev.StoreFailedOver(timeline="2", wait=155.0))
+    told_of = told([*STARTED, failed_over])
+
+    assert failed_over_notice(told_of, NOW) == (
+        "The store's database failed over 30s ago, and may have forgotten what was sent: nothing is sent for another "
+        "2m5s, and every server is looked at again first."
+    )
+    assert failed_over_notice(told_of, NOW + 125.0) == ""
+    assert failed_over_notice(told([*STARTED, failed_over, STOPPED]), NOW) == ""
+    assert failed_over_notice(told([*STARTED, failed_over, ev.RunAborting(by="ann")]), NOW) == ""
+    assert failed_over_notice(told(STARTED), NOW) == ""
 
 
 def test_every_prefix_of_a_history_stands_somehow() -> None:

@@ -134,8 +134,10 @@ class Bridge:
         line = _Line(writer)
         self._lines.add(line)
         try:
-            await self._passing.wait()
-            await self._join(line, reader, writer)
+            # Whoever ends the line has cancelled it, which is nothing that asyncio should report.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._passing.wait()
+                await self._join(line, reader, writer)
         except* OSError:
             self.broken += 1
         finally:

@@ -43,11 +43,11 @@ class Dispatched:
         """Open its queue."""
         self.dispatcher.open(SimpleNamespace(), None, 0.5)  # type: ignore[arg-type]  # nothing is written
 
-    def fold(self, *events: ev.Event) -> None:
+    def fold(self, *events: ev.Event, at: float = 1000.0) -> None:
         """Follow events as a rollout does."""
         for event in events:
             back = self.dispatcher.on_event(event)
-            self.state.apply(Recorded(self.state.seq + 1, 1000.0, "r", event))
+            self.state.apply(Recorded(self.state.seq + 1, at, "r", event))
             self.dispatcher.after(event, back)
 
     def dispatch(self) -> None:
@@ -130,3 +130,29 @@ def test_the_engine_may_send_who_was_queued_and_not_left_out_since(events: list[
         return [server for server in IDS if rollout.dispatcher.wanted(rollout.queue, server)]
 
     assert run(main()) == wanted
+
+
+def test_behind_a_failover_who_waits_may_have_been_sent_since_the_run_began() -> None:
+    dispatched = Dispatched()
+    dispatched.fold(ev.RunStarted(total=4), sent(["a1"]), ev.ServerFailed(server="a1", batch=1))
+    assert dispatched.dispatcher.maybe_sent_since("b1") is None
+
+    dispatched.fold(ev.StoreFailedOver(timeline="2"), at=1200.0)
+
+    assert dispatched.dispatcher.maybe_sent_since("b1") == 1000.0
+
+
+def test_behind_a_failover_who_is_tried_again_may_have_been_sent_since_that_was_asked() -> None:
+    """What it had done until then is known; what is asked behind the failover is not forgotten."""
+    dispatched = Dispatched()
+    dispatched.fold(ev.RunStarted(total=4), sent(["a1", "b1"]))
+    dispatched.fold(*(ev.ServerFailed(server=server, batch=1) for server in ("a1", "b1")))
+    dispatched.fold(ev.RunResumed(retry=["failed"]), at=1100.0)
+    dispatched.fold(ev.StoreFailedOver(timeline="2"), at=1200.0)
+    assert dispatched.dispatcher.maybe_sent_since("a1") == 1100.0
+
+    dispatched.fold(ev.ServerFailed(server="a1", batch=2), at=1300.0)
+    dispatched.fold(ev.RunResumed(retry=["failed"]), at=1400.0)
+
+    assert dispatched.dispatcher.maybe_sent_since("a1") is None
+    assert dispatched.dispatcher.maybe_sent_since("b1") == 1100.0

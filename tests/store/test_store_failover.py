@@ -76,7 +76,7 @@ async def shared() -> AsyncIterator[Shared]:
 
 
 SERVERS = ["s-1", "s-2", "s-3"]
-LOST = StoreFailedOver(timeline="2")
+LOST = StoreFailedOver(timeline="2", wait=LOST_LEDGER)
 
 
 async def begun(store: DatabaseStore, run_id: str = "k") -> Lease:
@@ -450,13 +450,27 @@ async def test_nobody_gets_tokens_until_what_was_forgotten_cannot_count_any_more
     lacks = await shared.bob.take(want(1))
     assert isinstance(lacks, Shortage)
     assert (lacks.free, lacks.next_in) == (0, pytest.approx(LOST_LEDGER))
+    said = await shared.bob.usage("site", 1000)
+    assert (said.free, said.next_free_in, said.waited_out) == (0, pytest.approx(LOST_LEDGER), True)
+    assert [group.waited_out for group in await shared.bob.spending()] == [True]
     shared.passes(100.0)
     await shared.alice.settle(Settlement(sent.id, 60.05))  # of a grant that is nowhere any more
     assert isinstance((await shared.alice.commit(lease, Transaction(take=want(1)))).shortage, Shortage)
     assert isinstance((await shared.alice.commit(lease, Transaction(take=want(1)))).shortage, Shortage)
     shared.passes(LOST_LEDGER - 100.0)
     assert isinstance(await shared.bob.take(want(1)), Grant)
+    assert not (await shared.bob.usage("site", 1000)).waited_out
     assert isinstance((await shared.alice.commit(lease, Transaction(take=want(1)))).grant, Grant)
+
+
+async def test_a_store_that_seems_to_be_new_is_none_for_who_has_used_it(shared: Shared) -> None:
+    """Even its first writes are forgotten."""
+    standby = shared.standby()
+    await shared.alice.take(want(900))
+    shared.promote(standby)
+
+    assert isinstance(await shared.alice.take(want(1)), Shortage)
+    assert isinstance(await shared.eve.take(want(1)), Shortage)
 
 
 async def test_nothing_is_granted_to_a_run_before_its_holder_has_heard_of_the_failover(shared: Shared) -> None:
@@ -470,7 +484,7 @@ async def test_nothing_is_granted_to_a_run_before_its_holder_has_heard_of_the_fa
     first = await shared.alice.commit(lease, Transaction(take=want(1)))
     then = await shared.alice.commit(lease, Transaction(take=want(1)))
 
-    assert [each.event for each in first.recorded] == [LOST]
+    assert [each.event for each in first.recorded] == [StoreFailedOver(timeline="2")]
     assert (first.grant, isinstance(then.grant, Grant)) == (None, True)
 
 
@@ -534,7 +548,7 @@ async def test_two_failovers_in_a_row_are_told_of_together(shared: Shared) -> No
 
     await waves(shared.alice, lease, 2)
 
-    assert await told(shared.bob) == [*START, *of(1), StoreFailedOver(timeline="3"), *of(2)]
+    assert await told(shared.bob) == [*START, *of(1), StoreFailedOver(timeline="3", wait=LOST_LEDGER), *of(2)]
 
 
 # -- freezes and commands --------------------------------------------------------------------------------------------

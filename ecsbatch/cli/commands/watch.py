@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ecsbatch.cli.context import CliContext, Verbosity
+from ecsbatch.cli.drive import store_notice
 from ecsbatch.cli.exit_codes import Exit, code_of_run
 from ecsbatch.cli.flags import ConfigFile, Quiet, RunName, Verbose, WatchFlags
 from ecsbatch.cli.live import LiveContext, LiveViews
 from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
-from ecsbatch.policy.standing import aborting_notice, blind_notice
+from ecsbatch.policy.standing import aborting_notice, blind_notice, failed_over_notice
 from ecsbatch.rollout.follower import RunFollower, head_at, new_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.summary import summary_lines
@@ -69,7 +70,9 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, str | None
         known = 0 if follower.over else follower.state.seq
 
         def notice() -> str:
-            return aborting_notice(follower.state) or blind_notice(follower.state, time.time())
+            state, now = follower.state, time.time()
+            waits = store_notice(store.waiting, store.waits_for, store.keeper, sends=False) if store.waiting else ""
+            return waits or aborting_notice(state) or blind_notice(state, now) or failed_over_notice(state, now)
 
         live = LiveContext(follower.quota, follower.usage, notice, known)
         views = LiveViews(follower, live, context)
