@@ -166,7 +166,7 @@ class Reader:
         at: dict[str, Any] = {"since": since, "run": "", "after": 0, "limit": _PAGE}
         restarted: set[str] = set()
         while page := self._database.execute(sql.ROWS_SINCE, at).fetchall():
-            for run_id, seq_last, joined in page:
-                at |= {"run": run_id, "after": seq_last}
+            for ts, run_id, seq_last, joined in page:
+                at |= {"since": ts, "run": run_id, "after": seq_last}
                 restarted.update(orjson.loads(line)["server"] for line in joined.split(b"\n") if mark in line)
         return restarted

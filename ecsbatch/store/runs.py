@@ -31,6 +31,9 @@ _NAMED: Final = 5
 _CANDIDATES: Final = 50
 """Runs that it carries at most."""
 
+_LAST: Final = "\U0010ffff"
+"""The last of all characters: what begins with a text comes before the text with this one behind it."""
+
 _LAST_TIME: Final = 253_402_300_799.0
 """The end of the year 9999, the last one that can be written."""
 
@@ -137,6 +140,11 @@ def latest(database: Database, limit: int, locks: Locks) -> list[RunRecord]:
     return _records(database.execute(sql.LAST_RUNS, {"limit": limit}).fetchall(), locks)
 
 
+def between(database: Database, since: float, until: float, locks: Locks) -> list[RunRecord]:
+    """Return the runs that went on at some time between two in seconds since 1970, the newest first."""
+    return _records(database.execute(sql.RUNS_BETWEEN, {"since": since, "until": until}).fetchall(), locks)
+
+
 def open_rollouts(database: Database, locks: Locks) -> list[RunRecord]:
     """Return the rollouts that go on, or were broken off, the newest first."""
     return _records(database.execute(sql.OPEN_ROLLOUTS).fetchall(), locks)
@@ -166,7 +174,7 @@ def _candidates(database: Database, name: str) -> list[Sequence[Any]]:
     if not name:
         row = found(database.execute(sql.LATEST_RUN))
         return [row] if row else []
-    return database.execute(sql.RUNS_BY_PREFIX, {"prefix": name, "length": len(name)}).fetchall()
+    return database.execute(sql.RUNS_BY_PREFIX, {"prefix": name, "last": f"{name}{_LAST}"}).fetchall()
 
 
 def holder_of(row: Sequence[Any]) -> Holder:

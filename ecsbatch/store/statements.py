@@ -47,7 +47,7 @@ INSERT_RUN: Final = Statement(
 )
 RUN: Final = Statement(f"{_RUN} WHERE run_id = :run")
 LATEST_RUN: Final = Statement(f"{_RUN} ORDER BY kind DESC, number DESC LIMIT 1")
-RUNS_BY_PREFIX: Final = Statement(f"{_RUN} WHERE substr(run_id, 1, :length) = :prefix ORDER BY number DESC")
+RUNS_BY_PREFIX: Final = Statement(f"{_RUN} WHERE run_id BETWEEN :prefix AND :last ORDER BY number DESC")
 LAST_RUNS: Final = Statement(f"{_RUN} ORDER BY number DESC LIMIT :limit")
 OPEN_ROLLOUTS: Final = Statement(f"""
     {_RUN} WHERE kind = 'rollout' AND status IN ('running', 'paused', 'interrupted') ORDER BY number DESC
@@ -79,6 +79,12 @@ ENDED_BEFORE: Final = Statement(f"""
     SELECT r.run_id FROM runs r WHERE ({_OVER} OR r.kind = 'direct') AND {_ENDED_AT} < :before ORDER BY r.number
 """)
 ENDED: Final = Statement(f"SELECT r.kind, r.status, {_ENDED_AT} FROM runs r WHERE r.run_id = :run")
+# One whose last event cannot be found may have gone on until whenever.
+RUNS_BETWEEN: Final = Statement(f"""
+    {_RUN} AS r WHERE created_at <= :until
+    AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.run_id = r.run_id AND j.seq_last = r.seq AND j.ts < :since)
+    ORDER BY number DESC
+""")
 RUNS_OVER: Final = Statement(f"SELECT r.run_id, r.kind FROM runs r WHERE {_OVER} ORDER BY r.number DESC")
 
 # -- targets ---------------------------------------------------------------------------------------------------------
@@ -155,8 +161,8 @@ _ROW: Final = (
 ROWS_UP_TO: Final = Statement(f"{_ROW} AND seq_last > :after AND seq_last <= :until ORDER BY seq_last")
 NEXT_ROW: Final = Statement(f"{_ROW} AND seq_last > :after ORDER BY seq_last LIMIT 1")
 ROWS_SINCE: Final = Statement(f"""
-    SELECT run_id, seq_last, {_LINES} FROM journal
-    WHERE ts >= :since AND (run_id, seq_last) > (:run, :after) ORDER BY run_id, seq_last LIMIT :limit
+    SELECT ts, run_id, seq_last, {_LINES} FROM journal
+    WHERE (ts, run_id, seq_last) > (:since, :run, :after) ORDER BY ts, run_id, seq_last LIMIT :limit
 """)
 NEXT_ROWS: Final = Statement("""
     SELECT seq_last, length(lines) FROM journal WHERE run_id = :run ORDER BY seq_last LIMIT :limit

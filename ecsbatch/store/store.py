@@ -270,6 +270,10 @@ class DatabaseStore:
         """Return the last runs, the newest first."""
         return await self._read(lambda _, store: store.runs(limit))
 
+    async def runs_between(self, since: float, until: float) -> list[RunRecord]:
+        """Return the runs that went on at some time between two in seconds since 1970, the newest first."""
+        return await self._read(lambda _, store: store.runs_between(since, until))
+
     async def open_rollouts(self) -> list[RunRecord]:
         """Return the rollouts that go on, have no process any more, or were interrupted, the newest first."""
         return await self._read(lambda _, store: store.open_rollouts())

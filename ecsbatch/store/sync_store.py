@@ -449,6 +449,10 @@ class SyncStore:
         """Return the last runs, the newest first."""
         return runs.latest(self._database, limit, self._locks)
 
+    def runs_between(self, since: float, until: float) -> list[RunRecord]:
+        """Return the runs that went on at some time between two, the newest first."""
+        return runs.between(self._database, since, until, self._locks)
+
     def open_rollouts(self) -> list[RunRecord]:
         """Return the rollouts that go on, or were broken off, the newest first."""
         return runs.open_rollouts(self._database, self._locks)

@@ -31,7 +31,6 @@ _REACH: Final = 7_200.0
 """Seconds before and after a run in which another one's requests may share a window with its own: an hour of grace,
 the longest timeouts and windows that are usual."""
 
-_ALL_RUNS: Final = 1_000_000
 _INTENT: Final = f'"event":"{BatchSubmitting.name}"'.encode()
 _HEAD: Final = 160
 """Bytes of a line within which an event's name stands, before any text of the cloud's."""
@@ -124,9 +123,8 @@ async def _claims_amiss(store: DatabaseStore, record: RunRecord, fleet: Fleet | 
 
 async def _meanwhile(store: DatabaseStore, record: RunRecord) -> list[RunRecord]:
     """Return the other runs of the store that were going on near this one's time."""
-    begun, ended = record.created_at - _REACH, await _ended(store, record) + _REACH
-    others = [each for each in await store.runs(limit=_ALL_RUNS) if each.run_id != record.run_id]
-    return [each for each in others if each.created_at <= ended and await _ended(store, each) >= begun]
+    near = await store.runs_between(record.created_at - _REACH, await _ended(store, record) + _REACH)
+    return [each for each in near if each.run_id != record.run_id]
 
 
 async def _ended(store: DatabaseStore, record: RunRecord) -> float:

@@ -72,3 +72,8 @@ CREATE TABLE writers (
 ALTER TABLE grants ADD COLUMN nonce TEXT NOT NULL DEFAULT '';
 -- The timeline of the database server (it grows with each failover) in which the run's record is known to be whole.
 ALTER TABLE runs ADD COLUMN timeline TEXT NOT NULL DEFAULT '';
+
+-- What a user waits for does not grow with the history: what happened since a time, the last rollout, those not over.
+CREATE INDEX journal_by_time ON journal (ts);
+CREATE INDEX runs_by_kind ON runs (kind, number);
+CREATE INDEX runs_open ON runs (kind, number) WHERE status IN ('running', 'paused', 'interrupted');
