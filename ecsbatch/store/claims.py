@@ -11,7 +11,7 @@ million servers take seconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -55,14 +55,23 @@ def take(database: Database, run_id: str, servers: Sequence[Claim], void: Callab
     Returns:
         The runs in the way, each with how many of the servers it has.
     """
-    if database.execute(sql.CLAIM, {"run_id": run_id, "servers": _listed(servers)}).rowcount == len(servers):
-        return Counter()
-    owned = {server: owner for server, owner in owners(database, servers).items() if owner != run_id}
-    gone = {owner for owner in set(owned.values()) if void(owner)}
-    for other in gone:
-        left = _listed(server for server, owner in owned.items() if owner == other)
-        database.execute(sql.INHERIT, {"run_id": run_id, "other": other, "servers": left})
-    return Counter(owner for owner in owned.values() if owner not in gone)
+    every = set(servers)
+    while database.execute(sql.CLAIM, {"run_id": run_id, "servers": _listed(servers)}).rowcount != len(every):
+        owned = owners(database, servers)
+        others = {server: owner for server, owner in owned.items() if owner != run_id}
+        gone = {owner for owner in set(others.values()) if void(owner)}
+        inherited = sum(_inherit(database, run_id, other, others) for other in gone)
+        in_the_way = Counter(owner for owner in others.values() if owner not in gone)
+        # At a server others free some of them between two of our statements, and then nobody has these: once more.
+        if len(owned) == len(every) and inherited == len(others) - in_the_way.total():
+            return in_the_way
+    return Counter()
+
+
+def _inherit(database: Database, run_id: str, other: str, owned: Mapping[Claim, str]) -> int:
+    """Give the servers that another run has to a run; return how many it still had."""
+    left = _listed(server for server, owner in owned.items() if owner == other)
+    return database.execute(sql.INHERIT, {"run_id": run_id, "other": other, "servers": left}).rowcount
 
 
 def count(database: Database, run_id: str) -> int:
