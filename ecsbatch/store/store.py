@@ -378,7 +378,9 @@ class DatabaseStore:
         Raises:
             RunNotFound: there is no such run.
         """
-        number: int = await self._write(lambda store: store.command(run_id, command, who))
+        # One at a time, as those who take runs: a holder that has heard a later one would never hear one before it.
+        do = Write(lambda: self._parts()[1].command(run_id, command, who), claims=True)
+        number: int = await self._worker_now().write(do)
         return number
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:
