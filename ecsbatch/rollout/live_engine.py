@@ -57,9 +57,10 @@ class LiveEngine:
         state = "closed" if runtime.closed else "running"
         short = [free for p in runtime.pipelines.values() if (free := p.bucket.shortage()) is not None]
         tokens = "".join(f", {free} tokens free, more in {math.ceil(seconds)} s" for free, seconds in short)
+        frozen = f", frozen by {runtime.freeze.freeze.by or 'somebody'}" if runtime.freeze.freeze is not None else ""
         return (
             f"{state} [{len(self.direct)} direct, {len(self.rollouts)} rollouts, {runtime.queued} queued, "
-            f"{runtime.in_air} requests in the air{tokens}]"
+            f"{runtime.in_air} requests in the air{tokens}{frozen}]"
         )
 
     def start(self) -> None:

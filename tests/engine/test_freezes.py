@@ -230,6 +230,7 @@ def test_single_restarts_wait_and_their_record_says_why() -> None:
             await asyncio.sleep(2000)
             assert [each.done() for each in waits] == [True, False, False]
             assert (await restarter.spending())[0].last_hour == 1
+            assert ", frozen by ann]" in repr(restarter)
             await restarter.thaw(by="bob")
             assert {(await each).kind for each in waits} == {OutcomeKind.RESTARTED}
             (record,) = await restarter.runs()

@@ -20,11 +20,14 @@ from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
+from ecsbatch.policy.explanation import Cause
 from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.rollout import followed_journal
 from ecsbatch.rollout.followed_runs import FollowedRuns
+from ecsbatch.rollout.follower import RunFollower, new_history
 from ecsbatch.rollout.history import History, LiveRun
 from ecsbatch.rollout.rollout import Rollout
+from ecsbatch.simulator.virtual_time import Killed
 from ecsbatch.store import DatabaseStore, open_store
 
 HOLDER = Holder("ann@web", "web", 7, 0.0)
@@ -391,6 +394,38 @@ def test_a_run_without_a_living_process_is_explained_so() -> None:
             return answer.cause.value, answer.standing
 
     assert world.live(main) == ("interrupted", "interrupted")
+
+
+def test_who_has_frozen_the_store_is_told_of_a_run_that_nobody_holds() -> None:
+    """No event of it can tell that: its process was gone by then."""
+    world = small()
+
+    async def driving() -> None:
+        async with world.restarter() as restarter:
+            await restarter.rollout(world.ids, TWO_WAVES, run_id=RUN).run()
+
+    async def asking() -> list[Any]:
+        async with world.store() as store:
+            history = History(store, clock=world.clock)
+            follower = RunFollower(store, await new_history(store, await store.run(RUN)))
+            told = list[Any]()
+            await history.freeze("incident", by="ann")
+            await follower.refresh()
+            for state in (await history.state(RUN), follower.state):
+                told.append(state.frozen)
+            answers = await history.explain(RUN), await history.progress(RUN)
+            told += [answers[0].cause, "Frozen by ann" in answers[0].text, answers[0].frozen, answers[1].frozen]
+            await history.thaw(by="bob")
+            await follower.refresh()
+            return [*told, (await history.state(RUN)).frozen, follower.state.frozen]
+
+    with pytest.raises(Killed):
+        world.live(driving, kill_after=400)
+    first, second, cause, words, explained, shown, *thawed = world.live(asking)
+
+    assert (first.by, first.reason) == ("ann", "incident")
+    assert first == second == explained == shown
+    assert (cause, words, thawed) == (Cause.ORPHANED, True, [None, None])
 
 
 def test_the_quota_of_the_site_is_what_an_explanation_goes_by() -> None:

@@ -47,8 +47,10 @@ from ecsbatch import (
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.engine.ports import Cloud, Ledger, Store
 from ecsbatch.errors import CloudError
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import Evidence
 from ecsbatch.model.quota import Usage
+from ecsbatch.model.spending import GroupSpending
 from ecsbatch.model.state import RolloutState
 from ecsbatch.rollout.standby import StandbyNews
 from ecsbatch.store import DatabaseStore
@@ -137,6 +139,11 @@ async def asked(history: History, restarter: Restarter) -> None:
         await steering.promote()
         await steering.adjust(max_unavailable=3)
         assert_type(await steering.abort(), bool)
+        assert_type(await each.freeze("incident", by="me", lasts=3600), Freeze)
+        assert_type(await each.freeze("incident", until=1_767_225_600), Freeze)
+        assert_type(await each.frozen(), Freeze | None)
+        assert_type(await each.thaw(by="me"), Freeze | None)
+        assert_type(await each.spending(), Sequence[GroupSpending])
 
 
 async def selected(ecs: EcsClient) -> list[Server]:
