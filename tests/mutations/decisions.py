@@ -58,7 +58,7 @@ GO_WAIT_STOP: Final = (
         name="a failed server is awaited",
         promise="Only whom somebody else restarts may come back by itself.",
         file="policy/decide.py",
-        old="if (outcome := state.outcome(i)).reason == SkipReason.ALREADY_RESTARTING",
+        old="if (outcome := state.outcome(i)).reason in _ON_THEIR_WAY",
         new="if (outcome := state.outcome(i)).ended_at is not None",
         tests=(f"{DECIDE}test_a_full_budget_is_awaited_while_others_may_give_it_back",),
     ),

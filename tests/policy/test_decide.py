@@ -208,7 +208,7 @@ AWAITED = {
     "a failed server may never come back by itself": (OURS_IS_DOWN, None),
     "who was switched off before may never come back by itself": (skipped("a2", "not_active", holds=True), None),
     "whom somebody else restarts is back within a server's time": (OTHERS_RESTART, 1 + 600),
-    "whom a forgotten request may have restarted is so, too": (
+    "so is whom a forgotten request may have restarted": (
         skipped("a3", "restarted_recently", holds=True),
         1 + 600,
     ),

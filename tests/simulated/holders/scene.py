@@ -176,7 +176,11 @@ def draw(seed: int, *, failovers: bool = True) -> Scene:
     if chance.random() < 0.2:
         scene = _busy_and_cut_off(chance, scene)
     if failovers and chance.random() < 0.15:
-        scene = replace(scene, failovers=(Failover(_soon(chance), chance.choice((0.2, 1.0, 5.0))),))
+        failover = Failover(_soon(chance), chance.choice((0.2, 1.0, 5.0)))
+        scene = replace(scene, failovers=(failover,))
+        if chance.random() < 0.5:  # nobody is left who remembers what was forgotten
+            at = failover.at + failover.forgets * chance.uniform(0.5, 1.0)
+            scene = replace(scene, deaths=(*scene.deaths, *(Death(run.process, at) for run in scene.world.runs)))
     return scene
 
 
