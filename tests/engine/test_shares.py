@@ -168,19 +168,19 @@ class Overheard(Wrapper):
 
 
 def test_the_engine_says_how_many_more_it_could_send_and_that_it_could_not_send_them_yet() -> None:
-    with World(servers=600, latency=1.0) as world:
+    with World(servers=240, latency=1.0) as world:
 
         async def life() -> list[TokenRequest]:
             async with world.client() as client, world.store() as store:
                 heard = Overheard(store)
                 engine = Engine(submit_workers=3, linger=0.0)
                 async with Restarter(client, heard, engine=engine, clock=world.clock, seed=1) as restarter:
-                    strategy = Strategy(batch_size=100, waves="100%", max_unavailable="100%")
+                    strategy = Strategy(batch_size=20, waves="100%", max_unavailable="100%")
                     await restarter.rollout(world.ids, strategy).run()
                 return heard.takes
 
         takes = world.run(life)
 
-    assert [take.want for take in takes] == [100] * 6
+    assert [take.want for take in takes] == [20] * 12
     # The third takes the last worker: what is left could not be sent before one of them is back.
-    assert [take.more for take in takes] == [500, 400, 0, 0, 0, 0]
+    assert [take.more for take in takes[:3]] == [220, 200, 0]
