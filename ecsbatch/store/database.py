@@ -7,6 +7,7 @@ transaction by no fault of ours, it is done anew.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -126,6 +127,10 @@ class Database(ABC):
         noted of it, is not as it was in the one before: two standbys may have been promoted to timelines of one name.
         Nothing else is done before that. Where a transaction was undone it is called again.
         """
+
+    def back_for(self) -> float:
+        """Return the seconds since the database was away for all, as far as is known; infinite where it never was."""
+        return math.inf
 
     def exposure(self) -> Exposure | None:
         """Return why others than this process's user may write its rows: a server may be shared, a file says more."""

@@ -7,6 +7,7 @@ still has its writer's nonce.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Callable, Collection, Mapping
@@ -39,8 +40,8 @@ _TAKE: Final = Statement(f"""
         nonce = excluded.nonce, holder = excluded.holder, host = excluded.host, pid = excluded.pid,
         since = excluded.since, lease_until = excluded.lease_until
     WHERE leases.nonce = excluded.nonce
-        OR leases.lease_until <= :now                                    -- sqlite
-        OR leases.lease_until <= extract(epoch FROM clock_timestamp())   -- postgres
+        OR leases.lease_until <= :now - :excused                                                 -- sqlite
+        OR leases.lease_until <= extract(epoch FROM clock_timestamp()) - CAST(:excused AS float) -- postgres
     RETURNING run_id
 """)
 _WRITE_AGAIN: Final = Statement(f"{_INSERT} ON CONFLICT DO NOTHING RETURNING run_id")
@@ -78,6 +79,10 @@ _LEFT: Final = Statement(f"{_SEEN} WHERE run_id = :run")
 _ALL_LEFT: Final = Statement(_SEEN)
 
 
+_LONG: Final = 1e9
+"""Seconds for which no database is away."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeenLeases:
     """Leases as they were at one instant.
@@ -85,14 +90,16 @@ class SeenLeases:
     Attributes:
         seconds: until each ends, negative where it has.
         ours: those of this store, which it is about to renew.
+        excused: seconds by which one may have ended through no fault of its holder's.
     """
 
     seconds: Mapping[str, float]
     ours: Collection[str]
+    excused: float = 0.0
 
     def held(self, run_id: str) -> bool:
         """Return True where a run has a holder that is not dead."""
-        return run_id in self.ours or self.seconds.get(run_id, 0.0) > 0.0
+        return run_id in self.ours or self.seconds.get(run_id, -math.inf) > -self.excused
 
     def left(self, run_id: str) -> float | None:
         """Return the seconds until a run's lease ends, None where it has none."""
@@ -138,14 +145,18 @@ class LeaseLocks:
         """Take a run that nobody has, or whose lease has run out, in a transaction of its own."""
         if self.keeper.has(run_id):
             return False
-        taken = self.keeper.take(run_id, lambda: self._database.write(lambda: self._take(run_id)))
+        taken = self.keeper.take(run_id, lambda: self._database.write(lambda: self._take(run_id, self._excused())))
         if taken:
             self.on_lease()
         return taken
 
-    def _take(self, run_id: str) -> bool:
+    def _take(self, run_id: str, excused: float = 0.0) -> bool:
         self._database.execute(_AWAIT, {"run": run_id}).fetchall()
-        return self._database.execute(_TAKE, self._row(run_id)).fetchone() is not None
+        return self._database.execute(_TAKE, {**self._row(run_id), "excused": excused}).fetchone() is not None
+
+    def _excused(self) -> float:
+        """Return by how many seconds a lease may have ended: while the database was away nobody could renew any."""
+        return _LONG if self._database.back_for() < TTL else 0.0
 
     def _row(self, run_id: str) -> Mapping[str, Any]:
         return {"run": run_id, **self._us, **self._who, "now": self._now()}
@@ -164,7 +175,7 @@ class LeaseLocks:
         rows = self._database.execute(statement, {"run": run_id, "now": self._now()}).fetchall()
         left = {run_id: seconds for run_id, _, seconds in rows}
         ours = {run_id for run_id, nonce, _ in rows if nonce == self._us["nonce"] and self.keeper.has(run_id)}
-        return SeenLeases(left, ours)
+        return SeenLeases(left, ours, self._excused())
 
     def release(self, run_id: str) -> None:
         """Let a run go. A row that cannot be deleted now runs out, or a later renewal deletes it."""

@@ -7,8 +7,10 @@ before, and learns whether it was committed. So what is written is written once,
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -101,6 +103,7 @@ class PostgresDatabase(Database):
         self._nonce = secrets.token_hex(12)
         self._number = 0
         self._in_use = False
+        self._back_at = -math.inf
         self._tells_timeline = False
         self._in_transaction = False
         self._has_savepoint = False
@@ -256,7 +259,9 @@ class PostgresDatabase(Database):
         self._connection.deadline = deadline
         if not self._connection.open():
             return
-        read_only, encoding, self._tells_timeline = self._connection.ask(postgres_begin.ABOUT_SERVER)[-1][0]
+        read_only, encoding, runs_for, self._tells_timeline = self._connection.ask(postgres_begin.ABOUT_SERVER)[-1][0]
+        # A connection that was lost in use may have been lost by all, as in a failover.
+        self._back_at = time.monotonic() - (0.0 if self._in_use else runs_for)
         if encoding != "UTF8":
             raise psycopg.errors.UntranslatableCharacter(f"its encoding is {encoding}")
         if read_only and not self._read_only:
@@ -280,6 +285,10 @@ class PostgresDatabase(Database):
     def _waits_for_reading(self, error: Exception) -> str | None:
         # What takes too long will do so again, and everything else waits behind it.
         return None if isinstance(error, psycopg.errors.QueryCanceled) else self._waits_for(error)
+
+    def back_for(self) -> float:
+        """Return the seconds since the server was started, or since we have it back."""
+        return time.monotonic() - self._back_at
 
     def hear_timeline(self, hear: Callable[[str], None]) -> None:
         """Have a function called with each new timeline, and with one of which the store has a new note."""

@@ -31,9 +31,11 @@ _DURABLE: Final = """set_config('synchronous_commit', CASE WHEN current_setting(
 _MAY_ASK: Final = "coalesce(has_function_privilege(to_regprocedure('{}')::oid, 'EXECUTE'), false)"
 ABOUT_SERVER: Final = f"""
     SELECT current_setting('transaction_read_only') = 'on', current_setting('server_encoding'),
+        extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8,
         {_MAY_ASK.format("pg_current_wal_lsn()")} AND {_MAY_ASK.format("pg_walfile_name(pg_lsn)")}
-"""
-"""Whether it takes no writes, its encoding, and whether it can be asked for its timeline; for each new connection."""
+"""  # noqa: S608 - our own text
+"""For a new connection: whether the server takes no writes, its encoding, for how long it runs, and whether it can be
+asked for its timeline."""
 
 _TIMELINE: Final = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 _EPOCH_NOTED: Final = "(SELECT value FROM ecsbatch WHERE name = 'timeline')"

@@ -28,7 +28,7 @@ from postgres.bridge import Bridge  # noqa: E402
 from postgres.databases import Databases, place  # noqa: E402
 from postgres.promotion import Pair  # noqa: E402
 from postgres.server import Server  # noqa: E402
-from postgres.taking_over import QUOTA, Scene, books, ended, kill, scene  # noqa: E402
+from postgres.taking_over import ENGINE, QUOTA, Scene, books, ended, kill, scene  # noqa: E402
 
 SERVERS: Final = 300
 AWAY: Final = 20.0
@@ -62,9 +62,10 @@ def on_a_pair() -> Iterator[tuple[Scene, Pair]]:
 
 
 def stopped() -> dict[str, Any]:
-    """Stop the database for twenty seconds."""
+    """Stop the database for twenty seconds; a standby beside the holder leaves the run to it."""
     with on_a_server() as (stage, server):
         holder = stage.restart("stopped", stage.cloud.ids[:SERVERS])
+        stage.begin("work", *ENGINE)
         stage.until("stopped", ev.ServerRestarted, 60)
         server.stop("immediate")
         time.sleep(AWAY)
@@ -73,9 +74,10 @@ def stopped() -> dict[str, Any]:
 
 
 def restarted() -> dict[str, Any]:
-    """Restart the database five times, as by a crash and as by its administrator."""
+    """Restart the database five times, as by a crash and as by its administrator; a standby is beside the holder."""
     with on_a_server() as (stage, server):
         holder = stage.restart("restarted", stage.cloud.ids[:SERVERS])
+        stage.begin("work", *ENGINE)
         for n in range(5):
             stage.until("restarted", ev.ServerRestarted, 50 * (n + 1))
             server.restart("immediate" if n % 2 else "fast")
@@ -111,7 +113,7 @@ def cut_off() -> dict[str, Any]:
         time.sleep(max(0.0, began + CUT_OFF - time.monotonic()))
         bridge.heal()
         code, _, err = ended(holder)
-        said = {"code": ended(taker)[0], "holder": code, **told(stage, "cut-off")}
+        said = {"code": ended(taker)[0], "takers": 1, "holder": code, **told(stage, "cut-off")}
         said["said"] = err.strip().splitlines()[-1]
         said["late"] = sum(
             each.ts > taken and each.event.grant.split(".")[1] == "1"
@@ -129,9 +131,10 @@ def restart_over(bridge: Bridge, stage: Scene, run_id: str) -> fork_server.Comma
 
 
 def promoted() -> dict[str, Any]:
-    """Promote a standby that lacks the last commits, beside the process that has made them."""
+    """Promote a standby that lacks the last commits, beside the process that has made them, and one that waits."""
     with on_a_pair() as (stage, pair):
         holder = stage.restart("promoted", stage.cloud.ids[:SERVERS])
+        stage.begin("work", *ENGINE)
         lost = forget(stage, pair, "promoted")
         return {"code": ended(holder, 400.0)[0], "lost": lost, **told(stage, "promoted")}
 
@@ -142,7 +145,7 @@ def promoted_orphan() -> dict[str, Any]:
         holder = stage.restart("orphan", stage.cloud.ids[:SERVERS])
         lost = forget(stage, pair, "orphan", holder)
         taker = stage.resumed("orphan")
-        return {"code": ended(taker, 400.0)[0], "lost": lost, **told(stage, "orphan")}
+        return {"code": ended(taker, 400.0)[0], "takers": 1, "lost": lost, **told(stage, "orphan")}
 
 
 def forget(stage: Scene, pair: Pair, run_id: str, victim: fork_server.Command | None = None) -> int:
@@ -194,6 +197,7 @@ def is_right(said: dict[str, Any]) -> bool:
     """Tell whether a rollout ended complete, with each server restarted once and the quota held."""
     once = (said["restarted_servers"], said["restarted_more_than_once"]) == (SERVERS, 0)
     complete = sum(said["counts"].values()) == SERVERS and not {"failed", "unknown", "timed_out"} & set(said["counts"])
+    once &= said["holders"] == said.get("takers", 0) + 1
     return once and complete and said["fullest_window"] <= QUOTA and (said["code"], said["audit"]) == (0, 0)
 
 

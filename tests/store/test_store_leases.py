@@ -112,6 +112,28 @@ async def test_a_run_that_somebody_is_just_taking_is_not_written_by_its_holder_a
     assert (taken.value.holder, taken.value.pid) == (socket.gethostname(), os.getpid())
 
 
+async def test_behind_an_outage_no_lease_has_run_out_until_its_holder_could_renew_it(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begun(shared.alice)
+    shared.passes(30.0)
+    monkeypatch.setattr(shared.database, "back_for", lambda: TTL - 0.1)
+
+    assert (await shared.bob.run("k")).status is RunStatus.RUNNING
+    with pytest.raises(RunHeld):
+        await shared.bob.take_run("k", BOB)
+    assert not (await shared.bob.run(await _bare(shared))).held  # nobody has one without a lease
+    monkeypatch.setattr(shared.database, "back_for", lambda: TTL)
+    assert (await shared.bob.run("k")).status is RunStatus.ORPHANED
+    assert (await shared.bob.take_run("k", BOB)).fence == 2
+
+
+async def _bare(shared: Shared) -> str:
+    """Return a run that was let go."""
+    await shared.alice.release(await shared.alice.create_run(NewRun("free", kind="direct"), ALICE))
+    return "free"
+
+
 async def test_a_holder_whose_lease_ran_out_goes_on_where_nobody_took_the_run(shared: Shared) -> None:
     lease = await begun(shared.alice)
     shared.passes(30.0)
