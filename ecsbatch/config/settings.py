@@ -215,7 +215,7 @@ class Programs:
     Attributes:
         pass_env: Credential that commands of checks and gates get too, by its variable; all others they get anyway.
         allow_programs: Checks and gates that run, word for word, where a store or plan that others may write names
-            them.
+            them; whoever stands by to take runs over runs no others, and reads no other check_ca, from any store.
 
     Raises:
         Invalid: a value cannot be, or there is no such setting.
