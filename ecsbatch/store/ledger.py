@@ -1,8 +1,8 @@
 """The quota ledger: grants in a table, read and written inside a transaction that holds the write lock.
 
 Its clock is `Clock.monotonic`, which all processes of a boot share. A row of another boot, or one that would be free
-later than its whole ``hold`` from now, was written by a clock that cannot be compared with ours: its tokens count for
-the whole ``hold`` from the moment at which it is first seen.
+much later than its whole ``hold`` from now, was written by a clock that cannot be compared with ours: its tokens count
+for the whole ``hold`` from the moment at which it is first seen.
 """
 
 from __future__ import annotations

@@ -178,7 +178,8 @@ _OF_GROUP: Final = """
 """
 # A row of another boot may be of any time.
 _WAITING: Final = "turns.quota_group = :name AND asked_until > :now AND asked_until <= :now + 60"
-_FOREIGN: Final = "(boot <> :boot OR free_at > :now + hold)"
+# One that is free later by less was settled since the transaction that looks has read the clock.
+_FOREIGN: Final = "(boot <> :boot OR free_at > :now + hold + 60)"
 SUMS: Final = Statement(f"""
     SELECT CAST(coalesce(sum(CASE WHEN free_at > :now THEN tokens ELSE 0 END), 0) AS BIGINT),
         CAST(coalesce(sum(CASE WHEN {_FOREIGN} THEN 1 ELSE 0 END), 0) AS BIGINT),

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from on_server import OnServer, _ByHand
-from store_world import ALICE, BOB
+from store_world import ALICE, BOB, WINDOW, want
 
 from ecsbatch.model.events import RunStarted
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
-from ecsbatch.store import DatabaseStore, open_store
+from ecsbatch.store import DatabaseStore, Grant, Settlement, open_store
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Rows
 from ecsbatch.store.sql import Statement
@@ -117,3 +117,21 @@ async def test_a_command_is_heard_though_a_later_one_was_stored_first(two: Two) 
 
 async def _asked(store: DatabaseStore) -> int:
     return await store.command("k", {"do": "adjust"}, "bob")
+
+
+async def test_tokens_count_for_their_whole_time_though_others_take_some_as_they_are_settled(two: Two) -> None:
+    """Who takes tokens has read the clock before its turn; what was settled since is not of another clock."""
+    grant = await two.bob.take(want(10))
+    assert isinstance(grant, Grant)
+    settled_at = 0.0
+
+    def settled() -> None:
+        nonlocal settled_at
+        two.server.clock.now += 0.4
+        settled_at = two.server.clock.now
+        two.commit(two.bob, lambda store: store.settle(Settlement(grant.id, WINDOW)))
+
+    two.database.before = sql.SUMS, settled
+    await two.alice.take(want(10))
+
+    assert two.server.ask("SELECT free_at FROM grants WHERE settled = 1") == [(settled_at + WINDOW,)]
