@@ -97,6 +97,12 @@ class LeaseKeeper:
         with self._mutex:
             self._holds.pop(run_id, None)
 
+    def lose(self, run_id: str) -> None:
+        """Note that another process has had a run: it is never trusted again."""
+        with self._mutex:
+            if (hold := self._holds.get(run_id)) is not None:
+                hold.lost, hold.until = True, _NEVER
+
     def drop_all(self) -> None:
         """Forget all runs."""
         with self._mutex:

@@ -208,6 +208,11 @@ class LeaseLocks:
         """Take a run anew in the transaction of the caller, where nobody has it; it is trusted once it was renewed."""
         return self.keeper.has(run_id) and self._take(run_id)
 
+    def leave(self, run_id: str) -> None:
+        """Leave a run for good, in the transaction of the caller: another process has written to it."""
+        self.keeper.lose(run_id)
+        self._delete([run_id])
+
     def trusted(self, run_id: str) -> bool:
         """Return True while something may be sent for a run; safe from any thread, and never waits."""
         return self.keeper.trusted(run_id)

@@ -42,6 +42,9 @@ class _EndsWithProcess:
     def lease(self, run_id: str) -> None:
         """Return None: none ends by itself."""
 
+    def leave(self, run_id: str) -> None:
+        """Do nothing: none is ever lost to another process."""
+
 
 class Holding(Protocol):
     """Which runs have a living holder; asked inside a transaction."""
@@ -84,6 +87,10 @@ class Locks(Holding, Protocol):
 
     def regain(self, run_id: str) -> bool:
         """Lock a run anew in the transaction of the caller, where nobody has it, as only a lease can be lost."""
+        ...
+
+    def leave(self, run_id: str) -> None:
+        """Leave a run in the transaction of the caller that was had again, and which another process has written to."""
         ...
 
     def trusted(self, run_id: str) -> bool:

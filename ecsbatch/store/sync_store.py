@@ -364,9 +364,14 @@ class SyncStore:
             return fence
         # In this order: where the fence has grown, the run must not be had again. Where it has shrunk, a failover has
         # forgotten that we took the run from a holder whose lease has run out.
-        if not self._locks.kept(lease.run_id) and not (fence < lease.fence and self._locks.regain(lease.run_id)):
-            return _NOBODYS
-        # Only now is the run locked: how far it is may be another number.
+        if not self._locks.mine(lease.run_id):
+            if not self._locks.kept(lease.run_id) and not (fence < lease.fence and self._locks.regain(lease.run_id)):
+                return _NOBODYS
+            # Only now is the run locked: somebody may have taken it, and let it go, since it was read.
+            fence, seq = runs.how_far(self._database, lease.run_id)
+            if fence > lease.fence:
+                self._locks.leave(lease.run_id)
+                return fence
         epoch, over = self._failover.epoch, head.status.over
         changed = epoch and (epoch, fence, seq) != (head.epoch, head.fence, head.seq)
         if changed and self._failover.write_again(lease.run_id, head.seq, head.hash, over=over, unheard=unheard):

@@ -9,19 +9,22 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import pytest
 from on_server import OnServer, _ByHand
 from store_world import ALICE, BOB, WINDOW, want
 
-from ecsbatch.model.events import RunStarted
+from ecsbatch.model.conflicts import RunTaken
+from ecsbatch.model.events import RunStarted, WaveStarted
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import DatabaseStore, Grant, Settlement, open_store
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Rows
+from ecsbatch.store.leases import _NONCE
 from ecsbatch.store.sql import Statement
 from ecsbatch.store.sync_store import SyncStore
 from ecsbatch.store.worker import Write
@@ -135,3 +138,26 @@ async def test_tokens_count_for_their_whole_time_though_others_take_some_as_they
     await two.alice.take(want(10))
 
     assert two.server.ask("SELECT free_at FROM grants WHERE settled = 1") == [(settled_at + WINDOW,)]
+
+
+@pytest.mark.parametrize("beside", [[], [Transaction([WaveStarted(wave=2, servers=2)])]], ids=["alone", "in a group"])
+async def test_a_run_that_was_taken_and_let_go_in_mid_write_is_not_written(two: Two, beside: list[Transaction]) -> None:
+    lease = await begun(two.alice, "k")
+    two.server.forget_holders()
+
+    def taken() -> None:
+        his_store = two.bob._parts()[1]
+        his = his_store.take_run("k", BOB)
+        two.commit(two.bob, lambda store: store.commit(his, Transaction([WaveStarted(wave=1, servers=2)]), None))
+        his_store.release(his)
+
+    two.database.before = _NONCE, taken
+    sync = two.alice._parts()[1]
+    tells = [Transaction([WaveStarted(wave=3, servers=2)]), *beside]
+    done = sync.commit_group(
+        [Write(partial(sync.commit, lease, each, None), "k", needs_savepoint=False) for each in tells]
+    )
+
+    assert [type(each) for each in done] == [RunTaken for _ in tells]
+    assert two.server.ask("SELECT fence, seq FROM runs") == [(2, 2)]
+    assert two.server.ask("SELECT count(*) FROM leases") == [(0,)]
