@@ -62,7 +62,9 @@ class ThreadHeart:
             while not self._stopped.wait(self._every):
                 self._awake.clear()
                 if self._idle():
-                    self._awake.wait()
+                    # Where it was stopped before the clearing, nobody wakes it any more.
+                    if not self._stopped.is_set():
+                        self._awake.wait()
                 else:
                     with suppress(Exception):  # whatever it is, the next renewal is tried
                         self._beat()

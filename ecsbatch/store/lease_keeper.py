@@ -113,6 +113,10 @@ class LeaseKeeper:
         hold = self._holds.get(run_id)
         return hold is not None and not hold.lost
 
+    def knows(self, run_id: str) -> bool:
+        """Return True where this process has a run, takes it, or had it and has not let it go."""
+        return run_id in self._holds
+
     def trusted(self, run_id: str) -> bool:
         """Return True while nobody else can have a run; this never waits."""
         hold = self._holds.get(run_id)

@@ -236,7 +236,7 @@ class LeaseLocks:
         on = database or self._database
         stray = self.keeper.beat(lambda beat: self.renew(beat, on))
         if stray:
-            on.write(lambda: self._delete(stray, on))
+            on.write(lambda: self._delete_strays(stray, on))
 
     def renew(self, beat: Beat, database: Database) -> Renewed:
         """Renew all leases of this store in one transaction; return what that has shown."""
@@ -252,6 +252,14 @@ class LeaseLocks:
     def _is_others(self, run_id: str, database: Database) -> bool:
         row = {"run": run_id, "nonce": self._us["nonce"], "now": self._now()}
         return database.execute(_OTHERS, row).fetchone() is not None
+
+    def _delete_strays(self, run_ids: Collection[str], database: Database) -> None:
+        """Delete rows of ours that nobody here knows of, but those of runs that were taken again meanwhile."""
+        for run_id in run_ids:
+            # Whoever takes the run now waits at its row, and is known of before.
+            locked = database.execute(_AWAIT, {"run": run_id}).fetchall()
+            if locked and not self.keeper.knows(run_id):
+                self._delete([run_id], database)
 
     def _delete(self, run_ids: Collection[str], database: Database | None = None) -> None:
         for run_id in run_ids:

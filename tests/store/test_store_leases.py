@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import pytest
 from store_world import ALICE, BOB, HandClock
@@ -19,9 +20,13 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Claim, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import DatabaseStore, MemoryDatabase, open_store
+from ecsbatch.store.database import Rows
 from ecsbatch.store.heart import ThreadHeart
 from ecsbatch.store.lease_keeper import TRUST, TTL
 from ecsbatch.store.leases import LeaseLocks
+from ecsbatch.store.sql import Statement
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -232,6 +237,40 @@ async def test_a_row_that_could_not_be_deleted_is_renewed_by_nobody(shared: Shar
     assert (await shared.bob.take_run("k", BOB)).fence == lease.fence + 1
 
 
+async def test_a_run_that_is_taken_again_while_its_old_row_is_to_be_deleted_is_kept(shared: Shared) -> None:
+    lease, locks = await begun(shared.alice), locks_of(shared.alice)
+    locks.keeper.drop("k")
+    beside = _Late(shared.database)
+
+    def taken_again() -> None:
+        assert locks.acquire("k")
+
+    beside.before_second = taken_again
+    locks.beat(beside)
+
+    assert shared.alice.trusted(lease)
+    with pytest.raises(RunHeld):
+        await shared.bob.take_run("k", BOB)
+
+
+class _Late(MemoryDatabase):
+    """Another connection, on which something happens before the second transaction."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+        self._written = 0
+        self.before_second: Callable[[], object] = bool
+
+    def write(self, do: Callable[[], T], *, claims: bool = False) -> T:
+        self._written += 1
+        if self._written == 2:
+            self.before_second()
+        return self._database.write(do, claims=claims)
+
+    def execute(self, statement: Statement, values: Mapping[str, Any] | None = None) -> Rows:
+        return self._database.execute(statement, values)
+
+
 async def test_claims_of_a_direct_run_are_void_once_its_lease_has_run_out(shared: Shared) -> None:
     server: Claim = ("", "a")
     direct = await shared.alice.create_run(NewRun("d", "direct"), ALICE)
@@ -298,6 +337,21 @@ def test_the_thread_begins_with_the_first_lease_goes_on_after_a_failure_and_ends
 
     assert ended.wait(10)
     assert set(beats) == {"ecsbatch-leases"}
+
+
+def test_the_thread_ends_where_it_is_stopped_just_as_it_finds_nothing_to_renew() -> None:
+    ended = threading.Event()
+    heart = ThreadHeart(bool, lambda: True, ended.set, every=0.001)
+    clear = heart._awake.clear
+
+    def stopped_just_before() -> None:
+        heart.stop()
+        clear()
+
+    heart._awake.clear = stopped_just_before  # type: ignore[method-assign]
+    heart.begin()
+
+    assert ended.wait(10)
 
 
 def test_the_thread_renews_nothing_where_there_is_nothing_and_goes_on_with_the_next_lease() -> None:
