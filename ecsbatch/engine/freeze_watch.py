@@ -42,7 +42,7 @@ class FreezeWatch:
         self._store = store
         self.hearers: list[Callable[[], None]] = []
         self._now = now or asyncio.get_running_loop().time
-        self._asked_at = -math.inf
+        self._asked_at = self._heard_at = -math.inf
 
     async def look(self) -> None:
         """Ask the store.
@@ -52,16 +52,17 @@ class FreezeWatch:
         """
         asked_at = self._now()
         last = await self._store.last_freeze()
-        self._asked_at, self.known = asked_at, True
-        self._learn(last)
+        if asked_at >= self._heard_at:  # else something newer was heard meanwhile
+            self._asked_at = self._heard_at = asked_at
+            self._learn(last)
 
     def learn(self, freeze: Freeze) -> None:
         """Note a freeze that the store has told of in place of tokens."""
-        self.known = True
+        self._heard_at = self._now()
         self._learn(freeze)
 
     def _learn(self, last: Freeze | None) -> None:
-        before, self.last = self.freeze, last
+        before, self.last, self.known = self.freeze, last, True
         self.freeze = last if last is not None and last.thawed_at is None else None
         if self.freeze != before:
             for hearer in self.hearers:

@@ -367,14 +367,33 @@ def test_a_request_leaves_where_it_is_known_that_there_was_no_freeze_a_moment_ag
     assert bool(world.live(main)) == bool(says)
 
 
+class Late(Told):
+    """A store that answers later than it was asked."""
+
+    async def last_freeze(self) -> Freeze | None:
+        """Say it once the time is over."""
+        last = await super().last_freeze()
+        await asyncio.sleep(KNOWN_FOR + 0.5)
+        return last
+
+
+def test_an_answer_that_is_older_than_what_was_heard_since_changes_nothing() -> None:
+    """Two looks may be under way at once, and a denied grant tells of a freeze before either of them."""
+
+    async def main() -> list[Freeze | None]:
+        watch, heard = FreezeWatch(Late(None)), list[Freeze | None]()
+        watch.hearers.append(lambda: heard.append(watch.freeze))
+        look = asyncio.ensure_future(watch.look())
+        await asyncio.sleep(0.1)
+        watch.learn(FREEZE)
+        await look
+        return [watch.freeze, *heard]
+
+    assert World(servers=1).live(main) == [FREEZE, FREEZE]
+
+
 def test_what_a_look_tells_is_as_old_as_its_question() -> None:
     """A store that answers late may have been frozen since it was asked; a suspend in between counts, too."""
-
-    class Late(Told):
-        async def last_freeze(self) -> Freeze | None:
-            """Say it once the time is over."""
-            await asyncio.sleep(KNOWN_FOR + 0.5)
-            return await super().last_freeze()
 
     async def main() -> list[str]:
         suspended = 0.0
