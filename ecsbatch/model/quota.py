@@ -17,7 +17,8 @@ def quota_group(key: str) -> str:
 class Quota:
     """How many servers the cloud lets through in any window; by default 1,000 in 60 seconds, as the API has it.
 
-    Give less where others restart servers of the same project, too: ``Engine(quota=Quota(500, 60.0))``.
+    Give less where others restart servers of the same project, too: ``Engine(quota=Quota(500, 60.0))``. Of processes
+    that share a store the lowest limit holds for all, as long as the one that has it wants tokens.
 
     Attributes:
         limit: servers.

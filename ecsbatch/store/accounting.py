@@ -89,11 +89,12 @@ def in_turn(request: TokenRequest, held: int, mine: Turn, others: Sequence[Turn]
     limit = min(request.limit, *(other.limit for other in others))
     fair = share(limit, held, [mine, *others])
     lacks = fair - mine.held
-    # Rather a few above our share than tokens that nobody takes.
+    theirs = [(other.place, min(other.wants, max(0, fair - other.held))) for other in others]
+    # What cannot be divided goes with what is; and rather a few above our share than tokens that nobody takes.
     least = min(_enough(request), max(1, fair // _LEAST_OF_A_SHARE))
-    most = min(request.want, max(lacks, least))
+    most = min(request.want, max(lacks, least, limit - held - sum(lack for _, lack in theirs)))
     request = replace(request, want=most, limit=limit, at_least=min(least, lacks) if lacks > 0 else least)
-    before = sum(min(other.wants, max(0, fair - other.held)) for other in others if other.place < mine.place)
+    before = sum(lack for place, lack in theirs if place < mine.place)
     return tokens_for(request, held + before), request
 
 

@@ -10,6 +10,7 @@ from .freezes import FREEZES
 from .holders import HOLDERS
 from .mutant import Mutant
 from .passwords import PASSWORDS
+from .shares import SHARES
 
 IN_TIME: Final = "tests/engine/test_in_time.py::"
 FOLDS: Final = "tests/model/test_folds.py::"
@@ -427,5 +428,6 @@ MUTANTS: Final[Sequence[Mutant]] = (
     *FREEZES,
     *PASSWORDS,
     *HOLDERS,
+    *SHARES,
 )
 """All of them."""
