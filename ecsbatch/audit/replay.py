@@ -22,6 +22,7 @@ from ecsbatch.audit.bookkeeping import Failures, FreezeRecord, LimitRecord, Serv
 from ecsbatch.audit.quota_windows import HolderSettings, SentRequest, SentRequests, Timeline, fullest_windows
 from ecsbatch.audit.receipt import Finding, Peak, Receipt, Rule, collect
 from ecsbatch.model import events as ev
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.recorded import Recorded, decode
 from ecsbatch.model.servers import Fleet
@@ -210,6 +211,12 @@ class Replay:
 
     def _thawed(self, _: ev.RunThawed, __: Recorded) -> None:
         self._freezes.end(self._timeline.now)
+
+    def _failed_over(self, _: ev.StoreFailedOver, recorded: Recorded) -> None:
+        self._note(
+            f"The store's database failed over at {stamp(recorded.ts)}: it may have forgotten requests, which are not "
+            "judged."
+        )
 
     def _end(self, status: str, reason: str) -> None:
         self._status, self._reason, self._ended_at = status, reason, self._timeline.now
@@ -525,6 +532,7 @@ class Replay:
         ev.RunPaused: _paused,
         ev.RunFrozen: _frozen,
         ev.RunThawed: _thawed,
+        ev.StoreFailedOver: _failed_over,
         ev.RunAborting: _followed_abort,
         ev.RunResumed: _resumed,
         ev.RunStopped: _stopped,

@@ -85,13 +85,13 @@ def restarted() -> dict[str, Any]:
 
 
 def slow() -> dict[str, Any]:
-    """Let every message take its time, then let others keep the tables locked."""
+    """Let a round trip take as long as to another continent, then let others keep the tables locked."""
     import psycopg  # noqa: PLC0415
 
     with on_a_server() as (stage, server), Bridge(place(server.url())) as bridge:
         holder = restart_over(bridge, stage, "slow")
         stage.until("slow", ev.BatchAccepted)
-        bridge.delay(0.15)
+        bridge.delay(0.05)
         stage.until("slow", ev.ServerRestarted, 60)
         bridge.delay(0.0)
         for table in ("leases", "journal", "grants", "quota_groups"):
