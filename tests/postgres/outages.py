@@ -91,7 +91,7 @@ def slow() -> dict[str, Any]:
     with on_a_server() as (stage, server), Bridge(place(server.url())) as bridge:
         holder = restart_over(bridge, stage, "slow")
         stage.until("slow", ev.BatchAccepted)
-        bridge.delay(0.05)
+        bridge.delay(0.02)
         stage.until("slow", ev.ServerRestarted, 60)
         bridge.delay(0.0)
         for table in ("leases", "journal", "grants", "quota_groups"):
