@@ -198,6 +198,7 @@ def is_right(said: dict[str, Any]) -> bool:
     once = (said["restarted_servers"], said["restarted_more_than_once"]) == (SERVERS, 0)
     complete = sum(said["counts"].values()) == SERVERS and not {"failed", "unknown", "timed_out"} & set(said["counts"])
     once &= said["holders"] == said.get("takers", 0) + 1
+    once &= said["throttled_requests"] == 0
     return once and complete and said["fullest_window"] <= QUOTA and (said["code"], said["audit"]) == (0, 0)
 
 
