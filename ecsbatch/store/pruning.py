@@ -58,7 +58,8 @@ class Pruning:
 
         def ended() -> list[str]:
             run_ids = [run_id for (run_id,) in self._database.execute(sql.ENDED_BEFORE, {"before": before})]
-            return [run_id for run_id in run_ids if self._may_go(run_id, before)]
+            holding = self._locks.seen()
+            return [run_id for run_id in run_ids if run_id in self._locked or not holding.held(run_id)]
 
         return self._database.read(ended)
 
@@ -133,10 +134,8 @@ class Pruning:
         if row is None:
             return False
         kind, status, ended = row
-        return ended < before and (status in _OVER or kind == "direct") and self._nobody_has(run_id)
-
-    def _nobody_has(self, run_id: str) -> bool:
-        return run_id in self._locked or not self._locks.held(run_id)
+        nobodys = run_id in self._locked or not self._locks.held(run_id)
+        return ended < before and (status in _OVER or kind == "direct") and nobodys
 
 
 def noted(database: Database, run_id: str) -> bool:
