@@ -75,9 +75,12 @@ def computed(database: Database, run_id: str, first: str) -> Iterator[tuple[str,
     after = -1
     while page := database.execute(sql.ROWS, {"run": run_id, "after": after, "limit": _PAGE}).fetchall():
         for row in page:
-            seq_first, after, ts, lines, _ = row
-            behind = link(behind, seq_first, after, ts, lines)
+            seq_first, seq_last, ts, lines, _ = row
+            behind = link(behind, seq_first, seq_last, ts, lines)
             yield behind, row
+            if seq_last <= after:
+                return  # somebody has written a number into it behind which there is no next row
+            after = seq_last
 
 
 def check(database: Database, run_id: str, anchor: str = "") -> ChainCheck:
