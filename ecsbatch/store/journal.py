@@ -145,16 +145,15 @@ class Reader:
 
     def _rows(self, run_id: str, after: int, limit: int) -> Iterator[tuple[int, bytes, str]]:
         """Yield rows to the end, of which those of the next ``limit`` events are read at once."""
-        while True:
-            rows = self._database.execute(sql.ROWS_UP_TO, {"run": run_id, "after": after, "until": after + limit})
-            page = rows.fetchall() or self._database.execute(sql.NEXT_ROW, {"run": run_id, "after": after}).fetchall()
-            if not page:
-                return
+        rows = self._database.execute(sql.ROWS_UP_TO, {"run": run_id, "after": after, "until": after + limit})
+        page = rows.fetchall()
+        while page := page or self._database.execute(sql.NEXT_ROW, {"run": run_id, "after": after}).fetchall():
             for seq_first, seq_last, joined, head in page:
                 yield seq_first, joined, head
                 if seq_last <= after:
                     return  # somebody has written a number into it behind which there is no next row
                 after = seq_last
+            page = []
 
     def restarted_since(self, since: float) -> set[str]:
         """Return the ids of servers that any run has restarted since a time in seconds since 1970."""
