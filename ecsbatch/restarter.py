@@ -404,9 +404,9 @@ class Restarter(History):
         """Go on with every rollout of the store whose process is gone: what a service does first when it starts.
 
         These are the rollouts of processes that have died, and those that were broken off with their process: by
-        `aclose`, or because the task that ran them was cancelled. One that somebody has stopped, or that a limit, a
-        gate or a budget has, stays as it is; one that was paused is held again, and stays paused. Several processes may
-        call this at once: each rollout is taken by one of them.
+        `aclose`, whether or not they were handed over, or because the task that ran them was cancelled. One that
+        somebody has stopped, or that a limit, a gate or a budget has, stays as it is; one that was paused is held
+        again, and stays paused. Several processes may call this at once: each rollout is taken by one of them.
 
             for rollout in await restarter.resume_orphans():
                 print(rollout.run_id, rollout.progress.standing.text)

@@ -77,7 +77,7 @@ class RunStatus(StrEnum):
     STOPPED = "stopped"
     """A limit, a gate or a budget has ended it here; a resume goes on."""
     INTERRUPTED = "interrupted"
-    """Its process was told to stop, or its task was cancelled; a resume goes on."""
+    """Its process was told to stop or has handed it over, or its task was cancelled; a resume goes on."""
     ORPHANED = "orphaned"
     """It should go on, and its process is gone; a resume goes on."""
     SUCCEEDED = "succeeded"
