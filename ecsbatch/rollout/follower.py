@@ -19,7 +19,7 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.freeze import Freeze
-from ecsbatch.model.outcome import RunStatus
+from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
@@ -202,9 +202,18 @@ class RunFollower:
         over: True where it has ended, or nobody holds it any more.
     """
 
-    def __init__(self, store: Store, history: RunHistory) -> None:
-        """Take a history from `new_history` or `load_history`."""
+    def __init__(self, store: Store, history: RunHistory, *, patience: float = 0.0) -> None:
+        """Take a history from `new_history` or `load_history`.
+
+        Args:
+            store: has the run.
+            history: of the run.
+            patience: seconds for which a run that went on, and that its process has left or died with, is not over:
+                a process that stands by may take it.
+        """
         self.history = history
+        self._patience = patience
+        self._left_at: float | None = None
         self.over = False
         self._store = store
         self._news = asyncio.Event()
@@ -251,10 +260,18 @@ class RunFollower:
         history.asked_to_abort = asked
         history.frozen = None if record.status.over else await self._store.frozen()
         history.settle()
-        self.over = history.state.status not in _GOING_ON
+        self.over = self._is_over(asyncio.get_running_loop().time())
         if self.over or history.state.seq > before:
             self._news.set()
             self._news = asyncio.Event()
+
+    def _is_over(self, now: float) -> bool:
+        state = self.history.state
+        if state.status in _GOING_ON:
+            self._left_at = now
+            return False
+        left = state.status is RunStatus.ORPHANED or state.reason == HANDED_OVER
+        return not left or self._left_at is None or now - self._left_at >= self._patience
 
     async def to_its_end(self, leave: asyncio.Event) -> None:
         """Refresh twice a second until the run has ended, or ``leave`` is set."""

@@ -23,6 +23,7 @@ from ecsbatch.model.run import Holder, RunRecord
 from ecsbatch.model.servers import Server
 from ecsbatch.policy.standing import standing
 from ecsbatch.restarter import Restarter
+from ecsbatch.rollout.follower import RunFollower, new_history
 from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.rollout.standby import Standby as StandbyLoop
@@ -466,6 +467,42 @@ def test_one_that_ends_while_it_is_taking_a_run_leaves_it_for_the_next(after: fl
     assert status in {"orphaned", "interrupted"}
     assert end == "succeeded"
     assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
+@pytest.mark.parametrize("stands_by", [True, False])
+def test_who_watches_sees_through_a_hand_over_and_waits_for_the_next_process_for_a_while(*, stands_by: bool) -> None:
+    world = World(servers=5)
+
+    async def watched(leave: asyncio.Event) -> tuple[str, float, int]:
+        async with world.store() as store:
+            history = await new_history(store, await store.run("night"))
+            follower = RunFollower(store, history, patience=15.0)
+            lines = asyncio.create_task(_count(follower))
+            await follower.to_its_end(leave)
+            return follower.state.status.value, world.now(), await lines
+
+    async def main() -> tuple[str, float, bool]:
+        async with world.restarter(name="first") as restarter:
+            await restarter.rollout(world.ids, SLOWLY, run_id="night").start()
+            watching = asyncio.create_task(watched(asyncio.Event()))
+            await asyncio.sleep(5)
+            await restarter.aclose(hand_over=True)
+            left = world.now()
+        if stands_by:
+            async with standby(world) as beside:
+                status, ended, lines = await watching
+                return status, ended - left, lines == (await beside.restarter.record("night")).seq
+        status, ended, _ = await watching
+        return status, ended - left, True
+
+    status, seconds, whole = world.live(main)
+
+    assert (status, whole) == (("succeeded", True) if stands_by else ("interrupted", True))
+    assert seconds > 30 if stands_by else 14 < seconds < 17
+
+
+async def _count(follower: RunFollower) -> int:
+    return len([line async for line in follower.lines()])
 
 
 # -- leases by time ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
@@ -24,6 +24,10 @@ from ecsbatch.views.summary import summary_lines
 
 if TYPE_CHECKING:
     from ecsbatch.rollout.follower import RunHistory
+
+
+_NEXT_HOLDER: Final = 15.0
+"""Seconds for which a run without a process is watched on: one that stands by takes it within five, or so."""
 
 
 def watch(
@@ -63,7 +67,7 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, str | None
     """Follow a run to its end; also return its record's head, None where the watching was left before."""
     async with make_store(context.store_url, read_only=True) as store:
         record = await store.run(name)
-        follower = RunFollower(store, await new_history(store, record))
+        follower = RunFollower(store, await new_history(store, record), patience=_NEXT_HOLDER)
         await follower.refresh()
         if follower.over and context.settings.output.events is None:
             return follower.history, await head_at(store.lines, record.run_id, follower.state.seq)
