@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -34,6 +35,7 @@ class Patience:
         self.waits_for = ""
         self._since: float | None = None
         self._lost = threading.Event()
+        self._end = math.inf
 
     def until_free(self, do: Callable[[], T]) -> T:
         """Call a function again and again while SQLite is busy; each call may last its connection's own timeout.
@@ -65,9 +67,13 @@ class Patience:
         """Give up at once, now and later."""
         self._lost.set()
 
+    def end_within(self, seconds: float) -> None:
+        """Give up so many seconds from now, however much there is still to be done."""
+        self._end = time.monotonic() + seconds
+
     def is_lost(self) -> bool:
-        """Return whether it was told to give up."""
-        return self._lost.is_set()
+        """Return whether it was told to give up by now."""
+        return self._lost.is_set() or time.monotonic() >= self._end
 
     def _until(self, do: Callable[[], T], waits_for: Callable[[Exception], str | None], pause: Callable[[], None]) -> T:
         since = time.monotonic()
@@ -82,14 +88,15 @@ class Patience:
                         raise
                     self._since, self.waits_for = since, what
                     pause()
-                    if self._lost.is_set():
+                    if self.is_lost():
                         raise
         finally:
             self._since, self.waits_for = None, ""
 
     def _pause(self, seconds: float) -> None:
         # Many may have lost the same server in the same instant.
-        self._lost.wait(min(seconds * random.uniform(0.5, 1), max(0.0, self.timeout - self.waited)))
+        left = min(self.timeout - self.waited, self._end - time.monotonic())
+        self._lost.wait(min(seconds * random.uniform(0.5, 1), max(0.0, left)))
 
 
 def is_busy(error: Exception) -> bool:

@@ -30,6 +30,7 @@ from ecsbatch.store.address import weakness_of
 from ecsbatch.store.database import GIVE_WAY, Database
 from ecsbatch.store.failover import LOST_LEDGER
 from ecsbatch.store.heart import Heart, TaskHeart, ThreadHeart
+from ecsbatch.store.lease_keeper import TTL
 from ecsbatch.store.leases import LeaseLocks
 from ecsbatch.store.opening import database_at
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
@@ -150,7 +151,10 @@ class DatabaseStore:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Finish what was begun, release all runs and close the database."""
+        """Finish what was begun, release all runs and close the database.
+
+        What was to be written waits for the database as always; that runs are released does so for seconds at most.
+        """
         if self._worker is None or self._state != "open":
             return
         self._state = "closed"
@@ -206,6 +210,8 @@ class DatabaseStore:
 
     def _close(self) -> None:
         if self._opened is not None:
+            # Where a server cannot be told, it need not be: by then the leases have run out by themselves.
+            self._patience.end_within(TTL)
             self._opened[1].release_all()
             self._stop_heart()
             self._leave(self._opened[0])

@@ -1,0 +1,46 @@
+"""A store that is closed while its database is away."""
+
+from __future__ import annotations
+
+import time
+
+from ecsbatch.model.run import Holder, NewRun
+from ecsbatch.model.servers import Fleet
+from ecsbatch.store import open_store
+from ecsbatch.store.lease_keeper import TTL
+from ecsbatch.store.patience import Patience
+
+from .bridge import Bridge
+
+ALICE = Holder("alice@desk", "desk", 11, 1_700_000_000.0)
+
+
+async def test_closing_waits_no_longer_than_the_leases_of_all_its_runs_last(database_url: str, bridge: Bridge) -> None:
+    store = open_store(bridge.url(database_url), busy_timeout=60)
+    await store.__aenter__()
+    for run_id in ("k", "m"):
+        await store.create_run(NewRun(run_id, fleet=Fleet([run_id])), ALICE)
+    bridge.cut()
+
+    began = time.monotonic()
+    await store.aclose()
+
+    assert time.monotonic() - began < TTL + 3
+
+
+def test_patience_that_is_to_end_ends_whatever_it_waits_for() -> None:
+    patience = Patience(60)
+    patience.end_within(0.05)
+    tries: list[int] = []
+
+    def away() -> None:
+        tries.append(1)
+        raise ValueError("away")
+
+    for _ in range(3):
+        try:
+            patience.until_done(away, lambda _: "the database")
+        except ValueError:
+            continue
+    assert len(tries) <= 6
+    assert patience.is_lost()
