@@ -252,10 +252,12 @@ class DatabaseStore:
     async def renew(self, lease: Lease) -> Lease:
         """Return a new lease of a run after a write failed; the run is not released in between.
 
+        Where the caller is cancelled it is released: nobody would have the new lease.
+
         Raises:
             RunTaken: another process has taken the run since.
         """
-        return await self._call(lambda store: store.renew(lease))
+        return await self._keep(self._call(lambda store: store.renew(lease)))
 
     async def release(self, lease: Lease) -> None:
         """Release a run; a lease that is no longer the run's is ignored."""

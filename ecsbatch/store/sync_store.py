@@ -218,7 +218,13 @@ class SyncStore:
 
     def _go_on(self, record: RunRecord, holder: Holder, status: RunStatus, behind: str, *, anew: bool) -> Lease:
         """Hold a run that was there before."""
-        epoch = self._failover.remember(record.run_id, anew=anew)
+        try:
+            epoch = self._failover.remember(record.run_id, anew=anew)
+        except BaseException:
+            # It is ours already, and without a lease nobody could release it.
+            self._heads.pop(record.run_id, None)
+            self._locks.release(record.run_id)
+            raise
         head = _Head(record.fence + 1, record.seq, status, record.counts, behind, epoch=epoch)
         self._begin(record.run_id, head)
         return Lease(record.run_id, holder, record.fence + 1, record.holder)

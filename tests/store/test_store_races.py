@@ -16,6 +16,7 @@ import pytest
 from on_server import OnServer, _ByHand
 from store_world import ALICE, BOB, WINDOW, want
 
+from ecsbatch.errors import StoreError
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.events import RunStarted, WaveStarted
 from ecsbatch.model.outcome import RunStatus
@@ -161,3 +162,19 @@ async def test_a_run_that_was_taken_and_let_go_in_mid_write_is_not_written(two: 
     assert [type(each) for each in done] == [RunTaken for _ in tells]
     assert two.server.ask("SELECT fence, seq FROM runs") == [(2, 2)]
     assert two.server.ask("SELECT count(*) FROM leases") == [(0,)]
+
+
+async def test_a_run_that_was_taken_as_the_database_went_away_is_not_kept_by_nobody(two: Two) -> None:
+    """Its row would be renewed for ever, by a process that does not know of it."""
+    await two.bob.release(await begun(two.bob, "k"))
+    await two.alice.freeze("the timeline is known from the first write on")
+
+    def away() -> None:
+        raise StoreError("The database is away.")
+
+    two.database.before = sql.LAST_ROWS, away
+    with pytest.raises(StoreError, match="away"):
+        await two.alice.take_run("k", ALICE)
+
+    assert not (await two.bob.run("k")).held
+    assert (await two.bob.take_run("k", BOB)).fence == 3

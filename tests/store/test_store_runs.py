@@ -470,6 +470,21 @@ async def test_a_cancelled_creation_leaves_no_lock_behind(shared: Backend) -> No
         assert (await store.take_run("k", BOB)).fence == 2
 
 
+async def test_a_cancelled_renewal_leaves_no_lock_behind(shared: Backend) -> None:
+    async with shared.open(inline=False) as store:
+        lease = await store.create_run(rollout("k", "a"), ALICE)
+        renewing = asyncio.ensure_future(store.renew(lease))
+        await asyncio.sleep(0)
+        renewing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await renewing
+        async with asyncio.timeout(10):
+            while (await store.run("k")).held:
+                pass
+
+        assert (await store.take_run("k", BOB)).fence == 3
+
+
 async def test_anyone_may_leave_a_command(shared: Backend) -> None:
     async with shared.open(inline=False) as one, shared.open(inline=False) as two:
         await one.create_run(rollout("k", "a"), ALICE)
