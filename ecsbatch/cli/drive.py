@@ -156,7 +156,8 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
     def notice() -> str:
         store, now = restarter.store, time.time()
         waits = store_notice(store.waiting, store.waits_for, store.keeper) if store.waiting else ""
-        return signals.notice() or waits or blind_notice(rollout.state, now) or failed_over_notice(rollout.state, now)
+        ending = " ".join(filter(None, (signals.notice(), waits)))
+        return ending or blind_notice(rollout.state, now) or failed_over_notice(rollout.state, now)
 
     live = LiveContext(engine.quota, restarter.usage, notice, known, lambda: bool(signals.received))
     views = LiveViews(rollout, live, context)

@@ -262,6 +262,9 @@ async def _handing_over(engines: QuotaEngines, standby: Standby, log: WorkLog) -
             await standby.settled(_PATIENCE)
         except EcsbatchError as e:
             log.say("warning", "work.not_handed_over", str(e))
+        finally:
+            # What could not be written in the time that a hand-over has is found out by whoever has the runs next.
+            engines.store.hurry()
 
 
 def _introduction(options: WorkOptions) -> str:

@@ -69,7 +69,7 @@ class Patience:
 
     def end_within(self, seconds: float) -> None:
         """Give up so many seconds from now, however much there is still to be done."""
-        self._end = time.monotonic() + seconds
+        self._end = min(self._end, time.monotonic() + seconds)
 
     def is_lost(self) -> bool:
         """Return whether it was told to give up by now."""

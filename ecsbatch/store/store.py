@@ -153,11 +153,13 @@ class DatabaseStore:
     async def aclose(self) -> None:
         """Finish what was begun, release all runs and close the database.
 
-        What was to be written waits for the database as always; that runs are released does so for seconds at most.
+        What is to be done before waits for the database, all in all, as long as a single write does otherwise; that
+        runs are released does so for seconds at most.
         """
         if self._worker is None or self._state != "open":
             return
         self._state = "closed"
+        self._patience.end_within(self._patience.timeout)
         await asyncio.shield(self._worker.shutdown(self._close))
 
     def sever(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
+from ecsbatch.errors import StoreError
 from ecsbatch.model.run import Holder, NewRun
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import open_store
@@ -26,6 +28,20 @@ async def test_closing_waits_no_longer_than_the_leases_of_all_its_runs_last(data
     await store.aclose()
 
     assert time.monotonic() - began < TTL + 3
+
+
+async def test_closing_waits_no_longer_for_much_work_than_for_a_single_write(database_url: str, bridge: Bridge) -> None:
+    store = open_store(bridge.url(database_url), busy_timeout=1)
+    await store.__aenter__()
+    bridge.cut()
+    asked = [asyncio.ensure_future(store.runs()) for _ in range(10)]
+    await asyncio.sleep(0)
+
+    began = time.monotonic()
+    await store.aclose()
+
+    assert time.monotonic() - began < 4
+    assert {type(each) for each in await asyncio.gather(*asked, return_exceptions=True)} == {StoreError}
 
 
 def test_patience_that_is_to_end_ends_whatever_it_waits_for() -> None:
