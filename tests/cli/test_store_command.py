@@ -95,6 +95,17 @@ def test_a_printed_upgrade_does_what_an_upgrade_does(typed: Any, path: Path) -> 
     assert not path.with_name("runs.db.new").exists()
 
 
+def test_no_upgrade_is_printed_for_a_newer_version(typed: Any, path: Path) -> None:
+    typed("upgrade")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE ecsbatch SET value = '99' WHERE name = 'schema'")
+
+    code, out, err = typed("upgrade", "--print")
+
+    assert (code, out) == (1, "")
+    assert "was written by a newer ecsbatch (schema 99" in err
+
+
 def test_old_runs_are_named_first_and_deleted_when_that_is_said(typed: Any) -> None:
     code, out, _ = typed("prune", "--older-than", "1s", "-o", "json")
     would = json.loads(out)

@@ -106,13 +106,14 @@ def _upgrade(context: CliContext, *, print_sql: bool) -> int:
 
 
 def _print_script(url: str) -> int:
-    from ecsbatch.store.opening import look_at, upgrade_script  # noqa: PLC0415 - imported when used
+    from ecsbatch.store.migrations import version_of  # noqa: PLC0415 - imported when used
+    from ecsbatch.store.opening import look_at, upgrade_script  # noqa: PLC0415 - the same
 
     seen = look_at(url, thoroughly=False)
     if seen.version is None or seen.version < 0:
         whose = "cannot be read with this role" if seen.version is None else "are another program's"
         raise StoreError(f"The tables of the store {shown(url)} {whose}.")
-    script = upgrade_script("postgres" if seen.server is not None else "sqlite", seen.version)
+    script = upgrade_script("postgres" if seen.server is not None else "sqlite", version_of(seen.version, shown(url)))
     print_lines([script or f"-- Nothing to do: {shown(url)} has this version's tables already."], to_stdout=True)
     return Exit.OK
 
