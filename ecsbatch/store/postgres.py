@@ -307,9 +307,12 @@ class PostgresDatabase(Database):
         """
         if not self.read(self.version):
             if self._read_only:
-                raise StoreOutdated(f"The store {self.url} has no tables yet: have the owner make them.")
+                raise self._without_tables()
             self.change_tables(self._create)
         return False
+
+    def _without_tables(self) -> StoreOutdated:
+        return StoreOutdated(f"The store {self.url} has no tables yet: have the owner make them.")
 
     def version(self) -> int:
         """Return the version of the tables, 0 where there are none; called inside a transaction.
@@ -352,7 +355,10 @@ class PostgresDatabase(Database):
     def _create(self) -> None:
         # Another process may have done so since we looked.
         if not self.version():
-            self._run_steps(0)
+            try:
+                self._run_steps(0)
+            except psycopg.errors.InsufficientPrivilege:
+                raise self._without_tables() from None
 
     def _upgrade(self) -> int:
         before = self.any_version()
