@@ -220,25 +220,34 @@ class Steering:
     ) -> tuple[Recorded, ...]:
         """Ask, and wait until the journal shows that it is done; return the events that show it."""
         run, after, found = record.run_id, state.seq, list[Recorded]()
-        await self._store.command(run, body, by)
+        number = await self._store.command(run, body, by)
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 while True:
                     # The record first: where it says that nobody holds the run, no event comes any more.
                     record = await self._store.run(run)
+                    passed = False
                     while events := await self._store.events(run, after):
                         after = events[-1].seq
                         found += [each for each in events if answers(each.event)]
+                        passed = passed or any(_passes_over(each.event, number) for each in events)
                     if found:
                         return tuple(found)
                     if not record.held:
                         raise _gone(record, str(body["command"]))
+                    if passed:
+                        number = await self._store.command(run, body, by)
                     await asyncio.sleep(_GLANCE)
         raise NotFollowed(run, record.holder, str(body["command"]), PATIENCE)
 
 
 def _is(kind: type[ev.Event]) -> _Answers:
     return lambda event: isinstance(event, kind)
+
+
+def _passes_over(event: ev.Event, number: int) -> bool:
+    """Tell whether another process has taken the run since a command, which it leaves to the one that is gone."""
+    return isinstance(event, ev.HolderChanged) and event.command >= number
 
 
 def _promoted(event: ev.Event) -> bool:

@@ -246,6 +246,29 @@ def test_a_holder_that_does_not_follow_in_time_is_said_not_to_have() -> None:
     assert (refused.run_id, refused.holder, refused.command) == (RUN, "tester", "pause")
 
 
+def test_what_is_asked_of_a_process_that_is_gone_is_asked_again_of_the_next() -> None:
+    world = small()
+
+    async def deaf() -> None:
+        await asyncio.sleep(0)
+
+    async def main() -> tuple[list[str], list[RunStatus]]:
+        async with elsewhere(world) as at, world.restarter() as another:
+            await until_held(at.rollout)
+            at.rollout.follow_commands = deaf  # type: ignore[method-assign]
+            asked = asyncio.create_task(at.history.steer(RUN).pause("ann"))
+            await asyncio.sleep(1.0)
+            at.running.cancel()
+            await asyncio.wait([at.running])
+            next_one = await (await another.resume(RUN)).start()
+            told = await asked
+            stood = [next_one.state.status]
+            next_one.stop()
+            return [recorded.as_dict()["by"] for recorded in told], stood
+
+    assert world.live(main) == (["ann"], [RunStatus.PAUSED])
+
+
 def test_a_run_that_ends_before_it_could_follow_says_how() -> None:
     world = small()
 
