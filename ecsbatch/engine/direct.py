@@ -280,7 +280,7 @@ class DirectRestarts:
                 await self._take_anew(self._journal, self._lease)
             else:
                 new = NewRun(self.run_id, kind="direct", events=[self._runtime.holder_changed(1)])
-                self._lease = await self._runtime.store.create_run(new, self._runtime.holder)
+                self._lease = await self._runtime.store.create_run(new, self._runtime.holder_now())
                 self._journal = self._writer(self._lease)
                 self._began = self._loop.time()
             return self._journal

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -61,6 +62,10 @@ class Runtime:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._changed = asyncio.Event()
+
+    def holder_now(self) -> Holder:
+        """Return who takes a run at this moment: a process that stands by may take one hours after it began."""
+        return replace(self.holder, since=self.clock.wall())
 
     def holder_changed(self, fence: int, previous: str = "") -> ev.HolderChanged:
         """Make the event that this process has a run from now on; it names the quota that is kept to.

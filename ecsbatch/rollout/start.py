@@ -66,7 +66,7 @@ async def _create(session: RunSession) -> Changes | None:
     new = NewRun(session.run_id, plan=plan, fleet=session.plan.fleet, events=events)
 
     async def created() -> None:
-        lease = await store.create_run(new, session.runtime.holder)
+        lease = await store.create_run(new, session.runtime.holder_now())
         session.take(lease)
         session.fold_news(lease.recorded)
 
@@ -162,7 +162,7 @@ def _abort(asked: Sequence[Command]) -> Command | None:
 
 
 async def _taken(session: RunSession) -> Lease:
-    lease = await session.runtime.store.take_run(session.run_id, session.runtime.holder)
+    lease = await session.runtime.store.take_run(session.run_id, session.runtime.holder_now())
     session.owe(lease)
     return lease
 
