@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy.frozen import freeze_notice
@@ -40,6 +40,21 @@ class StoreFinding:
     text: str
 
 
+class _Ways(NamedTuple):
+    """How tables come to be ours: what makes them, what upgrades them, and how bad it is that they are older."""
+
+    make: str
+    upgrade: str
+    older: State
+
+
+_OWNER: Final = "have the owner of its tables run `ecsbatch store upgrade`, or --print it"
+_WRITES: Final = "the first command that writes makes them"
+_OF_FILES: Final = _Ways(_WRITES, "the next command that writes upgrades it and keeps a copy", "warning")
+_OF_OWNERS: Final = _Ways(f"{_WRITES}, or `ecsbatch store upgrade`", _OWNER, "failed")
+_OF_OTHERS: Final = _Ways("have their owner run `ecsbatch store upgrade`", _OWNER, "failed")
+
+
 def finding_lines(findings: Sequence[StoreFinding], width: int) -> list[str]:
     """Return findings as lines for people."""
     labels = [f"{each.state:11}{each.name}" for each in findings]
@@ -69,7 +84,7 @@ def of_file(facts: FileFacts, schema: int) -> Iterator[StoreFinding]:
     log = f", {size(facts.log)} of log" if facts.log else ""
     free = f", {size(facts.free)} of it free" if facts.free else ""
     yield StoreFinding("store", "ok", f"{facts.path}, {size(facts.bytes)}{free}{log}")
-    yield from _tables(facts.tables, schema, "the next command that writes upgrades it and keeps a copy")
+    yield from _tables(facts.tables, schema, _OF_FILES)
     if facts.faults:
         what = printable("; ".join(facts.faults))
         yield StoreFinding("whole", "failed", f"the file is damaged ({what}): end all runs on it, and restore a copy.")
@@ -97,8 +112,7 @@ def of_server(facts: ServerFacts, address: PostgresAddress, schema: int) -> Iter
     else:
         yield StoreFinding("store", "ok", answers)
     yield _line(address, encrypted=facts.encrypted)
-    upgrade = "have the owner of its tables run `ecsbatch store upgrade`, or --print it"
-    yield from _tables(facts.tables, schema, upgrade, f", {size(facts.bytes)}")
+    yield from _tables(facts.tables, schema, _OF_OWNERS if facts.owner else _OF_OTHERS, f", {size(facts.bytes)}")
     yield _rights(facts)
     yield from _commits(facts)
     yield _clock(facts.ahead)
@@ -114,19 +128,19 @@ def _line(address: PostgresAddress, *, encrypted: bool) -> StoreFinding:
     return StoreFinding("line", "ok", address.protection)
 
 
-def _tables(tables: Tables, schema: int, upgrade: str, more: str = "") -> Iterator[StoreFinding]:
+def _tables(tables: Tables, schema: int, ways: _Ways, more: str = "") -> Iterator[StoreFinding]:
     version = tables.version
     if version is None:
         yield StoreFinding("tables", "not tried", "Their version cannot be read, see rights.")
     elif version < 0:
         yield StoreFinding("tables", "failed", "they are another program's: choose another store.")
     elif not version:
-        yield StoreFinding("tables", "warning", "there are none yet: the first command that writes makes them.")
+        yield StoreFinding("tables", "warning", f"there are none yet: {ways.make}.")
     elif version > schema:
         text = f"schema {version} of a newer ecsbatch, this one reads up to {schema}: update ecsbatch."
         yield StoreFinding("tables", "failed", text)
     elif version < schema:
-        yield StoreFinding("tables", "warning", f"schema {version}, this ecsbatch has {schema}: {upgrade}.")
+        yield StoreFinding("tables", ways.older, f"schema {version}, this ecsbatch has {schema}: {ways.upgrade}.")
     else:
         yield StoreFinding("tables", "ok", f"schema {version}, {counted(tables.runs or 0, 'run')}{more}")
 

@@ -100,7 +100,7 @@ NO_TABLES = replace(SERVER, tables=Tables(0), bytes=0)
     ("facts", "name", "state", "says"),
     [
         (replace(SERVER, seconds=0.7), "store", "warning", "700.0 ms: a run may lose its lease"),
-        (replace(SERVER, tables=Tables(2)), "tables", "warning", "have the owner of its tables run `ecsbatch store"),
+        (replace(SERVER, tables=Tables(2)), "tables", "failed", "have the owner of its tables run `ecsbatch store"),
         (replace(SERVER, readable=False, tables=Tables(None)), "rights", "failed", "may not read all tables"),
         (replace(SERVER, usable=False, readable=False, tables=Tables(None)), "rights", "failed", "may not read"),
         (replace(SERVER, writable=False), "rights", "warning", "may read, not write: enough for status, report"),
