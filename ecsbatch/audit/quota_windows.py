@@ -118,7 +118,7 @@ class SentRequest:
         ahead: seconds by which `Timeline` was ahead of the ledger's clock at the grant.
         late: seconds by which it left later than it may, 0 where it did not.
         answer: name of the event with the answer, "" while there is none.
-        answered: when the answer was stored, in the seconds of `Timeline`.
+        answered: when it had its answer, or had been given up, in the seconds of `Timeline`.
         counted: how many servers the cloud may have counted for it.
         dated: whether the answer too is known by the ledger's clock.
     """
@@ -146,10 +146,12 @@ class SentRequests:
         self.terms = settings
         self.by_batch: dict[int, SentRequest] = {}
         self._boot = ""
+        self._taken_at = -math.inf
         self._ahead: dict[str, list[tuple[float, float]]] = {}
 
     def holder(self, event: ev.HolderChanged, at: float) -> None:
-        """Note which boot's clock is the ledger's from now on."""
+        """Note which boot's clock is the ledger's from now on, and when the run was taken."""
+        self._taken_at = at
         self._boot = event.boot
         self._note_clock(event.ledger_time, at)
 
@@ -175,10 +177,13 @@ class SentRequests:
         request = self.by_batch.get(event.batch)
         if request is None or request.answer:
             return None
-        request.answer, request.answered = event.name, at
+        request.answer = event.name
         if event.answered and request.granted:
             at = min(at, request.ahead + event.answered)
             request.dated = True
+        # A slow store may store late what has long been so: one whose process is gone is given up by the next holder.
+        given_up = self._taken_at if not event.answered and self._taken_at > request.sent else math.inf
+        request.answered = min(at, given_up)
         if isinstance(event, ev.BatchUnknown) and not event.status:
             request.until = min(request.until, at + request.settings.unknown_grace)
         else:

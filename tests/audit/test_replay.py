@@ -442,6 +442,18 @@ LEFT_OUT: list[At] = [
             {Rule.RESENT_EARLY: 1},
             id="the grace of a request whose process has died begins when it is taken up",
         ),
+        pytest.param(
+            [
+                (1, sent(1, "s0")),
+                (200, ev.HolderChanged(fence=2)),
+                (220, UNKNOWN),
+                (261, UNSTARTED),
+                (262, sent(2, "s0")),
+            ],
+            {},
+            {},
+            id="that it was taken up may be stored late, on a store that is slow",
+        ),
         pytest.param(WAVE_1, {"soak": 5.0}, {Rule.HELD_BACK: 1}, id="no soak"),
         pytest.param([*WAVE_1[:-1], (46, WAVE_1[-1][1])], {"soak": 5.0}, {}, id="soaked"),
         pytest.param(
