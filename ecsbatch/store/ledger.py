@@ -77,13 +77,7 @@ class TokenLedger:
         Where other processes wait whose turn it is before ours, theirs are left to them.
         """
         values = {**_key(request.group), "now": now, "boot": self._boot, "nonce": self._nonce}
-        held, foreign, dead, others, waiting = self._sums(values)
-        if foreign:
-            self._adopt(now)
-            held, _, dead, others, waiting = self._sums(values)
-        if dead > _PURGE_AT:
-            self._database.execute(sql.PURGE_GRANTS, {"now": now, "long_ago": now - _KEPT, "boot": self._boot})
-            self._database.execute(sql.FORGET_TURNS, values)
+        held, others, waiting = self._out(values)
         turns = self._turns(values) if waiting else {}
         waited = turns.pop(self._nonce, None)
         wants, ticket = request.want + request.more, waited.ticket if waited else accounting.NO_TICKET
@@ -91,19 +85,35 @@ class TokenLedger:
         tokens, judged = accounting.in_turn(request, held, mine, tuple(turns.values()))
         shared = bool(turns or others)
         turn = {**values, "wants": wants - tokens, "allowed": request.limit}
-        if tokens and shared and wants > tokens:
+        if not tokens:
+            return self._wait(judged, held, turn, shared=shared)
+        if shared and wants > tokens:
             self._database.execute(sql.END_TURN, {**turn, "until": now + _SERVED_LASTS})
-        elif tokens and waited:
+        elif waited:
             self._database.execute(sql.LEAVE_TURN, values)
-        if tokens:
-            return tokens
-        lacks = accounting.shortage(judged, self._outstanding(request.group, now), now)
+        return tokens
+
+    def _wait(self, request: TokenRequest, held: int, turn: Mapping[str, Any], *, shared: bool) -> Shortage:
+        """Say why there are no tokens, and take a turn where others want some, too."""
+        now = turn["now"]
+        lacks = accounting.shortage(request, self._outstanding(request.group, now), now)
         if lacks.next_in is None or not shared:
             return lacks
         self._database.execute(sql.TAKE_TURN, {**turn, "until": now + _TURN_LASTS})
         # Where there are tokens for us, but for those before us, these take theirs any moment.
-        reserved = accounting.tokens_for(judged, held) > 0
+        reserved = accounting.tokens_for(request, held) > 0
         return replace(lacks, next_in=_AFTER_OTHERS if reserved else lacks.next_in, shared=True)
+
+    def _out(self, values: Mapping[str, Any]) -> tuple[int, int, int]:
+        """Return the tokens that are out, those of them that other processes hold, and how many wait."""
+        held, foreign, dead, others, waiting = self._sums(values)
+        if foreign:
+            self._adopt(values["now"])
+            held, _, dead, others, waiting = self._sums(values)
+        if dead > _PURGE_AT:
+            self._database.execute(sql.PURGE_GRANTS, {**values, "long_ago": values["now"] - _KEPT})
+            self._database.execute(sql.FORGET_TURNS, values)
+        return held, others, waiting
 
     def _sums(self, values: Mapping[str, Any]) -> tuple[int, int, int, int, int]:
         """Return tokens held, rows of other clocks, rows without effect, tokens of other processes, and who waits."""

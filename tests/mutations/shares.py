@@ -51,7 +51,7 @@ SHARES: Final = (
         name="who was served wants no more",
         promise="A process that was served and wants more is still counted for its share.",
         file="store/ledger.py",
-        old="if tokens and shared and wants > tokens:",
+        old="if shared and wants > tokens:",
         new="if False:",
         tests=(f"{TURNS}test_who_was_served_counts_as_one_that_asks_again_for_half_a_second_if_it_wants_more",),
     ),

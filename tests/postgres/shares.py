@@ -181,7 +181,9 @@ def judge(stage: Stage, players: Sequence[Player], kill: Player | None) -> list[
         got = [within(player.grants, *span) for player in players]
         sys.stdout.write(f"  window {number}: {'  '.join(f'{tokens:4}' for tokens in got)}   all {sum(got):5}\n")
     busy = [player for player in players if player is not kill]
-    begin = burst(everything, max(player.grants[0][0] for player in players), window)
+    # Who comes before the others takes what there is; a newcomer has its share within a window.
+    newest = max(player.grants[0][0] for player in players)
+    begin = min(at for at, _ in everything if at > newest + window / 2)
     end = burst(everything, min(player.grants[-1][0] for player in busy), window)
     got = [within(player.grants, begin, end) for player in busy]
     apart = max(got) / max(1, min(got)) - 1
