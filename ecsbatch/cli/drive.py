@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -147,19 +146,20 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
         RunTaken: another process has taken the run; it is shown how it stood then, to programs too.
         EcsbatchError: whatever the rollout raises.
     """
-    exposure = restarter.store.exposure
+    store = restarter.store
+    exposure = store.exposure
     if notice_of_store := exposure_notice(rollout.plan, exposure):
         warn(notice_of_store)
     signals = Signals(rollout, restarter.store.hurry)
     engine = context.settings.engine
 
     def notice() -> str:
-        store, now = restarter.store, time.time()
+        now = store.wall()
         waits = store_notice(store.waiting, store.waits_for, store.keeper) if store.waiting else ""
         ending = " ".join(filter(None, (signals.notice(), waits)))
         return ending or blind_notice(rollout.state, now) or failed_over_notice(rollout.state, now)
 
-    live = LiveContext(engine.quota, restarter.usage, notice, known, lambda: bool(signals.received))
+    live = LiveContext(engine.quota, restarter.usage, notice, known, lambda: bool(signals.received), store.wall)
     views = LiveViews(rollout, live, context)
     failure: Exception | None = None
     try:

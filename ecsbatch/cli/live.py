@@ -62,6 +62,7 @@ class LiveContext:
         notice: returns what else is to be told now.
         known: the last event of an earlier process, which the events' file may have already.
         stopping: tells whether this process was told to stop.
+        now: returns the seconds since 1970 by the clock that stamps the run's events.
     """
 
     quota: Quota
@@ -69,6 +70,7 @@ class LiveContext:
     notice: Callable[[], str]
     known: int = 0
     stopping: Callable[[], bool] = bool
+    now: Callable[[], float] = time.time
 
 
 class LiveViews:
@@ -170,7 +172,7 @@ class LiveViews:
 
     async def _progress(self) -> Progress:
         live, usage = self._live, await self._usage(time.monotonic())
-        return progress(self._run.state, time.time(), quota=live.quota, usage=usage, stopping=live.stopping())
+        return progress(self._run.state, live.now(), quota=live.quota, usage=usage, stopping=live.stopping())
 
     async def _usage(self, now: float) -> Usage | None:
         """Ask the ledger, once a second at most."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import floor
 from pathlib import Path
@@ -15,6 +16,7 @@ from cyclopts import Group, Parameter
 from ecsbatch.cli import candidates
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.config.since import parse_since
+from ecsbatch.config.types import parse_duration
 from ecsbatch.errors import SelectionRefused
 from ecsbatch.model.servers import Server
 from ecsbatch.planning.fleet_file import read_fleet
@@ -139,6 +141,7 @@ def read_selection(file: str, flags: SelectionFlags | None, command: str) -> Sel
         excluded_names=excluded_names,
         exclude_claimed=flags.exclude_claimed,
         restarted_since=read_since("--skip-restarted-since", flags.skip_restarted_since),
+        restarted_ago=_names_a_duration(flags.skip_restarted_since or ""),
         updated_since=read_since("--skip-updated-since", flags.skip_updated_since),
         from_stdin=file == "-",
     )
@@ -158,6 +161,13 @@ def read_since(flag: str, text: str | None, now: float | None = None) -> float |
         return float(floor(parse_since(text, time.time() if now is None else now)))
     except ValueError as e:
         raise UsageError(f"{flag} {text}: give {e}.") from None
+
+
+def _names_a_duration(text: str) -> bool:
+    with suppress(ValueError):
+        parse_duration(text)
+        return True
+    return False
 
 
 def _chosen(flags: SelectionFlags) -> list[str]:

@@ -130,10 +130,12 @@ async def survey(
         servers, claimed, conflict, lately = seen.servers, dict[str, int](), None, set[str]()
         frozen = await known.frozen() if known is not None else None
         if known is not None:
-            if selection.restarted_since is not None:
-                recent |= await known.restarted_since(selection.restarted_since)
+            if (since := selection.restarted_since) is not None:
+                # What is on record is stamped by the store's clock, which may be another machine's.
+                ahead = known.wall() - time.time() if selection.restarted_ago else 0.0
+                recent |= await known.restarted_since(since + ahead)
             else:
-                lately = await known.restarted_since(time.time() - RECENTLY)
+                lately = await known.restarted_since(known.wall() - RECENTLY)
             if selection.exclude_claimed:
                 servers, claimed = await _unclaimed(known, servers, run_id)
             else:

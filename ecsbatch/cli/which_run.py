@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from shlex import quote
 from types import MappingProxyType
@@ -105,7 +104,7 @@ def standings_of(records: Sequence[RunRecord], url: str) -> dict[str, Standing]:
 async def _standings(records: Sequence[RunRecord], url: str) -> dict[str, Standing]:
     async with make_store(url, read_only=True) as store:
         states = [(await load_history(store, record)).state for record in records]
-    now = time.time()
+        now = store.wall()
     return {state.run_id: standing(state, now) for state in states}
 
 

@@ -114,6 +114,10 @@ class Ledger(Protocol):
         """Return what the clock shows now by which grants are dated; rather too late than too early. Never blocks."""
         ...
 
+    def wall(self) -> float:
+        """Return the seconds since 1970 by the clock that stamps events, perhaps another machine's. Never blocks."""
+        ...
+
     @property
     def clock_name(self) -> str:
         """The name of that clock: readings of processes that name the same one can be compared."""

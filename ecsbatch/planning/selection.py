@@ -177,6 +177,7 @@ class Selection:
         excluded, excluded_names: ids to leave alone, and names: all servers that are called so.
         exclude_claimed: True to leave other runs' servers out.
         restarted_since, updated_since: seconds since 1970; what was restarted or changed since then is left alone.
+        restarted_ago: the first of them was named as how long ago, by the clock of this machine.
         from_stdin: True where the servers came from standard input.
     """
 
@@ -190,6 +191,7 @@ class Selection:
     excluded_names: frozenset[str] = field(default=frozenset(), repr=False)
     exclude_claimed: bool = False
     restarted_since: float | None = None
+    restarted_ago: bool = False
     updated_since: float | None = None
     from_stdin: bool = False
 

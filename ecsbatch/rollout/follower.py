@@ -59,6 +59,7 @@ class RunHistory:
             process that holds it now, or the next one, follows it.
         head: of its record behind the last event that was read, "" where it has no chain.
         frozen: the freeze of the store now, None where there is none.
+        read_at: when all this was read, by the clock that stamps events, seconds since 1970.
     """
 
     record: RunRecord
@@ -68,6 +69,7 @@ class RunHistory:
     asked_to_abort: Command | None = None
     head: str = ""
     frozen: Freeze | None = None
+    read_at: float = 0.0
     _folded: tuple[RunStatus, str, bool, str, Freeze | None] | None = None
     """What the events say of the status, its reason, an abort and a freeze, where `settle` has said something else."""
 
@@ -129,6 +131,7 @@ async def load_history(store: Store, record: RunRecord) -> RunHistory:
         history.asked_to_abort = await _asked_to_abort(store, record, history.state.last_command)
         history.frozen = await store.frozen()
     history.settle()
+    history.read_at = store.wall()
     return history
 
 

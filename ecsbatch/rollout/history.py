@@ -209,7 +209,7 @@ class History(StoreSwitch):
         """
         record, state = await self._look(run_id)
         server_id = server_of(state.plan.fleet, server, record.run_id)
-        return await explained(self.store, record, state, server_id, now=self.clock.wall())
+        return await explained(self.store, record, state, server_id, now=self.store.wall())
 
     async def progress(self, run_id: str = "") -> Progress:
         """Return how a rollout goes on now: the counts, the pace, what it waits for and why, the quota.
@@ -226,7 +226,7 @@ class History(StoreSwitch):
         """
         record, state = await self._look(run_id)
         usage = await _usage(self.store, record, state, "")
-        return progress(state, self.clock.wall(), usage=usage, held=record.held)
+        return progress(state, self.store.wall(), usage=usage, held=record.held)
 
     def follow(self, run_id: str = "", after: int = 0) -> AsyncGenerator[Recorded]:
         """Yield a rollout's events as they come, until it ends or nobody holds it; all who follow share the reading.
@@ -267,7 +267,7 @@ class History(StoreSwitch):
 
         await history.steer("kernel-7").pause(by="alice")
         """
-        return Steering(self.store, partial(self._look, run_id), self.clock)
+        return Steering(self.store, partial(self._look, run_id))
 
     async def _look(self, run_id: str) -> Looked:
         """Return a rollout as the store knows it, and its events folded up to now."""

@@ -115,7 +115,7 @@ class Rollout:
         session, runtime = self._session, self._runtime
         return progress(
             session.state,
-            runtime.clock.wall(),
+            runtime.store.wall(),
             quota=runtime.engine.quota,
             stopping=session.request is not None and self.held,
             held=self.held or not session.begun,

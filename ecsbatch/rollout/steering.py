@@ -22,7 +22,6 @@ from ecsbatch.policy.resume_options import validate_resume
 from ecsbatch.policy.standing import awaits_promotion, standing
 
 if TYPE_CHECKING:
-    from ecsbatch.clock import Clock
     from ecsbatch.engine.ports import Store
     from ecsbatch.model.plan import Plan
     from ecsbatch.model.run import RunRecord
@@ -57,11 +56,10 @@ class Steering:
         await steering.promote(by="alice")
     """
 
-    def __init__(self, store: Store, look: Callable[[], Awaitable[Looked]], clock: Clock) -> None:
+    def __init__(self, store: Store, look: Callable[[], Awaitable[Looked]]) -> None:
         """Steer the run that ``look()`` returns, as it is now."""
         self._store = store
         self._look = look
-        self._clock = clock
 
     async def pause(self, by: str = "") -> tuple[Recorded, ...]:
         """Have nothing new sent until `resume`; servers under way go on.
@@ -206,14 +204,14 @@ class Steering:
         return record, state
 
     def _stands(self, state: RolloutState) -> str:
-        return standing(state, self._clock.wall()).text
+        return standing(state, self._store.wall()).text
 
     async def _is_asked(self, record: RunRecord, body: _Body, by: str) -> bool:
         """Tell whether the last command to a run is this one, a moment ago: a request that was sent twice."""
         last = next(reversed(await self._store.commands(record.run_id)), None)
         if last is None or (last.body, last.who) != (body, by):
             return False
-        return self._clock.wall() - last.ts < _RETRIED_WITHIN
+        return self._store.wall() - last.ts < _RETRIED_WITHIN
 
     async def _ask(
         self, record: RunRecord, state: RolloutState, body: _Body, by: str, answers: _Answers

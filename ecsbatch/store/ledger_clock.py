@@ -40,6 +40,10 @@ class LedgerClock(Protocol):
         """Return the seconds since 1970 for what is written; called inside a transaction."""
         ...
 
+    def wall(self) -> float:
+        """Return the same without asking the database; safe from any thread."""
+        ...
+
 
 class DatabaseClock:
     """A database's own clock, for all machines that share it."""
@@ -77,6 +81,10 @@ class DatabaseClock:
         """Return the same as `now`."""
         return self.now()
 
+    def wall(self) -> float:
+        """Return the same as `estimate`."""
+        return self.estimate()
+
 
 class ServerClock(DatabaseClock):
     """The clock of a database server, which its own SQL reads as well."""
@@ -109,3 +117,7 @@ class MachineClock:
     def stamp(self) -> float:
         """Return the wall clock's time, which never goes back here."""
         return self._stamps.now()
+
+    def wall(self) -> float:
+        """Return the wall clock's time as it is."""
+        return self._clock.wall()

@@ -369,7 +369,7 @@ class DatabaseStore:
         Raises:
             Invalid: ``older_than`` is no duration.
         """
-        before = self._clock.wall() - pruning.seconds_of(older_than)
+        before = self.wall() - pruning.seconds_of(older_than)
         if dry:
             found: list[str] = await self._pruning(lambda pruning: pruning.ended_before(before))
             return found
@@ -464,6 +464,10 @@ class DatabaseStore:
     def ledger_time(self) -> float:
         """Return what the clock shows now by which grants are dated."""
         return self._parts()[1].clock.estimate()
+
+    def wall(self) -> float:
+        """Return the seconds since 1970 by the clock that stamps what is stored: the server's, or this machine's."""
+        return self._parts()[1].clock.wall()
 
     @property
     def clock_name(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -58,25 +57,25 @@ def explain(
 ) -> int:
     """Say why a server is not restarted yet, or what holds the run now, and what can be done about it."""
     context = CliContext.of(flags, config)
-    run_id, server, name, answer = asyncio.run(_ask(context.store_url, server, run))
+    run_id, server, name, answer, now = asyncio.run(_ask(context.store_url, server, run))
     if context.wants_json:
         print_json(explanation_json(answer, run_id, server, context.repeat, name=name))
     else:
-        width, now = columns(to_stdout=True), time.time()
+        width = columns(to_stdout=True)
         lines = explanation_lines(answer, run_id, server, now=now, name=name, repeat=context.repeat, width=width)
         print_lines(lines, to_stdout=True)
     return Exit.OK
 
 
-async def _ask(url: str, typed: str, run: str) -> tuple[str, str, str, Explanation]:
-    """Return the run's id, the server's id and name ("" for the whole run), and the answer."""
+async def _ask(url: str, typed: str, run: str) -> tuple[str, str, str, Explanation, float]:
+    """Return the run's id, the server's id and name ("" for the whole run), the answer, and when it was given."""
     async with make_store(url, read_only=True) as store:
         record, server = await _meant(store, typed, run)
         history = await load_history(store, record)
-        answer = await explained(store, history.record, history.state, server, now=time.time())
+        answer = await explained(store, history.record, history.state, server, now=history.read_at)
         answer = _with_resume_options(answer, history.state)
         name = history.state.plan.fleet.name_of(server)
-        return history.record.run_id, server, name, _with_keeper(answer, await store.kept_by())
+        return history.record.run_id, server, name, _with_keeper(answer, await store.kept_by()), history.read_at
 
 
 async def _meant(store: DatabaseStore, first: str, second: str) -> tuple[RunRecord, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -122,7 +121,7 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     if forgive:
         agree(forgive_question(state, changes.skip_domains), yes=yes)
     if record.held:
-        return _resume_there(record, state, changes, context)
+        return _resume_there(record, state, changes, context, history.read_at)
     if history.aborting and not quiet:
         print_lines([_only_ends(history)], to_stdout=False)
     result = asyncio.run(resume_here(record.run_id, changes, context))
@@ -168,7 +167,7 @@ def continue_run(run_id: str, context: CliContext, consent: Consent) -> int:
     return offer_resume(result, context, asks=not consent.yes)
 
 
-def _resume_there(record: RunRecord, state: RolloutState, changes: Changes, context: CliContext) -> int:
+def _resume_there(record: RunRecord, state: RolloutState, changes: Changes, context: CliContext, now: float) -> int:
     """Let a paused run go on in the process that holds it.
 
     Raises:
@@ -177,7 +176,7 @@ def _resume_there(record: RunRecord, state: RolloutState, changes: Changes, cont
     if state.status is not RunStatus.PAUSED:
         holder = record.holder
         raise RunConflict(
-            f"Run {record.run_id} stands as {standing(state, time.time()).text} and is held by {holder.name}, pid "
+            f"Run {record.run_id} stands as {standing(state, now).text} and is held by {holder.name}, pid "
             f"{holder.pid} on {holder.host}: watch it there, or stop that process first."
         )
     run, url = record.run_id, context.store_url

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -43,8 +42,7 @@ def runs(
 ) -> int:
     """List the last runs, the newest first."""
     context = CliContext.of(flags, config)
-    records, states, frozen = asyncio.run(_read_runs(context.store_url, max(limit, 1)))
-    now = time.time()
+    records, states, frozen, now = asyncio.run(_read_runs(context.store_url, max(limit, 1)))
     standings = {run_id: standing(state, now) for run_id, state in states.items()}
     if context.wants_json:
         rows = [_row(record, states.get(record.run_id), now) for record in records]
@@ -65,18 +63,18 @@ def _width(records: Sequence[RunRecord]) -> int:
     return columns(to_stdout=True, most=_WIDEST) if sys.stdout.isatty() or not shared else _WIDEST
 
 
-async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, RolloutState], Freeze | None]:
-    """Return the last runs, the states of those rollouts of them that are not over, and the freeze of the store."""
+async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, RolloutState], Freeze | None, float]:
+    """Return the last runs, the states of the rollouts of them that are not over, the store's freeze, and its time."""
     async with make_store(url, read_only=True) as store:
         records = await store.runs(limit)
         open_ = [record for record in records if not record.status.over and record.kind == "rollout"]
         states = {record.run_id: (await load_history(store, record)).state for record in open_}
-        frozen = await store.frozen()
+        frozen, now = await store.frozen(), store.wall()
     counted = [
         replace(record, counts=_ended(states[record.run_id])) if record.run_id in states else record
         for record in records
     ]
-    return counted, states, frozen
+    return counted, states, frozen, now
 
 
 def _ended(state: RolloutState) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -38,10 +37,10 @@ def status(
     if context.wants_json:
         steering = {"steering": steering_json(history.steering), "aborting": history.aborting}
         steering["others"] = others_json(others, standings)
-        stands = run_json(history.state, time.time()) | {"head": history.head}
+        stands = run_json(history.state, history.read_at) | {"head": history.head}
         print_json(stands | holder_json(history.record) | steering)
     else:
-        lines = summary_lines(history.state, context.repeat, time.time())
+        lines = summary_lines(history.state, context.repeat, history.read_at)
         print_lines(
             [*lines, "", *_standing(history), *others_lines(others, context.repeat.read, standings)], to_stdout=True
         )
@@ -59,7 +58,7 @@ def _standing(history: RunHistory) -> list[str]:
             f"Wave {state.wave_under_way} of {len(state.plan.waves)}, {state.down:,} down now, "
             f"{state.run.waiting:,} waiting."
         )
-    if goes := pace_parts(progress(state, time.time(), held=record.held)):
+    if goes := pace_parts(progress(state, history.read_at, held=record.held)):
         lines.append(f"Pace {', '.join(goes)}.")
     if history.aborting:
         lines.append(_aborting(history))

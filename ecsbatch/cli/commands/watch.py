@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -58,7 +57,7 @@ def _print_result(history: RunHistory, context: CliContext, head: str | None) ->
     if context.wants_json:
         print_json(run_json(history.state) | {"head": head})
     else:
-        lines = summary_lines(history.state, context.repeat, time.time(), head)
+        lines = summary_lines(history.state, context.repeat, history.read_at, head)
         print_lines(["", *lines], to_stdout=context.settings.output.events != "-")
     return code_of_run(history.state)
 
@@ -74,11 +73,11 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, str | None
         known = 0 if follower.over else follower.state.seq
 
         def notice() -> str:
-            state, now = follower.state, time.time()
+            state, now = follower.state, store.wall()
             waits = store_notice(store.waiting, store.waits_for, store.keeper, sends=False) if store.waiting else ""
             return waits or aborting_notice(state) or blind_notice(state, now) or failed_over_notice(state, now)
 
-        live = LiveContext(follower.quota, follower.usage, notice, known)
+        live = LiveContext(follower.quota, follower.usage, notice, known, now=store.wall)
         views = LiveViews(follower, live, context)
         leave = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -92,4 +91,5 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, str | None
             loop.remove_signal_handler(signal.SIGINT)
             await views.close()
         head = await head_at(store.lines, record.run_id, follower.state.seq) if follower.over else None
+        follower.history.read_at = store.wall()
         return follower.history, head
