@@ -131,7 +131,6 @@ async def load_history(store: Store, record: RunRecord) -> RunHistory:
         history.asked_to_abort = await _asked_to_abort(store, record, history.state.last_command)
         history.frozen = await store.frozen()
     history.settle()
-    history.read_at = store.wall()
     return history
 
 
@@ -155,6 +154,7 @@ async def _read_on(store: Store, history: RunHistory) -> None:
         for event in events:
             history.apply(event)
             await work.give_way()
+    history.read_at = store.wall()
 
 
 async def _asked_to_abort(store: Store, record: RunRecord, known: int) -> Command | None:

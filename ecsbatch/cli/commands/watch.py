@@ -91,5 +91,4 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, str | None
             loop.remove_signal_handler(signal.SIGINT)
             await views.close()
         head = await head_at(store.lines, record.run_id, follower.state.seq) if follower.over else None
-        follower.history.read_at = store.wall()
         return follower.history, head
