@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -150,14 +151,17 @@ def commands(filled: past.Past, ids: Path) -> Mapping[str, Sequence[str]]:
     }
 
 
-def as_process(words: Sequence[str], environment: Mapping[str, str]) -> Took:
-    """Run a command as a process."""
-    took: list[float] = []
+def as_process(words: Sequence[str], environment: Mapping[str, str]) -> tuple[Took, Took]:
+    """Run a command as a process; return how long it took, and its CPU, in which a server has no part."""
+    walls: list[float] = []
+    cpus: list[float] = []
     for _ in range(TIMES):
-        begun = time.perf_counter()
+        before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         _run(["-m", "ecsbatch", *words], environment)
-        took.append(1000 * (time.perf_counter() - begun))
-    return Took(took)
+        walls.append(1000 * (time.perf_counter() - begun))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpus.append(1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+    return Took(walls), Took(cpus)
 
 
 def imported(words: Sequence[str], environment: Mapping[str, str]) -> Took:
@@ -276,11 +280,11 @@ def measure(kind: str, patterns: Sequence[past.Pattern], runs: int) -> None:
             environment = {**variables, "ECSBATCH_STORE": url, "XDG_STATE_HOME": folder}
             environment.pop("PYTHONDONTWRITEBYTECODE", None)
             rows = [
-                [name, str(as_process(words, environment)), str(imported(words, environment))]
+                [name, *map(str, as_process(words, environment)), str(imported(words, environment))]
                 for name, words in commands(filled, ids).items()
             ]
-        rows.append([f"a new run of {_FLEET:,} servers", "", str(asyncio.run(begin(url)))])
-        table(f"{kind}: milliseconds, least / median of {TIMES}", ["command", "process", "imported"], rows)
+        rows.append([f"a new run of {_FLEET:,} servers", "", "", str(asyncio.run(begin(url)))])
+        table(f"{kind}: milliseconds, least / median of {TIMES}", ["command", "process", "its CPU", "imported"], rows)
         pruned = asyncio.run(prune(url))
         told = f"{pruned.runs:,} runs deleted in {pruned.seconds:.1f} s; another's longest commit took"
         print(f"{told} {pruned.waited:.0f} ms meanwhile, {pruned.before:.0f} ms before.")
