@@ -301,7 +301,7 @@ def _filled(url: str, patterns: Sequence[past.Pattern], runs: int) -> past.Past:
 
 
 def _print_sizes(kind: str, servers: int, before: Mapping[str, int], after: Mapping[str, int]) -> None:
-    names = sorted((name for name in before if before[name] > 10_000 or not name), key=before.__getitem__)
+    names = sorted((name for name in before if before[name] > 100_000 or not name), key=before.__getitem__)
     rows = [
         [
             name or "all",
