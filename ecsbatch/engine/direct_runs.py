@@ -75,7 +75,7 @@ class DirectRuns:
         """
         for run in self._runs:
             await run.mend()
-        self._leave_taken()
+        await self._leave_taken()
         if self._present.events >= self.most_events or self._present.age >= self.oldest:
             self._begin_anew()
         for run in [run for run in self._ending if run.idle]:
@@ -86,13 +86,17 @@ class DirectRuns:
         for run in self._runs:
             run.note_freeze()
 
-    def _leave_taken(self) -> None:
-        """Let new requests go to a new run where another process has taken the present one."""
+    async def _leave_taken(self) -> None:
+        """Let new requests go to a new run where another process has taken the present one, or the store has lost it.
+
+        It is let go: its servers would be nobody else's while this process lives.
+        """
         if self._present.taken is not None:
             self._begin_anew()
         for run in [run for run in self._ending if run.taken is not None]:
             self._ending.remove(run)
             run.abandon()
+            await self._let_go(run)
 
     def _begin_anew(self) -> None:
         """Let new requests go to a new run."""

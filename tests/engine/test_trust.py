@@ -12,7 +12,7 @@ import pytest
 from world import World, Wrapper
 
 from ecsbatch.config.settings import Engine, Strategy
-from ecsbatch.errors import RunConflict, RunNotFound
+from ecsbatch.errors import RecordEdited, RunConflict, RunNotFound
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import OutcomeKind
@@ -315,6 +315,47 @@ def test_single_restarts_go_on_in_a_new_run_where_somebody_has_taken_theirs() ->
     assert (first, again, runs) == (OutcomeKind.RESTARTED, OutcomeKind.RESTARTED, 2)
     assert "taken over by bob" in str(told)
     assert world.cloud.audit()["restarts"] == 2
+
+
+class Forgetful(Wrapper):
+    """A store that has forgotten too much of a run from its first intent on."""
+
+    forgotten = ""
+
+    def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
+        """Write, unless it is to the run of which too much is forgotten."""
+        if lease.run_id == self.forgotten:
+            refused: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+            refused.set_exception(RecordEdited("forgotten"))
+            return refused
+        if not self.forgotten and transaction.take is not None:
+            self.forgotten = lease.run_id
+        written: asyncio.Future[Committed] = self.inner.commit(lease, transaction, folded=folded)
+        return written
+
+    async def renew(self, _: Lease) -> Lease:
+        """Refuse it."""
+        raise RecordEdited("forgotten")
+
+
+def test_servers_of_single_restarts_of_which_the_store_has_forgotten_too_much_can_be_asked_for_again() -> None:
+    """Their run is nobody's to go on with: while this process kept it, its servers would be its own for ever."""
+    world = World(servers=1, zones=("az1",))
+
+    async def main() -> tuple[BaseException | None, OutcomeKind]:
+        async with (
+            world.client() as client,
+            world.store() as store,
+            world.engine(client, Forgetful(store), QUOTA) as restarter,
+        ):
+            lost = restarter.submit(world.ids[0])
+            await asyncio.wait([lost])
+            await asyncio.sleep(300)
+            return lost.exception(), (await restarter.restart(world.ids[0])).kind
+
+    lost, again = world.live(main)
+
+    assert (type(lost), again) == (RecordEdited, OutcomeKind.RESTARTED)
 
 
 def test_a_request_in_the_air_as_its_run_is_taken_over_is_answered_and_settled_by_the_next_holder() -> None:
