@@ -180,6 +180,8 @@ class _NumberLoader(Loader):
 def _connect(settings: dict[str, Any], future: Future[_Watched]) -> None:
     try:
         future.set_result(_Watched.connect(autocommit=True, prepare_threshold=None, **settings))
+    except UnicodeError as e:
+        future.set_exception(psycopg.OperationalError(f"failed to resolve host: {e}"))
     except BaseException as e:  # noqa: BLE001 - it is told to whom it waits for
         future.set_exception(e)
 

@@ -148,7 +148,8 @@ class ThreadWorker:
             self._hurry.set()
 
     def _give(self, job: _Job) -> asyncio.Future[Any]:
-        if self._stopped:
+        # A process that was forked has the store, and not its thread.
+        if self._stopped or not self._thread.is_alive():
             _resolve([(job.future, _closed(self._url))])
         else:
             self._jobs.put(job)

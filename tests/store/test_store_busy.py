@@ -120,3 +120,20 @@ async def test_a_store_that_waits_can_be_broken_off(url: str, frozen: sqlite3.Co
 
     with pytest.raises(StoreError):
         await creating
+
+
+async def test_a_process_that_was_forked_is_told_that_its_store_is_none(tmp_path: Path) -> None:
+    """It has the store, and not the store's thread: whoever asked would wait for ever."""
+    async with open_store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        told, tells = os.pipe()
+        if not (child := os.fork()):
+            try:
+                asyncio.run(asyncio.wait_for(store.runs(), 5))
+            except BaseException as e:  # noqa: BLE001 - whatever it is, it is told
+                os.write(tells, f"{type(e).__name__} {e}".encode())
+            os._exit(0)
+        os.close(tells)
+        assert b"is closed: open it again" in os.read(told, 1000)
+        os.close(told)
+        os.waitpid(child, 0)  # noqa: ASYNC222 - it has ended
+        assert await store.runs() == []

@@ -1,9 +1,11 @@
-"""A store that is closed while its database is away."""
+"""Stores whose database is away as they are closed, that cannot be reached, or that are in a forked process."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+
+import pytest
 
 from ecsbatch.errors import StoreError
 from ecsbatch.model.run import Holder, NewRun
@@ -60,3 +62,8 @@ def test_patience_that_is_to_end_ends_whatever_it_waits_for() -> None:
             continue
     assert len(tries) <= 6
     assert patience.is_lost()
+
+
+async def test_a_host_that_is_no_name_is_told_as_one_that_is_not_known() -> None:
+    with pytest.raises(StoreError, match="host whose name is not known"):
+        await open_store("postgresql://u@a..b/db?sslmode=verify-full&sslrootcert=system").__aenter__()
