@@ -363,7 +363,11 @@ class PostgresDatabase(Database):
     def _upgrade(self) -> int:
         before = self.any_version()
         if before != migrations.VERSION:
-            self._run_steps(before)
+            try:
+                self._run_steps(before)
+            except psycopg.errors.InsufficientPrivilege as e:
+                as_owner = f"this role ({trouble_of(e).why}): do it as the owner of its tables"
+                raise StoreError(f"The store {self.url} cannot be upgraded by {as_owner}.") from None
         return before
 
     def _run_steps(self, version: int) -> None:

@@ -154,11 +154,21 @@ _KINDS: Final = (
         states=("28P01",),
         texts=(
             "password authentication failed",
-            "no password supplied",
-            "password is empty",
             "no such user",
             "sasl authentication failed",
         ),
+    ),
+    _Kind(
+        "wants a password",
+        "give it in PGPASSWORD, or in a password file that nobody else may read (~/.pgpass, chmod 600)",
+        Retry.NEVER,
+        texts=("no password supplied", "password is empty"),
+    ),
+    _Kind(
+        "has an address that cannot be used",
+        "correct it",
+        Retry.NEVER,
+        texts=(r"invalid (port number|integer value|\w+ value)\b.*: *\"",),
     ),
     _Kind(
         "does not let us in",

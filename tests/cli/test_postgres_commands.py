@@ -55,7 +55,7 @@ def test_each_role_may_what_it_is_for(terminal: Terminal, cloud: Simulator, serv
     # The tables are the owner's to make.
     assert type_("store", "check")[0] == 1
     code, told = type_("store", "upgrade")
-    assert (code, "denies us a right (permission denied for schema ecsbatch)" in told) == (1, True)
+    assert (code, "cannot be upgraded by this role (permission denied for schema ecsbatch)" in told) == (1, True)
     for words in (["freeze", "--reason", "r"], ["restart", fleet(terminal, cloud.ids[:3]), *FAST]):
         code, told = type_(*words)
         assert (code, "has no tables yet: have the owner make them. `ecsbatch store upgrade` does" in told) == (1, True)

@@ -31,7 +31,9 @@ SEEN = [
         "does not accept our password",
         Retry.NEVER,
     ),
-    (None, f"{AT}fe_sendauth: no password supplied", "does not accept our password", Retry.NEVER),
+    (None, f"{AT}fe_sendauth: no password supplied", "wants a password", Retry.NEVER),
+    (None, 'connection is bad: invalid port number: "99999"', "has an address that cannot be used", Retry.NEVER),
+    (None, 'connection is bad: invalid sslmode value: "maybe"', "has an address that cannot be used", Retry.NEVER),
     (None, f'{AT}FATAL:  database "fleet" does not exist', "does not exist", Retry.NEVER),
     (None, f'{AT}FATAL:  role "ops" does not exist', "does not let us in", Retry.NEVER),
     (
