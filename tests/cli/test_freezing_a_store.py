@@ -92,7 +92,7 @@ def test_what_is_wrong_with_a_freeze_is_said_and_nothing_is_frozen(terminal: Ter
         (("freeze", "--reason", " "), "freeze needs a reason"),
         (("freeze", "--reason", WHY, "--until", "yesterday"), "--until yesterday: give how long from now"),
         (("freeze", "--reason", WHY, "--until", "2020-01-01"), "it lies in the past"),
-        (("freeze", "--reason", WHY, "--until", "0s"), "it would be over at once"),
+        (("freeze", "--reason", WHY, "--until", "0s"), "--until 0s would be over at once: give how long from now"),
     ):
         done = terminal.type(*words)
         assert (done.returncode, done.stdout) == (2, ""), words

@@ -82,8 +82,7 @@ def freeze(
     if before is not None:
         lines.append(f"It replaces the freeze {freeze_words(before, time.time())}.")
     lines += _stopped(going, spending)
-    wrapped = [part for line in lines for part in wrap_line(line, columns(to_stdout=True))]
-    print_lines([*wrapped, "", "Next:", f"  ecsbatch thaw{context.repeat.read}"], to_stdout=True)
+    print_lines([*_wrapped(lines), "", "Next:", f"  ecsbatch thaw{context.repeat.read}"], to_stdout=True)
     return Exit.OK
 
 
@@ -101,8 +100,12 @@ def thaw(*, flags: Annotated[AskFlags | None, Parameter(name="*")] = None, confi
         by = printable(ended.by) or "somebody"
         told = f"Thawed: {by} had frozen it {lasted} ago ({printable(ended.reason)})."
         go_on = f"{_named(going)} {'goes' if len(going) == 1 else 'go'} on." if going else "No run was waiting."
-        print_lines([told, go_on], to_stdout=True)
+        print_lines(_wrapped([told, go_on]), to_stdout=True)
     return Exit.OK
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    return [part for line in lines for part in wrap_line(line, columns(to_stdout=True))]
 
 
 def _end(text: str) -> tuple[float | None, float | None]:
@@ -113,7 +116,7 @@ def _end(text: str) -> tuple[float | None, float | None]:
         lasts = parse_duration(text)
         if lasts > 0:
             return None, lasts
-        raise UsageError(f"--until {text}: give {UNTIL}; it would be over at once.")
+        raise UsageError(f"--until {text} would be over at once: give {UNTIL}.")
     try:
         return parse_until(text, time.time()), None
     except ValueError as e:
@@ -137,7 +140,7 @@ def _stopped(going: Sequence[RunRecord], spending: Sequence[GroupSpending]) -> l
         verb = "sends" if len(going) == 1 else "send"
         lines = [f"{_named(going)} {verb} nothing new from now on, nor does any that begins."]
     else:
-        lines = ["No run goes on; one that begins waits."]
+        lines = ["No run is going on; one that begins waits."]
     if flying:
         lines.append(f"Requests for {counted(flying, 'server')} are in flight: they get their answer.")
     return lines

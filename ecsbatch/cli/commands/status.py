@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile, RunName
-from ecsbatch.cli.output import print_json, print_lines
+from ecsbatch.cli.output import columns, print_json, print_lines
 from ecsbatch.cli.which_run import others_going_on, others_json, others_lines, standings_of
 from ecsbatch.cli.wiring import read_history
 from ecsbatch.model.json_text import stamp
@@ -21,6 +21,7 @@ from ecsbatch.views.report import holder_json, run_json
 from ecsbatch.views.standing import pace_parts
 from ecsbatch.views.steering import steering_json, steering_lines
 from ecsbatch.views.summary import summary_lines
+from ecsbatch.views.text import wrap_line
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
@@ -52,7 +53,7 @@ def _standing(history: RunHistory) -> list[str]:
     where = "" if holder.name.endswith(f"@{holder.host}") else f" on {printable(holder.host)}"
     name = f"{printable(holder.name)}, pid {holder.pid}{where}"
     verb = "Held by" if record.held else "Last held by"
-    lines = [f"{verb} {name} since {stamp(holder.since)}{_lease(record)}."]
+    lines = wrap_line(f"{verb} {name} since {stamp(holder.since)}{_lease(record)}.", columns(to_stdout=True))
     if not state.status.over:
         lines.append(
             f"Wave {state.wave_under_way} of {len(state.plan.waves)}, {state.down:,} down now, "
@@ -71,7 +72,7 @@ def _lease(record: RunRecord) -> str:
     left = record.lease_left
     if left is None:
         return ""
-    return f"; its lease ends in {left:.1f} s unless it is renewed" if left > 0 else "; its lease has run out"
+    return f"; its lease ends in {left:.1f}s unless it is renewed" if left > 0 else "; its lease has run out"
 
 
 def _aborting(history: RunHistory) -> str:
