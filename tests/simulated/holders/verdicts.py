@@ -54,7 +54,19 @@ def _gathered(record: Record) -> Case:
             if body["event"] == "batch.submitting":
                 number, servers = -body["batch"], tuple(body["servers"])
                 tale.intents[len(tale.intents)] = Intent(row.tick, row.at, FORGOTTEN + row.run_id, number, 0, servers)
-    return gather(record, tales)
+    case = gather(record, tales)
+    _credit(case)
+    return case
+
+
+def _credit(case: Case) -> None:
+    """Count what a forgotten request has begun as begun by an earlier one of the run: no look tells the two apart."""
+    forgotten = {key: restarts for key, restarts in case.restarts.items() if key[0].startswith(FORGOTTEN)}
+    for (run_id, server, _), restarts in forgotten.items():
+        tale = case.tales.get(run_id.removeprefix(FORGOTTEN))
+        one = tale.last(server) if tale is not None else None
+        if one is not None and one.batches and not case.restarts_of(one):
+            case.restarts[one.run_id, server, one.batches[-1]] = restarts
 
 
 def judge_others(case: Case) -> Iterator[str]:
@@ -68,7 +80,8 @@ def judge_forgotten(case: Case) -> Iterator[str]:
     for (run_id, server, _), restarts in case.restarts.items():
         everything.setdefault((run_id.removeprefix(FORGOTTEN), server), []).extend(restarts)
     for (run_id, server), restarts in everything.items():
-        restarts.sort(key=lambda restart: restart.begun.at)
+        once = {id(restart): restart for restart in restarts}.values()
+        restarts = sorted(once, key=lambda restart: restart.begun.at)  # noqa: PLW2901 - in order, each once
         tale = case.tales.get(run_id)
         begun_anew = tale.facts[0].tick if tale is not None and tale.facts else 0
         for first, second in pairwise(restarts):
