@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -75,7 +75,18 @@ def _row(recorded: Sequence[Recorded], lines: bytes, head: str) -> JournalRow:
 
 def write(database: Database, row: JournalRow) -> None:
     """Store a row."""
-    database.execute(sql.APPEND, asdict(row))
+    # Not `asdict`, which copies what it finds: a tenth of what a run costs the processor.
+    database.execute(
+        sql.APPEND,
+        {
+            "run_id": row.run_id,
+            "seq_first": row.seq_first,
+            "seq_last": row.seq_last,
+            "ts": row.ts,
+            "lines": row.lines,
+            "hash": row.hash,
+        },
+    )
 
 
 def _with_head(line: bytes, head: str) -> bytes:
