@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.context import Verbosity
 from ecsbatch.cli.exit_codes import code_of_run
-from ecsbatch.cli.live import LiveContext, LiveViews
+from ecsbatch.cli.live import LiveContext, LiveViews, store_notice
 from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check, texts_again
 from ecsbatch.cli.wiring import engine, make_store, warn, who
@@ -31,16 +31,13 @@ from ecsbatch.rollout.follower import head_at, load_history
 from ecsbatch.rollout.hooks import WITHOUT
 from ecsbatch.views.report import run_json, taken_json
 from ecsbatch.views.summary import head_lines, next_steps, outcome_lines, summary_lines
-from ecsbatch.views.text import RepeatFlags, format_span
+from ecsbatch.views.text import RepeatFlags
 
 if TYPE_CHECKING:
     from ecsbatch.cli.context import CliContext
     from ecsbatch.engine.ports import Store
     from ecsbatch.restarter import Restarter
     from ecsbatch.rollout.rollout import Rollout
-
-_A_MOMENT: Final = 3.0
-"""Seconds without an answer that are not worth a word."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -115,22 +112,6 @@ class Signals:
             self.broken_off = True
             self._hurry()
             self._task.cancel()
-
-
-def store_notice(seconds: float, waits_for: str, keeper: int = 0, *, sends: bool = True) -> str:
-    """Return what to tell while the store waits, "" where that is no more than a moment.
-
-    Args:
-        seconds: for which it has waited.
-        waits_for: what for, as `Store.waits_for` words it.
-        keeper: the id of the process that it waits for, 0 for none that is known here.
-        sends: this process would send something.
-    """
-    if seconds < _A_MOMENT:
-        return ""
-    way = f" (end it, or kill -CONT {keeper})" if keeper else ""
-    what = "nothing is sent" if sends else "nothing can be seen of the run"
-    return f"The store has waited {format_span(seconds)} for {waits_for}: {what} meanwhile{way}."
 
 
 async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, known: int = 0) -> DriveResult:

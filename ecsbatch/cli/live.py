@@ -14,6 +14,7 @@ from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.progress import Progress, progress
+from ecsbatch.views.text import format_span
 from ecsbatch.views.writer import BackgroundWriter, open_lines
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ _USAGE: Final = 1.0
 
 _PATIENCE: Final = 5.0
 """Seconds that the end waits for what is still to be written."""
+
+
+_A_MOMENT: Final = 3.0
+"""Seconds without an answer that are not worth a word."""
 
 
 class ObservedRun(Protocol):
@@ -193,6 +198,22 @@ class LiveViews:
                 await self._ended.wait()
         except TimeoutError:
             return
+
+
+def store_notice(seconds: float, waits_for: str, keeper: int = 0, *, sends: bool = True) -> str:
+    """Return what to tell while the store waits, "" where that is no more than a moment.
+
+    Args:
+        seconds: for which it has waited.
+        waits_for: what for, as `Store.waits_for` words it.
+        keeper: the id of the process that it waits for, 0 for none that is known here.
+        sends: this process would send something.
+    """
+    if seconds < _A_MOMENT:
+        return ""
+    way = f" (end it, or kill -CONT {keeper})" if keeper else ""
+    what = "nothing is sent" if sends else "nothing can be seen of the run"
+    return f"The store has waited {format_span(seconds)} for {waits_for}: {what} meanwhile{way}."
 
 
 def draws_pictures(context: CliContext) -> bool:

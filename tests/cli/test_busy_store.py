@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typed_commands import Simulator, Terminal
 
-from ecsbatch.cli.drive import store_notice
+from ecsbatch.cli.live import store_notice
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from ecsbatch.cli.context import CliContext, Verbosity
-from ecsbatch.cli.drive import store_notice
 from ecsbatch.cli.exit_codes import Exit, code_of_run
 from ecsbatch.cli.flags import ConfigFile, Quiet, RunName, Verbose, WatchFlags
-from ecsbatch.cli.live import LiveContext, LiveViews
+from ecsbatch.cli.live import LiveContext, LiveViews, store_notice
 from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
