@@ -132,7 +132,6 @@ class Restarter(History):
 
     async def _start(self) -> None:
         store = self._store = self._store or await self._memory_store()
-        self.holder = replace(self.holder, since=store.wall())
         runtime = Runtime(self._clouds, store, self.engine, self.holder, self.clock, self._chance)
         self._working = LiveEngine(runtime, self._run_ids.draw)
         self._working.start()

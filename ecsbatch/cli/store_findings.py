@@ -172,6 +172,12 @@ def _commits(facts: ServerFacts) -> Iterator[StoreFinding]:
         who = counted(facts.standbys, "standby")
         text = f"{who} may lack the last commits when promoted: set synchronous_standby_names there."
         yield StoreFinding("commits", "warning", text)
+    if not facts.tells_timeline and not facts.standby:
+        text = (
+            f"role {printable(facts.user)} may not ask for the timeline: a failover that forgets commits is not "
+            "noticed. Grant it pg_current_wal_lsn() and pg_walfile_name(pg_lsn)."
+        )
+        yield StoreFinding("commits", "warning", text)
     if facts.fsync and not forgets and not facts.standby:
         standbys = f", and a standby's, of {facts.standbys}" if facts.standbys else ""
         yield StoreFinding("commits", "ok", f"each is on the server's disk{standbys} before it counts")

@@ -65,7 +65,7 @@ class Runtime:
 
     def holder_now(self) -> Holder:
         """Return who takes a run at this moment: a process that stands by may take one hours after it began."""
-        return replace(self.holder, since=self.clock.wall())
+        return replace(self.holder, since=self.store.wall())
 
     def holder_changed(self, fence: int, previous: str = "") -> ev.HolderChanged:
         """Make the event that this process has a run from now on; it names the quota that is kept to.

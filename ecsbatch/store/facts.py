@@ -18,6 +18,7 @@ from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.store import migrations
 from ecsbatch.store import statements as sql
+from ecsbatch.store.postgres_begin import TELLS_TIMELINE
 from ecsbatch.store.sqlite import exposure_at
 
 _WORST: Final = 3
@@ -84,6 +85,7 @@ class ServerFacts:
         fsync: False where it loses what it has acknowledged when its machine fails.
         standbys: how many servers follow it, as far as the role may see.
         waits_for_standbys: whether a commit waits for one of them.
+        tells_timeline: whether our role may ask for what shows a failover.
         bytes: size of the store's tables.
         usable, readable, writable: whether the role may use the schema, read all tables, and write rows of them all.
         owner: whether the tables are the role's to change; where there are none, whether it may make them.
@@ -101,6 +103,7 @@ class ServerFacts:
     fsync: bool
     standbys: int
     waits_for_standbys: bool
+    tells_timeline: bool
     bytes: int
     usable: bool
     readable: bool
@@ -175,16 +178,16 @@ def _told(ask: Ask, now: float) -> Tables:
     return Tables(version, ask("SELECT count(*) FROM runs")[0][0], frozen, now)
 
 
-_SERVER: Final = """
+_SERVER: Final = f"""
     SELECT current_user, current_setting('server_version'), extract(epoch FROM clock_timestamp())::float8,
         coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
         pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on',
         current_setting('server_encoding'), current_setting('fsync') = 'on', (SELECT count(*) FROM pg_stat_replication),
-        current_setting('synchronous_standby_names') <> '',
+        current_setting('synchronous_standby_names') <> '', {TELLS_TIMELINE},
         coalesce(has_schema_privilege(n.oid, 'USAGE'), false),
         coalesce(has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE'))
     FROM (SELECT to_regnamespace('ecsbatch')::oid) AS n(oid)
-"""
+"""  # noqa: S608 - our own text
 
 _TABLES: Final = """
     SELECT c.relname::text, pg_total_relation_size(c.oid)::bigint, pg_has_role(c.relowner, 'USAGE'),
@@ -205,7 +208,8 @@ def look_at_server(ask: Ask, clock: Clock) -> ServerFacts:
     wall, before = clock.wall(), clock.monotonic()
     row = ask(_SERVER)[0]
     seconds = clock.monotonic() - before
-    user, version, time, encrypted, standby, read_only, encoding, fsync, standbys, waits, usable, may_create = row
+    user, version, time, encrypted, standby, read_only, encoding, fsync, *rest = row
+    standbys, waits, tells_timeline, usable, may_create = rest
     rows = ask(_TABLES)
     names = {name for name, *_ in rows}
     readable = not rows or (usable and all(may_read for *_, may_read, _ in rows))
@@ -227,6 +231,7 @@ def look_at_server(ask: Ask, clock: Clock) -> ServerFacts:
         fsync=fsync,
         standbys=standbys,
         waits_for_standbys=waits,
+        tells_timeline=tells_timeline,
         bytes=sum(size for _, size, *_ in rows),
         usable=usable or not rows,
         readable=readable,

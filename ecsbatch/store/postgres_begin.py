@@ -29,10 +29,13 @@ _DURABLE: Final = """set_config('synchronous_commit', CASE WHEN current_setting(
     IN ('off', 'local', 'remote_write') THEN 'on' ELSE current_setting('synchronous_commit') END, true)"""
 
 _MAY_ASK: Final = "coalesce(has_function_privilege(to_regprocedure('{}')::oid, 'EXECUTE'), false)"
+TELLS_TIMELINE: Final = f"{_MAY_ASK.format('pg_current_wal_lsn()')} AND {_MAY_ASK.format('pg_walfile_name(pg_lsn)')}"
+"""Whether our role may ask for the timeline of the server's write-ahead log, by which a failover shows."""
+
 ABOUT_SERVER: Final = f"""
     SELECT current_setting('transaction_read_only') = 'on', current_setting('server_encoding'),
         extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8,
-        {_MAY_ASK.format("pg_current_wal_lsn()")} AND {_MAY_ASK.format("pg_walfile_name(pg_lsn)")}
+        {TELLS_TIMELINE}
 """  # noqa: S608 - our own text
 """For a new connection: whether the server takes no writes, its encoding, for how long it runs, and whether it can be
 asked for its timeline."""

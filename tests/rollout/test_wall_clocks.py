@@ -59,7 +59,12 @@ def played(off: float) -> tuple[list[bytes], list[object]]:
                     await here.steer("k").promote(by="ann")
                     assert await here.steer("k").promote(by="ann") == ()  # the same asked twice is one request
             result = await rollout
-            seen += [result.status, await store.prune(60.0, dry=True), await restarter.store.prune(60.0, dry=True)]
+            seen += [
+                result.status,
+                (await store.run("k")).holder.since - world.now(),
+                await store.prune(60.0, dry=True),
+                await restarter.store.prune(60.0, dry=True),
+            ]
             return await store.lines("k"), seen
 
     return world.live(main)
