@@ -9,6 +9,7 @@ from .mutant import Mutant
 
 KEEPER: Final = "tests/store/test_lease_keeper.py::"
 LEASES: Final = "tests/store/test_store_leases.py::"
+FAILOVER: Final = "tests/store/test_store_failover.py::"
 
 HOLDERS: Final[Sequence[Mutant]] = (
     Mutant(
@@ -118,6 +119,64 @@ HOLDERS: Final[Sequence[Mutant]] = (
         old="        changed = epoch and (epoch, fence, seq) != (head.epoch, head.fence, head.seq)",
         new="        changed = False",
         scenes=(20, 47, 55),
+    ),
+    Mutant(
+        name="a dead holder's lease is another's for good",
+        promise="A taking-over that was forgotten is made again, whoever's row has come back.",
+        file="store/leases.py",
+        old="        AND lease_until > :now                                           -- sqlite\n",
+        new="",
+        tests=(f"{FAILOVER}test_a_taking_over_that_was_forgotten_is_made_again",),
+    ),
+    Mutant(
+        name="what a refused write has mended counts as mended",
+        promise="A write that is refused takes what was written again with it, and the next one does it anew.",
+        file="store/sync_store.py",
+        old="            self._fences.pop(write.run_id, None)\n",
+        new="",
+        tests=(f"{FAILOVER}test_a_write_that_is_refused_does_not_take_the_mending_with_it",),
+    ),
+    Mutant(
+        name="timelines of one name are one",
+        promise="Two standbys that were promoted apart are told apart.",
+        file="store/failover.py",
+        old='    return f"{timeline}:{uuid4().hex[:12]}"',
+        new='    return f"{timeline}:"',
+        tests=(f"{FAILOVER}test_two_standbys_that_were_promoted_apart_are_told_apart_by_all",),
+    ),
+    Mutant(
+        name="a command has the number of one that was forgotten",
+        promise="A command behind a failover is followed, whatever was followed before it.",
+        file="store/statements.py",
+        old="max(:number, coalesce(max(id), 0) + 1)",
+        new="coalesce(max(id), 0) + 1",
+        tests=(f"{FAILOVER}test_a_command_behind_a_failover_has_a_number_that_no_forgotten_one_had",),
+    ),
+    Mutant(
+        name="a forgotten freeze is over",
+        promise="A freeze that was forgotten is in force again once somebody writes who knows of it.",
+        file="store/sync_store.py",
+        old="        self._failover.on_lost = self.freezes.write_again\n",
+        new="",
+        tests=(f"{FAILOVER}test_a_freeze_that_was_forgotten_is_in_force_again_once_somebody_writes_who_knows_of_it",),
+    ),
+    Mutant(
+        name="what is tried again cannot have been sent",
+        promise="What a forgotten retry has sent is not sent once more.",
+        file="engine/triage.py",
+        old="    if attempt is not None and attempt.updated:",
+        new="    if attempt is not None:",
+        tests=("tests/rollout/test_failovers.py::test_what_a_forgotten_retry_has_sent_is_not_sent_once_more",),
+    ),
+    Mutant(
+        name="who has no lease any more waits for ever",
+        promise="A run that waits gets its lease back where a failover has forgotten it.",
+        file="engine/journal.py",
+        old="        if record.fence != self._lease.fence or not record.held:",
+        new="        if record.fence != self._lease.fence:",
+        tests=(
+            "tests/rollout/test_failovers.py::test_a_run_that_waits_is_not_stuck_where_it_or_its_lease_was_forgotten",
+        ),
     ),
 )
 """What several machines can break."""
