@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from ecsbatch.clock import Clock
+from ecsbatch.errors import StoreError
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.store.ledger_clock import LedgerClock, MachineClock
 from ecsbatch.store.locks import Locks
@@ -115,6 +116,10 @@ class Database(ABC):
     def beside(self) -> Database:
         """Return another connection to the same database, for work that must not wait for this one's."""
         return self
+
+    def is_full(self, error: StoreError) -> bool:  # noqa: ARG002 - most need no connection
+        """Tell whether an error of a connection `beside` says that there is none to spare: this one may still work."""
+        return False
 
     def ledger_clock(self, clock: Clock) -> LedgerClock:
         """Return the clock of the ledger and of all stamps; ``clock`` is this machine's."""

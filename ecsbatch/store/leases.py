@@ -228,15 +228,25 @@ class LeaseLocks:
     # Renewals
 
     def beat(self, database: Database | None = None) -> None:
-        """Renew all leases of this store, by another connection where one is given.
+        """Renew all leases of this store, by another connection where one is given and can be had.
 
         Raises:
             StoreError: it has failed.
         """
-        on = database or self._database
-        stray = self.keeper.beat(lambda beat: self.renew(beat, on))
+        stray = self.keeper.beat(lambda beat: self._renew(beat, database))
         if stray:
+            on = database or self._database
             on.write(lambda: self._delete_strays(stray, on))
+
+    def _renew(self, beat: Beat, beside: Database | None) -> Renewed:
+        if beside is not None:
+            try:
+                return self.renew(beat, beside)
+            except StoreError as e:
+                # Where there is no connection to spare, this store's own may be busy for a while, and has to do.
+                if not self._database.is_full(e):
+                    raise
+        return self.renew(beat, self._database)
 
     def renew(self, beat: Beat, database: Database) -> Renewed:
         """Renew all leases of this store in one transaction; return what that has shown."""

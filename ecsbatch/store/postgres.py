@@ -386,6 +386,10 @@ class PostgresDatabase(Database):
         """Return another connection, for renewals: one that takes longer than to the next has failed."""
         return PostgresDatabase(self.url, self._conninfo, Patience(BEAT), deadline=BEAT + MARGIN)
 
+    def is_full(self, error: StoreError) -> bool:
+        """Tell whether an error says that the server, or a pooler before it, has no connection to spare."""
+        return isinstance(error.__cause__, psycopg.Error) and trouble_of(error.__cause__).is_full
+
     def ledger_clock(self, clock: Clock) -> ServerClock:
         """Return the server's clock."""
         return ServerClock("database", self._seconds, lambda: boottime_of(clock))

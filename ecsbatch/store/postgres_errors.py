@@ -18,6 +18,9 @@ _LONGEST: Final = 160
 """Characters of a foreign text that a sentence repeats."""
 
 
+_FULL: Final = "has no connection to spare"
+
+
 class Retry(Enum):
     """When it is worth to try again."""
 
@@ -46,6 +49,11 @@ class Trouble:
     why: str
     remedy: str
     retry: Retry
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether there is no connection to spare."""
+        return self.what == _FULL
 
     @property
     def waits_for(self) -> str:
@@ -104,7 +112,7 @@ _KINDS: Final = (
         states=("53100",),
     ),
     _Kind(
-        "has no connection to spare",
+        _FULL,
         "raise the server's max_connections, or put a pooler before it",
         Retry.IN_USE,
         states=("53300",),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from ecsbatch.errors import StoreError
 from ecsbatch.model.run import Holder, NewRun
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import open_store
-from ecsbatch.store.lease_keeper import TTL
+from ecsbatch.store.lease_keeper import TRUST, TTL
 from ecsbatch.store.patience import Patience
+from ecsbatch.store.postgres import PostgresDatabase
 
 from .bridge import Bridge
 
@@ -67,3 +71,32 @@ def test_patience_that_is_to_end_ends_whatever_it_waits_for() -> None:
 async def test_a_host_that_is_no_name_is_told_as_one_that_is_not_known() -> None:
     with pytest.raises(StoreError, match="host whose name is not known"):
         await open_store("postgresql://u@a..b/db?sslmode=verify-full&sslrootcert=system").__aenter__()
+
+
+@pytest.fixture
+def lonely(database_url: str) -> Iterator[str]:
+    """Return the address of a role that may have one connection."""
+    owned = PostgresDatabase("postgres", database_url)
+    owned.prepare()
+    owned.close()
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        for each in (
+            "CREATE ROLE ecsbatch_lonely LOGIN CONNECTION LIMIT 1",
+            "GRANT USAGE ON SCHEMA ecsbatch TO ecsbatch_lonely",
+            "GRANT ALL ON ALL TABLES IN SCHEMA ecsbatch TO ecsbatch_lonely",
+            "GRANT ALL ON ALL SEQUENCES IN SCHEMA ecsbatch TO ecsbatch_lonely",
+        ):
+            owner.execute(each)
+    yield make_conninfo(database_url, user="ecsbatch_lonely")
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("DROP OWNED BY ecsbatch_lonely")
+        owner.execute("DROP ROLE ecsbatch_lonely")
+
+
+async def test_leases_are_renewed_where_there_is_no_second_connection(lonely: str) -> None:
+    database = PostgresDatabase("postgres", lonely)
+    async with open_store(database) as store:
+        lease = await store.create_run(NewRun("k", fleet=Fleet(["k"])), ALICE)
+        await asyncio.sleep(TRUST + 0.5)
+        assert store.trusted(lease)
+    database.close()
