@@ -75,6 +75,7 @@ class LeaseKeeper:
         self._boottime = boottime
         self._mutex = threading.Lock()
         self._holds: dict[str, _Hold] = {}
+        self._failing: tuple[float, str] | None = None
 
     def take(self, run_id: str, take: Callable[[], bool]) -> bool:
         """Call what takes a run's lease, and return what it returns; the run is trusted from the call on."""
@@ -127,6 +128,14 @@ class LeaseKeeper:
         """True where there is nothing to renew."""
         return not self._holds
 
+    @property
+    def failing(self) -> tuple[float, str]:
+        """For how many seconds no renewal has succeeded, and why; 0 and "" where the last one has."""
+        if self._failing is None or self.idle:
+            return 0.0, ""
+        since, why = self._failing
+        return self._boottime() - since, why
+
     def beat(self, renew: Callable[[Beat], Renewed]) -> Collection[str]:
         """Renew all leases by calling ``renew``; return what `renewed` returns.
 
@@ -136,8 +145,10 @@ class LeaseKeeper:
         beat = self.begin()
         try:
             found = renew(beat)
-        except BaseException:
+        except BaseException as e:
             self.failed(beat)
+            since = self._failing[0] if self._failing else beat.sent
+            self._failing = since, str(e).rstrip(".")
             raise
         return self.renewed(beat, found)
 
@@ -155,6 +166,7 @@ class LeaseKeeper:
 
     def renewed(self, beat: Beat, found: Renewed) -> Collection[str]:
         """Trust what was renewed, and nothing else; return the runs with our nonce that nobody here knows of."""
+        self._failing = None
         with self._mutex:
             for run_id, hold in beat.holds.items():
                 hold.lost = hold.lost or run_id in found.others

@@ -482,13 +482,23 @@ class DatabaseStore:
 
     @property
     def waiting(self) -> float:
-        """Seconds for which this store has been waiting for another process's write; 0 where it does not wait."""
-        return self._patience.waiting()
+        """Seconds for which this store has been waiting for another process's write; 0 where it does not wait.
+
+        It waits, too, while the leases of its runs cannot be renewed.
+        """
+        return max(self._patience.waiting(), self._unrenewed()[0])
 
     @property
     def waits_for(self) -> str:
-        """What it waits for, while it does: ``process 123``, ``another process``, ``the database (…)``."""
+        """What it waits for, while it does: ``process 123``, ``another process``, ``the database (…)``, a renewal."""
+        seconds, why = self._unrenewed()
+        if seconds > self._patience.waiting():
+            return f"a renewal of its leases ({why})"
         return self._patience.waits_for or (f"process {self.keeper}" if self.keeper else "another process")
+
+    def _unrenewed(self) -> tuple[float, str]:
+        locks = self._opened[1].locks if self._opened is not None else None
+        return locks.keeper.failing if isinstance(locks, LeaseLocks) else (0.0, "")
 
     @property
     def keeper(self) -> int:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 from store_world import ALICE, BOB, HandClock
@@ -197,6 +197,29 @@ async def test_a_renewal_that_finds_another_ends_trust_for_good(shared: Shared) 
     assert not shared.alice.trusted(lease)
     with pytest.raises(RunTaken):
         await shared.alice.commit(lease, NEWS)
+
+
+async def test_whoever_cannot_renew_its_leases_says_for_how_long_and_why(shared: Shared) -> None:
+    """Nothing is sent meanwhile, and all else may go on as if nothing were wrong."""
+    lease, keeper = await begun(shared.alice), locks_of(shared.alice).keeper
+
+    def refused(_: object) -> NoReturn:
+        raise StoreError("The store denies us a right.")
+
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            keeper.beat(refused)
+        shared.passes(5.0)
+    assert shared.alice.waiting == 10.0
+    assert shared.alice.waits_for == "a renewal of its leases (The store denies us a right)"
+
+    await shared.alice._beat()
+    assert shared.alice.waiting == 0.0
+    with pytest.raises(StoreError):
+        keeper.beat(refused)
+    shared.passes(5.0)
+    await shared.alice.release(lease)
+    assert shared.alice.waiting == 0.0
 
 
 async def test_a_run_that_was_let_go_is_anybodys_at_once(shared: Shared) -> None:
