@@ -19,7 +19,7 @@ import psycopg
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
 
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, Invalid
 
 T = TypeVar("T")
 
@@ -91,11 +91,23 @@ class PostgresConnection:
                 return answers
 
     def execute(self, text: str, values: Mapping[str, Any] | None = None) -> psycopg.Cursor[Any]:
-        """Run a statement with values, ``%(like_this)s``."""
+        """Run a statement with values, ``%(like_this)s``.
+
+        Raises:
+            Invalid: one of them is no text that can be sent; nothing is lost by that.
+        """
+        _refuse_unsendable(values or {})
         return self._run(lambda driver: driver.execute(text.encode(), values or None))
 
     def execute_many(self, text: str, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Run a statement for each row; return how many rows it changed in all."""
+        """Run a statement for each row; return how many rows it changed in all.
+
+        Raises:
+            Invalid: one of them has a text that cannot be sent; nothing is lost by that.
+        """
+        rows = list(rows)
+        for row in rows:
+            _refuse_unsendable(row)
 
         def run(driver: _Watched) -> int:
             cursor = driver.cursor()
@@ -135,6 +147,27 @@ class PostgresConnection:
                 future.add_done_callback(_close)
                 raise NoAnswer("no answer from the name service or the host")
         return future.result()
+
+
+def _refuse_unsendable(values: Mapping[str, Any]) -> None:
+    """Refuse a text that the driver would refuse in mid-transaction, with all that others have written in it.
+
+    Half of a surrogate pair has no bytes, and PostgreSQL holds no zero byte.
+    """
+    for name, value in values.items():
+        if isinstance(value, str) and not _is_sendable(value):
+            raise Invalid(
+                f"A text cannot be stored ({name} = {value!r}): give one without half characters and zero bytes.",
+                field=name,
+                expected="a text without half characters and zero bytes",
+            )
+
+
+def _is_sendable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 class _Watched(psycopg.Connection[tuple[Any, ...]]):

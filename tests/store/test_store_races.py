@@ -16,7 +16,7 @@ import pytest
 from on_server import OnServer, _ByHand
 from store_world import ALICE, BOB, WINDOW, want
 
-from ecsbatch.errors import StoreError
+from ecsbatch.errors import Invalid, StoreError
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.events import RunStarted, WaveStarted
 from ecsbatch.model.outcome import RunStatus
@@ -162,6 +162,22 @@ async def test_a_run_that_was_taken_and_let_go_in_mid_write_is_not_written(two: 
     assert [type(each) for each in done] == [RunTaken for _ in tells]
     assert two.server.ask("SELECT fence, seq FROM runs") == [(2, 2)]
     assert two.server.ask("SELECT count(*) FROM leases") == [(0,)]
+
+
+@pytest.mark.parametrize("who", ["\ud800", "a\0b"], ids=["half a pair", "zero byte"])
+async def test_a_text_that_no_server_takes_is_refused_and_spares_those_beside_it(two: Two, who: str) -> None:
+    """Whoever steers may send anything; what others write must neither wait for the store's patience nor be lost."""
+    lease, sync = await begun(two.bob, "k"), two.bob._parts()[1]
+    news = Transaction([WaveStarted(wave=1, servers=2)])
+    bad, good = sync.commit_group(
+        [Write(lambda: sync.command("k", {}, who)), Write(lambda: sync.commit(lease, news, None), "k")]
+    )
+
+    assert isinstance(bad, Invalid)
+    assert good.recorded[0].seq == 2
+    assert (await two.bob.run("k")).seq == 2
+    with pytest.raises(Invalid):
+        await two.bob.events(who)
 
 
 async def test_a_run_that_was_taken_as_the_database_went_away_is_not_kept_by_nobody(two: Two) -> None:
