@@ -21,6 +21,8 @@ from ecsbatch.model.text import counted
 
 
 def _named(holder: Holder) -> str:
+    if not holder.pid:
+        return holder.name  # one that is not known
     where = "" if holder.name.endswith(f"@{holder.host}") else f" on {holder.host}"
     return f"{holder.name}, pid {holder.pid}{where} since {stamp(holder.since)[:19]}Z"
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ecsbatch.errors import RunConflict, StoreError
 from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed, ServersWanted
@@ -24,6 +25,9 @@ from ecsbatch.store.database import Database
 from ecsbatch.store.locks import Locks
 
 T = TypeVar("T")
+
+_SOMEBODY: Final = "another process"
+"""The name of a holder that is not known."""
 
 Servers = Callable[[], Iterator[Claim]]
 """Returns the servers of a run, sorted by ``(site, id)``, from the first at each call."""
@@ -111,8 +115,13 @@ class Taking:
 
     def taken(self, record: RunRecord, lease: Lease) -> RunTaken:
         """Return the error of a run that another process has, or is just taking."""
-        now = self._locks.lease(record.run_id) if record.fence == lease.fence else None
-        return RunTaken(record.run_id, record.holder if now is None else now.holder)
+        if record.fence != lease.fence:
+            return RunTaken(record.run_id, record.holder)
+        now = self._locks.lease(record.run_id)
+        # It may have let the run go again, and then nobody knows who it was: its own holder is none that took it.
+        return RunTaken(
+            record.run_id, replace(lease.holder, name=_SOMEBODY, host="", pid=0) if now is None else now.holder
+        )
 
     def let_go(self, run_id: str, *, claimed: bool) -> None:
         """Release a run; ``claimed`` says that it is over and may still have servers, which are freed."""

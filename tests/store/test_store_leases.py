@@ -195,7 +195,7 @@ async def test_a_renewal_that_finds_another_ends_trust_for_good(shared: Shared) 
     await shared.alice._beat()
 
     assert not shared.alice.trusted(lease)
-    with pytest.raises(RunTaken):
+    with pytest.raises(RunTaken, match="taken over by another process: this process"):
         await shared.alice.commit(lease, NEWS)
 
 
