@@ -18,6 +18,9 @@ BUSY_TIMEOUT: Final = 300.0
 _PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds between attempts at a server that is away; from the last one on they grow no more."""
 
+_HANGS: Final = 2.0
+"""Seconds without an answer of a server from which on it is waited for; a transaction takes milliseconds."""
+
 
 class Patience:
     """Tries again for as long as a database cannot be had. All but the attempts is safe from any thread.
@@ -25,15 +28,15 @@ class Patience:
     Attributes:
         timeout: seconds after which it gives up.
         waited: seconds for which it had tried when it last failed to get the database.
-        waits_for: what it waits for, in words; "" where it does not wait, or waits for another process.
     """
 
     def __init__(self, timeout: float = BUSY_TIMEOUT) -> None:
         """Take the seconds after which it gives up."""
         self.timeout = timeout
         self.waited = 0.0
-        self.waits_for = ""
+        self._what = ""
         self._since: float | None = None
+        self._asked: float | None = None
         self._lost = threading.Event()
         self._end = math.inf
 
@@ -56,12 +59,27 @@ class Patience:
             Exception: what it has raised at last.
         """
         pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
-        return self._until(do, waits_for, lambda: self._pause(next(pauses)))
+        self._asked = time.monotonic()
+        try:
+            return self._until(do, waits_for, lambda: self._pause(next(pauses)))
+        finally:
+            self._asked = None
 
     def waiting(self) -> float:
         """Return the seconds for which it has been waiting, 0 where it does not wait."""
         since = self._since
-        return 0.0 if since is None else time.monotonic() - since
+        return self._hanging() if since is None else time.monotonic() - since
+
+    @property
+    def waits_for(self) -> str:
+        """What it waits for, in words; "" where it does not wait, or waits for another process."""
+        return self._what or ("the database (no answer yet)" if self._hanging() else "")
+
+    def _hanging(self) -> float:
+        """Return the seconds for which a server has said nothing, 0 where that is no more than a moment."""
+        asked = self._asked
+        lasts = 0.0 if asked is None else time.monotonic() - asked
+        return lasts if lasts >= _HANGS else 0.0
 
     def lose(self) -> None:
         """Give up at once, now and later."""
@@ -86,12 +104,12 @@ class Patience:
                     self.waited = time.monotonic() - since
                     if what is None or self.waited >= self.timeout:
                         raise
-                    self._since, self.waits_for = since, what
+                    self._since, self._what = since, what
                     pause()
                     if self.is_lost():
                         raise
         finally:
-            self._since, self.waits_for = None, ""
+            self._since, self._what = None, ""
 
     def _pause(self, seconds: float) -> None:
         # Many may have lost the same server in the same instant.

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from ecsbatch.clock import SystemClock
-from ecsbatch.errors import ConfigError, StoreError
+from ecsbatch.errors import ConfigError, StoreError, StoreOutdated
 from ecsbatch.store.patience import Patience
 from ecsbatch.store.postgres import PostgresDatabase
 from ecsbatch.store.sql import Statement
@@ -285,12 +285,17 @@ def test_a_line_that_swallows_everything_is_given_up_and_another_one_made(url: s
         assert time.monotonic() - began < 5
 
 
-def test_a_wait_is_ended_from_another_thread(own_server: Server) -> None:
+def test_a_wait_is_told_and_ended_from_another_thread(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(own_server.url()) as database:
         database.prepare()
         with own_server.frozen(), ThreadPoolExecutor() as pool:
             written = pool.submit(database.write, insert(database, "never"))
             time.sleep(0.2)
+            assert database._patience.waiting() == 0
+            # That nothing comes is told long before the answer is given up.
+            monkeypatch.setattr("ecsbatch.store.patience._HANGS", 0.1)
+            assert 0.2 <= database._patience.waiting() < 5
+            assert database._patience.waits_for == "the database (no answer yet)"
             began = time.monotonic()
             database._patience.lose()
             with pytest.raises(StoreError, match="gives no answer"):
@@ -384,8 +389,11 @@ def as_guest(url: str) -> str:
 
 @pytest.mark.usefixtures("role")
 def test_a_role_may_use_what_its_owner_has_made_for_it(database_url: str) -> None:
-    with opened(as_guest(database_url)) as database, pytest.raises(StoreError, match=r"has no tables yet.*have the owner make them"):
-        database.prepare()
+    with opened(as_guest(database_url)) as database:
+        with pytest.raises(StoreOutdated, match="no tables yet: have the owner make them"):
+            database.prepare()
+        with pytest.raises(StoreError, match=r"cannot be upgraded by this role \(permission denied .*as the owner"):
+            database.upgrade()
 
     do_as(database_url, "CREATE SCHEMA ecsbatch AUTHORIZATION guest")
     with opened(as_guest(database_url)) as database:

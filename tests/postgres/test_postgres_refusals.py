@@ -77,7 +77,7 @@ def test_a_server_that_is_not_who_it_should_be(tls_server: TlsServer, name: str 
     ("password", "told"),
     [
         (PASSWORD, 'does not accept our password (password authentication failed for user "ops")'),
-        ("", "does not accept our password (fe_sendauth: no password supplied)"),
+        ("", "wants a password (fe_sendauth: no password supplied)"),
     ],
 )
 def test_a_password_that_is_wrong_or_missing(password_server: Server, password: str, told: str) -> None:
