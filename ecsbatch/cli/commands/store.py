@@ -20,6 +20,7 @@ from ecsbatch.errors import EcsbatchError, StoreError
 from ecsbatch.model.store_url import shown
 from ecsbatch.model.text import counted, printable
 from ecsbatch.views.summary import run_lines
+from ecsbatch.views.text import wrap_line
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
@@ -134,12 +135,14 @@ def _prune(context: CliContext, older_than: str | None, *, yes: bool) -> int:
         print_lines([f"{said} ended longer ago than {older_than}."], to_stdout=True)
         return Exit.OK
     more = len(run_ids) - _SHOWN
-    lines = [*run_lines(records[:_SHOWN], columns(to_stdout=True), {}), *([f"and {more:,} more"] if more > 0 else [])]
+    width = columns(to_stdout=True)
+    lines = [*run_lines(records[:_SHOWN], width, {}), *([f"and {more:,} more"] if more > 0 else [])]
     events = sum(record.seq for record in records)
     servers = sum(record.total for record in records)
     told = f"{counted(len(run_ids), 'run')} of {counted(servers, 'server')}, with {counted(events, 'event')}"
     again = f"ecsbatch store prune --older-than {older_than} --yes{context.repeat.read}"
-    print_lines([*lines, "", f"{told}. Nothing was deleted; this deletes them:", f"  {again}"], to_stdout=True)
+    told = f"{told}. Nothing was deleted; this deletes them:"
+    print_lines([*lines, "", *wrap_line(told, width), f"  {again}"], to_stdout=True)
     return Exit.OK
 
 
