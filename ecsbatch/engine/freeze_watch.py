@@ -21,7 +21,10 @@ LOOK_EVERY: Final = 0.5
 """Seconds between two looks while something is in hand."""
 
 KNOWN_FOR: Final = 1.0
-"""Seconds for which it is known that there is no freeze, from when the store was asked."""
+"""Seconds for which it is known that there is no freeze, from when the store was asked; more by what it took."""
+
+LONGEST_LOOK: Final = 5.0
+"""Seconds that a look may have taken, at the most, for what it told to count: a database far away answers late."""
 
 
 class FreezeWatch:
@@ -43,6 +46,7 @@ class FreezeWatch:
         self.hearers: list[Callable[[], None]] = []
         self._now = now or asyncio.get_running_loop().time
         self._asked_at = self._heard_at = -math.inf
+        self._took = 0.0
 
     async def look(self) -> None:
         """Ask the store.
@@ -54,6 +58,7 @@ class FreezeWatch:
         last = await self._store.last_freeze()
         if asked_at >= self._heard_at:  # else something newer was heard meanwhile
             self._asked_at = self._heard_at = asked_at
+            self._took = self._now() - asked_at
             self._learn(last)
 
     def learn(self, freeze: Freeze) -> None:
@@ -82,4 +87,5 @@ class FreezeWatch:
         if self.freeze is not None:
             return f"{self.freeze.by or 'somebody'} has frozen the store: {self.freeze.reason}"
         unknown_for = min(granted, self._now() - self._asked_at)
-        return "it is not known whether the store was frozen meanwhile" if unknown_for > KNOWN_FOR else ""
+        known_for = KNOWN_FOR + min(self._took, LONGEST_LOOK)
+        return "it is not known whether the store was frozen meanwhile" if unknown_for > known_for else ""

@@ -259,7 +259,7 @@ class Standby:
         else:
             self._failures.pop(run_id, None)
             if result.reason == HANDED_OVER:
-                self._say("handed_over", run_id, f"Run {run_id} is handed over: another process goes on with it.")
+                self._say("handed_over", run_id, f"Run {run_id} is handed over to the next process that stands by.")
                 return
             why = f" ({result.reason})" if result.reason else ""
             self._say("ended", run_id, f"Run {run_id} is {result.status.value}{why}.")

@@ -21,7 +21,7 @@ _MOST: Final = 100
 def work(
     *,
     runs: Annotated[
-        str,
+        str | None,
         Parameter(
             group=_STANDBY,
             metavar="RUN,...",
@@ -31,7 +31,7 @@ def work(
             show_default=False,
             help="Take only these runs, by their ids.",
         ),
-    ] = "",
+    ] = None,
     max_runs: Annotated[
         int,
         Parameter(
@@ -89,7 +89,9 @@ def work(
     allowed = [*programs.allow_programs, *(text.strip() for text in allow_program or ())]
     from ecsbatch.cli.worker import WorkOptions, stand_by  # noqa: PLC0415 - with the engine, which --help does not need
 
-    only = tuple(dict.fromkeys(name.strip() for name in runs.split(",") if name.strip()))
+    only = tuple(dict.fromkeys(name.strip() for name in (runs or "").split(",") if name.strip()))
+    if runs is not None and not only:
+        raise UsageError("--runs names no run: give ids of runs, or leave it out to stand by for all.")
     options = WorkOptions(only, max_runs, healthz, replace(programs, allow_programs=allowed))
     asyncio.run(stand_by(context, options))
     return Exit.OK
