@@ -23,7 +23,7 @@ LOOK_EVERY: Final = 0.5
 KNOWN_FOR: Final = 1.0
 """Seconds for which it is known that there is no freeze, from when the store was asked; more by what it took."""
 
-LONGEST_LOOK: Final = 5.0
+LONGEST_LOOK: Final = 2.0
 """Seconds that a look may have taken, at the most, for what it told to count: a database far away answers late."""
 
 
