@@ -225,8 +225,9 @@ class Actor:
     def _heard(self, news: StandbyNews) -> None:
         self._record.note(f"standby: {news.word}")
         # Who looks at a run may find the store away, or see that a failover has forgotten the run.
-        excused = str(away()) in f"{news.message}." or (self._scene.failovers and "There is no run" in news.message)
-        if news.word == "left_alone" and not (self.dead or excused):
+        gone = any(told in news.message for told in ("There is no run", "has forgotten more of run"))
+        excused = str(away()) in f"{news.message}." or (bool(self._scene.failovers) and gone)
+        if news.word == "left_alone" and not (self.dead or self.closing or excused):
             self._record.complaints.append(f"standby: {news.message}")
 
     async def resume(self, restarter: Restarter, run_id: str) -> None:
