@@ -9,9 +9,8 @@ of one run are kept aside until its end, and become one row of the journal and o
 from __future__ import annotations
 
 import re
-from asyncio import CancelledError
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 from uuid import uuid4
 
@@ -24,7 +23,6 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
-from ecsbatch.model.servers import targets_hash
 from ecsbatch.model.spending import GroupSpending
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, journal, runs
@@ -32,6 +30,7 @@ from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database
 from ecsbatch.store.failover import Failover
 from ecsbatch.store.freezes import FreezeTable
+from ecsbatch.store.held_runs import Head, Pending, first_record, intended
 from ecsbatch.store.ledger import TokenLedger
 from ecsbatch.store.pruning import Pruning
 from ecsbatch.store.spending import Spending
@@ -41,53 +40,11 @@ from ecsbatch.store.worker import Write
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """How far a held run's history goes.
-
-    Attributes:
-        fence: of the present holder.
-        seq: number of the last event.
-        status, counts: as in its row.
-        hash: the head of its record, which the next row follows.
-        grants: how many grants this holder has had.
-        failed_at: number of the last event that is a failure.
-        claimed: True where the run is over and may still have servers.
-        epoch: of the store, in which the record is known to be whole.
-    """
-
-    fence: int
-    seq: int
-    status: RunStatus
-    counts: Mapping[str, int]
-    hash: str
-    grants: int = 0
-    failed_at: int = 0
-    claimed: bool = False
-    epoch: str = ""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """What a group stores of one run: its events, and the same as lines of JSON, one piece for each write."""
-
-    recorded: list[Recorded] = field(default_factory=list[Recorded])
-    lines: list[bytes] = field(default_factory=list[bytes])
-
-
 _NOBODYS: Final = -1
 """The fence of a run whose lock this process has lost; no lease has it."""
 
 _NOT_NOW: Final = Shortage(0, 0.001, 0)
 """The answer to a caller that does not know of a failure yet: ask again at once, with that in mind."""
-
-
-def _intended(intent: Callable[[Grant], Sequence[Event]], grant: Grant) -> Sequence[Event]:
-    """Call the caller's ``intent``; an exception that would end a task or a thread refuses only this write."""
-    try:
-        return intent(grant)
-    except (CancelledError, GeneratorExit) as e:
-        raise RuntimeError(f"The intent to spend grant {grant.id} raised {type(e).__name__}.") from e
 
 
 class SyncStore:
@@ -107,9 +64,9 @@ class SyncStore:
         self._failover.on_lost = self.freezes.write_again
         self.pruning = Pruning(database, self._locks)
         self.reader = journal.Reader(database)
-        self._heads: dict[str, _Head] = {}
-        self._staged: dict[str, _Head] = {}
-        self._pending: dict[str, _Pending] = {}
+        self._heads: dict[str, Head] = {}
+        self._staged: dict[str, Head] = {}
+        self._pending: dict[str, Pending] = {}
         self._fences: dict[str, int] = {}
         self._locked: dict[str, float] = {}
         self._rows: list[journal.JournalRow] = []
@@ -190,7 +147,7 @@ class SyncStore:
         def insert() -> tuple[tuple[Recorded, ...], str, list[journal.JournalRow], RunRecord]:
             now = self.clock.stamp()
             recorded = journal.record(new.run_id, 0, now, new.events)
-            record = _first_record(new, holder, now, counts)
+            record = first_record(new, holder, now, counts)
             runs.insert(self._database, record)
             self._failover.note_whole(new.run_id)
             first = chain.begin(self._database, new.run_id)
@@ -201,7 +158,7 @@ class SyncStore:
 
         recorded, first, rows, record = self._taking.create(new, insert)
         behind = rows[-1].hash if rows else first
-        head = _Head(1, len(recorded), RunStatus.RUNNING, counts, behind, epoch=self._failover.epoch)
+        head = Head(1, len(recorded), RunStatus.RUNNING, counts, behind, epoch=self._failover.epoch)
         self._begin(new.run_id, head)
         self._failover.born(record, new.fleet, first, rows)
         return Lease(new.run_id, holder, 1, None, recorded)
@@ -225,11 +182,11 @@ class SyncStore:
             self._heads.pop(record.run_id, None)
             self._locks.release(record.run_id)
             raise
-        head = _Head(record.fence + 1, record.seq, status, record.counts, behind, epoch=epoch)
+        head = Head(record.fence + 1, record.seq, status, record.counts, behind, epoch=epoch)
         self._begin(record.run_id, head)
         return Lease(record.run_id, holder, record.fence + 1, record.holder)
 
-    def _begin(self, run_id: str, head: _Head) -> None:
+    def _begin(self, run_id: str, head: Head) -> None:
         self._broken.pop(run_id, None)
         self._heads[run_id] = head
 
@@ -274,7 +231,7 @@ class SyncStore:
         grant, shortage = (got, None) if isinstance(got, Grant) else (None, got)
         events = [*self._told_of_failover(head, lease), *transaction.events]
         if grant is not None and transaction.intent is not None:
-            events += _intended(transaction.intent, grant)
+            events += intended(transaction.intent, grant)
         recorded = journal.record(run_id, head.seq, self.clock.stamp(), events)
         lines = journal.encoded(recorded)
         self._change_claims(run_id, transaction, grant)
@@ -286,7 +243,7 @@ class SyncStore:
         return Committed(recorded, grant, shortage)
 
     def _granted(
-        self, request: TokenRequest | None, run_id: str, head: _Head, folded: int | None
+        self, request: TokenRequest | None, run_id: str, head: Head, folded: int | None
     ) -> Grant | Shortage | None:
         if request is None:
             return None
@@ -334,7 +291,7 @@ class SyncStore:
         self._spending.took(request.group, run_id, tokens, request.limit, self.clock.stamp())
         return grant
 
-    def _head(self, lease: Lease) -> _Head:
+    def _head(self, lease: Lease) -> Head:
         """Return the run's head for its holder.
 
         Raises:
@@ -385,7 +342,7 @@ class SyncStore:
             runs.advance(self._database, lease.run_id, head.seq, head.status, head.counts)
         return lease.fence
 
-    def _told_of_failover(self, head: _Head, lease: Lease) -> list[Event]:
+    def _told_of_failover(self, head: Head, lease: Lease) -> list[Event]:
         """Return the event of a failover since the run's last write, and note that its record is whole again."""
         if head.epoch == self._failover.epoch:
             return []
@@ -396,7 +353,7 @@ class SyncStore:
     def _stage(
         self,
         run_id: str,
-        head: _Head,
+        head: Head,
         transaction: Transaction,
         recorded: Sequence[Recorded],
         lines: bytes,
@@ -419,7 +376,7 @@ class SyncStore:
             failed_at=failed_at,
         )
         if recorded or transaction.status:
-            pending = self._pending.setdefault(run_id, _Pending())
+            pending = self._pending.setdefault(run_id, Pending())
             pending.recorded += recorded
             pending.lines += [lines] if recorded else []
 
@@ -482,24 +439,6 @@ class SyncStore:
         """Return the commands to a run's holder whose ids are above ``after``."""
         rows = self._database.execute(sql.COMMANDS, {"run": run_id, "after": after})
         return [Command(id_, ts, who, _body(body)) for id_, ts, who, body in rows]
-
-
-def _first_record(new: NewRun, holder: Holder, now: float, counts: Mapping[str, int]) -> RunRecord:
-    """Return what is stored of a run as it begins."""
-    return RunRecord(
-        run_id=new.run_id,
-        kind=new.kind,
-        created_at=now,
-        status=RunStatus.RUNNING,
-        holder=holder,
-        held=True,
-        fence=1,
-        seq=len(new.events),
-        total=len(new.fleet) if new.fleet is not None else 0,
-        counts=counts,
-        targets_hash=new.fleet.targets_hash() if new.fleet is not None else targets_hash(()),
-        plan=new.plan,
-    )
 
 
 def _body(text: str) -> Mapping[str, Any]:
