@@ -35,6 +35,8 @@ FORGOTTEN: Final = "forgotten "
 def check(record: Record) -> list[str]:
     """Return every broken promise of a played scene."""
     case = _gathered(record)
+    case.broken += judge_unstarted(case)  # of what each request did itself
+    _credit(case)
     for judge in JUDGES:
         case.broken += judge(case)
     for tale in case.tales.values():
@@ -54,9 +56,7 @@ def _gathered(record: Record) -> Case:
             if body["event"] == "batch.submitting":
                 number, servers = -body["batch"], tuple(body["servers"])
                 tale.intents[len(tale.intents)] = Intent(row.tick, row.at, FORGOTTEN + row.run_id, number, 0, servers)
-    case = gather(record, tales)
-    _credit(case)
-    return case
+    return gather(record, tales)
 
 
 def _credit(case: Case) -> None:
@@ -145,7 +145,6 @@ def judge_ends(case: Case) -> Iterator[str]:
 JUDGES: Final[Sequence[Callable[[Case], Iterator[str]]]] = (
     judge_quota,
     judge_once,
-    judge_unstarted,
     judge_baselines,
     judge_others,
     judge_outcomes,
