@@ -72,7 +72,8 @@ class FileDatabase(SqliteDatabase):
     def _write_ahead(self) -> None:
         """Switch to the write-ahead log; where two processes do so at once, SQLite refuses one instead of waiting."""
         if self._patience.until_free(lambda: self._journal_mode("")) != "wal":
-            self.connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file alone; see `shrink`
+            # Of a new file alone, see `shrink`; another process may be making it at this very moment.
+            self._patience.until_free(lambda: self.connection.execute("PRAGMA auto_vacuum = INCREMENTAL"))
             self._patience.until_free(self._switch)
 
     def _switch(self) -> None:
