@@ -15,7 +15,6 @@ from ecsbatch.errors import (
     SelectionError,
     SelectionRefused,
 )
-from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 
 if TYPE_CHECKING:
@@ -56,9 +55,11 @@ _STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR)
 
 def code_of_error(error: EcsbatchError) -> Exit:
     """Return the code of a command that raised this error."""
-    if isinstance(error, RunTaken):
-        return Exit.TAKEN_OVER
-    if isinstance(error, Declined | RunConflict | ProgramRefused | PlanStale | SelectionRefused):
+    if isinstance(error, RunConflict):
+        from ecsbatch.model.conflicts import RunTaken  # noqa: PLC0415 - with all events, which `--help` does not wait for
+
+        return Exit.TAKEN_OVER if isinstance(error, RunTaken) else Exit.REFUSED
+    if isinstance(error, Declined | ProgramRefused | PlanStale | SelectionRefused):
         return Exit.REFUSED
     if isinstance(error, UsageError | ConfigError | SelectionError):
         return Exit.USAGE

@@ -75,12 +75,12 @@ class Row(NamedTuple):
 
 READING = (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR, "psycopg")
 TABLE = [
-    Row("", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
-    Row("--help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
-    Row("--version", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
-    Row("-V", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
-    Row("help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
-    Row("version", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config")),
+    Row("", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
+    Row("--help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
+    Row("--version", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
+    Row("-V", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
+    Row("help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
+    Row("version", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
     Row("help status", 0, {"help", "status"}, (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog")),
     Row("statsu", 2, set(), (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog", "asyncio")),
     Row("status --help", 0, {"status"}, (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog")),
