@@ -56,7 +56,7 @@ SEEN = [
     ),
     (
         None,
-        f'{AT}root certificate file "/home/ann/.postgresql/root.crt" does not exist\nEither provide the file, or change',
+        f'{AT}root certificate file "/home/a/.postgresql/root.crt" does not exist\nEither provide the file, or change',
         "shows a certificate that is not trusted here",
         Retry.NEVER,
     ),
