@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ecsbatch.cli.context import Verbosity
 from ecsbatch.cli.exit_codes import code_of_run
 from ecsbatch.cli.live import LiveContext, LiveViews, store_notice
 from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check, texts_again
+from ecsbatch.cli.signals import listening
 from ecsbatch.cli.wiring import engine, make_store, warn, who
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.conflicts import RunTaken
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from ecsbatch.engine.ports import Store
     from ecsbatch.restarter import Restarter
     from ecsbatch.rollout.rollout import Rollout
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +84,9 @@ class Signals:
         self._hurry = hurry
         self._task = asyncio.current_task()
 
-    @contextmanager
-    def installed(self) -> Generator[None]:
-        """Listen while the block runs; a signal that is ignored (nohup) stays so."""
-        loop = asyncio.get_running_loop()
-        wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        for number in wanted:
-            loop.add_signal_handler(number, self._receive, number)
-        try:
-            yield
-        finally:
-            for number in wanted:
-                loop.remove_signal_handler(number)
+    def installed(self) -> AbstractContextManager[None]:
+        """Listen while a block runs; a signal that is ignored (nohup) stays so."""
+        return listening(self._receive)
 
     def notice(self) -> str:
         """Return what to tell about the run's end, "" while nobody has asked for it; a signal beats an abort."""

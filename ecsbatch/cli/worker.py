@@ -11,13 +11,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.healthz import WorkerHealth, answering
 from ecsbatch.cli.live import make_log
+from ecsbatch.cli.signals import listening
 from ecsbatch.cli.wiring import make_client, make_store
 from ecsbatch.config.settings import Programs
 from ecsbatch.errors import EcsbatchError
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ecsbatch.rollout.rollout import Rollout
     from ecsbatch.store import DatabaseStore
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _BEYOND: Final = 5.0
 """Seconds that a hand-over gets beyond the longest request."""
 
@@ -176,18 +176,9 @@ class WorkSignals:
         self.number = 0
         self._say = say
 
-    @contextmanager
-    def installed(self) -> Generator[None]:
-        """Listen while the block runs; a signal that is ignored (nohup) stays so."""
-        loop = asyncio.get_running_loop()
-        wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        for number in wanted:
-            loop.add_signal_handler(number, self._receive, number)
-        try:
-            yield
-        finally:
-            for number in wanted:
-                loop.remove_signal_handler(number)
+    def installed(self) -> AbstractContextManager[None]:
+        """Listen while a block runs; a signal that is ignored (nohup) stays so."""
+        return listening(self._receive)
 
     def _receive(self, number: int) -> None:
         if not self.number:
