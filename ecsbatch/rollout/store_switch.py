@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ if TYPE_CHECKING:
     from ecsbatch.model.spending import GroupSpending
 
 
-class StoreSwitch:
+class StoreSwitch(ABC):
     """The stop switch of a store, and the quota that its runs spend. A `History` is one."""
 
     @property
+    @abstractmethod
     def store(self) -> Store:
         """The store that is meant."""
-        raise NotImplementedError
 
     async def frozen(self) -> Freeze | None:
         """Return who has frozen the store, why and until when; None where nobody has.
