@@ -17,7 +17,7 @@ from ecsbatch.cli import candidates
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting
 from ecsbatch.config.sources import from_flags
 from ecsbatch.config.types import CountOrPercent, Duration, IntRange, QuotaType, Rate, SettingType, WaveSizes
-from ecsbatch.config.words import Bool, Choice, Words
+from ecsbatch.config.words import Bool, Choice, HostNames, ListenAddress, Words
 from ecsbatch.planning.strategy import LIMITS
 
 GO_AHEAD: Final = Group("Going ahead", sort_key=1)
@@ -26,7 +26,8 @@ GROUPS: Final[Mapping[str, Group]] = {
     "engine": Group("Engine", sort_key=3),
     "connection": Group("Connection", sort_key=4),
     "programs": Group("Checks and gates", sort_key=5),
-    "output": Group("Output", sort_key=6),
+    "observability": Group("Page, metrics, traces", sort_key=6),
+    "output": Group("Output", sort_key=7),
 }
 
 OWN_VARIABLES: Final = frozenset(
@@ -48,6 +49,10 @@ _WORDS: Final = {
     "check_ca": "FILE",
     "check": "CHECK",
     "gate": "CMD",
+    "on_end": "CMD",
+    "metrics_file": "FILE",
+    "dashboard_cert": "FILE",
+    "dashboard_key": "FILE",
     "pass_env": "NAME",
     "hold_after": "N|each",
 }
@@ -60,6 +65,8 @@ _OFFERED: Final = {
     "soak": ("30s", "5m", "30m"),
     "check": ("tcp:22", "http:8080/health", "https:443/", "url:", "cmd:"),
     "quota": ("1000/60s", "500/60s"),
+    "dashboard": ("127.0.0.1:8080",),
+    "metrics": ("127.0.0.1:9464",),
 }
 """What a shell offers for values that may be others too: the forms that people forget."""
 
@@ -130,17 +137,20 @@ def _sections(*sections: str) -> list[str]:
 _HOOKS: Final = ("check", "gate")
 """Given again, they let the check and the gate on record run where others may have written it."""
 
+_PROCESS: Final = ("engine", "connection", "programs", "observability", "output")
+"""What a process that goes on with a run is told of itself; how it restarts servers is the run's."""
+
 _MADE_OF: Final[Mapping[str, tuple[Sequence[str], bool]]] = {
     "RestartFlags": (_sections(*SECTIONS), True),
-    "ResumeFlags": ([*LIMITS, *_HOOKS, *_sections("engine", "connection", "programs", "output")], False),
+    "ResumeFlags": ([*LIMITS, *_HOOKS, *_sections(*_PROCESS)], False),
     "AskFlags": (["store", "output"], True),
     "StoreFlags": (["store"], True),
     "WatchFlags": (["store", "output", "events", "log_format"], True),
     "SiteFlags": ([*_sections("connection"), "store"], True),
-    "ApplyFlags": ([*_HOOKS, *_sections("engine", "connection", "programs", "output")], True),
+    "ApplyFlags": ([*_HOOKS, *_sections(*_PROCESS)], True),
     "AdjustFlags": ([*LIMITS, "store"], False),
     "AbortFlags": (["check", *_sections("engine", "connection", "programs"), "store"], True),
-    "WorkFlags": ([*_sections("engine", "connection", "programs"), "store", "log_format"], True),
+    "WorkFlags": ([*_sections("engine", "connection", "programs", "observability"), "store", "log_format"], True),
     "CheckFlags": ([*_sections("connection"), "quota", "store", "output"], True),
 }
 """The settings that commands have flags for, and whether help names their defaults: an old run has its own strategy."""
@@ -209,7 +219,7 @@ def _flag(setting: Setting, *, defaults: bool) -> tuple[str, Any, Any]:
         help=text,
         group=GROUPS[setting.section],
         metavar=metavar,
-        negative="" if isinstance(setting.kind, Words) else None,
+        negative="" if isinstance(setting.kind, Words | HostNames) else None,
         allow_leading_hyphen=setting.name == "events",
         converter=_as_typed if isinstance(setting.kind, Choice) else None,
         show_choices=False,
@@ -222,7 +232,7 @@ def _type(setting: Setting) -> Any:
     """Return what shells complete: the words of a choice, else nothing."""
     if isinstance(setting.kind, Bool):
         return bool
-    if isinstance(setting.kind, Words):
+    if isinstance(setting.kind, Words | HostNames):
         return list[str]
     return Literal[setting.kind.words] if isinstance(setting.kind, Choice) else str
 
@@ -243,5 +253,7 @@ def _metavar(setting: Setting) -> str:
         WaveSizes: "SIZES",
         QuotaType: "N/TIME",
         Rate: "N/s",
+        ListenAddress: "ADDRESS:PORT",
+        HostNames: "NAME",
     }
     return named.get(type(kind), _WORDS.get(setting.name, "TEXT"))

@@ -6,14 +6,12 @@ GET /livez      200 while its event loop turns: for whoever would restart it, wh
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ecsbatch.cli.exit_codes import UsageError
-from ecsbatch.errors import ConfigError
+from ecsbatch.cli.listen import listening_at
 from ecsbatch.model.json_text import json_bytes
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 
 WELL_WITHIN: Final = 10.0
 """Seconds after its last look at the store for which a worker counts as well."""
-
-_LAST_PORT: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +63,6 @@ class WorkerHealth:
         return (503 if why else 200), body
 
 
-def host_and_port(text: str) -> tuple[str, int]:
-    """Read ``127.0.0.1:8080``, ``[::1]:8080`` or ``8080``, which is one of this machine alone.
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    host, _, digits = text.strip().rpartition(":")
-    host = host or "127.0.0.1"
-    bare = host.removeprefix("[").removesuffix("]")
-    good = digits.isascii() and digits.isdigit() and 1 <= int(digits) <= _LAST_PORT
-    try:
-        ipaddress.ip_address(bare)
-    except ValueError:
-        good = good and bare == "localhost"
-    if not good or (":" in bare and host == bare):
-        raise UsageError(f"--healthz {text}: give an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080.")
-    return bare, int(digits)
-
-
 @asynccontextmanager
 async def answering(address: str, health: Callable[[], WorkerHealth]) -> AsyncGenerator[None]:
     """Answer for as long as the block lasts; "" opens nothing.
@@ -107,15 +84,5 @@ async def answering(address: str, health: Callable[[], WorkerHealth]) -> AsyncGe
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/livez", livez)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        host, port = host_and_port(address)
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as e:
-            why = e.strerror or e
-            raise ConfigError(f"--healthz {address} cannot be listened at ({why}): give another port.") from e
+    async with listening_at(app, address, "--healthz"):
         yield
-    finally:
-        await runner.cleanup()

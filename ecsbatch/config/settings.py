@@ -1,8 +1,9 @@
 """Every setting, defined once: for the library, the TOML file, the environment and the command line alike.
 
-A setting is a field of one of five dataclasses: `Strategy`, `Engine`, `Connection`, `Programs`, `Output`. Its name is
-its key in the file, with dashes its flag, and in capitals after ``ECSBATCH_`` its environment variable. What the
-docstring of its class says of it is its help, and in brackets its default. All durations are kept in seconds.
+A setting is a field of one of six dataclasses: `Strategy`, `Engine`, `Connection`, `Programs`, `Observability` and
+`Output`. Its name is its key in the file, with dashes its flag, and in capitals after ``ECSBATCH_`` its environment
+variable. What the docstring of its class says of it is its help, and in brackets its default. All durations are kept in
+seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from typing import Final, Literal, TypeAlias
 
 from ecsbatch.config.declare import TimeSpan, TimeSpanOrNone, WaveList, check_fields, helps_of, setting
 from ecsbatch.config.types import CountOrPercent, Duration, IntRange, QuotaType, Rate, SettingType, WaveSizes
-from ecsbatch.config.words import Address, Bool, Choice, Commands, CommandText, StoreUrl, Text, Words
+from ecsbatch.config.words import (
+    Address,
+    Bool,
+    Choice,
+    Commands,
+    CommandText,
+    HostNames,
+    ListenAddress,
+    StoreUrl,
+    Text,
+    Words,
+)
 from ecsbatch.errors import Invalid
 from ecsbatch.model.arguments import refuses_unknown
 from ecsbatch.model.quota import Quota
@@ -231,6 +243,41 @@ class Programs:
 
 @refuses_unknown(_owner)
 @dataclass(frozen=True, slots=True)
+class Observability:
+    """How others see what the command line does: a page, metrics, traces, and a command at a run's end.
+
+    Attributes:
+        dashboard: Show runs on a page at this address; without a certificate only this machine's own will do.
+        dashboard_host: Name by which browsers reach the page, besides that of its address.
+        dashboard_cert: The page's certificate (PEM), with which it listens at other addresses, too.
+        dashboard_key: The certificate's private key (PEM); in the certificate's file where left out.
+        dashboard_steer: Let whoever has the page's token steer runs from it. [False]
+        metrics: Answer Prometheus at this address, under /metrics.
+        metrics_file: Write the metrics into this file now and then, for node_exporter.
+        traces: Write spans of rollouts and requests by OpenTelemetry, as its own variables say. [False]
+        on_end: Command to run when a run has ended or stopped; its summary is on its standard input.
+
+    Raises:
+        Invalid: a value cannot be, or there is no such setting.
+    """
+
+    dashboard: str | None = setting(None, ListenAddress())
+    dashboard_host: Sequence[str] = setting((), HostNames())
+    dashboard_cert: str = setting("", _PEM)
+    dashboard_key: str = setting("", _PEM)
+    dashboard_steer: bool = setting(default=False, kind=Bool())
+    metrics: str | None = setting(None, ListenAddress())
+    metrics_file: str | None = setting(None, Text(r".*\S.*", "a file"))
+    traces: bool = setting(default=False, kind=Bool())
+    on_end: str | None = setting(None, _COMMAND)
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_fields(self)
+
+
+@refuses_unknown(_owner)
+@dataclass(frozen=True, slots=True)
 class Output:
     """Where the command line keeps and writes what happens.
 
@@ -305,13 +352,14 @@ class Setting:
         return self.default is None or self.default in {"", ()}
 
 
-Section: TypeAlias = Connection | Engine | Strategy | Programs | Output
+Section: TypeAlias = Connection | Engine | Strategy | Programs | Observability | Output
 
 SECTIONS: Final[Mapping[str, type[Section]]] = {
     "connection": Connection,
     "engine": Engine,
     "strategy": Strategy,
     "programs": Programs,
+    "observability": Observability,
     "output": Output,
 }
 """The tables of a settings file, each with its dataclass."""

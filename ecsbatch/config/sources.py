@@ -13,7 +13,17 @@ from shlex import quote
 from typing import Any, Final, cast
 
 from ecsbatch.config.declare import invalid
-from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Programs, Setting, Strategy
+from ecsbatch.config.settings import (
+    SECTIONS,
+    SETTINGS,
+    Connection,
+    Engine,
+    Observability,
+    Output,
+    Programs,
+    Setting,
+    Strategy,
+)
 from ecsbatch.errors import ConfigError, Invalid
 from ecsbatch.model.arguments import nearest
 from ecsbatch.model.ownership import file_exposure, folders_above
@@ -46,7 +56,7 @@ class Settings:
     """All settings of one call of the program.
 
     Attributes:
-        connection, engine, strategy, programs, output: the settings, by section.
+        connection, engine, strategy, programs, observability, output: the settings, by section.
         origins: where each setting was given, by its name; defaults are not in it.
     """
 
@@ -54,6 +64,7 @@ class Settings:
     engine: Engine
     strategy: Strategy
     programs: Programs
+    observability: Observability
     output: Output
     origins: Mapping[str, str]
 
@@ -194,6 +205,7 @@ def merge_layers(*layers: Mapping[str, SettingValue]) -> Settings:
         Engine(**values("engine")),
         Strategy(**values("strategy")),
         Programs(**values("programs")),
+        Observability(**values("observability")),
         Output(**values("output")),
         origins,
     )

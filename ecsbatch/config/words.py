@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ecsbatch.config.addresses import LISTEN, parse_listen_address
 from ecsbatch.config.types import SettingType, items_of
 from ecsbatch.model.store_url import has_password, shown
 from ecsbatch.model.text import without_password, without_user
@@ -87,6 +88,33 @@ class Words(SettingType):
 
 
 @dataclass(frozen=True, slots=True)
+class ListenAddress(SettingType):
+    """An address of this machine at which something listens, kept as it was given."""
+
+    def _expected(self) -> str:
+        return LISTEN
+
+    def _check(self, value: object) -> str:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str):
+            raise ValueError(value)  # noqa: TRY004  # whatever is invalid is refused alike
+        parse_listen_address(text)
+        return text.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class HostNames(SettingType):
+    """Names of hosts, in a list or with commas between them. Kept as a tuple in small letters, each name once."""
+
+    def _expected(self) -> str:
+        return 'one or more names of hosts without a port, such as "ops.example.com"'
+
+    def _check(self, value: object) -> tuple[str, ...]:
+        given = [value] if isinstance(value, str) else _texts(value, bool)
+        return _texts([name.lower() for text in given for name in text.split(",")], _is_host_name)
+
+
+@dataclass(frozen=True, slots=True)
 class CommandText(Text):
     """A command line or the name of a check, in which somebody may have written a password."""
 
@@ -141,6 +169,10 @@ class Commands(SettingType):
 
     def _check(self, value: object) -> tuple[str, ...]:
         return _texts(value, bool)
+
+
+def _is_host_name(name: str) -> bool:
+    return re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?", name) is not None
 
 
 def _texts(value: object, valid: Callable[[str], bool]) -> tuple[str, ...]:

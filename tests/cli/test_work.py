@@ -21,8 +21,7 @@ import pytest
 from typed_commands import Simulator, Terminal
 
 from ecsbatch import EcsClient, KeyAuth, Quota, Restarter, open_store
-from ecsbatch.cli.exit_codes import UsageError
-from ecsbatch.cli.healthz import WorkerHealth, host_and_port
+from ecsbatch.cli.healthz import WorkerHealth
 from ecsbatch.cli.worker import lesser_quota
 
 PATIENT = ("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s")
@@ -230,25 +229,6 @@ def test_a_port_that_is_taken_and_a_key_that_is_missing_are_a_line(terminal: Ter
     assert (busy.returncode, len(busy.stderr.splitlines())) == (2, 1)
     assert f"--healthz 127.0.0.1:{number} cannot be listened at" in busy.stderr
     assert (keyless.returncode, len(keyless.stderr.splitlines())) == (2, 1)
-
-
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [
-        ("8080", ("127.0.0.1", 8080)),
-        ("0.0.0.0:80", ("0.0.0.0", 80)),  # noqa: S104 - where a supervisor elsewhere asks
-        ("[::1]:8080", ("::1", 8080)),
-        ("localhost:8080", ("localhost", 8080)),
-    ],
-)
-def test_an_address_is_read(typed: str, expected: tuple[str, int]) -> None:
-    assert host_and_port(typed) == expected
-
-
-@pytest.mark.parametrize("typed", ["", "web:80", "1.2.3.4", "1.2.3.4:0", "1.2.3.4:65536", "::1:8080", "[::1]", ":x"])
-def test_an_address_that_is_none_is_refused(typed: str) -> None:
-    with pytest.raises(UsageError, match="give an IP address and a port"):
-        host_and_port(typed)
 
 
 @pytest.mark.parametrize(

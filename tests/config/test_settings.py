@@ -13,7 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.config.settings import SECTIONS, SETTINGS, Connection, Engine, Output, Programs, Strategy, default_store
+from ecsbatch.config.settings import (
+    SECTIONS,
+    SETTINGS,
+    Connection,
+    Engine,
+    Observability,
+    Output,
+    Programs,
+    Strategy,
+    default_store,
+)
 from ecsbatch.config.sources import Settings, from_environment, from_flags, load, merge_layers
 from ecsbatch.config.types import Amount, format_duration, parse_duration, parse_quota, parse_rate
 from ecsbatch.errors import ConfigError, Invalid
@@ -255,6 +265,7 @@ def test_production_toml_names_every_setting_and_holds_the_defaults(tmp_path: Pa
         Engine(),
         Strategy(),
         Programs(),
+        Observability(),
         Output(),
         dict.fromkeys(load(CONFIG / "production.toml"), str(CONFIG / "production.toml")),
     )

@@ -12,7 +12,7 @@ from ecsbatch.cli import candidates
 from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.exit_codes import Exit, UsageError
 from ecsbatch.cli.flags import GROUPS, ConfigFile, Quiet, Verbose, WorkFlags
-from ecsbatch.cli.healthz import host_and_port
+from ecsbatch.cli.listen import listen_address
 
 _STANDBY: Final = Group("Standing by", sort_key=1)
 _MOST: Final = 100
@@ -84,7 +84,7 @@ def work(
     if not 1 <= max_runs <= _MOST:
         raise UsageError(f"--max-runs {max_runs}: give a number from 1 to {_MOST}.")
     if healthz:
-        host_and_port(healthz)
+        listen_address(healthz, "--healthz")
     programs = context.settings.programs
     allowed = [*programs.allow_programs, *(text.strip() for text in allow_program or ())]
     from ecsbatch.cli.worker import WorkOptions, stand_by  # noqa: PLC0415 - with the engine, which --help does not need
