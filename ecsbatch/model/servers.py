@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice, repeat
@@ -209,9 +210,12 @@ class Fleet(Sequence[Server]):
     Attributes:
         ids: the servers' ids.
         domains, names, sites: the same of each; None where no server has one.
+        hosts: the physical host of each, as the cloud named it when the plan was made; None where no host is known.
+        tags: of each tag that is worth grouping by, its value for each server, "" where a server has no such tag.
+            Hosts and tags are for people only: neither a plan's hash nor its order knows of them.
     """
 
-    __slots__ = ("_index", "domains", "ids", "names", "sites")
+    __slots__ = ("_index", "domains", "hosts", "ids", "names", "sites", "tags")
 
     def __init__(
         self,
@@ -219,6 +223,8 @@ class Fleet(Sequence[Server]):
         domains: Sequence[str] | None = None,
         names: Sequence[str] | None = None,
         sites: Sequence[str] | None = None,
+        hosts: Sequence[str] | None = None,
+        tags: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Take one entry per server in each column; a column that is left out is empty for all.
 
@@ -229,6 +235,8 @@ class Fleet(Sequence[Server]):
         self.domains: tuple[str, ...] | None = _column(domains)
         self.names: tuple[str, ...] | None = _column(names)
         self.sites: tuple[str, ...] | None = _column(sites)
+        self.hosts: tuple[str, ...] | None = _column(hosts)
+        self.tags: Mapping[str, tuple[str, ...]] = _columns(tags or {})
         self._index = {id_: i for i, id_ in enumerate(self.ids)}
         if len(self._index) != len(self.ids):
             raise ValueError("A fleet names each server once.")
@@ -239,6 +247,12 @@ class Fleet(Sequence[Server]):
         return cls(
             [s.id for s in servers], [s.domain for s in servers], [s.name for s in servers], [s.site for s in servers]
         )
+
+    def grouped(self, hosts: Sequence[str], tags: Mapping[str, Sequence[str]]) -> Fleet:
+        """Return the same servers with these hosts and tags; a million ids are not copied for that."""
+        fleet = copy(self)
+        fleet.hosts, fleet.tags = _column(hosts), _columns(tags)
+        return fleet
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -269,6 +283,10 @@ class Fleet(Sequence[Server]):
     def site(self, i: int) -> str:
         """Return the site's key of the server with index ``i``."""
         return self.sites[i] if self.sites else ""
+
+    def host(self, i: int) -> str:
+        """Return the host of the server with index ``i``, "" where it is not known."""
+        return self.hosts[i] if self.hosts else ""
 
     def find(self, server_id: str) -> int:
         """Return the index of a server.
@@ -324,3 +342,9 @@ def _column(values: Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     seen: dict[str, str] = {}
     return tuple(seen.setdefault(v, v) for v in values)
+
+
+def _columns(named: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Return those of the columns that are not empty throughout."""
+    columns = {key: _column(values) for key, values in named.items()}
+    return {key: column for key, column in columns.items() if column is not None}

@@ -18,6 +18,7 @@ from ecsbatch.errors import Invalid, SelectionError, SelectionRefused
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, Skip, Wave
 from ecsbatch.model.servers import Fleet, Server, ServerView, restart_type
+from ecsbatch.planning.groups import host_column, tag_columns
 from ecsbatch.planning.precheck import skip_reason
 
 ONE_WAVE: Final = 20
@@ -144,7 +145,7 @@ def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
-    """Return the targets in columns; what is not given, a domain or a name, is as the cloud says."""
+    """Return the targets in columns; what is not given, a domain or a name, is as the cloud says, and so are groups."""
     if not servers:
         raise SelectionRefused("No server is selected; an empty selection never means all.")
     try:
@@ -152,12 +153,14 @@ def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
     except ValueError:
         twice = next(id_ for id_, count in Counter(server.id for server in servers).items() if count > 1)
         raise SelectionError(f"Server {twice} is named twice; name each server once.") from None
-    if not views or all(column and all(column) for column in (fleet.domains, fleet.names)):
+    if not views:
         return fleet
     seen = [views.get(id_) for id_ in fleet.ids]
-    domains = [fleet.domain(i) or (view.az if view else "") for i, view in enumerate(seen)]
-    names = [fleet.name(i) or (view.name if view else "") for i, view in enumerate(seen)]
-    return Fleet(fleet.ids, domains, names, fleet.sites)
+    if not all(column and all(column) for column in (fleet.domains, fleet.names)):
+        domains = [fleet.domain(i) or (view.az if view else "") for i, view in enumerate(seen)]
+        names = [fleet.name(i) or (view.name if view else "") for i, view in enumerate(seen)]
+        fleet = Fleet(fleet.ids, domains, names, fleet.sites)
+    return fleet.grouped(host_column(seen), tag_columns(seen))
 
 
 def _left_out(
@@ -296,7 +299,8 @@ def _permuted(fleet: Fleet, order: Sequence[int]) -> Fleet:
     def column(values: Sequence[str] | None) -> list[str] | None:
         return None if values is None else [values[i] for i in order]
 
-    return Fleet([fleet.ids[i] for i in order], column(fleet.domains), column(fleet.names), column(fleet.sites))
+    ids, tags = [fleet.ids[i] for i in order], {key: [values[i] for i in order] for key, values in fleet.tags.items()}
+    return Fleet(ids, column(fleet.domains), column(fleet.names), column(fleet.sites), column(fleet.hosts), tags)
 
 
 def _holds(asked: int | str | None, waves: int) -> tuple[int, ...]:

@@ -1,0 +1,65 @@
+"""What people group servers by besides zone and wave: the hosts and the tags that a look showed, kept small."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+
+from ecsbatch.model.servers import ServerView
+
+MOST_TAGS: Final = 16
+"""Tags by which the servers of a plan can be grouped, at most."""
+
+FEW_VALUES: Final = 1_000
+"""Values up to which a tag is worth grouping by; with more, two servers must share one on average."""
+
+LONGEST: Final = 255
+"""Characters that are kept of a host, a tag's key or its value."""
+
+_Seen = Sequence[ServerView | None]
+
+
+def host_column(seen: _Seen) -> list[str]:
+    """Return the physical host of each server, "" where a look showed none."""
+    return [view.host_id[:LONGEST] if view else "" for view in seen]
+
+
+def tag_columns(seen: _Seen) -> dict[str, list[str]]:
+    """Return, of each tag that is worth grouping by, its value for each server; those of most servers come first.
+
+    A tag without a value is its own value: "" says that a server has no such tag.
+    """
+    values = _worth_grouping(seen)
+    columns = {key: [""] * len(seen) for key in values}
+    for i, view in enumerate(seen):
+        for key, value in _tags(view).items():
+            if key in columns:
+                columns[key][i] = values[key][value]
+    return columns
+
+
+def by_servers(servers: Counter[str]) -> list[str]:
+    """Return the tags' keys that have been counted, those of most servers first."""
+    return sorted(servers, key=lambda key: (-servers[key], key))
+
+
+def _worth_grouping(seen: _Seen) -> dict[str, dict[str, str]]:
+    """Return the tags that are worth grouping by, each with its values: one text for all servers that share it."""
+    enough = max(FEW_VALUES, len(seen) // 2)
+    servers: Counter[str] = Counter()
+    values: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for view in seen:
+        for key, value in _tags(view).items():
+            servers[key] += 1
+            if len(values[key]) <= enough:  # what has more values, an id of each server's own, is not kept at all
+                values[key].setdefault(value, value)
+    worth = (key for key in by_servers(servers) if len(values[key]) <= max(FEW_VALUES, servers[key] // 2))
+    return {key: values[key] for key in islice(worth, MOST_TAGS)}
+
+
+def _tags(view: ServerView | None) -> dict[str, str]:
+    """Return the tags of a server by their keys; the cloud writes ``key=value`` or ``key``."""
+    parts = (text.partition("=") for text in view.tags) if view else ()
+    return {key[:LONGEST]: (value or key)[:LONGEST] for key, _, value in parts if key}
