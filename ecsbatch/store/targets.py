@@ -1,9 +1,15 @@
-"""The table of targets: the frozen list of a run's servers, in compressed columns; a million take about 20 MB."""
+"""The table of targets: the frozen list of a run's servers, in compressed columns; a million take about 20 MB.
+
+Hosts and tags are for people, and whoever reads a row without knowing of them has all that a run needs. Few texts are
+shared by many servers there: a row has those that no row before it has, and the number of its text for each server.
+"""
 
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -16,6 +22,9 @@ from ecsbatch.store.database import Database
 
 _PART: Final = 20_000
 """Servers in one row: only so many are in memory twice while a list is written or read."""
+
+_HOSTS: Final = "hosts"
+_TAGS: Final = "tags"
 
 _LEFT_ALONE: Final = frozenset({SkipReason.EXCLUDED.value, SkipReason.RESTARTED_RECENTLY.value})
 
@@ -32,8 +41,14 @@ def to_claim(fleet: Fleet, plan: Mapping[str, Any]) -> Fleet:
 
 def rows(run_id: str, fleet: Fleet) -> Iterator[Mapping[str, Any]]:
     """Yield the rows in which a run's targets are stored, in their order."""
+    hosts, tags = _Numbers(), {key: _Numbers() for key in fleet.tags}
     for part, start in enumerate(range(0, len(fleet), _PART)):
-        columns = {name: column[start : start + _PART] for name, column in _columns(fleet) if column is not None}
+        here = slice(start, start + _PART)
+        columns: dict[str, Any] = {name: column[here] for name, column in _columns(fleet) if column is not None}
+        if fleet.hosts is not None:
+            columns[_HOSTS] = hosts.written(fleet.hosts[here])
+        if fleet.tags:
+            columns[_TAGS] = {key: numbers.written(fleet.tags[key][here]) for key, numbers in tags.items()}
         yield {"run_id": run_id, "part": part, "servers": zlib.compress(orjson.dumps(columns), 1)}
 
 
@@ -55,17 +70,63 @@ def read(database: Database, run_id: str) -> Fleet:
     """
     columns: dict[str, list[str]] = {"ids": [], "domains": [], "names": [], "sites": []}
     shared: dict[str, str] = {}
+    hosts, tags = _Numbered(), defaultdict[str, _Numbered](_Numbered)
     try:
         for part in _parts(database, run_id):
-            size = len(part["ids"])
+            start, size = len(columns["ids"]), len(part["ids"])
             for name, values in columns.items():
                 values.extend(_share(part.get(name, [""] * size), shared) if name != "ids" else part[name])
-        return Fleet(columns["ids"], columns["domains"], columns["names"], columns["sites"])
-    except (zlib.error, ValueError, TypeError, KeyError, AttributeError) as e:
+            if _HOSTS in part:
+                hosts.read(part[_HOSTS], start, size)
+            for key, written in part.get(_TAGS, {}).items():
+                tags[key].read(written, start, size)
+        total = len(columns["ids"])
+        told = {key: numbered.of(total) for key, numbered in tags.items()}
+        return Fleet(columns["ids"], columns["domains"], columns["names"], columns["sites"], hosts.of(total), told)
+    except (zlib.error, ValueError, TypeError, LookupError, AttributeError) as e:
         raise StoreError(
             f"The list of servers of run {run_id} was not written by ecsbatch and cannot be read ({e}): "
             "restore the store from a copy of before."
         ) from e
+
+
+class _Numbers:
+    """Numbers the texts of a column in the order in which they come, from one row of it to the next."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def written(self, column: Sequence[str]) -> dict[str, Any]:
+        """Return a row's part of the column."""
+        numbers, known = self._numbers, len(self._numbers)
+        index = [numbers.setdefault(text, len(numbers)) for text in column]
+        return {"values": list(islice(numbers, known, None)), "index": index}
+
+
+class _Numbered:
+    """Reads what `_Numbers` has written, row by row."""
+
+    def __init__(self) -> None:
+        self._values: list[str] = []
+        self._column: list[str] = []
+
+    def read(self, written: Mapping[str, Any], start: int, size: int) -> None:
+        """Read a row's part of the column: ``size`` servers from ``start`` on.
+
+        Raises:
+            ValueError, TypeError, LookupError, AttributeError: this is none.
+        """
+        values, index = written["values"], written["index"]
+        if len(index) != size or min(index, default=0) < 0:
+            raise ValueError(f"hosts or tags that are not those of {size} servers")
+        "".join(values)  # they are texts
+        self._values += values
+        self._column += [""] * (start - len(self._column))
+        self._column += [self._values[number] for number in index]
+
+    def of(self, servers: int) -> list[str]:
+        """Return the column of so many servers; "" for those whose rows have no part of it."""
+        return self._column + [""] * (servers - len(self._column))
 
 
 def _columns(fleet: Fleet) -> Iterator[tuple[str, Sequence[str] | None]]:
