@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from ecsbatch.model.json_text import json_bytes, stamp
 from ecsbatch.model.ownership import Exposure, current_user, exposure_of, seen_file
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, ServerView, Site
+from ecsbatch.planning.groups import by_servers
 
 FORMAT: Final = 1
 """The version of the file's format; a file in another one is refused."""
@@ -154,6 +156,8 @@ def _kept(raw: Mapping[str, Any], rows: list[dict[str, Any]]) -> Kept:
         [row.get("domain", "") for row in rows],
         [row.get("name", "") for row in rows],
         [row.get("site", "") for row in rows],
+        [row.get("host", "") for row in rows],
+        _tags([row.get("tags", {}) for row in rows]),
     )
     views = {row["id"]: _view(row) for row in rows}
     made_at = datetime.fromisoformat(raw["made_at"]).timestamp()
@@ -168,8 +172,18 @@ def _row(fleet: Fleet, index: int, views: Mapping[str, ServerView]) -> dict[str,
     view = views.get(server.id) or ServerView(server.id, found=False)
     usual = ServerView(server.id)
     row = {"id": server.id, "domain": server.domain, "name": server.name, "site": server.site, "az": view.az}
+    groups = {
+        "host": fleet.host(index),
+        "tags": {key: values[index] for key, values in fleet.tags.items() if values[index]},
+    }
     seen = {name: getattr(view, name) for name in _KEPT if getattr(view, name) != getattr(usual, name)}
-    return {name: value for name, value in row.items() if value} | seen
+    return {name: value for name, value in (row | groups).items() if value} | seen
+
+
+def _tags(of_each: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return the tags of all servers as columns, in the order in which a plan has them."""
+    servers = Counter(key for tags in of_each for key in tags)
+    return {key: [tags.get(key, "") for tags in of_each] for key in by_servers(servers)}
 
 
 def _view(row: Mapping[str, Any]) -> ServerView:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ecsbatch.cli.output import write_file
 from ecsbatch.config.settings import Strategy
 from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.servers import Server, ServerView, Site
+from ecsbatch.model.servers import Fleet, Server, ServerView, Site
 from ecsbatch.planning.drift import find_drift
 from ecsbatch.planning.plan_file import is_plan, plan_pieces, read_plan
 from ecsbatch.planning.strategy import make_plan
@@ -24,7 +28,7 @@ VIEWS = {
     "a": ServerView("a", status="ACTIVE", az="az1", updated="2026-03-01T09:00:00Z", name="web-1", host_id="h"),
     "b": ServerView("b", status="SHUTOFF", az="az2", updated="2026-03-01T09:00:01Z"),
     "c": ServerView("c", found=False),
-    "d": ServerView("d", status="ACTIVE", az="az1", locked=True),
+    "d": ServerView("d", status="ACTIVE", az="az1", locked=True, tags=("app=web", "canary")),
     "e": ServerView("e", status="ERROR", task_state="rebuilding", az="az1"),
 }
 
@@ -49,10 +53,33 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert kept.plan.hash == planned().hash
     assert kept.plan.to_json() == planned().to_json()
     assert list(kept.plan.fleet) == list(planned().fleet)
+    assert kept.plan.fleet.hosts == planned().fleet.hosts == ("h", "", "", "", "")
+    assert list(kept.plan.fleet.tags.items()) == list(planned().fleet.tags.items()) != []
     assert (kept.site, kept.made_at) == (SITE, MADE_AT)
     assert find_drift(kept.plan, kept.views, VIEWS) == []
     assert is_plan(str(path))
     assert json.loads(path.read_bytes())["ecsbatch_plan"] == 1
+
+
+_COLUMN = st.lists(st.sampled_from(["", "a", "<img src=x>", "\x1b[2J", "é"]), min_size=4, max_size=4)
+
+
+@given(_COLUMN, st.dictionaries(st.text(max_size=3), _COLUMN, max_size=3))
+def test_hosts_and_tags_come_back_and_no_hash_knows_of_them(hosts: list[str], tags: dict[str, list[str]]) -> None:
+    bare = make_plan([Server(id_) for id_ in "abcd"], Strategy(waves="1"))
+    plan = replace(bare, fleet=Fleet("abcd", hosts=hosts, tags=tags))
+    with TemporaryDirectory() as folder:
+        write_file(Path(folder, "a.plan"), plan_pieces(plan, {}, SITE, MADE_AT))
+        kept = read_plan(f"{folder}/a.plan").plan
+
+    assert (kept.fleet.hosts, kept.fleet.tags) == (plan.fleet.hosts, plan.fleet.tags)
+    assert kept.hash == plan.hash == bare.hash
+
+
+def test_a_plan_without_them_is_written_as_by_versions_of_before() -> None:
+    [row] = json.loads(b"".join(plan_pieces(make_plan([Server("a")], Strategy()), {}, SITE, MADE_AT)))["servers"]
+
+    assert row == {"id": "a", "found": False}
 
 
 CHANGES: list[Callable[[dict[str, Any]], Any]] = [
