@@ -351,6 +351,7 @@ class ServerEvent(Event):
             submitted_at=submitted_at,
             ended_at=ended_at,
             not_retried=self.not_retried,
+            host=self.host,
         )
 
 

@@ -119,6 +119,8 @@ class Outcome:
         not_retried: why a server that failed has kept this outcome although it was to be tried again: a `SkipReason`,
             ``left_out``, ``aborted``, or ``waiting`` while that is still to come; "" where nobody has asked for it.
         name, domain: what it is called and where it is; "" where the run was given neither, as by an id alone.
+        host: the physical host on which it failed, else the one that it was on when the plan was made; "" where nobody
+            has looked.
     """
 
     server: str
@@ -134,13 +136,14 @@ class Outcome:
     not_retried: str = ""
     name: str = ""
     domain: str = ""
+    host: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values, by the names that the report's columns have; times are RFC 3339 in UTC.
 
         They are ``id``, ``name``, ``outcome``, ``reason``, ``evidence``, ``error_code``, ``message``, ``job_id``,
-        ``domain``, ``attempts``, ``submitted_at``, ``ended_at`` and ``not_retried``. Texts of the cloud are as they
-        came: escape them for a page.
+        ``domain``, ``attempts``, ``submitted_at``, ``ended_at``, ``not_retried`` and ``host``. Texts of the cloud
+        are as they came: escape them for a page.
         """
         return {
             "id": self.server,
@@ -156,4 +159,5 @@ class Outcome:
             "submitted_at": stamped(self.submitted_at),
             "ended_at": stamped(self.ended_at),
             "not_retried": self.not_retried,
+            "host": self.host,
         }

@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from sys import intern
 from typing import Any, ClassVar, Final
 
 from ecsbatch.model import events as ev
@@ -128,7 +129,7 @@ class RolloutState:
         self._ended_at = array("d", bytes(8 * n))
         self._jobs: list[str] = [""]
         self._submitted = array("d", [0.0])
-        self._detail: dict[int, tuple[str, str, str]] = {}
+        self._detail, self._hosts = dict[int, tuple[str, str, str]](), dict[int, str]()
 
     # -- folding ---------------------------------------------------------------------------------------------------
 
@@ -315,6 +316,7 @@ class RolloutState:
             self._detail[i] = (event.reason, event.code, event.message)
         else:
             self._detail.pop(i, None)
+        self._note_host(i, event.host)
         if event.job_id and stage in {Stage.TIMED_OUT, Stage.UNKNOWN}:
             self._untold.add(i)
         else:
@@ -327,6 +329,13 @@ class RolloutState:
             self._failures.add(
                 Failure(event.server, event.kind, event.domain, event.host, event.reason, event.code, event.message)
             )
+
+    def _note_host(self, i: int, host: str) -> None:
+        """Remember where a server ended, if that is elsewhere than the plan has it; few texts are shared by many."""
+        if host and host != self.plan.fleet.host(i):
+            self._hosts[i] = intern(host)
+        else:
+            self._hosts.pop(i, None)
 
     def _keep_until_tried(self, i: int) -> None:
         """Remember how a server has failed, for the case that it is not tried again."""
@@ -691,6 +700,7 @@ class RolloutState:
             not_retried=not_retried,
             name=self.plan.fleet.name(i),
             domain=self.plan.fleet.domain(i),
+            host=self._hosts.get(i) or self.plan.fleet.host(i),
         )
 
     def outcomes(self) -> Iterator[Outcome]:

@@ -34,6 +34,7 @@ COLUMNS: Final = (
     "ended_at",
     "not_retried",
     "name",
+    "host",
 )
 """What is told of each server; a contract: columns are added, never renamed."""
 
@@ -144,6 +145,7 @@ def _rows(state: RolloutState, kinds: Container[str], only: int | None) -> Itera
             _time(outcome.ended_at),
             outcome.not_retried,
             printable(fleet.name(index), _LONGEST_NAME),
+            printable(outcome.host, _LONGEST_NAME),
         )
 
 

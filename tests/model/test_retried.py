@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,31 @@ def test_a_failure_that_stays_is_one_of_the_last_with_its_host(last: ev.Event) -
 
     assert [(failure.server, failure.host, failure.code) for failure in state.failures] == [("b1", "h1", "Ecs.0227")]
     assert state.failed_by["code"] == {"Ecs.0227": 1}
+
+
+@pytest.mark.parametrize(
+    ("planned", "events", "host"),
+    [
+        (None, [], "h1"),
+        (None, [AGAIN], "h1"),
+        (None, [AGAIN, OFF], "h1"),
+        (None, [AGAIN, RESENT, ev.ServerRestarted(server="b1", batch=2)], ""),
+        ("h0", [], "h1"),
+        ("h0", [AGAIN, RESENT, ev.ServerRestarted(server="b1", batch=2)], "h0"),
+        ("h0", [AGAIN, RESENT, ev.ServerFailed(server="b1", batch=2, host="h2")], "h2"),
+        ("h1", [AGAIN, RESENT, ev.ServerTimedOut(server="b1", batch=2)], "h1"),
+    ],
+)
+def test_a_server_is_on_the_host_on_which_it_failed_else_where_the_plan_saw_it(
+    planned: str | None, events: Sequence[ev.Event], host: str
+) -> None:
+    hosts = None if planned is None else ["", planned, "h9", ""]
+    state = RolloutState("k7f", replace(after().plan, fleet=Fleet(IDS, ["a", "b"] * 2, hosts=hosts)))
+    for seq, event in enumerate([ev.RunStarted(total=4), SENT, FAILED, *events], 1):
+        state.apply(Recorded(seq, 1000.0 + seq, "k7f", event))
+
+    assert state.outcome(1).host == host
+    assert state.outcome(2).host == ("h9" if planned else "")
 
 
 def test_who_was_never_sent_may_still_be_left_alone() -> None:

@@ -13,7 +13,9 @@ from ecsbatch.config.settings import Strategy
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.errors import ConfigError, EcsbatchError, PlanStale, SelectionError, SelectionRefused
 from ecsbatch.model.plan import Plan
+from ecsbatch.model.run import Changes
 from ecsbatch.model.servers import Fleet, Server
+from ecsbatch.rollout.rollout import Rollout
 from ecsbatch.rollout.targets import FRESH, TOO_OLD, drifted, needs_lookup, plan, refuse_stale, resolve
 from ecsbatch.testing import World
 
@@ -233,3 +235,32 @@ def test_a_plan_that_was_made_without_a_look_is_begun_as_it_is() -> None:
 
         assert asked(world, lambda clouds: drifted(clouds, made)) == []
         assert asked(world, lambda clouds: refuse_stale(clouds, made, 1e9)) == made
+
+
+def test_a_plan_has_hosts_and_tags_and_whoever_goes_on_with_its_run_has_them_too() -> None:
+    with World(servers=60, seed=3) as world:
+        made = planned(world, world.ids)
+        world.cloud.doom(made.fleet.ids[0], "fail")
+
+        async def begin() -> None:
+            async with world.restarter() as restarter:
+                assert (await restarter.rollout(made, run_id="r").run()).status == "stopped"
+
+        async def go_on() -> Rollout:
+            async with world.restarter() as restarter:
+                rollout = await restarter.resume("r", changes=Changes(forgive=True))
+                await rollout.run()
+                return rollout
+
+        world.run(begin)
+        later = world.run(go_on)
+
+    truths = [world.cloud.truth(id_) for id_ in made.fleet.ids]
+    assert made.fleet.hosts == tuple(truth.host for truth in truths)
+    assert {key: set(values) for key, values in made.fleet.tags.items()} == {
+        "app": {"web", "db"},
+        "stage": {"prod", "test"},
+    }
+    assert (later.plan.fleet.hosts, later.plan.fleet.tags) == (made.fleet.hosts, made.fleet.tags)
+    assert [outcome.host for outcome in later.state.outcomes()] == [truth.host for truth in truths]
+    assert later.plan.hash == made.hash

@@ -22,6 +22,7 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.model.spending import GroupSpending, RunSpending, Waiting
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable
+from ecsbatch.planning.fleet_file import parse_fleet
 from ecsbatch.planning.time_model import time_model
 from ecsbatch.policy.progress import progress
 from ecsbatch.views.plan import PlanView, freeze_warnings, plan_json, plan_lines
@@ -233,6 +234,19 @@ def test_a_report_is_the_same_as_json_and_as_csv() -> None:
     assert report["servers"][4]["job_id"] == "=cmd()"
     assert rows[4]["job_id"] == "'=cmd()", "a spreadsheet must not run it"
     assert rows[-1]["wave"] == ""
+
+
+def test_a_report_says_which_host_a_server_is_on_and_stays_a_fleet_file() -> None:
+    made = plan()
+    ids = made.fleet.ids
+    state = history(replace(made, fleet=made.fleet.grouped([f"={HOSTILE}", "h2", *[""] * 38], {})))
+    rows = list(csv.DictReader(io.StringIO(b"".join(report_csv(state)).decode())))
+    told = json.loads(b"".join(report_json(state)))["servers"]
+
+    assert COLUMNS[-1] == "host"
+    assert [each["host"] for each in told[:5]] == [f"={printable(HOSTILE)}", "h2", "", "", "h1"]
+    assert [row["host"] for row in rows[:5]] == [f"'={printable(HOSTILE)}", "h2", "", "", "h1"]
+    assert [server.id for server in parse_fleet(b"".join(report_csv(state)), "left.csv")] == list(ids)
 
 
 def test_a_report_is_a_table_for_people_that_says_why() -> None:
