@@ -275,6 +275,10 @@ class SimulatedCloud:
         self.fleet.tags[self._number(server_id)] = tuple(tags)
         self.fleet.touch(self._number(server_id), self.now())
 
+    def place(self, server_id: str, host: str) -> None:
+        """Say which ``hostId`` a server has, by any name."""
+        self.fleet.placed[self._number(server_id)] = host
+
     def doom(self, server_id: str, ending: Ending) -> None:
         """Decide how the next action on a server ends, whatever the rates say.
 

@@ -104,6 +104,7 @@ class SimulatedFleet:
         self.restart_count = array("H", bytes(2 * count))
         self.names: dict[int, str] = {}
         self.tags: dict[int, tuple[str, ...]] = {}
+        self.placed: dict[int, str] = {}
         self._status = bytearray(count)
         self._action = bytearray(count)
         self._ending = bytearray(count)
@@ -138,7 +139,9 @@ class SimulatedFleet:
         return self._config.zones[number % len(self._config.zones)]
 
     def host(self, number: int) -> str:
-        """Return its ``hostId``: 56 hex characters, one host serves one zone."""
+        """Return its ``hostId``: 56 hex characters, one host serves one zone, unless it was placed elsewhere."""
+        if number in self.placed:
+            return self.placed[number]
         zones = len(self._config.zones)
         key = (number // zones // self._config.servers_per_host) * zones + number % zones
         found = self._hosts.get(key)

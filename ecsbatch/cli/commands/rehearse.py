@@ -147,8 +147,14 @@ def _too_long() -> EcsbatchError:
 
 
 def _twin(plan: Plan, world: World) -> Plan:
-    """Return the plan of simulated servers in place of the real ones; nobody is there to promote or resume it."""
-    fleet = Fleet(world.ids, plan.fleet.domains)
+    """Return the plan of simulated servers in place of the real ones; nobody is there to promote or resume it.
+
+    Each is on the host of the real one, and grouped by its tags.
+    """
+    real = plan.fleet
+    fleet = Fleet(world.ids, real.domains, hosts=real.hosts, tags=real.tags)
+    for server_id, host in zip(world.ids, real.hosts or (), strict=False):
+        world.cloud.place(server_id, host)
     for skip in plan.skips:
         for index in range(skip.start, skip.end):
             world.cloud.set_status(fleet.ids[index], "ERROR" if skip.holds else "SHUTOFF")
