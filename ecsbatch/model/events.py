@@ -610,7 +610,7 @@ class RunResumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunStopped(Event):
-    """The run stands still before its servers have their outcome.
+    """The run stands still before its servers have their outcome; what was seen of them meanwhile may follow it.
 
     Attributes:
         status: ``stopped`` or ``interrupted``.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from ecsbatch.engine.ports import Store
-from ecsbatch.model.events import RunStopped
+from ecsbatch.model.events import RunFinished, RunStopped
 from ecsbatch.model.outcome import HANDED_OVER, RunStatus
-from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import RunRecord
 
 CLOSED: Final = "closed"
@@ -15,6 +14,9 @@ CLOSED: Final = "closed"
 
 CANCELLED: Final = "cancelled"
 """Why a rollout has stopped whose task was cancelled."""
+
+_READ_AT_ONCE: Final = 250
+"""Events that are read in one go."""
 
 
 async def orphans(store: Store) -> list[str]:
@@ -26,16 +28,20 @@ async def orphans(store: Store) -> list[str]:
 async def _is_orphan(store: Store, record: RunRecord) -> bool:
     if record.status is not RunStatus.INTERRUPTED:
         return record.status is RunStatus.ORPHANED
-    return ended_with_process(await store.events(record.run_id, record.seq - 1))
+    return await why_interrupted(store, record) in {CLOSED, CANCELLED, HANDED_OVER}
 
 
-def ended_with_process(last: list[Recorded]) -> bool:
-    """Tell by a run's last event whether it was broken off with its process, and not by somebody's word."""
-    event = last[-1].event if last else None
-    return isinstance(event, RunStopped) and event.reason in {CLOSED, CANCELLED, HANDED_OVER}
+async def why_interrupted(store: Store, record: RunRecord) -> str:
+    """Return the word for why an interrupted run has stopped, "" where its record has none; raises StoreError.
 
-
-def was_handed_over(last: list[Recorded]) -> bool:
-    """Tell by a run's last event whether its process has left it for another one to go on with."""
-    event = last[-1].event if last else None
-    return isinstance(event, RunStopped) and event.reason == HANDED_OVER
+    Its stop need not be the last event: what was seen of its servers while that was on its way to the disk stands
+    behind it.
+    """
+    until, piece = record.seq, 1
+    while until > 0:
+        after = max(until - piece, 0)
+        for recorded in reversed(await store.events(record.run_id, after, until - after)):
+            if recorded.seq <= until and isinstance(recorded.event, RunStopped | RunFinished):
+                return recorded.event.reason if isinstance(recorded.event, RunStopped) else ""
+        until, piece = after, _READ_AT_ONCE
+    return ""

@@ -18,7 +18,7 @@ from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.run import RunRecord
 from ecsbatch.policy.takeover import LOOK_EVERY, may_be_taken, takeover, tried_again_in
-from ecsbatch.rollout.orphans import was_handed_over
+from ecsbatch.rollout.orphans import why_interrupted
 from ecsbatch.rollout.rollout import Rollout
 
 MAX_RUNS: Final = 4
@@ -107,7 +107,7 @@ class Standby:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._told: dict[str, set[str]] = {}
         self._failures: dict[str, tuple[int, float]] = {}
-        self._last_events: dict[str, tuple[int, bool]] = {}
+        self._interrupted: dict[str, tuple[int, str]] = {}
         self._lacked: dict[str, tuple[int, bool]] = {}
         self._changed = asyncio.Event()
 
@@ -174,17 +174,16 @@ class Standby:
         return decided.look_in
 
     async def _handed_over(self, records: Sequence[RunRecord]) -> set[str]:
-        """Return those of interrupted runs that were left for another process; a run's last event is read once."""
+        """Return those of interrupted runs that were left for another process; why one has stopped is read once."""
         found: set[str] = set()
         for record in records:
             if record.status is not RunStatus.INTERRUPTED or record.held:
                 continue
-            seq, handed_over = self._last_events.get(record.run_id, (-1, False))
+            seq, why = self._interrupted.get(record.run_id, (-1, ""))
             if seq != record.seq:
-                last = await self._worker.store.events(record.run_id, record.seq - 1)
-                handed_over = was_handed_over(last)
-                self._last_events[record.run_id] = record.seq, handed_over
-            if handed_over:
+                why = await why_interrupted(self._worker.store, record)
+                self._interrupted[record.run_id] = record.seq, why
+            if why == HANDED_OVER:
                 found.add(record.run_id)
         return found
 
@@ -206,7 +205,7 @@ class Standby:
 
     def _forget_all_but(self, known: set[str]) -> None:
         """Forget what was told and noted of runs that are over."""
-        for kept in (self._told, self._failures, self._last_events, self._lacked):
+        for kept in (self._told, self._failures, self._interrupted, self._lacked):
             for run_id in [each for each in kept if each not in known]:
                 del kept[run_id]
 

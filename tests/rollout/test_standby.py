@@ -33,6 +33,7 @@ from ecsbatch.store import MemoryDatabase
 from ecsbatch.testing import ENDPOINT
 
 SLOWLY = Strategy(waves="100%", max_unavailable=1, max_failures="100%", max_failures_per_wave=None)
+AT_ONCE = Strategy(waves="100%", max_unavailable="100%")
 GATED = Strategy(waves="1,100%", max_unavailable=1, gate="./may-i")
 ASKING = Strategy(waves="4,100%", max_unavailable=1, gate="true")
 
@@ -439,6 +440,35 @@ def test_who_starts_anew_takes_what_was_handed_over_too() -> None:
             return [(await each).status for each in rollouts]
 
     assert world.live(main) == [RunStatus.SUCCEEDED]
+
+
+@pytest.mark.parametrize("hand_over", [True, False])
+def test_a_run_whose_servers_came_back_while_its_stop_was_being_written_is_found_all_the_same(
+    *, hand_over: bool
+) -> None:
+    """What looks have shown meanwhile stands behind the stop in the record: the stop is not its last event."""
+    world = World(servers=20)
+
+    async def main() -> list[Any]:
+        async with (
+            world.client() as client,
+            world.store() as inner,
+            world.engine(client, LateStore(inner)) as restarter,
+        ):
+            rollout = await restarter.rollout(world.ids, AT_ONCE, run_id="night").start()
+            while not rollout.state.counts["restarted"]:  # noqa: ASYNC110 - what is waited for is no event
+                await asyncio.sleep(0.1)
+            await restarter.aclose(timeout=10, hand_over=hand_over)
+            events = [each.event.name for each in await inner.events("night")]
+        async with standby(world) if hand_over else world.restarter() as other:
+            taken = [] if isinstance(other, Standing) else [each.run_id for each in await other.resume_orphans()]
+            return [events[events.index("run.stopped") + 1 :], taken, *await _all_over(world, "night")]
+
+    behind, taken, status = world.live(main)
+
+    assert "server.restarted" in behind
+    assert (taken, status) == ([] if hand_over else ["night"], "succeeded")
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
 
 
 @pytest.mark.parametrize("after", [0.0, 0.2, 0.7, 1.5, 2.5])
