@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from ecsbatch.clock import Clock
 from ecsbatch.config.settings import Engine, Programs, Strategy
+from ecsbatch.engine.journal import seen
 from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.ports import Cloud, Store
 from ecsbatch.engine.runtime import Runtime
@@ -108,6 +109,7 @@ class Restarter(History):
         self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall(), self.clock.boot_id())
         self._run_ids = RunIds(self._chance, self.holder.since)
         self._working: LiveEngine | None = None
+        self._taking: set[asyncio.Task[Rollout]] = set()
         self._started = False
 
     def __repr__(self) -> str:
@@ -407,6 +409,7 @@ class Restarter(History):
         `aclose`, whether or not they were handed over, or because the task that ran them was cancelled. One that
         somebody has stopped, or that a limit, a gate or a budget has, stays as it is; one that was paused is held
         again, and stays paused. Several processes may call this at once: each rollout is taken by one of them.
+        Cancelled, it takes no more; what it has, or is just taking, goes on.
 
             for rollout in await restarter.resume_orphans():
                 print(rollout.run_id, rollout.progress.standing.text)
@@ -445,7 +448,13 @@ class Restarter(History):
     ) -> Rollout:
         given = self._given(check, gate).for_callables((await self.store.run(run_id)).plan)
         changes = Changes(by=self.holder.name, stays_paused=True)
-        return await (await self._resumed(run_id, given, changes, on_event)).start()
+        rollout = await self._resumed(run_id, given, changes, on_event)
+        # In a task of its own: a run that is left in mid-taking would be one that somebody has cancelled.
+        taking = asyncio.get_running_loop().create_task(rollout.start(), name=f"ecsbatch-orphan-{run_id}")
+        self._taking.add(taking)
+        taking.add_done_callback(self._taking.discard)
+        taking.add_done_callback(seen)
+        return await asyncio.shield(taking)
 
     async def stand_by(
         self,

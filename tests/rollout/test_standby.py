@@ -499,6 +499,34 @@ def test_one_that_ends_while_it_is_taking_a_run_leaves_it_for_the_next(after: fl
     assert world.cloud.audit()["restarted_more_than_once"] == 0
 
 
+@pytest.mark.parametrize("after", [0.0, 0.2, 0.7, 1.5, 2.5])
+def test_one_that_is_ended_while_it_starts_leaves_what_it_was_taking_for_one_that_stands_by(after: float) -> None:
+    """Cancelling what a service does first when it starts is nobody's word that the run should stop."""
+    world = World(servers=5)
+    _died(world, "night")
+
+    async def main() -> list[Any]:
+        async with (
+            world.client() as client,
+            world.store() as inner,
+            world.engine(client, LateStore(inner)) as restarter,
+        ):
+            starting = asyncio.create_task(restarter.resume_orphans())
+            await asyncio.sleep(after)
+            starting.cancel()
+            await asyncio.wait([starting])
+            await restarter.aclose(hand_over=True)
+            record = await inner.run("night")
+        async with standby(world, "other"):
+            return [record.status, *await _all_over(world, "night")]
+
+    status, end = world.live(main)
+
+    assert status in {"orphaned", "interrupted"}
+    assert end == "succeeded"
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
 @pytest.mark.parametrize("stands_by", [True, False])
 def test_who_watches_sees_through_a_hand_over_and_waits_for_the_next_process_for_a_while(*, stands_by: bool) -> None:
     world = World(servers=5)
