@@ -23,6 +23,7 @@ from ecsbatch.policy.decide import Ending, Step
 from ecsbatch.policy.standing import awaits_promotion
 from ecsbatch.rollout.barrier import WaveBarrier
 from ecsbatch.rollout.hooks import Hooks
+from ecsbatch.rollout.orphans import CLOSED
 from ecsbatch.rollout.session import RunSession
 
 
@@ -285,11 +286,15 @@ class RolloutDriver:
         session.dispatcher.recall()
         # An intent on its way to the disk may get its tokens after the stop: it must not leave then.
         session.dispatcher.drop()
-        asked = session.request
-        if asked is None or asked.status is not RunStatus.INTERRUPTED:
-            asked = Ending(RunStatus.INTERRUPTED, reason)
-        stopped = self._stopped(asked)  # who has stopped it before has said why, and it is no orphan then
+        stopped = self._stopped(self._interruption(reason))
         await asyncio.shield(session.journal.record(Transaction([stopped], status=RunStatus.INTERRUPTED)))
+
+    def _interruption(self, reason: str) -> Ending:
+        """Return how the run is interrupted: who has stopped it before has said why, and it may be no orphan then."""
+        asked = self._session.request
+        if asked is not None and asked.status is RunStatus.INTERRUPTED:
+            return asked
+        return Ending(RunStatus.INTERRUPTED, reason)
 
     async def leave(self) -> None:
         """Let the run go: the engine drops its queues, its hooks are closed, the store has its lease back."""
@@ -306,7 +311,8 @@ class RolloutDriver:
         """Write an abort that nobody has followed: the next holder does."""
         session = self._session
         while self._unheard_abort and session.held and session.fault is None:
-            stopped = self._stopped(Ending(RunStatus.INTERRUPTED, "interrupted"))
+            was = session.state.reason if session.state.status is RunStatus.INTERRUPTED else CLOSED
+            stopped = self._stopped(self._interruption(was))
             aborting = ev.RunAborting(by=self._abort_by or "")
             written = Transaction([aborting, stopped], status=RunStatus.INTERRUPTED)
             await asyncio.shield(session.journal.record(written))

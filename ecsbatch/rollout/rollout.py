@@ -24,6 +24,7 @@ from ecsbatch.policy.resume_options import validate_resume
 from ecsbatch.rollout.draft import Draft
 from ecsbatch.rollout.driver import RolloutDriver
 from ecsbatch.rollout.hooks import GivenHooks
+from ecsbatch.rollout.orphans import CANCELLED
 from ecsbatch.rollout.run_end import RunEnd
 from ecsbatch.rollout.session import OnEvent, RunSession
 from ecsbatch.rollout.start import resumption, start
@@ -295,7 +296,7 @@ class Rollout:
             if isinstance(fault, asyncio.CancelledError) and self._parts is not None:
                 # Whoever cancels a task must not hear instead that a last event could not be written.
                 with suppress(EcsbatchError):
-                    await self._driver.interrupt("cancelled")
+                    await self._driver.interrupt(CANCELLED)
         finally:
             try:
                 await self._leave()

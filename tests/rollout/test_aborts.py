@@ -16,7 +16,7 @@ from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.ecs.sender import Answer, Request
-from ecsbatch.errors import AuthError, NotHolder
+from ecsbatch.errors import AuthError, EngineStopped, NotHolder
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunOver
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
@@ -291,6 +291,39 @@ def test_an_abort_that_comes_while_a_cancelled_runs_stop_is_written_is_kept() ->
     world.live(main)
     result, restarted = finish(world, "resume")
     assert (result.status, restarted) == (RunStatus.ABORTED, 20)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "engine ended", "stop on its way"])
+def test_who_starts_next_ends_a_run_that_was_aborted_just_as_its_process_ended(end: str) -> None:
+    """It is an orphan as it would be without the abort: nobody has said that it should stay as it is."""
+    world = World(servers=60, zones=("az1",), restart_median=40.0)
+
+    async def main() -> None:
+        async with (
+            world.client() as client,
+            world.store() as store,
+            world.engine(client, LateStore(store)) as restarter,
+        ):
+            rollout = begun(world, restarter)
+            running = asyncio.create_task(rollout.run())
+            await asyncio.sleep(10)
+            if end == "engine ended":
+                rollout.engine_stopped(EngineStopped("a bug"))
+            else:
+                running.cancel()
+            if end == "stop on its way":
+                await asyncio.sleep(0.3)
+            rollout.abort("bob@desk")
+            with pytest.raises((asyncio.CancelledError, EngineStopped)):
+                await running
+
+    async def following() -> list[tuple[str, RunStatus]]:
+        async with world.restarter() as restarter:
+            return [(each.run_id, (await each).status) for each in await restarter.resume_orphans()]
+
+    world.live(main)
+
+    assert world.live(following) == [(RUN, RunStatus.ABORTED)]
 
 
 def test_an_abort_of_a_run_that_was_let_go_of_is_refused_and_not_forgotten() -> None:
