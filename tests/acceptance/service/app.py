@@ -170,12 +170,12 @@ async def events(request: web.Request) -> web.StreamResponse:
     restarter, run = request.app[RESTARTER], request.match_info["run"]
     after = request.headers.get("Last-Event-ID", "0")
     followed = restarter.follow(run, after=int(after) if after.isascii() and after.isdigit() else 0)
-    await restarter.record(run)  # one that is not there is 404, and no stream
     stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-    await stream.prepare(request)
     task = cast("asyncio.Task[Any]", asyncio.current_task())
-    request.app[STREAMS].add(task)
+    request.app[STREAMS].add(task)  # before it waits: one that begins as the service ends would hold that up
     try:
+        await restarter.record(run)  # one that is not there is 404, and no stream
+        await stream.prepare(request)
         async with aclosing(followed):  # whoever reads may be gone before the end
             async for each in followed:
                 told = orjson.dumps(each.as_dict()).decode()
@@ -271,14 +271,20 @@ def take_note(news: StandbyNews) -> None:
 
 
 @asynccontextmanager
-async def standing_by(restarter: Restarter) -> AsyncIterator[None]:
-    """Go on with what other replicas leave, and leave everything to them in the end."""
-    looking = asyncio.create_task(restarter.stand_by(max_runs=100, on_event=write_down, on_news=take_note))
+async def at_work(app: web.Application, restarter: Restarter) -> AsyncIterator[None]:
+    """Go on with what earlier processes and other replicas leave; leave everything to others in the end.
+
+    The end may come while it still takes up what was left.
+    """
+    looking: asyncio.Task[None] | None = None
     try:
+        await take_up(app, restarter)
+        looking = asyncio.create_task(restarter.stand_by(max_runs=100, on_event=write_down, on_news=take_note))
         yield
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
+        if looking is not None:
+            looking.cancel()
+            await asyncio.wait([looking])
         await restarter.aclose(timeout=10, hand_over=True)
 
 
@@ -295,8 +301,7 @@ async def engine(app: web.Application) -> AsyncIterator[None]:
         open_store(store_url()) as store,
         Restarter(ecs, store, quota=Quota(1000, 60.0), engine=settings) as restarter,
     ):
-        await take_up(app, restarter)
-        async with standing_by(restarter):
+        async with at_work(app, restarter):
             yield
         log.info("service.ended")
 

@@ -13,6 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from ecsbatch.model.run import RunRecord
+from ecsbatch.restarter import Restarter
 from ecsbatch.testing import World
 
 T = TypeVar("T")
@@ -39,10 +41,8 @@ class Replica:
         """Start a process."""
 
         async def life(app: web.Application) -> AsyncIterator[None]:
-            async with self._world.restarter(name=self.name) as restarter:
-                await service.take_up(app, restarter)
-                async with service.standing_by(restarter):
-                    yield
+            async with self._world.restarter(name=self.name) as restarter, service.at_work(app, restarter):
+                yield
 
         client = TestClient(TestServer(service.application(life)), headers={"Authorization": "Bearer token"})
         self.client = await self._ends.enter_async_context(client)
@@ -175,3 +175,48 @@ def test_what_a_replica_leaves_has_another_process_within_two_seconds() -> None:
 
     assert seconds < 2
     assert holder in {"replica-1", "replica-2"}
+
+
+@pytest.mark.parametrize("step", [2, 6, 10, 14, 18, 22, 26, 30, 40])
+def test_what_a_replica_was_taking_up_when_it_was_told_to_end_has_one_that_stands_by(step: int) -> None:
+    world = World(servers=10)
+
+    async def another() -> None:
+        async with world.restarter(name="another") as restarter, service.at_work(web.Application(), restarter):
+            await asyncio.sleep(3600)
+
+    async def play(made: list[Replica]) -> str:
+        await made[0].ask("POST", "/rollouts", {"servers": world.ids, "run_id": "big", "strategy": SLOWLY})
+        await asyncio.sleep(5)
+        await made[0].end()
+        starting = asyncio.create_task(another())
+        for _ in range(step):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait([starting])
+        async with asyncio.timeout(3600):
+            return str((await over(made[1], "big"))["status"])
+
+    assert live(world, play) == "succeeded"
+    assert world.cloud.audit()["restarted_more_than_once"] == 0
+
+
+def test_who_begins_to_watch_as_a_replica_ends_does_not_hold_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(servers=10)
+    read = Restarter.record
+
+    async def late(restarter: Restarter, run_id: str = "") -> RunRecord:
+        await asyncio.sleep(1)
+        return await read(restarter, run_id)
+
+    async def play(made: list[Replica]) -> float:
+        await made[0].ask("POST", "/rollouts", {"servers": world.ids, "run_id": "big", "strategy": SLOWLY})
+        monkeypatch.setattr(Restarter, "record", late)
+        watching = asyncio.create_task(made[0].client.get("/rollouts/big/events"))
+        await asyncio.sleep(0.5)
+        told = world.now()
+        await made[0].client.server.close()
+        await asyncio.wait([watching])
+        return world.now() - told
+
+    assert live(world, play) < 10
