@@ -89,6 +89,11 @@ ALL: Final = 40
 """Lines of one event."""
 
 
+def level_of(event: str) -> Level:
+    """Return the level of an event by its name; those that only who asks for every event gets are ``debug``."""
+    return _LEVELS.get(event, "info")
+
+
 class Stream(Protocol):
     """Where lines go."""
 
@@ -150,7 +155,7 @@ class Log:
             return
         raw = cast("dict[str, Any]", orjson.loads(line))
         event = str(raw["event"])
-        level: Level = _LEVELS.get(event, "info")
+        level = level_of(event)
         fields = self._fields(raw)
         if isinstance(fields.get("servers"), list):
             fields["servers"] = len(fields["servers"])

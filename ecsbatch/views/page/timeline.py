@@ -1,0 +1,191 @@
+"""A run over time, in at most 600 buckets: what was sent, restarted and failed, how many were down, the quota's use."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import zip_longest
+from typing import Any, ClassVar, Final
+
+from ecsbatch.model import events as ev
+from ecsbatch.model.quota import Quota
+from ecsbatch.model.recorded import Recorded
+from ecsbatch.model.state import RolloutState
+
+MOST: Final = 600
+"""Buckets; where a run takes longer, each becomes twice as wide."""
+
+_COUNTED: Final = ("restarted", "failed", "submitted")
+_PEAKS: Final = ("down", "allowed")
+
+
+class Timeline:
+    """Folds a run's events into buckets. Call `apply` with each event behind the state's own.
+
+    What comes out depends on the events alone: it is the same for a run that is read at once and for one that is
+    followed. A server that is sent again counts again. Tokens count from the request on until a window behind its
+    answer; of several sites those of the fullest are told.
+
+    Attributes:
+        step: seconds of a bucket.
+        origin: the second at which the first one begins, since 1970; 0 before the first event.
+        quota: that the run's last holder keeps to.
+    """
+
+    def __init__(self, state: RolloutState) -> None:
+        """Begin before the first event of a state."""
+        self.step = 1
+        self.origin = 0.0
+        self.quota = Quota()
+        self._state = state
+        self._buckets: dict[str, list[int]] = {name: [] for name in (*_COUNTED, *_PEAKS, "tokens")}
+        self._now = 0.0
+        self._down = 0
+        self._allowed = state.plan.max_unavailable
+        self._grace = 0.0
+        self._sent: dict[int, tuple[str, int]] = {}
+        self._cooling: list[tuple[float, str, int]] = []
+        self._out = Counter[str]()
+        self._told = (0, 0)
+        self._news = False
+
+    def __len__(self) -> int:
+        return len(self._buckets["down"])
+
+    def apply(self, recorded: Recorded) -> None:
+        """Take the next event in."""
+        if not len(self):
+            self.origin = self._now = float(int(recorded.ts))
+        self._now = max(self._now, recorded.ts)
+        at = int((self._now - self.origin) // self.step)
+        if at >= len(self):
+            self._go_on_to(at)
+        fold = self._folds.get(type(recorded.event))
+        if fold is not None:
+            fold(self, recorded.event)
+        self._down = down = self._state.run.in_flight + self._state.run.held
+        peaks = self._buckets["down"]
+        peaks[-1] = max(peaks[-1], down)
+        self._news = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values.
+
+        - ``origin``, ``step``: when the first bucket begins, seconds since 1970, and how many seconds each has.
+        - ``restarted``, ``failed``, ``submitted``: servers in each bucket; failed are all failures.
+        - ``down``, ``allowed``: the most servers down at once within each, and the most that were allowed.
+        - ``tokens``: tokens of the quota out at each one's end; of the last one, at the last event.
+        - ``quota``: ``limit`` servers in ``window`` seconds.
+        """
+        return {"origin": self.origin, "step": self.step, **self._from(0), "quota": self._quota()}
+
+    def tail(self, first: int) -> dict[str, Any]:
+        """Return the same from a bucket on, with its number as ``from``."""
+        told = self._from(first)
+        return {"from": first, "origin": self.origin, "step": self.step, **told, "quota": self._quota()}
+
+    def fresh(self) -> dict[str, Any] | None:
+        """Return the tail that is new, or has changed, since the last call; None where there is none.
+
+        Once the buckets have become wider it begins with the first.
+        """
+        if not self._news:
+            return None
+        step, buckets = self._told
+        self._told, self._news = (self.step, len(self)), False
+        return self.tail(max(0, buckets - 1) if step == self.step else 0)
+
+    # -- buckets ---------------------------------------------------------------------------------------------------
+
+    def _go_on_to(self, at: int) -> None:
+        """Begin the buckets up to one; those in which nothing happens have what was so before."""
+        while at >= MOST:
+            self._widen()
+            at //= 2
+        for begun in range(len(self), at + 1):
+            if begun:
+                self._buckets["tokens"][-1] = self._tokens_at(self.origin + begun * self.step)
+            for name in (*_COUNTED, "tokens"):
+                self._buckets[name].append(0)
+            self._buckets["down"].append(self._down)
+            self._buckets["allowed"].append(self._allowed)
+
+    def _widen(self) -> None:
+        self.step *= 2
+        for name, values in self._buckets.items():
+            first, second = values[::2], values[1::2]
+            if name in _COUNTED:
+                values[:] = [a + b for a, b in zip_longest(first, second, fillvalue=0)]
+            elif name in _PEAKS:
+                values[:] = [max(a, b) for a, b in zip_longest(first, second, fillvalue=0)]
+            else:
+                values[:] = [*second, *first[len(second) :]]
+
+    def _from(self, first: int) -> dict[str, list[int]]:
+        if len(self):
+            self._buckets["tokens"][-1] = self._tokens_at(self._now)
+        return {name: values[first:] for name, values in self._buckets.items()}
+
+    def _quota(self) -> dict[str, Any]:
+        return {"limit": self.quota.limit, "window": self.quota.window}
+
+    def _count(self, name: str, servers: int = 1) -> None:
+        self._buckets[name][-1] += servers
+
+    # -- folding ---------------------------------------------------------------------------------------------------
+
+    def _submitting(self, event: ev.BatchSubmitting) -> None:
+        servers, group = len(event.servers), event.group or event.site
+        self._count("submitted", servers)
+        self._sent[event.batch] = (group, servers)
+        self._out[group] += servers
+
+    def _answered(self, event: ev.BatchAccepted) -> None:
+        self._cool(event.batch, self.quota.window)
+
+    def _rejected(self, event: ev.BatchRejected) -> None:
+        self._cool(event.batch, 0.0 if event.kind == "not_sent" else self.quota.window)
+
+    def _unanswered(self, event: ev.BatchUnknown) -> None:
+        self._cool(event.batch, self.quota.window + (0.0 if event.status else self._grace))
+
+    def _cool(self, batch: int, seconds: float) -> None:
+        """Let a request's tokens be free in so many seconds."""
+        sent = self._sent.pop(batch, None)
+        if sent is not None:
+            heapq.heappush(self._cooling, (self._now + seconds, *sent))
+
+    def _tokens_at(self, ts: float) -> int:
+        while self._cooling and self._cooling[0][0] <= ts:
+            _, group, servers = heapq.heappop(self._cooling)
+            self._out[group] -= servers
+        return max(self._out.values(), default=0)
+
+    def _restarted(self, event: ev.ServerEvent) -> None:
+        self._count("restarted", not event.not_retried)
+
+    def _failed(self, event: ev.ServerEvent) -> None:
+        self._count("failed", not event.not_retried)
+
+    def _limit_changed(self, event: ev.LimitChanged) -> None:
+        if event.limit == "max_unavailable" and isinstance(event.new, int):
+            self._allowed = event.new
+            self._buckets["allowed"][-1] = max(self._buckets["allowed"][-1], event.new)
+
+    def _holder_changed(self, event: ev.HolderChanged) -> None:
+        self.quota = Quota(event.limit, event.window) if event.limit else self.quota
+        self._grace = event.unknown_grace
+
+    _folds: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any], None]]] = {
+        ev.BatchSubmitting: _submitting,
+        ev.BatchAccepted: _answered,
+        ev.BatchRejected: _rejected,
+        ev.BatchUnknown: _unanswered,
+        ev.ServerRestarted: _restarted,
+        ev.ServerFailed: _failed,
+        ev.ServerTimedOut: _failed,
+        ev.ServerUnknown: _failed,
+        ev.LimitChanged: _limit_changed,
+        ev.HolderChanged: _holder_changed,
+    }
