@@ -60,6 +60,8 @@ class RunHistory:
         head: of its record behind the last event that was read, "" where it has no chain.
         frozen: the freeze of the store now, None where there is none.
         read_at: when all this was read, by the clock that stamps events, seconds since 1970.
+        watchers: are given each event, once the state has it. They are called from the first event on that is read
+            after they were added.
     """
 
     record: RunRecord
@@ -70,6 +72,7 @@ class RunHistory:
     head: str = ""
     frozen: Freeze | None = None
     read_at: float = 0.0
+    watchers: list[Callable[[Recorded], None]] = field(default_factory=list[Callable[[Recorded], None]])
     _folded: tuple[RunStatus, str, bool, str, Freeze | None] | None = None
     """What the events say of the status, its reason, an abort and a freeze, where `settle` has said something else."""
 
@@ -84,6 +87,8 @@ class RunHistory:
                 self.steering.append(recorded)
         elif isinstance(event, _STEERING):
             self.steering.append(recorded)
+        for watch in self.watchers:
+            watch(recorded)
 
     @property
     def aborting(self) -> bool:
