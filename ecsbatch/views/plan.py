@@ -132,18 +132,14 @@ def plan_lines(view: PlanView, width: int = 80) -> list[str]:
     """Write a plan for people, a label and a sentence or two for each matter."""
     plan = view.plan
     rows: list[tuple[str, str]] = [
-        ("Restart", f"{counted(plan.to_restart, 'server')}, {plan.type}"),
+        ("Restart", _restart(plan)),
         ("Where", printable(view.place)),
         ("Domains", _domains(plan)),
         ("Skipped", _skips(plan.skips)),
         ("Not found", _not_found(plan)),
         ("Left out", _claimed(view.claimed)),
         ("Claimed", _conflicts(view.conflicts)),
-        ("Waves", _waves(plan)),
-        ("At once", _at_once(plan)),
-        ("Failures", _stops(plan)),
-        ("Check", _check(plan)),
-        ("Gate", _gate(plan)),
+        *_how(plan),
         ("Pace", _pace(view)),
         ("Takes", _takes(view)),
         ("At worst", f"{counted(view.model.worst_case_down, 'server')} down if it stops at the worst instant."),
@@ -159,6 +155,27 @@ def plan_lines(view: PlanView, width: int = 80) -> list[str]:
             # What belongs together (`_whole`) is never broken; a place, a store and a hash stay whole.
             lines += paragraph(label, text, width, _COLUMN)
     return [line.replace(_NO_BREAK, " ") for line in lines]
+
+
+def strategy_rows(plan: Plan) -> list[tuple[str, str]]:
+    """Return what a plan by itself says of how it is carried out: a label and a sentence or two for each matter."""
+    timeout = f"after {format_span(plan.server_timeout)} a server counts as timed out"
+    rows = [("Restart", _restart(plan)), ("Skipped", _skips(plan.skips)), *_how(plan), ("Timeout", timeout)]
+    return [(label, text.replace(_NO_BREAK, " ")) for label, text in rows if text]
+
+
+def _restart(plan: Plan) -> str:
+    return f"{counted(plan.to_restart, 'server')}, {plan.type}"
+
+
+def _how(plan: Plan) -> list[tuple[str, str]]:
+    return [
+        ("Waves", _waves(plan)),
+        ("At once", _at_once(plan)),
+        ("Failures", _stops(plan)),
+        ("Check", _check(plan)),
+        ("Gate", _gate(plan)),
+    ]
 
 
 def _whole(text: str) -> str:
