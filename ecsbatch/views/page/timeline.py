@@ -47,6 +47,7 @@ class Timeline:
         self._sent: dict[int, tuple[str, int]] = {}
         self._cooling: list[tuple[float, str, int]] = []
         self._out = Counter[str]()
+        self._waves: dict[int, dict[str, Any]] = {}
         self._told = (0, 0)
         self._news = False
 
@@ -77,13 +78,14 @@ class Timeline:
         - ``down``, ``allowed``: the most servers down at once within each, and the most that were allowed.
         - ``tokens``: tokens of the quota out at each one's end; of the last one, at the last event.
         - ``quota``: ``limit`` servers in ``window`` seconds.
+        - ``waves``: of those that have begun each one's number (``wave``), and when it ``began`` and ``ended``; null
+          while it has not.
         """
-        return {"origin": self.origin, "step": self.step, **self._from(0), "quota": self._quota()}
+        return {"origin": self.origin, "step": self.step, **self._from(0), **self._besides()}
 
     def tail(self, first: int) -> dict[str, Any]:
         """Return the same from a bucket on, with its number as ``from``."""
-        told = self._from(first)
-        return {"from": first, "origin": self.origin, "step": self.step, **told, "quota": self._quota()}
+        return {"from": first, "origin": self.origin, "step": self.step, **self._from(first), **self._besides()}
 
     def fresh(self) -> dict[str, Any] | None:
         """Return the tail that is new, or has changed, since the last call; None where there is none.
@@ -127,13 +129,23 @@ class Timeline:
             self._buckets["tokens"][-1] = self._tokens_at(self._now)
         return {name: values[first:] for name, values in self._buckets.items()}
 
-    def _quota(self) -> dict[str, Any]:
-        return {"limit": self.quota.limit, "window": self.quota.window}
+    def _besides(self) -> dict[str, Any]:
+        quota = {"limit": self.quota.limit, "window": self.quota.window}
+        return {"quota": quota, "waves": [dict(self._waves[wave]) for wave in sorted(self._waves)]}
 
     def _count(self, name: str, servers: int = 1) -> None:
         self._buckets[name][-1] += servers
 
     # -- folding ---------------------------------------------------------------------------------------------------
+
+    def _wave_started(self, event: ev.WaveStarted) -> None:
+        """Note when a wave began; one whose servers are tried again has not ended any more."""
+        began = self._waves.get(event.wave, {}).get("began", self._now)
+        self._waves[event.wave] = {"wave": event.wave, "began": began, "ended": None}
+
+    def _wave_finished(self, event: ev.WaveFinished) -> None:
+        if event.wave in self._waves:
+            self._waves[event.wave]["ended"] = self._now
 
     def _submitting(self, event: ev.BatchSubmitting) -> None:
         servers, group = len(event.servers), event.group or event.site
@@ -178,6 +190,8 @@ class Timeline:
         self._grace = event.unknown_grace
 
     _folds: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any], None]]] = {
+        ev.WaveStarted: _wave_started,
+        ev.WaveFinished: _wave_finished,
         ev.BatchSubmitting: _submitting,
         ev.BatchAccepted: _answered,
         ev.BatchRejected: _rejected,
