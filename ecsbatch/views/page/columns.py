@@ -82,6 +82,10 @@ def numbers(column: array[Any]) -> str:
 def _groups(fleet: Fleet) -> Iterator[tuple[str, dict[str, Any]]]:
     if fleet.domains:
         yield "zone", dictionary_column(fleet.domains)
+    if fleet.hosts:
+        yield "host", dictionary_column(fleet.hosts)
+    for key, values in fleet.tags.items():
+        yield f"tag:{printable(key, LONGEST)}", dictionary_column(values)
 
 
 def _ids(ids: Sequence[str]) -> dict[str, Any]:

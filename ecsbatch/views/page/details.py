@@ -25,7 +25,6 @@ class Details:
     def __init__(self, state: RolloutState) -> None:
         """Begin before the first event of a state."""
         self._state = state
-        self._hosts: dict[int, str] = {}
         self._told: set[int] = set()
         self._news: set[int] = set()
 
@@ -34,15 +33,9 @@ class Details:
         event = recorded.event
         if isinstance(event, ServerEvent):
             i = self._state.plan.fleet.find(event.server)
-            if event.host:
-                self._hosts[i] = event.host
             if event.reason or event.code or event.message or event.host or i in self._told:
                 self._told.add(i)
                 self._news.add(i)
-
-    def host(self, i: int) -> str:
-        """Return the host that an outcome named, "" where none did."""
-        return self._hosts.get(i, "")
 
     def of(self, i: int) -> Detail:
         """Return what is to be said of a server, with empty texts where that is nothing (any more)."""
@@ -50,7 +43,7 @@ class Details:
         if stage < Stage.RESTARTED:
             return "", "", "", ""
         outcome = self._state.outcome(i)
-        host = "" if stage == Stage.RESTARTED else self.host(i)
+        host = "" if stage == Stage.RESTARTED else outcome.host
         return outcome.reason, outcome.code, without_code(outcome.message, outcome.code), host
 
     def table(self) -> dict[str, Any]:

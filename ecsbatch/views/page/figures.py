@@ -14,7 +14,6 @@ from typing import Final
 
 from ecsbatch.model.outcome import Outcome, OutcomeKind
 from ecsbatch.model.state import RolloutState
-from ecsbatch.views.page.details import Details
 from ecsbatch.views.page.times import Times
 
 SLOWEST: Final = 10
@@ -60,7 +59,7 @@ class Figures:
         times: when each server was sent and ended.
     """
 
-    def __init__(self, state: RolloutState, details: Details) -> None:
+    def __init__(self, state: RolloutState) -> None:
         """Count all of a state's."""
         self.slowest: list[tuple[float, int]] = []
         self.failed: list[tuple[int, Outcome]] = []
@@ -69,7 +68,6 @@ class Figures:
         self._waves = [array("d") for _ in state.plan.waves]
         self._starts = [wave.start for wave in state.plan.waves]
         self._to_restart = state.plan.to_restart
-        self._details = details
         for i, outcome in enumerate(state.outcomes()):
             self._add(i, outcome)
         self.slowest = [(seconds, -i) for seconds, i in sorted(self.slowest, reverse=True)]
@@ -106,7 +104,7 @@ class Figures:
     def _count(self, i: int, outcome: Outcome) -> None:
         self.by_reason[outcome.code or outcome.reason or outcome.kind.value] += 1
         self.by_zone[outcome.domain] += 1
-        if host := self._details.host(i):
-            self.by_host[host] += 1
+        if outcome.host:
+            self.by_host[outcome.host] += 1
         if len(self.failed) < FAILED:
             self.failed.append((i, outcome))

@@ -43,7 +43,7 @@ def report_html(report: ReportedRun, file: Callable[[str], bytes] = asset) -> It
         report: what it is about.
         file: returns one of the files that a browser gets, by its name.
     """
-    figures = Figures(report.state, report.details)
+    figures = Figures(report.state)
     style = b"\n".join(map(file, _STYLES))
     scripts = [file(name) for name in _SCRIPTS]
     title = f"<title>{safe(headline(report.state, report.at))}</title>"

@@ -203,7 +203,7 @@ def _failure(report: ReportedRun, i: int, outcome: Outcome) -> str:
             plan.fleet.label(i),
             WORDS[outcome.kind],
             outcome.domain,
-            report.details.host(i),
+            outcome.host,
             wave.number if wave else None,
             outcome.reason.replace("_", " "),
             outcome.code,
