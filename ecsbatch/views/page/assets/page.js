@@ -241,8 +241,16 @@ class Model {
   }
 
   #count() {
-    this.tally = new Tally(this.grouping, this.cells);
-    this.waves = this.grouping.key === "wave" ? this.tally : new Tally(this.fleet.groupings.get("wave"), this.cells);
+    const {groupings} = this.fleet, tallies = new Map();
+    // The waves have a list of their own: beside a map by wave the table is by zone.
+    const beside = this.grouping.key === "wave" && groupings.get("zone") || this.grouping;
+    for (const grouping of [this.grouping, groupings.get("wave"), beside]) {
+      if (!tallies.has(grouping)) tallies.set(grouping, new Tally(grouping, this.cells));
+    }
+    this.tally = tallies.get(this.grouping);
+    this.waves = tallies.get(groupings.get("wave"));
+    this.table = tallies.get(beside);
+    this.tallies = [...tallies.values()];
     this.whole.fill(0);
     this.notBack = 0;
     for (const cell of this.cells) {
@@ -255,7 +263,9 @@ class Model {
   snapshot(data) {
     this.cells.set(bytesOf(data.cells));
     this.details.clear();
-    this.feed = data.feed || [];
+    // Whoever comes back is told only the lines since.
+    const [first] = data.feed || [];
+    if (first) this.feed = [...this.feed.filter(({seq}) => seq < first.seq), ...data.feed].slice(-200);
     this.timeline = data.timeline || null;
     this.#learn(data);
     this.#count();
@@ -287,8 +297,7 @@ class Model {
     if (was === is) return;
     this.whole[was]--;
     this.whole[is]++;
-    this.tally.move(i, was, is);
-    if (this.waves !== this.tally) this.waves.move(i, was, is);
+    for (const tally of this.tallies) tally.move(i, was, is);
   }
 
   #learn(data) {
@@ -582,14 +591,14 @@ const SHAPES = {
 
 /** Every look of a cell at one size, as pixels that are copied to the map. */
 class Sprites {
-  constructor(size, palette) {
+  constructor(size, ratio, palette) {
     this.size = size;
     this.looks = [];
     const canvas = make("canvas", {width: size, height: size});
     const context = canvas.getContext("2d", {willReadFrequently: true});
     for (let look = 0; look < KINDS.length * 4; look++) {
-      // Without a gap cells of the same kind would be one area; below 4 pixels a gap would be most of the cell.
-      const gap = size < 4 ? 0 : size < 14 ? 1 : 2;
+      // Without a gap cells of one kind are one area; below 4 pixels a gap would be most of the cell.
+      const gap = size < 4 * ratio ? 0 : size < 14 * ratio ? Math.round(ratio) : 2 * Math.round(ratio);
       context.globalAlpha = 1;
       context.fillStyle = palette.surface;
       context.fillRect(0, 0, size, size);
@@ -637,7 +646,7 @@ class Swatches {
 
 // ---- The map --------------------------------------------------------------------------------------------------------
 
-const LABEL = 17, LARGEST = 30, DEEPEST = 48;
+const LABEL = 17, LARGEST = 30, DEEPEST = 48, HIGHEST = 620, MOST_RINGS = 60;
 
 /** Where the groups' blocks of cells lie: in cells, plus a part in pixels that no zoom changes. */
 class Layout {
@@ -648,21 +657,21 @@ class Layout {
     this.label = groups > 400 ? 0 : Math.round(LABEL * ratio);
     this.cols = new Uint32Array(grouping.values.length);
     this.at = grouping.values.map(() => null);
-    // As large as fits: from size to size, as the next one rarely differs much.
-    const smallest = Math.max(2, Math.round(2 * Math.min(ratio, 2)));
-    let size = Math.round(LARGEST * ratio);
-    while (size > smallest && this.#pack(size, width, ratio) > height) size--;
-    this.size = size;
-    this.#pack(size, width, ratio);
+    // As large as fits, down to what can still be seen.
+    const smallest = Math.round(2 * Math.min(ratio, 2));
+    this.size = Math.round(LARGEST * ratio);
+    while (this.#pack(this.size, width, ratio) > height && this.size > smallest) this.size--;
   }
 
   /** Set block beside block, shelf below shelf; returns how many pixels high that is. */
   #pack(size, width, ratio) {
     const {grouping} = this, most = Math.max(1, Math.floor(width / size));
-    const flat = grouping.order.length > 12 ? 3 : 8, shelves = {cells: 0, pixels: this.label};
+    const flat = grouping.order.length > 12 ? 3 : 9, shelves = {cells: 0, pixels: this.label};
     let x = {cells: 0, pixels: 0}, high = 0;
     for (const group of grouping.order) {
-      const n = grouping.size[group], cols = Math.min(n, most, Math.max(1, Math.ceil(Math.sqrt(n * flat))));
+      const n = grouping.size[group], wanted = Math.ceil(Math.sqrt(n * flat));
+      // What would leave less than half of the shelf to others takes all of it.
+      const cols = Math.min(n, wanted > most / 2 ? most : wanted);
       // A label that is cut off after three letters says nothing.
       const least = this.label ? Math.min(grouping.label(group).length, 22) * 6.6 * ratio + 4 : 0;
       const wide = Math.max(cols * size, least);
@@ -736,26 +745,27 @@ class FleetMap {
     this.ends.abort();
   }
 
-  /** Fit the canvas to its box; large fleets get more of the page. */
+  /** Set the canvas as wide as its box, and as high as its cells need. */
   resize() {
-    const n = this.model.fleet.n;
-    this.box.dataset.size = n <= 60 ? "few" : n <= 6000 ? "some" : "many";
-    const ratio = window.devicePixelRatio || 1, box = this.box.getBoundingClientRect();
-    const width = Math.floor(box.width * ratio), height = Math.floor(box.height * ratio);
-    if (!width || !height || (this.image && this.image.width === width && this.image.height === height)) return;
+    const ratio = window.devicePixelRatio || 1, width = Math.floor(this.box.clientWidth * ratio);
+    if (!width || (this.image && this.image.width === width && this.ratio === ratio)) return;
     this.ratio = ratio;
+    this.regroup(width);
+  }
+
+  regroup(width = this.image && this.image.width) {
+    if (!width) return;
+    const {ratio, model} = this, most = Math.round(Math.max(300, Math.min(HIGHEST, innerHeight * 0.62)) * ratio);
+    this.layout = new Layout(model.grouping, width, most, ratio);
+    const height = Math.max(Math.round(84 * ratio), Math.min(most, this.layout.height(this.layout.size)));
     for (const canvas of [this.canvas, this.labels.canvas]) {
       canvas.width = width;
       canvas.height = height;
     }
+    this.box.style.height = `${height / ratio}px`;
     this.image = new ImageData(width, height);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    this.regroup();
-  }
-
-  regroup() {
-    if (!this.image) return;
-    this.layout = new Layout(this.model.grouping, this.image.width, this.image.height, this.ratio);
+    this.size = 0;
     this.zoomTo(this.layout.size);
   }
 
@@ -830,7 +840,7 @@ class FleetMap {
   /** Draw what has changed. Pixels are written to memory and copied at once: 50,000 cells are no more calls than one. */
   draw() {
     if (!this.image) return;
-    if (!this.sprites || this.sprites.size !== this.size) this.sprites = new Sprites(this.size, this.palette);
+    if (!this.sprites || this.sprites.size !== this.size) this.sprites = new Sprites(this.size, this.ratio, this.palette);
     this.filtered = this.model.filter.active;
     if (this.whole) this.#drawAll();
     else if (this.changes) this.#drawChanged();
@@ -923,7 +933,7 @@ class FleetMap {
   /** A single failure among 50,000 cells of 3 pixels would be missed. */
   #ringFailures() {
     const {model, labels, ratio, size} = this, failures = model.sum(FAILURES);
-    if (size >= 7 * ratio || !failures || failures > 300) return;
+    if (size >= 7 * ratio || !failures || failures > MOST_RINGS) return;
     labels.strokeStyle = this.palette.kinds[KIND.failed];
     labels.lineWidth = Math.max(1, 1.25 * ratio);
     for (let i = 0; i < model.fleet.n; i++) {
@@ -1135,7 +1145,7 @@ const CHARTS = [
     says: (value) => count(Math.round(value)),
   },
   {
-    title: "Down, against allowed", name: "down", limit: (line) => line.allowed, stepped: true,
+    title: "Servers down", name: "down", limit: (line) => line.allowed, stepped: true,
     says: (value, limit) => `${count(value)}${limit === null || limit === undefined ? "" : ` of ${count(limit)}`}`,
   },
   {
@@ -1217,7 +1227,7 @@ class Charts {
     const axis = {stroke: palette.muted, font: "11px system-ui, sans-serif", ticks: {show: false}};
     const grid = {stroke: palette.line, width: 1}, paths = chart.stepped ? uPlot.paths.stepped({align: 1}) : undefined;
     const options = {
-      width: each.plot.clientWidth, height: each.plot.clientHeight, padding: [6, 8, 0, 0],
+      width: each.plot.clientWidth, height: each.plot.clientHeight, padding: [6, 16, 0, 0],
       legend: {show: false}, cursor: {y: false, points: {show: false}, drag: {x: false, y: false}, sync: {key: "charts"}},
       scales: {y: {range: (_, least, most) => [0, Math.max(1, most * 1.08)]}},
       axes: [
@@ -1288,7 +1298,7 @@ class Head {
     const notes = [];
     if (restarting) notes.push(`${count(restarting)} restarting`);
     if (unhealthy) notes.push(`${count(unhealthy)} not healthy yet`);
-    if (model.notBack) notes.push(`${count(model.notBack)} not back up`);
+    if (model.notBack) notes.push(`${count(model.notBack)} not back`);
     const skipped = model.whole[KIND.skipped], rest = [`${count(model.whole[KIND.waiting])} waiting`];
     if (skipped) rest.unshift(`${count(skipped)} skipped`);
     if (model.whole[KIND.left_out]) rest.unshift(`${count(model.whole[KIND.left_out])} left out`);
@@ -1330,9 +1340,11 @@ class Head {
     const waits = progress.waits_for;
     $("why").dataset.tone = this.tone;
     say($("why-text"), waits.text);
-    const ways = progress.resume_options.length && !GOES_ON.has(progress.status)
-      ? progress.resume_options.map((option) => ["", option.why]) : [];
-    for (const command of waits.commands) ways.push([command, ""]);
+    const still = !GOES_ON.has(progress.status), ways = [];
+    if (still) for (const {why, flags} of progress.resume_options) ways.push([flags === undefined ? "" : `ecsbatch resume ${model.runId}${flags}`, why]);
+    for (const command of waits.commands) if (!ways.some(([known]) => known === command)) ways.push([command, ""]);
+    // What has ended is told by a banner.
+    show($("why"), !OVER.has(progress.status) || ways.length > 0);
     fill($("why-ways"), ways, () => make("li", {}, make("code"), make("span")), (li, [command, why]) => {
       say(li.firstElementChild, command);
       show(li.firstElementChild, command !== "");
@@ -1415,8 +1427,8 @@ class Matrix {
   }
 
   draw() {
-    const {model} = this, {grouping} = model;
-    this.#heads();
+    const {model} = this, {grouping} = model.table;
+    this.#heads(grouping.word);
     const groups = grouping.order.length > ROWS ? this.#worst() : grouping.order;
     fill($("matrix-rows"), groups, () => this.#row(), (row, group) => this.#write(row, grouping.label(group), this.#counts(group), group));
     const total = KINDS.map((_, kind) => model.whole[kind]);
@@ -1427,20 +1439,21 @@ class Matrix {
   }
 
   #counts(group) {
-    return [this.model.grouping.size[group], ...this.kinds.map((kind) => this.model.tally.of(group, [kind]))];
+    const {table} = this.model;
+    return [table.grouping.size[group], ...this.kinds.map((kind) => table.of(group, [kind]))];
   }
 
   #worst() {
-    const {grouping, tally} = this.model, by = new Map();
-    for (const group of grouping.order) by.set(group, tally.of(group, FAILURES) * 1e7 + tally.of(group, IN_FLIGHT));
-    return [...grouping.order].sort((a, b) => by.get(b) - by.get(a)).slice(0, ROWS);
+    const {table} = this.model, by = new Map();
+    for (const group of table.grouping.order) by.set(group, table.of(group, FAILURES) * 1e7 + table.of(group, IN_FLIGHT));
+    return [...table.grouping.order].sort((a, b) => by.get(b) - by.get(a)).slice(0, ROWS);
   }
 
-  #heads() {
+  #heads(by) {
     const {model} = this, shown = KINDS.map((_, kind) => kind).filter((kind) => USUAL.includes(kind) || model.whole[kind] || this.kinds.includes(kind));
-    const word = capital(model.grouping.word);
-    say($("matrix-title"), `By ${model.grouping.word}`);
-    say($("matrix-caption"), `Servers by ${model.grouping.word} and outcome`);
+    const word = capital(by);
+    say($("matrix-title"), `By ${by}`);
+    say($("matrix-caption"), `Servers by ${by} and outcome`);
     if (this.word === word && shown.length === this.kinds.length) return;
     this.word = word;
     this.kinds = shown;
@@ -1453,7 +1466,7 @@ class Matrix {
     const button = make("button", {type: "button", className: "link-like"});
     const row = make("tr", {}, make("th", {scope: "row"}, button));
     button.addEventListener("click", () => {
-      const {grouping, filter} = this.model;
+      const {filter, table: {grouping}} = this.model;
       filter.toggle(grouping.key, grouping.values[row.group]);
       this.changed();
     });
@@ -1465,7 +1478,7 @@ class Matrix {
     const head = row.firstElementChild.firstElementChild || row.firstElementChild;
     say(head, label);
     if (group >= 0) {
-      const {grouping, filter} = this.model;
+      const {filter, table: {grouping}} = this.model;
       head.setAttribute("aria-pressed", filter.only.get(grouping.key) === grouping.values[group]);
     }
     while (row.children.length < counts.length + 1) row.append(make("td", {className: "n"}));
@@ -1569,7 +1582,7 @@ class ServerList {
     this.onFilter = onFilter;
     this.box = $("list");
     this.rows = $("list-rows");
-    this.above = make("tr", {className: "space", "aria-hidden": "true"}, make("td", {colSpan: 8}));
+    this.above = make("tr", {className: "space", "aria-hidden": "true"}, make("td"));
     this.below = this.above.cloneNode(true);
     this.pool = [];
     this.found = new Uint32Array(0);
@@ -1680,10 +1693,8 @@ class Feed {
     const events = this.model.feed.slice().reverse();
     show($("news"), events.length > 0);
     fill($("feed"), events, () => make("li", {}, make("time"), make("span")), (row, event) => {
-      const at = typeof event.ts === "number" ? event.ts * 1000 : event.ts;
       row.dataset.level = event.level;
-      say(row.firstElementChild, time(at));
-      row.firstElementChild.dateTime = new Date(at).toISOString();
+      say(row.firstElementChild, time(event.ts));
       say(row.lastElementChild, (event.level === "info" ? "" : event.level === "error" ? "✕ " : "! ") + event.text);
     });
   }
@@ -2001,7 +2012,7 @@ async function ask(path, options = {}) {
   if (answer.ok) return told;
   const why = answer.status === 401 || answer.status === 403
     ? "The server does not know this browser any more: open the address again that the command has printed." : `It answered ${answer.status}.`;
-  throw Object.assign(new Error(told.error || told.message || why), {status: answer.status});
+  throw Object.assign(new Error(told.message || why), {status: answer.status});
 }
 
 const SILENCE = 45_000, AGAIN = 2000;
@@ -2081,6 +2092,12 @@ class Link {
   }
 }
 
+/** Show what the server has to say about itself, such as that its store does not answer; "" ends that. */
+function notice({text}) {
+  say($("banner-notice"), text);
+  show($("banner-notice"), text !== "");
+}
+
 /** A run that is followed live. */
 class LiveRun {
   constructor(runId, session, link) {
@@ -2095,6 +2112,7 @@ class LiveRun {
     this.stream = new Stream(`${this.path}/events`, {
       snapshot: (data) => this.#snapshot(data),
       changes: (data) => this.#changes(data),
+      notice,
     }, (state) => this.#state(state));
   }
 
@@ -2139,7 +2157,7 @@ class LiveRun {
     this.stream?.close();
     this.steering?.close();
     this.page?.close();
-    for (const id of ["banner-frozen", "banner-end", "banner-lost"]) show($(id), false);
+    for (const id of ["banner-frozen", "banner-end", "banner-lost", "banner-notice"]) show($(id), false);
   }
 }
 
@@ -2149,13 +2167,12 @@ class Steering {
     this.live = live;
     this.ends = new AbortController();
     const on = (id, event, does) => $(id).addEventListener(event, does, {signal: this.ends.signal});
-    show($("steer"), live.session.steer);
     say($("steer-said"), "");
     for (const action of ["pause", "resume", "promote"]) on(`steer-${action}`, "click", () => this.#send({action}));
     on("steer-adjust", "click", () => this.#adjust());
     on("steer-abort", "click", () => this.#abort());
     on("adjust-form", "submit", () => this.#adjusted());
-    on("abort-form", "submit", () => $("abort-typed").value === live.runId && this.#send({action: "abort", run: live.runId}));
+    on("abort-form", "submit", () => $("abort-typed").value === live.runId && this.#send({action: "abort", run_id: live.runId}));
     on("abort-typed", "input", () => ($("abort-go").disabled = $("abort-typed").value !== live.runId));
     for (const button of document.querySelectorAll("[data-close]")) {
       button.addEventListener("click", () => button.closest("dialog").close(), {signal: this.ends.signal});
@@ -2167,8 +2184,8 @@ class Steering {
   }
 
   draw() {
-    if (!this.live.session.steer) return;
     const {status, aborting, held_after: held} = this.progress, goesOn = this.live.page.model.goesOn;
+    show($("steer"), this.live.session.steer && !OVER.has(status));
     $("steer-pause").disabled = status !== "running" || !goesOn || aborting;
     $("steer-resume").disabled = status !== "paused" || !goesOn || aborting;
     $("steer-promote").disabled = !held || !goesOn || aborting;
@@ -2190,7 +2207,7 @@ class Steering {
     const down = $("adjust-down").valueAsNumber, failures = $("adjust-failures").valueAsNumber;
     if (down < limits.max_unavailable) wanted.max_unavailable = down;
     if (failures < limits.max_failures) wanted.max_failures = failures;
-    if (Object.keys(wanted).length) this.#send({action: "adjust", ...wanted});
+    if (Object.keys(wanted).length) this.#send({action: "adjust", limits: wanted});
     else say($("steer-said"), "Nothing is lower than now: nothing was changed.");
   }
 
@@ -2209,7 +2226,8 @@ class Steering {
         headers: {"Content-Type": "application/json", "X-Ecsbatch-Csrf": this.live.session.csrf || ""},
         body: JSON.stringify(body),
       });
-      say($("steer-said"), told.text || told.message || `${capital(body.action)}: the run was told.`);
+      const happened = told.events.length ? told.events.map(capital).join(". ") : `${capital(body.action)} was recorded`;
+      say($("steer-said"), told.followed ? `${happened}.` : `${happened}, but the run's process has not confirmed it yet.`);
     } catch (error) {
       say($("steer-said"), `${capital(body.action)} was refused: ${error.message}`);
     }
@@ -2240,6 +2258,7 @@ class RunsPage {
     if (this.ends.signal.aborted) return;
     this.stream = new Stream("/api/runs/events", {
       runs: (data) => (this.limit > 50 ? this.#load() : this.#draw(data)),
+      notice,
     }, (state) => this.link.set(state, this.at));
     this.stream.expects = false;
   }
@@ -2260,20 +2279,22 @@ class RunsPage {
   #row() {
     const bar = make("div", {className: "bar small", "aria-hidden": "true"}, make("span", {className: "part-restarted"}), make("span", {className: "part-failed"}), make("span", {className: "part-other"}));
     return make("tr", {}, make("th", {scope: "row"}, make("a")), make("td", {}, make("span", {className: "standing"})),
-      make("td", {className: "run-bar"}, bar, make("span")), make("td", {className: "n"}), make("td", {className: "n"}), make("td"), make("td"), make("td"));
+      make("td", {}, make("div", {className: "run-bar"}, bar, make("span"))), make("td", {className: "n wide"}), make("td", {className: "n"}), ...[0, 1, 2].map(() => make("td", {className: "wide"})));
   }
 
   #write(row, run) {
     const [head, standing, ended, servers, failures, holder, since, created] = row.children, {counts} = run;
     const failed = FAILURES.reduce((sum, kind) => sum + (counts[KINDS[kind].key] || 0), 0);
     const parts = [counts.restarted || 0, failed, counts.skipped || 0], total = Math.max(1, run.total);
-    head.firstElementChild.href = `#/${encodeURIComponent(run.run_id)}`;
+    // Runs of single restarts have no page.
+    if (run.kind === "rollout") head.firstElementChild.href = `#/${encodeURIComponent(run.run_id)}`;
+    else head.firstElementChild.removeAttribute("href");
     say(head.firstElementChild, run.run_id);
     say(standing.firstElementChild, run.standing_text || run.status);
     const how = run.standing || run.status;
     standing.firstElementChild.dataset.tone = how === "succeeded" ? "done" : CALM.has(how) ? "calm" : "urgent";
-    parts.forEach((part, i) => (ended.firstElementChild.children[i].style.width = `${(100 * part) / total}%`));
-    say(ended.lastElementChild, `${Math.floor((100 * (parts[0] + parts[1] + parts[2])) / total)}%`);
+    parts.forEach((part, i) => (ended.querySelector(".bar").children[i].style.width = `${(100 * part) / total}%`));
+    say(ended.firstElementChild.lastElementChild, `${Math.floor((100 * (parts[0] + parts[1] + parts[2])) / total)}%`);
     say(servers, count(run.total));
     say(failures, failed ? count(failed) : "·");
     failures.dataset.failed = failed > 0;
@@ -2288,8 +2309,7 @@ class RunsPage {
     this.ends.abort();
     this.stream?.close();
     show($("runs"), false);
-    show($("banner-frozen"), false);
-    show($("banner-lost"), false);
+    for (const id of ["banner-frozen", "banner-lost", "banner-notice"]) show($(id), false);
   }
 }
 

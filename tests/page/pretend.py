@@ -1,0 +1,560 @@
+"""Made-up runs behind the page's protocol: what the page is designed, tested and measured with.
+
+    python -m tests.page.pretend --servers 50000 --rate 1000
+
+serves runs of 3, 3,000 and so many servers, in which so many servers change in a second, on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import random
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+ASSETS = Path(__file__).parents[2] / "ecsbatch" / "views" / "page" / "assets"
+KINDS = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+WAITING, SUBMITTING, ACCEPTED, UNSETTLED, RESTARTED, FAILED, TIMED_OUT, UNKNOWN, SKIPPED, LEFT_OUT = range(10)
+NOT_BACK, CHECKED = 0x10, 0x20
+WORDS = {
+    RESTARTED: "restarted",
+    FAILED: "failed",
+    TIMED_OUT: "timed_out",
+    UNKNOWN: "unknown",
+    SKIPPED: "skipped",
+    LEFT_OUT: "not_started",
+}
+REASONS = (
+    {"reason": "", "code": "Ecs.0227", "message": "Failed to reboot the ECS."},
+    {"reason": "unhealthy", "code": "", "message": "tcp:22: connection refused"},
+    {"reason": "", "code": "Ecs.0319", "message": "Insufficient resources on the host."},
+)
+HOSTILE = (
+    "<img src=x onerror=document.title='owned'>",
+    "</script><script>document.title='owned'</script>",
+    "\x1b[31mred\x1b[0m",
+    "=cmd|' /C calc'!A0",
+    "‮txt.exe",
+    "w" * 256,
+    "__proto__",
+)
+"""Names that a cloud may give."""
+
+
+def packed(values: Iterable[int], width: int) -> str:
+    """Return numbers of ``width`` bytes in base64, the lowest first."""
+    return base64.b64encode(b"".join(value.to_bytes(width, "little", signed=value < 0) for value in values)).decode()
+
+
+def column(words: Sequence[str]) -> dict[str, Any]:
+    """Return texts that repeat as the page reads them."""
+    values = list(dict.fromkeys(words))
+    number = {word: i for i, word in enumerate(values)}
+    width = 1 if len(values) <= 0x100 else 2 if len(values) <= 0x10000 else 4
+    return {"values": values, "index": packed([number[word] for word in words], width), "width": width}
+
+
+def stamp(ts: float) -> str:
+    """Return seconds since 1970 as RFC 3339."""
+    return datetime.fromtimestamp(ts, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class PretendedRun:
+    """A run that goes on as fast as it is told to, by no rule but chance.
+
+    Attributes:
+        cells: a byte for each server, as the protocol has it.
+        changed: the servers that have changed since the last message.
+    """
+
+    def __init__(self, run_id: str, servers: int, *, hostile: bool = False, seed: int = 4711) -> None:
+        self.run_id = run_id
+        self.n = servers
+        self.random = random.Random(seed)
+        self.began = time.time() - 600
+        self.seq = 1
+        self.cells = bytearray(servers)
+        self.changed: dict[int, int] = {}
+        self.flying: deque[int] = deque()
+        self.next = 0
+        self.backwards = False
+        self.details: dict[int, dict[str, str]] = {}
+        self.fresh: dict[int, dict[str, str]] = {}
+        self.feed: list[dict[str, Any]] = []
+        self.told = 0
+        self.buckets: dict[str, list[int]] = {name: [] for name in ("restarted", "failed", "submitted", "down", "tokens")}
+        self.standing: dict[str, Any] = {}
+        self.wave = 1
+        self.names = [f"web-{i:05}" for i in range(servers)]
+        if hostile:
+            self.names[: len(HOSTILE)] = HOSTILE[:servers]
+        self.zones = [f"az{1 + 3 * i // servers}" for i in range(servers)]
+        self.hosts = [f"host-{i % max(1, servers // 40):04}" for i in range(servers)]
+        self.waves = self._waves()
+
+    def _waves(self) -> list[dict[str, Any]]:
+        ends = sorted({max(1, self.n // 100), max(1, self.n // 10), max(1, self.n // 2), self.n})
+        starts = [0, *ends[:-1]]
+        return [
+            {
+                "number": i + 1,
+                "label": f"{round(100 * end / self.n)}%",
+                "start": start,
+                "end": end,
+                "hold": i == 0,
+                "soak": 300 if i == 1 else 0,
+            }
+            for i, (start, end) in enumerate(zip(starts, ends, strict=True))
+        ]
+
+    def fleet(self) -> dict[str, Any]:
+        """Return who its servers are."""
+        ids = [uuid.UUID(int=self.random.getrandbits(128)).bytes for _ in range(self.n)]
+        return {
+            "v": 1,
+            "run_id": self.run_id,
+            "n": self.n,
+            "ids": {"uuids": base64.b64encode(b"".join(ids)).decode()},
+            "names": self.names,
+            "groups": {
+                "zone": column(self.zones),
+                "host": column(self.hosts),
+                "tag:app": column([("web", "db", "cache", "")[i % 7 % 4] for i in range(self.n)]),
+            },
+            "waves": self.waves,
+            "to_restart": self.n,
+        }
+
+    def _set(self, i: int, cell: int) -> None:
+        self.cells[i] = cell
+        self.changed[i] = cell
+
+    def step(self, changes: int, seconds: float = 0.25) -> None:
+        """Let so many servers change, and note what a timeline has of that."""
+        sent = ended = failed = 0
+        for _ in range(changes):
+            if self.backwards:
+                self._undo()
+            elif self.next < self.n and (not self.flying or self._may_send()):
+                self._send()
+                sent += 1
+            elif self.flying:
+                failed += self._end()
+                ended += 1
+            else:
+                self.backwards = True
+        self.seq += changes
+        down = len(self.flying) + sum(1 for cell in self.details if self.cells[cell] & NOT_BACK)
+        self.note(restarted=ended - failed, failed=failed, submitted=sent, down=down, tokens=min(1000, round(sent / seconds * 60)))
+
+    def _may_send(self) -> bool:
+        flying = len(self.flying)
+        return flying < self.n // 20 or (flying < self.n // 10 and self.random.random() < 0.5)
+
+    def note(self, **values: int) -> None:
+        """Add a bucket to the timeline."""
+        for name, value in values.items():
+            self.buckets[name].append(value)
+
+    def _send(self) -> None:
+        self._set(self.next, SKIPPED if self.random.random() < 0.01 else ACCEPTED)
+        if self.cells[self.next] == ACCEPTED:
+            self.flying.append(self.next)
+        self.next += 1
+        while self.wave < len(self.waves) and self.next > self.waves[self.wave - 1]["end"]:
+            self.tell("info", f"Wave {self.wave} is over.")
+            self.wave += 1
+
+    def _end(self) -> int:
+        i = self.flying.popleft()
+        bad = self.random.random() < (0.03 if self.zones[i] == "az2" else 0.002)
+        if not bad:
+            self._set(i, RESTARTED)
+            return 0
+        self._fail(i)
+        return 1
+
+    def _fail(self, i: int) -> None:
+        kind = self.random.choices((FAILED, TIMED_OUT, UNKNOWN), (8, 2, 1))[0]
+        self._set(i, kind | (NOT_BACK if self.random.random() < 0.3 else 0))
+        self.details[i] = self.fresh[i] = self.random.choice(REASONS) | {"host": self.hosts[i]}
+        self.tell("warning", f"{self.names[i]} ended as {WORDS[kind].replace('_', ' ')}.")
+
+    def _undo(self) -> None:
+        """Begin anew once all have ended, so that a replay has no end."""
+        self.next = max(0, self.next - 1)
+        self._set(self.next, WAITING)
+        if not self.next:
+            self.backwards = False
+            self.wave = 1
+
+    def tell(self, level: str, text: str) -> None:
+        """Add a line to the events."""
+        self.seq += 1
+        self.feed = [*self.feed, {"seq": self.seq, "ts": time.time(), "level": level, "text": text}][-200:]
+
+    def to(self, share: float, *, flying: bool = True) -> None:
+        """Go on until so much of it was sent; ``flying`` leaves some under way."""
+        steps, wanted = 240, round(self.n * share)
+        while self.next < wanted:
+            self.step(min(max(1, self.n // steps * 2), max(1, wanted - self.next)))
+        while self.flying and not (flying and len(self.flying) <= max(1, self.n // 60)):
+            self.note(restarted=1 - self._end(), failed=0, submitted=0, down=len(self.flying), tokens=0)
+        if not flying:
+            self.wave = next((w["number"] for w in self.waves if w["end"] >= wanted), len(self.waves))
+
+    def decorate(self) -> None:
+        """Let some under way stand in the rarer ways."""
+        for j, i in enumerate(list(self.flying)):
+            if j % 5 == 0:
+                self._set(i, ACCEPTED | CHECKED)
+            elif j % 17 == 0:
+                self._set(i, UNSETTLED)
+
+    def counts(self, start: int = 0, end: int | None = None) -> dict[str, int]:
+        """Return the counts of servers by how they stand, as `Progress.as_dict` has them."""
+        cells = self.cells[start:end]
+        stages = Counter(cell & 15 for cell in cells)
+        flying = sum(stages[stage] for stage in (SUBMITTING, ACCEPTED, UNSETTLED))
+        not_back = sum(1 for cell in cells if cell & NOT_BACK)
+        told = {"total": len(cells), "waiting": stages[WAITING], "in_flight": flying}
+        told |= {word: stages[stage] for stage, word in WORDS.items() if stage != LEFT_OUT}
+        failures = sum(stages[stage] for stage in (FAILED, TIMED_OUT, UNKNOWN))
+        return told | {
+            "left_out": stages[LEFT_OUT],
+            "not_back": not_back,
+            "failures": failures,
+            "down": flying + not_back,
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """Return how it goes on, in the words of `Progress.as_dict`."""
+        counts, now = self.counts(), time.time()
+        spent = min(1000, self.buckets["tokens"][-1] if self.buckets["tokens"] else 0)
+        limits = {"max_unavailable": max(1, self.n // 10), "max_failures": max(1, self.n // 50)}
+        limits |= dict.fromkeys(("max_unavailable_per_domain", "max_failures_per_wave", "max_failures_per_domain"))
+        wave = self.waves[self.wave - 1]
+        waves = self.counts(wave["start"], wave["end"])
+        text = f"Wave {self.wave}: {waves['waiting']:,} servers wait, {waves['in_flight']:,} are under way."
+        told = {
+            **{"v": 1, "run_id": self.run_id, "seq": self.seq, "at": stamp(now), "status": "running", "reason": ""},
+            **{"message": "", "total": self.n, "elapsed_s": now - self.began, "began_at": stamp(self.began)},
+            **{"standing": "running", "standing_text": "running", "standing_until": None, "sending": True},
+            **{"per_minute": 916.4, "left_s": counts["waiting"] / 16, "barriers": [], "hold": None, "held_after": 0},
+            **{"wave": self.wave, "waves": len(self.waves), "wave_label": wave["label"], "servers": counts},
+            **{"down": counts["down"], "failures": counts["failures"], "not_back": counts["not_back"], "limits": limits},
+            "quota": {"limit": 1000, "window": 60.0, "held": 0, "cooling": spent, "free": 1000 - spent}
+            | {"next_free_in": 5.0, "waited_out": False},
+            "waits_for": {"cause": "queued", "text": text, "until": None, "commands": []},
+            **{"paused_by": "", "aborting": False, "throttled_s": 0, "resume_options": [], "frozen": None},
+        }
+        return told | self.standing
+
+    def timeline(self) -> dict[str, Any]:
+        """Return what happened when."""
+        step = max(1, -(-len(self.buckets["down"]) // 600))
+        told: dict[str, Any] = {"origin": self.began, "step": 2.5 * step, "quota": {"limit": 1000, "window": 60}}
+        for name, values in self.buckets.items():
+            parts = [values[i : i + step] for i in range(0, len(values), step)]
+            told[name] = [max(part) if name in {"down", "tokens"} else sum(part) for part in parts]
+        return told | {"allowed": [max(1, self.n // 10)] * len(told["down"])}
+
+    @staticmethod
+    def rows(details: dict[int, dict[str, str]]) -> dict[str, Any]:
+        """Return details as rows that name a value of a dictionary."""
+        values = list({json.dumps(value): value for value in details.values()}.values())
+        return {"at": list(details), "what": [values.index(value) for value in details.values()], "values": values}
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that is known of it."""
+        return {
+            "seq": self.seq,
+            "cells": base64.b64encode(self.cells).decode(),
+            "details": self.rows(self.details),
+            "progress": self.progress(),
+            "timeline": self.timeline(),
+            "feed": self.feed,
+        }
+
+    def changes(self) -> dict[str, Any]:
+        """Return what has changed since the last time."""
+        line, feed = self.timeline(), [each for each in self.feed if each["seq"] > self.told]
+        told = {"seq": self.seq, "at": list(self.changed), "to": list(self.changed.values())}
+        told |= {"details": self.rows(self.fresh), "progress": self.progress(), "feed": feed}
+        told["timeline"] = line | {"from": 0}
+        self.changed, self.fresh, self.told = {}, {}, self.seq
+        return told
+
+    def record(self) -> dict[str, Any]:
+        """Return it as the list of runs has it."""
+        progress, counts = self.progress(), self.counts()
+        return {
+            **{"run_id": self.run_id, "kind": "rollout", "status": progress["status"], "created_at": stamp(self.began)},
+            **{"total": self.n, "counts": {word: counts.get(word, counts["left_out"]) for word in WORDS.values()}},
+            **{"seq": self.seq, "held": True, "holder": "alice", "pid": 4711, "host": "bastion-1"},
+            **{"since": stamp(self.began), "lease_left": None, "aborting": False, "standing": progress["standing"]},
+            **{"standing_text": progress["standing_text"], "standing_until": None},
+        }
+
+
+def _held(run: PretendedRun) -> None:
+    run.to(run.waves[0]["end"] / run.n, flying=False)
+    run.wave = 1
+    text = "Wave 1 is over; the run is held until somebody promotes it."
+    run.standing = {
+        **{"standing": "held_for_promote", "standing_text": "held for promote", "held_after": 1, "sending": False},
+        **{"per_minute": None, "left_s": None, "hold": {"before_wave": 2, "since": stamp(time.time() - 720)}},
+        "waits_for": {"cause": "hold", "text": text, "until": None, "commands": [f"ecsbatch promote {run.run_id}"]},
+    }
+
+
+def _soaking(run: PretendedRun) -> None:
+    run.to(run.waves[1]["end"] / run.n, flying=False)
+    run.wave, until = 2, stamp(time.time() + 130)
+    run.standing = {
+        **{"standing": "soaking", "standing_text": "soaking (2m10s more)", "standing_until": until, "sending": False},
+        **{"per_minute": None, "left_s": None},
+        "waits_for": {"cause": "soak", "text": "Wave 2 soaks before wave 3 begins.", "until": until, "commands": []},
+    }
+
+
+def _stopped(run: PretendedRun) -> None:
+    run.to(0.42, flying=False)
+    message = f"{run.counts()['failures']:,} failures, {run.n // 50:,} are allowed."
+    run.standing = {
+        **{"status": "stopped", "standing": "stopped", "standing_text": "stopped", "reason": "max_failures"},
+        **{"message": message, "sending": False, "per_minute": None, "left_s": None},
+        "waits_for": {
+            **{"cause": "failure_limit", "text": f"Run {run.run_id} was stopped 2m ago: max_failures: {message}"},
+            **{"until": None, "commands": [f"ecsbatch resume {run.run_id}", f"ecsbatch abort {run.run_id}"]},
+        },
+        "resume_options": [
+            {"why": "leave az2 out, where most failures are", "retry": [], "forgive": True, "skip_domains": ["az2"], "limits": {}},
+            {"why": "forgive the failures so far and go on", "retry": [], "forgive": True, "skip_domains": [], "limits": {}},
+        ],
+    }
+
+
+def _finished(run: PretendedRun) -> None:
+    run.to(1.0, flying=False)
+    run.wave = len(run.waves)
+    run.standing = {
+        **{"status": "failed", "standing": "failed", "standing_text": "failed", "sending": False, "per_minute": None},
+        **{"left_s": None, "waits_for": {"cause": "over", "text": f"Run {run.run_id} is over: failed.", "until": None, "commands": []}},
+    }
+
+
+def _middle(run: PretendedRun) -> None:
+    run.to(0.57)
+    run.decorate()
+
+
+SCENES = {"start": lambda run: run.note(restarted=0, failed=0, submitted=0, down=0, tokens=0)}
+SCENES |= {"middle": _middle, "held": _held, "soaking": _soaking, "stopped": _stopped, "finished": _finished}
+
+
+def scene(name: str, servers: int, *, run_id: str = "", hostile: bool = False) -> PretendedRun:
+    """Return a run that stands as one of `SCENES` says."""
+    run = PretendedRun(run_id or f"tonight-{servers}", servers, hostile=hostile)
+    SCENES[name](run)
+    run.changed.clear()
+    run.fresh.clear()
+    run.told = run.seq
+    return run
+
+
+class Pretender:
+    """The server of made-up runs.
+
+    Attributes:
+        app: the routes.
+        steered: the bodies that were posted.
+        online: False answers nobody, as a server that is gone.
+    """
+
+    def __init__(self, runs: Iterable[PretendedRun], *, rate: int = 0, steer: bool = False) -> None:
+        self.runs = {run.run_id: run for run in runs}
+        self.rate = rate
+        self.steer = steer
+        self.steered: list[dict[str, Any]] = []
+        self.online = True
+        self.frozen: dict[str, Any] | None = None
+        self._fleets = {name: json.dumps(run.fleet()) for name, run in self.runs.items()}
+        self._viewers: dict[str, list[asyncio.Queue[dict[str, Any] | None]]] = {name: [] for name in self.runs}
+        self._streams: set[web.StreamResponse] = set()
+        self.app = web.Application(middlewares=[self._answering])
+        self.app.add_routes(self._routes())
+
+    def _routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", lambda _: self._asset("page.html")),
+            web.get("/assets/{name}", lambda request: self._asset(request.match_info["name"])),
+            web.get("/api/session", self._session),
+            web.get("/api/runs", self._list),
+            web.get("/api/runs/events", self._list_events),
+            web.get("/api/runs/{run}/fleet", self._fleet),
+            web.get("/api/runs/{run}/events", self._events),
+            web.get("/api/runs/{run}/servers/{index}", self._server),
+            web.post("/api/runs/{run}/steer", self._steer),
+        ]
+
+    @web.middleware
+    async def _answering(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if not self.online:
+            return web.json_response({"error": "StoreError", "message": "Not now."}, status=503)
+        return await handler(request)  # type: ignore[no-any-return]
+
+    async def _asset(self, name: str) -> web.Response:
+        text = (ASSETS / name).read_text(encoding="utf-8")
+        if name == "page.html":
+            text = page(text)
+        return web.Response(
+            text=text,
+            content_type=KINDS[name.rpartition(".")[2]],
+            headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"},
+        )
+
+    async def _session(self, _: web.Request) -> web.Response:
+        return web.json_response({"v": 1, "steer": self.steer, "csrf": "token" if self.steer else None, "version": "0"})
+
+    def listing(self) -> dict[str, Any]:
+        """Return the list of runs."""
+        return {"v": 1, "runs": [run.record() for run in self.runs.values()], "frozen": self.frozen}
+
+    async def _list(self, _: web.Request) -> web.Response:
+        return web.json_response(self.listing())
+
+    async def _list_events(self, request: web.Request) -> web.StreamResponse:
+        stream = await self._stream(request)
+        with contextlib.suppress(ConnectionResetError):
+            while True:
+                await _send(stream, "runs", self.listing(), 0)
+                await asyncio.sleep(0.5)
+        return stream
+
+    async def _fleet(self, request: web.Request) -> web.Response:
+        told = self._fleets.get(request.match_info["run"])
+        if told is None:
+            return web.json_response({"error": "RunNotFound", "message": "There is no such run."}, status=404)
+        answer = web.json_response(text=told)
+        answer.enable_compression()
+        return answer
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        await stream.prepare(request)
+        await stream.write(b"retry: 500\n\n")
+        return stream
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        run = self.runs[request.match_info["run"]]
+        stream = await self._stream(request)
+        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._viewers[run.run_id].append(queue)
+        try:
+            await _send(stream, "snapshot", run.snapshot(), run.seq)
+            while (message := await queue.get()) is not None:
+                await _send(stream, "changes", message, message["seq"])
+        except ConnectionResetError:
+            pass
+        finally:
+            self._viewers[run.run_id].remove(queue)
+        return stream
+
+    async def _server(self, request: web.Request) -> web.Response:
+        run, i = self.runs[request.match_info["run"]], int(request.match_info["index"])
+        stage, detail = run.cells[i] & 15, run.details.get(i, {})
+        outcome = {"id": "", "name": run.names[i], "outcome": WORDS.get(stage, "not_started"), "attempts": 1}
+        outcome |= {"error_code": detail.get("code", ""), "message": detail.get("message", ""), "job_id": "job-4711"}
+        story = [{"ts": run.began + 60.0 + j * 20, "text": text} for j, text in enumerate(("sent", "accepted", "ended"))]
+        explain = {"cause": "queued", "text": f"It is server {i} of run {run.run_id}, and {run.names[i]} by name."}
+        explain |= {"until": None, "commands": [f"ecsbatch explain {run.names[i]}"]}
+        return web.json_response({"server": "", "outcome": outcome, "story": story, "explain": explain})
+
+    async def _steer(self, request: web.Request) -> web.Response:
+        if not self.steer or request.headers.get("X-Ecsbatch-Csrf") != "token":
+            return web.json_response({"error": "Refused", "message": "This page only watches."}, status=403)
+        body = await request.json()
+        self.steered.append(body)
+        return web.json_response({"v": 1, "followed": True, "events": [f"{body['action']} by alice by the page"]})
+
+    def push(self, run_id: str) -> None:
+        """Send what has changed to all who look at a run."""
+        message = self.runs[run_id].changes()
+        for queue in self._viewers[run_id]:
+            queue.put_nowait(message)
+
+    def hang_up(self) -> None:
+        """Break all streams of runs."""
+        for queues in self._viewers.values():
+            for queue in queues:
+                queue.put_nowait(None)
+
+    async def play(self) -> None:
+        """Let all runs go on, four messages a second."""
+        while self.rate:
+            begun = time.perf_counter()
+            for run_id, run in self.runs.items():
+                if not run.standing:
+                    run.step(max(1, min(self.rate, run.n) // 4))
+                    self.push(run_id)
+            await asyncio.sleep(max(0.0, 0.25 - (time.perf_counter() - begun)))
+
+
+def page(text: str) -> str:
+    """Fill the template as the live server does."""
+    head = '<link rel="stylesheet" href="/assets/uplot.css"><link rel="stylesheet" href="/assets/page.css">'
+    scripts = '<script src="/assets/uplot.js"></script><script src="/assets/page.js"></script>'
+    return text.replace("<!--head-->", head).replace("<!--scripts-->", scripts)
+
+
+async def _send(stream: web.StreamResponse, event: str, data: dict[str, Any], number: int) -> None:
+    await stream.write(f"id: {number}\nevent: {event}\ndata: {json.dumps(data)}\n\n".encode())
+
+
+async def serve(pretender: Pretender, port: int = 0) -> tuple[web.AppRunner, int]:
+    """Serve on 127.0.0.1; returns what stops it, and the port."""
+    runner = web.AppRunner(pretender.app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    return runner, int(runner.addresses[0][1])
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--servers", type=int, default=50_000)
+    parser.add_argument("--rate", type=int, default=1000, help="servers that change in a second")
+    parser.add_argument("--port", type=int, default=8100)
+    parser.add_argument("--scene", choices=sorted(SCENES), default="middle")
+    parser.add_argument("--steer", action="store_true")
+    parser.add_argument("--hostile", action="store_true")
+    asked = parser.parse_args()
+    runs = [scene(asked.scene, n, hostile=asked.hostile) for n in (3, 3000, asked.servers)]
+    pretender = Pretender(runs, rate=asked.rate, steer=asked.steer)
+    runner, port = await serve(pretender, asked.port)
+    print(f"http://127.0.0.1:{port}/", flush=True)
+    try:
+        await asyncio.gather(pretender.play(), asyncio.Event().wait())
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
