@@ -1141,7 +1141,7 @@ const CHARTS = [
     says: (value, limit) => `${count(value)}${limit ? ` of ${count(limit)}` : ""}`,
   },
   {
-    title: "Sent a minute", name: "submitted", values: (line) => line.submitted.map((n) => (n * 60) / line.step), stepped: true,
+    title: "Sent in a minute", name: "submitted", values: (line) => inLastMinute(line.submitted, line.step), stepped: true,
     says: (value) => count(Math.round(value)),
   },
   {
@@ -1157,6 +1157,13 @@ const CHARTS = [
 function sums(values) {
   let sum = 0;
   return values.map((value) => (sum += value));
+}
+
+/** How many there were within the minute before the end of each bucket. */
+function inLastMinute(values, step) {
+  const width = Math.max(1, Math.round(60 / step));
+  let sum = 0;
+  return values.map((value, i) => ((sum += value - (values[i - width] || 0)) * 60) / (width * step));
 }
 
 class Charts {
@@ -1203,6 +1210,10 @@ class Charts {
     this.next = (this.next + 1) % this.charts.length;
     this.#draw(each, line);
     if (this.next) this.model.painter.stale("next chart");
+  }
+
+  drawAll() {
+    if (this.model.timeline) for (const each of this.charts) this.#draw(each, this.model.timeline);
   }
 
   #draw(each, line) {
@@ -1269,7 +1280,7 @@ class Head {
     this.#figures(progress);
     this.#why(progress);
     this.tick();
-    document.title = `${this.percent} ${progress.standing_text} · ${model.runId}`;
+    if (!model.times) document.title = `${this.percent} ${progress.standing_text} · ${model.runId}`;
   }
 
   get tone() {
@@ -1571,7 +1582,7 @@ class Facets {
   }
 }
 
-const ROW = 30;
+const ROW = 30, PRINTED = 200;
 
 /** All servers that the filter leaves, failures first. Only rows that can be seen are in the page. */
 class ServerList {
@@ -1678,9 +1689,9 @@ class ServerList {
   }
 
   /** A printed page has no scroll bar: it shows the first ones. */
-  print() {
-    this.box.scrollTop = 0;
-    this.#window(Math.min(this.found.length, 300));
+  print(on) {
+    if (on) this.box.scrollTop = 0;
+    this.#window(on ? PRINTED : 0);
   }
 }
 
@@ -1986,6 +1997,12 @@ class RunPage {
     }
     this.charts.recolour();
     this.#drawAll();
+  }
+
+  print(on) {
+    this.map.draw();
+    this.charts.drawAll();
+    this.list.print(on);
   }
 
   close() {
@@ -2368,10 +2385,20 @@ class Report {
   async start() {
     const packed = bytesOf($("data").textContent.trim());
     const data = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
-    const times = data.times ? new Times(data.times) : null;
+    const times = data.times ? new Times(data.times) : null, counts = document.querySelector(".summary .counts");
+    document.body.classList.add("drawn");
+    if (counts) counts.after($("run"));
+    this.#verdict(data.audit);
     this.page = new RunPage(data.fleet.run_id, new Fleet(data.fleet), () => Promise.resolve(null), times);
     this.page.model.snapshot(data);
-    document.title = `${this.page.head.percent} ${data.progress.standing_text} · ${data.fleet.run_id}`;
+  }
+
+  #verdict(audit) {
+    if (!audit || !audit.lines.length) return;
+    const banner = $("banner-end");
+    banner.dataset.tone = audit.ok ? "succeeded" : "failed";
+    say(banner, audit.lines[0]);
+    show(banner, true);
   }
 
   recolour() {
@@ -2403,11 +2430,18 @@ class Theme {
   }
 }
 
+/** Paper is white, whatever the screen is, and nothing is drawn any more once the page is being printed. */
+function printing(shown, on) {
+  const {dataset} = document.documentElement, page = shown.page && (shown.page.page || shown.page);
+  if (on) printing.theme = dataset.theme;
+  dataset.theme = on ? "light" : printing.theme || "";
+  if (!dataset.theme) delete dataset.theme;
+  shown.recolour();
+  if (page instanceof RunPage) page.print(on);
+}
+
 const shown = document.body.dataset.mode === "report" ? new Report() : new Live();
 new Theme(() => shown.recolour());
-window.addEventListener("beforeprint", () => {
-  shown.recolour();
-  const page = shown.page && (shown.page.page || shown.page);
-  if (page && page.list) page.list.print();
-});
+window.addEventListener("beforeprint", () => printing(shown, true));
+window.addEventListener("afterprint", () => printing(shown, false));
 shown.start();
