@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
@@ -13,11 +12,10 @@ from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
+from ecsbatch.cli.run_rows import run_row, with_counts
 from ecsbatch.cli.wiring import make_store
-from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.policy.frozen import freeze_notice
-from ecsbatch.policy.progress import standing_json
-from ecsbatch.policy.standing import Phase, Standing, standing
+from ecsbatch.policy.standing import standing
 from ecsbatch.rollout.follower import load_history
 from ecsbatch.views.summary import run_lines
 from ecsbatch.views.text import wrap_line
@@ -45,7 +43,7 @@ def runs(
     records, states, frozen, now = asyncio.run(_read_runs(context.store_url, max(limit, 1)))
     standings = {run_id: standing(state, now) for run_id, state in states.items()}
     if context.wants_json:
-        rows = [_row(record, states.get(record.run_id), now) for record in records]
+        rows = [run_row(record, states.get(record.run_id), now) for record in records]
         print_json({"runs": rows, "frozen": frozen.as_dict() if frozen is not None else None})
         return Exit.OK
     if frozen is not None:
@@ -70,23 +68,4 @@ async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, R
         open_ = [record for record in records if not record.status.over and record.kind == "rollout"]
         states = {record.run_id: (await load_history(store, record)).state for record in open_}
         frozen, now = await store.frozen(), store.wall()
-    counted = [
-        replace(record, counts=_ended(states[record.run_id])) if record.run_id in states else record
-        for record in records
-    ]
-    return counted, states, frozen, now
-
-
-def _ended(state: RolloutState) -> dict[str, int]:
-    """Count who has an outcome, as its events tell: the row does not know who keeps one while it is tried again."""
-    counts = state.counts
-    counts[OutcomeKind.UNKNOWN] -= state.run.in_flight
-    counts[OutcomeKind.NOT_STARTED] = state.run.ended[OutcomeKind.NOT_STARTED]
-    return {kind.value: number for kind, number in counts.items() if number}
-
-
-def _row(record: RunRecord, state: RolloutState | None, now: float) -> dict[str, Any]:
-    """Return a run as JSON; without a state its record tells how it stands."""
-    how = Standing(Phase(record.status.value), record.status.value) if state is None else standing(state, now)
-    aborting = state is not None and bool(state.aborting or state.abort_asked_by)
-    return record.as_dict() | {"aborting": aborting} | standing_json(how)
+    return [with_counts(record, states.get(record.run_id)) for record in records], states, frozen, now
