@@ -132,11 +132,21 @@ async def load_history(store: Store, record: RunRecord) -> RunHistory:
     history = await new_history(store, record)
     await _read_on(store, history)
     history.head = await head_at(store.lines, record.run_id, history.state.seq)
-    if not record.status.over:
-        history.asked_to_abort = await _asked_to_abort(store, record, history.state.last_command)
-        history.frozen = await store.frozen()
-    history.settle()
+    await settle_now(store, history)
     return history
+
+
+async def settle_now(store: Store, history: RunHistory) -> None:
+    """Ask the store for what no event says of a run, and settle its history by that and by its record.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    record = history.record
+    asked = None if record.status.over else await _asked_to_abort(store, record, history.state.last_command)
+    frozen = None if record.status.over else await store.frozen()
+    history.asked_to_abort, history.frozen = asked, frozen
+    history.settle()
 
 
 async def new_history(store: Store, record: RunRecord) -> RunHistory:
@@ -261,13 +271,10 @@ class RunFollower:
     async def _refresh(self) -> None:
         history = self.history
         # The record first: events that are stored after it show the next time, and a run that is over stores none.
-        history.record = record = await self._store.run(history.record.run_id)
+        history.record = await self._store.run(history.record.run_id)
         before = history.state.seq
         await _read_on(self._store, history)
-        asked = None if record.status.over else await _asked_to_abort(self._store, record, history.state.last_command)
-        history.asked_to_abort = asked
-        history.frozen = None if record.status.over else await self._store.frozen()
-        history.settle()
+        await settle_now(self._store, history)
         self.over = self._is_over(asyncio.get_running_loop().time())
         if self.over or history.state.seq > before:
             self._news.set()

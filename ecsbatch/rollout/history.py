@@ -225,7 +225,7 @@ class History(StoreSwitch):
             StoreError: the store cannot be read.
         """
         record, state = await self._look(run_id)
-        usage = await _usage(self.store, record, state, "")
+        usage = await usage_of(self.store, record, state)
         return progress(state, self.store.wall(), usage=usage, held=record.held)
 
     def follow(self, run_id: str = "", after: int = 0) -> AsyncGenerator[Recorded]:
@@ -289,7 +289,7 @@ async def explained(store: Store, record: RunRecord, state: RolloutState, server
         state,
         now=now,
         server=server or None,
-        usage=await _usage(store, record, state, server),
+        usage=await usage_of(store, record, state, server),
         holder_alive=record.held,
         claimed_by=await _claimed_by(store, record, server) if server else "",
     )
@@ -307,8 +307,12 @@ def server_of(fleet: Fleet, typed: str, run_id: str) -> str:
     return fleet.ids[need_server(fleet, typed, printable(run_id))]
 
 
-async def _usage(store: Store, record: RunRecord, state: RolloutState, server: str) -> Usage | None:
-    """Ask the ledger about the quota that the server's site spends; the record says which, and how much it is."""
+async def usage_of(store: Store, record: RunRecord, state: RolloutState, server: str = "") -> Usage | None:
+    """Ask the ledger about the quota that a server's site spends, else the first one's; the record says how much it is.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
     groups: dict[str, str] = record.plan.get("sites", {})
     fleet = state.plan.fleet
     index = fleet.index_of(server) if server else 0 if len(fleet) else None
