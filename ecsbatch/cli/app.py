@@ -20,7 +20,7 @@ from ecsbatch.model.text import visible
 
 _SECRETS: Final = (
     *("HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"),
-    *("ECSBATCH_AUTH_TOKEN", "ECSBATCH_IAM_PASSWORD", "PGPASSWORD"),
+    *("ECSBATCH_AUTH_TOKEN", "ECSBATCH_IAM_PASSWORD", "PGPASSWORD", "ECSBATCH_DASHBOARD_TOKEN"),
 )
 
 _OVERVIEW: Final[tuple[list[str], ...]] = ([], ["--help"], ["-h"], ["help"])

@@ -35,7 +35,7 @@ OWN_VARIABLES: Final = frozenset(
     | {"config", "run_id", "yes", "confirm_count", "max_servers", "dry_run", "quiet", "verbose"}
     | {"tag", "name", "az", "status", "enterprise_project"}
     | {"exclude", "exclude_claimed", "skip_restarted_since", "skip_updated_since", "max_age"}
-    | {"runs", "max_runs", "healthz"}
+    | {"runs", "max_runs", "healthz", "dashboard_token"}
 )
 """``ECSBATCH_*`` variables that are no settings: credentials, and flags of single commands."""
 
@@ -140,6 +140,8 @@ _HOOKS: Final = ("check", "gate")
 _PROCESS: Final = ("engine", "connection", "programs", "observability", "output")
 """What a process that goes on with a run is told of itself; how it restarts servers is the run's."""
 
+_DASHBOARD: Final = [name for name in _sections("observability") if name.startswith("dashboard")]
+
 _MADE_OF: Final[Mapping[str, tuple[Sequence[str], bool]]] = {
     "RestartFlags": (_sections(*SECTIONS), True),
     "ResumeFlags": ([*LIMITS, *_HOOKS, *_sections(*_PROCESS)], False),
@@ -151,6 +153,7 @@ _MADE_OF: Final[Mapping[str, tuple[Sequence[str], bool]]] = {
     "AdjustFlags": ([*LIMITS, "store"], False),
     "AbortFlags": (["check", *_sections("engine", "connection", "programs"), "store"], True),
     "WorkFlags": ([*_sections("engine", "connection", "programs", "observability"), "store", "log_format"], True),
+    "DashboardFlags": ([*_DASHBOARD, "store", "log_format"], True),
     "CheckFlags": ([*_sections("connection"), "quota", "store", "output"], True),
 }
 """The settings that commands have flags for, and whether help names their defaults: an old run has its own strategy."""
@@ -166,6 +169,7 @@ if TYPE_CHECKING:
     AdjustFlags: TypeAlias = Any
     AbortFlags: TypeAlias = Any
     CheckFlags: TypeAlias = Any
+    DashboardFlags: TypeAlias = Any
     WorkFlags: TypeAlias = Any
 
 

@@ -43,6 +43,9 @@ STORE_VARIABLES: Final = frozenset({"ECSBATCH_STORE", "PGPASSWORD", "PGPASSFILE"
 """The environment variables that a store's password or key is found by: no command of a check or gate gets them by
 itself. ``ECSBATCH_STORE`` is one of them where a password stands in it."""
 
+PAGE_TOKEN: Final = "ECSBATCH_DASHBOARD_TOKEN"  # noqa: S105 - its name
+"""The environment variable that the live page's token is read from: no command that we run gets it."""
+
 _DAY: Final = 86_400.0
 _COMMAND = CommandText(r"(?s).*\S.*", "a command line")
 _CHECK = CommandText(

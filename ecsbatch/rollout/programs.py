@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from ecsbatch.config.settings import CREDENTIAL_VARIABLES, STORE_VARIABLES
+from ecsbatch.config.settings import CREDENTIAL_VARIABLES, PAGE_TOKEN, STORE_VARIABLES
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.store_url import has_password
 
@@ -58,7 +58,7 @@ def child_environment(told: Mapping[str, str], passed: Collection[str] = ()) -> 
     withheld = (CREDENTIAL_VARIABLES | STORE_VARIABLES) - set(passed)
     if not has_password(os.environ.get(_STORE, "")):
         withheld -= {_STORE}
-    return {name: value for name, value in os.environ.items() if name not in withheld} | dict(told)
+    return {name: value for name, value in os.environ.items() if name not in withheld | {PAGE_TOKEN}} | dict(told)
 
 
 async def run_program(
