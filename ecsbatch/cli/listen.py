@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.config.addresses import parse_listen_address
@@ -30,12 +30,12 @@ def listen_address(text: str, flag: str) -> tuple[str, int]:
 
 @asynccontextmanager
 async def listening_at(
-    app: web.Application, address: str, flag: str, *, tls: SSLContext | None = None
+    app: web.Application | web.Server, address: str, flag: str, *, tls: SSLContext | None = None
 ) -> AsyncGenerator[None]:
     """Serve an application for as long as the block lasts.
 
     Args:
-        app: what answers.
+        app: what answers; a server in a running loop, or an application.
         address: an IP address and a port.
         flag: the one that gave the address, for the error.
         tls: by which it is served over TLS; None for plain HTTP.
@@ -45,7 +45,8 @@ async def listening_at(
     """
     from aiohttp import web  # noqa: PLC0415 - imported when used
 
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    quiet: dict[str, Any] = {"access_log": None, "shutdown_timeout": 0.1}
+    runner = web.ServerRunner(app, **quiet) if isinstance(app, web.Server) else web.AppRunner(app, **quiet)
     await runner.setup()
     try:
         host, port = listen_address(address, flag)

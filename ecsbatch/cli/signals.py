@@ -23,3 +23,15 @@ def listening(receive: Callable[[int], None]) -> Generator[None]:
     finally:
         for number in wanted:
             loop.remove_signal_handler(number)
+
+
+async def until_signal() -> int:
+    """Wait until a signal asks this process to end, and return its number."""
+    asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def receive(number: int) -> None:
+        if not asked.done():
+            asked.set_result(number)
+
+    with listening(receive):
+        return await asked
