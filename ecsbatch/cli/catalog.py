@@ -51,6 +51,7 @@ TITLES: Final[Mapping[str, tuple[CommandEntry, ...]]] = {
         ),
         CommandEntry("audit", "audit", "[RUN] [OPTIONS]", "Prove from a run's record that its promises were kept."),
         CommandEntry("runs", "runs", "[OPTIONS]", "List the last runs."),
+        CommandEntry("dashboard", "dashboard", "[OPTIONS]", "Show all runs of a store on a page for browsers."),
     ),
     "Steering a run from another terminal": (
         CommandEntry("pause", "steer", "[RUN] [OPTIONS]", "Send nothing new until the run is resumed."),

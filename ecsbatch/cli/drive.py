@@ -18,6 +18,7 @@ from ecsbatch.cli.context import Verbosity
 from ecsbatch.cli.exit_codes import code_of_run
 from ecsbatch.cli.live import LiveContext, LiveViews, store_notice
 from ecsbatch.cli.output import print_json, print_lines
+from ecsbatch.cli.page import serving_page
 from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check, texts_again
 from ecsbatch.cli.signals import listening
 from ecsbatch.cli.wiring import engine, make_store, warn, who
@@ -189,6 +190,7 @@ async def resume_here(run_id: str, changes: Changes, context: CliContext, *, abo
             await store.command(run_id, {"command": "abort"}, history.aborted_by or changes.by)
         async with (
             engine(context, store) as restarter,
+            serving_page(context, restarter),
             replaced_check(state.plan, context.settings) as replaced,
         ):
             # What is not asked any more where a run only ends must not stand in the way if another program has it.

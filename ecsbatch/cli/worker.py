@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.healthz import WorkerHealth, answering
 from ecsbatch.cli.live import make_log
+from ecsbatch.cli.page import serving_page
 from ecsbatch.cli.signals import listening
 from ecsbatch.cli.wiring import make_client, make_store
 from ecsbatch.config.settings import Programs
@@ -25,6 +26,7 @@ from ecsbatch.errors import EcsbatchError
 from ecsbatch.policy.standing import standing
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.follower import load_history
+from ecsbatch.rollout.history import History
 from ecsbatch.rollout.standby import Standby, StandbyNews
 from ecsbatch.views.log import Level, Log
 from ecsbatch.views.writer import BackgroundWriter
@@ -211,7 +213,8 @@ async def stand_by(context: CliContext, options: WorkOptions) -> None:
     try:
         async with make_client(context.settings) as ecs, make_store(context.store_url) as store:
             engines = QuotaEngines(ecs, store, context, options.programs, log)
-            await _stand_by(engines, options, log)
+            async with serving_page(context, History(store)):
+                await _stand_by(engines, options, log)
     finally:
         await log.close()
 

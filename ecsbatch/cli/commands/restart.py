@@ -17,6 +17,7 @@ from ecsbatch.cli.drive import DriveResult, drive, offer_resume
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, FleetFile, Quiet, RestartFlags, Verbose
 from ecsbatch.cli.output import check_outputs, columns, in_json, log_json, print_json, print_lines
+from ecsbatch.cli.page import serving_page
 from ecsbatch.cli.prompt import (
     Consent,
     agreed_lines,
@@ -220,7 +221,11 @@ async def carry_out(plan: Plan, context: CliContext, run_id: str = "") -> DriveR
         EcsbatchError: whatever the rollout raises.
     """
     settings = context.settings
-    async with make_store(context.store_url) as store, engine(context, store) as restarter:
+    async with (
+        make_store(context.store_url) as store,
+        engine(context, store) as restarter,
+        serving_page(context, restarter),
+    ):
         if settings.output.cold_start or plan.skip_updated_since is not None:
             await _start_cold(store, settings.engine.quota.window, quiet=context.verbosity.quiet)
         rollout = restarter.rollout(plan, run_id=run_id)
