@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+
+from ecsbatch.cli.output import print_lines
 
 if TYPE_CHECKING:
     from ecsbatch.cli.context import CliContext
@@ -26,3 +29,18 @@ async def serving_page(context: CliContext, runs: History) -> AsyncGenerator[Non
 
     async with serving_dashboard(settings, runs):
         yield
+
+
+def page_can_stay(context: CliContext) -> bool:
+    """Tell whether a page is asked for, and somebody is at the terminal to end it."""
+    return context.settings.observability.dashboard is not None and sys.stderr.isatty()
+
+
+async def page_stays(context: CliContext) -> None:
+    """Keep a page beyond the end of what it showed, until Ctrl-C, where it can stay."""
+    if not page_can_stay(context):
+        return
+    from ecsbatch.cli.signals import until_signal  # noqa: PLC0415 - imported when used
+
+    print_lines(["", "The page stays until Ctrl-C."], to_stdout=False)
+    await until_signal()

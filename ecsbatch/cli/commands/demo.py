@@ -15,14 +15,16 @@ from typing import Annotated, Any, Final
 import orjson
 from cyclopts import Parameter
 
-from ecsbatch.cli.commands.restart import carry_out
+from ecsbatch.cli.commands.restart import carried_out
 from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.drive import DriveResult
 from ecsbatch.cli.exit_codes import Exit, code_of_signal
 from ecsbatch.cli.output import columns, print_lines
+from ecsbatch.cli.page import page_stays
 from ecsbatch.cli.survey import prepare, survey
 from ecsbatch.config.sources import from_flags, merge_layers
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.model.plan import Plan
 from ecsbatch.planning.fleet_file import read_fleet
 from ecsbatch.planning.selection import Selection
 from ecsbatch.views.plan import plan_lines
@@ -53,6 +55,14 @@ _PATIENCE: Final = 20.0
 def demo(
     *,
     servers: Annotated[int, Parameter(metavar="N", show_default=False, help="How many servers. [3000]")] = SERVERS,
+    dashboard: Annotated[
+        str | None,
+        Parameter(
+            metavar="ADDRESS:PORT",
+            show_default=False,
+            help="Show it on a page at this address, such as 127.0.0.1:8080, too; it stays until Ctrl-C.",
+        ),
+    ] = None,
     quiet: Annotated[
         bool, Parameter(name=["--quiet", "-q"], negative="", show_default=False, help="Show no plan and no progress.")
     ] = False,
@@ -65,13 +75,13 @@ def demo(
     with TemporaryDirectory(prefix="ecsbatch-demo-") as folder:
         fleet = Path(folder, "fleet.csv")
         with _simulator(servers, fleet) as cloud:
-            context = _point_at(cloud.introduction, Path(folder, "demo.db"), Verbosity(quiet=quiet))
-            result = _restart(fleet, context)
-            audit = cloud.verdict()
-    return _print_result(result, audit)
+            more = {"dashboard": dashboard, "store": f"sqlite:///{folder}/demo.db"}
+            context = _point_at(cloud.introduction, more, Verbosity(quiet=quiet))
+            return asyncio.run(_restart(_look(fleet, context), context, cloud))
 
 
-def _restart(fleet: Path, context: CliContext) -> DriveResult:
+def _look(fleet: Path, context: CliContext) -> Plan:
+    """Look at the fleet, and show what is planned."""
     prepared = prepare(asyncio.run(survey(Selection(read_fleet(fleet)), context)), context)
     if not context.verbosity.quiet:
         opening = [
@@ -82,7 +92,15 @@ def _restart(fleet: Path, context: CliContext) -> DriveResult:
             "",
         ]
         print_lines(opening, to_stdout=False)
-    return asyncio.run(carry_out(prepared.view.plan, context))
+    return prepared.view.plan
+
+
+async def _restart(plan: Plan, context: CliContext, cloud: _Cloud) -> int:
+    async with carried_out(plan, context) as result:
+        code = _print_result(result, await asyncio.to_thread(cloud.verdict))
+        if not result.received:
+            await page_stays(context)
+    return code
 
 
 def _print_result(result: DriveResult, audit: dict[str, Any]) -> int:
@@ -95,6 +113,8 @@ def _print_result(result: DriveResult, audit: dict[str, Any]) -> int:
     try_next = [
         "",
         "Every server is accounted for. What to try next:",
+        "  ecsbatch demo --dashboard 127.0.0.1:8080",
+        "      the same on a page in a browser",
         "  ecsbatch simulate --speed 12 --servers 2000 --ids fleet.csv",
         "      a cloud to play with",
         "  ecsbatch restart fleet.csv",
@@ -106,13 +126,13 @@ def _print_result(result: DriveResult, audit: dict[str, Any]) -> int:
     return Exit.OK
 
 
-def _point_at(introduction: dict[str, Any], store: Path, verbosity: Verbosity) -> CliContext:
+def _point_at(introduction: dict[str, Any], more: dict[str, str | None], verbosity: Verbosity) -> CliContext:
     """Return the demo's context; this process asks the simulated cloud from now on, whatever was exported."""
     environment = dict(introduction["environment"])
     endpoint = environment.pop("ECSBATCH_ENDPOINT")
     os.environ.pop("HUAWEICLOUD_SDK_SECURITY_TOKEN", None)
     os.environ.update(environment)
-    settings = merge_layers(from_flags({**_SETTINGS, "endpoint": endpoint, "store": f"sqlite:///{store}"}))
+    settings = merge_layers(from_flags({**_SETTINGS, "endpoint": endpoint, **more}))
     return CliContext(settings, verbosity)
 
 

@@ -14,6 +14,7 @@ from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_run
 from ecsbatch.cli.flags import ConfigFile, FleetFile, RestartFlags
 from ecsbatch.cli.output import check_outputs, print_json, print_lines
+from ecsbatch.cli.page import page_can_stay, page_stays, serving_page
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import prepare, survey
 from ecsbatch.config.settings import SETTINGS
@@ -56,10 +57,11 @@ class RehearsalFlags:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """How it went: the run's state, and what the simulated cloud counted."""
+    """How it went: the run's state, what the simulated cloud counted, and the world that has its record."""
 
     state: RolloutState
     audit: dict[str, Any]
+    world: World
 
 
 def rehearse(  # noqa: D417 - the options are told of where they are defined
@@ -73,8 +75,8 @@ def rehearse(  # noqa: D417 - the options are told of where they are defined
 ) -> int:
     """Run a plan in virtual time against a simulated cloud of the same zones and sizes; nothing is restarted.
 
-    Hours take seconds. Holds are passed at once and gates are not asked; a health check asks the simulated servers.
-    Exit codes are those of restart.
+    Hours take seconds. Holds are passed at once and gates are not asked; a health check asks the simulated servers. At
+    a terminal --dashboard shows on a page how it went, until Ctrl-C. Exit codes are those of restart.
 
     Args:
         file: Servers, as for restart, or a plan that ecsbatch plan --out wrote, which needs no cloud at all.
@@ -91,6 +93,8 @@ def rehearse(  # noqa: D417 - the options are told of where they are defined
         plan = prepare(asyncio.run(survey(selection, context, store="none")), context).view.plan
     rehearsed = run_rehearsal(plan, settings, rehearsal)
     _print(plan, context, rehearsed)
+    if page_can_stay(context):
+        asyncio.run(_show(context, rehearsed.world))
     return code_of_run(rehearsed.state) if is_clean(rehearsed.audit) else Exit.ERROR
 
 
@@ -139,7 +143,15 @@ def run_rehearsal(plan: Plan, settings: Settings, rehearsal: RehearsalFlags) -> 
         state = world.run(partial(_roll_out, twin, settings, world, rehearsal.seed))
     except Hang:
         raise _too_long() from None
-    return Rehearsed(state, world.cloud.audit())
+    return Rehearsed(state, world.cloud.audit(), world)
+
+
+async def _show(context: CliContext, world: World) -> None:
+    """Show on a page how it went; it took seconds, so that there was nothing to watch meanwhile."""
+    from ecsbatch.rollout.history import History  # noqa: PLC0415 - imported when used
+
+    async with world.store() as store, serving_page(context, History(store, clock=world.clock)):
+        await page_stays(context)
 
 
 def _too_long() -> EcsbatchError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -220,6 +221,17 @@ async def carry_out(plan: Plan, context: CliContext, run_id: str = "") -> DriveR
     Raises:
         EcsbatchError: whatever the rollout raises.
     """
+    async with carried_out(plan, context, run_id) as result:
+        return result
+
+
+@asynccontextmanager
+async def carried_out(plan: Plan, context: CliContext, run_id: str = "") -> AsyncGenerator[DriveResult]:
+    """Run a plan as it is, and let the block see what it came to while its store is open and its page is up.
+
+    Raises:
+        EcsbatchError: whatever the rollout raises.
+    """
     settings = context.settings
     async with (
         make_store(context.store_url) as store,
@@ -229,7 +241,7 @@ async def carry_out(plan: Plan, context: CliContext, run_id: str = "") -> DriveR
         if settings.output.cold_start or plan.skip_updated_since is not None:
             await _start_cold(store, settings.engine.quota.window, quiet=context.verbosity.quiet)
         rollout = restarter.rollout(plan, run_id=run_id)
-        return await drive(restarter, rollout, context)
+        yield await drive(restarter, rollout, context)
 
 
 async def _start_cold(store: DatabaseStore, window: float, *, quiet: bool) -> None:
