@@ -131,24 +131,26 @@ def job_of(body: bytes, job_id: str, pending: Container[str], redact: Redact = s
 
 def _sub_job(sub: Any, server_id: str, redact: Redact, *, succeeded: bool) -> SubJob:
     """Return what is kept of an ended sub-job."""
-    seconds = _seconds(sub.get("begin_time"), sub.get("end_time"))
+    seconds, ended_at = _times(sub.get("begin_time"), sub.get("end_time"))
     if succeeded:
-        return SubJob(server_id, True, "", "", seconds)  # noqa: FBT003 - by place: 1,000 of them a look
+        return SubJob(server_id, True, "", "", seconds, ended_at)  # noqa: FBT003 - by place: 1,000 of them a look
     reasons = (_text(sub.get("fail_reason"), redact), _text(sub["entities"].get("errorcode_message"), redact))
     told = [reason for reason in dict.fromkeys(reasons) if reason]
     message = truncate("; ".join(one for one in told if not any(one in other and one != other for other in told)))
-    return SubJob(server_id, succeeded, _word(sub.get("error_code"), redact), message, seconds)
+    return SubJob(server_id, succeeded, _word(sub.get("error_code"), redact), message, seconds, ended_at)
 
 
-def _seconds(begin: Any, end: Any) -> float | None:
-    """Return the seconds between two of the cloud's times, None where they make no sense."""
+def _times(begin: Any, end: Any) -> tuple[float | None, float | None]:
+    """Return the seconds between two of the cloud's times, and the latter since 1970; None where they make no sense."""
     if not isinstance(begin, str) or not isinstance(end, str) or not begin or not end:
-        return None
+        return None, None
     try:
-        took = (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
-    except (ValueError, TypeError):
-        return None
-    return took if took >= 0 else None
+        ended = datetime.fromisoformat(end)
+        took = (ended - datetime.fromisoformat(begin)).total_seconds()
+        ended_at = ended.timestamp() if ended.tzinfo is not None else None
+    except (ValueError, TypeError, OverflowError):
+        return None, None
+    return (took, ended_at) if took >= 0 else (None, None)
 
 
 def _text(value: Any, redact: Redact) -> str:

@@ -167,6 +167,7 @@ class SubJob:
         succeeded: True for SUCCESS, False for FAIL.
         code, message: why it failed, "" where it did not say.
         seconds: how long it took by the cloud's own times, None where they cannot be read.
+        ended_at: when it ended by the cloud's clock, seconds since 1970; None where that cannot be read.
     """
 
     server_id: str
@@ -174,6 +175,7 @@ class SubJob:
     code: str = ""
     message: str = ""
     seconds: float | None = None
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

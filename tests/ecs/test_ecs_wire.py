@@ -13,6 +13,9 @@ from ecsbatch.ecs.wire import job_id_of, job_of, page_of, reboot_body, view_of, 
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.model.servers import Job, ServerView, SubJob
 
+ENDED_AT = 1742714959.585
+"""2025-03-23T07:29:19.585Z."""
+
 
 def sub(server: str, status: str = "SUCCESS", **fields: Any) -> dict[str, Any]:
     return {
@@ -58,7 +61,9 @@ def test_an_answer_without_a_job_id_is_unknown(body: bytes) -> None:
 
 def test_the_recorded_job_is_read() -> None:
     """Recorded from the real API: the parent closed eight seconds after its only sub-job."""
-    assert job_of(job(sub("a")), "j", {"a"}) == Job("j", "RUNNING", (SubJob("a", succeeded=True, seconds=32.691),))
+    ended = SubJob("a", succeeded=True, seconds=32.691, ended_at=ENDED_AT)
+
+    assert job_of(job(sub("a")), "j", {"a"}) == Job("j", "RUNNING", (ended,))
 
 
 def test_only_awaited_servers_are_read() -> None:
@@ -83,8 +88,10 @@ def test_a_failed_sub_job_says_all_its_reasons_once() -> None:
         "j",
         "FAIL",
         (
-            SubJob("a", succeeded=False, code="Ecs.0605", message="locked!; by someone", seconds=32.691),
-            SubJob("b", succeeded=False, code="", message="same", seconds=32.691),
+            SubJob(
+                "a", succeeded=False, code="Ecs.0605", message="locked!; by someone", seconds=32.691, ended_at=ENDED_AT
+            ),
+            SubJob("b", succeeded=False, code="", message="same", seconds=32.691, ended_at=ENDED_AT),
             SubJob("c", succeeded=False),
         ),
         "Common.0021",
