@@ -29,6 +29,7 @@ from ecsbatch.ecs.endpoint import site_of
 from ecsbatch.ecs.error_codes import RequestKind, date_of
 from ecsbatch.ecs.inventory import NameSearch, fitting, look_at_all
 from ecsbatch.ecs.listing import MAX_PAGE, Filters, listing_query, pages_of
+from ecsbatch.ecs.observed_sender import ObservedSender, RequestWatcher
 from ecsbatch.ecs.read_retry import read_patiently
 from ecsbatch.ecs.sender import Answer, Sender
 from ecsbatch.ecs.transport import AnotherKey, Transport
@@ -76,6 +77,7 @@ class EcsClient:
         connect_timeout: how much of that the connection may take; 10 s by default.
         api_rate: requests per second, looks and restarts together; 20 by default.
         ca_file: certificates to trust besides the system's, in PEM.
+        watchers: hear of each request, such as `ecsbatch.views.metrics.Metrics`.
 
     Attributes:
         api_rate: as given.
@@ -101,6 +103,7 @@ class EcsClient:
         connect_timeout: float | str = 10.0,
         api_rate: float = 20.0,
         ca_file: Path | None = None,
+        watchers: Sequence[RequestWatcher] = (),
     ) -> None:
         self.request_timeout: float = checked("request_timeout", _TIMEOUT, request_timeout)
         self.connect_timeout: float = checked("connect_timeout", _TIMEOUT, connect_timeout)
@@ -117,6 +120,9 @@ class EcsClient:
         elif session is not None:
             expected = "one of them, by which requests go"
             raise Invalid(f"session beside sender: give {expected}.", field="session", expected=expected)
+        self._watchers = tuple(watchers)
+        if self._watchers:
+            sender = ObservedSender(sender, self._watchers)
         self._transport = Transport(site, auth, sender, clock or SystemClock(), self.request_timeout)
         burst = max(1.0, self.api_rate)
         self._pace = AsyncLimiter(burst, burst / self.api_rate)
@@ -233,7 +239,19 @@ class EcsClient:
             CloudError: nothing could be seen.
         """
         answer = await self._get(f"/jobs/{quoted(job_id)}", "", what="job")
-        return self._transport.read(answer, partial(job_of, job_id=job_id, pending=pending, running=running))
+        job = self._transport.read(answer, partial(job_of, job_id=job_id, pending=pending, running=running))
+        if self._watchers:
+            self._tell_of_ends(job, date_of(answer.headers))
+        return job
+
+    def _tell_of_ends(self, job: Job, answered_at: float | None) -> None:
+        """Tell those who hear of requests for how long the restarts that a job shows were over by the answer's date."""
+        ended = [sub.ended_at for sub in job.ended if sub.ended_at is not None]
+        if ended and answered_at is not None:
+            delays = [max(0.0, answered_at - at) for at in ended]
+            for watcher in self._watchers:
+                with suppress(Exception):
+                    watcher.saw_ends(delays)
 
     async def look(self, ids: Sequence[str]) -> Look:
         """Look at up to 100 servers' states in one request (ListServersDetails, ``server_id``).

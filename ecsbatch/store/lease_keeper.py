@@ -123,6 +123,12 @@ class LeaseKeeper:
         hold = self._holds.get(run_id)
         return hold is not None and self._boottime() < hold.until
 
+    def trust_left(self) -> float | None:
+        """Return for how many seconds all runs are still trusted, 0 where one is not any more; None without runs."""
+        with self._mutex:
+            until = min((hold.until for hold in self._holds.values() if hold.begun), default=None)
+        return None if until is None else max(0.0, until - self._boottime())
+
     @property
     def idle(self) -> bool:
         """True where there is nothing to renew."""

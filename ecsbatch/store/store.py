@@ -501,6 +501,12 @@ class DatabaseStore:
         return locks.keeper.failing if isinstance(locks, LeaseLocks) else (0.0, "")
 
     @property
+    def trust_left(self) -> float | None:
+        """Seconds for which this process trusts that it has its runs, if nothing renews their leases; None without."""
+        locks = self._opened[1].locks if self._opened is not None else None
+        return locks.keeper.trust_left() if isinstance(locks, LeaseLocks) else None
+
+    @property
     def keeper(self) -> int:
         """The id of the process that is in the middle of a write now; 0 where there is none or it is not known."""
         return self._opened[0].keeper() if self._opened is not None else 0

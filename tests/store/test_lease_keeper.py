@@ -49,6 +49,25 @@ def test_a_run_is_trusted_for_less_than_its_lease_lasts(keeper: LeaseKeeper, boo
     assert TRUST < TTL
 
 
+def test_how_much_trust_is_left_is_told_of_the_run_that_has_the_least(boot: Boot) -> None:
+    keeper = LeaseKeeper(boot)
+    assert keeper.trust_left() is None, "there is no run"
+
+    keeper.take("a", lambda: True)
+    boot.now += 1.0
+    keeper.take("b", lambda: True)
+    assert keeper.trust_left() == TRUST - 1.0
+
+    keeper.beat(lambda beat: Renewed(ours=beat.holds))
+    assert keeper.trust_left() == TRUST
+
+    keeper.lose("a")
+    assert keeper.trust_left() == 0.0, "one of them is another's by now"
+    keeper.drop("a")
+    boot.now += TRUST + 1.0
+    assert keeper.trust_left() == 0.0
+
+
 def test_trust_runs_from_when_a_lease_was_asked_for(boot: Boot) -> None:
     keeper = LeaseKeeper(boot)
 
