@@ -9,7 +9,7 @@ import asyncio
 import getpass
 import os
 import socket
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from random import Random
@@ -21,9 +21,10 @@ from ecsbatch.clock import Clock
 from ecsbatch.config.settings import Engine, Programs, Strategy
 from ecsbatch.engine.journal import seen
 from ecsbatch.engine.pipeline import Pipeline
-from ecsbatch.engine.ports import Cloud, Store
+from ecsbatch.engine.ports import Cloud, Store, Watcher
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.server_queue import Check
+from ecsbatch.engine.watching import WatcherList
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped, RunConflict
 from ecsbatch.model.outcome import HANDED_OVER, Outcome
 from ecsbatch.model.plan import Plan
@@ -69,7 +70,7 @@ class Restarter(History):
         holder: this process, as the runs that it has name it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, by keyword only, each with a default but two
         self,
         ecs: Cloud | Mapping[str, Cloud],
         store: Store | None = None,
@@ -80,6 +81,7 @@ class Restarter(History):
         clock: Clock | None = None,
         seed: int | None = None,
         name: str = "",
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         """Put an engine together; ``async with`` starts it.
 
@@ -92,6 +94,7 @@ class Restarter(History):
             clock: stamps, dates and the ledger's time; None: the system's.
             seed: of all that is random (jitter, run ids); None: from the system.
             name: names this process in runs, for whoever asks who holds them; "": ``user@host``.
+            watchers: hear of all that happens here, such as `ecsbatch.views.metrics.Metrics`.
 
         Raises:
             ConfigError: no client.
@@ -104,6 +107,7 @@ class Restarter(History):
             self.engine = replace(self.engine, quota=quota)
         super().__init__(store, clock=clock)
         self._programs = programs or Programs()
+        self._watchers = WatcherList(watchers)
         self._chance = Random(seed)
         host = socket.gethostname()
         self.holder = Holder(name or f"{_user()}@{host}", host, os.getpid(), self.clock.wall(), self.clock.boot_id())
@@ -135,6 +139,7 @@ class Restarter(History):
     async def _start(self) -> None:
         store = self._store = self._store or await self._memory_store()
         runtime = Runtime(self._clouds, store, self.engine, self.holder, self.clock, self._chance)
+        runtime.watchers = self._watchers
         self._working = LiveEngine(runtime, self._run_ids.draw)
         self._working.start()
 

@@ -269,6 +269,7 @@ class DirectRestarts:
         for recorded in commit:
             self._state.apply(recorded)
         self.feed.publish(commit)
+        self._runtime.watchers.heard(commit, None, None)
         self._noticed()
 
     async def _open_journal(self) -> JournalWriter:

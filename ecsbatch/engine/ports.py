@@ -17,6 +17,7 @@ from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.servers import Fleet, Job, Look, RestartType, ServerView, Site
 from ecsbatch.model.spending import GroupSpending
+from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Attempt
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 
@@ -241,12 +242,46 @@ class Store(Ledger, Protocol):
         """Why others than this user and root may have written what it keeps; None: nobody else may."""
         ...
 
+    @property
+    def trust_left(self) -> float | None:
+        """Seconds for which this process may still trust that it has its runs; None where that does not run out."""
+        ...
+
     def hurry(self) -> None:
         """Wait for other processes no longer: what would have to wait fails."""
         ...
 
     async def aclose(self) -> None:
         """Close it."""
+        ...
+
+
+class Watcher(Protocol):
+    """Hears of all that happens in an engine, such as metrics or traces; it must take note and return at once.
+
+    It is called on the event loop. What it raises is told to the event loop's exception handler, and stops nothing.
+    """
+
+    def heard(self, recorded: Recorded, state: RolloutState | None, /) -> None:
+        """Hear of an event that this process has stored, with the context variables of whoever has begun its run.
+
+        Args:
+            recorded: the event.
+            state: of its rollout, in which all that was stored with it is folded; None for single restarts.
+        """
+        ...
+
+    def asked(self, server: str, answer: asyncio.Future[Outcome], /) -> None:
+        """Hear that somebody asks for a server's restart by itself, with that somebody's context variables.
+
+        Args:
+            server: its id.
+            answer: what the asker waits for; several may wait for one server.
+        """
+        ...
+
+    def left(self, run_id: str, /) -> None:
+        """Hear that this process has let a rollout go: it is over, stopped, or another process has it."""
         ...
 
 

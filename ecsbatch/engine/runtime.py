@@ -18,6 +18,7 @@ from ecsbatch.config.settings import Engine
 from ecsbatch.engine.freeze_watch import FreezeWatch
 from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.ports import Cloud, Store
+from ecsbatch.engine.watching import WatcherList
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import ConfigError, EngineStopped
 from ecsbatch.model import events as ev
@@ -37,6 +38,7 @@ class Runtime:
         holder: this process, as the runs that it has name it.
         engine: the settings.
         clock: stamps, dates and the ledger's time.
+        watchers: hear of all that happens.
         fault: why the engine has ended; None while it works, and where it was stopped.
         closed: nothing new is taken in.
     """
@@ -49,6 +51,7 @@ class Runtime:
         self.engine = engine
         self.holder = holder
         self.clock = clock
+        self.watchers = WatcherList()
         self.freeze = FreezeWatch(store, partial(boottime_of, clock))
         self.freeze.hearers.append(self._freeze_changed)
         self.pipelines = {

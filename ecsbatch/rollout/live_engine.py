@@ -101,7 +101,9 @@ class LiveEngine:
         """Restart a server that is given by its id; who has it already is joined."""
         self.runtime.check()
         self.pipeline(site)
-        return self.rollouts.join(server, wanted) or self.direct.submit(server, site, wanted)
+        answer = self.rollouts.join(server, wanted) or self.direct.submit(server, site, wanted)
+        self.runtime.watchers.asked(server, answer)
+        return answer
 
     def pipeline(self, site: str) -> Pipeline:
         """Return the engine's parts for a site.

@@ -156,6 +156,7 @@ class RunSession:
         if self._journal is not None:
             self._journal.close()
         self.feed.close()
+        self.runtime.watchers.left(self.run_id)
         self.notice()
         if isinstance(self.fault, RunConflict):
             self._fail_waiters(self.fault)  # how its servers stand is for the next holder to say
@@ -178,6 +179,7 @@ class RunSession:
     def fold_news(self, commit: Sequence[Recorded]) -> None:
         """Fold what this process has just stored, and tell who wants to hear of it."""
         self.fold(commit)
+        self.runtime.watchers.heard(commit, self.state, self.context)
         if self.on_event is not None:
             for recorded in commit:
                 tell(self.on_event, recorded, self.context)
