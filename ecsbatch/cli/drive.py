@@ -22,6 +22,7 @@ from ecsbatch.cli.page import serving_page
 from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check, texts_again
 from ecsbatch.cli.signals import listening
 from ecsbatch.cli.wiring import engine, make_store, warn, who
+from ecsbatch.config.settings import Observability
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import RunStatus
@@ -211,7 +212,9 @@ def _by_its_quota(state: RolloutState, context: CliContext) -> CliContext:
 
 async def abort_here(run_id: str, context: CliContext) -> DriveResult:
     """Take a run that nobody holds, and end it for good; only warnings are shown meanwhile."""
-    quiet = replace(context, verbosity=Verbosity(quiet=True))
+    # It must not fail for an address that another command listens at.
+    unseen = replace(context.settings, observability=Observability())
+    quiet = replace(context, settings=unseen, verbosity=Verbosity(quiet=True))
     return await resume_here(run_id, Changes(by=who()), quiet, abort=True)
 
 

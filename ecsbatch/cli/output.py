@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from ecsbatch.cli.exit_codes import UsageError
+from ecsbatch.cli.extras import need_extras
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.text import visible
 
@@ -126,11 +127,13 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def check_outputs(settings: Settings) -> None:
-    """Refuse two kinds of data on one stream.
+    """Refuse two kinds of data on one stream, and to write what cannot be written here.
 
     Raises:
-        UsageError: events and JSON are both to go to standard output, or the events' file is an option.
+        UsageError: events and JSON are both to go to standard output, the events' file is an option, or a package that
+            metrics or traces need is missing.
     """
+    need_extras(settings.observability)
     events = settings.output.events or ""
     if events.startswith("-") and events != "-":
         raise UsageError(f"--events needs a file, or -: {events} is an option.")

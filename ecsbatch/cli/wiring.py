@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cache
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecsbatch.cli.output import in_json, log_json, print_lines
+from ecsbatch.cli.watching import watching
 from ecsbatch.model.text import printable
 from ecsbatch.rollout.follower import load_history
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ecsbatch.config.sources import Settings
     from ecsbatch.ecs.auth.schemes import Auth
     from ecsbatch.ecs.client import EcsClient
+    from ecsbatch.ecs.observed_sender import RequestWatcher
     from ecsbatch.ecs.sender import Sender
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
@@ -31,13 +33,20 @@ if TYPE_CHECKING:
     from ecsbatch.store import DatabaseStore
 
 
-def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender | None = None) -> EcsClient:
+def make_client(
+    settings: Settings,
+    *,
+    auth: Auth | None = None,
+    sender: Sender | None = None,
+    watchers: Sequence[RequestWatcher] = (),
+) -> EcsClient:
     """Return the client of the site that the settings name; ``async with`` looks its project up where that is missing.
 
     Args:
         settings: of the connection.
         auth: the credentials; None for those that the environment has.
         sender: carries the requests; None for aiohttp.
+        watchers: hear of each request.
 
     Raises:
         ConfigError: no credentials, or a part of the connection is missing or malformed.
@@ -55,6 +64,7 @@ def make_client(settings: Settings, *, auth: Auth | None = None, sender: Sender 
         connect_timeout=connection.connect_timeout,
         api_rate=connection.api_rate,
         ca_file=Path(connection.ca_file) if connection.ca_file else None,
+        watchers=watchers,
     )
 
 
@@ -104,14 +114,16 @@ def store_exists(url: str) -> bool:
 
 @asynccontextmanager
 async def engine(context: CliContext, store: DatabaseStore) -> AsyncGenerator[Restarter]:
-    """Run an engine for as long as the block lasts."""
+    """Run an engine for as long as the block lasts, watched as the settings ask."""
     from ecsbatch.cli.programs import given_programs  # noqa: PLC0415 - imported when used
     from ecsbatch.restarter import Restarter  # noqa: PLC0415 - the same
 
     settings = context.settings
-    async with make_client(settings) as ecs:
-        restarter = Restarter(ecs, store, engine=settings.engine, programs=given_programs(settings))
+    async with watching(context, warn) as watched, make_client(settings, watchers=watched.watchers) as ecs:
+        programs = given_programs(settings)
+        restarter = Restarter(ecs, store, engine=settings.engine, programs=programs, watchers=watched.watchers)
         restarter.holder = replace(restarter.holder, agreed_by=context.agreed_by)
+        watched.engines.append(restarter)
         async with restarter:
             yield restarter
 

@@ -20,6 +20,7 @@ from ecsbatch.cli.healthz import WorkerHealth, answering
 from ecsbatch.cli.live import make_log
 from ecsbatch.cli.page import serving_page
 from ecsbatch.cli.signals import listening
+from ecsbatch.cli.watching import WatchedEngines, watching
 from ecsbatch.cli.wiring import make_client, make_store
 from ecsbatch.config.settings import Programs
 from ecsbatch.errors import EcsbatchError
@@ -112,7 +113,13 @@ class QuotaEngines:
     """An engine for each quota, over one client and one store; what a `Standby` works with."""
 
     def __init__(
-        self, ecs: EcsClient, store: DatabaseStore, context: CliContext, programs: Programs, log: WorkLog
+        self,
+        ecs: EcsClient,
+        store: DatabaseStore,
+        context: CliContext,
+        programs: Programs,
+        log: WorkLog,
+        watched: WatchedEngines,
     ) -> None:
         """Make none yet; `main` is the first."""
         self.store = store
@@ -120,6 +127,7 @@ class QuotaEngines:
         self._settings = context.settings
         self._programs = programs
         self._log = log
+        self._watched = watched
         self._engines: dict[Quota, Restarter] = {}
         self._making = asyncio.Lock()
         self._stack = AsyncExitStack()
@@ -133,7 +141,16 @@ class QuotaEngines:
             if quota not in self._engines:
                 engine = replace(self._settings.engine, quota=quota)
                 name = f"work@{socket.gethostname()}"
-                restarter = Restarter(self._ecs, self.store, engine=engine, programs=self._programs, name=name)
+                watched = self._watched
+                restarter = Restarter(
+                    self._ecs,
+                    self.store,
+                    engine=engine,
+                    programs=self._programs,
+                    name=name,
+                    watchers=watched.watchers,
+                )
+                watched.engines.append(restarter)
                 self._engines[quota] = await self._stack.enter_async_context(restarter)
             return self._engines[quota]
 
@@ -211,10 +228,14 @@ async def stand_by(context: CliContext, options: WorkOptions) -> None:
     """
     log = WorkLog(context)
     try:
-        async with make_client(context.settings) as ecs, make_store(context.store_url) as store:
-            engines = QuotaEngines(ecs, store, context, options.programs, log)
-            async with serving_page(context, History(store)):
-                await _stand_by(engines, options, log)
+        async with (
+            watching(context, lambda text: log.say("warning", "work.metrics", text)) as watched,
+            make_client(context.settings, watchers=watched.watchers) as ecs,
+            make_store(context.store_url) as store,
+            serving_page(context, History(store)),
+        ):
+            engines = QuotaEngines(ecs, store, context, options.programs, log, watched)
+            await _stand_by(engines, options, log)
     finally:
         await log.close()
 

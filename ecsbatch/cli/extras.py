@@ -1,0 +1,22 @@
+"""Packages that only some settings need: what is missing is said before anything is done."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from ecsbatch.cli.exit_codes import UsageError
+
+if TYPE_CHECKING:
+    from ecsbatch.config.settings import Observability
+
+
+def need_extras(settings: Observability) -> None:
+    """Refuse to begin what cannot be watched as settings ask.
+
+    Raises:
+        UsageError: a package is missing; it says what to install.
+    """
+    asks = "--metrics" if settings.metrics else "--metrics-file" if settings.metrics_file else ""
+    if asks and find_spec("prometheus_client") is None:
+        raise UsageError(f"{asks} needs prometheus-client: pip install 'ecsbatch[metrics]'.")
