@@ -43,6 +43,7 @@ TITLES: Final[Mapping[str, tuple[CommandEntry, ...]]] = {
         CommandEntry("status", "status", "[RUN] [OPTIONS]", "Say where a run stands."),
         CommandEntry("report", "report", "[RUN] [OPTIONS]", "Write every server of a run with its outcome."),
         CommandEntry("watch", "watch", "[RUN] [OPTIONS]", "Watch a run that another process holds."),
+        CommandEntry("wait", "wait", "[RUN] [OPTIONS]", "Wait until a run is finished or stands, or a wave is over."),
         CommandEntry(
             "explain",
             "explain",

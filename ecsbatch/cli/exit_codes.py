@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """What each code says; where several fit: 1, 7, 8, 130/143, 4, 6, 3, 0."""
+    """What each code says; where several fit: 1, 7, 8, 130/143, 4, 6, 3, 0.
+
+    124 is what timeout(1) ends with, too: the time of --timeout was over before what was waited for came.
+    """
 
     OK = 0
     ERROR = 1
@@ -32,6 +35,7 @@ class Exit(IntEnum):
     UNKNOWN = 6
     REFUSED = 7
     TAKEN_OVER = 8
+    NOT_IN_TIME = 124
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -49,6 +53,9 @@ ERROR_REASONS: Final = frozenset({"cloud_unreachable", "auth", "store", "closed"
 
 FAILURE_LIMITS: Final = frozenset({"max_failures", "max_failures_per_wave", "max_failures_per_domain"})
 """Why a run ended that had more failures than were allowed, stopped or not."""
+
+_CTRL_C: Final = signal.SIGINT.name
+"""Stands in the message of a run that it has stopped, in whichever process."""
 
 _STOPS: Final = dict.fromkeys(ERROR_REASONS, Exit.ERROR)
 
@@ -80,6 +87,8 @@ def code_of_run(state: RolloutState, received: int = 0) -> Exit:
     """
     if received and not state.status.over and state.reason not in ERROR_REASONS:
         return code_of_signal(received)
+    if state.status is RunStatus.INTERRUPTED:
+        return _STOPS.get(state.reason) or (Exit.INTERRUPTED if _CTRL_C in state.message else Exit.TERMINATED)
     if state.status is RunStatus.STOPPED:
         return _STOPS.get(state.reason, Exit.STOPPED)
     if state.status is RunStatus.ABORTED or (state.status.over and state.reason in FAILURE_LIMITS):

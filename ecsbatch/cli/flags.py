@@ -14,10 +14,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cas
 from cyclopts import Group, Parameter, Token
 
 from ecsbatch.cli import candidates
+from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.config.settings import SECTIONS, SETTINGS, Setting
 from ecsbatch.config.sources import from_flags
-from ecsbatch.config.types import CountOrPercent, Duration, IntRange, QuotaType, Rate, SettingType, WaveSizes
+from ecsbatch.config.types import (
+    DURATION,
+    CountOrPercent,
+    Duration,
+    IntRange,
+    QuotaType,
+    Rate,
+    SettingType,
+    WaveSizes,
+    parse_duration,
+)
 from ecsbatch.config.words import Bool, Choice, HostNames, ListenAddress, Words
+from ecsbatch.model.text import printable
 from ecsbatch.planning.strategy import LIMITS
 
 GO_AHEAD: Final = Group("Going ahead", sort_key=1)
@@ -107,6 +119,27 @@ Verbose: TypeAlias = Annotated[
 Yes: TypeAlias = Annotated[
     bool, Parameter(name=["--yes", "-y"], group=GO_AHEAD, negative="", show_default=False, help="Do not ask.")
 ]
+Timeout: TypeAlias = Annotated[
+    str,
+    Parameter(
+        name="--timeout",
+        metavar="TIME",
+        show_default=False,
+        help="Leave after this time, such as 30m, with code 124; the run goes on.",
+    ),
+]
+
+
+def seconds_of(timeout: str) -> float | None:
+    """Return what was typed as a timeout in seconds, None where nothing was.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    try:
+        return parse_duration(timeout) if timeout else None
+    except ValueError:
+        raise UsageError(f"--timeout {printable(timeout, 40)}: give {DURATION}.") from None
 
 
 def _no_option(_: type, text: str) -> None:

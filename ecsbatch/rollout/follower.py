@@ -36,6 +36,9 @@ _STEERING: Final[tuple[type[ev.Event], ...]] = (
     *(ev.LimitChanged, ev.GateChecked),
 )
 
+NEXT_HOLDER: Final = 15.0
+"""Seconds for which a run without a process is watched on: one that stands by takes it within five, or so."""
+
 _REFRESH_EVERY: Final = 0.5
 """Seconds between two looks at the store."""
 
@@ -220,7 +223,9 @@ class RunFollower:
         over: True where it has ended, or nobody holds it any more.
     """
 
-    def __init__(self, store: Store, history: RunHistory, *, patience: float = 0.0) -> None:
+    def __init__(
+        self, store: Store, history: RunHistory, *, patience: float = 0.0, left_at: float | None = None
+    ) -> None:
         """Take a history from `new_history` or `load_history`.
 
         Args:
@@ -228,10 +233,11 @@ class RunFollower:
             history: of the run.
             patience: seconds for which a run that went on, and that its process has left or died with, is not over:
                 a process that stands by may take it.
+            left_at: from when on these count for a run that nobody holds now, by the loop's clock; None for over.
         """
         self.history = history
         self._patience = patience
-        self._left_at: float | None = None
+        self._left_at = left_at
         self.over = False
         self._store = store
         self._news = asyncio.Event()
@@ -288,9 +294,9 @@ class RunFollower:
         left = state.status is RunStatus.ORPHANED or state.reason == HANDED_OVER
         return not left or self._left_at is None or now - self._left_at >= self._patience
 
-    async def to_its_end(self, leave: asyncio.Event) -> None:
-        """Refresh twice a second until the run has ended, or ``leave`` is set."""
-        while not self.over and not leave.is_set():
+    async def to_its_end(self, leave: asyncio.Event, enough: Callable[[], bool] = bool) -> None:
+        """Refresh twice a second until the run has ended, ``leave`` is set, or ``enough`` says so of what was read."""
+        while not self.over and not leave.is_set() and not enough():
             try:
                 async with asyncio.timeout(_REFRESH_EVERY):
                     await leave.wait()

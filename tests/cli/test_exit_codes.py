@@ -30,8 +30,8 @@ def over(status: str, reason: str = "") -> ev.RunFinished:
     return ev.RunFinished(status=status, reason=reason)
 
 
-def stopped(reason: str, status: str = "stopped") -> ev.RunStopped:
-    return ev.RunStopped(status=status, reason=reason)
+def stopped(reason: str, status: str = "stopped", message: str = "") -> ev.RunStopped:
+    return ev.RunStopped(status=status, reason=reason, message=message)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,11 @@ def stopped(reason: str, status: str = "stopped") -> ev.RunStopped:
         ([RESTARTED, stopped("interrupted", "interrupted")], signal.SIGTERM, 143),
         ([RESTARTED, stopped("interrupted", "interrupted")], signal.SIGHUP, 143),
         ([RESTARTED, stopped("cloud_unreachable")], signal.SIGINT, 1),
+        # Who watches a run of another process got no signal.
+        ([RESTARTED, stopped("interrupted", "interrupted", "Stopped by SIGINT.")], 0, 130),
+        ([RESTARTED, stopped("interrupted", "interrupted", "Stopped by SIGTERM.")], 0, 143),
+        ([RESTARTED, stopped("handed_over", "interrupted")], 0, 143),
+        ([RESTARTED, stopped("closed", "interrupted")], 0, 1),
         ([RESTARTED, SKIPPED, over("succeeded")], signal.SIGINT, 0),
     ],
 )

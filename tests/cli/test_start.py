@@ -90,6 +90,7 @@ TABLE = [
     Row("explain", 0, {"explain"}, READING),
     Row("audit", 0, {"audit"}, READING),
     Row("watch", 0, {"watch"}, READING),
+    Row("wait", 0, {"wait", "status"}, READING),
     Row("pause", 7, {"steer"}, READING),
     Row("promote", 7, {"steer"}, READING),
     Row("adjust --max-failures 1", 7, {"steer"}, READING),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -36,16 +36,19 @@ def status(
     others = others_going_on(context.store_url, history.record.run_id)
     standings = standings_of(others, context.store_url)
     if context.wants_json:
-        steering = {"steering": steering_json(history.steering), "aborting": history.aborting}
-        steering["others"] = others_json(others, standings)
-        stands = run_json(history.state, history.read_at) | {"head": history.head}
-        print_json(stands | holder_json(history.record) | steering)
+        print_json(status_json(history) | {"others": others_json(others, standings)})
     else:
         lines = summary_lines(history.state, context.repeat, history.read_at)
         print_lines(
             [*lines, "", *_standing(history), *others_lines(others, context.repeat.read, standings)], to_stdout=True
         )
     return Exit.OK
+
+
+def status_json(history: RunHistory) -> dict[str, Any]:
+    """Return what ``-o json`` prints of where a run stands, who holds it and who has steered it."""
+    steering = {"steering": steering_json(history.steering), "aborting": history.aborting}
+    return run_json(history.state, history.read_at) | {"head": history.head} | holder_json(history.record) | steering
 
 
 def _standing(history: RunHistory) -> list[str]:

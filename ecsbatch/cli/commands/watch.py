@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.exit_codes import Exit, code_of_run
-from ecsbatch.cli.flags import ConfigFile, Quiet, RunName, Verbose, WatchFlags
+from ecsbatch.cli.flags import ConfigFile, Quiet, RunName, Timeout, Verbose, WatchFlags, seconds_of
 from ecsbatch.cli.live import LiveContext, LiveViews, store_notice
 from ecsbatch.cli.output import check_outputs, print_json, print_lines
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.model.text import printable
 from ecsbatch.policy.standing import aborting_notice, blind_notice, failed_over_notice
-from ecsbatch.rollout.follower import RunFollower, head_at, new_history
+from ecsbatch.rollout.follower import NEXT_HOLDER, RunFollower, head_at, new_history
 from ecsbatch.views.report import run_json
 from ecsbatch.views.summary import summary_lines
 
 if TYPE_CHECKING:
     from ecsbatch.rollout.follower import RunHistory
-
-
-_NEXT_HOLDER: Final = 15.0
-"""Seconds for which a run without a process is watched on: one that stands by takes it within five, or so."""
 
 
 def watch(
@@ -34,41 +30,47 @@ def watch(
     *,
     flags: Annotated[WatchFlags | None, Parameter(name="*")] = None,
     config: ConfigFile = None,
+    timeout: Timeout = "",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
     """Watch a run that another process holds, until it ends there; the code is the one that the run ends with.
 
-    Ctrl-C ends the watching and does nothing to the run.
+    A run that another process takes over is watched on. Ctrl-C and --timeout end the watching and do nothing to the
+    run.
     """
     context = CliContext.of(flags, config, Verbosity(quiet, verbose))
     check_outputs(context.settings)
-    history, head = asyncio.run(_watch(context, run))
-    return _print_result(history, context, head)
+    seconds = seconds_of(timeout)
+    history, left = asyncio.run(_watch(context, run, seconds))
+    if left:
+        name = printable(history.record.run_id)
+        command = f"ecsbatch watch {name}{context.repeat.read}"
+        print_lines([f"Run {name} goes on; watch it again with: {command}"], to_stdout=False)
+    if left is not Exit.INTERRUPTED:
+        _print_summary(history, context)
+    return left or code_of_run(history.state)
 
 
-def _print_result(history: RunHistory, context: CliContext, head: str | None) -> int:
-    if head is None:
-        run = printable(history.record.run_id)
-        command = f"ecsbatch watch {run}{context.repeat.read}"
-        print_lines([f"Run {run} goes on; watch it again with: {command}"], to_stdout=False)
-        return Exit.INTERRUPTED
+def _print_summary(history: RunHistory, context: CliContext) -> None:
+    state, head = history.state, history.head
     if context.wants_json:
-        print_json(run_json(history.state) | {"head": head})
+        print_json(run_json(state, history.read_at if state.status.goes_on else None) | {"head": head})
     else:
-        lines = summary_lines(history.state, context.repeat, history.read_at, head)
+        lines = summary_lines(state, context.repeat, history.read_at, head)
         print_lines(["", *lines], to_stdout=context.settings.output.events != "-")
-    return code_of_run(history.state)
 
 
-async def _watch(context: CliContext, name: str) -> tuple[RunHistory, str | None]:
-    """Follow a run to its end; also return its record's head, None where the watching was left before."""
+async def _watch(context: CliContext, name: str, seconds: float | None) -> tuple[RunHistory, Exit]:
+    """Follow a run to its end; also return the code where the watching was left before, else 0."""
     async with make_store(context.store_url, read_only=True) as store:
         record = await store.run(name)
-        follower = RunFollower(store, await new_history(store, record), patience=_NEXT_HOLDER)
+        follower = RunFollower(store, await new_history(store, record), patience=NEXT_HOLDER)
+        history = follower.history
         await follower.refresh()
         if follower.over and context.settings.output.events is None:
-            return follower.history, await head_at(store.lines, record.run_id, follower.state.seq)
+            history.head = await head_at(store.lines, record.run_id, follower.state.seq)
+            return history, Exit.OK
         known = 0 if follower.over else follower.state.seq
 
         def notice() -> str:
@@ -78,9 +80,16 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, str | None
 
         live = LiveContext(follower.quota, follower.usage, notice, known, now=store.wall)
         views = LiveViews(follower, live, context)
-        leave = asyncio.Event()
+        leave, interrupted = asyncio.Event(), False
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, leave.set)
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            leave.set()
+
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        alarm = loop.call_later(seconds, leave.set) if seconds is not None else None
         try:
             async with asyncio.TaskGroup() as group:
                 views.start(group)
@@ -88,6 +97,9 @@ async def _watch(context: CliContext, name: str) -> tuple[RunHistory, str | None
                 await views.end(whole=follower.over)
         finally:
             loop.remove_signal_handler(signal.SIGINT)
+            if alarm is not None:
+                alarm.cancel()
             await views.close()
-        head = await head_at(store.lines, record.run_id, follower.state.seq) if follower.over else None
-        return follower.history, head
+        history.head = await head_at(store.lines, record.run_id, follower.state.seq)
+        left = Exit.INTERRUPTED if interrupted else Exit.NOT_IN_TIME
+        return history, Exit.OK if follower.over else left
