@@ -11,6 +11,7 @@ import pytest
 
 from ecsbatch.config.settings import Engine
 from ecsbatch.engine.direct import DirectRestarts
+from ecsbatch.engine.watching import WatcherList
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.recorded import Recorded
@@ -32,7 +33,12 @@ class Asked:
         nothing: Any = lambda *_: None  # noqa: E731
         site: Any = SimpleNamespace(add=nothing, drop=nothing)
         runtime: Any = SimpleNamespace(
-            store=None, holder=Holder("tester", "here", 1, 0.0), engine=Engine(), pipelines={"": site}, wake=self.wake
+            store=None,
+            holder=Holder("tester", "here", 1, 0.0),
+            engine=Engine(),
+            pipelines={"": site},
+            wake=self.wake,
+            watchers=WatcherList(),
         )
         self.direct = DirectRestarts(runtime, "d", lambda: None)
         self.waiting = {server: self.direct.submit(server, "", "SOFT") for server in servers}

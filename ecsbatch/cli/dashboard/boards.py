@@ -301,15 +301,15 @@ class Board:
         fleet = self.state.plan.fleet
         if index >= len(fleet):
             raise ServerNotFound(f"Run {self.run_id} has no server {index}.", server=str(index), run_id=self.run_id)
-        store, server = self._runs.store, fleet.ids[index]
+        store, server, outcome = self._runs.store, fleet.ids[index], self.state.outcome(index)
         story = await read_story(store, self.run_id, self._stories.numbers(index))
         why = await explained(store, self.record, self.state, server, now=store.wall())
         return {
             "server": server,
             "name": fleet.name(index),
             "domain": fleet.domain(index),
-            "host": self._messages.details.host(index),
-            "outcome": self.state.outcome(index).as_dict(),
+            "host": outcome.host,
+            "outcome": outcome.as_dict(),
             "story": story,
             "explain": why.as_dict(),
         }
