@@ -12,7 +12,7 @@ from ecsbatch.model.text import counted, without_code
 from ecsbatch.policy.counts import Counts
 from ecsbatch.views.page.drawings import drawings
 from ecsbatch.views.page.figures import FAILED, Figures, Took
-from ecsbatch.views.page.html_text import Cell, row, rows_of, safe, section, table
+from ecsbatch.views.page.html_text import Cell, beside, row, rows_of, safe, section, table
 from ecsbatch.views.page.reported_run import ReportedRun
 from ecsbatch.views.plan import strategy_rows
 from ecsbatch.views.receipt import receipt_lines
@@ -20,7 +20,7 @@ from ecsbatch.views.steering import steering_lines
 from ecsbatch.views.summary import outcome_lines
 from ecsbatch.views.text import WORDS, format_span
 
-_TOP: Final = 20
+_TOP: Final = 10
 """Reasons and hosts of failures that are named."""
 
 _DOMAINS: Final = 200
@@ -117,11 +117,11 @@ def _more(there: int, shown: int) -> str:
 
 def _waves(report: ReportedRun, figures: Figures) -> str:
     state = report.state
-    told = {each["wave"]: each for each in report.timeline.as_dict()["waves"]}
+    told = report.timeline.as_dict()["waves"]
     heads = ["Wave", "Servers#", "Restarted#", "Failures#", "Begun", "Took", "Median", "95 %", "Slowest"]
     rows: list[str] = []
     for wave, tally in zip(state.plan.waves[:_WAVES], state.waves, strict=False):
-        counts, times = Counts.of(tally), told.get(wave.number, {})
+        counts, times = Counts.of(tally), told.get(str(wave.number), {})
         label = f" ({wave.label})" if wave.label and wave.label != str(len(wave)) else ""
         failures = counts.failed + counts.timed_out + counts.unknown
         began, ended = times.get("began"), times.get("ended")
@@ -181,33 +181,33 @@ def _failures(report: ReportedRun, figures: Figures) -> str:
         _shares("Failures by host", "Host", figures.by_host) if figures.by_host else "",
     ]
     shown = f", the first {len(figures.failed):,} of them" if figures.failures > len(figures.failed) else ""
-    heads = ["Server", "Outcome", "Zone", "Host", "Wave#", "Reason", "Code", "Message", "Attempts#", "Ended"]
+    heads = ["Server", "Outcome", "Why", "Message", "Zone", "Host", "Wave#", "Sent#", "Ended"]
     rows = (_failure(report, i, outcome) for i, outcome in figures.failed[:FAILED])
-    return section("failures", "Failures", *parts, table(f"{counted(figures.failures, 'failure')}{shown}", heads, rows))
+    listed = table(f"{counted(figures.failures, 'failure')}{shown}", heads, rows, tall=True)
+    return section("failures", "Failures", beside(*parts), listed)
 
 
 def _shares(caption: str, head: str, counts: Counter[str], of: Callable[[str], int | None] = lambda _: None) -> str:
     top = counts.most_common(_TOP)
     known = any(of(name) is not None for name, _ in top)
     rows = [row([name or f"no {head.lower()}", n, *([of(name)] if known else [])]) for name, n in top]
-    return table(caption, [head, "Failures#", *(["Of#"] if known else [])], rows) + _more(len(counts), _TOP)
+    told = table(caption, [head, "Failures#", *(["Of#"] if known else [])], rows)
+    return f"<div>{told}{_more(len(counts), _TOP)}</div>"
 
 
 def _failure(report: ReportedRun, i: int, outcome: Outcome) -> str:
     plan = report.state.plan
     wave = plan.wave_of(i)
     again = f"not retried: {outcome.not_retried.replace('_', ' ')}" if outcome.not_retried else ""
-    said = "  ".join(text for text in (without_code(outcome.message, outcome.code), again) if text)
     return row(
         [
             plan.fleet.label(i),
             WORDS[outcome.kind],
+            ", ".join(text for text in (outcome.reason.replace("_", " "), outcome.code, again) if text),
+            without_code(outcome.message, outcome.code),
             outcome.domain,
             outcome.host,
             wave.number if wave else None,
-            outcome.reason.replace("_", " "),
-            outcome.code,
-            said,
             outcome.attempts,
             _plain(outcome.ended_at),
         ]

@@ -47,7 +47,7 @@ class Timeline:
         self._sent: dict[int, tuple[str, int]] = {}
         self._cooling: list[tuple[float, str, int]] = []
         self._out = Counter[str]()
-        self._waves: dict[int, dict[str, Any]] = {}
+        self._waves: dict[int, dict[str, float | None]] = {}
         self._told = (0, 0)
         self._news = False
 
@@ -78,8 +78,7 @@ class Timeline:
         - ``down``, ``allowed``: the most servers down at once within each, and the most that were allowed.
         - ``tokens``: tokens of the quota out at each one's end; of the last one, at the last event.
         - ``quota``: ``limit`` servers in ``window`` seconds.
-        - ``waves``: of those that have begun each one's number (``wave``), and when it ``began`` and ``ended``; null
-          while it has not.
+        - ``waves``: of those that have begun, by number, when each ``began`` and ``ended``; null while it has not.
         """
         return {"origin": self.origin, "step": self.step, **self._from(0), **self._besides()}
 
@@ -131,7 +130,7 @@ class Timeline:
 
     def _besides(self) -> dict[str, Any]:
         quota = {"limit": self.quota.limit, "window": self.quota.window}
-        return {"quota": quota, "waves": [dict(self._waves[wave]) for wave in sorted(self._waves)]}
+        return {"quota": quota, "waves": {str(wave): dict(told) for wave, told in sorted(self._waves.items())}}
 
     def _count(self, name: str, servers: int = 1) -> None:
         self._buckets[name][-1] += servers
@@ -141,7 +140,7 @@ class Timeline:
     def _wave_started(self, event: ev.WaveStarted) -> None:
         """Note when a wave began; one whose servers are tried again has not ended any more."""
         began = self._waves.get(event.wave, {}).get("began", self._now)
-        self._waves[event.wave] = {"wave": event.wave, "began": began, "ended": None}
+        self._waves[event.wave] = {"began": began, "ended": None}
 
     def _wave_finished(self, event: ev.WaveFinished) -> None:
         if event.wave in self._waves:
