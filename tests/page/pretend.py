@@ -23,6 +23,8 @@ from typing import Any
 
 from aiohttp import web
 
+from ecsbatch.views.page.files import live_page
+
 ASSETS = Path(__file__).parents[2] / "ecsbatch" / "views" / "page" / "assets"
 KINDS = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
 POLICY = (
@@ -423,7 +425,7 @@ class Pretender:
     async def _asset(self, name: str) -> web.Response:
         text = (ASSETS / name).read_text(encoding="utf-8")
         if name == "page.html":
-            text = page(text)
+            text = live_page(text)
         return web.Response(
             text=text,
             content_type=KINDS[name.rpartition(".")[2]],
@@ -515,13 +517,6 @@ class Pretender:
                     run.step(max(1, min(self.rate, run.n) // 4))
                     self.push(run_id)
             await asyncio.sleep(max(0.0, 0.25 - (time.perf_counter() - begun)))
-
-
-def page(text: str) -> str:
-    """Fill the template as the live server does."""
-    head = '<link rel="stylesheet" href="/assets/uplot.css"><link rel="stylesheet" href="/assets/page.css">'
-    scripts = '<script src="/assets/uplot.js"></script><script src="/assets/page.js"></script>'
-    return text.replace("<!--head-->", head).replace("<!--scripts-->", scripts)
 
 
 async def _send(stream: web.StreamResponse, event: str, data: dict[str, Any], number: int) -> None:
