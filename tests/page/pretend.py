@@ -405,8 +405,8 @@ class Pretender:
 
     def _routes(self) -> list[web.RouteDef]:
         return [
-            web.get("/", lambda _: self._asset("page.html")),
-            web.get("/assets/{name}", lambda request: self._asset(request.match_info["name"])),
+            web.get("/", self._asset),
+            web.get("/assets/{name}", self._asset),
             web.get("/api/session", self._session),
             web.get("/api/runs", self._list),
             web.get("/api/runs/events", self._list_events),
@@ -422,7 +422,8 @@ class Pretender:
             return web.json_response({"error": "StoreError", "message": "Not now."}, status=503)
         return await handler(request)  # type: ignore[no-any-return]
 
-    async def _asset(self, name: str) -> web.Response:
+    async def _asset(self, request: web.Request) -> web.Response:
+        name = request.match_info.get("name", "page.html")
         text = (ASSETS / name).read_text(encoding="utf-8")
         if name == "page.html":
             text = live_page(text)

@@ -512,7 +512,11 @@ function paintCell(context, kind, size, palette, notBack = false) {
   if (size < 6) {
     context.fillRect(0, 0, size, size);
   } else {
+    context.save();
+    path(context, [[0, 0], [size, 0], [size, size], [0, size]]);
+    context.clip();
     SHAPES[kind](context, size, line, palette);
+    context.restore();
   }
   if (notBack) {
     const edge = Math.max(2, Math.round(size * 0.45));
@@ -646,7 +650,7 @@ class Swatches {
 
 // ---- The map --------------------------------------------------------------------------------------------------------
 
-const LABEL = 17, LARGEST = 30, DEEPEST = 48, HIGHEST = 620, MOST_RINGS = 60;
+const LABEL = 17, LARGEST = 30, DEEPEST = 48, HIGHEST = 620, MANY = 20_000, MOST_RINGS = 60;
 
 /** Where the groups' blocks of cells lie: in cells, plus a part in pixels that no zoom changes. */
 class Layout {
@@ -755,7 +759,8 @@ class FleetMap {
 
   regroup(width = this.image && this.image.width) {
     if (!width) return;
-    const {ratio, model} = this, most = Math.round(Math.max(300, Math.min(HIGHEST, innerHeight * 0.62)) * ratio);
+    const {ratio, model} = this, share = model.fleet.n > MANY ? 0.7 : 0.55;
+    const most = Math.round(Math.max(300, Math.min(HIGHEST, innerHeight * share)) * ratio);
     this.layout = new Layout(model.grouping, width, most, ratio);
     const height = Math.max(Math.round(84 * ratio), Math.min(most, this.layout.height(this.layout.size)));
     for (const canvas of [this.canvas, this.labels.canvas]) {
@@ -1178,7 +1183,7 @@ class Charts {
   }
 
   #figure(chart) {
-    const value = make("b"), plot = make("div", {className: "plot", role: "img"});
+    const value = make("b"), plot = make("div", {className: "plot", role: "img", "aria-label": chart.title});
     this.box.append(make("figure", {className: "card chart"}, make("figcaption", {}, make("span", {}, chart.title), value), plot));
     return {chart, value, plot, drawn: null};
   }

@@ -1,0 +1,121 @@
+"""A real Chromium, and a page of made-up runs in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+
+from .pretend import Pretender, serve
+
+
+def missing(what: str) -> None:
+    """End a test that cannot be run here; in CI it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(f"needs {what}")
+    pytest.skip(f"needs {what}")
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Start Debian's Chromium."""
+    program = shutil.which("chromium") or ""
+    if not program:
+        missing("Debian's package chromium: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+def axe_script() -> str:
+    """Return where axe-core is, which judges whether a page can be used by all."""
+    folder = os.environ.get("ECSBATCH_AXE", "")
+    script = Path(folder) / "axe.min.js"
+    if not folder or not script.is_file():
+        missing("ECSBATCH_AXE, a folder with axe.min.js of npm's axe-core")
+    return str(script)
+
+
+@dataclass
+class Viewer:
+    """Somebody who looks at a page.
+
+    Attributes:
+        page: what is looked at.
+        pretender: the server behind it, None for a file.
+        faults: what the browser has to complain of: errors of the script, and what the policy has refused.
+    """
+
+    page: Page
+    pretender: Pretender | None = None
+    faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("console", self._said)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        # A server that is gone is no fault of the page's.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.faults.append(message.text)
+
+    async def text(self, selector: str) -> str:
+        """Return the text of an element."""
+        return await self.page.inner_text(selector)
+
+    async def counts(self) -> dict[str, int]:
+        """Return what the legend counts, by its words; what is hidden is none."""
+        return await self.page.eval_on_selector_all(  # type: ignore[no-any-return]
+            "#legend .chip",
+            "chips => Object.fromEntries(chips.map(chip => [chip.childNodes[1].textContent.trim(), "
+            "Number(chip.querySelector('b').textContent.replaceAll(',', ''))]))",
+        )
+
+    async def table(self) -> dict[str, list[int]]:
+        """Return the numbers of the table's rows, by what they are of."""
+        rows: dict[str, list[str]] = await self.page.eval_on_selector_all(
+            "#matrix-rows tr, #matrix-foot tr",
+            "rows => Object.fromEntries(rows.map(row => [row.children[0].textContent, "
+            "[...row.querySelectorAll('td')].map(cell => cell.textContent)]))",
+        )
+        return {name: [0 if text == "·" else int(text.replace(",", "")) for text in row] for name, row in rows.items()}
+
+    async def heads(self) -> list[str]:
+        """Return the table's columns."""
+        return await self.page.eval_on_selector_all("#matrix-head th", "heads => heads.map(each => each.textContent)")  # type: ignore[no-any-return]
+
+    async def rows(self) -> list[list[str]]:
+        """Return the rows of the list of servers that are drawn."""
+        return await self.page.eval_on_selector_all(  # type: ignore[no-any-return]
+            "#list-rows tr:not(.space)", "rows => rows.map(row => [...row.children].map(cell => cell.textContent))"
+        )
+
+    async def until(self, expression: str, argument: Any = None) -> None:
+        """Wait until an expression is true in the page."""
+        await self.page.wait_for_function(expression, arg=argument, timeout=10_000)
+
+
+@asynccontextmanager
+async def looking(browser: Browser, pretender: Pretender, path: str = "", **options: Any) -> AsyncIterator[Viewer]:
+    """Open a page of a server of made-up runs, and find no fault in it."""
+    runner, port = await serve(pretender)
+    context = await browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
+    try:
+        viewer = Viewer(await context.new_page(), pretender)
+        await viewer.page.goto(f"http://127.0.0.1:{port}/{path}")
+        yield viewer
+        assert viewer.faults == []
+    finally:
+        pretender.hang_up()
+        await context.close()
+        await runner.cleanup()

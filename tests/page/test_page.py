@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from .browser import Viewer, axe_script, chromium, looking
+from .pretend import FAILED, HOSTILE, NOT_BACK, RESTARTED, SKIPPED, TIMED_OUT, UNKNOWN, WAITING, PretendedRun, Pretender, scene
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
+
+LABELS = {
+    WAITING: "waiting",
+    RESTARTED: "restarted",
+    FAILED: "failed",
+    TIMED_OUT: "timed out",
+    UNKNOWN: "unknown",
+    SKIPPED: "skipped",
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as started:
+        yield started
+
+
+def counted(run: PretendedRun) -> dict[str, int]:
+    stages = Counter(cell & 15 for cell in run.cells)
+    told = {label: stages[stage] for stage, label in LABELS.items()}
+    return told | {"not back up": sum(1 for cell in run.cells if cell & NOT_BACK)}
+
+
+async def agrees(viewer: Viewer, run: PretendedRun) -> None:
+    """Wait until the page counts what the run has."""
+    wanted = counted(run)
+    await viewer.until(
+        """wanted => Object.entries(wanted).every(([label, n]) => [...document.querySelectorAll('#legend .chip')].some(
+        chip => chip.childNodes[1].textContent.trim() === label
+        && chip.querySelector('b').textContent === n.toLocaleString('en-US')))""",
+        wanted,
+    )
+
+
+async def test_the_page_counts_what_the_run_has_while_it_goes_on(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    pretender = Pretender([run])
+    async with looking(browser, pretender, "#/tonight") as viewer:
+        await agrees(viewer, run)
+        for _ in range(5):
+            run.step(400)
+            pretender.push("tonight")
+        await agrees(viewer, run)
+        await viewer.until("() => document.querySelector('#matrix-foot td').textContent === '3,000'")
+        table, heads = await viewer.table(), await viewer.heads()
+        zones = Counter((run.zones[i], cell & 15) for i, cell in enumerate(run.cells))
+        for stage, label in LABELS.items():
+            if label in heads:
+                column = heads.index(label) - 1
+                assert {zone: table[zone][column] for zone in ("az1", "az2", "az3")} == {
+                    zone: zones[zone, stage] for zone in ("az1", "az2", "az3")
+                }
+        ended = sum(n for label, n in counted(run).items() if label not in {"waiting", "not back up"})
+        assert await viewer.text("#ended") == f"{ended:,} of 3,000"
+        assert await viewer.page.title() == f"{100 * ended // 3000}% running · tonight"
+        assert f"{run.counts()['failures']:,}" in await viewer.text("#figures")
+
+
+async def test_a_reload_shows_the_same_servers_filters_and_groups(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    async with looking(browser, Pretender([run]), "#/tonight") as viewer:
+        await agrees(viewer, run)
+        await viewer.page.select_option("#group", "zone")
+        await viewer.page.click("#legend .chip:has-text('failed')")
+        await viewer.page.click("#facets .facet-row:has-text('az2')")
+        before = await viewer.rows()
+        assert {(row[0].split(",")[0], row[3]) for row in before} == {("failed", "az2")}
+        await viewer.page.reload()
+        await agrees(viewer, run)
+        await viewer.until("n => document.querySelectorAll('#list-rows tr:not(.space)').length === n", len(before))
+        assert await viewer.rows() == before
+        assert await viewer.page.input_value("#group") == "zone"
+
+
+async def test_filters_and_their_rows_survive_updates(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    pretender = Pretender([run])
+    async with looking(browser, pretender, "#/tonight") as viewer:
+        await agrees(viewer, run)
+        reason = "#facets .facet-row:has-text('unhealthy')"
+        await viewer.page.click(reason)
+        for _ in range(6):
+            run.step(300)
+            pretender.push("tonight")
+        await agrees(viewer, run)
+        failed = [i for i, detail in run.details.items() if detail["reason"] == "unhealthy"]
+        await viewer.until("n => document.querySelector('#list-count').textContent.startsWith(`${n} of`)", len(failed))
+        assert await viewer.page.get_attribute(reason, "aria-pressed") == "true"
+        assert {row[5] for row in await viewer.rows()} == {"unhealthy"}
+        await viewer.page.click("#filters .chip")
+        await viewer.until("() => document.querySelector('#list-count').textContent.startsWith('3,000 servers')")
+
+
+async def test_a_hostile_name_is_text_wherever_it_stands(browser: Browser) -> None:
+    run = scene("held", 60, run_id="tonight")
+    for i, name in enumerate(HOSTILE):
+        run.names[i] = run.zones[i] = run.hosts[i] = name
+        run.cells[i] = FAILED
+        run.details[i] = {"reason": name, "code": name, "message": name, "host": name}
+        run.tell("error", name)
+    told = "\n".join(HOSTILE)
+    run.standing["waits_for"] = {"cause": "hold", "text": told, "until": None, "commands": list(HOSTILE)}
+    run.standing["standing_text"] = HOSTILE[0]
+    async with looking(browser, Pretender([run]), "#/tonight?by=host") as viewer:
+        await agrees(viewer, run)
+        for i, name in enumerate(HOSTILE):
+            await viewer.page.evaluate("i => shown.page.page.pick(i)", i)
+            await viewer.until("i => document.querySelector('#panel .explain')?.textContent.includes(`server ${i} `)", i)
+            assert await viewer.page.text_content("#panel-name") == name
+        assert await viewer.page.text_content("#why-text") == told
+        shown = await viewer.page.evaluate(
+            """() => ({images: [...document.images].filter(each => !each.classList.contains('swatch')).length,
+                scripts: document.scripts.length, title: document.title})"""
+        )
+        assert shown == {"images": 0, "scripts": 2, "title": f"11% {HOSTILE[0]} · tonight"}
+
+
+async def test_the_keyboard_walks_opens_and_returns(browser: Browser) -> None:
+    run = scene("middle", 300, run_id="tonight")
+    async with looking(browser, Pretender([run]), "#/tonight") as viewer:
+        await agrees(viewer, run)
+        await viewer.page.focus("#cells")
+        for key in ("End", "Home", "ArrowRight", "ArrowRight", "ArrowLeft"):
+            await viewer.page.keyboard.press(key)
+        await viewer.until("() => document.querySelector('#speaks-cell').textContent.includes('web-00001')")
+        await viewer.page.keyboard.press("f")
+        await viewer.until("() => /failed|timed out|unknown/.test(document.querySelector('#speaks-cell').textContent)")
+        await viewer.page.keyboard.press("Enter")
+        await viewer.until("() => document.querySelector('#panel .story')")
+        assert await viewer.page.evaluate("document.activeElement.id") == "panel-name"
+        await viewer.page.keyboard.press("Escape")
+        assert await viewer.page.evaluate("document.activeElement.id") == "cells"
+        assert await viewer.page.is_hidden("#panel")
+
+
+async def test_a_search_finds_by_name_and_by_id_and_goes_there(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    async with looking(browser, Pretender([run]), "#/tonight") as viewer:
+        await agrees(viewer, run)
+        await viewer.page.fill("#search", "web-0271")
+        found = await viewer.page.locator("#found li b").all_inner_texts()
+        assert found == [*(f"web-0271{i}" for i in range(8)), "10 servers found"]
+        await viewer.page.keyboard.press("Enter")
+        assert await viewer.page.evaluate("document.activeElement.id") == "cells"
+        await viewer.until("() => document.querySelector('#speaks-cell').textContent.includes('web-02710')")
+        one = (await viewer.rows())[0][2]
+        await viewer.page.fill("#search", one[:13])
+        await viewer.until("() => document.querySelector('#found li:last-child b').textContent === '1 server found'")
+
+
+async def test_a_server_that_was_gone_is_told_of_and_seen_again_with_all_that_happened(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    pretender = Pretender([run])
+    async with looking(browser, pretender, "#/tonight") as viewer:
+        await agrees(viewer, run)
+        pretender.online = False
+        pretender.hang_up()
+        await viewer.until("() => !document.querySelector('#banner-lost').hidden")
+        assert re.match(r"Not connected since \d\d:\d\d:\d\d\. What you see is of", await viewer.text("#banner-lost"))
+        run.step(700)
+        run.changed.clear()
+        pretender.online = True
+        await agrees(viewer, run)
+        assert await viewer.page.is_hidden("#banner-lost")
+
+
+async def test_a_page_that_only_watches_has_no_controls(browser: Browser) -> None:
+    run = scene("middle", 30, run_id="tonight")
+    async with looking(browser, Pretender([run]), "#/tonight") as viewer:
+        await agrees(viewer, run)
+        assert await viewer.page.is_hidden("#steer")
+
+
+async def test_a_page_steers_and_ends_a_run_only_by_its_id(browser: Browser) -> None:
+    run = scene("middle", 300, run_id="tonight")
+    pretender = Pretender([run], steer=True)
+    async with looking(browser, pretender, "#/tonight") as viewer:
+        await agrees(viewer, run)
+        await viewer.page.click("#steer-pause")
+        await viewer.until("() => document.querySelector('#steer-said').textContent === 'Pause by alice by the page.'")
+        await viewer.page.click("#steer-adjust")
+        await viewer.page.fill("#adjust-down", "12")
+        await viewer.page.keyboard.press("Enter")
+        await viewer.until("() => document.querySelector('#steer-said').textContent.startsWith('Adjust by')")
+        await viewer.page.click("#steer-abort")
+        await viewer.page.fill("#abort-typed", "tonigh")
+        assert await viewer.page.is_disabled("#abort-go")
+        await viewer.page.fill("#abort-typed", "tonight")
+        await viewer.page.click("#abort-go")
+        await viewer.until("() => document.querySelector('#steer-said').textContent.startsWith('Abort by')")
+        adjusted = {"action": "adjust", "limits": {"max_unavailable": 12}}
+        assert pretender.steered == [{"action": "pause"}, adjusted, {"action": "abort", "run_id": "tonight"}]
+
+
+async def test_the_list_names_all_runs_and_leads_to_each(browser: Browser) -> None:
+    runs = [scene(name, 30, run_id=name) for name in ("middle", "held", "finished")]
+    pretender = Pretender(runs)
+    pretender.frozen = {"by": "bob", "reason": "storage", "since": "2026-11-26T10:00:00Z", "until": None}
+    async with looking(browser, pretender) as viewer:
+        await viewer.until("() => document.querySelectorAll('#runs-rows tr').length === 3")
+        assert "Frozen by bob" in await viewer.text("#banner-frozen")
+        await viewer.page.click("text=held >> nth=0")
+        await viewer.until("() => document.querySelector('#standing').textContent === 'held for promote'")
+        assert "ecsbatch promote held" in await viewer.text("#why")
+        await viewer.until("() => document.querySelector('#waves').textContent.includes('held for promote, for 12m')")
+        await viewer.page.go_back()
+        await viewer.until("() => !document.querySelector('#runs').hidden && document.querySelector('#run').hidden")
+
+
+async def test_a_pointer_finds_the_server_that_is_drawn_there(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    async with looking(browser, Pretender([run]), "#/tonight") as viewer:
+        await agrees(viewer, run)
+        for key, server in (("wave", 1234), ("zone", 2500), ("host", 17), ("tag:app", 1500)):
+            await viewer.page.select_option("#group", key)
+            for size in (0, 30):
+                place: Any = await viewer.page.evaluate(
+                    """([i, size]) => {
+                        const {map} = shown.page.page;
+                        map.zoomTo(size);
+                        map.goTo(i);
+                        const ring = document.querySelector("#ring-focus").getBoundingClientRect();
+                        return [ring.x + ring.width / 2, ring.y + ring.height / 2];
+                    }""",
+                    [server, size],
+                )
+                await viewer.page.mouse.move(*place)
+                await viewer.until("i => document.querySelector('#tip b')?.textContent.endsWith(i)", f"{server:05}")
+
+
+async def test_a_phone_shows_all_without_scrolling_sideways(browser: Browser) -> None:
+    run = scene("stopped", 3000, run_id="tonight", hostile=True)
+    narrow = {"viewport": {"width": 390, "height": 844}}
+    async with looking(browser, Pretender([run], steer=True), "#/tonight", **narrow) as viewer:
+        await agrees(viewer, run)
+        assert await viewer.page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+async def test_nothing_is_drawn_while_nobody_looks_and_all_at_once_afterwards(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    pretender = Pretender([run])
+    async with looking(browser, pretender, "#/tonight") as viewer:
+        await agrees(viewer, run)
+        hide = """hidden => {
+            Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+        await viewer.page.evaluate(hide, True)
+        before = await viewer.counts()
+        run.step(700)
+        pretender.push("tonight")
+        await viewer.until("n => shown.page.page.model.ended !== n", sum(before.values()))
+        await viewer.page.wait_for_function("() => new Promise(done => setTimeout(() => done(true), 300))")
+        assert await viewer.counts() == before
+        await viewer.page.evaluate(hide, False)
+        await agrees(viewer, run)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_serious(browser: Browser, scheme: str) -> None:
+    script = axe_script()
+    runs = [scene("middle", 3000, run_id="middle"), scene("stopped", 3000, run_id="stopped")]
+    async with looking(browser, Pretender(runs, steer=True), "#/middle", color_scheme=scheme, bypass_csp=True) as viewer:
+        await viewer.page.add_script_tag(path=script)
+        await agrees(viewer, runs[0])
+        await viewer.page.click("#list-rows tr:nth-child(2) button")
+        await viewer.until("() => document.querySelector('#panel .story')")
+        await viewer.page.fill("#search", "0271")
+        assert await faults(viewer) == []
+        await viewer.page.click("#steer-abort")
+        assert await faults(viewer) == []
+        await viewer.page.keyboard.press("Escape")
+        await viewer.page.evaluate("location.hash = '#/stopped'")
+        await agrees(viewer, runs[1])
+        assert await faults(viewer) == []
+        await viewer.page.evaluate("location.hash = '#/'")
+        await viewer.until("() => document.querySelectorAll('#runs-rows tr').length === 2")
+        assert await faults(viewer) == []
+
+
+async def faults(viewer: Viewer) -> list[str]:
+    """Return what axe finds that is serious or worse."""
+    found: list[dict[str, Any]] = await viewer.page.evaluate("async () => (await axe.run()).violations")
+    return [
+        f"{each['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
+        for each in found
+        if each["impact"] in {"serious", "critical"}
+        for node in each["nodes"][:3]
+    ]
