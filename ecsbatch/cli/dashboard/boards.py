@@ -23,7 +23,7 @@ from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.errors import RunNotFound, ServerNotFound, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.json_text import json_bytes
-from ecsbatch.model.text import printable
+from ecsbatch.model.text import MAX_TEXT, printable
 from ecsbatch.policy.progress import progress
 from ecsbatch.rollout.follower import new_history, settle_now
 from ecsbatch.rollout.history import explained, need_rollout, usage_of
@@ -217,7 +217,7 @@ class Board:
         fault = next(filter(None, self._faults.values()), "")
         if fault != self._told_fault:
             self._told_fault = fault
-            self.audience.notice(notice_frame(printable(fault, 500)), stays=bool(fault))
+            self.audience.notice(notice_frame(printable(fault, MAX_TEXT)), stays=bool(fault))
 
     def _leave_run(self) -> None:
         self.gone = True

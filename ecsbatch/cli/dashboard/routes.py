@@ -19,7 +19,7 @@ from ecsbatch.cli.dashboard.assets import PAGE, Asset
 from ecsbatch.cli.dashboard.boards import LAST_WORDS, Boards
 from ecsbatch.cli.dashboard.paths import Target, target_of
 from ecsbatch.cli.dashboard.runs_list import LISTED, RunsList
-from ecsbatch.cli.dashboard.steering import asked_of, status_of, steer
+from ecsbatch.cli.dashboard.steering import read_request, status_of, steer
 from ecsbatch.cli.dashboard.stream import Audience, Seats, Viewer, read_by_all, send_events
 from ecsbatch.cli.wiring import warn
 from ecsbatch.errors import EcsbatchError
@@ -188,7 +188,7 @@ class PageRoutes:
         body = await _body(request)
         if body is None:
             return _refused(request.path, NoEntry(413, _SENTENCES[413]))
-        asked, by = asked_of(body), f"{self._options.by} by the page"
+        asked, by = read_request(body), f"{self._options.by} by the page"
         record = await self._runs.record(target.run)
         return _json({"v": 1, "run_id": record.run_id, **await steer(self._runs, record.run_id, asked, by)})
 

@@ -10,7 +10,7 @@ from ecsbatch.cli.dashboard.stream import Audience, event_frame
 from ecsbatch.cli.run_rows import run_row, with_counts
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.json_text import json_bytes
-from ecsbatch.model.text import printable
+from ecsbatch.model.text import MAX_TEXT, printable
 
 if TYPE_CHECKING:
     from ecsbatch.cli.dashboard.boards import Boards
@@ -43,6 +43,8 @@ class RunsList:
         self.audience = Audience()
         self._runs = runs
         self._boards = boards
+        self._told: dict[str, Any] = {}
+        self._fault = ""
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -56,35 +58,35 @@ class RunsList:
             await asyncio.wait([self._task])
 
     async def _look(self) -> None:
-        told: dict[str, Any] = {}
         while True:
             await self.audience.some()
             try:
                 listed = await self.listed()
             except StoreError as e:
-                text = f"The store cannot be read, so that nothing new is seen: {e}"
-                self.audience.notice(notice_frame(printable(text, 500)), stays=True)
-                told = {}
+                self._note_fault(f"The store cannot be read, so that nothing new is seen: {e}")
             except Exception as e:  # noqa: BLE001 - it must not end a rollout, and viewers are told
-                text = f"The list cannot be read ({type(e).__name__}): reload the page."
-                self.audience.notice(notice_frame(text), stays=True)
-                told = {}
+                self._note_fault(f"The list cannot be read ({type(e).__name__}): reload the page.")
             else:
-                told = self._tell(listed, told)
+                self._note_fault("")
+                self._tell(listed)
             await asyncio.sleep(LOOK)
 
-    def _tell(self, listed: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    def _note_fault(self, text: str) -> None:
+        """Tell what keeps the list from being read, "" once it is read again."""
+        if text != self._fault:
+            self._fault = text
+            self.audience.notice(notice_frame(printable(text, MAX_TEXT)), stays=bool(text))
+
+    def _tell(self, listed: dict[str, Any]) -> None:
         """Tell what has changed; how long a lease goes on changes all the time."""
-        if not told:
-            self.audience.notice(notice_frame(""), stays=False)
         bare = {**listed, "runs": [{**row, "lease_left": None} for row in listed["runs"]]}
         frame = event_frame("runs", json_bytes(listed))
-        if bare != told:
+        if bare != self._told:
+            self._told = bare
             self.audience.put(frame)
         for viewers in self.audience.wanting().values():
             for viewer in viewers:
                 viewer.begin(frame)
-        return bare
 
     async def listed(self, limit: int = LISTED, after: str = "") -> dict[str, Any]:
         """Return the last runs, newest first, as JSON values.

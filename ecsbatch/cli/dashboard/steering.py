@@ -44,7 +44,7 @@ def status_of(error: EcsbatchError) -> int:
     return next(status for kind, status in _STATUS.items() if isinstance(error, kind))
 
 
-def asked_of(body: bytes) -> dict[str, Any]:
+def read_request(body: bytes) -> dict[str, Any]:
     """Read the body of a request.
 
     Raises:
@@ -65,7 +65,7 @@ async def steer(runs: History, run_id: str, asked: Mapping[str, Any], by: str) -
     Args:
         runs: of the store.
         run_id: which run, by its whole id.
-        asked: see `asked_of`.
+        asked: see `read_request`.
         by: who asks, for the record.
 
     Raises:

@@ -62,7 +62,7 @@ def kept_token(path: Path) -> str:
     """
     try:
         return _read(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as e:
         raise ConfigError(f"The page's token in {path} cannot be read ({e.strerror}): remove the file.") from e
