@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 
 REAL = {
     # Folders: commands, nights, clouds, mutants and database servers are processes.
-    *("acceptance", "cli", "hostile", "mutations", "page", "postgres"),
+    *("acceptance", "cli", "hostile", "mutations", "page", "postgres", "prometheus"),
     # Files that are about processes or about what goes over a socket.
     *("test_exports.py", "test_pytest_plugin.py", "test_readme.py", "test_secrets.py"),
     *("ecs/test_ecs_network.py", "ecs/test_ecs_renewal.py", "ecs/test_shared_session.py"),
