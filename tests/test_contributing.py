@@ -103,7 +103,7 @@ def test_every_name_of_code_that_the_page_uses_is_in_the_package() -> None:
 
 
 def test_it_stays_one_page() -> None:
-    assert len(PAGE.splitlines()) <= 135
+    assert len(PAGE.splitlines()) <= 140
     assert max(len(line) for line in PAGE.splitlines() if not line.startswith("|")) <= 125
 
 

@@ -75,6 +75,7 @@ TITLES: Final[Mapping[str, tuple[CommandEntry, ...]]] = {
         CommandEntry(
             "store", "store", "check | upgrade | prune [OPTIONS]", "Look after the place where runs are kept."
         ),
+        CommandEntry("schema", "schema", "[NAME]", "Print the JSON Schema of what is printed or written."),
         CommandEntry("completion", "completion", "bash|zsh|fish", "Print what makes a shell complete commands."),
         CommandEntry("help", "help", "[COMMAND]", "Say what there is, or what a command does and takes."),
         CommandEntry("version", "help", "", "Print the version."),

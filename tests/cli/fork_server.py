@@ -18,7 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -41,6 +41,8 @@ class Command:
         self.returncode: int | None = None
         self._fate = open(fate, "rb", buffering=0)  # noqa: SIM115 - the same
         self.pid = int(self._fate.readline())
+        self.on_output: Callable[[str, str], None] = lambda _out, _err: None
+        """Gets what `communicate` has read, once it has ended."""
 
     def poll(self) -> int | None:
         """Return its code, None while it lives."""
@@ -80,6 +82,7 @@ class Command:
         self.wait()
         if late:
             raise subprocess.TimeoutExpired(self.args, timeout, out.result(), err)
+        self.on_output(out.result(), err)
         return out.result(), err
 
     def send_signal(self, number: int) -> None:

@@ -111,6 +111,8 @@ TABLE = [
     Row("demo --help", 0, {"demo", "restart", "resume"}, (*CLOUD, *STORE, *SIMULATOR, "structlog")),
     Row("store check", 0, {"store"}, READING),
     Row("store prune --older-than 90d", 0, {"store"}, READING),
+    Row("schema", 0, {"schema"}, (*READING, *STORE, "asyncio", "ecsbatch.model.events")),
+    Row("schema events", 0, {"schema"}, (*READING, *STORE, "asyncio")),
     Row("config show", 0, {"config"}, (*READING, *STORE, "asyncio")),
     Row("completion bash", 0, {command.module for command in COMMANDS}, (*DISPLAY, *STORE, *SIMULATOR)),
 ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fork_server
+from held_to_schemas import hold_output
 
 ECSBATCH = [sys.executable, "-m", "ecsbatch"]
 
@@ -32,6 +33,9 @@ class Terminal:
         state = {"XDG_STATE_HOME": str(self.folder / "state")}
         variables = {**inherited, **state, **self.environment, **environment}
         process = fork_server.begin(arguments, folder=self.folder, environment=variables)
+        process.on_output = lambda out, err: hold_output(
+            arguments, variables, self.folder, out, err, process.returncode
+        )
         self.processes.append(process)
         return process
 
