@@ -10,6 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.errors import ConfigError
+from ecsbatch.views.page.files import live_page
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -58,7 +59,8 @@ def load_assets(folder: Traversable) -> dict[str, Asset]:
         raise ConfigError(f"The page's files cannot be read ({e.strerror}): install ecsbatch again.") from e
     if PAGE not in found:
         raise ConfigError("The page's files are not in this installation: install ecsbatch again.")
-    return found
+    template = found[PAGE].body.decode()
+    return found | {PAGE: _asset(PAGE, live_page(template).encode())}
 
 
 def _asset(name: str, body: bytes) -> Asset:
