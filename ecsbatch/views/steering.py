@@ -79,7 +79,7 @@ def _finished(event: ev.RunFinished) -> str:
 
 
 def _limit(event: ev.LimitChanged) -> str:
-    return f"{event.limit} {_number(event.old)} -> {_number(event.new)}" + _by(event.by)
+    return f"{event.limit} {limit_text(event.old)} -> {limit_text(event.new)}" + _by(event.by)
 
 
 def _gate(event: ev.GateChecked) -> str:
@@ -103,7 +103,7 @@ def _why(reason: str, known: str) -> str:
     return f" ({reason})" if reason not in {"", known} else ""
 
 
-def _number(value: Any) -> str:
+def limit_text(value: Any) -> str:
     """Write a limit: one number, one for each wave, or one for each domain."""
     if value is None:
         return "none"

@@ -48,10 +48,13 @@ class Details:
 
     def table(self) -> dict[str, Any]:
         """Return all rows: ``at`` indexes, ``what`` into ``values`` of ``reason``, ``code``, ``message``, ``host``."""
-        return self._rows(sorted(self._told))
+        return self._rows(i for i in sorted(self._told) if any(self.of(i)))
 
     def fresh(self) -> dict[str, Any] | None:
-        """Return the rows that are new, or have changed, since the last call; None where there are none."""
+        """Return the rows that are new, or have changed, since the last call; None where there are none.
+
+        A row without a text takes back what was told of a server before.
+        """
         news, self._news = sorted(self._news), set()
         return self._rows(news) if news else None
 

@@ -9,7 +9,7 @@ A server makes one `RunMessages` for a run that is watched, however many watch i
     ...                                        # some times a second, for all who watch:
     changes = messages.changes(told)           # None where there is no news
     ...                                        # for who has just come, or was too slow:
-    messages.snapshot(told)                    # as of the last changes: the next ones follow it
+    messages.snapshot(told)                    # whose viewer gets the next changes, too
 
 where ``told`` is `Progress.as_dict`. No message has a line's end in it.
 """
@@ -52,6 +52,7 @@ class RunMessages:
         self.cells = cell_states(state)
         self._state = state
         self._progress: dict[str, Any] = {}
+        self._seen_otherwise: set[int] = set()  # servers whose cells a snapshot had otherwise than the last changes
 
     def apply(self, recorded: Recorded) -> None:
         """Take the next event in, which the state has folded."""
@@ -60,7 +61,7 @@ class RunMessages:
         self.feed.apply(recorded)
 
     def snapshot(self, progress: Mapping[str, Any], after: int = 0) -> bytes:
-        """Return all that changes as it is now.
+        """Return all that changes as it is now. The next changes follow it, and tell lines of the feed again.
 
         Args:
             progress: of the run, as JSON values.
@@ -72,7 +73,11 @@ class RunMessages:
             "timeline": self.timeline.as_dict(),
             "feed": self.feed.latest(after),
         }
-        return _with_cells(self._state.seq, cell_states(self._state), more)
+        cells = cell_states(self._state)
+        # What is by then as it was before is news for whoever has seen it meanwhile.
+        self._seen_otherwise.update(changed(self.cells, cells))
+        self._progress = {}
+        return _with_cells(self._state.seq, cells, more)
 
     def changes(self, progress: Mapping[str, Any]) -> bytes | None:
         """Return what has changed since the last call, None where nothing has.
@@ -80,7 +85,7 @@ class RunMessages:
         ``at`` are the servers, ``to`` their cells. What is the same as before is left out.
         """
         cells = cell_states(self._state)
-        at = changed(self.cells, cells)
+        at = sorted({*changed(self.cells, cells), *self._seen_otherwise})
         told = {
             "details": self.details.fresh(),
             "progress": self._changed(progress),
@@ -88,6 +93,7 @@ class RunMessages:
             "feed": self.feed.fresh(),
         }
         self.seq, self.cells = self._state.seq, cells
+        self._seen_otherwise.clear()
         more = {name: value for name, value in told.items() if value}
         if not at and not more:
             return None

@@ -16,7 +16,7 @@ from ecsbatch.views.page.html_text import Cell, beside, row, rows_of, safe, sect
 from ecsbatch.views.page.reported_run import ReportedRun
 from ecsbatch.views.plan import strategy_rows
 from ecsbatch.views.receipt import receipt_lines
-from ecsbatch.views.steering import steering_lines
+from ecsbatch.views.steering import limit_text, steering_lines
 from ecsbatch.views.summary import outcome_lines
 from ecsbatch.views.text import WORDS, format_span
 
@@ -225,5 +225,5 @@ def _steering(report: ReportedRun) -> str:
 def _settings(report: ReportedRun) -> str:
     plan = report.state.plan
     told = [*strategy_rows(plan), ("Quota", str(report.timeline.quota)), ("Hash", plan.hash)]
-    changed = [("Now", f"{name} is {new}") for name, new in report.state.limits.items()]
+    changed = [("Now", f"{name} is {limit_text(new)}") for name, new in report.state.limits.items()]
     return section("settings", "Settings of the plan", rows_of([*told, *changed]))
