@@ -16,7 +16,7 @@ from ecsbatch.rollout.follower import RunFollower, head_at, new_history
 from ecsbatch.views.page.details import Details
 from ecsbatch.views.page.html_report import report_html
 from ecsbatch.views.page.reported_run import ReportedRun
-from ecsbatch.views.page.timeline import Timeline
+from ecsbatch.views.page.timeline import RunTimeline
 
 if TYPE_CHECKING:
     from ecsbatch.store import DatabaseStore
@@ -47,7 +47,7 @@ async def read_report(store: DatabaseStore, name: str) -> ReportedRun:
     """
     history = await new_history(store, await store.run(name))
     state, first = history.state, list[Recorded]()
-    details, timeline = Details(state), Timeline(state)
+    details, timeline = Details(state), RunTimeline(state)
 
     def note_first_holder(recorded: Recorded) -> None:
         if not first and isinstance(recorded.event, HolderChanged):

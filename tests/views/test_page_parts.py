@@ -40,6 +40,7 @@ def test_changes_of_a_million_cells_are_found_at_their_ends_and_between_two_bloc
         after[at] = 4
 
     assert changed(bytes(1_000_000), bytes(after)) == [0, 4_095, 4_096, 999_999]
+    assert changed(bytes(256), bytes(range(256))) == list(range(1, 256)), "whichever bits differ"
     with pytest.raises(ValueError, match="3 cells and 2"):
         changed(bytes(3), bytes(2))
 

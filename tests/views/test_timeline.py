@@ -14,7 +14,7 @@ from nights import MadeUpNight, night_plan
 from ecsbatch.model import events as ev
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
-from ecsbatch.views.page.timeline import MOST, Timeline
+from ecsbatch.views.page.timeline import MOST, RunTimeline
 
 seeds = st.integers(0, 2**32)
 
@@ -23,10 +23,10 @@ def record(seed: int, count: int = 300) -> list[Recorded]:
     return list(MadeUpNight(seed).events(count))
 
 
-def folded(events: Sequence[Recorded], *, told: bool = False) -> tuple[Timeline, list[int]]:
+def folded(events: Sequence[Recorded], *, told: bool = False) -> tuple[RunTimeline, list[int]]:
     """Fold events; return how many were down behind each, too. With ``told`` it is asked for news now and then."""
     state = RolloutState("night", night_plan())
-    timeline, down = Timeline(state), list[int]()
+    timeline, down = RunTimeline(state), list[int]()
     for recorded in events:
         state.apply(recorded)
         timeline.apply(recorded)
@@ -47,7 +47,7 @@ def test_a_run_that_is_followed_has_the_timeline_of_one_that_is_read_at_once(see
 @given(seeds)
 def test_who_takes_over_all_news_has_the_timeline(seed: int) -> None:
     state = RolloutState("night", night_plan())
-    timeline, seen = Timeline(state), dict[str, Any]()
+    timeline, seen = RunTimeline(state), dict[str, Any]()
     for recorded in record(seed):
         state.apply(recorded)
         timeline.apply(recorded)
@@ -117,7 +117,7 @@ def tokens_at(events: Sequence[Recorded], at: float) -> int:
 @pytest.mark.parametrize(("seconds", "step"), [(599.9, 1), (600, 2), (1_200, 4), (86_400, 256)])
 def test_a_bucket_is_as_wide_as_it_must_be(seconds: float, step: int) -> None:
     state = RolloutState("night", night_plan())
-    timeline = Timeline(state)
+    timeline = RunTimeline(state)
     for seq, ts in ((1, 1_000.0), (2, 1_000.0 + seconds)):
         recorded = Recorded(seq, ts, "night", ev.JobProgress())
         state.apply(recorded)
@@ -128,7 +128,7 @@ def test_a_bucket_is_as_wide_as_it_must_be(seconds: float, step: int) -> None:
 
 def test_a_clock_that_is_set_back_moves_nothing_to_the_past() -> None:
     state = RolloutState("night", night_plan())
-    timeline, ids = Timeline(state), state.plan.fleet.ids
+    timeline, ids = RunTimeline(state), state.plan.fleet.ids
     told = [
         (100.0, ev.BatchSubmitting(1, ids[:2], 1, updated=["", ""])),
         (110.0, ev.ServerRestarted(ids[0], 1, batch=1)),
@@ -143,7 +143,7 @@ def test_a_clock_that_is_set_back_moves_nothing_to_the_past() -> None:
 
 def test_waves_have_their_times_and_one_that_is_tried_again_has_no_end() -> None:
     state = RolloutState("night", night_plan())
-    timeline = Timeline(state)
+    timeline = RunTimeline(state)
     told = [ev.WaveStarted(wave=1), ev.WaveFinished(wave=1), ev.WaveStarted(wave=2), ev.WaveStarted(wave=1)]
     for seq, event in enumerate(told, 1):
         state.apply(Recorded(seq, 100.0 + seq, "night", event))
@@ -153,6 +153,6 @@ def test_waves_have_their_times_and_one_that_is_tried_again_has_no_end() -> None
 
 
 def test_a_timeline_before_the_first_event_is_empty() -> None:
-    told = Timeline(RolloutState("night", night_plan())).as_dict()
+    told = RunTimeline(RolloutState("night", night_plan())).as_dict()
 
     assert (told["origin"], told["down"], told["tokens"]) == (0.0, [], [])

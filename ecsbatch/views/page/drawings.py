@@ -20,7 +20,7 @@ _BOTTOM: Final = 22
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Curve:
     """One line of a drawing.
 
     Attributes:
@@ -37,7 +37,7 @@ class Line:
 
 
 def drawings(timeline: Mapping[str, Any]) -> str:
-    """Return the drawings of a timeline, see `Timeline.as_dict`; nothing where nothing has happened."""
+    """Return the drawings of a timeline, see `RunTimeline.as_dict`; nothing where nothing has happened."""
     if not timeline["down"]:
         return ""
     buckets = len(timeline["down"])
@@ -48,29 +48,29 @@ def drawings(timeline: Mapping[str, Any]) -> str:
             (
                 "Servers restarted and failed, in all",
                 [
-                    Line("restarted", "good", "#12866f", list(accumulate(timeline["restarted"]))),
-                    Line("failed", "bad", "#c4314b", list(accumulate(timeline["failed"]))),
+                    Curve("restarted", "good", "#12866f", list(accumulate(timeline["restarted"]))),
+                    Curve("failed", "bad", "#c4314b", list(accumulate(timeline["failed"]))),
                 ],
             ),
             (
                 "Servers down at once",
                 [
-                    Line("down", "down", "#b36b00", timeline["down"]),
-                    Line("allowed", "limit", "#777", timeline["allowed"]),
+                    Curve("down", "down", "#b36b00", timeline["down"]),
+                    Curve("allowed", "limit", "#777", timeline["allowed"]),
                 ],
             ),
             (
                 f"Tokens of the quota in use, of {quota['limit']:,} in {format_span(quota['window'])}",
                 [
-                    Line("in use", "tokens", "#3a6ea5", timeline["tokens"]),
-                    Line("limit", "limit", "#777", [quota["limit"]] * buckets),
+                    Curve("in use", "tokens", "#3a6ea5", timeline["tokens"]),
+                    Curve("limit", "limit", "#777", [quota["limit"]] * buckets),
                 ],
             ),
         )
     )
 
 
-def _drawing(title: str, timeline: Mapping[str, Any], lines: Iterable[Line]) -> str:
+def _drawing(title: str, timeline: Mapping[str, Any], lines: Iterable[Curve]) -> str:
     shown = list(lines)
     most = max(1, *(max(line.values) for line in shown))
     seconds = len(shown[0].values) * timeline["step"]
@@ -96,7 +96,7 @@ def _drawing(title: str, timeline: Mapping[str, Any], lines: Iterable[Line]) -> 
     )
 
 
-def _path(line: Line, most: int) -> str:
+def _path(line: Curve, most: int) -> str:
     """Draw a line with a step at each bucket's end: a number of servers does not slide to the next."""
     across, up = (_WIDTH - _LEFT - _RIGHT) / len(line.values), (_HEIGHT - _TOP - _BOTTOM) / most
     floor = _HEIGHT - _BOTTOM

@@ -28,7 +28,7 @@ from ecsbatch.views.page.cells import cell_states, changed
 from ecsbatch.views.page.columns import fleet_object
 from ecsbatch.views.page.details import Details
 from ecsbatch.views.page.feed import Feed
-from ecsbatch.views.page.timeline import Timeline
+from ecsbatch.views.page.timeline import RunTimeline
 
 
 def fleet_message(run_id: str, plan: Plan) -> bytes:
@@ -47,7 +47,7 @@ class RunMessages:
 
     def __init__(self, state: RolloutState) -> None:
         """Begin before the first event of a state, which somebody else folds."""
-        self.details, self.timeline, self.feed = Details(state), Timeline(state), Feed(state.plan)
+        self.details, self.timeline, self.feed = Details(state), RunTimeline(state), Feed(state.plan)
         self.seq = state.seq
         self.cells = cell_states(state)
         self._state = state

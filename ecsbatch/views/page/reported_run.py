@@ -9,7 +9,7 @@ from ecsbatch.audit.receipt import Receipt
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
 from ecsbatch.views.page.details import Details
-from ecsbatch.views.page.timeline import Timeline
+from ecsbatch.views.page.timeline import RunTimeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ReportedRun:
 
     state: RolloutState
     details: Details
-    timeline: Timeline
+    timeline: RunTimeline
     at: float
     version: str
     steering: Sequence[Recorded] = ()

@@ -20,7 +20,7 @@ _COUNTED: Final = ("restarted", "failed", "submitted")
 _PEAKS: Final = ("down", "allowed")
 
 
-class Timeline:
+class RunTimeline:
     """Folds a run's events into buckets. Call `apply` with each event behind the state's own.
 
     What comes out depends on the events alone: it is the same for a run that is read at once and for one that is
