@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ async def listening_at(
         try:
             await web.TCPSite(runner, host, port, ssl_context=tls).start()
         except OSError as e:
-            why = e.strerror or e
+            why = os.strerror(e.errno) if e.errno else e
             raise ConfigError(f"{flag} {address} cannot be listened at ({why}): give another port.") from e
         yield
     finally:

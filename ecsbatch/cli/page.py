@@ -40,7 +40,8 @@ async def page_stays(context: CliContext) -> None:
     """Keep a page beyond the end of what it showed, until Ctrl-C, where it can stay."""
     if not page_can_stay(context):
         return
-    from ecsbatch.cli.signals import until_signal  # noqa: PLC0415 - imported when used
+    from ecsbatch.cli.signals import asked_to_end  # noqa: PLC0415 - imported when used
 
     print_lines(["", "The page stays until Ctrl-C."], to_stdout=False)
-    await until_signal()
+    with asked_to_end() as asked:
+        await asked

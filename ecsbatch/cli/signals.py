@@ -25,8 +25,9 @@ def listening(receive: Callable[[int], None]) -> Generator[None]:
             loop.remove_signal_handler(number)
 
 
-async def until_signal() -> int:
-    """Wait until a signal asks this process to end, and return its number."""
+@contextmanager
+def asked_to_end() -> Generator[asyncio.Future[int]]:
+    """Give a future of the number of the first signal that asks this process to end while the block runs."""
     asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def receive(number: int) -> None:
@@ -34,4 +35,4 @@ async def until_signal() -> int:
             asked.set_result(number)
 
     with listening(receive):
-        return await asked
+        yield asked

@@ -61,6 +61,7 @@ ENGINE = (
 DISPLAY = ("rich", "structlog")
 STORE = ("sqlite3", "psycopg")
 SIMULATOR = ("ecsbatch.simulator",)
+PAGE = ("aiohttp.web", "ecsbatch.cli.dashboard", "ecsbatch.views.page")
 PARSER = ("cyclopts",)
 
 
@@ -73,7 +74,7 @@ class Row(NamedTuple):
     never: tuple[str, ...]
 
 
-READING = (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR, "psycopg")
+READING = (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR, *PAGE, "psycopg")
 TABLE = [
     Row("", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
     Row("--help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
@@ -101,11 +102,14 @@ TABLE = [
     Row("freeze --reason incident", 0, {"freeze"}, READING),
     Row("thaw", 0, {"freeze"}, READING),
     Row("resume", 0, {"resume"}, (*CLOUD, *DISPLAY, *SIMULATOR, "ecsbatch.restarter", "ecsbatch.rollout.rollout")),
+    Row("dashboard --dashboard nowhere", 2, {"dashboard"}, (*READING, *STORE)),
+    Row("dashboard --dashboard 10.0.0.1:80", 2, {"dashboard"}, (*ENGINE, *SIMULATOR, "ecsbatch.ecs", "psycopg")),
     Row("work --healthz nowhere", 2, {"work"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("servers ids.txt", 0, {"servers"}, (*ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("check", 0, {"check"}, (*ENGINE, *DISPLAY, *SIMULATOR)),
     Row("plan ids.txt", 0, {"plan", "restart", "resume"}, (*DISPLAY, *SIMULATOR, "ecsbatch.restarter")),
     Row("restart ids.txt --dry-run", 0, {"restart", "resume"}, (*DISPLAY, *SIMULATOR, "ecsbatch.restarter")),
+    Row("restart ids.txt --yes --quiet", 0, {"restart", "resume"}, (*SIMULATOR, *PAGE)),
     Row("apply", 2, {"plan", "restart", "resume"}, (*CLOUD, *DISPLAY, *STORE, *SIMULATOR, "ecsbatch.restarter")),
     Row("rehearse", 2, {"rehearse", "simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("simulate --port 65536", 2, {"simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),

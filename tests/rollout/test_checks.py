@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from ecsbatch.config.settings import CREDENTIAL_VARIABLES, STORE_VARIABLES
+from ecsbatch.config.settings import CREDENTIAL_VARIABLES, PAGE_TOKEN, STORE_VARIABLES
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.servers import Server
 from ecsbatch.rollout.check_addresses import why_not_asked
@@ -394,7 +394,7 @@ async def test_a_command_finds_its_server_in_the_environment_and_none_of_our_key
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = {
-        **dict.fromkeys(CREDENTIAL_VARIABLES | STORE_VARIABLES, "canary"),
+        **dict.fromkeys(CREDENTIAL_VARIABLES | STORE_VARIABLES | {PAGE_TOKEN}, "canary"),
         "ECSBATCH_STORE": "postgresql://ops:canary@db/restarts",
         "HUAWEICLOUD_SDK_PROJECT_ID": "p",
         "HTTPS_PROXY": "http://q",
@@ -409,7 +409,8 @@ async def test_a_command_finds_its_server_in_the_environment_and_none_of_our_key
     assert (told["ECSBATCH_SERVER_ID"], told["ECSBATCH_SERVER_NAME"]) == ("id-1", "$(touch oops)")
     assert told["ECSBATCH_SERVER_ADDRESS"] == "10.0.0.1"
     assert [name for name, value in told.items() if "canary" in value] == ["ECSBATCH_AUTH_TOKEN"]
-    assert set(os.environ) - set(told) == (CREDENTIAL_VARIABLES | STORE_VARIABLES) - {"ECSBATCH_AUTH_TOKEN"}
+    ours_alone = CREDENTIAL_VARIABLES | STORE_VARIABLES | {PAGE_TOKEN}
+    assert set(os.environ) - set(told) == ours_alone - {"ECSBATCH_AUTH_TOKEN"}
 
 
 @pytest.mark.parametrize(

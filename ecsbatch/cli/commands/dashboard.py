@@ -42,9 +42,10 @@ def _listening(settings: Settings) -> Settings:
 
 
 async def _serve(context: CliContext) -> None:
-    from ecsbatch.cli.signals import until_signal  # noqa: PLC0415 - with the loop, which --help does not need
+    from ecsbatch.cli.signals import asked_to_end  # noqa: PLC0415 - with the loop, which --help does not need
     from ecsbatch.rollout.history import History  # noqa: PLC0415 - the same
 
     read_only = not context.settings.observability.dashboard_steer
-    async with make_store(context.store_url, read_only=read_only) as store, serving_page(context, History(store)):
-        await until_signal()
+    with asked_to_end() as asked:
+        async with make_store(context.store_url, read_only=read_only) as store, serving_page(context, History(store)):
+            await asked
