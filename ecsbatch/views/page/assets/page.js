@@ -26,7 +26,8 @@ const FAILURES = [KIND.failed, KIND.timed_out, KIND.unknown];
 const IN_FLIGHT = [KIND.restarting, KIND.not_healthy, KIND.unsettled];
 /** Kinds that the legend names from the start; others join it once a server is one. */
 const USUAL = [KIND.waiting, KIND.restarting, KIND.restarted, KIND.failed];
-const NOT_BACK = 0x10, CHECKED = 0x20;
+const NOT_BACK = 0x10,
+  CHECKED = 0x20;
 /** The kind of each byte that a server can have: its stage, of which the first two look alike. */
 const KIND_OF = Uint8Array.from({length: 64}, (_, byte) => {
   const stage = byte & 15;
@@ -40,20 +41,41 @@ const GOES_ON = new Set(["running", "paused"]);
 const number = new Intl.NumberFormat("en-US");
 const natural = new Intl.Collator("en", {numeric: true});
 const clock = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit", second: "2-digit"});
-const calendar = new Intl.DateTimeFormat("en-GB", {
-  year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit",
+const calendar = new Intl.DateTimeFormat("sv", {
+  year: "numeric",
+  month: "2-digit",
+  day: "2-digit",
+  hour: "2-digit",
+  minute: "2-digit",
 });
 const count = (n) => number.format(n);
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
-const time = (at) => clock.format(new Date(typeof at === "number" ? at * 1000 : at));
+const dateOf = (at) => new Date(typeof at === "number" ? at * 1000 : at);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** A time as that of the reader's place, seconds since 1970 or RFC 3339; with its date where that is not today's. */
+function time(at) {
+  const date = dateOf(at),
+    text = clock.format(date);
+  return date.toDateString() === new Date().toDateString() ? text : `${calendar.format(date).slice(0, 10)} ${text}`;
+}
 
 /** A span of seconds as the command line writes it: `13m38s`. */
 function span(seconds) {
   const s = Math.max(0, Math.round(seconds));
-  const parts = [[Math.floor(s / 86400), "d"], [Math.floor(s / 3600) % 24, "h"], [Math.floor(s / 60) % 60, "m"], [s % 60, "s"]];
+  const parts = [
+    [Math.floor(s / 86400), "d"],
+    [Math.floor(s / 3600) % 24, "h"],
+    [Math.floor(s / 60) % 60, "m"],
+    [s % 60, "s"],
+  ];
   const first = parts.findIndex(([n]) => n > 0);
-  return first < 0 ? "0s" : parts.slice(first, first + 2).map(([n, unit]) => `${n}${unit}`).join("");
+  return first < 0
+    ? "0s"
+    : parts
+        .slice(first, first + 2)
+        .map(([n, unit]) => `${n}${unit}`)
+        .join("");
 }
 
 // ---- The page's elements --------------------------------------------------------------------------------------------
@@ -89,10 +111,31 @@ function fill(parent, items, create, write) {
   });
 }
 
+/** A bar of how many are restarted, failed, left alone and under way; what is left of it waits. */
+const BAR = [
+  ["restarted", [KIND.restarted]],
+  ["failed", FAILURES],
+  ["other", [KIND.skipped, KIND.left_out]],
+  ["flight", IN_FLIGHT],
+];
+
+function fillBar(bar, parts, total) {
+  fill(
+    bar,
+    parts,
+    () => make("span"),
+    (part, n, i) => {
+      part.className = `part-${BAR[i][0]}`;
+      part.style.width = `${(100 * n) / Math.max(1, total)}%`;
+    },
+  );
+}
+
 // ---- Decoding -------------------------------------------------------------------------------------------------------
 
 function bytesOf(base64) {
-  const text = atob(base64), bytes = new Uint8Array(text.length);
+  const text = atob(base64),
+    bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   return bytes;
 }
@@ -105,10 +148,12 @@ function numbersOf(base64, width, signed = false) {
 }
 
 function uuidsOf(base64) {
-  const bytes = bytesOf(base64), hex = Array.from({length: 256}, (_, b) => b.toString(16).padStart(2, "0"));
+  const bytes = bytesOf(base64),
+    hex = Array.from({length: 256}, (_, b) => b.toString(16).padStart(2, "0"));
   return Array.from({length: bytes.length / 16}, (_, i) => {
     let text = "";
-    for (let j = 0; j < 16; j++) text += (j === 4 || j === 6 || j === 8 || j === 10 ? "-" : "") + hex[bytes[i * 16 + j]];
+    for (let j = 0; j < 16; j++)
+      text += (j === 4 || j === 6 || j === 8 || j === 10 ? "-" : "") + hex[bytes[i * 16 + j]];
     return text;
   });
 }
@@ -146,7 +191,8 @@ class Fleet {
 
   /** A mark for each server whose name holds a text, or whose id begins with it. */
   matching(text) {
-    const wanted = text.trim().toLowerCase(), found = new Uint8Array(this.n);
+    const wanted = text.trim().toLowerCase(),
+      found = new Uint8Array(this.n);
     this.lower ||= this.names ? this.names.map((name) => (name || "").toLowerCase()) : null;
     for (let i = 0; i < this.n; i++) {
       if (this.ids[i].toLowerCase().startsWith(wanted) || (this.lower && this.lower[i].includes(wanted))) found[i] = 1;
@@ -241,9 +287,10 @@ class Model {
   }
 
   #count() {
-    const {groupings} = this.fleet, tallies = new Map();
+    const {groupings} = this.fleet,
+      tallies = new Map();
     // The waves have a list of their own: beside a map by wave the table is by zone.
-    const beside = this.grouping.key === "wave" && groupings.get("zone") || this.grouping;
+    const beside = (this.grouping.key === "wave" && groupings.get("zone")) || this.grouping;
     for (const grouping of [this.grouping, groupings.get("wave"), beside]) {
       if (!tallies.has(grouping)) tallies.set(grouping, new Tally(grouping, this.cells));
     }
@@ -274,7 +321,8 @@ class Model {
 
   /** Take over what has changed since. Returns the servers that did. */
   change(data) {
-    const at = data.at || [], to = data.to || [];
+    const at = data.at || [],
+      to = data.to || [];
     for (let j = 0; j < at.length; j++) this.#set(at[j], to[j]);
     this.#learn(data);
     if (at.length) this.painter.stale("cells", "counts", "list");
@@ -291,7 +339,9 @@ class Model {
   }
 
   #set(i, cell) {
-    const before = this.cells[i], was = KIND_OF[before & 63], is = KIND_OF[cell & 63];
+    const before = this.cells[i],
+      was = KIND_OF[before & 63],
+      is = KIND_OF[cell & 63];
     this.cells[i] = cell;
     this.notBack += ((cell & NOT_BACK) - (before & NOT_BACK)) / NOT_BACK;
     if (was === is) return;
@@ -310,7 +360,8 @@ class Model {
 
   /** Replace the end of the timeline, from a bucket on. */
   #extend(tail) {
-    const old = this.timeline || {}, from = tail.from || 0;
+    const old = this.timeline || {},
+      from = tail.from || 0;
     const fresh = {...old, ...tail};
     for (const [name, values] of Object.entries(tail)) {
       if (Array.isArray(values)) fresh[name] = [...(old[name] || []).slice(0, from), ...values];
@@ -501,19 +552,26 @@ class Palette {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
     this.kinds = KINDS.map((kind) => colour(kind.key.replace("_", "-")));
-    for (const name of ["surface", "text", "muted", "line", "accent", "waiting-edge", "mark"]) this[name] = colour(name);
+    for (const name of ["surface", "text", "muted", "line", "accent", "waiting-edge", "mark"])
+      this[name] = colour(name);
   }
 }
 
 /** Draw one server's cell: each kind differs from the others by its shape as well, where there is room for one. */
 function paintCell(context, kind, size, palette, notBack = false) {
-  const colour = palette.kinds[kind], line = Math.max(1, Math.round(size / 8));
+  const colour = palette.kinds[kind],
+    line = Math.max(1, Math.round(size / 8));
   context.fillStyle = context.strokeStyle = colour;
   if (size < 6) {
     context.fillRect(0, 0, size, size);
   } else {
     context.save();
-    path(context, [[0, 0], [size, 0], [size, size], [0, size]]);
+    path(context, [
+      [0, 0],
+      [size, 0],
+      [size, size],
+      [0, size],
+    ]);
     context.clip();
     SHAPES[kind](context, size, line, palette);
     context.restore();
@@ -521,7 +579,11 @@ function paintCell(context, kind, size, palette, notBack = false) {
   if (notBack) {
     const edge = Math.max(2, Math.round(size * 0.45));
     context.fillStyle = palette.text;
-    path(context, [[size - edge, 0], [size, 0], [size, edge]]);
+    path(context, [
+      [size - edge, 0],
+      [size, 0],
+      [size, edge],
+    ]);
     context.fill();
   }
 }
@@ -551,14 +613,22 @@ const SHAPES = {
     frame(context, size, 1);
   },
   [KIND.restarting](context, size, line) {
-    path(context, [[0, size], [size, 0], [size, size]]);
+    path(context, [
+      [0, size],
+      [size, 0],
+      [size, size],
+    ]);
     context.fill();
     frame(context, size, line);
   },
   [KIND.not_healthy](context, size, line) {
     frame(context, size, line);
     const step = Math.max(3, size / 3);
-    for (let x = -size; x < size; x += step) stroke(context, line, [[x, size], [x + size, 0]]);
+    for (let x = -size; x < size; x += step)
+      stroke(context, line, [
+        [x, size],
+        [x + size, 0],
+      ]);
   },
   [KIND.unsettled](context, size) {
     frame(context, size, Math.max(2, Math.round(size / 3.5)));
@@ -568,19 +638,35 @@ const SHAPES = {
   },
   [KIND.failed](context, size, line, palette) {
     context.fillRect(0, 0, size, size);
-    const a = size * 0.22, b = size - a;
+    const a = size * 0.22,
+      b = size - a;
     context.strokeStyle = palette.mark;
-    stroke(context, line * 1.3, [[a, a], [b, b]], [[a, b], [b, a]]);
+    stroke(
+      context,
+      line * 1.3,
+      [
+        [a, a],
+        [b, b],
+      ],
+      [
+        [a, b],
+        [b, a],
+      ],
+    );
   },
   [KIND.timed_out](context, size, line, palette) {
     context.fillRect(0, 0, size, size);
     context.strokeStyle = palette.mark;
-    stroke(context, line * 1.6, [[size * 0.2, size / 2], [size * 0.8, size / 2]]);
+    stroke(context, line * 1.6, [
+      [size * 0.2, size / 2],
+      [size * 0.8, size / 2],
+    ]);
   },
   [KIND.unknown](context, size, _, palette) {
     context.fillRect(0, 0, size, size);
     context.fillStyle = palette.mark;
-    const dot = Math.max(2, Math.round(size * 0.34)), at = Math.round((size - dot) / 2);
+    const dot = Math.max(2, Math.round(size * 0.34)),
+      at = Math.round((size - dot) / 2);
     context.fillRect(at, at, dot, dot);
   },
   [KIND.skipped](context, size) {
@@ -589,7 +675,10 @@ const SHAPES = {
   },
   [KIND.left_out](context, size, line) {
     frame(context, size, line);
-    stroke(context, line, [[0, size], [size, 0]]);
+    stroke(context, line, [
+      [0, size],
+      [size, 0],
+    ]);
   },
 };
 
@@ -629,7 +718,8 @@ class Sprites {
 class Swatches {
   constructor(palette) {
     this.urls = [...KINDS.keys(), "not_back"].map((kind) => {
-      const canvas = make("canvas", {width: 24, height: 24}), context = canvas.getContext("2d");
+      const canvas = make("canvas", {width: 24, height: 24}),
+        context = canvas.getContext("2d");
       paintCell(context, kind === "not_back" ? KIND.restarted : kind, 24, palette, kind === "not_back");
       return canvas.toDataURL();
     });
@@ -650,7 +740,12 @@ class Swatches {
 
 // ---- The map --------------------------------------------------------------------------------------------------------
 
-const LABEL = 17, LARGEST = 30, DEEPEST = 48, HIGHEST = 620, MANY = 20_000, MOST_RINGS = 60;
+const LABEL = 17,
+  LARGEST = 30,
+  DEEPEST = 48,
+  HIGHEST = 620,
+  MANY = 20_000,
+  MOST_RINGS = 60;
 
 /** Where the groups' blocks of cells lie: in cells, plus a part in pixels that no zoom changes. */
 class Layout {
@@ -669,11 +764,15 @@ class Layout {
 
   /** Set block beside block, shelf below shelf; returns how many pixels high that is. */
   #pack(size, width, ratio) {
-    const {grouping} = this, most = Math.max(1, Math.floor(width / size));
-    const flat = grouping.order.length > 12 ? 3 : 9, shelves = {cells: 0, pixels: this.label};
-    let x = {cells: 0, pixels: 0}, high = 0;
+    const {grouping} = this,
+      most = Math.max(1, Math.floor(width / size));
+    const flat = grouping.order.length > 12 ? 3 : 9,
+      shelves = {cells: 0, pixels: this.label};
+    let x = {cells: 0, pixels: 0},
+      high = 0;
     for (const group of grouping.order) {
-      const n = grouping.size[group], wanted = Math.ceil(Math.sqrt(n * flat));
+      const n = grouping.size[group],
+        wanted = Math.ceil(Math.sqrt(n * flat));
       // What would leave less than half of the shelf to others takes all of it.
       const cols = Math.min(n, wanted > most / 2 ? most : wanted);
       // A label that is cut off after three letters says nothing.
@@ -751,7 +850,8 @@ class FleetMap {
 
   /** Set the canvas as wide as its box, and as high as its cells need. */
   resize() {
-    const ratio = window.devicePixelRatio || 1, width = Math.floor(this.box.clientWidth * ratio);
+    const ratio = window.devicePixelRatio || 1,
+      width = Math.floor(this.box.clientWidth * ratio);
     if (!width || (this.image && this.image.width === width && this.ratio === ratio)) return;
     this.ratio = ratio;
     this.regroup(width);
@@ -759,7 +859,8 @@ class FleetMap {
 
   regroup(width = this.image && this.image.width) {
     if (!width) return;
-    const {ratio, model} = this, share = model.fleet.n > MANY ? 0.7 : 0.55;
+    const {ratio, model} = this,
+      share = model.fleet.n > MANY ? 0.7 : 0.55;
     const most = Math.round(Math.max(300, Math.min(HIGHEST, innerHeight * share)) * ratio);
     this.layout = new Layout(model.grouping, width, most, ratio);
     const height = Math.max(Math.round(84 * ratio), Math.min(most, this.layout.height(this.layout.size)));
@@ -780,7 +881,8 @@ class FleetMap {
 
   /** Draw cells of another size, and keep a point where it is. */
   zoomTo(size, x = this.image.width / 2, y = this.image.height / 2) {
-    const least = this.layout.size, most = Math.max(Math.round(DEEPEST * this.ratio), least);
+    const least = this.layout.size,
+      most = Math.max(Math.round(DEEPEST * this.ratio), least);
     const before = this.size && this.#unit(x, y);
     this.size = Math.min(most, Math.max(least, Math.round(size)));
     if (before) {
@@ -793,7 +895,8 @@ class FleetMap {
   }
 
   moveBy(dx, dy) {
-    const {width, height} = this.image, {layout, size, pan} = this;
+    const {width, height} = this.image,
+      {layout, size, pan} = this;
     pan.x = Math.round(Math.max(0, Math.min(pan.x + dx, layout.width(size) - width)));
     pan.y = Math.round(Math.max(0, Math.min(pan.y + dy, layout.height(size) - height)));
     this.whole = true;
@@ -803,9 +906,11 @@ class FleetMap {
 
   /** The block that is nearest to a point, and the point in its cells. */
   #unit(x, y) {
-    let best = null, least = Infinity;
+    let best = null,
+      least = Infinity;
     for (const group of this.model.grouping.order) {
-      const [left, top] = this.#corner(group), wide = this.layout.cols[group] * this.size;
+      const [left, top] = this.#corner(group),
+        wide = this.layout.cols[group] * this.size;
       const high = this.layout.at[group].rows * this.size;
       const far = Math.max(left - x, 0, x - left - wide) + Math.max(top - y, 0, y - top - high);
       if (far < least) {
@@ -825,14 +930,19 @@ class FleetMap {
   serverAt(x, y) {
     const unit = this.image && this.#unit(x, y);
     if (!unit || unit.far > 0) return -1;
-    const {grouping} = this.model, cols = this.layout.cols[unit.group];
-    const col = Math.min(Math.floor(unit.col), cols - 1), rank = Math.floor(unit.row) * cols + col;
+    const {grouping} = this.model,
+      cols = this.layout.cols[unit.group];
+    const col = Math.min(Math.floor(unit.col), cols - 1),
+      rank = Math.floor(unit.row) * cols + col;
     return rank >= 0 && rank < grouping.size[unit.group] ? grouping.line[grouping.start[unit.group] + rank] : -1;
   }
 
   #cornerOf(i) {
-    const {grouping} = this.model, group = grouping.of[i], cols = this.layout.cols[group];
-    const rank = grouping.place[i] - grouping.start[group], [left, top] = this.#corner(group);
+    const {grouping} = this.model,
+      group = grouping.of[i],
+      cols = this.layout.cols[group];
+    const rank = grouping.place[i] - grouping.start[group],
+      [left, top] = this.#corner(group);
     return [left + (rank % cols) * this.size, top + Math.floor(rank / cols) * this.size];
   }
 
@@ -845,7 +955,8 @@ class FleetMap {
   /** Draw what has changed. Pixels are written to memory and copied at once: 50,000 cells are no more calls than one. */
   draw() {
     if (!this.image) return;
-    if (!this.sprites || this.sprites.size !== this.size) this.sprites = new Sprites(this.size, this.ratio, this.palette);
+    if (!this.sprites || this.sprites.size !== this.size)
+      this.sprites = new Sprites(this.size, this.ratio, this.palette);
     this.filtered = this.model.filter.active;
     if (this.whole) this.#drawAll();
     else if (this.changes) this.#drawChanged();
@@ -855,11 +966,17 @@ class FleetMap {
 
   #drawAll() {
     this.pixels.fill(this.sprites.background);
-    const {grouping} = this.model, {width, height} = this.image, size = this.size;
+    const {grouping} = this.model,
+      {width, height} = this.image,
+      size = this.size;
     for (const group of grouping.order) {
-      const [left, top] = this.#corner(group), cols = this.layout.cols[group], rows = this.layout.at[group].rows;
-      const firstRow = Math.max(0, Math.floor(-top / size)), lastRow = Math.min(rows, Math.ceil((height - top) / size));
-      const firstCol = Math.max(0, Math.floor(-left / size)), lastCol = Math.min(cols, Math.ceil((width - left) / size));
+      const [left, top] = this.#corner(group),
+        cols = this.layout.cols[group],
+        rows = this.layout.at[group].rows;
+      const firstRow = Math.max(0, Math.floor(-top / size)),
+        lastRow = Math.min(rows, Math.ceil((height - top) / size));
+      const firstCol = Math.max(0, Math.floor(-left / size)),
+        lastCol = Math.min(cols, Math.ceil((width - left) / size));
       for (let row = firstRow; row < lastRow; row++) {
         for (let col = firstCol; col < lastCol; col++) {
           const rank = row * cols + col;
@@ -873,7 +990,10 @@ class FleetMap {
   }
 
   #drawChanged() {
-    let left = Infinity, top = Infinity, right = 0, bottom = 0;
+    let left = Infinity,
+      top = Infinity,
+      right = 0,
+      bottom = 0;
     for (let j = 0; j < this.changes; j++) {
       const [x, y] = this.#cornerOf(this.changed[j]);
       if (x <= -this.size || y <= -this.size || x >= this.image.width || y >= this.image.height) continue;
@@ -888,11 +1008,16 @@ class FleetMap {
 
   /** Copy a server's look to a place, as far as that is on the canvas. */
   #copy(i, x, y) {
-    const {width, height} = this.image, {pixels, size, model} = this, cell = model.cells[i];
+    const {width, height} = this.image,
+      {pixels, size, model} = this,
+      cell = model.cells[i];
     const look = this.sprites.of(KIND_OF[cell & 63], cell & NOT_BACK, this.filtered && !model.filter.has(i));
-    const firstX = Math.max(0, -x), lastX = Math.min(size, width - x), lastY = Math.min(size, height - y);
+    const firstX = Math.max(0, -x),
+      lastX = Math.min(size, width - x),
+      lastY = Math.min(size, height - y);
     for (let row = Math.max(0, -y); row < lastY; row++) {
-      const from = row * size, to = (y + row) * width + x;
+      const from = row * size,
+        to = (y + row) * width + x;
       for (let col = firstX; col < lastX; col++) pixels[to + col] = look[from + col];
     }
   }
@@ -900,19 +1025,24 @@ class FleetMap {
   /** Write the groups' names and counts above their blocks, and ring failures that are small. */
   drawLabels() {
     if (!this.image) return;
-    const {labels, ratio, palette, layout} = this, {grouping, tally} = this.model;
+    const {labels, ratio, palette, layout} = this,
+      {grouping, tally} = this.model;
     labels.clearRect(0, 0, this.image.width, this.image.height);
     this.#ringFailures();
     if (!layout.label) return;
     labels.textBaseline = "alphabetic";
     grouping.order.forEach((group, number) => {
-      const [left, top] = this.#corner(group), cols = layout.cols[group];
-      const bottom = top + layout.at[group].rows * this.size, next = grouping.order[number + 1];
+      const [left, top] = this.#corner(group),
+        cols = layout.cols[group];
+      const bottom = top + layout.at[group].rows * this.size,
+        next = grouping.order[number + 1];
       if (bottom < 0 || top - layout.label > this.image.height || left > this.image.width) return;
       // Where its block goes on above the canvas the label stays at the edge.
-      const y = Math.max(top, Math.min(layout.label, bottom)), x = Math.max(left, 0);
+      const y = Math.max(top, Math.min(layout.label, bottom)),
+        x = Math.max(left, 0);
       let room = this.image.width - x;
-      if (next !== undefined && layout.at[next].y === layout.at[group].y) room = this.#corner(next)[0] - x - layout.gap / 2;
+      if (next !== undefined && layout.at[next].y === layout.at[group].y)
+        room = this.#corner(next)[0] - x - layout.gap / 2;
       if (y > top) {
         labels.fillStyle = palette.surface;
         labels.fillRect(x, y - layout.label, Math.min(room, cols * this.size), layout.label);
@@ -922,8 +1052,11 @@ class FleetMap {
   }
 
   #label(group, x, y, room, tally) {
-    const {labels, ratio, palette} = this, {grouping} = this.model;
-    const name = grouping.label(group), ended = tally.ended(group), size = grouping.size[group];
+    const {labels, ratio, palette} = this,
+      {grouping} = this.model;
+    const name = grouping.label(group),
+      ended = tally.ended(group),
+      size = grouping.size[group];
     labels.font = `600 ${11 * ratio}px system-ui, sans-serif`;
     labels.fillStyle = palette.text;
     const shown = clipped(labels, name, room);
@@ -937,8 +1070,9 @@ class FleetMap {
 
   /** A single failure among 50,000 cells of 3 pixels would be missed. */
   #ringFailures() {
-    const {model, labels, ratio, size} = this, failures = model.sum(FAILURES);
-    if (size >= 7 * ratio || !failures || failures > MOST_RINGS) return;
+    const {model, labels, ratio, size} = this,
+      failures = model.sum(FAILURES);
+    if (size >= 5 * ratio || !failures || failures > MOST_RINGS) return;
     labels.strokeStyle = this.palette.kinds[KIND.failed];
     labels.lineWidth = Math.max(1, 1.25 * ratio);
     for (let i = 0; i < model.fleet.n; i++) {
@@ -958,7 +1092,8 @@ class FleetMap {
   }
 
   #ring(ring, i) {
-    const on = i >= 0 && this.image, [x, y] = on ? this.#cornerOf(i) : [-1, -1];
+    const on = i >= 0 && this.image,
+      [x, y] = on ? this.#cornerOf(i) : [-1, -1];
     const seen = on && x > -this.size && y > -this.size && x < this.image.width && y < this.image.height;
     show(ring, Boolean(seen));
     if (!seen) return;
@@ -982,7 +1117,8 @@ class FleetMap {
   }
 
   describe(i) {
-    const {fleet} = this.model, where = [fleet.value("zone", i), this.model.host(i)].filter(Boolean).join(" · ");
+    const {fleet} = this.model,
+      where = [fleet.value("zone", i), this.model.host(i)].filter(Boolean).join(" · ");
     const lines = [make("b", {}, fleet.name(i))];
     if (fleet.name(i) !== fleet.ids[i]) lines.push(make("span", {className: "id"}, fleet.ids[i]));
     if (where) lines.push(make("span", {}, where));
@@ -991,7 +1127,8 @@ class FleetMap {
 
   /** How a server stands, in words. */
   state(i) {
-    const kind = this.model.kind(i), reason = this.model.reason(i);
+    const kind = this.model.kind(i),
+      reason = this.model.reason(i);
     const words = [KINDS[kind].label];
     if (reason !== words[0]) words.push(reason);
     if (this.model.cells[i] & NOT_BACK) words.push("not back up");
@@ -1015,16 +1152,21 @@ class FleetMap {
   }
 
   #reveal(i) {
-    const [x, y] = this.#cornerOf(i), {width, height} = this.image, size = this.size;
+    const [x, y] = this.#cornerOf(i),
+      {width, height} = this.image,
+      size = this.size;
     const beyond = (at, most) => (at < 0 ? at - size : at + size > most ? at + 2 * size - most : 0);
-    const dx = beyond(x, width), dy = beyond(y, height);
+    const dx = beyond(x, width),
+      dy = beyond(y, height);
     if (dx || dy) this.moveBy(dx, dy);
   }
 
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.image) return;
-    const {grouping} = this.model, place = this.focus < 0 ? 0 : grouping.place[this.focus];
-    const cols = this.layout.cols[grouping.of[grouping.line[place]]], last = grouping.line.length - 1;
+    const {grouping} = this.model,
+      place = this.focus < 0 ? 0 : grouping.place[this.focus];
+    const cols = this.layout.cols[grouping.of[grouping.line[place]]],
+      last = grouping.line.length - 1;
     const steps = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -cols, ArrowDown: cols, Home: -last, End: last};
     const does = {
       Enter: () => this.onPick(this.focus),
@@ -1032,7 +1174,7 @@ class FleetMap {
       "+": () => this.zoomTo(this.size * 1.4 + 1),
       "=": () => this.zoomTo(this.size * 1.4 + 1),
       "-": () => this.zoomTo(this.size / 1.4 - 1),
-      "0": () => this.zoomTo(0),
+      0: () => this.zoomTo(0),
       f: () => this.goTo(this.#nextFailure(place)),
     };
     if (event.key in steps) {
@@ -1067,7 +1209,11 @@ class MapPointer {
   constructor(map) {
     this.map = map;
     this.down = new Map();
-    const {canvas, ends: {signal}} = map, options = {signal};
+    const {
+        canvas,
+        ends: {signal},
+      } = map,
+      options = {signal};
     canvas.addEventListener("pointerdown", (event) => this.#pressed(event), options);
     canvas.addEventListener("pointermove", (event) => this.#moved(event), options);
     canvas.addEventListener("pointerup", (event) => this.#released(event), options);
@@ -1088,7 +1234,9 @@ class MapPointer {
   }
 
   #moved(event) {
-    const {map} = this, point = this.#point(event), before = this.down.get(event.pointerId);
+    const {map} = this,
+      point = this.#point(event),
+      before = this.down.get(event.pointerId);
     if (!before) {
       map.over(map.serverAt(point.x * map.ratio, point.y * map.ratio), point.x, point.y);
       return;
@@ -1110,7 +1258,9 @@ class MapPointer {
   }
 
   #pinched() {
-    const {map} = this, [a, b] = [...this.down.values()], spread = this.#spread();
+    const {map} = this,
+      [a, b] = [...this.down.values()],
+      spread = this.#spread();
     const size = Math.round((map.size * spread) / (this.spread || spread));
     if (size === map.size) return;
     map.zoomTo(size, ((a.x + b.x) / 2) * map.ratio, ((a.y + b.y) / 2) * map.ratio);
@@ -1119,7 +1269,9 @@ class MapPointer {
 
   #released(event) {
     if (!this.down.delete(event.pointerId) || this.dragged > 4) return;
-    const {map} = this, point = this.#point(event), i = map.serverAt(point.x * map.ratio, point.y * map.ratio);
+    const {map} = this,
+      point = this.#point(event),
+      i = map.serverAt(point.x * map.ratio, point.y * map.ratio);
     if (i < 0) return;
     map.goTo(i);
     map.onPick(i);
@@ -1131,7 +1283,8 @@ class MapPointer {
     const meant = event.ctrlKey || event.metaKey || document.activeElement === map.canvas;
     if (!meant || !map.image || (!map.zoomed && event.deltaY > 0 && !event.ctrlKey)) return;
     event.preventDefault();
-    const point = this.#point(event), step = event.deltaY < 0 ? 1.2 : 1 / 1.2;
+    const point = this.#point(event),
+      step = event.deltaY < 0 ? 1.2 : 1 / 1.2;
     const size = event.deltaY < 0 ? Math.ceil(map.size * step) : Math.floor(map.size * step);
     map.zoomTo(size, point.x * map.ratio, point.y * map.ratio);
   }
@@ -1142,19 +1295,31 @@ class MapPointer {
 /** What is drawn over time: the line, the limit that it is held against, and how its last value reads. */
 const CHARTS = [
   {
-    title: "Quota in use", name: "tokens", limit: (line) => line.tokens.map(() => (line.quota ? line.quota.limit : null)),
+    title: "Quota in use",
+    name: "tokens",
+    limit: (line) => line.tokens.map(() => (line.quota ? line.quota.limit : null)),
     says: (value, limit) => `${count(value)}${limit ? ` of ${count(limit)}` : ""}`,
   },
   {
-    title: "Sent in a minute", name: "submitted", values: (line) => inLastMinute(line.submitted, line.step), stepped: true,
+    title: "Sent in a minute",
+    name: "submitted",
+    values: (line) => inLastMinute(line.submitted, line.step),
+    stepped: true,
     says: (value) => count(Math.round(value)),
   },
   {
-    title: "Servers down", name: "down", limit: (line) => line.allowed, stepped: true,
+    title: "Servers down",
+    name: "down",
+    limit: (line) => line.allowed,
+    stepped: true,
     says: (value, limit) => `${count(value)}${limit === null || limit === undefined ? "" : ` of ${count(limit)}`}`,
   },
   {
-    title: "Restarted", name: "restarted", values: (line) => sums(line.restarted), limit: (line) => sums(line.failed), failures: true,
+    title: "Restarted",
+    name: "restarted",
+    values: (line) => sums(line.restarted),
+    limit: (line) => sums(line.failed),
+    failures: true,
     says: (value, failed) => `${count(value)}${failed ? `, ${count(failed)} failed` : ""}`,
   },
 ];
@@ -1183,8 +1348,11 @@ class Charts {
   }
 
   #figure(chart) {
-    const value = make("b"), plot = make("div", {className: "plot", role: "img", "aria-label": chart.title});
-    this.box.append(make("figure", {className: "card chart"}, make("figcaption", {}, make("span", {}, chart.title), value), plot));
+    const value = make("b"),
+      plot = make("div", {className: "plot", role: "img", "aria-label": chart.title});
+    this.box.append(
+      make("figure", {className: "card chart"}, make("figcaption", {}, make("span", {}, chart.title), value), plot),
+    );
     return {chart, value, plot, drawn: null};
   }
 
@@ -1203,7 +1371,8 @@ class Charts {
 
   resize() {
     for (const {drawn, plot} of this.charts) {
-      if (drawn && drawn.width !== plot.clientWidth) drawn.setSize({width: plot.clientWidth, height: plot.clientHeight});
+      if (drawn && drawn.width !== plot.clientWidth)
+        drawn.setSize({width: plot.clientWidth, height: plot.clientHeight});
     }
   }
 
@@ -1211,6 +1380,10 @@ class Charts {
   draw() {
     const line = this.model.timeline;
     if (!line || !line.restarted) return;
+    if (this.charts.some(({drawn}) => !drawn)) {
+      this.drawAll();
+      return;
+    }
     const each = this.charts[this.next];
     this.next = (this.next + 1) % this.charts.length;
     this.#draw(each, line);
@@ -1222,7 +1395,8 @@ class Charts {
   }
 
   #draw(each, line) {
-    const {chart} = each, values = chart.values ? chart.values(line) : line[chart.name];
+    const {chart} = each,
+      values = chart.values ? chart.values(line) : line[chart.name];
     const limit = chart.limit ? chart.limit(line) : values.map(() => null);
     each.data = [values.map((_, i) => line.origin + i * line.step), values, limit];
     if (each.drawn) each.drawn.setData(each.data);
@@ -1239,23 +1413,47 @@ class Charts {
   }
 
   #plot(each) {
-    const palette = new Palette(), {chart} = each, soft = (value) => (value >= 10000 ? `${value / 1000}k` : count(value));
+    const palette = new Palette(),
+      {chart} = each,
+      soft = (value) => (value >= 10000 ? `${value / 1000}k` : count(value));
     const axis = {stroke: palette.muted, font: "11px system-ui, sans-serif", ticks: {show: false}};
-    const grid = {stroke: palette.line, width: 1}, paths = chart.stepped ? uPlot.paths.stepped({align: 1}) : undefined;
+    const grid = {stroke: palette.line, width: 1},
+      paths = chart.stepped ? uPlot.paths.stepped({align: 1}) : undefined;
     const options = {
-      width: each.plot.clientWidth, height: each.plot.clientHeight, padding: [6, 16, 0, 0],
-      legend: {show: false}, cursor: {y: false, points: {show: false}, drag: {x: false, y: false}, sync: {key: "charts"}},
+      width: each.plot.clientWidth,
+      height: each.plot.clientHeight,
+      padding: [6, 16, 0, 0],
+      legend: {show: false},
+      cursor: {y: false, points: {show: false}, drag: {x: false, y: false}, sync: {key: "charts"}},
       scales: {y: {range: (_, least, most) => [0, Math.max(1, most * 1.08)]}},
       axes: [
-        {...axis, grid: {show: false}, size: 22, space: 70, values: (_, at) => at.map((s) => clock.format(s * 1000).slice(0, 5))},
-        {...axis, grid, size: 40, space: 34, values: (_, at) => at.map((value) => (Number.isInteger(value) ? soft(value) : ""))},
+        {
+          ...axis,
+          grid: {show: false},
+          size: 22,
+          space: 70,
+          values: (_, at) => at.map((s) => clock.format(s * 1000).slice(0, at[1] - at[0] < 60 ? 8 : 5)),
+        },
+        {
+          ...axis,
+          grid,
+          size: 40,
+          space: 34,
+          values: (_, at) => at.map((value) => (Number.isInteger(value) ? soft(value) : "")),
+        },
       ],
       series: [
         {},
         {stroke: palette.accent, fill: `${palette.accent}24`, width: 1.5, paths, points: {show: false}},
         chart.failures
           ? {stroke: palette.kinds[KIND.failed], width: 1.5, points: {show: false}}
-          : {stroke: palette.muted, width: 1, dash: [4, 3], points: {show: false}, paths: uPlot.paths.stepped({align: 1})},
+          : {
+              stroke: palette.muted,
+              width: 1,
+              dash: [4, 3],
+              points: {show: false},
+              paths: uPlot.paths.stepped({align: 1}),
+            },
       ],
       hooks: {setCursor: [(plot) => this.#read(each, plot.cursor.left < 0 ? null : plot.cursor.idx)]},
     };
@@ -1267,15 +1465,14 @@ class Charts {
 
 /** Name, standing, what it waits for, and the figures. */
 class Head {
-  constructor(model, swatches) {
+  constructor(model) {
     this.model = model;
     say($("run-name"), model.runId);
-    this.parts = ["restarted", "failed", "other", "flight"].map((name) => $("bar").appendChild(make("span", {className: `part-${name}`})));
-    this.swatches = swatches;
   }
 
   draw() {
-    const {model} = this, progress = model.progress;
+    const {model} = this,
+      progress = model.progress;
     if (!progress) return;
     say($("standing"), progress.standing_text);
     $("standing").dataset.tone = this.tone;
@@ -1298,51 +1495,91 @@ class Head {
   }
 
   #overall() {
-    const {model} = this, n = Math.max(1, model.fleet.n);
-    const parts = [[KIND.restarted], FAILURES, [KIND.skipped, KIND.left_out], IN_FLIGHT].map((kinds) => model.sum(kinds));
-    this.parts.forEach((part, i) => (part.style.width = `${(100 * parts[i]) / n}%`));
+    const {model} = this,
+      parts = BAR.map(([, kinds]) => model.sum(kinds));
+    fillBar($("bar"), parts, model.fleet.n);
     say($("percent"), this.percent);
     say($("ended"), `${count(model.ended)} of ${count(model.fleet.n)}`);
     const [restarted, failed, other, flight] = parts.map(count);
-    $("bar").setAttribute("aria-label",
-      `${restarted} restarted, ${failed} failed, ${other} skipped or left out, ${flight} under way, of ${count(model.fleet.n)}`);
+    $("bar").setAttribute(
+      "aria-label",
+      `${restarted} restarted, ${failed} failed, ${other} skipped or left out, ${flight} under way, of ${count(model.fleet.n)}`,
+    );
   }
 
   #figures(progress) {
-    const {model} = this, {limits, quota} = progress, flying = model.sum(IN_FLIGHT), down = flying + model.notBack;
-    const restarting = model.sum([KIND.restarting, KIND.unsettled]), unhealthy = model.whole[KIND.not_healthy];
+    const {model} = this,
+      {limits, quota} = progress,
+      flying = model.sum(IN_FLIGHT),
+      down = flying + model.notBack;
+    const restarting = model.sum([KIND.restarting, KIND.unsettled]),
+      unhealthy = model.whole[KIND.not_healthy];
     const notes = [];
     if (restarting) notes.push(`${count(restarting)} restarting`);
     if (unhealthy) notes.push(`${count(unhealthy)} not healthy yet`);
     if (model.notBack) notes.push(`${count(model.notBack)} not back`);
-    const skipped = model.whole[KIND.skipped], rest = [`${count(model.whole[KIND.waiting])} waiting`];
+    const skipped = model.whole[KIND.skipped],
+      rest = [`${count(model.whole[KIND.waiting])} waiting`];
     if (skipped) rest.unshift(`${count(skipped)} skipped`);
     if (model.whole[KIND.left_out]) rest.unshift(`${count(model.whole[KIND.left_out])} left out`);
-    const kinds = FAILURES.filter((kind) => model.whole[kind]).map((kind) => `${count(model.whole[kind])} ${KINDS[kind].label}`);
+    const kinds = FAILURES.filter((kind) => model.whole[kind]).map(
+      (kind) => `${count(model.whole[kind])} ${KINDS[kind].label}`,
+    );
     const forgiven = model.sum(FAILURES) - progress.failures;
     if (forgiven > 0) kinds.push(`${count(forgiven)} forgiven`);
     const pace = progress.per_minute === null ? "–" : count(Math.round(progress.per_minute));
     const left = progress.left_s === null ? "" : `about ${span(progress.left_s)} left at this pace`;
     const used = quota && quota.free !== null ? quota.limit - quota.free : null;
-    fill($("figures"), [
-      {name: "Restarted", value: count(model.whole[KIND.restarted]), note: rest.join(", ")},
-      {name: "Down now", value: count(down), most: limits.max_unavailable, part: down, note: notes.join(", ")},
-      {name: "Failures", value: count(progress.failures), most: limits.max_failures, part: progress.failures, note: kinds.join(", "), bad: true},
-      {name: "Pace", value: pace, unit: "a minute", note: [left, progress.barriers.length ? `and ${progress.barriers.join(", ")}` : ""].filter(Boolean).join(", ")},
-      {
-        name: "Quota used", value: used === null ? "–" : count(used), most: quota ? quota.limit : null, part: used || 0,
-        note: quota ? `in ${span(quota.window)}${quota.next_free_in >= 1 && !quota.free ? `, more in ${span(quota.next_free_in)}` : ""}` : "not known",
-      },
-    ], () => this.#figure(), (box, figure) => this.#write(box, figure));
+    fill(
+      $("figures"),
+      [
+        {name: "Restarted", value: count(model.whole[KIND.restarted]), note: rest.join(", ")},
+        {name: "Down now", value: count(down), most: limits.max_unavailable, part: down, note: notes.join(", ")},
+        {
+          name: "Failures",
+          value: count(progress.failures),
+          most: limits.max_failures,
+          part: progress.failures,
+          note: kinds.join(", "),
+          bad: true,
+        },
+        {
+          name: "Pace",
+          value: pace,
+          unit: "a minute",
+          note: [left, progress.barriers.length ? `and ${progress.barriers.join(", ")}` : ""]
+            .filter(Boolean)
+            .join(", "),
+        },
+        {
+          name: "Quota used",
+          value: used === null ? "–" : count(used),
+          most: quota ? quota.limit : null,
+          part: used || 0,
+          note: quota
+            ? `in ${span(quota.window)}${quota.next_free_in >= 1 && !quota.free ? `, more in ${span(quota.next_free_in)}` : ""}`
+            : "not known",
+        },
+      ],
+      () => this.#figure(),
+      (box, figure) => this.#write(box, figure),
+    );
   }
 
   #figure() {
-    return make("div", {className: "figure"}, make("dt"), make("dd", {className: "value"}, make("b"), " ", make("span")),
-      make("dd", {className: "meter", "aria-hidden": "true"}, make("span")), make("dd", {className: "aside"}));
+    return make(
+      "div",
+      {className: "figure"},
+      make("dt"),
+      make("dd", {className: "value"}, make("b"), " ", make("span")),
+      make("dd", {className: "meter", "aria-hidden": "true"}, make("span")),
+      make("dd", {className: "aside"}),
+    );
   }
 
   #write(box, {name, value, unit, most, part, note, bad}) {
-    const [dt, dd, meter, aside] = box.children, limited = most !== null && most !== undefined;
+    const [dt, dd, meter, aside] = box.children,
+      limited = most !== null && most !== undefined;
     say(dt, name);
     say(dd.firstElementChild, value);
     say(dd.lastElementChild, limited ? `of ${count(most)}${name === "Quota used" ? "" : " allowed"}` : unit || "");
@@ -1356,25 +1593,35 @@ class Head {
     const waits = progress.waits_for;
     $("why").dataset.tone = this.tone;
     say($("why-text"), waits.text);
-    const still = !GOES_ON.has(progress.status), ways = [];
-    if (still) for (const {why, flags} of progress.resume_options) ways.push([flags === undefined ? "" : `ecsbatch resume ${model.runId}${flags}`, why]);
+    const still = !GOES_ON.has(progress.status),
+      ways = [];
+    if (still)
+      for (const {why, flags} of progress.resume_options)
+        ways.push([flags === undefined ? "" : `ecsbatch resume ${model.runId}${flags}`, why]);
     for (const command of waits.commands) if (!ways.some(([known]) => known === command)) ways.push([command, ""]);
     // What has ended is told by a banner.
     show($("why"), !OVER.has(progress.status) || ways.length > 0);
-    fill($("why-ways"), ways, () => make("li", {}, make("code"), make("span")), (li, [command, why]) => {
-      say(li.firstElementChild, command);
-      show(li.firstElementChild, command !== "");
-      say(li.lastElementChild, why);
-    });
+    fill(
+      $("why-ways"),
+      ways,
+      () => make("li", {}, make("code"), make("span")),
+      (li, [command, why]) => {
+        say(li.firstElementChild, command);
+        show(li.firstElementChild, command !== "");
+        say(li.lastElementChild, why);
+      },
+    );
   }
 
   /** What goes on with the time alone. */
   tick() {
-    const {model} = this, progress = model.progress;
+    const {model} = this,
+      progress = model.progress;
     if (!progress) return;
     const since = model.goesOn && !model.lost ? (Date.now() - model.skew - Date.parse(progress.at)) / 1000 : 0;
     say($("elapsed"), span(progress.elapsed_s + Math.max(0, since)));
-    const {until} = progress.waits_for, left = until ? model.until(until) : 0;
+    const {until} = progress.waits_for,
+      left = until ? model.until(until) : 0;
     say($("why-until"), left > 0 ? `${span(left)} left, until ${time(until)}` : "");
   }
 }
@@ -1385,28 +1632,44 @@ class Waves {
   }
 
   draw() {
-    const {model} = this, {waves} = model.fleet;
-    fill($("waves"), waves, () => this.#row(), (row, wave, i) => this.#write(row, wave, i));
+    const {model} = this,
+      {waves} = model.fleet;
+    fill(
+      $("waves"),
+      waves,
+      () => this.#row(),
+      (row, wave, i) => this.#write(row, wave, i),
+    );
   }
 
   #row() {
-    return make("li", {}, make("b", {className: "wave-name"}), make("span", {className: "wave-count"}),
-      make("div", {className: "bar small", "aria-hidden": "true"}, ...["restarted", "failed", "other", "flight"].map((name) => make("span", {className: `part-${name}`}))),
-      make("span", {className: "wave-note aside"}));
+    return make(
+      "li",
+      {},
+      make("b", {className: "wave-name"}),
+      make("span", {className: "wave-count"}),
+      make("div", {className: "bar small", "aria-hidden": "true"}),
+      make("span", {className: "wave-note aside"}),
+    );
   }
 
   #write(row, wave, i) {
-    const {model} = this, tally = model.waves, n = wave.end - wave.start, [name, counts, bar, note] = row.children;
-    const parts = [[KIND.restarted], FAILURES, [KIND.skipped, KIND.left_out], IN_FLIGHT].map((kinds) => tally.of(i, kinds));
+    const {model} = this,
+      tally = model.waves,
+      n = wave.end - wave.start,
+      [name, counts, bar, note] = row.children;
+    const parts = BAR.map(([, kinds]) => tally.of(i, kinds));
     say(name, `${wave.number}${wave.label ? ` · ${wave.label}` : ""}`);
     say(counts, `${count(tally.ended(i))} of ${count(n)}`);
-    [...bar.children].forEach((part, j) => (part.style.width = `${(100 * parts[j]) / Math.max(1, n)}%`));
+    fillBar(bar, parts, n);
     say(note, this.#note(wave, i, parts));
     row.dataset.now = Boolean(model.progress) && model.goesOn && Math.max(1, model.progress.wave) === wave.number;
   }
 
   #note(wave, i, [, failed]) {
-    const {model} = this, progress = model.progress, notes = [];
+    const {model} = this,
+      progress = model.progress,
+      notes = [];
     const over = model.waves.ended(i) === wave.end - wave.start;
     if (failed) notes.push(`${count(failed)} failed`);
     // A barrier stands behind the last wave that is over.
@@ -1443,12 +1706,23 @@ class Matrix {
   }
 
   draw() {
-    const {model} = this, {grouping} = model.table;
+    const {model} = this,
+      {grouping} = model.table;
     this.#heads(grouping.word);
     const groups = grouping.order.length > ROWS ? this.#worst() : grouping.order;
-    fill($("matrix-rows"), groups, () => this.#row(), (row, group) => this.#write(row, grouping.label(group), this.#counts(group), group));
+    fill(
+      $("matrix-rows"),
+      groups,
+      () => this.#row(),
+      (row, group) => this.#write(row, grouping.label(group), this.#counts(group), group),
+    );
     const total = KINDS.map((_, kind) => model.whole[kind]);
-    fill($("matrix-foot"), [total], () => make("tr", {}, make("th", {scope: "row"})), (row) => this.#write(row, "All", [model.fleet.n, ...this.kinds.map((kind) => total[kind])]));
+    fill(
+      $("matrix-foot"),
+      [total],
+      () => make("tr", {}, make("th", {scope: "row"})),
+      (row) => this.#write(row, "All", [model.fleet.n, ...this.kinds.map((kind) => total[kind])]),
+    );
     const left = grouping.order.length - groups.length;
     show($("matrix-more"), left > 0);
     say($("matrix-more"), `${count(left)} more: these have the most failures and servers down.`);
@@ -1460,21 +1734,30 @@ class Matrix {
   }
 
   #worst() {
-    const {table} = this.model, by = new Map();
-    for (const group of table.grouping.order) by.set(group, table.of(group, FAILURES) * 1e7 + table.of(group, IN_FLIGHT));
+    const {table} = this.model,
+      by = new Map();
+    for (const group of table.grouping.order)
+      by.set(group, table.of(group, FAILURES) * 1e7 + table.of(group, IN_FLIGHT));
     return [...table.grouping.order].sort((a, b) => by.get(b) - by.get(a)).slice(0, ROWS);
   }
 
   #heads(by) {
-    const {model} = this, shown = KINDS.map((_, kind) => kind).filter((kind) => USUAL.includes(kind) || model.whole[kind] || this.kinds.includes(kind));
+    const {model} = this,
+      shown = KINDS.map((_, kind) => kind).filter(
+        (kind) => USUAL.includes(kind) || model.whole[kind] || this.kinds.includes(kind),
+      );
     const word = capital(by);
     say($("matrix-title"), `By ${by}`);
     say($("matrix-caption"), `Servers by ${by} and outcome`);
     if (this.word === word && shown.length === this.kinds.length) return;
     this.word = word;
     this.kinds = shown;
-    const heads = shown.map((kind) => make("th", {scope: "col", className: "n"}, this.swatches.make(kind), KINDS[kind].label));
-    $("matrix-head").replaceChildren(make("tr", {}, make("th", {scope: "col"}, word), make("th", {scope: "col", className: "n"}, "servers"), ...heads));
+    const heads = shown.map((kind) =>
+      make("th", {scope: "col", className: "n"}, this.swatches.make(kind), KINDS[kind].label),
+    );
+    $("matrix-head").replaceChildren(
+      make("tr", {}, make("th", {scope: "col"}, word), make("th", {scope: "col", className: "n"}, "servers"), ...heads),
+    );
     $("matrix-rows").replaceChildren();
   }
 
@@ -1482,7 +1765,10 @@ class Matrix {
     const button = make("button", {type: "button", className: "link-like"});
     const row = make("tr", {}, make("th", {scope: "row"}, button));
     button.addEventListener("click", () => {
-      const {filter, table: {grouping}} = this.model;
+      const {
+        filter,
+        table: {grouping},
+      } = this.model;
       filter.toggle(grouping.key, grouping.values[row.group]);
       this.changed();
     });
@@ -1494,7 +1780,10 @@ class Matrix {
     const head = row.firstElementChild.firstElementChild || row.firstElementChild;
     say(head, label);
     if (group >= 0) {
-      const {filter, table: {grouping}} = this.model;
+      const {
+        filter,
+        table: {grouping},
+      } = this.model;
       head.setAttribute("aria-pressed", filter.only.get(grouping.key) === grouping.values[group]);
     }
     while (row.children.length < counts.length + 1) row.append(make("td", {className: "n"}));
@@ -1516,7 +1805,8 @@ class Legend {
   }
 
   #chip(kind, swatches, changed) {
-    const number = make("b"), label = kind === "not_back" ? "not back up" : KINDS[kind].label;
+    const number = make("b"),
+      label = kind === "not_back" ? "not back up" : KINDS[kind].label;
     const button = make("button", {type: "button", className: "chip"}, swatches.make(kind), `${label} `, number);
     button.addEventListener("click", () => {
       this.model.filter.toggleKind(kind);
@@ -1526,7 +1816,8 @@ class Legend {
   }
 
   draw() {
-    const {model} = this, {filter} = model;
+    const {model} = this,
+      {filter} = model;
     for (const {kind, button, number} of this.chips) {
       const n = kind === "not_back" ? model.notBack : model.whole[kind];
       const pressed = kind === "not_back" ? filter.notBack : filter.kinds.has(kind);
@@ -1544,8 +1835,18 @@ class Legend {
 class Facets {
   constructor(model, changed) {
     this.model = model;
-    this.boxes = [["reason", "Failures by reason"], ["host", "by host"], ["zone", "by zone"]].map(([key, title]) => {
-      const list = make("ul"), box = make("div", {className: "facet", role: "group", "aria-label": `Failures by ${key}`}, make("h3", {}, title), list);
+    this.boxes = [
+      ["reason", "Failures by reason"],
+      ["host", "by host"],
+      ["zone", "by zone"],
+    ].map(([key, title]) => {
+      const list = make("ul"),
+        box = make(
+          "div",
+          {className: "facet", role: "group", "aria-label": `Failures by ${key}`},
+          make("h3", {}, title),
+          list,
+        );
       return {key, box, list};
     });
     this.changed = changed;
@@ -1553,10 +1854,15 @@ class Facets {
   }
 
   draw() {
-    const {model} = this, failed = [];
+    const {model} = this,
+      failed = [];
     for (let i = 0; i < model.fleet.n; i++) if (FAILURES.includes(model.kind(i))) failed.push(i);
     show($("facets"), failed.length > 0);
-    const value = {reason: (i) => model.reason(i), host: (i) => model.host(i), zone: (i) => model.fleet.value("zone", i)};
+    const value = {
+      reason: (i) => model.reason(i),
+      host: (i) => model.host(i),
+      zone: (i) => model.fleet.value("zone", i),
+    };
     for (const {key, box, list} of this.boxes) {
       const numbers = new Map();
       for (const i of failed) numbers.set(value[key](i), (numbers.get(value[key](i)) || 0) + 1);
@@ -1564,12 +1870,23 @@ class Facets {
       if (kept !== undefined && !numbers.has(kept)) numbers.set(kept, 0);
       const rows = [...numbers].sort((a, b) => b[1] - a[1] || natural.compare(a[0], b[0])).slice(0, 100);
       show(box, rows.length > 0 && !(rows.length === 1 && rows[0][0] === ""));
-      fill(list, rows, () => this.#row(key), (row, [text, n]) => this.#write(row, key, text, n, rows[0][1]));
+      fill(
+        list,
+        rows,
+        () => this.#row(key),
+        (row, [text, n]) => this.#write(row, key, text, n, rows[0][1]),
+      );
     }
   }
 
   #row(key) {
-    const button = make("button", {type: "button", className: "facet-row"}, make("span", {className: "facet-name"}), make("b"), make("i", {"aria-hidden": "true"}));
+    const button = make(
+      "button",
+      {type: "button", className: "facet-row"},
+      make("span", {className: "facet-name"}),
+      make("b"),
+      make("i", {"aria-hidden": "true"}),
+    );
     button.addEventListener("click", () => {
       this.model.filter.toggle(key, button.value);
       this.changed();
@@ -1578,7 +1895,8 @@ class Facets {
   }
 
   #write(row, key, text, n, most) {
-    const button = row.firstElementChild, [name, number, bar] = button.children;
+    const button = row.firstElementChild,
+      [name, number, bar] = button.children;
     button.value = text;
     say(name, text || "(not known)");
     say(number, count(n));
@@ -1587,7 +1905,8 @@ class Facets {
   }
 }
 
-const ROW = 30, PRINTED = 200;
+const ROW = 30,
+  PRINTED = 200;
 
 /** All servers that the filter leaves, failures first. Only rows that can be seen are in the page. */
 class ServerList {
@@ -1612,8 +1931,11 @@ class ServerList {
   }
 
   draw() {
-    const {model} = this, {filter} = model, n = model.fleet.n;
-    const heads = new Uint32Array(KINDS.length + 1), kept = new Uint8Array(n);
+    const {model} = this,
+      {filter} = model,
+      n = model.fleet.n;
+    const heads = new Uint32Array(KINDS.length + 1),
+      kept = new Uint8Array(n);
     let sum = 0;
     for (let i = 0; i < n; i++) {
       if (filter.active && !filter.has(i)) continue;
@@ -1624,25 +1946,35 @@ class ServerList {
     for (let rank = 0; rank < KINDS.length; rank++) heads[rank + 1] += heads[rank];
     this.found = new Uint32Array(sum);
     for (let i = 0; i < n; i++) if (kept[i]) this.found[heads[KINDS[model.kind(i)].rank]++] = i;
-    say($("list-count"), sum === n ? `${plural(n, "server")}, failures first` : `${count(sum)} of ${plural(n, "server")}`);
+    say(
+      $("list-count"),
+      sum === n ? `${plural(n, "server")}, failures first` : `${count(sum)} of ${plural(n, "server")}`,
+    );
     this.#filters();
     this.#window();
   }
 
   #filters() {
-    const {filter} = this.model, chips = [...filter.kinds].map((kind) => [KINDS[kind].label, () => filter.toggleKind(kind)]);
+    const {filter} = this.model,
+      chips = [...filter.kinds].map((kind) => [KINDS[kind].label, () => filter.toggleKind(kind)]);
     if (filter.notBack) chips.push(["not back up", () => filter.toggleKind("not_back")]);
     for (const [key, value] of filter.only) {
-      const grouping = this.model.fleet.groupings.get(key), word = grouping ? grouping.word : key;
+      const grouping = this.model.fleet.groupings.get(key),
+        word = grouping ? grouping.word : key;
       chips.push([`${word === "wave" ? "" : `${word}: `}${value || "(not known)"}`, () => filter.toggle(key, value)]);
     }
     if (filter.text) chips.push([`“${filter.text}”`, () => filter.search("")]);
     if (chips.length > 1) chips.push(["clear all", () => filter.clear()]);
-    fill($("filters"), chips, () => this.#chip(), (chip, [text, off]) => {
-      say(chip, text === "clear all" ? text : `${text} ×`);
-      chip.setAttribute("aria-label", text === "clear all" ? "Clear all filters" : `Remove filter ${text}`);
-      chip.off = off;
-    });
+    fill(
+      $("filters"),
+      chips,
+      () => this.#chip(),
+      (chip, [text, off]) => {
+        say(chip, text === "clear all" ? text : `${text} ×`);
+        chip.setAttribute("aria-label", text === "clear all" ? "Clear all filters" : `Remove filter ${text}`);
+        chip.off = off;
+      },
+    );
   }
 
   #chip() {
@@ -1655,12 +1987,14 @@ class ServerList {
   }
 
   #window(most = 0) {
-    const high = this.box.clientHeight || 360, all = this.found.length;
+    const high = this.box.clientHeight || 360,
+      all = this.found.length;
     const first = Math.max(0, Math.min(Math.floor(this.box.scrollTop / ROW) - 4, all - 1));
     const last = Math.min(all, most || first + Math.ceil(high / ROW) + 9);
     const shown = Math.max(0, last - first);
     while (this.pool.length < shown) this.pool.push(this.#row());
-    if (this.rows.children.length !== shown + 2) this.rows.replaceChildren(this.above, ...this.pool.slice(0, shown), this.below);
+    if (this.rows.children.length !== shown + 2)
+      this.rows.replaceChildren(this.above, ...this.pool.slice(0, shown), this.below);
     for (let j = 0; j < shown; j++) this.#write(this.pool[j], this.found[first + j], first + j);
     this.above.firstElementChild.style.height = `${first * ROW}px`;
     this.below.firstElementChild.style.height = `${(all - last) * ROW}px`;
@@ -1669,15 +2003,27 @@ class ServerList {
 
   #row() {
     const button = make("button", {type: "button", className: "link-like"});
-    const row = make("tr", {}, make("td", {}, this.swatches.make(0), make("span")), make("td", {}, button),
-      make("td", {className: "wide id"}), make("td"), make("td", {className: "wide"}), make("td"), make("td", {className: "wide message"}));
+    const row = make(
+      "tr",
+      {},
+      make("td", {}, this.swatches.make(0), make("span")),
+      make("td", {}, button),
+      make("td", {className: "wide id"}),
+      make("td"),
+      make("td", {className: "wide"}),
+      make("td"),
+      make("td", {className: "wide message"}),
+    );
     if (this.model.times) row.append(make("td", {className: "n"}));
     button.addEventListener("click", () => this.onPick(row.server));
     return row;
   }
 
   #write(row, i, number) {
-    const {model} = this, {fleet} = model, kind = model.kind(i), detail = model.detail(i);
+    const {model} = this,
+      {fleet} = model,
+      kind = model.kind(i),
+      detail = model.detail(i);
     const [state, name, id, zone, host, reason, message, took] = row.children;
     row.server = i;
     row.setAttribute("aria-rowindex", number + 2);
@@ -1708,11 +2054,16 @@ class Feed {
   draw() {
     const events = this.model.feed.slice().reverse();
     show($("news"), events.length > 0);
-    fill($("feed"), events, () => make("li", {}, make("time"), make("span")), (row, event) => {
-      row.dataset.level = event.level;
-      say(row.firstElementChild, time(event.ts));
-      say(row.lastElementChild, (event.level === "info" ? "" : event.level === "error" ? "✕ " : "! ") + event.text);
-    });
+    fill(
+      $("feed"),
+      events,
+      () => make("li", {}, make("time"), make("span")),
+      (row, event) => {
+        row.dataset.level = event.level;
+        say(row.firstElementChild, time(event.ts));
+        say(row.lastElementChild, (event.level === "info" ? "" : event.level === "error" ? "✕ " : "! ") + event.text);
+      },
+    );
   }
 }
 
@@ -1725,16 +2076,24 @@ class Search {
     this.onGo = onGo;
     this.ends = new AbortController();
     const options = {signal: this.ends.signal};
-    this.input.addEventListener("input", () => {
-      model.filter.search(this.input.value);
-      this.#offer();
-      onFilter();
-    }, options);
+    this.input.addEventListener(
+      "input",
+      () => {
+        model.filter.search(this.input.value);
+        this.#offer();
+        onFilter();
+      },
+      options,
+    );
     this.input.addEventListener("keydown", (event) => this.#key(event), options);
     this.input.addEventListener("focus", () => this.#offer(), options);
-    this.input.closest(".find").addEventListener("focusout", (event) => {
-      if (!event.currentTarget.contains(event.relatedTarget)) show(this.list, false);
-    }, options);
+    this.input.closest(".find").addEventListener(
+      "focusout",
+      (event) => {
+        if (!event.currentTarget.contains(event.relatedTarget)) show(this.list, false);
+      },
+      options,
+    );
     this.list.replaceChildren();
   }
 
@@ -1748,18 +2107,24 @@ class Search {
   }
 
   #offer() {
-    const {matching} = this.model.filter, found = [];
+    const {matching} = this.model.filter,
+      found = [];
     let sum = 0;
     if (matching) for (let i = 0; i < matching.length; i++) if (matching[i] && sum++ < 8) found.push(i);
     this.first = found.length ? found[0] : -1;
     const rows = matching ? [...found, -1] : [];
-    fill(this.list, rows, () => this.#row(), (row, i) => {
-      const button = row.firstElementChild;
-      button.server = i;
-      button.disabled = i < 0;
-      say(button.firstElementChild, i < 0 ? `${plural(sum, "server")} found` : this.model.fleet.name(i));
-      say(button.lastElementChild, i < 0 ? "" : this.model.fleet.ids[i]);
-    });
+    fill(
+      this.list,
+      rows,
+      () => this.#row(),
+      (row, i) => {
+        const button = row.firstElementChild;
+        button.server = i;
+        button.disabled = i < 0;
+        say(button.firstElementChild, i < 0 ? `${plural(sum, "server")} found` : this.model.fleet.name(i));
+        say(button.lastElementChild, i < 0 ? "" : this.model.fleet.ids[i]);
+      },
+    );
     show(this.list, rows.length > 0);
   }
 
@@ -1790,7 +2155,9 @@ class Panel {
     Object.assign(this, {model, map, swatches, load, server: -1});
     this.ends = new AbortController();
     $("panel-close").addEventListener("click", () => this.hide(), {signal: this.ends.signal});
-    $("panel").addEventListener("keydown", (event) => event.key === "Escape" && this.hide(), {signal: this.ends.signal});
+    $("panel").addEventListener("keydown", (event) => event.key === "Escape" && this.hide(), {
+      signal: this.ends.signal,
+    });
   }
 
   close() {
@@ -1811,7 +2178,6 @@ class Panel {
     show($("panel"), true);
     if (byHand) {
       $("panel-name").focus({preventScroll: true});
-      $("panel").scrollIntoView({block: "nearest"});
       this.#write(i, null);
     }
     this.seen = this.model.cells[i];
@@ -1829,22 +2195,51 @@ class Panel {
   }
 
   #write(i, told) {
-    const {model} = this, {fleet} = model, detail = model.detail(i), outcome = (told && told.outcome) || {};
-    const facts = [["State", this.map.state(i)], ["Id", fleet.ids[i]]];
-    for (const [key, grouping] of fleet.groupings) facts.push([capital(grouping.word), key === "host" ? model.host(i) : grouping.label(grouping.of[i])]);
+    const {model} = this,
+      {fleet} = model,
+      detail = model.detail(i),
+      outcome = (told && told.outcome) || {};
+    const facts = [
+      ["State", this.map.state(i)],
+      ["Id", fleet.ids[i]],
+    ];
+    for (const [key, grouping] of fleet.groupings)
+      facts.push([capital(grouping.word), key === "host" ? model.host(i) : grouping.label(grouping.of[i])]);
     if (!fleet.groupings.has("host")) facts.push(["Host", model.host(i)]);
-    facts.push(["Code", outcome.error_code || (detail && detail.code)], ["Message", outcome.message || (detail && detail.message)]);
+    facts.push(
+      ["Code", outcome.error_code || (detail && detail.code)],
+      ["Message", outcome.message || (detail && detail.message)],
+    );
     if (outcome.attempts) facts.push(["Attempts", count(outcome.attempts)]);
     if (outcome.job_id) facts.push(["Job", outcome.job_id]);
     if (model.times) facts.push(...model.times.facts(i));
-    const body = [make("dl", {className: "facts"}, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]))];
+    const body = [
+      make(
+        "dl",
+        {className: "facts"},
+        ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
+      ),
+    ];
     body[0].firstElementChild.nextElementSibling.prepend(this.swatches.make(model.kind(i)));
     if (told && told.explain) {
       body.unshift(make("p", {className: "explain"}, told.explain.text));
-      if (told.explain.commands.length) body.push(make("ul", {className: "ways"}, ...told.explain.commands.map((command) => make("li", {}, make("code", {}, command)))));
+      if (told.explain.commands.length)
+        body.push(
+          make(
+            "ul",
+            {className: "ways"},
+            ...told.explain.commands.map((command) => make("li", {}, make("code", {}, command))),
+          ),
+        );
     }
     if (told && told.story && told.story.length) {
-      body.push(make("ol", {className: "story"}, ...told.story.map(({ts, text}) => make("li", {}, make("time", {}, time(ts)), make("span", {}, text)))));
+      body.push(
+        make(
+          "ol",
+          {className: "story"},
+          ...told.story.map(({ts, text}) => make("li", {}, make("time", {}, time(ts)), make("span", {}, text))),
+        ),
+      );
     }
     if (told && told.failed) body.push(make("p", {className: "said"}, `Its story cannot be read now: ${told.failed}`));
     $("panel-body").replaceChildren(...body);
@@ -1856,21 +2251,35 @@ const SPEAK_EVERY = 10_000;
 /** Says to screen readers what matters, and rarely. */
 class Voice {
   constructor(model, head) {
-    Object.assign(this, {model, head, last: 0, said: "", timer: 0});
+    Object.assign(this, {model, head, last: 0, said: ""});
   }
 
   draw() {
-    const {model} = this, progress = model.progress;
+    const {model} = this,
+      progress = model.progress;
     if (!progress) return;
-    const failures = model.sum(FAILURES), tenth = Math.floor((10 * model.ended) / Math.max(1, model.fleet.n));
+    const failures = model.sum(FAILURES),
+      tenth = Math.floor((10 * model.ended) / Math.max(1, model.fleet.n));
     const news = `${progress.standing}/${progress.wave}/${failures}/${tenth}`;
-    if (news === this.said || Date.now() - this.last < SPEAK_EVERY) return;
+    if (news === this.said) return;
+    const early = this.last + SPEAK_EVERY - Date.now();
+    clearTimeout(this.wait);
+    if (early > 0) {
+      this.wait = setTimeout(() => model.painter.stale("voice"), early);
+      return;
+    }
     const text = `${progress.standing_text}, ${this.head.percent}, ${plural(failures, "failure")}`;
     if (this.said) say($("speaks"), text);
     this.said = news;
     this.last = Date.now();
-    $("cells").setAttribute("aria-label", `Map of ${plural(model.fleet.n, "server")} of run ${model.runId}: ${text}. `
-      + KINDS.map((kind, i) => [model.whole[i], kind.label]).filter(([n]) => n).map(([n, label]) => `${count(n)} ${label}`).join(", "));
+    $("cells").setAttribute(
+      "aria-label",
+      `Map of ${plural(model.fleet.n, "server")} of run ${model.runId}: ${text}. ` +
+        KINDS.map((kind, i) => [model.whole[i], kind.label])
+          .filter(([n]) => n)
+          .map(([n, label]) => `${count(n)} ${label}`)
+          .join(", "),
+    );
   }
 
   cell(text) {
@@ -1891,7 +2300,8 @@ class RunPage {
     this.query = new URLSearchParams(location.hash.split("?")[1] || "");
     model.filter.read(this.query);
     model.group(this.query.get("by") || "wave");
-    const changed = () => this.filtered(), swatches = new Swatches(new Palette());
+    const changed = () => this.filtered(),
+      swatches = new Swatches(new Palette());
     this.swatches = swatches;
     show($("run"), true);
     this.map = new FleetMap(model, {onPick: (i) => this.panel.open(i), onMove: (i) => this.#moved(i)});
@@ -1925,18 +2335,24 @@ class RunPage {
     painter.add(["list", "filter"], 1000, () => this.facets.draw());
     painter.add(["charts", "next chart"], 240, () => this.charts.draw());
     painter.add(["feed"], 500, () => this.feed.draw());
-    painter.add(["counts", "figures"], 1000, () => this.voice.draw());
+    painter.add(["counts", "figures", "voice"], 1000, () => this.voice.draw());
     painter.add(["counts"], 1000, () => this.panel.draw());
     painter.add(["filter"], 0, () => this.search.draw());
   }
 
   #controls() {
     this.ends = new AbortController();
-    const on = (id, event, does) => $(id).addEventListener(event, does, {signal: this.ends.signal}), {map, model} = this;
-    fill($("group"), [...model.fleet.groupings], () => make("option"), (option, [key, grouping]) => {
-      option.value = key;
-      say(option, key.startsWith("tag:") ? `tag ${grouping.word}` : grouping.word);
-    });
+    const on = (id, event, does) => $(id).addEventListener(event, does, {signal: this.ends.signal}),
+      {map, model} = this;
+    fill(
+      $("group"),
+      [...model.fleet.groupings],
+      () => make("option"),
+      (option, [key, grouping]) => {
+        option.value = key;
+        say(option, key.startsWith("tag:") ? `tag ${grouping.word}` : grouping.word);
+      },
+    );
     $("group").value = model.grouping.key;
     on("group", "change", () => this.group($("group").value));
     on("zoom-in", "click", () => map.zoomTo(map.size * 1.4 + 1));
@@ -1966,6 +2382,12 @@ class RunPage {
 
   /** Keep in the address what is looked at, so that a reload shows it again. */
   remember() {
+    clearTimeout(this.remembering);
+    // Browsers refuse to be told at each key that is pressed.
+    this.remembering = setTimeout(() => this.#remember(), 250);
+  }
+
+  #remember() {
     const query = new URLSearchParams();
     if (this.model.grouping.key !== "wave") query.set("by", this.model.grouping.key);
     this.model.filter.write(query);
@@ -1974,7 +2396,9 @@ class RunPage {
   }
 
   #moved(i) {
-    this.voice.cell(`${this.model.fleet.name(i)}, ${this.model.grouping.label(this.model.grouping.of[i])}, ${this.map.state(i)}`);
+    this.voice.cell(
+      `${this.model.fleet.name(i)}, ${this.model.grouping.label(this.model.grouping.of[i])}, ${this.map.state(i)}`,
+    );
   }
 
   #go(i) {
@@ -2012,10 +2436,10 @@ class RunPage {
 
   close() {
     clearInterval(this.clock);
+    clearTimeout(this.remembering);
     this.painter.stop();
     this.ends.abort();
     for (const part of [this.map, this.list, this.charts, this.panel, this.search]) part.close();
-    $("bar").replaceChildren();
     show($("run"), false);
   }
 }
@@ -2032,12 +2456,15 @@ async function ask(path, options = {}) {
   }
   const told = await answer.json().catch(() => ({}));
   if (answer.ok) return told;
-  const why = answer.status === 401 || answer.status === 403
-    ? "The server does not know this browser any more: open the address again that the command has printed." : `It answered ${answer.status}.`;
+  const why =
+    answer.status === 401 || answer.status === 403
+      ? "The server does not know this browser any more: open the address again that the command has printed."
+      : `It answered ${answer.status}.`;
   throw Object.assign(new Error(told.message || why), {status: answer.status});
 }
 
-const SILENCE = 45_000, AGAIN = 2000;
+const SILENCE = 45_000,
+  AGAIN = 2000;
 
 /** A stream of the server's events: opened again whenever it breaks, or says nothing where it should. */
 class Stream {
@@ -2068,6 +2495,7 @@ class Stream {
     if (this.source.readyState !== EventSource.CLOSED) return;
     clearTimeout(this.retry);
     this.retry = setTimeout(() => this.again(), AGAIN);
+    ask("/api/session").catch((error) => error.status && this.onState("refused", error.message));
   }
 
   /** A laptop that slept has a connection that is open and dead. */
@@ -2098,19 +2526,19 @@ class Link {
     this.since = 0;
   }
 
-  set(state, at) {
+  set(state, at, why = "It is tried again and again.") {
     const link = $("link");
     if (state === "on") {
       this.since = 0;
       show($("banner-lost"), false);
-    } else if (state === "lost") {
+    } else if (state === "lost" || state === "refused") {
       this.since ||= Date.now();
       const seen = at ? ` What you see is of ${time(at)}.` : "";
-      say($("banner-lost"), `Not connected since ${time(this.since / 1000)}.${seen} It is tried again and again.`);
+      say($("banner-lost"), `Not connected since ${time(this.since / 1000)}.${seen} ${why}`);
       show($("banner-lost"), true);
     }
-    link.dataset.link = state;
-    say(link, {on: "live", lost: "not connected", wait: "connecting", over: "ended"}[state]);
+    link.dataset.link = state === "refused" ? "lost" : state;
+    say(link, {on: "live", wait: "connecting"}[state] || "not connected");
   }
 }
 
@@ -2131,11 +2559,15 @@ class LiveRun {
     if (this.closed) return;
     this.page = new RunPage(this.runId, fleet, (i) => ask(`${this.path}/servers/${i}`));
     this.steering = new Steering(this);
-    this.stream = new Stream(`${this.path}/events`, {
-      snapshot: (data) => this.#snapshot(data),
-      changes: (data) => this.#changes(data),
-      notice,
-    }, (state) => this.#state(state));
+    this.stream = new Stream(
+      `${this.path}/events`,
+      {
+        snapshot: (data) => this.#snapshot(data),
+        changes: (data) => this.#changes(data),
+        notice,
+      },
+      (state, why) => this.#state(state, why),
+    );
   }
 
   #snapshot(data) {
@@ -2150,24 +2582,30 @@ class LiveRun {
   }
 
   #after() {
-    const {model} = this.page, progress = model.progress;
+    const {model} = this.page,
+      progress = model.progress;
     this.stream.expects = model.goesOn;
     this.steering.draw();
-    const {frozen} = progress, over = OVER.has(progress.status);
+    const {frozen} = progress,
+      over = OVER.has(progress.status);
     show($("banner-frozen"), Boolean(frozen));
     if (frozen) {
-      say($("banner-frozen"), `Frozen by ${frozen.by} since ${time(frozen.since)}${frozen.reason ? `: ${frozen.reason}` : ""}. `
-        + `No run of this store sends anything new${frozen.until ? ` until ${time(frozen.until)}` : ""}.`);
+      say(
+        $("banner-frozen"),
+        `Frozen by ${frozen.by} since ${time(frozen.since)}${frozen.reason ? `: ${frozen.reason}` : ""}. ` +
+          `No run of this store sends anything new${frozen.until ? ` until ${time(frozen.until)}` : ""}.`,
+      );
     }
     show($("banner-end"), over);
     $("banner-end").dataset.tone = progress.status;
-    if (over) say($("banner-end"), `This run has ended: ${progress.status}${progress.message ? `. ${progress.message}` : "."}`);
+    if (over)
+      say($("banner-end"), `This run has ended: ${progress.status}${progress.message ? `. ${progress.message}` : "."}`);
   }
 
-  #state(state) {
+  #state(state, why) {
     const {model} = this.page;
-    model.lost = state === "lost";
-    this.link.set(state, model.progress && model.progress.at);
+    model.lost = state !== "on";
+    this.link.set(state, model.progress && model.progress.at, why);
   }
 
   recolour() {
@@ -2194,7 +2632,11 @@ class Steering {
     on("steer-adjust", "click", () => this.#adjust());
     on("steer-abort", "click", () => this.#abort());
     on("adjust-form", "submit", () => this.#adjusted());
-    on("abort-form", "submit", () => $("abort-typed").value === live.runId && this.#send({action: "abort", run_id: live.runId}));
+    on(
+      "abort-form",
+      "submit",
+      () => $("abort-typed").value === live.runId && this.#send({action: "abort", run_id: live.runId}),
+    );
     on("abort-typed", "input", () => ($("abort-go").disabled = $("abort-typed").value !== live.runId));
     for (const button of document.querySelectorAll("[data-close]")) {
       button.addEventListener("click", () => button.closest("dialog").close(), {signal: this.ends.signal});
@@ -2206,7 +2648,8 @@ class Steering {
   }
 
   draw() {
-    const {status, aborting, held_after: held} = this.progress, goesOn = this.live.page.model.goesOn;
+    const {status, aborting, held_after: held} = this.progress,
+      goesOn = this.live.page.model.goesOn;
     show($("steer"), this.live.session.steer && !OVER.has(status));
     $("steer-pause").disabled = status !== "running" || !goesOn || aborting;
     $("steer-resume").disabled = status !== "paused" || !goesOn || aborting;
@@ -2217,7 +2660,10 @@ class Steering {
 
   #adjust() {
     const {limits} = this.progress;
-    for (const [id, now] of [["adjust-down", limits.max_unavailable], ["adjust-failures", limits.max_failures]]) {
+    for (const [id, now] of [
+      ["adjust-down", limits.max_unavailable],
+      ["adjust-failures", limits.max_failures],
+    ]) {
       $(id).max = now;
       $(id).value = now;
     }
@@ -2225,8 +2671,10 @@ class Steering {
   }
 
   #adjusted() {
-    const {limits} = this.progress, wanted = {};
-    const down = $("adjust-down").valueAsNumber, failures = $("adjust-failures").valueAsNumber;
+    const {limits} = this.progress,
+      wanted = {};
+    const down = $("adjust-down").valueAsNumber,
+      failures = $("adjust-failures").valueAsNumber;
     if (down < limits.max_unavailable) wanted.max_unavailable = down;
     if (failures < limits.max_failures) wanted.max_failures = failures;
     if (Object.keys(wanted).length) this.#send({action: "adjust", limits: wanted});
@@ -2243,13 +2691,20 @@ class Steering {
   async #send(body) {
     say($("steer-said"), `${capital(body.action)}: asked…`);
     try {
+      // Asked for each time: the server may be another one by now.
+      const {csrf} = await ask("/api/session");
       const told = await ask(`${this.live.path}/steer`, {
         method: "POST",
-        headers: {"Content-Type": "application/json", "X-Ecsbatch-Csrf": this.live.session.csrf || ""},
+        headers: {"Content-Type": "application/json", "X-Ecsbatch-Csrf": csrf},
         body: JSON.stringify(body),
       });
-      const happened = told.events.length ? told.events.map(capital).join(". ") : `${capital(body.action)} was recorded`;
-      say($("steer-said"), told.followed ? `${happened}.` : `${happened}, but the run's process has not confirmed it yet.`);
+      const happened = told.events.length
+        ? told.events.map(capital).join(". ")
+        : `${capital(body.action)} was recorded`;
+      say(
+        $("steer-said"),
+        told.followed ? `${happened}.` : `${happened}, but the run's process has not confirmed it yet.`,
+      );
     } catch (error) {
       say($("steer-said"), `${capital(body.action)} was refused: ${error.message}`);
     }
@@ -2272,16 +2727,24 @@ class RunsPage {
   async open() {
     document.title = "Runs · ecsbatch";
     show($("runs"), true);
-    $("runs-more").addEventListener("click", () => {
-      this.limit += 50;
-      this.#load();
-    }, {signal: this.ends.signal});
+    $("runs-more").addEventListener(
+      "click",
+      () => {
+        this.limit += 50;
+        this.#load();
+      },
+      {signal: this.ends.signal},
+    );
     await this.#load();
     if (this.ends.signal.aborted) return;
-    this.stream = new Stream("/api/runs/events", {
-      runs: (data) => (this.limit > 50 ? this.#load() : this.#draw(data)),
-      notice,
-    }, (state) => this.link.set(state, this.at));
+    this.stream = new Stream(
+      "/api/runs/events",
+      {
+        runs: (data) => (this.limit > 50 ? this.#load() : this.#draw(data)),
+        notice,
+      },
+      (state, why) => this.link.set(state, this.at, why),
+    );
     this.stream.expects = false;
   }
 
@@ -2291,23 +2754,42 @@ class RunsPage {
 
   #draw({runs, frozen}) {
     this.at = Date.now() / 1000;
-    fill($("runs-rows"), runs, () => this.#row(), (row, run) => this.#write(row, run));
+    fill(
+      $("runs-rows"),
+      runs,
+      () => this.#row(),
+      (row, run) => this.#write(row, run),
+    );
     show($("runs-none"), !runs.length);
     show($("runs-more"), runs.length >= this.limit);
     show($("banner-frozen"), Boolean(frozen));
-    if (frozen) say($("banner-frozen"), `Frozen by ${frozen.by} since ${time(frozen.since)}${frozen.reason ? `: ${frozen.reason}` : ""}.`);
+    if (frozen)
+      say(
+        $("banner-frozen"),
+        `Frozen by ${frozen.by} since ${time(frozen.since)}${frozen.reason ? `: ${frozen.reason}` : ""}.`,
+      );
   }
 
   #row() {
-    const bar = make("div", {className: "bar small", "aria-hidden": "true"}, make("span", {className: "part-restarted"}), make("span", {className: "part-failed"}), make("span", {className: "part-other"}));
-    return make("tr", {}, make("th", {scope: "row"}, make("a")), make("td", {}, make("span", {className: "standing"})),
-      make("td", {}, make("div", {className: "run-bar"}, bar, make("span"))), make("td", {className: "n wide"}), make("td", {className: "n"}), ...[0, 1, 2].map(() => make("td", {className: "wide"})));
+    const bar = make("div", {className: "bar small", "aria-hidden": "true"});
+    return make(
+      "tr",
+      {},
+      make("th", {scope: "row"}, make("a")),
+      make("td", {}, make("span", {className: "standing"})),
+      make("td", {}, make("div", {className: "run-bar"}, bar, make("span"))),
+      make("td", {className: "n wide"}),
+      make("td", {className: "n"}),
+      ...[0, 1, 2].map(() => make("td", {className: "wide"})),
+    );
   }
 
   #write(row, run) {
-    const [head, standing, ended, servers, failures, holder, since, created] = row.children, {counts} = run;
+    const [head, standing, ended, servers, failures, holder, since, created] = row.children,
+      {counts} = run;
     const failed = FAILURES.reduce((sum, kind) => sum + (counts[KINDS[kind].key] || 0), 0);
-    const parts = [counts.restarted || 0, failed, counts.skipped || 0], total = Math.max(1, run.total);
+    const parts = [counts.restarted || 0, failed, counts.skipped || 0],
+      total = Math.max(1, run.total);
     // Runs of single restarts have no page.
     if (run.kind === "rollout") head.firstElementChild.href = `#/${encodeURIComponent(run.run_id)}`;
     else head.firstElementChild.removeAttribute("href");
@@ -2315,14 +2797,14 @@ class RunsPage {
     say(standing.firstElementChild, run.standing_text || run.status);
     const how = run.standing || run.status;
     standing.firstElementChild.dataset.tone = how === "succeeded" ? "done" : CALM.has(how) ? "calm" : "urgent";
-    parts.forEach((part, i) => (ended.querySelector(".bar").children[i].style.width = `${(100 * part) / total}%`));
+    fillBar(ended.querySelector(".bar"), parts, total);
     say(ended.firstElementChild.lastElementChild, `${Math.floor((100 * (parts[0] + parts[1] + parts[2])) / total)}%`);
     say(servers, count(run.total));
     say(failures, failed ? count(failed) : "·");
     failures.dataset.failed = failed > 0;
     say(holder, run.held ? [run.holder, run.host].filter(Boolean).join(" on ") : "nobody");
-    say(since, run.held ? calendar.format(Date.parse(run.since)) : "");
-    say(created, calendar.format(Date.parse(run.created_at)));
+    say(since, run.held ? calendar.format(dateOf(run.since)) : "");
+    say(created, calendar.format(dateOf(run.created_at)));
   }
 
   recolour() {}
@@ -2345,6 +2827,7 @@ class Live {
 
   async go() {
     this.page?.close();
+    clearTimeout(this.retry);
     const name = decodeURIComponent((location.hash.slice(1).split("?")[0] || "/").slice(1));
     this.link.set("wait");
     document.querySelector(".crumb").hidden = !name;
@@ -2355,7 +2838,7 @@ class Live {
     } catch (error) {
       this.link.set("lost");
       say($("banner-lost"), error.status === 404 ? `There is no run ${name}.` : error.message);
-      if (!error.status) setTimeout(() => this.go(), AGAIN);
+      if (!error.status || error.status >= 500) this.retry = setTimeout(() => this.go(), AGAIN);
     }
   }
 
@@ -2376,12 +2859,19 @@ class Times {
   }
 
   took(i) {
-    return this.submitted[i] < 0 || this.ended[i] < 0 ? "" : `${((this.ended[i] - this.submitted[i]) / 10).toFixed(1)} s`;
+    return this.submitted[i] < 0 || this.ended[i] < 0
+      ? ""
+      : `${((this.ended[i] - this.submitted[i]) / 10).toFixed(1)} s`;
   }
 
   facts(i) {
-    const at = (tenths) => (tenths < 0 ? "" : calendar.format((this.origin + tenths / 10) * 1000).slice(0, 10) + " " + time(this.origin + tenths / 10));
-    return [["Sent", at(this.submitted[i])], ["Ended", at(this.ended[i])], ["Took", this.took(i)], ["Attempts", this.attempts[i] ? count(this.attempts[i]) : ""]];
+    const at = (tenths) => (tenths < 0 ? "" : time(this.origin + tenths / 10));
+    return [
+      ["Sent", at(this.submitted[i])],
+      ["Ended", at(this.ended[i])],
+      ["Took", this.took(i)],
+      ["Attempts", this.attempts[i] ? count(this.attempts[i]) : ""],
+    ];
   }
 }
 
@@ -2390,7 +2880,8 @@ class Report {
   async start() {
     const packed = bytesOf($("data").textContent.trim());
     const data = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
-    const times = data.times ? new Times(data.times) : null, counts = document.querySelector(".summary .counts");
+    const times = data.times ? new Times(data.times) : null,
+      counts = document.querySelector(".summary .counts");
     document.body.classList.add("drawn");
     if (counts) counts.after($("run"));
     this.#verdict(data.audit);
@@ -2437,7 +2928,8 @@ class Theme {
 
 /** Paper is white, whatever the screen is, and nothing is drawn any more once the page is being printed. */
 function printing(shown, on) {
-  const {dataset} = document.documentElement, page = shown.page && (shown.page.page || shown.page);
+  const {dataset} = document.documentElement,
+    page = shown.page && (shown.page.page || shown.page);
   if (on) printing.theme = dataset.theme;
   dataset.theme = on ? "light" : printing.theme || "";
   if (!dataset.theme) delete dataset.theme;
