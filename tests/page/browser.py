@@ -102,16 +102,19 @@ class Viewer:
 
     async def until(self, expression: str, argument: Any = None) -> None:
         """Wait until an expression is true in the page."""
-        await self.page.wait_for_function(expression, arg=argument, timeout=10_000)
+        await self.page.wait_for_function(expression, arg=argument, timeout=30_000)
 
 
 @asynccontextmanager
-async def looking(browser: Browser, pretender: Pretender, path: str = "", **options: Any) -> AsyncIterator[Viewer]:
-    """Open a page of a server of made-up runs, and find no fault in it."""
+async def looking(
+    browser: Browser, pretender: Pretender, path: str = "", *, script: str = "", **options: Any
+) -> AsyncIterator[Viewer]:
+    """Open a page of a server of made-up runs, and find no fault in it; ``script`` runs before the page's own."""
     runner, port = await serve(pretender)
     context = await browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
     try:
         viewer = Viewer(await context.new_page(), pretender)
+        await viewer.page.add_init_script(script)
         await viewer.page.goto(f"http://127.0.0.1:{port}/{path}")
         yield viewer
         assert viewer.faults == []
@@ -119,3 +122,16 @@ async def looking(browser: Browser, pretender: Pretender, path: str = "", **opti
         pretender.hang_up()
         await context.close()
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def reading(browser: Browser, file: Path, **options: Any) -> AsyncIterator[Viewer]:
+    """Open a file, and find no fault in it."""
+    context = await browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
+    try:
+        viewer = Viewer(await context.new_page())
+        await viewer.page.goto(file.as_uri())
+        yield viewer
+        assert viewer.faults == []
+    finally:
+        await context.close()

@@ -3,14 +3,28 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from .browser import Viewer, axe_script, chromium, looking
-from .pretend import FAILED, HOSTILE, NOT_BACK, RESTARTED, SKIPPED, TIMED_OUT, UNKNOWN, WAITING, PretendedRun, Pretender, scene
+from .browser import Viewer, axe_script, chromium, looking, reading
+from .made_up import (
+    FAILED,
+    HOSTILE,
+    NOT_BACK,
+    RESTARTED,
+    SKIPPED,
+    TIMED_OUT,
+    UNKNOWN,
+    WAITING,
+    PretendedRun,
+    scene,
+)
+from .pretend import Pretender
+from .reported import report
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
@@ -78,13 +92,18 @@ async def test_a_reload_shows_the_same_servers_filters_and_groups(browser: Brows
         await viewer.page.select_option("#group", "zone")
         await viewer.page.click("#legend .chip:has-text('failed')")
         await viewer.page.click("#facets .facet-row:has-text('az2')")
+        listed = "n => document.querySelector('#list-count').textContent === `${n} of 3,000 servers`"
+        failed = sum(1 for i in run.details if run.cells[i] & 15 == FAILED and run.zones[i] == "az2")
+        await viewer.until(listed, failed)
         before = await viewer.rows()
         assert {(row[0].split(",")[0], row[3]) for row in before} == {("failed", "az2")}
+        await viewer.until("() => location.hash.includes('az2')")
         await viewer.page.reload()
         await agrees(viewer, run)
-        await viewer.until("n => document.querySelectorAll('#list-rows tr:not(.space)').length === n", len(before))
+        await viewer.until(listed, failed)
         assert await viewer.rows() == before
         assert await viewer.page.input_value("#group") == "zone"
+        assert await viewer.page.get_attribute("#legend .chip:has-text('failed')", "aria-pressed") == "true"
 
 
 async def test_filters_and_their_rows_survive_updates(browser: Browser) -> None:
@@ -97,6 +116,7 @@ async def test_filters_and_their_rows_survive_updates(browser: Browser) -> None:
         for _ in range(6):
             run.step(300)
             pretender.push("tonight")
+        pretender.hang_up()
         await agrees(viewer, run)
         failed = [i for i, detail in run.details.items() if detail["reason"] == "unhealthy"]
         await viewer.until("n => document.querySelector('#list-count').textContent.startsWith(`${n} of`)", len(failed))
@@ -120,7 +140,9 @@ async def test_a_hostile_name_is_text_wherever_it_stands(browser: Browser) -> No
         await agrees(viewer, run)
         for i, name in enumerate(HOSTILE):
             await viewer.page.evaluate("i => shown.page.page.pick(i)", i)
-            await viewer.until("i => document.querySelector('#panel .explain')?.textContent.includes(`server ${i} `)", i)
+            await viewer.until(
+                "i => document.querySelector('#panel .explain')?.textContent.includes(`server ${i} `)", i
+            )
             assert await viewer.page.text_content("#panel-name") == name
         assert await viewer.page.text_content("#why-text") == told
         shown = await viewer.page.evaluate(
@@ -171,6 +193,7 @@ async def test_a_server_that_was_gone_is_told_of_and_seen_again_with_all_that_ha
         pretender.online = False
         pretender.hang_up()
         await viewer.until("() => !document.querySelector('#banner-lost').hidden")
+        await viewer.until("() => document.querySelector('#banner-lost').textContent.endsWith('Not now.')")
         assert re.match(r"Not connected since \d\d:\d\d:\d\d\. What you see is of", await viewer.text("#banner-lost"))
         run.step(700)
         run.changed.clear()
@@ -260,42 +283,82 @@ async def test_nothing_is_drawn_while_nobody_looks_and_all_at_once_afterwards(br
             Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
             document.dispatchEvent(new Event("visibilitychange"));
         }"""
-        await viewer.page.evaluate(hide, True)
+        await viewer.page.evaluate(hide, arg=True)
         before = await viewer.counts()
         run.step(700)
         pretender.push("tonight")
         await viewer.until("n => shown.page.page.model.ended !== n", sum(before.values()))
         await viewer.page.wait_for_function("() => new Promise(done => setTimeout(() => done(true), 300))")
         assert await viewer.counts() == before
-        await viewer.page.evaluate(hide, False)
+        await viewer.page.evaluate(hide, arg=False)
         await agrees(viewer, run)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_serious(browser: Browser, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "rules"), [("light", ()), ("dark", ("color-contrast",))])
+async def test_axe_finds_nothing_serious(browser: Browser, scheme: str, rules: tuple[str, ...]) -> None:
     script = axe_script()
     runs = [scene("middle", 3000, run_id="middle"), scene("stopped", 3000, run_id="stopped")]
-    async with looking(browser, Pretender(runs, steer=True), "#/middle", color_scheme=scheme, bypass_csp=True) as viewer:
+    pretender = Pretender(runs, steer=True)
+    async with looking(browser, pretender, "#/middle", color_scheme=scheme, bypass_csp=True) as viewer:
         await viewer.page.add_script_tag(path=script)
         await agrees(viewer, runs[0])
         await viewer.page.click("#list-rows tr:nth-child(2) button")
         await viewer.until("() => document.querySelector('#panel .story')")
         await viewer.page.fill("#search", "0271")
-        assert await faults(viewer) == []
+        assert await faults(viewer, *rules) == []
         await viewer.page.click("#steer-abort")
-        assert await faults(viewer) == []
+        assert await faults(viewer, *rules) == []
         await viewer.page.keyboard.press("Escape")
         await viewer.page.evaluate("location.hash = '#/stopped'")
         await agrees(viewer, runs[1])
-        assert await faults(viewer) == []
+        assert await faults(viewer, *rules) == []
         await viewer.page.evaluate("location.hash = '#/'")
         await viewer.until("() => document.querySelectorAll('#runs-rows tr').length === 2")
+        assert await faults(viewer, *rules) == []
+
+
+async def test_a_report_is_drawn_from_its_file_alone(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_bytes(report(600, 20, HOSTILE[0]))
+    async with reading(browser, file) as viewer:
+        await viewer.until("() => document.querySelector('#list-count').textContent.startsWith('600 servers')")
+        counts = await viewer.counts()
+        assert {label: n for label, n in counts.items() if n} == {"restarted": 570, "failed": 30}
+        assert (await viewer.table())["az1"][0] == 200
+        first = (await viewer.rows())[0]
+        assert first[:2] == ["failed", f"{HOSTILE[0]}-00000"]
+        assert first[5:] == ["Ecs.0227", "Failed to reboot the ECS 0.", "6.7 s"]
+        await viewer.page.click("#facets .facet-row:has-text('h20')")
+        await viewer.until("() => document.querySelector('#list-count').textContent === '15 of 600 servers'")
+        await viewer.page.click("#list-rows tr:nth-child(2) button")
+        told = " ".join((await viewer.text("#panel-body")).split())
+        assert re.search(r"Sent 2027-01-15 .* Took \d+\.\d s Attempts 1", told)
+        assert await viewer.page.title() == "Run tonight ended with failures after 0s: 570 of 600 restarted."
+        assert await viewer.page.evaluate("document.querySelectorAll('#charts canvas').length") == 4
+
+
+async def test_a_report_reads_without_its_script(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_bytes(report(600, 20))
+    async with reading(browser, file, java_script_enabled=False) as viewer:
+        assert "570 of 600 restarted" in await viewer.text("h1")
+        assert "Failed to reboot the ECS 0." in await viewer.text("#failures")
+
+
+async def test_axe_finds_nothing_serious_in_a_report(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    script = axe_script()
+    file.write_bytes(report(600, 20))
+    async with reading(browser, file, bypass_csp=True) as viewer:
+        await viewer.page.add_script_tag(path=script)
+        await viewer.until("() => document.querySelector('#list-count').textContent.startsWith('600 servers')")
         assert await faults(viewer) == []
 
 
-async def faults(viewer: Viewer) -> list[str]:
-    """Return what axe finds that is serious or worse."""
-    found: list[dict[str, Any]] = await viewer.page.evaluate("async () => (await axe.run()).violations")
+async def faults(viewer: Viewer, *rules: str) -> list[str]:
+    """Return what axe finds that is serious or worse, by some of its rules or by all."""
+    only = {"runOnly": list(rules)} if rules else {}
+    found: list[dict[str, Any]] = await viewer.page.evaluate("async only => (await axe.run(only)).violations", only)
     return [
         f"{each['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
         for each in found
