@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("quota", "cpu", "size", "looks", "pace", "start", "lag", "watchers", "months", "history", "html_report")
+NAMES = (
+    *("quota", "cpu", "size", "looks", "pace", "start", "lag", "watchers", "months", "history", "html_report", "trace"),
+)
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in NAMES:

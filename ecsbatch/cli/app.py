@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ecsbatch.cli.catalog import installed_version
+from ecsbatch.cli.endings import over
 from ecsbatch.cli.exit_codes import Exit, UsageError, code_of_error
 from ecsbatch.cli.help import VERSION_FLAGS, overview
 from ecsbatch.cli.output import form_asked_for, in_json, log_json, set_log_format
@@ -30,6 +31,12 @@ _VERSION: Final[tuple[list[str], ...]] = (*([flag] for flag in VERSION_FLAGS), [
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    code = _answered(arguments)
+    over(code)
+    return code
+
+
+def _answered(arguments: Sequence[str] | None) -> int:
     # A command's values live as long as it does: looking for garbage among them took a tenth of its time.
     gc.set_threshold(50_000, 20, 20)
     tokens = list(sys.argv[1:] if arguments is None else arguments)

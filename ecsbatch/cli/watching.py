@@ -50,6 +50,10 @@ async def watching(context: CliContext, warn: Callable[[str], None]) -> AsyncGen
     settings, watched = context.settings.observability, WatchedEngines()
     need_extras(settings)
     async with AsyncExitStack() as stack:
+        if settings.traces:
+            from ecsbatch.cli.tracing import tracing  # noqa: PLC0415 - imported when used
+
+            watched.watchers.append(stack.enter_context(tracing()))
         if settings.metrics or settings.metrics_file:
             from ecsbatch.cli.exporting import exporting  # noqa: PLC0415 - imported when used
 

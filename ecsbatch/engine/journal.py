@@ -70,6 +70,11 @@ class JournalWriter:
         self.closed = False
 
     @property
+    def run_id(self) -> str:
+        """The run that is written to."""
+        return self._lease.run_id
+
+    @property
     def trusted(self) -> bool:
         """True while this process may send what it has on record: nobody else can have taken the run yet."""
         return not isinstance(self.failed, RunConflict) and self._store.trusted(self._lease)

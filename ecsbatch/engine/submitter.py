@@ -21,6 +21,7 @@ from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled
 from ecsbatch.model import events as ev
+from ecsbatch.model.requests import SENDING
 from ecsbatch.model.servers import MAX_LOOK, Look
 from ecsbatch.model.tokens import Grant, Settlement
 
@@ -127,7 +128,11 @@ class Submitter:
                 raise _TooLate(f"The request was not sent: {why}.")
             batch.sent = self._bucket.ledger_time()
 
-        return await self._cloud.submit(batch.queue.options.type, list(batch.views), leaving)
+        sending = SENDING.set((batch.queue.journal.run_id, batch.number))
+        try:
+            return await self._cloud.submit(batch.queue.options.type, list(batch.views), leaving)
+        finally:
+            SENDING.reset(sending)
 
     async def _not_accepted(self, batch: Batch, error: CloudError) -> None:
         after = after_submit(error)

@@ -74,6 +74,12 @@ class Row(NamedTuple):
     never: tuple[str, ...]
 
 
+WATCHED = (
+    *("prometheus_client", "opentelemetry", "ecsbatch.cli.exporting", "ecsbatch.cli.tracing"),
+    *(f"ecsbatch.views.{name}" for name in ("metrics", "measured", "exposition", "traces")),
+)
+"""What metrics and traces need; no call here asks for either."""
+FAST = ("--quota", "1000/1s", "--typical-restart", "1s", "--max-unavailable", "100%", "--linger", "0.05s")
 READING = (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR, *PAGE, "psycopg")
 TABLE = [
     Row("", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
@@ -109,7 +115,7 @@ TABLE = [
     Row("check", 0, {"check"}, (*ENGINE, *DISPLAY, *SIMULATOR)),
     Row("plan ids.txt", 0, {"plan", "restart", "resume"}, (*DISPLAY, *SIMULATOR, "ecsbatch.restarter")),
     Row("restart ids.txt --dry-run", 0, {"restart", "resume"}, (*DISPLAY, *SIMULATOR, "ecsbatch.restarter")),
-    Row("restart ids.txt --yes --quiet", 0, {"restart", "resume"}, (*SIMULATOR, *PAGE)),
+    Row(f"restart ids.txt {' '.join(FAST)} --yes --quiet", 0, {"restart", "resume"}, (*SIMULATOR, *PAGE, "rich")),
     Row("apply", 2, {"plan", "restart", "resume"}, (*CLOUD, *DISPLAY, *STORE, *SIMULATOR, "ecsbatch.restarter")),
     Row("rehearse", 2, {"rehearse", "simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("simulate --port 65536", 2, {"simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
@@ -135,8 +141,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory, cloud: Simulator) -> Mapping
     """What each row of the table came to; the store has a run that is over."""
     terminal = Terminal(tmp_path_factory.mktemp("start"), dict(cloud.environment))
     (terminal.folder / "ids.txt").write_text("\n".join(cloud.ids[:2]) + "\n", encoding="utf-8")
-    fast = ("--quota", "1000/1s", "--typical-restart", "1s", "--max-unavailable", "100%", "--linger", "0.05s")
-    run = terminal.type("restart", "ids.txt", *fast, "--yes", "--quiet")
+    run = terminal.type("restart", "ids.txt", *FAST, "--yes", "--quiet")
     assert run.returncode == 0, run.stderr
     environment = {**os.environ, **terminal.environment, "XDG_STATE_HOME": str(terminal.folder / "state")}
     typed = json.dumps([row.words.split() for row in TABLE])
@@ -159,7 +164,8 @@ def test_a_command_imports_only_what_it_needs(row: Row, calls: Mapping[str, Call
     call = calls[row.words]
 
     assert call.code == row.code
-    needless = [name for name in call.modules for room in row.never if name == room or name.startswith(f"{room}.")]
+    never = (*row.never, *WATCHED)
+    needless = [name for name in call.modules for room in never if name == room or name.startswith(f"{room}.")]
     assert needless == []
 
 

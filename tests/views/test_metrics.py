@@ -172,11 +172,13 @@ def test_events_that_are_heard_again_count_nothing() -> None:
         Recorded(2, 101.0, "r", ev.BatchSubmitting(batch=1, servers=["s0", "s1"])),
         Recorded(3, 102.0, "r", ev.BatchAccepted(batch=1, job_id="j")),
         Recorded(4, 140.0, "r", ev.ServerRestarted(server="s0", batch=1, evidence="job")),
+        Recorded(5, 141.0, "r", ev.ServerFailed(server="s1", batch=1, evidence="job")),
     ]
     for each in [*told, *told]:
         metrics.heard(each, state)
 
-    assert metrics.servers == {("", "restarted"): 1}
+    assert metrics.servers == {("", "restarted"): 1, ("", "failed"): 1}
+    assert metrics._runs["r"].flights == {}
     assert (metrics.submits, metrics.submitted) == ({("", "accepted"): 1}, {"": 2})
     assert metrics.restarts["", "job"].total == 39.0
 
