@@ -58,6 +58,10 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
     "ecsbatch.policy.progress": ("FailedServer",),
     "ecsbatch.policy.resume_options": ("ResumeOption",),
     "ecsbatch.policy.standing": ("Phase", "Standing"),
+    "ecsbatch.views.exposition": ("MetricsCollector", "registry_of", "written"),
+    "ecsbatch.views.measured": ("measure", "Sample"),
+    "ecsbatch.views.metrics": ("Metrics",),
+    "ecsbatch.views.traces": ("Traces",),
     "ecsbatch.rollout.gates": ("Gate", "GateVerdict", "gate_summary"),
     "ecsbatch.rollout.history": ("History",),
     "ecsbatch.rollout.standby": ("StandbyNews",),
@@ -69,6 +73,7 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
 GUIDES: Final = frozenset(
     {"ecsbatch", "ecsbatch.errors", "ecsbatch.testing", "ecsbatch.model.conflicts", "ecsbatch.model.events"}
     | {"ecsbatch.rollout.gates", "ecsbatch.rollout.history", "ecsbatch.rollout.steering"}
+    | {"ecsbatch.views.metrics", "ecsbatch.views.traces"}
 )
 """Pages whose module has a docstring for users; the others' are for who changes them."""
 

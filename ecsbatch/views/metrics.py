@@ -1,12 +1,18 @@
-"""`Metrics`: what a process has done since it began, counted from the events that it has stored. Read `heard` first.
+"""`Metrics`: what a process has done since it began, counted from the events that it has stored.
 
 It hears of a `Restarter`'s events and of an `EcsClient`'s requests, and counts; what stands now (servers down, tokens)
-is measured when somebody asks, see `ecsbatch.views.measured`. Neither grows with servers, hosts or runs. Nothing is
-imported here that writes metrics down: `ecsbatch.views.exposition` does that::
+is measured when somebody asks, see `measure`. Neither grows with servers, hosts or runs. `MetricsCollector` gives both
+to a registry of prometheus_client, which a program of its own has, or `registry_of` makes::
 
     metrics = Metrics()
-    async with EcsClient(..., watchers=[metrics]) as ecs, Restarter(ecs, store, watchers=[metrics]) as restarter:
-        ...
+    async with (
+        EcsClient(region="eu-west-101", auth=credentials(), watchers=[metrics]) as ecs,
+        open_store("sqlite:///restarts.db") as store,
+        Restarter(ecs, store, watchers=[metrics]) as restarter,
+    ):
+        await restarter.restart("web-1")
+        sample = await measure([restarter])  # before each answer to Prometheus
+        print(written(registry_of(MetricsCollector(metrics, lambda: sample), process=True)))
 """
 
 from __future__ import annotations

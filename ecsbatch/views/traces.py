@@ -67,7 +67,10 @@ class Traces:
     """Makes spans of what happens, in the traces of those who asked for it.
 
         traces = Traces()
-        async with EcsClient(..., watchers=[traces]) as ecs, Restarter(ecs, store, watchers=[traces]) as restarter:
+        async with (
+            EcsClient(region="eu-west-101", auth=credentials(), watchers=[traces]) as ecs,
+            Restarter(ecs, watchers=[traces]) as restarter,
+        ):
             await restarter.restart("web-1")
 
     - ``rollout``: from when this process has the run until it lets it go; a child of the span in which whoever called
