@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ecsbatch.cli.context import Verbosity
 from ecsbatch.cli.exit_codes import code_of_run
 from ecsbatch.cli.live import LiveContext, LiveViews, store_notice
+from ecsbatch.cli.on_end import end_hook_or_warning, left_to_others, run_unless_interrupted
 from ecsbatch.cli.output import print_json, print_lines
 from ecsbatch.cli.page import serving_page
 from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check, texts_again
@@ -123,6 +124,7 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
     exposure = store.exposure
     if notice_of_store := exposure_notice(rollout.plan, exposure):
         warn(notice_of_store)
+    hook = end_hook_or_warning(context)
     signals = Signals(rollout, restarter.store.hurry)
     engine = context.settings.engine
 
@@ -154,8 +156,11 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
     if isinstance(failure, RunTaken) and context.wants_json:
         print_json(taken_json(rollout.state, failure))
     if failure is not None:
+        left_to_others(hook, rollout.run_id, failure)
         raise failure
     head = await _head(restarter.store, rollout.state)
+    if hook is not None:
+        await run_unless_interrupted(hook, rollout.state, head, signals.received)
     return DriveResult(rollout.state, signals.received, texts_again(rollout.plan, exposure), head)
 
 

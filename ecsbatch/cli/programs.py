@@ -29,7 +29,7 @@ _NAMES = ("check", "gate")
 
 def given_programs(settings: Settings) -> Programs:
     """Return what commands may do here; a check and a gate that are given are allowed by that."""
-    words = [text for name in _NAMES if (text := _text(settings, name)) and _is_own(settings, name)]
+    words = [text for name in _NAMES if (text := _text(settings, name)) and is_own(settings, name)]
     return replace(settings.programs, allow_programs=[*settings.programs.allow_programs, *words])
 
 
@@ -41,8 +41,8 @@ def _typed(settings: Settings, name: str) -> bool:
     return settings.origins.get(name) == SETTINGS[name].flag
 
 
-def _is_own(settings: Settings, name: str) -> bool:
-    """Tell whether a flag or a variable gives it, or a file that nobody else may write."""
+def is_own(settings: Settings, name: str) -> bool:
+    """Tell whether a flag or a variable gives a setting, or a file that nobody else may write."""
     origin = settings.origins.get(name, "")
     if origin in {SETTINGS[name].flag, SETTINGS[name].variable}:
         return True

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.healthz import WorkerHealth, answering
 from ecsbatch.cli.live import make_log
+from ecsbatch.cli.on_end import EndHooks, end_hook
 from ecsbatch.cli.page import serving_page
 from ecsbatch.cli.signals import listening
 from ecsbatch.cli.watching import WatchedEngines, watching
@@ -128,6 +129,7 @@ class QuotaEngines:
         self._programs = programs
         self._log = log
         self._watched = watched
+        self._hooks = EndHooks(end_hook(context, log.say), store, log.say)
         self._engines: dict[Quota, Restarter] = {}
         self._making = asyncio.Lock()
         self._stack = AsyncExitStack()
@@ -171,6 +173,7 @@ class QuotaEngines:
         restarter = await self._engine(quota)
         rollout = await restarter.standby_worker().take_over(record)
         self._log.follow(rollout, record.seq)
+        self._hooks.watch(rollout)
         return rollout
 
     async def hand_over(self) -> None:
@@ -179,6 +182,10 @@ class QuotaEngines:
         engines = self._engines.values()
         await asyncio.gather(*(each.aclose(within, hand_over=True) for each in engines), return_exceptions=True)
         await self._stack.aclose()
+
+    async def settled(self) -> None:
+        """Wait for what is done at the end of runs that have ended here."""
+        await self._hooks.settled()
 
 
 class WorkSignals:
@@ -275,6 +282,7 @@ async def _handing_over(engines: QuotaEngines, standby: Standby, log: WorkLog) -
         try:
             await engines.hand_over()
             await standby.settled(_PATIENCE)
+            await engines.settled()
         except EcsbatchError as e:
             log.say("warning", "work.not_handed_over", str(e))
         finally:

@@ -32,6 +32,7 @@ from ecsbatch.cli.flags import (
     RestartFlags,
     Verbose,
 )
+from ecsbatch.cli.on_end import end_hook
 from ecsbatch.cli.output import check_outputs, print_lines, write_file
 from ecsbatch.cli.programs import exposure_notice, given_programs, refuse_other
 from ecsbatch.cli.prompt import parse_hash
@@ -133,6 +134,7 @@ def apply(
     going, asked = going or ConfirmFlags(), asked or KeptPlanFlags()
     context = CliContext.of(flags, config, Verbosity(quiet, verbose))
     check_outputs(context.settings)
+    end_hook(context)
     oldest, wanted = _age(asked.max_age, time.time()), parse_hash("--hash", asked.hash)
     if not file:
         raise UsageError("apply needs a plan: ecsbatch apply FILE, which ecsbatch plan --out writes.")

@@ -17,6 +17,7 @@ from ecsbatch.cli.context import CliContext, Verbosity
 from ecsbatch.cli.drive import DriveResult, drive, offer_resume
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import GO_AHEAD, ConfigFile, FleetFile, Quiet, RestartFlags, Verbose
+from ecsbatch.cli.on_end import end_hook
 from ecsbatch.cli.output import check_outputs, columns, in_json, log_json, print_json, print_lines
 from ecsbatch.cli.page import serving_page
 from ecsbatch.cli.prompt import (
@@ -121,6 +122,7 @@ def restart(  # noqa: D417 - the options are told of where they are defined
     going = going or ConfirmFlags()
     context = CliContext.of(flags, config, Verbosity(quiet, verbose))
     check_usage(context.settings)
+    end_hook(context)
     selection = read_selection(file, selecting, "restart")
     context, consent = agreement(going, context, stdin_taken=selection.from_stdin)
     if going.dry_run:

@@ -23,6 +23,7 @@ from ecsbatch.cli.flags import (
     given_limits,
     typed_again,
 )
+from ecsbatch.cli.on_end import end_hook
 from ecsbatch.cli.output import check_outputs, print_lines
 from ecsbatch.cli.prompt import Consent, agree, agreed_lines, confirm
 from ecsbatch.cli.remote import ask_and_print_events, ask_and_print_status
@@ -93,6 +94,7 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     """
     context = CliContext.of(flags, config, Verbosity(quiet, verbose))
     check_outputs(context.settings)
+    end_hook(context)
     changes = Changes(
         retry=_kinds(retry), forgive=forgive, skip_domains=skip_domain or [], limits=given_limits(flags), by=who()
     )

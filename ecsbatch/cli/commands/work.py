@@ -87,11 +87,13 @@ def work(
         listen_address(healthz, "--healthz")
     programs = context.settings.programs
     allowed = [*programs.allow_programs, *(text.strip() for text in allow_program or ())]
+    from ecsbatch.cli.on_end import end_hook  # noqa: PLC0415 - as below
     from ecsbatch.cli.worker import WorkOptions, stand_by  # noqa: PLC0415 - with the engine, which --help does not need
 
     only = tuple(dict.fromkeys(name.strip() for name in (runs or "").split(",") if name.strip()))
     if runs is not None and not only:
         raise UsageError("--runs names no run: give ids of runs, or leave it out to stand by for all.")
+    end_hook(context)
     options = WorkOptions(only, max_runs, healthz, replace(programs, allow_programs=allowed))
     asyncio.run(stand_by(context, options))
     return Exit.OK

@@ -132,6 +132,8 @@ def _own_lines() -> dict[str, tuple[str, Mapping[str, Schema]]]:
         "view.failed": ("A view has failed and is missed; the run goes on.", {"why": _WHY}),
         "events.lost": ("The events' file took no more.", {"why": _WHY}),
         "on_end.failed": ("The command of --on-end has not done its work.", of_run),
+        "on_end.output": ("What the command of --on-end has printed.", of_run),
+        "page": ("Where the live page is.", {"url": text("Its address, with the token that opens it.")}),
         **work,
     }
 
@@ -151,6 +153,7 @@ _WORK: Final[Mapping[str, str]] = {
     "store_away": "runs cannot be looked at.",
     "store_back": "runs can be looked at again.",
     "ending": "it was told to end.",
+    "metrics": "metrics cannot be written any more.",
     "not_handed_over": "a run could not be left for another process.",
 }
 
