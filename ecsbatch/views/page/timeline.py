@@ -40,8 +40,8 @@ class RunTimeline:
         self.quota = Quota()
         self._state = state
         self._buckets: dict[str, list[int]] = {name: [] for name in (*_COUNTED, *_PEAKS, "tokens")}
-        self._now = 0.0
-        self._down = 0
+        self._now = self._full_at = 0.0
+        self._down = self._peak = 0
         self._allowed = state.plan.max_unavailable
         self._grace = 0.0
         self._sent: dict[int, tuple[str, int]] = {}
@@ -56,18 +56,16 @@ class RunTimeline:
 
     def apply(self, recorded: Recorded) -> None:
         """Take the next event in."""
-        if not len(self):
-            self.origin = self._now = float(int(recorded.ts))
         self._now = max(self._now, recorded.ts)
-        at = int((self._now - self.origin) // self.step)
-        if at >= len(self):
-            self._go_on_to(at)
+        if self._now >= self._full_at:
+            self._go_on()
         fold = self._folds.get(type(recorded.event))
         if fold is not None:
             fold(self, recorded.event)
-        self._down = down = self._state.run.in_flight + self._state.run.held
-        peaks = self._buckets["down"]
-        peaks[-1] = max(peaks[-1], down)
+        run = self._state.run
+        self._down = down = run.in_flight + run.held
+        if down > self._peak:
+            self._peak = self._buckets["down"][-1] = down
         self._news = True
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,8 +97,11 @@ class RunTimeline:
 
     # -- buckets ---------------------------------------------------------------------------------------------------
 
-    def _go_on_to(self, at: int) -> None:
-        """Begin the buckets up to one; those in which nothing happens have what was so before."""
+    def _go_on(self) -> None:
+        """Begin the bucket of now, and those before it in which nothing has happened: there all is as it was."""
+        if not len(self):
+            self.origin = float(int(self._now))
+        at = int((self._now - self.origin) // self.step)
         while at >= MOST:
             self._widen()
             at //= 2
@@ -111,6 +112,8 @@ class RunTimeline:
                 self._buckets[name].append(0)
             self._buckets["down"].append(self._down)
             self._buckets["allowed"].append(self._allowed)
+        self._peak = self._buckets["down"][-1]
+        self._full_at = self.origin + (at + 1) * self.step
 
     def _widen(self) -> None:
         self.step *= 2
