@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ecsbatch.cli.dashboard.stories import StoryIndex, read_story
 from ecsbatch.cli.dashboard.stream import Audience, Viewer, event_frame, read_by_all
 from ecsbatch.engine.host_loop import TimeSlice, aside
-from ecsbatch.errors import RunNotFound, ServerNotFound, StoreError
+from ecsbatch.errors import EngineStopped, RunNotFound, ServerNotFound, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.text import MAX_TEXT, printable
@@ -331,6 +331,7 @@ class Boards:
         self._idle: dict[Board, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._making = asyncio.Lock()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._boards)
@@ -348,7 +349,10 @@ class Boards:
             RunNotFound: there is no such run.
             Invalid: it is a run of single restarts.
             StoreError: the store cannot be read.
+            EngineStopped: the process is about to end.
         """
+        if self._closed:
+            raise EngineStopped("The process that shows this page is ending.")
         board = await self._board(run_id)
         self._users[board] += 1
         if (timer := self._idle.pop(board, None)) is not None:
@@ -390,6 +394,7 @@ class Boards:
 
     async def close(self, last: bytes) -> None:
         """Tell all viewers how their runs stand, and ``last``; then end all."""
+        self._closed = True
         boards = list(self._boards.values())
         await asyncio.gather(*(board.last_words() for board in boards))
         viewers = list[Viewer]()
