@@ -217,7 +217,8 @@ class Progress:
         - ``aborting``: true while it is being ended for good, or somebody has asked for it.
         - ``throttled_s``: seconds for which in all nothing is sent, for the cloud has asked for it; else 0.
         - ``resume_options``: ways on for a run that stands still, the safest first: ``why`` says what each does,
-          ``retry``, ``forgive``, ``skip_domains`` and ``limits`` are what it asks for (see `Changes`).
+          ``retry``, ``forgive``, ``skip_domains`` and ``limits`` are what it asks for (see `Changes`), and ``flags``
+          the same for ``ecsbatch resume``.
         - ``frozen``: where the store is frozen, so that no run of it sends anything new, ``by`` whom that was done, for
           which ``reason``, ``since`` when and ``until`` when; else ``null``.
         """
@@ -260,7 +261,7 @@ class Progress:
             "paused_by": self.paused_by,
             "aborting": self.aborting,
             "throttled_s": self.throttled_for,
-            "resume_options": [asdict(option) for option in self.resume_options],
+            "resume_options": [asdict(option) | {"flags": option.flags} for option in self.resume_options],
             "frozen": self.frozen.as_dict() if self.frozen is not None else None,
         }
 

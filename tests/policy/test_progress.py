@@ -59,7 +59,7 @@ def test_version_1_has_these_names() -> None:
         assert list(held[part] if part else held) == names.split()
     assert [list(counts) for counts in held["domains"].values()] == [COUNTS.split()] * 2
     assert list(failed["last_failures"][0]) == FAILURE.split()
-    assert list(failed["resume_options"][0]) == ["why", "retry", "forgive", "skip_domains", "limits"]
+    assert list(failed["resume_options"][0]) == ["why", "retry", "forgive", "skip_domains", "limits", "flags"]
     assert (held["v"], held["seq"], held["at"]) == (1, 10, "2026-01-01T00:00:00.000Z")
 
 

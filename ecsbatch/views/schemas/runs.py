@@ -138,7 +138,9 @@ def _resume_option() -> Schema:
     value = {"type": ["integer", "string"], "description": "A count or a percentage of servers."}
     limits = by_name("Limits that it changes, by setting.", value)
     asked = attributes(ResumeOption)
-    return of_class(ResumeOption, instead={"limits": limits, "retry": each(asked["retry"], _RETRIED)})
+    flags = text("Its flags for ecsbatch resume, with a space before each.")
+    instead = {"limits": limits, "retry": each(asked["retry"], _RETRIED)}
+    return of_class(ResumeOption, instead=instead, more={"flags": flags})
 
 
 def _run_fields() -> dict[str, Schema]:
