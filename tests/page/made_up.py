@@ -395,6 +395,7 @@ def _stopped(run: PretendedRun) -> None:
                 "forgive": True,
                 "skip_domains": ["az2"],
                 "limits": {},
+                "flags": " --forgive --skip-domain az2",
             },
             {
                 "why": "forgive the failures so far and go on",
@@ -402,6 +403,7 @@ def _stopped(run: PretendedRun) -> None:
                 "forgive": True,
                 "skip_domains": [],
                 "limits": {},
+                "flags": " --forgive",
             },
         ],
     }

@@ -39,6 +39,7 @@ class Pretender:
         app: the routes.
         steered: the bodies that were posted.
         online: False answers nobody, as a server that is gone.
+        farewell: what is said before streams end; "" for nothing.
     """
 
     def __init__(self, runs: Iterable[PretendedRun], *, rate: int = 0, steer: bool = False) -> None:
@@ -47,6 +48,7 @@ class Pretender:
         self.steer = steer
         self.steered: list[dict[str, Any]] = []
         self.online = True
+        self.farewell = ""
         self.frozen: dict[str, Any] | None = None
         self._fleets = {name: json.dumps(run.fleet()) for name, run in self.runs.items()}
         self._viewers: dict[str, list[asyncio.Queue[dict[str, Any] | None]]] = {name: [] for name in self.runs}
@@ -125,6 +127,8 @@ class Pretender:
             await _send(stream, "snapshot", run.snapshot(), run.seq)
             while (message := await queue.get()) is not None:
                 await _send(stream, "changes", message, message["seq"])
+            if self.farewell:
+                await _send(stream, "end", {"text": self.farewell}, run.seq)
         except ConnectionResetError:
             pass
         finally:

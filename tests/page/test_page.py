@@ -202,6 +202,19 @@ async def test_a_server_that_was_gone_is_told_of_and_seen_again_with_all_that_ha
         assert await viewer.page.is_hidden("#banner-lost")
 
 
+async def test_a_server_that_says_farewell_is_no_alarm(browser: Browser) -> None:
+    run = scene("finished", 30, run_id="tonight")
+    pretender = Pretender([run])
+    async with looking(browser, pretender, "#/tonight") as viewer:
+        await agrees(viewer, run)
+        assert "This run has ended: failed." in await viewer.text("#banner-end")
+        pretender.farewell, pretender.online = "The process has ended.", False
+        pretender.hang_up()
+        await viewer.until("() => document.querySelector('#banner-lost').textContent === 'The process has ended.'")
+        assert await viewer.text("#link") == "ended"
+        assert await viewer.page.get_attribute("#banner-lost", "class") == "banner"
+
+
 async def test_a_page_that_only_watches_has_no_controls(browser: Browser) -> None:
     run = scene("middle", 30, run_id="tonight")
     async with looking(browser, Pretender([run]), "#/tonight") as viewer:

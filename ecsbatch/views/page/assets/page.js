@@ -690,8 +690,8 @@ class Sprites {
     const canvas = make("canvas", {width: size, height: size});
     const context = canvas.getContext("2d", {willReadFrequently: true});
     for (let look = 0; look < KINDS.length * 4; look++) {
-      // Without a gap cells of one kind are one area; below 4 pixels a gap would be most of the cell.
-      const gap = size < 4 * ratio ? 0 : size < 14 * ratio ? Math.round(ratio) : 2 * Math.round(ratio);
+      // Without a gap cells of one kind are one area; in small ones a gap would be most of it.
+      const gap = size < 6 * ratio ? 0 : size < 14 * ratio ? Math.round(ratio) : 2 * Math.round(ratio);
       context.globalAlpha = 1;
       context.fillStyle = palette.surface;
       context.fillRect(0, 0, size, size);
@@ -1593,11 +1593,8 @@ class Head {
     const waits = progress.waits_for;
     $("why").dataset.tone = this.tone;
     say($("why-text"), waits.text);
-    const still = !GOES_ON.has(progress.status),
-      ways = [];
-    if (still)
-      for (const {why, flags} of progress.resume_options)
-        ways.push([flags === undefined ? "" : `ecsbatch resume ${model.runId}${flags}`, why]);
+    const options = GOES_ON.has(progress.status) ? [] : progress.resume_options;
+    const ways = options.map(({why, flags}) => [`ecsbatch resume ${this.model.runId}${flags}`, why]);
     for (const command of waits.commands) if (!ways.some(([known]) => known === command)) ways.push([command, ""]);
     // What has ended is told by a banner.
     show($("why"), !OVER.has(progress.status) || ways.length > 0);
@@ -1607,7 +1604,6 @@ class Head {
       () => make("li", {}, make("code"), make("span")),
       (li, [command, why]) => {
         say(li.firstElementChild, command);
-        show(li.firstElementChild, command !== "");
         say(li.lastElementChild, why);
       },
     );
@@ -2486,7 +2482,11 @@ class Stream {
         handle(JSON.parse(event.data));
       });
     }
-    this.source.addEventListener("resync", () => this.again());
+    this.source.addEventListener("end", ({data}) => this.onState("end", JSON.parse(data).text));
+    this.source.addEventListener("resync", ({data}) => {
+      this.onState("end", data ? JSON.parse(data).text : "");
+      this.again();
+    });
   }
 
   /** An EventSource tries again by itself, but not after an answer such as 401 or 503. */
@@ -2524,21 +2524,36 @@ class Stream {
 class Link {
   constructor() {
     this.since = 0;
+    this.farewell = "";
   }
 
+  /** Take in that the stream is `on`, `lost` or `refused`, or that the server says why it is about to `end`. */
   set(state, at, why = "It is tried again and again.") {
-    const link = $("link");
+    if (state === "end") {
+      this.farewell = why;
+      return;
+    }
     if (state === "on") {
       this.since = 0;
+      this.farewell = "";
       show($("banner-lost"), false);
-    } else if (state === "lost" || state === "refused") {
-      this.since ||= Date.now();
-      const seen = at ? ` What you see is of ${time(at)}.` : "";
-      say($("banner-lost"), `Not connected since ${time(this.since / 1000)}.${seen} ${why}`);
-      show($("banner-lost"), true);
+    } else if (state !== "wait") {
+      this.#lost(at, why);
     }
-    link.dataset.link = state === "refused" ? "lost" : state;
-    say(link, {on: "live", wait: "connecting"}[state] || "not connected");
+    const link = $("link"),
+      words = {on: "live", wait: "connecting"};
+    link.dataset.link = state in words ? state : this.farewell ? "over" : "lost";
+    say(link, words[state] || (this.farewell ? "ended" : "not connected"));
+  }
+
+  #lost(at, why) {
+    const banner = $("banner-lost"),
+      seen = at ? ` What you see is of ${time(at)}.` : "";
+    this.since ||= Date.now();
+    // A server that has said farewell is no alarm.
+    banner.classList.toggle("urgent", !this.farewell);
+    say(banner, this.farewell || `Not connected since ${time(this.since / 1000)}.${seen} ${why}`);
+    show(banner, true);
   }
 }
 
