@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from ecsbatch.cli.exit_codes import UsageError
-from ecsbatch.cli.extras import need_extras
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.text import visible
 
@@ -133,6 +132,8 @@ def check_outputs(settings: Settings) -> None:
         UsageError: events and JSON are both to go to standard output, the events' file is an option, or a package that
             metrics or traces need is missing.
     """
+    from ecsbatch.cli.extras import need_extras  # noqa: PLC0415 - only for what runs
+
     need_extras(settings.observability)
     events = settings.output.events or ""
     if events.startswith("-") and events != "-":

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecsbatch.cli.output import in_json, log_json, print_lines
-from ecsbatch.cli.watching import watching
 from ecsbatch.model.text import printable
 from ecsbatch.rollout.follower import load_history
 
@@ -116,6 +115,7 @@ def store_exists(url: str) -> bool:
 async def engine(context: CliContext, store: DatabaseStore) -> AsyncGenerator[Restarter]:
     """Run an engine for as long as the block lasts, watched as the settings ask."""
     from ecsbatch.cli.programs import given_programs  # noqa: PLC0415 - imported when used
+    from ecsbatch.cli.watching import watching  # noqa: PLC0415 - the same
     from ecsbatch.restarter import Restarter  # noqa: PLC0415 - the same
 
     settings = context.settings
