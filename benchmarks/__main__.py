@@ -7,6 +7,7 @@ from importlib import import_module
 
 NAMES = (
     *("quota", "cpu", "size", "looks", "pace", "start", "lag", "watchers", "months", "history", "html_report", "trace"),
+    "display",
 )
 
 if __name__ == "__main__":

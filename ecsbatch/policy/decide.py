@@ -192,6 +192,19 @@ def unhealthy(state: RolloutState) -> list[str]:
     return [server for flight in state.flights.values() if flight.job_status for server in sorted(flight.open)]
 
 
+def unhealthy_count(state: RolloutState) -> int:
+    """Return how many these are, without looking at each: pictures ask for it several times a second."""
+    if not state.plan.check:
+        return 0
+    return sum(len(flight.open) for flight in state.flights.values() if flight.job_status)
+
+
+def first_unhealthy(state: RolloutState) -> str | None:
+    """Return the first of them, None where there is none."""
+    flights = state.flights.values() if state.plan.check else ()
+    return next((min(flight.open) for flight in flights if flight.job_status and flight.open), None)
+
+
 def domain_room(state: RolloutState, limits: Limits, domain: str, offered: int) -> int:
     """Return how many more servers of a domain may be offered to the engine, beside those that ``offered`` counts."""
     if limits.max_unavailable_per_domain is None:

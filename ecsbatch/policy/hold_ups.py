@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from typing import Final
 
 from ecsbatch.config.types import format_duration
@@ -267,10 +268,11 @@ class HoldUps:
             return None
         text = f"The budget is full: {down:,} of {allowed:,} servers are down at once (max_unavailable). "
         text += self._slot_takers(None)
-        if unhealthy := policy.unhealthy(self.state):
-            text += f" {len(unhealthy):,} have restarted and not passed {self.state.plan.check} yet."
+        if (unhealthy := policy.first_unhealthy(self.state)) is not None:
+            count = policy.unhealthy_count(self.state)
+            text += f" {count:,} have restarted and not passed {self.state.plan.check} yet."
             return Explanation(
-                Cause.BUDGET, text, None, (f"ecsbatch explain {unhealthy[0]} {run}", f"ecsbatch pause {run}")
+                Cause.BUDGET, text, None, (f"ecsbatch explain {unhealthy} {run}", f"ecsbatch pause {run}")
             )
         return Explanation(Cause.BUDGET, text, None, (f"ecsbatch adjust {run} --max-unavailable N",))
 
@@ -292,12 +294,12 @@ class HoldUps:
         """Return who takes the slots of the budget, of one domain or all."""
         state, fleet = self.state, self.state.plan.fleet
         tally = state.run if domain is None else state.domains[domain]
-        held = [i for i in sorted(state.held) if domain is None or fleet.domain(i) == domain]
+        held = state.held if domain is None else [i for i in state.held if fleet.domain(i) == domain]
         failed = sum(state.stage[i] in FAILURES for i in held)
         text = f"{tally.in_flight:,} are under way" + (f", {failed:,} failed and are not back" if failed else "")
         if len(held) > failed:
             text += f", {len(held) - failed:,} were left alone and are not up"
-        named = ", ".join(fleet.label(i) for i in held[:_NAMED])
+        named = ", ".join(fleet.label(i) for i in nsmallest(_NAMED, held))
         more = f" and {len(held) - _NAMED:,} more" if len(held) > _NAMED else ""
         return f"{text}{f': {named}{more}' if named else ''}."
 

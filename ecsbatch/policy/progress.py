@@ -305,7 +305,7 @@ def progress(
         wave_servers=Counts.of(of_wave),
         domains={name: Counts.of(tally) for name, tally in state.domains.items()},
         counts=state.counts,
-        not_healthy=len(policy.unhealthy(state)),
+        not_healthy=policy.unhealthy_count(state),
         limits=policy.limits_of(plan, state.limits),
         last_failures=_last_failures(state),
         left_out=state.left_out_by,

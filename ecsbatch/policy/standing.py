@@ -213,7 +213,7 @@ _VERDICTS: Final = {"wait": "waiting", "go": "open", "stop": "closed"}
 
 def _checking(state: RolloutState, _: float) -> Standing | None:
     """Find a run in which all that is waited for are health checks."""
-    waiting = len(policy.unhealthy(state))
+    waiting = policy.unhealthy_count(state)
     if not waiting or waiting < state.run.in_flight:
         return None
     return Standing(Phase.CHECKING, "checking", f"{waiting:,} not healthy yet")

@@ -26,10 +26,12 @@ from ecsbatch.policy.decide import (
     decide,
     domain_room,
     ending,
+    first_unhealthy,
     held_before,
     left_out_whole,
     limits_of,
     unhealthy,
+    unhealthy_count,
 )
 
 CANARY, ZONE_A, ZONE_B = ["a1", "b1"], ["a2", "a3", "a4", "a5"], ["b2", "b3", "b4", "b5"]
@@ -241,7 +243,10 @@ HEALTH = {
 
 @pytest.mark.parametrize(("events", "check", "servers"), HEALTH.values(), ids=HEALTH)
 def test_whose_job_has_ended_is_unhealthy_until_its_check_passes(events: Told, check: str, servers: list[str]) -> None:
-    assert unhealthy(told(events, check=check)) == servers
+    state = told(events, check=check)
+
+    assert unhealthy(state) == servers
+    assert (unhealthy_count(state), first_unhealthy(state)) == (len(servers), servers[0] if servers else None)
 
 
 # -- the limits of failures --------------------------------------------------------------------------------------------
