@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -22,16 +23,19 @@ def about(kind: type) -> str:
     return _read(_doc(kind).partition("\n\n")[0])
 
 
-def attributes(kind: type) -> dict[str, str]:
-    """Return what each attribute of a class means, by the docstrings of the class and of those that it is made from."""
-    found: dict[str, str] = {}
+def attributes(kind: type) -> Mapping[str, str]:
+    """Return what each attribute of a class means, by the docstrings of the class and of those that it is made from.
+
+    Where Python was told to leave docstrings out (-OO) nothing is said.
+    """
+    found = defaultdict[str, str](str)
     for base in reversed(kind.__mro__[:-1]):
         section = _doc(base).partition("Attributes:\n")[2].partition("\n\n")[0]
         found |= _entries(section.splitlines(), _ATTRIBUTE)
     return found
 
 
-def bullets(function: Callable[..., Any]) -> dict[str, str]:
+def bullets(function: Callable[..., Any]) -> Mapping[str, str]:
     """Return what each name means that a docstring tells of as ``- ``name``: meaning``."""
     return _entries(_doc(function).splitlines(), _BULLET)
 
@@ -81,9 +85,9 @@ def _of_generic(origin: Any, arguments: Sequence[Any]) -> Schema:
     return {}
 
 
-def _entries(lines: Sequence[str], pattern: re.Pattern[str]) -> dict[str, str]:
+def _entries(lines: Sequence[str], pattern: re.Pattern[str]) -> defaultdict[str, str]:
     """Read entries of one or several names, whose meanings go on in lines that are indented further."""
-    found: dict[str, str] = {}
+    found = defaultdict[str, str](str)
     names: list[str] = []
     for line in lines:
         if match := pattern.fullmatch(line):

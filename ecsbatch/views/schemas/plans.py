@@ -92,7 +92,7 @@ def plan_file() -> Schema:
         "site": text("The site that it is at, left out where there is one."),
         "az": text("Its availability zone, left out where not known."),
         "host": text("The physical host that it is on, left out where not known."),
-        "tags": each("Its tags, left out where it has none.", text("key=value or key.")),
+        "tags": by_name("Its tags, left out where it has none.", text("The tag's value; empty for none.")),
         "found": flag("False where the cloud did not know the id."),
         "status": text("Its state as the cloud called it, such as ACTIVE."),
         "task_state": text("What it was on its way to, left out where nothing."),

@@ -123,8 +123,8 @@ def progress_fields() -> dict[str, Schema]:
         "resume_options": each("", _resume_option()),
         "frozen": freeze(""),
     }
-    meant = bullets(Progress.as_dict) | _MEANT
-    return {name: described(schema, meant[name]) for name, schema in fields.items()}
+    meant = bullets(Progress.as_dict)
+    return {name: described(schema, _MEANT.get(name) or meant[name]) for name, schema in fields.items()}
 
 
 _MEANT: Final = {
