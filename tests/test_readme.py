@@ -159,7 +159,7 @@ def test_every_command_that_the_text_names_exists() -> None:
 
 def test_every_option_that_the_text_names_exists() -> None:
     named = set(re.findall(r"`(--[a-z-]+)`", README))
-    commands = ("restart", "report", "simulate", "audit", "resume", "apply", "work", "store", "freeze")
+    commands = ("restart", "report", "simulate", "audit", "resume", "apply", "work", "store", "freeze", "wait")
     told = "".join(ecsbatch(command, "--help").stdout for command in commands)
 
     assert named
