@@ -14,7 +14,7 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.views.page.details import Details
 from ecsbatch.views.page.html_report import report_html
 from ecsbatch.views.page.reported_run import ReportedRun
-from ecsbatch.views.page.timeline import Timeline
+from ecsbatch.views.page.timeline import RunTimeline
 
 BATCH = 100
 
@@ -23,7 +23,7 @@ def report(servers: int, every: int, name: str = "web") -> bytes:
     """Return the report of a run that has ended; each so-manieth server has failed."""
     plan = _plan(servers, name)
     state = RolloutState("tonight", plan)
-    told = ReportedRun(state, Details(state), Timeline(state), at=1_800_003_000.0, version="0")
+    told = ReportedRun(state, Details(state), RunTimeline(state), at=1_800_003_000.0, version="0")
     for seq, event in enumerate(_events(plan, every), 1):
         recorded = Recorded(seq, 1_800_000_000.0 + 2_000 * seq / servers, state.run_id, event)
         state.apply(recorded)
