@@ -21,7 +21,6 @@ from ecsbatch.cli.dashboard.stories import StoryIndex, read_story
 from ecsbatch.cli.dashboard.stream import Audience, Viewer, event_frame, read_by_all
 from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.errors import EngineStopped, RunNotFound, ServerNotFound, StoreError
-from ecsbatch.model import events as ev
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.text import MAX_TEXT, printable
 from ecsbatch.policy.progress import progress
@@ -93,11 +92,10 @@ class Board:
         self._caught_up_at = history.record.seq
         self._messages = RunMessages(history.state)
         self._stories = StoryIndex(history.state.plan.fleet)
-        history.watchers += [self._messages.apply, self._stories.apply, self._note_holder]
+        history.watchers += [self._messages.apply, self._stories.apply]
         self._turn = asyncio.Lock()
         self._whole = asyncio.Event()
         self._usage: Usage | None = None
-        self._settled = False
         self._faults: dict[str, str] = {}
         self._told_fault = ""
         self._heard_at = 0.0
@@ -175,11 +173,6 @@ class Board:
             self._note_fault("follow", "")
             self._whole.set()
 
-    def _note_holder(self, recorded: Recorded) -> None:
-        """What was asked about the last holder says nothing of the next one."""
-        if isinstance(recorded.event, ev.HolderChanged):
-            self._settled = False
-
     async def _look(self) -> None:
         """Ask the store, every second while somebody watches, for what no event says."""
         await self.audience.some()
@@ -195,7 +188,6 @@ class Board:
 
     async def _look_once(self) -> None:
         store, history = self._runs.store, self._history
-        self._settled = True
         record = need_rollout(await store.run(self.run_id))
         if record.created_at != history.record.created_at:
             raise RunNotFound(GONE, run_id=self.run_id)
@@ -261,10 +253,8 @@ class Board:
 
     def progress(self) -> dict[str, Any]:
         """Return how the run goes on, with the events that have been read."""
-        if self._settled:
-            self._history.settle()
-        held = self.record.held or not self._settled
-        return progress(self.state, self._runs.store.wall(), usage=self._usage, held=held).as_dict()
+        self._history.settle()
+        return progress(self.state, self._runs.store.wall(), usage=self._usage, held=self.record.held).as_dict()
 
     async def last_words(self) -> None:
         """Tell what this process still knows of its run before it ends."""

@@ -268,8 +268,6 @@ def _asked(request: web.BaseRequest, access: Access) -> Asked | None:
 
 async def _body(request: web.BaseRequest) -> bytes | None:
     """Return a request's body, None where it is too long or takes too long."""
-    if (request.content_length or 0) > MOST_BODY:
-        return None
     body = b""
     try:
         async with asyncio.timeout(_BODY_WITHIN):
