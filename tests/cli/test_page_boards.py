@@ -13,6 +13,7 @@ import pytest
 from world import World
 
 from ecsbatch.cli.dashboard.boards import KEPT, Board, Boards
+from ecsbatch.cli.dashboard.large_json import json_pieces
 from ecsbatch.cli.dashboard.runs_list import RunsList
 from ecsbatch.cli.dashboard.stream import MOST_BYTES, MOST_FRAMES, Audience, Seats, Viewer, event_frame
 from ecsbatch.config.settings import Strategy
@@ -404,3 +405,20 @@ def test_there_are_so_many_seats() -> None:
 )
 def test_a_message_is_three_lines_and_an_empty_one(number: int | None, frame: bytes) -> None:
     assert event_frame("e", b'{"a":1}', number) == frame
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        [],
+        "",
+        {"a": {}, "b": {"c": [1, None, True, {"d": "\u202e\x1b"}]}},
+        {"names": ["<b>", "\u2028", "e\u0301"] * 3000, "\x7f": "x"},
+        {"index": "QUJD" * 50_000, "text": "a b\x1b" * 50_000},
+    ],
+)
+def test_large_json_is_the_same_in_pieces(value: Any) -> None:
+    pieces = list(json_pieces(value))
+
+    assert b"".join(pieces) == json_bytes(value)

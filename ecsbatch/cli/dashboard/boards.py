@@ -8,8 +8,8 @@ changed, for all viewers.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
+import zlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from ecsbatch.cli.dashboard.large_json import json_pieces
 from ecsbatch.cli.dashboard.stories import StoryIndex, read_story
 from ecsbatch.cli.dashboard.stream import Audience, Viewer, event_frame, read_by_all
 from ecsbatch.engine.host_loop import TimeSlice, aside
@@ -27,7 +28,8 @@ from ecsbatch.policy.progress import progress
 from ecsbatch.rollout.follower import new_history, settle_now
 from ecsbatch.rollout.history import explained, need_rollout, usage_of
 from ecsbatch.views.page.cells import cell_states
-from ecsbatch.views.page.messages import RunMessages, fleet_message
+from ecsbatch.views.page.columns import fleet_object
+from ecsbatch.views.page.messages import RunMessages
 
 if TYPE_CHECKING:
     from ecsbatch.model.plan import Plan
@@ -58,6 +60,9 @@ _SHARE: Final = 10
 
 _IDLE: Final = 8
 """Boards that are kept although nobody watches."""
+
+_GZIP: Final = 31
+"""As zlib calls it: a gzip header before the data."""
 
 GONE: Final = "This run is not in the store any more."
 
@@ -306,8 +311,12 @@ class Board:
 
 
 def _fleet_answer(run_id: str, plan: Plan) -> FleetAnswer:
-    message = fleet_message(run_id, plan)
-    return FleetAnswer(gzip.compress(message, 6, mtime=0), f'"{hashlib.sha256(message).hexdigest()[:32]}"')
+    """Pack it in small steps: this thread is one of a process that restarts servers meanwhile."""
+    digest, packer, packed = hashlib.sha256(), zlib.compressobj(6, zlib.DEFLATED, _GZIP), list[bytes]()
+    for piece in json_pieces(fleet_object(run_id, plan)):
+        digest.update(piece)
+        packed.append(packer.compress(piece))
+    return FleetAnswer(b"".join([*packed, packer.flush()]), f'"{digest.hexdigest()[:32]}"')
 
 
 class Boards:

@@ -89,7 +89,7 @@ def _groups(fleet: Fleet) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _ids(ids: Sequence[str]) -> dict[str, Any]:
-    if not all(map(_UUID.fullmatch, ids)):
+    if not all(_UUID.fullmatch(each) for each in ids):  # `map` would let no other thread go on meanwhile
         return {"texts": [printable(id_, LONGEST) for id_ in ids]}
     left, raw = iter(ids), bytearray()
     while part := "".join(islice(left, _AT_ONCE)):
