@@ -143,7 +143,8 @@ async def drawn(servers: int, case: Case) -> tuple[float, float]:
         display = TerminalDisplay(console)
         spent: list[float] = []
         carried = 0.0
-        for _ in range(int(SECONDS / FRAME)):
+        lasts = min(SECONDS, servers / 2 / case.changes)  # until half of the fleet has ended, at most
+        for _ in range(max(int(lasts / FRAME), 1)):
             carried += case.changes * FRAME
             run.go_on(int(carried))
             carried -= int(carried)
