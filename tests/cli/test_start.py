@@ -93,8 +93,10 @@ TABLE = [
     Row("status --help", 0, {"status"}, (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog")),
     Row("status", 0, {"status"}, READING),
     Row("runs", 0, {"runs"}, READING),
-    Row("report", 0, {"report"}, (*READING, "ecsbatch.views.page")),
-    Row("report -o html --out report.html", 0, {"report"}, READING),
+    Row("report", 0, {"report"}, READING),
+    Row(
+        "report -o html --out report.html", 0, {"report"}, (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR, *PAGE[:2], "psycopg")
+    ),
     Row("explain", 0, {"explain"}, READING),
     Row("audit", 0, {"audit"}, READING),
     Row("watch", 0, {"watch"}, READING),
