@@ -368,11 +368,11 @@ def test_a_record_that_cannot_be_audited_is_reported_with_the_reason(monkeypatch
 def test_another_template_is_filled_in_at_its_marks() -> None:
     files: Mapping[str, bytes] = {
         "page.html": f'<title>ecsbatch</title>{MARKS[0]}<body data-mode="live">{"".join(MARKS[1:])}'.encode(),
-        **dict.fromkeys(("uplot.css", "page.css", "report.css"), b"p {}"),
+        **dict.fromkeys(("uplot.css", "page.css"), b"p {}"),
         **dict.fromkeys(("uplot.js", "page.js"), b"go()"),
     }
     raw = b"".join(report_html(of_state(history(plan())), files.__getitem__))
 
     assert raw.count(b"<script>go()</script>") == 2
     assert b"<!--" not in raw
-    assert asset("report.css") not in raw
+    assert asset("page.css") not in raw

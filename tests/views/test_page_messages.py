@@ -131,7 +131,7 @@ def test_the_feed_says_in_words_what_happens_to_a_run() -> None:
         (1, "info", "run of 40 servers"),
         (2, "info", "begun by ann@desk, pid 7"),
         (3, "info", "wave 1 (10%) begins: 4 servers"),
-        (6, "error", f"{server} failed (unhealthy, E.1) on host h1: no answer"),
+        (6, "error", f"{server} failed (unhealthy, E.1): no answer"),
         (7, "warning", "request 2 was not carried out (not accepted): E.2 busy"),
         (8, "warning", "the cloud answered 429, nothing is sent for 12s: slow down"),
         (9, "info", "paused (max_failures)"),

@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.recorded import Recorded
-from ecsbatch.model.servers import labelled
 from ecsbatch.model.text import MAX_TEXT, counted, printable, without_code
 from ecsbatch.views.log import level_of
 from ecsbatch.views.steering import steering_texts
@@ -71,7 +70,7 @@ class Feed:
         level: Literal["info", "warning", "error"] = "warning" if level_of(event.name) == "warning" else "info"
         if isinstance(event, ev.ServerEvent):
             level, kept = "error", self._of_many
-            text = f"{labelled(event.server, self._fleet.name_of(event.server))} {text}"
+            text = f"{self._fleet.name_of(event.server) or event.server} {text}"
         elif isinstance(event, ev.BatchRejected | ev.BatchUnknown | ev.BatchUnstarted | ev.BatchStarted):
             kept = self._of_many
         kept.append(FeedLine(recorded.seq, recorded.ts, level, printable(text, MAX_TEXT)))
@@ -91,8 +90,7 @@ class Feed:
 def _failed(event: ev.ServerEvent) -> str:
     said = without_code(event.message, event.code)
     why = ", ".join(word for word in (event.reason.replace("_", " "), event.code) if word)
-    host = f" on host {event.host}" if event.host else ""
-    return WORDS[event.kind] + (f" ({why})" if why else "") + host + (f": {said}" if said else "")
+    return WORDS[event.kind] + (f" ({why})" if why else "") + (f": {said}" if said else "")
 
 
 def _rejected(event: ev.BatchRejected) -> str:

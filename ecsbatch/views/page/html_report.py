@@ -29,7 +29,7 @@ MARKS: Final = ("<!--head-->", "<!--summary-->", "<!--data-->", "<!--scripts-->"
 
 _LIVE, _REPORT = 'data-mode="live"', 'data-mode="report"'
 _TITLE: Final = "<title>ecsbatch</title>"
-_STYLES: Final = ("uplot.css", "page.css", "report.css")
+_STYLES: Final = ("uplot.css", "page.css")
 _SCRIPTS: Final = ("uplot.js", "page.js")
 _GZIP: Final = 31
 _ENCODED: Final = 3 * 16_384
