@@ -25,6 +25,8 @@ TRUST: Final = "tests/engine/test_trust.py::"
 SINGLE: Final = "tests/engine/test_single_restarts.py::"
 VISIBILITY: Final = "tests/engine/test_visibility.py::"
 ABORTS: Final = "tests/rollout/test_aborts.py::"
+ORPHANS: Final = "tests/rollout/test_orphans.py::"
+STANDBY: Final = "tests/rollout/test_standby.py::"
 PRECHECK: Final = "tests/engine/test_triage.py::"
 
 # -- never over the quota ----------------------------------------------------------------------------------------------
@@ -417,6 +419,38 @@ WORDS: Final = (
     ),
 )
 
+# -- whoever starts next goes on with it -------------------------------------------------------------------------------
+
+FOUND: Final = (
+    Mutant(
+        name="a stop is the last event",
+        promise="A run that was broken off with its process is found, whatever was written behind its stop.",
+        file="rollout/orphans.py",
+        old="        until, piece = after, _READ_AT_ONCE\n",
+        new='        return ""\n',
+        tests=(
+            f"{ORPHANS}test_the_last_stop_counts_however_much_was_written_behind_it",
+            f"{STANDBY}test_a_run_whose_servers_came_back_while_its_stop_was_being_written_is_found_all_the_same",
+        ),
+    ),
+    Mutant(
+        name="a taking ends with who has asked for it",
+        promise="Whoever is ended while it takes orphans leaves them for one that stands by.",
+        file="restarter.py",
+        old="return await asyncio.shield(taking)",
+        new="return await taking",
+        tests=(f"{STANDBY}test_one_that_is_ended_while_it_starts_leaves_what_it_was_taking_for_one_that_stands_by",),
+    ),
+    Mutant(
+        name="an abort hides why its run was interrupted",
+        promise="A run that was aborted as its process ended is ended by the next one that looks for orphans.",
+        file="rollout/driver.py",
+        old="self._interruption(was)",
+        new='Ending(RunStatus.INTERRUPTED, "interrupted")',
+        tests=(f"{ABORTS}test_who_starts_next_ends_a_run_that_was_aborted_just_as_its_process_ended",),
+    ),
+)
+
 MUTANTS: Final[Sequence[Mutant]] = (
     *QUOTA,
     *ONCE,
@@ -424,6 +458,7 @@ MUTANTS: Final[Sequence[Mutant]] = (
     *ALLOWED,
     *TRUE,
     *WORDS,
+    *FOUND,
     *DECISIONS,
     *FREEZES,
     *PASSWORDS,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+import orjson
+
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
 from ecsbatch.engine.server_queue import Check
@@ -36,6 +38,9 @@ OPERATOR_EVERY: Final = 20.0
 BEGINS: Final = 60
 BEGIN_EVERY: Final = 10.0
 """How often a service begins a rollout again of which it could not be seen who is meant, and seconds between."""
+
+BROKEN_OFF: Final = frozenset({"closed", "cancelled", "handed_over"})
+"""Why runs have stopped that go on once somebody looks for orphans."""
 
 PATIENCE: Final = 3
 """Looks at a paused run before the operator resumes it, and resumes before its limits are lifted."""
@@ -205,23 +210,43 @@ class Process:
             how: Result | BaseException = await self._see_through(rollout)
         except (EcsbatchError, asyncio.CancelledError) as error:
             how = error
-        elsewhere = self._world.as_service and isinstance(how, RunHeld)
+        elsewhere = self._world.as_service and (isinstance(how, RunHeld) or self._gave_up_before(how, spec.run_id))
         if not (self.dead or elsewhere):
             now = asyncio.get_running_loop().time()
             self._record.ends.append(End(self._machine.life, spec.run_id, how, self._closing, now))
+
+    def _gave_up_before(self, how: Result | BaseException, run_id: str) -> bool:
+        """Tell whether somebody was cancelled before this process had a run: another one may have it."""
+        had = any(each.run_id == run_id and each._session.begun for each in self.rollouts)
+        return isinstance(how, asyncio.CancelledError) and not had
 
     async def _take_orphans(self, restarter: Restarter) -> None:
         """Go on with what nobody has, as a service does that starts; where a resume asks for more, leave it to that."""
         life = self._life
         asks = life.retry or life.forgive or life.limits or life.skip_domains or life.by_same_id
         if self._world.as_service and self._machine.life and not asks:
+            before = await self._orphans()
             try:
                 taken = await restarter.resume_orphans(check=self._given_check, gate=self._given_gate)
             except (EcsbatchError, ExceptionGroup) as error:
                 self._record.note(f"orphans: {error!r}")
                 taken = list(restarter.rollouts)
+            else:
+                left = before & await self._orphans()
+                self._record.complaints += [f"orphans: nobody has gone on with {run_id}" for run_id, _ in left]
             self._taken = {rollout.run_id: rollout for rollout in taken}
             self._record.tally["orphans taken"] += len(taken)
+
+    async def _orphans(self) -> set[tuple[str, int]]:
+        """Return the runs that were broken off with their process and that nobody has, each with its last event."""
+        rows, found = self._record.database.journal(), set[tuple[str, int]]()
+        for run in await self._store.open_rollouts():
+            events = [orjson.loads(line) for row in rows if row.run_id == run.run_id for line in row.lines]
+            ends = [event.get("reason") for event in events if event["event"] in {"run.stopped", "run.finished"}]
+            broken_off = run.status == "interrupted" and ends and ends[-1] in BROKEN_OFF
+            if not run.held and (broken_off or run.status == "orphaned"):
+                found.add((run.run_id, run.seq))
+        return found
 
     async def _see_through(self, rollout: Rollout) -> Result:
         if not self._world.as_service:
