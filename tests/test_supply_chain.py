@@ -16,8 +16,9 @@ PINS = (ROOT / "config" / "requirements.txt").read_text(encoding="utf-8")
 SECURITY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 
-BUILT_ON = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["postgres"]]
-"""What the program runs on, whatever its store."""
+EXTRAS = ("postgres", "metrics", "otel")
+BUILT_ON = [*PROJECT["dependencies"], *(each for name in EXTRAS for each in PROJECT["optional-dependencies"][name])]
+"""What the program runs on, whatever its store and whoever watches it."""
 
 
 def name_of(requirement: str) -> str:
@@ -26,7 +27,7 @@ def name_of(requirement: str) -> str:
 
 @pytest.mark.parametrize("requirement", BUILT_ON)
 def test_what_we_build_on_has_a_lower_and_an_upper_bound(requirement: str) -> None:
-    assert re.fullmatch(r"[a-z]+(\[binary\])?>=[\d.]+,<\d+", requirement)
+    assert re.fullmatch(r"[a-z-]+(\[binary\])?>=[\d.]+,<\d+", requirement)
 
 
 def test_every_dependency_is_pinned_within_its_bounds_with_the_hash_of_each_file() -> None:
