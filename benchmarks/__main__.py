@@ -6,8 +6,8 @@ import sys
 from importlib import import_module
 
 NAMES = (
-    *("quota", "cpu", "size", "looks", "pace", "start", "lag", "watchers", "months", "history", "html_report", "trace"),
-    "display",
+    *("quota", "cpu", "size", "looks", "pace", "start", "lag", "watchers", "months", "history"),
+    *("display", "html_report", "trace"),
 )
 
 if __name__ == "__main__":
