@@ -145,13 +145,22 @@ class Stream:
         return block
 
 
-@asynccontextmanager
-async def served(folder: Path, store: DatabaseStore | None = None, **settings: Any) -> AsyncGenerator[Page]:
-    """Serve the page of a store, by default of an empty one in memory, for as long as the block lasts."""
+def made_up_files(folder: Path) -> Path:
+    """Write files of a page; return their folder."""
     files = folder / "assets"
     files.mkdir(exist_ok=True)
     (files / "page.html").write_text("<!doctype html><title>a page</title>", encoding="utf-8")
     (files / "page.js").write_text("export {};\n", encoding="utf-8")
+    return files
+
+
+@asynccontextmanager
+async def served(folder: Path | None, store: DatabaseStore | None = None, **settings: Any) -> AsyncGenerator[Page]:
+    """Serve the page of a store, by default of an empty one in memory, for as long as the block lasts.
+
+    What a browser gets is made up in a folder; None serves the files of the package.
+    """
+    files = folder and made_up_files(folder)
     port = free_port()
     told = Observability(dashboard=f"127.0.0.1:{port}", **settings)
     async with _opened(store) as opened:

@@ -106,32 +106,36 @@ class Viewer:
 
 
 @asynccontextmanager
+async def visiting(browser: Browser, pretender: Pretender | None = None, **options: Any) -> AsyncIterator[Viewer]:
+    """Have a browser without a page yet, and find no fault in what it is led to."""
+    context = await browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
+    try:
+        viewer = Viewer(await context.new_page(), pretender)
+        yield viewer
+        assert viewer.faults == []
+    finally:
+        await context.close()
+
+
+@asynccontextmanager
 async def looking(
     browser: Browser, pretender: Pretender, path: str = "", *, script: str = "", **options: Any
 ) -> AsyncIterator[Viewer]:
     """Open a page of a server of made-up runs, and find no fault in it; ``script`` runs before the page's own."""
     runner, port = await serve(pretender)
-    context = await browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
     try:
-        viewer = Viewer(await context.new_page(), pretender)
-        await viewer.page.add_init_script(script)
-        await viewer.page.goto(f"http://127.0.0.1:{port}/{path}")
-        yield viewer
-        assert viewer.faults == []
+        async with visiting(browser, pretender, **options) as viewer:
+            await viewer.page.add_init_script(script)
+            await viewer.page.goto(f"http://127.0.0.1:{port}/{path}")
+            yield viewer
     finally:
         pretender.hang_up()
-        await context.close()
         await runner.cleanup()
 
 
 @asynccontextmanager
 async def reading(browser: Browser, file: Path, **options: Any) -> AsyncIterator[Viewer]:
     """Open a file, and find no fault in it."""
-    context = await browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
-    try:
-        viewer = Viewer(await context.new_page())
+    async with visiting(browser, **options) as viewer:
         await viewer.page.goto(file.as_uri())
         yield viewer
-        assert viewer.faults == []
-    finally:
-        await context.close()

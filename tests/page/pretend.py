@@ -37,7 +37,7 @@ class Pretender:
 
     Attributes:
         app: the routes.
-        steered: the bodies that were posted.
+        steer: the page has controls; what is asked by them nobody answers.
         online: False answers nobody, as a server that is gone.
         farewell: what is said before streams end; "" for nothing.
     """
@@ -46,7 +46,6 @@ class Pretender:
         self.runs = {run.run_id: run for run in runs}
         self.rate = rate
         self.steer = steer
-        self.steered: list[dict[str, Any]] = []
         self.online = True
         self.farewell = ""
         self.frozen: dict[str, Any] | None = None
@@ -66,7 +65,6 @@ class Pretender:
             web.get("/api/runs/{run}/fleet", self._fleet),
             web.get("/api/runs/{run}/events", self._events),
             web.get("/api/runs/{run}/servers/{index}", self._server),
-            web.post("/api/runs/{run}/steer", self._steer),
         ]
 
     @web.middleware
@@ -146,13 +144,6 @@ class Pretender:
         explain = {"cause": "queued", "text": f"It is server {i} of run {run.run_id}, and {run.names[i]} by name."}
         explain |= {"until": None, "commands": [f"ecsbatch explain {run.names[i]}"]}
         return web.json_response({"server": "", "outcome": outcome, "story": story, "explain": explain})
-
-    async def _steer(self, request: web.Request) -> web.Response:
-        if not self.steer or request.headers.get("X-Ecsbatch-Csrf") != "token":
-            return web.json_response({"error": "Refused", "message": "This page only watches."}, status=403)
-        body = await request.json()
-        self.steered.append(body)
-        return web.json_response({"v": 1, "followed": True, "events": [f"{body['action']} by alice by the page"]})
 
     def push(self, run_id: str) -> None:
         """Send what has changed to all who look at a run."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -8,9 +9,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from page_client import RUN, begun, served
 from playwright.async_api import Browser
 
-from .browser import Viewer, axe_script, chromium, looking, reading
+from ecsbatch.model import events as ev
+from ecsbatch.model.run import Lease, Transaction
+from ecsbatch.store import DatabaseStore
+
+from .browser import Viewer, axe_script, chromium, looking, reading, visiting
 from .made_up import (
     FAILED,
     HOSTILE,
@@ -222,25 +228,42 @@ async def test_a_page_that_only_watches_has_no_controls(browser: Browser) -> Non
         assert await viewer.page.is_hidden("#steer")
 
 
-async def test_a_page_steers_and_ends_a_run_only_by_its_id(browser: Browser) -> None:
-    run = scene("middle", 300, run_id="tonight")
-    pretender = Pretender([run], steer=True)
-    async with looking(browser, pretender, "#/tonight") as viewer:
-        await agrees(viewer, run)
+async def followed(store: DatabaseStore, lease: Lease, turn: int, answer: ev.Event) -> dict[str, Any]:
+    """Wait until something is asked of a run for the so-manieth time, and answer as its process would."""
+    while len(asked := await store.commands(RUN)) < turn:  # noqa: ASYNC110 - a row in a store tells nobody
+        await asyncio.sleep(0.05)
+    await store.commit(lease, Transaction([answer]))
+    return dict(asked[turn - 1].body)
+
+
+async def test_a_page_steers_a_run_as_its_server_reads_it_and_ends_it_only_by_its_id(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    async with served(None, dashboard_steer=True) as page, visiting(browser) as viewer:
+        lease = await begun(page.store)
+        said = "text => document.querySelector('#steer-said').textContent === text"
+        await viewer.page.goto(f"{page.origin}/?token={page.token}#/{RUN}")
+
         await viewer.page.click("#steer-pause")
-        await viewer.until("() => document.querySelector('#steer-said').textContent === 'Pause by alice by the page.'")
+        assert await followed(page.store, lease, 1, ev.RunPaused(by="ann")) == {"command": "pause"}
+        await viewer.until(said, "Pause: paused by ann.")
+
         await viewer.page.click("#steer-adjust")
-        await viewer.page.fill("#adjust-down", "12")
+        await viewer.page.fill("#adjust-down", "4")
         await viewer.page.keyboard.press("Enter")
-        await viewer.until("() => document.querySelector('#steer-said').textContent.startsWith('Adjust by')")
+        lower = ev.LimitChanged(limit="max_unavailable", old=6, new=4)
+        adjusted = {"command": "adjust", "limits": {"max_unavailable": 4}}
+        assert await followed(page.store, lease, 2, lower) == adjusted
+        await viewer.until(said, "Adjust: max_unavailable 6 -> 4.")
+
         await viewer.page.click("#steer-abort")
-        await viewer.page.fill("#abort-typed", "tonigh")
+        await viewer.page.fill("#abort-typed", RUN[:-1])
         assert await viewer.page.is_disabled("#abort-go")
-        await viewer.page.fill("#abort-typed", "tonight")
+        await viewer.page.fill("#abort-typed", RUN)
         await viewer.page.click("#abort-go")
-        await viewer.until("() => document.querySelector('#steer-said').textContent.startsWith('Abort by')")
-        adjusted = {"action": "adjust", "limits": {"max_unavailable": 12}}
-        assert pretender.steered == [{"action": "pause"}, adjusted, {"action": "abort", "run_id": "tonight"}]
+        assert await followed(page.store, lease, 3, ev.RunAborting(by="ann")) == {"command": "abort"}
+        await viewer.until("() => document.querySelector('#steer-said').textContent.startsWith('Abort: Nothing more')")
 
 
 async def test_the_list_names_all_runs_and_leads_to_each(browser: Browser) -> None:

@@ -2650,7 +2650,7 @@ class Steering {
     on(
       "abort-form",
       "submit",
-      () => $("abort-typed").value === live.runId && this.#send({action: "abort", run_id: live.runId}),
+      () => $("abort-typed").value === live.runId && this.#send({action: "abort", run: live.runId}),
     );
     on("abort-typed", "input", () => ($("abort-go").disabled = $("abort-typed").value !== live.runId));
     for (const button of document.querySelectorAll("[data-close]")) {
@@ -2692,7 +2692,7 @@ class Steering {
       failures = $("adjust-failures").valueAsNumber;
     if (down < limits.max_unavailable) wanted.max_unavailable = down;
     if (failures < limits.max_failures) wanted.max_failures = failures;
-    if (Object.keys(wanted).length) this.#send({action: "adjust", limits: wanted});
+    if (Object.keys(wanted).length) this.#send({action: "adjust", ...wanted});
     else say($("steer-said"), "Nothing is lower than now: nothing was changed.");
   }
 
@@ -2713,13 +2713,7 @@ class Steering {
         headers: {"Content-Type": "application/json", "X-Ecsbatch-Csrf": csrf},
         body: JSON.stringify(body),
       });
-      const happened = told.events.length
-        ? told.events.map(capital).join(". ")
-        : `${capital(body.action)} was recorded`;
-      say(
-        $("steer-said"),
-        told.followed ? `${happened}.` : `${happened}, but the run's process has not confirmed it yet.`,
-      );
+      say($("steer-said"), `${capital(body.action)}: ${told.text}`);
     } catch (error) {
       say($("steer-said"), `${capital(body.action)} was refused: ${error.message}`);
     }
