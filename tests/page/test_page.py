@@ -281,6 +281,22 @@ async def test_the_list_names_all_runs_and_leads_to_each(browser: Browser) -> No
         await viewer.until("() => !document.querySelector('#runs').hidden && document.querySelector('#run').hidden")
 
 
+async def test_a_second_run_is_shown_alone_where_a_first_one_was(browser: Browser) -> None:
+    first, second = scene("middle", 3000, run_id="first"), scene("held", 3000, run_id="second")
+    second.names = [f"db-{i:05}" for i in range(second.n)]
+    async with looking(browser, Pretender([first, second]), "#/first") as viewer:
+        await agrees(viewer, first)
+        await viewer.page.click("#legend .chip:has-text('waiting')")
+        await viewer.until("() => location.hash.includes('show=waiting')")
+        await viewer.page.evaluate("location.hash = '#/second?show=waiting'")
+        await agrees(viewer, second)
+        await viewer.until("() => document.querySelector('#list-count').textContent.includes(' of 3,000 servers')")
+        assert {row[1][:2] for row in await viewer.rows()} == {"db"}
+        await viewer.page.click("#filters .chip")
+        await viewer.until("() => document.querySelector('#list-count').textContent.startsWith('3,000 servers')")
+        await viewer.until("() => location.hash === '#/second'")
+
+
 async def test_a_pointer_finds_the_server_that_is_drawn_there(browser: Browser) -> None:
     run = scene("middle", 3000, run_id="tonight")
     async with looking(browser, Pretender([run]), "#/tonight") as viewer:

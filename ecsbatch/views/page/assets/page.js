@@ -1917,6 +1917,9 @@ class ServerList {
     this.below = this.above.cloneNode(true);
     this.pool = [];
     this.found = new Uint32Array(0);
+    // Rows and chips of a run that was shown before act on that one.
+    this.rows.replaceChildren();
+    $("filters").replaceChildren();
     for (const head of document.querySelectorAll("#list-table .took")) show(head, Boolean(model.times));
     this.ends = new AbortController();
     this.box.addEventListener("scroll", () => this.#window(), {passive: true, signal: this.ends.signal});
