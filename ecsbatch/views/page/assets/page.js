@@ -488,10 +488,10 @@ const FRAME_BUDGET = 4;
 class Painter {
   constructor() {
     this.views = [];
-    this.waiting = new Set();
     this.asked = 0;
     this.timer = 0;
-    document.addEventListener("visibilitychange", () => this.#ask());
+    this.ends = new AbortController();
+    document.addEventListener("visibilitychange", () => this.#ask(), {signal: this.ends.signal});
   }
 
   /** Draw a view when one of its topics is stale, at most once in so many milliseconds. */
@@ -537,7 +537,8 @@ class Painter {
     this.timer = setTimeout(() => this.#ask(), wait);
   }
 
-  stop() {
+  close() {
+    this.ends.abort();
     cancelAnimationFrame(this.asked);
     clearTimeout(this.timer);
     this.views = [];
@@ -2285,6 +2286,11 @@ class Voice {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => say($("speaks-cell"), text), 200);
   }
+
+  close() {
+    clearTimeout(this.wait);
+    clearTimeout(this.timer);
+  }
 }
 
 // ---- A run on the page ----------------------------------------------------------------------------------------------
@@ -2436,9 +2442,9 @@ class RunPage {
   close() {
     clearInterval(this.clock);
     clearTimeout(this.remembering);
-    this.painter.stop();
     this.ends.abort();
-    for (const part of [this.map, this.list, this.charts, this.panel, this.search]) part.close();
+    const {map, list, charts, panel, search, voice, painter} = this;
+    for (const part of [map, list, charts, panel, search, voice, painter]) part.close();
     show($("run"), false);
   }
 }
@@ -2566,6 +2572,16 @@ function notice({text}) {
   show($("banner-notice"), text !== "");
 }
 
+/** Say that the store is frozen, null where it is not. */
+function showFreeze(frozen) {
+  const banner = $("banner-frozen");
+  show(banner, Boolean(frozen));
+  if (!frozen) return;
+  const since = `Frozen by ${frozen.by} since ${time(frozen.since)}${frozen.reason ? `: ${frozen.reason}` : ""}`,
+    until = frozen.until ? ` until ${time(frozen.until)}` : "";
+  say(banner, `${since}. No run of this store sends anything new${until}.`);
+}
+
 /** A run that is followed live. */
 class LiveRun {
   constructor(runId, session, link) {
@@ -2604,16 +2620,8 @@ class LiveRun {
       progress = model.progress;
     this.stream.expects = model.goesOn;
     this.steering.draw();
-    const {frozen} = progress,
-      over = OVER.has(progress.status);
-    show($("banner-frozen"), Boolean(frozen));
-    if (frozen) {
-      say(
-        $("banner-frozen"),
-        `Frozen by ${frozen.by} since ${time(frozen.since)}${frozen.reason ? `: ${frozen.reason}` : ""}. ` +
-          `No run of this store sends anything new${frozen.until ? ` until ${time(frozen.until)}` : ""}.`,
-      );
-    }
+    showFreeze(progress.frozen);
+    const over = OVER.has(progress.status);
     show($("banner-end"), over);
     $("banner-end").dataset.tone = progress.status;
     if (over)
@@ -2774,12 +2782,7 @@ class RunsPage {
     );
     show($("runs-none"), !runs.length);
     show($("runs-more"), runs.length >= this.limit);
-    show($("banner-frozen"), Boolean(frozen));
-    if (frozen)
-      say(
-        $("banner-frozen"),
-        `Frozen by ${frozen.by} since ${time(frozen.since)}${frozen.reason ? `: ${frozen.reason}` : ""}.`,
-      );
+    showFreeze(frozen);
   }
 
   #row() {
