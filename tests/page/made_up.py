@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from ecsbatch.views.page.cells import NOT_BACK, NOT_HEALTHY
+
 WAITING, SUBMITTING, ACCEPTED, UNSETTLED, RESTARTED, FAILED, TIMED_OUT, UNKNOWN, SKIPPED, LEFT_OUT = range(10)
-NOT_BACK, CHECKED = 0x10, 0x20
 WORDS = {
     RESTARTED: "restarted",
     FAILED: "failed",
@@ -213,7 +214,7 @@ class PretendedRun:
         """Let some under way stand in the rarer ways."""
         for j, i in enumerate(list(self.flying)):
             if j % 5 == 0:
-                self._set(i, ACCEPTED | CHECKED)
+                self._set(i, ACCEPTED | NOT_HEALTHY)
             elif j % 17 == 0:
                 self._set(i, UNSETTLED)
 

@@ -13,14 +13,18 @@ from page_client import RUN, begun, served
 from playwright.async_api import Browser
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Lease, Transaction
+from ecsbatch.model.tally import Stage
+from ecsbatch.policy.standing import CALM
 from ecsbatch.store import DatabaseStore
+from ecsbatch.views.page.cells import NOT_BACK, NOT_HEALTHY
+from ecsbatch.views.text import format_span
 
 from .browser import Viewer, axe_script, chromium, looking, reading, visiting
 from .made_up import (
     FAILED,
     HOSTILE,
-    NOT_BACK,
     RESTARTED,
     SKIPPED,
     TIMED_OUT,
@@ -86,9 +90,30 @@ async def test_the_page_counts_what_the_run_has_while_it_goes_on(browser: Browse
                     zone: zones[zone, stage] for zone in ("az1", "az2", "az3")
                 }
         ended = sum(n for label, n in counted(run).items() if label not in {"waiting", "not back up"})
-        assert await viewer.text("#ended") == f"{ended:,} of 3,000"
+        await viewer.until("text => document.querySelector('#ended').textContent === text", f"{ended:,} of 3,000")
         assert await viewer.page.title() == f"{100 * ended // 3000}% running · tonight"
-        assert f"{run.counts()['failures']:,}" in await viewer.text("#figures")
+        failures = f"{run.counts()['failures']:,}"
+        await viewer.until("n => document.querySelector('#figures').textContent.includes(n)", failures)
+
+
+async def test_the_page_has_the_words_of_the_package(browser: Browser) -> None:
+    spans = [0, 59, 65, 600, 3599, 3600, 3905, 90_000]
+    bytes_ = [*Stage, Stage.FAILED | NOT_BACK, Stage.ACCEPTED | NOT_HEALTHY]
+    async with looking(browser, Pretender([scene("middle", 30, run_id="tonight")]), "#/tonight") as viewer:
+        told = await viewer.page.evaluate(
+            """([bytes, spans]) => ({kinds: bytes.map(byte => KINDS[KIND_OF[byte]].key), calm: [...CALM],
+                over: [...OVER], goesOn: [...GOES_ON], notBack: NOT_BACK, spans: spans.map(span)})""",
+            [bytes_, spans],
+        )
+
+    under_way = {Stage.SUBMITTING, Stage.ACCEPTED}
+    words = ["restarting" if stage in under_way else stage.name.lower() for stage in Stage]
+    assert told["kinds"] == [*words, "failed", "not_healthy"]
+    assert told["notBack"] == NOT_BACK
+    assert set(told["calm"]) == {phase.value for phase in CALM}
+    assert set(told["over"]) == {status.value for status in RunStatus if status.over}
+    assert set(told["goesOn"]) == {status.value for status in RunStatus if status.goes_on}
+    assert told["spans"] == [format_span(seconds) for seconds in spans]
 
 
 async def test_a_reload_shows_the_same_servers_filters_and_groups(browser: Browser) -> None:

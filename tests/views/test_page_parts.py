@@ -18,10 +18,10 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
 from ecsbatch.policy.decide import unhealthy
-from ecsbatch.views.page.cells import MAY_BE_DOWN, NOT_HEALTHY, STAGE, cell_states, changed
+from ecsbatch.views.page.cells import NOT_BACK, NOT_HEALTHY, STAGE, cell_states, changed
 from ecsbatch.views.page.columns import dictionary_column, fleet_object
 from ecsbatch.views.page.details import Details
-from ecsbatch.views.page.times import time_columns
+from ecsbatch.views.page.figures import Figures
 
 
 @given(st.binary(max_size=9_000), st.lists(st.tuples(st.integers(0, 8_999), st.integers(0, 255)), max_size=40))
@@ -54,7 +54,7 @@ def test_a_cell_says_how_far_a_server_is_whether_it_is_back_and_whether_it_is_he
     fleet = state.plan.fleet
 
     assert [cell & STAGE for cell in cells] == list(state.stage)
-    assert {i for i, cell in enumerate(cells) if cell & MAY_BE_DOWN} == state.held
+    assert {i for i, cell in enumerate(cells) if cell & NOT_BACK} == state.held
     assert {fleet.ids[i] for i, cell in enumerate(cells) if cell & NOT_HEALTHY} == set(unhealthy(state))
 
 
@@ -160,7 +160,7 @@ def test_fifty_thousand_different_messages_stay_a_few_megabytes() -> None:
 
 def test_times_are_tenths_of_seconds_since_the_begin() -> None:
     state = history(plan())
-    told = time_columns(state)
+    told = Figures(state).times.table()
 
     def column(name: str, width: int) -> list[int]:
         raw = b64decode(told[name])

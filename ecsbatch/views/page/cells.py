@@ -11,8 +11,8 @@ from ecsbatch.policy.decide import unhealthy
 STAGE: Final = 0x0F
 """The bits of a cell that are the server's `Stage`."""
 
-MAY_BE_DOWN: Final = 0x10
-"""It has its outcome, and was not seen up since."""
+NOT_BACK: Final = 0x10
+"""It has its outcome, and was not seen up since, see `Counts`."""
 
 NOT_HEALTHY: Final = 0x20
 """The cloud has restarted it, and its health check has not passed yet."""
@@ -27,7 +27,7 @@ def cell_states(state: RolloutState) -> bytes:
     """Return a cell for each server of the plan's fleet."""
     cells = bytearray(state.stage)
     for i in state.held:
-        cells[i] |= MAY_BE_DOWN
+        cells[i] |= NOT_BACK
     for server in unhealthy(state):
         cells[state.plan.fleet.find(server)] |= NOT_HEALTHY
     return bytes(cells)

@@ -6,7 +6,6 @@ from array import array
 from typing import Any, Final
 
 from ecsbatch.model.outcome import Outcome
-from ecsbatch.model.state import RolloutState
 from ecsbatch.views.page.columns import numbers
 
 _NONE: Final = -1
@@ -46,11 +45,3 @@ class Times:
 
     def _since(self, ts: float | None) -> int:
         return _NONE if ts is None else min(_LATEST, max(0, round((ts - self.origin) * _TENTHS)))
-
-
-def time_columns(state: RolloutState) -> dict[str, Any]:
-    """Return the times of all servers, see `Times.table`."""
-    times = Times(state.started_at or 0.0)
-    for outcome in state.outcomes():
-        times.add(outcome)
-    return times.table()

@@ -26,14 +26,16 @@ const FAILURES = [KIND.failed, KIND.timed_out, KIND.unknown];
 const IN_FLIGHT = [KIND.restarting, KIND.not_healthy, KIND.unsettled];
 /** Kinds that the legend names from the start; others join it once a server is one. */
 const USUAL = [KIND.waiting, KIND.restarting, KIND.restarted, KIND.failed];
+/** Bits of a server's byte beside its stage: it was not seen up since it ended; its health check has not passed yet. */
 const NOT_BACK = 0x10,
-  CHECKED = 0x20;
-/** The kind of each byte that a server can have: its stage, of which the first two look alike. */
+  NOT_HEALTHY = 0x20;
+/** The kind of each byte that a server can have: its stage, of which the two under way look alike. */
 const KIND_OF = Uint8Array.from({length: 64}, (_, byte) => {
   const stage = byte & 15;
-  if (stage === 1 || stage === 2) return byte & CHECKED ? KIND.not_healthy : KIND.restarting;
+  if (stage === 1 || stage === 2) return byte & NOT_HEALTHY ? KIND.not_healthy : KIND.restarting;
   return stage < KINDS.length ? stage : KIND.unknown;
 });
+/** How a run stands where nobody has to do anything; the statuses that are an end; those in which it goes on. */
 const CALM = new Set(["starting", "running", "checking", "soaking", "succeeded"]);
 const OVER = new Set(["succeeded", "failed", "aborted"]);
 const GOES_ON = new Set(["running", "paused"]);
@@ -60,22 +62,13 @@ function time(at) {
   return date.toDateString() === new Date().toDateString() ? text : `${calendar.format(date).slice(0, 10)} ${text}`;
 }
 
-/** A span of seconds as the command line writes it: `13m38s`. */
+/** A span in whole seconds as the command line writes it: `13m08s`, `2h05m`. */
 function span(seconds) {
-  const s = Math.max(0, Math.round(seconds));
-  const parts = [
-    [Math.floor(s / 86400), "d"],
-    [Math.floor(s / 3600) % 24, "h"],
-    [Math.floor(s / 60) % 60, "m"],
-    [s % 60, "s"],
-  ];
-  const first = parts.findIndex(([n]) => n > 0);
-  return first < 0
-    ? "0s"
-    : parts
-        .slice(first, first + 2)
-        .map(([n, unit]) => `${n}${unit}`)
-        .join("");
+  const two = (n) => String(n).padStart(2, "0"),
+    whole = Math.max(0, Math.round(seconds)),
+    minutes = whole < 3600 ? Math.floor(whole / 60) : Math.round(whole / 60);
+  if (whole >= 3600) return `${Math.floor(minutes / 60)}h${two(minutes % 60)}m`;
+  return minutes ? `${minutes}m${two(whole % 60)}s` : `${whole}s`;
 }
 
 // ---- The page's elements --------------------------------------------------------------------------------------------
@@ -263,6 +256,9 @@ class Tally {
   }
 }
 
+/** Lines of events that are kept. */
+const LATEST = 200;
+
 /** What is known of one run. */
 class Model {
   constructor(fleet, painter) {
@@ -312,7 +308,7 @@ class Model {
     this.details.clear();
     // Whoever comes back is told only the lines since.
     const [first] = data.feed || [];
-    if (first) this.feed = [...this.feed.filter(({seq}) => seq < first.seq), ...data.feed].slice(-200);
+    if (first) this.feed = [...this.feed.filter(({seq}) => seq < first.seq), ...data.feed].slice(-LATEST);
     this.timeline = data.timeline || null;
     this.#learn(data);
     this.#count();
@@ -331,7 +327,7 @@ class Model {
       this.painter.stale("charts");
     }
     if (data.feed && data.feed.length) {
-      this.feed = [...this.feed, ...data.feed].slice(-200);
+      this.feed = [...this.feed, ...data.feed].slice(-LATEST);
       this.painter.stale("feed");
     }
     this.painter.stale("figures");
