@@ -59,7 +59,7 @@ class EndHook:
 
         Raises:
             UsageError: it cannot be started here, or stands in a file that others may write.
-        ConfigError: its quotes are not closed.
+            ConfigError: its quotes are not closed.
         """
         command = context.settings.observability.on_end or ""
         self._words = split_command(command)

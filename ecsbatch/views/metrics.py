@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, TypeVar
 
 from ecsbatch.model import events as ev
-from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus
+from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.requests import OutgoingRequest
 from ecsbatch.model.state import RolloutState
@@ -37,7 +37,6 @@ OUTCOMES: Final = tuple(kind.value for kind in OutcomeKind if kind is not Outcom
 """The outcomes that events tell of."""
 RESULTS: Final = ("accepted", "unknown", "throttled", "not_accepted", "refused", "auth", "not_sent")
 """What a request for restarts can come to."""
-EVIDENCES: Final = tuple(each.value for each in Evidence)
 ENDS: Final = ("succeeded", "failed", "aborted", "stopped", "interrupted")
 """How a run can end here."""
 STOP_REASONS: Final = (

@@ -12,11 +12,13 @@ from nights import MadeUpNight, night_plan
 from scenes import HOSTILE, plan
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.tally import Stage
 from ecsbatch.policy.progress import progress
+from ecsbatch.views.page.columns import fleet_object
 from ecsbatch.views.page.feed import LATEST, Feed
-from ecsbatch.views.page.messages import RunMessages, fleet_message
+from ecsbatch.views.page.messages import RunMessages
 
 NOTHING = dict.fromkeys(("reason", "code", "message", "host"), "")
 
@@ -93,7 +95,7 @@ def test_a_message_has_nothing_in_it_that_ends_a_line_or_acts_on_a_terminal() ->
     for message in (
         messages.snapshot(told(night)),
         messages.changes(told(night)) or b"",
-        fleet_message("n", night_plan()),
+        json_bytes(fleet_object("n", night_plan())),
     ):
         assert message
         assert message.decode().isprintable()

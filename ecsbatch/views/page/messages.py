@@ -1,4 +1,4 @@
-"""What a page is told of a run, as JSON: its fleet once, then a snapshot, then what changes.
+"""What a page is told of a run, as JSON: its fleet once (`fleet_object`), then a snapshot, then what changes.
 
 A server makes one `RunMessages` for a run that is watched, however many watch it::
 
@@ -21,19 +21,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecsbatch.model.json_text import json_bytes
-from ecsbatch.model.plan import Plan
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
 from ecsbatch.views.page.cells import cell_states, changed
-from ecsbatch.views.page.columns import fleet_object
 from ecsbatch.views.page.details import Details
 from ecsbatch.views.page.feed import Feed
 from ecsbatch.views.page.timeline import RunTimeline
-
-
-def fleet_message(run_id: str, plan: Plan) -> bytes:
-    """Return what does not change of a run, see `fleet_object`."""
-    return json_bytes(fleet_object(run_id, plan))
 
 
 class RunMessages:

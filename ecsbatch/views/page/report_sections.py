@@ -11,7 +11,7 @@ from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.text import counted, without_code
 from ecsbatch.policy.counts import Counts
 from ecsbatch.views.page.drawings import drawings
-from ecsbatch.views.page.figures import FAILED, Figures, Took
+from ecsbatch.views.page.figures import Figures, Took
 from ecsbatch.views.page.html_text import Cell, beside, row, rows_of, safe, section, table
 from ecsbatch.views.page.reported_run import ReportedRun
 from ecsbatch.views.plan import strategy_rows
@@ -182,7 +182,7 @@ def _failures(report: ReportedRun, figures: Figures) -> str:
     ]
     shown = f", the first {len(figures.failed):,} of them" if figures.failures > len(figures.failed) else ""
     heads = ["Server", "Outcome", "Why", "Message", "Zone", "Host", "Wave#", "Sent#", "Ended"]
-    rows = (_failure(report, i, outcome) for i, outcome in figures.failed[:FAILED])
+    rows = (_failure(report, i, outcome) for i, outcome in figures.failed)
     listed = table(f"{counted(figures.failures, 'failure')}{shown}", heads, rows, tall=True)
     return section("failures", "Failures", beside(*parts), listed)
 
