@@ -13,16 +13,14 @@ import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
-from ecsbatch.views.page.files import live_page
+from ecsbatch.views.page.files import asset, live_page
 
 from .made_up import SCENES, WORDS, PretendedRun, scene
 
-ASSETS: Final = Path(__file__).parents[2] / "ecsbatch" / "views" / "page" / "assets"
 KINDS: Final = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -75,7 +73,7 @@ class Pretender:
 
     async def _asset(self, request: web.Request) -> web.Response:
         name = request.match_info.get("name", "page.html")
-        text = (ASSETS / name).read_text(encoding="utf-8")
+        text = asset(name).decode()
         if name == "page.html":
             text = live_page(text)
         return web.Response(

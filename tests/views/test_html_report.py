@@ -31,8 +31,8 @@ from ecsbatch.model.state import RolloutState
 from ecsbatch.store import DatabaseStore, open_store
 from ecsbatch.testing import Faults, World
 from ecsbatch.views.page.details import Details
-from ecsbatch.views.page.files import asset
-from ecsbatch.views.page.html_report import MARKS, report_html
+from ecsbatch.views.page.files import MARKS, SCRIPTS, STYLES, asset
+from ecsbatch.views.page.html_report import report_html
 from ecsbatch.views.page.reported_run import ReportedRun
 from ecsbatch.views.page.timeline import RunTimeline
 from ecsbatch.views.receipt import receipt_lines
@@ -368,8 +368,8 @@ def test_a_record_that_cannot_be_audited_is_reported_with_the_reason(monkeypatch
 def test_another_template_is_filled_in_at_its_marks() -> None:
     files: Mapping[str, bytes] = {
         "page.html": f'<title>ecsbatch</title>{MARKS[0]}<body data-mode="live">{"".join(MARKS[1:])}'.encode(),
-        **dict.fromkeys(("uplot.css", "page.css"), b"p {}"),
-        **dict.fromkeys(("uplot.js", "page.js"), b"go()"),
+        **dict.fromkeys(STYLES, b"p {}"),
+        **dict.fromkeys(SCRIPTS, b"go()"),
     }
     raw = b"".join(report_html(of_state(history(plan())), files.__getitem__))
 

@@ -6,14 +6,13 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.views.page.files import live_page
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+    from pathlib import Path
 
 PAGE: Final = "page.html"
 
@@ -41,12 +40,7 @@ class Asset:
     content_type: str
 
 
-def page_folder() -> Traversable:
-    """Return where the page's files are in the package."""
-    return resources.files("ecsbatch.views.page") / "assets"
-
-
-def load_assets(folder: Traversable) -> dict[str, Asset]:
+def load_assets(folder: Path) -> dict[str, Asset]:
     """Return the files of the page by their names.
 
     Raises:

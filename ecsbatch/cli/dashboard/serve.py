@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from ecsbatch.cli.dashboard.access import Access, names_of
-from ecsbatch.cli.dashboard.assets import load_assets, page_folder
+from ecsbatch.cli.dashboard.assets import load_assets
 from ecsbatch.cli.dashboard.routes import PageOptions, PageRoutes, page_server
 from ecsbatch.cli.dashboard.stream import event_frame
 from ecsbatch.cli.dashboard.token_file import page_token
@@ -22,9 +22,10 @@ from ecsbatch.config.addresses import is_loopback
 from ecsbatch.config.settings import PAGE_TOKEN
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.json_text import json_bytes
+from ecsbatch.views.page.files import ASSETS
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+    from pathlib import Path
 
     from ecsbatch.cli.dashboard.token_file import PageToken
     from ecsbatch.config.settings import Observability
@@ -37,7 +38,7 @@ ENDED: Final = "The process that showed this page has ended: what stands here is
 
 @asynccontextmanager
 async def serving_dashboard(
-    settings: Observability, runs: History, *, folder: Traversable | None = None
+    settings: Observability, runs: History, *, folder: Path | None = None
 ) -> AsyncGenerator[PageRoutes]:
     """Serve the page of a store's runs for as long as the block lasts; print once where it is.
 
@@ -58,7 +59,7 @@ async def serving_dashboard(
     tls = tls_context(settings.dashboard_cert, settings.dashboard_key)
     token = page_token()
     access = Access(token.text, port, names_of(host, tuple(settings.dashboard_host)), secure=tls is not None)
-    assets = load_assets(folder or page_folder())
+    assets = load_assets(folder or ASSETS)
     routes = PageRoutes(runs, PageOptions(access, assets, settings.dashboard_steer, who()))
     routes.list.begin()
     try:

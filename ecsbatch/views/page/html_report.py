@@ -17,20 +17,15 @@ from ecsbatch.policy.progress import progress
 from ecsbatch.views.page.cells import cell_states
 from ecsbatch.views.page.columns import fleet_object
 from ecsbatch.views.page.figures import Figures
-from ecsbatch.views.page.files import asset
+from ecsbatch.views.page.files import MARKS, SCRIPTS, STYLES, asset
 from ecsbatch.views.page.html_text import safe
 from ecsbatch.views.page.report_sections import sections
 from ecsbatch.views.page.reported_run import ReportedRun
 from ecsbatch.views.receipt import receipt_lines
 from ecsbatch.views.summary import headline
 
-MARKS: Final = ("<!--head-->", "<!--summary-->", "<!--data-->", "<!--scripts-->")
-"""What a template is filled in at, in this order."""
-
 _LIVE, _REPORT = 'data-mode="live"', 'data-mode="report"'
 _TITLE: Final = "<title>ecsbatch</title>"
-_STYLES: Final = ("uplot.css", "page.css")
-_SCRIPTS: Final = ("uplot.js", "page.js")
 _GZIP: Final = 31
 _ENCODED: Final = 3 * 16_384
 """Bytes that are written in base64 together; a multiple of three needs no padding."""
@@ -44,8 +39,8 @@ def report_html(report: ReportedRun, file: Callable[[str], bytes] = asset) -> It
         file: returns one of the files that a browser gets, by its name.
     """
     figures = Figures(report.state)
-    style = b"\n".join(map(file, _STYLES))
-    scripts = [file(name) for name in _SCRIPTS]
+    style = b"\n".join(map(file, STYLES))
+    scripts = [file(name) for name in SCRIPTS]
     title = f"<title>{safe(headline(report.state, report.at))}</title>"
     template = file("page.html").decode().replace(_LIVE, _REPORT, 1).replace(_TITLE, title, 1)
     parts = _cut(template)
