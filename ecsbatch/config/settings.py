@@ -250,11 +250,12 @@ class Observability:
     """How others see what the command line does: a page, metrics, traces, and a command at a run's end.
 
     Attributes:
-        dashboard: Show runs on a page at this address; without a certificate only this machine's own will do.
-        dashboard_host: Name by which browsers reach the page, besides that of its address.
+        dashboard: Show runs on a page at this address, which changes nothing; the address that is printed has its
+            token. Without a certificate only an address of this machine alone will do.
+        dashboard_host: Name by which browsers reach the page, besides that of its address; by others it is refused.
         dashboard_cert: The page's certificate (PEM), with which it listens at other addresses, too.
         dashboard_key: The certificate's private key (PEM); in the certificate's file where left out.
-        dashboard_steer: Let whoever has the page's token steer runs from it. [False]
+        dashboard_steer: Let whoever has the page's token pause, resume, promote, tighten and abort runs. [False]
         metrics: Answer Prometheus at this address, under /metrics.
         metrics_file: Write the metrics into this file now and then, for node_exporter.
         traces: Write spans of rollouts and requests by OpenTelemetry, as its own variables say. [False]

@@ -27,8 +27,9 @@ def dashboard(
 ) -> int:
     """Show all runs of a store on a page, those of other processes and machines too, until Ctrl-C.
 
-    The address that it prints has the page's token; it listens at 127.0.0.1:8080 where --dashboard says nothing else.
-    It reads the store, and changes nothing; with --dashboard-steer runs can be steered from the page.
+    The address that it prints has the page's token, which is that of ECSBATCH_DASHBOARD_TOKEN, else kept in
+    dashboard.token beside the default store. It listens at 127.0.0.1:8080 where --dashboard says nothing else. It reads
+    the store, and changes nothing; with --dashboard-steer runs can be steered from the page.
     """
     context = CliContext.of(flags, config)
     context = replace(context, settings=_listening(context.settings))
