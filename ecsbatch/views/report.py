@@ -8,13 +8,13 @@ from collections.abc import Container, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from ecsbatch.model.json_text import json_bytes, stamp
+from ecsbatch.model.json_text import json_bytes, stamped
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.progress import progress
 from ecsbatch.views.table import chunks, table
-from ecsbatch.views.text import WORDS, cell
+from ecsbatch.views.text import WORDS, cell, utc_text
 
 if TYPE_CHECKING:
     from ecsbatch.model.conflicts import RunTaken
@@ -81,8 +81,8 @@ def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS, only: in
     """
     run = run_json(state) | {
         "message": state.message,
-        "started_at": _time(state.started_at),
-        "ended_at": _time(state.ended_at),
+        "started_at": stamped(state.started_at),
+        "ended_at": stamped(state.ended_at),
         "wave": state.wave_under_way,
         "waves": len(state.plan.waves),
         "plan": state.plan.to_json(),
@@ -112,7 +112,7 @@ def report_table(
 
 def _shown(state: RolloutState, index: int) -> tuple[str, ...]:
     fleet, outcome, wave = state.plan.fleet, state.outcome(index), state.plan.wave_of(index)
-    ended = stamp(outcome.ended_at)[:19].replace("T", " ") if outcome.ended_at else ""
+    ended = utc_text(outcome.ended_at) if outcome.ended_at else ""
     again = f"not retried: {outcome.not_retried.replace('_', ' ')}" if outcome.not_retried else ""
     words = (outcome.reason.replace("_", " "), outcome.code, again, without_code(outcome.message, outcome.code))
     why = "  ".join(word for word in words if word)
@@ -141,13 +141,9 @@ def _rows(state: RolloutState, kinds: Container[str], only: int | None) -> Itera
             wave.number if wave else None,
             fleet.domain(index),
             outcome.attempts,
-            _time(outcome.submitted_at),
-            _time(outcome.ended_at),
+            stamped(outcome.submitted_at),
+            stamped(outcome.ended_at),
             outcome.not_retried,
             printable(fleet.name(index), _LONGEST_NAME),
             printable(outcome.host, _LONGEST_NAME),
         )
-
-
-def _time(ts: float | None) -> str | None:
-    return None if ts is None else stamp(ts)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ecsbatch.model import events as ev
-from ecsbatch.model.json_text import stamp
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.text import printable
+from ecsbatch.views.text import utc_text
 
 _LAST: Final = 6
 _NAMED: Final = 4
@@ -34,7 +34,7 @@ def steering_texts(events: Iterable[ev.Event]) -> list[str]:
 
 
 def _time(ts: float) -> str:
-    return stamp(ts)[:19].replace("T", " ") + "Z"
+    return f"{utc_text(ts)}Z"
 
 
 def _text(event: ev.Event) -> str:

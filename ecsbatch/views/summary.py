@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Final
 
 from ecsbatch.model.failures import Failure
-from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind, RunStatus, SkipReason
 from ecsbatch.model.run import RunRecord
 from ecsbatch.model.servers import Fleet
@@ -29,7 +28,7 @@ from ecsbatch.policy.standing import (
     reason_beyond,
     standing,
 )
-from ecsbatch.views.text import NAME, NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, wrap_line
+from ecsbatch.views.text import NAME, NOTHING_TO_REPEAT, WORDS, RepeatFlags, format_span, utc_text, wrap_line
 
 _WIDTH: Final = 80
 _COLUMN: Final = 12
@@ -317,9 +316,9 @@ def run_lines(
 
 def _row(record: RunRecord, how: Standing | None) -> tuple[str, ...]:
     status = record.status.value if how is None else how.text if len(how.text) <= _WIDEST_STATUS else how.word
-    started = stamp(record.created_at)[:19].replace("T", " ")
+    started = utc_text(record.created_at)
     figures = (f"{record.ended:,}", f"{record.total:,}")
-    since = stamp(record.holder.since)[:19].replace("T", " ")
+    since = utc_text(record.holder.since)
     return (printable(record.run_id), status, *figures, started, _lease(record), _holder(record), since)
 
 

@@ -9,6 +9,7 @@ from textwrap import TextWrapper, wrap
 from typing import Final
 
 from ecsbatch.config.types import format_duration
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.text import visible
 
@@ -66,6 +67,11 @@ def format_span(seconds: float) -> str:
         return f"{hours}h{minutes:02}m"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def utc_text(ts: float) -> str:
+    """Write a time, seconds since 1970, in UTC to the second: ``2026-11-26 21:04:05``."""
+    return stamp(ts)[:19].replace("T", " ")
 
 
 def wrap_command(command: str, width: int) -> list[str]:

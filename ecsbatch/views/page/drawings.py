@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
-from ecsbatch.model.json_text import stamp
 from ecsbatch.views.page.html_text import safe
-from ecsbatch.views.text import format_span
+from ecsbatch.views.text import format_span, utc_text
 
 _WIDTH: Final = 900
 _HEIGHT: Final = 160
@@ -74,7 +73,7 @@ def _drawing(title: str, timeline: Mapping[str, Any], lines: Iterable[Curve]) ->
     shown = list(lines)
     most = max(1, *(max(line.values) for line in shown))
     seconds = len(shown[0].values) * timeline["step"]
-    begin, end = (stamp(timeline["origin"] + passed)[:19].replace("T", " ") for passed in (0, seconds))
+    begin, end = (utc_text(timeline["origin"] + passed) for passed in (0, seconds))
     legend = ", ".join(f"{line.name} at most {max(line.values):,}" for line in shown)
     names = "".join(
         f'<tspan class="{line.look}" fill="{line.color}" dx="{0 if i == 0 else 14}">{safe(line.name)}</tspan>'

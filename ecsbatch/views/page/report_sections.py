@@ -18,7 +18,7 @@ from ecsbatch.views.plan import strategy_rows
 from ecsbatch.views.receipt import receipt_lines
 from ecsbatch.views.steering import limit_text, steering_lines
 from ecsbatch.views.summary import outcome_lines
-from ecsbatch.views.text import WORDS, format_span
+from ecsbatch.views.text import WORDS, format_span, utc_text
 
 _TOP: Final = 10
 """Reasons and hosts of failures that are named."""
@@ -66,11 +66,10 @@ def _headline(report: ReportedRun) -> str:
 
 
 def _when(ts: float | None) -> str:
-    """Write a time so that a script can write it as that of the reader's place."""
+    """Write a time for people and, to the millisecond, for programs."""
     if ts is None:
         return ""
-    text = stamp(ts)[:19]
-    return f'<time datetime="{text}Z">{text.replace("T", " ")}Z</time>'
+    return f'<time datetime="{stamp(ts)}">{_plain(ts)}</time>'
 
 
 def _counts(report: ReportedRun) -> str:
@@ -133,7 +132,7 @@ def _waves(report: ReportedRun, figures: Figures) -> str:
 
 
 def _plain(ts: float | None) -> str:
-    return "" if ts is None else stamp(ts)[:19].replace("T", " ") + "Z"
+    return "" if ts is None else f"{utc_text(ts)}Z"
 
 
 def _spread(took: Took | None) -> tuple[Cell, Cell, Cell]:
