@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
+import socket
 import ssl
 import subprocess
 from base64 import b64decode
@@ -184,7 +186,7 @@ async def test_what_is_no_request_is_answered_without_a_word_about_what_answers(
 
 
 async def test_so_many_connections_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ecsbatch.cli.dashboard.routes.MOST_CONNECTIONS", 5)
+    monkeypatch.setattr("ecsbatch.cli.listen.MOST_CONNECTIONS", 5)
     async with served(tmp_path) as page:
         idle = [await asyncio.open_connection("127.0.0.1", page.port) for _ in range(8)]
         ended = [await asyncio.wait_for(reader.read(1), 5) == b"" for reader, _ in idle[5:]]
@@ -192,6 +194,43 @@ async def test_so_many_connections_and_no_more(tmp_path: Path, monkeypatch: pyte
             writer.close()
 
     assert ended == [True, True, True]
+
+
+async def test_who_never_agrees_on_tls_takes_no_more_files_of_the_process_than_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecsbatch.cli.listen.MOST_CONNECTIONS", 5)
+    made, key = certificate(tmp_path)
+    async with served(tmp_path, dashboard_cert=made, dashboard_key=key) as page:
+        idle = [await asyncio.open_connection("127.0.0.1", page.port) for _ in range(8)]
+        ended = [await asyncio.wait_for(reader.read(1), 5) == b"" for reader, _ in idle[5:]]
+        for _, writer in idle:
+            writer.close()
+
+    assert ended == [True, True, True]
+
+
+async def test_where_no_file_is_left_for_a_connection_it_is_taken_later(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecsbatch.cli.listen._LATER", 0.01)
+    async with served(tmp_path) as page:
+        capfd.readouterr()
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as waiting:
+            waiting.settimeout(0)
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+                await asyncio.get_running_loop().sock_connect(waiting, ("127.0.0.1", page.port))
+                for _ in range(100):
+                    await asyncio.sleep(0)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            await asyncio.get_running_loop().sock_sendall(waiting, b"nonsense\r\n\r\n")
+            answer = await asyncio.get_running_loop().sock_recv(waiting, 100)
+
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert capfd.readouterr() == ("", "")
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------

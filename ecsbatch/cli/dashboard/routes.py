@@ -21,6 +21,7 @@ from ecsbatch.cli.dashboard.paths import Target, target_of
 from ecsbatch.cli.dashboard.runs_list import LISTED, RunsList
 from ecsbatch.cli.dashboard.steering import read_request, status_of, steer
 from ecsbatch.cli.dashboard.stream import Audience, Seats, Viewer, read_by_all, send_events
+from ecsbatch.cli.listen import IDLE
 from ecsbatch.cli.wiring import warn
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model.json_text import json_bytes
@@ -34,14 +35,8 @@ MOST_BODY: Final = 4096
 MOST_HEADERS: Final = 64
 """Headers of a request."""
 
-MOST_CONNECTIONS: Final = 256
-"""Connections of all viewers together."""
-
 _BODY_WITHIN: Final = 5.0
 """Seconds that a request's body may take."""
-
-_IDLE: Final = 75.0
-"""Seconds after which a connection without a request is closed."""
 
 _LOG: Final = logging.getLogger("ecsbatch.page")
 _LOG.addHandler(logging.NullHandler())
@@ -202,13 +197,13 @@ class PageRoutes:
 
 
 def page_server(routes: PageRoutes) -> web.Server:
-    """Return what serves a page: it bounds connections, and has no words of its own."""
+    """Return what serves a page: it has no words of its own."""
     return _PageServer(
         routes.answer,
         handler_cancellation=True,
         access_log=None,
         logger=_LOG,
-        keepalive_timeout=_IDLE,
+        keepalive_timeout=IDLE,
         lingering_time=1.0,
     )
 
@@ -234,15 +229,10 @@ class _Connection(web.RequestHandler):
 
 
 class _PageServer(web.Server):
-    """Makes connections, so many at once."""
+    """Makes such connections."""
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        if len(self._connections) > MOST_CONNECTIONS:
-            transport.abort()
 
 
 def _asked(request: web.BaseRequest, access: Access) -> Asked | None:
