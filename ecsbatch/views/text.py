@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import TextWrapper, wrap
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 from ecsbatch.config.types import format_duration
 from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.text import visible
+
+_Json = TypeVar("_Json")
 
 WORDS: Final[Mapping[OutcomeKind, str]] = {
     OutcomeKind.RESTARTED: "restarted",
@@ -119,3 +121,15 @@ def cell(value: object) -> object:
     if isinstance(value, str):
         return _FORMULA.sub(r"\1'", visible(value))
     return "" if value is None else value
+
+
+def visible_values(value: _Json) -> _Json:
+    """Return JSON values with a mark for each character that turns or hides text; names of fields stay as they are."""
+    shown: Any = value
+    if isinstance(value, str):
+        shown = visible(value)
+    elif isinstance(value, Mapping):
+        shown = {name: visible_values(each) for name, each in cast("Mapping[str, Any]", value).items()}
+    elif isinstance(value, list | tuple):
+        shown = [visible_values(each) for each in cast("Sequence[Any]", value)]
+    return cast("_Json", shown)

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 from base64 import b64decode
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from ecsbatch.config.settings import Observability
 from ecsbatch.errors import ConfigError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.run import Lease, Transaction
+from ecsbatch.model.plan import Plan, Wave
+from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
+from ecsbatch.model.servers import Fleet
 from ecsbatch.rollout.history import History
 from ecsbatch.store import DatabaseStore, open_store
 
@@ -268,6 +271,42 @@ async def test_the_fleet_is_told_once_and_hostile_names_are_json_alone(tmp_path:
     assert fleet["groups"]["zone"]["values"] == ["az1", IMAGE]
     assert (server["name"], server["outcome"]["outcome"]) == (IMAGE, "not_started")
     assert b"\x1b" not in escape
+
+
+async def test_no_text_on_the_page_is_turned_or_hidden(tmp_path: Path) -> None:
+    turned = "\u202egpj.\u2066exe\x1b[31m\u2028\x00"
+    holder = Holder(turned, turned, 7, 0.0)
+    fleet = Fleet([turned], names=[turned], domains=[turned], hosts=[turned], tags={turned: [turned]})
+    plan = Plan(fleet=fleet, waves=(Wave(1, 0, 1, turned),), max_unavailable=1, max_failures=1)
+    failed = ev.ServerFailed(server=turned, batch=1, reason=turned, code=turned, message=turned, host=turned)
+    events = [
+        ev.RunStarted(total=1),
+        ev.HolderChanged(holder=turned, host=turned, fence=1, limit=1, window=1.0),
+        ev.WaveStarted(wave=1, servers=1, label=turned),
+        ev.BatchSubmitting(batch=1, servers=[turned], updated=[""]),
+        ev.BatchAccepted(batch=1, job_id=turned),
+        failed,
+        ev.RunPaused(by=turned),
+    ]
+    async with served(tmp_path) as page:
+        await page.store.create_run(NewRun(RUN, plan=plan.to_json(), fleet=fleet, events=events), holder)
+        told = [
+            await page.json(path) for path in ("/api/runs", *(f"/api/runs/{RUN}/{it}" for it in ("fleet", "servers/0")))
+        ]
+        async with page.stream() as watched, page.stream("/api/runs/events") as listed:
+            told += [each.data for each in (*await watched.until("snapshot"), *await listed.until("runs"))]
+
+    assert len(list(texts(told))) > 50
+    assert [text for text in texts(told) if not text.isprintable()] == []
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield the texts of JSON values, names of fields left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from texts(each)
 
 
 async def test_a_stream_begins_with_all_and_goes_on_with_what_changes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import gzip
 import re
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
@@ -324,6 +324,17 @@ def test_texts_of_others_are_no_markup_whatever_they_are() -> None:
     assert b"onerror=alert(1)>" not in raw
     assert "<img src=x onerror=alert(1)>" in page.text, "it is read as the text that it is"
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u2028\u202e]", raw.split(b"<script")[0].decode())
+    turned = [text for text in texts(data_of(page)) if not text.isprintable()]
+    assert turned == [], "the script shows them"
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield the texts of JSON values, names of fields left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from texts(each)
 
 
 def test_a_long_message_is_cut_and_many_failures_are_counted() -> None:

@@ -30,6 +30,7 @@ from ecsbatch.rollout.history import explained, need_rollout, usage_of
 from ecsbatch.views.page.cells import cell_states
 from ecsbatch.views.page.columns import fleet_object
 from ecsbatch.views.page.messages import RunMessages
+from ecsbatch.views.text import visible_values
 
 if TYPE_CHECKING:
     from ecsbatch.model.plan import Plan
@@ -259,7 +260,8 @@ class Board:
     def progress(self) -> dict[str, Any]:
         """Return how the run goes on, with the events that have been read."""
         self._history.settle()
-        return progress(self.state, self._runs.store.wall(), usage=self._usage, held=self.record.held).as_dict()
+        told = progress(self.state, self._runs.store.wall(), usage=self._usage, held=self.record.held)
+        return visible_values(told.as_dict())
 
     async def last_words(self) -> None:
         """Tell what this process still knows of its run before it ends."""
@@ -299,7 +301,7 @@ class Board:
         store, server, outcome = self._runs.store, fleet.ids[index], self.state.outcome(index)
         story = await read_story(store, self.run_id, self._stories.numbers(index))
         why = await explained(store, self.record, self.state, server, now=store.wall())
-        return {
+        told = {
             "server": server,
             "name": fleet.name(index),
             "domain": fleet.domain(index),
@@ -308,6 +310,7 @@ class Board:
             "story": story,
             "explain": why.as_dict(),
         }
+        return visible_values(told)
 
 
 def _fleet_answer(run_id: str, plan: Plan) -> FleetAnswer:

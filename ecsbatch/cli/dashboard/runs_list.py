@@ -11,6 +11,7 @@ from ecsbatch.cli.run_rows import run_row, with_counts
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.text import MAX_TEXT, printable
+from ecsbatch.views.text import visible_values
 
 if TYPE_CHECKING:
     from ecsbatch.cli.dashboard.boards import Boards
@@ -103,7 +104,8 @@ class RunsList:
         store = self._runs.store
         frozen, now = await store.frozen(), store.wall()
         rows = [run_row(with_counts(each, states.get(each.run_id)), states.get(each.run_id), now) for each in records]
-        return {"v": 1, "runs": rows, "frozen": frozen.as_dict() if frozen is not None else None}
+        told = {"v": 1, "runs": rows, "frozen": frozen.as_dict() if frozen is not None else None}
+        return visible_values(told)
 
     async def _records(self, limit: int, after: str) -> list[RunRecord]:
         read = limit

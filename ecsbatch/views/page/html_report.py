@@ -23,6 +23,7 @@ from ecsbatch.views.page.report_sections import sections
 from ecsbatch.views.page.reported_run import ReportedRun
 from ecsbatch.views.receipt import receipt_lines
 from ecsbatch.views.summary import headline
+from ecsbatch.views.text import visible_values
 
 _LIVE, _REPORT = 'data-mode="live"', 'data-mode="report"'
 _TITLE: Final = "<title>ecsbatch</title>"
@@ -88,9 +89,9 @@ def _data(report: ReportedRun, figures: Figures) -> Iterator[bytes]:
         ("cells", b64encode(cell_states(state)).decode()),
         ("details", report.details.table()),
         ("times", figures.times.table()),
-        ("progress", progress(state, report.at).as_dict()),
+        ("progress", visible_values(progress(state, report.at).as_dict())),
         ("timeline", report.timeline.as_dict()),
-        ("audit", _audit(report)),
+        ("audit", visible_values(_audit(report))),
         ("summary", {"headline": headline(state, report.at), "at": report.at, "version": report.version}),
     ]
     for i, (name, value) in enumerate(told):
