@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _RUNS: Final = 16
 """Runs that are kept at most, those last asked about."""
 
-_SERVERS: Final = 200_000
+KEPT_SERVERS: Final = 200_000
 """Servers that they have together at most; the run last asked about is kept however many it has."""
 
 
 class FollowedRuns:
     """The followers of the runs last asked about, and the tails of the journals that are being followed."""
 
-    def __init__(self, store: Callable[[], Store], *, servers: int = _SERVERS) -> None:
+    def __init__(self, store: Callable[[], Store], *, servers: int = KEPT_SERVERS) -> None:
         """Read from ``store()``; keep runs that have no more ``servers`` together."""
         self._store = store
         self._servers = servers

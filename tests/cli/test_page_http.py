@@ -18,6 +18,7 @@ from page_client import IMAGE, RUN, begun, free_port, served
 
 from ecsbatch.cli.dashboard import stream
 from ecsbatch.cli.dashboard.access import HEADERS
+from ecsbatch.cli.dashboard.runs_list import RunsList
 from ecsbatch.cli.dashboard.serve import check_reach, serving_dashboard, tls_context
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.config.settings import Observability
@@ -396,6 +397,21 @@ async def test_runs_are_listed_and_told_of_when_they_change(tmp_path: Path) -> N
     assert [run["run_id"] for run in (*listed["runs"], *further["runs"])] == [f"other-{n}" for n in range(4, -1, -1)]
     assert first.data["runs"][-1]["standing"] == "starting"
     assert (changed[-1].data["runs"][-1]["status"], changed[-1].data["v"]) == ("paused", 1)
+
+
+@pytest.mark.parametrize(
+    ("servers", "read"), [(20, ["c", "b", "a"]), (13, ["c", "b"]), (8, ["c", "a"]), (2, ["c"]), (5, ["c"])]
+)
+async def test_of_large_runs_that_stand_still_no_more_are_read_for_the_list_than_are_kept(
+    servers: int, read: list[str], tmp_path: Path
+) -> None:
+    async with served(tmp_path) as page:
+        for run, size in (("a", 2), ("b", 6), ("c", 6)):
+            await begun(page.store, size, run_id=run)
+        told = await RunsList(page.routes.list._runs, page.routes.boards, servers=servers).listed()
+
+    assert [row["run_id"] for row in told["runs"]] == ["c", "b", "a"]
+    assert [row["run_id"] for row in told["runs"] if row["standing"] == "starting"] == read
 
 
 async def test_a_run_that_is_not_there_is_told_of(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ from ecsbatch.cli.run_rows import run_row, with_counts
 from ecsbatch.errors import ConfigError, StoreError
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.text import MAX_TEXT, printable
+from ecsbatch.rollout.followed_runs import KEPT_SERVERS
 from ecsbatch.views.text import visible_values
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from ecsbatch.cli.dashboard.boards import Boards
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
@@ -39,11 +42,18 @@ class RunsList:
         audience: who watches it.
     """
 
-    def __init__(self, runs: History, boards: Boards) -> None:
-        """Look at the runs of a store; what a board knows of one is not read again."""
+    def __init__(self, runs: History, boards: Boards, *, servers: int = KEPT_SERVERS) -> None:
+        """Look at the runs of a store; what a board knows of one is not read again.
+
+        Args:
+            runs: of the store.
+            boards: of its runs.
+            servers: that all runs may have together whose events are read; how others stand is told by their record.
+        """
         self.audience = Audience()
         self._runs = runs
         self._boards = boards
+        self._servers = servers
         self._told: dict[str, Any] = {}
         self._fault = ""
         self._task: asyncio.Task[None] | None = None
@@ -122,9 +132,19 @@ class RunsList:
         """Return the states of the rollouts that are not over, of which there are seldom many."""
         open_ = [each for each in records if each.kind == "rollout" and not each.status.over][:_STATES]
         found: dict[str, RolloutState] = {}
-        for record in open_:
+        for record in self._not_too_large(open_):
             try:
                 found[record.run_id] = self._boards.state(record.run_id) or await self._runs.state(record.run_id)
             except ConfigError:
                 continue  # it has been deleted meanwhile
         return found
+
+    def _not_too_large(self, records: Iterable[RunRecord]) -> Iterator[RunRecord]:
+        """Yield so many runs as are kept until the next look: of more, all would be read from their begin each time."""
+        room = self._servers
+        for record in records:
+            if self._boards.state(record.run_id) is not None:
+                yield record
+            elif record.total <= room or room == self._servers:
+                room -= record.total
+                yield record
