@@ -27,6 +27,9 @@ POLICY: Final = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+BEAT: Final = 5.0
+"""Seconds, as the real server's."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -121,8 +124,8 @@ class Pretender:
         self._viewers[run.run_id].append(queue)
         try:
             await _send(stream, "snapshot", run.snapshot(), run.seq)
-            while (message := await queue.get()) is not None:
-                await _send(stream, "changes", message, message["seq"])
+            while (message := await _next(queue)) is not None:
+                await _send(stream, "changes" if message else "beat", message, run.seq)
             if self.farewell:
                 await _send(stream, "end", {"text": self.farewell}, run.seq)
         except ConnectionResetError:
@@ -149,6 +152,12 @@ class Pretender:
         for queue in self._viewers[run_id]:
             queue.put_nowait(message)
 
+    def beat(self) -> None:
+        """Say to all who look at a run that somebody is there."""
+        for queues in self._viewers.values():
+            for queue in queues:
+                queue.put_nowait({})
+
     def hang_up(self) -> None:
         """Break all streams of runs."""
         for queues in self._viewers.values():
@@ -164,6 +173,15 @@ class Pretender:
                     run.step(max(1, min(self.rate, run.n) // 4))
                     self.push(run_id)
             await asyncio.sleep(max(0.0, 0.25 - (time.perf_counter() - begun)))
+
+
+async def _next(queue: asyncio.Queue[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Return the next message, None at the end; a beat is empty."""
+    try:
+        async with asyncio.timeout(BEAT):
+            return await queue.get()
+    except TimeoutError:
+        return {}
 
 
 async def _send(stream: web.StreamResponse, event: str, data: dict[str, Any], number: int) -> None:

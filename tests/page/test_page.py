@@ -233,6 +233,49 @@ async def test_a_server_that_was_gone_is_told_of_and_seen_again_with_all_that_ha
         assert await viewer.page.is_hidden("#banner-lost")
 
 
+LEAPS = "const now = Date.now; window.leap = 0; Date.now = () => now() + window.leap;"
+"""A script by which a page's clock can leap, as a laptop's that has slept."""
+
+
+async def test_a_connection_that_is_open_and_dead_is_told_of_and_left(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    pretender = Pretender([run])
+    async with looking(browser, pretender, "#/tonight", script=LEAPS) as viewer:
+        await agrees(viewer, run)
+        pretender.online = False
+        run.step(700)
+        run.changed.clear()  # it was sent, and has not arrived
+        await viewer.page.evaluate("window.leap += 13_000")
+        await viewer.until("() => !document.querySelector('#banner-lost').hidden")
+        pretender.online = True
+        await agrees(viewer, run)
+        assert await viewer.page.is_hidden("#banner-lost")
+
+
+async def test_a_nap_of_some_seconds_opens_the_connection_anew(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    async with looking(browser, Pretender([run]), "#/tonight", script=LEAPS) as viewer:
+        await agrees(viewer, run)
+        run.step(700)
+        run.changed.clear()
+        await viewer.page.evaluate("window.leap += 7_000")
+        await agrees(viewer, run)
+        assert await viewer.page.is_hidden("#banner-lost")
+
+
+async def test_a_run_in_which_nothing_happens_stays_connected_by_its_beats(browser: Browser) -> None:
+    run = scene("held", 300, run_id="tonight")
+    pretender = Pretender([run])
+    async with looking(browser, pretender, "#/tonight") as viewer:
+        await agrees(viewer, run)
+        await viewer.page.evaluate(
+            "() => { const {stream} = shown.page; window.held = stream.source; stream.last -= 5_000; }"
+        )
+        pretender.beat()
+        await viewer.until("() => Date.now() - shown.page.stream.last < 4_000")
+        assert await viewer.page.evaluate("held === shown.page.stream.source")
+
+
 async def test_a_server_that_says_farewell_is_no_alarm(browser: Browser) -> None:
     run = scene("finished", 30, run_id="tonight")
     pretender = Pretender([run])

@@ -23,8 +23,11 @@ MOST_FRAMES: Final = 16
 MOST_BYTES: Final = 1 << 20
 """Bytes of them together."""
 
-HEARTBEAT: Final = 15.0
-"""Seconds after which something is sent where nothing happens: whoever is gone is noticed, and no proxy hangs up."""
+HEARTBEAT: Final = 5.0
+"""Seconds after which something is sent where nothing happens: whoever is gone is noticed, and no proxy hangs up.
+
+A page that hears nothing for 12 s (``SILENCE`` in page.js) says that it is not connected.
+"""
 
 STALLED: Final = 30.0
 """Seconds that a viewer has to take a message."""

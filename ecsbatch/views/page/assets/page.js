@@ -2464,17 +2464,24 @@ async function ask(path, options = {}) {
   throw Object.assign(new Error(told.message || why), {status: answer.status});
 }
 
-const SILENCE = 45_000,
+/** Milliseconds. The server beats every 5 s where nothing happens; whoever has slept is out of patience sooner. */
+const SILENCE = 12_000,
+  NAP = 6000,
+  LOOK = 1000,
   AGAIN = 2000;
 
-/** A stream of the server's events: opened again whenever it breaks, or says nothing where it should. */
+/** A stream of the server's events: opened again whenever it breaks, or not even its beat is heard. */
 class Stream {
   constructor(path, handlers, onState) {
-    Object.assign(this, {path, handlers, onState, last: Date.now(), expects: true});
+    Object.assign(this, {path, handlers, onState, last: Date.now(), watched: Date.now()});
     this.#open();
-    this.timer = setInterval(() => this.#watch(), 5000);
+    this.timer = setInterval(() => this.#watch(), LOOK);
     this.ends = new AbortController();
-    window.addEventListener("online", () => this.again(), {signal: this.ends.signal});
+    const on = (target, event, does) => target.addEventListener(event, does, {signal: this.ends.signal});
+    on(window, "online", () => this.again());
+    on(window, "pageshow", ({persisted}) => persisted && this.again());
+    on(window, "focus", () => this.#listen(NAP));
+    on(document, "visibilitychange", () => document.hidden || this.#listen(NAP));
   }
 
   #open() {
@@ -2487,6 +2494,7 @@ class Stream {
         handle(JSON.parse(event.data));
       });
     }
+    this.source.addEventListener("beat", () => (this.last = Date.now()));
     this.source.addEventListener("end", ({data}) => this.onState("end", JSON.parse(data).text));
     this.source.addEventListener("resync", ({data}) => {
       this.onState("end", data ? JSON.parse(data).text : "");
@@ -2503,11 +2511,18 @@ class Stream {
     ask("/api/session").catch((error) => error.status && this.onState("refused", error.message));
   }
 
-  /** A laptop that slept has a connection that is open and dead. */
+  /** A laptop that slept has a connection that is open and may be dead; its clock has leapt. */
   #watch() {
-    const slept = Date.now() - (this.watched || Date.now()) > 90_000;
+    const slept = Date.now() - this.watched > NAP;
     this.watched = Date.now();
-    if (slept || (this.expects && Date.now() - this.last > SILENCE)) this.again();
+    this.#listen(slept ? NAP : SILENCE);
+  }
+
+  #listen(patience) {
+    const silent = Date.now() - this.last;
+    if (silent <= patience) return;
+    this.onState(silent > SILENCE ? "lost" : "wait");
+    this.again();
   }
 
   again() {
@@ -2614,7 +2629,6 @@ class LiveRun {
   #after() {
     const {model} = this.page,
       progress = model.progress;
-    this.stream.expects = model.goesOn;
     this.steering.draw();
     showFreeze(progress.frozen);
     const over = OVER.has(progress.status);
@@ -2761,7 +2775,6 @@ class RunsPage {
       },
       (state, why) => this.link.set(state, this.at, why),
     );
-    this.stream.expects = false;
   }
 
   async #load() {
