@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,10 @@ from postgres.fixtures import (  # noqa: F401 - pytest finds them by their names
 # Its deadlines are of real time: on a busy machine they fail what is right.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+# Hundreds of processes begin in the tests, the workers among them, and each would compile the package for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 HERE = Path(__file__).parent
 
