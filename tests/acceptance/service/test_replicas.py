@@ -86,7 +86,7 @@ async def over(replica: Replica, run_id: str) -> dict[str, Any]:
         _, told = await replica.ask("GET", f"/rollouts/{run_id}")
         if told["status"] in {"succeeded", "failed", "aborted"}:
             return told
-        await asyncio.sleep(1)
+        await asyncio.sleep(15)
 
 
 def test_what_one_is_asked_for_any_other_tells_and_steers() -> None:
