@@ -10,6 +10,11 @@ costs one second per ending that is unseen by now, and saves what a second of lo
 sqrt(2 price r P), with P the chance that anything still runs. Look at the first instant at which the former reaches the
 latter; where r is constant this is Keller's interval.
 
+Two things are not as in the textbook. An ending that is seen late annoys more than in proportion: where endings grow
+rare, gaps are shorter than the mean alone would have them, and where they grow frequent a look goes ahead of them. And
+where the next wave waits for a batch, its last ending counts for more servers than one, weighed with the chance that
+everything has ended: looks move there, and hardly any is made in addition.
+
 The distribution of restart times is learned: a histogram of endings on a geometric grid, the servers still running
 counted as censored (Kaplan and Meier), blended with a log-normal that starts at `typical_restart` and follows the data.
 
@@ -35,10 +40,15 @@ FEWEST, MOST, PER_BIN = 6, 24, 16  # equiprobable bins of the table, one more fo
 FLOOR = 1e-3  # share that passes a bin of the grid at least: nothing learned is certain
 WIDEST = 8  # steps of the grid in one bin of the table, at most
 SHORTEST, LONGEST = 0.5 / 40, 60 / 40  # gap between two looks at one job, in typical restarts
-DELAY = 1.5 / 40  # default mean detection delay, in typical restarts
+DELAY = 1.47 / 40  # default mean detection delay, in typical restarts
 RESCALE = 2 / 40  # how often the poller should call `rescale`, in typical restarts
 THROTTLE, RECOVERY = sqrt(0.5), 0.02  # a 429 doubles the price: density times this; regained at every `rescale`
-JITTER = 0.1  # of a gap, to both sides
+JITTER, DRIFT = 0.1, 0.5 / 40  # of a gap, to both sides, and at most so many typical restarts
+LEAD, FURTHEST = 0.25, 0.4  # logarithm by which gaps shrink for each e-fold that endings grow within one, and at most
+PATIENCE = 6.0  # mean delays: where endings grow rare, looks so far apart are made closer by a factor of sqrt(2)
+HELD_UP = 0.01  # of its servers: for as many counts, besides, the last ending of a batch for which a wave waits
+HALF = 0.5  # of the servers still run: from here on endings grow rare
+SETTLED = 4  # rounds in which the price of an aim is found
 
 
 class Watched(NamedTuple):
@@ -50,9 +60,12 @@ class Watched(NamedTuple):
 
 
 class _Table:
-    """A distribution with constant hazard in each bin: `survival[k]` is the share that runs longer than `edges[k]`."""
+    """A distribution with constant hazard in each bin: `survival[k]` is the share that runs longer than `edges[k]`.
 
-    __slots__ = ("_hazard", "_reach", "edges", "ripeness", "survival")
+    `rate[k]` is the share that ends in a second there, `trend[k]` by how much the logarithm of that grows in a second.
+    """
+
+    __slots__ = ("_hazard", "_prices", "edges", "rate", "survival", "trend")
 
     def __init__(self, edges: Sequence[float], survival: Sequence[float]) -> None:
         self.edges = edges
@@ -60,8 +73,13 @@ class _Table:
         bins = zip(pairwise(edges), pairwise(survival), strict=True)
         self._hazard = [log(s / t) / (y - x) for (x, y), (s, t) in bins]
         around = pairwise([self._hazard[0], *self._hazard, self._hazard[-1]])
-        self.ripeness = [sqrt(share * (x + y) / 2) for share, (x, y) in zip(survival, around, strict=True)]
-        self._reach: dict[int, float] = {}
+        self.rate = [share * (x + y) / 2 for share, (x, y) in zip(survival, around, strict=True)]
+        logs = [log(rate) for rate in self.rate]
+        near = [(max(k - 1, 0), min(k + 1, len(logs) - 1)) for k in range(len(logs))]
+        trend = [(logs[j] - logs[i]) / (edges[j] - edges[i]) for i, j in near]
+        # Before half have ended the rate falls by chance alone, such as behind failures at once.
+        self.trend = [max(each, 0.0) if share > HALF else each for each, share in zip(trend, survival, strict=True)]
+        self._prices: dict[int, tuple[float, float]] = {}
 
     def at(self, age: float) -> tuple[int, float, float]:
         """Return the bin of an age, the share that runs longer, and the hazard there."""
@@ -75,13 +93,26 @@ class _Table:
         k = min(bisect_left(self.survival, -share, key=float.__neg__), len(self._hazard)) - 1
         return min(self.edges[k] + log(self.survival[k] / share) / self._hazard[k], self.edges[-1])
 
-    def reach(self, size: int) -> float:
-        """Return the integral of sqrt(density x P), which ties looks to delay for a batch of this size."""
-        if size not in self._reach:
-            heights = [root * sqrt(_any(share, size)) for root, share in zip(self.ripeness, self.survival, strict=True)]
-            bins = zip(pairwise(self.edges), pairwise(heights), strict=True)
-            self._reach[size] = sum((y - x) * (low + high) / 2 for (x, y), (low, high) in bins)
-        return self._reach[size]
+    def price(self, size: int, delay: float) -> tuple[float, float]:
+        """Return what a look is worth where batches of this size are to have this mean delay, and the looks it adds.
+
+        The looks are those that `_spread_out` adds, as a factor. Of one table the delay is always the same.
+        """
+        if size not in self._prices:
+            chances = [_any(share, size) for share in self.survival]
+            even = [sqrt(2 * chance / (size * rate)) for chance, rate in zip(chances, self.rate, strict=True)]
+            root = first = delay / self._mean_delay(even)
+            for _ in range(SETTLED):
+                gaps = [_spread_out(root * gap, trend, delay) for gap, trend in zip(even, self.trend, strict=True)]
+                root *= delay / self._mean_delay(gaps)
+            self._prices[size] = root**2, root / first
+        return self._prices[size]
+
+    def _mean_delay(self, gaps: Sequence[float]) -> float:
+        """Return the mean delay of looks so far apart at each edge: half of the gap at an ending."""
+        delays = [rate * gap / 2 for rate, gap in zip(self.rate, gaps, strict=True)]
+        bins = zip(pairwise(self.edges), pairwise(delays), strict=True)
+        return sum((y - x) * (now + later) / 2 for (x, y), (now, later) in bins)
 
 
 class PollSchedule:
@@ -91,8 +122,9 @@ class PollSchedule:
         typical_restart: The first guess, in seconds; it also sets the scale of the shortest and longest gap.
         looks_per_second: What all jobs together may ask of the API.
         target_delay: Mean seconds between an ending and the look that sees it, where the budget allows it: looks that
-            would get below are not made. By default 1.5 s for a restart of 40 s, in proportion.
-        jitter: Spreads every gap by up to a tenth, so that batches submitted together drift apart.
+            would get below are not made. By default 1.47 s for a restart of 40 s, in proportion.
+        jitter: Spreads every gap by up to a tenth, and half a second of a restart of 40 s, so that batches submitted
+            together drift apart.
     """
 
     def __init__(
@@ -110,7 +142,7 @@ class PollSchedule:
         self._delay = DELAY * typical_restart if target_delay is None else target_delay
         if min(self._longest, self._delay, looks_per_second) <= 0:
             raise ValueError("typical_restart, target_delay and looks_per_second must be above zero")
-        self._jitter = jitter
+        self._jitter, self._drift = jitter, DRIFT * typical_restart
         self._pace, self._eased = 1.0, False
         self._scarcity = 0.0  # the price that keeps all jobs together within the budget
 
@@ -145,8 +177,8 @@ class PollSchedule:
         self._pace, self._eased = min(1.0, self._pace + RECOVERY), False
         if self._known < BLEND or self._unread >= min(self._known / 4, READ_AT_ONCE):
             self._table = self._learn(jobs)
-        at = self._table.at
-        demand = sum(sqrt(job.running * at(job.age)[2]) for job in jobs)
+        at, price = self._table.at, self._table.price
+        demand = sum(sqrt(job.running * at(job.age)[2]) * price(job.size, self._delay)[1] for job in jobs)
         self._scarcity = (demand / self._looks_per_second) ** 2 / 2
         self._stretched = max(self._longest, 2 * len(jobs) / self._looks_per_second)
 
@@ -163,48 +195,63 @@ class PollSchedule:
         if not self._eased:
             self._pace, self._eased = max(self._pace * THROTTLE, RECOVERY), True
 
-    def next_look(self, age: float, running: int, size: int) -> float:
+    def next_look(self, age: float, running: int, size: int, *, holds_up: bool = False) -> float:
         """Return the age of the next look at a job.
 
         Args:
             age: Of the job at its last look, 0 if there was none; the result is later.
             running: How many of its servers still ran at that look, at least 1.
             size: How many servers the batch began with: the aim is a mean over all of them.
+            holds_up: Nothing can be sent before the last of these servers is seen to end.
         """
-        gap = min(max(self._instant(age, running, size) - age, self._shortest), self._stretched)
+        instant = self._instant(age, running, size, HELD_UP * size if holds_up else 0.0)
+        gap = min(max(instant - age, self._shortest), self._stretched)
         if self._jitter is not None:
-            gap *= self._jitter.uniform(1 - JITTER, 1 + JITTER)
+            most = min(JITTER * gap, self._drift)
+            gap += self._jitter.uniform(-most, most)
         return age + gap
 
-    def _instant(self, age: float, running: int, size: int) -> float:
-        """Return the first instant at which the endings unseen cost more than the looking that waiting saves."""
+    def _instant(self, age: float, running: int, size: int, weight: float) -> float:
+        """Return the first instant at which the endings unseen cost more than the looking that waiting saves.
+
+        The last ending counts for ``weight`` more.
+        """
         table = self._table
-        edges, survival, ripeness = table.edges, table.survival, table.ripeness
+        edges, survival, rate, trend = table.edges, table.survival, table.rate, table.trend
         k, share, hazard = table.at(age)
-        unit = sqrt(2 * self._price(size) * share / running)
+        aim, _ = table.price(size, self._delay)
+        price = max(aim, self._scarcity) / self._pace**2
+        if price > aim:
+            weight = 0.0  # where looks are scarce none is for one batch more than for another
+        delay = self._delay * sqrt(price / aim)
+        unit = 2 * price / running * share
+
+        def excess_of(left: float, ending: float, trend: float) -> float:
+            unseen = 1 - left / share
+            chance = _any(left / share, running)
+            if weight:
+                over = unseen ** (running - 1)  # the chance that it all hangs on one
+                unseen, ending = unseen * (1 + weight / running * over), ending * (1 + weight * over)
+            return share * unseen - ending * _spread_out(sqrt(unit * chance / ending), trend, delay)
+
         latest = age + self._stretched
-        instant, excess = age, -unit * sqrt(share * hazard)
+        instant, excess = age, excess_of(share, share * hazard, trend[k])
         before, below = instant, excess
         while excess < 0:
             k += 1
             if k == len(edges) or instant >= latest:
                 return latest
             before, below = instant, excess
-            instant, left = edges[k], survival[k]
-            excess = share - left - unit * ripeness[k] * sqrt(_any(left / share, running))
+            instant = edges[k]
+            excess = excess_of(survival[k], rate[k], trend[k])
         halfway = (before + instant) / 2
-        _, left, hazard = table.at(halfway)
-        middle = share - left - unit * sqrt(left * hazard * _any(left / share, running))
+        k, left, hazard = table.at(halfway)
+        middle = excess_of(left, left * hazard, trend[k])
         if middle < 0:
             before, below = halfway, middle
         else:
             instant, excess = halfway, middle
         return before + (instant - before) * below / (below - excess)
-
-    def _price(self, size: int) -> float:
-        """Return what one look is worth, in server-seconds of delay."""
-        aim = 2 * size * (self._delay / self._table.reach(size)) ** 2
-        return max(aim, self._scarcity) / self._pace**2
 
     def _bin(self, age: float) -> int:
         return min(max(bisect_right(self._grid, age), 1), len(self._ended)) - 1
@@ -257,6 +304,19 @@ class PollSchedule:
                 while survival[k] <= levels[level]:
                     level += 1
         return _Table([self._grid[k] for k in chosen], [survival[k] for k in chosen])
+
+
+def _spread_out(gap: float, trend: float, delay: float) -> float:
+    """Return the gap to leave between looks, where one of ``gap`` would give the least mean delay.
+
+    Args:
+        gap: Seconds, as if endings went on as they do now.
+        trend: By how much the logarithm of their rate grows in a second.
+        delay: The mean delay that is aimed at.
+    """
+    if trend >= 0:
+        return gap * exp(-min(LEAD * trend * gap, FURTHEST))
+    return gap / sqrt(1 + gap / (PATIENCE * delay))
 
 
 def _any(share: float, count: int) -> float:

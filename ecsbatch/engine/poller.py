@@ -24,6 +24,7 @@ from ecsbatch.engine.resolver import (
     OutcomeResolver,
     ServerWatch,
     WatchReason,
+    holds_up,
     queue_of,
 )
 from ecsbatch.engine.server_queue import Batch, ServerQueue
@@ -253,7 +254,8 @@ class Poller:
         if job.over or late:
             self._delayed.put(self._now() + self._pause(watch), watch)
             return
-        self._look_at_age(watch, self._schedule.next_look(age, len(watch.pending), watch.size))
+        last = holds_up(watch, reversed(self._jobs))
+        self._look_at_age(watch, self._schedule.next_look(age, len(watch.pending), watch.size, holds_up=last))
 
     def _look_at_age(self, watch: JobWatch, age: float) -> None:
         """Look at a job at about this age; looks that fall together cost less than each by itself."""

@@ -8,6 +8,7 @@ from typing import Final
 from .decisions import DECISIONS
 from .freezes import FREEZES
 from .holders import HOLDERS
+from .looks import LOOKS
 from .mutant import Mutant
 from .passwords import PASSWORDS
 from .shares import SHARES
@@ -464,5 +465,6 @@ MUTANTS: Final[Sequence[Mutant]] = (
     *PASSWORDS,
     *HOLDERS,
     *SHARES,
+    *LOOKS,
 )
 """All of them."""

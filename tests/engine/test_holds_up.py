@@ -1,0 +1,82 @@
+"""Which batch a wave waits for: nothing else can be sent, and none has more servers under way."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+import pytest
+from world import World
+
+from ecsbatch.config.settings import Strategy
+from ecsbatch.engine.resolver import JobWatch, holds_up
+from ecsbatch.engine.server_queue import Batch, Prechecked, RestartOptions, ServerQueue
+from ecsbatch.engine.view_table import ViewTable
+from ecsbatch.model import events as ev
+from ecsbatch.model.servers import ServerView
+from ecsbatch.model.tokens import Grant
+
+NOBODY: Any = None
+
+
+def queue_of(**state: Any) -> ServerQueue:
+    """Return a queue that has nothing left to send, but for what is said."""
+    queue = ServerQueue(site="", options=RestartOptions(), journal=NOBODY, owner=NOBODY)
+    for name, value in state.items():
+        setattr(queue, name, value)
+    return queue
+
+
+def watch(queue: ServerQueue, under_way: int) -> JobWatch:
+    """Return what is watched of a batch with so many servers under way."""
+    batch = Batch(1, queue, ViewTable({}), Grant("g", 1, 0.0), 0.0, 0.0, set(), job_id="j")
+    return JobWatch(batch, 0.0, {f"s{i}" for i in range(under_way)}, 1000)
+
+
+@pytest.mark.parametrize(
+    ("state", "others", "elsewhere", "holds"),
+    [
+        ({}, [], [], True),
+        ({}, [3, 5], [], True),
+        ({}, [3, 6], [], False),
+        ({}, [6, 3], [], False),
+        # Those of another queue are of another rollout, or of direct restarts.
+        ({}, [3], [9], True),
+        # Something may still be sent.
+        ({"more": True}, [], [], False),
+        ({"waiting": ["a"]}, [], [], False),
+        ({"ready": [Prechecked(ViewTable({"a": ServerView("a")}), 0.0)]}, [], [], False),
+        ({"looking": 1}, [], [], False),
+        ({"packing": 1}, [], [], False),
+        ({"in_air": 1}, [], [], False),
+    ],
+)
+def test_a_batch_holds_up_a_wave_where_nothing_else_can_be_sent_and_none_has_more_under_way(
+    state: dict[str, Any], others: list[int], elsewhere: list[int], *, holds: bool
+) -> None:
+    queue = queue_of(**state)
+    mine = watch(queue, 5)
+    watched = [mine, *(watch(queue, n) for n in others), *(watch(queue_of(), n) for n in elsewhere)]
+
+    assert holds_up(mine, watched) is holds
+
+
+def test_the_last_server_of_each_wave_is_soon_seen() -> None:
+    """Eight waves of a batch of 1,000: none begins before the last server of the one before is seen to have ended."""
+    world = World(servers=8000, quota_limit=None, job_retention=10 * 86_400.0)
+    outcomes: dict[str, float] = {}
+
+    async def main() -> None:
+        async with world.restarter() as restarter:
+            rollout = restarter.rollout(world.ids, Strategy(waves="1000", max_unavailable="100%", batch_size=1000))
+            await rollout.run()
+            async for recorded in rollout.events():
+                if isinstance(recorded.event, ev.ServerRestarted):
+                    outcomes[recorded.event.server] = recorded.ts - world.config.epoch
+
+    world.run(main)
+
+    jobs: Any = world.cloud._service.jobs._jobs.values()
+    last = [max(outcomes[id_] for id_ in job._server_ids) - max(job.sub_ends) for job in jobs]
+    assert len(last) == 8
+    assert median(last) < 5.0
