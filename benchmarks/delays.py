@@ -1,6 +1,6 @@
 """How long it takes until a server's end is seen: mean, 99th percentile, worst, and the last one of a batch.
 
-    python -m benchmarks delays [--before COMMIT] [--quick]
+    python -m benchmarks delays [LAYOUT ...] [--before COMMIT] [--quick]
 
 Whole rollouts in virtual time, a round trip of 0.1 s: the same seeds give the same figures on any machine. With
 ``--before`` the package of that commit plays the same beside this one. Fixed intervals, and a back-off as other clients
@@ -29,7 +29,7 @@ from benchmarks.detection import CASES, LAYOUTS, Played
 
 ROOT: Final = Path(__file__).parents[1]
 SEEDS: Final = {1: 1, 10: 1, 100: 1, 1000: 3}
-QUICK: Final = (("log-normal 0.25", "together", 100), ("log-normal 0.25", "alone", 1000))
+QUICK: Final = ("log-normal 0.25",)
 TIMEOUT: Final = 600.0
 """Seconds after which a server that never ends is given up."""
 
@@ -111,10 +111,10 @@ def _ages(looks: Iterator[float], until: float) -> list[float]:
     raise AssertionError("looks have no end")
 
 
-def play(folder: Path, case: str, layout: str, size: int) -> list[Played]:
-    """Play rollouts with the package of a folder, in a process of its own."""
-    seeds = [str(seed) for seed in range(1, SEEDS[size] + 1)]
-    command = [sys.executable, "-m", "benchmarks.detection", case, layout, str(size), *seeds]
+def play(folder: Path, case: str, layout: str, size: int, seeds: int) -> list[Played]:
+    """Play so many rollouts with the package of a folder, in a process of its own."""
+    numbers = [str(seed) for seed in range(1, seeds + 1)]
+    command = [sys.executable, "-m", "benchmarks.detection", case, layout, str(size), *numbers]
     there = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=there, stdout=subprocess.PIPE, check=True)  # noqa: S603 - ours
     return [Played(*json.loads(line)) for line in done.stdout.splitlines()]
@@ -132,30 +132,33 @@ def unpack(commit: str, folder: Path) -> None:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks delays")
+    parser.add_argument("layouts", nargs="*", metavar="LAYOUT", help=f"of {', '.join(LAYOUTS)}; all where left out")
     parser.add_argument("--before", metavar="COMMIT", help="play it with the package of this commit, too")
-    parser.add_argument("--quick", action="store_true", help="two rollouts alone")
+    parser.add_argument("--quick", action="store_true", help="batches of 100 and of 1,000, of one kind, once each")
     options = parser.parse_args()
-    every = [(case, layout, size) for layout, sizes in LAYOUTS.items() for size in sizes for case in CASES]
-    rows: list[list[str]] = []
+    head = ["restart times, batch", "by", "looks", "mean s", "99% s", "99%/mean", "worst s", "last s", "last 95%"]
     with tempfile.TemporaryDirectory() as folder:
         if options.before:
             unpack(options.before, Path(folder))
-        for case, layout, size in QUICK if options.quick else every:
-            rows += _rows(case, layout, size, Path(folder) if options.before else None)
-            sys.stderr.write(".")
-    head = ["restart times, batch", "by", "looks", "mean s", "99% s", "99%/mean", "worst s", "last s", "last 95%"]
-    table("From a server's end until it is seen; looks for a batch", head, rows)
+        before = Path(folder) if options.before else None
+        for layout in options.layouts or LAYOUTS:
+            cells = [(case, size) for size in sorted(LAYOUTS[layout]) for case in CASES]
+            chosen = [(case, size) for case, size in cells if not options.quick or (case in QUICK and size >= 100)]
+            rows = [row for case, size in chosen for row in _rows(case, layout, size, before, once=options.quick)]
+            table(f"From a server's end until it is seen, batches {layout}; looks for a batch", head, rows)
+            sys.stdout.flush()
     return 0
 
 
-def _rows(case: str, layout: str, size: int, before: Path | None) -> list[list[str]]:
+def _rows(case: str, layout: str, size: int, before: Path | None, *, once: bool) -> list[list[str]]:
     """Play one case, and return its rows."""
-    now = play(ROOT, case, layout, size)
-    found = {"before": seen(play(before, case, layout, size))} if before else {}
+    seeds = 1 if once else SEEDS[size]
+    now = play(ROOT, case, layout, size, seeds)
+    found = {"before": seen(play(before, case, layout, size, seeds))} if before else {}
     found["now"] = seen(now)
     found["fixed"] = others(now, found["now"].looks, fixed)
     found["back-off"] = others(now, found["now"].looks, back_off)
-    names = [f"{case}, {size} {layout}", *[""] * (len(found) - 1)]
+    names = [f"{case}, {size}", *[""] * (len(found) - 1)]
     return [[name, by, *each.cells()] for name, (by, each) in zip(names, found.items(), strict=True)]
 
 

@@ -64,7 +64,7 @@ QUOTA: Final = (
         old="if age > SEND_WITHIN else",
         new='if age > float("inf") else',
         tests=(f"{IN_TIME}test_a_request_leaves_soon_after_its_grant_and_for_a_run_that_goes_on_or_not_at_all",),
-        seeds=(37, 75, 30),
+        seeds=(32, 136, 175),
     ),
     Mutant(
         name="a grant's age runs from when it was heard",
@@ -416,7 +416,7 @@ WORDS: Final = (
         old="await self._commands.popleft()()",
         new="await asyncio.gather(*[self._commands.popleft()() for _ in range(len(self._commands))])",
         tests=("tests/rollout/test_words.py::test_the_last_word_holds_however_quickly_it_follows",),
-        seeds=(36, 34),
+        seeds=(96, 176, 231),
     ),
 )
 
