@@ -451,7 +451,7 @@ def test_the_progress_of_another_process_is_that_of_its_own_screen() -> None:
 
     async def main() -> tuple[Progress, Progress, Progress]:
         async with elsewhere(world) as at:
-            await asyncio.sleep(30.1)
+            await asyncio.sleep(40.1)
             there = await at.history.progress(RUN)
             here = progress(at.rollout.state, world.clock.wall(), usage=there.usage)
             at.rollout.stop()
