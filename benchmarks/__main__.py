@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+NAMES = (
     *("quota", "cpu", "size", "looks", "pace", "start", "lag", "delays", "watchers", "months", "history"),
+    *("display", "html_report", "trace"),
+)
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
