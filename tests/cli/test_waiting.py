@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Iterator
 
 import fork_server
 import pytest
-from typed_commands import Simulator, Terminal
+from typed_commands import Simulator, Terminal, simulate
 
 FAST = (
     *("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s", "--yes", "--quiet"),
@@ -16,6 +17,12 @@ FAST = (
 )
 HELD = ("--waves", "1,100%", "--hold-after", "1")
 FOLLOWERS = (("watch", "-q"), ("wait",), ("wait", "--for", "stopped"))
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    arguments = ["--servers", "8", "--speed", "60", "--faults", "fail=100%"]
+    yield from simulate(tmp_path_factory.mktemp("broken"), arguments)
 
 
 def begin(terminal: Terminal, run: str, ids: list[str], *more: str) -> fork_server.Command:
@@ -106,6 +113,44 @@ def test_a_run_whose_process_is_killed_is_followed_in_the_next_one_and_given_up_
     assert codes(beside_lost) == [1, 1]
     assert json.loads(beside_lost[1].communicate()[0])["standing"] == "orphaned"
     assert "Run taken: succeeded." in late.communicate()[0]
+
+
+def test_failures_give_their_code_to_who_waits_within_the_limit_and_above_it(
+    terminal: Terminal, broken: Simulator
+) -> None:
+    terminal.environment.update(broken.environment)
+    within = begin(terminal, "within", broken.ids[:4], *HELD, "--max-failures-per-wave", "100%")
+    above = begin(terminal, "above", broken.ids[4:8], *HELD, "--max-failures-per-wave", "100%")
+    for run in ("within", "above"):
+        terminal.type("wait", run, "--for", "stopped")
+    terminal.type("adjust", "above", "--max-failures", "1")
+    beside_within, beside_above = follow(terminal, "within")[:2], follow(terminal, "above")[:2]
+    for run in ("within", "above"):
+        terminal.type("promote", run)
+
+    assert [within.wait(), *codes(beside_within), *codes(follow(terminal, "within"))] == [3] * 6
+    assert [above.wait(), *codes(beside_above), *codes(follow(terminal, "above"))] == [4] * 6
+    assert json.loads(beside_within[0].communicate()[0])["status"] == "failed"
+    assert json.loads(beside_above[0].communicate()[0])["reason"] == "max_failures"
+
+
+def test_a_run_that_is_killed_and_resumed_is_watched_to_the_end_that_it_comes_to(
+    terminal: Terminal, cloud: Simulator
+) -> None:
+    lost = begin(terminal, "again", cloud.ids[90:94], *HELD)
+    terminal.type("wait", "again", "--for", "stopped")
+    watch = terminal.begin("watch", "again", "--events", "-", "-q")
+    first = json.loads(watch.stdout.readline())  # it has seen that the run goes on
+    lost.kill()
+    lost.wait()
+    resumed = terminal.begin("resume", "again", *FAST[:8], "--yes", "--quiet")
+    while "held" not in json.loads(terminal.type("status", "again", "-o", "json").stdout)["standing"]:
+        assert resumed.poll() is None, resumed.communicate()
+    terminal.type("promote", "again")
+
+    assert first["run_id"] == "again"
+    assert [resumed.wait(), watch.wait(), *codes(follow(terminal, "again"))] == [0] * 5
+    assert json.loads(watch.communicate()[0].splitlines()[-1])["event"] == "run.finished"
 
 
 def test_who_is_out_of_patience_leaves_with_124_and_the_run_goes_on(terminal: Terminal, cloud: Simulator) -> None:
