@@ -75,7 +75,11 @@ def simulate(folder: Path, arguments: Sequence[str]) -> Iterator[Simulator]:
     command = ["simulate", "-o", "json", "--latency", "5ms", "--ids", "all.txt", *arguments]
     with fork_server.begin(command, folder=folder, environment=os.environ) as process:
         introduction = json.loads(process.stdout.readline())
-        yield Simulator(introduction["environment"], (folder / "all.txt").read_text().split())
+        try:
+            yield Simulator(introduction["environment"], (folder / "all.txt").read_text().split())
+        except BaseException:
+            process.kill()
+            raise
         process.send_signal(signal.SIGTERM)
         verdict, err = process.communicate()
         assert json.loads(verdict)["requests"] >= 0
