@@ -40,6 +40,13 @@ def follow(terminal: Terminal, run: str) -> list[fork_server.Command]:
     return [terminal.begin(*words, run, "-o", "json") for words in FOLLOWERS]
 
 
+def watch(terminal: Terminal, run: str) -> fork_server.Command:
+    """Watch a run, and return once it has been seen to go on: who sees it only afterwards is not patient."""
+    watching = terminal.begin("watch", run, "--events", "-", "-q")
+    assert json.loads(watching.stdout.readline())["run_id"] == run
+    return watching
+
+
 def codes(processes: list[fork_server.Command]) -> list[int]:
     return [process.wait(40) for process in processes]
 
@@ -99,7 +106,9 @@ def test_a_run_whose_process_is_killed_is_followed_in_the_next_one_and_given_up_
     taken = begin(terminal, "taken", cloud.ids[54:74], *HELD)
     for run in ("lost", "taken"):
         terminal.type("wait", run, "--for", "stopped")
-    beside_lost, beside_taken = follow(terminal, "lost")[:2], follow(terminal, "taken")[:2]
+    beside_lost, beside_taken = (
+        [watch(terminal, run), terminal.begin("wait", run, "-o", "json")] for run in ("lost", "taken")
+    )
     for process in (lost, taken):
         process.kill()
         process.wait()
@@ -139,8 +148,7 @@ def test_a_run_that_is_killed_and_resumed_is_watched_to_the_end_that_it_comes_to
 ) -> None:
     lost = begin(terminal, "again", cloud.ids[90:94], *HELD)
     terminal.type("wait", "again", "--for", "stopped")
-    watch = terminal.begin("watch", "again", "--events", "-", "-q")
-    first = json.loads(watch.stdout.readline())  # it has seen that the run goes on
+    watching = watch(terminal, "again")
     lost.kill()
     lost.wait()
     resumed = terminal.begin("resume", "again", *FAST[:8], "--yes", "--quiet")
@@ -148,9 +156,8 @@ def test_a_run_that_is_killed_and_resumed_is_watched_to_the_end_that_it_comes_to
         assert resumed.poll() is None, resumed.communicate()
     terminal.type("promote", "again")
 
-    assert first["run_id"] == "again"
-    assert [resumed.wait(), watch.wait(), *codes(follow(terminal, "again"))] == [0] * 5
-    assert json.loads(watch.communicate()[0].splitlines()[-1])["event"] == "run.finished"
+    assert [resumed.wait(), watching.wait(), *codes(follow(terminal, "again"))] == [0] * 5
+    assert json.loads(watching.communicate()[0].splitlines()[-1])["event"] == "run.finished"
 
 
 def test_who_is_out_of_patience_leaves_with_124_and_the_run_goes_on(terminal: Terminal, cloud: Simulator) -> None:
