@@ -45,9 +45,10 @@ ENGINE: Final = (
     *("--unknown-grace", "2s", "--linger", "0.05s", "--yes", "--quiet"),
 )
 ROLLOUT: Final = (
-    *("--waves", "10%,20%,20%,25%,100%", "--hold-after", "each", "--max-unavailable", "20%", "--max-failures", "100%"),
-    *("--max-failures-per-wave", "100%", "--server-timeout", "10s"),
+    *("restart", "fleet.csv", "--run-id", RUN, "--hold-after", "each", "--max-unavailable", "20%"),
+    *("--max-failures", "100%", "--max-failures-per-wave", "100%", "--server-timeout", "10s", *ENGINE),
 )
+WAVES: Final = "10%,20%,20%,25%,100%"
 WORDS: Final = {
     "waiting": "waiting",
     "restarted": "restarted",
@@ -210,9 +211,11 @@ async def tab(browser: Browser) -> AsyncIterator[Viewer]:
 
 
 @contextmanager
-def typing(folder: Path, cloud: Simulator) -> Iterator[Terminal]:
-    """Have a terminal."""
-    terminal = Terminal(folder, dict(cloud.environment))
+def typing(folder: Path, cloud: Simulator, **environment: str) -> Iterator[Terminal]:
+    """Have a terminal in a folder with the list of a cloud's servers."""
+    rows = [f"{server},az{1 + i % 3},web-{i:05}" for i, server in enumerate(cloud.ids)]
+    (folder / "fleet.csv").write_text("\n".join(["id,az,name", *rows, ""]), encoding="utf-8")
+    terminal = Terminal(folder, cloud.environment | environment)
     try:
         yield terminal
     finally:
@@ -244,28 +247,25 @@ async def play(
         AssertionError: the page was not right.
     """
     port = free_port()
-    with simulated(folder, servers, speed, faults) as cloud, typing(folder, cloud) as terminal:
-        (folder / "fleet.csv").write_text(_fleet(cloud), encoding="utf-8")
-        with Bridge(("127.0.0.1", port)) as bridge:
-            async with tab(browser) as viewer:
-                stage = Stage(terminal, bridge, viewer, port)
-                try:
-                    await _waves(stage, asleep, cut)
-                    await _killed(stage)
-                    await _compared(browser, stage)
-                except Exception as e:
-                    e.add_note("\n".join(stage.steps))
-                    raise
-                return stage.steps
-
-
-def _fleet(cloud: Simulator) -> str:
-    rows = [f"{server},az{1 + i % 3},web-{i:05}" for i, server in enumerate(cloud.ids)]
-    return "\n".join(["id,az,name", *rows, ""])
+    with (
+        simulated(folder, servers, speed, faults) as cloud,
+        typing(folder, cloud) as terminal,
+        Bridge(("127.0.0.1", port)) as bridge,
+    ):
+        async with tab(browser) as viewer:
+            stage = Stage(terminal, bridge, viewer, port)
+            try:
+                await _waves(stage, asleep, cut)
+                await _killed(stage)
+                await _compared(browser, stage)
+            except Exception as e:
+                e.add_note("\n".join(stage.steps))
+                raise
+            return stage.steps
 
 
 async def _waves(stage: Stage, asleep: float, cut: float) -> None:
-    _, token = await stage.begin("restart", "fleet.csv", *ENGINE, *ROLLOUT, "--run-id", RUN)
+    _, token = await stage.begin(*ROLLOUT, "--waves", WAVES)
     await stage.enter(token)
     await stage.viewer.page.reload()
     await stage.is_held(1)
