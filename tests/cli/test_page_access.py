@@ -261,6 +261,12 @@ def binary(path: Path) -> None:
     path.chmod(0o600)
 
 
+def zeros(path: Path) -> None:
+    """What a file has whose machine lost its power."""
+    path.write_bytes(bytes(44))
+    path.chmod(0o600)
+
+
 def a_pipe(path: Path) -> None:
     os.mkfifo(path, 0o600)
 
@@ -273,6 +279,7 @@ def a_pipe(path: Path) -> None:
         (a_link_to_nothing, "is a symbolic link: remove it"),
         (empty, "has no token of a page: remove it"),
         (binary, "has no token of a page: remove it"),
+        (zeros, "has no token of a page: remove it"),
         (a_pipe, "is no file, so that it has no token of a page: remove it"),
         (Path.mkdir, "cannot be read (Is a directory): remove the file"),
     ],

@@ -96,7 +96,7 @@ def _read(path: Path) -> str:
     with os.fdopen(descriptor, "rb") as file:
         _check_owned(path, os.fstat(file.fileno()))
         text = file.read(_LONGEST).decode("ascii", "replace").strip()
-    if len(text) < SHORTEST or not text.isascii():
+    if len(text) < SHORTEST or not text.isascii() or not text.isprintable():
         raise ConfigError(f"{path} has no token of a page: remove it, and another one is made.")
     return text
 
