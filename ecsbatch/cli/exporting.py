@@ -133,8 +133,9 @@ async def _write_again(exporter: Exporter, path: Path, warn: Callable[[str], Non
 async def _write(exporter: Exporter, path: Path, warn: Callable[[str], None]) -> None:
     try:
         await exporter.file(path)
-    except OSError as e:
-        warn(f"--metrics-file {path} cannot be written any more ({e.strerror}): what it says grows old.")
+    except Exception as e:  # noqa: BLE001 - a view watches, it never stops what it watches
+        why = e.strerror if isinstance(e, OSError) else type(e).__name__
+        warn(f"--metrics-file {path} cannot be written any more ({why}): what it says grows old.")
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from programs import free_port, until
@@ -17,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from typed_commands import Simulator, Terminal
 
 from ecsbatch.cli.app import main
-from ecsbatch.cli.exporting import replace_file
+from ecsbatch.cli.exporting import exporting, replace_file
+from ecsbatch.config.settings import Observability
 
 QUICK = ("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s")
 ENGINE = (*QUICK, "--request-timeout", "2s", "--unknown-grace", "1s")
@@ -151,3 +154,25 @@ def test_what_could_not_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> 
     with pytest.raises(OSError, match="Is a directory"):
         replace_file(tmp_path / "ecsbatch.prom", b"one\n")
     assert [each.name for each in tmp_path.iterdir()] == ["ecsbatch.prom"]
+
+
+class Unmeasured:
+    """An engine that cannot say how it stands."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Fail whatever is asked."""
+        raise RuntimeError(name)
+
+
+async def test_metrics_that_cannot_be_measured_are_missed_and_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecsbatch.cli.exporting.FILE_EVERY", 0.01)
+    path, said, engines = tmp_path / "e.prom", asyncio.Queue[str](), list[Any]()
+    async with exporting(Observability(metrics_file=str(path)), engines, said.put_nowait):
+        engines.append(Unmeasured())
+        told = [await said.get(), await said.get()]
+        engines.clear()
+
+    assert set(told) == {f"--metrics-file {path} cannot be written any more (RuntimeError): what it says grows old."}
+    assert path.exists()
