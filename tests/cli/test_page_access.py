@@ -136,8 +136,15 @@ def test_under_tls_the_origin_is_https_and_the_cookie_goes_no_other_way() -> Non
 
     assert status(replace(STEERED, origin=f"https://{HOST}"), access) == 200
     assert status(STEERED, access) == 403
-    assert access.set_cookie == f"ecsbatch-8080={access.cookie}; HttpOnly; SameSite=Strict; Path=/; Secure"
-    assert ACCESS.set_cookie == f"ecsbatch-8080={ACCESS.cookie}; HttpOnly; SameSite=Strict; Path=/"
+    assert access.set_cookie == f"{access.cookie_name}={access.cookie}; HttpOnly; SameSite=Strict; Path=/; Secure"
+    assert ACCESS.set_cookie == f"{ACCESS.cookie_name}={ACCESS.cookie}; HttpOnly; SameSite=Strict; Path=/"
+
+
+def test_pages_that_tunnels_lead_to_do_not_take_one_anothers_viewers() -> None:
+    """A browser has one cookie of a name for all ports of localhost."""
+    pages = [ACCESS, replace(ACCESS, port=8081), replace(ACCESS, token="that-of-another-machine")]
+
+    assert len({page.cookie_name for page in pages}) == 3
 
 
 def test_neither_cookie_nor_repr_tells_the_token() -> None:

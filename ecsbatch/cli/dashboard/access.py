@@ -102,8 +102,8 @@ class Access:
 
     @property
     def cookie_name(self) -> str:
-        """One for each port: browsers do not tell ports apart otherwise."""
-        return f"ecsbatch-{self.port}"
+        """One for each port and token: browsers tell neither ports apart nor machines that tunnels lead to."""
+        return f"ecsbatch-{self.port}-{self._derived('name')[:8]}"
 
     @property
     def cookie(self) -> str:
