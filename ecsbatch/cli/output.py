@@ -114,12 +114,15 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> None:
         part = path.with_name(path.name + ".part")
         part.unlink(missing_ok=True)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) else "that is no file's name"
         raise ConfigError(f"--out {path} cannot be written ({reason}): name a file in a folder of yours.") from e

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,6 +60,20 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert find_drift(kept.plan, kept.views, VIEWS) == []
     assert is_plan(str(path))
     assert json.loads(path.read_bytes())["ecsbatch_plan"] == 1
+
+
+def test_what_could_not_be_written_whole_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = kept_in(tmp_path / "a.plan")
+    before = path.read_bytes()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"begun"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ConfigError, match="No space left on device"):
+        write_file(path, pieces())
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 _COLUMN = st.lists(st.sampled_from(["", "a", "<img src=x>", "\x1b[2J", "é"]), min_size=4, max_size=4)
