@@ -50,11 +50,18 @@ class Pretender:
         self.online = True
         self.farewell = ""
         self.frozen: dict[str, Any] | None = None
-        self._fleets = {name: json.dumps(run.fleet()) for name, run in self.runs.items()}
+        self._fleets: dict[str, str] = {}
+        for run in self.runs.values():
+            self.have(run)
         self._viewers: dict[str, list[asyncio.Queue[dict[str, Any] | None]]] = {name: [] for name in self.runs}
         self._streams: set[web.StreamResponse] = set()
         self.app = web.Application(middlewares=[self._answering])
         self.app.add_routes(self._routes())
+
+    def have(self, run: PretendedRun) -> None:
+        """Have a run, instead of the one that had its id."""
+        self.runs[run.run_id] = run
+        self._fleets[run.run_id] = json.dumps(run.fleet())
 
     def _routes(self) -> list[web.RouteDef]:
         return [

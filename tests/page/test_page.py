@@ -233,6 +233,18 @@ async def test_a_server_that_was_gone_is_told_of_and_seen_again_with_all_that_ha
         assert await viewer.page.is_hidden("#banner-lost")
 
 
+async def test_another_run_that_has_its_id_by_now_is_shown_with_its_own_servers(browser: Browser) -> None:
+    run, other = scene("middle", 3000, run_id="tonight"), scene("middle", 30, run_id="tonight")
+    other.began += 3600
+    pretender = Pretender([run])
+    async with looking(browser, pretender, "#/tonight") as viewer:
+        await agrees(viewer, run)
+        pretender.have(other)
+        pretender.hang_up()
+        await agrees(viewer, other)
+        await viewer.until("() => document.querySelector('#list-count').textContent.startsWith('30 servers')")
+
+
 LEAPS = "const now = Date.now; window.leap = 0; Date.now = () => now() + window.leap;"
 """A script by which a page's clock can leap, as a laptop's that has slept."""
 

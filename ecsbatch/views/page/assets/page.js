@@ -2616,6 +2616,10 @@ class LiveRun {
   }
 
   #snapshot(data) {
+    const began = data.progress.began_at;
+    // The id is another run's by now, whose servers are others.
+    if (this.began && began && began !== this.began) return location.reload();
+    this.began = began;
     this.page.model.snapshot(data);
     this.page.map.whole = true;
     this.#after();
