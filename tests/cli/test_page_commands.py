@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import socket
-import time
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -83,11 +82,9 @@ def test_ten_watch_a_run_one_of_whom_never_reads_and_all_others_see_its_end(
     base, token = address_of(command)
     seen = asyncio.run(followed_by_ten(base, token))
     out, err = command.communicate()
-    ended = time.monotonic()
     told = json.loads(terminal.type("status", "watched", "-o", "json").stdout)
 
     assert command.wait() == 0, out + err
-    assert time.monotonic() - ended < PATIENCE
     for cells, progress, events in seen:
         assert events[0] == "snapshot"
         assert events[-1] == "end"
