@@ -261,9 +261,9 @@ const LATEST = 200;
 
 /** What is known of one run. */
 class Model {
-  constructor(fleet, painter) {
-    this.fleet = fleet;
-    this.painter = painter;
+  /** `times` are those of a report; null for a run that is followed live. */
+  constructor(runId, fleet, painter, times) {
+    Object.assign(this, {runId, fleet, painter, times, lost: false});
     this.cells = new Uint8Array(fleet.n);
     this.whole = new Int32Array(KINDS.length);
     this.notBack = 0;
@@ -271,7 +271,6 @@ class Model {
     this.progress = null;
     this.timeline = null;
     this.feed = [];
-    this.times = null;
     this.skew = 0;
     this.filter = new Filter(this);
     this.group("wave");
@@ -818,6 +817,7 @@ class FleetMap {
     this.changes = 0;
     this.whole = true;
     this.focus = -1;
+    this.kept = false;
     this.hover = -1;
     this.pan = {x: 0, y: 0};
     this.ends = new AbortController();
@@ -1333,6 +1333,7 @@ function inLastMinute(values, step) {
   return values.map((value, i) => ((sum += value - (values[i - width] || 0)) * 60) / (width * step));
 }
 
+/** The run over time. */
 class Charts {
   constructor(model) {
     this.model = model;
@@ -1619,6 +1620,7 @@ class Head {
   }
 }
 
+/** The waves: how far each is, and what stands behind it. */
 class Waves {
   constructor(model) {
     this.model = model;
@@ -2042,6 +2044,7 @@ class ServerList {
   }
 }
 
+/** What has happened, the newest first. */
 class Feed {
   constructor(model) {
     this.model = model;
@@ -2295,8 +2298,7 @@ class Voice {
 class RunPage {
   constructor(runId, fleet, load, times = null) {
     this.painter = new Painter();
-    const model = new Model(fleet, this.painter);
-    Object.assign(model, {runId, times});
+    const model = new Model(runId, fleet, this.painter, times);
     this.model = model;
     this.query = new URLSearchParams(location.hash.split("?")[1] || "");
     model.filter.read(this.query);
@@ -2849,6 +2851,7 @@ class RunsPage {
 class Live {
   async start() {
     this.link = new Link();
+    this.turn = 0;
     window.addEventListener("hashchange", () => this.go());
     await this.go();
   }
@@ -2856,14 +2859,18 @@ class Live {
   async go() {
     this.page?.close();
     clearTimeout(this.retry);
+    const turn = ++this.turn;
     const name = decodeURIComponent((location.hash.slice(1).split("?")[0] || "/").slice(1));
     this.link.set("wait");
     document.querySelector(".crumb").hidden = !name;
     try {
       this.session ||= await ask("/api/session");
+      // Somebody has gone elsewhere meanwhile.
+      if (turn !== this.turn) return;
       this.page = name ? new LiveRun(name, this.session, this.link) : new RunsPage(this.link);
       await this.page.open();
     } catch (error) {
+      if (turn !== this.turn) return;
       this.link.set("lost");
       say($("banner-lost"), error.status === 404 ? `There is no run ${name}.` : error.message);
       if (!error.status || error.status >= 500) this.retry = setTimeout(() => this.go(), AGAIN);
