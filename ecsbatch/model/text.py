@@ -54,6 +54,11 @@ def without_code(message: str, code: str) -> str:
     return said
 
 
+def with_code(message: str, code: str) -> str:
+    """Return a code and what a message says beyond it, "" where there is neither."""
+    return " ".join(word for word in (code, without_code(message, code)) if word)
+
+
 def first_of(ids: Sequence[str]) -> str:
     """Name the first ids of many, and say how many more there are."""
     more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ecsbatch.model import events as ev
-from ecsbatch.model.text import MAX_TEXT, counted, printable, without_code
+from ecsbatch.model.text import MAX_TEXT, counted, printable, with_code, without_code
 from ecsbatch.views.text import WORDS
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _unanswered(event: ev.BatchUnknown) -> str:
 
 
 def _said(event: ev.BatchRejected | ev.BatchUnknown) -> str:
-    said = " ".join(word for word in (event.code, without_code(event.message, event.code)) if word)
+    said = with_code(event.message, event.code)
     return f", {said}" if said else ""
 
 

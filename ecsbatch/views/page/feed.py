@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.recorded import Recorded
-from ecsbatch.model.text import MAX_TEXT, counted, printable, without_code
+from ecsbatch.model.text import MAX_TEXT, counted, printable, with_code, without_code
 from ecsbatch.views.log import level_of
 from ecsbatch.views.steering import steering_texts
 from ecsbatch.views.text import WORDS, format_span
@@ -102,7 +102,7 @@ def _unanswered(event: ev.BatchUnknown) -> str:
 
 
 def _said(event: ev.BatchRejected | ev.BatchUnknown) -> str:
-    said = " ".join(word for word in (event.code, without_code(event.message, event.code)) if word)
+    said = with_code(event.message, event.code)
     return f": {said}" if said else ""
 
 
