@@ -137,6 +137,21 @@ async def test_a_reload_shows_the_same_servers_filters_and_groups(browser: Brows
         assert await viewer.page.get_attribute("#legend .chip:has-text('failed')", "aria-pressed") == "true"
 
 
+async def test_who_may_still_be_down_is_filtered_beside_the_kinds(browser: Browser) -> None:
+    run = scene("middle", 3000, run_id="tonight")
+    listed = "n => document.querySelector('#list-count').textContent === `${n} of 3,000 servers`"
+    down = sum(1 for cell in run.cells if cell & NOT_BACK)
+    failed = sum(1 for cell in run.cells if cell & 15 == FAILED and not cell & NOT_BACK)
+    async with looking(browser, Pretender([run]), "#/tonight?show=not_back") as viewer:
+        await viewer.until(listed, down)
+        assert (await viewer.text("#filters")).startswith("not back up")
+        await viewer.page.click("#legend .chip:has-text('failed')")
+        await viewer.until(listed, down + failed)
+        await viewer.page.click("#legend .chip:has-text('not back up')")
+        await viewer.page.click("#legend .chip:has-text('failed')")
+        await viewer.until("() => document.querySelector('#list-count').textContent.startsWith('3,000 servers')")
+
+
 async def test_filters_and_their_rows_survive_updates(browser: Browser) -> None:
     run = scene("middle", 3000, run_id="tonight")
     pretender = Pretender([run])

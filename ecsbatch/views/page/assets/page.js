@@ -22,6 +22,9 @@ const KINDS = [
   {key: "left_out", label: "left out", rank: 6},
 ];
 const KIND = Object.fromEntries(KINDS.map((kind, number) => [kind.key, number]));
+/** What servers are counted and filtered by: their kind, and beside it that they may still be down. */
+const LEGEND = [...KINDS, {key: "not_back", label: "not back up"}];
+const MAY_BE_DOWN = KINDS.length;
 const FAILURES = [KIND.failed, KIND.timed_out, KIND.unknown];
 const IN_FLIGHT = [KIND.restarting, KIND.not_healthy, KIND.unsettled];
 /** Kinds that the legend names from the start; others join it once a server is one. */
@@ -265,8 +268,7 @@ class Model {
   constructor(runId, fleet, painter, times) {
     Object.assign(this, {runId, fleet, painter, times, lost: false});
     this.cells = new Uint8Array(fleet.n);
-    this.whole = new Int32Array(KINDS.length);
-    this.notBack = 0;
+    this.whole = new Int32Array(LEGEND.length);
     this.details = new Map();
     this.progress = null;
     this.timeline = null;
@@ -294,10 +296,9 @@ class Model {
     this.table = tallies.get(beside);
     this.tallies = [...tallies.values()];
     this.whole.fill(0);
-    this.notBack = 0;
     for (const cell of this.cells) {
       this.whole[KIND_OF[cell & 63]]++;
-      if (cell & NOT_BACK) this.notBack++;
+      if (cell & NOT_BACK) this.whole[MAY_BE_DOWN]++;
     }
   }
 
@@ -338,7 +339,7 @@ class Model {
       was = KIND_OF[before & 63],
       is = KIND_OF[cell & 63];
     this.cells[i] = cell;
-    this.notBack += ((cell & NOT_BACK) - (before & NOT_BACK)) / NOT_BACK;
+    this.whole[MAY_BE_DOWN] += ((cell & NOT_BACK) - (before & NOT_BACK)) / NOT_BACK;
     if (was === is) return;
     this.whole[was]--;
     this.whole[is]++;
@@ -407,14 +408,13 @@ class Filter {
   constructor(model) {
     this.model = model;
     this.kinds = new Set();
-    this.notBack = false;
     this.text = "";
     this.matching = null;
     this.only = new Map();
   }
 
   get active() {
-    return this.kinds.size > 0 || this.notBack || this.text !== "" || this.only.size > 0;
+    return this.kinds.size > 0 || this.text !== "" || this.only.size > 0;
   }
 
   search(text) {
@@ -429,23 +429,19 @@ class Filter {
   }
 
   toggleKind(kind) {
-    if (kind === "not_back") this.notBack = !this.notBack;
-    else if (!this.kinds.delete(kind)) this.kinds.add(kind);
+    if (!this.kinds.delete(kind)) this.kinds.add(kind);
   }
 
   clear() {
     this.kinds.clear();
-    this.notBack = false;
     this.only.clear();
     this.search("");
   }
 
   has(i) {
-    const {model} = this;
-    if (this.kinds.size || this.notBack) {
-      const held = this.notBack && model.cells[i] & NOT_BACK;
-      if (!held && !this.kinds.has(model.kind(i))) return false;
-    }
+    const {model, kinds} = this;
+    const down = kinds.has(MAY_BE_DOWN) && model.cells[i] & NOT_BACK;
+    if (kinds.size && !down && !kinds.has(model.kind(i))) return false;
     if (this.matching && !this.matching[i]) return false;
     for (const [key, value] of this.only) if (this.#value(key, i) !== value) return false;
     return true;
@@ -458,18 +454,15 @@ class Filter {
 
   /** All that a reload needs to look at the same. */
   write(query) {
-    const kinds = [...this.kinds].map((kind) => KINDS[kind].key);
-    if (this.notBack) kinds.push("not_back");
+    const kinds = [...this.kinds].map((kind) => LEGEND[kind].key);
     if (kinds.length) query.set("show", kinds.join(","));
     if (this.text) query.set("find", this.text);
     for (const [key, value] of this.only) query.set(`only:${key}`, value);
   }
 
   read(query) {
-    for (const key of (query.get("show") || "").split(",")) {
-      if (key === "not_back") this.notBack = true;
-      else if (key in KIND) this.kinds.add(KIND[key]);
-    }
+    const wanted = (query.get("show") || "").split(",");
+    LEGEND.forEach(({key}, kind) => wanted.includes(key) && this.kinds.add(kind));
     this.search(query.get("find") || "");
     for (const [key, value] of query) if (key.startsWith("only:")) this.only.set(key.slice(5), value);
   }
@@ -713,16 +706,17 @@ class Sprites {
 /** Small pictures of the cells for legend, lists and tables. */
 class Swatches {
   constructor(palette) {
-    this.urls = [...KINDS.keys(), "not_back"].map((kind) => {
+    this.urls = LEGEND.map((_, kind) => {
       const canvas = make("canvas", {width: 24, height: 24}),
         context = canvas.getContext("2d");
-      paintCell(context, kind === "not_back" ? KIND.restarted : kind, 24, palette, kind === "not_back");
+      const marked = kind === MAY_BE_DOWN;
+      paintCell(context, marked ? KIND.restarted : kind, 24, palette, marked);
       return canvas.toDataURL();
     });
   }
 
   set(image, kind) {
-    const url = this.urls[kind === "not_back" ? KINDS.length : kind];
+    const url = this.urls[kind];
     if (image.src !== url) image.src = url;
     image.dataset.kind = kind;
   }
@@ -1509,13 +1503,14 @@ class Head {
     const {model} = this,
       {limits, quota} = progress,
       flying = model.sum(IN_FLIGHT),
-      down = flying + model.notBack;
+      notBack = model.whole[MAY_BE_DOWN],
+      down = flying + notBack;
     const restarting = model.sum([KIND.restarting, KIND.unsettled]),
       unhealthy = model.whole[KIND.not_healthy];
     const notes = [];
     if (restarting) notes.push(`${count(restarting)} restarting`);
     if (unhealthy) notes.push(`${count(unhealthy)} not healthy yet`);
-    if (model.notBack) notes.push(`${count(model.notBack)} not back`);
+    if (notBack) notes.push(`${count(notBack)} not back`);
     const skipped = model.whole[KIND.skipped],
       rest = [`${count(model.whole[KIND.waiting])} waiting`];
     if (skipped) rest.unshift(`${count(skipped)} skipped`);
@@ -1795,13 +1790,12 @@ class Matrix {
 class Legend {
   constructor(model, swatches, changed) {
     this.model = model;
-    this.chips = [...KINDS.keys(), "not_back"].map((kind) => this.#chip(kind, swatches, changed));
+    this.chips = LEGEND.map(({label}, kind) => this.#chip(label, kind, swatches, changed));
     $("legend").replaceChildren(...this.chips.map((chip) => chip.button));
   }
 
-  #chip(kind, swatches, changed) {
-    const number = make("b"),
-      label = kind === "not_back" ? "not back up" : KINDS[kind].label;
+  #chip(label, kind, swatches, changed) {
+    const number = make("b");
     const button = make("button", {type: "button", className: "chip"}, swatches.make(kind), `${label} `, number);
     button.addEventListener("click", () => {
       this.model.filter.toggleKind(kind);
@@ -1814,8 +1808,8 @@ class Legend {
     const {model} = this,
       {filter} = model;
     for (const {kind, button, number} of this.chips) {
-      const n = kind === "not_back" ? model.notBack : model.whole[kind];
-      const pressed = kind === "not_back" ? filter.notBack : filter.kinds.has(kind);
+      const n = model.whole[kind],
+        pressed = filter.kinds.has(kind);
       if (n || pressed || USUAL.includes(kind)) show(button, true);
       else if (!button.dataset.seen) show(button, false);
       // What was shown once stays: a legend that jumps cannot be pressed.
@@ -1954,8 +1948,7 @@ class ServerList {
 
   #filters() {
     const {filter} = this.model,
-      chips = [...filter.kinds].map((kind) => [KINDS[kind].label, () => filter.toggleKind(kind)]);
-    if (filter.notBack) chips.push(["not back up", () => filter.toggleKind("not_back")]);
+      chips = [...filter.kinds].map((kind) => [LEGEND[kind].label, () => filter.toggleKind(kind)]);
     for (const [key, value] of filter.only) {
       const grouping = this.model.fleet.groupings.get(key),
         word = grouping ? grouping.word : key;
@@ -2424,8 +2417,7 @@ class RunPage {
     this.map.recolour();
     Object.assign(this.swatches, new Swatches(palette));
     for (const image of document.querySelectorAll("img.swatch")) {
-      const {kind} = image.dataset;
-      this.swatches.set(image, kind === "not_back" ? kind : Number(kind));
+      this.swatches.set(image, Number(image.dataset.kind));
     }
     this.charts.recolour();
     this.#drawAll();
