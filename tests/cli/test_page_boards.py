@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from world import World
 
-from ecsbatch.cli.dashboard.boards import KEPT, Board, Boards
+from ecsbatch.cli.dashboard.board import Board
+from ecsbatch.cli.dashboard.boards import KEPT, Boards
 from ecsbatch.cli.dashboard.large_json import json_pieces
 from ecsbatch.cli.dashboard.runs_list import RunsList
 from ecsbatch.cli.dashboard.stream import MOST_BYTES, MOST_FRAMES, Audience, Seats, Viewer, event_frame

@@ -16,7 +16,8 @@ from aiohttp import web
 from ecsbatch.cli.catalog import installed_version
 from ecsbatch.cli.dashboard.access import HEADERS, UNKNOWN, Access, Asked, NoEntry, bearer_of
 from ecsbatch.cli.dashboard.assets import PAGE, Asset
-from ecsbatch.cli.dashboard.boards import LAST_WORDS, Boards
+from ecsbatch.cli.dashboard.board import LAST_WORDS
+from ecsbatch.cli.dashboard.boards import Boards
 from ecsbatch.cli.dashboard.paths import Target, target_of
 from ecsbatch.cli.dashboard.runs_list import LISTED, RunsList
 from ecsbatch.cli.dashboard.steering import read_request, status_of, steer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from ecsbatch.cli.dashboard.boards import notice_frame
+from ecsbatch.cli.dashboard.board import notice_frame
 from ecsbatch.cli.dashboard.stream import Audience, event_frame
 from ecsbatch.cli.run_rows import run_row, with_counts
 from ecsbatch.errors import ConfigError, StoreError
