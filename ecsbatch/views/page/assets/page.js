@@ -2186,55 +2186,49 @@ class Panel {
     if (this.server >= 0 && this.model.cells[this.server] !== this.seen) this.open(this.server, false);
   }
 
+  /** Write what the page knows of a server, and what the server's own story adds; null while that is asked for. */
   #write(i, told) {
+    const {explain, story, failed} = told || {};
+    const body = [this.#facts(i, (told && told.outcome) || {})];
+    if (explain) {
+      body.unshift(make("p", {className: "explain"}, explain.text));
+      const ways = explain.commands.map((command) => make("li", {}, make("code", {}, command)));
+      if (ways.length) body.push(make("ul", {className: "ways"}, ...ways));
+    }
+    if (story && story.length) {
+      const lines = story.map(({ts, text}) => make("li", {}, make("time", {}, time(ts)), make("span", {}, text)));
+      body.push(make("ol", {className: "story"}, ...lines));
+    }
+    if (failed) body.push(make("p", {className: "said"}, `Its story cannot be read now: ${failed}`));
+    $("panel-body").replaceChildren(...body);
+  }
+
+  #facts(i, outcome) {
     const {model} = this,
       {fleet} = model,
-      detail = model.detail(i),
-      outcome = (told && told.outcome) || {};
+      detail = model.detail(i) || {};
+    const groups = [...fleet.groupings].map(([key, grouping]) => [
+      capital(grouping.word),
+      key === "host" ? model.host(i) : grouping.label(grouping.of[i]),
+    ]);
+    if (!fleet.groupings.has("host")) groups.push(["Host", model.host(i)]);
     const facts = [
-      ["State", this.map.state(i)],
       ["Id", fleet.ids[i]],
+      ...groups,
+      ["Code", outcome.error_code || detail.code],
+      ["Message", outcome.message || detail.message],
+      ["Attempts", outcome.attempts ? count(outcome.attempts) : ""],
+      ["Job", outcome.job_id],
+      ...(model.times ? model.times.facts(i) : []),
     ];
-    for (const [key, grouping] of fleet.groupings)
-      facts.push([capital(grouping.word), key === "host" ? model.host(i) : grouping.label(grouping.of[i])]);
-    if (!fleet.groupings.has("host")) facts.push(["Host", model.host(i)]);
-    facts.push(
-      ["Code", outcome.error_code || (detail && detail.code)],
-      ["Message", outcome.message || (detail && detail.message)],
+    const state = make("dd", {}, this.swatches.make(model.kind(i)), this.map.state(i));
+    return make(
+      "dl",
+      {className: "facts"},
+      make("dt", {}, "State"),
+      state,
+      ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
     );
-    if (outcome.attempts) facts.push(["Attempts", count(outcome.attempts)]);
-    if (outcome.job_id) facts.push(["Job", outcome.job_id]);
-    if (model.times) facts.push(...model.times.facts(i));
-    const body = [
-      make(
-        "dl",
-        {className: "facts"},
-        ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
-      ),
-    ];
-    body[0].firstElementChild.nextElementSibling.prepend(this.swatches.make(model.kind(i)));
-    if (told && told.explain) {
-      body.unshift(make("p", {className: "explain"}, told.explain.text));
-      if (told.explain.commands.length)
-        body.push(
-          make(
-            "ul",
-            {className: "ways"},
-            ...told.explain.commands.map((command) => make("li", {}, make("code", {}, command))),
-          ),
-        );
-    }
-    if (told && told.story && told.story.length) {
-      body.push(
-        make(
-          "ol",
-          {className: "story"},
-          ...told.story.map(({ts, text}) => make("li", {}, make("time", {}, time(ts)), make("span", {}, text))),
-        ),
-      );
-    }
-    if (told && told.failed) body.push(make("p", {className: "said"}, `Its story cannot be read now: ${told.failed}`));
-    $("panel-body").replaceChildren(...body);
   }
 }
 
