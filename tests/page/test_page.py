@@ -484,6 +484,21 @@ async def test_a_report_is_drawn_from_its_file_alone(browser: Browser, tmp_path:
         assert await viewer.page.evaluate("document.querySelectorAll('#charts canvas').length") == 4
 
 
+async def test_a_dark_report_prints_on_white_paper_and_is_dark_again(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_bytes(report(600, 20))
+    paper = "getComputedStyle(document.documentElement).backgroundColor"
+    async with reading(browser, file, color_scheme="dark") as viewer:
+        await viewer.until("() => document.querySelector('#list-count').textContent.startsWith('600 servers')")
+        dark = await viewer.page.evaluate(paper)
+        await viewer.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        printed = await viewer.page.evaluate(paper), len(await viewer.rows())
+        await viewer.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+
+        assert printed == ("rgb(245, 246, 248)", 200)
+        assert await viewer.page.evaluate(paper) == dark != printed[0]
+
+
 async def test_a_report_reads_without_its_script(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_bytes(report(600, 20))

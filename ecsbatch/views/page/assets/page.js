@@ -2640,6 +2640,10 @@ class LiveRun {
     this.page?.recolour();
   }
 
+  print(on) {
+    this.page?.print(on);
+  }
+
   close() {
     this.closed = true;
     this.stream?.close();
@@ -2823,7 +2827,10 @@ class RunsPage {
     say(created, calendar.format(dateOf(run.created_at)));
   }
 
+  /** A table takes its colours from the stylesheet, and prints as it is. */
   recolour() {}
+
+  print() {}
 
   close() {
     this.ends.abort();
@@ -2865,6 +2872,10 @@ class Live {
 
   recolour() {
     this.page?.recolour();
+  }
+
+  print(on) {
+    this.page?.print(on);
   }
 }
 
@@ -2921,45 +2932,57 @@ class Report {
   recolour() {
     this.page?.recolour();
   }
+
+  print(on) {
+    this.page?.print(on);
+  }
 }
 
 // ---- Begin ----------------------------------------------------------------------------------------------------------
 
 /** Light or dark: the system's, unless somebody presses the button. */
 class Theme {
-  constructor(recolour) {
-    this.recolour = recolour;
+  constructor(shown) {
+    this.shown = shown;
     this.dark = matchMedia("(prefers-color-scheme: dark)");
-    this.dark.addEventListener("change", () => this.#apply());
+    this.dark.addEventListener("change", () => this.#apply(this.chosen));
     $("theme").addEventListener("click", () => this.#apply(this.now === "dark" ? "light" : "dark"));
+    window.addEventListener("beforeprint", () => this.#print());
+    window.addEventListener("afterprint", () => this.#printed());
     show($("theme"), true);
-    this.#apply();
+    this.#apply("");
   }
 
   get now() {
-    return document.documentElement.dataset.theme || (this.dark.matches ? "dark" : "light");
+    return this.chosen || (this.dark.matches ? "dark" : "light");
   }
 
-  #apply(chosen = document.documentElement.dataset.theme) {
-    if (chosen) document.documentElement.dataset.theme = chosen;
+  /** Draw by a theme; "" is the system's. */
+  #apply(chosen) {
+    this.chosen = chosen;
+    this.#wear(chosen);
     say($("theme"), this.now === "dark" ? "Light" : "Dark");
-    this.recolour();
   }
-}
 
-/** Paper is white, whatever the screen is, and nothing is drawn any more once the page is being printed. */
-function printing(shown, on) {
-  const {dataset} = document.documentElement,
-    page = shown.page && (shown.page.page || shown.page);
-  if (on) printing.theme = dataset.theme;
-  dataset.theme = on ? "light" : printing.theme || "";
-  if (!dataset.theme) delete dataset.theme;
-  shown.recolour();
-  if (page instanceof RunPage) page.print(on);
+  #wear(theme) {
+    const {dataset} = document.documentElement;
+    if (theme) dataset.theme = theme;
+    else delete dataset.theme;
+    this.shown.recolour();
+  }
+
+  /** Paper is white, whatever the screen is, and nothing is drawn any more once the page is being printed. */
+  #print() {
+    this.#wear("light");
+    this.shown.print(true);
+  }
+
+  #printed() {
+    this.#wear(this.chosen);
+    this.shown.print(false);
+  }
 }
 
 const shown = document.body.dataset.mode === "report" ? new Report() : new Live();
-new Theme(() => shown.recolour());
-window.addEventListener("beforeprint", () => printing(shown, true));
-window.addEventListener("afterprint", () => printing(shown, false));
+new Theme(shown);
 shown.start();
