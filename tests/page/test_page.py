@@ -47,6 +47,9 @@ LABELS = {
     SKIPPED: "skipped",
 }
 
+CUT_NAMES = """() => [...document.querySelectorAll('#list-rows button')]
+    .filter(name => name.scrollWidth > name.clientWidth).map(name => name.textContent)"""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
@@ -419,6 +422,17 @@ async def test_a_phone_shows_all_without_scrolling_sideways(browser: Browser) ->
     async with looking(browser, Pretender([run], steer=True), "#/tonight", **narrow) as viewer:
         await agrees(viewer, run)
         assert await viewer.page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+async def test_a_printed_page_has_the_first_servers_whole_names_and_no_empty_sheets(browser: Browser) -> None:
+    run = scene("stopped", 3000, run_id="tonight")
+    async with looking(browser, Pretender([run]), "#/tonight") as viewer:
+        await agrees(viewer, run)
+        sheets = re.findall(rb"/Type /Page\b", await viewer.page.pdf(format="Letter"))
+        assert 2 < len(sheets) < 12
+        await viewer.page.set_viewport_size({"width": 740, "height": 980})
+        await viewer.page.emulate_media(media="print")
+        assert await viewer.page.evaluate(CUT_NAMES) == []
 
 
 async def test_nothing_is_drawn_while_nobody_looks_and_all_at_once_afterwards(browser: Browser) -> None:
