@@ -424,6 +424,15 @@ async def test_a_phone_shows_all_without_scrolling_sideways(browser: Browser) ->
         assert await viewer.page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+async def test_a_phone_names_servers_that_differ_at_the_end(browser: Browser) -> None:
+    run = scene("stopped", 3000, run_id="tonight")
+    run.names = [f"server-{i:06}" for i in range(3000)]
+    narrow = {"viewport": {"width": 390, "height": 844}}
+    async with looking(browser, Pretender([run]), "#/tonight", **narrow) as viewer:
+        await agrees(viewer, run)
+        assert await viewer.page.evaluate(CUT_NAMES) == []
+
+
 async def test_a_printed_page_has_the_first_servers_whole_names_and_no_empty_sheets(browser: Browser) -> None:
     run = scene("stopped", 3000, run_id="tonight")
     async with looking(browser, Pretender([run]), "#/tonight") as viewer:
