@@ -83,6 +83,11 @@ class WaveBarrier:
         if self._gate is None:
             return True
         session, now = self._session, asyncio.get_running_loop().time()
+        if session.state.frozen is not None:
+            # Nothing would be sent by its go, and a freeze that is long must not be why the run stops.
+            self.paused()
+            await session.change()
+            return False
         if self._gate_until is None:
             self._gate_until = now + session.plan.gate_timeout
             timeout = session.plan.gate_timeout

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.servers import Fleet
@@ -141,3 +142,23 @@ def test_a_gate_whose_time_begins_anew_says_so() -> None:
         return standing.noted
 
     assert [type(event) for event in run(main())] == [ev.GateWaiting, ev.GateChecked] * 2
+
+
+def test_a_gate_is_not_asked_and_its_time_is_not_counted_while_the_store_is_frozen() -> None:
+    async def main() -> tuple[list[type[ev.Event]], float | None]:
+        standing = Standing(gate="./fine", gate_timeout=40.0)
+        barrier = WaveBarrier(standing, says("wait"), lambda: False)
+        await barrier.passed(WAVES[1])
+        standing.state.frozen = Freeze("ann", "incident", 0.0, None)
+        asyncio.get_running_loop().call_later(3600, thaw, standing)
+        await barrier.passed(WAVES[1])
+        noted = [type(event) for event in standing.noted]
+        since = asyncio.get_running_loop().time()
+        await seconds_until_passed(barrier, standing, WAVES[1])
+        return noted, asyncio.get_running_loop().time() - since
+
+    def thaw(standing: Standing) -> None:
+        standing.state.frozen = None
+        standing.notice()
+
+    assert run(main()) == ([ev.GateWaiting, ev.GateChecked], pytest.approx(40.0))
