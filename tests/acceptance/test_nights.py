@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from stage import Stage, reached
 from transcript import Changed, Ended, Killed, Pictured, Typed, Unreadable, agrees, compare, read_night, written
 
 NIGHTS = Path(__file__).parent / "nights"
+AT_ONCE = 2
+"""Nights wait as long as they work."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,27 @@ def test_every_night_is_played() -> None:
     assert sorted(path.stem for path in NIGHTS.iterdir()) == sorted(BOOKS)
 
 
+@pytest.fixture(scope="module")
+def nights(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Future[None]]]:
+    """Begin every night that was asked for."""
+    here = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    asked = [item for item in here if item.module is request.module and "nights" in item.fixturenames]
+    names = [str(item.callspec.params["name"]) for item in asked]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {name: pool.submit(play, name, tmp_path_factory.mktemp(name)) for name in names}
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("name", BOOKS)
-def test_a_night_goes_as_it_is_told(name: str, tmp_path: Path) -> None:
-    stage = Stage(read_night((NIGHTS / f"{name}.md").read_text(encoding="utf-8")), tmp_path)
+def test_a_night_goes_as_it_is_told(name: str, nights: Mapping[str, Future[None]]) -> None:
+    nights[name].result()
+
+
+def play(name: str, folder: Path) -> None:
+    """Play a night, and judge it."""
+    stage = Stage(read_night((NIGHTS / f"{name}.md").read_text(encoding="utf-8")), folder)
     try:
         stage.play()
         judge(stage, BOOKS[name])
