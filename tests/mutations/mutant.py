@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = "ecsbatch"
+COMPILED: Final = "__pycache__"
+"""What is compiled of a mutant is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,16 @@ class Mutant:
         return (ROOT / PACKAGE / self.file).read_text(encoding="utf-8").count(self.old)
 
     def written_to(self, folder: Path) -> None:
-        """Copy the package into a folder, with the new text in place of the old."""
-        shutil.copytree(ROOT / PACKAGE, folder / PACKAGE)
-        file = folder / PACKAGE / self.file
-        file.write_text(file.read_text(encoding="utf-8").replace(self.old, self.new), encoding="utf-8")
+        """Make the package in a folder: links to ours, but for the file that has the new text in place of the old."""
+        mutated = Path(PACKAGE) / self.file
+        rooms = mutated.parents[:-1]
+        for room in rooms:
+            (folder / room / COMPILED).mkdir(parents=True, exist_ok=True)
+        for room in rooms:
+            for there in (*(ROOT / room).iterdir(), *(ROOT / room / COMPILED).glob("*.pyc")):
+                here = folder / there.relative_to(ROOT)
+                if not here.exists() and not there.name.startswith(f"{mutated.stem}.cpython"):
+                    here.symlink_to(there)
+        text = (ROOT / mutated).read_text(encoding="utf-8").replace(self.old, self.new)
+        (folder / mutated).unlink()
+        (folder / mutated).write_text(text, encoding="utf-8")
