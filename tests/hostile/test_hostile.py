@@ -1,4 +1,4 @@
-"""A few of the scenarios, one of each kind; ``python -m tests.hostile`` plays all of them, and so does ``.ci/run``."""
+"""A few of the scenarios, one of each kind; ``python -m tests.hostile`` plays all, and ``.ci/run`` the rest of them."""
 
 from __future__ import annotations
 
