@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,16 +46,33 @@ REAL = {
 }
 """What is not quick as a whole; single tests elsewhere are marked `real`."""
 
-LONGEST_FIRST = ("acceptance", "cli", "hostile", "simulated", "test_secrets.py", "mutations", "test_readme.py")
-"""What begins first, so that no long one is left over for the end."""
+WAITING = ("acceptance", "cli", "hostile", "test_secrets.py", "test_readme.py", "page", "prometheus", "postgres")
+"""What waits for processes more than it works, the longest first."""
+
+WORKING = ("mutations", "simulated")
+"""What works longest without a pause."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is quick, and put what takes long first."""
+    """Mark what is quick, and have those that wait stand between those that work, with what takes long first."""
     for item in items:
         if not _is_real(item):
             item.add_marker("quick")
-    items.sort(key=_turn)
+    turns = _turns(list(dict.fromkeys(item.path for item in items)))
+    items.sort(key=lambda item: turns[item.path])
+
+
+def _turns(files: Sequence[Path]) -> dict[Path, float]:
+    """Return when each file's turn is, from 0 to 1."""
+    waiting = sorted((file for file in files if _first(file) in WAITING), key=lambda file: WAITING.index(_first(file)))
+    rest = [file for file in files if _first(file) not in WAITING]
+    working = [file for name in WORKING for file in rest if _first(file) == name]
+    working += [file for file in rest if _first(file) not in WORKING]
+    return {file: at / len(kind) for kind in (waiting, working) for at, file in enumerate(kind)}
+
+
+def _first(file: Path) -> str:
+    return file.relative_to(HERE).parts[0]
 
 
 def _is_real(item: pytest.Item) -> bool:
@@ -63,11 +80,6 @@ def _is_real(item: pytest.Item) -> bool:
     return item.get_closest_marker("real") is not None or bool(
         {place.as_posix(), *(folder.as_posix() for folder in place.parents)} & REAL
     )
-
-
-def _turn(item: pytest.Item) -> int:
-    first = item.path.relative_to(HERE).parts[0]
-    return LONGEST_FIRST.index(first) if first in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.fixture(autouse=True)
