@@ -14,7 +14,7 @@ from .stage import play
 SHOWING = {seed for mutant in HOLDERS for seed in mutant.scenes}
 """Worlds that are known to notice: each shows a store or an engine that breaks a promise."""
 
-SEEDS = sorted(SHOWING | set(range(10)))
+SEEDS = sorted(SHOWING | set(range(25)))
 """`.ci/run` plays hundreds, and a night thousands: ``python -m tests.simulated --holders --seeds 0-10000``."""
 
 
