@@ -41,7 +41,8 @@ REAL = {
     *("simulator/test_foreign_client.py", "simulator/test_simulator_server.py"),
     *("store/test_store_busy.py", "store/test_store_disk.py"),
     # In virtual time, but long.
-    *("simulated/test_simulated.py", "simulated/test_dimensions.py", "simulated/test_gates.py"),
+    *("simulated/test_simulated.py", "simulated/test_killed.py"),
+    *("simulated/test_dimensions.py", "simulated/test_gates.py"),
     *("rollout/test_rollout_lives.py", "store/test_store_sizes.py"),
 }
 """What is not quick as a whole; single tests elsewhere are marked `real`."""
