@@ -32,8 +32,8 @@ def kind_of(world: World, server: str) -> OutcomeKind:
 # -- packing -----------------------------------------------------------------------------------------------------
 
 
-def test_ten_thousand_callers_make_a_hundred_requests_and_each_hears_of_its_own_server() -> None:
-    world = World(servers=10_000, fail_rate=0.03)
+def test_two_thousand_callers_make_twenty_requests_and_each_hears_of_its_own_server() -> None:
+    world = World(servers=2_000, fail_rate=0.03)
 
     async def main() -> list[Outcome]:
         async with world.restarter() as restarter, asyncio.TaskGroup() as group:
@@ -46,7 +46,7 @@ def test_ten_thousand_callers_make_a_hundred_requests_and_each_hears_of_its_own_
     assert [outcome.server for outcome in outcomes] == world.ids
     assert [outcome.kind for outcome in outcomes] == [kind_of(world, server) for server in world.ids]
     assert len({outcome.kind for outcome in outcomes}) == 2
-    assert 100 <= audit["accepted_requests"] <= 105
+    assert 20 <= audit["accepted_requests"] <= 22
     assert (audit["fullest_window"], audit["restarted_more_than_once"]) == (1000, 0)
 
 
