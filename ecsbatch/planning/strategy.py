@@ -18,6 +18,7 @@ from ecsbatch.errors import Invalid, SelectionError, SelectionRefused
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, Skip, Wave
 from ecsbatch.model.servers import Fleet, Server, ServerView, restart_type
+from ecsbatch.model.text import counted
 from ecsbatch.planning.groups import host_column, tag_columns
 from ecsbatch.planning.precheck import skip_reason
 
@@ -354,9 +355,10 @@ def _refuse_full_budgets(plan: Plan, views: _Views) -> None:
 def _full(limit: str, value: int, plan: Plan, down: Sequence[int], views: _Views) -> str:
     shown = ", ".join(f"{plan.fleet.label(i)} ({_state(views[plan.fleet.ids[i]])})" for i in down[:3])
     more = f" and {len(down) - 3} more" if len(down) > 3 else ""  # noqa: PLR2004  # the three that are shown
+    are, fill = ("is", "fills") if len(down) == 1 else ("are", "fill")
     return (
-        f"{len(down)} servers are down or changing already and fill {limit} ({value}) alone: {shown}{more}; "
-        "mend or exclude them, or raise the limit."
+        f"{counted(len(down), 'server')} {are} down or changing already and {fill} {limit} ({value}) alone: "
+        f"{shown}{more}; mend or exclude them, or raise the limit."
     )
 
 

@@ -257,6 +257,13 @@ def test_servers_that_are_down_already_and_fill_the_budget_alone_are_listed() ->
     assert make_plan(servers, Strategy(max_unavailable=5), views=states(servers, **down)).held == 4
 
 
+def test_one_server_that_fills_the_budget_alone_is_one() -> None:
+    servers = fleet(az=40)
+
+    with pytest.raises(SelectionError, match=r"^1 server is down or changing already and fills max_unavailable \(1\) "):
+        make_plan(servers, Strategy(max_unavailable=1), views=states(servers, az_0000="ERROR"))
+
+
 def test_a_domain_whose_budget_is_filled_is_refused_as_well() -> None:
     servers = fleet(az1=40, az2=40)
     views = states(servers, az2_0000="ERROR")
