@@ -24,6 +24,7 @@ from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.views.traces import Traces
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -79,6 +80,12 @@ def _command_span() -> trace.Span:
     return span
 
 
+def _named(found: Resource) -> Resource:
+    """Return a resource with this program's name where the SDK's variables give none."""
+    unnamed = str(found.attributes["service.name"]).startswith("unknown_service")
+    return found.merge(type(found)({"service.name": "ecsbatch"})) if unnamed else found
+
+
 def _set_up() -> None:
     """Set the SDK up by its variables, unless the program's caller has.
 
@@ -87,12 +94,13 @@ def _set_up() -> None:
     """
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - of the user's choice, and checked before
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - of the user's choice, and checked before
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - the same
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - the same
 
     named = [name.strip() for name in os.environ.get("OTEL_TRACES_EXPORTER", "otlp").split(",")]
     exporters = [_exporter(name) for name in named if name not in {"", "none"}]
-    provider = TracerProvider()
+    provider = TracerProvider(resource=_named(Resource.create()))
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)

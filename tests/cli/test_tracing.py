@@ -49,6 +49,7 @@ def test_a_command_is_a_span_below_that_of_its_caller_with_its_exit_code(termina
     assert command["parent_id"] == f"0x{PARENT}"
     assert command["attributes"]["process.exit.code"] == 0
     assert command["attributes"]["process.executable.name"] == "ecsbatch"
+    assert {span["resource"]["attributes"]["service.name"] for span in spans.values()} == {"ecsbatch"}
     assert rollout["parent_id"] == command["context"]["span_id"]
     assert spans["batch"]["parent_id"] == rollout["context"]["span_id"]
     assert spans["POST /v1/{project_id}/cloudservers/action"]["parent_id"] == spans["batch"]["context"]["span_id"]
@@ -58,11 +59,13 @@ def test_a_command_is_a_span_below_that_of_its_caller_with_its_exit_code(termina
 def test_a_command_that_fails_is_a_span_with_an_error(terminal: Terminal, cloud: Simulator) -> None:
     (terminal.folder / "ids.txt").write_text(cloud.ids[20], encoding="utf-8")
     words = ("restart", "ids.txt", *QUICK, "--yes", "-q", "--metrics-file", "no/such/folder.prom")
-    done = typed(terminal, *words, OTEL_TRACES_EXPORTER="console", ECSBATCH_TRACES="true")
+    variables = {"OTEL_TRACES_EXPORTER": "console", "ECSBATCH_TRACES": "true", "OTEL_SERVICE_NAME": "nightly"}
+    done = typed(terminal, *words, **variables)
     [command] = printed(done.stdout)
 
     assert command["attributes"]["process.exit.code"] == done.returncode == 2
     assert command["status"]["status_code"] == "ERROR"
+    assert command["resource"]["attributes"]["service.name"] == "nightly"
 
 
 @pytest.mark.parametrize("name", ["opentelemetry.trace", "opentelemetry.sdk.trace"])
