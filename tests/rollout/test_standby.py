@@ -447,7 +447,8 @@ def test_a_run_whose_servers_came_back_while_its_stop_was_being_written_is_found
     *, hand_over: bool
 ) -> None:
     """What looks have shown meanwhile stands behind the stop in the record: the stop is not its last event."""
-    world = World(servers=20)
+    world = World(servers=120)
+    pairs = Strategy(waves="100%", max_unavailable="100%", batch_size=2)  # of so many requests one is looked at soon
 
     async def main() -> list[Any]:
         async with (
@@ -455,8 +456,8 @@ def test_a_run_whose_servers_came_back_while_its_stop_was_being_written_is_found
             world.store() as inner,
             world.engine(client, LateStore(inner)) as restarter,
         ):
-            rollout = await restarter.rollout(world.ids, AT_ONCE, run_id="night").start()
-            while not rollout.state.counts["restarted"]:  # noqa: ASYNC110 - what is waited for is no event
+            rollout = await restarter.rollout(world.ids, pairs, run_id="night").start()
+            while rollout.state.counts["restarted"] < 40:  # noqa: ASYNC110 - what is waited for is no event
                 await asyncio.sleep(0.1)
             await restarter.aclose(timeout=10, hand_over=hand_over)
             events = [each.event.name for each in await inner.events("night")]
