@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from world import World
 
-from ecsbatch.cli.dashboard.board import Board
+from ecsbatch.cli.dashboard.board import AWAY, Board
 from ecsbatch.cli.dashboard.boards import KEPT, Boards
 from ecsbatch.cli.dashboard.large_json import json_pieces
 from ecsbatch.cli.dashboard.runs_list import RunsList
@@ -292,6 +292,50 @@ def test_nothing_is_read_once_nobody_watches_for_a_minute() -> None:
             return kept, left, more
 
     assert world.live(main) == (1, 0, 0)
+
+
+class Silent:
+    """A store whose list of runs does not come for a minute, at first."""
+
+    asked = 0
+    waiting = 0.0
+    waits_for = "the database (no answer yet)"
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        """Hand a question on."""
+        return getattr(self.inner, name)
+
+    async def runs(self, limit: int) -> Any:
+        """Wait for a minute, the first time."""
+        self.asked += 1
+        if self.asked == 1:
+            self.waiting = AWAY
+            await asyncio.sleep(60.0)
+            self.waiting = 0.0
+        return await self.inner.runs(limit)
+
+
+def test_on_the_list_a_store_that_does_not_answer_is_told_of_until_it_does() -> None:
+    world = ill()
+
+    async def main() -> list[bytes]:
+        async with world.store() as store:
+            runs = History(Silent(store), clock=world.clock)  # type: ignore[arg-type]
+            listed, viewer = RunsList(runs, Boards(runs)), Viewer()
+            listed.begin()
+            listed.audience.join(viewer)
+            told = [await viewer.next(100.0) or b"" for _ in range(3)]
+            await listed.end()
+            return told
+
+    told = world.live(main)
+
+    assert b"has waited for the database (no answer yet) for some time" in told[0]
+    assert told[1] == b'event: notice\ndata: {"text":""}\n\n'
+    assert told[2].startswith(b"event: runs\n")
 
 
 def test_a_store_that_is_away_is_told_of_until_it_is_back() -> None:

@@ -74,6 +74,11 @@ def notice_frame(text: str) -> bytes:
     return event_frame("notice", json_bytes({"text": text}))
 
 
+def silence(what: str) -> str:
+    """Return what is told of a store that waits for something."""
+    return f"The store has waited for {what} for some time, so that nothing new is seen."
+
+
 class Board:
     """One run for all who watch it.
 
@@ -197,8 +202,7 @@ class Board:
     def _note_silence(self) -> None:
         silent = asyncio.get_running_loop().time() - self._heard_at
         if silent >= AWAY:
-            what = self._runs.store.waits_for or "an answer"
-            self._note_fault("look", f"The store has waited for {what} for some time, so that nothing new is seen.")
+            self._note_fault("look", silence(self._runs.store.waits_for or "an answer"))
 
     def _note_fault(self, part: str, text: str) -> None:
         """Note what keeps a part of this from seeing anything, "" once it sees again; viewers are told what is new."""

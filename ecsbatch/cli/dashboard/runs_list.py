@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from ecsbatch.cli.dashboard.board import notice_frame
+from ecsbatch.cli.dashboard.board import AWAY, notice_frame, silence
 from ecsbatch.cli.dashboard.stream import Audience, event_frame
 from ecsbatch.cli.run_rows import run_row, with_counts
 from ecsbatch.errors import ConfigError, StoreError
@@ -72,7 +72,7 @@ class RunsList:
         while True:
             await self.audience.some()
             try:
-                listed = await self.listed()
+                listed = await self._looked()
             except StoreError as e:
                 self._note_fault(f"The store cannot be read, so that nothing new is seen: {e}")
             except Exception as e:  # noqa: BLE001 - it must not end a rollout, and viewers are told
@@ -81,6 +81,17 @@ class RunsList:
                 self._note_fault("")
                 self._tell(listed)
             await asyncio.sleep(LOOK)
+
+    async def _looked(self) -> dict[str, Any]:
+        """Look; where the store does not answer for some time, say so meanwhile."""
+        store, asked = self._runs.store, asyncio.create_task(self.listed())
+        try:
+            while not (await asyncio.wait([asked], timeout=LOOK))[0]:
+                if store.waiting >= AWAY:
+                    self._note_fault(silence(store.waits_for))
+        finally:
+            asked.cancel()
+        return await asked
 
     def _note_fault(self, text: str) -> None:
         """Tell what keeps the list from being read, "" once it is read again."""
