@@ -1540,7 +1540,7 @@ class Head {
           name: "Pace",
           value: pace,
           unit: "a minute",
-          note: [left, progress.barriers.length ? `and ${progress.barriers.join(", ")}` : ""]
+          note: [left, left && progress.barriers.length ? `and ${progress.barriers.join(", ")}` : ""]
             .filter(Boolean)
             .join(", "),
         },
