@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.mutations.table import MUTANTS
 
+from . import dimensions
 from .dimensions import DIMENSIONS
 from .judge import Verdict, judge
 from .play import play
@@ -21,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 SHOWING = {seed for mutant in MUTANTS for seed in mutant.seeds}
 """Worlds that are known to notice: each shows an engine that breaks a promise."""
 
-SEEDS = sorted(SHOWING | set(range(10)))
+OF_EACH = {next(seed for seed in count() if name in dimensions.draw(seed).has) for name in DIMENSIONS}
+"""The first world that has each dimension, whatever else it has."""
+
+SEEDS = sorted(SHOWING | OF_EACH | set(range(10)))
 """`.ci/run` plays hundreds, and a night thousands: ``python -m tests.simulated --seeds 0-10000``."""
 
 
