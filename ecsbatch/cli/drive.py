@@ -196,7 +196,7 @@ async def resume_here(run_id: str, changes: Changes, context: CliContext, *, abo
             await store.command(run_id, {"command": "abort"}, history.aborted_by or changes.by)
         async with (
             engine(context, store) as restarter,
-            serving_page(context, restarter),
+            serving_page(context, restarter, record.run_id),
             replaced_check(state.plan, context.settings) as replaced,
         ):
             # What is not asked any more where a run only ends must not stand in the way if another program has it.

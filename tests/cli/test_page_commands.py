@@ -28,10 +28,11 @@ def servers(terminal: Terminal, ids: list[str]) -> str:
     return "fleet.txt"
 
 
-def address_of(command: fork_server.Command) -> tuple[str, str]:
-    """Return where a command says that its page is, and the token."""
-    found = re.fullmatch(r"Page: (http://127\.0\.0\.1:[0-9]+)/\?token=(\S+)\n", command.stderr.readline())
+def address_of(command: fork_server.Command, run: str = "") -> tuple[str, str]:
+    """Return where a command says that its page is, which leads to a run or to all of them, and the token."""
+    found = re.fullmatch(r"Page: (http://127\.0\.0\.1:[0-9]+)/\?token=([^\s#]+)(#/\S+)?\n", command.stderr.readline())
     assert found is not None
+    assert found[3] == (f"#/{run}" if run else None)
     return found[1], found[2]
 
 
@@ -79,7 +80,7 @@ def test_ten_watch_a_run_one_of_whom_never_reads_and_all_others_see_its_end(
     fleet = servers(terminal, cloud.ids[:200])
     run = ("--max-unavailable", "30%", "--max-failures", "100%", "--waves", "100%")
     command = terminal.begin("restart", fleet, *FAST, *run, "--run-id", "watched", "--dashboard", str(free_port()))
-    base, token = address_of(command)
+    base, token = address_of(command, "watched")
     seen = asyncio.run(followed_by_ten(base, token))
     out, err = command.communicate()
     told = json.loads(terminal.type("status", "watched", "-o", "json").stdout)
@@ -183,7 +184,9 @@ def test_a_page_that_cannot_be_served_keeps_a_run_from_beginning(terminal: Termi
         taken.listen()
         port = str(taken.getsockname()[1])
         done = terminal.type("restart", fleet, *FAST, "--dashboard", port)
+    without = terminal.type("restart", fleet, *FAST, "--dashboard-steer")
 
-    assert done.returncode == 2
+    assert (done.returncode, without.returncode) == (2, 2)
     assert "cannot be listened at (Address already in use)" in done.stderr
+    assert "--dashboard-steer needs a page: give --dashboard 127.0.0.1:8080, too." in without.stderr
     assert json.loads(terminal.type("runs", "-o", "json").stdout)["runs"] == []

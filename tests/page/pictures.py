@@ -67,7 +67,6 @@ async def picture_page(browser: Browser, address: str) -> None:
     """Look at the page while the run goes on."""
     page = await browser.new_page(viewport=PAGE)  # type: ignore[arg-type]
     await page.goto(address)
-    await page.goto(f"{address.partition('?')[0]}#/kernel-7")
     await page.wait_for_function(TWO_THIRDS, timeout=120_000)
     await page.screenshot(path=PICTURES / "page.png")
     await page.close()

@@ -141,7 +141,7 @@ class Stage:
         """Type a command that has a page; also return the token."""
         command = self.terminal.begin(*words, "--dashboard", str(self._port))
         line = await asyncio.to_thread(command.stderr.readline)
-        found = re.fullmatch(r"Page: http://127\.0\.0\.1:[0-9]+/\?token=(\S+)\n", line)
+        found = re.fullmatch(r"Page: http://127\.0\.0\.1:[0-9]+/\?token=([^\s#]+)(?:#/\S+)?\n", line)
         assert found is not None, line
         return command, found[1]
 

@@ -60,7 +60,7 @@ def demo(
         Parameter(
             metavar="ADDRESS:PORT",
             show_default=False,
-            help="Show it on a page at this address, such as 127.0.0.1:8080, too; it stays until Ctrl-C.",
+            help="Show it on a page at this address, such as 127.0.0.1:8080, too; on a terminal it stays until Ctrl-C.",
         ),
     ] = None,
     quiet: Annotated[

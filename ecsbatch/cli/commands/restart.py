@@ -235,15 +235,12 @@ async def carried_out(plan: Plan, context: CliContext, run_id: str = "") -> Asyn
         EcsbatchError: whatever the rollout raises.
     """
     settings = context.settings
-    async with (
-        make_store(context.store_url) as store,
-        engine(context, store) as restarter,
-        serving_page(context, restarter),
-    ):
-        if settings.output.cold_start or plan.skip_updated_since is not None:
-            await _start_cold(store, settings.engine.quota.window, quiet=context.verbosity.quiet)
+    async with make_store(context.store_url) as store, engine(context, store) as restarter:
         rollout = restarter.rollout(plan, run_id=run_id)
-        yield await drive(restarter, rollout, context)
+        async with serving_page(context, restarter, rollout.run_id):
+            if settings.output.cold_start or plan.skip_updated_since is not None:
+                await _start_cold(store, settings.engine.quota.window, quiet=context.verbosity.quiet)
+            yield await drive(restarter, rollout, context)
 
 
 async def _start_cold(store: DatabaseStore, window: float, *, quiet: bool) -> None:

@@ -38,7 +38,7 @@ ENDED: Final = "The process that showed this page has ended: what stands here is
 
 @asynccontextmanager
 async def serving_dashboard(
-    settings: Observability, runs: History, *, folder: Path | None = None
+    settings: Observability, runs: History, run_id: str = "", *, folder: Path | None = None
 ) -> AsyncGenerator[PageRoutes]:
     """Serve the page of a store's runs for as long as the block lasts; print once where it is.
 
@@ -47,6 +47,7 @@ async def serving_dashboard(
     Args:
         settings: say where, and for whom; they name an address.
         runs: of the store.
+        run_id: the run that the printed address leads to, "" for the list of all.
         folder: has the page's files; None for those of the package.
 
     Raises:
@@ -64,7 +65,7 @@ async def serving_dashboard(
     routes.list.begin()
     try:
         async with listening_at(page_server(routes), address, FLAG, tls=tls):
-            _say_where(page_address(host, access, settings), token)
+            _say_where(page_address(host, access, settings), token, run_id)
             try:
                 yield routes
             finally:
@@ -125,9 +126,10 @@ def page_address(host: str, access: Access, settings: Observability) -> str:
     return f"{'https' if access.secure else 'http'}://{shown}:{access.port}/"
 
 
-def _say_where(address: str, token: PageToken) -> None:
+def _say_where(address: str, token: PageToken, run_id: str) -> None:
     """Print the address once; a token that was given by whoever started this is not repeated."""
     shown = f"{address}?token=${PAGE_TOKEN}" if token.given else f"{address}?token={quote(token.text)}"
+    shown += f"#/{quote(run_id, safe='')}" if run_id else ""
     if in_json():
         log_json("info", "page", {"url": shown})
     else:

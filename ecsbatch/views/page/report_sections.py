@@ -35,7 +35,7 @@ _ALWAYS: Final = ("restarted", "failed", "timed_out", "unknown", "skipped")
 _IF_ANY: Final = ("left_out", "waiting", "in_flight", "not_back")
 """Counts that a table has a column for; those of the second kind only where there are any."""
 
-_WORDS: Final = {"in_flight": "on their way", "not_back": "not back"}
+_WORDS: Final = {"waiting": "not started", "in_flight": "on their way", "not_back": "not back"}
 
 
 def sections(report: ReportedRun, figures: Figures) -> Iterator[str]:

@@ -1301,6 +1301,7 @@ const CHARTS = [
   {
     title: "Servers down",
     name: "down",
+    now: (progress) => progress.down,
     limit: (line) => line.allowed,
     stepped: true,
     says: (value, limit) => `${count(value)}${limit === null || limit === undefined ? "" : ` of ${count(limit)}`}`,
@@ -1399,7 +1400,11 @@ class Charts {
   /** Write the value of a bucket beside the chart's title. */
   #read(each, i) {
     if (i === null || i === undefined || i < 0) i = each.data[0].length - 1;
-    const text = i < 0 ? "" : each.chart.says(each.data[1][i], each.data[2][i]);
+    const {chart, data} = each,
+      {progress} = this.model;
+    // A bucket has the most that there was within it.
+    const value = chart.now && progress && i === data[0].length - 1 ? chart.now(progress) : data[1][i];
+    const text = i < 0 ? "" : chart.says(value, data[2][i]);
     say(each.value, text);
     each.plot.setAttribute("aria-label", `${each.chart.title} over time, at last ${text || "nothing"}`);
   }
@@ -2840,6 +2845,16 @@ class RunsPage {
   }
 }
 
+/** Return the run that the address names, "" for all runs. */
+function runNamed() {
+  const name = (location.hash.slice(1).split("?")[0] || "/").slice(1);
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
 /** Shows the page that the address names. */
 class Live {
   async start() {
@@ -2853,8 +2868,9 @@ class Live {
     this.page?.close();
     clearTimeout(this.retry);
     const turn = ++this.turn;
-    const name = decodeURIComponent((location.hash.slice(1).split("?")[0] || "/").slice(1));
+    const name = runNamed();
     this.link.set("wait");
+    notice({text: ""});
     document.querySelector(".crumb").hidden = !name;
     try {
       this.session ||= await ask("/api/session");
@@ -2864,9 +2880,15 @@ class Live {
       await this.page.open();
     } catch (error) {
       if (turn !== this.turn) return;
-      this.link.set("lost");
-      say($("banner-lost"), error.status === 404 ? `There is no run ${name}.` : error.message);
-      if (!error.status || error.status >= 500) this.retry = setTimeout(() => this.go(), AGAIN);
+      if (error.status === 404) {
+        // It may be about to begin: the command prints the address before.
+        this.link.set("on");
+        notice({text: `There is no run ${name}, or not yet.`});
+      } else {
+        this.link.set("lost");
+        say($("banner-lost"), error.message);
+      }
+      if (!error.status || error.status >= 500 || error.status === 404) this.retry = setTimeout(() => this.go(), AGAIN);
     }
   }
 
