@@ -51,9 +51,9 @@ class Pretender:
         self.farewell = ""
         self.frozen: dict[str, Any] | None = None
         self._fleets: dict[str, str] = {}
+        self._viewers: dict[str, list[asyncio.Queue[dict[str, Any] | None]]] = {}
         for run in self.runs.values():
             self.have(run)
-        self._viewers: dict[str, list[asyncio.Queue[dict[str, Any] | None]]] = {name: [] for name in self.runs}
         self._streams: set[web.StreamResponse] = set()
         self.app = web.Application(middlewares=[self._answering])
         self.app.add_routes(self._routes())
@@ -62,6 +62,7 @@ class Pretender:
         """Have a run, instead of the one that had its id."""
         self.runs[run.run_id] = run
         self._fleets[run.run_id] = json.dumps(run.fleet())
+        self._viewers.setdefault(run.run_id, [])
 
     def _routes(self) -> list[web.RouteDef]:
         return [

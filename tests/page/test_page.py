@@ -267,6 +267,16 @@ LEAPS = "const now = Date.now; window.leap = 0; Date.now = () => now() + window.
 """A script by which a page's clock can leap, as a laptop's that has slept."""
 
 
+async def test_a_run_that_is_about_to_begin_is_shown_once_it_has(browser: Browser) -> None:
+    pretender = Pretender([])
+    async with looking(browser, pretender, "#/night") as viewer:
+        await viewer.until("() => document.querySelector('#banner-notice').textContent.includes('no run night')")
+        assert await viewer.text("#link") == "live"
+        pretender.have(run := scene("middle", 300, run_id="night"))
+        await agrees(viewer, run)
+        assert not await viewer.page.is_visible("#banner-notice")
+
+
 async def test_a_connection_that_is_open_and_dead_is_told_of_and_left(browser: Browser) -> None:
     run = scene("middle", 3000, run_id="tonight")
     pretender = Pretender([run])
