@@ -109,13 +109,15 @@ class Metrics:
 
     Attributes:
         servers: outcomes by site and kind. A server that is tried again has one more.
-        submits: requests for restarts by site and what they came to; ``submitted`` has the servers that they named.
+        submits: requests for restarts by site and what they came to.
+        submitted: the servers that they named, by site.
         restarts: seconds from a request to the recorded end of a restarted server, by site and evidence: with a health
             check these are the checks' seconds, too.
         delays: for how many seconds a restart was over when a look showed it, by the cloud's own clock.
         requests: seconds of HTTP requests by method, route and status.
         desyncs: how often the cloud refused what the ledger had granted, by site.
-        ended: how runs have ended here; ``stopped`` has those that stand still now, by run, and why.
+        ended: how runs have ended here.
+        stopped: why runs stand still now, by run.
         completed_at: when a server's outcome other than a skip was recorded last, by site, seconds since 1970.
         taken_at: when this process has begun or taken a run last, in the same way; 0 where it has not.
     """

@@ -39,10 +39,10 @@ async def chromium() -> AsyncIterator[Browser]:
 
 def axe_script() -> str:
     """Return where axe-core is, which judges whether a page can be used by all."""
-    folder = os.environ.get("ECSBATCH_AXE", "")
+    folder = os.environ.get("AXE_CORE", "")
     script = Path(folder) / "axe.min.js"
     if not folder or not script.is_file():
-        missing("ECSBATCH_AXE, a folder with axe.min.js of npm's axe-core")
+        missing("AXE_CORE, a folder with axe.min.js of npm's axe-core")
     return str(script)
 
 

@@ -217,8 +217,8 @@ class Process:
 
     def _gave_up_before(self, how: Result | BaseException, run_id: str) -> bool:
         """Tell whether somebody was cancelled before this process had a run: another one may have it."""
-        had = any(each.run_id == run_id and each._session.begun for each in self.rollouts)
-        return isinstance(how, asyncio.CancelledError) and not had
+        drafted = (each for each in self.rollouts if each.run_id == run_id and each._parts is not None)
+        return isinstance(how, asyncio.CancelledError) and not any(each._session.begun for each in drafted)
 
     async def _take_orphans(self, restarter: Restarter) -> None:
         """Go on with what nobody has, as a service does that starts; where a resume asks for more, leave it to that."""
@@ -239,8 +239,9 @@ class Process:
 
     async def _orphans(self) -> set[tuple[str, int]]:
         """Return the runs that were broken off with their process and that nobody has, each with its last event."""
-        rows, found = self._record.database.journal(), set[tuple[str, int]]()
-        for run in await self._store.open_rollouts():
+        found, runs = set[tuple[str, int]](), await self._store.open_rollouts()
+        rows = self._record.database.journal() if runs else []  # before the first run the file has no tables
+        for run in runs:
             events = [orjson.loads(line) for row in rows if row.run_id == run.run_id for line in row.lines]
             ends = [event.get("reason") for event in events if event["event"] in {"run.stopped", "run.finished"}]
             broken_off = run.status == "interrupted" and ends and ends[-1] in BROKEN_OFF
