@@ -21,12 +21,14 @@ def parse_listen_address(text: str) -> tuple[str, int]:
     bare = host.removeprefix("[").removesuffix("]")
     good = digits.isascii() and digits.isdigit() and 1 <= int(digits) <= _LAST_PORT
     try:
-        ipaddress.ip_address(bare)
+        # As browsers write it, who name what they ask by it.
+        short = ipaddress.ip_address(bare).compressed
     except ValueError:
+        short = bare
         good = good and bare == "localhost"
     if not good or (":" in bare and host == bare):
         raise ValueError(LISTEN)
-    return bare, int(digits)
+    return short, int(digits)
 
 
 def is_loopback(host: str) -> bool:

@@ -222,15 +222,14 @@ class HoldUps:
         said = f": {gate.message.rstrip('.')}" if gate.message else ""
         verdict = "gave no verdict" if gate.verdict == "inconclusive" else f"said {gate.verdict}"
         asked = f", and was asked {counted(gate.asked, 'time')} in {self._for(gate.since)}" if gate.since else ""
+        answer = f"The gate {gate.gate} {verdict} for wave {gate.wave} {self._ago(gate.answered_at)}{said}."
+        abort, timeout = (f"ecsbatch abort {self.state.run_id}",), format_duration(gate.timeout)
+        if freeze_of(self.state, self.now) is not None:
+            rest = f"It is not asked again before the store is thawed, and has all of gate_timeout, {timeout}, then."
+            return Explanation(Cause.GATE, f"{answer} {rest}", None, abort)
         left = f", for another {self._left(gate.until)}" if gate.until is not None else ""
-        return Explanation(
-            Cause.GATE,
-            f"The gate {gate.gate} {verdict} for wave {gate.wave} {self._ago(gate.answered_at)}{said}. "
-            f"It is asked again{left}{asked}: after gate_timeout, {format_duration(gate.timeout)} in all, the run "
-            "stops.",
-            gate.until,
-            (f"ecsbatch abort {self.state.run_id}",),
-        )
+        rest = f"It is asked again{left}{asked}: after gate_timeout, {timeout} in all, the run stops."
+        return Explanation(Cause.GATE, f"{answer} {rest}", gate.until, abort)
 
     def blind(self) -> Explanation | None:
         """Explain that nothing can be seen of the cloud; None where it can."""

@@ -13,6 +13,7 @@ from ecsbatch.config.addresses import is_loopback, parse_listen_address
         ("8080", ("127.0.0.1", 8080), True),
         ("0.0.0.0:80", ("0.0.0.0", 80), False),  # noqa: S104 - where a supervisor elsewhere asks
         ("[::1]:8080", ("::1", 8080), True),
+        ("[0:0:0:0:0:0:0:1]:8080", ("::1", 8080), True),
         ("localhost:8080", ("localhost", 8080), True),
         ("127.8.9.1:1", ("127.8.9.1", 1), True),
         ("[::]:8080", ("::", 8080), False),

@@ -88,6 +88,14 @@ def test_a_hold_is_told_of_although_the_store_is_frozen() -> None:
             ["ecsbatch thaw", "ecsbatch promote k7f", "ecsbatch abort k7f"],
         ),
         (
+            [*first_wave_done(), ev.GateChecked(gate="./ok", verdict="wait", wave=2), FROZEN],
+            {"gate": "./ok"},
+            None,
+            Cause.FROZEN,
+            [NOTICE, "It is not asked again before the store is thawed, and has all of gate_timeout, 10m, then."],
+            ["ecsbatch thaw", "ecsbatch abort k7f"],
+        ),
+        (
             [*STARTED, FROZEN, ev.RunPaused(by="bob", reason="paused")],
             {},
             "a1",

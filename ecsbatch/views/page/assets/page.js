@@ -2444,7 +2444,7 @@ class RunPage {
 async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, {credentials: "same-origin", ...options});
+    answer = await fetch(path, {credentials: "same-origin", signal: AbortSignal.timeout(NO_ANSWER), ...options});
   } catch {
     throw new Error("The server does not answer.");
   }
@@ -2456,6 +2456,9 @@ async function ask(path, options = {}) {
       : `It answered ${answer.status}.`;
   throw Object.assign(new Error(told.message || why), {status: answer.status});
 }
+
+/** Milliseconds after which a question is given up: steering may take ten seconds, a large fleet some more. */
+const NO_ANSWER = 60_000;
 
 /** Milliseconds. The server beats every 5 s where nothing happens; whoever has slept is out of patience sooner. */
 const SILENCE = 12_000,
