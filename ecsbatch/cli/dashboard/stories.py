@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ecsbatch.model import events as ev
-from ecsbatch.model.text import MAX_TEXT, counted, printable, with_code, without_code
-from ecsbatch.views.text import WORDS
+from ecsbatch.model.text import MAX_TEXT, counted, printable, with_code
+from ecsbatch.views.page.feed import ended_text
 
 if TYPE_CHECKING:
     from ecsbatch.engine.ports import Store
@@ -116,12 +116,9 @@ def _said(event: ev.BatchRejected | ev.BatchUnknown) -> str:
 
 
 def _ended(event: ev.ServerEvent) -> str:
-    words = (event.reason.replace("_", " "), event.code)
-    why = ", ".join(word for word in words if word)
-    said = without_code(event.message, event.code)
     host = f" on host {event.host}" if event.host else ""
-    seen = f", as its {event.evidence} shows" if event.evidence and not why else ""
-    return WORDS[event.kind] + (f" ({why})" if why else "") + host + seen + (f": {said}" if said else "")
+    seen = f", as its {event.evidence} shows" if event.evidence and not (event.reason or event.code) else ""
+    return ended_text(event, host + seen)
 
 
 _WRITERS: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {

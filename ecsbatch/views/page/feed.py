@@ -87,10 +87,11 @@ class Feed:
         return news
 
 
-def _failed(event: ev.ServerEvent) -> str:
+def ended_text(event: ev.ServerEvent, beyond: str = "") -> str:
+    """Return how a server has ended, and why; what is ``beyond`` that stands before the cloud's own words."""
     said = without_code(event.message, event.code)
     why = ", ".join(word for word in (event.reason.replace("_", " "), event.code) if word)
-    return WORDS[event.kind] + (f" ({why})" if why else "") + (f": {said}" if said else "")
+    return WORDS[event.kind] + (f" ({why})" if why else "") + beyond + (f": {said}" if said else "")
 
 
 def _rejected(event: ev.BatchRejected) -> str:
@@ -157,9 +158,9 @@ _WRITERS: Final[Mapping[type[ev.Event], Callable[[Any], str]]] = {
     ev.CloudUnseen: _unseen,
     ev.CloudSeen: lambda _: "the cloud is seen again",
     ev.GateWaiting: lambda event: f"a gate is asked before wave {event.wave}",
-    ev.ServerFailed: _failed,
-    ev.ServerTimedOut: _failed,
-    ev.ServerUnknown: _failed,
+    ev.ServerFailed: ended_text,
+    ev.ServerTimedOut: ended_text,
+    ev.ServerUnknown: ended_text,
     ev.RunStopped: _stopped,
     ev.RunFinished: _finished,
 }
