@@ -9,6 +9,9 @@ from typing import Final
 MAX_TEXT: Final = 300
 """Characters of a foreign text that are kept."""
 
+CUT: Final = "…"
+"""Stands at the end of a text of which some is missing."""
+
 NAMED: Final = 3
 """Ids of many that a sentence names."""
 
@@ -31,7 +34,7 @@ def one_line(text: str) -> str:
 
 def truncate(text: str, limit: int = MAX_TEXT) -> str:
     """Return at most ``limit`` characters of a text, with a mark where some are missing."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return text if len(text) <= limit else text[: limit - 1] + CUT
 
 
 def printable(text: str, limit: int = 200) -> str:

@@ -188,7 +188,8 @@ def hide(secret: str, text: str) -> str:
 
     It is found as well where what echoed it has escaped some of it, for a URL, HTML or JSON, or has broken its line.
     """
-    if len(secret) < _WORTH_HIDING:
+    # Most texts are words such as SUCCESS, shorter than any spelling of the beginning.
+    if len(secret) < _WORTH_HIDING or len(text) < min(len(secret), _HEAD):
         return text
     text = text.replace(secret, _HIDDEN)
     begins, rest = _beginning(secret[:_HEAD]), secret[_HEAD:]
@@ -293,7 +294,7 @@ class KeyAuth:
         """Hide the key's three parts and any signature."""
         for secret in (self._secret_key, self._security_token, self._access_key):
             text = hide(secret, text)
-        return _SIGNATURE.sub(r"\1" + _HIDDEN, text)
+        return _SIGNATURE.sub(r"\1" + _HIDDEN, text) if "Signature=" in text else text
 
 
 class TokenAuth:
