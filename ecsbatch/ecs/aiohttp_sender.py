@@ -8,6 +8,9 @@ connection turned out dead; a POST it never does.
 Answers are asked for without compression: unpacking a job costs more than the bytes save in a data centre. A
 server that compresses all the same is understood, up to `MAX_ANSWER_BYTES`.
 
+When the first byte leaves, aiohttp's tracing tells; that is its documented way, and costs a fifth of a request. So it
+tells of what must never be sent twice or too late, and a GET is overheard where it is sent, which costs nothing.
+
 A program may lend its own session. What is switched off here may be switched on there, and only a session of ours can
 say when the first byte leaves: so its connector is used by a session of our own, which shares the connections, the
 cache of names, the settings of TLS and the proxy, and leaves cookies, headers, redirects and traces alone.
@@ -20,13 +23,14 @@ import ssl
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from ecsbatch.ecs.endpoint import is_near
@@ -76,7 +80,8 @@ class AiohttpSender:
         self._ssl = _ssl_context(ca_file) if ca_file else None
         self._max_answer_bytes = max_answer_bytes
         self._lent = session
-        self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.BaseConnector | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._closed = False
         self._proxies: dict[str, URL | None] = {}
 
@@ -87,19 +92,21 @@ class AiohttpSender:
             ConnectionError: there was no answer; its text says why.
         """
         url = URL(request.url, encoded=True)
+        outer = _ON_SENT.set(on_sent)
         try:
-            answer = await self._open().request(
+            answer = await self._open(traced=request.method != "GET").request(
                 request.method,
                 url,
                 headers=request.headers,
                 data=request.body or None,
                 allow_redirects=False,
                 proxy=self._proxy(url),
-                trace_request_ctx=on_sent,
             )
         except (aiohttp.ClientError, OSError, ValueError) as e:
             # Not chained: aiohttp's errors carry the proxy's address with its password.
             raise ConnectionError(_in_words(e, url, self._advice())) from None
+        finally:
+            _ON_SENT.reset(outer)
         try:
             body, complete = await self._body(answer)
         finally:
@@ -111,12 +118,14 @@ class AiohttpSender:
     async def aclose(self) -> None:
         """Close all connections of our own."""
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
+        for session in self._sessions.values():
             await session.close()
+        connector, self._connector = self._connector, None
+        if connector is not None and self._lent is None:
+            await connector.close()
 
-    def _open(self) -> aiohttp.ClientSession:
-        """Return the session; it is made inside the running loop, with the first request.
+    def _open(self, *, traced: bool) -> aiohttp.ClientSession:
+        """Return one of two sessions on the same connections; they are made inside the running loop, when first used.
 
         Raises:
             ConnectionError: it is closed, or the one that was lent, or that belongs to another event loop.
@@ -125,26 +134,32 @@ class AiohttpSender:
             raise ConnectionError("the client is closed")
         if self._lent is not None and (self._lent.closed or self._lent.connector is None):
             raise ConnectionError("the session that the client was given is closed")
-        if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_request_headers_sent.append(_headers_sent)
-            try:
-                self._session = aiohttp.ClientSession(
-                    connector=self._connector(),
-                    connector_owner=self._lent is None,
-                    loop=asyncio.get_running_loop(),
-                    timeout=self._timeout,
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    auto_decompress=False,
-                    skip_auto_headers=_UNWANTED,
-                    headers={"Accept-Encoding": "identity"},
-                    trace_configs=[trace],
-                )
-            except RuntimeError:
-                raise ConnectionError("the session that the client was given belongs to another event loop") from None
-        return self._session
+        if traced not in self._sessions:
+            if self._connector is None:
+                self._connector = self._connections()
+            self._sessions[traced] = self._session(self._connector, traced=traced)
+        return self._sessions[traced]
 
-    def _connector(self) -> aiohttp.BaseConnector | None:
+    def _session(self, connector: aiohttp.BaseConnector | None, *, traced: bool) -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_headers_sent)
+        try:
+            return aiohttp.ClientSession(
+                connector=connector,
+                connector_owner=False,
+                loop=asyncio.get_running_loop(),
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=_UNWANTED,
+                headers={"Accept-Encoding": "identity"},
+                request_class=aiohttp.ClientRequest if traced else _Overheard,
+                trace_configs=[trace] if traced else None,
+            )
+        except RuntimeError:
+            raise ConnectionError("the session that the client was given belongs to another event loop") from None
+
+    def _connections(self) -> aiohttp.BaseConnector | None:
         if self._lent is not None:
             return self._lent.connector
         return aiohttp.TCPConnector(
@@ -192,11 +207,21 @@ class AiohttpSender:
         return Answer(answer.status, answer.headers, body, answer.complete and unpacker.eof)
 
 
-async def _headers_sent(
-    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceRequestHeadersSentParams
-) -> None:
+_ON_SENT: Final[ContextVar[Callable[[], None]]] = ContextVar("on_sent")
+"""What hears of the request that this task sends."""
+
+
+async def _headers_sent(*_of_no_use: object) -> None:
     """Call ``on_sent``; aiohttp calls this once it is connected and before it writes the first byte."""
-    context.trace_request_ctx()
+    _ON_SENT.get()()
+
+
+class _Overheard(aiohttp.ClientRequest):
+    """A request that calls ``on_sent`` at the same instant by itself."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        _ON_SENT.get()()
+        return await super().send(conn)
 
 
 def _ssl_context(ca_file: Path) -> ssl.SSLContext:
