@@ -11,7 +11,7 @@ What blocks the thread itself cannot be bounded; nothing in an event loop can.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 MOMENT: Final = 1.0
 """Seconds in which foreign code that is cancelled may let go of what it holds; then nobody waits for it any more."""
+
+_CANCELLED: Final = "it was cancelled"
 
 _LEFT_BEHIND: Final[set[asyncio.Task[Any]]] = set()
 """Tasks that did not end when they were cancelled, kept here: a loop keeps no task alive, and warns of a lost one."""
@@ -98,12 +100,36 @@ async def asked(
         await _end(task, given_up)
         raise
     if not task.done() or task.cancelled() or task.exception() is not None:
-        answer: T | Broke = Broke("it was cancelled")
+        answer: T | Broke = Broke(_CANCELLED)
     else:
         answer = task.result()
     if not isinstance(answer, Broke):
         return answer
     raise Broke(f"no answer within {within:g} s", late=True) if late else answer
+
+
+async def ours(call: Callable[[], Awaitable[T]], within: float) -> T:
+    """Call what is our own, as `asked` calls what is not, but in the caller's task: a task of its own costs 60 us.
+
+    For code that ends as soon as it is cancelled, and returns what it says it does.
+
+    Raises:
+        Broke: there was no answer in time.
+    """
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    cancelled = task.cancelling()
+    try:
+        async with asyncio.timeout(within) as deadline:
+            return await call()
+    except asyncio.CancelledError as e:
+        if task.cancelling() > cancelled:
+            raise
+        # What it waited for was cancelled, such as the search for a name when the client is closed.
+        raise Broke(_CANCELLED, e) from None
+    except Exception as e:  # noqa: BLE001 - aiohttp is below it
+        if deadline.expired():
+            raise Broke(f"no answer within {within:g} s", late=True) from None
+        raise Broke(reason_of(e), e) from None
 
 
 async def _kept(call: Callable[[], object], read: Callable[[Any], T]) -> T | Broke:

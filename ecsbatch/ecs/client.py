@@ -123,7 +123,14 @@ class EcsClient:
         self._watchers = tuple(watchers)
         if self._watchers:
             sender = ObservedSender(sender, self._watchers)
-        self._transport = Transport(site, auth, sender, clock or SystemClock(), self.request_timeout)
+        self._transport = Transport(
+            site,
+            auth,
+            sender,
+            clock or SystemClock(),
+            self.request_timeout,
+            trusted=sender is self._own_sender and session is None,
+        )
         burst = max(1.0, self.api_rate)
         self._pace = AsyncLimiter(burst, burst / self.api_rate)
         self._names = NameSearch(self)

@@ -78,7 +78,9 @@ class KeyGuard:
 
     def accepted(self, key: str) -> None:
         """Note that the cloud has accepted a key's signature, whatever it made of the request."""
-        self._records[key] = _Record(doubted=False)
+        record = self._records.get(key)
+        if record is None or record.doubted:
+            self._records[key] = _Record(doubted=False)
 
     def refused(self, key: str, error: AuthError) -> None:
         """Note that the cloud has refused a key."""

@@ -6,11 +6,10 @@ import asyncio
 import os
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
 
 from ecsbatch.clock import Clock
 from ecsbatch.ecs.auth.iam import find_project
@@ -24,6 +23,8 @@ from ecsbatch.errors import AuthError, ConfigError, NotAccepted, NotSent, Refuse
 from ecsbatch.foreign import Broke, asked, called, unlike
 from ecsbatch.model.servers import Site
 from ecsbatch.model.text import truncate
+
+T = TypeVar("T")
 
 _ACCESS: Final = re.compile(r"\bAccess=([!-~]+?),")
 
@@ -103,28 +104,26 @@ class Signer:
             if auth.due(now):
                 await auth.refresh(now)
 
-    @asynccontextmanager
-    async def signed(self, unsigned: UnsignedRequest) -> AsyncGenerator[Signed]:
-        """Sign a request that is sent inside the block; how the block ends says whether the key is accepted.
+    async def send(self, unsigned: UnsignedRequest, attempt: Callable[[Signed], Awaitable[T]]) -> T:
+        """Sign a request and have it sent by ``attempt``; how that ends says whether the key is accepted.
 
         Raises:
             AuthError: there is no valid key or token, and the next one is denied; or the key was refused too often.
             NotSent: there is no valid one, and no next one now; or signing fails.
         """
-        while (signed := await self._headers(unsigned)).key and self._guard.doubts(signed.key):
+        signed = await self._sign(unsigned)
+        while signed.key and self._guard.doubts(signed.key):
             async with self._guard.alone:
-                key, signed = signed.key, await self._headers(unsigned)
+                key, signed = signed.key, await self._sign(unsigned)
                 if key == signed.key and self._guard.doubts(key):
                     self._guard.check(key)
-                    with self._judging(signed):
-                        yield signed
-                    return
-        with self._judging(signed):
-            yield signed
+                    return await self._judged(signed, attempt)
+        return await self._judged(signed, attempt)
 
-    async def _headers(self, unsigned: UnsignedRequest) -> Signed:
+    async def _sign(self, unsigned: UnsignedRequest) -> Signed:
         try:
-            await self.ready()
+            if self._refreshable is not None:
+                await self.ready()
             headers = self._auth.headers(unsigned, self._clock.wall())
         except ConfigError as e:
             raise AuthError(str(e)) from e
@@ -134,11 +133,10 @@ class Signer:
         """Return what signs at present."""
         return self.auth.key if isinstance(self.auth, SourceAuth) else self._auth
 
-    @contextmanager
-    def _judging(self, signed: Signed) -> Generator[None]:
-        """Note what the answer to a request says of its key."""
+    async def _judged(self, signed: Signed, attempt: Callable[[Signed], Awaitable[T]]) -> T:
+        """Send, and note what the answer says of the key."""
         try:
-            yield
+            answer = await attempt(signed)
         except AuthError as e:
             if signed.key and was_refused(e) and not isinstance(e, TokenExpired):
                 self._guard.refused(signed.key, e)
@@ -151,6 +149,7 @@ class Signer:
             raise
         if signed.key:
             self._guard.accepted(signed.key)
+        return answer
 
     async def another(self, unsigned: UnsignedRequest, spent: Signed, refusal: AuthError) -> bool:
         """Tell whether a request that was refused may be signed anew: there is another key or token than ``spent``.
