@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from ecsbatch.errors import Invalid, Refused
 from ecsbatch.model.arguments import refuses_unknown
+from ecsbatch.model.id_index import IdIndex
 
 RestartType = Literal["SOFT", "HARD"]
 
@@ -239,9 +240,7 @@ class Fleet(Sequence[Server]):
         self.sites: tuple[str, ...] | None = _column(sites)
         self.hosts: tuple[str, ...] | None = _column(hosts)
         self.tags: Mapping[str, tuple[str, ...]] = _columns(tags or {})
-        self._index = {id_: i for i, id_ in enumerate(self.ids)}
-        if len(self._index) != len(self.ids):
-            raise ValueError("A fleet names each server once.")
+        self._index = IdIndex(self.ids)
 
     @classmethod
     def of(cls, servers: Sequence[Server]) -> Fleet:
@@ -296,7 +295,10 @@ class Fleet(Sequence[Server]):
         Raises:
             KeyError: it is not in this fleet.
         """
-        return self._index[server_id]
+        index = self._index.get(server_id)
+        if index is None:
+            raise KeyError(server_id)
+        return index
 
     def key_order(self) -> Callable[[], Iterator[tuple[str, str]]]:
         """Sort the servers by ``(site, id)`` once; each call of what is returned goes through them from the first."""
