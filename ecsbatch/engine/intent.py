@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ecsbatch.engine.journal import JournalWriter, seen
 from ecsbatch.engine.server_queue import Batch, Prechecked, ServerQueue
-from ecsbatch.engine.view_table import ViewTable
+from ecsbatch.model.view_table import ViewTable
 from ecsbatch.engine.visibility import Visibility
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model import events as ev

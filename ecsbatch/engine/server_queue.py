@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.engine.ports import QueueOwner
-from ecsbatch.engine.view_table import ViewTable
+from ecsbatch.model.view_table import ViewTable
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence, OutcomeKind

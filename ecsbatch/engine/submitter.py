@@ -16,7 +16,7 @@ from ecsbatch.engine.ports import Cloud
 from ecsbatch.engine.retry import AfterSubmit, Backoff, Charge, Next, after_submit
 from ecsbatch.engine.server_queue import Batch, Prechecked
 from ecsbatch.engine.triage import refused_alone, triage
-from ecsbatch.engine.view_table import ViewTable
+from ecsbatch.model.view_table import ViewTable
 from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled

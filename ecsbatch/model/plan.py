@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, cast
 import orjson
 
 from ecsbatch.errors import ConfigError
+from ecsbatch.model.in_parts import counted
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet, RestartType, ServerView, restart_type
 
@@ -281,7 +282,7 @@ class Plan:
         column = self.fleet.domains
         if column is None:
             return Counter({"": end - start} if end > start else {})
-        return Counter(column[start:end])
+        return counted(column[start:end])
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Final, Literal
 from ecsbatch.errors import Invalid, Refused
 from ecsbatch.model.arguments import refuses_unknown
 from ecsbatch.model.id_index import IdIndex
+from ecsbatch.model.in_parts import counted, in_order
 
 RestartType = Literal["SOFT", "HARD"]
 
@@ -28,6 +29,9 @@ MAX_BATCH: Final = 1000
 MAX_LOOK: Final = 100
 """Servers that one ``server_id=`` query may name (API reference, ListServersDetails: at most 100 advised)."""
 
+
+_MOST_SHARED: Final = 10_000
+"""Different texts of a column that are looked for to be shared; a million names would be looked for in vain."""
 
 _HASHED_AT_ONCE: Final = 500
 """Servers whose lines are hashed together; a line by itself costs more to hand over than to hash."""
@@ -249,8 +253,16 @@ class Fleet(Sequence[Server]):
             [s.id for s in servers], [s.domain for s in servers], [s.name for s in servers], [s.site for s in servers]
         )
 
+    def described(
+        self, domains: Sequence[str], names: Sequence[str], hosts: Sequence[str], tags: Mapping[str, Sequence[str]]
+    ) -> Fleet:
+        """Return the same servers with these columns; a million ids are neither copied nor indexed again for that."""
+        fleet = self.grouped(hosts, tags)
+        fleet.domains, fleet.names = _column(domains), _column(names)
+        return fleet
+
     def grouped(self, hosts: Sequence[str], tags: Mapping[str, Sequence[str]]) -> Fleet:
-        """Return the same servers with these hosts and tags; a million ids are not copied for that."""
+        """Return the same servers with these hosts and tags alone."""
         fleet = copy(self)
         fleet.hosts, fleet.tags = _column(hosts), _columns(tags)
         return fleet
@@ -303,10 +315,13 @@ class Fleet(Sequence[Server]):
     def key_order(self) -> Callable[[], Iterator[tuple[str, str]]]:
         """Sort the servers by ``(site, id)`` once; each call of what is returned goes through them from the first."""
         if self.sites is None:
-            ids = sorted(self.ids)
-            return lambda: (("", server_id) for server_id in ids)
-        keys = sorted(zip(self.sites, self.ids, strict=True))
-        return lambda: iter(keys)
+            ordered = {"": in_order(self.ids)}
+        else:
+            by_site: dict[str, list[str]] = {site: [] for site in sorted(counted(self.sites))}
+            for site, server_id in zip(self.sites, self.ids, strict=True):
+                by_site[site].append(server_id)
+            ordered = {site: in_order(ids) for site, ids in by_site.items()}
+        return lambda: ((site, server_id) for site, parts in ordered.items() for part in parts for server_id in part)
 
     def targets_hash(self) -> str:
         """Return the SHA-256 of the servers in whatever order, in 64 hex digits."""
@@ -344,8 +359,8 @@ def _column(values: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return a column with equal strings shared, None where it is empty throughout."""
     if values is None or not any(values):
         return None
-    seen: dict[str, str] = {}
-    return tuple(seen.setdefault(v, v) for v in values)
+    shared: dict[str, str] = {}
+    return tuple(shared.setdefault(v, v) if len(shared) < _MOST_SHARED else shared.get(v, v) for v in values)
 
 
 def _columns(named: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

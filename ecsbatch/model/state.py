@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final
 from ecsbatch.model import events as ev
 from ecsbatch.model.failures import Failure, FailureLog
 from ecsbatch.model.freeze import Freeze
+from ecsbatch.model.in_parts import counted
 from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind, RunStatus, SkipReason
 from ecsbatch.model.pace import EndCounter
 from ecsbatch.model.plan import Plan
@@ -98,7 +99,7 @@ class RolloutState:
         self.waves = [Tally(total=len(w), waiting=len(w)) for w in plan.waves]
         self._starts = [w.start for w in plan.waves]
         self._in_waves = plan.to_restart
-        named = Counter(plan.fleet.domains) if plan.fleet.domains else {"": n} if n else {}
+        named = counted(plan.fleet.domains) if plan.fleet.domains else {"": n} if n else {}
         self.domains = defaultdict(Tally, {domain: Tally(total=of, waiting=of) for domain, of in named.items()})
         self.flights: dict[int, InFlightBatch] = {}
         self.held: set[int] = set()

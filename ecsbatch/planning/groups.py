@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from ecsbatch.model.servers import ServerView
-
 MOST_TAGS: Final = 16
 """Tags by which the servers of a plan can be grouped, at most."""
 
@@ -18,12 +16,8 @@ FEW_VALUES: Final = 1_000
 LONGEST: Final = 255
 """Characters that are kept of a host, a tag's key or its value."""
 
-_Seen = Sequence[ServerView | None]
-
-
-def host_column(seen: _Seen) -> list[str]:
-    """Return the physical host of each server, "" where a look showed none."""
-    return [view.host_id[:LONGEST] if view else "" for view in seen]
+_Seen = Sequence[Sequence[str]]
+"""The tags of each server, as the cloud writes them."""
 
 
 def tag_columns(seen: _Seen) -> dict[str, list[str]]:
@@ -33,8 +27,8 @@ def tag_columns(seen: _Seen) -> dict[str, list[str]]:
     """
     values = _worth_grouping(seen)
     columns = {key: [""] * len(seen) for key in values}
-    for i, view in enumerate(seen):
-        for key, value in _tags(view).items():
+    for i, tags in enumerate(seen):
+        for key, value in _tags(tags).items():
             if key in columns:
                 columns[key][i] = values[key][value]
     return columns
@@ -50,8 +44,8 @@ def _worth_grouping(seen: _Seen) -> dict[str, dict[str, str]]:
     enough = max(FEW_VALUES, len(seen) // 2)
     servers: Counter[str] = Counter()
     values: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for view in seen:
-        for key, value in _tags(view).items():
+    for tags in seen:
+        for key, value in _tags(tags).items():
             servers[key] += 1
             if len(values[key]) <= enough:  # what has more values, an id of each server's own, is not kept at all
                 values[key].setdefault(value, value)
@@ -59,7 +53,7 @@ def _worth_grouping(seen: _Seen) -> dict[str, dict[str, str]]:
     return {key: values[key] for key in islice(worth, MOST_TAGS)}
 
 
-def _tags(view: ServerView | None) -> dict[str, str]:
+def _tags(tags: Sequence[str]) -> dict[str, str]:
     """Return the tags of a server by their keys; the cloud writes ``key=value`` or ``key``."""
-    parts = (text.partition("=") for text in view.tags) if view else ()
+    parts = (text.partition("=") for text in tags)
     return {key[:LONGEST]: (value or key)[:LONGEST] for key, _, value in parts if key}

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from ecsbatch.errors import SelectionError, SelectionRefused
 from ecsbatch.model.servers import Fleet, Server, ServerView
@@ -54,7 +54,10 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
         raise SelectionError(f"{in_short(targets)} is one text: give a list of servers or of their ids.")
     if isinstance(targets, Fleet) and all(id_ == server_id(id_) for id_ in targets.ids):
         return targets
-    ids, domains, names, sites = _columns(targets)
+    if _are_kept(targets):
+        ids, domains, names, sites = targets, (), (), ()
+    else:
+        ids, domains, names, sites = _columns(targets)
     if not ids:
         raise SelectionRefused("No server is selected; an empty selection never means all.")
     try:
@@ -74,6 +77,11 @@ def as_target(server: Server | str) -> tuple[str, str]:
         return server_id(server), ""
     target = as_fleet([server])[0]
     return target.id, target.site
+
+
+def _are_kept(targets: Iterable[object]) -> TypeGuard[tuple[str, ...]]:
+    """Tell whether a list that cannot change has nothing but ids, as they are kept: a million of them are not copied."""
+    return isinstance(targets, tuple) and all(isinstance(each, str) and server_id(each) is each for each in targets)
 
 
 def _columns(targets: Iterable[object]) -> tuple[list[str], list[str], list[str], list[str]]:

@@ -5,11 +5,13 @@ Read `make_plan` first; what follows it are its steps, in their order.
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
-from itertools import pairwise
+from itertools import chain, pairwise
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 from ecsbatch.config.settings import Strategy
@@ -19,7 +21,7 @@ from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, Skip, Wave
 from ecsbatch.model.servers import Fleet, Server, ServerView, restart_type
 from ecsbatch.model.text import counted
-from ecsbatch.planning.groups import host_column, tag_columns
+from ecsbatch.planning.groups import LONGEST, tag_columns
 from ecsbatch.planning.precheck import skip_reason
 
 ONE_WAVE: Final = 20
@@ -42,6 +44,8 @@ LIMITS: Final = (
 
 _Views = Mapping[str, ServerView]
 _Verdict = tuple[SkipReason, bool]
+
+_UNSEEN: Final = ServerView("")
 
 
 def make_plan(
@@ -72,9 +76,9 @@ def make_plan(
         SelectionRefused: there are no servers, or servers that are down already fill a budget.
     """
     views = views or {}
-    fleet = _fleet(servers, views)
-    left_out = _left_out(fleet, strategy, views, excluded, restarted_recently)
-    todo = [i for i in range(len(fleet)) if i not in left_out]
+    fleet, seen = _as_seen(_fleet(servers), views)
+    left_out = _left_out(fleet, seen, excluded, restarted_recently, precheck=strategy.precheck)
+    todo = _numbers(i for i in range(len(fleet)) if i not in left_out) if left_out else range(len(fleet))
     _need_domains(fleet, todo, strategy)
     base = len(todo) + sum(verdict[0] not in OUTSIDE_PERCENTAGES for verdict in left_out.values())
     ordered, waves = _waves(fleet, _ordered(fleet, todo, strategy.order, views), strategy, base)
@@ -82,7 +86,7 @@ def make_plan(
     check = check or strategy.check or ""
     default_ready = MIN_READY_WITH_CHECK if check else 0.0
     plan = Plan(
-        fleet=_permuted(fleet, ordered + tail),
+        fleet=_permuted(fleet, ordered, tail),
         waves=waves,
         skips=skips,
         type=restart_type(strategy.type),
@@ -120,7 +124,7 @@ def resolve_limits(plan: Plan, **limits: int | str | None) -> Plan:
     return _with_limits(plan, Strategy(**given), tuple(limits))
 
 
-def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
+def interleave(groups: Iterable[Sequence[int]]) -> Sequence[int]:
     """Merge groups so that every prefix has each group's share of members, to less than one more or less.
 
     Taking the next member by the earliest deadline achieves this (R. Tijdeman, "The chairman assignment problem",
@@ -129,9 +133,9 @@ def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
     """
     queues = [group for group in groups if group]
     if len(queues) == 1:
-        return list(queues[0])
+        return queues[0]
     total = sum(map(len, queues))
-    merged: list[int] = []
+    merged = _numbers()
     due: list[tuple[int, int, int]] = []
     later: list[tuple[int, int, int]] = [(1, g, 0) for g in range(len(queues))]
     for position in range(1, total + 1):
@@ -145,8 +149,13 @@ def interleave(groups: Iterable[Sequence[int]]) -> list[int]:
     return merged
 
 
-def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
-    """Return the targets in columns; what is not given, a domain or a name, is as the cloud says, and so are groups."""
+def _numbers(numbers: Iterable[int] = ()) -> array[int]:
+    """Return servers' indexes in four bytes each; of a million a list would take forty each."""
+    return array("i", numbers)
+
+
+def _fleet(servers: Sequence[Server]) -> Fleet:
+    """Return the targets in columns."""
     if not servers:
         raise SelectionRefused("No server is selected; an empty selection never means all.")
     try:
@@ -154,36 +163,53 @@ def _fleet(servers: Sequence[Server], views: _Views) -> Fleet:
     except ValueError:
         twice = next(id_ for id_, count in Counter(server.id for server in servers).items() if count > 1)
         raise SelectionError(f"Server {twice} is named twice; name each server once.") from None
+    return fleet
+
+
+def _as_seen(fleet: Fleet, views: _Views) -> tuple[Fleet, dict[int, _Verdict]]:
+    """Return the servers with what is not given and the cloud says: domains, names, groups; and who should be skipped.
+
+    All views are gone through once: of a million each is made when it is asked for (`ViewTable`).
+    """
     if not views:
-        return fleet
-    seen = [views.get(id_) for id_ in fleet.ids]
-    if not all(column and all(column) for column in (fleet.domains, fleet.names)):
-        domains = [fleet.domain(i) or (view.az if view else "") for i, view in enumerate(seen)]
-        names = [fleet.name(i) or (view.name if view else "") for i, view in enumerate(seen)]
-        fleet = Fleet(fleet.ids, domains, names, fleet.sites)
-    return fleet.grouped(host_column(seen), tag_columns(seen))
+        return fleet, {}
+    domains, names, hosts, tags = list[str](), list[str](), list[str](), list[Sequence[str]]()
+    verdicts: dict[int, _Verdict] = {}
+    for i, server_id in enumerate(fleet.ids):
+        view = views.get(server_id) or _UNSEEN
+        domains.append(fleet.domain(i) or view.az)
+        names.append(fleet.name(i) or view.name)
+        hosts.append(view.host_id[:LONGEST])
+        tags.append(view.tags)
+        if view is not _UNSEEN and (verdict := skip_reason(view)):
+            verdicts[i] = verdict
+    return fleet.described(domains, names, hosts, tag_columns(tags)), verdicts
 
 
 def _left_out(
-    fleet: Fleet, strategy: Strategy, views: _Views, excluded: Container[str], recent: Container[str]
+    fleet: Fleet,
+    seen: Mapping[int, _Verdict],
+    excluded: Container[str],
+    recent: Container[str],
+    *,
+    precheck: bool,
 ) -> dict[int, _Verdict]:
-    """Return the servers to skip, by index, with the reason; a request goes before what is seen.
+    """Return the servers to skip, by index, with the reason; a request goes before what is ``seen``.
 
     A server that does not exist is one of these whatever was asked for: nothing is a share of it.
     """
     found: dict[int, _Verdict] = {}
     for i, server_id in enumerate(fleet.ids):
-        view = views.get(server_id)
-        seen = skip_reason(view) if view else None
+        verdict = seen.get(i)
         if server_id in excluded:
             found[i] = (SkipReason.EXCLUDED, False)
-        elif view is not None and not view.found:
-            found[i] = (SkipReason.NOT_FOUND, False)
+        elif verdict is not None and verdict[0] is SkipReason.NOT_FOUND:
+            found[i] = verdict
         elif server_id in recent:
             # It may be down at this moment: the restart for which it is left alone need not be over.
-            found[i] = (SkipReason.RESTARTED_RECENTLY, seen is not None and seen[1])
-        elif strategy.precheck and seen:
-            found[i] = seen
+            found[i] = (SkipReason.RESTARTED_RECENTLY, verdict is not None and verdict[1])
+        elif precheck and verdict:
+            found[i] = verdict
     return found
 
 
@@ -211,13 +237,17 @@ def _need_domains(fleet: Fleet, todo: Sequence[int], strategy: Strategy) -> None
         )
 
 
-def _ordered(fleet: Fleet, todo: list[int], order: str, views: _Views) -> list[int]:
+def _ordered(fleet: Fleet, todo: Sequence[int], order: str, views: _Views) -> Sequence[int]:
     if order == "input":
         return todo
     if order == "oldest":
         return _oldest(fleet, todo, views)
     domains = [_spread_hosts(fleet, members, views) for _, members in _by_domain(fleet, todo)]
-    return interleave(domains) if order == "spread" else [i for members in domains for i in members]
+    return interleave(domains) if order == "spread" else _joined(domains)
+
+
+def _joined(groups: Iterable[Sequence[int]]) -> array[int]:
+    return _numbers(chain.from_iterable(groups))
 
 
 def _oldest(fleet: Fleet, todo: Sequence[int], views: _Views) -> list[int]:
@@ -227,25 +257,32 @@ def _oldest(fleet: Fleet, todo: Sequence[int], views: _Views) -> list[int]:
     return sorted(todo, key=lambda i: views[fleet.ids[i]].updated)
 
 
-def _by_domain(fleet: Fleet, members: Iterable[int], *, by_name: bool = True) -> list[tuple[str, list[int]]]:
-    groups: dict[str, list[int]] = {}
+def _by_domain(fleet: Fleet, members: Sequence[int], *, by_name: bool = True) -> list[tuple[str, Sequence[int]]]:
+    groups = list(_grouped(fleet.domains, members).items())
+    return sorted(groups, key=itemgetter(0)) if by_name else groups
+
+
+def _grouped(column: Sequence[str] | None, members: Sequence[int]) -> Mapping[str, Sequence[int]]:
+    """Return servers by what a column has for each, in the order in which that comes; None: one "" for all."""
+    if column is None:
+        return {"": members} if members else {}
+    groups: defaultdict[str, array[int]] = defaultdict(_numbers)
     for i in members:
-        groups.setdefault(fleet.domain(i), []).append(i)
-    return sorted(groups.items()) if by_name else list(groups.items())
+        groups[column[i]].append(i)
+    return groups
 
 
-def _spread_hosts(fleet: Fleet, members: list[int], views: _Views) -> list[int]:
+def _spread_hosts(fleet: Fleet, members: Sequence[int], views: _Views) -> Sequence[int]:
     """Keep servers of one physical host apart, so that they do not all boot, or all fail, at once."""
     if not views:
         return members
-    hosts: dict[str, list[int]] = {}
-    for i in members:
-        view = views.get(fleet.ids[i])
-        hosts.setdefault(view.host_id if view else "", []).append(i)
+    hosts = _grouped(fleet.hosts, members)
     return interleave(hosts[host] for host in sorted(hosts))
 
 
-def _waves(fleet: Fleet, ordered: list[int], strategy: Strategy, base: int) -> tuple[list[int], tuple[Wave, ...]]:
+def _waves(
+    fleet: Fleet, ordered: Sequence[int], strategy: Strategy, base: int
+) -> tuple[Sequence[int], tuple[Wave, ...]]:
     """Return the final order and its waves; for ``domain`` the rest is first ordered by domains."""
     sizes = strategy.waves
     if sizes == ("auto",):
@@ -257,7 +294,7 @@ def _waves(fleet: Fleet, ordered: list[int], strategy: Strategy, base: int) -> t
     if by_domain:
         first = cuts[-1][0] if cuts else 0
         groups = _by_domain(fleet, ordered[first:], by_name=strategy.order != "input")
-        ordered = ordered[:first] + [i for _, members in groups for i in members]
+        ordered = _joined([ordered[:first], *(members for _, members in groups)])
         for domain, members in groups:
             first += len(members)
             cuts.append((first, domain))
@@ -292,10 +329,11 @@ def _skips(left_out: Mapping[int, _Verdict], start: int) -> tuple[list[int], tup
     return tail, tuple(skips)
 
 
-def _permuted(fleet: Fleet, order: Sequence[int]) -> Fleet:
+def _permuted(fleet: Fleet, ordered: Sequence[int], tail: Sequence[int]) -> Fleet:
     # A million servers in columns are not copied where the order is the list's own.
-    if all(i == index for i, index in enumerate(order)):
+    if all(i == index for i, index in enumerate(chain(ordered, tail))):
         return fleet
+    order = _joined([ordered, tail])
 
     def column(values: Sequence[str] | None) -> list[str] | None:
         return None if values is None else [values[i] for i in order]

@@ -10,7 +10,7 @@ import pytest
 
 from ecsbatch.engine.server_queue import Batch, RestartOptions, ServerQueue
 from ecsbatch.engine.triage import CLOCKS_APART, UNSEEN_AFTER, triage
-from ecsbatch.engine.view_table import ViewTable
+from ecsbatch.model.view_table import ViewTable
 from ecsbatch.errors import Refused
 from ecsbatch.model.servers import Look, ServerView
 from ecsbatch.model.tally import Attempt

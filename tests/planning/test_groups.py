@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.model.servers import Fleet, Server, ServerView
-from ecsbatch.planning.groups import FEW_VALUES, LONGEST, MOST_TAGS, host_column, tag_columns
+from ecsbatch.planning.groups import FEW_VALUES, LONGEST, MOST_TAGS, tag_columns
 from ecsbatch.planning.strategy import make_plan
 
 _WORDS = st.text("ab=é", max_size=3)
 _TAGS = st.lists(_WORDS, max_size=4)
 
 
-def seen(*tags: Sequence[str]) -> list[ServerView | None]:
-    return [ServerView(f"s{i}", status="ACTIVE", tags=tuple(each)) for i, each in enumerate(tags)]
+def seen(*tags: Sequence[str]) -> list[Sequence[str]]:
+    return list(tags)
 
 
 def test_hosts_and_tags_follow_their_servers_into_the_order_of_the_rollout() -> None:
@@ -50,7 +50,7 @@ def test_servers_of_one_host_or_tag_share_one_text() -> None:
 
 
 def test_a_tag_without_a_value_tells_who_has_it_from_who_has_not() -> None:
-    assert tag_columns([*seen(["canary"], ["canary="], ["app=a=b", "=x"]), None]) == {
+    assert tag_columns([*seen(["canary"], ["canary="], ["app=a=b", "=x"]), ()]) == {
         "canary": ["canary", "canary", "", ""],
         "app": ["", "", "a=b", ""],
     }
@@ -74,7 +74,8 @@ def test_the_tags_of_most_servers_are_kept_and_long_texts_are_cut() -> None:
 
     assert list(columns) == [tag[:3] for tag in of_all] + ["b"]
     assert tag_columns(seen([f"{long}={long}"])) == {long[:-1]: [long[:-1]]}
-    assert host_column([ServerView("a", host_id=long), None]) == [long[:-1], ""]
+    views = {"a": ServerView("a", status="ACTIVE", host_id=long)}
+    assert make_plan([Server("a"), Server("b")], Strategy(order="input"), views=views).fleet.hosts == (long[:-1], "")
 
 
 @given(st.lists(_TAGS, max_size=6))

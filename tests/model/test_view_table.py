@@ -7,7 +7,7 @@ import gc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.engine.view_table import ViewTable
+from ecsbatch.model.view_table import ViewTable
 from ecsbatch.model.servers import ServerView
 
 words = st.text(max_size=3)
