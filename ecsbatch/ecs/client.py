@@ -27,7 +27,7 @@ from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, canonical_query, quoted
 from ecsbatch.ecs.auth.source import SourceAuth
 from ecsbatch.ecs.endpoint import site_of
 from ecsbatch.ecs.error_codes import RequestKind, date_of
-from ecsbatch.ecs.inventory import NameSearch, fitting, look_at_all
+from ecsbatch.ecs.inventory import NameSearch, fitting, see_all
 from ecsbatch.ecs.listing import MAX_PAGE, Filters, listing_query, pages_of
 from ecsbatch.ecs.observed_sender import ObservedSender, RequestWatcher
 from ecsbatch.ecs.read_retry import read_patiently
@@ -36,6 +36,7 @@ from ecsbatch.ecs.transport import AnotherKey, Transport
 from ecsbatch.ecs.wire import ListingPage, job_id_of, job_of, page_of, reboot_body, view_of, views_of
 from ecsbatch.errors import Invalid, NotAccepted, Refused, TokenExpired
 from ecsbatch.model.servers import MAX_LOOK, Job, Look, RestartType, Server, ServerView, Site
+from ecsbatch.model.view_table import PackedViews
 from ecsbatch.planning.selection import as_server_id, from_view, selection_of
 
 _NO_SERVER: Final = {"Ecs.0114", "Ecs.0614"}
@@ -334,16 +335,19 @@ class EcsClient:
 
         return pages_of(page, limit)
 
-    async def look_at_all(self, ids: Sequence[str]) -> dict[str, ServerView]:
+    async def look_at_all(self, ids: Sequence[str]) -> Mapping[str, ServerView]:
         """Look at any number of servers, in as few requests as possible; return a view of each, by id.
 
-        ``found`` is False only where the cloud says so, or shows nothing of a server in any way.
+        ``found`` is False only where the cloud says so, or shows nothing of a server in any way. Each view is made when
+        it is asked for: a million are kept in a third of the memory that they would take.
 
         Raises:
             CloudError: not all servers could be seen, or the cloud's listing hides some.
             SelectionRefused: it cannot be found out whether some of them exist.
         """
-        return (await look_at_all(self, [Server(id_) for id_ in ids])).views
+        views = PackedViews()
+        await see_all(self, ids, views)
+        return views
 
     async def look_for(self, names: Collection[str]) -> list[ServerView]:
         """Look for servers by their exact names; several may have one name, and none is shown of a name that none has.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, MutableMapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +15,8 @@ from ecsbatch.ecs.read_retry import Contradiction, read_again
 from ecsbatch.ecs.sweep import Looker, look_at
 from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import CloudError, SelectionRefused
+from ecsbatch.host_loop import aside
+from ecsbatch.model.in_parts import parts
 from ecsbatch.model.servers import MAX_LOOK, Server, ServerView
 from ecsbatch.planning.lookup import ids_by_name, refuse_unknown, resolve_names
 from ecsbatch.planning.selection import Selection, from_view
@@ -253,20 +255,51 @@ async def look_at_all(
         CloudError: not everything could be seen.
         SelectionRefused: it cannot be found out whether some of them exist.
     """
-    wanted = frozenset(server.id for server in servers)
     views: dict[str, ServerView] = {}
-    in_project: int | None = None
-    if count or len(wanted) > MAX_LOOK:
-        views, in_project = await read_again(partial(_seen_in_pages, ecs, wanted, told))
-    # A listing may miss servers while others create or delete some: those that it did not show are asked for by id.
-    missing = [server.id for server in servers if server.id not in views]
-    views |= await look_at(ecs, missing, lambda seen: told(len(wanted) - len(missing) + seen, len(wanted)))
+    in_project = await see_all(ecs, [server.id for server in servers], views, count=count, told=told)
     return Inventory(servers, views, in_project)
 
 
-async def _seen_in_pages(ecs: Lister, wanted: frozenset[str], told: Told) -> tuple[dict[str, ServerView], int | None]:
-    """Return what the listing shows of servers, as long as its pages pay, and how many servers the project has."""
-    views: dict[str, ServerView] = {}
+async def see_all(
+    ecs: Lister,
+    ids: Sequence[str],
+    views: MutableMapping[str, ServerView],
+    *,
+    count: bool = False,
+    told: Told = _untold,
+) -> int | None:
+    """Put what is seen of servers into a table, as `look_at_all` does, whose errors it raises.
+
+    Returns:
+        How many servers the project has, None where that is not known.
+    """
+    wanted = await aside(partial(_distinct, ids), len(ids))
+    in_project: int | None = None
+    if count or len(wanted) > MAX_LOOK:
+        in_project = await read_again(partial(_see_pages, ecs, wanted, views, told))
+    # A listing may miss servers while others create or delete some: those that it did not show are asked for by id.
+    missing = await aside(lambda: [server for server in ids if server not in views], len(ids))
+    await look_at(ecs, missing, lambda seen: told(len(wanted) - len(missing) + seen, len(wanted)), into=views)
+    return in_project
+
+
+def _distinct(ids: Sequence[str]) -> Mapping[str, None]:
+    """Return ids, each once, to be looked up; a dict of texts is none that the garbage collector goes through."""
+    found: dict[str, None] = {}
+    for part in parts(ids):
+        found.update(dict.fromkeys(part))
+    return found
+
+
+async def _see_pages(
+    ecs: Lister, wanted: Collection[str], views: MutableMapping[str, ServerView], told: Told
+) -> int | None:
+    """Put into a table what the listing shows of servers, as long as its pages pay.
+
+    Returns:
+        How many servers the project has.
+    """
+    views.clear()
     in_project: int | None = None
     pages = ecs.list_servers(limit=MAX_PAGE if len(wanted) > MAX_LOOK else 1)
     async for page in pages:
@@ -276,7 +309,7 @@ async def _seen_in_pages(ecs: Lister, wanted: frozenset[str], told: Told) -> tup
         if not _listing_pays(in_project, len(wanted) - len(views)):
             break
     await pages.aclose()
-    return views, in_project
+    return in_project
 
 
 def _listing_pays(in_project: int | None, missing: int) -> bool:

@@ -7,14 +7,16 @@ asked for again, each alone, and then by its own path. Where they are very many,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, MutableMapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
 from ecsbatch.ecs.read_retry import read_patiently
 from ecsbatch.errors import CloudError, SelectionRefused, UnknownAnswer
+from ecsbatch.host_loop import aside
 from ecsbatch.model.servers import MAX_LOOK, Look, ServerView
 from ecsbatch.model.text import counted
+from ecsbatch.model.view_table import PackedViews
 
 A_FEW: Final = 50
 """Servers that are asked for alone, or by their own path, at most."""
@@ -29,8 +31,6 @@ _NAMED: Final = 3
 _WORTHWHILE: Final = 10
 """All are looked at once more where the last time has shown at least one in so many of them."""
 
-Views = dict[str, ServerView]
-
 
 class Looker(Protocol):
     """What is needed of an `EcsClient`."""
@@ -44,35 +44,45 @@ class Looker(Protocol):
         ...
 
 
-async def look_at(ecs: Looker, ids: Sequence[str], told: Callable[[int], None] = lambda _: None) -> Views:
+Views = MutableMapping[str, ServerView]
+
+
+async def look_at(
+    ecs: Looker, ids: Sequence[str], told: Callable[[int], None] = lambda _: None, into: Views | None = None
+) -> Views:
     """Look at servers; ``found`` is False only where the cloud says so, or shows nothing of a server in any way.
 
     Args:
         ecs: the site's client.
         ids: which servers.
         told: hears how many of them have been seen so far.
+        into: the views of others, to which these are added; None: none.
+
+    Returns:
+        The views, by id.
 
     Raises:
         CloudError: not all servers could be seen, the cloud ignores the filter by id, or its listing hides servers.
         SelectionRefused: it cannot be found out whether some of them exist.
     """
-    views: Views = {}
-    left: list[str] = list(ids)
+    views = PackedViews() if into is None else into
+    left, others = ids, len(views)
     for size in (MAX_LOOK, MAX_LOOK, 1):
-        while left and (size == 1 or len(left) > A_FEW or not views):
+        while left and (size == 1 or len(left) > A_FEW or len(views) == others):
             asked = left if size > 1 else spread(left, A_FEW)
-            shown = await _in_groups(ecs, asked, size, partial(_add, told, len(views)))
-            views |= shown
-            left = [server for server in left if server not in views]
-            if len(shown) * _WORTHWHILE < len(asked):
+            before = len(views)
+            await _in_groups(ecs, asked, size, views, lambda: told(len(views) - others))
+            left = await aside(partial(_unseen, left, views), len(left))
+            if (len(views) - before) * _WORTHWHILE < len(asked):
                 break
     if left:
         await _refuse_hidden(ecs, spread(left, A_FEW))
-    return views | {server: ServerView(server, found=False) for server in left}
+    views.update((server, ServerView(server, found=False)) for server in left)
+    return views
 
 
-def _add(told: Callable[[int], None], before: int, seen: int) -> None:
-    told(before + seen)
+def _unseen(ids: Sequence[str], views: Container[str]) -> list[str]:
+    return [server for server in ids if server not in views]
 
 
 def spread(items: Sequence[str], most: int) -> list[str]:
@@ -80,32 +90,32 @@ def spread(items: Sequence[str], most: int) -> list[str]:
     return list(items) if len(items) <= most else [items[number * len(items) // most] for number in range(most)]
 
 
-async def _in_groups(ecs: Looker, ids: Sequence[str], size: int, told: Callable[[int], None]) -> Views:
+async def _in_groups(ecs: Looker, ids: Sequence[str], size: int, views: Views, told: Callable[[], None]) -> None:
     """Look at ``size`` servers per request, several requests at once; the first alone: a wrong key costs only one."""
-    parts = [ids[start : start + size] for start in range(0, len(ids), size)]
-    views: Views = {}
-    turns = asyncio.Semaphore(_LOOKS_AT_ONCE)
+    parts = (ids[start : start + size] for start in range(0, len(ids), size))
 
-    async def one(part: Sequence[str]) -> None:
-        async with turns:
-            views.update(await _look(ecs, part))
-            told(len(views))
+    async def see(part: Sequence[str]) -> None:
+        views.update(await _look(ecs, part))
+        told()
 
-    await one(parts[0])
+    async def see_all() -> None:
+        for part in parts:
+            await see(part)
+
+    await see(next(parts))
     try:
         async with asyncio.TaskGroup() as group:
-            for part in parts[1:]:
-                group.create_task(one(part), name="look")
+            for _ in range(_LOOKS_AT_ONCE):
+                group.create_task(see_all(), name="look")
     except* Exception as failed:  # noqa: BLE001 - whatever failed first is the reason to tell
         raise _first(failed.exceptions) from None
-    return views
 
 
 def _first(errors: Iterable[Exception]) -> Exception:
     return next(iter(errors))
 
 
-async def _look(ecs: Looker, ids: Sequence[str]) -> Views:
+async def _look(ecs: Looker, ids: Sequence[str]) -> Mapping[str, ServerView]:
     look = await read_patiently(partial(ecs.look, ids))
     if look.unasked:
         raise UnknownAnswer(
@@ -114,7 +124,7 @@ async def _look(ecs: Looker, ids: Sequence[str]) -> Views:
             "the endpoint and whatever stands before it.",
             answered=True,
         ).about("endpoint")
-    return dict(look.servers)
+    return look.servers
 
 
 async def _refuse_hidden(ecs: Looker, ids: Sequence[str]) -> None:

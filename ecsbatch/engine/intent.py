@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from ecsbatch.engine.journal import JournalWriter, seen
 from ecsbatch.engine.server_queue import Batch, Prechecked, ServerQueue
-from ecsbatch.model.view_table import ViewTable
 from ecsbatch.engine.visibility import Visibility
 from ecsbatch.errors import EngineStopped
 from ecsbatch.model import events as ev
 from ecsbatch.model.run import Committed, Transaction
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
+from ecsbatch.model.view_table import ViewTable
 
 
 class Recalled(Exception):

@@ -66,7 +66,7 @@ class Cloud(Protocol):
         ...
 
     async def look_at_all(self, ids: Sequence[str]) -> Mapping[str, ServerView]:
-        """Show any number of servers; ``found`` is False only of one that does not exist.
+        """Show any number of servers; ``found`` is False only of one that does not exist. The mapping is the caller's.
 
         Raises:
             CloudError: not everything could be seen.

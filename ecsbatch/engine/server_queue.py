@@ -15,7 +15,6 @@ from typing import Any, Final, TypeVar
 
 from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.engine.ports import QueueOwner
-from ecsbatch.model.view_table import ViewTable
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence, OutcomeKind
@@ -23,6 +22,7 @@ from ecsbatch.model.run import Committed, Halt, Transaction
 from ecsbatch.model.servers import RestartType, Server, ServerView
 from ecsbatch.model.tally import InFlightBatch
 from ecsbatch.model.tokens import Grant, Settlement
+from ecsbatch.model.view_table import ViewTable
 
 Check = Callable[[Server], Awaitable[bool]]
 """Asks a server whether it is healthy: True where it is; False, or raising, means not yet."""

@@ -16,7 +16,6 @@ from ecsbatch.engine.ports import Cloud
 from ecsbatch.engine.retry import AfterSubmit, Backoff, Charge, Next, after_submit
 from ecsbatch.engine.server_queue import Batch, Prechecked
 from ecsbatch.engine.triage import refused_alone, triage
-from ecsbatch.model.view_table import ViewTable
 from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import CloudError, NotAccepted, NotSent, Throttled
@@ -24,6 +23,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.requests import SENDING
 from ecsbatch.model.servers import MAX_LOOK, Look
 from ecsbatch.model.tokens import Grant, Settlement
+from ecsbatch.model.view_table import ViewTable
 
 THROTTLE_WAIT = 60.0
 """Seconds without submits after a 429 that does not say its period: the API counts by the minute."""

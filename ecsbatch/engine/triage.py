@@ -13,12 +13,12 @@ from ecsbatch.engine.poller import Poller
 from ecsbatch.engine.reconcile import is_same_restart, was_begun
 from ecsbatch.engine.retry import skip_of
 from ecsbatch.engine.server_queue import Batch, ServerQueue
-from ecsbatch.model.view_table import ViewTable
 from ecsbatch.errors import CloudError, Denied, Refused
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import Look, ServerView
 from ecsbatch.model.tally import Attempt
 from ecsbatch.model.tokens import Grant
+from ecsbatch.model.view_table import ViewTable
 from ecsbatch.planning.precheck import precheck
 
 UNSEEN_AFTER: Final = 3

@@ -6,6 +6,7 @@ middle of one call: to sort a million ids takes a second for which the loop woul
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -31,15 +32,19 @@ def counted(column: Sequence[str]) -> Counter[str]:
     return counts
 
 
-def in_order(texts: Sequence[str]) -> Sequence[list[str]]:
-    """Return different texts in their order, part by part."""
-    if len(texts) <= PART:
-        return [sorted(texts)]
-    sample = sorted(texts[:: max(1, PART // _SAMPLES)])
+def in_order(texts: Sequence[str], places: Sequence[int]) -> array[int]:
+    """Return places of different texts in the order of the texts.
+
+    Places and no texts: a list of these is one that the garbage collector goes through.
+    """
+    if len(places) <= PART:
+        return array("i", sorted(places, key=texts.__getitem__))
+    sample = sorted(texts[place] for place in places[:: PART // _SAMPLES])
     cuts = sample[_SAMPLES::_SAMPLES]
-    found: list[list[str]] = [[] for _ in range(len(cuts) + 1)]
-    for text in texts:
-        found[bisect_left(cuts, text)].append(text)
+    found = [array("i") for _ in range(len(cuts) + 1)]
+    for place in places:
+        found[bisect_left(cuts, texts[place])].append(place)
+    ordered = array("i")
     for part in found:
-        part.sort()
-    return found
+        ordered.extend(sorted(part, key=texts.__getitem__))
+    return ordered

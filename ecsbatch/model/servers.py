@@ -6,11 +6,12 @@ Read `Server`, `ServerView` and `Fleet` first: what a run is to restart, what a 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from typing import Final, Literal
 
 from ecsbatch.errors import Invalid, Refused
@@ -314,14 +315,15 @@ class Fleet(Sequence[Server]):
 
     def key_order(self) -> Callable[[], Iterator[tuple[str, str]]]:
         """Sort the servers by ``(site, id)`` once; each call of what is returned goes through them from the first."""
-        if self.sites is None:
-            ordered = {"": in_order(self.ids)}
-        else:
-            by_site: dict[str, list[str]] = {site: [] for site in sorted(counted(self.sites))}
-            for site, server_id in zip(self.sites, self.ids, strict=True):
-                by_site[site].append(server_id)
-            ordered = {site: in_order(ids) for site, ids in by_site.items()}
-        return lambda: ((site, server_id) for site, parts in ordered.items() for part in parts for server_id in part)
+        ids, sites = self.ids, self.sites
+        if sites is None:
+            ordered = in_order(ids, range(len(ids)))
+            return lambda: (("", ids[i]) for i in ordered)
+        by_site = {site: array("i") for site in sorted(counted(sites))}
+        for i, site in enumerate(sites):
+            by_site[site].append(i)
+        places = [in_order(ids, of_site) for of_site in by_site.values()]
+        return lambda: ((sites[i], ids[i]) for i in chain.from_iterable(places))
 
     def targets_hash(self) -> str:
         """Return the SHA-256 of the servers in whatever order, in 64 hex digits."""

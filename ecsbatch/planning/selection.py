@@ -54,14 +54,12 @@ def as_fleet(targets: Iterable[Server | str]) -> Fleet:
         raise SelectionError(f"{in_short(targets)} is one text: give a list of servers or of their ids.")
     if isinstance(targets, Fleet) and all(id_ == server_id(id_) for id_ in targets.ids):
         return targets
-    if _are_kept(targets):
-        ids, domains, names, sites = targets, (), (), ()
-    else:
-        ids, domains, names, sites = _columns(targets)
+    columns = (targets, (), (), ()) if _are_kept(targets) else _columns(targets)
+    ids = columns[0]
     if not ids:
         raise SelectionRefused("No server is selected; an empty selection never means all.")
     try:
-        return Fleet(ids, domains, names, sites)
+        return Fleet(*columns)
     except ValueError:
         twice, times = Counter(ids).most_common(1)[0]
         raise SelectionError(f"Server {in_short(twice)} is named {times} times; name each server once.") from None
@@ -80,7 +78,7 @@ def as_target(server: Server | str) -> tuple[str, str]:
 
 
 def _are_kept(targets: Iterable[object]) -> TypeGuard[tuple[str, ...]]:
-    """Tell whether a list that cannot change has nothing but ids, as they are kept: a million of them are not copied."""
+    """Tell whether a list that cannot change has nothing but ids, as they are kept: no million of them is copied."""
     return isinstance(targets, tuple) and all(isinstance(each, str) and server_id(each) is each for each in targets)
 
 

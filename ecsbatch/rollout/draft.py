@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.engine.host_loop import aside
 from ecsbatch.engine.ports import Cloud
 from ecsbatch.errors import ConfigError, SelectionError
+from ecsbatch.host_loop import aside
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.planning.selection import as_fleet, in_short

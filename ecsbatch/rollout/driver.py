@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from ecsbatch.engine.host_loop import TimeSlice
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.host_loop import TimeSlice
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan, Wave

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
-from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.errors import ConfigError
+from ecsbatch.host_loop import TimeSlice, aside
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.freeze import Freeze

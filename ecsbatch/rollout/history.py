@@ -17,8 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ecsbatch.clock import Clock, SystemClock
-from ecsbatch.engine.host_loop import TimeSlice
 from ecsbatch.errors import EngineStopped, Invalid
+from ecsbatch.host_loop import TimeSlice
 from ecsbatch.model.arguments import refuse_no_number
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import printable

@@ -10,11 +10,11 @@ from typing import Final
 
 from ecsbatch.engine.direct_runs import DirectRuns
 from ecsbatch.engine.freeze_watch import LOOK_EVERY
-from ecsbatch.engine.host_loop import Turnstile
 from ecsbatch.engine.pipeline import Pipeline
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.engine.workers import to_the_end
 from ecsbatch.errors import ConfigError, EcsbatchError, EngineStopped
+from ecsbatch.host_loop import Turnstile
 from ecsbatch.model.outcome import HANDED_OVER, Outcome
 from ecsbatch.model.servers import RestartType, Server
 from ecsbatch.planning.selection import as_target

@@ -13,11 +13,11 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final, Self, TypeAlias, cast
 
-from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.engine.journal import EventFeed, JournalWriter, seen
 from ecsbatch.engine.pending import join
 from ecsbatch.engine.runtime import Runtime
 from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, StoreError
+from ecsbatch.host_loop import TimeSlice, aside
 from ecsbatch.model import events as ev
 from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import Outcome, RunStatus

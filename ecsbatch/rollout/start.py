@@ -10,9 +10,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from ecsbatch.engine.host_loop import aside
 from ecsbatch.engine.workers import to_the_end
 from ecsbatch.errors import ConfigError
+from ecsbatch.host_loop import aside
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.conflicts import RunExists, RunOver

@@ -8,18 +8,19 @@ plan is begun that was made a while ago.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Final, TypeVar
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.engine.host_loop import aside
 from ecsbatch.engine.ports import Cloud
 from ecsbatch.errors import ConfigError, PlanStale, SelectionError
+from ecsbatch.host_loop import aside
 from ecsbatch.model.plan import Plan, PlanBasis
 from ecsbatch.model.servers import Fleet, Server, ServerView, labelled
 from ecsbatch.model.text import counted
+from ecsbatch.model.view_table import PackedViews, SeenFleet
 from ecsbatch.planning.drift import Drifted, find_drift
 from ecsbatch.planning.lookup import refuse_not_found, resolve_names
 from ecsbatch.planning.selection import as_fleet, in_short, is_uuid
@@ -39,7 +40,7 @@ _TOLD: Final = 100
 """Servers that a program is told of."""
 
 Targets = Sequence[Server | str]
-Views = dict[str, ServerView]
+Views = Mapping[str, ServerView]
 
 T = TypeVar("T")
 
@@ -103,15 +104,15 @@ async def plan(
         ConfigError: a server is at a site that has no client.
         CloudError: not everything could be seen.
     """
-    fleet, views = await _resolved(clouds, servers)
-    views |= await _look(clouds, fleet, views)
+    fleet, seen = await _resolved(clouds, servers)
+    views = await _merged([seen, await _look(clouds, fleet, seen)], len(fleet))
 
     def made() -> Plan:
         plan = make_plan(fleet, strategy, views=views, check=check, gate=gate)
         refuse_not_found(plan)
-        return replace(plan, basis=PlanBasis(now, {id_: _compared(view) for id_, view in views.items()}))
+        return replace(plan, basis=PlanBasis(now, SeenFleet(plan.fleet, views)))
 
-    return await aside(made, len(fleet))
+    return await aside(partial(_then_forget, made, views), len(fleet))
 
 
 async def refuse_stale(clouds: Mapping[str, Cloud], plan: Plan, now: float) -> Plan:
@@ -149,7 +150,8 @@ async def drifted(clouds: Mapping[str, Cloud], plan: Plan) -> list[Drifted]:
     if plan.basis is None:
         return []
     now = await _look(clouds, plan.fleet)
-    return await aside(partial(find_drift, plan, plan.basis.views, now), len(plan.fleet))
+    find = partial(find_drift, plan, plan.basis.views, now)
+    return await aside(partial(_then_forget, find, now), len(plan.fleet))
 
 
 def _has_id(server: object) -> bool:
@@ -200,15 +202,36 @@ def _named(text: str) -> Server:
     return Server(text) if is_uuid(text) else Server("", name=text)
 
 
-def _by_site(fleet: Fleet, seen: Container[str]) -> dict[str, list[str]]:
+def _by_site(fleet: Fleet, seen: Collection[str]) -> Mapping[str, Sequence[str]]:
+    """Return the ids that are not ``seen`` yet, by site; tuples, since every collection goes through lists."""
+    if fleet.sites is None and not seen:
+        return {"": fleet.ids}
     unseen: dict[str, list[str]] = {}
     for index, server_id in enumerate(fleet.ids):
         if server_id not in seen:
             unseen.setdefault(fleet.site(index), []).append(server_id)
-    return unseen
+    return {site: tuple(ids) for site, ids in unseen.items()}
 
 
-async def _look(clouds: Mapping[str, Cloud], fleet: Fleet, seen: Container[str] = ()) -> Views:
+def _then_forget(do: Callable[[], T], views: Views) -> T:
+    """Return what a function returns that is the last one to need these views; they go beside the loop, not in it."""
+    try:
+        return do()
+    finally:
+        if isinstance(views, PackedViews):
+            views.clear()
+
+
+async def _merged(seen: Sequence[Views], servers: int) -> Views:
+    """Return several sights of so many servers as one; of a server that is in two of them the later one counts."""
+    some = [views for views in seen if views]
+    if len(some) == 1:
+        return some[0]
+
+    return await aside(lambda: {server: view for views in some for server, view in views.items()}, servers)
+
+
+async def _look(clouds: Mapping[str, Cloud], fleet: Fleet, seen: Collection[str] = ()) -> Views:
     """Look at the servers of a fleet that are not ``seen`` yet, at their sites.
 
     Raises:
@@ -222,7 +245,7 @@ async def _look(clouds: Mapping[str, Cloud], fleet: Fleet, seen: Container[str] 
     async def look(site: str) -> Mapping[str, ServerView]:
         return await clouds[site].look_at_all(unseen[site])
 
-    return {id_: view for views in (await _at_each(unseen, look)).values() for id_, view in views.items()}
+    return await _merged(list((await _at_each(unseen, look)).values()), len(fleet))
 
 
 async def _at_each(sites: Iterable[str], ask: Callable[[str], Awaitable[T]]) -> dict[str, T]:
@@ -248,11 +271,6 @@ def _refuse_no_site(clouds: Mapping[str, Cloud], site: str, also: str | None = N
     if site not in clouds and site != also:
         named = f"the site {site!r}, which" if site else "no site, and"
         raise ConfigError(f"A server names {named} is none of this Restarter's ({', '.join(map(repr, clouds))}).")
-
-
-def _compared(view: ServerView) -> ServerView:
-    """Return of a view what drift is found by: a plan of many servers may be kept for hours."""
-    return ServerView(view.id, view.found, view.status, view.task_state, view.updated, view.locked, view.az)
 
 
 def _stale(found: Sequence[Drifted], total: int) -> PlanStale:

@@ -11,10 +11,10 @@ from world import World
 from ecsbatch.config.settings import Strategy
 from ecsbatch.engine.resolver import JobWatch, holds_up
 from ecsbatch.engine.server_queue import Batch, Prechecked, RestartOptions, ServerQueue
-from ecsbatch.model.view_table import ViewTable
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import ServerView
 from ecsbatch.model.tokens import Grant
+from ecsbatch.model.view_table import ViewTable
 
 NOBODY: Any = None
 

@@ -10,8 +10,8 @@ import pytest
 from world import World
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.engine.host_loop import AT_ONCE, MANY, SLICE, TimeSlice, Turnstile, aside
 from ecsbatch.errors import SelectionError
+from ecsbatch.host_loop import AT_ONCE, MANY, SLICE, TimeSlice, Turnstile, aside
 from ecsbatch.model.servers import Server
 from ecsbatch.planning.selection import as_fleet
 from ecsbatch.planning.strategy import make_plan

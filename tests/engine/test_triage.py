@@ -10,11 +10,11 @@ import pytest
 
 from ecsbatch.engine.server_queue import Batch, RestartOptions, ServerQueue
 from ecsbatch.engine.triage import CLOCKS_APART, UNSEEN_AFTER, triage
-from ecsbatch.model.view_table import ViewTable
 from ecsbatch.errors import Refused
 from ecsbatch.model.servers import Look, ServerView
 from ecsbatch.model.tally import Attempt
 from ecsbatch.model.tokens import Grant
+from ecsbatch.model.view_table import ViewTable
 
 BEFORE, AFTER, LATER = "2026-03-01T20:00:00Z", "2026-03-01T22:00:04Z", "2026-03-01T22:00:09Z"
 SENT = 1_772_402_400.0

@@ -7,8 +7,8 @@ import gc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.model.view_table import ViewTable
 from ecsbatch.model.servers import ServerView
+from ecsbatch.model.view_table import ViewTable
 
 words = st.text(max_size=3)
 views = st.builds(

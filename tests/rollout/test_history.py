@@ -11,8 +11,8 @@ import pytest
 from elsewhere import RUN, TWO_WAVES, CountingStore, elsewhere, until_held
 from world import World
 
+from ecsbatch import host_loop
 from ecsbatch.config.settings import Strategy
-from ecsbatch.engine import host_loop
 from ecsbatch.errors import EngineStopped, Invalid, RunNotFound, SelectionError, ServerNotFound
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Outcome, OutcomeKind, RunStatus

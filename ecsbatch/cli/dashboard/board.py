@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ecsbatch.cli.dashboard.large_json import json_pieces
 from ecsbatch.cli.dashboard.stories import StoryIndex, read_story
 from ecsbatch.cli.dashboard.stream import Audience, event_frame
-from ecsbatch.engine.host_loop import TimeSlice, aside
 from ecsbatch.errors import RunNotFound, ServerNotFound, StoreError
+from ecsbatch.host_loop import TimeSlice, aside
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.text import MAX_TEXT, printable
 from ecsbatch.policy.progress import progress
