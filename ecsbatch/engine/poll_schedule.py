@@ -52,11 +52,15 @@ SETTLED = 4  # rounds in which the price of an aim is found
 
 
 class Watched(NamedTuple):
-    """A job in flight: its age at this instant, how many of its servers run as far as seen, how many it began with."""
+    """A job in flight: its age at this instant, how many of its servers run as far as seen, how many it began with.
+
+    ``jobs`` is how many such there are: with batches of one server they are alike by the hundred.
+    """
 
     age: float
     running: int
     size: int
+    jobs: int = 1
 
 
 class _Table:
@@ -178,9 +182,9 @@ class PollSchedule:
         if self._known < BLEND or self._unread >= min(self._known / 4, READ_AT_ONCE):
             self._table = self._learn(jobs)
         at, price = self._table.at, self._table.price
-        demand = sum(sqrt(job.running * at(job.age)[2]) * price(job.size, self._delay)[1] for job in jobs)
+        demand = sum(job.jobs * sqrt(job.running * at(job.age)[2]) * price(job.size, self._delay)[1] for job in jobs)
         self._scarcity = (demand / self._looks_per_second) ** 2 / 2
-        self._stretched = max(self._longest, 2 * len(jobs) / self._looks_per_second)
+        self._stretched = max(self._longest, 2 * sum(job.jobs for job in jobs) / self._looks_per_second)
 
     def budget(self, looks_per_second: float) -> None:
         """Change what all jobs together may ask of the API; takes effect at once, and precisely at `rescale`."""
@@ -275,7 +279,7 @@ class PollSchedule:
             self._known = MEMORY
         censored = self._lost.copy()
         for job in jobs:
-            censored[self._bin(job.age)] += job.running
+            censored[self._bin(job.age)] += job.jobs * job.running
         ended = [BLEND * share + count for share, count in zip(self._blend(), self._ended, strict=True)]
         table = self._cut(_kaplan_meier(ended, censored))
         trust = self._known / (self._known + ANCHOR)

@@ -16,7 +16,7 @@ from ecsbatch.engine.delay_queue import DelayQueue
 from ecsbatch.engine.health import HealthChecker
 from ecsbatch.engine.held import HeldServers
 from ecsbatch.engine.observer import JobHidden, Observer
-from ecsbatch.engine.poll_schedule import PollSchedule, Watched
+from ecsbatch.engine.poll_schedule import PollSchedule
 from ecsbatch.engine.resolver import (
     LOOKS_WHEN_OVER,
     JobWatch,
@@ -24,11 +24,11 @@ from ecsbatch.engine.resolver import (
     OutcomeResolver,
     ServerWatch,
     WatchReason,
-    holds_up,
     queue_of,
 )
 from ecsbatch.engine.server_queue import Batch, ServerQueue
 from ecsbatch.engine.visibility import LONGEST_PAUSE, QUIET, Visibility
+from ecsbatch.engine.watched_jobs import WatchedJobs
 from ecsbatch.engine.workers import work_together
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Throttled
 from ecsbatch.model import events as ev
@@ -49,6 +49,9 @@ GRID = 5.0
 
 TICK = 1 / 200
 """The grid of the instants of looks at jobs, as a share of a typical restart; finer than their jitter."""
+
+ALIKE = TICK / 8
+"""Jobs that were accepted within this share of a typical restart are of the same age to the schedule."""
 
 
 class Poller:
@@ -80,8 +83,7 @@ class Poller:
         self._delayed: DelayQueue[JobWatch | ServerWatch] = DelayQueue()
         self._due: asyncio.Queue[JobWatch | list[ServerWatch]] = asyncio.Queue()
         self._next_look: list[ServerWatch] = []
-        # Dicts, for they keep the order: the same seed gives the same looks.
-        self._jobs: dict[JobWatch, None] = {}
+        self._jobs = WatchedJobs(typical_restart * ALIKE)
         self._held = HeldServers(health, self._unit, self._again_later, self._record)
         self._recorded: asyncio.Queue[tuple[ServerQueue, LookResult, asyncio.Future[Committed]]] = asyncio.Queue()
         self._key_error: AuthError | None = None
@@ -92,7 +94,7 @@ class Poller:
     def watch_job(self, batch: Batch) -> None:
         """Follow an accepted batch to its servers' outcomes."""
         watch = JobWatch(batch, self._now(), set(batch.open), len(batch.open))
-        self._jobs[watch] = None
+        self._jobs.add(watch)
         self._look_at_age(watch, self._schedule.next_look(0.0, watch.size, watch.size))
 
     def watch_unknown(self, batch: Batch, in_air: float = 0.0) -> None:
@@ -147,7 +149,7 @@ class Poller:
             if self._now() - rescaled >= self._schedule.rescale_every:
                 rescaled = self._now()
                 self._schedule.budget(self._observer.rate * LOOK_SHARE)
-                self._schedule.rescale([Watched(rescaled - w.since, len(w.pending), w.size) for w in self._jobs])
+                self._schedule.rescale(self._jobs.by_age(rescaled))
 
     def _hand_over(self, due: Iterable[JobWatch | ServerWatch]) -> None:
         for watch in due:
@@ -175,7 +177,7 @@ class Poller:
 
     def _forget(self, watch: JobWatch | ServerWatch) -> None:
         if isinstance(watch, JobWatch):
-            self._jobs.pop(watch, None)
+            self._jobs.forget(watch)
         elif watch.why is WatchReason.HELD:
             self._held.forget(watch)
 
@@ -246,6 +248,7 @@ class Poller:
             self._end_job(watch, job, found)
             return
         watch.age = age
+        self._jobs.seen(watch)
         if ended:
             left = len(watch.pending)
             progress = ev.JobProgress(batch=watch.batch.number, job_id=job.id, ended=watch.size - left, running=left)
@@ -254,7 +257,7 @@ class Poller:
         if job.over or late:
             self._delayed.put(self._now() + self._pause(watch), watch)
             return
-        last = holds_up(watch, reversed(self._jobs))
+        last = self._jobs.holds_up(watch)
         self._look_at_age(watch, self._schedule.next_look(age, len(watch.pending), watch.size, holds_up=last))
 
     def _look_at_age(self, watch: JobWatch, age: float) -> None:
@@ -274,7 +277,7 @@ class Poller:
     def _end_job(self, watch: JobWatch, job: Job, found: LookResult) -> None:
         """Look at a job no more; servers of which it told nothing are looked at themselves."""
         batch = watch.batch
-        self._jobs.pop(watch, None)
+        self._jobs.forget(watch)
         finished = ev.JobFinished(
             batch=batch.number, job_id=job.id, status=job.status, code=job.code, message=job.message
         )

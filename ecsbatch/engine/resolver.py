@@ -122,22 +122,6 @@ def queue_of(watch: JobWatch | ServerWatch) -> ServerQueue:
     return watch.queue if isinstance(watch, ServerWatch) else watch.batch.queue
 
 
-def holds_up(watch: JobWatch, watched: Iterable[JobWatch]) -> bool:
-    """Tell whether a wave waits for this batch before anything else can be sent.
-
-    Its queue has nothing left to send, and no other batch of it has more servers under way. Of direct restarts more may
-    always come, and each caller waits for a server of its own.
-
-    Args:
-        watch: the batch.
-        watched: all batches, the latest first: it is mostly one of them that has more under way.
-    """
-    queue = watch.batch.queue
-    if queue.more or queue.queued or queue.in_air:
-        return False
-    return all(len(other.pending) <= len(watch.pending) for other in watched if other.batch.queue is queue)
-
-
 @dataclass(slots=True)
 class LookResult:
     """What one look means for the servers of one queue.

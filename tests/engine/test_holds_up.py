@@ -9,8 +9,10 @@ import pytest
 from world import World
 
 from ecsbatch.config.settings import Strategy
-from ecsbatch.engine.resolver import JobWatch, holds_up
+from ecsbatch.engine.poll_schedule import Watched
+from ecsbatch.engine.resolver import JobWatch
 from ecsbatch.engine.server_queue import Batch, Prechecked, RestartOptions, ServerQueue
+from ecsbatch.engine.watched_jobs import WatchedJobs
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import ServerView
 from ecsbatch.model.tokens import Grant
@@ -56,9 +58,43 @@ def test_a_batch_holds_up_a_wave_where_nothing_else_can_be_sent_and_none_has_mor
 ) -> None:
     queue = queue_of(**state)
     mine = watch(queue, 5)
-    watched = [mine, *(watch(queue, n) for n in others), *(watch(queue_of(), n) for n in elsewhere)]
+    jobs = WatchedJobs(tick=1.0)
+    for each in (mine, *(watch(queue, n) for n in others), *(watch(queue_of(), n) for n in elsewhere)):
+        jobs.add(each)
 
-    assert holds_up(mine, watched) is holds
+    assert jobs.holds_up(mine) is holds
+
+
+def test_what_was_seen_of_a_batch_since_decides_whether_another_holds_up_a_wave() -> None:
+    queue, jobs = queue_of(), WatchedJobs(tick=1.0)
+    mine, larger, gone = watch(queue, 5), watch(queue, 6), watch(queue, 9)
+    for each in (mine, larger, gone):
+        jobs.add(each)
+    found = [jobs.holds_up(mine)]
+
+    jobs.forget(gone)
+    found.append(jobs.holds_up(mine))
+    larger.pending.pop()
+    jobs.seen(larger)
+    found.append(jobs.holds_up(mine))
+
+    assert found == [False, False, True]
+
+
+def test_jobs_that_are_alike_are_counted_together_and_each_as_far_as_it_was_seen() -> None:
+    queue, jobs = queue_of(), WatchedJobs(tick=1.0)
+    watches = [watch(queue, 2) for _ in range(4)]
+    for each in watches:
+        jobs.add(each)
+
+    watches[0].pending.pop()
+    jobs.seen(watches[0])
+    jobs.forget(watches[1])
+
+    assert sorted(jobs.by_age(30.0)) == [Watched(30.0, 1, 1000, 1), Watched(30.0, 2, 1000, 2)]
+    for each in watches:
+        jobs.forget(each)
+    assert jobs.by_age(30.0) == []
 
 
 def test_the_last_server_of_each_wave_is_soon_seen() -> None:

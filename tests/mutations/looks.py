@@ -24,7 +24,7 @@ LOOKS: Final = (
     Mutant(
         name="a batch holds up a wave that has servers to send",
         promise="More looks are for a batch alone without which nothing can be sent.",
-        file="engine/resolver.py",
+        file="engine/watched_jobs.py",
         old="if queue.more or queue.queued or queue.in_air:",
         new="if queue.more:",
         tests=(WHO,),
@@ -32,17 +32,17 @@ LOOKS: Final = (
     Mutant(
         name="the batch with the fewest servers under way holds up a wave",
         promise="Of several batches that one holds up a wave which has the most under way.",
-        file="engine/resolver.py",
-        old="len(other.pending) <= len(watch.pending)",
-        new="len(other.pending) >= len(watch.pending)",
+        file="engine/watched_jobs.py",
+        old="return max(self._pending[queue]) <= len(watch.pending)",
+        new="return min(self._pending[queue]) >= len(watch.pending)",
         tests=(WHO,),
     ),
     Mutant(
         name="another rollout holds up a wave",
         promise="A wave waits for servers of its own.",
-        file="engine/resolver.py",
-        old=" for other in watched if other.batch.queue is queue)",
-        new=" for other in watched)",
+        file="engine/watched_jobs.py",
+        old="return max(self._pending[queue]) <= len(watch.pending)",
+        new="return max(n for pending in self._pending.values() for n in pending) <= len(watch.pending)",
         tests=(WHO,),
     ),
     Mutant(
