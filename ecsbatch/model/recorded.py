@@ -10,7 +10,7 @@ A reader ignores what it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import attrgetter, index
@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import orjson
 
-from ecsbatch.model.events import EVENTS, Event
-from ecsbatch.model.json_text import json_bytes, stamp
+from ecsbatch.model.events import EVENTS, Event, ServerEvent
+from ecsbatch.model.json_text import harmless, json_bytes, stamp
 
 VERSION: Final = 1
 """Of what `Recorded.as_dict` returns."""
@@ -75,6 +75,38 @@ class Recorded:
 def encode(recorded: Recorded) -> bytes:
     """Return an event as one line of JSON, without its line end."""
     return json_bytes(recorded.as_dict())
+
+
+def encode_all(recorded: Sequence[Recorded]) -> bytes:
+    """Return events that are stored together as lines of JSON, each as `encode` writes it, joined by line ends.
+
+    All are of one run and one time. Most tell outcomes that one look has shown: they differ in number and server alone,
+    and what else they say is written once. That takes two fifths of the time.
+    """
+    forms: dict[tuple[Any, ...], bytes] = {}
+    try:
+        return harmless(b"\n".join([_line(each, forms) for each in recorded]))
+    except orjson.JSONEncodeError:
+        return b"\n".join(map(encode, recorded))  # it knows how to write text that is no UTF-8
+
+
+def _line(recorded: Recorded, forms: dict[tuple[Any, ...], bytes]) -> bytes:
+    event = recorded.event
+    if not isinstance(event, ServerEvent) or not event.server:
+        return orjson.dumps(recorded.as_dict())
+    server = orjson.dumps(event.server)
+    rest = _VALUES[type(event)](event)[1:]
+    form = forms.get(rest)
+    if form is None:
+        form = forms[rest] = _form(recorded, server)
+    return form % (recorded.seq, server)
+
+
+def _form(recorded: Recorded, server: bytes) -> bytes:
+    """Return an outcome's line with places for its number and for its server, which no text comes before."""
+    line, server = (text.replace(b"%", b"%%") for text in (orjson.dumps(recorded.as_dict()), server))
+    numbered = line.replace(b'"seq":%d,' % recorded.seq, b'"seq":%d,', 1)
+    return numbered.replace(b'"server":%b' % server, b'"server":%b', 1)
 
 
 def decode(line: bytes | str) -> Recorded | None:

@@ -16,7 +16,7 @@ import orjson
 
 from ecsbatch.errors import RecordEdited
 from ecsbatch.model.events import Event, ServerRestarted
-from ecsbatch.model.recorded import Recorded, decode, encode
+from ecsbatch.model.recorded import Recorded, decode, encode_all
 from ecsbatch.store import chain
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database
@@ -32,11 +32,6 @@ def record(run_id: str, after: int, wall: float, events: Sequence[Event]) -> tup
     """Return events with the numbers after ``after`` and the time, cut to the millisecond as it will be read back."""
     ts = math.floor(wall * 1000) / 1000
     return tuple(Recorded(seq, ts, run_id, event) for seq, event in enumerate(events, after + 1))
-
-
-def encoded(recorded: Sequence[Recorded]) -> bytes:
-    """Return events as lines of JSON, joined by line ends."""
-    return b"\n".join(map(encode, recorded))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from ecsbatch.errors import Invalid, RecordEdited, RunConflict, StoreError
 from ecsbatch.model.events import Event, ServerEvent, StoreFailedOver
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
-from ecsbatch.model.recorded import Recorded
+from ecsbatch.model.recorded import Recorded, encode_all
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
 from ecsbatch.model.spending import GroupSpending
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
@@ -151,7 +151,7 @@ class SyncStore:
             runs.insert(self._database, record)
             self._failover.note_whole(new.run_id)
             first = chain.begin(self._database, new.run_id)
-            rows = journal.rows(recorded, [journal.encoded(recorded)], first)
+            rows = journal.rows(recorded, [encode_all(recorded)], first)
             for row in rows:
                 journal.write(self._database, row)
             return recorded, first, rows, record
@@ -233,7 +233,7 @@ class SyncStore:
         if grant is not None and transaction.intent is not None:
             events += intended(transaction.intent, grant)
         recorded = journal.record(run_id, head.seq, self.clock.stamp(), events)
-        lines = journal.encoded(recorded)
+        lines = encode_all(recorded)
         self._change_claims(run_id, transaction, grant)
         over = transaction.status is not None and transaction.status.over
         # One piece only, to be quick: from now on all of them are void, and the rest is freed with the release.
