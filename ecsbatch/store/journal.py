@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice, repeat
 from typing import Any, Final
 
 import orjson
@@ -31,7 +31,7 @@ ROW: Final = 1000
 def record(run_id: str, after: int, wall: float, events: Sequence[Event]) -> tuple[Recorded, ...]:
     """Return events with the numbers after ``after`` and the time, cut to the millisecond as it will be read back."""
     ts = math.floor(wall * 1000) / 1000
-    return tuple(Recorded(seq, ts, run_id, event) for seq, event in enumerate(events, after + 1))
+    return tuple(map(Recorded, count(after + 1), repeat(ts), repeat(run_id), events))
 
 
 @dataclass(frozen=True, slots=True)

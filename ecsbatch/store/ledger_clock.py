@@ -40,9 +40,49 @@ class LedgerClock(Protocol):
         """Return the seconds since 1970 for what is written; called inside a transaction."""
         ...
 
+    def stamp_at(self, now: float) -> float:
+        """Return the stamp that belongs to a reading of the ledger's clock of this moment."""
+        ...
+
     def wall(self) -> float:
         """Return the same without asking the database; safe from any thread."""
         ...
+
+
+class Moment:
+    """The times of one transaction, each read once: at a server each reading is a round trip.
+
+    All that is written in it had happened when it began: to read the clock for each write would be no nearer to it.
+    """
+
+    def __init__(self, clock: LedgerClock) -> None:
+        """Read ``clock``."""
+        self._clock = clock
+        self._last_stamp = 0.0
+        self.forget()
+
+    def forget(self) -> None:
+        """A transaction begins."""
+        self._now: float | None = None
+        self._seen: float | None = None
+        self._stamp: float | None = None
+
+    def notice(self, now: float) -> None:
+        """Take a reading of the clock that was made for something else for stamps, too."""
+        self._seen = now
+
+    def now(self) -> float:
+        """Return the seconds on the ledger's clock."""
+        if self._now is None:
+            self._now = self._seen = self._clock.now()
+        return self._now
+
+    def stamp(self) -> float:
+        """Return the seconds since 1970 for what is written; they never go back."""
+        if self._stamp is None:
+            seen = self.now() if self._seen is None else self._seen
+            self._stamp = self._last_stamp = max(self._last_stamp, self._clock.stamp_at(seen))
+        return self._stamp
 
 
 class DatabaseClock:
@@ -81,6 +121,10 @@ class DatabaseClock:
         """Return the same as `now`."""
         return self.now()
 
+    def stamp_at(self, now: float) -> float:
+        """Return the same reading."""
+        return now
+
     def wall(self) -> float:
         """Return the same as `estimate`."""
         return self.estimate()
@@ -115,6 +159,10 @@ class MachineClock:
     earliest = estimate
 
     def stamp(self) -> float:
+        """Return the wall clock's time, which never goes back here."""
+        return self._stamps.now()
+
+    def stamp_at(self, now: float) -> float:  # noqa: ARG002 - this one is another clock
         """Return the wall clock's time, which never goes back here."""
         return self._stamps.now()
 

@@ -32,6 +32,7 @@ from ecsbatch.store.failover import Failover
 from ecsbatch.store.freezes import FreezeTable
 from ecsbatch.store.held_runs import Head, Pending, first_record, intended
 from ecsbatch.store.ledger import TokenLedger
+from ecsbatch.store.ledger_clock import Moment
 from ecsbatch.store.pruning import Pruning
 from ecsbatch.store.spending import Spending
 from ecsbatch.store.taking import Taking
@@ -55,6 +56,7 @@ class SyncStore:
         self._nonce = uuid4().hex
         self.clock = database.ledger_clock(clock)
         self._machine = clock
+        self._moment = Moment(self.clock)
         self._ledger = TokenLedger(database, self.clock.name, self._nonce)
         self.freezes = FreezeTable(database, self.clock)
         self._spending = Spending(database)
@@ -101,7 +103,8 @@ class SyncStore:
     def _do_group(self, writes: Sequence[Write]) -> list[Any]:
         self._forget_group()  # it may be done again, from its begin
         for group in sorted({write.quota_group for write in writes if write.quota_group}):
-            self._locked[group] = self._ledger.lock(group, self.clock.here())
+            self._locked[group] = now = self._ledger.lock(group, self.clock.here())
+            self._moment.notice(now)
         # A single write needs no savepoint: where it is refused the whole transaction is undone.
         done = [writes[0].do()] if len(writes) == 1 else [self._attempt(write) for write in writes]
         self._write_pending()
@@ -133,6 +136,7 @@ class SyncStore:
     def _forget_group(self) -> None:
         for each in (self._staged, self._pending, self._fences, self._locked, self._rows, self._claims):
             each.clear()
+        self._moment.forget()
 
     # Runs and their holders
 
@@ -224,22 +228,33 @@ class SyncStore:
         """Do what a `Transaction` asks, inside the group's database transaction; see `DatabaseStore.commit`."""
         run_id = lease.run_id
         head = self._head(lease)
-        now = self.clock.now()
         for settlement in transaction.settle:
-            self._settle(settlement, now)
+            self.settle(settlement)
         got = self._granted(transaction.take, run_id, head, folded)
         grant, shortage = (got, None) if isinstance(got, Grant) else (None, got)
         events = [*self._told_of_failover(head, lease), *transaction.events]
         if grant is not None and transaction.intent is not None:
             events += intended(transaction.intent, grant)
-        recorded = journal.record(run_id, head.seq, self.clock.stamp(), events)
+        recorded = journal.record(run_id, head.seq, self._moment.stamp(), events)
         lines = encode_all(recorded)
         self._change_claims(run_id, transaction, grant)
         over = transaction.status is not None and transaction.status.over
         # One piece only, to be quick: from now on all of them are void, and the rest is freed with the release.
         claimed = over and claims.free_piece(self._database, run_id) is not None
-        head = replace(head, claimed=claimed, epoch=self._failover.epoch)
-        self._stage(run_id, head, transaction, recorded, lines, grant)
+        self._staged[run_id] = replace(
+            head,
+            seq=head.seq + len(recorded),
+            status=transaction.status or head.status,
+            counts=runs.counted(head.counts, events) if events else head.counts,
+            grants=head.grants + (grant is not None),
+            failed_at=head.seq + len(recorded) if any(map(_is_failure, events)) else head.failed_at,
+            claimed=claimed,
+            epoch=self._failover.epoch,
+        )
+        if recorded or transaction.status:
+            pending = self._pending.setdefault(run_id, Pending())
+            pending.recorded += recorded
+            pending.lines += [lines] if recorded else []
         return Committed(recorded, grant, shortage)
 
     def _granted(
@@ -257,14 +272,11 @@ class SyncStore:
         return self._take(request, f"{self._bare}{self._bare_grants}", "")
 
     def settle(self, settlement: Settlement) -> None:
-        """Settle a grant that is no run's."""
-        self._settle(settlement, self.clock.now())
-
-    def _settle(self, settlement: Settlement, now: float) -> None:
-        back = self._ledger.settle(settlement, now)
+        """Settle a grant of this group of writes: its request had ended before the group began."""
+        back = self._ledger.settle(settlement, self._moment.now())
         if back is not None:
             group, run_id, tokens = back
-            self._spending.took(group, run_id, -tokens, 0, self.clock.stamp())
+            self._spending.took(group, run_id, -tokens, 0, self._moment.stamp())
 
     def start_cold(self, seconds: float) -> bool:
         """Grant no tokens for so many seconds where there has never been a run; return whether that is so."""
@@ -288,7 +300,7 @@ class SyncStore:
             return tokens
         grant = Grant(grant_id, tokens, now, boottime_of(self._machine))
         self._ledger.record_grant(request, grant, run_id)
-        self._spending.took(request.group, run_id, tokens, request.limit, self.clock.stamp())
+        self._spending.took(request.group, run_id, tokens, request.limit, self._moment.stamp())
         return grant
 
     def _head(self, lease: Lease) -> Head:
@@ -350,36 +362,6 @@ class SyncStore:
         wait = round(self._ledger.waited_out_for(self.clock.now()), 3)
         return [StoreFailedOver(timeline=self._failover.timeline, wait=wait)]
 
-    def _stage(
-        self,
-        run_id: str,
-        head: Head,
-        transaction: Transaction,
-        recorded: Sequence[Recorded],
-        lines: bytes,
-        grant: Grant | None,
-    ) -> None:
-        """Keep aside what a write stores of its run; the last step of the write, which cannot fail."""
-        seq, counts, failed_at = head.seq + len(recorded), head.counts, head.failed_at
-        if recorded:
-            events = [each.event for each in recorded]
-            counts = runs.counted(counts, events)
-            failed_at = (
-                seq if any(isinstance(event, ServerEvent) and event.kind.is_failure for event in events) else failed_at
-            )
-        self._staged[run_id] = replace(
-            head,
-            seq=seq,
-            status=transaction.status or head.status,
-            counts=counts,
-            grants=head.grants + (grant is not None),
-            failed_at=failed_at,
-        )
-        if recorded or transaction.status:
-            pending = self._pending.setdefault(run_id, Pending())
-            pending.recorded += recorded
-            pending.lines += [lines] if recorded else []
-
     # Claims
 
     def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
@@ -439,6 +421,10 @@ class SyncStore:
         """Return the commands to a run's holder whose ids are above ``after``."""
         rows = self._database.execute(sql.COMMANDS, {"run": run_id, "after": after})
         return [Command(id_, ts, who, _body(body)) for id_, ts, who, body in rows]
+
+
+def _is_failure(event: Event) -> bool:
+    return isinstance(event, ServerEvent) and event.kind.is_failure
 
 
 def _body(text: str) -> Mapping[str, Any]:

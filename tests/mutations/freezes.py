@@ -105,7 +105,7 @@ FREEZES: Final[Sequence[Mutant]] = (
         name="what came back unspent stays counted",
         promise="What a run spent is without what came back.",
         file="store/sync_store.py",
-        old="self._spending.took(group, run_id, -tokens, 0, self.clock.stamp())",
+        old="self._spending.took(group, run_id, -tokens, 0, self._moment.stamp())",
         new="pass",
         tests=(f"{STORE}test_what_came_back_unspent_is_not_counted",),
     ),
