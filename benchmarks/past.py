@@ -24,6 +24,7 @@ from ecsbatch.model.json_text import stamp
 from ecsbatch.store import chain
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database
+from ecsbatch.store.packing import packed, unpacked
 from ecsbatch.testing import Faults, Killed, World
 
 SIZES: Final = (1_000, 8_000, 16_000)
@@ -118,7 +119,10 @@ def _left(world: World) -> Pattern:
     return Pattern(
         dict(zip(sql.RUN_COLUMNS, row, strict=True)),
         ask("SELECT part, servers FROM targets ORDER BY part").fetchall(),
-        [Row(*row) for row in ask("SELECT seq_first, seq_last, ts, lines FROM journal ORDER BY seq_last")],
+        [
+            Row(first, last, ts, unpacked(lines))
+            for first, last, ts, lines in ask("SELECT seq_first, seq_last, ts, lines FROM journal ORDER BY seq_last")
+        ],
         ask("SELECT site, server_id FROM claims ORDER BY 1, 2").fetchall(),
     )
 
@@ -178,7 +182,7 @@ def _insert(database: Database, pattern: Pattern, run_id: str, later: int, rows:
     linked: list[dict[str, Any]] = []
     for row in rows:
         link = chain.link(link, *row)
-        linked.append({"run_id": run_id, **row._asdict(), "hash": link})
+        linked.append({"run_id": run_id, **row._asdict(), "lines": packed(row.lines), "hash": link})
     database.execute_many(sql.APPEND, linked)
     if pattern.claims:
         servers = orjson.dumps(pattern.claims).decode()

@@ -19,6 +19,7 @@ from ecsbatch.errors import RecordEdited
 from ecsbatch.model.chain import ChainCheck
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database, found
+from ecsbatch.store.packing import unpacked
 
 _PAGE: Final = 500
 """Rows that are in memory at once."""
@@ -70,13 +71,13 @@ def head(database: Database, run_id: str, seq: int) -> str:
 
 
 def computed(database: Database, run_id: str, first: str) -> Iterator[tuple[str, Any]]:
-    """Yield the hash behind each row of a run's journal, made anew from the first one, and the row."""
+    """Yield the hash behind each row of a run's journal, made anew from the first one, and the row as it is stored."""
     behind = first
     after = -1
     while page := database.execute(sql.ROWS, {"run": run_id, "after": after, "limit": _PAGE}).fetchall():
         for row in page:
-            seq_first, seq_last, ts, lines, _ = row
-            behind = link(behind, seq_first, seq_last, ts, lines)
+            seq_first, seq_last, ts, stored, _ = row
+            behind = link(behind, seq_first, seq_last, ts, unpacked(stored))
             yield behind, row
             if seq_last <= after:
                 return  # somebody has written a number into it behind which there is no next row

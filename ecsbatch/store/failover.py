@@ -214,7 +214,7 @@ class Failover:
         last = {"run": run_id, "limit": _AT_LEAST + 1}
 
         def known() -> tuple[str, str, list[JournalRow]]:
-            rows = [JournalRow(*row) for row in self._database.execute(sql.LAST_ROWS, last).fetchall()][::-1]
+            rows = [journal.row_of(row) for row in self._database.execute(sql.LAST_ROWS, last).fetchall()][::-1]
             (whole,) = found(self._database.execute(sql.TIMELINE_OF_RUN, {"run": run_id})) or ("",)
             before = rows.pop(0).hash if len(rows) > _AT_LEAST else self._first_hash(run_id)
             return whole or self.epoch, before, rows

@@ -1,7 +1,8 @@
 """The table of events: one row for each transaction of a run, or several for a long one, with events as lines of JSON.
 
-The lines are stored as ``--events`` prints them, so that a reader can pass them on without decoding. Only the last line
-of a row gets a field more when it is read, the record's ``head`` behind it.
+The lines are as ``--events`` prints them, so that a reader can pass them on without decoding, and compressed where they
+are many: they differ in little. Only the last line of a row gets a field more when it is read, the record's ``head``
+behind it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import orjson
 
 from ecsbatch.errors import RecordEdited
 from ecsbatch.model.events import Event, ServerRestarted
-from ecsbatch.model.recorded import Recorded, decode, encode_all
+from ecsbatch.model.recorded import Recorded, decode
 from ecsbatch.store import chain
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database
+from ecsbatch.store.packing import packed, unpacked
 
 _PAGE: Final = 500
 """Rows that are in memory at once."""
@@ -68,6 +70,12 @@ def _row(recorded: Sequence[Recorded], lines: bytes, head: str) -> JournalRow:
     return JournalRow(first.run_id, first.seq, last.seq, last.ts, lines, link)
 
 
+def row_of(stored: Sequence[Any]) -> JournalRow:
+    """Return a row as it is stored, in the order of `JournalRow`."""
+    run_id, seq_first, seq_last, ts, lines, link = stored
+    return JournalRow(run_id, seq_first, seq_last, ts, unpacked(lines), link)
+
+
 def write(database: Database, row: JournalRow) -> None:
     """Store a row."""
     # Not `asdict`, which copies what it finds: a tenth of what a run costs the processor.
@@ -78,7 +86,7 @@ def write(database: Database, row: JournalRow) -> None:
             "seq_first": row.seq_first,
             "seq_last": row.seq_last,
             "ts": row.ts,
-            "lines": row.lines,
+            "lines": packed(row.lines),
             "hash": row.hash,
         },
     )
@@ -154,8 +162,8 @@ class Reader:
         rows = self._database.execute(sql.ROWS_UP_TO, {"run": run_id, "after": after, "until": after + limit})
         page = rows.fetchall()
         while page := page or self._database.execute(sql.NEXT_ROW, {"run": run_id, "after": after}).fetchall():
-            for seq_first, seq_last, joined, head in page:
-                yield seq_first, joined, head
+            for seq_first, seq_last, stored, head in page:
+                yield seq_first, unpacked(stored), head
                 if seq_last <= after:
                     return  # somebody has written a number into it behind which there is no next row
                 after = seq_last
@@ -167,7 +175,8 @@ class Reader:
         at: dict[str, Any] = {"since": since, "run": "", "after": 0, "limit": _PAGE}
         restarted: set[str] = set()
         while page := self._database.execute(sql.ROWS_SINCE, at).fetchall():
-            for ts, run_id, seq_last, joined in page:
+            for ts, run_id, seq_last, stored in page:
                 at |= {"since": ts, "run": run_id, "after": seq_last}
-                restarted.update(orjson.loads(line)["server"] for line in joined.split(b"\n") if mark in line)
+                lines = unpacked(stored).split(b"\n")
+                restarted.update(orjson.loads(line)["server"] for line in lines if mark in line)
         return restarted

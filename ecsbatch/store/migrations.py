@@ -11,7 +11,7 @@ from typing import Final
 from ecsbatch.errors import StoreError
 from ecsbatch.store.sql import Dialect, script
 
-VERSION: Final = 3
+VERSION: Final = 4
 """The version of our tables; a store with a higher one is refused.
 
 Columns that a step adds have defaults, since a process of an older version may go on writing beside us.

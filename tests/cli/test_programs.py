@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from typed_commands import Simulator, Terminal
 
+from ecsbatch.store.packing import unpacked
+
 FAST = ("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s")
 STRATEGY = ("--waves", "1,100%", "--max-unavailable", "100%")
 GATE = ("--gate", "sh gate.sh")
@@ -36,7 +38,7 @@ def recorded_before(store: Path, text: str, before: str) -> None:
     with closing(sqlite3.connect(store)) as database, database:
         for table, column in (("runs", "plan"), ("journal", "lines")):
             for row, value in database.execute(f"SELECT rowid, {column} FROM {table}").fetchall():  # noqa: S608 - our own names
-                written = value if isinstance(value, bytes) else value.encode()
+                written = unpacked(value) if isinstance(value, bytes) else value.encode()
                 changed = written.replace(json.dumps(text).encode(), json.dumps(before).encode())
                 changed = changed if isinstance(value, bytes) else changed.decode()
                 database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (changed, row))  # noqa: S608 - the same

@@ -18,6 +18,8 @@ from typing import IO, Any
 import pytest
 from typed_commands import ECSBATCH, Simulator, Terminal, simulate
 
+from ecsbatch.store.packing import unpacked
+
 FAST = (
     *("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s"),
     *("--max-failures", "20%", "--yes"),
@@ -205,11 +207,19 @@ def test_an_audit_proves_a_good_run_and_finds_what_was_tampered_with(terminal: T
     good = terminal.type("audit", "good")
     told = terminal.type("audit", "good", "-o", "json")
     with store(terminal) as database:
-        lines = database.execute("SELECT rowid, lines FROM journal WHERE run_id = 'good'").fetchall()
+        lines = [
+            (row, unpacked(stored))
+            for row, stored in database.execute("SELECT rowid, lines FROM journal WHERE run_id = 'good'")
+        ]
         (row, twice) = next(each for each in lines if b"server.restarted" in each[1])
         edited = twice.replace(b"server.restarted", b"server.skipped", 1)
         database.execute("UPDATE journal SET lines = ? WHERE rowid = ?", (edited, row))
-        database.execute("DELETE FROM journal WHERE run_id = 'beside' AND instr(lines, CAST('run.finished' AS BLOB))")
+        (end,) = (
+            row
+            for row, stored in database.execute("SELECT rowid, lines FROM journal WHERE run_id = 'beside'").fetchall()
+            if b"run.finished" in unpacked(stored)
+        )
+        database.execute("DELETE FROM journal WHERE rowid = ?", (end,))
     tampered = terminal.type("audit", "good")
     shortened = terminal.type("audit", "beside")
 

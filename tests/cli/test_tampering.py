@@ -17,6 +17,7 @@ from ecsbatch.cli.app import main
 from ecsbatch.errors import RecordEdited
 from ecsbatch.simulator.virtual_time import Killed
 from ecsbatch.store import MemoryDatabase
+from ecsbatch.store.packing import unpacked
 from ecsbatch.testing import World
 
 OVER, KILLED = "over", "killed"
@@ -56,6 +57,7 @@ class Store:
     def edit(self, *statements: str) -> None:
         """Edit it as anybody can who may write the file."""
         with closing(sqlite3.connect(self._path)) as connection:
+            connection.create_function("unpacked", 1, lambda stored: unpacked(stored).decode())
             for statement in statements:
                 assert connection.execute(statement).rowcount, statement
             connection.commit()
@@ -94,7 +96,11 @@ def test_a_record_that_nobody_has_edited_is_proved(store: Store, run: str) -> No
 @pytest.mark.parametrize(
     ("edit", "rule", "says"),
     [
-        ("UPDATE journal SET lines = replace(lines, 'az1', 'az2') WHERE run_id = 'over'", "chain", "is not as it was"),
+        (
+            "UPDATE journal SET lines = replace(unpacked(lines), 'az1', 'az2') WHERE run_id = 'over'",
+            "chain",
+            "is not as it was",
+        ),
         ("DELETE FROM journal WHERE run_id = 'over' AND seq_first = 1", "chain", "is not as it was written"),
         ("UPDATE runs SET counts = '{\"restarted\":21}'", "record", "has counted the outcomes {'restarted': 21}"),
         (
@@ -244,7 +250,7 @@ def test_a_plan_that_is_none_any_more_leads_to_the_audit(store: Store, command: 
         "UPDATE journal SET seq_first = 1000000000, seq_last = 1000000000 WHERE run_id = 'over' AND seq_first = 1",
         "UPDATE journal SET seq_first = 'x' WHERE run_id = 'over' AND seq_first = 1",
         "UPDATE journal SET seq_last = 'x' WHERE run_id = 'over' AND seq_first = 1",
-        "UPDATE journal SET lines = replace(lines, '\"seq\":1,', '\"seq\":\"1\",') WHERE run_id = 'over'",
+        "UPDATE journal SET lines = replace(unpacked(lines), '\"seq\":1,', '\"seq\":\"1\",') WHERE run_id = 'over'",
         "DELETE FROM journal WHERE run_id = 'over' AND seq_first > 1 AND seq_first < 20",
         TWICE,
     ],

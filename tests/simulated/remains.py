@@ -14,7 +14,7 @@ from .play import End
 from .record import Claimed
 from .run_log import Fact, Release, RunLog
 from .sight import UNACCEPTED, UNSEEN, awaited, glances, unseen_for
-from .witnesses import FOREVER
+from .witnesses import FOREVER, plain
 from .words import ENDS, TAKEN
 
 SHOWN: Final = 3
@@ -102,7 +102,7 @@ def judge_chain(case: Case) -> Iterator[str]:
     for run_id, begun in connection.execute("SELECT run_id, first_hash FROM runs").fetchall():
         behind = begun
         for first, last, ts, lines, carried in connection.execute(rows, (run_id,)).fetchall():
-            behind = sha256(f"{behind}\n{first} {last} {ts!r}\n".encode() + lines).hexdigest()
+            behind = sha256(f"{behind}\n{first} {last} {ts!r}\n".encode() + plain(lines)).hexdigest()
             if carried != behind:
                 yield f"chain: events {first} to {last} of {run_id} carry {carried[:8]!r} and are {behind[:8]!r}"
                 return

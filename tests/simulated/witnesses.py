@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -232,7 +233,12 @@ class WatchedDatabase(MemoryDatabase):
     def journal(self) -> list[Row]:
         """Return every committed row in the order of its commit."""
         rows = self.connection.execute("SELECT rowid, run_id, lines FROM journal ORDER BY rowid").fetchall()
-        return [Row(*self.stamps[rowid], run_id, tuple(lines.split(b"\n"))) for rowid, run_id, lines in rows]
+        return [Row(*self.stamps[rowid], run_id, tuple(plain(lines).split(b"\n"))) for rowid, run_id, lines in rows]
+
+
+def plain(stored: bytes) -> bytes:
+    """Return the lines of a row, which are compressed where they are many."""
+    return zlib.decompress(stored) if stored.startswith(b"x") else stored
 
 
 def disk_full() -> StoreError:

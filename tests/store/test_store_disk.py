@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 from store_world import ALICE, BOB, HandClock, want
@@ -229,7 +230,7 @@ async def fill(store: DatabaseStore, lease: Lease) -> int:
     """Commit until the disk is full; return how many commits were acknowledged."""
     for done in range(100):
         try:
-            await store.commit(lease, Transaction([BatchAccepted(batch=done, job_id="j" * 3000)], take=want(1)))
+            await store.commit(lease, Transaction([BatchAccepted(batch=done, job_id=token_hex(1500))], take=want(1)))
         except StoreError:
             return done
     return 100
@@ -248,7 +249,7 @@ async def test_one_groups_failure_fails_all_of_it(tmp_path: Path) -> None:
         pages = database(store).execute("PRAGMA page_count").fetchone()[0]
         database(store).execute(f"PRAGMA max_page_count = {pages}")
         futures = [
-            store.commit(run, Transaction([BatchAccepted(job_id="j" * 30_000)])) for run in (lease, other, lease)
+            store.commit(run, Transaction([BatchAccepted(job_id=token_hex(15_000))])) for run in (lease, other, lease)
         ]
         results = await asyncio.gather(*futures, return_exceptions=True)
 

@@ -14,7 +14,7 @@ from ecsbatch.simulator.virtual_time import EPOCH
 from tests.simulated.freezing import PROCESS
 from tests.simulated.troubled_cloud import TroubledCloud
 from tests.simulated.troubles import CloudTroubles
-from tests.simulated.witnesses import Foreign, WatchedDatabase
+from tests.simulated.witnesses import Foreign, WatchedDatabase, plain
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ class SharedDatabase(WatchedDatabase):
         """Return the number and the lines of each row by its run and its hash."""
         query = "SELECT rowid, run_id, hash, lines FROM journal WHERE rowid > ? ORDER BY rowid"
         rows = self.connection.execute(query, (after,)).fetchall()
-        return {(run_id, link): (rowid, lines) for rowid, run_id, link, lines in rows}
+        return {(run_id, link): (rowid, plain(lines)) for rowid, run_id, link, lines in rows}
 
     # -- watching --------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.simulated.record import Record
+from tests.simulated.witnesses import plain
 
 from .scene import Scene
 from .shared import SharedCloud, SharedDatabase
@@ -32,7 +33,7 @@ def _happened(record: Record) -> Iterator[tuple[int, float, str]]:
     assert isinstance(cloud, SharedCloud)
     for rowid, lines in database.connection.execute("SELECT rowid, lines FROM journal ORDER BY rowid"):
         tick, at = database.stamps[rowid]
-        for line in lines.split(b"\n"):
+        for line in plain(lines).split(b"\n"):
             yield tick, at, f"process {database.writers[rowid]} writes {line.decode()}"
     for run_id, leases in database.leases.items():
         for lease in leases:

@@ -1,0 +1,3 @@
+-- Version 4: "lines" of a row of the journal that has several events are compressed (zlib; it begins with the letter x,
+-- where lines begin with a brace). The chain is made of the lines as they were before. No table changes, but a program
+-- of an older version must not read such a row.
