@@ -6,8 +6,8 @@ A benchmark is a module of this folder with two functions:
     def main() -> int: return command(run)      # python -m benchmarks NAME [--quick] [--repeats N] [WORD ...]
 
 What it found comes back as tables to print, as figures by which `pictures` draws and as what the goals of `goals` are
-held to. A goal that is missed is said and nothing more; only a promise that is broken (`Result.broken`: a quota that was
-exceeded, a server that was restarted twice or lost) ends with exit code 1.
+held to. A goal that is missed is said and nothing more; only a promise that is broken (`Result.broken`: a quota that
+was exceeded, a server that was restarted twice or lost) ends with exit code 1.
 """
 
 from __future__ import annotations
