@@ -1,7 +1,7 @@
-"""Three programs that restart every server of a cloud: ``python -m benchmarks.contestants NAME URL INTERVAL``.
+"""Programs that restart every server of a cloud: ``python -m benchmarks.contestants NAME URL INTERVAL BATCH THREADS``.
 
 Each prints the CPU seconds that it had spent when it was ready to begin. The two peers do the least that a careful
-person would write: batches of 100, looks at every job at a fixed interval until all its sub-jobs have ended.
+person would write: looks at every job at a fixed interval until all its sub-jobs have ended. Ours know no interval.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.judge import SPEED
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BATCH = 100
 THREADS = 32
+"""What is asked for where nothing else is said."""
+
 ENDED = {"SUCCESS", "FAIL"}
 KEY, SECRET, PROJECT = (
     "SIMULATEDKEY00000000",
@@ -34,17 +36,25 @@ KEY, SECRET, PROJECT = (
 )
 
 
+class Task(NamedTuple):
+    """What a contestant is to do: restart all servers of a cloud, in batches, with looks at an interval in seconds."""
+
+    url: str
+    interval: float = 0.0
+    batch: int = BATCH
+    threads: int = THREADS
+
+    def batches(self) -> list[list[str]]:
+        """Fetch the ids of all servers, in batches."""
+        ids = fetch_ids(self.url)
+        return [ids[start : start + self.batch] for start in range(0, len(ids), self.batch)]
+
+
 def fetch_ids(url: str) -> list[str]:
     """Fetch the ids of all servers."""
     with urllib.request.urlopen(f"{url}/_simulator/ids") as answer:  # noqa: S310 - the simulator on this machine
         ids: list[str] = answer.read().decode().split()
     return ids
-
-
-def batches(url: str) -> list[list[str]]:
-    """Fetch the ids of all servers, in batches."""
-    ids = fetch_ids(url)
-    return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
 
 
 def ready() -> None:
@@ -61,27 +71,28 @@ def simulated_client(url: str) -> EcsClient:
     return EcsClient(auth=KeyAuth(KEY, SECRET), project_id=PROJECT, endpoint=url, api_rate=1000)
 
 
-def ours(url: str, _interval: float) -> None:
+def ours(task: Task) -> None:
     """`ecsbatch` as a library, with a store on disk."""
     from ecsbatch import Engine, Quota, Restarter, Strategy, open_store
 
     engine = Engine(quota=Quota(1_000_000, 1.0), typical_restart=40 / SPEED, look_workers=16)
-    ids = [server for batch in batches(url) for server in batch]
+    ids = fetch_ids(task.url)
+    strategy = Strategy(max_unavailable="100%", waves="100%", batch_size=task.batch)
 
     async def main(store: str) -> None:
         async with (
-            simulated_client(url) as ecs,
+            simulated_client(task.url) as ecs,
             open_store(f"sqlite:///{store}/restarts.db") as books,
             Restarter(ecs, books, engine=engine) as restarter,
         ):
             ready()
-            await restarter.rollout(ids, Strategy(max_unavailable="100%", waves="100%")).run()
+            await restarter.rollout(ids, strategy).run()
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(main(folder))
 
 
-def command_line(url: str, _interval: float) -> None:
+def command_line(task: Task) -> None:
     """`ecsbatch restart`, as typed; it is ready when it begins to start."""
     import os
 
@@ -90,25 +101,25 @@ def command_line(url: str, _interval: float) -> None:
     ready()
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder, "ids.txt")
-        listed.write_text("\n".join(server for batch in batches(url) for server in batch))
+        listed.write_text("\n".join(fetch_ids(task.url)))
         os.environ |= {"HUAWEICLOUD_SDK_AK": KEY, "HUAWEICLOUD_SDK_SK": SECRET, "HUAWEICLOUD_SDK_PROJECT_ID": PROJECT}
         line = (
-            f"restart {listed} --endpoint {url} --store sqlite:///{folder}/restarts.db --yes -o json"
+            f"restart {listed} --endpoint {task.url} --store sqlite:///{folder}/restarts.db --yes -o json"
             " --max-unavailable 100% --waves 100% --quota 1000000/1s --api-rate 1000/s --look-workers 16"
-            f" --typical-restart {40 / SPEED:.2f}s"
+            f" --typical-restart {40 / SPEED:.2f}s --batch-size {task.batch}"
         )
         code = main(line.split())
     assert code == 0, code
 
 
-def bare(url: str, interval: float) -> None:
+def bare(task: Task) -> None:
     """A loop of aiohttp and orjson with our signer, and nothing that a crash or a lost answer would ask for."""
     import aiohttp
     import orjson
 
     from ecsbatch.ecs.auth.schemes import KeyAuth, UnsignedRequest
 
-    auth = KeyAuth(KEY, SECRET)
+    url, auth = task.url, KeyAuth(KEY, SECRET)
     host, root = url.partition("://")[2], f"/v1/{PROJECT}"
 
     async def ask(session: aiohttp.ClientSession, method: str, path: str, body: bytes = b"") -> Any:
@@ -121,14 +132,14 @@ def bare(url: str, interval: float) -> None:
         submitted = await ask(session, "POST", "/cloudservers/action", orjson.dumps(order))
         ended = 0
         while ended < len(servers):
-            await asyncio.sleep(interval)
+            await asyncio.sleep(task.interval)
             job = await ask(session, "GET", f"/jobs/{submitted['job_id']}")
             ended = sum(one["status"] in ENDED for one in job["entities"].get("sub_jobs", ()))
 
     async def main() -> None:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
             ready()
-            for servers in batches(url):
+            for servers in task.batches():
                 group.create_task(restart(session, servers))
 
     asyncio.run(main())
@@ -157,13 +168,17 @@ def sdk_restart(url: str, interval: float) -> Callable[[Sequence[str]], None]:
     return restart
 
 
-def sdk(url: str, interval: float) -> None:
-    """The official SDK, a thread for each of 32 batches at a time."""
-    restart = sdk_restart(url, interval)
+def sdk(task: Task) -> None:
+    """The official SDK, a thread for each batch under way."""
+    restart = sdk_restart(task.url, task.interval)
     ready()
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(restart, batches(url)))
+    with ThreadPoolExecutor(task.threads) as pool:
+        list(pool.map(restart, task.batches()))
 
+
+CONTESTANTS = {"ours": ours, "command_line": command_line, "bare": bare, "sdk": sdk}
 
 if __name__ == "__main__":
-    {"ours": ours, "command_line": command_line, "bare": bare, "sdk": sdk}[sys.argv[1]](sys.argv[2], float(sys.argv[3]))
+    name, url, *numbers = sys.argv[1:]
+    interval, batch, threads = (*numbers, "0", "0", "0")[:3]
+    CONTESTANTS[name](Task(url, float(interval), int(batch) or BATCH, int(threads) or THREADS))

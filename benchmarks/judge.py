@@ -7,6 +7,7 @@ by the cloud's own instants, so that all clients are measured by the same eyes.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -37,9 +38,14 @@ class Judge(SimulatedCloud):
         super().__init__(config, lambda: (time.monotonic() - started) * SPEED, time.time)
         self.looks: defaultdict[str, list[float]] = defaultdict(list)
         self.server_looks = 0
+        self._first = self._last = 0.0
+        self._spent = 0.0
 
     def perform(self, received: ReceivedRequest, fault: str, at: float) -> Reply | None:
         """Note looks."""
+        self._last = time.monotonic()
+        if not self._first:
+            self._first, self._spent = self._last, time.process_time()
         head, _, last = received.path.rpartition("/")
         if head.endswith("/jobs"):
             self.looks[last].append(at)
@@ -47,7 +53,8 @@ class Judge(SimulatedCloud):
         return super().perform(received, fault, at)
 
     def verdict(self) -> dict[str, Any]:
-        """Return what matters; seconds are real."""
+        """Return what matters; seconds are real, and busy is the part of a core that this process took."""
+        busy = (time.process_time() - self._spent) / max(0.001, self._last - self._first)
         delays: list[float] = []
         for job in self.jobs:
             looks = self.looks[job.id]
@@ -57,6 +64,7 @@ class Judge(SimulatedCloud):
             ]
         audit = self.audit()
         return {
+            "busy": busy,
             "restarted": audit["restarted_servers"],
             "twice": audit["restarted_more_than_once"],
             "seen": len(delays),
@@ -79,6 +87,9 @@ async def serve(servers: int) -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     sys.stdout.write(f"http://127.0.0.1:{runner.addresses[0][1]}\n")
     sys.stdout.flush()
+    # The judge is to be quick rather than small: nothing that it makes is worth a search for cycles.
+    gc.freeze()
+    gc.disable()
     await asyncio.to_thread(sys.stdin.read)
     sys.stdout.write(json.dumps(judge.verdict()) + "\n")
     await runner.cleanup()

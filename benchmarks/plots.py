@@ -1,0 +1,235 @@
+"""Draws bars and curves as SVG: small files with text as text, for a light page and a dark one.
+
+A page shows them by ``<img>``: nothing from elsewhere is loaded then, so the fonts are the reader's own, and whether
+the page is dark is asked of the browser. Where the two disagree, the plot's own ground keeps it readable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import pairwise
+from math import floor, log10
+from typing import Final, Literal
+
+Tone = Literal["ours", "ours2", "peer", "peer2", "peer3"]
+"""Whose something is: ours is coloured, what stands beside it is not."""
+
+WIDTH: Final = 760
+ROW, GAP, LEFT, RIGHT, TOP, EDGE = 20, 14, 190, 16, 76, 20
+_STYLE: Final = """
+text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:#1f2328}
+.title{font-size:16px;font-weight:600}.dim{fill:#59636e}.small{font-size:11.5px}.strong{font-weight:600}
+.ground{fill:#fff;stroke:#d1d9e0}.grid{stroke:#d8dee4}.axis{stroke:#59636e}.limit{stroke:#bf3e00;stroke-dasharray:4 3}
+.safe{fill:#dafbe1}.ours{fill:#0969da}.ours2{fill:#54a3f7}.peer{fill:#8c959f}.peer2{fill:#b0b8c0}.peer3{fill:#6e7781}
+.over{fill:#d1570f}.start{opacity:.45}polyline{fill:none!important;stroke-width:2.2}
+polyline.ours{stroke:#0969da}polyline.ours2{stroke:#54a3f7}polyline.peer{stroke:#8c959f}polyline.peer2{stroke:#b0b8c0}
+polyline.peer3{stroke:#6e7781}.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.dim{fill:#9198a1}.ground{fill:#0d1117;stroke:#30363d}
+.grid{stroke:#2b3138}.axis{stroke:#9198a1}.limit{stroke:#f0883e}.safe{fill:#12261e}.ours{fill:#4493f8}.ours2{fill:#2a5da8}
+.peer{fill:#6e7681}.peer2{fill:#4d555e}.peer3{fill:#8b949e}.over{fill:#db6d28}.halo{stroke:#0d1117}
+polyline.ours{stroke:#4493f8}polyline.ours2{stroke:#2a5da8}polyline.peer{stroke:#6e7681}polyline.peer2{stroke:#4d555e}
+polyline.peer3{stroke:#8b949e}}
+"""
+
+
+@dataclass
+class Svg:
+    """A drawing: elements in the order in which they are painted."""
+
+    height: float = 0.0
+    elements: list[str] = field(default_factory=list)
+
+    def add(self, element: str, content: str | None = None, **attributes: float | str) -> None:
+        """Paint one element; ``class_`` is its class, and _ in a name stands for -."""
+        told = "".join(
+            f' {name.rstrip("_").replace("_", "-")}="{_number(value)}"' for name, value in attributes.items()
+        )
+        end = "/>" if content is None else f">{escape(content)}</{element}>"
+        self.elements.append(f"<{element}{told}{end}")
+
+    def text(self, x: float, y: float, content: str, class_: str = "", anchor: str = "start") -> None:
+        """Write a line of text."""
+        self.add("text", content, x=x, y=y, class_=class_, text_anchor=anchor)
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, class_: str) -> None:
+        """Draw a straight line."""
+        self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
+
+    def document(self, title: str) -> str:
+        """Return it as a file; the title is what a screen reader says."""
+        size = f'width="{WIDTH}" height="{_number(self.height)}" viewBox="0 0 {WIDTH} {_number(self.height)}"'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">'
+        ground = f'<rect class="ground" x=".5" y=".5" width="{WIDTH - 1}" height="{_number(self.height - 1)}" rx="6"/>'
+        return "\n".join(
+            [head, f"<title>{escape(title)}</title>", f"<style>{_STYLE}</style>", ground, *self.elements]
+        ) + ("\n</svg>\n")
+
+
+def _number(value: float | str) -> str:
+    return escape(value) if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A bar: its parts from left to right, of which those after the first are paler, and what is written behind it."""
+
+    parts: Sequence[float]
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of bars, one in each panel."""
+
+    label: str
+    tone: Tone
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What bars below each other are measured by.
+
+    Attributes:
+        title: stands above.
+        most: the value at the right end.
+        ticks: values with a line, and what is written at it.
+        limit: where a bar begins to be too long.
+    """
+
+    title: str
+    most: float
+    ticks: Sequence[tuple[float, str]] = ()
+    limit: float | None = None
+
+
+def bar_chart(title: str, below: str, panels: Sequence[Panel], groups: Sequence[tuple[str, Sequence[Row]]]) -> str:
+    """Return bars in groups, each with its heading."""
+    svg = Svg()
+    svg.text(EDGE, 30, title, "title")
+    svg.text(EDGE, 50, below, "dim small")
+    wide = (WIDTH - LEFT - RIGHT) / len(panels)
+    bottom = TOP + sum((ROW if heading else 0) + ROW * len(rows) + GAP for heading, rows in groups) + 4
+    for place, panel in enumerate(panels):
+        _frame(svg, panel, LEFT + place * wide, wide, bottom)
+    y = float(TOP + 6)
+    for heading, rows in groups:
+        if heading:
+            svg.text(EDGE, y + 14, heading, "strong")
+            y += ROW
+        for row in rows:
+            svg.text(LEFT - 10, y + 14, row.label, "strong" if row.tone.startswith("ours") else "", "end")
+            for place, (panel, cell) in enumerate(zip(panels, row.cells, strict=True)):
+                _bar(svg, panel, cell, row.tone, LEFT + place * wide, y, wide)
+            y += ROW
+        y += GAP
+    svg.height = bottom + 30
+    return svg.document(title)
+
+
+_ROOM: Final = 0.66
+"""The part of a panel that its longest bar may take; behind it stands its text."""
+
+
+def _frame(svg: Svg, panel: Panel, x: float, wide: float, bottom: float) -> None:
+    svg.text(x, TOP - 6, panel.title, "small dim")
+    for value, label in panel.ticks:
+        at = x + value / panel.most * wide * _ROOM
+        svg.line(at, TOP, at, bottom, "grid")
+        svg.text(at, bottom + 16, label, "small dim", "middle")
+    svg.line(x, TOP, x, bottom, "axis")
+    if panel.limit is not None:
+        at = x + panel.limit / panel.most * wide * _ROOM
+        svg.line(at, TOP, at, bottom, "limit")
+
+
+def _bar(svg: Svg, panel: Panel, cell: Cell, tone: Tone, x: float, y: float, wide: float) -> None:
+    scale, at = wide * _ROOM / panel.most, x
+    for number, part in enumerate(cell.parts):
+        long = max(part * scale, 0.5)
+        class_ = f"{tone} start" if number else tone
+        svg.add("rect", x=at, y=y + 3, width=long, height=ROW - 6, class_=class_)
+        at += long
+    if panel.limit is not None and at - x > panel.limit * scale + 0.5:
+        from_ = x + panel.limit * scale
+        svg.add("rect", x=from_, y=y + 3, width=at - from_, height=ROW - 6, class_="over")
+    svg.text(at + 6, y + 14, cell.text, "small halo")
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve, named at its right end."""
+
+    name: str
+    tone: Tone
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale: from its first tick to its last, and logarithmic where that is said."""
+
+    title: str
+    ticks: Sequence[tuple[float, str]]
+    log: bool = False
+
+    def share(self, value: float) -> float:
+        """Return where a value stands, from 0 to 1."""
+        low, high, value = (log10(v) if self.log else v for v in (self.ticks[0][0], self.ticks[-1][0], value))
+        return (value - low) / (high - low)
+
+
+def curve_chart(title: str, below: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
+    """Return curves."""
+    svg = Svg(height=400)
+    left, right, top, bottom = 62, WIDTH - 190, TOP + 4, 350
+    svg.text(EDGE, 30, title, "title")
+    svg.text(EDGE, 50, below, "dim small")
+    svg.text(EDGE, TOP - 6, y.title, "small dim")
+    svg.text(right, bottom + 36, x.title, "small dim", "end")
+    for value, label in y.ticks:
+        at = bottom - y.share(value) * (bottom - top)
+        svg.line(left, at, right, at, "grid")
+        svg.text(left - 8, at + 4, label, "small dim", "end")
+    for value, label in x.ticks:
+        svg.text(left + x.share(value) * (right - left), bottom + 18, label, "small dim", "middle")
+    svg.line(left, bottom, right, bottom, "axis")
+    drawn = [
+        [(left + x.share(a) * (right - left), bottom - y.share(b) * (bottom - top)) for a, b in each.points]
+        for each in series
+    ]
+    for each, points in zip(series, drawn, strict=True):
+        svg.add("polyline", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in points), class_=each.tone)
+        for a, b in points:
+            svg.add("circle", cx=a, cy=b, r=3.2, class_=each.tone)
+    ends = sorted(zip(drawn, series, strict=True), key=lambda drawn_one: drawn_one[0][-1][1])
+    for at, (points, each) in zip(spread_out([points[-1][1] for points, _ in ends], 16), ends, strict=True):
+        svg.text(points[-1][0] + 10, at + 4, each.name, "strong halo" if each.tone.startswith("ours") else "halo")
+    return svg.document(title)
+
+
+def spread_out(places: Sequence[float], apart: float) -> list[float]:
+    """Move sorted places apart, so that what is written at them does not touch; they stay in order."""
+    moved = list(places)
+    while any(b - a < apart - 0.01 for a, b in pairwise(moved)):
+        for n, (a, b) in enumerate(pairwise(list(moved))):
+            if b - a < apart:
+                push = (apart - (b - a)) / 2
+                moved[n], moved[n + 1] = moved[n] - push, moved[n + 1] + push
+        moved.sort()
+    return moved
+
+
+def nice_ticks(most: float, count: int = 4) -> Iterator[float]:
+    """Yield about so many round values from 0 on, of which the last is the first that is not below the most."""
+    rough = most / count
+    power = 10.0 ** floor(log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough)
+    value = 0.0
+    while True:
+        yield value
+        if value >= most:
+            return
+        value += step
