@@ -3,9 +3,10 @@
     python -m benchmarks delays [LAYOUT ...] [--before COMMIT] [--quick]
 
 Whole rollouts in virtual time, a round trip of 0.1 s: the same seeds give the same figures on any machine. With
-``--before`` the package of that commit plays the same beside this one. Fixed intervals, and a back-off as other clients
-have it (times 1.5, up to twenty times the first), look at the very same batches, as often as this version did: by their
-unit. What times out is not counted among the delays, but what its looks cost is.
+``--before`` the package of that commit plays the same beside this one; without it stands there what b9c137e showed.
+Fixed intervals, and a back-off as other clients have it (times 1.5, up to twenty times the first), look at the very same
+batches, as often as this version did: by their unit. What times out is not counted among the delays, but what its looks
+cost is.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, median
-from typing import Final, NamedTuple
+from statistics import fmean, geometric_mean, median
+from typing import Any, Final, NamedTuple
 
-from benchmarks.common import table
+from benchmarks.common import Options, Result, Table, command, say
 from benchmarks.detection import CASES, LAYOUTS, Played
+from benchmarks.policies import Policy, back_off, fitted, fixed
 
 ROOT: Final = Path(__file__).parents[1]
 SEEDS: Final = {1: 1, 10: 1, 100: 1, 1000: 3}
-QUICK: Final = ("log-normal 0.25",)
+QUICK: Final = (("log-normal 0.25", 100), ("log-normal 0.25", 1000))
+BEFORE: Final[Mapping[str, Sequence[float]]] = json.loads((ROOT / "benchmarks" / "delays-b9c137e.json").read_text())
+"""What that commit showed with the same seeds, of each case and layout and size its `Figures`."""
+
 TIMEOUT: Final = 600.0
 """Seconds after which a server that never ends is given up."""
 
@@ -72,43 +76,17 @@ def seen(played: Sequence[Played]) -> Figures:
     return figures(looks, [[known - end for end, known in pairs] for pairs in jobs])
 
 
-def fixed(unit: float) -> Iterator[float]:
-    """Yield the ages of looks in equal steps."""
-    number = 0
-    while True:
-        number += 1
-        yield number * unit
-
-
-def back_off(unit: float) -> Iterator[float]:
-    """Yield the ages of looks in steps that grow by half, up to twenty times the first."""
-    age, step = 0.0, unit
-    while True:
-        age += step
-        step = min(1.5 * step, 20 * unit)
-        yield age
-
-
-def others(played: Sequence[Played], looks: float, policy: Callable[[float], Iterator[float]]) -> Figures:
+def others(played: Sequence[Played], looks: float, policy: Policy) -> Figures:
     """Return what a policy shows of the same batches with so many looks for each."""
+    jobs = watched(played)
+    found = fitted(policy, jobs, lambda seen: seen.looks <= looks)
+    return figures(*found)
+
+
+def watched(played: Sequence[Played]) -> list[tuple[float, list[float]]]:
+    """Return until when each batch is watched, and when its servers ended, in seconds after its acceptance."""
     jobs = [(size, [end for end, _ in pairs]) for each in played for size, pairs in each.jobs]
-    until = [ends[-1] if len(ends) == size else TIMEOUT for size, ends in jobs]
-    low, high = 0.01, 1000.0
-    for _ in range(40):
-        unit = (low * high) ** 0.5
-        ages = _ages(policy(unit), max(until))
-        found = fmean(bisect_left(ages, end) + 1 for end in until)
-        low, high = (unit, high) if found > looks else (low, unit)
-    return figures(found, [[ages[bisect_left(ages, end)] - end for end in ends] for _, ends in jobs])
-
-
-def _ages(looks: Iterator[float], until: float) -> list[float]:
-    ages: list[float] = []
-    for age in looks:
-        ages.append(age)
-        if age >= until:
-            return ages
-    raise AssertionError("looks have no end")
+    return [(ends[-1] if len(ends) == size else TIMEOUT, ends) for size, ends in jobs]
 
 
 def play(folder: Path, case: str, layout: str, size: int, seeds: int) -> list[Played]:
@@ -129,37 +107,84 @@ def unpack(commit: str, folder: Path) -> None:
     (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
 
 
-def main() -> int:
-    """Print the table."""
+class Cell(NamedTuple):
+    """One kind of restart times, in batches of one size: what is seen of it, by whom."""
+
+    case: str
+    layout: str
+    size: int
+    found: dict[str, Figures]
+
+    def rows(self) -> list[list[str]]:
+        """Return its rows in a table."""
+        names = [f"{self.case}, {self.size}", *[""] * (len(self.found) - 1)]
+        return [[name, by, *each.cells()] for name, (by, each) in zip(names, self.found.items(), strict=True)]
+
+
+def run(options: Options) -> Result:
+    """Play all of it, or what was chosen."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks delays")
     parser.add_argument("layouts", nargs="*", metavar="LAYOUT", help=f"of {', '.join(LAYOUTS)}; all where left out")
     parser.add_argument("--before", metavar="COMMIT", help="play it with the package of this commit, too")
-    parser.add_argument("--quick", action="store_true", help="batches of 100 and of 1,000, of one kind, once each")
-    options = parser.parse_args()
-    head = ["restart times, batch", "by", "looks", "mean s", "99% s", "99%/mean", "worst s", "last s", "last 95%"]
+    typed = parser.parse_args(list(options.words))
+    layouts = typed.layouts or (["alone"] if options.quick else list(LAYOUTS))
+    cells: list[Cell] = []
     with tempfile.TemporaryDirectory() as folder:
-        if options.before:
-            unpack(options.before, Path(folder))
-        before = Path(folder) if options.before else None
-        for layout in options.layouts or LAYOUTS:
-            cells = [(case, size) for size in sorted(LAYOUTS[layout]) for case in CASES]
-            chosen = [(case, size) for case, size in cells if not options.quick or (case in QUICK and size >= 100)]
-            rows = [row for case, size in chosen for row in _rows(case, layout, size, before, once=options.quick)]
-            table(f"From a server's end until it is seen, batches {layout}; looks for a batch", head, rows)
-            sys.stdout.flush()
-    return 0
+        if typed.before:
+            unpack(typed.before, Path(folder))
+        before = Path(folder) if typed.before else None
+        for layout in layouts:
+            chosen = [(case, size) for size in sorted(LAYOUTS[layout]) for case in CASES]
+            for case, size in QUICK if options.quick else chosen:
+                say(f"delays: batches {layout}, {case}, {size}")
+                cells.append(_played(case, layout, size, before, once=options.quick))
+    tables = [_table(layout, [each for each in cells if each.layout == layout]) for layout in layouts]
+    return Result(tables, seen_of(cells), {"rows": list(_drawn(cells))})
 
 
-def _rows(case: str, layout: str, size: int, before: Path | None, *, once: bool) -> list[list[str]]:
-    """Play one case, and return its rows."""
+def _played(case: str, layout: str, size: int, before: Path | None, *, once: bool) -> Cell:
+    """Play one case."""
     seeds = 1 if once else SEEDS[size]
     now = play(ROOT, case, layout, size, seeds)
-    found = {"before": seen(play(before, case, layout, size, seeds))} if before else {}
+    found: dict[str, Figures] = {}
+    if before:
+        found["before"] = seen(play(before, case, layout, size, seeds))
+    elif seeds == SEEDS[size] and (known := BEFORE.get(f"{case}, {layout}, {size}")):
+        found["before"] = Figures(*known)
     found["now"] = seen(now)
     found["fixed"] = others(now, found["now"].looks, fixed)
     found["back-off"] = others(now, found["now"].looks, back_off)
-    names = [f"{case}, {size}", *[""] * (len(found) - 1)]
-    return [[name, by, *each.cells()] for name, (by, each) in zip(names, found.items(), strict=True)]
+    return Cell(case, layout, size, found)
+
+
+def _table(layout: str, cells: Sequence[Cell]) -> Table:
+    head = ["restart times, batch", "by", "looks", "mean s", "99% s", "99%/mean", "worst s", "last s", "last 95%"]
+    title = f"From a server's end until it is seen, batches {layout}; looks for a batch, the same for all but `before`"
+    return Table(title, head, [row for cell in cells for row in cell.rows()])
+
+
+def seen_of(cells: Sequence[Cell]) -> dict[str, float]:
+    """Return what the goals are held to: the worst case, and beside the version before all cases together."""
+    now = [cell.found["now"] for cell in cells]
+    waited = [each.found["now"].last for each in cells if each.size == 1000 and each.layout != "together"]
+    goals = {"delay_p99": max(each.p99 / each.mean for each in now)}
+    goals |= {"delay_last": max(waited)} if waited else {}
+    if known := [(cell.found["now"], cell.found["before"]) for cell in cells if "before" in cell.found]:
+        goals["delay_mean"] = geometric_mean(new.mean / old.mean for new, old in known)
+        goals["delay_looks"] = geometric_mean(new.looks / old.looks for new, old in known)
+    return goals
+
+
+def _drawn(cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
+    for cell in cells:
+        for by, each in cell.found.items():
+            told = {"case": cell.case, "layout": cell.layout, "size": cell.size, "name": by, "ours": by == "now"}
+            yield told | {"looks": each.looks, "mean": each.mean, "p99": each.p99, "last": each.last}
+
+
+def main() -> int:
+    """Print the tables."""
+    return command(run)
 
 
 if __name__ == "__main__":
