@@ -3,8 +3,8 @@
     python -m benchmarks delays [LAYOUT ...] [--before COMMIT] [--quick]
 
 Whole rollouts in virtual time, a round trip of 0.1 s: the same seeds give the same figures on any machine. With
-``--before`` the package of that commit plays the same beside this one; without it stands there what b9c137e showed.
-Fixed intervals, and a back-off as other clients have it (times 1.5, up to twenty times the first), look at the very same
+``--before`` the package of that commit plays the same beside this one; without it stands there what d7ba375 showed.
+Fixed intervals, and a back-off as other clients have it (times 1.5, up to twenty times the first), look at the same
 batches, as often as this version did: by their unit. What times out is not counted among the delays, but what its looks
 cost is.
 """
@@ -31,8 +31,8 @@ from benchmarks.policies import Policy, back_off, fitted, fixed
 ROOT: Final = Path(__file__).parents[1]
 SEEDS: Final = {1: 1, 10: 1, 100: 1, 1000: 3}
 QUICK: Final = (("log-normal 0.25", 100), ("log-normal 0.25", 1000))
-BEFORE: Final[Mapping[str, Sequence[float]]] = json.loads((ROOT / "benchmarks" / "delays-b9c137e.json").read_text())
-"""What that commit showed with the same seeds, of each case and layout and size its `Figures`."""
+BEFORE: Final[Mapping[str, Sequence[float]]] = json.loads((ROOT / "benchmarks" / "delays-before.json").read_text())
+"""What d7ba375, before looks heeded waves, showed with the same seeds: by case, layout and size its `Figures`."""
 
 TIMEOUT: Final = 600.0
 """Seconds after which a server that never ends is given up."""
