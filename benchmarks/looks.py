@@ -32,7 +32,7 @@ DELAYS: Final = (1.0, 2.0, 3.0)
 AIMS: Final = (0.6, 0.9, 1.3, 2.2)
 """Times the delay wanted: they bracket it."""
 
-DRAWN: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+DRAWN: Final = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 """Mean delays that the picture's curves go through."""
 
 SERVERS: Final = {100: 6000, 1: 5000}

@@ -49,7 +49,7 @@ def quota(rows: Rows) -> str:
         share, fullest = mine[0]["share"], max(row["fullest"] for row in mine)
         over = f"{fullest:,}" + (f", {fullest - LIMIT:,} too many" if fullest > LIMIT else "")
         shown.append(Row(name, _tone(mine[0]), [Cell([share], f"{share:.1%}"), Cell([fullest], over)]))
-    shown.sort(key=lambda row: (row.tone != "ours", row.cells[1].parts[0] > LIMIT, -row.cells[0].parts[0]))
+    shown.sort(key=lambda row: (row.tone != "ours", row.cells[1].parts[0] > LIMIT))
     most = max(row.cells[1].parts[0] for row in shown)
     panels = [
         Panel(f"quota used (round trip {rows[0]['latency']})", 1.0, [(0.5, "50%"), (1.0, "100%")]),
@@ -63,11 +63,11 @@ def quota(rows: Rows) -> str:
 
 def looks(rows: Rows) -> str:
     """How soon an end is seen for how many looks."""
-    tones: dict[str, Tone] = {"ecsbatch, learned": "ours", "fixed interval": "peer3"}
+    tones: dict[str, Tone] = {"ecsbatch, learned": "ours", "back-off x1.5": "peer2"}
     names = dict.fromkeys(row["name"] for row in rows)
     curves = [_curve(name, [row for row in rows if row["name"] == name], tones.get(name, "peer")) for name in names]
     x = Axis("looks for a batch of 100", [(n, str(n)) for n in (5, 10, 20, 50, 100)], log=True)
-    y = Axis("mean seconds until an end is seen", [(n, f"{n:g} s") for n in (0.25, 0.5, 1, 2, 5, 10)], log=True)
+    y = Axis("mean seconds until an end is seen", [(n, f"{n:g} s") for n in (0.5, 1, 2, 5, 10)], log=True)
     inside = [Series(each.name, each.tone, [p for p in each.points if _inside(p, x, y)]) for each in curves]
     below = "Restart times are log-normal around 40 s. Dots alone: what clients do where nothing else is said."
     return curve_chart(
@@ -76,7 +76,7 @@ def looks(rows: Rows) -> str:
 
 
 def _curve(name: str, rows: Rows, tone: Tone) -> Series:
-    return Series(name.partition(" (")[0], tone, sorted(((row["looks"], row["delay"]) for row in rows), reverse=True))
+    return Series(name, tone, sorted(((row["looks"], row["delay"]) for row in rows), reverse=True))
 
 
 def _inside(point: tuple[float, float], x: Axis, y: Axis) -> bool:

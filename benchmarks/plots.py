@@ -9,28 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from itertools import pairwise
 from math import floor, log10
 from typing import Final, Literal
 
-Tone = Literal["ours", "ours2", "peer", "peer2", "peer3"]
+Tone = Literal["ours", "peer", "peer2"]
 """Whose something is: ours is coloured, what stands beside it is not."""
 
 WIDTH: Final = 760
-ROW, GAP, LEFT, RIGHT, TOP, EDGE = 20, 14, 190, 16, 76, 20
+ROW, GAP, RIGHT, TOP, EDGE = 20, 14, 16, 76, 20
+LETTER, SMALL_LETTER = 7.3, 6.4
+"""What a letter takes at most on average, of labels and of what stands behind bars; fonts are the reader's own."""
+
 _STYLE: Final = """
 text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:#1f2328}
 .title{font-size:16px;font-weight:600}.dim{fill:#59636e}.small{font-size:11.5px}.strong{font-weight:600}
 .ground{fill:#fff;stroke:#d1d9e0}.grid{stroke:#d8dee4}.axis{stroke:#59636e}.limit{stroke:#bf3e00;stroke-dasharray:4 3}
-.safe{fill:#dafbe1}.ours{fill:#0969da}.ours2{fill:#54a3f7}.peer{fill:#8c959f}.peer2{fill:#b0b8c0}.peer3{fill:#6e7781}
-.over{fill:#d1570f}.start{opacity:.45}polyline{fill:none!important;stroke-width:2.2}
-polyline.ours{stroke:#0969da}polyline.ours2{stroke:#54a3f7}polyline.peer{stroke:#8c959f}polyline.peer2{stroke:#b0b8c0}
-polyline.peer3{stroke:#6e7781}.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}
+.ours{fill:#0969da}.peer{fill:#8c959f}.peer2{fill:#6e7781}.over{fill:#d1570f}.start{opacity:.45}
+polyline{fill:none!important;stroke-width:2.2}polyline.ours{stroke:#0969da}polyline.peer{stroke:#8c959f}
+polyline.peer2{stroke:#6e7781;stroke-dasharray:6 4}.dot{stroke:#fff;stroke-width:1.5}
+.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.dim{fill:#9198a1}.ground{fill:#0d1117;stroke:#30363d}
-.grid{stroke:#2b3138}.axis{stroke:#9198a1}.limit{stroke:#f0883e}.safe{fill:#12261e}.ours{fill:#4493f8}.ours2{fill:#2a5da8}
-.peer{fill:#6e7681}.peer2{fill:#4d555e}.peer3{fill:#8b949e}.over{fill:#db6d28}.halo{stroke:#0d1117}
-polyline.ours{stroke:#4493f8}polyline.ours2{stroke:#2a5da8}polyline.peer{stroke:#6e7681}polyline.peer2{stroke:#4d555e}
-polyline.peer3{stroke:#8b949e}}
+.grid{stroke:#2b3138}.axis{stroke:#9198a1}.limit{stroke:#f0883e}.ours{fill:#4493f8}.peer{fill:#6e7681}.peer2{fill:#8b949e}
+.over{fill:#db6d28}.halo,.dot{stroke:#0d1117}polyline.ours{stroke:#4493f8}polyline.peer{stroke:#6e7681}
+polyline.peer2{stroke:#8b949e}}
 """
 
 
@@ -105,62 +106,84 @@ class Panel:
     limit: float | None = None
 
 
-def bar_chart(title: str, below: str, panels: Sequence[Panel], groups: Sequence[tuple[str, Sequence[Row]]]) -> str:
+Groups = Sequence[tuple[str, Sequence[Row]]]
+"""Rows by the heading that they stand below."""
+
+
+def bar_chart(title: str, below: str, panels: Sequence[Panel], groups: Groups) -> str:
     """Return bars in groups, each with its heading."""
     svg = Svg()
     svg.text(EDGE, 30, title, "title")
     svg.text(EDGE, 50, below, "dim small")
-    wide = (WIDTH - LEFT - RIGHT) / len(panels)
-    bottom = TOP + sum((ROW if heading else 0) + ROW * len(rows) + GAP for heading, rows in groups) + 4
-    for place, panel in enumerate(panels):
-        _frame(svg, panel, LEFT + place * wide, wide, bottom)
-    y = float(TOP + 6)
+    top = TOP if any(panel.title for panel in panels) else TOP - 14
+    bottom = top + 4.0 + sum((ROW if heading else 0) + ROW * len(rows) + GAP for heading, rows in groups)
+    places = _places(panels, [row for _, rows in groups for row in rows])
+    for place in places:
+        _frame(svg, place, top, bottom)
+    y = top + 6.0
     for heading, rows in groups:
         if heading:
-            svg.text(EDGE, y + 14, heading, "strong")
+            svg.text(EDGE, y + 14, heading, "strong halo")
             y += ROW
         for row in rows:
-            svg.text(LEFT - 10, y + 14, row.label, "strong" if row.tone.startswith("ours") else "", "end")
-            for place, (panel, cell) in enumerate(zip(panels, row.cells, strict=True)):
-                _bar(svg, panel, cell, row.tone, LEFT + place * wide, y, wide)
+            svg.text(places[0].x - 10, y + 14, row.label, "strong" if row.tone.startswith("ours") else "", "end")
+            for place, cell in zip(places, row.cells, strict=True):
+                _bar(svg, place, cell, row.tone, y)
             y += ROW
         y += GAP
-    svg.height = bottom + 30
+    svg.height = bottom + (30 if any(panel.ticks for panel in panels) else 4)
     return svg.document(title)
 
 
-_ROOM: Final = 0.66
-"""The part of a panel that its longest bar may take; behind it stands its text."""
+@dataclass(frozen=True)
+class _Place:
+    """A panel where it stands: its left end, and what one of its values is long."""
+
+    panel: Panel
+    x: float
+    scale: float
+
+    def at(self, value: float) -> float:
+        """Return where a value ends."""
+        return self.x + value * self.scale
 
 
-def _frame(svg: Svg, panel: Panel, x: float, wide: float, bottom: float) -> None:
-    svg.text(x, TOP - 6, panel.title, "small dim")
-    for value, label in panel.ticks:
-        at = x + value / panel.most * wide * _ROOM
-        svg.line(at, TOP, at, bottom, "grid")
-        svg.text(at, bottom + 16, label, "small dim", "middle")
-    svg.line(x, TOP, x, bottom, "axis")
-    if panel.limit is not None:
-        at = x + panel.limit / panel.most * wide * _ROOM
-        svg.line(at, TOP, at, bottom, "limit")
+def _places(panels: Sequence[Panel], rows: Sequence[Row]) -> list[_Place]:
+    """Place panels beside each other behind the longest label, each as large as its bars' texts leave room for."""
+    left = EDGE + 10 + LETTER * max(len(row.label) for row in rows)
+    wide = (WIDTH - left - RIGHT) / len(panels)
+    found: list[_Place] = []
+    for n, panel in enumerate(panels):
+        bars = [(sum(row.cells[n].parts), SMALL_LETTER * len(row.cells[n].text)) for row in rows]
+        scales = [(wide - 20 - text) / long for long, text in bars if long > 0]
+        found.append(_Place(panel, left + n * wide, min([(wide - 20) / panel.most, *scales])))
+    return found
 
 
-def _bar(svg: Svg, panel: Panel, cell: Cell, tone: Tone, x: float, y: float, wide: float) -> None:
-    scale, at = wide * _ROOM / panel.most, x
+def _frame(svg: Svg, place: _Place, top: float, bottom: float) -> None:
+    svg.text(place.x, top - 6, place.panel.title, "small dim")
+    for value, label in place.panel.ticks:
+        svg.line(place.at(value), top, place.at(value), bottom, "grid")
+        svg.text(place.at(value), bottom + 16, label, "small dim", "middle")
+    svg.line(place.x, top, place.x, bottom, "axis")
+    if (limit := place.panel.limit) is not None:
+        svg.line(place.at(limit), top, place.at(limit), bottom, "limit")
+
+
+def _bar(svg: Svg, place: _Place, cell: Cell, tone: Tone, y: float) -> None:
+    at, limit = place.x, place.panel.limit
     for number, part in enumerate(cell.parts):
-        long = max(part * scale, 0.5)
-        class_ = f"{tone} start" if number else tone
-        svg.add("rect", x=at, y=y + 3, width=long, height=ROW - 6, class_=class_)
+        long = max(part * place.scale, 0.5)
+        svg.add("rect", x=at, y=y + 3, width=long, height=ROW - 6, class_=f"{tone} start" if number else tone)
         at += long
-    if panel.limit is not None and at - x > panel.limit * scale + 0.5:
-        from_ = x + panel.limit * scale
-        svg.add("rect", x=from_, y=y + 3, width=at - from_, height=ROW - 6, class_="over")
+    if limit is not None and sum(cell.parts) > limit:
+        svg.add("rect", x=place.at(limit), y=y + 3, width=at - place.at(limit), height=ROW - 6, class_="over")
     svg.text(at + 6, y + 14, cell.text, "small halo")
 
 
 @dataclass(frozen=True)
 class Series:
-    """A curve, named at its right end."""
+    """A curve, named above; or a single dot, named beside it."""
 
     name: str
     tone: Tone
@@ -183,11 +206,11 @@ class Axis:
 
 def curve_chart(title: str, below: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
     """Return curves."""
-    svg = Svg(height=400)
-    left, right, top, bottom = 62, WIDTH - 190, TOP + 4, 350
+    svg = Svg(height=420)
+    left, right, top, bottom = 62, WIDTH - 40, TOP + 34, 370
     svg.text(EDGE, 30, title, "title")
     svg.text(EDGE, 50, below, "dim small")
-    svg.text(EDGE, TOP - 6, y.title, "small dim")
+    svg.text(EDGE, top - 8, y.title, "small dim")
     svg.text(right, bottom + 36, x.title, "small dim", "end")
     for value, label in y.ticks:
         at = bottom - y.share(value) * (bottom - top)
@@ -200,26 +223,18 @@ def curve_chart(title: str, below: str, series: Sequence[Series], x: Axis, y: Ax
         [(left + x.share(a) * (right - left), bottom - y.share(b) * (bottom - top)) for a, b in each.points]
         for each in series
     ]
+    at = EDGE + 0.0
     for each, points in zip(series, drawn, strict=True):
-        svg.add("polyline", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in points), class_=each.tone)
-        for a, b in points:
-            svg.add("circle", cx=a, cy=b, r=3.2, class_=each.tone)
-    ends = sorted(zip(drawn, series, strict=True), key=lambda drawn_one: drawn_one[0][-1][1])
-    for at, (points, each) in zip(spread_out([points[-1][1] for points, _ in ends], 16), ends, strict=True):
-        svg.text(points[-1][0] + 10, at + 4, each.name, "strong halo" if each.tone.startswith("ours") else "halo")
+        if len(points) == 1:
+            [(a, b)] = points
+            svg.add("circle", cx=a, cy=b, r=5, class_=f"{each.tone} dot")
+            svg.text(a + 10, b - 4, each.name, "small halo")
+        else:
+            svg.add("polyline", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in points), class_=each.tone)
+            svg.add("polyline", points=f"{at:.1f},{TOP - 9} {at + 24:.1f},{TOP - 9}", class_=each.tone)
+            svg.text(at + 30, TOP - 5, each.name, "strong" if each.tone.startswith("ours") else "")
+            at += 52 + LETTER * len(each.name)
     return svg.document(title)
-
-
-def spread_out(places: Sequence[float], apart: float) -> list[float]:
-    """Move sorted places apart, so that what is written at them does not touch; they stay in order."""
-    moved = list(places)
-    while any(b - a < apart - 0.01 for a, b in pairwise(moved)):
-        for n, (a, b) in enumerate(pairwise(list(moved))):
-            if b - a < apart:
-                push = (apart - (b - a)) / 2
-                moved[n], moved[n + 1] = moved[n] - push, moved[n + 1] + push
-        moved.sort()
-    return moved
 
 
 def nice_ticks(most: float, count: int = 4) -> Iterator[float]:

@@ -31,9 +31,9 @@ def grown(first: float, factor: float, most: float) -> Iterator[float]:
 
 
 DEFAULTS: Final[Mapping[str, Callable[[], Iterator[float]]]] = {
-    "each 15 s (boto3's waiters)": lambda: fixed(15.0),
+    "each 15 s, as boto3's waiters": lambda: fixed(15.0),
     "each 2 s": lambda: fixed(2.0),
-    "0.1 s doubled up to 10 s (Terraform's StateChangeConf)": lambda: grown(0.1, 2.0, 10.0),
+    "0.1 s doubled up to 10 s, as Terraform": lambda: grown(0.1, 2.0, 10.0),
 }
 """What clients do where nothing else is said."""
 
