@@ -130,7 +130,7 @@ def test_the_modules_and_files_that_are_run_exist() -> None:
     modules = [words[2].replace(".", "/") for words in typed() if words[:2] == ["python", "-m"] if words[2] != "pytest"]
     files = [word for words in typed() for word in words if word.startswith("tests/")]
 
-    assert modules == ["tests/simulated", "tests/simulated", "tests/simulated", "tests/reference"]
+    assert modules == ["tests/simulated", "tests/simulated", "tests/simulated", "tests/reference", "benchmarks"]
     assert [
         name for name in modules if not any((ROOT / f"{name}{end}").is_file() for end in (".py", "/__main__.py"))
     ] == []
