@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -14,6 +14,7 @@ from ecsbatch.cli.output import set_log_format
 from ecsbatch.config.settings import SETTINGS, default_store
 from ecsbatch.config.sources import Settings, from_environment, from_flags, load, merge_layers
 from ecsbatch.errors import ConfigError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.views.text import RepeatFlags
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ecsbatch.cli.context import Verbosity
@@ -25,6 +25,7 @@ from ecsbatch.cli.signals import listening
 from ecsbatch.cli.wiring import engine, make_store, warn, who
 from ecsbatch.config.settings import Observability
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Changes

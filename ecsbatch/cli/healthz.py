@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ecsbatch.cli.listen import listening_at
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import json_bytes
 
 if TYPE_CHECKING:

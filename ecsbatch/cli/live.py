@@ -7,10 +7,10 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.progress import Progress, progress

@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -14,6 +13,7 @@ from ecsbatch.cli.exit_codes import Declined, UsageError
 from ecsbatch.config.types import Amount
 from ecsbatch.config.words import Bool
 from ecsbatch.errors import ConfigError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.text import counted, first_of, printable
 

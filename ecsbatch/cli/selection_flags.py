@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from math import floor
 from pathlib import Path
 from shlex import quote
@@ -18,6 +17,7 @@ from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.config.since import parse_since
 from ecsbatch.config.types import parse_duration
 from ecsbatch.errors import SelectionRefused
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.servers import Server
 from ecsbatch.planning.fleet_file import read_fleet
 from ecsbatch.planning.plan_file import is_plan

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy.frozen import freeze_notice
 from ecsbatch.views.text import format_span, paragraph

@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ecsbatch.cli.candidates import remember
 from ecsbatch.cli.wiring import make_client, make_store, store_exists
 from ecsbatch.errors import SelectionRefused
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server, ServerView, Site

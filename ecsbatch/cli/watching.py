@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
 from ecsbatch.cli.extras import need_extras
+from ecsbatch.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ecsbatch.cli.context import CliContext

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.cli.healthz import WorkerHealth, answering
@@ -25,6 +25,7 @@ from ecsbatch.cli.watching import WatchedEngines, watching
 from ecsbatch.cli.wiring import make_client, make_store
 from ecsbatch.config.settings import Programs
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.policy.standing import standing
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.follower import load_history

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -29,6 +29,7 @@ from ecsbatch.config.words import (
     Words,
 )
 from ecsbatch.errors import Invalid
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.arguments import refuses_unknown
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.servers import MAX_BATCH

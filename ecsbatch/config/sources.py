@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final, cast
@@ -25,6 +25,7 @@ from ecsbatch.config.settings import (
     Strategy,
 )
 from ecsbatch.errors import ConfigError, Invalid
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.arguments import nearest
 from ecsbatch.model.ownership import file_exposure, folders_above
 from ecsbatch.model.store_url import UNSEEN_WAYS

@@ -10,10 +10,10 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, cast
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.durations import DURATION as DURATION  # noqa: PLC0414  # read here by who reads settings
 from ecsbatch.model.durations import format_duration as format_duration  # noqa: PLC0414
 from ecsbatch.model.durations import parse_duration as parse_duration  # noqa: PLC0414

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ecsbatch.config.addresses import LISTEN, parse_listen_address
 from ecsbatch.config.types import SettingType, items_of
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.store_url import has_password, shown
 from ecsbatch.model.text import without_password, without_user
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, MutableMapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Final, Protocol, Unpack
 
@@ -16,6 +16,7 @@ from ecsbatch.ecs.sweep import Looker, look_at
 from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import CloudError, SelectionRefused
 from ecsbatch.host_loop import aside
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.in_parts import parts
 from ecsbatch.model.servers import MAX_LOOK, Server, ServerView
 from ecsbatch.planning.lookup import ids_by_name, refuse_unknown, resolve_names

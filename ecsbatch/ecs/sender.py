@@ -9,10 +9,11 @@ from then on ``on_sent`` raises.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from ecsbatch.foreign import unlike
+from ecsbatch.lazy_dataclass import dataclass
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """A longer answer is cut off: a job of 1,000 sub-jobs has about 290 KB, a page of 1,000 servers a few MB."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +20,7 @@ import orjson
 
 from ecsbatch.ecs.auth.schemes import NOT_SEARCHED
 from ecsbatch.errors import UnknownAnswer
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.servers import MAX_BATCH, Job, RestartType, ServerView, SubJob
 from ecsbatch.model.text import CUT, one_line, truncate
 from ecsbatch.planning.selection import as_server_id

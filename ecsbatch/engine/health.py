@@ -14,7 +14,6 @@ import resource
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass
 from typing import Final
 
 from ecsbatch.engine.delay_queue import DelayQueue
@@ -25,6 +24,7 @@ from ecsbatch.engine.visibility import Visibility
 from ecsbatch.engine.workers import WorkersOnDemand, work_together
 from ecsbatch.errors import CloudError
 from ecsbatch.foreign import Broke, asked, unlike
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence
 from ecsbatch.model.servers import Server

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from ecsbatch.engine.pacing import RequestPacer
@@ -21,6 +21,7 @@ from ecsbatch.engine.ports import Cloud
 from ecsbatch.engine.retry import Backoff
 from ecsbatch.engine.visibility import LONGEST_PAUSE, Visibility
 from ecsbatch.errors import AuthError, CloudError, JobNotFound, Refused, Throttled
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.servers import Job, Look, ServerView
 
 T = TypeVar("T")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from ecsbatch.engine.server_queue import ServerQueue
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import Outcome
 from ecsbatch.model.tally import Attempt
 

@@ -8,11 +8,11 @@ cloud tells no ``updated`` there is no trace to go by, and nothing is sent again
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.servers import ServerView
 
 CLOCK_TOLERANCE: Final = 2.0

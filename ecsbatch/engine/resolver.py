@@ -6,7 +6,7 @@ Read `OutcomeResolver.job` and `OutcomeResolver.server` first; what a server's s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,7 @@ from ecsbatch.engine.health import HealthChecker
 from ecsbatch.engine.reconcile import Case, Verdict, is_garbled, is_up, judge, judge_unseen
 from ecsbatch.engine.retry import skip_of
 from ecsbatch.engine.server_queue import Batch, ServerQueue, restarted
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence, SkipReason
 from ecsbatch.model.servers import Job, ServerView, SubJob

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 from typing import Final
 
 from ecsbatch.errors import AuthError, CloudError, NotAccepted, NotSent, Refused, Throttled
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import SkipReason
 
 

@@ -10,12 +10,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeVar
 
 from ecsbatch.engine.journal import JournalWriter
 from ecsbatch.engine.ports import QueueOwner
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model import events as ev
 from ecsbatch.model.outcome import Evidence, OutcomeKind
 from ecsbatch.model.run import Committed, Halt, Transaction

@@ -6,7 +6,7 @@ The producer looks before it asks for tokens, the submitter after a refusal.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from ecsbatch.engine.poller import Poller
@@ -14,6 +14,7 @@ from ecsbatch.engine.reconcile import is_same_restart, was_begun
 from ecsbatch.engine.retry import skip_of
 from ecsbatch.engine.server_queue import Batch, ServerQueue
 from ecsbatch.errors import CloudError, Denied, Refused
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model import events as ev
 from ecsbatch.model.servers import Look, ServerView
 from ecsbatch.model.tally import Attempt

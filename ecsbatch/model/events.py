@@ -8,9 +8,10 @@ added, never renamed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import Evidence, Outcome, OutcomeKind
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Container
-from dataclasses import dataclass
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import OutcomeKind
 
 RECENT: Final = 1000

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import stamp, stamped
 
 

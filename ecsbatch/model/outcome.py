@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import stamped
 
 

@@ -11,9 +11,10 @@ import pwd
 import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+
+from ecsbatch.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

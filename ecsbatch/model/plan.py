@@ -9,13 +9,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from functools import cached_property
 from typing import Any, Final, Literal, cast
 
 import orjson
 
 from ecsbatch.errors import ConfigError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.in_parts import counted
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet, RestartType, ServerView, restart_type

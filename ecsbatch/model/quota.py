@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.arguments import refuses_unknown
 
 

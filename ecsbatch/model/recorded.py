@@ -11,13 +11,14 @@ A reader ignores what it does not know.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter, index
 from typing import Any, Final
 
 import orjson
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.events import EVENTS, Event, ServerEvent
 from ecsbatch.model.json_text import harmless, json_bytes, stamp
 

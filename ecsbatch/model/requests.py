@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Final
+
+from ecsbatch.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ Read `Transaction` first: everything that is ever written about a run goes throu
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, cast
 
 from ecsbatch.errors import Invalid, RecordEdited
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.arguments import refuses_unknown
 from ecsbatch.model.events import Event
 from ecsbatch.model.json_text import stamp, stamped

@@ -9,12 +9,13 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from itertools import chain, islice, repeat
 from typing import Final, Literal
 
 from ecsbatch.errors import Invalid, Refused
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.arguments import refuses_unknown
 from ecsbatch.model.id_index import IdIndex
 from ecsbatch.model.in_parts import counted, in_order

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
+
+from ecsbatch.lazy_dataclass import dataclass
 
 HOUR: Final = 3600.0
 """Seconds for which it is remembered what was spent."""

@@ -5,8 +5,10 @@ The audit does not use these: it keeps an account of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from ecsbatch.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from ecsbatch.model.freeze import Freeze

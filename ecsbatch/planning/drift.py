@@ -7,10 +7,11 @@ what a person agreed to, and one that could be restarted by now would be left ou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import ServerView

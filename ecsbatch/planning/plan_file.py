@@ -10,7 +10,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Final, cast
@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, ClassVar, Final, cast
 import orjson
 
 from ecsbatch.errors import ConfigError, PlanStale
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import json_bytes, stamp
 from ecsbatch.model.ownership import Exposure, current_user, exposure_of, seen_file
 from ecsbatch.model.plan import Plan

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import Any, Final, TypeGuard
 
 from ecsbatch.errors import SelectionError, SelectionRefused
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.servers import Fleet, Server, ServerView
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy import decide as policy
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.tally import Tally
 

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final, cast
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import OutcomeKind, RunStatus, SkipReason
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.run import Halt

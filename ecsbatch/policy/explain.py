@@ -6,9 +6,10 @@ A server that is under way or has its outcome explains itself; one that waits do
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.quota import Usage

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.json_text import stamped
 

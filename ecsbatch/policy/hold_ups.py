@@ -6,11 +6,12 @@ It asks a chain of questions, those first that hold up the most; the first one w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from heapq import nsmallest
 from typing import Final
 
 from ecsbatch.config.types import format_duration
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.events import BatchRejected, QuotaThrottled
 from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.quota import Usage

@@ -6,9 +6,9 @@ from the run's record and the time alone, so that two viewers read the same when
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Tally

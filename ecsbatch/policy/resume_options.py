@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from shlex import quote
 from typing import Final
 
 from ecsbatch.errors import Invalid
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import HANDED_OVER, RETRIED, OutcomeKind, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.state import RolloutState

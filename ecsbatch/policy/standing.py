@@ -6,11 +6,11 @@ Every view says it by `standing`, so that two who look at the same instant read 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from ecsbatch.config.types import format_duration
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.text import counted, printable

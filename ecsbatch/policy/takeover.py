@@ -7,9 +7,9 @@ for no longer than the lease.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import RunRecord
 

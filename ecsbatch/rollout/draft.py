@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.engine.ports import Cloud
 from ecsbatch.errors import ConfigError, SelectionError
 from ecsbatch.host_loop import aside
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.planning.selection import as_fleet, in_short

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,6 +16,7 @@ import orjson
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.host_loop import TimeSlice, aside
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
 from ecsbatch.model.freeze import Freeze

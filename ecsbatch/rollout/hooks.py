@@ -8,7 +8,7 @@ others may have written into the record runs only where whoever goes on with the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from ecsbatch.config.settings import Engine, Programs
 from ecsbatch.engine.server_queue import Check
 from ecsbatch.errors import ConfigError, ProgramRefused
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.text import printable

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from ecsbatch.engine.ports import Store
 from ecsbatch.errors import EcsbatchError, EngineStopped, RunConflict, StoreError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.run import RunRecord

@@ -8,9 +8,10 @@ are seconds on the ledger's clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.tokens import Shortage, TokenRequest
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from ecsbatch.errors import ConfigError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.arguments import nearest
 from ecsbatch.model.store_url import FORMS, StoreKind, kind_of, well_formed
 from ecsbatch.model.text import printable

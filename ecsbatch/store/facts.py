@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from ecsbatch.clock import Clock
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.store import migrations

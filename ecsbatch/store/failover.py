@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from uuid import uuid4
 
 from ecsbatch.errors import RecordEdited, RunConflict
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.conflicts import RunTaken, ServersClaimed
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Claim, RunRecord

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.events import Event
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.recorded import Recorded

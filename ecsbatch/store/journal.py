@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count, islice, repeat
 from typing import Any, Final
 
 import orjson
 
 from ecsbatch.errors import RecordEdited
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.events import Event, ServerRestarted
 from ecsbatch.model.recorded import Recorded, decode
 from ecsbatch.store import chain

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from ecsbatch.lazy_dataclass import dataclass
 
 TTL: Final = 4.0
 """Seconds after its last renewal in which a lease ends, by the database's clock."""

@@ -12,10 +12,10 @@ import os
 import socket
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ecsbatch.errors import StoreError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.run import Holder
 from ecsbatch.store.database import Database
 from ecsbatch.store.lease_keeper import TTL, Beat, LeaseKeeper, Renewed

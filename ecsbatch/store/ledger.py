@@ -8,9 +8,10 @@ for the whole ``hold`` from the moment at which it is first seen.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.quota import Usage, quota_group
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import accounting

@@ -11,11 +11,11 @@ import errno
 import fcntl
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from ecsbatch.errors import StoreError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.run import Holder
 from ecsbatch.store.keeper import is_flocked
 

@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import psycopg
 
 from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import StoreError, StoreOutdated
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.store_url import shown
 from ecsbatch.store import migrations, postgres_begin
 from ecsbatch.store import statements as sql

@@ -8,10 +8,10 @@ where it is in a language that we do not know, the sentence is a general one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.text import one_line, truncate
 
 _LONGEST: Final = 160

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.quota import quota_group
 from ecsbatch.model.spending import HOUR, GroupSpending, RunSpending, Waiting
 from ecsbatch.store import accounting

@@ -11,10 +11,10 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ecsbatch.errors import StoreError
+from ecsbatch.lazy_dataclass import dataclass
 
 T = TypeVar("T")
 

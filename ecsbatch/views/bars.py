@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from rich.text import Text
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.policy.counts import Counts
 
 _SHORTEST: Final = 10

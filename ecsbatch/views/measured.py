@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Protocol
 
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.servers import Fleet, Site
 from ecsbatch.model.state import RolloutState

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.plan import Plan, Skip, Wave
 from ecsbatch.model.quota import Quota

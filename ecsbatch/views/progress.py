@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from rich.text import Text
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.frozen import freeze_words

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from textwrap import TextWrapper, wrap
 from typing import Any, Final, TypeVar, cast
 
 from ecsbatch.config.types import format_duration
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.text import visible

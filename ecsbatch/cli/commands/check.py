@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -36,6 +36,7 @@ from ecsbatch.ecs.listing import MAX_PAGE
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.ecs.wire import ListingPage
 from ecsbatch.errors import AuthError, ConfigError, EcsbatchError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import Usage

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Final
@@ -41,6 +40,7 @@ from ecsbatch.cli.survey import PreparedPlan, prepare, prepared_as, survey
 from ecsbatch.cli.wiring import make_store, warn
 from ecsbatch.config.since import parse_since
 from ecsbatch.errors import ConfigError, PlanStale
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import stamp
 from ecsbatch.model.text import counted
 from ecsbatch.planning.drift import Drifted, find_drift

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -21,6 +21,7 @@ from ecsbatch.config.settings import SETTINGS
 from ecsbatch.config.sources import Settings
 from ecsbatch.config.types import format_duration
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Fleet, Server
 from ecsbatch.model.state import RolloutState

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -33,6 +33,7 @@ from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, survey
 from ecsbatch.cli.wiring import engine, make_store
 from ecsbatch.errors import ConfigError, RunConflict
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.servers import Server
 from ecsbatch.planning.selection import Selection

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -18,6 +17,7 @@ from ecsbatch.cli.flags import GROUPS
 from ecsbatch.cli.output import print_lines
 from ecsbatch.config.types import Amount, QuotaType, format_duration, parse_duration
 from ecsbatch.errors import ConfigError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.views.simulator import verdict_lines
 

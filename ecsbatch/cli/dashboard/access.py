@@ -9,9 +9,11 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Final
+
+from ecsbatch.lazy_dataclass import dataclass
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST"})
 

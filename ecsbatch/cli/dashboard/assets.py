@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ecsbatch.errors import ConfigError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.views.page.files import live_page
 
 if TYPE_CHECKING:

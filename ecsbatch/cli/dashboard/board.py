@@ -12,7 +12,6 @@ import hashlib
 import zlib
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +20,7 @@ from ecsbatch.cli.dashboard.stories import StoryIndex, read_story
 from ecsbatch.cli.dashboard.stream import Audience, event_frame
 from ecsbatch.errors import RunNotFound, ServerNotFound, StoreError
 from ecsbatch.host_loop import TimeSlice, aside
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.text import MAX_TEXT, printable
 from ecsbatch.policy.progress import progress

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from ecsbatch.lazy_dataclass import dataclass
 
 _RUN: Final = r"(?P<run>[A-Za-z0-9._-]{1,64})"
 

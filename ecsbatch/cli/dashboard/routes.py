@@ -8,7 +8,6 @@ import html
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -25,6 +24,7 @@ from ecsbatch.cli.dashboard.stream import Audience, Seats, Viewer, read_by_all, 
 from ecsbatch.cli.listen import IDLE
 from ecsbatch.cli.wiring import warn
 from ecsbatch.errors import EcsbatchError
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import json_bytes
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ import secrets
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
 from ecsbatch.config.settings import PAGE_TOKEN, default_store
 from ecsbatch.errors import ConfigError
+from ecsbatch.lazy_dataclass import dataclass
 
 SHORTEST: Final = 16
 """Characters that a token has at least: whoever guesses gets no second try by the clock, but as many as he likes."""

@@ -25,7 +25,6 @@ import configparser
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -35,6 +34,7 @@ from ecsbatch.ecs.auth.metadata import metadata_auth, on_ecs_server
 from ecsbatch.ecs.auth.schemes import Auth, KeyAuth, TokenAuth
 from ecsbatch.ecs.auth.source import SourceAuth
 from ecsbatch.errors import ConfigError
+from ecsbatch.lazy_dataclass import dataclass
 
 CHOICE: Final = "ECSBATCH_CREDENTIALS"
 _USER: Final = ("ECSBATCH_IAM_USER", "ECSBATCH_IAM_PASSWORD", "ECSBATCH_IAM_DOMAIN")

@@ -7,7 +7,7 @@ lasts 24 hours) and KeystoneListProjects (``GET /v3/projects``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -18,6 +18,7 @@ from ecsbatch.ecs.auth.refresh import IssueContext, IssuedAuth, RefreshableAuth,
 from ecsbatch.ecs.auth.schemes import JSON_TYPE, Auth, TokenAuth, UnsignedRequest, canonical_query
 from ecsbatch.ecs.sender import Request
 from ecsbatch.errors import AuthError, ConfigError, NotSent
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.text import one_line, truncate
 
 _TOKEN_LASTS: Final = 86_400.0

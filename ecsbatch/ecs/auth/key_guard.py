@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from ecsbatch.errors import AuthError
+from ecsbatch.lazy_dataclass import dataclass
 
 MOST_REFUSALS: Final = 4
 """Refusals in a row after which a key is spared; the cloud's own limit is five (API reference, signing)."""

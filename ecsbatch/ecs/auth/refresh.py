@@ -8,7 +8,7 @@ go on with the valid one.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, TypeAlias
 
 from ecsbatch.ecs.auth.schemes import Auth, UnsignedRequest, hide
@@ -16,6 +16,7 @@ from ecsbatch.ecs.error_codes import date_of, error_of
 from ecsbatch.ecs.sender import Answer, Request
 from ecsbatch.errors import AuthError, CloudError, EcsbatchError, NotSent, Refused
 from ecsbatch.foreign import Broke, asked, unlike
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.text import truncate
 
 EARLY: Final = 2400.0

@@ -17,12 +17,12 @@ import hmac
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final, Protocol
 from urllib.parse import quote, unquote
 
 from ecsbatch.errors import ConfigError
+from ecsbatch.lazy_dataclass import dataclass
 
 ALGORITHM: Final = "SDK-HMAC-SHA256"
 JSON_TYPE: Final = "application/json;charset=utf-8"

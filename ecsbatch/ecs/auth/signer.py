@@ -7,7 +7,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ from ecsbatch.ecs.endpoint import iam_of
 from ecsbatch.ecs.sender import checked_headers
 from ecsbatch.errors import AuthError, ConfigError, NotAccepted, NotSent, Refused, TokenExpired
 from ecsbatch.foreign import Broke, asked, called, unlike
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.servers import Site
 from ecsbatch.model.text import truncate
 

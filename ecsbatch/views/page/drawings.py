@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.views.page.html_text import safe
 from ecsbatch.views.text import format_span, utc_text
 

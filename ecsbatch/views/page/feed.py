@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model import events as ev
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.recorded import Recorded

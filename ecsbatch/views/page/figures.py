@@ -8,10 +8,10 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.outcome import Outcome, OutcomeKind
 from ecsbatch.model.state import RolloutState
 from ecsbatch.views.page.times import Times

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ecsbatch.audit.receipt import Receipt
+from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
 from ecsbatch.views.page.details import Details

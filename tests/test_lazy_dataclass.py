@@ -1,0 +1,210 @@
+"""What `dataclass` of ours makes is what `dataclasses` makes of the same class, but later."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import pickle
+import sys
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+
+from ecsbatch.lazy_dataclass import _LazyInit, dataclass, field
+
+
+def _classes(decorator: Callable[..., Any]) -> dict[str, Any]:
+    """Return classes of all kinds that there are here, made by one of the two decorators."""
+
+    @decorator(frozen=True, slots=True)
+    class Fact:
+        """A base without fields."""
+
+        name: ClassVar[str] = ""
+
+    @decorator(frozen=True, slots=True)
+    class Derived(Fact):
+        """A frozen one with slots."""
+
+        name: ClassVar[str] = "derived"
+        number: int
+        text: str = "none"
+        words: list[str] = field(default_factory=list[str])
+        secret: str = field(default="", repr=False)
+        noted: float = field(default=0.0, compare=False)
+
+    @decorator(frozen=True, slots=True)
+    class Further(Derived):
+        """It adds a field and overrides a default."""
+
+        text: str = "more"
+        last: int | None = None
+
+    @decorator(frozen=True)
+    class Checked:
+        """Frozen without slots, and checked."""
+
+        number: int = 1
+
+        def __post_init__(self) -> None:
+            object.__setattr__(self, "number", abs(self.number))
+
+    @decorator(slots=True)
+    class Mutable:
+        """With slots."""
+
+        number: int
+        words: dict[str, int] = field(default_factory=dict[str, int])
+
+    @decorator(kw_only=True)
+    class Named:
+        """By names alone, with a method of its own."""
+
+        b: int
+        a: int = 1
+
+        def __repr__(self) -> str:
+            return f"Named {self.a} {self.b}"
+
+    @decorator(eq=False)
+    class Alone:
+        """Equal to itself alone."""
+
+        number: int = 0
+
+    made = {cls.__name__: cls for cls in (Fact, Derived, Further, Checked, Mutable, Named, Alone)}
+    for name, cls in made.items():
+        cls.__qualname__ = name
+    return made
+
+
+OURS = _classes(dataclass)
+THEIRS = _classes(dataclasses.dataclass)
+GIVEN: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    ("Fact", (), {}),
+    ("Derived", (1,), {}),
+    ("Derived", (2, "two", ["x"], "hidden", 3.0), {}),
+    ("Derived", (2,), {"noted": 5.0}),
+    ("Further", (1,), {}),
+    ("Further", (1,), {"last": 4, "secret": "s"}),
+    ("Checked", (-3,), {}),
+    ("Checked", (), {}),
+    ("Mutable", (1,), {}),
+    ("Mutable", (1, {"a": 1}), {}),
+    ("Named", (), {"b": 2}),
+    ("Alone", (), {}),
+]
+
+by_name = pytest.mark.parametrize("name", OURS)
+by_instance = pytest.mark.parametrize(("name", "arguments", "named"), GIVEN)
+
+
+@by_name
+def test_fields_patterns_and_signature_are_the_same(name: str) -> None:
+    ours, theirs = OURS[name], THEIRS[name]
+
+    assert [repr(f) for f in dataclasses.fields(ours)] == [repr(f) for f in dataclasses.fields(theirs)]
+    assert ours.__match_args__ == theirs.__match_args__
+    assert ours.__doc__ == theirs.__doc__
+    assert str(inspect.signature(ours)) == str(inspect.signature(theirs))
+    assert ours.__dict__.get("__slots__") == theirs.__dict__.get("__slots__")
+    assert (ours.__hash__ is None) == (theirs.__hash__ is None)
+
+
+@by_instance
+def test_instances_are_the_same(name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    ours, theirs = OURS[name](*arguments, **named), THEIRS[name](*arguments, **named)
+
+    assert dataclasses.asdict(ours) == dataclasses.asdict(theirs)
+    assert repr(ours) == repr(theirs) or name == "Alone"
+    assert dataclasses.asdict(dataclasses.replace(ours)) == dataclasses.asdict(theirs)
+    assert hasattr(ours, "__dict__") == hasattr(theirs, "__dict__")
+
+
+@by_instance
+def test_equal_where_theirs_are(name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    ours, theirs = OURS[name](*arguments, **named), THEIRS[name](*arguments, **named)
+
+    for other, given, also in GIVEN:
+        left = ours == OURS[other](*given, **also)
+        right = theirs == THEIRS[other](*given, **also)
+        assert left == right
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name != "Fact"])
+def test_a_frozen_one_refuses_alike(name: str) -> None:
+    _, arguments, named = next(given for given in GIVEN if given[0] == name)
+    refused = list[str]()
+    for classes in (OURS, THEIRS):
+        made = classes[name](*arguments, **named)
+        for act in (lambda made=made: setattr(made, "number", 2), lambda made=made: delattr(made, "number")):
+            try:
+                act()
+            except AttributeError as e:
+                refused.append(f"{type(e).__name__}: {e}" if "object" not in str(e) else type(e).__name__)
+            else:
+                refused.append("taken")
+
+    assert refused[:2] == refused[2:]
+
+
+@by_instance
+def test_copies_and_pickles(
+    name: str, arguments: tuple[Any, ...], named: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], name, OURS[name], raising=False)
+    made = OURS[name](*arguments, **named)
+
+    for again in (copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):  # noqa: S301 - our own
+        assert type(again) is type(made)
+        assert dataclasses.asdict(again) == dataclasses.asdict(made)
+
+
+def test_hashable_is_what_is_frozen() -> None:
+    fact, other = OURS["Further"](1, words=()), OURS["Further"](1, words=(), noted=3.0)
+
+    assert hash(fact) == hash(other)
+    assert len({fact, other}) == 1
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(OURS["Mutable"](1))
+
+
+def test_arguments_that_do_not_fit_are_told_of_alike() -> None:
+    said = list[str]()
+    for classes in (OURS, THEIRS):
+        for arguments in ((), (1, 2, 3, 4, 5, 6)):
+            with pytest.raises(TypeError) as raised:
+                classes["Derived"](*arguments)
+            said.append(str(raised.value).rpartition(".")[2])
+
+    assert said[:2] == said[2:]
+
+
+def test_the_constructor_is_compiled_with_the_first_instance() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Late:
+        """Nobody has made one yet."""
+
+        number: int = 0
+
+    before = vars(Late)["__init__"]
+    made = Late(4)
+
+    assert isinstance(before, _LazyInit)
+    assert inspect.isfunction(vars(Late)["__init__"])
+    assert made.number == 4
+
+
+def test_one_that_is_frozen_by_dataclasses_may_derive() -> None:
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Theirs(OURS["Derived"]):  # type: ignore[misc]
+        """A subclass in another package."""
+
+        more: int = 0
+
+    made = Theirs(1, more=2)
+
+    assert (made.number, made.more, made.name) == (1, 2, "derived")
+    assert made == Theirs(1, more=2)
