@@ -94,6 +94,8 @@ def _call(tokens: list[str]) -> Any:
     Raises:
         UsageError: a password was typed; or, as the parser says, what was typed is no call.
     """
+    if any(token.startswith("--cpu-profile") for token in tokens):
+        return _call_profiled(tokens)
     if any("postgres" in token.lower() or token.startswith("--store") for token in tokens):
         _refuse_password(tokens)
     if tokens in _OVERVIEW:
@@ -105,6 +107,20 @@ def _call(tokens: list[str]) -> Any:
     from ecsbatch.cli.parser import call  # noqa: PLC0415 - see above
 
     return call(tokens)
+
+
+def _call_profiled(tokens: Sequence[str]) -> Any:
+    """Call what was typed besides ``--cpu-profile FILE``, and write down where its CPU time goes."""
+    from ecsbatch.cli.cpu_profile import cpu_profile, taken_from  # noqa: PLC0415 - only where it is asked for
+
+    file, rest = taken_from(tokens)
+    if not file:
+        # Behind ``--``, or an option that only begins like it: what the parser says of it.
+        from ecsbatch.cli.parser import call  # noqa: PLC0415 - see `_call`
+
+        return call(tokens)
+    with cpu_profile(Path(file)):
+        return _call(rest)
 
 
 def _refuse_password(tokens: Sequence[str]) -> None:

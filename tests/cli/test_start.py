@@ -76,9 +76,10 @@ class Row(NamedTuple):
 
 WATCHED = (
     *("prometheus_client", "opentelemetry", "ecsbatch.cli.exporting", "ecsbatch.cli.tracing"),
+    *("ecsbatch.cli.cpu_profile", "ecsbatch.cli.cpu_report", "ecsbatch.cli.cpu_sampler"),
     *(f"ecsbatch.views.{name}" for name in ("metrics", "measured", "exposition", "traces")),
 )
-"""What metrics and traces need; no call here asks for either."""
+"""What metrics, traces and CPU profiles need; no call here asks for any."""
 FAST = ("--quota", "1000/1s", "--typical-restart", "1s", "--max-unavailable", "100%", "--linger", "0.05s")
 READING = (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR, *PAGE, "psycopg")
 TABLE = [
