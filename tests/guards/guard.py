@@ -1,0 +1,85 @@
+"""The groups of figures, how far each may be from the table, and what is said where it is farther."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from .commands import VALGRIND, imports, instructions
+from .figures import BY_PYTHON, FIGURES
+from .worlds import WORLDS
+
+RENEW: Final = "python -m tests.guards --renew"
+
+PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
+"""Of the figures that differ between Pythons: how often a library calls itself, what an object weighs."""
+
+
+class Group(NamedTuple):
+    """Figures that are measured together.
+
+    Attributes:
+        measure: returns them by their names.
+        margin: how far one may be from the table, as a share of it, in both directions.
+        by_python: each Python has its own.
+        digits: of each that are written down.
+    """
+
+    measure: Callable[[], dict[str, float]]
+    margin: float = 0.03
+    by_python: bool = False
+    digits: int = 4
+
+
+GROUPS: Final[Mapping[str, Group]] = {
+    **{name: Group(measure) for name, measure in WORLDS.items() if name not in {"calls", "memory"}},
+    "calls": Group(WORLDS["calls"], by_python=True),
+    "memory": Group(WORLDS["memory"], margin=0.04, by_python=True, digits=3),
+    "imports": Group(imports, by_python=True),
+    "instructions": Group(instructions, margin=0.05, by_python=True, digits=3),
+}
+
+EXACT: Final = ("fullest window",)
+"""What is as the quota says, or wrong."""
+
+
+def can_measure(name: str) -> str:
+    """Return why a group cannot be measured here, "" where it can."""
+    return "there is no valgrind here to count instructions" if name == "instructions" and VALGRIND is None else ""
+
+
+def measured(name: str) -> dict[str, float]:
+    """Measure a group; return its figures by the names that the table has for them, as they are written down."""
+    group = GROUPS[name]
+    return {f"{name}: {what}": float(f"{figure:.{group.digits}g}") for what, figure in group.measure().items()}
+
+
+def today(name: str) -> dict[str, float]:
+    """Return a group's figures in the table, nothing where this Python has none."""
+    table = BY_PYTHON.get(PYTHON, {}) if GROUPS[name].by_python else FIGURES
+    return {what: figure for what, figure in table.items() if what.startswith(f"{name}: ")}
+
+
+def complaints(name: str, found: Mapping[str, float], table: Mapping[str, float]) -> list[str]:
+    """Say what is not as the table has it, and what is to be done about each."""
+    said = [f"{what} is in the table and is not measured any more: {RENEW}" for what in table if what not in found]
+    for what, figure in found.items():
+        margin = 0.0 if what.endswith(EXACT) else GROUPS[name].margin
+        if what not in table:
+            said.append(f"{what} is not in the table: {RENEW}")
+        elif figure > table[what] * (1 + margin):
+            said.append(f"{_changed(what, figure, table[what], margin)}. Find what has made it worse; {_WORSE}.")
+        elif figure < table[what] * (1 - margin):
+            said.append(f"{_changed(what, figure, table[what], margin)}. That it stays so, write it down: {RENEW}")
+    return said
+
+
+_WORSE: Final = f"where that has a good reason, say it in the commit that has what this rewrites: {RENEW}"
+
+
+def _changed(what: str, figure: float, table: float, margin: float) -> str:
+    share = abs(figure / table - 1) if table else 1.0
+    return (
+        f"{what} is {figure:,g}, {share:.1%} {'more' if figure > table else 'less'} than {table:,g} ({margin:.0%} pass)"
+    )
