@@ -54,9 +54,11 @@ class Database(ABC):
         dialect: whose SQL it takes.
         url: as it was given, without a password.
         errors: the class of errors that the driver raises.
+        one_writes: a transaction that writes keeps all others from writing until its end.
     """
 
     dialect: ClassVar[Dialect]
+    one_writes: ClassVar[bool] = False
     url: str
     errors: type[Exception]
 

@@ -12,6 +12,7 @@ from ecsbatch.model.events import (
     Event,
     RunFinished,
     RunResumed,
+    ServerEvent,
     ServerFailed,
     ServerRestarted,
     ServerSkipped,
@@ -44,6 +45,14 @@ _OUTCOMES: Final[Mapping[type[Event], str]] = {
     ServerUnknown: OutcomeKind.UNKNOWN.value,
     ServerSkipped: OutcomeKind.SKIPPED.value,
 }
+
+
+_FAILURES: Final = frozenset(kind for kind in _OUTCOMES if issubclass(kind, ServerEvent) and kind.kind.is_failure)
+
+
+def any_failure(events: Sequence[Event]) -> bool:
+    """Tell whether one of the events is a server's failure."""
+    return not _FAILURES.isdisjoint(map(type, events))
 
 
 def _is_text(value: object) -> bool:
@@ -92,9 +101,14 @@ def how_far(database: Database, run_id: str) -> tuple[int, int]:
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def advance(database: Database, run_id: str, seq: int, status: RunStatus, counts: Mapping[str, int]) -> None:
-    """Store how a run stands: its last event's number, its status, its outcomes so far."""
-    database.execute(sql.ADVANCE_RUN, {"run": run_id, "seq": seq, "status": status.value, "counts": _text(counts)})
+def advance(database: Database, run_id: str, seq: int, counts: Mapping[str, int]) -> None:
+    """Store how far a run is: its last event's number, its outcomes so far."""
+    database.execute(sql.ADVANCE_RUN, {"run": run_id, "seq": seq, "counts": _text(counts)})
+
+
+def set_status(database: Database, run_id: str, status: RunStatus) -> None:
+    """Store a run's status."""
+    database.execute(sql.SET_STATUS, {"run": run_id, "status": status.value})
 
 
 def set_holder(database: Database, run_id: str, holder: Holder, number: int, status: RunStatus) -> None:

@@ -37,6 +37,7 @@ class SqliteDatabase(Database):
     """
 
     dialect: ClassVar[Dialect] = "sqlite"
+    one_writes: ClassVar[bool] = True
 
     def __init__(self, url: str, path: str, patience: Patience | None = None) -> None:
         self.url = url

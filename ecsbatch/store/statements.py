@@ -58,7 +58,9 @@ STATUS: Final = Statement("SELECT status FROM runs WHERE run_id = :run")
 TIMELINE_OF_RUN: Final = Statement("SELECT timeline FROM runs WHERE run_id = :run")
 SET_TIMELINE: Final = Statement("UPDATE runs SET timeline = :timeline WHERE run_id = :run")
 HOLDER: Final = Statement("SELECT holder FROM runs WHERE run_id = :run")
-ADVANCE_RUN: Final = Statement("UPDATE runs SET seq = :seq, status = :status, counts = :counts WHERE run_id = :run")
+ADVANCE_RUN: Final = Statement("UPDATE runs SET seq = :seq, counts = :counts WHERE run_id = :run")
+# By itself, since it is in an index, which SQLite writes anew even where the value is the same: a page of each commit.
+SET_STATUS: Final = Statement("UPDATE runs SET status = :status WHERE run_id = :run")
 SET_HOLDER: Final = Statement("""
     UPDATE runs SET fence = :fence, status = :status, holder = :holder, host = :host, pid = :pid, since = :since
     WHERE run_id = :run
@@ -216,7 +218,8 @@ PURGE_GRANTS: Final = Statement("""
 LONGEST_HOLD: Final = Statement("SELECT coalesce(max(hold), 0.0) FROM grants WHERE quota_group <> '*'")
 FORGET_GRANTS: Final = Statement("DROP TABLE IF EXISTS grants")
 
-# The first that a transaction which takes tokens does: others that take some of the same group wait behind it.
+# The first that a transaction which takes tokens does where others may write meanwhile: those that take some of the
+# same group wait behind it.
 LOCK_GROUP: Final = Statement("""
     INSERT INTO quota_groups (name, seen_at)
     VALUES (:name, :now) ON CONFLICT (name) DO UPDATE SET seen_at = :now                             -- sqlite

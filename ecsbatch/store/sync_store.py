@@ -18,7 +18,7 @@ import orjson
 
 from ecsbatch.clock import Clock, boottime_of
 from ecsbatch.errors import Invalid, RecordEdited, RunConflict, StoreError
-from ecsbatch.model.events import Event, ServerEvent, StoreFailedOver
+from ecsbatch.model.events import Event, StoreFailedOver
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.recorded import Recorded, encode_all
@@ -131,7 +131,9 @@ class SyncStore:
                 journal.write(self._database, row)
                 self._rows.append(row)
                 head = self._staged[run_id] = replace(head, hash=row.hash)
-            runs.advance(self._database, run_id, head.seq, head.status, head.counts)
+            runs.advance(self._database, run_id, head.seq, head.counts)
+            if head.status is not self._heads[run_id].status:
+                runs.set_status(self._database, run_id, head.status)
 
     def _forget_group(self) -> None:
         for each in (self._staged, self._pending, self._fences, self._locked, self._rows, self._claims):
@@ -247,7 +249,7 @@ class SyncStore:
             status=transaction.status or head.status,
             counts=runs.counted(head.counts, events) if events else head.counts,
             grants=head.grants + (grant is not None),
-            failed_at=head.seq + len(recorded) if any(map(_is_failure, events)) else head.failed_at,
+            failed_at=head.seq + len(recorded) if runs.any_failure(events) else head.failed_at,
             claimed=claimed,
             epoch=self._failover.epoch,
         )
@@ -351,7 +353,7 @@ class SyncStore:
         changed = epoch and (epoch, fence, seq) != (head.epoch, head.fence, head.seq)
         if changed and self._failover.write_again(lease.run_id, head.seq, head.hash, over=over, unheard=unheard):
             runs.set_holder(self._database, lease.run_id, lease.holder, lease.fence, head.status)
-            runs.advance(self._database, lease.run_id, head.seq, head.status, head.counts)
+            runs.advance(self._database, lease.run_id, head.seq, head.counts)
         return lease.fence
 
     def _told_of_failover(self, head: Head, lease: Lease) -> list[Event]:
@@ -421,10 +423,6 @@ class SyncStore:
         """Return the commands to a run's holder whose ids are above ``after``."""
         rows = self._database.execute(sql.COMMANDS, {"run": run_id, "after": after})
         return [Command(id_, ts, who, _body(body)) for id_, ts, who, body in rows]
-
-
-def _is_failure(event: Event) -> bool:
-    return isinstance(event, ServerEvent) and event.kind.is_failure
 
 
 def _body(text: str) -> Mapping[str, Any]:
