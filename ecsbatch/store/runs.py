@@ -101,14 +101,15 @@ def how_far(database: Database, run_id: str) -> tuple[int, int]:
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def advance(database: Database, run_id: str, seq: int, counts: Mapping[str, int]) -> None:
-    """Store how far a run is: its last event's number, its outcomes so far."""
-    database.execute(sql.ADVANCE_RUN, {"run": run_id, "seq": seq, "counts": _text(counts)})
-
-
-def set_status(database: Database, run_id: str, status: RunStatus) -> None:
-    """Store a run's status."""
-    database.execute(sql.SET_STATUS, {"run": run_id, "status": status.value})
+def advance(
+    database: Database, run_id: str, seq: int, counts: Mapping[str, int], status: RunStatus | None = None
+) -> None:
+    """Store how far a run is: its last event's number, its outcomes so far, and its status where that is another."""
+    row = {"run": run_id, "seq": seq, "counts": _text(counts)}
+    if status is None:
+        database.execute(sql.ADVANCE_RUN, row)
+    else:
+        database.execute(sql.CHANGE_STATUS, {**row, "status": status.value})
 
 
 def set_holder(database: Database, run_id: str, holder: Holder, number: int, status: RunStatus) -> None:

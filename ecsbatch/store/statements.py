@@ -59,8 +59,8 @@ TIMELINE_OF_RUN: Final = Statement("SELECT timeline FROM runs WHERE run_id = :ru
 SET_TIMELINE: Final = Statement("UPDATE runs SET timeline = :timeline WHERE run_id = :run")
 HOLDER: Final = Statement("SELECT holder FROM runs WHERE run_id = :run")
 ADVANCE_RUN: Final = Statement("UPDATE runs SET seq = :seq, counts = :counts WHERE run_id = :run")
-# By itself, since it is in an index, which SQLite writes anew even where the value is the same: a page of each commit.
-SET_STATUS: Final = Statement("UPDATE runs SET status = :status WHERE run_id = :run")
+# The status is in an index, which SQLite writes anew even where the value is the same: a page of each commit.
+CHANGE_STATUS: Final = Statement("UPDATE runs SET seq = :seq, counts = :counts, status = :status WHERE run_id = :run")
 SET_HOLDER: Final = Statement("""
     UPDATE runs SET fence = :fence, status = :status, holder = :holder, host = :host, pid = :pid, since = :since
     WHERE run_id = :run

@@ -131,9 +131,8 @@ class SyncStore:
                 journal.write(self._database, row)
                 self._rows.append(row)
                 head = self._staged[run_id] = replace(head, hash=row.hash)
-            runs.advance(self._database, run_id, head.seq, head.counts)
-            if head.status is not self._heads[run_id].status:
-                runs.set_status(self._database, run_id, head.status)
+            changed = head.status is not self._heads[run_id].status
+            runs.advance(self._database, run_id, head.seq, head.counts, head.status if changed else None)
 
     def _forget_group(self) -> None:
         for each in (self._staged, self._pending, self._fences, self._locked, self._rows, self._claims):
