@@ -57,9 +57,13 @@ def called(call: Callable[[], object], read: Callable[[Any], T]) -> T:
     """
     try:
         answer = call()
-        if asyncio.iscoroutine(answer):
-            answer.close()
-        return read(answer)
+        try:
+            return read(answer)
+        except BaseException:
+            # Asked only here: what kind a good answer is, its reader knows.
+            if asyncio.iscoroutine(answer):
+                answer.close()
+            raise
     except KeyboardInterrupt:
         raise
     except BaseException as e:  # noqa: BLE001 - whatever foreign code raises is its own trouble

@@ -63,8 +63,9 @@ def checked_headers(given: object) -> dict[str, str]:
     if not isinstance(given, Mapping):
         raise unlike(given, "a mapping of headers")
     headers: dict[Any, Any] = dict(mapping)
-    if not all(isinstance(part, str) for pair in headers.items() for part in pair):
-        raise TypeError("it gave back headers that are no texts")
+    for part in (*headers, *headers.values()):
+        if not isinstance(part, str):
+            raise TypeError("it gave back headers that are no texts")
     return headers
 
 
