@@ -11,7 +11,7 @@ one. What does not have the documented shape is an `UnknownAnswer`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Generator, Sequence
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeAlias
@@ -22,7 +22,7 @@ from ecsbatch.ecs.auth.schemes import NOT_SEARCHED
 from ecsbatch.errors import UnknownAnswer
 from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.servers import MAX_BATCH, Job, RestartType, ServerView, SubJob
-from ecsbatch.model.text import CUT, one_line, truncate
+from ecsbatch.model.text import one_line, truncate
 from ecsbatch.planning.selection import as_server_id
 
 Redact: TypeAlias = Callable[[str], str]
@@ -164,10 +164,27 @@ def _word(value: Any, redact: Redact, limit: int = _MAX_WORD) -> str:
     return truncate(redact(one_line(value)), limit)
 
 
+def _name(value: Any, redact: Redact) -> str:
+    """Return a name of the cloud's user, fit to be shown; "" for null."""
+    return _word(value, redact, _MAX_NAME)
+
+
 def _state(value: Any, redact: Redact) -> str:
     """Return a word by which a rollout goes; it counts also where an `Auth` fails to search it."""
     word = _word(value, redact)
     return _word(value, str) if word == NOT_SEARCHED else word
+
+
+_READ: Final[Mapping[str, Callable[[Any, Redact], str]]] = {
+    "status": _state,
+    "OS-EXT-STS:task_state": _state,
+    "updated": _state,
+    "OS-EXT-AZ:availability_zone": _word,
+    "name": _name,
+    "hostId": _name,
+    "enterprise_project_id": _word,
+}
+"""How the texts of a row are read."""
 
 
 def _is_clean(id_: str, redact: Redact) -> bool:
@@ -189,32 +206,22 @@ def page_of(body: bytes, redact: Redact = str) -> ListingPage:
 
 
 def _views(rows: Any, redact: Redact) -> list[ServerView]:
-    """Return what is kept of rows, without secrets.
+    """Return what is kept of rows, fit to be shown.
 
-    A page has hundreds of texts and hardly ever a secret: they are searched together, and one by one only where that
-    finds something, or where one was cut: a secret's beginning may be left of it.
+    A page has hundreds of texts, all of them hardly ever anything but short, printable and no secret: that is asked of
+    all together, and only where it is not so each is seen to by itself.
     """
-    servers = [_view(row, str) for row in rows]
-    kept = "\n".join([text for server in servers for text in _texts(server)])
-    if CUT not in kept and redact(kept) == kept:
+    servers = [_view(row) for row in rows]
+    texts = [text for server in servers for text in _texts(server)]
+    kept = " ".join(texts)
+    if max(map(len, texts), default=0) <= _MAX_WORD and kept.isprintable() and redact(kept) == kept:
         return servers
     return [_view(row, redact) for row in rows]
 
 
 def _texts(server: ServerView) -> tuple[str, ...]:
     """Return all that a cloud says of a server."""
-    return (
-        server.id,
-        server.status,
-        server.task_state,
-        server.updated,
-        server.az,
-        server.name,
-        server.host_id,
-        server.enterprise_project_id,
-        *server.tags,
-        server.address,
-    )
+    return server.id, *server[2:5], *server[6:10], *server.tags, server.address
 
 
 def views_of(body: bytes, asked: Container[str], redact: Redact = str) -> tuple[list[ServerView], int]:
@@ -243,28 +250,38 @@ def view_of(body: bytes, asked: str, redact: Redact = str) -> ServerView:
         return view
 
 
-def _view(row: Any, redact: Redact) -> ServerView:
-    """Return what we need of a server's row, never all of it: its ``user_data`` may contain secrets."""
+def _view(row: Any, redact: Redact | None = None) -> ServerView:
+    """Return what we need of a server's row, never all of it: its ``user_data`` may contain secrets.
+
+    Without ``redact`` its texts are as they came; where one is no text, nothing can be made of them together.
+    """
     id_ = row["id"]
-    if not isinstance(id_, str) or not 0 < len(id_) <= _MAX_ID or not id_.isprintable() or not _is_clean(id_, redact):
+    if not isinstance(id_, str) or not 0 < len(id_) <= _MAX_ID or not id_.isprintable():
         raise TypeError
-    status = row.get("status")
-    if not status and row.get("fault") and not any(row.get(name) for name in _ALWAYS_THERE):
+    if redact is not None and not _is_clean(id_, redact):
+        raise TypeError
+    texts = [row.get(name) or "" for name in _READ]
+    if not texts[0] and row.get("fault") and not any(row.get(name) for name in _ALWAYS_THERE):
         # For an id that it does not know the cloud sends a row of nulls with a fault ("... could not be found").
         return ServerView(as_server_id(id_), found=False)
+    tags, address = row.get("tags") or (), _address(row.get("addresses"))
+    if redact is not None:
+        texts = [read(text, redact) for read, text in zip(_READ.values(), texts, strict=True)]
+        tags, address = [_name(tag, redact) for tag in tags], _word(address, redact)
+    status, task_state, updated, az, name, host_id, project_id = texts
     return ServerView(
         as_server_id(id_),
         True,  # noqa: FBT003 - by place: a listing has a million of them
-        _state(status, redact),
-        _state(row.get("OS-EXT-STS:task_state"), redact),
-        _state(row.get("updated"), redact),
+        status,
+        task_state,
+        updated,
         _flag(row.get("locked")),
-        _word(row.get("OS-EXT-AZ:availability_zone"), redact),
-        _word(row.get("name"), redact, _MAX_NAME),
-        _word(row.get("hostId"), redact, _MAX_NAME),
-        _word(row.get("enterprise_project_id"), redact),
-        tuple([_word(tag, redact, _MAX_NAME) for tag in row.get("tags") or ()]),
-        _address(row.get("addresses"), redact),
+        az,
+        name,
+        host_id,
+        project_id,
+        tuple(tags),
+        address,
     )
 
 
@@ -275,9 +292,12 @@ def _flag(value: Any) -> bool:
     raise TypeError
 
 
-def _address(networks: Any, redact: Redact) -> str:
-    """Return the first fixed address, IPv4 before IPv6; "" where the row names none."""
-    ports: list[dict[str, Any]] = [port for named in (networks or _NOTHING).values() for port in named]
-    fixed = [port for port in ports if port.get("OS-EXT-IPS:type", "fixed") == "fixed"]
-    found = [(str(port.get("version")), _word(port.get("addr"), redact)) for port in fixed]
-    return min(found)[1] if found else ""
+def _address(networks: Any) -> str:
+    """Return the first fixed address as it came, IPv4 before IPv6; "" where the row names none."""
+    fixed = [
+        (str(port.get("version")), port.get("addr") or "")
+        for ports in (networks or _NOTHING).values()
+        for port in ports
+        if port.get("OS-EXT-IPS:type", "fixed") == "fixed"
+    ]
+    return min(fixed)[1] if fixed else ""

@@ -6,7 +6,7 @@ The producer looks before it asks for tokens, the submitter after a refusal.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
 from ecsbatch.engine.poller import Poller
@@ -138,7 +138,7 @@ def _begun(found: Triage, queue: ServerQueue, view: ServerView, attempt: Attempt
             job_id=attempt.job_id,
             begun=views,
         )
-    batch.views[view.id] = replace(view, updated=attempt.updated)
+    batch.views[view.id] = view._replace(updated=attempt.updated)
     batch.open.add(view.id)
 
 

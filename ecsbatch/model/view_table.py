@@ -9,8 +9,7 @@ whole fleet, of which a plan is made. `SeenFleet` keeps of that what tells later
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
@@ -20,9 +19,7 @@ from ecsbatch.model.servers import Fleet, ServerView
 _Row = tuple[Any, ...]
 _State = tuple[bool, str, str, bool, str]
 
-_NAMES: Final = [field.name for field in fields(ServerView)]
-_UPDATED: Final = _NAMES.index("updated")
-_row_of: Final[Callable[[ServerView], _Row]] = attrgetter(*_NAMES)
+_UPDATED: Final = ServerView._fields.index("updated")
 
 _BETWEEN: Final = "\0"
 _texts_of: Final = attrgetter(
@@ -48,7 +45,8 @@ class ViewTable(MutableMapping[str, ServerView]):
         return ServerView(*self._rows[server])
 
     def __setitem__(self, server: str, view: ServerView) -> None:
-        self._rows[server] = _row_of(view)
+        # A plain tuple: the collector goes on visiting one of a class of its own.
+        self._rows[server] = tuple(view)
 
     def __delitem__(self, server: str) -> None:
         del self._rows[server]

@@ -28,18 +28,18 @@ BEFORE, AFTER, LONG_AGO = "2026-03-01T20:00:00Z", "2026-03-01T22:00:04Z", "2026-
 # -- what a look shows -------------------------------------------------------------------------------------------------
 
 UP = ServerView("a", status="ACTIVE", updated=BEFORE)
-BACK = replace(UP, updated=AFTER)
-REBOOTING = replace(UP, status="REBOOT", task_state="rebooting")
-TO_REBOOT = replace(UP, task_state="reboot_pending")
-STOPPING = replace(UP, updated=AFTER, task_state="powering-off")
-OFF = replace(UP, status="SHUTOFF", updated=AFTER)
-OFF_BEFORE = replace(OFF, updated=BEFORE)
-BROKEN = replace(UP, status="ERROR", updated=AFTER)
-BROKEN_BEFORE = replace(BROKEN, updated=BEFORE)
-BROKEN_AND_REBOOTING = replace(BROKEN, task_state="rebooting_hard")
-MIGRATING = replace(UP, task_state="migrating")
-UNDATED = replace(UP, updated="")
-UNDATED_REBOOTING = replace(REBOOTING, updated="")
+BACK = UP._replace(updated=AFTER)
+REBOOTING = UP._replace(status="REBOOT", task_state="rebooting")
+TO_REBOOT = UP._replace(task_state="reboot_pending")
+STOPPING = UP._replace(updated=AFTER, task_state="powering-off")
+OFF = UP._replace(status="SHUTOFF", updated=AFTER)
+OFF_BEFORE = OFF._replace(updated=BEFORE)
+BROKEN = UP._replace(status="ERROR", updated=AFTER)
+BROKEN_BEFORE = BROKEN._replace(updated=BEFORE)
+BROKEN_AND_REBOOTING = BROKEN._replace(task_state="rebooting_hard")
+MIGRATING = UP._replace(task_state="migrating")
+UNDATED = UP._replace(updated="")
+UNDATED_REBOOTING = REBOOTING._replace(updated="")
 GONE = ServerView("a", found=False)
 
 # -- what is known beside it -------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ SIGNS = {
     "a request may begin until the last second of its grace": (UP, TO_THE_LAST_SECOND, Verdict.NO_SIGN_YET),
     "two looks are not enough": (UP, replace(WAITED, looks=2), Verdict.NO_SIGN_YET),
     "without a sign after the grace and three looks it never began": (UP, WAITED, Verdict.NOT_STARTED),
-    "a change of before the request is no sign": (replace(UP, updated=LONG_AGO), WAITED, Verdict.NOT_STARTED),
+    "a change of before the request is no sign": (UP._replace(updated=LONG_AGO), WAITED, Verdict.NOT_STARTED),
     "a server that is off without a change was not restarted": (OFF_BEFORE, WAITED, Verdict.NOT_STARTED),
     "what another action does to it may hide a restart": (MIGRATING, WAITED, Verdict.NO_SIGN_YET),
     # Where the cloud tells no time of the last change, nothing is ever sent again.
@@ -136,7 +136,7 @@ ATTEMPTS = {
     "a server that has changed since was begun": (BACK, BEFORE, SENT, BEGUN),
     "a server that has changed since was begun, known before or not": (BACK, "", SENT, BEGUN),
     "a server that was changed before the request was not begun by it": (UP, LONG_AGO, SENT, NOT_BEGUN),
-    "of a server that is gone nothing is said": (replace(REBOOTING, found=False), BEFORE, SENT, NOT_BEGUN),
+    "of a server that is gone nothing is said": (REBOOTING._replace(found=False), BEFORE, SENT, NOT_BEGUN),
     # An attempt that was carried out tells no baseline: only a restart that is seen going on is ours.
     "a change alone is nobody's where nothing is known of before": (BACK, "", 0.0, NOT_BEGUN),
     "a server in reboot was begun whatever is known of before": (REBOOTING, "", 0.0, BEGUN),
@@ -158,8 +158,8 @@ ROWS = {
     "where no time was told before none is missing": (UNDATED, "", WHOLE),
     # What is seen of a transition, or of an error, is seen with or without a time.
     "a server in reboot needs no time": (UNDATED_REBOOTING, BEFORE, WHOLE),
-    "a server in another transition needs no time": (replace(MIGRATING, updated=""), BEFORE, WHOLE),
-    "a broken server needs no time": (replace(BROKEN, updated=""), BEFORE, WHOLE),
+    "a server in another transition needs no time": (MIGRATING._replace(updated=""), BEFORE, WHOLE),
+    "a broken server needs no time": (BROKEN._replace(updated=""), BEFORE, WHOLE),
     "a server that is gone has no time": (GONE, BEFORE, WHOLE),
 }
 
@@ -172,11 +172,11 @@ def test_a_server_shown_up_without_the_time_that_was_told_before_is_not_shown_at
 
 
 SAME, ANOTHER = True, False
-REBOOTING_SINCE = replace(REBOOTING, updated=AFTER)
+REBOOTING_SINCE = REBOOTING._replace(updated=AFTER)
 
 RESTARTS = {
     "a server that is in reboot as before is in the same restart": (REBOOTING, REBOOTING, SAME),
-    "a restart may go on to another task": (replace(REBOOTING, task_state="reboot_started"), TO_REBOOT, SAME),
+    "a restart may go on to another task": (REBOOTING._replace(task_state="reboot_started"), TO_REBOOT, SAME),
     "a reboot that has begun since is another": (REBOOTING_SINCE, REBOOTING, ANOTHER),
     "a server that was up before is in another": (REBOOTING, UP, ANOTHER),
     "a server that is up is in none": (UP, REBOOTING, ANOTHER),
@@ -223,16 +223,16 @@ RUNS = True
 
 STATES = {
     "an active server that nothing is done to runs": (UP, STANDS, RUNS),
-    "a soft restart": (replace(UP, status="REBOOT"), RESTARTING, not RUNS),
-    "a hard restart": (replace(UP, status="HARD_REBOOT"), RESTARTING, not RUNS),
-    "a restart that the task alone tells of": (replace(UP, task_state="rebooting"), RESTARTING, not RUNS),
-    "a restart in line": (replace(UP, task_state="reboot_pending"), RESTARTING, not RUNS),
-    "a hard restart that has begun": (replace(UP, task_state="reboot_started_hard"), RESTARTING, not RUNS),
+    "a soft restart": (UP._replace(status="REBOOT"), RESTARTING, not RUNS),
+    "a hard restart": (UP._replace(status="HARD_REBOOT"), RESTARTING, not RUNS),
+    "a restart that the task alone tells of": (UP._replace(task_state="rebooting"), RESTARTING, not RUNS),
+    "a restart in line": (UP._replace(task_state="reboot_pending"), RESTARTING, not RUNS),
+    "a hard restart that has begun": (UP._replace(task_state="reboot_started_hard"), RESTARTING, not RUNS),
     "another task is no restart, and keeps it from running": (MIGRATING, STANDS, not RUNS),
     "a server that is off": (OFF, STANDS, not RUNS),
     "a broken server": (BROKEN, STANDS, not RUNS),
-    "a server whose state the cloud does not tell": (replace(UP, status=""), STANDS, not RUNS),
-    "a server that is gone": (replace(UP, found=False), STANDS, not RUNS),
+    "a server whose state the cloud does not tell": (UP._replace(status=""), STANDS, not RUNS),
+    "a server that is gone": (UP._replace(found=False), STANDS, not RUNS),
 }
 
 

@@ -19,7 +19,7 @@ from ecsbatch.model.view_table import ViewTable
 BEFORE, AFTER, LATER = "2026-03-01T20:00:00Z", "2026-03-01T22:00:04Z", "2026-03-01T22:00:09Z"
 SENT = 1_772_402_400.0
 UP = ServerView("a", status="ACTIVE", updated=BEFORE)
-REBOOTING = replace(UP, status="REBOOT", task_state="rebooting", updated=AFTER)
+REBOOTING = UP._replace(status="REBOOT", task_state="rebooting", updated=AFTER)
 OURS = Attempt(batch=3, updated=BEFORE, cloud_time=SENT)
 
 
@@ -76,14 +76,14 @@ def looked_at(
     [
         (UP, None, ["a"], [], []),
         (REBOOTING, None, [], [], ["a already_restarting"]),
-        (replace(UP, status="SHUTOFF"), None, [], [], ["a not_active"]),
-        (replace(UP, found=False), None, [], [], ["a not_found"]),
+        (UP._replace(status="SHUTOFF"), None, [], [], ["a not_active"]),
+        (UP._replace(found=False), None, [], [], ["a not_found"]),
         # What an earlier request of ours has begun after all is ours, whatever was thought of it.
         (UP, OURS, ["a"], [], []),
         (REBOOTING, OURS, [], ["a by 3"], []),
-        (replace(UP, updated=AFTER), OURS, [], ["a by 3"], []),
+        (UP._replace(updated=AFTER), OURS, [], ["a by 3"], []),
         (REBOOTING, replace(OURS, job_id="j"), [], ["a by 3 j"], []),
-        (replace(UP, found=False), OURS, [], [], ["a not_found"]),
+        (UP._replace(found=False), OURS, [], [], ["a not_found"]),
     ],
 )
 def test_a_look_tells_whose_turn_it_is(
@@ -98,8 +98,8 @@ def test_a_look_tells_whose_turn_it_is(
         (REBOOTING, UP, ["a by 3"], []),
         # It was being restarted already when it was sent without a precheck: that is why it was refused.
         (REBOOTING, REBOOTING, [], ["a already_restarting"]),
-        (replace(REBOOTING, updated=LATER), REBOOTING, ["a by 3"], []),
-        (replace(UP, updated=LATER), REBOOTING, ["a by 3"], []),
+        (REBOOTING._replace(updated=LATER), REBOOTING, ["a by 3"], []),
+        (UP._replace(updated=LATER), REBOOTING, ["a by 3"], []),
     ],
 )
 def test_behind_a_refusal_a_restart_is_ours_but_for_the_one_that_was_under_way_before(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ecsbatch.config.settings import Strategy
@@ -14,27 +12,27 @@ from ecsbatch.views.plan import drift_lines
 
 T1, T2 = "2026-03-01T10:00:00Z", "2026-03-01T11:00:00Z"
 ACTIVE = ServerView("s", status="ACTIVE", updated=T1, az="az1")
-SHUTOFF = replace(ACTIVE, status="SHUTOFF")
-ERROR = replace(ACTIVE, status="ERROR")
-LOCKED = replace(ACTIVE, locked=True)
-REBOOT = replace(ACTIVE, status="REBOOT", task_state="rebooting")
+SHUTOFF = ACTIVE._replace(status="SHUTOFF")
+ERROR = ACTIVE._replace(status="ERROR")
+LOCKED = ACTIVE._replace(locked=True)
+REBOOT = ACTIVE._replace(status="REBOOT", task_state="rebooting")
 GONE = ServerView("s", found=False)
 
 CASES: list[tuple[ServerView, ServerView, DriftKind | None]] = [
     (ACTIVE, ACTIVE, None),
-    (ACTIVE, replace(ACTIVE, name="renamed", host_id="h2"), None),
+    (ACTIVE, ACTIVE._replace(name="renamed", host_id="h2"), None),
     (ACTIVE, GONE, DriftKind.DELETED),
-    (ACTIVE, replace(SHUTOFF, updated=T2), DriftKind.STOPPED),
-    (ACTIVE, replace(ACTIVE, task_state="powering-off"), DriftKind.CHANGING),
+    (ACTIVE, SHUTOFF._replace(updated=T2), DriftKind.STOPPED),
+    (ACTIVE, ACTIVE._replace(task_state="powering-off"), DriftKind.CHANGING),
     (ACTIVE, ERROR, DriftKind.CHANGING),
     (ACTIVE, REBOOT, DriftKind.RESTARTING),
     (ACTIVE, LOCKED, DriftKind.LOCKED),
-    (ACTIVE, replace(ACTIVE, az="az2", updated=T2), DriftKind.MOVED),
-    (ACTIVE, replace(ACTIVE, updated=T2), DriftKind.TOUCHED),
+    (ACTIVE, ACTIVE._replace(az="az2", updated=T2), DriftKind.MOVED),
+    (ACTIVE, ACTIVE._replace(updated=T2), DriftKind.TOUCHED),
     (GONE, ACTIVE, DriftKind.APPEARED),
-    (SHUTOFF, replace(ACTIVE, updated=T2), DriftKind.STARTED),
+    (SHUTOFF, ACTIVE._replace(updated=T2), DriftKind.STARTED),
     (ERROR, ACTIVE, DriftKind.STARTED),
-    (REBOOT, replace(ACTIVE, updated=T2), DriftKind.STARTED),
+    (REBOOT, ACTIVE._replace(updated=T2), DriftKind.STARTED),
     (LOCKED, ACTIVE, DriftKind.UNLOCKED),
     (SHUTOFF, ERROR, DriftKind.CHANGING),
     (LOCKED, GONE, DriftKind.DELETED),
@@ -52,14 +50,14 @@ def test_a_server_has_the_worst_of_what_became_of_it(then: ServerView, now: Serv
 def test_a_plan_is_compared_server_by_server() -> None:
     """Whoever was left alone by request may do what they like; of others that are skipped only the reason counts."""
     ids = ["active", "touched", "gone", "excluded", "off", "started"]
-    then = {id_: replace(SHUTOFF if id_ in {"off", "started"} else ACTIVE, id=id_) for id_ in ids}
+    then = {id_: (SHUTOFF if id_ in {"off", "started"} else ACTIVE)._replace(id=id_) for id_ in ids}
     plan = make_plan([Server(id_, "az1") for id_ in ids], Strategy(), views=then, excluded={"excluded"})
     now = {
         **then,
-        "touched": replace(then["touched"], updated=T2),
-        "off": replace(then["off"], updated=T2),
-        "started": replace(ACTIVE, id="started"),
-        "excluded": replace(SHUTOFF, id="excluded"),
+        "touched": then["touched"]._replace(updated=T2),
+        "off": then["off"]._replace(updated=T2),
+        "started": ACTIVE._replace(id="started"),
+        "excluded": SHUTOFF._replace(id="excluded"),
     }
     del now["gone"]
     drifted = find_drift(plan, then, now)
@@ -73,8 +71,8 @@ def test_a_plan_is_compared_server_by_server() -> None:
 
 def test_the_first_few_of_each_kind_are_shown_and_all_are_counted() -> None:
     ids = [f"s{n}" for n in range(6)]
-    then = {id_: replace(ACTIVE, id=id_) for id_ in ids}
-    now = {id_: replace(ACTIVE, id=id_, updated="\x1b[2J") for id_ in ids[1:]}
+    then = {id_: ACTIVE._replace(id=id_) for id_ in ids}
+    now = {id_: ACTIVE._replace(id=id_, updated="\x1b[2J") for id_ in ids[1:]}
     plan = make_plan([Server(id_) for id_ in ids], Strategy(), views=then)
     lines = drift_lines(find_drift(plan, then, now))
 
