@@ -18,7 +18,7 @@ from ecsbatch.errors import Invalid, Refused
 from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.arguments import refuses_unknown
 from ecsbatch.model.id_index import IdIndex
-from ecsbatch.model.in_parts import counted, in_order
+from ecsbatch.model.in_parts import Sharing, counted, in_order, kept
 
 RestartType = Literal["SOFT", "HARD"]
 
@@ -31,9 +31,6 @@ MAX_BATCH: Final = 1000
 MAX_LOOK: Final = 100
 """Servers that one ``server_id=`` query may name (API reference, ListServersDetails: at most 100 advised)."""
 
-
-_MOST_SHARED: Final = 10_000
-"""Different texts of a column that are looked for to be shared; a million names would be looked for in vain."""
 
 _HASHED_AT_ONCE: Final = 500
 """Servers whose lines are hashed together; a line by itself costs more to hand over than to hash."""
@@ -240,7 +237,7 @@ class Fleet(Sequence[Server]):
         Raises:
             ValueError: an id is listed twice.
         """
-        self.ids = tuple(ids)
+        self.ids = ids if isinstance(ids, tuple) else kept(ids)
         self.domains: tuple[str, ...] | None = _column(domains)
         self.names: tuple[str, ...] | None = _column(names)
         self.sites: tuple[str, ...] | None = _column(sites)
@@ -362,8 +359,7 @@ def _column(values: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return a column with equal strings shared, None where it is empty throughout."""
     if values is None or not any(values):
         return None
-    shared: dict[str, str] = {}
-    return tuple(shared.setdefault(v, v) if len(shared) < _MOST_SHARED else shared.get(v, v) for v in values)
+    return kept(Sharing().of(values))
 
 
 def _columns(named: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

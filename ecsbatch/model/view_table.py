@@ -14,6 +14,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
 
+from ecsbatch.model.in_parts import kept
 from ecsbatch.model.servers import Fleet, ServerView
 
 _Row = tuple[Any, ...]
@@ -137,7 +138,7 @@ class SeenFleet(Mapping[str, ServerView]):
             state = (view.found, view.status, view.task_state, view.locked, view.az) if view else None
             states.append(alike.setdefault(state, state))
             updated.append(view.updated if view else "")
-        self._fleet, self._states, self._updated = fleet, tuple(states), tuple(updated)
+        self._fleet, self._states, self._updated = fleet, kept(states), kept(updated)
 
     def __getitem__(self, server: str) -> ServerView:
         place = self._fleet.find(server)

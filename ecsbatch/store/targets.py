@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from ecsbatch.errors import StoreError
+from ecsbatch.model.in_parts import Sharing
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import statements as sql
@@ -68,21 +69,22 @@ def read(database: Database, run_id: str) -> Fleet:
     Raises:
         StoreError: somebody has edited them, and they cannot be read any more.
     """
-    columns: dict[str, list[str]] = {"ids": [], "domains": [], "names": [], "sites": []}
-    shared: dict[str, str] = {}
+    ids: list[str] = []
+    columns = {name: _Column() for name in ("domains", "names", "sites")}
     hosts, tags = _Numbered(), defaultdict[str, _Numbered](_Numbered)
     try:
         for part in _parts(database, run_id):
-            start, size = len(columns["ids"]), len(part["ids"])
-            for name, values in columns.items():
-                values.extend(_share(part.get(name, [""] * size), shared) if name != "ids" else part[name])
+            start, size = len(ids), len(part["ids"])
+            ids += part["ids"]
+            for name in columns.keys() & part:
+                columns[name].read(part[name], start)
             if _HOSTS in part:
                 hosts.read(part[_HOSTS], start, size)
             for key, written in part.get(_TAGS, {}).items():
                 tags[key].read(written, start, size)
-        total = len(columns["ids"])
-        told = {key: numbered.of(total) for key, numbered in tags.items()}
-        return Fleet(columns["ids"], columns["domains"], columns["names"], columns["sites"], hosts.of(total), told)
+        told = {key: numbered.of(len(ids)) for key, numbered in tags.items()}
+        domains, names, sites = (column.of(len(ids)) for column in columns.values())
+        return Fleet(ids, domains, names, sites, hosts.of(len(ids)), told)
     except (zlib.error, ValueError, TypeError, LookupError, AttributeError) as e:
         raise StoreError(
             f"The list of servers of run {run_id} was not written by ecsbatch and cannot be read ({e}): "
@@ -103,12 +105,29 @@ class _Numbers:
         return {"values": list(islice(numbers, known, None)), "index": index}
 
 
+class _Column:
+    """Reads a column row by row, of which some rows may have no part: they are "" there."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._sharing = Sharing()
+
+    def read(self, texts: Iterable[str], start: int) -> None:
+        """Read a row's part of the column, from server ``start`` on."""
+        self._texts += [""] * (start - len(self._texts))
+        self._texts.extend(self._sharing.of(texts))
+
+    def of(self, servers: int) -> Sequence[str] | None:
+        """Return the column of so many servers; None where no row had any of it."""
+        return self._texts + [""] * (servers - len(self._texts)) if self._texts else None
+
+
 class _Numbered:
     """Reads what `_Numbers` has written, row by row."""
 
     def __init__(self) -> None:
         self._values: list[str] = []
-        self._column: list[str] = []
+        self._column = _Column()
 
     def read(self, written: Mapping[str, Any], start: int, size: int) -> None:
         """Read a row's part of the column: ``size`` servers from ``start`` on.
@@ -121,12 +140,11 @@ class _Numbered:
             raise ValueError(f"hosts or tags that are not those of {size} servers")
         "".join(values)  # they are texts
         self._values += values
-        self._column += [""] * (start - len(self._column))
-        self._column += [self._values[number] for number in index]
+        self._column.read(map(self._values.__getitem__, index), start)
 
-    def of(self, servers: int) -> list[str]:
+    def of(self, servers: int) -> Sequence[str]:
         """Return the column of so many servers; "" for those whose rows have no part of it."""
-        return self._column + [""] * (servers - len(self._column))
+        return self._column.of(servers) or ()
 
 
 def _columns(fleet: Fleet) -> Iterator[tuple[str, Sequence[str] | None]]:
@@ -139,7 +157,3 @@ def _columns(fleet: Fleet) -> Iterator[tuple[str, Sequence[str] | None]]:
 def _parts(database: Database, run_id: str) -> Iterator[dict[str, Any]]:
     for (servers,) in database.execute(sql.TARGETS, {"run": run_id}):
         yield orjson.loads(zlib.decompress(servers))
-
-
-def _share(values: Iterable[str], shared: dict[str, str]) -> Iterator[str]:
-    return (shared.setdefault(value, value) for value in values)
