@@ -55,6 +55,10 @@ class Frozen(Exception):
         self.freeze = freeze
 
 
+class StillShort(Exception):
+    """There were too few tokens for as long as the caller could wait."""
+
+
 class TokenBucket:
     """Tokens of one quota group, first come first served.
 
@@ -119,6 +123,7 @@ class TokenBucket:
         at_least: int = 1,
         *,
         more: Callable[[], int] = lambda: 0,
+        until: float | None = None,
         take: _Take | None = None,
         give_back: _GiveBack | None = None,
     ) -> Grant:
@@ -128,6 +133,7 @@ class TokenBucket:
             want: the most that is of use, at least 1.
             at_least: the least that is of use; lowered to what limit and burst can ever give.
             more: tells how many could be used right after these.
+            until: loop time at which the ledger is asked for the last time; None: tokens are of use whenever they come.
             take: takes tokens from the ledger in a transaction of the caller's; None: in one of its own.
             give_back: settles what was taken where the caller is cancelled meanwhile; None: in one of its own.
 
@@ -137,16 +143,23 @@ class TokenBucket:
         Raises:
             ValueError: no token is wanted.
             Frozen: the store is frozen, and how long is not known.
+            StillShort: there are too few tokens, and ``until`` is past.
             Exception: whatever ``take`` raises, at once or by its future.
         """
         if want < 1:
             raise ValueError("A grant is of at least one token.")
         async with self._in_turn:
             take, give_back = take or self._ledger.take, give_back or self._ledger.settle
-            return await self._take_in_turn(want, at_least, more, take, give_back)
+            return await self._take_in_turn(want, at_least, more, until, take, give_back)
 
     async def _take_in_turn(
-        self, want: int, at_least: int, more: Callable[[], int], take: _Take, give_back: _GiveBack
+        self,
+        want: int,
+        at_least: int,
+        more: Callable[[], int],
+        until: float | None,
+        take: _Take,
+        give_back: _GiveBack,
     ) -> Grant:
         while True:
             least = min(at_least, want, self._burst, self.limit)
@@ -166,8 +179,10 @@ class TokenBucket:
             if answer.frozen is not None:
                 self._shortage = None
                 raise Frozen(answer.frozen)
-            self._shortage = answer, asyncio.get_running_loop().time()
-            await self._wait(answer)
+            self._shortage = answer, (now := asyncio.get_running_loop().time())
+            if until is not None and now >= until:
+                raise StillShort
+            await self._wait(answer, None if until is None else until - now)
 
     async def _shape_up(self, least: int, most: int) -> None:
         """Pass the shape for at least so many tokens, and for as many more as fit through at once.
@@ -190,11 +205,16 @@ class TokenBucket:
         while (left := self._closed_until - loop.time()) > 0:  # noqa: ASYNC110 - a later 429 may move the end
             await asyncio.sleep(left)
 
-    async def _wait(self, shortage: Shortage) -> None:
-        """Wait until the ledger may have room: the next token cools down, or some request is settled."""
+    async def _wait(self, shortage: Shortage, most: float | None) -> None:
+        """Wait until the ledger may have room: the next token cools down, or some request is settled.
+
+        ``most`` is for how many seconds at the most; None: however long that takes.
+        """
         delay = shortage.next_in if shortage.next_in is not None else _FOREIGN_POLL
         if shortage.in_flight or shortage.shared:
             delay = min(delay, _FOREIGN_POLL)
+        if most is not None:
+            delay = min(delay, most)
         try:
             async with asyncio.timeout(max(delay, _SHORTEST_WAIT)):
                 await self._settled.wait()

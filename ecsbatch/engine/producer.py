@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ecsbatch.engine.intent import Intent, Recalled
 from ecsbatch.engine.journal import TRUST_POLL
-from ecsbatch.engine.limiter import Frozen, TokenBucket
+from ecsbatch.engine.limiter import Frozen, StillShort, TokenBucket
 from ecsbatch.engine.observer import Observer
 from ecsbatch.engine.poller import Poller
 from ecsbatch.engine.server_queue import Batch, Prechecked, ServerQueue
@@ -136,13 +136,18 @@ class Producer:
         queue.packing = want
         try:
             grant = await self._bucket.acquire(
-                want, at_least, more=self._sendable, take=intent.take, give_back=intent.give_back
+                want,
+                at_least,
+                more=self._sendable,
+                until=prechecked.fresh_until,
+                take=intent.take,
+                give_back=intent.give_back,
             )
         except Frozen as e:
             self._bucket.freeze.learn(e.freeze)
             self._put_back(queue, prechecked, intent.generation)
             return False
-        except Recalled:
+        except (Recalled, StillShort):
             self._put_back(queue, prechecked, intent.generation)
             return False
         except RunConflict as e:
@@ -174,10 +179,9 @@ class Producer:
         """Put servers back that could not be sent now: to be sent, to be looked at anew, or with their owner."""
         if queue.generation != generation:
             queue.owner.returned(prechecked.views)
-        elif prechecked.stale(asyncio.get_running_loop().time()):
-            queue.requeue(list(prechecked.views))
         elif prechecked.views:
             queue.ready.appendleft(prechecked)
+            queue.freshen(asyncio.get_running_loop().time())
 
     def _next_prechecked(self, queue: ServerQueue) -> Prechecked | None:
         """Merge ready servers into at most one batch; who was looked at too long ago is looked at again."""
@@ -239,11 +243,15 @@ def _ready_due(queue: ServerQueue) -> float | None:
     """Return the loop time at which ready servers should be sent: once they fill a batch, or no others are to come."""
     if not queue.open or not queue.ready:
         return None
+    now = asyncio.get_running_loop().time()
     if not queue.journal.trusted:
-        return asyncio.get_running_loop().time() + TRUST_POLL
-    if queue.ready[0].refusals or queue.ready_count >= queue.options.batch_size or not (queue.waiting or queue.looking):
+        return now + TRUST_POLL
+    size = queue.options.batch_size
+    # Who has just come has a linger of its own: these have had theirs, and would wait for ever more of them.
+    on_their_way = queue.looking or (queue.waiting and queue.due_at(size) <= now)
+    if queue.ready[0].refusals or queue.ready_count >= size or not on_their_way:
         return 0.0
-    # Servers are on their way: their look will wake us; the linger bounds the wait where they are not due yet.
+    # Their look will wake us; the linger bounds the wait for it.
     return queue.ready[-1].looked_at + queue.options.linger
 
 

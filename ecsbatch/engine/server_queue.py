@@ -31,6 +31,10 @@ Check = Callable[[Server], Awaitable[bool]]
 BASELINE_AGE = 55.0
 """Seconds after which a look is no baseline any more and servers are looked at again; a minute is promised."""
 
+FRESH_FOR = 45.0
+"""Seconds after its look for which a batch waits for tokens: it is looked at anew while they are still to come, so
+that it does not wait for that look, too, once they are there."""
+
 _FAILURES: Final[Mapping[OutcomeKind, type[ev.ServerEvent]]] = {
     kind.kind: kind for kind in (ev.ServerFailed, ev.ServerTimedOut, ev.ServerUnknown)
 }
@@ -88,6 +92,11 @@ class Prechecked:
     def stale(self, now: float) -> bool:
         """Tell whether the look is too old to be a baseline at a loop time; what was refused goes as it is."""
         return not self.refusals and self.looked_at < now - BASELINE_AGE
+
+    @property
+    def fresh_until(self) -> float | None:
+        """Return the loop time from which it is better looked at anew than kept; None: it goes as it is."""
+        return None if self.refusals else self.looked_at + FRESH_FOR
 
 
 @dataclass(slots=True)
@@ -202,6 +211,14 @@ class ServerQueue:
             self.waiting_since = asyncio.get_running_loop().time()
         self.waiting.extendleft(server for server in reversed(servers) if self.owner.wanted(self, server))
         self.wake()
+
+    def freshen(self, now: float) -> None:
+        """Put servers back, to be looked at anew, whose look will be too old before long at loop time ``now``."""
+        old: list[str] = []
+        while self.ready and (until := self.ready[0].fresh_until) is not None and until <= now:
+            old += self.ready.popleft().views
+        if old:
+            self.requeue(old)
 
     @property
     def ready_count(self) -> int:

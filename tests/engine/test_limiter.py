@@ -15,7 +15,7 @@ from aiolimiter import AsyncLimiter
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from ecsbatch.engine.limiter import DESYNC_SECONDS, GUARD, SEND_WITHIN, TokenBucket
+from ecsbatch.engine.limiter import DESYNC_SECONDS, GUARD, SEND_WITHIN, StillShort, TokenBucket
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.simulator.virtual_time import VirtualClock, VirtualLoop, run
@@ -46,6 +46,7 @@ class Ask:
         takes: share of `TIMEOUT` from there to the answer.
         counted: share of the time in which the cloud may count, at which it does.
         patience: share of `TIMEOUT` after which the caller is cancelled; None: never.
+        until: share of `TIMEOUT` after which tokens are of no use to it; None: they always are.
     """
 
     gap: float
@@ -56,6 +57,7 @@ class Ask:
     takes: float
     counted: float
     patience: float | None
+    until: float | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ ASKS = st.builds(
     takes=OFTEN_SHORT,
     counted=EITHER_END,
     patience=st.one_of(st.none(), st.none(), OFTEN_SHORT),
+    until=st.one_of(st.none(), st.none(), OFTEN_SHORT),
 )
 SCENARIOS = st.builds(
     Scenario,
@@ -122,9 +125,10 @@ class Ours:
             store, "site", scenario.quota, burst=scenario.burst, request_timeout=TIMEOUT, unknown_grace=GRACE
         )
 
-    async def acquire(self, want: int, at_least: int) -> Grant:
+    async def acquire(self, want: int, at_least: int, until: float | None) -> Grant:
         """Wait for tokens."""
-        return await self.bucket.acquire(want, at_least, take=self.ledger.take, give_back=self.ledger.settle)
+        take, give_back = self.ledger.take, self.ledger.settle
+        return await self.bucket.acquire(want, at_least, until=until, take=take, give_back=give_back)
 
     async def sent(self, grant: Grant) -> None:
         """Do nothing: the window does not run from here."""
@@ -167,7 +171,7 @@ class Alone(Ours):
         super().__init__(store, scenario)
         self._limiter = AsyncLimiter(scenario.quota.limit, scenario.quota.window)
 
-    async def acquire(self, want: int, at_least: int) -> Grant:  # noqa: ARG002 - it knows no elastic grants
+    async def acquire(self, want: int, at_least: int, until: float | None) -> Grant:  # noqa: ARG002 - it knows neither
         """Wait in its heap."""
         await self._limiter.acquire(want)
         return Grant("", want, asyncio.get_running_loop().time())
@@ -200,10 +204,11 @@ async def play(bucket: Ours, scenario: Scenario) -> Played:
         limit = scenario.quota.limit
         want = max(1, round(ask.want * limit))
         played.asked.append(number)
+        until = None if ask.until is None else loop.time() + ask.until * TIMEOUT
         try:
             async with asyncio.timeout(None if ask.patience is None else ask.patience * TIMEOUT):
-                grant = await bucket.acquire(want, max(1, round(ask.at_least * want)))
-        except TimeoutError:
+                grant = await bucket.acquire(want, max(1, round(ask.at_least * want)), until)
+        except (TimeoutError, StillShort):
             played.asked.remove(number)
             return
         played.served.append(number)
@@ -269,7 +274,7 @@ def test_no_token_is_lost(scenario: Scenario) -> None:
         await asyncio.sleep(SEND_WITHIN + TIMEOUT + GRACE + scenario.quota.window + GUARD + 0.01)
         usage, start = await ours.bucket.usage(), asyncio.get_running_loop().time()
         limit = min(scenario.quota.limit, scenario.burst or scenario.quota.limit)
-        grant = await ours.acquire(limit, limit)
+        grant = await ours.acquire(limit, limit, None)
         return usage.free, grant.tokens - limit, asyncio.get_running_loop().time() - start
 
     free, missing, waited = in_virtual_time(afterwards)
@@ -298,7 +303,7 @@ def test_under_pressure_the_limit_is_reached_and_kept(median: float) -> None:
 
     def ask() -> Ask:
         takes = min(1.0, median * exp(0.5 * chance.gauss()) / TIMEOUT)
-        return Ask(0.0, 0.1, 0.25, Fate.ANSWERED, 0.0, takes, chance.choice((0.0, 1.0, chance.random())), None)
+        return Ask(0.0, 0.1, 0.25, Fate.ANSWERED, 0.0, takes, chance.choice((0.0, 1.0, chance.random())), None, None)
 
     played = played_with(Ours, Scenario(quota, None, 0.0, [ask() for _ in range(200)]))
     first, last = min(played.counted)[0], max(played.counted)[0]
@@ -416,6 +421,36 @@ async def test_more_than_burst_or_limit_can_ever_give_is_cut_to_it(store: Databa
     bucket = TokenBucket(store, "site", Quota(1000, 60.0), burst=50)
 
     assert (await bucket.acquire(5000, 5000)).tokens == 50
+
+
+@bucket_test
+async def test_who_can_wait_only_so_long_hears_then_that_there_are_too_few_and_the_next_is_served(
+    store: DatabaseStore,
+) -> None:
+    bucket = TokenBucket(store, "site", Quota(1000, 60.0))
+    await spend(bucket, store, 960)
+    begun = now()
+    next_one = asyncio.ensure_future(spend_later(bucket, store))
+
+    with pytest.raises(StillShort):
+        await bucket.acquire(100, 100, until=begun + 45)
+    waited = now() - begun
+
+    assert waited == pytest.approx(45, abs=0.1)
+    assert (await next_one).tokens == 40
+
+
+async def spend_later(bucket: TokenBucket, store: DatabaseStore) -> Grant:
+    """Ask for a few once another waits."""
+    await asyncio.sleep(1)
+    return await spend(bucket, store, 40)
+
+
+@bucket_test
+async def test_tokens_that_are_there_are_granted_to_who_could_not_wait(store: DatabaseStore) -> None:
+    bucket = TokenBucket(store, "site", Quota(1000, 60.0))
+
+    assert (await bucket.acquire(100, 100, until=now() - 1)).tokens == 100
 
 
 @bucket_test
