@@ -200,7 +200,7 @@ class HealthChecker:
         batch.open.discard(server)
         evidence = recovery.evidence if batch.queue.options.check is None else Evidence.CHECK
         if healthy:
-            await batch.queue.report([restarted(batch, server, evidence)])
+            await batch.queue.report(restarted(batch, [server], evidence))
             return
         failed = batch.queue.server_event(
             ev.ServerFailed,

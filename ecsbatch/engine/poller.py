@@ -316,10 +316,16 @@ class Poller:
         The store writes together what comes together.
         """
         if not queue.dropped and (events := found.all_events()):
-            self._recorded.put_nowait((queue, found, queue.journal.record(Transaction(events))))
+            written = queue.journal.record(Transaction(events))
+            written.add_done_callback(lambda _: self._on_written(queue, found, written))
+
+    def _on_written(self, queue: ServerQueue, found: LookResult, written: asyncio.Future[Committed]) -> None:
+        """Pass on what is to be acted on; most looks tell only of ends, and nobody need be woken for them."""
+        if found.unstarted or found.released or written.cancelled() or written.exception() is not None:
+            self._recorded.put_nowait((queue, found, written))
 
     async def _follow_up(self) -> None:
-        """Act on results once they are recorded."""
+        """Act on results that were recorded, or could not be."""
         while True:
             await self._follow_up_on(*await self._recorded.get())
 

@@ -5,7 +5,7 @@ Read `OutcomeResolver.job` and `OutcomeResolver.server` first; what a server's s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from typing import Any
@@ -160,14 +160,16 @@ class OutcomeResolver:
         """Return what the ended sub-jobs of a job mean: each is one server's end."""
         found = LookResult()
         batch = watch.batch
+        up: list[str] = []
         for sub in ended:
             watch.pending.discard(sub.server_id)
             if sub.succeeded:
-                self._up(batch, sub.server_id, Evidence.JOB, found)
+                up.append(sub.server_id)
             elif (skip := skip_of(sub.code)) is not None:
                 self._skipped(batch, sub.server_id, skip, Evidence.JOB, found, sub.code)
             else:
                 self._failed(batch, sub.server_id, found, Evidence.JOB, code=sub.code, message=sub.message)
+        self._up(batch, up, Evidence.JOB, found)
         return found
 
     def overdue(self, watch: JobWatch, job: Job, states: Mapping[str, ServerView], found: LookResult) -> None:
@@ -219,7 +221,7 @@ class OutcomeResolver:
         """Add the end of a server by its own state; ``facts`` are what its job says of a failure."""
         match verdict:
             case Verdict.RESTARTED:
-                self._up(batch, server, Evidence.STATE, found)
+                self._up(batch, [server], Evidence.STATE, found)
             case Verdict.NOT_FOUND:
                 self._skipped(batch, server, SkipReason.NOT_FOUND, Evidence.STATE, found)
             case Verdict.FAILED:
@@ -272,14 +274,15 @@ class OutcomeResolver:
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    def _up(self, batch: Batch, server: str, evidence: Evidence, found: LookResult) -> None:
-        """End a server that the cloud says is up; where its own health is asked for, that comes first."""
+    def _up(self, batch: Batch, servers: Sequence[str], evidence: Evidence, found: LookResult) -> None:
+        """End servers that the cloud says are up; where their own health is asked for, that comes first."""
         options = batch.queue.options
         if options.check is not None or options.min_ready > 0:
-            self._health.watch(batch, server, evidence)
+            for server in servers:
+                self._health.watch(batch, server, evidence)
         else:
-            batch.open.discard(server)
-            found.events.append(restarted(batch, server, evidence))
+            batch.open.difference_update(servers)
+            found.events += restarted(batch, servers, evidence)
 
     def _skipped(
         self, batch: Batch, server: str, reason: SkipReason, evidence: Evidence, found: LookResult, code: str = ""

@@ -297,14 +297,19 @@ class ServerQueue:
         self.wake()
 
 
-def restarted(batch: Batch, server: str, evidence: Evidence) -> ev.ServerRestarted:
-    """Make the event of a server that was restarted; it names no host, by which only failures are counted."""
-    wave, domain = batch.queue.owner.locate(server)
-    if not domain and server in batch.views:
-        domain = batch.views[server].az
-    return ev.ServerRestarted(
-        server=server, wave=wave, domain=domain, batch=batch.number, evidence=evidence.value, job_id=batch.job_id
-    )
+def restarted(batch: Batch, servers: Iterable[str], evidence: Evidence) -> list[ev.ServerRestarted]:
+    """Make the events of servers that were restarted; they name no host, by which only failures are counted."""
+    locate, az, number, job_id = batch.queue.owner.locate, batch.views.az, batch.number, batch.job_id
+    word = evidence.value
+    events: list[ev.ServerRestarted] = []
+    for server in servers:
+        wave, domain = locate(server)
+        events.append(
+            ev.ServerRestarted(
+                server=server, wave=wave, domain=domain or az(server), batch=number, evidence=word, job_id=job_id
+            )
+        )
+    return events
 
 
 def adopted(in_flight: InFlightBatch, queue: ServerQueue, now: float) -> Batch:

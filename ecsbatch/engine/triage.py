@@ -84,7 +84,7 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
             # What one of this run's own requests has changed is no sign of somebody else's.
             recent = options.skip_updated_since if attempt is None else None
             sent = _maybe_sent_since(queue, server, attempt)
-            since = min((time for time in (recent, sent) if time is not None), default=None)
+            since = recent if sent is None else sent if recent is None else min(recent, sent)
             careful = options.precheck or refused is not None or sent is not None
             reason = precheck(view, precheck=careful, updated_since=since)
             if reason is None:

@@ -29,6 +29,9 @@ from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, GateWait, InFli
 _EVIDENCES: Final = ("", *(e.value for e in Evidence))
 _EVIDENCE: Final = {word: i for i, word in enumerate(_EVIDENCES)}
 
+_UNTOLD: Final = frozenset({Stage.TIMED_OUT, Stage.UNKNOWN})
+"""Ends that a job has not told."""
+
 _TURNS: Final = frozenset(
     {ev.WaveStarted, ev.WaveFinished, ev.HolderChanged, ev.CloudUnseen, ev.CloudSeen}
     | {ev.RunPaused, ev.RunResumed, ev.RunAborting, ev.RunStopped, ev.RunFinished, ev.RunFrozen, ev.RunThawed}
@@ -137,12 +140,14 @@ class RolloutState:
     def apply(self, recorded: Recorded) -> None:
         """Fold the next event in; events must come in the order of their ``seq``."""
         self.seq = recorded.seq
-        self._heard_at, self.updated_at = self.updated_at, recorded.ts
-        fold = self._folds.get(type(recorded.event))
+        event, ts = recorded.event, recorded.ts
+        self._heard_at, self.updated_at = self.updated_at, ts
+        kind = type(event)
+        fold = self._folds.get(kind)
         if fold is not None:
-            fold(self, recorded.event, recorded.ts)
-        if type(recorded.event) in _TURNS:
-            self._begin_to_count(recorded.ts)
+            fold(self, event, ts)
+        if kind in _TURNS:
+            self._begin_to_count(ts)
 
     def _begin_to_count(self, ts: float) -> None:
         """Count anew what ends from now on where the run can send, else not at all."""
@@ -302,9 +307,10 @@ class RolloutState:
 
     def _end(self, i: int, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
         """Give a server its outcome."""
-        self._count_kept(i, -1)
-        self.kept.pop(i, None)
-        self._forget_not_retried(i)
+        if self.kept or self.not_retried:
+            self._count_kept(i, -1)
+            self.kept.pop(i, None)
+            self._forget_not_retried(i)
         was, self.stage[i] = self.stage[i], stage
         more = (stage in FAILURES) - self._counts_as_failure(i, was)
         self._forgiven.discard(i)
@@ -317,8 +323,9 @@ class RolloutState:
             self._detail[i] = (event.reason, event.code, event.message)
         else:
             self._detail.pop(i, None)
-        self._note_host(i, event.host)
-        if event.job_id and stage in {Stage.TIMED_OUT, Stage.UNKNOWN}:
+        if event.host or self._hosts:
+            self._note_host(i, event.host)
+        if stage in _UNTOLD and event.job_id:
             self._untold.add(i)
         else:
             self._untold.discard(i)

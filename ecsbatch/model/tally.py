@@ -173,13 +173,15 @@ class Tally:
 
     def move(self, was: int, to: int, n: int) -> None:
         """Count ``n`` servers at another stage than before."""
-        self._count(was, -n)
-        self._count(to, n)
-
-    def _count(self, stage: int, by: int) -> None:
-        if stage == _WAITING:
-            self.waiting += by
-        elif stage < _RESTARTED:
-            self.in_flight += by
+        if was == _WAITING:
+            self.waiting -= n
+        elif was < _RESTARTED:
+            self.in_flight -= n
         else:
-            self.ended[_KINDS[stage]] += by
+            self.ended[_KINDS[was]] -= n
+        if to == _WAITING:
+            self.waiting += n
+        elif to < _RESTARTED:
+            self.in_flight += n
+        else:
+            self.ended[_KINDS[to]] += n

@@ -20,7 +20,7 @@ from ecsbatch.model.servers import Fleet, ServerView
 _Row = tuple[Any, ...]
 _State = tuple[bool, str, str, bool, str]
 
-_UPDATED: Final = ServerView._fields.index("updated")
+_UPDATED, _AZ = ServerView._fields.index("updated"), ServerView._fields.index("az")
 
 _BETWEEN: Final = "\0"
 _texts_of: Final = attrgetter(
@@ -60,6 +60,11 @@ class ViewTable(MutableMapping[str, ServerView]):
 
     def __contains__(self, server: object) -> bool:
         return server in self._rows
+
+    def az(self, server: str) -> str:
+        """Return a server's availability zone, "" where none was seen; no view is made for that."""
+        row = self._rows.get(server)
+        return row[_AZ] if row is not None else ""
 
     def baselines(self) -> list[str]:
         """Return each server's ``updated``, in their order."""

@@ -20,7 +20,7 @@ def skip_reason(view: ServerView) -> tuple[SkipReason, bool] | None:
     if view.status in {"REBOOT", "HARD_REBOOT"} or view.task_state.startswith("reboot"):
         return SkipReason.ALREADY_RESTARTING, True
     # The status alone hides transitions: powering-off still shows ACTIVE, powering-on still SHUTOFF.
-    if view.task_state or view.status not in {"ACTIVE", *_RESTING}:
+    if view.task_state or (view.status != "ACTIVE" and view.status not in _RESTING):
         return SkipReason.NOT_ACTIVE, True
     if view.status in _RESTING:
         return SkipReason.NOT_ACTIVE, False

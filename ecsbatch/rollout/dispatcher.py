@@ -289,6 +289,8 @@ class Dispatcher:
         if isinstance(event, ev.RunResumed) and event.skip_domains:
             for server in [s for s in self._queued if not self._waits(s)]:
                 self._remove_queued(server)
+        if not self._state.held:
+            return
         for server in (*back, event.server) if isinstance(event, ev.ServerEvent) else back:
             if (index := self._plan.fleet.find(server)) in self._state.held:
                 self._watch_held(index)
@@ -324,9 +326,10 @@ class Dispatcher:
 
     def locate(self, server: str) -> tuple[int, str]:
         """Return a server's wave, 0 where it is in none, and its domain."""
-        index = self._plan.fleet.find(server)
+        fleet = self._plan.fleet
+        index = fleet.find(server)
         wave = self._plan.wave_of(index)
-        return wave.number if wave else 0, self._plan.fleet.domain(index)
+        return wave.number if wave else 0, fleet.domain(index)
 
     def woken(self, queue: ServerQueue) -> None:
         """Wake the engine and the rollout for a queue that has changed."""
@@ -359,10 +362,10 @@ class Dispatcher:
         What it had done until it was to be tried again is known, and what is asked after a failover is not forgotten.
         """
         state = self._state
-        since = state.retried_at.get(self._plan.fleet.find(server), state.started_at)
-        if state.failed_over_at is None or since is None or since >= state.failed_over_at:
+        if state.failed_over_at is None:
             return None
-        return since
+        since = state.retried_at.get(self._plan.fleet.find(server), state.started_at)
+        return since if since is not None and since < state.failed_over_at else None
 
     def kept(self, server: str) -> Outcome | None:
         """Return how a server had failed that is to be tried again, None where it is none of these."""

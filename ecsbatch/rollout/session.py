@@ -204,12 +204,13 @@ class RunSession:
         back = self.dispatcher.on_event(event)
         self.state.apply(recorded)
         self.dispatcher.after(event, back)
-        if isinstance(event, ev.StoreFailedOver):
+        if isinstance(event, ev.ServerEvent):
+            if self._waiters:
+                self._answer([event.server])
+        elif isinstance(event, ev.StoreFailedOver):
             self.dispatcher.recall()  # what was looked at before is looked at again
-        if isinstance(event, ev.LimitChanged):
+        elif isinstance(event, ev.LimitChanged):
             self.limits = policy.limits_of(self.plan, self.state.limits)
-        elif self._waiters and isinstance(event, ev.ServerEvent):
-            self._answer([event.server])
         elif self._waiters and isinstance(event, ev.RunResumed | ev.BatchRejected | ev.BatchUnstarted):
             self._answer(list(self._waiters))  # servers of left-out domains end without an event of their own
 
