@@ -1,1 +1,1 @@
-"""What the design promises in numbers, measured: ``python -m benchmarks quota|cpu|size|looks``."""
+"""What the design promises in numbers, measured beside what one would pick instead: ``python -m benchmarks``."""
