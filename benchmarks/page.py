@@ -35,6 +35,7 @@ class Measured:
 
     Attributes:
         result: what it found.
+        typed: the command that makes it.
         at: when it was over.
         seconds: how long it took.
         versions: of what was measured and of the peers.
@@ -42,6 +43,7 @@ class Measured:
     """
 
     result: Result
+    typed: str
     at: str
     seconds: float
     versions: Mapping[str, str]
@@ -115,7 +117,7 @@ def section(name: str, each: Measured) -> str:
     """Return a benchmark's part of the page."""
     pictures = [f"![{ABOUT[name]}]({file}.svg)" for file in drawn(name, each.result.figures)]
     tables = [table.markdown() for table in each.result.tables]
-    made = f"`python -m benchmarks {name}`, {_span(each.seconds)}."
+    made = f"`{each.typed}`, {_span(each.seconds)}."
     return "\n\n".join([f"## {name}", f"{ABOUT[name]} {made}", *pictures, *tables])
 
 

@@ -67,7 +67,12 @@ def measured(name: str, seen: dict[str, float] | None = None, broken: tuple[str,
     table = Table(f"What {name} took", ["who", "a|b"], [["ecsbatch", "1 us"], ["SDK", "4 us"]], ["A note."])
     versions = {"ecsbatch": "1234567", "Python": "3.11.7"}
     return Measured(
-        Result([table], seen or {}, FIGURES[name], broken), "2026-03-01 22:00", 75.0, versions, "2 cores of X"
+        Result([table], seen or {}, FIGURES[name], broken),
+        f"python -m benchmarks {name}",
+        "2026-03-01 22:00",
+        75.0,
+        versions,
+        "2 cores of X",
     )
 
 
@@ -207,7 +212,9 @@ def test_the_page_has_tables_pictures_goals_versions_and_what_makes_each() -> No
 
 
 def test_the_page_says_which_part_was_measured_elsewhere() -> None:
-    elsewhere = Measured(Result([]), "2026-04-01 22:00", 3.0, {"ecsbatch": "7654321"}, "4 cores of Y")
+    elsewhere = Measured(
+        Result([]), "python -m benchmarks lag", "2026-04-01 22:00", 3.0, {"ecsbatch": "7654321"}, "4 cores of Y"
+    )
     told = page({"cpu": measured("cpu"), "lag": elsewhere})
 
     assert "cpu: 2026-03-01, 2 cores of X." in told
