@@ -160,11 +160,23 @@ def shares(title: str, below: str) -> Callable[[Rows], str]:
 
 
 def store(rows: Rows) -> str:
-    """Bytes a server, and what of the possible transactions is used."""
+    """Bytes a server."""
     sizes = [row for row in rows if "bytes" in row]
     panel = _panel("", [row["bytes"] for row in sizes], "{:g}")
     shown = [Row(row["name"], _tone(row), [Cell([row["bytes"]], f"{row['bytes']:.0f} bytes")]) for row in sizes]
     return bar_chart("What a store keeps of a server", "Bytes on disk after a whole rollout.", [panel], [("", shown)])
+
+
+def grants(rows: Rows) -> str:
+    """Grants a second, by database."""
+    rates = [row for row in rows if "per_second" in row]
+    groups: list[tuple[str, list[Row]]] = []
+    for database, each in groupby(rates, lambda row: row["name"].partition(": ")[0]):
+        named = [(row, row["name"].partition(": ")[2]) for row in each]
+        shown = [Row(name, _tone(row), [Cell([row["per_second"]], f"{row['per_second']:,.0f}")]) for row, name in named]
+        groups.append(({"sqlite": "SQLite", "postgres": "PostgreSQL"}.get(database, database), shown))
+    panel = _panel("", [row["per_second"] for row in rates], "{:,.0f}")
+    return bar_chart("Grants of quota a second", "Behind each name how many processes share it.", [panel], groups)
 
 
 PICTURES: Final[Mapping[str, Mapping[str, tuple[str, Callable[[Rows], str]]]]] = {
@@ -180,7 +192,7 @@ PICTURES: Final[Mapping[str, Mapping[str, tuple[str, Callable[[Rows], str]]]]] =
             shares("From the first submit to the last", "Servers a second, of what quota and budget allow."),
         )
     },
-    "store": {"store": ("rows", store)},
+    "store": {"store": ("rows", store), "grants": ("rows", grants)},
     "display": {
         "display": ("rows", shares("The display's part of a core", "100,000 servers, four pictures a second."))
     },
