@@ -31,7 +31,7 @@ CPU = {
 }
 QUOTA = {
     "rows": [
-        {"name": name, "ours": ours, "latency": latency, "fullest": fullest, "share": 0.997}
+        {"name": name, "ours": ours, "latency": latency, "fullest": fullest, "share": 0.997, "second": 61.0}
         for latency in ("0.1 s", "3 s")
         for name, ours, fullest in (("ecsbatch", True, 1_000), ("a <limiter> & co", False, 1_900))
     ]
@@ -158,7 +158,7 @@ def test_pictures_are_small_well_formed_and_load_nothing(name: str) -> None:
 def test_a_picture_says_its_figures_as_text() -> None:
     [svg] = drawn("quota", QUOTA).values()
 
-    assert {"ecsbatch", "a <limiter> & co", "99.7%", "1,000", "1,900, 900 too many", "allowed: 1,000"} <= set(
+    assert {"ecsbatch", "a <limiter> & co", "99.7%", "1,000", "1,900", "allowed: 1,000", "61 s"} <= set(
         texts(svg)
     )
 
