@@ -41,7 +41,7 @@ GROUPS: Final[Mapping[str, Group]] = {
 }
 
 EXACT: Final = ("fullest window",)
-"""What is as the quota says, or wrong."""
+"""What has no margin."""
 
 
 def can_measure(name: str) -> str:
@@ -68,6 +68,8 @@ def complaints(name: str, found: Mapping[str, float], table: Mapping[str, float]
         margin = 0.0 if what.endswith(EXACT) else GROUPS[name].margin
         if what not in table:
             said.append(f"{what} is not in the table: {RENEW}")
+        elif not margin and figure != table[what]:
+            said.append(f"{what} is {figure:,g} and was {table[what]:,g}. {_EXACT}: {RENEW}")
         elif figure > table[what] * (1 + margin):
             said.append(f"{_changed(what, figure, table[what], margin)}. Find what has made it worse; {_WORSE}.")
         elif figure < table[what] * (1 - margin):
@@ -75,6 +77,7 @@ def complaints(name: str, found: Mapping[str, float], table: Mapping[str, float]
     return said
 
 
+_EXACT: Final = "More may be more than the quota, less leaves some of it unused; where neither is so"
 _WORSE: Final = f"where that has a good reason, say it in the commit that has what this rewrites: {RENEW}"
 
 

@@ -17,8 +17,9 @@ from typing import Any, Final, NamedTuple
 
 import ecsbatch
 from ecsbatch import Restarter
-from ecsbatch.config.settings import Strategy
+from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.model.outcome import Outcome
+from ecsbatch.model.quota import Quota
 from ecsbatch.simulator.auditor import fullest_window
 from ecsbatch.testing import World
 
@@ -26,6 +27,9 @@ PACKAGE: Final = str(Path(ecsbatch.__file__).parent)
 SIMULATOR: Final = str(Path(PACKAGE, "simulator"))
 WARM: Final = 20
 """Servers of a run before the one that is measured: what a process does once has been done then."""
+
+QUOTA: Final = Quota(950, 60.0)
+"""Less than the cloud's, and no multiple of a batch: one server too many is seen."""
 
 Life = Callable[[Restarter, list[str]], Awaitable[Sequence[Outcome]]]
 
@@ -41,7 +45,7 @@ async def batches(restarter: Restarter, ids: list[str]) -> Sequence[Outcome]:
 
 
 async def large(restarter: Restarter, ids: list[str]) -> Sequence[Outcome]:
-    """Run a rollout of one wave in batches of 1,000."""
+    """Run a rollout of one wave in batches of up to 1,000, as large as the quota lets through."""
     return await _rollout(restarter, ids, Strategy(waves="100%", max_unavailable="100%", batch_size=1000))
 
 
@@ -62,11 +66,13 @@ class Lived(NamedTuple):
         world: it ran in.
         outcomes: of its servers.
         blocks: of memory that the interpreter held before its engine was closed.
+        traced: bytes of memory that were held then, if they are traced.
     """
 
     world: World
     outcomes: Sequence[Outcome]
     blocks: int
+    traced: int
 
 
 def _live(life: Life, servers: int, statements: Counter[str] | None = None) -> Lived:
@@ -74,9 +80,10 @@ def _live(life: Life, servers: int, statements: Counter[str] | None = None) -> L
     if statements is not None:
         world.database.connection.set_trace_callback(lambda text: statements.update([text.split(None, 1)[0]]))
 
-    async def main() -> tuple[Sequence[Outcome], int]:
-        async with world.restarter() as restarter:
-            return await life(restarter, world.ids), sys.getallocatedblocks()
+    async def main() -> tuple[Sequence[Outcome], int, int]:
+        async with world.restarter(Engine(quota=QUOTA)) as restarter:
+            outcomes = await life(restarter, world.ids)
+            return outcomes, sys.getallocatedblocks(), tracemalloc.get_traced_memory()[0]
 
     return Lived(world, *world.run(main))
 
@@ -84,9 +91,9 @@ def _live(life: Life, servers: int, statements: Counter[str] | None = None) -> L
 def costs(life: Life, servers: int) -> dict[str, float]:
     """Return what a run asks of the cloud, of the store and of the loop."""
     statements = Counter[str]()
-    world, outcomes, _ = _live(life, servers, statements)
-    with world:
-        return _costs(world, outcomes, statements)
+    lived = _live(life, servers, statements)
+    with lived.world:
+        return _costs(lived.world, lived.outcomes, statements)
 
 
 def _costs(world: World, outcomes: Sequence[Outcome], statements: Counter[str]) -> dict[str, float]:
@@ -99,7 +106,7 @@ def _costs(world: World, outcomes: Sequence[Outcome], statements: Counter[str]) 
     transactions = statements.pop("BEGIN")
     assert len(ends) == servers
     return {
-        "fullest window": fullest_window(books.counted, world.config.quota_window)[0],
+        "fullest window": fullest_window(books.counted, QUOTA.window)[0],
         "requests a server": books.requests / servers,
         "looks a job": books.looks["job"] / len(jobs),
         "seconds until an end is seen": mean(ended[id_] - end for id_, end in ends.items()),
@@ -142,21 +149,24 @@ def _kind(code: CodeType | str) -> str:
 
 def memory(life: Life, servers: int) -> dict[str, float]:
     """Return what a run allocates: its peak, and what it holds at its end, with its simulated cloud."""
-    _live(life, WARM).world.close()
+    # One before, of the same size: what the interpreter keeps for later objects of a kind is filled.
+    _live(life, servers).world.close()
     with _no_collections():
         before = sys.getallocatedblocks()
-        lived = _live(life, servers)
-        lived.world.close()
+        blocks = _live(life, servers)
+        blocks.world.close()
     with _no_collections():
         tracemalloc.start()
         try:
-            _live(life, servers).world.close()
+            traced = _live(life, servers)
+            traced.world.close()
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
     return {
+        "blocks of memory a server at the end": (blocks.blocks - before) / servers,
+        "bytes of memory a server at the end": traced.traced / servers,
         "bytes of memory a server at the peak": peak / servers,
-        "blocks of memory a server at the end": (lived.blocks - before) / servers,
     }
 
 
@@ -173,9 +183,9 @@ def _no_collections() -> Iterator[None]:
 
 WORLDS: Final[Mapping[str, Callable[[], dict[str, float]]]] = {
     "batches of 100": lambda: costs(batches, 2000),
-    "batches of 1,000": lambda: costs(large, 2000),
+    "large batches": lambda: costs(large, 2000),
     "as by itself": lambda: costs(standard, 400),
-    "one by one": lambda: costs(singles, 500),
+    "one by one": lambda: costs(singles, 1500),
     "calls": lambda: calls(batches, 1000),
     "memory": lambda: memory(batches, 1000),
 }
