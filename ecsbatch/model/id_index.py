@@ -30,7 +30,7 @@ class IdIndex:
             slot = hash(id_) & mask
             while taken := places[slot]:
                 if ids[taken - 1] == id_:
-                    raise ValueError(id_)
+                    raise ValueError(f"{id_!r} is listed twice.")
                 slot = slot + 1 & mask
             places[slot] = place
         self._ids, self._mask, self._places = ids, mask, places

@@ -84,7 +84,7 @@ class ViewTable(MutableMapping[str, ServerView]):
 class PackedViews(MutableMapping[str, ServerView]):
     """The views of a whole fleet by id, each as one text; a million take 300 MB, where objects take twice that.
 
-    Their texts are as `ecsbatch.ecs.wire` reads them: of printable characters.
+    Texts of the cloud are printable; a NUL that somebody's own `Auth` has put into one is left out.
     """
 
     __slots__ = ("_rows",)
@@ -105,7 +105,11 @@ class PackedViews(MutableMapping[str, ServerView]):
 
     def __setitem__(self, server: str, view: ServerView) -> None:
         flags = ("f" if view.found else "") + ("l" if view.locked else "")
-        self._rows[server] = _BETWEEN.join((flags, *_texts_of(view), *view.tags))
+        texts = (flags, *_texts_of(view), *view.tags)
+        row = _BETWEEN.join(texts)
+        if row.count(_BETWEEN) >= len(texts):
+            row = _BETWEEN.join(text.replace(_BETWEEN, "") for text in texts)
+        self._rows[server] = row
 
     def __delitem__(self, server: str) -> None:
         del self._rows[server]

@@ -44,7 +44,7 @@ runpy.run_module("ecsbatch", run_name="__main__")
 
 CLOUD = ("aiohttp", "ecsbatch.ecs")
 READS = {
-    "engine": ("__init__", "host_loop"),
+    "engine": ("__init__",),
     "rollout": ("__init__", "followed_journal", "followed_runs", "follower", "history", "steering", "store_switch"),
 }
 """Modules of the rooms that restart servers which whoever only reads may need: they bring nothing of the rest."""

@@ -1,4 +1,4 @@
-"""`ViewTable` is a dict of views that costs the garbage collector nothing."""
+"""Tables of views are dicts of views that cost the garbage collector nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import gc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecsbatch.model.servers import ServerView
-from ecsbatch.model.view_table import ViewTable
+from ecsbatch.model.servers import Fleet, ServerView
+from ecsbatch.model.view_table import PackedViews, SeenFleet, ViewTable
 
-words = st.text(max_size=3)
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=3)
 views = st.builds(
     ServerView,
     st.sampled_from("abcdef"),
@@ -65,3 +65,46 @@ def test_the_collector_does_not_visit_its_rows() -> None:
         gc.collect()
 
     assert not any(map(gc.is_tracked, table._rows.values()))
+
+
+@given(st.lists(views), st.lists(views), st.sampled_from("abcdef"))
+def test_packed_views_are_a_dict_of_views_too(first: list[ServerView], more: list[ServerView], gone: str) -> None:
+    plain, table = dict[str, ServerView](), PackedViews()
+    for each in (first, more):
+        plain.update((view.id, view) for view in each)
+        table.update((view.id, view) for view in each)
+    assert list(table.items()) == list(plain.items())
+
+    table.pop(gone, None)
+    plain.pop(gone, None)
+    assert (list(table), len(table), gone in table, table.get(gone)) == (list(plain), len(plain), False, None)
+
+    table.clear()
+    assert not table
+
+
+def test_a_nul_in_a_packed_text_moves_no_other_text() -> None:
+    table = PackedViews()
+    table["a"] = ServerView("a", status="AC\0TIVE", az="az1\0", tags=("\0",))
+
+    assert table["a"] == ServerView("a", status="ACTIVE", az="az1", tags=("",))
+
+
+def test_the_collector_does_not_visit_packed_views_at_all() -> None:
+    table = PackedViews()
+    table.update((str(n), ServerView(str(n), tags=(f"app={n}",))) for n in range(100))
+
+    assert not gc.is_tracked(table._rows)
+
+
+@given(st.lists(views))
+def test_of_a_fleet_that_was_seen_is_kept_what_tells_whether_it_has_changed(seen: list[ServerView]) -> None:
+    kept = {view.id: view for view in seen if view.id != "a"}
+    fleet = SeenFleet(Fleet("fedcba"), kept)
+
+    assert dict(fleet) == {
+        id_: ServerView(id_, view.found, view.status, view.task_state, view.updated, view.locked, view.az)
+        for id_, view in kept.items()
+    }
+    assert list(fleet) == [id_ for id_ in "fedcba" if id_ in kept]
+    assert (len(fleet), fleet.get("a"), fleet.get("z")) == (len(kept), None, None)
