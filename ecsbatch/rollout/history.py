@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ecsbatch.clock import Clock, SystemClock
 from ecsbatch.errors import EngineStopped, Invalid
-from ecsbatch.host_loop import TimeSlice
+from ecsbatch.host_loop import TimeSlice, aside
 from ecsbatch.model.arguments import refuse_no_number
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
 from ecsbatch.model.text import printable
@@ -189,7 +189,8 @@ class History(StoreSwitch):
             StoreError: the store cannot be read.
         """
         record, state = await self._look(run_id)
-        return state.outcome(need_server(state.plan.fleet, server, printable(record.run_id)))
+        fleet = state.plan.fleet
+        return state.outcome(await aside(partial(need_server, fleet, server, printable(record.run_id)), len(fleet)))
 
     async def explain(self, run_id: str = "", server: str = "") -> Explanation:
         """Return why a server is not restarted yet, or what holds the whole rollout now.
@@ -208,7 +209,8 @@ class History(StoreSwitch):
             StoreError: the store cannot be read.
         """
         record, state = await self._look(run_id)
-        server_id = server_of(state.plan.fleet, server, record.run_id)
+        fleet = state.plan.fleet
+        server_id = await aside(partial(server_of, fleet, server, record.run_id), len(fleet))
         return await explained(self.store, record, state, server_id, now=self.store.wall())
 
     async def progress(self, run_id: str = "") -> Progress:
