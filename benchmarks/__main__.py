@@ -14,7 +14,7 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.common import REPEATS, Options, Result, say, show
+from benchmarks.common import Options, Result, say, show
 from benchmarks.page import ABOUT, FOLDER, Kept, Measured, load, save
 from benchmarks.versions import machine, versions
 
@@ -27,9 +27,9 @@ def measure(name: str, options: Options, there: dict[str, str]) -> Measured:
     begun = time.monotonic()
     result: Result = import_module(f"benchmarks.{name}").run(options)
     at = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    repeats = [] if options.repeats == REPEATS else ["--repeats", str(options.repeats)]
-    typed = " ".join(["python -m benchmarks", name, *options.words, *repeats])
-    return Measured(result, typed, at, round(time.monotonic() - begun, 1), there, machine())
+    return Measured(
+        result, f"python -m benchmarks {name}{options.text()}", at, round(time.monotonic() - begun, 1), there, machine()
+    )
 
 
 def run_all(options: Options, folder: Path) -> int:
@@ -78,7 +78,7 @@ def main() -> int:
     if name == "page":
         save(FOLDER, load(FOLDER))
         return 0
-    if name in ABOUT and not (keep and options.quick):
+    if name in ABOUT:
         return run_one(name, options, FOLDER, keep=keep)
     if not name and not options.words:
         return run_all(options, FOLDER)

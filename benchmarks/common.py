@@ -56,6 +56,12 @@ class Options:
             del words[place : place + 2]
         return cls(quick, repeats, words)
 
+    def text(self) -> str:
+        """Return them as they are typed, each behind a space."""
+        usual = 1 if self.quick else REPEATS
+        repeats = [] if self.repeats == usual else ["--repeats", str(self.repeats)]
+        return "".join(f" {word}" for word in [*self.words, *(["--quick"] if self.quick else []), *repeats])
+
 
 class Spread(NamedTuple):
     """What repeats of one measurement gave."""

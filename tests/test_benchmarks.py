@@ -103,6 +103,9 @@ def test_what_is_typed_says_how_to_measure() -> None:
     assert Options.typed(["a", "--quick", "b"]) == Options(quick=True, repeats=1, words=["a", "b"])
     assert Options.typed(["--repeats", "7"]) == Options(repeats=7, words=[])
     assert Options.typed([]).repeats >= 5
+    assert [Options.typed(words).text() for words in ([], ["100", "--quick"], ["--repeats", "7"])] == [
+        *("", " 100 --quick", " --repeats 7")
+    ]
 
 
 def test_a_spread_is_told_where_there_is_one() -> None:
@@ -158,9 +161,7 @@ def test_pictures_are_small_well_formed_and_load_nothing(name: str) -> None:
 def test_a_picture_says_its_figures_as_text() -> None:
     [svg] = drawn("quota", QUOTA).values()
 
-    assert {"ecsbatch", "a <limiter> & co", "99.7%", "1,000", "1,900", "allowed: 1,000", "61 s"} <= set(
-        texts(svg)
-    )
+    assert {"ecsbatch", "a <limiter> & co", "99.7%", "1,000", "1,900", "allowed: 1,000", "61 s"} <= set(texts(svg))
 
 
 def test_a_picture_of_cpu_holds_each_to_the_sdk() -> None:
