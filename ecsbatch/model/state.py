@@ -104,7 +104,7 @@ class RolloutState:
         self._in_waves = plan.to_restart
         named = counted(plan.fleet.domains) if plan.fleet.domains else {"": n} if n else {}
         self.domains = defaultdict(Tally, {domain: Tally(total=of, waiting=of) for domain, of in named.items()})
-        self.flights: dict[int, InFlightBatch] = {}
+        self.flights, self._under_way = dict[int, InFlightBatch](), dict[str, int]()
         self.held: set[int] = set()
         self.unstarted: dict[str, int] = {}
         self.earlier: dict[str, Attempt] = {}
@@ -173,6 +173,7 @@ class RolloutState:
         self.flights[event.batch] = InFlightBatch.of(event, ts)
         self._note_batch(event.batch, ts)
         indexes = self._indexes(event.servers)
+        self._under_way.update(zip(event.servers, indexes, strict=True))
         again = self.held.intersection(indexes)
         self._move(indexes, Stage.SUBMITTING)
         for i in indexes:
@@ -183,7 +184,8 @@ class RolloutState:
         self._retried_while_down |= again
 
     def _indexes(self, servers: Iterable[str]) -> list[int]:
-        return [self.plan.fleet.find(server) for server in servers]
+        find = self.find
+        return [find(server) for server in servers]
 
     def _note_batch(self, batch: int, ts: float) -> None:
         self.last_batch = max(self.last_batch, batch)
@@ -270,9 +272,11 @@ class RolloutState:
         waits = self.stage[i] in {Stage.WAITING, Stage.LEFT_OUT}
         return waits or (self.stage[i] in FAILURES and self.not_retried.get(i) == "left_out")
 
-    def _requeue(self, servers: Iterable[str]) -> None:
+    def _requeue(self, servers: Collection[str]) -> None:
         """Let servers wait again, except those of left-out domains; one that was down before counts as down again."""
         indexes = self._indexes(servers)
+        for server in servers:
+            self._under_way.pop(server, None)
         out = [i for i in indexes if self._is_left_out(i)] if self.left_out else []
         self._move(set(indexes).difference(out) if out else indexes, Stage.WAITING)
         self._end_left_out(out)
@@ -288,7 +292,8 @@ class RolloutState:
                 del self.flights[batch]
 
     def _ended(self, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
-        i = self.plan.fleet.find(event.server)
+        i = self.find(event.server)
+        self._under_way.pop(event.server, None)
         self.unstarted.pop(event.server, None)
         self.earlier.pop(event.server, None)
         self.retried_at.pop(i, None)
@@ -600,6 +605,20 @@ class RolloutState:
         ev.RunStopped: _stopped,
         ev.RunFinished: _finished,
     }
+
+    def find(self, server: str) -> int:
+        """Return the index of a server; of one under way it is at hand, for it is asked for several times.
+
+        Raises:
+            KeyError: it is not in this run.
+        """
+        index = self._under_way.get(server)
+        return self.plan.fleet.find(server) if index is None else index
+
+    def locate(self, server: str) -> tuple[int, str]:
+        """Return the number of a server's wave, 0 where it is in none, and its domain."""
+        i = self.find(server)
+        return bisect_right(self._starts, i) if i < self._in_waves else 0, self.plan.fleet.domain(i)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ class Dispatcher:
         self._notice = notice
         self._queues: dict[str, ServerQueue] = {}
         self._picker: Picker | None = None
-        self._queued: set[str] = set()
+        self._queued: dict[str, str] = {}  # with their domains: a fleet is asked for a server's place once
         self._by_domain: Counter[str] = Counter()
         self.out_of_turn = False
 
@@ -204,7 +204,7 @@ class Dispatcher:
         fleet = self._plan.fleet
         by_site: dict[str, list[str]] = {}
         for index in indexes:
-            self._add_queued(fleet.ids[index])
+            self._add_queued(fleet.ids[index], fleet.domain(index))
             by_site.setdefault(fleet.site(index), []).append(fleet.ids[index])
         for site, queue in self._queues.items():
             queue.wave = wave.number
@@ -301,35 +301,31 @@ class Dispatcher:
         begun = self._state.wave >= wave.number
         for queue in self._queues.values():
             queue.wave = wave.number
+        fleet = self._plan.fleet
         for server in servers:
-            if self._waits(server):
-                self._add_queued(server)
-                self.out_of_turn |= not (begun and wave.start <= self._plan.fleet.find(server) < wave.end)
+            index = fleet.find(server)
+            if self._state.stage[index] == Stage.WAITING:
+                self._add_queued(server, fleet.domain(index))
+                self.out_of_turn |= not (begun and wave.start <= index < wave.end)
 
     def _waits(self, server: str) -> bool:
         return self._state.stage[self._plan.fleet.find(server)] == Stage.WAITING
 
-    def _add_queued(self, server: str) -> None:
+    def _add_queued(self, server: str, domain: str) -> None:
         if server not in self._queued:
-            self._queued.add(server)
-            self._by_domain[self._domain(server)] += 1
+            self._queued[server] = domain
+            self._by_domain[domain] += 1
 
     def _remove_queued(self, server: str) -> None:
-        if server in self._queued:
-            self._queued.discard(server)
-            self._by_domain[self._domain(server)] -= 1
-
-    def _domain(self, server: str) -> str:
-        return self._plan.fleet.domain(self._plan.fleet.find(server))
+        domain = self._queued.pop(server, None)
+        if domain is not None:
+            self._by_domain[domain] -= 1
 
     # -- what the engine asks about its servers --------------------------------------------------------------------
 
     def locate(self, server: str) -> tuple[int, str]:
         """Return a server's wave, 0 where it is in none, and its domain."""
-        fleet = self._plan.fleet
-        index = fleet.find(server)
-        wave = self._plan.wave_of(index)
-        return wave.number if wave else 0, fleet.domain(index)
+        return self._state.locate(server)
 
     def woken(self, queue: ServerQueue) -> None:
         """Wake the engine and the rollout for a queue that has changed."""

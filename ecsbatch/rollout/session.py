@@ -275,11 +275,14 @@ class RunSession:
 
     async def change(self, until: float | None = None) -> None:
         """Wait until something has changed since the last call, at the longest until the loop time ``until``."""
-        try:
-            async with asyncio.timeout_at(until):
-                await self._changed.wait()
-        except TimeoutError:
-            return
+        if until is None:
+            await self._changed.wait()
+        else:
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
         self._changed.clear()
 
     def join(self, server: str) -> asyncio.Future[Outcome] | None:
