@@ -1,28 +1,35 @@
-"""Dataclasses whose methods are made when they are needed: a command imports two hundred of them, and uses a few.
+"""Dataclasses whose parts are made when they are needed: a command imports two hundred of them, and uses a few.
 
 `dataclasses.dataclass` writes and compiles up to eight methods for each class, half a millisecond for a frozen one: a
-fifth of what ``ecsbatch status`` took. Here a class is what `dataclasses` makes of its fields, so that ``fields``,
-``replace``, ``asdict`` and patterns know it; but its ``__init__`` is compiled when it is first looked up, and its other
-methods are closures over the names of its fields. A frozen one with slots is made twice as quickly, too: its
-``__init__`` sets each slot by the slot's own descriptor.
+fifth of what ``ecsbatch status`` took. Here a class is made with its slots, which cannot be added later; what is known
+of its fields and the methods that depend on them stand as `_Later` until they are first looked up, which is what an
+import seldom does. `dataclasses` itself then says what the fields are, so that ``fields``, ``replace``, ``asdict`` and
+patterns know such a class. A frozen one with slots is made in two thirds of the time, too: its ``__init__`` sets each
+slot by the slot's own descriptor.
 
-For type checkers the decorator is the one of `dataclasses`. What it does not know is refused: nobody here uses it.
+For type checkers the decorator is the one of `dataclasses`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, FrozenInstanceError, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, FrozenInstanceError, fields
 from inspect import get_annotations
 from operator import attrgetter
 from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-__all__ = ["dataclass", "field"]
+__all__ = ["dataclass"]
 
 T = TypeVar("T")
+
+_NO_FIELDS: Final = ("ClassVar", "typing.ClassVar")
+_UNKNOWN: Final = ("InitVar", "KW_ONLY", "dataclasses.")
+"""How annotations begin that are of no field, and those that nobody here uses."""
+_NOT_AGAIN: Final = ("__dict__", "__weakref__")
+"""What a class gets when it is made."""
 
 
 class _FromFactory:
@@ -35,21 +42,28 @@ class _FromFactory:
 _FROM_FACTORY: Final = _FromFactory()
 
 
-class _LazyInit:
-    """An ``__init__`` that is compiled, and put into its own place, when it is first looked up."""
+class _Later:
+    """Stands for an attribute of a class until it is first looked up, and is replaced then."""
 
-    def __init__(self, cls: type[Any], *, frozen: bool) -> None:
+    __slots__ = ("_cls", "_make", "_name")
+
+    def __init__(self, make: Callable[[type[Any]], Any]) -> None:
+        self._make = make
+
+    def __set_name__(self, cls: type[Any], name: str) -> None:
+        """Learn where it stands."""
         self._cls = cls
-        self._frozen = frozen
+        self._name = name
 
     def __get__(self, instance: object, owner: type[Any]) -> Any:
-        """Return the real one, bound as a method is."""
-        made = self._cls.__init__ = _compiled_init(self._cls, frozen=self._frozen)
-        return made.__get__(instance, owner)
+        """Return what it stands for; a function bound, as a method is."""
+        made = self._make(self._cls)
+        setattr(self._cls, self._name, made)
+        return made.__get__(instance, owner) if hasattr(made, "__get__") else made
 
 
 def _dataclass(
-    cls: type[T] | None = None,
+    cls: type[Any] | None = None,
     /,
     *,
     frozen: bool = False,
@@ -58,171 +72,194 @@ def _dataclass(
     repr: bool = True,  # noqa: A002 - as in `dataclasses`
     kw_only: bool = False,
 ) -> Any:
-    """Make a dataclass, as `dataclasses.dataclass` does."""
+    """Make a dataclass, as `dataclasses.dataclass` does.
 
-    def made(given: type[T]) -> type[T]:
-        likeness = _likeness(given, kw_only=kw_only)
-        known: tuple[Field[Any], ...] = fields(likeness)
-        cls = _with_slots(given, [f.name for f in known]) if slots else given
-        likeness.__dataclass_params__.frozen = frozen  # who derives from it with `dataclasses` is to be frozen, too
-        for name in ("__dataclass_fields__", "__dataclass_params__", "__match_args__"):
-            setattr(cls, name, getattr(likeness, name))
-        _add_methods(cls, known, frozen=frozen, eq=eq, repr_=repr)
-        return cls
+    Raises:
+        TypeError: it has a field of a kind that only `dataclasses` knows.
+    """
+
+    def made(given: type[Any]) -> Any:
+        # Made again, as slots cannot be added to a class.
+        body = {name: value for name, value in vars(given).items() if name not in _NOT_AGAIN}
+        names = _own_fields(given)
+        values = {name: body.pop(name) for name in names if name in body}
+        if slots:
+            inherited = {name for base in given.__mro__[1:] for name in vars(base).get("__slots__", ())}
+            body["__slots__"] = tuple(name for name in names if name not in inherited)
+        else:
+            body |= _defaults(values)
+        added = _later(values, frozen=frozen, kw_only=kw_only)
+        if repr:
+            added["__repr__"] = _repr
+        if eq:
+            added |= {"__eq__": _Later(_eq_of), "__hash__": _Later(_hash_of) if frozen else None}
+        if frozen:
+            added |= _FROZEN_SLOTS if slots else _FROZEN
+        # A class that compares by itself has a hash of None unless it says more; ours goes before that one alone.
+        own = {name: value for name, value in body.items() if value is not None or name not in added}
+        make: Any = type(given)
+        return make(given.__name__, given.__bases__, added | own | {"__qualname__": given.__qualname__})
 
     return made if cls is None else made(cls)
 
 
-def _likeness(cls: type[Any], *, kw_only: bool) -> Any:
+def _own_fields(cls: type[Any]) -> list[str]:
+    """Return the names of the fields that a class adds to those of its bases.
+
+    Raises:
+        TypeError: one is of a kind that only `dataclasses` knows.
+    """
+    kinds = {name: str(kind) for name, kind in get_annotations(cls).items()}
+    if any(kind.startswith(_UNKNOWN) for kind in kinds.values()):
+        raise TypeError(f"{cls.__name__} has a field of a kind that is not known here")
+    return [name for name, kind in kinds.items() if not kind.startswith(_NO_FIELDS)]
+
+
+def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults that are attributes of a class without slots."""
+    declared: dict[str, Any] = {name: value.default for name, value in values.items() if isinstance(value, Field)}
+    return {name: value for name, value in {**values, **declared}.items() if value is not MISSING}
+
+
+def _later(values: Mapping[str, Any], *, frozen: bool, kw_only: bool) -> dict[str, Any]:
+    """Return what is made of the fields, whatever else there is."""
+
+    def likeness(cls: type[Any]) -> Any:
+        return _likeness(cls, values, frozen=frozen, kw_only=kw_only)
+
+    return {
+        "__dataclass_fields__": _Later(lambda cls: likeness(cls).__dataclass_fields__),
+        "__dataclass_params__": _Later(lambda cls: likeness(cls).__dataclass_params__),
+        "__match_args__": _Later(lambda cls: likeness(cls).__match_args__),
+        "__init__": _Later(_init_of_frozen if frozen else _init_of),
+    }
+
+
+def _likeness(cls: type[Any], values: Mapping[str, Any], *, frozen: bool, kw_only: bool) -> Any:
     """Return a dataclass of the same fields and nothing else, which costs next to nothing.
 
     It has no bases, but their fields: to derive from a frozen class, `dataclasses` would compile what refuses to set.
     """
-    own = get_annotations(cls)
     inherited: dict[str, Field[Any]] = {}
     for base in reversed(cls.__mro__[1:]):
-        if dataclasses.is_dataclass(base):
+        if "__dataclass_fields__" in vars(base):
             inherited |= {f.name: f for f in fields(base)}
-    values = {name: vars(cls)[name] for name in own if name in vars(cls)}
-    for name, value in values.items():
-        if isinstance(value, Field):
-            # As a class attribute it would hide the default, or stand where there is none.
-            if value.default is MISSING:
-                delattr(cls, name)
-            else:
-                setattr(cls, name, value.default)
-    annotations = {name: f.type for name, f in inherited.items()} | own
+    annotations = {name: f.type for name, f in inherited.items()} | get_annotations(cls)
     body = {**inherited, **values, "__annotations__": annotations, "__module__": cls.__module__, "__doc__": "Fields."}
-    return dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(type(cls.__name__, (), body))
+    made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(type(cls.__name__, (), body))
+    made.__dataclass_params__.frozen = frozen  # who derives from it with `dataclasses` is to be frozen, too
+    return made
 
 
-def _with_slots(cls: type[T], names: Sequence[str]) -> type[T]:
-    """Make a class again, with slots: they cannot be added to one that is made."""
-    inherited = {name for base in cls.__mro__[1:] for name in base.__dict__.get("__slots__", ())}
-    slots = tuple(name for name in names if name not in inherited)
-    body = {name: value for name, value in vars(cls).items() if name not in {*names, "__dict__", "__weakref__"}}
-    made = type(cls)(cls.__name__, cls.__bases__, {**body, "__slots__": slots, "__qualname__": cls.__qualname__})
-    return cast("type[T]", made)
+def _init_of(cls: type[Any]) -> Callable[..., None]:
+    return _compiled_init(cls, {f.name: f"self.{f.name} = " for f in fields(cls)}, {})
 
 
-def _add_methods(cls: type[Any], known: Sequence[Field[Any]], *, frozen: bool, eq: bool, repr_: bool) -> None:
-    own = vars(cls)
-    names = [f.name for f in known]
-    if "__init__" not in own:
-        cls.__init__ = _LazyInit(cls, frozen=frozen)
-    if repr_ and "__repr__" not in own:
-        cls.__repr__ = _repr_of([f.name for f in known if f.repr])
-    if eq and "__eq__" not in own:
-        values = _getter([f.name for f in known if f.compare])
-        cls.__eq__ = _eq_of(values)
-        if own.get("__hash__") is None:
-            cls.__hash__ = _hash_of(values) if frozen else None
-    if frozen:
-        cls.__setattr__, cls.__delattr__ = _refusals(cls, frozenset(names))
-        if "__slots__" in own and "__getstate__" not in own:
-            cls.__getstate__, cls.__setstate__ = _state_of(names)
+def _init_of_frozen(cls: type[Any]) -> Callable[..., None]:
+    """Return an ``__init__`` that sets fields although nobody may: by their slots, or as `object` does."""
+    slots = {f.name: getattr(cls, f.name, None) for f in fields(cls)}
+    names: dict[str, Any] = {"_set": object.__setattr__}
+    sets = {f.name: f"_set(self, {f.name!r}, " for f in fields(cls)}
+    for name, slot in slots.items():
+        if isinstance(slot, MemberDescriptorType):
+            names[f"_set_{name}"], sets[name] = slot.__set__, f"_set_{name}(self, "
+    return _compiled_init(cls, sets, names)
 
 
-def _compiled_init(cls: type[Any], *, frozen: bool) -> Any:
-    """Write and compile the method that takes a value for each field and sets it."""
-    known = [f for f in fields(cls) if f.init]
-    known.sort(key=lambda f: f.kw_only)
-    namespace: dict[str, Any] = {"_FROM_FACTORY": _FROM_FACTORY}
+def _compiled_init(cls: type[Any], sets: Mapping[str, str], names: dict[str, Any]) -> Callable[..., None]:
+    """Write and compile the method that takes a value for each field and sets it.
+
+    Args:
+        cls: whose it is.
+        sets: how the line begins that sets a field, up to the value; a bracket that it opens is closed behind it.
+        names: what is called in those lines.
+    """
+    known = sorted((f for f in fields(cls) if f.init), key=lambda f: f.kw_only is True)
     parameters, lines = ["self"], list[str]()
+    names["_FROM_FACTORY"] = _FROM_FACTORY
     for f in known:
         if f.kw_only and "*" not in parameters:
             parameters.append("*")
-        parameters.append(_parameter(f, namespace))
-        value = f.name
+        default, value = "", f.name
         if f.default_factory is not MISSING:
-            value = f"_new_{f.name}() if {f.name} is _FROM_FACTORY else {f.name}"
-        lines.append(_assignment(cls, f.name, value, namespace) if frozen else f"self.{f.name} = {value}")
+            names[f"_new_{f.name}"] = f.default_factory
+            default, value = "=_FROM_FACTORY", f"_new_{f.name}() if {f.name} is _FROM_FACTORY else {f.name}"
+        elif f.default is not MISSING:
+            names[f"_default_{f.name}"] = f.default
+            default = f"=_default_{f.name}"
+        parameters.append(f.name + default)
+        lines.append(sets[f.name] + value + ")" * sets[f.name].count("("))
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
-    head = f"def make({', '.join(namespace)}):\n  def __init__({', '.join(parameters)}):\n    "
+    head = f"def make({', '.join(names)}):\n  def __init__({', '.join(parameters)}):\n    "
     text = head + "\n    ".join(lines or ["pass"]) + "\n  return __init__"
     made: dict[str, Any] = {}
     # Its globals are its module's: whoever reads its annotations looks there for the names in them.
     exec(text, vars(sys.modules[cls.__module__]), made)  # noqa: S102 - as `dataclasses` does
-    init = made["make"](**namespace)
+    init: Callable[..., None] = made["make"](**names)
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__annotations__ = {f.name: f.type for f in known} | {"return": None}
     return init
 
 
-def _parameter(f: Field[Any], namespace: dict[str, Any]) -> str:
-    if f.default_factory is not MISSING:
-        namespace[f"_new_{f.name}"] = f.default_factory
-        return f"{f.name}=_FROM_FACTORY"
-    if f.default is not MISSING:
-        namespace[f"_default_{f.name}"] = f.default
-        return f"{f.name}=_default_{f.name}"
-    return f.name
-
-
-def _assignment(cls: type[Any], name: str, value: str, namespace: dict[str, Any]) -> str:
-    """Return a line that sets a field although nobody may: by its slot, or as `object` sets attributes."""
-    slot = getattr(cls, name, None)
-    if isinstance(slot, MemberDescriptorType):
-        namespace[f"_set_{name}"] = slot.__set__
-        return f"_set_{name}(self, {value})"
-    namespace["_set"] = object.__setattr__
-    return f"_set(self, {name!r}, {value})"
-
-
-def _getter(names: Sequence[str]) -> Callable[[Any], Any]:
+def _values_of(cls: type[Any]) -> Callable[[Any], Any]:
+    names = [f.name for f in fields(cls) if f.compare]
     return attrgetter(*names) if names else lambda _: ()
 
 
-def _repr_of(names: Sequence[str]) -> Callable[[Any], str]:
-    def __repr__(self: Any) -> str:  # noqa: N807 - it becomes one
-        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+def _eq_of(cls: type[Any]) -> Callable[[Any, object], bool]:
+    values = _values_of(cls)
 
-    return __repr__
-
-
-def _eq_of(values: Callable[[Any], Any]) -> Callable[[Any, object], bool]:
-    def __eq__(self: Any, other: object) -> bool:  # noqa: N807 - the same
+    def __eq__(self: Any, other: object) -> bool:  # noqa: N807 - it becomes one
         return values(self) == values(other) if type(other) is type(self) else NotImplemented
 
     return __eq__
 
 
-def _hash_of(values: Callable[[Any], Any]) -> Callable[[Any], int]:
+def _hash_of(cls: type[Any]) -> Callable[[Any], int]:
+    values = _values_of(cls)
+
     def __hash__(self: Any) -> int:  # noqa: N807 - the same
         return hash(values(self))
 
     return __hash__
 
 
-def _refusals(cls: type[Any], names: frozenset[str]) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Return what refuses to set and to delete fields; a subclass that is not frozen may have attributes of its own."""
-
-    def __setattr__(self: Any, name: str, value: object) -> None:  # noqa: N807 - the same
-        if type(self) is cls or name in names:
-            raise FrozenInstanceError(f"cannot assign to field {name!r}")
-        super(cls, self).__setattr__(name, value)
-
-    def __delattr__(self: Any, name: str) -> None:  # noqa: N807 - the same
-        if type(self) is cls or name in names:
-            raise FrozenInstanceError(f"cannot delete field {name!r}")
-        super(cls, self).__delattr__(name)
-
-    return __setattr__, __delattr__
+def _repr(self: Any) -> str:
+    shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.repr)
+    return f"{type(self).__qualname__}({shown})"
 
 
-def _state_of(names: Sequence[str]) -> tuple[Callable[[Any], list[Any]], Callable[[Any, Sequence[Any]], None]]:
-    """Return what copies and pickles a frozen instance with slots: setting attributes is refused to `copy`, too."""
+def _refuse_to_set(self: Any, name: str, value: object) -> None:
+    if _is_fixed(self, name):
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+    object.__setattr__(self, name, value)
 
-    def __getstate__(self: Any) -> list[Any]:  # noqa: N807 - the same
-        return [getattr(self, name) for name in names]
 
-    def __setstate__(self: Any, state: Sequence[Any]) -> None:  # noqa: N807 - the same
-        for name, value in zip(names, state, strict=True):
-            object.__setattr__(self, name, value)
+def _refuse_to_delete(self: Any, name: str) -> None:
+    if _is_fixed(self, name):
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+    object.__delattr__(self, name)
 
-    return __getstate__, __setstate__
 
+def _is_fixed(frozen: Any, name: str) -> bool:
+    """Tell whether an attribute stays as it is; a subclass that is no dataclass may have others, which do not."""
+    cls: type[Any] = type(frozen)
+    return "__dataclass_fields__" in vars(cls) or any(f.name == name for f in fields(frozen))
+
+
+def _state(self: Any) -> list[Any]:
+    """Return what is copied and pickled; setting attributes is refused to `copy`, too."""
+    return [getattr(self, f.name) for f in fields(self)]
+
+
+def _set_state(self: Any, state: Sequence[Any]) -> None:
+    for f, value in zip(fields(self), state, strict=True):
+        object.__setattr__(self, f.name, value)
+
+
+_FROZEN: Final = {"__setattr__": _refuse_to_set, "__delattr__": _refuse_to_delete}
+_FROZEN_SLOTS: Final = {**_FROZEN, "__getstate__": _state, "__setstate__": _set_state}
 
 if TYPE_CHECKING:
     from dataclasses import dataclass

@@ -8,11 +8,12 @@ import inspect
 import pickle
 import sys
 from collections.abc import Callable
+from dataclasses import field
 from typing import Any, ClassVar
 
 import pytest
 
-from ecsbatch.lazy_dataclass import _LazyInit, dataclass, field
+from ecsbatch.lazy_dataclass import _Later, dataclass
 
 
 def _classes(decorator: Callable[..., Any]) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def test_the_constructor_is_compiled_with_the_first_instance() -> None:
     before = vars(Late)["__init__"]
     made = Late(4)
 
-    assert isinstance(before, _LazyInit)
+    assert isinstance(before, _Later)
     assert inspect.isfunction(vars(Late)["__init__"])
     assert made.number == 4
 
