@@ -16,12 +16,13 @@ import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, FrozenInstanceError, fields
+from functools import partial
 from inspect import get_annotations
 from operator import attrgetter
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-__all__ = ["dataclass"]
+__all__ = ["dataclass", "wrap_init"]
 
 T = TypeVar("T")
 
@@ -30,6 +31,10 @@ _UNKNOWN: Final = ("InitVar", "KW_ONLY", "dataclasses.")
 """How annotations begin that are of no field, and those that nobody here uses."""
 _NOT_AGAIN: Final = ("__dict__", "__weakref__")
 """What a class gets when it is made."""
+
+
+_UNCOMPILED: Final = 2
+"""Instances of a class that are made without a compiled ``__init__``."""
 
 
 class _FromFactory:
@@ -45,10 +50,10 @@ _FROM_FACTORY: Final = _FromFactory()
 class _Later:
     """Stands for an attribute of a class until it is first looked up, and is replaced then."""
 
-    __slots__ = ("_cls", "_make", "_name")
+    __slots__ = ("_cls", "_name", "make")
 
     def __init__(self, make: Callable[[type[Any]], Any]) -> None:
-        self._make = make
+        self.make = make
 
     def __set_name__(self, cls: type[Any], name: str) -> None:
         """Learn where it stands."""
@@ -57,9 +62,46 @@ class _Later:
 
     def __get__(self, instance: object, owner: type[Any]) -> Any:
         """Return what it stands for; a function bound, as a method is."""
-        made = self._make(self._cls)
+        made = self.make(self._cls)
         setattr(self._cls, self._name, made)
         return made.__get__(instance, owner) if hasattr(made, "__get__") else made
+
+
+class _LaterInit(_Later):
+    """An ``__init__`` that is compiled for the third instance: most classes of a command have one or two.
+
+    Compiling takes a hundred times as long as to look at the fields of one instance.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self, make: Callable[[type[Any]], Any]) -> None:
+        super().__init__(make)
+        self._left = _UNCOMPILED
+
+    def __get__(self, instance: object, owner: type[Any]) -> Any:
+        """Return the real one to who asks the class for it, and to who makes more than a few instances."""
+        if instance is None or not self._left:
+            return super().__get__(instance, owner)
+        self._left -= 1
+        return partial(self._fill, instance)
+
+    def _fill(self, instance: Any, /, *args: Any, **given: Any) -> None:
+        """Set the fields of an instance one by one; what does not fit is for the real one to tell of."""
+        known = [f for f in fields(self._cls) if f.init]
+        values = dict(zip((f.name for f in known if not f.kw_only), args, strict=False))
+        fits = len(values) == len(args) and values.keys().isdisjoint(given)
+        values |= given
+        for f in known:
+            if f.name not in values:
+                values[f.name] = f.default if f.default_factory is MISSING else f.default_factory()
+        if not fits or len(values) != len(known) or any(value is MISSING for value in values.values()):
+            self._cls.__init__(instance, *args, **given)
+            return
+        for name, value in values.items():
+            object.__setattr__(instance, name, value)
+        if hasattr(instance, "__post_init__"):
+            instance.__post_init__()
 
 
 def _dataclass(
@@ -103,6 +145,16 @@ def _dataclass(
     return made if cls is None else made(cls)
 
 
+def wrap_init(cls: type[Any], wrap: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
+    """Put a function around the ``__init__`` of a class, when it is made."""
+    before: Any = vars(cls)["__init__"]
+    if not isinstance(before, _Later):
+        cls.__init__ = wrap(before)
+        return
+    make = before.make
+    before.make = lambda of: wrap(make(of))
+
+
 def _own_fields(cls: type[Any]) -> list[str]:
     """Return the names of the fields that a class adds to those of its bases.
 
@@ -131,7 +183,7 @@ def _later(values: Mapping[str, Any], *, frozen: bool, kw_only: bool) -> dict[st
         "__dataclass_fields__": _Later(lambda cls: likeness(cls).__dataclass_fields__),
         "__dataclass_params__": _Later(lambda cls: likeness(cls).__dataclass_params__),
         "__match_args__": _Later(lambda cls: likeness(cls).__match_args__),
-        "__init__": _Later(_init_of_frozen if frozen else _init_of),
+        "__init__": _LaterInit(_init_of_frozen if frozen else _init_of),
     }
 
 

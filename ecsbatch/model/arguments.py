@@ -12,6 +12,7 @@ from inspect import Signature, signature
 from typing import Any, Final, TypeVar
 
 from ecsbatch.errors import Invalid
+from ecsbatch.lazy_dataclass import wrap_init
 from ecsbatch.model.text import printable
 
 C = TypeVar("C", bound=type[Any])
@@ -30,18 +31,18 @@ def refuses_unknown(elsewhere: Callable[[str], str] = lambda _: "") -> Callable[
     """
 
     def decorate(cls: C) -> C:
-        init: Callable[..., None] = cls.__init__
-        takes = signature(init)
+        def checking(init: Callable[..., None]) -> Callable[..., None]:
+            @wraps(init)
+            def checked(self: Any, /, *args: Any, **given: Any) -> None:
+                try:
+                    init(self, *args, **given)
+                except TypeError:
+                    _refuse_misfit(cls, signature(init), elsewhere, self, *args, **given)
+                    raise
 
-        @wraps(init)
-        def checked(self: Any, /, *args: Any, **given: Any) -> None:
-            try:
-                init(self, *args, **given)
-            except TypeError:
-                _refuse_misfit(cls, takes, elsewhere, self, *args, **given)
-                raise
+            return checked
 
-        cls.__init__ = checked
+        wrap_init(cls, checking)
         return cls
 
     return decorate

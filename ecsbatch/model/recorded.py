@@ -10,7 +10,7 @@ A reader ignores what it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter, index
@@ -25,11 +25,28 @@ from ecsbatch.model.json_text import harmless, json_bytes, stamp
 VERSION: Final = 1
 """Of what `Recorded.as_dict` returns."""
 
-_FIELDS: Mapping[type[Event], tuple[str, ...]] = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
-# For a single name attrgetter returns the bare value, no tuple: so a second name is always asked for.
-_VALUES: Mapping[type[Event], Callable[[Any], tuple[Any, ...]]] = {
-    kind: attrgetter(*names, "name") for kind, names in _FIELDS.items()
-}
+
+class _Names(dict[type[Event], tuple[str, ...]]):
+    """The names of an event's fields, by its class: found when the first event of the class is read or written."""
+
+    def __missing__(self, kind: type[Event]) -> tuple[str, ...]:
+        """Find them."""
+        names = self[kind] = tuple(f.name for f in fields(kind))
+        return names
+
+
+class _Values(dict[type[Event], Callable[[Any], tuple[Any, ...]]]):
+    """What returns the values of an event's fields, in their order, and its name."""
+
+    def __missing__(self, kind: type[Event]) -> Callable[[Any], tuple[Any, ...]]:
+        """Make it."""
+        # For a single name attrgetter returns the bare value, no tuple: so a second name is always asked for.
+        values = self[kind] = attrgetter(*_FIELDS[kind], "name")
+        return values
+
+
+_FIELDS: Final = _Names()
+_VALUES: Final = _Values()
 
 
 @dataclass(frozen=True, slots=True)
