@@ -57,7 +57,7 @@ class Cloud(Wrapper):
         nothing: Any = dict.fromkeys(self.without, "")
         return replace(
             look,
-            servers={id_: replace(view, **nothing) for id_, view in look.servers.items() if id_ not in self.left_out},
+            servers={id_: view._replace(**nothing) for id_, view in look.servers.items() if id_ not in self.left_out},
         )
 
     async def show_job(self, job_id: str, pending: Container[str], *, running: bool = False) -> Job:
@@ -223,7 +223,7 @@ class Garbling(Lossy):
         if not self.asked or not self.garbled:
             return look
         self.garbled -= 1
-        return replace(look, servers={id_: replace(view, updated="") for id_, view in look.servers.items()})
+        return replace(look, servers={id_: view._replace(updated="") for id_, view in look.servers.items()})
 
 
 def lost(

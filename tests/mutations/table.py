@@ -325,7 +325,7 @@ TRUE: Final = (
         old="found = self._resolver.job(watch, ended)",
         new=(
             "found = self._resolver.job(\n"
-            '            watch, [replace(sub, succeeded=False) for sub in ended] if job.status == "FAIL" else ended\n'
+            '            watch, [sub._replace(succeeded=False) for sub in ended] if job.status == "FAIL" else ended\n'
             "        )"
         ),
         seeds=(20, 11, 22),
