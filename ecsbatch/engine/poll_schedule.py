@@ -149,6 +149,7 @@ class PollSchedule:
         self._jitter, self._drift = jitter, DRIFT * typical_restart
         self._pace, self._eased = 1.0, False
         self._scarcity = 0.0  # the price that keeps all jobs together within the budget
+        self._first: dict[int, float] = {}  # instant of the first look at a job of a size, until something changes
 
         steps = int(log(LAST / FIRST) / log(RATIO)) + 1
         self._grid = [0.0, *(typical_restart * FIRST * RATIO**step for step in range(steps))]
@@ -178,6 +179,7 @@ class PollSchedule:
 
     def rescale(self, jobs: Collection[Watched]) -> None:
         """Read what was observed and fit the looks to the budget, with every job in flight; every `rescale_every` s."""
+        self._first.clear()
         self._pace, self._eased = min(1.0, self._pace + RECOVERY), False
         if self._known < BLEND or self._unread >= min(self._known / 4, READ_AT_ONCE):
             self._table = self._learn(jobs)
@@ -188,6 +190,7 @@ class PollSchedule:
 
     def budget(self, looks_per_second: float) -> None:
         """Change what all jobs together may ask of the API; takes effect at once, and precisely at `rescale`."""
+        self._first.clear()
         self._scarcity *= (self._looks_per_second / looks_per_second) ** 2
         self._looks_per_second = looks_per_second
 
@@ -197,6 +200,7 @@ class PollSchedule:
         Between two calls of `rescale` only the first counts, so that a burst of refusals is one refusal.
         """
         if not self._eased:
+            self._first.clear()
             self._pace, self._eased = max(self._pace * THROTTLE, RECOVERY), True
 
     def next_look(self, age: float, running: int, size: int, *, holds_up: bool = False) -> float:
@@ -208,12 +212,21 @@ class PollSchedule:
             size: How many servers the batch began with: the aim is a mean over all of them.
             holds_up: Nothing can be sent before the last of these servers is seen to end.
         """
-        instant = self._instant(age, running, size, HELD_UP * size if holds_up else 0.0)
+        if age or running < size or holds_up:
+            instant = self._instant(age, running, size, HELD_UP * size if holds_up else 0.0)
+        else:
+            instant = self._first_instant(size)
         gap = min(max(instant - age, self._shortest), self._stretched)
         if self._jitter is not None:
             most = min(JITTER * gap, self._drift)
             gap += self._jitter.uniform(-most, most)
         return age + gap
+
+    def _first_instant(self, size: int) -> float:
+        """Return the same for a new job: with batches of one server there are hundreds between two changes."""
+        if size not in self._first:
+            self._first[size] = self._instant(0.0, size, size, 0.0)
+        return self._first[size]
 
     def _instant(self, age: float, running: int, size: int, weight: float) -> float:
         """Return the first instant at which the endings unseen cost more than the looking that waiting saves.

@@ -410,3 +410,16 @@ def test_the_repr_says_what_was_learned() -> None:
 
     assert "1000 endings" in shown
     assert isclose(float(shown.split()[-2]), median(lognormal(1000)), rel_tol=0.05)
+
+
+def test_a_first_look_is_chosen_anew_once_looks_have_become_scarce() -> None:
+    schedule = PollSchedule()
+    before = schedule.next_look(0.0, 1, 1)
+    schedule.throttled()
+    throttled = schedule.next_look(0.0, 1, 1)
+    schedule.rescale([Watched(40.0, 100, 100, 50)])
+    crowded = schedule.next_look(0.0, 1, 1)
+    schedule.budget(0.1)
+    scarce = schedule.next_look(0.0, 1, 1)
+
+    assert before < throttled < crowded < scarce
