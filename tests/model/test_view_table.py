@@ -22,6 +22,7 @@ views = st.builds(
     az=words,
     name=words,
     host_id=words,
+    enterprise_project_id=words,
     tags=st.tuples(words, words) | st.just(()),
     address=words,
 )
