@@ -521,11 +521,21 @@ class RolloutState:
         for i in list(self.held):
             if self.stage[i] in FAILURES:
                 self._release(i)
-        self._forgiven.update(i for i, stage in enumerate(self.stage) if stage in FAILURES)
+        self._forgiven.update(self._at(FAILURES))
         for kept in self.kept.values():
             kept.forgiven = True
         for tally in (self.run, *self.waves, *self.domains.values()):
             tally.failures = 0
+
+    def _at(self, stages: Collection[Stage]) -> list[int]:
+        """Return the servers at these stages, in their order; of a million the few that failed are found in a blink."""
+        found: list[int] = []
+        for stage in stages:
+            i = self.stage.find(stage)
+            while i >= 0:
+                found.append(i)
+                i = self.stage.find(stage, i + 1)
+        return sorted(found)
 
     def _wait_again(self, stages: set[Stage], but: Sequence[str], *, keep: bool) -> None:
         """Let servers at these stages wait again, except those of some domains; a wave that waits is no longer over.
@@ -534,7 +544,7 @@ class RolloutState:
         were sent and failed have this outcome for as long as they are not sent again.
         """
         domain = self.plan.fleet.domain
-        again = [i for i, stage in enumerate(self.stage) if stage in stages and domain(i) not in but]
+        again = [i for i in self._at(stages) if domain(i) not in but]
         if Stage.SKIPPED in stages:  # whom the plan leaves alone is in no wave
             again = [i for i in again if i < self._in_waves]
             self.skipped_by -= Counter(self._detail[i][0] for i in again if self.stage[i] == Stage.SKIPPED)
