@@ -172,15 +172,19 @@ def store(rows: Rows) -> str:
 
 
 def grants(rows: Rows) -> str:
-    """Grants a second, by database."""
-    rates = [row for row in rows if "per_second" in row]
-    groups: list[tuple[str, list[Row]]] = []
-    for database, each in groupby(rates, lambda row: row["name"].partition(": ")[0]):
-        named = [(row, row["name"].partition(": ")[2]) for row in each]
-        shown = [Row(name, _tone(row), [Cell([row["per_second"]], f"{row['per_second']:,.0f}")]) for row, name in named]
-        groups.append(({"sqlite": "SQLite", "postgres": "PostgreSQL"}.get(database, database), shown))
-    panel = _panel("", [row["per_second"] for row in rates], "{:,.0f}")
-    return bar_chart("Grants of quota a second", "Behind each name how many processes share it.", [panel], groups)
+    """Grants a second, by database and by how many processes share them: a panel each, all to one scale."""
+    rates = {tuple(row["name"].rpartition(", ")[::2]): row for row in rows if "per_second" in row}
+    processes = sorted({int(count) for _, count in rates})
+    # Bars that are as long as this leave room for their text.
+    most = 1.45 * max(row["per_second"] for row in rates.values())
+    groups: dict[str, list[Row]] = {"sqlite": [], "postgres": []}
+    for name, called in dict.fromkeys((name, name.partition(": ")) for name, _ in rates):
+        found = [rates.get((name, str(count)), {}).get("per_second") for count in processes]
+        cells = [Cell([], "") if rate is None else Cell([rate], f"{rate:,.0f}") for rate in found]
+        groups[called[0]].append(Row(called[2], "ours" if called[2].startswith("ecsbatch") else "peer", cells))
+    panels = [Panel("1 process" if count == 1 else f"{count} processes", most) for count in processes]
+    headed = [({"sqlite": "SQLite", "postgres": "PostgreSQL"}[key], each) for key, each in groups.items() if each]
+    return bar_chart("Grants of quota a second", "Of all processes together.", panels, headed)
 
 
 PICTURES: Final[Mapping[str, Mapping[str, tuple[str, Callable[[Rows], str]]]]] = {

@@ -17,8 +17,8 @@ Tone = Literal["ours", "peer", "peer2"]
 
 WIDTH: Final = 760
 ROW, GAP, RIGHT, TOP, EDGE = 20, 14, 16, 76, 20
-LETTER, SMALL_LETTER = 7.3, 6.4
-"""What a letter takes at most on average, of labels and of what stands behind bars; fonts are the reader's own."""
+LETTER, BOLD_LETTER, SMALL_LETTER = 7.3, 8.0, 6.4
+"""What a letter takes at most on average, of labels, ours, and what stands behind bars; fonts are the reader's own."""
 
 _STYLE: Final = """
 text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:#1f2328}
@@ -126,7 +126,7 @@ def bar_chart(title: str, below: str, panels: Sequence[Panel], groups: Groups) -
             svg.text(EDGE, y + 14, heading, "strong halo")
             y += ROW
         for row in rows:
-            svg.text(places[0].x - 10, y + 14, row.label, "strong" if row.tone.startswith("ours") else "", "end")
+            svg.text(places[0].x - 10, y + 14, row.label, "strong" if row.tone == "ours" else "", "end")
             for place, cell in zip(places, row.cells, strict=True):
                 _bar(svg, place, cell, row.tone, y)
             y += ROW
@@ -150,7 +150,7 @@ class _Place:
 
 def _places(panels: Sequence[Panel], rows: Sequence[Row]) -> list[_Place]:
     """Place panels beside each other behind the longest label, each as large as its bars' texts leave room for."""
-    left = EDGE + 10 + LETTER * max(len(row.label) for row in rows)
+    left = EDGE + 10 + max((BOLD_LETTER if row.tone == "ours" else LETTER) * len(row.label) for row in rows)
     wide = (WIDTH - left - RIGHT) / len(panels)
     found: list[_Place] = []
     for n, panel in enumerate(panels):
@@ -232,7 +232,7 @@ def curve_chart(title: str, below: str, series: Sequence[Series], x: Axis, y: Ax
         else:
             svg.add("polyline", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in points), class_=each.tone)
             svg.add("polyline", points=f"{at:.1f},{TOP - 9} {at + 24:.1f},{TOP - 9}", class_=each.tone)
-            svg.text(at + 30, TOP - 5, each.name, "strong" if each.tone.startswith("ours") else "")
+            svg.text(at + 30, TOP - 5, each.name, "strong" if each.tone == "ours" else "")
             at += 52 + LETTER * len(each.name)
     return svg.document(title)
 
