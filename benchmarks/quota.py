@@ -158,8 +158,8 @@ def run(options: Options) -> Result:
         say(f"quota: {name}: {', '.join(f'{each.fullest} {each.share.median:.2%}' for each in seen)}")
         rows.append([name, *(f"{each.fullest:,}  {_percent(each.share)}" for each in seen), f"{seen[0].second:.0f} s"])
         for latency, each in zip(latencies, seen, strict=True):
-            found = {"latency": latency.name, "fullest": each.fullest, "share": each.share.median, "second": each.second}
-            figures.append({"name": name, "ours": ours, **found})
+            found = {"latency": latency.name, "fullest": each.fullest, "share": each.share.median}
+            figures.append({"name": name, "ours": ours, **found, "second": each.second})
             if ours and each.fullest > LIMIT:
                 broken.append(f"{name}: {each.fullest:,} servers in a window, at a round trip of {latency.name}")
         used[name] = seen[0].share.median

@@ -226,9 +226,9 @@ def rate_table(rates: Measured, repeats: int) -> Table:
         share = f"{used(contestant, each.median):.2%}" if contestant.ours else ""
         called = {"sqlite": "SQLite", "postgres": "PostgreSQL"}[database]
         rows.append([f"{called}: {contestant.called}", str(processes), each.text("{:.0f}"), *waits, share])
-    turns = "one turn" if repeats == 1 else f"medians of {repeats} turns (least-most)"
+    told = "one turn" if repeats == 1 else f"medians of {repeats} turns (least-most)"
     return Table(
-        f"Grants by processes that share a quota, {turns}",
+        f"Grants by processes that share a quota, {told}",
         ["", "processes", "a second", "p50", "p99", "of it used"],
         rows,
         ["Each is durable before its answer. Used is what 1,000 servers a minute take of it."],
