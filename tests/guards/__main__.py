@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .figures import BY_PYTHON, FIGURES
-from .guard import GROUPS, PYTHON, can_measure, measured, today
+from .guard import GROUPS, cannot_measure, measured, today
 
 TABLE = Path(__file__).with_name("figures.py")
 
@@ -22,13 +22,14 @@ def main() -> int:
         parser.error(f"no group {', '.join(map(repr, unknown))}: there are {', '.join(map(repr, GROUPS))}")
     figures, by_python = dict(FIGURES), {version: dict(table) for version, table in BY_PYTHON.items()}
     for name in options.groups or GROUPS:
-        if why := can_measure(name):
+        if why := cannot_measure(name):
             print(f"{name}: {why}; its figures stay as they are")  # noqa: T201 - a program's output
             continue
         found, before = measured(name), today(name)
         for line in _lines(found, before):
             print(line, flush=True)  # noqa: T201 - the same
-        table = by_python.setdefault(PYTHON, {}) if GROUPS[name].by_python else figures
+        python = GROUPS[name].python
+        table = by_python.setdefault(python, {}) if python else figures
         for what in before:
             del table[what]
         table |= found

@@ -128,9 +128,9 @@ def _store_with_a_run(folder: Path) -> str:
 def _simulated(folder: Path) -> Iterator[dict[str, str]]:
     """Run a simulated cloud of ten servers; give the environment of who asks it."""
     clean = _environment(folder)
-    command = [sys.executable, "-m", "ecsbatch", "simulate", "-o", "json", "--servers", "10", "--speed", "60"]
+    command = [*PYTHON, "-m", "ecsbatch", "simulate", "-o", "json", "--servers", "10", "--speed", "60"]
     with subprocess.Popen(  # noqa: S603 - our own program
-        [*command, "--ids", "ids.txt"], cwd=folder, env={**clean, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
+        [*command, "--ids", "ids.txt"], cwd=folder, env={**clean, "PYTHONPATH": PLACES}, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         try:

@@ -61,6 +61,8 @@ BY_PYTHON: Final[Mapping[str, Mapping[str, float]]] = {
         "imports: modules for --help": 113,
         "imports: modules of ours for --version": 14,
         "imports: modules for --version": 175,
+    },
+    "3.11.7": {
         "instructions: instructions for --help, of bare Python": 7.15,
         "instructions: instructions for status, of bare Python": 44.2,
     },

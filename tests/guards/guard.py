@@ -12,8 +12,11 @@ from .worlds import WORLDS
 
 RENEW: Final = "python -m tests.guards --renew"
 
-PYTHON: Final = ".".join(platform.python_version_tuple()[:2])
-"""Of the figures that differ between Pythons: how often a library calls itself, what an object weighs."""
+MINOR: Final = ".".join(platform.python_version_tuple()[:2])
+"""Has figures of its own for how often a library calls itself, and for what an object weighs."""
+
+PATCH: Final = platform.python_version()
+"""Has figures of its own for instructions, by how it was compiled."""
 
 
 class Group(NamedTuple):
@@ -22,31 +25,39 @@ class Group(NamedTuple):
     Attributes:
         measure: returns them by their names.
         margin: how far one may be from the table, as a share of it, in both directions.
-        by_python: each Python has its own.
+        python: has figures of its own; "" where they are those of every Python.
         digits: of each that are written down.
     """
 
     measure: Callable[[], dict[str, float]]
     margin: float = 0.03
-    by_python: bool = False
+    python: str = ""
     digits: int = 4
 
 
 GROUPS: Final[Mapping[str, Group]] = {
     **{name: Group(measure) for name, measure in WORLDS.items() if name not in {"calls", "memory"}},
-    "calls": Group(WORLDS["calls"], by_python=True),
-    "memory": Group(WORLDS["memory"], margin=0.04, by_python=True, digits=3),
-    "imports": Group(imports, by_python=True),
-    "instructions": Group(instructions, margin=0.05, by_python=True, digits=3),
+    "calls": Group(WORLDS["calls"], python=MINOR),
+    "memory": Group(WORLDS["memory"], margin=0.04, python=MINOR, digits=3),
+    "imports": Group(imports, python=MINOR),
+    "instructions": Group(instructions, margin=0.05, python=PATCH, digits=3),
 }
 
 EXACT: Final = ("fullest window",)
 """What has no margin."""
 
 
-def can_measure(name: str) -> str:
+def cannot_measure(name: str) -> str:
     """Return why a group cannot be measured here, "" where it can."""
     return "there is no valgrind here to count instructions" if name == "instructions" and VALGRIND is None else ""
+
+
+def cannot_compare(name: str) -> str:
+    """Return why a group cannot be held to the table here, "" where it can."""
+    python = GROUPS[name].python
+    if python and python not in BY_PYTHON:
+        return f"the table has no figures of Python {python}: {RENEW} under it adds them"
+    return cannot_measure(name)
 
 
 def measured(name: str) -> dict[str, float]:
@@ -57,7 +68,8 @@ def measured(name: str) -> dict[str, float]:
 
 def today(name: str) -> dict[str, float]:
     """Return a group's figures in the table, nothing where this Python has none."""
-    table = BY_PYTHON.get(PYTHON, {}) if GROUPS[name].by_python else FIGURES
+    python = GROUPS[name].python
+    table = BY_PYTHON.get(python, {}) if python else FIGURES
     return {what: figure for what, figure in table.items() if what.startswith(f"{name}: ")}
 
 
