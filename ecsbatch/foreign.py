@@ -121,9 +121,9 @@ async def ours(call: Callable[[], Awaitable[T]], within: float) -> T:
         Broke: there was no answer in time.
     """
     task = cast("asyncio.Task[Any]", asyncio.current_task())
-    cancelled = task.cancelling()
+    cancelled, deadline = task.cancelling(), asyncio.timeout(within)
     try:
-        async with asyncio.timeout(within) as deadline:
+        async with deadline:
             return await call()
     except asyncio.CancelledError as e:
         if task.cancelling() > cancelled:
