@@ -56,7 +56,7 @@ LATENCIES = (
 )
 
 
-class Seen(NamedTuple):
+class Measured(NamedTuple):
     """What one limiter did at one round trip, over all seeds.
 
     Attributes:
@@ -103,7 +103,7 @@ def steady_share(counted: Sequence[tuple[float, int]]) -> float:
     return cycles * WINDOW * len(spans) / sum(spans)
 
 
-def measure(latency: Latency, make: Make | None, windows: int, seeds: Sequence[int]) -> Seen:
+def measure(latency: Latency, make: Make | None, windows: int, seeds: Sequence[int]) -> Measured:
     """Return what a limiter did; None: ours in a whole rollout."""
     counts: list[Sequence[tuple[float, int]]] = []
     for seed in seeds:
@@ -116,7 +116,7 @@ def measure(latency: Latency, make: Make | None, windows: int, seeds: Sequence[i
         )
         world.play(partial(saturate, world, make) if make else partial(whole_rollout, world))
         counts.append(world.cloud.auditor.counted)
-    return Seen(
+    return Measured(
         max(fullest_window(counted, WINDOW)[0] for counted in counts),
         median_and_spread([steady_share(counted) for counted in counts]),
         median_and_spread([_second_thousand(counted) for counted in counts]).median,

@@ -49,7 +49,7 @@ class LedgerClock(Protocol):
         ...
 
 
-class Moment:
+class TransactionClock:
     """The times of one transaction, each read once: at a server each reading is a round trip.
 
     All that is written in it had happened when it began: to read the clock for each write would be no nearer to it.

@@ -32,7 +32,7 @@ from ecsbatch.store.failover import Failover
 from ecsbatch.store.freezes import FreezeTable
 from ecsbatch.store.held_runs import Head, Pending, first_record, intended
 from ecsbatch.store.ledger import TokenLedger
-from ecsbatch.store.ledger_clock import Moment
+from ecsbatch.store.ledger_clock import TransactionClock
 from ecsbatch.store.pruning import Pruning
 from ecsbatch.store.spending import Spending
 from ecsbatch.store.taking import Taking
@@ -56,7 +56,7 @@ class SyncStore:
         self._nonce = uuid4().hex
         self.clock = database.ledger_clock(clock)
         self._machine = clock
-        self._moment = Moment(self.clock)
+        self._moment = TransactionClock(self.clock)
         self._ledger = TokenLedger(database, self.clock.name, self._nonce)
         self.freezes = FreezeTable(database, self.clock)
         self._spending = Spending(database)
