@@ -15,7 +15,7 @@ batch of b, so that requests name several. For places that free r times a second
 
     N / (restart + detection + round trip + wait),   wait = min(linger (1 + r linger / 2) / (1 + r linger), b / 2r)
 
-and with requests, all looks included, the API's rate, which a batch of one server needs most of.
+and each request, all looks at jobs included, takes a turn under the API's rate: batches of one server need most of it.
 
 Rates say too little of the beginning, when all places and tokens are free at once, and of the end. So both are played:
 the same servers in the same order with the restart and detection that each had, by a few lines that know places,
@@ -27,6 +27,7 @@ and the submit that took its place.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import mean
@@ -129,18 +130,18 @@ async def _run(world: Simulated, case: Case, tell: Callable[[Pace], object]) -> 
     window = world.engine.engine.quota.window
     quota = world.engine.engine.quota.limit, window + case.latency
     whole = ways[-1].at - ways[0].at
-    requests = world.cloud.auditor.requests * whole / (max(known.values()) - ways[0].at)
-    bound = played(ways, case.at_once, quota, case.batch, world.engine.engine.linger, case.latency)
-    api = requests / world.ecs.api_rate - 1  # a second's worth may leave at once
+    requests = world.cloud.auditor.requests
+    looks = (requests - len(submits)) / len(ways)
+    toll = Toll(case.batch, world.engine.engine.linger, case.latency, world.ecs.api_rate, looks)
     tell(
         Pace(
             restart=mean(ends[id_] - at for id_, at in sent.items()),
             detection=mean(known[id_] - ends[id_] for id_ in sent),
             idle=mean(_idle(ways, case.at_once)),
             named=mean(len(submit.servers) for submit in submits),
-            requests=requests / whole,
+            requests=requests / (max(known.values()) - ways[0].at),
             rate=(len(ways) - min(case.at_once, quota[0])) / whole,
-            bound=max(bound, api) / whole,
+            bound=played(ways, case.at_once, quota, toll) / whole,
             ideal=played(ways, case.at_once, quota) / whole,
         )
     )
@@ -152,29 +153,46 @@ def _idle(ways: Sequence[Sent], places: int) -> list[float]:
     return [way.at - at for way, at in zip(ways[places:], free, strict=False)]
 
 
-def played(
-    ways: Sequence[Sent],
-    places: int,
-    quota: tuple[int, float],
-    batch: int = 1,
-    linger: float = 0.0,
-    look: float = 0.0,
-) -> float:
+class Toll(NamedTuple):
+    """What latency and batching cost; as it stands, nothing.
+
+    Attributes:
+        batch: servers that go together at the most.
+        linger: seconds for which the first of them waits for others.
+        look: seconds of the look before they leave.
+        rate: requests a second, of which a second's worth may leave at once.
+        looks: requests for each server besides those that send.
+    """
+
+    batch: int = 1
+    linger: float = 0.0
+    look: float = 0.0
+    rate: float = math.inf
+    looks: float = 0.0
+
+
+def played(ways: Sequence[Sent], places: int, quota: tuple[int, float], toll: Toll | None = None) -> float:
     """Send servers of which each takes a place for as long as it did; return the seconds from first to last.
 
-    Places that free within ``linger`` of the first of them are taken together, up to ``batch``, after one ``look``; the
-    tokens of ``quota``, so many, are back so many seconds after they were taken.
+    Places that free within the linger of the first of them are taken together. The tokens of ``quota``, so many, are
+    back so many seconds after they were taken. A server's looks have taken their turns when its place is free.
     """
     limit, out = quota
+    toll = toll or Toll()
     free = [0.0] * places
     sent: list[float] = []
+    turn = 0.0
     while len(sent) < len(ways):
         first = heapq.heappop(free)
         together = [first]
-        while free and free[0] <= first + linger and len(together) < min(batch, len(ways) - len(sent)):
+        most = min(toll.batch, len(ways) - len(sent))
+        while free and free[0] <= first + toll.linger and len(together) < most:
             together.append(heapq.heappop(free))
-        full = len(together) == batch or len(sent) + len(together) == len(ways)
-        leave = (together[-1] if full else first + linger) + look
+        leave = (together[-1] if len(together) == most else first + toll.linger) + toll.look
+        for was_free in together:
+            turn = max(turn, was_free - 1) + (toll.looks if was_free else 0) / toll.rate
+        turn = max(turn, leave - 1) + 1 / toll.rate
+        leave = max(leave, turn)
         for _ in together:
             at = max(leave, sent[-limit] + out) if len(sent) >= limit else leave
             heapq.heappush(free, at + ways[len(sent)].taken)

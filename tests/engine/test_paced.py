@@ -61,3 +61,14 @@ def test_a_free_place_waits_for_one_linger_and_one_look(batch_size: int) -> None
     assert max(waited) < LINGER + 2 * ROUND_TRIP + 0.01
     # The linger is there for this: several servers go in one request.
     assert world.cloud.auditor.accepted_requests < 600
+
+
+def test_few_tokens_are_left_idle_by_large_batches() -> None:
+    """Of eight windows' worth of servers the last leave after seven, however many a batch would rather have."""
+    world = World(servers=8_000, latency=ROUND_TRIP, latency_sigma=0.0)
+
+    sent, _ = run_through(world, Strategy(max_unavailable=2_000, waves="100%", batch_size=1_000))
+
+    assert world.cloud.audit()["fullest_window"] == 1000
+    assert sent[-1] - sent[0] < 7 * (60 + GUARD + ROUND_TRIP) + 2
+    assert world.cloud.auditor.accepted_requests < 25
