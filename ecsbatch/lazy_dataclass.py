@@ -20,11 +20,9 @@ from functools import partial
 from inspect import get_annotations
 from operator import attrgetter
 from types import MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, cast
 
 __all__ = ["dataclass", "wrap_init"]
-
-T = TypeVar("T")
 
 _NO_FIELDS: Final = ("ClassVar", "typing.ClassVar")
 _UNKNOWN: Final = ("InitVar", "KW_ONLY", "dataclasses.")
@@ -152,7 +150,11 @@ def wrap_init(cls: type[Any], wrap: Callable[[Callable[..., None]], Callable[...
         cls.__init__ = wrap(before)
         return
     make = before.make
-    before.make = lambda of: wrap(make(of))
+
+    def wrapped(of: type[Any]) -> Callable[..., None]:
+        return wrap(make(of))
+
+    before.make = wrapped
 
 
 def _own_fields(cls: type[Any]) -> list[str]:
@@ -169,8 +171,9 @@ def _own_fields(cls: type[Any]) -> list[str]:
 
 def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults that are attributes of a class without slots."""
-    declared: dict[str, Any] = {name: value.default for name, value in values.items() if isinstance(value, Field)}
-    return {name: value for name, value in {**values, **declared}.items() if value is not MISSING}
+    declared = {name: cast("Field[Any]", value) for name, value in values.items() if isinstance(value, Field)}
+    defaults = {**values, **{name: f.default for name, f in declared.items()}}
+    return {name: value for name, value in defaults.items() if value is not MISSING}
 
 
 def _later(values: Mapping[str, Any], *, frozen: bool, kw_only: bool) -> dict[str, Any]:
@@ -296,7 +299,7 @@ def _refuse_to_delete(self: Any, name: str) -> None:
 
 def _is_fixed(frozen: Any, name: str) -> bool:
     """Tell whether an attribute stays as it is; a subclass that is no dataclass may have others, which do not."""
-    cls: type[Any] = type(frozen)
+    cls = cast("type[Any]", type(frozen))
     return "__dataclass_fields__" in vars(cls) or any(f.name == name for f in fields(frozen))
 
 

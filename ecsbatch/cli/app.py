@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -179,7 +178,9 @@ def _note(error: Exception) -> Path | None:
 
 def _traceback(error: Exception) -> str:
     """Write a traceback as one may send it to somebody: what the environment keeps secret is not in it."""
-    from ecsbatch.model.store_url import hidden  # noqa: PLC0415 - only for a bug
+    import traceback  # noqa: PLC0415 - only for a bug
+
+    from ecsbatch.model.store_url import hidden  # noqa: PLC0415 - the same
 
     text = "".join(traceback.format_exception(error))
     for name in _SECRETS:

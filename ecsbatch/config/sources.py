@@ -5,7 +5,6 @@ Every value is checked where it is read, so that an error names the flag, the va
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -213,6 +212,8 @@ def merge_layers(*layers: Mapping[str, SettingValue]) -> Settings:
 
 
 def _read(path: Path | str) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - only where there is a file
+
     try:
         return tomllib.loads(Path(path).read_bytes().decode())
     except OSError as e:

@@ -6,18 +6,19 @@ and where it came from. Read `SettingType` first; the functions before it read s
 
 from __future__ import annotations
 
-import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from fractions import Fraction
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.durations import DURATION as DURATION  # noqa: PLC0414  # read here by who reads settings
 from ecsbatch.model.durations import format_duration as format_duration  # noqa: PLC0414
 from ecsbatch.model.durations import parse_duration as parse_duration  # noqa: PLC0414
 from ecsbatch.model.quota import Quota
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 _NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"
 _PER: Final = re.compile(rf"({_NUMBER})/((?:{_NUMBER})?)([a-z]+)")
@@ -35,7 +36,7 @@ class Amount:
     """
 
     count: int | None = None
-    percent: Fraction | None = None
+    percent: int | Fraction | None = None
 
     @classmethod
     def parse(cls, value: int | str) -> Amount:
@@ -46,7 +47,7 @@ class Amount:
         """
         text = str(value).strip()
         if found := _PERCENT.fullmatch(text):
-            percent = Fraction(found[1])
+            percent = _exact(found[1])
             if percent <= 100:  # noqa: PLR2004  # a percentage's own end
                 return cls(percent=percent)
         elif not isinstance(value, bool) and _WHOLE.fullmatch(text):
@@ -57,10 +58,18 @@ class Amount:
         """Return a number of servers: the count, or the percentage of ``base`` rounded down; at least ``minimum``."""
         if self.count is not None:
             return max(self.count, minimum)
-        return max(math.floor(base * (self.percent or 0) / 100), minimum)
+        return max(int(base * (self.percent or 0) // 100), minimum)
 
     def __str__(self) -> str:
         return str(self.count) if self.percent is None else f"{float(self.percent):g}%"
+
+
+def _exact(number: str) -> int | Fraction:
+    if number.isdecimal():
+        return int(number)
+    from fractions import Fraction  # noqa: PLC0415 - it brings `decimal` along, and few percentages have a point
+
+    return Fraction(number)
 
 
 def parse_quota(text: str) -> Quota:

@@ -6,7 +6,6 @@ Read `refuses_unknown` first.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from difflib import get_close_matches
 from functools import wraps
 from inspect import Signature, signature
 from typing import Any, Final, TypeVar
@@ -50,6 +49,8 @@ def refuses_unknown(elsewhere: Callable[[str], str] = lambda _: "") -> Callable[
 
 def nearest(name: str, known: Collection[str]) -> str:
     """Return the known name that is most like a misspelt one, "" where none is."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a slip of the pen
+
     return next(iter(get_close_matches(name, known, n=1)), "")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 from ecsbatch.errors import StoreError
@@ -28,6 +27,8 @@ TABLES: Final = frozenset(
 @cache
 def step(version: int, dialect: Dialect) -> tuple[str, ...]:
     """Return the statements that make a version's tables out of those of the version before."""
+    from importlib.resources import files  # noqa: PLC0415 - only where tables are made
+
     text = files("ecsbatch.store").joinpath("schema", f"{version:04}.sql").read_text(encoding="utf-8")
     return tuple(script(text, dialect))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Container, Iterator
 from itertools import chain
@@ -97,6 +96,8 @@ def report_json(state: RolloutState, kinds: Container[str] = ALL_KINDS, only: in
 
 def report_csv(state: RolloutState, kinds: Container[str] = ALL_KINDS, only: int | None = None) -> Iterator[bytes]:
     """Yield the pieces of a fleet file of it, see `report_json`; no cell begins as a spreadsheet's formula."""
+    import csv  # noqa: PLC0415 - of all who read reports, only one writes such a file
+
     for chunk in chunks(chain([COLUMNS], _rows(state, kinds, only))):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([cell(value) for value in row] for row in chunk)

@@ -82,6 +82,8 @@ WATCHED = (
 """What metrics, traces and CPU profiles need; no call here asks for any."""
 FAST = ("--quota", "1000/1s", "--typical-restart", "1s", "--max-unavailable", "100%", "--linger", "0.05s")
 READING = (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR, *PAGE, "psycopg")
+SELDOM = ("configparser", "csv", "difflib", "fractions", "importlib.resources", "tempfile", "tomllib")
+"""Of the standard library what only a file, a slip of the pen, or a store that is made asks for."""
 TABLE = [
     Row("", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
     Row("--help", 0, set(), (*PARSER, *READING, *STORE, "asyncio", "ecsbatch.config", "ecsbatch.model.events")),
@@ -92,13 +94,13 @@ TABLE = [
     Row("help status", 0, {"help", "status"}, (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog")),
     Row("statsu", 2, set(), (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog", "asyncio")),
     Row("status --help", 0, {"status"}, (*CLOUD, *ENGINE, *STORE, *SIMULATOR, "structlog")),
-    Row("status", 0, {"status"}, READING),
-    Row("runs", 0, {"runs"}, READING),
+    Row("status", 0, {"status"}, (*READING, *SELDOM)),
+    Row("runs", 0, {"runs"}, (*READING, *SELDOM)),
     Row("report", 0, {"report"}, READING),
     Row(
         "report -o html --out report.html", 0, {"report"}, (*CLOUD, *ENGINE, *DISPLAY, *SIMULATOR, *PAGE[:2], "psycopg")
     ),
-    Row("explain", 0, {"explain"}, READING),
+    Row("explain", 0, {"explain"}, (*READING, *SELDOM)),
     Row("audit", 0, {"audit"}, READING),
     Row("watch", 0, {"watch"}, READING),
     Row("wait", 0, {"wait", "status"}, READING),
@@ -106,7 +108,7 @@ TABLE = [
     Row("promote", 7, {"steer"}, READING),
     Row("adjust --max-failures 1", 7, {"steer"}, READING),
     Row("abort --yes", 7, {"abort"}, READING),
-    Row("quota", 0, {"quota"}, READING),
+    Row("quota", 0, {"quota"}, (*READING, *SELDOM)),
     Row("freeze", 2, {"freeze"}, (*READING, *STORE)),
     Row("freeze --reason incident", 0, {"freeze"}, READING),
     Row("thaw", 0, {"freeze"}, READING),

@@ -21,7 +21,6 @@ when the cloud refuses it. Which source it is stays as it was found.
 
 from __future__ import annotations
 
-import configparser
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -261,6 +260,8 @@ def permission_warning(path: Path) -> str:
 
 
 def _section(path: Path) -> Mapping[str, str]:
+    import configparser  # noqa: PLC0415 - only where there is such a file
+
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
         parser.read_string(path.read_text(encoding="utf-8-sig"))
