@@ -171,9 +171,12 @@ def _own_fields(cls: type[Any]) -> list[str]:
 
 def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults that are attributes of a class without slots."""
-    declared = {name: cast("Field[Any]", value) for name, value in values.items() if isinstance(value, Field)}
-    defaults = {**values, **{name: f.default for name, f in declared.items()}}
+    defaults = {name: _default_of(value) for name, value in values.items()}
     return {name: value for name, value in defaults.items() if value is not MISSING}
+
+
+def _default_of(value: Any) -> Any:
+    return getattr(value, "default", None) if isinstance(value, Field) else value  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _later(values: Mapping[str, Any], *, frozen: bool, kw_only: bool) -> dict[str, Any]:
@@ -299,7 +302,7 @@ def _refuse_to_delete(self: Any, name: str) -> None:
 
 def _is_fixed(frozen: Any, name: str) -> bool:
     """Tell whether an attribute stays as it is; a subclass that is no dataclass may have others, which do not."""
-    cls = cast("type[Any]", type(frozen))
+    cls: Any = cast("Any", type(frozen))
     return "__dataclass_fields__" in vars(cls) or any(f.name == name for f in fields(frozen))
 
 
