@@ -135,7 +135,15 @@ async def drive(restarter: Restarter, rollout: Rollout, context: CliContext, *, 
         ending = " ".join(filter(None, (signals.notice(), waits)))
         return ending or blind_notice(rollout.state, now) or failed_over_notice(rollout.state, now)
 
-    live = LiveContext(engine.quota, restarter.usage, notice, known, lambda: bool(signals.received), store.wall)
+    live = LiveContext(
+        engine.quota,
+        restarter.usage,
+        notice,
+        known,
+        stopping=lambda: bool(signals.received),
+        now=store.wall,
+        events=rollout.events,
+    )
     views = LiveViews(rollout, live, context)
     failure: Exception | None = None
     try:

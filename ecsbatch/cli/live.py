@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.quota import Quota, Usage
+from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.views.text import format_span
@@ -68,6 +69,7 @@ class LiveContext:
         known: the last event of an earlier process, which the events' file may have already.
         stopping: tells whether this process was told to stop.
         now: returns the seconds since 1970 by the clock that stamps the run's events.
+        events: follows the run from behind an event's number, without the store, where this process holds it.
     """
 
     quota: Quota
@@ -76,6 +78,7 @@ class LiveContext:
     known: int = 0
     stopping: Callable[[], bool] = bool
     now: Callable[[], float] = time.time
+    events: Callable[[int], AsyncIterator[Recorded]] | None = None
 
 
 class LiveViews:
@@ -167,7 +170,11 @@ class LiveViews:
             told = bool(self._live.notice())
 
     async def _follow(self) -> None:
-        """Pass each line of the journal to the log and to the events' file."""
+        """Pass what happens to the log and to the events' file, which alone needs the journal's lines as they are."""
+        if self._events is None and self._live.events is not None:
+            async for recorded in self._live.events(self._live.known):
+                self._log.event(recorded)
+            return
         known = self._live.known if self._continued or self._events is None else 0
         async for line in self._run.lines(known):
             if self._events is not None:

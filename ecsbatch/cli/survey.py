@@ -54,8 +54,9 @@ class Survey:
         frozen: the freeze of the store, None where there is none or nobody has looked.
     """
 
-    servers: Sequence[Server]
-    views: Mapping[str, ServerView]
+    # A loop that ends writes the repr of what its task has returned, and drops it: lists of servers are not in it.
+    servers: Sequence[Server] = field(repr=False)
+    views: Mapping[str, ServerView] = field(repr=False)
     site: Site
     inventory: int | None = None
     excluded: frozenset[str] = field(default=frozenset(), repr=False)
@@ -85,7 +86,7 @@ class PreparedPlan:
     """
 
     view: PlanView
-    views: Mapping[str, ServerView]
+    views: Mapping[str, ServerView] = field(repr=False)
     site: Site
     inventory: int | None
     conflict: ServersClaimed | None = None

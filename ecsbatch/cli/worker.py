@@ -105,8 +105,8 @@ class WorkLog:
 
 async def _follow(rollout: Rollout, after: int, log: Log) -> None:
     try:
-        async for line in rollout.lines(after):
-            log.line(line)
+        async for recorded in rollout.events(after):
+            log.event(recorded)
     except Exception as e:  # noqa: BLE001 - a view watches, it never stops what it watches
         log.say("warning", "view.failed", {"why": f"{type(e).__name__}: {e}"})
 

@@ -15,6 +15,7 @@ import structlog
 
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
+from ecsbatch.model.recorded import Recorded, encode
 from ecsbatch.model.text import printable, without_code
 from ecsbatch.policy.progress import Progress
 from ecsbatch.policy.standing import Phase
@@ -148,6 +149,11 @@ class Log:
             if self._run:
                 told.pop("run_id", None)
             getattr(self._log, level)(event, **self._run | told)
+
+    def event(self, recorded: Recorded) -> None:
+        """Write one event, where its level is asked for; most events' is not, and none of them becomes a line."""
+        if self.level == "debug" or level_of(recorded.event.name) != "debug":
+            self.line(encode(recorded))
 
     def line(self, line: bytes) -> None:
         """Write one event of a journal's line of JSON, where its level is asked for."""

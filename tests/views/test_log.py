@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -31,6 +32,26 @@ def written(
     for seq, event in enumerate(events, 1):
         log.line(encode(Recorded(seq, 0.0, "k7f", event)))
     return out.getvalue().decode().splitlines()
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize("level", ["debug", "info", "warning"])
+def test_what_happens_here_is_logged_as_what_is_read(form: Literal["console", "json"], level: Level) -> None:
+    told: list[ev.Event] = [
+        ev.RunStarted(total=40),
+        ev.BatchSubmitting(batch=1, servers=[SERVER], updated=[""]),
+        ev.ServerRestarted(server=SERVER, batch=1, evidence="job"),
+        ev.ServerFailed(server=SERVER, batch=1, code="Ecs.1", message=HOSTILE),
+        ev.RunFinished(),
+    ]
+    recorded = [Recorded(seq, 0.0, "k7f", event) for seq, event in enumerate(told, 1)]
+    outs = io.BytesIO(), io.BytesIO()
+    read, heard = (Log(out, form=form, level=level) for out in outs)
+    for each in recorded:
+        read.line(encode(each))
+        heard.event(each)
+    one, other = (re.sub(r'"ts":"[^"]*"', "", out.getvalue().decode()) for out in outs)
+    assert one == other != ""
 
 
 def test_a_person_reads_what_happened_and_no_more() -> None:
