@@ -101,7 +101,8 @@ class Sampler:
         """Begin; what this thread has used until now is charged to `BEFORE`."""
         self._names[threading.get_native_id()] = threading.current_thread().name
         self._charge(threading.get_native_id(), None, BEFORE)
-        gc.callbacks.append(self._collected)
+        # The first to be called: the sample that a collection has delayed is taken in whichever comes first.
+        gc.callbacks.insert(0, self._collected)
         signal.signal(signal.SIGPROF, self._sample)
         self._profile = threading.getprofile()
         threading.setprofile(_leave_signals_to_main)

@@ -17,15 +17,14 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from aiohttp import ClientSession
-
-from ecsbatch.ecs.auth.signer import Signer
+from ecsbatch.ecs import aiohttp_sender
+from ecsbatch.ecs.auth.schemes import UnsignedRequest
+from ecsbatch.ecs.auth.signer import Signed, Signer
 
 _done: list[str] = []
 
@@ -75,33 +74,27 @@ def arm(point: str) -> None:
         Connection.point = point
         sqlite3.connect = partial(sqlite3.connect, factory=Connection)  # type: ignore[assignment]
     elif point == "signing":
-        signed = Signer.signed
+        send = Signer.send
 
-        def signing(self: Signer, unsigned: Any) -> Any:
+        def signing(self: Signer, unsigned: UnsignedRequest, attempt: Callable[[Signed], Awaitable[Any]]) -> Any:
             if unsigned.method == "POST":
                 freeze(point)
-            return signed(self, unsigned)
+            return send(self, unsigned, attempt)
 
-        Signer.signed = signing  # type: ignore[method-assign]
+        Signer.send = signing  # type: ignore[method-assign]
     elif point == "connected":
-        ClientSession.request = _connected(ClientSession.request)  # type: ignore[method-assign]
+        # Only a POST is traced.
+        aiohttp_sender._headers_sent = _connected(aiohttp_sender._headers_sent)
     else:
         raise SystemExit(f"freezing.py: no point {point}")
 
 
-def _connected(request: Callable[..., Any]) -> Callable[..., Any]:
-    def asked(session: aiohttp.ClientSession, method: str, url: Any, **options: Any) -> Any:
-        on_sent = options.get("trace_request_ctx")
-        if method == "POST" and callable(on_sent):
+def _connected(told: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    def connected(*of: object) -> Awaitable[None]:
+        freeze("connected")
+        return told(*of)
 
-            def told() -> None:
-                freeze("connected")
-                on_sent()
-
-            options["trace_request_ctx"] = told
-        return request(session, method, url, **options)
-
-    return asked
+    return connected
 
 
 if __name__ == "__main__":
