@@ -58,10 +58,17 @@ class Command:
             subprocess.TimeoutExpired: it does not end.
         """
         if self.returncode is None and not select.select([self._fate], [], [], timeout)[0]:
-            raise subprocess.TimeoutExpired(self.args, timeout)
+            raise subprocess.TimeoutExpired([*self.args, "which has said:", self._said()], timeout)
         code = self.poll()
         assert code is not None
         return code
+
+    def _said(self) -> str:
+        """Return what it has said on stderr, which nobody has read yet."""
+        os.set_blocking(self.stderr.fileno(), False)
+        with suppress(BlockingIOError):
+            return os.read(self.stderr.fileno(), 4_000).decode(errors="replace")
+        return ""
 
     def communicate(self, timeout: float = PATIENCE) -> tuple[str, str]:
         """Read what it has still to say and wait for its end.

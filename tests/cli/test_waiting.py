@@ -58,7 +58,8 @@ def test_the_code_of_a_run_that_ends_well_is_that_of_all_who_follow_it_then_and_
     held = terminal.type("wait", "well", "--for", "stopped", "-o", "json")
     first = terminal.type("wait", "well", "--for", "wave:1", "-o", "json")
     beside, second = follow(terminal, "well")[:2], terminal.begin("wait", "well", "--for", "wave:2")
-    terminal.type("promote", "well")
+    promoted = terminal.type("promote", "well")
+    assert promoted.returncode == 0, promoted
     ended = [run.wait(), *codes([*beside, second])]
     told = [json.loads(process.communicate()[0]) for process in beside]
     later = follow(terminal, "well")
