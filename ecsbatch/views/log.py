@@ -1,29 +1,25 @@
 """The log on stderr: what happens to a run, as lines for people or as JSON.
 
 For people the lines are few: of events that say the same only the first are written (`RepeatLimiter`), and what nobody
-watches is left out of each. structlog writes them; it is configured for this log alone.
+watches is left out of each. `ecsbatch.views.log_lines` has how they are written.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 
 import orjson
-import structlog
 
-from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.recorded import Recorded, encode
-from ecsbatch.model.text import printable, without_code
+from ecsbatch.model.text import without_code
 from ecsbatch.policy.progress import Progress
 from ecsbatch.policy.standing import Phase
 
 Level = Literal["debug", "info", "warning"]
-_Event = MutableMapping[str, Any]
-
-_now: Callable[[Any, str, _Event], _Event] = cast("Any", structlog.processors.TimeStamper("iso", utc=True, key="ts"))
 
 _NUMBERS: Final[Mapping[Level, int]] = {"debug": 10, "info": 20, "warning": 30}
 
@@ -55,11 +51,6 @@ _BEFORE_TEXT: Final = 160
 
 _HEAD: Final = frozenset({"v", "event", "plan", "updated", "head"})
 """What a line says in another way, or is too long for one."""
-
-_FOR_PROGRAMS: Final = frozenset({"event", "ts", "seq", "run_id", "counts", "grant"})
-"""What a line for people leaves out, or has at its begin."""
-
-_NAMES_ITS_RUN: Final = frozenset({"run.started", "run.resumed"})
 
 _MANY: Final = frozenset(
     {"batch.rejected", "batch.unknown", "batch.unstarted", "quota.throttled", "quota.desync", "gate.checked"}
@@ -140,7 +131,7 @@ class Log:
         self._run = {"run": run} if run and self._for_people else {}
         self._repeats = RepeatLimiter()
         self._last: dict[str, Any] = {}
-        self._log = _json_log(stream, level) if form == "json" else _console_log(stream, level, color=color)
+        self._stream, self._form, self._color = stream, form, color
 
     def say(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
         """Write one line."""
@@ -148,7 +139,17 @@ class Log:
             told = dict(fields)
             if self._run:
                 told.pop("run_id", None)
-            getattr(self._log, level)(event, **self._run | told)
+            getattr(self._lines, level)(event, **self._run | told)
+
+    @cached_property
+    def _lines(self) -> Any:
+        """What writes; it comes with structlog and rich, which a run without a line on stderr goes without."""
+        from ecsbatch.views import log_lines  # noqa: PLC0415 - imported when used
+
+        stream, least = cast("BinaryIO", self._stream), _NUMBERS[self.level]
+        if self._form == "json":
+            return log_lines.for_programs(stream, least)
+        return log_lines.for_people(stream, least, color=self._color)
 
     def event(self, recorded: Recorded) -> None:
         """Write one event, where its level is asked for; most events' is not, and none of them becomes a line."""
@@ -255,57 +256,6 @@ def _is_routine(line: bytes) -> bool:
     """Tell without parsing whether a line's event is one that only who asks for every event gets."""
     head = line[:_BEFORE_TEXT]
     return any(name in head for name in _ROUTINE)
-
-
-def _json_log(stream: Stream, level: Level) -> Any:
-    return structlog.wrap_logger(
-        structlog.BytesLogger(cast("BinaryIO", stream)),
-        processors=[structlog.processors.add_log_level, _stamped, structlog.processors.JSONRenderer(_dumps)],
-        wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[level]),
-        context_class=dict,
-        cache_logger_on_first_use=False,
-    )
-
-
-def _console_log(stream: Stream, level: Level, *, color: bool) -> Any:
-    def encoded(_logger: Any, method: str, event: _Event) -> bytes:
-        return _console_line(method, event, color=color).encode(errors="backslashreplace")
-
-    return structlog.wrap_logger(
-        structlog.BytesLogger(cast("BinaryIO", stream)),
-        processors=[_stamped, encoded],
-        wrapper_class=structlog.make_filtering_bound_logger(_NUMBERS[level]),
-        context_class=dict,
-        cache_logger_on_first_use=False,
-    )
-
-
-def _console_line(level: str, event: Mapping[str, Any], *, color: bool) -> str:
-    """Write time, level where it is a warning, name and fields; the day and the run are known to who watches."""
-    name = printable(str(event["event"]))
-    said = "warning " if level == "warning" else ""
-    if color and said:
-        said = f"\x1b[31m{said}\x1b[0m"
-    known = _FOR_PROGRAMS - ({"run_id"} if name in _NAMES_ITS_RUN else frozenset())
-    fields = "".join(f" {key}={_value(value)}" for key, value in event.items() if key not in known)
-    return f"{str(event['ts'])[11:19]}Z {said}{name}{fields}"
-
-
-def _value(value: Any) -> str:
-    """Let nothing of the cloud's reach a terminal as it came; what has blanks in it stands in quotes."""
-    if not isinstance(value, str):
-        return printable(str(value), 1_000)
-    text = printable(value)
-    return repr(text) if not text or {" ", "=", '"', "'"} & set(text) else text
-
-
-def _stamped(logger: Any, method: str, event: _Event) -> _Event:
-    """Add the time where the event does not bring its own."""
-    return event if "ts" in event else _now(logger, method, event)
-
-
-def _dumps(value: Any, **_: Any) -> bytes:
-    return json_bytes(value, str)
 
 
 class RepeatLimiter:

@@ -120,7 +120,7 @@ TABLE = [
     Row("check", 0, {"check"}, (*ENGINE, *DISPLAY, *SIMULATOR)),
     Row("plan ids.txt", 0, {"plan", "restart", "resume"}, (*DISPLAY, *SIMULATOR, "ecsbatch.restarter")),
     Row("restart ids.txt --dry-run", 0, {"restart", "resume"}, (*DISPLAY, *SIMULATOR, "ecsbatch.restarter")),
-    Row(f"restart ids.txt {' '.join(FAST)} --yes --quiet", 0, {"restart", "resume"}, (*SIMULATOR, *PAGE)),
+    Row(f"restart ids.txt {' '.join(FAST)} --yes --quiet", 0, {"restart", "resume"}, (*DISPLAY, *SIMULATOR, *PAGE)),
     Row("apply", 2, {"plan", "restart", "resume"}, (*CLOUD, *DISPLAY, *STORE, *SIMULATOR, "ecsbatch.restarter")),
     Row("rehearse", 2, {"rehearse", "simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
     Row("simulate --port 65536", 2, {"simulate"}, (*CLOUD, *ENGINE, *DISPLAY, *STORE, *SIMULATOR)),
