@@ -50,7 +50,7 @@ BY_PYTHON: Final[Mapping[str, Mapping[str, float]]] = {
         "memory: bytes of memory a server at the end": 1560,
         "memory: bytes of memory a server at the peak": 3410,
         "imports: modules of ours for restart": 226,
-        "imports: modules for restart": 680,
+        "imports: modules for restart": 585,
         "imports: modules of ours for plan": 179,
         "imports: modules for plan": 531,
         "imports: modules of ours for status": 117,
