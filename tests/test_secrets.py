@@ -23,6 +23,7 @@ import aiohttp
 import fork_server
 import pytest
 from aiohttp import web
+from stored import readable
 from yarl import URL
 
 from ecsbatch.cli.app import _bug
@@ -110,7 +111,7 @@ class TypingFolder:
         assert not LEAK.search(self.said), self.said.decode(errors="replace")
         for path in self.folder.rglob("*"):
             if path.is_file() and path.name != "fleet.txt":
-                assert not LEAK.search(path.read_bytes()), path
+                assert not LEAK.search(readable(path)), path
                 assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 

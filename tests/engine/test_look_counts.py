@@ -69,7 +69,7 @@ def costs(run: Run) -> Costs:
 @pytest.mark.parametrize(
     ("run", "today"),
     [
-        (standard, Costs(looks=9.90, requests=2.50, delay=1.57)),
+        (standard, Costs(looks=9.48, requests=2.46, delay=1.55)),
         (large_batches, Costs(looks=20.5, requests=0.032, delay=1.59)),
         (one_by_one, Costs(looks=19.6, requests=0.216, delay=1.74)),
     ],

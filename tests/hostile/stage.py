@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.stored import readable
+
 from .cloud import ids_of
 
 HERE = Path(__file__).parent
@@ -261,7 +263,7 @@ class Machine:
 
     def recorded(self, text: str) -> bool:
         """Tell whether something stands in the store's file, or in what is not merged into it yet."""
-        return any(text.encode() in file.read_bytes() for file in self.folder.glob("state/ecsbatch/*.db*"))
+        return any(text.encode() in readable(file) for file in self.folder.glob("state/ecsbatch/*.db*"))
 
     def commands(self) -> int:
         """Count what was asked of holders, as the store's file has it."""

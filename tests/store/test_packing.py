@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import pytest
 from backends import Backend
 from store_world import ALICE
+from stored import readable
 
-from ecsbatch.model.events import ServerRestarted
+from ecsbatch.model.events import ServerFailed, ServerRestarted
 from ecsbatch.model.run import NewRun, Transaction
+from ecsbatch.store import open_store
 from ecsbatch.store.packing import packed, unpacked
 
 MANY = b"\n".join(b'{"v":1,"seq":%d,"event":"server.restarted","server":"s%d"}' % (n, n) for n in range(100))
@@ -53,3 +56,12 @@ async def test_a_row_is_proved_by_its_lines_however_it_is_stored(backend: Backen
 
         backend.do("UPDATE journal SET lines = :lines WHERE seq_last = 100", lines=stored + b"x")
         assert (await store.check_chain("k")).breach
+
+
+async def test_who_searches_a_store_for_secrets_sees_what_is_compressed(tmp_path: Path) -> None:
+    path, told = tmp_path / "store.db", [ServerFailed(server=f"s{n}", message="CANARY") for n in range(50)]
+    async with open_store(f"sqlite:///{path}") as store:
+        await store.commit(await store.create_run(NewRun("k"), ALICE), Transaction(told))
+
+        assert readable(path).count(b"CANARY") == 50
+    assert path.read_bytes().count(b"CANARY") < 5
