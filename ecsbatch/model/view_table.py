@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import islice
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from ecsbatch.model.in_parts import kept
 from ecsbatch.model.servers import Fleet, ServerView
+
+R = TypeVar("R")
 
 _Row = tuple[Any, ...]
 _State = tuple[bool, str, str, bool, str]
@@ -28,26 +30,17 @@ _texts_of: Final = attrgetter(
 )
 
 
-class ViewTable(MutableMapping[str, ServerView]):
-    """The views of servers by id, in the order in which they were put in; each is made anew when it is asked for."""
+class _Table(MutableMapping[str, ServerView], Generic[R]):
+    """Views by id, in the order in which they were put in, each kept as a row and made anew when it is asked for."""
 
     __slots__ = ("_rows",)
 
-    def __init__(self, views: Mapping[str, ServerView] | None = None) -> None:
-        """Begin with some."""
-        self._rows: dict[str, _Row] = {}
-        if views:
-            self.update(views)
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._rows: dict[str, R] = {}
 
     def __repr__(self) -> str:
-        return f"<ViewTable of {len(self._rows)} servers>"
-
-    def __getitem__(self, server: str) -> ServerView:
-        return ServerView(*self._rows[server])
-
-    def __setitem__(self, server: str, view: ServerView) -> None:
-        # A plain tuple: the collector goes on visiting one of a class of its own.
-        self._rows[server] = tuple(view)
+        return f"<{type(self).__name__} of {len(self._rows)} servers>"
 
     def __delitem__(self, server: str) -> None:
         del self._rows[server]
@@ -60,6 +53,25 @@ class ViewTable(MutableMapping[str, ServerView]):
 
     def __contains__(self, server: object) -> bool:
         return server in self._rows
+
+
+class ViewTable(_Table[_Row]):
+    """The views of servers by id, each kept as a tuple."""
+
+    __slots__ = ()
+
+    def __init__(self, views: Mapping[str, ServerView] | None = None) -> None:
+        """Begin with some."""
+        super().__init__()
+        if views:
+            self.update(views)
+
+    def __getitem__(self, server: str) -> ServerView:
+        return ServerView(*self._rows[server])
+
+    def __setitem__(self, server: str, view: ServerView) -> None:
+        # A plain tuple: the collector goes on visiting one of a class of its own.
+        self._rows[server] = tuple(view)
 
     def az(self, server: str) -> str:
         """Return a server's availability zone, "" where none was seen; no view is made for that."""
@@ -81,20 +93,13 @@ class ViewTable(MutableMapping[str, ServerView]):
         return found
 
 
-class PackedViews(MutableMapping[str, ServerView]):
+class PackedViews(_Table[str]):
     """The views of a whole fleet by id, each as one text; a million take 300 MB, where objects take twice that.
 
     Texts of the cloud are printable; a NUL that somebody's own `Auth` has put into one is left out.
     """
 
-    __slots__ = ("_rows",)
-
-    def __init__(self) -> None:
-        """Begin without any."""
-        self._rows: dict[str, str] = {}
-
-    def __repr__(self) -> str:
-        return f"<PackedViews of {len(self._rows)} servers>"
+    __slots__ = ()
 
     def __getitem__(self, server: str) -> ServerView:
         flags, status, task_state, updated, az, name, host, project, address, *tags = self._rows[server].split(_BETWEEN)
@@ -110,18 +115,6 @@ class PackedViews(MutableMapping[str, ServerView]):
         if row.count(_BETWEEN) >= len(texts):
             row = _BETWEEN.join(text.replace(_BETWEEN, "") for text in texts)
         self._rows[server] = row
-
-    def __delitem__(self, server: str) -> None:
-        del self._rows[server]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __contains__(self, server: object) -> bool:
-        return server in self._rows
 
     def clear(self) -> None:
         """Let all go, one by one: to drop a million at once holds the interpreter for a tenth of a second."""
