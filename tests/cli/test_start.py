@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from imported import Imported, imported
 from typed_commands import Simulator, Terminal
 
 from ecsbatch.cli.app import main
 from ecsbatch.cli.catalog import COMMANDS, installed_version
 from ecsbatch.cli.parser import build_app
-
-CALLS = """
-import json, os, sys
-
-for words in json.loads(sys.argv[1]):
-    if os.fork() == 0:
-        answer, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 1)
-        os.dup2(nothing, 2)
-        from ecsbatch.cli.app import main
-        code = int(main(words))
-        os.write(answer, json.dumps([" ".join(words), code, sorted(sys.modules)]).encode() + b"\\n")
-        os._exit(0)
-    os.wait()
-"""
-"""Each call in a process of its own that has imported nothing yet; one interpreter is started for all of them."""
 
 ROOT = Path(__file__).parent.parent.parent
 OLD = """
@@ -134,28 +118,17 @@ TABLE = [
 ]
 
 
-class Call(NamedTuple):
-    """How a call ended, and all modules that there were then."""
-
-    code: int
-    modules: Sequence[str]
-
-
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory, cloud: Simulator) -> Mapping[str, Call]:
+def calls(tmp_path_factory: pytest.TempPathFactory, cloud: Simulator) -> Mapping[str, Imported]:
     """What each row of the table came to; the store has a run that is over."""
     terminal = Terminal(tmp_path_factory.mktemp("start"), dict(cloud.environment))
     (terminal.folder / "ids.txt").write_text("\n".join(cloud.ids[:2]) + "\n", encoding="utf-8")
     run = terminal.type("restart", "ids.txt", *FAST, "--yes", "--quiet")
     assert run.returncode == 0, run.stderr
     environment = {**os.environ, **terminal.environment, "XDG_STATE_HOME": str(terminal.folder / "state")}
-    typed = json.dumps([row.words.split() for row in TABLE])
-    command = [sys.executable, "-c", CALLS, typed]
-    done = subprocess.run(  # noqa: S603 - our own program
-        command, cwd=terminal.folder, env=environment, check=True, capture_output=True, text=True
-    )
+    found = imported([row.words.split() for row in TABLE], [sys.executable], terminal.folder, environment)
     terminal.end()
-    return {words: Call(code, modules) for words, code, modules in map(json.loads, done.stdout.splitlines())}
+    return {row.words: each for row, each in zip(TABLE, found, strict=True)}
 
 
 def test_every_command_is_in_the_table() -> None:
@@ -165,7 +138,7 @@ def test_every_command_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.words or "(nothing)")
-def test_a_command_imports_only_what_it_needs(row: Row, calls: Mapping[str, Call]) -> None:
+def test_a_command_imports_only_what_it_needs(row: Row, calls: Mapping[str, Imported]) -> None:
     call = calls[row.words]
 
     assert call.code == row.code
@@ -175,7 +148,7 @@ def test_a_command_imports_only_what_it_needs(row: Row, calls: Mapping[str, Call
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.words or "(nothing)")
-def test_only_the_module_of_the_command_that_was_called_is_imported(row: Row, calls: Mapping[str, Call]) -> None:
+def test_only_the_module_of_the_command_that_was_called_is_imported(row: Row, calls: Mapping[str, Imported]) -> None:
     home = "ecsbatch.cli.commands."
     commands = {name.removeprefix(home) for name in calls[row.words].modules if name.startswith(home)}
 

@@ -16,24 +16,9 @@ from typing import Final
 
 from ecsbatch import Restarter, open_store
 from ecsbatch.testing import World
+from tests.imported import imported
 
 ROOT: Final = Path(__file__).parents[2]
-
-CALLS: Final = """
-import json, os, sys
-
-for words in json.loads(sys.argv[1]):
-    if os.fork() == 0:
-        answer, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 1)
-        os.dup2(nothing, 2)
-        from ecsbatch.cli.app import main
-        code = int(main(words))
-        os.write(answer, json.dumps([code, sorted(sys.modules)]).encode() + b"\\n")
-        os._exit(0)
-    os.wait()
-"""
-"""Each call in a process of its own that has imported nothing yet; one interpreter is started for all of them."""
 
 FAST: Final = ("--quota", "1000/1s", "--typical-restart", "1s", "--max-unavailable", "100%", "--linger", "0.05s")
 IMPORTING: Final[Mapping[str, list[str]]] = {
@@ -63,17 +48,9 @@ BARE: Final = ["-c", "pass"]
 def imports() -> dict[str, float]:
     """Return how many modules commands import: of ours, and with those of others."""
     with TemporaryDirectory() as folder, _simulated(Path(folder)) as environment:
-        typed = json.dumps(list(IMPORTING.values()))
-        done = subprocess.run(  # noqa: S603 - our own program
-            [*PYTHON, "-c", CALLS, typed],
-            cwd=folder,
-            env={**environment, "PYTHONPATH": PLACES},
-            check=True,
-            stdout=subprocess.PIPE,
-        )
+        calls = imported(list(IMPORTING.values()), PYTHON, Path(folder), {**environment, "PYTHONPATH": PLACES})
     found = dict[str, float]()
-    for name, line in zip(IMPORTING, done.stdout.splitlines(), strict=True):
-        code, modules = json.loads(line)
+    for name, (code, modules) in zip(IMPORTING, calls, strict=True):
         assert code == 0, f"ecsbatch {name} ended with {code}"
         found[f"modules of ours for {name}"] = sum(each.partition(".")[0] == "ecsbatch" for each in modules)
         found[f"modules for {name}"] = len(modules)
