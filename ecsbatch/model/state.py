@@ -616,6 +616,8 @@ class RolloutState:
         ev.RunFinished: _finished,
     }
 
+    # -- asking ----------------------------------------------------------------------------------------------------
+
     def find(self, server: str) -> int:
         """Return the index of a server; of one under way it is at hand, for it is asked for several times.
 
@@ -629,8 +631,6 @@ class RolloutState:
         """Return the number of a server's wave, 0 where it is in none, and its domain."""
         i = self.find(server)
         return bisect_right(self._starts, i) if i < self._in_waves else 0, self.plan.fleet.domain(i)
-
-    # -- asking ----------------------------------------------------------------------------------------------------
 
     @property
     def counts(self) -> dict[OutcomeKind, int]:
