@@ -30,7 +30,7 @@ from ecsbatch.model.outcome import HANDED_OVER, Outcome
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.recorded import Recorded
-from ecsbatch.model.run import Changes, Holder
+from ecsbatch.model.run import Changes, Holder, RunRecord
 from ecsbatch.model.run_ids import RunIds
 from ecsbatch.model.servers import RestartWord, Server, restart_type
 from ecsbatch.model.text import counted
@@ -436,23 +436,23 @@ class Restarter(History):
         store = self._engine().runtime.store
         taken: list[Rollout] = []
         failed: list[EcsbatchError] = []
-        for run_id in await orphans(store):
+        for record in await orphans(store):
             try:
-                taken.append(await self._take_orphan(run_id, check, gate, on_event))
+                taken.append(await self._take_orphan(record, check, gate, on_event))
             except RunConflict:
                 continue  # another process was quicker, or has some of its servers
             except EcsbatchError as e:
-                e.add_note(f"Run {run_id} is left as it was.")
+                e.add_note(f"Run {record.run_id} is left as it was.")
                 failed.append(e)
         if failed:
             raise ExceptionGroup(f"{counted(len(failed), 'orphan')} could not be resumed", failed)
         return taken
 
     async def _take_orphan(
-        self, run_id: str, check: Check | Without | None, gate: Gate | Without | None, on_event: OnEvent | None
+        self, record: RunRecord, check: Check | Without | None, gate: Gate | Without | None, on_event: OnEvent | None
     ) -> Rollout:
-        given = self._given(check, gate).for_callables((await self.store.run(run_id)).plan)
-        changes = Changes(by=self.holder.name, stays_paused=True)
+        given, run_id = self._given(check, gate).for_callables(record.plan), record.run_id
+        changes = Changes(by=self.holder.name, stays_paused=True, as_of=record.seq)
         rollout = await self._resumed(run_id, given, changes, on_event)
         # In a task of its own: a run that is left in mid-taking would be one that somebody has cancelled.
         taking = asyncio.get_running_loop().create_task(rollout.start(), name=f"ecsbatch-orphan-{run_id}")

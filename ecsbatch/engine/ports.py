@@ -136,8 +136,8 @@ class Store(Ledger, Protocol):
         """Store a new run, held by ``holder``; raises RunConflict where another run has its id or its servers."""
         ...
 
-    async def take_run(self, run_id: str, holder: Holder) -> Lease:
-        """Take a run whose holder is gone; raises RunConflict where it is not."""
+    async def take_run(self, run_id: str, holder: Holder, *, as_of: int | None = None) -> Lease:
+        """Take a run whose holder is gone; raises RunConflict where it is not, or its last event not this one."""
         ...
 
     async def renew(self, lease: Lease) -> Lease:

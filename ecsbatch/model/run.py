@@ -241,6 +241,10 @@ def _is(kind: type[Any]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, kind)
 
 
+def _is_number_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
+
+
 def _are_texts(value: object) -> bool:
     listed = isinstance(value, Collection) and not isinstance(value, str | bytes)
     return listed and all(isinstance(each, str) for each in cast("Collection[object]", value))
@@ -263,6 +267,8 @@ class Changes:
             ``{"max_failures": "5%"}``.
         by: who asks, for the record.
         stays_paused: a run that was paused when its last process ended stays so, and is only held again.
+        as_of: the number of the run's last event, by which it was decided to go on; where others have come since, such
+            as that somebody has stopped it, `RunConflict` is raised. None: however far it is.
 
     Raises:
         Invalid: a value is of the wrong type, or there is no such argument.
@@ -274,6 +280,7 @@ class Changes:
     limits: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     by: str = ""
     stays_paused: bool = False
+    as_of: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is of another type: a text in place of a list would be taken for its letters."""
@@ -284,6 +291,7 @@ class Changes:
             ("limits", _is(Mapping), "limits by their names"),
             ("by", _is(str), "a name"),
             ("stays_paused", _is(bool), "True or False"),
+            ("as_of", _is_number_or_none, "the number of an event, or None"),
         ):
             if not is_good(getattr(self, name)):
                 given = printable(repr(getattr(self, name)))

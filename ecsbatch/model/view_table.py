@@ -30,7 +30,7 @@ _texts_of: Final = attrgetter(
 )
 
 
-class _Table(MutableMapping[str, ServerView], Generic[R]):
+class _ViewsById(MutableMapping[str, ServerView], Generic[R]):
     """Views by id, in the order in which they were put in, each kept as a row and made anew when it is asked for."""
 
     __slots__ = ("_rows",)
@@ -55,7 +55,7 @@ class _Table(MutableMapping[str, ServerView], Generic[R]):
         return server in self._rows
 
 
-class ViewTable(_Table[_Row]):
+class ViewTable(_ViewsById[_Row]):
     """The views of servers by id, each kept as a tuple."""
 
     __slots__ = ()
@@ -93,7 +93,7 @@ class ViewTable(_Table[_Row]):
         return found
 
 
-class PackedViews(_Table[str]):
+class PackedViews(_ViewsById[str]):
     """The views of a whole fleet by id, each as one text; a million take 300 MB, where objects take twice that.
 
     Texts of the cloud are printable; a NUL that somebody's own `Auth` has put into one is left out.

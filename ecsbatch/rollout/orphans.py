@@ -19,9 +19,9 @@ _READ_AT_ONCE: Final = 250
 """Events that are read in one go."""
 
 
-async def orphans(store: Store) -> list[str]:
-    """Return the ids of the rollouts whose process is gone, the oldest first; raises StoreError."""
-    found = [record.run_id for record in await store.open_rollouts() if await _is_orphan(store, record)]
+async def orphans(store: Store) -> list[RunRecord]:
+    """Return the rollouts whose process is gone, the oldest first; raises StoreError."""
+    found = [record for record in await store.open_rollouts() if await _is_orphan(store, record)]
     return found[::-1]
 
 

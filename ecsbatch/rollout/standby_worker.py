@@ -45,6 +45,9 @@ class StandbyWorker:
     async def take_over(self, record: RunRecord) -> Rollout:
         """Go on with a run, and return it once it is held.
 
+        It is taken as it was looked at only: its holder may have let it go between then and the look at its lock, and
+        have written before that somebody has stopped it.
+
         Raises:
             EcsbatchError: as `ecsbatch.Restarter.resume` and `Rollout.start`.
         """
@@ -55,7 +58,7 @@ class StandbyWorker:
                 given = replace(given, gate=WITHOUT)
             if record.plan.get("check") and not asked.get("check"):
                 given = replace(given, check=WITHOUT)
-        changes = Changes(by=self._runtime.holder.name, stays_paused=True)
+        changes = Changes(by=self._runtime.holder.name, stays_paused=True, as_of=record.seq)
         return await (await self._resume(record.run_id, given, changes, self._on_event)).start()
 
     async def _asked(self, record: RunRecord) -> Mapping[str, Any]:

@@ -96,7 +96,7 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
         raise RunOver(session.run_id)
     hooks = _hooks(session, given, session.runtime.store.exposure)
     if lease is None:
-        lease = await to_the_end(_taken(session))
+        lease = await to_the_end(_taken(session, changes.as_of))
     await session.read_history()
     asked = await _commands(session)  # read once: what comes later is this holder's, and is heard by it
     session.last_command = max((command.id for command in asked), default=session.state.last_command)
@@ -161,8 +161,8 @@ def _abort(asked: Sequence[Command]) -> Command | None:
     return next((command for command in asked if is_abort(command.body)), None)
 
 
-async def _taken(session: RunSession) -> Lease:
-    lease = await session.runtime.store.take_run(session.run_id, session.runtime.holder_now())
+async def _taken(session: RunSession, as_of: int | None = None) -> Lease:
+    lease = await session.runtime.store.take_run(session.run_id, session.runtime.holder_now(), as_of=as_of)
     session.owe(lease)
     return lease
 

@@ -238,18 +238,20 @@ class DatabaseStore:
         """
         return await self._keep(self._call(lambda store: store.create(new, holder)))
 
-    async def take_run(self, run_id: str, holder: Holder) -> Lease:
+    async def take_run(self, run_id: str, holder: Holder, *, as_of: int | None = None) -> Lease:
         """Take a run whose holder is gone; from now on the holder before can write nothing to it.
 
         A run that is over claims its servers again, and is ``interrupted`` from then on.
 
         Raises:
             RunHeld: a living process holds it.
+            RunConflict: its last event is not number ``as_of``: its holder has written more before it was gone, or
+                another one has had it meanwhile. None: however far it is.
             RunOver: it was aborted.
             ServersClaimed: it was over, and another run has some of its servers now.
             RunNotFound: there is no such run.
         """
-        return await self._keep(self._call(lambda store: store.take_run(run_id, holder)))
+        return await self._keep(self._call(lambda store: store.take_run(run_id, holder, as_of)))
 
     async def renew(self, lease: Lease) -> Lease:
         """Return a new lease of a run after a write failed; the run is not released in between.

@@ -64,11 +64,12 @@ class Taking:
             with self._clearing_away(new.run_id):
                 return self._claim_all(new.run_id, servers, len(new.fleet), insert, first=first, ignore=new.ignore)
 
-    def take_run(self, run_id: str, holder: Holder) -> tuple[RunRecord, RunStatus, str]:
+    def take_run(self, run_id: str, holder: Holder, as_of: int | None = None) -> tuple[RunRecord, RunStatus, str]:
         """Take a run whose holder is gone; return it as it was, its status from now on, and the head of its record.
 
         Raises:
             RunHeld: a living process holds it.
+            RunConflict: its last event is not number ``as_of``.
             RunOver: it was aborted.
             ServersClaimed: it was over, and another run has some of its servers now.
             RunNotFound: there is no such run.
@@ -76,6 +77,12 @@ class Taking:
         self._database.read(lambda: self.exactly(run_id))
         with self._locked(run_id, known=True):
             record, fleet = self._database.read(lambda: self._as_it_is(run_id))
+            if as_of not in {None, record.seq}:
+                raise RunConflict(
+                    f"Run {run_id} has gone on since it was looked at, and has stopped again: look at it anew.",
+                    run_id=run_id,
+                    holder=record.holder.name,
+                )
             # The status that a dead holder left stays: the new holder decides what to do about it.
             status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
             status = RunStatus.INTERRUPTED if status.over else status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from world import LateStore, World
 from ecsbatch.config.settings import Programs, Strategy
 from ecsbatch.ecs.auth.schemes import KeyAuth
 from ecsbatch.ecs.client import EcsClient
-from ecsbatch.errors import ConfigError, EngineStopped, StoreError
+from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunHeld, RunTaken
 from ecsbatch.model.outcome import RunStatus
@@ -186,6 +187,26 @@ def test_it_has_no_more_runs_than_it_may_and_only_those_that_it_is_for() -> None
             return most, [run for word, run in beside.words() if word == "taken"], [a.status]
 
     assert world.live(main) == (2, ["b", "c", "d"], ["orphaned"])
+
+
+def test_a_run_that_somebody_has_stopped_since_it_was_looked_at_is_left_alone() -> None:
+    """Its row is read, then its lock is found free: in between its process has written that it stops, and is gone."""
+    world = World(servers=5)
+
+    async def main() -> tuple[RunStatus, str, int]:
+        async with world.restarter(name="first") as restarter, world.store() as store:
+            rollout = await restarter.rollout(world.ids, SLOWLY, run_id="night").start()
+            await asyncio.sleep(5)
+            seen = replace(await store.run("night"), status=RunStatus.ORPHANED, held=False)
+            rollout.stop()
+            await rollout.result()
+        async with world.restarter(name="standby") as beside:
+            with pytest.raises(RunConflict, match="gone on since"):
+                await beside.standby_worker().take_over(seen)
+            record = await beside.store.run("night")
+            return record.status, record.holder.name, record.fence
+
+    assert world.live(main) == (RunStatus.INTERRUPTED, "first", 1)
 
 
 def test_what_was_paused_stays_paused_until_a_person_says_so() -> None:

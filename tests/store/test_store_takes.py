@@ -8,6 +8,7 @@ import pytest
 from backends import Backend
 from store_world import ALICE, BOB, want
 
+from ecsbatch.errors import RunConflict
 from ecsbatch.model.conflicts import ServersClaimed
 from ecsbatch.model.events import Event, RunStarted, ServerFailed, ServerRestarted, ServerTimedOut, ServerUnknown
 from ecsbatch.model.outcome import RunStatus
@@ -20,6 +21,19 @@ from ecsbatch.store import DatabaseStore
 async def store(backend: Backend) -> AsyncIterator[DatabaseStore]:
     async with backend.open() as opened:
         yield opened
+
+
+async def test_a_run_is_taken_as_it_was_looked_at_or_not_at_all(store: DatabaseStore) -> None:
+    lease = await store.create_run(NewRun("k", fleet=Fleet(["a"]), events=[RunStarted(total=1)]), ALICE)
+    seen = (await store.run("k")).seq
+    await store.commit(lease, Transaction([ServerFailed(server="a")]))
+    await store.release(lease)
+    with pytest.raises(RunConflict, match="gone on since it was looked at"):
+        await store.take_run("k", BOB, as_of=seen)
+
+    record = await store.run("k")
+    assert (record.held, record.fence, record.holder.name) == (False, 1, ALICE.name)
+    assert (await store.take_run("k", BOB, as_of=record.seq)).fence == 2
 
 
 @pytest.mark.parametrize(
