@@ -168,7 +168,7 @@ class SyncStore:
         self._failover.born(record, new.fleet, first, rows)
         return Lease(new.run_id, holder, 1, None, recorded)
 
-    def take_run(self, run_id: str, holder: Holder, as_of: int | None) -> Lease:
+    def take_run(self, run_id: str, holder: Holder, as_of: int | None = None) -> Lease:
         """Take a run whose holder is gone."""
         record, status, behind = self._taking.take_run(run_id, holder, as_of)
         return self._go_on(record, holder, status, behind, anew=True)

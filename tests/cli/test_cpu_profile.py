@@ -70,7 +70,7 @@ def test_a_restart_writes_what_speedscope_reads(terminal: Terminal, cloud: Simul
     assert run.returncode == 0, run.stderr
     told = in_speedscopes_form(terminal.folder / "run.speedscope.json")
     by_name = {profile["name"]: profile for profile in told["profiles"]}
-    assert {"MainThread", "ecsbatch-store"} <= by_name.keys()
+    assert "MainThread" in by_name
     files = {frame.get("file", "") for frame in told["shared"]["frames"]}
     assert {file.partition("/")[0] for file in files} >= {"ecsbatch", "asyncio"}
 

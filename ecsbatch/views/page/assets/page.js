@@ -2035,9 +2035,12 @@ class ServerList {
     if (took) say(took, model.times.took(i));
   }
 
-  /** A printed page has no scroll bar: it shows the first ones. */
+  /** A printed page has no scroll bar: it shows the first ones, also where a busy frame has left them for a later one. */
   print(on) {
-    if (on) this.box.scrollTop = 0;
+    if (on) {
+      this.box.scrollTop = 0;
+      this.draw();
+    }
     this.#window(on ? PRINTED : 0);
   }
 }
