@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout, suppress
@@ -163,23 +164,36 @@ def _main() -> int:
     # A developer's Ctrl-C goes to the whole group; the end of the tests is this one's.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _import_everything()
+    fates: dict[int, tuple[int, int]] = {}
+    """The process whose end is seen at a descriptor, and where its fate is told."""
     while True:
-        request, descriptors, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 3)
-        _reap()
-        if not request:
-            return 0
-        if os.fork() == 0:
-            requests.close()
-            return _attend(request, *descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        for ready in select.select([requests, *fates], [], [])[0]:
+            if ready is not requests:
+                _tell(ready, *fates.pop(ready))
+                continue
+            request, descriptors, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 3)
+            if not request:
+                return 0
+            out, err, fate = descriptors
+            pid = os.fork()
+            if pid == 0:
+                for foreign in (requests.detach(), fate, *fates, *(fate for _, fate in fates.values())):
+                    os.close(foreign)
+                return _be_the_command(request, out, err)
+            os.close(out)
+            os.close(err)
+            os.write(fate, b"%d\n" % pid)
+            fates[os.pidfd_open(pid)] = (pid, fate)
 
 
-def _reap() -> None:
-    """Take leave of the attendants that have ended."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def _tell(seen_at: int, pid: int, fate: int) -> None:
+    """Tell how a command has ended."""
+    _, status = os.waitpid(pid, 0)
+    # Who has begun it may not ask any more.
+    with suppress(BrokenPipeError):
+        os.write(fate, b"%d\n" % os.waitstatus_to_exitcode(status))
+    os.close(fate)
+    os.close(seen_at)
 
 
 def _import_everything() -> None:
@@ -190,20 +204,6 @@ def _import_everything() -> None:
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):  # noqa: PTH123 - no path is built here
         importlib.import_module("ecsbatch.cli.app").main(["restart", "--help"])
     gc.freeze()
-
-
-def _attend(request: bytes, out: int, err: int, fate: int) -> int:
-    """Be the command in a process of its own, or the one that waits for it and tells its fate."""
-    pid = os.fork()
-    if pid == 0:
-        os.close(fate)
-        return _be_the_command(request, out, err)
-    os.close(out)
-    os.close(err)
-    os.write(fate, b"%d\n" % pid)
-    _, status = os.waitpid(pid, 0)
-    os.write(fate, b"%d\n" % os.waitstatus_to_exitcode(status))
-    os._exit(0)
 
 
 def _be_the_command(request: bytes, out: int, err: int) -> int:
@@ -218,7 +218,22 @@ def _be_the_command(request: bytes, out: int, err: int) -> int:
     os.environ.update(environment)
     sys.argv = ["ecsbatch", *arguments]
     code: int = importlib.import_module("ecsbatch.cli.app").main(arguments)
+    with suppress(OSError, ValueError):
+        _end(code)
+    # What it has said does not get out: the interpreter tells how that ends.
     return code
+
+
+def _end(code: int) -> None:
+    """End as the interpreter does, but take nothing apart: that would copy every page of what all commands share."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    gc.collect()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
