@@ -64,7 +64,7 @@ def counted(run: PretendedRun) -> dict[str, int]:
 
 
 async def agrees(viewer: Viewer, run: PretendedRun) -> None:
-    """Wait until the page counts what the run has."""
+    """Wait until the page counts what the run has, and every view of it has been drawn since."""
     wanted = counted(run)
     await viewer.until(
         """wanted => Object.entries(wanted).every(([label, n]) => [...document.querySelectorAll('#legend .chip')].some(
@@ -72,6 +72,8 @@ async def agrees(viewer: Viewer, run: PretendedRun) -> None:
         && chip.querySelector('b').textContent === n.toLocaleString('en-US')))""",
         wanted,
     )
+    # The legend is drawn four times a second, others twice or once.
+    await viewer.until("() => shown.page.page.painter.views.every(view => !view.stale)")
 
 
 async def test_the_page_counts_what_the_run_has_while_it_goes_on(browser: Browser) -> None:
