@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from memory_disk import write_to_memory
 from nothing_real import nothing_real
 from postgres.fixtures import (  # noqa: F401 - pytest finds them by their names here
     bridge,
@@ -29,6 +30,8 @@ settings.load_profile("suite")
 # Hundreds of processes begin in the tests, the workers among them, and each would compile the package for itself.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+write_to_memory()
 
 HERE = Path(__file__).parent
 
