@@ -20,9 +20,13 @@ from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import statements as sql
 from ecsbatch.store.database import Database
+from ecsbatch.store.packing import inflated
 
 _PART: Final = 20_000
 """Servers in one row: only so many are in memory twice while a list is written or read."""
+
+_MOST: Final = 2**29
+"""Bytes of one row before it is compressed: all its servers with the longest names and as many tags as are kept."""
 
 _HOSTS: Final = "hosts"
 _TAGS: Final = "tags"
@@ -156,4 +160,4 @@ def _columns(fleet: Fleet) -> Iterator[tuple[str, Sequence[str] | None]]:
 
 def _parts(database: Database, run_id: str) -> Iterator[dict[str, Any]]:
     for (servers,) in database.execute(sql.TARGETS, {"run": run_id}):
-        yield orjson.loads(zlib.decompress(servers))
+        yield orjson.loads(inflated(servers, _MOST))

@@ -10,12 +10,15 @@ from backends import Backend
 from store_world import ALICE
 from stored import readable
 
+from ecsbatch.errors import StoreError
 from ecsbatch.model.events import ServerFailed, ServerRestarted
 from ecsbatch.model.run import NewRun, Transaction
-from ecsbatch.store import open_store
+from ecsbatch.model.servers import Fleet
+from ecsbatch.store import open_store, targets
 from ecsbatch.store.packing import packed, unpacked
 
 MANY = b"\n".join(b'{"v":1,"seq":%d,"event":"server.restarted","server":"s%d"}' % (n, n) for n in range(100))
+BOMB = zlib.compress(bytes(2**24 + 1), 1)
 
 
 def test_many_lines_are_compressed_and_read_back() -> None:
@@ -30,10 +33,17 @@ def test_a_few_lines_stay_as_anybody_can_read_them() -> None:
     assert unpacked(MANY[:500]) == MANY[:500]
 
 
+def test_so_many_lines_that_unpacking_them_would_take_the_memory_stay_as_they_are() -> None:
+    many = b'{"v":1}' * (2**24 // 7 + 1)
+
+    assert packed(many) is many
+    assert unpacked(packed(many[: 2**24])) == many[: 2**24]
+
+
 @pytest.mark.parametrize(
     "written",
-    [b"", b"x", b"xyz", b"nonsense", packed(MANY)[:-1], packed(MANY) + b"x", packed(MANY) + packed(MANY)],
-    ids=["nothing", "x", "text", "other text", "cut off", "longer", "twice"],
+    [b"", b"x", b"xyz", b"nonsense", packed(MANY)[:-1], packed(MANY) + b"x", packed(MANY) + packed(MANY), BOMB],
+    ids=["nothing", "x", "text", "other text", "cut off", "longer", "twice", "a few bytes for many"],
 )
 def test_what_somebody_has_written_by_hand_is_taken_as_it_is(written: bytes) -> None:
     assert unpacked(written) == written
@@ -65,3 +75,18 @@ async def test_who_searches_a_store_for_secrets_sees_what_is_compressed(tmp_path
 
         assert readable(path).count(b"CANARY") == 50
     assert path.read_bytes().count(b"CANARY") < 5
+
+
+async def test_a_list_of_servers_that_unpacks_to_more_than_any_list_is_an_error_with_a_way_on(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with backend.open() as store:
+        await store.create_run(NewRun("k", fleet=Fleet(["a", "b"])), ALICE)
+        (stored,) = backend.ask("SELECT servers FROM targets")[0]
+        size = len(zlib.decompress(stored))
+        monkeypatch.setattr(targets, "_MOST", size)
+        assert list((await store.targets("k")).ids) == ["a", "b"]
+
+        monkeypatch.setattr(targets, "_MOST", size - 1)
+        with pytest.raises(StoreError, match=r"cannot be read .*restore the store from a copy of before"):
+            await store.targets("k")
