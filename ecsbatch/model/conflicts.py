@@ -160,6 +160,15 @@ class RunOver(RunConflict):
         super().__init__(f"Run {run_id} was aborted, which is final: start a new run for what is left.", run_id=run_id)
 
 
+def gone_on(record: RunRecord) -> RunConflict:
+    """Return the error of a run whose record has grown since somebody decided by it."""
+    return RunConflict(
+        f"Run {record.run_id} has gone on since it was looked at: look at it anew.",
+        run_id=record.run_id,
+        holder=record.holder.name,
+    )
+
+
 class NotFollowed(RunConflict):
     """The process that holds a run has not followed a command in time; it is asked of it all the same.
 

@@ -15,7 +15,7 @@ from ecsbatch.errors import ConfigError
 from ecsbatch.host_loop import aside
 from ecsbatch.model import events as ev
 from ecsbatch.model.commands import is_abort
-from ecsbatch.model.conflicts import RunExists, RunOver
+from ecsbatch.model.conflicts import RunExists, RunOver, gone_on
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.ownership import Exposure
 from ecsbatch.model.quota import quota_group
@@ -87,7 +87,9 @@ async def _take_over(session: RunSession, changes: Changes, given: GivenHooks) -
     await _same_sites(session)
     await session.read_history()
     over = session.state.status.over
-    lease = await _end_again(session) if over and not changes.retry else None
+    if over and changes.as_of is not None and session.state.seq > changes.as_of:
+        raise gone_on(await session.runtime.store.run(session.run_id))
+    lease = await _end_again(session, changes.as_of) if over and not changes.retry else None
     if over and not changes.retry and lease is None:
         return Hooks()
     over = session.state.status.over
@@ -132,7 +134,7 @@ def resumption(changes: Changes) -> ev.RunResumed:
     )
 
 
-async def _end_again(session: RunSession) -> Lease | None:
+async def _end_again(session: RunSession, as_of: int | None) -> Lease | None:
     """Write once more that a run is over whose holder died just as it took it to try servers again.
 
     The store then says that it is interrupted, with its claims, and its journal says that it is over. Return a lease
@@ -141,7 +143,7 @@ async def _end_again(session: RunSession) -> Lease | None:
     record = await session.runtime.store.run(session.run_id)
     if record.status.over or record.held:
         return None
-    lease = await to_the_end(_taken(session))
+    lease = await to_the_end(_taken(session, as_of))
     await session.read_history()
     if not session.state.status.over:
         return lease
@@ -161,7 +163,7 @@ def _abort(asked: Sequence[Command]) -> Command | None:
     return next((command for command in asked if is_abort(command.body)), None)
 
 
-async def _taken(session: RunSession, as_of: int | None = None) -> Lease:
+async def _taken(session: RunSession, as_of: int | None) -> Lease:
     lease = await session.runtime.store.take_run(session.run_id, session.runtime.holder_now(), as_of=as_of)
     session.owe(lease)
     return lease

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from ecsbatch.errors import RunConflict, StoreError
-from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed, ServersWanted
+from ecsbatch.model.conflicts import RunExists, RunHeld, RunOver, RunTaken, ServersClaimed, ServersWanted, gone_on
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.run import Claim, Holder, Lease, NewRun, RunRecord
 from ecsbatch.model.servers import Fleet
@@ -78,11 +78,7 @@ class Taking:
         with self._locked(run_id, known=True):
             record, fleet = self._database.read(lambda: self._as_it_is(run_id))
             if as_of not in {None, record.seq}:
-                raise RunConflict(
-                    f"Run {run_id} has gone on since it was looked at, and has stopped again: look at it anew.",
-                    run_id=run_id,
-                    holder=record.holder.name,
-                )
+                raise gone_on(record)
             # The status that a dead holder left stays: the new holder decides what to do about it.
             status = RunStatus.RUNNING if record.status is RunStatus.ORPHANED else record.status
             status = RunStatus.INTERRUPTED if status.over else status

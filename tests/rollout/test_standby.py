@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from ecsbatch.errors import ConfigError, EngineStopped, RunConflict, StoreError
 from ecsbatch.model import events as ev
 from ecsbatch.model.conflicts import RunHeld, RunTaken
 from ecsbatch.model.outcome import RunStatus
-from ecsbatch.model.run import Holder, RunRecord
+from ecsbatch.model.run import Changes, Holder, RunRecord
 from ecsbatch.model.servers import Server
 from ecsbatch.policy.standing import standing
 from ecsbatch.restarter import Restarter
@@ -189,8 +189,15 @@ def test_it_has_no_more_runs_than_it_may_and_only_those_that_it_is_for() -> None
     assert world.live(main) == (2, ["b", "c", "d"], ["orphaned"])
 
 
-def test_a_run_that_somebody_has_stopped_since_it_was_looked_at_is_left_alone() -> None:
-    """Its row is read, then its lock is found free: in between its process has written that it stops, and is gone."""
+@pytest.mark.parametrize(
+    ("ask", "stands"),
+    [(Rollout.stop, RunStatus.INTERRUPTED), (Rollout.abort, RunStatus.ABORTED), (None, RunStatus.SUCCEEDED)],
+    ids=["stopped", "aborted", "done"],
+)
+def test_a_run_that_has_ended_since_it_was_looked_at_is_left_alone(
+    ask: Callable[[Rollout], object] | None, stands: RunStatus
+) -> None:
+    """Its row is read, then its lock is found free: in between its process has written how it ends, and is gone."""
     world = World(servers=5)
 
     async def main() -> tuple[RunStatus, str, int]:
@@ -198,7 +205,8 @@ def test_a_run_that_somebody_has_stopped_since_it_was_looked_at_is_left_alone() 
             rollout = await restarter.rollout(world.ids, SLOWLY, run_id="night").start()
             await asyncio.sleep(5)
             seen = replace(await store.run("night"), status=RunStatus.ORPHANED, held=False)
-            rollout.stop()
+            if ask is not None:
+                ask(rollout)
             await rollout.result()
         async with world.restarter(name="standby") as beside:
             with pytest.raises(RunConflict, match="gone on since"):
@@ -206,7 +214,25 @@ def test_a_run_that_somebody_has_stopped_since_it_was_looked_at_is_left_alone() 
             record = await beside.store.run("night")
             return record.status, record.holder.name, record.fence
 
-    assert world.live(main) == (RunStatus.INTERRUPTED, "first", 1)
+    assert world.live(main) == (stands, "first", 1)
+
+
+@pytest.mark.parametrize(("since", "fence"), [(0, 3), (1, 2)])
+def test_a_run_that_was_over_is_ended_again_as_it_was_looked_at_or_not_at_all(since: int, fence: int) -> None:
+    """Whoever was about to try its servers again has died: its row says interrupted, and its record that it is over."""
+    world = World(servers=5)
+
+    async def main() -> int:
+        async with world.restarter(name="first") as restarter, world.store() as store:
+            await restarter.rollout(world.ids, SLOWLY, run_id="night").run()
+            seen = await store.run("night")
+            await store.release(await store.take_run("night", Holder("second", "there", 1, 0.0)))
+            changes = Changes(as_of=seen.seq - since)
+            with pytest.raises(RunConflict, match="gone on since") if since else nullcontext():
+                await (await restarter.resume("night", changes=changes)).start()
+            return (await store.run("night")).fence
+
+    assert world.live(main) == fence
 
 
 def test_what_was_paused_stays_paused_until_a_person_says_so() -> None:
