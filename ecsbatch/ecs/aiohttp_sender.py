@@ -24,7 +24,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.request import getproxies, proxy_bypass
@@ -91,7 +91,7 @@ class AiohttpSender:
         Raises:
             ConnectionError: there was no answer; its text says why.
         """
-        url = URL(request.url, encoded=True)
+        url = URL(request.url, encoded=True) if "?" in request.url else _asked_again(request.url)
         outer = _ON_SENT.set(on_sent)
         try:
             answer = await self._open(traced=request.method != "GET").request(
@@ -205,6 +205,12 @@ class AiohttpSender:
         except zlib.error:
             return Answer(answer.status, answer.headers, b"", complete=False)
         return Answer(answer.status, answer.headers, body, answer.complete and unpacker.eof)
+
+
+@lru_cache(maxsize=1024)
+def _asked_again(url: str) -> URL:
+    """Return the URL of a job, which is asked for some twenty times: by then yarl has forgotten what it made of it."""
+    return URL(url, encoded=True)
 
 
 _ON_SENT: Final[ContextVar[Callable[[], None]]] = ContextVar("on_sent")

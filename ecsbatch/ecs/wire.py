@@ -35,6 +35,8 @@ _MAX_ID: Final = 64
 _ALWAYS_THERE: Final = ("name", "created", "hostId", "tenant_id", "flavor", "metadata", "OS-EXT-STS:vm_state")
 """Fields of which every existing server has at least one."""
 _NOTHING: Final[dict[str, Any]] = {}
+_STATES: Final = frozenset({"INIT", "RUNNING", "SUCCESS", "FAIL"})
+"""What the API calls a job's state; these words are no secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def job_of(body: bytes, job_id: str, pending: Container[str], redact: Redact = s
                 ended[server_id] = _sub_job(sub, server_id, redact, succeeded=said == "SUCCESS")
         return Job(
             job_id,
-            _state(status, redact),
+            status if status in _STATES else _state(status, redact),
             tuple(ended.values()),
             _word(job.get("error_code"), redact),
             _text(job.get("fail_reason"), redact),

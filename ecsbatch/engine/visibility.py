@@ -8,8 +8,7 @@ blindness counts between tries less than `QUIET` apart, so that a failure of hou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 QUIET = 60.0
 """Seconds without a try after which a site counts as not looked at, rather than as not to be seen."""
@@ -34,17 +33,21 @@ class Visibility:
         self._ahead: float | None = None
         # Found once: until Python 3.12 the kernel is asked for the process's number each time a loop is looked up.
         self._now = asyncio.get_running_loop().time
+        self._trying = _Trying(self)
 
-    @contextmanager
-    def trying(self) -> Generator[None, None, None]:
-        """Note that something is being asked: as long as that takes, the site does not count as not looked at."""
+    def trying(self) -> _Trying:
+        """Note that something is being asked: as long as a block of it takes, the site counts as looked at."""
+        return self._trying
+
+    def begin_try(self) -> None:
+        """Note that something is about to be asked."""
         self._close_if_quiet()
         self._tries += 1
-        try:
-            yield
-        finally:
-            self._tries -= 1
-            self._tried_at = self._now()
+
+    def end_try(self) -> None:
+        """Note that it was answered, or given up."""
+        self._tries -= 1
+        self._tried_at = self._now()
 
     def seen(self, cloud_time: float | None = None) -> None:
         """Note an answer; ``cloud_time`` is its ``Date``, seconds since 1970."""
@@ -95,3 +98,18 @@ class Visibility:
         if self._blind_since is not None and self._quiet():
             self._blind_total += self._blind_until() - self._blind_since
             self._blind_since = None
+
+
+class _Trying:
+    """What `Visibility.trying` returns: one for all, for each look enters it twice, and a generator costs more."""
+
+    __slots__ = ("_visibility",)
+
+    def __init__(self, visibility: Visibility) -> None:
+        self._visibility = visibility
+
+    def __enter__(self) -> None:
+        self._visibility.begin_try()
+
+    def __exit__(self, *_: object) -> None:
+        self._visibility.end_try()

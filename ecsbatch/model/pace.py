@@ -34,11 +34,11 @@ class EndCounter:
         """Count nothing: the run cannot send."""
         self.since = None
 
-    def ended(self, batch: int, ts: float) -> None:
-        """Count a server of a batch that has ended."""
+    def ended(self, batch: int, ts: float, count: int = 1) -> None:
+        """Count servers of a batch that have ended."""
         if self.since is None or batch <= self._before:
             return
-        second, count = int(ts), 1
+        second = int(ts)
         if self._ends and self._ends[-1][0] == second:
             count += self._ends.pop()[1]
         self._ends.append((second, count))

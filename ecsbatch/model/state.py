@@ -23,6 +23,7 @@ from ecsbatch.model.pace import EndCounter
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.recorded import Recorded
+from ecsbatch.model.restarts import servers_of
 from ecsbatch.model.stopwatch import Stopwatch
 from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, GateWait, InFlightBatch, KeptOutcome, Stage, Tally
 
@@ -149,6 +150,30 @@ class RolloutState:
         if kind in _TURNS:
             self._begin_to_count(ts)
 
+    def apply_restarts(self, restarts: Sequence[Recorded]) -> None:
+        """Fold the next events in together: a group of `restarts_together`, with what `_ended` does for each."""
+        seq, ts, like = restarts[-1].seq, restarts[-1].ts, restarts[-1].event
+        if self.kept or self.not_retried or not isinstance(like, ev.ServerEvent):
+            for each in restarts:
+                self.apply(each)
+            return
+        self.seq, self._heard_at, self.updated_at = seq, ts if len(restarts) > 1 else self.updated_at, ts
+        servers = servers_of(restarts)
+        indexes, evidence = self._indexes(servers), _EVIDENCE[like.evidence]
+        self._move(indexes, Stage.RESTARTED)
+        for server, i in zip(servers, indexes, strict=True):
+            self._ended_at[i], self._evidence[i] = ts, evidence
+            for by_server in (self._under_way, self.unstarted, self.earlier):
+                by_server.pop(server, None)
+            for by_index in (self.retried_at, self._detail, self._hosts):
+                by_index.pop(i, None)
+        for some in (self._forgiven, self._untold, self._retried_while_down):
+            some.difference_update(indexes)
+        for i in self.held.intersection(indexes):
+            self._release(i)
+        self.ends.ended(like.batch, ts, len(servers))
+        self._close(like.batch, servers)
+
     def _begin_to_count(self, ts: float) -> None:
         """Count anew what ends from now on where the run can send, else not at all."""
         stands_still = self.aborting or self.unseen is not None or self.frozen is not None
@@ -229,7 +254,7 @@ class RolloutState:
         self._requeue(event.servers)
         for server in event.servers:
             self.unstarted[server] = self.unstarted.get(server, 0) + 1
-            self._close(event.batch, server)
+            self._close(event.batch, (server,))
 
     def _remember_attempt(self, flight: InFlightBatch, servers: Iterable[str]) -> None:
         """Remember what is taken for not carried out: a look may show that it was."""
@@ -284,10 +309,10 @@ class RolloutState:
             self._retried_while_down.discard(i)
             self._hold(i)
 
-    def _close(self, batch: int, server: str) -> None:
+    def _close(self, batch: int, servers: Iterable[str]) -> None:
         flight = self.flights.get(batch)
         if flight is not None:
-            flight.open.discard(server)
+            flight.open.difference_update(servers)
             if not flight.open:
                 del self.flights[batch]
 
@@ -308,7 +333,7 @@ class RolloutState:
             self._hold(i)
         else:
             self._release(i)
-        self._close(event.batch, event.server)
+        self._close(event.batch, (event.server,))
 
     def _end(self, i: int, stage: Stage, event: ev.ServerEvent, ts: float) -> None:
         """Give a server its outcome."""

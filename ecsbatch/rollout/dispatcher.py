@@ -255,6 +255,11 @@ class Dispatcher:
 
     # -- following what happens ------------------------------------------------------------------------------------
 
+    def take_out(self, servers: Iterable[str]) -> None:
+        """Take servers out that are given an intent or an outcome; called before that is folded."""
+        for server in servers:
+            self._remove_queued(server)
+
     def on_event(self, event: ev.Event) -> Sequence[str]:
         """Take servers out that an event gives an intent or an outcome; called before it is folded.
 
@@ -265,8 +270,7 @@ class Dispatcher:
             case ev.ServerEvent():
                 self._remove_queued(event.server)
             case ev.BatchSubmitting() | ev.BatchStarted():
-                for server in event.servers:
-                    self._remove_queued(server)
+                self.take_out(event.servers)
             case ev.BatchRejected() if event.batch in self._state.flights:
                 return tuple(self._state.flights[event.batch].open)
             case ev.BatchUnstarted():

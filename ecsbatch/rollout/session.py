@@ -23,6 +23,7 @@ from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.recorded import Recorded
+from ecsbatch.model.restarts import restarts_together, servers_of
 from ecsbatch.model.run import Lease, Transaction
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Stage
@@ -186,8 +187,11 @@ class RunSession:
 
     def fold(self, commit: Sequence[Recorded]) -> None:
         """Fold a commit's events into the state; where nothing may be sent by it any more, recall what is queued."""
-        for recorded in commit:
-            self._fold_one(recorded)
+        for group in restarts_together(commit):
+            if len(group) > 1:
+                self._fold_restarts(group)
+            else:
+                self._fold_one(group[0])
         self._folded_at = asyncio.get_running_loop().time()
         # Here and not a step later in the loop: an intent may be on its way to the store at this very instant.
         if (
@@ -198,6 +202,14 @@ class RunSession:
             self.dispatcher.recall()
         self.notice()
         self.feed.publish(commit)
+
+    def _fold_restarts(self, restarts: Sequence[Recorded]) -> None:
+        """Fold restarts that are alike: by none of them a server waits again, or keeps its slot in the budget."""
+        servers = servers_of(restarts)
+        self.dispatcher.take_out(servers)
+        self.state.apply_restarts(restarts)
+        if self._waiters:
+            self._answer(servers)
 
     def _fold_one(self, recorded: Recorded) -> None:
         event = recorded.event

@@ -143,13 +143,20 @@ def canonical_request(method: str, path: str, query: str, headers: Mapping[str, 
         headers: all headers to be signed; names with an underscore are left out, as gateways drop them.
         body: the bytes to be sent.
     """
-    lower = sorted([(name.lower(), value.strip()) for name, value in headers.items() if "_" not in name])
-    signed = ";".join([name for name, _ in lower])
-    digest = hashlib.sha256(body).hexdigest() if body else _EMPTY_SHA256
-    if body:
-        digest = dict(lower).get("x-sdk-content-sha256") or digest
-    lines = "".join([f"{name}:{value}\n" for name, value in lower])
+    lines, signed, given = _canonical_headers(tuple(headers.items()))
+    digest = (given or hashlib.sha256(body).hexdigest()) if body else _EMPTY_SHA256
     return f"{method}\n{_canonical_path(path)}\n{query}\n{lines}\n{signed}\n{digest}", signed
+
+
+@lru_cache(maxsize=4)
+def _canonical_headers(headers: tuple[tuple[str, str], ...]) -> tuple[str, str, str]:
+    """Return headers as they are signed, their names, and the digest of the body that they give, "" where they do not.
+
+    Requests of one second have the same ones.
+    """
+    lower = sorted([(name.lower(), value.strip()) for name, value in headers if "_" not in name])
+    lines = "".join([f"{name}:{value}\n" for name, value in lower])
+    return lines, ";".join([name for name, _ in lower]), dict(lower).get("x-sdk-content-sha256", "")
 
 
 def authorization(access_key: str, secret_key: str, date: str, canonical: str, signed: str) -> str:
