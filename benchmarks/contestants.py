@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.judge import SPEED
+from benchmarks.speed import SPEED
 
 if TYPE_CHECKING:
     from ecsbatch import EcsClient

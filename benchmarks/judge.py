@@ -22,12 +22,10 @@ from typing import Any
 
 from aiohttp import web
 
+from benchmarks.speed import SPEED
 from ecsbatch.simulator.cloud import CloudConfig, Reply, SimulatedCloud
 from ecsbatch.simulator.gateway import ReceivedRequest
 from ecsbatch.simulator.server import HttpFront
-
-SPEED = 12.0
-"""The cloud's seconds in a real one: a restart of 40 s takes 3.3 s."""
 
 
 class Judge(SimulatedCloud):
