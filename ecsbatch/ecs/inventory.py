@@ -97,6 +97,8 @@ async def _excluded(
         SelectionError: a name is no server's of the whole project.
         CloudError: not everything could be seen.
     """
+    if not names:
+        return frozenset()
     by_name = ids_by_name(found.views.values())
     if unseen := names.difference(by_name):
         project = project or await _listed(ecs, Filters(), _untold)
