@@ -18,17 +18,21 @@ from typing import Final
 
 from ecsbatch.cli.cpu_sampler import Sampler
 from ecsbatch.cli.exit_codes import UsageError
+from ecsbatch.cli.output import warn
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.text import printable
 
 FLAG: Final = "--cpu-profile"
+
+_BEGINS: Final = (b"CPU time of ecsbatch ", b'{"$schema": "https://www.speedscope.app/')
+"""How the two forms of a profile begin."""
 
 
 def taken_from(tokens: Sequence[str]) -> tuple[str, list[str]]:
     """Return the file that was typed for the profile, and what was typed besides; "" where none is asked for.
 
     Raises:
-        UsageError: the flag was typed without a file.
+        UsageError: the flag was typed without a file, or twice.
     """
     for at, token in enumerate(tokens):
         if token == "--":  # noqa: S105 - no password: what comes behind it is no option
@@ -39,7 +43,10 @@ def taken_from(tokens: Sequence[str]) -> tuple[str, list[str]]:
             path = path if given else "".join(tokens[at + 1 : behind])
             if not path or (path.startswith("-") and not given):
                 raise UsageError(f"{FLAG} needs a file: run.json is written for speedscope, any other as a table.")
-            return path, [*tokens[:at], *tokens[behind:]]
+            rest = [*tokens[:at], *tokens[behind:]]
+            if taken_from(rest)[0]:
+                raise UsageError(f"{FLAG} was typed twice: a command has one profile.")
+            return path, rest
     return "", list(tokens)
 
 
@@ -55,19 +62,19 @@ def cpu_profile(path: Path) -> Generator[None]:
 
     def write() -> None:
         sampler.end()
-        from ecsbatch.cli.cpu_report import write_profile  # noqa: PLC0415 - its import is no part of the profile
-
         try:
-            write_profile(path, sampler)
-        except OSError as e:
-            sys.stderr.write(f"ecsbatch: {_cannot(path, e)}\n")
+            from ecsbatch.cli.cpu_report import write_profile  # noqa: PLC0415 - its import is no part of the profile
 
-    sampler.begin()
-    try:
-        with _ended_by_signal(write):
+            write_profile(path, sampler)
+        except Exception as e:  # noqa: BLE001 - what the command came to stands, whatever becomes of its profile
+            warn(_cannot(path, e))
+
+    with _ended_by_signal(write):
+        try:
+            sampler.begin()
             yield
-    finally:
-        write()
+        finally:
+            write()
 
 
 def _check(path: Path) -> None:
@@ -80,12 +87,21 @@ def _check(path: Path) -> None:
         raise ConfigError(f"{FLAG} works on Linux only, in a process's main thread: run it there, or without.")
     try:
         path.open("ab").close()
+        if path.is_file() and not _is_ours(path):
+            raise ConfigError(f"{FLAG} {printable(str(path))} is there and no profile: name another file.")
     except (OSError, ValueError) as e:
         raise ConfigError(_cannot(path, e)) from e
 
 
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file is empty or a profile of before: a list of servers is soon typed behind the flag."""
+    with path.open("rb") as file:
+        begin = file.read(100)
+    return not begin or begin.startswith(_BEGINS)
+
+
 def _cannot(path: Path, error: Exception) -> str:
-    reason = error.strerror if isinstance(error, OSError) else "that is no file's name"
+    reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
     return f"{FLAG} {printable(str(path))} cannot be written ({reason}): name a file in a folder of yours."
 
 
@@ -95,6 +111,9 @@ def _ended_by_signal(write: Callable[[], None]) -> Generator[None]:
     ending = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
 
     def end(number: int, _: FrameType | None) -> None:
+        # A terminal that is closed and a system that goes down send several.
+        for each in ending:
+            signal.signal(each, signal.SIG_IGN)
         write()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -14,6 +14,8 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
+from contextlib import suppress
 from types import CodeType, FrameType
 from typing import Any, Final, TypeAlias
 
@@ -29,6 +31,9 @@ comes behind them would be lost.
 
 _RAREST: Final = 15
 """Doublings of the interval after which it stays: more than a minute of CPU time."""
+
+MOST_KEPT: Final = 100_000
+"""Samples of a thread, of some minutes of CPU time, that are kept one by one; then those of one stack become one."""
 
 BEFORE: Final = "(before the profile began)"
 COLLECTOR: Final = "(garbage collector)"
@@ -92,30 +97,36 @@ class Sampler:
         self._began = time.monotonic_ns()
         self._clocks = dict[int, int]()
         self._names = dict[int, str]()
-        self._busy = False
+        self._fits = dict[str, int]()
+        self._running = self._busy = False
+        self._handler, self._profile = signal.getsignal(signal.SIGPROF), threading.getprofile()
         self._interval = 0.0
         self._turn: FrameType | None = None
         self._in_turn = 0
 
     def begin(self) -> None:
         """Begin; what this thread has used until now is charged to `BEFORE`."""
+        self._running = True
         self._names[threading.get_native_id()] = threading.current_thread().name
         self._charge(threading.get_native_id(), None, BEFORE)
         # The first to be called: the sample that a collection has delayed is taken in whichever comes first.
         gc.callbacks.insert(0, self._collected)
         signal.signal(signal.SIGPROF, self._sample)
-        self._profile = threading.getprofile()
         threading.setprofile(_leave_signals_to_main)
         self._set_timer(INTERVAL)
 
     def end(self) -> None:
-        """End, with a last sample."""
-        self._busy = True
-        # One that is still under way must not end the process, as it does by default.
-        signal.signal(signal.SIGPROF, signal.SIG_IGN)
+        """End, with a last sample; once is enough."""
+        if not self._running:
+            return
+        self._running, self._busy = False, True
         self._set_timer(0.0)
+        # One that is still under way must not end the process, as it does by default: this drops it.
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
+        signal.signal(signal.SIGPROF, self._handler)
         threading.setprofile(self._profile)
-        gc.callbacks.remove(self._collected)
+        with suppress(ValueError):
+            gc.callbacks.remove(self._collected)
         self._charge(threading.get_native_id(), _caller())
         self._turn = None
         self.used = time.process_time_ns()
@@ -166,7 +177,17 @@ class Sampler:
             self._clocks[thread] = clock
             node = self.tree.add_stack(frame)
             node = self.tree.add(node, step) if step else node
-            self.samples.setdefault(self._names.get(thread, "thread"), []).append((node, spent))
+            self._keep(self._names.get(thread, "thread"), node, spent)
+
+    def _keep(self, thread: str, node: int, spent: int) -> None:
+        samples = self.samples.setdefault(thread, [])
+        samples.append((node, spent))
+        if len(samples) > self._fits.get(thread, MOST_KEPT):
+            times = Counter[int]()
+            for each, time_of_it in samples:
+                times[each] += time_of_it
+            samples[:] = times.items()
+            self._fits[thread] = max(MOST_KEPT, 2 * len(samples))
 
     def _set_timer(self, interval: float) -> None:
         self._interval = interval

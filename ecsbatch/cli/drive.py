@@ -18,11 +18,11 @@ from ecsbatch.cli.context import Verbosity
 from ecsbatch.cli.exit_codes import code_of_run
 from ecsbatch.cli.live import LiveContext, LiveViews, store_notice
 from ecsbatch.cli.on_end import end_hook_or_warning, left_to_others, run_unless_interrupted
-from ecsbatch.cli.output import print_json, print_lines
+from ecsbatch.cli.output import print_json, print_lines, warn
 from ecsbatch.cli.page import serving_page
 from ecsbatch.cli.programs import exposure_notice, refuse_other, replaced_check, texts_again
 from ecsbatch.cli.signals import listening
-from ecsbatch.cli.wiring import engine, make_store, warn, who
+from ecsbatch.cli.wiring import engine, make_store, who
 from ecsbatch.config.settings import Observability
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.lazy_dataclass import dataclass

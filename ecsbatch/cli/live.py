@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - asyncio does by its first thread, at the end of a run of hours
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ecsbatch.errors import EcsbatchError
@@ -128,7 +130,8 @@ class LiveViews:
         try:
             await view
         except Exception as e:  # noqa: BLE001 - a view watches, it never stops what it watches
-            self._log.say("warning", "view.failed", {"why": f"{type(e).__name__}: {e}"})
+            with suppress(Exception):
+                self._log.say("warning", "view.failed", {"why": f"{type(e).__name__}: {e}"})
 
     # -- the views -------------------------------------------------------------------------------------------------
 
@@ -241,7 +244,7 @@ def make_log(
         name_of: returns a server's name by its id.
         run: the run that it is about, where several are told of; "" where there is one.
     """
-    from ecsbatch.views.log import Log  # noqa: PLC0415 - with structlog, which only a run that goes on needs
+    from ecsbatch.views.log import Log  # noqa: PLC0415 - only a run that goes on has one
 
     color = sys.stderr.isatty() and not _is_dumb() and not os.environ.get("NO_COLOR")
     form, level = context.settings.output.log_format, context.verbosity.level

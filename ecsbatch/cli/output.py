@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
@@ -63,6 +64,15 @@ def print_json(value: Any) -> None:
 
     sys.stdout.buffer.write(json_bytes(value) + b"\n")
     sys.stdout.buffer.flush()
+
+
+@cache
+def warn(text: str) -> None:
+    """Say a warning once, however often a command comes to it."""
+    if in_json():
+        log_json("warning", "warning", {"message": text})
+    else:
+        print_lines([f"ecsbatch: warning: {text}"], to_stdout=False)
 
 
 def print_lines(lines: Sequence[str], *, to_stdout: bool) -> None:

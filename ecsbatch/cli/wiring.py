@@ -10,11 +10,10 @@ import warnings
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecsbatch.cli.output import in_json, log_json, print_lines
+from ecsbatch.cli.output import warn
 from ecsbatch.model.text import printable
 from ecsbatch.rollout.follower import load_history
 
@@ -75,15 +74,6 @@ def _credentials() -> Auth:
     if found.warning:
         warn(found.warning)
     return found.auth
-
-
-@cache
-def warn(text: str) -> None:
-    """Say a warning once, however often a command comes to it."""
-    if in_json():
-        log_json("warning", "warning", {"message": text})
-    else:
-        print_lines([f"ecsbatch: warning: {text}"], to_stdout=False)
 
 
 def make_store(url: str, *, read_only: bool = False) -> DatabaseStore:

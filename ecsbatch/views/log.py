@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 
 import orjson
 
+from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.recorded import Recorded, encode
 from ecsbatch.model.text import without_code
@@ -139,17 +140,28 @@ class Log:
             told = dict(fields)
             if self._run:
                 told.pop("run_id", None)
-            getattr(self._lines, level)(event, **self._run | told)
+            self._write(level, event, self._run | told)
 
     @cached_property
-    def _lines(self) -> Any:
-        """What writes; it comes with structlog and rich, which a run without a line on stderr goes without."""
-        from ecsbatch.views import log_lines  # noqa: PLC0415 - imported when used
+    def _write(self) -> Callable[[Level, str, Mapping[str, Any]], None]:
+        """What writes a line; it comes with structlog and rich, which a run without a line on stderr goes without.
 
+        A run of hours may have its first line when the package has been replaced, or no file can be opened any more.
+        It goes on, and its lines are plain ones.
+        """
         stream, least = cast("BinaryIO", self._stream), _NUMBERS[self.level]
-        if self._form == "json":
-            return log_lines.for_programs(stream, least)
-        return log_lines.for_people(stream, least, color=self._color)
+        try:
+            from ecsbatch.views import log_lines  # noqa: PLC0415 - imported when used
+
+            if self._form == "json":
+                return log_lines.for_programs(stream, least)
+            return log_lines.for_people(stream, least, color=self._color)
+        except Exception:  # noqa: BLE001 - whatever has become of the package
+            return self._write_plainly
+
+    def _write_plainly(self, level: Level, event: str, fields: Mapping[str, Any]) -> None:
+        """Write an object of JSON, by what is imported already."""
+        self._stream.write(json_bytes({"level": level, "event": event, **fields}, str) + b"\n")
 
     def event(self, recorded: Recorded) -> None:
         """Write one event, where its level is asked for; most events' is not, and none of them becomes a line."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, BinaryIO, Final, cast
 
 import structlog
 
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.text import printable
+
+Write = Callable[[str, str, Mapping[str, Any]], None]
+"""Writes a line: its level, its event, its fields."""
 
 _Event = MutableMapping[str, Any]
 
@@ -20,30 +23,34 @@ _FOR_PROGRAMS: Final = frozenset({"event", "ts", "seq", "run_id", "counts", "gra
 _NAMES_ITS_RUN: Final = frozenset({"run.started", "run.resumed"})
 
 
-def for_programs(stream: BinaryIO, least: int) -> Any:
+def for_programs(stream: BinaryIO, least: int) -> Write:
     """Return what writes an object a line, from a level of `logging` on."""
-    return structlog.wrap_logger(
-        structlog.BytesLogger(stream),
-        processors=[structlog.processors.add_log_level, _stamped, structlog.processors.JSONRenderer(_dumps)],
-        wrapper_class=structlog.make_filtering_bound_logger(least),
-        context_class=dict,
-        cache_logger_on_first_use=False,
-    )
+    added = structlog.processors.add_log_level
+    return _written(stream, least, [added, _stamped, structlog.processors.JSONRenderer(_dumps)])
 
 
-def for_people(stream: BinaryIO, least: int, *, color: bool) -> Any:
+def for_people(stream: BinaryIO, least: int, *, color: bool) -> Write:
     """Return what writes lines for people, from a level of `logging` on."""
 
     def encoded(_logger: Any, method: str, event: _Event) -> bytes:
         return _console_line(method, event, color=color).encode(errors="backslashreplace")
 
-    return structlog.wrap_logger(
+    return _written(stream, least, [_stamped, encoded])
+
+
+def _written(stream: BinaryIO, least: int, processors: Sequence[Any]) -> Write:
+    logger: Any = structlog.wrap_logger(
         structlog.BytesLogger(stream),
-        processors=[_stamped, encoded],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(least),
         context_class=dict,
         cache_logger_on_first_use=False,
     )
+
+    def write(level: str, event: str, fields: Mapping[str, Any]) -> None:
+        getattr(logger, level)(event, **fields)
+
+    return write
 
 
 def _console_line(level: str, event: Mapping[str, Any], *, color: bool) -> str:

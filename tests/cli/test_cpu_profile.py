@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from typed_commands import ECSBATCH, Simulator, Terminal
 
+from ecsbatch.cli import cpu_sampler
 from ecsbatch.cli.cpu_profile import cpu_profile, taken_from
 from ecsbatch.cli.cpu_report import Function, room_of
 from ecsbatch.cli.cpu_sampler import COLLECTOR, INTERVAL, Sampler
@@ -146,6 +147,38 @@ def test_a_signal_before_anything_was_sent_ends_the_command_with_its_profile(
     assert shares((terminal.folder / "cut.txt").read_text())["in all"] == 100.0
 
 
+def test_two_signals_at_once_end_it_as_one_does(terminal: Terminal) -> None:
+    """As when a terminal is closed while the system goes down."""
+    environment = {**os.environ, **terminal.environment}
+    command = [sys.executable, "-c", TWICE, "restart", "-", "--yes", "--cpu-profile", "cut.txt"]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, cwd=terminal.folder, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        _, err = process.communicate()
+
+    assert (process.returncode, err) == (-signal.SIGTERM, "")
+    assert shares((terminal.folder / "cut.txt").read_text())["in all"] == 100.0
+
+
+TWICE = """
+import os, signal, sys
+from ecsbatch.cli import app, cpu_report
+
+written = cpu_report.write_profile
+
+def write(*arguments):
+    os.kill(os.getpid(), signal.SIGHUP)
+    written(*arguments)
+
+class Stdin:
+    def __getattr__(self, name):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+cpu_report.write_profile, sys.stdin = write, Stdin()
+sys.exit(app.main(sys.argv[1:]))
+"""
+
+
 def _reads_stdin(pid: int) -> bool:
     """Tell whether a process waits in a read of its standard input."""
     return Path(f"/proc/{pid}/syscall").read_text().startswith("0 0x0 ")
@@ -166,6 +199,43 @@ def test_every_command_takes_it(words: tuple[str, ...], terminal: Terminal, clou
 
     assert (profiled.returncode, profiled.stdout) == (plain.returncode, plain.stdout)
     assert (terminal.folder / "any.txt").read_text().startswith("CPU time of ecsbatch")
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_disk_that_is_full_is_told_and_the_command_ends_as_it_would(form: str, terminal: Terminal) -> None:
+    run = terminal.type("status", "--cpu-profile", "/dev/full", "--log-format", form)
+    plain = terminal.type("status", "--log-format", form)
+
+    (told,) = (line for line in run.stderr.splitlines() if "cpu-profile" in line)
+    assert run.returncode == plain.returncode
+    assert "--cpu-profile /dev/full cannot be written (No space left on device)" in told
+    assert form != "json" or json.loads(told)["level"] == "warning"
+
+
+def test_what_cannot_be_imported_at_the_end_is_told_and_the_command_ends_as_it_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ecsbatch.cli.cpu_report", None)
+
+    with cpu_profile(tmp_path / "p.txt"):
+        pass
+
+    assert "cannot be written (ModuleNotFoundError" in capsys.readouterr().err
+
+
+def test_a_profile_may_take_the_place_of_one_before(terminal: Terminal) -> None:
+    for name in ("p.txt", "p.json"):
+        begins = {terminal.type("--version", "--cpu-profile", name).returncode for _ in range(2)}
+        assert begins == {0}
+
+
+def test_nothing_is_left_of_it(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGPROF), gc.callbacks[:], signal.getsignal(signal.SIGTERM)
+    with cpu_profile(tmp_path / "p.txt"):
+        pass
+
+    assert (signal.getsignal(signal.SIGPROF), gc.callbacks, signal.getsignal(signal.SIGTERM)) == before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -207,6 +277,24 @@ def test_the_flag_without_a_file_is_refused(words: list[str], terminal: Terminal
 )
 def test_the_flag_is_taken_out_of_what_was_typed(typed: str, file: str, rest: str) -> None:
     assert taken_from(typed.split()) == (file, rest.split())
+
+
+def test_a_file_that_is_no_profile_is_left_as_it_is(terminal: Terminal, cloud: Simulator) -> None:
+    """The flag, and its file forgotten: what stands behind it is the list of servers."""
+    name = fleet(terminal, cloud.ids[:2])
+    run = terminal.type("restart", "--cpu-profile", name, "--yes")
+
+    said = "ecsbatch: --cpu-profile fleet.txt is there and no profile: name another file.\n"
+    assert (run.returncode, run.stderr) == (2, said)
+    assert (terminal.folder / name).read_text().split() == cloud.ids[:2]
+
+
+def test_two_profiles_of_one_command_are_refused(terminal: Terminal) -> None:
+    run = terminal.type("status", "--cpu-profile", "a.txt", "--cpu-profile=b.txt")
+
+    said = "ecsbatch: --cpu-profile was typed twice: a command has one profile.\n"
+    assert (run.returncode, run.stderr) == (2, said)
+    assert not (terminal.folder / "a.txt").exists()
 
 
 def test_an_option_that_only_begins_like_it_is_unknown(terminal: Terminal) -> None:
@@ -275,6 +363,18 @@ def test_what_is_charged_is_what_the_process_has_used() -> None:
     times = charged(sampler)
     assert sum(times.values()) <= sampler.used
     assert times["burn"] > 0.1e9
+
+
+def test_a_profile_of_days_keeps_stacks_and_not_each_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_sampler, "MOST_KEPT", 10)
+    sampler = Sampler()
+    for number in range(1000):
+        sampler._keep("MainThread", number % 7, 5)
+
+    kept = sampler.samples["MainThread"]
+    assert len(kept) <= 20
+    assert sum(spent for _, spent in kept) == 5000
+    assert {node for node, _ in kept} == set(range(7))
 
 
 WAITING = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 import pytest
 from scenes import HOSTILE, history, plan, shown
 
+import ecsbatch.views
 from ecsbatch.cli.live import until_next_line, wants_ascii
 from ecsbatch.model import events as ev
 from ecsbatch.model.recorded import Recorded, encode
@@ -200,3 +202,15 @@ def test_three_hours_are_some_seventy_lines_of_progress() -> None:
 )
 def test_a_locale_without_letters_gets_ascii(environment: dict[str, str], ascii_only: bool) -> None:  # noqa: FBT001 - a table's column
     assert wants_ascii(environment) is ascii_only
+
+
+def test_a_line_is_written_also_where_its_writer_cannot_be_imported_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package is replaced below a run of hours, which has had nothing to say until now."""
+    monkeypatch.setitem(sys.modules, "ecsbatch.views.log_lines", None)
+    monkeypatch.delattr(ecsbatch.views, "log_lines", raising=False)
+
+    (line,) = written([ev.QuotaThrottled(wait=60.0, message=HOSTILE)])
+
+    told = json.loads(line)
+    assert (told["level"], told["event"], told["wait"]) == ("warning", "quota.throttled", 60.0)
+    assert line.isprintable()

@@ -32,12 +32,12 @@ from ecsbatch.cli.flags import (
     Verbose,
 )
 from ecsbatch.cli.on_end import end_hook
-from ecsbatch.cli.output import check_outputs, print_lines, write_file
+from ecsbatch.cli.output import check_outputs, print_lines, warn, write_file
 from ecsbatch.cli.programs import exposure_notice, given_programs, refuse_other
 from ecsbatch.cli.prompt import parse_hash
 from ecsbatch.cli.selection_flags import SelectionFlags, read_selection
 from ecsbatch.cli.survey import PreparedPlan, prepare, prepared_as, survey
-from ecsbatch.cli.wiring import make_store, warn
+from ecsbatch.cli.wiring import make_store
 from ecsbatch.config.since import parse_since
 from ecsbatch.errors import ConfigError, PlanStale
 from ecsbatch.lazy_dataclass import dataclass

@@ -22,7 +22,7 @@ from ecsbatch.cli.dashboard.runs_list import LISTED, RunsList
 from ecsbatch.cli.dashboard.steering import read_request, status_of, steer
 from ecsbatch.cli.dashboard.stream import Audience, Seats, Viewer, read_by_all, send_events
 from ecsbatch.cli.listen import IDLE
-from ecsbatch.cli.wiring import warn
+from ecsbatch.cli.output import warn
 from ecsbatch.errors import EcsbatchError
 from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import json_bytes
