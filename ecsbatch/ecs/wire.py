@@ -210,13 +210,14 @@ def page_of(body: bytes, redact: Redact = str) -> ListingPage:
 def _views(rows: Any, redact: Redact) -> list[ServerView]:
     """Return what is kept of rows, fit to be shown.
 
-    A page has hundreds of texts, all of them hardly ever anything but short, printable and no secret: that is asked of
-    all together, and only where it is not so each is seen to by itself.
+    A page has hundreds of texts, all of them hardly ever anything but short, printable, without blanks at their ends
+    and no secret: that is asked of all together, and only where it is not so each is seen to by itself.
     """
     servers = [_view(row) for row in rows]
     texts = [text for server in servers for text in _texts(server)]
-    kept = " ".join(texts)
-    if max(map(len, texts), default=0) <= _MAX_WORD and kept.isprintable() and redact(kept) == kept:
+    kept = ",".join(texts)
+    bare = ", " not in kept and " ," not in kept and kept == kept.strip()
+    if bare and max(map(len, texts), default=0) <= _MAX_WORD and kept.isprintable() and redact(kept) == kept:
         return servers
     return [_view(row, redact) for row in rows]
 
@@ -266,7 +267,7 @@ def _view(row: Any, redact: Redact | None = None) -> ServerView:
     if not texts[0] and row.get("fault") and not any(row.get(name) for name in _ALWAYS_THERE):
         # For an id that it does not know the cloud sends a row of nulls with a fault ("... could not be found").
         return ServerView(as_server_id(id_), found=False)
-    tags, address = row.get("tags") or (), _address(row.get("addresses"))
+    tags, address = [tag or "" for tag in row.get("tags") or ()], _address(row.get("addresses"))
     if redact is not None:
         texts = [read(text, redact) for read, text in zip(_READ.values(), texts, strict=True)]
         tags, address = [_name(tag, redact) for tag in tags], _word(address, redact)

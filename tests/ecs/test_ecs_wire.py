@@ -321,3 +321,24 @@ def test_an_id_that_is_a_secret_or_cannot_be_shown_is_none(id_: str) -> None:
         page_of(orjson.dumps({"servers": [{"id": id_, "status": "ACTIVE"}]}), without_canary)
     with pytest.raises(UnknownAnswer):
         job_id_of(orjson.dumps({"job_id": id_ * 3}), without_canary)
+
+
+WORDS = st.none() | st.sampled_from(["", " ", "web", " web ", "a, b", "a ,b", "CANARY", "x\u202ey", "y" * 65, "é"])
+
+
+@given(name=WORDS, az=WORDS, tags=st.none() | st.lists(WORDS, max_size=3), address=WORDS)
+def test_a_row_is_read_alike_whatever_stands_beside_it(name: Any, az: Any, tags: Any, address: Any) -> None:
+    """A page of nothing but plain texts is judged as a whole, any other row by row."""
+    row = {"id": "a", "status": "ACTIVE", "name": name, "OS-EXT-AZ:availability_zone": az, "tags": tags}
+    row["addresses"] = {"net": [{"addr": address, "version": "4"}]}
+    long = {"id": "b", "status": "ACTIVE", "name": "n" * 100}
+
+    alone, beside = (
+        page_of(orjson.dumps({"servers": rows}), redact=without_canary).servers[0] for rows in ([row], [row, long])
+    )
+
+    assert alone == beside
+
+
+def test_a_tag_of_nothing_is_empty() -> None:
+    assert page_of(b'{"servers":[{"id":"a","status":"ACTIVE","tags":[null,"k"]}]}').servers[0].tags == ("", "k")
