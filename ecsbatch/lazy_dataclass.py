@@ -78,8 +78,11 @@ class _LaterInit(_Later):
         self._left = _UNCOMPILED
 
     def __get__(self, instance: object, owner: type[Any]) -> Any:
-        """Return the real one to who asks the class for it, and to who makes more than a few instances."""
-        if instance is None or not self._left:
+        """Return the real one to who asks the class for it, and to who makes more than a few instances.
+
+        ``inspect.signature`` of Python 3.13 asks as if the class were an instance.
+        """
+        if not self._left or not isinstance(instance, self._cls):
             return super().__get__(instance, owner)
         self._left -= 1
         return partial(self._fill, instance)
@@ -96,9 +99,10 @@ class _LaterInit(_Later):
         if not fits or len(values) != len(known) or any(value is MISSING for value in values.values()):
             self._cls.__init__(instance, *args, **given)
             return
+        put = object.__setattr__ if self._cls.__dataclass_params__.frozen else setattr
         for name, value in values.items():
-            object.__setattr__(instance, name, value)
-        if hasattr(instance, "__post_init__"):
+            put(instance, name, value)
+        if hasattr(self._cls, "__post_init__"):
             instance.__post_init__()
 
 
@@ -190,6 +194,7 @@ def _later(values: Mapping[str, Any], *, frozen: bool, kw_only: bool) -> dict[st
         "__dataclass_params__": _Later(lambda cls: likeness(cls).__dataclass_params__),
         "__match_args__": _Later(lambda cls: likeness(cls).__match_args__),
         "__init__": _LaterInit(_init_of_frozen if frozen else _init_of),
+        "__replace__": dataclasses.replace,
     }
 
 
@@ -202,8 +207,14 @@ def _likeness(cls: type[Any], values: Mapping[str, Any], *, frozen: bool, kw_onl
     for base in reversed(cls.__mro__[1:]):
         if "__dataclass_fields__" in vars(base):
             inherited |= {f.name: f for f in fields(base)}
-    annotations = {name: f.type for name, f in inherited.items()} | get_annotations(cls)
-    body = {**inherited, **values, "__annotations__": annotations, "__module__": cls.__module__, "__doc__": "Fields."}
+    own = get_annotations(cls)
+    annotations = {name: f.type for name, f in inherited.items()} | own
+    # One that is given another type has the default that can be seen in the class: none where it is a slot.
+    seen = {name: getattr(cls, name, MISSING) for name in own.keys() & inherited.keys()}
+    again = {name: value for name, value in seen.items() if not isinstance(value, MemberDescriptorType | type(MISSING))}
+    kept = {name: f for name, f in inherited.items() if name not in own}
+    told = {"__annotations__": annotations, "__module__": cls.__module__, "__doc__": "Fields."}
+    body = {**kept, **again, **values, **told}
     made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(type(cls.__name__, (), body))
     made.__dataclass_params__.frozen = frozen  # who derives from it with `dataclasses` is to be frozen, too
     return made

@@ -232,3 +232,70 @@ def test_one_that_is_frozen_by_dataclasses_may_derive() -> None:
 
     assert (made.number, made.more, made.name) == (1, 2, "derived")
     assert made == Theirs(1, more=2)
+
+
+@pytest.mark.parametrize("decorator", [dataclass, dataclasses.dataclass])
+def test_a_subclass_is_filled_by_its_own_rules_from_its_first_instance_on(decorator: Callable[..., Any]) -> None:
+    @decorator(frozen=True)
+    class Base:
+        number: int = 1
+
+    class Checked(Base):
+        def __post_init__(self) -> None:
+            raise AssertionError
+
+    @decorator()
+    class Mutable:
+        number: int = 1
+
+    class Doubled(Mutable):
+        def __setattr__(self, name: str, value: int) -> None:
+            super().__setattr__(name, 2 * value)
+
+    assert [Checked(3).number for _ in range(4)] == [3] * 4
+    assert [Doubled(3).number for _ in range(4)] == [6] * 4
+
+
+@pytest.mark.parametrize("slots", [False, True])
+@pytest.mark.parametrize("decorator", [dataclass, dataclasses.dataclass])
+def test_a_field_of_a_base_may_be_given_another_type(decorator: Callable[..., Any], slots: bool) -> None:  # noqa: FBT001 - a table's column
+    @decorator(frozen=True, slots=slots)
+    class Base:
+        first: int = 1
+        last: int = 2
+
+    @decorator(frozen=True, slots=slots)
+    class Derived(Base):
+        first: str
+
+    default = "" if slots else " = 1"
+    assert str(inspect.signature(Derived)) == f"(first: 'str'{default}, last: 'int' = 2) -> None"
+    assert dataclasses.fields(Base)[0].type == "int"
+
+
+def test_the_constructor_is_shown_to_who_asks_as_python_3_13_does() -> None:
+    late = _classes(dataclass)["Derived"]
+
+    bound = vars(late)["__init__"].__get__(late, type(late))
+
+    assert list(inspect.signature(bound).parameters) == ["number", "text", "words", "secret", "noted"]
+
+
+@by_instance
+def test_copy_may_replace(name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """As ``copy.replace`` of Python 3.13 asks for it."""
+    made = OURS[name](*arguments, **named)
+
+    assert dataclasses.asdict(made.__replace__()) == dataclasses.asdict(made)
+
+
+def test_no_method_of_the_package_asks_for_the_class_from_which_its_own_was_made() -> None:
+    """``super()`` would: it is compiled for the class that was given, and fails for instances of the one made of it."""
+    asking = [
+        f"{cls.__qualname__}.{name}"
+        for cls in _ours()
+        for name, value in vars(cls).items()
+        if inspect.isfunction(value) and "__class__" in value.__code__.co_freevars
+    ]
+
+    assert asking == []
