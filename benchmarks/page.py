@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.common import Result, Table
-from benchmarks.goals import goal_rows
+from benchmarks.goals import GOALS, goal_rows
 from benchmarks.pictures import drawn
 
 FOLDER: Final = Path(__file__).parent / "results"
@@ -18,7 +18,8 @@ KEPT: Final = "results.json"
 ABOUT: Final[Mapping[str, str]] = {
     "quota": "How full the fullest window was and how much of the quota was used, as a cloud counts it.",
     "looks": "How soon a server's end is seen, for how many looks at its job.",
-    "cpu": "CPU of whole processes over real HTTP against a simulated cloud, where all see an end equally soon.",
+    "cpu": "CPU of whole processes over real HTTP against a simulated cloud, at intervals by which all see an end "
+    "equally soon.",
     "lag": "How late a host's own event loop is while servers are restarted in it.",
     "start": "CPU and wall time of whole commands.",
     "size": "Memory and CPU of one rollout by its size, in virtual time.",
@@ -49,13 +50,22 @@ class Measured:
     versions: Mapping[str, str]
     machine: str
 
+    @property
+    def quick(self) -> bool:
+        """True where it was made with less work."""
+        return "--quick" in self.typed.split()
+
 
 Kept = dict[str, Measured]
 
 INTRODUCTION: Final = """\
-`python -m benchmarks` writes this page, with all tables and pictures: what stands here is what that command saw. Each
-figure stands beside an alternative that ran in turn with it, on the same work and the same machine. Times vary with the
-machine; ratios do less, counts and what runs in virtual time hardly."""
+`python -m benchmarks` writes this page, with all tables and pictures; each part names the command that made it, and a
+commit with `-dirty` behind it had changes. What one would take instead, where there is such a thing, ran in turn with
+ours, on the same work and the same machine. Times vary with the machine; ratios do less, counts and what runs in
+virtual time hardly."""
+
+QUICK: Final = """\
+Parts that were made with `--quick` did less work, once: the goals that are marked so are theirs, and wait for more."""
 
 
 def load(folder: Path) -> Kept:
@@ -85,12 +95,12 @@ def save(folder: Path, kept: Kept) -> None:
 
 def page(kept: Kept) -> str:
     """Return the page."""
-    seen = {name: value for each in kept.values() for name, value in each.result.seen.items()}
-    reached = Table("Goals", ["what", "goal", "seen", ""], goal_rows(seen))
+    reached = Table("Goals", ["what", "goal", "seen", ""], _goals(kept))
     broken = [f"**A promise is broken**: {sentence}" for each in kept.values() for sentence in each.result.broken]
     parts = [
         "# What was measured",
         INTRODUCTION,
+        *([QUICK] if any(each.quick for each in kept.values()) else []),
         *_conditions(kept),
         "## Goals",
         *(broken or ["No promise was broken: no quota exceeded, no server restarted twice, none lost."]),
@@ -98,6 +108,15 @@ def page(kept: Kept) -> str:
         *(section(name, each) for name, each in kept.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _goals(kept: Kept) -> list[list[str]]:
+    """Return the goals' rows, in their order; what less work has shown is marked."""
+    seen = {name: value for each in kept.values() for name, value in each.result.seen.items()}
+    less = {name for each in kept.values() if each.quick for name in each.result.seen}
+    names = [name for name in GOALS if name in seen]
+    rows = zip(names, goal_rows(seen), strict=True)
+    return [[*row[:-1], f"{row[-1]}, --quick" if name in less else row[-1]] for name, row in rows]
 
 
 def _conditions(kept: Kept) -> list[str]:

@@ -23,7 +23,7 @@ def cpu(rows: Rows) -> str:
         shown = [_cpu_row(row, sdk) for row in members if not row["name"].endswith("64 threads") or row is members[-1]]
         groups.append((f"Batches of {batch:,}", shown))
     most = max(sum(cell.parts) for _, each in groups for row in each for cell in row.cells)
-    below = "Whole processes over real HTTP; where each server's end is seen equally soon. Pale: the program's start."
+    below = "Whole processes over real HTTP, at intervals for an equal delay. Pale: the program's start."
     return bar_chart("CPU to restart a server", below, [Panel("", max(1.0, most), quarters)], groups)
 
 

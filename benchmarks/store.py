@@ -183,15 +183,25 @@ class Rate(NamedTuple):
 def contend(name: str, url: str, processes: int, seconds: float) -> Rate:
     """Have processes take tokens at once."""
     line = [sys.executable, "-m", "benchmarks.grants", name, url, str(seconds)]
-    running = [
-        subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
-        for _ in range(processes)
-    ]
+    took = sorted(second for told in at_once([line] * processes) for second in json.loads(told))
+    return Rate(len(took) / seconds, took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000)
+
+
+def at_once(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Run programs that say that they are ready, and begin when they read a line; return what else they print.
+
+    None of them begins before all are ready, and all begin before one is waited for.
+    """
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(line, stdin=pipe, stdout=pipe, text=True) for line in lines]  # noqa: S603 - ours
     for each in running:
         assert each.stdout is not None
         assert each.stdout.readline() == "ready\n", "a process did not get ready"
-    took = sorted(second for each in running for second in json.loads(each.communicate("\n")[0]))
-    return Rate(len(took) / seconds, took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000)
+    for each in running:
+        assert each.stdin is not None
+        each.stdin.write("\n")
+        each.stdin.flush()
+    return [each.communicate()[0] for each in running]
 
 
 Measured = Mapping[tuple[str, Contestant, int], Sequence[Rate]]

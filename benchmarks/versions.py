@@ -24,12 +24,20 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit of this folder and whether it has changes, else the package's version."""
-    line = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    """Return the commit of this folder, ``-dirty`` behind it where it has changes, else the package's version.
+
+    The page of results is no part of what is measured: it changes while the parts of it are.
+    """
     try:
-        return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed words
+        changes = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/results")
+        return _git("describe", "--always") + ("-dirty" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return _installed("ecsbatch")
+
+
+def _git(*words: str) -> str:
+    line = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed words
 
 
 def _installed(package: str) -> str:

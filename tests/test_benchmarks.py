@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchmarks import cpu, size
 from benchmarks.__main__ import OTHERS
 from benchmarks.common import Options, Result, Table, median_and_spread, show
 from benchmarks.goals import GOALS, goal_rows
 from benchmarks.page import ABOUT, FOLDER, Measured, load, page, save
 from benchmarks.pictures import PICTURES, drawn
 from benchmarks.plots import Axis, Cell, Panel, Row, Series, bar_chart, curve_chart, nice_ticks
+from benchmarks.store import at_once
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -111,6 +115,50 @@ def test_what_is_typed_says_how_to_measure() -> None:
 def test_a_spread_is_told_where_there_is_one() -> None:
     assert median_and_spread([3.0, 1.0, 2.0]).text("{:.0f}", " us") == "2 us (1-3)"
     assert median_and_spread([2.0]).text("{:.1f}") == "2.0"
+
+
+TOGETHER = """
+import pathlib, sys, time
+print("ready", flush=True)
+sys.stdin.readline()
+mine, other = map(pathlib.Path, sys.argv[1:])
+mine.touch()
+until = time.monotonic() + 20
+while not other.exists() and time.monotonic() < until:
+    time.sleep(0.005)
+print("together" if other.exists() else "alone")
+"""
+
+
+@pytest.mark.real
+def test_who_takes_tokens_at_once_does(tmp_path: Path) -> None:
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+
+    told = at_once([[sys.executable, "-c", TOGETHER, *names] for names in ((one, other), (other, one))])
+
+    assert told == ["together\n"] * 2
+
+
+def test_a_million_is_held_to_its_goals_wherever_it_stands() -> None:
+    figures = {servers: {"peak": peak, "cpu": cpu} for servers, peak, cpu in ((10_000, 50, 300), (20_000, 60, 1))}
+
+    assert size.seen_of(figures) == {}
+    assert size.seen_of({1_000_000: {"peak": 200, "cpu": 330}, **figures}) == {
+        "million_memory": 200,
+        "million_cpu": 1.1,
+    }
+
+
+def test_a_delay_that_is_not_the_library_s_is_told() -> None:
+    def cost(delay: float) -> list[cpu.Cost]:
+        return [cpu.Cost(1.0, 1.0, delay, 1.0, 1.0, 0.1)]
+
+    costs = {cpu.LIBRARY: cost(0.30), cpu.COMMAND: cost(0.33), cpu.BARE: cost(0.66), "official SDK": cost(0.15)}
+    (told,) = cpu.unlike(costs)
+
+    assert "bare aiohttp loop later: 2.20; official SDK sooner: 0.50 of it" in told
+    assert cpu.COMMAND not in told
+    assert cpu.unlike({name: costs[name] for name in (cpu.LIBRARY, cpu.COMMAND)}) == []
 
 
 # -- goals -------------------------------------------------------------------------------------------------------------
@@ -232,6 +280,15 @@ def test_the_page_says_that_a_promise_is_broken() -> None:
 
     assert "**A promise is broken**: 1,001 servers in a minute" in told
     assert "No promise was broken" not in told
+
+
+def test_the_page_says_what_less_work_has_shown() -> None:
+    part = measured("cpu", {"cpu_library": 0.31})
+    told = page({"cpu": replace(part, typed="python -m benchmarks cpu --quick")})
+
+    assert "| ≤ 0.20 | 0.31 | missed, --quick |" in told
+    assert "Parts that were made with `--quick` did less work" in told
+    assert "--quick" not in page({"cpu": part})
 
 
 def test_what_is_kept_makes_the_same_page_again(tmp_path: Path) -> None:
