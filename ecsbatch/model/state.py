@@ -69,6 +69,8 @@ class RolloutState:
         taken_at: when the present holder took the run, seconds since 1970.
         quota: the quota that its last holder keeps to; None where the record does not say.
         throttled: the last 429 and when it came.
+        lowered: the last time that its holder went down to less than its quota for a while, and when; None where it has
+            not.
         rejected: the last rejected request and when, None once one was accepted.
         unseen: since when nothing can be seen of the cloud, seconds since 1970, and what is on record about it; None
             where it can be seen.
@@ -87,8 +89,7 @@ class RolloutState:
     def __init__(self, run_id: str, plan: Plan) -> None:
         """Begin before the first event."""
         n = len(plan.fleet)
-        self.run_id = run_id
-        self.plan = plan
+        self.run_id, self.plan = run_id, plan
         self.status = RunStatus.RUNNING
         self.reason = self.message = ""
         self.seq = self.wave = self.wave_over = self.promoted = self.fence = self.last_command = self.last_batch = 0
@@ -121,6 +122,7 @@ class RolloutState:
         self.waited_out_until = self.gate_at = self.wave_over_at = self.status_at = self.taken_at = 0.0
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.throttled: tuple[float, ev.QuotaThrottled] | None = None
+        self.lowered: tuple[float, ev.QuotaDesync] | None = None
         self.unseen: tuple[float, ev.CloudUnseen] | None = None
         self.frozen: Freeze | None = None
         self.pause: ev.RunPaused | None = None
@@ -480,7 +482,7 @@ class RolloutState:
     def _holder_changed(self, event: ev.HolderChanged, ts: float) -> None:
         self.watch.taken(ts, event.ledger_time, self._heard_at)
         self._elapsed = None
-        self.taken_at, self.gate_wait, self.unseen = ts, GateWait(), None
+        self.taken_at, self.gate_wait, self.unseen, self.lowered = ts, GateWait(), None, None
         self.holder = event.holder
         self.fence = event.fence
         self.last_command = event.command
@@ -488,6 +490,9 @@ class RolloutState:
 
     def _quota_throttled(self, event: ev.QuotaThrottled, ts: float) -> None:
         self.throttled = (ts, event)
+
+    def _quota_desync(self, event: ev.QuotaDesync, ts: float) -> None:
+        self.lowered = (ts, event)
 
     def _cloud_unseen(self, event: ev.CloudUnseen, ts: float) -> None:
         self.unseen = (ts - event.seconds, event)
@@ -629,6 +634,7 @@ class RolloutState:
         ev.LimitChanged: _limit_changed,
         ev.HolderChanged: _holder_changed,
         ev.QuotaThrottled: _quota_throttled,
+        ev.QuotaDesync: _quota_desync,
         ev.CloudUnseen: _cloud_unseen,
         ev.CloudSeen: _cloud_seen,
         ev.StoreFailedOver: _store_failed_over,

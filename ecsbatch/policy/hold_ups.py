@@ -23,6 +23,7 @@ from ecsbatch.policy.barrier import Barrier, BarrierKind, barrier
 from ecsbatch.policy.decide import Limits
 from ecsbatch.policy.explanation import Cause, Explanation
 from ecsbatch.policy.frozen import freeze_notice, freeze_of
+from ecsbatch.policy.quota_now import lowered_notice
 from ecsbatch.policy.standing import aborting_notice, blind_notice, blind_until, reason_beyond, throttled_until
 
 _NAMED: Final = 5
@@ -316,10 +317,11 @@ class HoldUps:
                 until,
             )
         text = f"The quota of {usage.limit:,} servers is spent: {usage.held:,} in requests, {usage.cooling:,} cooling. "
+        less = f" {notice}" if (notice := lowered_notice(self.state, self.now)) else ""
         if usage.next_free_in is None:
-            return Explanation(Cause.QUOTA, text + "Other requests have it.")
+            return Explanation(Cause.QUOTA, f"{text}Other requests have it.{less}")
         until = self.now + usage.next_free_in
-        return Explanation(Cause.QUOTA, f"{text}Tokens are free again in {self._left(until)}.", until)
+        return Explanation(Cause.QUOTA, f"{text}Tokens are free again in {self._left(until)}.{less}", until)
 
     # -- times -----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.state import RolloutState
 from ecsbatch.model.tally import Tally
 from ecsbatch.policy import decide as policy
+from ecsbatch.policy.quota_now import quota_now
 
 SPAN: Final = 30.0
 """Seconds that the pace is taken over, at least: a window of the quota that is longer holds one burst of tokens."""
@@ -47,7 +48,7 @@ def pace(state: RolloutState, now: float) -> Pace:
     since = state.ends.since
     if since is None or now - since < _TOO_SOON or not can_send(state):
         return Pace()
-    quota = state.quota
+    quota = quota_now(state, now)
     span = SPAN if quota is None else max(SPAN, quota.window)
     ended = state.ends.within(now - span)
     if not ended:

@@ -22,6 +22,7 @@ from ecsbatch.policy.explain import explain
 from ecsbatch.policy.explanation import Explanation
 from ecsbatch.policy.frozen import freeze_of
 from ecsbatch.policy.pace import Pace, barriers_ahead, can_send, lasted, pace
+from ecsbatch.policy.quota_now import Lowered, lowered
 from ecsbatch.policy.resume_options import ResumeOption, resume_options
 from ecsbatch.policy.standing import Standing, awaits_promotion, standing, throttled_until
 
@@ -99,6 +100,7 @@ class Progress:
         barriers: what lies ahead that no pace tells the time of: some of ``soaks``, ``holds`` and ``gates``.
         quota: that the run's process keeps to; None where not known.
         usage: of that quota by all who share it; None where nobody asked.
+        lowered: what the run keeps to for a while instead of its whole quota, after a 429; None where it has all of it.
         waits_for: what the run waits for, and why: a word, sentences, and until when.
         held_after: the number of the wave after which somebody has to promote the run; 0 where nobody has to.
         paused_by: who has paused it, "" where it is not paused or nobody is known.
@@ -141,6 +143,7 @@ class Progress:
     throttled_for: float
     resume_options: tuple[ResumeOption, ...]
     frozen: Freeze | None = None
+    lowered: Lowered | None = None
 
     def __repr__(self) -> str:
         servers = self.servers
@@ -211,7 +214,8 @@ class Progress:
           ``error_code``, ``message``, ``domain``, ``host``.
         - ``quota``: ``limit`` servers in ``window`` seconds; of these ``held`` by requests without an answer,
           ``cooling`` since their answer, ``free``; in ``next_free_in`` seconds more are, and with ``waited_out`` nobody
-          gets any before: requests may have been sent of which the store knows nothing.
+          gets any before: requests may have been sent of which the store knows nothing. Until ``lowered_until`` only
+          ``lowered_to`` servers are sent in a window, after a 429; both are ``null`` where all of it holds.
         - ``waits_for``: what it waits for: ``cause`` in a word (a `Cause`), ``text`` in sentences, ``until`` when that
           is expected to change, ``commands`` of the command line about it.
         - ``paused_by``: who has paused it; "" where it is not paused, or nobody is known.
@@ -257,7 +261,7 @@ class Progress:
             "failures": self.servers.failures,
             "limits": asdict(self.limits),
             "last_failures": [failed.as_dict() for failed in self.last_failures],
-            "quota": _quota_json(self.quota, self.usage),
+            "quota": _quota_json(self),
             "waits_for": _explanation_json(self.waits_for),
             "paused_by": self.paused_by,
             "aborting": self.aborting,
@@ -323,6 +327,7 @@ def progress(
         throttled_for=state.throttled[1].wait if state.throttled and throttled_until(state, now) else 0.0,
         resume_options=tuple(resume_options(state)),
         frozen=freeze_of(state, now),
+        lowered=lowered(state, now),
     )
 
 
@@ -355,12 +360,15 @@ def _hold_json(how: Standing) -> dict[str, Any] | None:
     return {"before_wave": waits.wave, "since": _time(waits.since)}
 
 
-def _quota_json(quota: Quota | None, usage: Usage | None) -> dict[str, Any] | None:
+def _quota_json(told: Progress) -> dict[str, Any] | None:
+    quota, usage, lowered = told.quota, told.usage, told.lowered
     if quota is None and usage is None:
         return None
-    told: dict[str, Any] = {"limit": None, "window": None, "held": None, "cooling": None, "free": None}
-    told |= {"next_free_in": None, "waited_out": False}
-    return told | (asdict(usage) if usage else {}) | (asdict(quota) if quota else {})
+    names = ("limit", "window", "held", "cooling", "free", "next_free_in")
+    values: dict[str, Any] = dict.fromkeys(names) | {"waited_out": False}
+    values |= (asdict(usage) if usage else {}) | (asdict(quota) if quota else {})
+    now = {"lowered_to": None, "lowered_until": None}
+    return values | ({"lowered_to": lowered.limit, "lowered_until": _time(lowered.until)} if lowered else now)
 
 
 def _explanation_json(told: Explanation) -> dict[str, Any]:

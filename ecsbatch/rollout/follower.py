@@ -24,6 +24,7 @@ from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
+from ecsbatch.policy.quota_now import quota_now
 
 if TYPE_CHECKING:
     from ecsbatch.engine.ports import Store
@@ -259,7 +260,8 @@ class RunFollower:
     async def usage(self) -> Usage | None:
         """Return the usage of the first site's quota, None where the plan names no site."""
         groups = list(self.history.record.plan.get("sites", {}).values())
-        return await self._store.usage(groups[0], self.quota.limit) if groups else None
+        kept = quota_now(self.state, self._store.wall()) or self.quota
+        return await self._store.usage(groups[0], kept.limit) if groups else None
 
     async def refresh(self) -> None:
         """Read what is new: who asks while another reads waits for the next reading, and all who wait share that one.

@@ -27,6 +27,7 @@ from ecsbatch.planning.selection import as_server_id, is_uuid
 from ecsbatch.policy.explain import explain
 from ecsbatch.policy.explanation import Explanation
 from ecsbatch.policy.progress import Progress, progress
+from ecsbatch.policy.quota_now import quota_now
 from ecsbatch.rollout.followed_runs import FollowedRuns
 from ecsbatch.rollout.steering import Looked, Steering
 from ecsbatch.rollout.store_switch import StoreSwitch
@@ -310,7 +311,7 @@ def server_of(fleet: Fleet, typed: str, run_id: str) -> str:
 
 
 async def usage_of(store: Store, record: RunRecord, state: RolloutState, server: str = "") -> Usage | None:
-    """Ask the ledger about the quota that a server's site spends, else the first one's; the record says how much it is.
+    """Ask the ledger about the quota that a server's site spends, else the first one's, as the run keeps to it now.
 
     Raises:
         StoreError: the store cannot be read.
@@ -319,9 +320,10 @@ async def usage_of(store: Store, record: RunRecord, state: RolloutState, server:
     fleet = state.plan.fleet
     index = fleet.index_of(server) if server else 0 if len(fleet) else None
     group = groups.get(fleet.site(index)) if index is not None else None
-    if group is None or state.quota is None:
+    quota = quota_now(state, store.wall())
+    if group is None or quota is None:
         return None
-    return await store.usage(group, state.quota.limit)
+    return await store.usage(group, quota.limit)
 
 
 async def _claimed_by(store: Store, record: RunRecord, server: str) -> str:

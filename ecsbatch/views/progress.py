@@ -182,13 +182,15 @@ def _quota(progress: Progress) -> list[Text]:
     usage, quota = progress.usage, progress.quota
     if quota is None:
         return []
-    every = f"{quota.limit:,} in {quota.window:g}s"
+    less = progress.lowered
+    every = f"{less.limit if less else quota.limit:,} in {quota.window:g}s"
+    again = [Text(f"{quota.limit:,} again in {format_span(less.until - progress.at)} (after a 429)")] if less else []
     if usage is None:
-        return [Text(every)]
+        return [Text(every), *again]
     parts = [Text(f"{usage.free:,} free of {every}")]
     if usage.next_free_in is not None and usage.next_free_in >= 1 and usage.free < usage.limit:
         parts.append(Text(f"more in {format_span(usage.next_free_in)}"))
-    return parts
+    return parts + again
 
 
 def _failure(failed: FailedServer, width: int) -> Iterable[Text]:

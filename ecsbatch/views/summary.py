@@ -18,6 +18,7 @@ from ecsbatch.model.text import counted, printable, without_code
 from ecsbatch.policy import decide as policy
 from ecsbatch.policy.frozen import freeze_notice, freeze_of
 from ecsbatch.policy.pace import lasted
+from ecsbatch.policy.quota_now import lowered_notice
 from ecsbatch.policy.resume_options import LEFT_OUT, STANDING_STILL, ends_for_good, resume_options
 from ecsbatch.policy.standing import (
     Standing,
@@ -82,7 +83,8 @@ def outcome_lines(state: RolloutState, now: float | None = None) -> list[str]:
     freeze = freeze_of(state, time_now)
     frozen = freeze_notice(freeze, time_now) if freeze is not None else ""
     gate = gate_notice(standing(state, time_now), time_now)
-    for notice in (frozen, gate, blind_notice(state, time_now), failed_over_notice(state, time_now)):
+    cloud = (blind_notice(state, time_now), failed_over_notice(state, time_now), lowered_notice(state, time_now))
+    for notice in (frozen, gate, *cloud):
         lines += wrap(notice, _WIDTH, break_on_hyphens=False)
     if state.aborting and not state.status.over and state.status is not RunStatus.RUNNING:
         lines.append("It is being aborted: whoever goes on with it only looks after its servers under way.")

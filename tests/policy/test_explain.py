@@ -15,6 +15,7 @@ from ecsbatch.model.servers import Fleet
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.explain import explain
 from ecsbatch.policy.explanation import Cause, Explanation
+from ecsbatch.policy.quota_now import quota_now
 from ecsbatch.views.explanation import explanation_lines
 
 NOW = 1_767_225_600.0
@@ -365,3 +366,44 @@ def test_it_is_written_as_json() -> None:
     written = asked(told([*STARTED]), "a1", usage=BUSY).to_json()
 
     assert (written["cause"], written["until"]) == ("quota", NOW + 12)
+
+
+LOWERED: Sequence[ev.Event] = (
+    ev.RunStarted(total=6),
+    ev.HolderChanged(holder="ann", fence=1, limit=1_000, window=60.0),
+    ev.WaveStarted(wave=1, servers=2),
+    ev.QuotaThrottled(wait=30.0),
+    ev.QuotaDesync(limit=500, seconds=600.0),
+)
+
+
+def test_a_quota_that_is_halved_after_a_429_is_said_with_the_reason_and_until_when() -> None:
+    spent = Usage(500, held=0, cooling=500, free=0, next_free_in=12.0)
+
+    answer = asked(told(LOWERED), usage=spent)
+
+    assert answer.cause is Cause.QUOTA
+    assert answer.text == (
+        "The quota of 500 servers is spent: 0 in requests, 500 cooling. Tokens are free again in 12s. The cloud said "
+        "too many requests (429) although tokens were free: for another 9m no more than 500 servers are sent in 60 s, "
+        "of 1,000 by the quota."
+    )
+
+
+@pytest.mark.parametrize(
+    ("behind", "kept"),
+    [
+        ((), 500),
+        ((ev.HolderChanged(holder="bob", fence=2, limit=1_000, window=60.0),), 1_000),
+        ((ev.RunStopped(status="interrupted"),), 1_000),
+        ((ev.QuotaDesync(limit=500, seconds=59.0),), 1_000),
+        ((ev.QuotaDesync(limit=1_000, seconds=600.0),), 1_000),
+    ],
+)
+def test_a_halved_quota_holds_for_its_time_and_in_the_process_that_halved_it(
+    behind: Sequence[ev.Event], kept: int
+) -> None:
+    quota = quota_now(told([*LOWERED, *behind]), NOW)
+
+    assert quota is not None
+    assert quota.limit == kept

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from test_explain import BUSY, FAILED, IDS, NOW, STARTED, UNSEEN, first_wave_done, plan, second_wave, sent, told
 
 from ecsbatch.model import events as ev
+from ecsbatch.model.json_text import stamp
 from ecsbatch.model.outcome import OutcomeKind, RunStatus
-from ecsbatch.model.quota import Quota
+from ecsbatch.model.quota import Quota, Usage
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.counts import Counts
@@ -37,7 +38,7 @@ VERSION_1 = {
     "wave_servers": COUNTS,
     "limits": "max_unavailable max_unavailable_per_domain max_failures max_failures_per_wave max_failures_per_domain",
     "hold": "before_wave since",
-    "quota": "limit window held cooling free next_free_in waited_out",
+    "quota": "limit window held cooling free next_free_in waited_out lowered_to lowered_until",
     "waits_for": "cause text until commands",
 }
 """The names of version 1: they are read by programs of others, so that fields are added and never renamed."""
@@ -121,6 +122,8 @@ def test_version_1_has_these_names() -> None:
                     "free": None,
                     "next_free_in": None,
                     "waited_out": False,
+                    "lowered_to": None,
+                    "lowered_until": None,
                 }
             },
         ),
@@ -137,6 +140,30 @@ def test_version_1_has_these_names() -> None:
                     "free": 0,
                     "next_free_in": 12.0,
                     "waited_out": False,
+                    "lowered_to": None,
+                    "lowered_until": None,
+                }
+            },
+        ),
+        (
+            [
+                ev.RunStarted(),
+                ev.HolderChanged(holder="ann", fence=1, limit=1_000, window=60.0),
+                ev.QuotaDesync(limit=500, seconds=600.0),
+            ],
+            {},
+            {"usage": Usage(500, held=0, cooling=500, free=0, next_free_in=12.0)},
+            {
+                "quota": {
+                    "limit": 1000,
+                    "window": 60.0,
+                    "held": 0,
+                    "cooling": 500,
+                    "free": 0,
+                    "next_free_in": 12.0,
+                    "waited_out": False,
+                    "lowered_to": 500,
+                    "lowered_until": stamp(NOW + 540.0),
                 }
             },
         ),
@@ -313,6 +340,7 @@ def test_every_field_is_told() -> None:
     """Whoever adds a field decides under which name programs read it."""
     names = set(asked(STARTED, {}))
     renamed = {"elapsed": "elapsed_s", "pace": "per_minute", "throttled_for": "throttled_s", "usage": "quota"}
+    renamed["lowered"] = "quota"
     found = progress(told(STARTED), NOW)
 
     assert {renamed.get(each.name, each.name) for each in fields(found)} - names == {"counts"}

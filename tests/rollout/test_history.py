@@ -20,6 +20,7 @@ from ecsbatch.model.plan import Plan, Wave
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Holder, Lease, NewRun, Transaction
 from ecsbatch.model.servers import Fleet
+from ecsbatch.model.tokens import TokenRequest
 from ecsbatch.policy.explanation import Cause
 from ecsbatch.policy.progress import Progress, progress
 from ecsbatch.rollout import followed_journal
@@ -444,6 +445,32 @@ def test_the_quota_of_the_site_is_what_an_explanation_goes_by() -> None:
             return answer.text
 
     assert world.live(main).startswith("The quota of 5 servers is spent: ")
+
+
+async def test_of_a_halved_quota_no_more_is_free_than_that_for_whoever_asks() -> None:
+    """Else a quota that is spent looks half free, and a run that waits for it looks as if nothing held it."""
+    fleet = Fleet(["s1", "s2"])
+    plan = Plan(fleet=fleet, waves=(Wave(1, 0, 2, "100%"),), max_unavailable=2, max_failures=0)
+    events = [
+        ev.RunStarted(total=2),
+        ev.HolderChanged(holder="ann@web", fence=1, limit=1_000, window=60.0),
+        ev.WaveStarted(wave=1),
+        ev.QuotaDesync(limit=500, seconds=600.0),
+    ]
+    async with open_store("memory:", inline=True) as store:
+        stored = plan.to_json() | {"sites": {"": "project"}}
+        await store.create_run(NewRun(RUN, plan=stored, fleet=fleet, events=events), HOLDER)
+        await store.take(TokenRequest("project", 500, 1, 500, 60.0))
+        history, record = History(store), await store.run(RUN)
+        progress, explained = await history.progress(RUN), await history.explain(RUN)
+        follower = RunFollower(store, await new_history(store, record))
+        await follower.refresh()
+        followed = await follower.usage()
+
+    assert followed is not None
+    assert progress.usage is not None
+    assert (progress.usage.limit, progress.usage.free) == (followed.limit, followed.free) == (500, 0)
+    assert explained.cause is Cause.QUOTA
 
 
 def test_the_progress_of_another_process_is_that_of_its_own_screen() -> None:

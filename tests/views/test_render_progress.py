@@ -57,6 +57,19 @@ def test_a_picture_tells_where_a_run_stands() -> None:
     ]
 
 
+def test_a_quota_that_is_halved_for_a_while_is_drawn_and_said_as_that() -> None:
+    state = history(plan(), ev.HolderChanged(holder="ann", fence=1, limit=1_000, window=60.0))
+    now = state.updated_at
+    state.apply(Recorded(state.seq + 1, now, "k7f3q2", ev.QuotaDesync(limit=500, seconds=600.0)))
+
+    drawn_now = [line.plain for line in render_progress(shown(state, now + 30.0), 90)]
+    drawn_later = [line.plain for line in render_progress(shown(state, now + 600.0), 80)]
+
+    assert "Quota     990 free of 500 in 60s, more in 12s, 1,000 again in 9m30s (after a 429)" in drawn_now
+    assert "Quota     990 free of 1,000 in 60s, more in 12s" in drawn_later
+    assert any("no more than 500 servers are sent in 60 s" in line for line in summary_lines(state, now=now + 30.0))
+
+
 def test_a_gate_says_in_the_picture_what_it_said_and_when_it_ends() -> None:
     waits = (ev.GateWaiting(gate="./ok", wave=2, timeout=600.0), *[INCONCLUSIVE] * 4)
     of = replace(plan(), gate="./ok", gate_timeout=600.0)

@@ -61,6 +61,8 @@ def _quota() -> Schema:
         "free": nullable(count("Tokens that may be taken now.")),
         "next_free_in": nullable(number("Seconds until more are free.")),
         "waited_out": flag("True where nobody gets any before: requests may have been sent that the store forgot."),
+        "lowered_to": nullable(count("Servers that are sent in a window meanwhile, after a 429; null for all of it.")),
+        "lowered_until": nullable(moment("Until when.")),
     }
     return nullable(record("The quota.", told))
 

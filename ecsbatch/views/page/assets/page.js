@@ -1527,7 +1527,8 @@ class Head {
     if (forgiven > 0) kinds.push(`${count(forgiven)} forgiven`);
     const pace = progress.per_minute === null ? "–" : count(Math.round(progress.per_minute));
     const left = progress.left_s === null ? "" : `about ${span(progress.left_s)} left at this pace`;
-    const used = quota && quota.free !== null ? quota.limit - quota.free : null;
+    const most = quota ? quota.lowered_to ?? quota.limit : null;
+    const used = quota && quota.free !== null ? Math.max(0, most - quota.free) : null;
     fill(
       $("figures"),
       [
@@ -1552,7 +1553,7 @@ class Head {
         {
           name: "Quota used",
           value: used === null ? "–" : count(used),
-          most: quota ? quota.limit : null,
+          most,
           part: used || 0,
           note: quota
             ? `in ${span(quota.window)}${quota.next_free_in >= 1 && !quota.free ? `, more in ${span(quota.next_free_in)}` : ""}`
