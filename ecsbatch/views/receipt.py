@@ -9,12 +9,13 @@ from ecsbatch.audit.receipt import Finding, Peak, Receipt
 from ecsbatch.model.json_text import stamp
 from ecsbatch.model.servers import labelled
 from ecsbatch.model.text import counted, printable
-from ecsbatch.views.text import paragraph
+from ecsbatch.views.text import WORDS, paragraph
 
 _EXAMPLES: Final = 5
 """Findings of one rule that are written out."""
 
 _DOMAINS: Final = 6
+_KINDS: Final = {kind.value: word for kind, word in WORDS.items()}
 _COLUMN: Final = 16
 
 
@@ -60,9 +61,17 @@ def _rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
     yield "  sent", _sent(receipt)
     allowed = "" if receipt.allowed_failures is None else f", {receipt.allowed_failures:,} are allowed"
     yield "  failures", f"{receipt.failures:,}{allowed}"
-    yield "  outcomes", ", ".join(f"{count:,} {kind}" for kind, count in receipt.outcomes.items()) or "none"
+    yield "  outcomes", ", ".join(_outcomes(receipt)) or "none"
     for note in receipt.notes:
         yield "  note", note
+
+
+def _outcomes(receipt: Receipt) -> Iterator[str]:
+    """Yield how many servers have each outcome, and how many are under way: they add up to all."""
+    told = receipt.outcomes
+    yield from (f"{count:,} {_KINDS.get(kind, kind)}" for kind, count in told.items())
+    if receipt.total is not None and (under_way := receipt.total - sum(told.values())) > 0:
+        yield f"{under_way:,} on their way"
 
 
 def _sent(receipt: Receipt) -> str:

@@ -797,6 +797,14 @@ def test_a_finding_names_the_server() -> None:
     assert any("Server web-0 (s0) was sent again while batch 1 had it." in line for line in receipt_lines(receipt))
 
 
+def test_the_outcomes_of_a_run_that_goes_on_and_who_is_on_its_way_add_up_to_all() -> None:
+    receipt = audit(history(*WAVE_1, (42, sent(2, *IDS[2:4], wave=2)), (50, ev.ServerTimedOut(server=IDS[2]))), FLEET)
+
+    assert next(line for line in receipt_lines(receipt) if "outcomes" in line).split(maxsplit=1)[1] == (
+        f"2 restarted, 1 timed out, {len(IDS) - 4} not started, 1 on their way"
+    )
+
+
 def test_ids_never_move_a_terminals_cursor() -> None:
     text = "\n".join(receipt_lines(audit(history((1, sent(1, "\x1b[2Jevil"))), FLEET)))
 
