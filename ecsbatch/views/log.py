@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, Literal, Protocol, cast
 
 import orjson
 
-from ecsbatch.model.json_text import json_bytes
+from ecsbatch.model.json_text import json_bytes, stamp
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.model.recorded import Recorded, encode
 from ecsbatch.model.text import without_code
@@ -62,6 +62,7 @@ _MANY: Final = frozenset(
 _ENDS: Final = frozenset({"run.stopped", "run.finished"})
 
 _OF_SERVERS: Final = frozenset({"batch", "evidence", "job_id", "host", "holds"})
+_OF_REQUESTS: Final = frozenset({"request_id", "sent", "answered"})
 _DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "holder.changed": frozenset(
         {"fence", "limit", "window", "unknown_grace", "request_timeout", "boot", "ledger_time", "previous", "command"}
@@ -69,9 +70,9 @@ _DETAILS: Final[Mapping[str, frozenset[str]]] = {
     "server.failed": _OF_SERVERS,
     "server.timed_out": _OF_SERVERS,
     "server.unknown": _OF_SERVERS,
-    "batch.unknown": frozenset({"request_id"}),
+    "batch.unknown": _OF_REQUESTS,
     "run.frozen": frozenset({"since"}),
-    "batch.rejected": frozenset({"request_id"}),
+    "batch.rejected": _OF_REQUESTS,
 }
 """What a person who watches does not need of an event; who asks for every event gets it."""
 
@@ -259,6 +260,8 @@ def _pace(progress: Progress) -> dict[str, int]:
 def _without_details(event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     details = _DETAILS.get(event, frozenset())
     kept = {name: value for name, value in fields.items() if name not in details and (name, value) != ("status", 0)}
+    if (until := kept.get("until")) is not None:
+        kept["until"] = stamp(float(until))
     if message := without_code(str(kept.pop("message", "")), str(kept.get("code", ""))):
         kept["message"] = message
     return kept

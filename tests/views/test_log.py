@@ -67,12 +67,13 @@ def test_a_person_reads_what_happened_and_no_more() -> None:
         ev.ServerFailed(
             server=SERVER, wave=1, domain="az1", batch=1, evidence="job", code="Ecs.1", message="Ecs.1: No.", job_id="j"
         ),
-        ev.BatchUnknown(batch=2, message="No answer within 2 s."),
+        ev.BatchUnknown(batch=2, sent=1348.25, answered=1350.25, message="No answer within 2 s."),
+        ev.BatchRejected(batch=2, kind="not_accepted", sent=1351.25, answered=1351.5, message="Come back later."),
         ev.BatchRejected(batch=3, kind="throttled", message="Too many."),
         ev.QuotaThrottled(wait=60.0, message="Too many."),
         ev.WaveFinished(wave=1, restarted=3, failed=1),
         ev.RunPaused(reason="paused", by="ann@web"),
-        ev.RunFrozen(by="ann@web", reason="disk full", since=1.0),
+        ev.RunFrozen(by="ann@web", reason="disk full", since=1.0, until=3_600.0),
         ev.RunThawed(by="bob@web"),
         ev.RunStopped(status="stopped", reason="max_failures", message="1 failure, 0 are allowed."),
     ]
@@ -83,10 +84,11 @@ def test_a_person_reads_what_happened_and_no_more() -> None:
         "00:00:00Z wave.started wave=1 servers=4 label=10%",
         f"00:00:00Z warning server.failed server={SERVER} wave=1 domain=az1 code=Ecs.1 message=No.",
         "00:00:00Z warning batch.unknown batch=2 message='No answer within 2 s.'",
+        "00:00:00Z warning batch.rejected batch=2 kind=not_accepted message='Come back later.'",
         "00:00:00Z warning quota.throttled wait=60.0 message='Too many.'",
         "00:00:00Z wave.finished wave=1 restarted=3 failed=1 skipped=0",
         "00:00:00Z run.paused reason=paused by=ann@web",
-        "00:00:00Z warning run.frozen by=ann@web reason='disk full'",
+        "00:00:00Z warning run.frozen by=ann@web reason='disk full' until=1970-01-01T01:00:00.000Z",
         "00:00:00Z run.thawed by=bob@web",
         "00:00:00Z warning run.stopped status=stopped reason=max_failures message='1 failure, 0 are allowed.'",
     ]
