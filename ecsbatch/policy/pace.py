@@ -58,8 +58,16 @@ def pace(state: RolloutState, now: float) -> Pace:
         per_minute = min(per_minute, quota.limit * 60 / quota.window)
     rest = state.run.waiting + state.run.in_flight
     wave = state.waves[state.wave - 1] if 0 < state.wave <= len(state.waves) else Tally()
-    known = min(_SHARE * wave.total, _SHARE**2 * wave.ended.total()) >= rest
-    return Pace(per_minute, rest * 60 / per_minute if rest and known else None)
+    known = rest and min(_SHARE * wave.total, _SHARE**2 * wave.ended.total()) >= rest
+    left = rest * 60 / per_minute if known else None
+    return Pace(per_minute, None if left is None or _only_stragglers(state, wave, left) else left)
+
+
+def _only_stragglers(state: RolloutState, wave: Tally, left: float) -> bool:
+    """Tell whether the last servers of a wave are waited for, so that few end: later ones will not go at that pace."""
+    if wave.waiting:
+        return False
+    return state.run.waiting > 0 or left > state.plan.server_timeout
 
 
 def lasted(state: RolloutState, now: float | None = None) -> float:

@@ -33,7 +33,8 @@ SECOND: Sequence[tuple[float, ev.Event]] = (
 
 def after(told: Iterable[tuple[float, ev.Event]], **plan: Any) -> RolloutState:
     fleet = Fleet(IDS, ["az1"] * len(IDS))
-    state = RolloutState("k7f", Plan(fleet, waves=(CANARY, ALL), max_unavailable=500, max_failures=1, **plan))
+    numbers: dict[str, Any] = {"waves": (CANARY, ALL), "max_unavailable": 500, "max_failures": 1}
+    state = RolloutState("k7f", Plan(fleet, **(numbers | plan)))
     for seq, (ts, event) in enumerate(told, 1):
         state.apply(Recorded(seq, ts, "k7f", event))
     return state
@@ -134,3 +135,21 @@ def test_barriers_ahead_are_no_part_of_the_time_left_and_are_named() -> None:
     assert barriers_ahead(after(START, soak=9.0, gate="./ok", hold_after=(1,))) == ("soaks", "holds", "gates")
     assert barriers_ahead(after(SECOND, soak=9.0, gate="./ok", hold_after=(1,))) == ()
     assert barriers_ahead(after(START)) == ()
+
+
+def test_how_long_the_rest_takes_is_not_told_by_the_last_servers_of_a_wave() -> None:
+    """Two that do not come back end a wave of a thousand: the thousand behind it do not go at their pace."""
+    waves = (CANARY, Wave(2, 20, 1_020, "50%"), Wave(3, 1_020, 2_000, "100%"))
+    told = [*SECOND, sent(100.0, 2, 20, 400), *restarted(140.0, 2, 20, 200)]
+    stragglers = [*told, sent(160.0, 3, 420, 600), *restarted(190.0, 2, 220, 200), *restarted(200.0, 3, 420, 598)]
+
+    assert pace(after(told, waves=waves), 150.0).left == 1_780 * 60 / 240.0
+    assert pace(after(stragglers, waves=waves), 230.0) == Pace(798.0, None)
+
+
+def test_the_last_servers_of_a_run_do_not_take_longer_than_they_may() -> None:
+    told = [*SECOND, sent(100.0, 2, 20, 1_980), *restarted(140.0, 2, 20, 1_900)]
+    late = [*told, *restarted(205.0, 2, 1_920, 2)]
+
+    assert pace(after(told, server_timeout=600.0), 160.0).left == 80 * 60 / 1_000.0
+    assert pace(after(late, server_timeout=600.0), 230.0) == Pace(2.0, None)
