@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from textwrap import wrap
 from typing import Any, Final, cast
 
 from ecsbatch.model import events as ev
@@ -18,9 +19,14 @@ _WIDTH: Final = 80
 
 
 def steering_lines(steering: Sequence[Recorded], last: int = _LAST) -> list[str]:
-    """Write the ``last`` of a run's steering, a line each, oldest first."""
-    lines = [(recorded.ts, text) for recorded in steering if (text := _text(recorded.event))]
-    return [f"  {_time(ts)}  {printable(text, _WIDTH - 24)}" for ts, text in lines[-last:]]
+    """Write the ``last`` of a run's steering, oldest first; what does not fit beside its time stands below."""
+    told = [(recorded.ts, text) for recorded in steering if (text := _text(recorded.event))]
+    return [line for ts, text in told[-last:] for line in _lines(f"  {_time(ts)}  ", printable(text))]
+
+
+def _lines(label: str, text: str) -> list[str]:
+    lines = wrap(text, _WIDTH - len(label), break_on_hyphens=False)
+    return [(" " * len(label) if number else label) + line for number, line in enumerate(lines)]
 
 
 def steering_json(steering: Iterable[Recorded]) -> list[dict[str, Any]]:

@@ -254,11 +254,20 @@ def test_the_last_steering_is_shown_with_its_time() -> None:
     told = [Recorded(n, float(n), "k7f", ev.RunPaused(by=f"ann{n}@{HOSTILE}", reason="x" * 90)) for n in range(1, 9)]
     lines = steering_lines(told)
 
-    assert len(lines) == 6
-    assert lines[-1].startswith("  1970-01-01 00:00:08Z  paused by ann8@")
+    beginning = [line for line in lines if line.startswith("  1970-01-01 00:00:0")]
+    assert [line[24:39] for line in beginning] == [f"paused by ann{n}@" for n in range(3, 9)]
     assert max(map(len, lines)) <= 80
     assert all(line.isprintable() for line in lines)
     assert [each["seq"] for each in steering_json(told)] == list(range(1, 9))
+
+
+def test_no_word_of_what_somebody_asked_for_is_cut() -> None:
+    asked = ev.RunResumed(by="ann@web", forgive=True, retry=["failed", "timed_out"], skip_domains=["az2", "az3"])
+
+    assert steering_lines([Recorded(1, 8.0, "k7f", asked)]) == [
+        "  1970-01-01 00:00:08Z  resumed by ann@web, failures forgiven, failed, timed_out",
+        "                        again, without az2, az3",
+    ]
 
 
 LEFT: list[tuple[Sequence[ev.Event], str, list[str]]] = [

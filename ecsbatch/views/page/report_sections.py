@@ -217,7 +217,7 @@ def _steering(report: ReportedRun) -> str:
     begun = [f"  {_plain(report.begun_at)}  begun by {report.begun_by}"] if report.begun_at is not None else []
     lines = [*begun, *steering_lines(report.steering, _STEERED)]
     head = f"<p>Record head <code>{safe(report.head)}</code></p>\n" if report.head else ""
-    told = "\n".join(safe(line.strip()) for line in lines)
+    told = "\n".join(safe(line.removeprefix("  ")) for line in lines)
     return section("steering", "Who did what", f"<pre>{told or 'Nobody is on record.'}</pre>\n", head)
 
 
