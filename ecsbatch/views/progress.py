@@ -225,7 +225,8 @@ def _news(progress: Progress, width: int, repeat: str) -> Iterable[Text]:
         yield from _typed([(command + repeat, why) for command, why in steps], width)
     yield from _sentence(gate_notice(progress.standing, progress.at), width)
     if progress.throttled_for:
-        yield from _sentence(f"The cloud throttles: no submits for {format_span(progress.throttled_for)}.", width)
+        in_all = format_span(progress.throttled_for)
+        yield from _sentence(f"The cloud throttles: no submits for {in_all} in all.", width)
 
 
 def _sentence(text: str, width: int) -> Iterable[Text]:

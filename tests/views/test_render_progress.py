@@ -151,6 +151,7 @@ STATES: Sequence[tuple[Sequence[ev.Event], str, str]] = [
     (OVER_A_LIMIT, "", "ecsbatch resume k7f3q2"),
     ((), STOPPING, "Stopping"),
     ((ev.QuotaThrottled(wait=12.0),), "", "The cloud"),
+    ((ev.QuotaThrottled(wait=12.0),), "", "in all."),
     ((FROZEN,), "", "ecsbatch thaw"),
 ]
 
