@@ -106,7 +106,7 @@ def test_a_table_shows_shares_of_rooms_and_functions_from_the_start_of_the_inter
     assert sum(found.values()) == pytest.approx(100.0, abs=0.05 * len(found))
     assert found["imports"] > 20.0
     assert found["interpreter"] > 0.0
-    # A sample is taken each so many milliseconds: no room is seen for certain, but several of those that a run works in.
+    # Samples are milliseconds apart: no room is seen for certain, but several of those that a run works in.
     assert len({"store", "HTTP", "loop", "engine", "state", "rollout", "parsing", "planning"} & found.keys()) >= 2
     assert "Functions by themselves" in text
     assert re.search(r"[\d.]+% +[\d.]+ s  main \(ecsbatch/cli/app\.py:\d+\)", text)
