@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - asyncio does by its first thread, at the end of a run of hours
+import concurrent.futures.thread  # noqa: F401  # pyright: ignore[reportUnusedImport] - asyncio does by its first thread
 import os
 import sys
 import time
