@@ -30,6 +30,10 @@ ROW: Final = 1000
 """Events in one row at most: a reader that takes a thousand at a time splits each row at most twice."""
 
 
+_RESTARTED: Final = f'"event":"{ServerRestarted.name}"'.encode()
+"""What a line has that tells of a restart, and no other: quotes in a text are escaped."""
+
+
 def record(run_id: str, after: int, wall: float, events: Sequence[Event]) -> tuple[Recorded, ...]:
     """Return events with the numbers after ``after`` and the time, cut to the millisecond as it will be read back."""
     ts = math.floor(wall * 1000) / 1000
@@ -130,11 +134,7 @@ class Reader:
         try:
             return list(islice(self._decoded(run_id, after, limit), limit))
         except ValueError as e:
-            raise RecordEdited(
-                f"The record of run {run_id} has a line behind event {after} that ecsbatch did not write: "
-                "restore the store from a copy of before.",
-                run_id=run_id,
-            ) from e
+            raise _edited(run_id, after) from e
 
     def _decoded(self, run_id: str, after: int, limit: int) -> Iterator[Recorded]:
         for recorded in filter(None, map(decode, self._lines(run_id, after, limit))):
@@ -170,13 +170,42 @@ class Reader:
             page = []
 
     def restarted_since(self, since: float) -> set[str]:
-        """Return the ids of servers that any run has restarted since a time in seconds since 1970."""
-        mark = f'"event":"{ServerRestarted.name}"'.encode()
+        """Return the ids of servers that any run has restarted since a time in seconds since 1970.
+
+        Raises:
+            RecordEdited: somebody has edited a line of these, and it names no server any more.
+        """
         at: dict[str, Any] = {"since": since, "run": "", "after": 0, "limit": _PAGE}
         restarted: set[str] = set()
         while page := self._database.execute(sql.ROWS_SINCE, at).fetchall():
-            for ts, run_id, seq_last, stored in page:
+            for ts, run_id, seq_first, seq_last, stored in page:
                 at |= {"since": ts, "run": run_id, "after": seq_last}
-                lines = unpacked(stored).split(b"\n")
-                restarted.update(orjson.loads(line)["server"] for line in lines if mark in line)
+                try:
+                    restarted.update(_restarted_in(unpacked(stored)))
+                except (ValueError, LookupError, TypeError) as e:
+                    raise _edited(run_id, seq_first - 1) from e
         return restarted
+
+
+def _restarted_in(lines: bytes) -> Iterator[str]:
+    """Yield the servers whose restart lines tell; other lines are not read.
+
+    Raises:
+        ValueError, LookupError, TypeError: these are no lines, or one of them names no server.
+    """
+    if not lines.startswith(b"{"):
+        raise ValueError("a row that cannot be unpacked")  # whoever is named in it might be restarted twice
+    for line in lines.split(b"\n"):
+        if _RESTARTED in line:
+            server: object = orjson.loads(line)["server"]
+            if not isinstance(server, str):
+                raise TypeError("a server that is no text")
+            yield server
+
+
+def _edited(run_id: str, after: int) -> RecordEdited:
+    return RecordEdited(
+        f"The record of run {run_id} has a line behind event {after} that ecsbatch did not write: "
+        "restore the store from a copy of before.",
+        run_id=run_id,
+    )

@@ -163,7 +163,7 @@ _ROW: Final = (
 ROWS_UP_TO: Final = Statement(f"{_ROW} AND seq_last > :after AND seq_last <= :until ORDER BY seq_last")
 NEXT_ROW: Final = Statement(f"{_ROW} AND seq_last > :after ORDER BY seq_last LIMIT 1")
 ROWS_SINCE: Final = Statement(f"""
-    SELECT ts, run_id, seq_last, {_LINES} FROM journal
+    SELECT ts, run_id, CAST(seq_first AS BIGINT), seq_last, {_LINES} FROM journal
     WHERE (ts, run_id, seq_last) > (:since, :run, :after) ORDER BY ts, run_id, seq_last LIMIT :limit
 """)
 NEXT_ROWS: Final = Statement("""

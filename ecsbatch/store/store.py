@@ -349,7 +349,11 @@ class DatabaseStore:
         return await self._read(lambda database, _: chain.check(database, run_id, anchor))
 
     async def restarted_since(self, since: float) -> set[str]:
-        """Return the ids of servers that any run has restarted since a time in seconds since 1970."""
+        """Return the ids of servers that any run has restarted since a time in seconds since 1970.
+
+        Raises:
+            RecordEdited: somebody has edited the record of one of these runs, and it cannot be read any more.
+        """
         return await self._read(lambda _, store: store.reader.restarted_since(since))
 
     async def prune(self, older_than: float | str | timedelta, *, dry: bool = False) -> list[str]:

@@ -10,7 +10,7 @@ from backends import Backend
 from store_world import ALICE
 from stored import readable
 
-from ecsbatch.errors import StoreError
+from ecsbatch.errors import RecordEdited, StoreError
 from ecsbatch.model.events import ServerFailed, ServerRestarted
 from ecsbatch.model.run import NewRun, Transaction
 from ecsbatch.model.servers import Fleet
@@ -66,6 +66,28 @@ async def test_a_row_is_proved_by_its_lines_however_it_is_stored(backend: Backen
 
         backend.do("UPDATE journal SET lines = :lines WHERE seq_last = 100", lines=stored + b"x")
         assert (await store.check_chain("k")).breach
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        packed(MANY)[:-1],
+        BOMB,
+        b'"event":"server.restarted"',
+        b'{"event":"server.restarted"}',
+        b'{"event":"server.restarted","server":[1]}',
+        b'{"event":"server.restarted","server":"\xff"}',
+    ],
+    ids=["cut off", "a few bytes for many", "no line", "nobody", "a list", "no text"],
+)
+async def test_whose_restart_cannot_be_read_any_more_is_an_error_with_a_way_on(
+    backend: Backend, written: bytes
+) -> None:
+    async with backend.open() as store:
+        await store.create_run(NewRun("k", events=[ServerRestarted(server="s1")]), ALICE)
+        backend.do("UPDATE journal SET lines = :lines", lines=written)
+        with pytest.raises(RecordEdited, match=r"record of run k has a line behind event 0 that .*restore the store"):
+            await store.restarted_since(0)
 
 
 async def test_who_searches_a_store_for_secrets_sees_what_is_compressed(tmp_path: Path) -> None:
