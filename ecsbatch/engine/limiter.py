@@ -150,7 +150,10 @@ class TokenBucket:
             raise ValueError("A grant is of at least one token.")
         async with self._in_turn:
             take, give_back = take or self._ledger.take, give_back or self._ledger.settle
-            return await self._take_in_turn(want, at_least, more, until, take, give_back)
+            try:
+                return await self._take_in_turn(want, at_least, more, until, take, give_back)
+            finally:
+                self._shortage = None  # whoever waits next has one of its own
 
     async def _take_in_turn(
         self,
@@ -174,10 +177,8 @@ class TokenBucket:
             answer = await _keep_or_return(take(request), give_back)
             if isinstance(answer, Grant):
                 self._shaped -= answer.tokens
-                self._shortage = None
                 return answer
             if answer.frozen is not None:
-                self._shortage = None
                 raise Frozen(answer.frozen)
             self._shortage = answer, (now := asyncio.get_running_loop().time())
             if until is not None and now >= until:

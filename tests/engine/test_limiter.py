@@ -440,6 +440,22 @@ async def test_who_can_wait_only_so_long_hears_then_that_there_are_too_few_and_t
     assert (await next_one).tokens == 40
 
 
+@bucket_test
+async def test_of_tokens_that_nobody_waits_for_none_are_told_to_be_too_few(store: DatabaseStore) -> None:
+    bucket = TokenBucket(store, "site", Quota(1000, 60.0))
+    await spend(bucket, store, 960)
+    for until, error in ((now() + 5, StillShort), (None, TimeoutError)):
+        waiting = asyncio.ensure_future(asyncio.wait_for(bucket.acquire(100, 100, until=until), 10))
+        await asyncio.sleep(4)
+        told = bucket.shortage()
+        assert told is not None
+        assert told[0] == 40
+
+        with pytest.raises(error):
+            await waiting
+        assert bucket.shortage() is None
+
+
 async def spend_later(bucket: TokenBucket, store: DatabaseStore) -> Grant:
     """Ask for a few once another waits."""
     await asyncio.sleep(1)
