@@ -114,14 +114,15 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
 def _begun_by_somebody(case: Case, one: Round, fact: Fact) -> bool:
     """Tell whether somebody else's restart could be taken for one by a request of ours that did nothing.
 
-    What a look has shown under way before a request is not begun by it where the cloud refused it.
+    What a look has shown under way before a request is not begun by it where the cloud refused it. A look shows only
+    what began ``task_state_lag`` seconds before it.
     """
     tale = case.tales[one.run_id]
     intents = [tale.intents[batch] for batch in one.batches if batch in tale.intents]
     since = 0.0
     if intents and all(intent.rejected for intent in intents):
         looks = glances(case, one.server, 0.0, intents[0].at)
-        since = looks[-1].asked if looks else 0.0
+        since = looks[-1].asked - case.record.world.cloud.task_state_lag if looks else 0.0
     return any(since <= begin <= fact.at for begin, _ in case.foreign(one.server))
 
 

@@ -176,6 +176,15 @@ def test_the_last_word_holds(asked: list[tuple[float, str]], entries: list[Entry
     assert first(judge_words(played)) == expected
 
 
+@pytest.mark.parametrize(("life", "expected"), [(0, "words"), (1, "")])
+def test_who_has_died_hears_no_word_and_its_successor_only_once_it_has_the_run(life: int, expected: str) -> None:
+    played = case(tale(submitting(9, 1, ONE)))
+    played.record.commands += [replace(ordered(1, "pause"), life=life)]
+    played.record.ends += [End(life, RUN, RuntimeError(), doomed=False, at=100.0)]
+
+    assert first(judge_words(played)) == expected
+
+
 def test_an_abort_that_nobody_followed_is_found_in_the_end() -> None:
     played = case(tale((50.0, "run.finished", {"status": "failed"}), status="failed"))
     played.record.commands += [ordered(1, "abort")]
@@ -325,21 +334,24 @@ def test_somebody_elses_restart_is_taken_for_ours_only_where_ours_is_not_to_be_s
 
 
 @pytest.mark.parametrize(
-    ("answer", "theirs", "expected"),
+    ("answer", "theirs", "lag", "expected"),
     [
-        (rejected(2, 1), 1.5, ""),
-        (rejected(2, 1), 0.5, "outcome"),
-        ((2.0, "batch.unknown", {"batch": 1}), 0.5, ""),
+        (rejected(2, 1), 1.5, 0.0, ""),
+        (rejected(2, 1), 0.5, 0.0, "outcome"),
+        (rejected(2, 1), 0.5, 0.4, ""),
+        (rejected(2, 1), 0.3, 0.4, "outcome"),
+        ((2.0, "batch.unknown", {"batch": 1}), 0.5, 0.0, ""),
     ],
-    ids=["behind a refusal", "seen before a refusal", "without an answer"],
+    ids=["behind a refusal", "seen before a refusal", "not seen yet", "seen late", "without an answer"],
 )
 @pytest.mark.parametrize("outcome", ["restarted", "failed"])
 def test_what_was_seen_under_way_before_a_refused_request_is_not_by_it(
-    outcome: str, answer: Entry, theirs: float, expected: str
+    outcome: str, answer: Entry, theirs: float, lag: float, expected: str
 ) -> None:
     begun = (3.0, "batch.started", {"batch": 1, "servers": [ONE]})
     again = [begun] if answer[1] == "batch.rejected" else []
     played = case(tale(submitting(1, 1, ONE), answer, *again, ended(40, outcome, ONE, reason="", evidence="check")))
+    played.record.world = replace(WORLD, cloud=replace(WORLD.cloud, task_state_lag=lag))
     played.record.foreign.append(Foreign(ONE, theirs, 30.0))
     looks(played.record.cloud, 0.8, status=200, reply=Reply(200, b'{"servers":[]}'), query=f"server_id={ONE}")
 

@@ -123,9 +123,14 @@ def _last_words(case: Case, tale: RunLog, asked: Sequence[Ordered]) -> Iterator[
 
 
 def _holder_at(tale: RunLog, word: Ordered) -> Fact | None:
-    """Return the event by which somebody had the run when a word was asked; None where nobody had it."""
+    """Return the event by which somebody had the run when a word was asked; None where nobody had it.
+
+    Who had it in an earlier life is dead: its successor may be long in looking at the servers before it has the run.
+    """
     last = last_before(tale.facts, TAKEN | ENDS, word.tick)
-    return last if last is not None and last.name in TAKEN else None
+    if last is None or last.name not in TAKEN:
+        return None
+    return last if str(last.body.get("holder", "")).startswith(f"life-{word.life}-") else None
 
 
 def _overheard(case: Case, tale: RunLog, word: Ordered, due: float, until: float) -> Iterator[str]:
