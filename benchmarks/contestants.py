@@ -93,10 +93,10 @@ def ours(task: Task) -> None:
 
 
 def command_line(task: Task) -> None:
-    """`ecsbatch restart`, as typed; it is ready when it begins to start."""
+    """`ecsbatch restart`, as typed: by the entry of its script. It is ready when it begins to start."""
     import os
 
-    from ecsbatch.cli.app import main
+    from ecsbatch.__main__ import main
 
     ready()
     with tempfile.TemporaryDirectory() as folder:
@@ -104,11 +104,12 @@ def command_line(task: Task) -> None:
         listed.write_text("\n".join(fetch_ids(task.url)))
         os.environ |= {"HUAWEICLOUD_SDK_AK": KEY, "HUAWEICLOUD_SDK_SK": SECRET, "HUAWEICLOUD_SDK_PROJECT_ID": PROJECT}
         line = (
-            f"restart {listed} --endpoint {task.url} --store sqlite:///{folder}/restarts.db --yes -o json"
+            f"ecsbatch restart {listed} --endpoint {task.url} --store sqlite:///{folder}/restarts.db --yes -o json"
             " --max-unavailable 100% --waves 100% --quota 1000000/1s --api-rate 1000/s --look-workers 16"
             f" --typical-restart {40 / SPEED:.2f}s --batch-size {task.batch}"
         )
-        code = main(line.split())
+        sys.argv = line.split()
+        code = main()
     assert code == 0, code
 
 
