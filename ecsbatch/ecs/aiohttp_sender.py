@@ -19,6 +19,7 @@ cache of names, the settings of TLS and the proxy, and leaves cookies, headers, 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import zlib
 from collections.abc import Callable
@@ -43,6 +44,8 @@ closes at that instant would be an unknown answer, and submits come in bursts a 
 
 _UNPACK: Final = zlib.MAX_WBITS | 32  # gzip or zlib, told by their headers
 _ENCODED: Final = {"gzip", "x-gzip", "deflate"}
+_FIRST_WORDS: Final = re.compile(r"[A-Za-z]+(?: (?:[A-Za-z]{2,}|[0-9]+))*")
+"""What an error of aiohttp says before it quotes anything."""
 _UNWANTED: Final = ("Accept", "User-Agent", "Content-Type")
 
 
@@ -305,6 +308,10 @@ def _in_words(error: Exception, url: URL, advice: _Advice) -> str:
 
 def _why(error: Exception) -> str:
     """Return the reason inside an error of aiohttp."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        # Its text has the URL, a proxy's with its password, and quotes the answer, which may echo what was sent.
+        named = _FIRST_WORDS.match(error.message)
+        return f"the answer is not HTTP{f': {named[0]}' if named else ''}"
     inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     told = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or inner
     return str(told) or type(inner).__name__

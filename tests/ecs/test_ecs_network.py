@@ -1,6 +1,7 @@
 """The aiohttp sender and the client on top of it, over real sockets."""
 
 import asyncio
+import base64
 import gzip
 import traceback
 from pathlib import Path
@@ -239,6 +240,31 @@ async def test_a_proxy_that_says_no_was_not_sent(monkeypatch: pytest.MonkeyPatch
 
         assert proxy.heads[0].startswith(b"CONNECT name.invalid:443 ")
         assert "CANARY" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("ask", ["look", "submit"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HELLO %b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX Y\x00: %b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"%b" * 1000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_a_proxy_answers_besides_http_is_not_repeated_nor_its_password(
+    answer: bytes, ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may echo what it was sent, and aiohttp quotes that, and names the proxy with its password."""
+    echo = base64.b64encode(b"user:CANARY")
+    async with serving(says(answer.replace(b"%b", echo))) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://user:CANARY@127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(NotSent, match=r"the answer is not HTTP: \w+ .*\(name\.invalid:443\)") as caught:
+            async with client(0, endpoint="https://name.invalid") as ecs:
+                await (ecs.look(["a"]) if ask == "look" else ecs.submit("SOFT", ["a"]))
+        told = "".join(traceback.format_exception(caught.value))
+        assert [each for each in ("CANARY", echo.decode()) if each in told] == []
 
 
 async def test_a_proxy_that_is_not_there_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
