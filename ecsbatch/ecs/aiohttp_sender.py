@@ -294,7 +294,7 @@ def _in_words(error: Exception, url: URL, advice: _Advice) -> str:
         (aiohttp.ClientConnectorSSLError, f"TLS with {host} failed ({why}): {advice.tls}"),
         (aiohttp.ClientProxyConnectionError, f"the proxy for {host} failed: {advice.proxy}"),
         (aiohttp.ClientHttpProxyError, f"the proxy for {host} said no: {advice.proxy}"),
-        (aiohttp.ClientConnectorDNSError, f"the name {url.host} cannot be resolved"),
+        (aiohttp.ClientConnectorDNSError, f"the name {getattr(error, 'host', url.host)} cannot be resolved"),
         (aiohttp.ConnectionTimeoutError, f"no connection to {host} in time"),
         (
             aiohttp.ClientConnectorError,

@@ -267,6 +267,14 @@ async def test_what_a_proxy_answers_besides_http_is_not_repeated_nor_its_passwor
         assert [each for each in ("CANARY", echo.decode()) if each in told] == []
 
 
+async def test_a_proxy_whose_name_cannot_be_resolved_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://user:CANARY@proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(NotSent, match=r"the name proxy\.invalid cannot be resolved") as caught:
+        await submit(client(0, endpoint="https://name.invalid"))
+    assert "CANARY" not in "".join(traceback.format_exception(caught.value))
+
+
 async def test_a_proxy_that_is_not_there_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{await free_port()}")
     monkeypatch.setenv("no_proxy", "")
