@@ -1,4 +1,4 @@
-"""`IdIndex`: finds the place of an id in a list, in eight bytes or less a server; a dict takes seventy-five.
+"""`IdIndex`: finds the place of an id in a list, in eight to sixteen bytes a server; a dict takes seventy-five.
 
 For a million servers that is a quarter of the memory of a whole rollout, and there is one index for each run.
 """

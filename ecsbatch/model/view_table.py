@@ -94,7 +94,7 @@ class ViewTable(_ViewsById[_Row]):
 
 
 class PackedViews(_ViewsById[str]):
-    """The views of a whole fleet by id, each as one text; a million take 300 MB, where objects take twice that.
+    """The views of a whole fleet by id, each as one text; a million take 300 MB, a third of what objects take.
 
     Texts of the cloud are printable; a NUL that somebody's own `Auth` has put into one is left out.
     """
