@@ -97,7 +97,10 @@ LEFT = RunRecord("r", "rollout", 0.0, RunStatus.STOPPED, ANN, False, 1, 1, 20, {
         (RunTaken("r", ANN), "`ecsbatch watch r` shows it."),
         (
             RunOver("r"),
-            "`ecsbatch report r --outcome not_started -o csv --out left.csv` writes down what is left.",
+            (
+                "`ecsbatch report r --outcome failed,timed_out,unknown,not_started -o csv --out left.csv` writes down "
+                "what is left."
+            ),
         ),
         (RunExists(LEFT), ""),
         (RunHeld("r", ANN), ""),

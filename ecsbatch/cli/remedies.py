@@ -18,7 +18,8 @@ _SENTENCES: Final[Mapping[type[EcsbatchError], str]] = {
     NotHolder: "`ecsbatch resume {run}` goes on with it.",
     NotFollowed: "`ecsbatch status {run}` tells what becomes of it.",
     RunTaken: "`ecsbatch watch {run}` shows it.",
-    RunOver: "`ecsbatch report {run} --outcome not_started -o csv --out left.csv` writes down what is left.",
+    RunOver: "`ecsbatch report {run} --outcome failed,timed_out,unknown,not_started -o csv --out left.csv` writes down "
+    "what is left.",
 }
 """What leads on from an error of a kind, where that is the same for all of them; ``{run}`` is the run's id."""
 

@@ -266,12 +266,19 @@ def next_steps(state: RolloutState, repeat: RepeatFlags = NOTHING_TO_REPEAT) -> 
     return ["", "Next:", *_aligned(steps)]
 
 
+def left_command(state: RolloutState, repeat: str = "") -> str:
+    """Return the command that writes down who is not restarted, be it for a failure or not begun; "" for nobody."""
+    left = [kind.value for kind in OutcomeKind if (kind.is_failure or kind is _NOT_STARTED) and state.counts[kind]]
+    if not left:
+        return ""
+    return f"ecsbatch report {printable(state.run_id)}{repeat} --outcome {','.join(left)} -o csv --out left.csv"
+
+
 def _what_is_left(state: RolloutState, repeat: RepeatFlags) -> list[tuple[str, str]]:
     """Name the command that writes down who is not restarted once a run is over, and what restarts these from there."""
-    left = [kind.value for kind in OutcomeKind if (kind.is_failure or kind is _NOT_STARTED) and state.counts[kind]]
-    if not state.status.over or not left:
+    report = left_command(state, repeat.read)
+    if not state.status.over or not report:
         return []
-    report = f"ecsbatch report {printable(state.run_id)}{repeat.read} --outcome {','.join(left)} -o csv --out left.csv"
     steps = [(report, "what is left, as a list for another run")]
     if state.status is RunStatus.ABORTED:
         steps.append((f"ecsbatch restart left.csv{repeat.go_on}", "restart what is left"))

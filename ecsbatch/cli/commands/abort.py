@@ -16,10 +16,10 @@ from ecsbatch.cli.remote import ask_to_abort
 from ecsbatch.cli.which_run import run_to_steer
 from ecsbatch.cli.wiring import read_run
 from ecsbatch.errors import RunConflict
-from ecsbatch.model.outcome import OutcomeKind, RunStatus
+from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy.standing import aborting_notice
-from ecsbatch.views.summary import outcome_lines, summary_lines
+from ecsbatch.views.summary import left_command, outcome_lines, summary_lines
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
@@ -77,9 +77,6 @@ def _end(record: RunRecord, state: RolloutState, context: CliContext) -> int:
 
 
 def _left(state: RolloutState, repeat: str) -> list[str]:
-    """Name the command that lists what an aborted run never started."""
-    if not state.counts[OutcomeKind.NOT_STARTED]:
-        return []
-    run = printable(state.run_id)
-    command = f"ecsbatch report {run}{repeat} --outcome not_started -o csv --out left.csv"
-    return ["", "What is left, as a list for another run:", f"  {command}"]
+    """Name the command that lists whom an aborted run has not restarted."""
+    command = left_command(state, repeat)
+    return ["", "What is left, as a list for another run:", f"  {command}"] if command else []

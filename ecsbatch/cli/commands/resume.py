@@ -35,6 +35,7 @@ from ecsbatch.model.run import Changes
 from ecsbatch.model.text import counted, printable
 from ecsbatch.policy.resume_options import forgive_question
 from ecsbatch.policy.standing import standing
+from ecsbatch.views.summary import left_command
 
 if TYPE_CHECKING:
     from ecsbatch.model.plan import Skip
@@ -103,10 +104,9 @@ def resume(  # noqa: PLR0913 - one parameter for each thing that can be said
     history = asyncio.run(read_history(context.store_url, run))
     record, state = history.record, history.state
     if state.status is RunStatus.ABORTED:
-        raise RunConflict(
-            f"Run {record.run_id} was aborted, which is final: start a new run for what is left, which "
-            f"`ecsbatch report {record.run_id} --outcome not_started -o csv --out left.csv` writes down."
-        )
+        left = left_command(state, context.repeat.read)
+        rest = f": start a new run for what is left, which `{left}` writes down" if left else ""
+        raise RunConflict(f"Run {record.run_id} was aborted, which is final{rest}.")
     if history.aborting and (changes.retry or changes.forgive or changes.skip_domains):
         raise RunConflict(
             f"Run {record.run_id} is being aborted, which is final: --retry, --forgive and --skip-domain come too "
