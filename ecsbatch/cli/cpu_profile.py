@@ -20,7 +20,7 @@ from ecsbatch.cli.cpu_sampler import Sampler
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.cli.output import warn
 from ecsbatch.errors import ConfigError
-from ecsbatch.model.text import printable
+from ecsbatch.model.text import printable, unwritable
 
 FLAG: Final = "--cpu-profile"
 
@@ -101,8 +101,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _cannot(path: Path, error: Exception) -> str:
-    reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-    return f"{FLAG} {printable(str(path))} cannot be written ({reason}): name a file in a folder of yours."
+    return unwritable(f"{FLAG} {printable(str(path))}", error)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from ecsbatch.cli.catalog import installed_version
 from ecsbatch.cli.listen import listening_at
 from ecsbatch.errors import ConfigError
+from ecsbatch.model.text import unwritable
 from ecsbatch.views.exposition import CONTENT_TYPE, MetricsCollector, registry_of, written
 from ecsbatch.views.measured import Sample, measure
 from ecsbatch.views.metrics import Metrics
@@ -111,9 +112,7 @@ async def _filing(exporter: Exporter, path: Path, warn: Callable[[str], None]) -
     try:
         await exporter.file(path)
     except (OSError, ValueError) as e:
-        reason = e.strerror if isinstance(e, OSError) else "that is no file's name"
-        message = f"--metrics-file {path} cannot be written ({reason}): name a file in a folder of yours."
-        raise ConfigError(message) from e
+        raise ConfigError(unwritable(f"--metrics-file {path}", e)) from e
     writing = asyncio.create_task(_write_again(exporter, path, warn), name="metrics-file")
     try:
         yield

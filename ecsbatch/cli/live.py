@@ -100,6 +100,7 @@ class LiveViews:
         self._stderr = BackgroundWriter(os.dup(2))
         self._log = make_log(self._stderr, context, run.state.plan.fleet.name_of)
         self._asked: tuple[float, Usage | None] = (-_USAGE, None)
+        self._lost = False
         self._ended = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -122,11 +123,15 @@ class LiveViews:
         """Write what is left, and say of events that could not be written."""
         if self._events is not None:
             await asyncio.to_thread(self._events.close, _PATIENCE)
-            if self._events.fault is not None:
-                self._log.say(
-                    "warning", "events.lost", {"why": f"--events took no more: {self._events.fault.strerror}"}
-                )
+            self._tell_lost()
         await asyncio.to_thread(self._stderr.close, _PATIENCE)
+
+    def _tell_lost(self) -> None:
+        """Say once that the events' file takes no more, as soon as that is known."""
+        fault = self._events.fault if self._events is not None else None
+        if fault is not None and not self._lost:
+            self._lost = True
+            self._log.say("warning", "events.lost", {"why": f"--events took no more: {fault.strerror}"})
 
     async def _guarded(self, view: Awaitable[None]) -> None:
         try:
@@ -184,6 +189,7 @@ class LiveViews:
         async for line in self._run.lines(known):
             if self._events is not None:
                 self._events.line(line)
+                self._tell_lost()
             if not self._pictures:
                 self._log.line(line)
 

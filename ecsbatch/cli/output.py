@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from ecsbatch.cli.exit_codes import UsageError
 from ecsbatch.errors import ConfigError
-from ecsbatch.model.text import visible
+from ecsbatch.model.text import unwritable, visible
 
 if TYPE_CHECKING:
     from ecsbatch.config.sources import Settings
@@ -134,8 +134,7 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> None:
             part.unlink(missing_ok=True)
             raise
     except (OSError, ValueError) as e:
-        reason = e.strerror if isinstance(e, OSError) else "that is no file's name"
-        raise ConfigError(f"--out {path} cannot be written ({reason}): name a file in a folder of yours.") from e
+        raise ConfigError(unwritable(f"--out {path}", e)) from e
 
 
 def check_outputs(settings: Settings) -> None:

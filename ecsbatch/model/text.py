@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -92,3 +93,15 @@ def counted(number: int, noun: str) -> str:
     """Write a count with its noun: ``1 server``, ``2,000 servers``, ``2 batches``."""
     plural = noun + ("es" if noun.endswith("ch") else "s")
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def unwritable(what: str, error: Exception) -> str:
+    """Say why a file cannot be written, and what to do about it; ``what`` names it as it was typed, with its flag."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):
+        reason = error.strerror
+    elif isinstance(error, ValueError):
+        reason = "that is no file's name"
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    way = "make room there, or name a file elsewhere" if full else "name a file in a folder of yours"
+    return f"{what} cannot be written ({reason}): {way}."

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from ecsbatch.errors import ConfigError
+from ecsbatch.model.text import unwritable
 
 
 class BackgroundWriter:
@@ -76,8 +77,6 @@ def open_lines(target: str) -> tuple[BackgroundWriter, bool]:
             raise ConfigError(
                 f"--events {target} is a pipe that nobody reads: start what reads it first, or name a file."
             ) from e
-        raise ConfigError(
-            f"--events {target} cannot be written ({e.strerror}): name a file in a folder of yours."
-        ) from e
+        raise ConfigError(unwritable(f"--events {target}", e)) from e
     os.set_blocking(descriptor, True)
     return BackgroundWriter(descriptor), os.fstat(descriptor).st_size > 0

@@ -19,6 +19,7 @@ from ecsbatch.config.types import Amount, QuotaType, format_duration, parse_dura
 from ecsbatch.errors import ConfigError
 from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.json_text import json_bytes
+from ecsbatch.model.text import unwritable
 from ecsbatch.views.simulator import verdict_lines
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _write_ids(path: Path, running: Running) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as e:
-        raise ConfigError(f"--ids {path} cannot be written ({e.strerror}): name a file in a folder of yours.") from e
+        raise ConfigError(unwritable(f"--ids {path}", e)) from e
 
 
 def _faults(text: str, zones: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
