@@ -233,20 +233,23 @@ class Process:
                 taken = list(restarter.rollouts)
             else:
                 left = before & await self._orphans()
-                self._record.complaints += [f"orphans: nobody has gone on with {run_id}" for run_id, _ in left]
+                self._record.complaints += [f"orphans: nobody has gone on with {run_id}" for run_id, *_ in left]
             self._taken = {rollout.run_id: rollout for rollout in taken}
             self._record.tally["orphans taken"] += len(taken)
 
-    async def _orphans(self) -> set[tuple[str, int]]:
-        """Return the runs that were broken off with their process and that nobody has, each with its last event."""
-        found, runs = set[tuple[str, int]](), await self._store.open_rollouts()
+    async def _orphans(self) -> set[tuple[str, int, int]]:
+        """Return the runs that were broken off with their process and that nobody has, each with its last event.
+
+        And with how many have had it: another process may have taken one and died, before it wrote an event.
+        """
+        found, runs = set[tuple[str, int, int]](), await self._store.open_rollouts()
         rows = self._record.database.journal() if runs else []  # before the first run the file has no tables
         for run in runs:
             events = [orjson.loads(line) for row in rows if row.run_id == run.run_id for line in row.lines]
             ends = [event.get("reason") for event in events if event["event"] in {"run.stopped", "run.finished"}]
             broken_off = run.status == "interrupted" and ends and ends[-1] in BROKEN_OFF
             if not run.held and (broken_off or run.status == "orphaned"):
-                found.add((run.run_id, run.seq))
+                found.add((run.run_id, run.seq, run.fence))
         return found
 
     async def _see_through(self, rollout: Rollout) -> Result:
