@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from typed_commands import Simulator, Terminal
+from typed_commands import PAUSE, Simulator, Terminal
 
 FAST = (
     *("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s"),
@@ -28,6 +28,7 @@ def soon(asked: Callable[[], dict[str, Any]], true: Callable[[dict[str, Any]], b
     end = time.monotonic() + 20
     while not true(answer := asked()):
         assert time.monotonic() < end, answer
+        time.sleep(PAUSE)
     return answer
 
 

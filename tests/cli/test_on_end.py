@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from held_to_schemas import hold
-from typed_commands import Simulator, Terminal
+from typed_commands import PAUSE, Simulator, Terminal
 from views.scenes import history, plan
 
 from ecsbatch.cli.context import CliContext
@@ -163,6 +163,7 @@ def test_a_signal_ends_the_command_with_its_children_and_the_run_keeps_its_code(
     while not child.exists() or not child.read_text():
         assert time.monotonic() < end
         assert run.poll() is None, run.communicate()
+        time.sleep(PAUSE)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate()
 
@@ -170,6 +171,7 @@ def test_a_signal_ends_the_command_with_its_children_and_the_run_keeps_its_code(
     assert "--on-end was ended by a signal" in err
     while Path(f"/proc/{child.read_text().strip()}").exists():
         assert time.monotonic() < end
+        time.sleep(PAUSE)
 
 
 def test_a_standby_runs_it_for_each_run_that_ends_there_and_nobody_for_one_that_was_taken(
@@ -180,16 +182,19 @@ def test_a_standby_runs_it_for_each_run_that_ends_there_and_nobody_for_one_that_
     )
     while terminal.type("wait", "n", "--for", "stopped").returncode:
         assert first.poll() is None, first.communicate()
+        time.sleep(PAUSE)
     first.kill()
     first.wait()
     worker = terminal.begin("work", *FAST[:6], "--log-format", "json", "--on-end", hook)
     while not json.loads(terminal.type("status", "n", "-o", "json").stdout)["holder"].startswith("work@"):
         assert worker.poll() is None, worker.communicate()
+        time.sleep(PAUSE)
     terminal.type("promote", "n")
     assert terminal.type("wait", "n").returncode == 0
     end = time.monotonic() + 30
     while not ends(terminal):
         assert time.monotonic() < end
+        time.sleep(PAUSE)
     worker.send_signal(signal.SIGTERM)
     out, err = worker.communicate()
 

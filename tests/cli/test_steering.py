@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from typed_commands import ECSBATCH, Simulator, Terminal, simulate
+from typed_commands import ECSBATCH, PAUSE, Simulator, Terminal, simulate
 
 from ecsbatch.store.packing import unpacked
 
@@ -68,6 +68,7 @@ def soon(terminal: Terminal, words: tuple[str, ...], true: Callable[[dict[str, A
     end = time.monotonic() + 20
     while not true(answer := ask(terminal, *words)):
         assert time.monotonic() < end, answer
+        time.sleep(PAUSE)
     return answer
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import fork_server
 import pytest
-from typed_commands import Simulator, Terminal, simulate
+from typed_commands import PAUSE, Simulator, Terminal, simulate
 
 FAST = (
     *("--quota", "1000/1s", "--typical-restart", "1s", "--api-rate", "200/s", "--linger", "0.05s", "--yes", "--quiet"),
@@ -33,6 +33,7 @@ def begin(terminal: Terminal, run: str, ids: list[str], *more: str) -> fork_serv
     while terminal.type("status", run).returncode:
         assert time.monotonic() < end
         assert process.poll() is None, process.communicate()
+        time.sleep(PAUSE)
     return process
 
 
@@ -117,6 +118,7 @@ def test_a_run_whose_process_is_killed_is_followed_in_the_next_one_and_given_up_
     worker = terminal.begin("work", "--runs", "taken", *FAST[:6], "--quiet")
     while not json.loads(terminal.type("status", "taken", "-o", "json").stdout)["holder"].startswith("work@"):
         assert worker.poll() is None
+        time.sleep(PAUSE)
     terminal.type("promote", "taken")
 
     assert codes([*beside_taken, late]) == [0, 0, 0]
@@ -155,6 +157,7 @@ def test_a_run_that_is_killed_and_resumed_is_watched_to_the_end_that_it_comes_to
     resumed = terminal.begin("resume", "again", *FAST[:8], "--yes", "--quiet")
     while "held" not in json.loads(terminal.type("status", "again", "-o", "json").stdout)["standing"]:
         assert resumed.poll() is None, resumed.communicate()
+        time.sleep(PAUSE)
     terminal.type("promote", "again")
 
     assert [resumed.wait(), watching.wait(), *codes(follow(terminal, "again"))] == [0] * 5

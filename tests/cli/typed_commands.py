@@ -17,6 +17,8 @@ import fork_server
 from held_to_schemas import hold_output
 
 ECSBATCH = [sys.executable, "-m", "ecsbatch"]
+PAUSE = 0.1
+"""Seconds until a command is typed again that asks whether it has come to something."""
 
 
 @dataclass
