@@ -52,7 +52,16 @@ REAL = {
 """What is not quick as a whole; single tests elsewhere are marked `real`."""
 
 WAITING = ("acceptance", "cli", "hostile", "test_secrets.py", "test_readme.py", "page", "prometheus", "postgres")
-"""What waits for processes more than it works, the longest first."""
+"""What waits for processes more than it works."""
+
+LONG = (
+    *("cli/test_steering.py", "cli/test_command_line.py", "page/test_page.py", "acceptance/test_nights.py"),
+    *("cli/test_waiting.py", "page/test_real_page.py", "acceptance/test_service.py", "test_secrets.py"),
+    *("acceptance/test_strategies.py", "hostile/test_hostile.py", "cli/test_work.py", "cli/test_kills.py"),
+    *("postgres/test_taking_over.py", "test_readme.py", "cli/test_going_on.py", "cli/test_plan_apply.py"),
+    *("cli/test_on_end.py", "cli/test_not_found.py", "postgres/test_outages.py", "postgres/test_takeovers.py"),
+)
+"""Those of them that wait a quarter of a minute and more, the longest first: what begins last is to be short."""
 
 WORKING = ("mutations", "simulated")
 """What works longest without a pause."""
@@ -80,7 +89,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turns(files: Sequence[Path]) -> dict[Path, float]:
     """Return when each file's turn is, from 0 to 1."""
-    waiting = sorted((file for file in files if _first(file) in WAITING), key=lambda file: WAITING.index(_first(file)))
+    places = {HERE / name: place for place, name in enumerate(LONG)}
+    waiting = [file for file in files if _first(file) in WAITING]
+    waiting.sort(key=lambda file: places.get(file, len(places) + WAITING.index(_first(file))))
     rest = [file for file in files if _first(file) not in WAITING]
     working = [file for name in WORKING for file in rest if _first(file) == name]
     working += [file for file in rest if _first(file) not in WORKING]
