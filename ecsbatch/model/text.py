@@ -99,7 +99,7 @@ def unwritable(what: str, error: Exception) -> str:
     """Say why a file cannot be written, and what to do about it; ``what`` names it as it was typed, with its flag."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, OSError):
-        reason = error.strerror
+        reason = error.strerror or type(error).__name__
     elif isinstance(error, ValueError):
         reason = "that is no file's name"
     full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
