@@ -30,7 +30,7 @@ def verdict_lines(audit: Mapping[str, Any], *, several_runs: bool = False) -> li
         ("use of quota", f"{share:.1%} after the first window" if share is not None else ""),
         ("restarted", f"{restarted:,} servers, {twice:,} of them more than once{judged}"),
         ("most down", f"{audit['most_down']:,} at once ({by_zone})"),
-        ("requests", f"{audit['requests']:,}, {audit['throttled_requests']:,} of them throttled (429)"),
+        ("requests", f"{audit['requests']:,}, {audit['throttled_requests']:,} of them over the quota (429)"),
         ("misfortunes", ", ".join(f"{name} {count:,}" for name, count in sorted(audit["faults"].items())) or "none"),
     ]
     lines = ["The simulated cloud's own books:"]

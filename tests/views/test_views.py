@@ -314,6 +314,13 @@ def test_the_auditors_verdict_names_a_breach() -> None:
     assert is_clean({**AUDIT, "fullest_window": 1000})
 
 
+def test_a_429_by_misfortune_is_not_said_to_be_none() -> None:
+    lines = "\n".join(verdict_lines(AUDIT | {"faults": {"throttle": 4}}))
+
+    assert "9, 0 of them over the quota (429)" in lines
+    assert "throttle 4" in lines
+
+
 @pytest.mark.parametrize(
     ("twice", "several_runs", "words"),
     [

@@ -156,7 +156,7 @@ def _books() -> dict[str, Schema]:
         "accepted_servers": "Servers of accepted requests.",
         "accepted_requests": "Requests that were accepted.",
         "refused_servers": "Servers of refused requests.",
-        "throttled_requests": "Requests that were answered with 429.",
+        "throttled_requests": "Requests that were refused (429) for the quota; a 429 by misfortune is in ``faults``.",
         "restarts": "Restarts that have begun.",
         "restarted_servers": "Servers that were restarted.",
         "restarted_more_than_once": "Servers that were restarted more than once.",
