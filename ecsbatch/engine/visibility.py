@@ -36,7 +36,7 @@ class Visibility:
         self._trying = _Trying(self)
 
     def trying(self) -> _Trying:
-        """Note that something is being asked: as long as a block of it takes, the site counts as looked at."""
+        """Note that something is being asked: while a block of it lasts the site does not count as not looked at."""
         return self._trying
 
     def begin_try(self) -> None:

@@ -153,7 +153,7 @@ class RolloutState:
             self._begin_to_count(ts)
 
     def apply_restarts(self, restarts: Sequence[Recorded]) -> None:
-        """Fold the next events in together: a group of `restarts_together`, with what `_ended` does for each."""
+        """Fold the next events in together, a group of ``restarts_together``: each leaves what ``_ended`` leaves."""
         seq, ts, like = restarts[-1].seq, restarts[-1].ts, restarts[-1].event
         if self.kept or self.not_retried or not isinstance(like, ev.ServerEvent):
             for each in restarts:

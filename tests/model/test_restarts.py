@@ -95,7 +95,7 @@ def folded(commits: Sequence[Sequence[Recorded]], *, together: bool) -> RolloutS
     state = RolloutState("k7f", PLAN)
     for commit in commits:
         for group in restarts_together(commit) if together else [[each] for each in commit]:
-            if together and len(group) > 1:
+            if together and len(restarts_together([*group, *group])) == 1:
                 state.apply_restarts(group)
             else:
                 state.apply(group[0])
