@@ -6,7 +6,7 @@ from base64 import b64decode
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nights import MadeUpNight, night_plan
 from scenes import HOSTILE, plan
@@ -56,6 +56,7 @@ def told(night: MadeUpNight) -> dict[str, Any]:
     return progress(night.state, night.state.updated_at).as_dict()
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_changes_on_a_snapshot_come_to_the_next_snapshot(seed: int) -> None:
     night = MadeUpNight(seed)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nights import MadeUpNight, night_plan
 
@@ -59,6 +59,7 @@ def test_who_takes_over_all_news_has_the_timeline(seed: int) -> None:
             assert timeline.fresh() is None
 
 
+@settings(max_examples=40)
 @given(seeds)
 def test_sums_are_what_happened_and_peaks_are_what_was_down(seed: int) -> None:
     events = record(seed)
@@ -85,6 +86,7 @@ def peaks(events: Sequence[Recorded], down: Sequence[int], origin: float, step: 
     return [max([was, *seen]) for was, seen in zip(before, within, strict=True)]
 
 
+@settings(max_examples=40)
 @given(seeds)
 def test_tokens_are_out_from_the_request_until_a_window_behind_its_answer(seed: int) -> None:
     events = record(seed)
