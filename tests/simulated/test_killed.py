@@ -10,10 +10,10 @@ from .world import DoomKind
 
 @pytest.mark.parametrize(("first", "lost_replies"), [(1, 0.0), (3, 0.5)])
 def test_a_rollout_killed_at_any_step_keeps_every_promise(first: int, lost_replies: float) -> None:
-    found = fates(at_steps(first, 5, lost_replies=lost_replies))
+    found = fates(at_steps(first, 9, lost_replies=lost_replies))
 
     assert found.broken == []
-    assert found.killed == found.worlds > 50
+    assert found.killed == found.worlds > 30
 
 
 @pytest.mark.parametrize("kind", ["before_write", "after_write"])
