@@ -260,6 +260,8 @@ class Process:
         try:
             return await rollout
         except asyncio.CancelledError:
+            if self.dead:
+                raise  # nobody of a process that was killed waits for anything
             return await rollout  # the waiting alone has ended: somebody else waits
 
     async def _start(self, rollout: Rollout) -> None:
