@@ -1,17 +1,39 @@
-"""A run in a list of runs, as JSON: what its record says, and how its events say that it stands."""
+"""Runs in a list: what their records say, and how their events say that they stand."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ecsbatch.cli.output import warn
+from ecsbatch.errors import RecordEdited
 from ecsbatch.model.outcome import OutcomeKind
 from ecsbatch.policy.progress import standing_json
 from ecsbatch.policy.standing import Phase, Standing, standing
+from ecsbatch.rollout.follower import load_history
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ecsbatch.model.run import RunRecord
     from ecsbatch.model.state import RolloutState
+    from ecsbatch.store.store import DatabaseStore
+
+
+async def read_states(store: DatabaseStore, records: Iterable[RunRecord]) -> dict[str, RolloutState]:
+    """Return how rollouts stand, by their ids; one whose record was edited is left out, with a warning.
+
+    It hides no other run.
+    """
+    states: dict[str, RolloutState] = {}
+    for record in records:
+        try:
+            states[record.run_id] = (await load_history(store, record)).state
+        except RecordEdited as e:
+            from ecsbatch.cli.remedies import with_remedy  # noqa: PLC0415 - what edits ask for is seldom asked for
+
+            warn(with_remedy(e))
+    return states
 
 
 def with_counts(record: RunRecord, state: RolloutState | None) -> RunRecord:

@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from ecsbatch.cli.output import print_lines
+from ecsbatch.cli.run_rows import read_states
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.errors import RunConflict
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.text import printable
 from ecsbatch.policy.standing import standing
-from ecsbatch.rollout.follower import load_history
 
 if TYPE_CHECKING:
     from ecsbatch.model.run import RunRecord
@@ -103,9 +103,8 @@ def standings_of(records: Sequence[RunRecord], url: str) -> dict[str, Standing]:
 
 async def _standings(records: Sequence[RunRecord], url: str) -> dict[str, Standing]:
     async with make_store(url, read_only=True) as store:
-        states = [(await load_history(store, record)).state for record in records]
-        now = store.wall()
-    return {state.run_id: standing(state, now) for state in states}
+        states, now = await read_states(store, records), store.wall()
+    return {run_id: standing(state, now) for run_id, state in states.items()}
 
 
 def others_lines(

@@ -199,6 +199,15 @@ def test_a_line_that_is_no_event_any_more_leads_to_the_audit(store: Store, comma
     assert "`ecsbatch audit over` says what else was edited" in printed
 
 
+def test_one_edited_record_hides_no_other_run(store: Store) -> None:
+    store.edit("UPDATE journal SET lines = 'nonsense' WHERE run_id = 'killed' AND seq_first = 1")
+    code, printed = store.ask("runs")
+
+    assert code == 0
+    assert "over " in printed.partition("ecsbatch: warning:")[0]
+    assert "`ecsbatch audit killed` says what else was edited" in printed
+
+
 @pytest.mark.parametrize("command", ["audit", "status", "runs", "report", "explain"])
 @pytest.mark.parametrize(
     ("edit", "says"),

@@ -12,11 +12,10 @@ from ecsbatch.cli.context import CliContext
 from ecsbatch.cli.exit_codes import Exit
 from ecsbatch.cli.flags import AskFlags, ConfigFile
 from ecsbatch.cli.output import columns, print_json, print_lines
-from ecsbatch.cli.run_rows import run_row, with_counts
+from ecsbatch.cli.run_rows import read_states, run_row, with_counts
 from ecsbatch.cli.wiring import make_store
 from ecsbatch.policy.frozen import freeze_notice
 from ecsbatch.policy.standing import standing
-from ecsbatch.rollout.follower import load_history
 from ecsbatch.views.summary import run_lines
 from ecsbatch.views.text import wrap_line
 
@@ -66,6 +65,6 @@ async def _read_runs(url: str, limit: int) -> tuple[list[RunRecord], dict[str, R
     async with make_store(url, read_only=True) as store:
         records = await store.runs(limit)
         open_ = [record for record in records if not record.status.over and record.kind == "rollout"]
-        states = {record.run_id: (await load_history(store, record)).state for record in open_}
+        states = await read_states(store, open_)
         frozen, now = await store.frozen(), store.wall()
     return [with_counts(record, states.get(record.run_id)) for record in records], states, frozen, now

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ecsbatch.cli.dashboard.board import AWAY, notice_frame, silence
 from ecsbatch.cli.dashboard.stream import Audience, event_frame
 from ecsbatch.cli.run_rows import run_row, with_counts
-from ecsbatch.errors import ConfigError, StoreError
+from ecsbatch.errors import ConfigError, RecordEdited, StoreError
 from ecsbatch.model.json_text import json_bytes
 from ecsbatch.model.text import MAX_TEXT, printable
 from ecsbatch.rollout.followed_runs import KEPT_SERVERS
@@ -146,8 +146,8 @@ class RunsList:
         for record in self._not_too_large(open_):
             try:
                 found[record.run_id] = self._boards.state(record.run_id) or await self._runs.state(record.run_id)
-            except ConfigError:
-                continue  # it has been deleted meanwhile
+            except (ConfigError, RecordEdited):
+                continue  # it has been deleted meanwhile, or its record edited, which hides no other run
         return found
 
     def _not_too_large(self, records: Iterable[RunRecord]) -> Iterator[RunRecord]:
