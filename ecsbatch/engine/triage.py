@@ -76,21 +76,22 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
     for server in servers:
         view = look.servers.get(server)
         attempt = queue.owner.earlier(server)
+        last = refused or _refused_before(queue, server, attempt)
         if view is None:
-            _unshown(found, queue, server, look, refused)
-        elif attempt is not None and _is_ours(view, attempt, refused):
+            _unshown(found, queue, server, look, last)
+        elif attempt is not None and _is_ours(view, attempt, last):
             _begun(found, queue, view, attempt, now)
         else:
             # What one of this run's own requests has changed is no sign of somebody else's.
             recent = options.skip_updated_since if attempt is None else None
             sent = _maybe_sent_since(queue, server, attempt)
             since = recent if sent is None else sent if recent is None else min(recent, sent)
-            careful = options.precheck or refused is not None or sent is not None
+            careful = options.precheck or last is not None or sent is not None
             reason = precheck(view, precheck=careful, updated_since=since)
             if reason is None:
                 found.go[server] = view
             else:
-                found.ended.append(queue.left_alone(server, reason[0].value, refused, view, holds=reason[1]))
+                found.ended.append(queue.left_alone(server, reason[0].value, last, view, holds=reason[1]))
     return found
 
 
@@ -100,6 +101,12 @@ def _maybe_sent_since(queue: ServerQueue, server: str, attempt: Attempt | None) 
         return None  # it is as it was before an earlier request
     sent = queue.owner.maybe_sent_since(server)
     return None if sent is None else sent - CLOCKS_APART
+
+
+def _refused_before(queue: ServerQueue, server: str, attempt: Attempt | None) -> Batch | None:
+    """Return the batch with a server that the cloud refused, where the look for the reason has not shown the server."""
+    batch = queue.refused.pop(server, None)
+    return batch if batch is not None and attempt is not None and attempt.batch == batch.number else None
 
 
 def _is_ours(view: ServerView, attempt: Attempt, refused: Batch | None) -> bool:
@@ -117,6 +124,8 @@ def _unshown(found: Triage, queue: ServerQueue, server: str, look: Look, refused
         found.ended.append(refused_alone(queue, server, error, refused))
     elif look.unseen.get(server, UNSEEN_AFTER) < UNSEEN_AFTER:
         found.later.append(server)
+        if refused is not None:
+            queue.refused[server] = refused
     else:
         found.go[server] = ServerView(server)
 

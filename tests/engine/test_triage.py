@@ -53,14 +53,24 @@ def looked_at(
 
     ``sent``: a failover has made the record forget what was sent since.
     """
+    queue = queue_of(attempt, sent)
+    return said(queue, look, None if before is None else batch_of(queue, before))
+
+
+def queue_of(attempt: Attempt | None, sent: float | None = None) -> ServerQueue:
+    """Return a queue of servers which may have been sent before."""
     nobody: Any = None
     owner: Any = Owner(attempt, sent)
-    queue = ServerQueue(site="", options=RestartOptions(), journal=nobody, owner=owner)
-    refused = (
-        None
-        if before is None
-        else Batch(OURS.batch, queue, ViewTable({"a": before}), Grant("g", 1, 0.0), SENT, 0.0, set())
-    )
+    return ServerQueue(site="", options=RestartOptions(), journal=nobody, owner=owner)
+
+
+def batch_of(queue: ServerQueue, before: ServerView) -> Batch:
+    """Return the batch of `OURS`, with what a look has shown before it was sent."""
+    return Batch(OURS.batch, queue, ViewTable({"a": before}), Grant("g", 1, 0.0), SENT, 0.0, set())
+
+
+def said(queue: ServerQueue, look: Look, refused: Batch | None = None) -> tuple[Sequence[str], ...]:
+    """Say what is made of a look."""
     found = triage(queue, ["a"], look, 0.0, refused)
     begun = [
         f"{server} by {number} {job_id}".rstrip()
@@ -108,6 +118,16 @@ def test_behind_a_refusal_a_restart_is_ours_but_for_the_one_that_was_under_way_b
     attempt = replace(OURS, updated=before.updated)
 
     assert looked_at(Look({"a": view}), attempt, before) == ([], [], begun, ended)
+
+
+def test_a_refusal_is_remembered_until_a_look_has_shown_the_server() -> None:
+    queue = queue_of(replace(OURS, updated=REBOOTING.updated))
+    refused = batch_of(queue, REBOOTING)
+
+    assert said(queue, Look({}, unseen={"a": 1}), refused) == ([], ["a"], [], [])
+    assert said(queue, Look({}, unseen={"a": 2})) == ([], ["a"], [], [])
+    assert said(queue, Look({"a": REBOOTING})) == ([], [], [], ["a already_restarting"])
+    assert not queue.refused
 
 
 @pytest.mark.parametrize(

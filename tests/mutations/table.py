@@ -162,9 +162,17 @@ ONCE: Final = (
         name="an earlier request is forgotten",
         promise="What an earlier request of ours began after all is ours, and nobody else's.",
         file="engine/triage.py",
-        old="elif attempt is not None and _is_ours(view, attempt, refused):",
+        old="elif attempt is not None and _is_ours(view, attempt, last):",
         new="elif False and attempt is not None:",
         tests=(f"{PRECHECK}test_a_look_tells_whose_turn_it_is",),
+    ),
+    Mutant(
+        name="a refusal whose look is lost is forgotten",
+        promise="A restart that was under way before a request is not that request's.",
+        file="engine/submitter.py",
+        old="queue.refused.update(dict.fromkeys(servers, batch))",
+        new="queue.refused.clear()",
+        seeds=(3863,),
     ),
     Mutant(
         name="a refused request began what it found",

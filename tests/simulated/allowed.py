@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from .evidence import TOLERANCE, Case, Restart
 from .run_log import FAILURES, OUTCOMES, Fact, Round, RunLog, can_be_retried
+from .sight import taken_for_ours
 from .witnesses import FOREVER
 
 HOLD: Final = "hold"
@@ -20,10 +21,15 @@ def judge_budget(case: Case) -> Iterator[str]:
 
 
 def _budget_of(case: Case, tale: RunLog) -> Iterator[str]:
-    """At each begin of a restart, count the run's servers that are down by it, whole and in the server's domain."""
+    """At each begin of a restart, count the run's servers that are down by it, whole and in the server's domain.
+
+    Nobody can count one that began late, behind somebody else's that was taken for it.
+    """
     spans: list[tuple[float, float, str, int]] = []
     for one in tale.rounds:
         for restart in case.restarts_of(one):
+            if one.fact is not None and one.fact.at < restart.begun.at and taken_for_ours(case, one.fact, restart):
+                continue
             up = min(_place_free_at(case, tale, one, restart), one.forgiven_at)
             spans.append((max(restart.begun.at, one.found_at), up, one.server, restart.intent.tick))
     spans.sort()

@@ -80,10 +80,16 @@ def _untrue_later(case: Case, told: Told, how: Outcome) -> str:
     again = [other.asked for other in _of_the_same(case, told) if other is not told and other.asked >= told.heard]
     for restart in _direct_restarts(case, told):
         at = restart.intent.at
-        anew = any(asked <= at for asked in again)
+        anew = any(asked <= at for asked in again) or _was_anothers(case, told, at)
         if restart.begun.at >= told.asked and at <= told.heard + GIVEN and not anew:
             return f"a request of {at:.2f} s restarted it at {restart.begun.at:.2f} s"
     return ""
+
+
+def _was_anothers(case: Case, told: Told, intent: float) -> bool:
+    """Tell whether an intent was for callers who have heard its end while this one's server was looked up by name."""
+    others = (other for other in _of_the_same(case, told) if isinstance(other.how, Outcome) and other.how.attempts)
+    return case.record.world.named and any(other.asked <= intent <= other.heard < told.heard for other in others)
 
 
 def _of_the_same(case: Case, told: Told) -> list[Told]:

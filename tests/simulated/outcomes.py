@@ -7,7 +7,7 @@ from typing import Final
 
 from .evidence import FOREVER, OVER, TOLERANCE, Case, Restart, was_restarting
 from .run_log import FAILURES, OUTCOMES, Fact, Round, RunLog
-from .sight import UNSEEN, glances, unseen_for
+from .sight import UNSEEN, glances, taken_for_ours, unseen_for
 
 ENOUGH: Final = 3
 """Looks that must have shown nothing before nothing is known of a server: one may be garbled."""
@@ -102,7 +102,7 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
     if any(last.begun.at < begin and end <= one.fact.at for begin, end in case.foreign(one.server)):
         return ""  # somebody else's restart has put it right since, though ours never ended
     if last.begun.ends > one.fact.at + TOLERANCE:
-        return "" if _taken_for_ours(case, one.fact, last) else f"its restart ends at {last.begun.ends:.2f} only"
+        return "" if taken_for_ours(case, one.fact, last) else f"its restart ends at {last.begun.ends:.2f} only"
     checked = case.record.world.check_delay is not None and case.tales[one.run_id].kind == "rollout"
     allowed = {"ok"} if checked else {"ok", "unhealthy"}
     by_state = checked or one.fact.body.get("evidence") == "state"
@@ -114,8 +114,9 @@ def _untrue_restarted(case: Case, one: Round, restarts: Sequence[Restart]) -> st
 def _begun_by_somebody(case: Case, one: Round, fact: Fact) -> bool:
     """Tell whether somebody else's restart could be taken for one by a request of ours that did nothing.
 
-    What a look has shown under way before a request is not begun by it where the cloud refused it. A look shows only
-    what began ``task_state_lag`` seconds before it.
+    Another run's is somebody else's, too, where it restarts single servers: it may have a server between two tries of
+    ours. What a look has shown under way before a request is not begun by it where the cloud refused it. A look shows
+    only what began ``task_state_lag`` seconds before it.
     """
     tale = case.tales[one.run_id]
     intents = [tale.intents[batch] for batch in one.batches if batch in tale.intents]
@@ -123,18 +124,9 @@ def _begun_by_somebody(case: Case, one: Round, fact: Fact) -> bool:
     if intents and all(intent.rejected for intent in intents):
         looks = glances(case, one.server, 0.0, intents[0].at)
         since = looks[-1].asked - case.record.world.cloud.task_state_lag if looks else 0.0
-    return any(since <= begin <= fact.at for begin, _ in case.foreign(one.server))
-
-
-def _taken_for_ours(case: Case, fact: Fact, restart: Restart) -> bool:
-    """Tell whether somebody else's restart came behind our request without an answer, and before what it began.
-
-    Nothing tells the two apart, and ours may begin late.
-    """
-    if restart.intent.answered or restart.begun.at < case.seen_since(fact.at, case.record.world.request_timeout):
-        return False
-    server = fact.body["server"]
-    return any(restart.sent.at <= begin and end <= fact.at for begin, end in case.foreign(server))
+    begins = [begin for begin, _ in case.foreign(one.server)]
+    begins += [begun.at for begun, run_id in case.begun.get(one.server, ()) if run_id != one.run_id]
+    return any(since <= begin <= fact.at for begin in begins)
 
 
 def _job_told(case: Case, restart: Restart) -> bool:
@@ -167,7 +159,9 @@ def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
     if case.healed(one.server, until=one.fact.at) or by_somebody:
         return ""
     if not restarts:
-        return "" if body.get("reason") in {"not_begun", "denied"} else "the cloud never began it"
+        # Where a garbled answer has lost the code of a job's failure, it does not tell that nothing was begun.
+        no_code = body.get("evidence") == "job" and not body.get("code")
+        return "" if no_code or body.get("reason") in {"not_begun", "denied"} else "the cloud never began it"
     last = restarts[-1]
     if last.begun.ending in {"fail", "error"}:
         return ""

@@ -11,7 +11,8 @@ import orjson
 
 from ecsbatch.simulator.cloud import Exchange
 
-from .evidence import FOLLOWED, Case
+from .evidence import FOLLOWED, Case, Restart
+from .run_log import Fact
 from .witnesses import WatchedCloud
 
 APART: Final = 60.0
@@ -46,6 +47,19 @@ def glances(case: Case, server: str, since: float, until: float) -> list[Glance]
             good = _good(exchange) and heard < until and heard - when < case.record.world.request_timeout
             found.append(Glance(when, good and _shows_up(exchange, server)))
     return found
+
+
+def taken_for_ours(case: Case, fact: Fact, restart: Restart) -> bool:
+    """Tell whether somebody else's restart came behind the look before our request, and before what that began.
+
+    Nothing tells the two apart where the request has no answer, and ours may begin late.
+    """
+    if restart.intent.answered or restart.begun.at < case.seen_since(fact.at, case.record.world.request_timeout):
+        return False
+    server = fact.body["server"]
+    looks = glances(case, server, 0.0, restart.intent.at)
+    since = looks[-1].asked - case.record.world.cloud.task_state_lag if looks else restart.sent.at
+    return any(since <= begin and end <= fact.at for begin, end in case.foreign(server))
 
 
 def awaited(case: Case, server: str, since: float, until: float) -> float:
