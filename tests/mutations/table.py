@@ -167,11 +167,12 @@ ONCE: Final = (
         tests=(f"{PRECHECK}test_a_look_tells_whose_turn_it_is",),
     ),
     Mutant(
-        name="a refusal whose look is lost is forgotten",
+        name="a refusal whose look shows nothing is forgotten",
         promise="A restart that was under way before a request is not that request's.",
-        file="engine/submitter.py",
-        old="queue.refused.update(dict.fromkeys(servers, batch))",
+        file="engine/triage.py",
+        old="queue.refused[server] = refused",
         new="queue.refused.clear()",
+        tests=(f"{PRECHECK}test_a_refusal_is_remembered_until_a_look_has_shown_the_server",),
         seeds=(3863,),
     ),
     Mutant(
