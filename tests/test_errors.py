@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 
+import ecsbatch
 from ecsbatch import errors
 from ecsbatch.errors import EcsbatchError, Invalid, RunConflict, Throttled
 from ecsbatch.model import conflicts
@@ -58,3 +61,17 @@ def test_every_error_of_the_tree_is_json_survives_a_process_and_stands_in_the_dr
 @pytest.mark.parametrize("kind", CONFLICTS, ids=lambda kind: kind.__name__)
 def test_the_drawing_has_every_word_that_a_conflict_is_told_by(kind: type[EcsbatchError]) -> None:
     assert f"{kind.__name__} *" in str(errors.__doc__)
+
+
+def test_no_error_becomes_a_group_of_one() -> None:
+    """What `except*` raises is wrapped in a group by some versions of Python, 3.11.2 among them."""
+    raised = [
+        f"{path.name}:{handler.lineno}"
+        for path in Path(ecsbatch.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.TryStar)
+        for handler in node.handlers
+        if any(isinstance(each, ast.Raise) for each in ast.walk(handler))
+    ]
+
+    assert raised == []

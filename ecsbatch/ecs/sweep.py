@@ -107,7 +107,7 @@ async def _in_groups(ecs: Looker, ids: Sequence[str], size: int, views: Views, t
         async with asyncio.TaskGroup() as group:
             for _ in range(_LOOKS_AT_ONCE):
                 group.create_task(see_all(), name="look")
-    except* Exception as failed:  # noqa: BLE001 - whatever failed first is the reason to tell
+    except ExceptionGroup as failed:  # not `except*`: what that raises is a group itself in Python 3.11.2
         raise _first(failed.exceptions) from None
 
 

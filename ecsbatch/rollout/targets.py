@@ -253,7 +253,7 @@ async def _at_each(sites: Iterable[str], ask: Callable[[str], Awaitable[T]]) -> 
     try:
         async with asyncio.TaskGroup() as group:
             tasks = {site: group.create_task(_asked(ask, site), name=f"look-{site}") for site in sites}
-    except* Exception as failed:  # noqa: BLE001 - whatever failed first is the reason to tell
+    except ExceptionGroup as failed:  # not `except*`: what that raises is a group itself in Python 3.11.2
         raise failed.exceptions[0] from None
     return {site: task.result() for site, task in tasks.items()}
 

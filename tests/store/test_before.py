@@ -72,9 +72,13 @@ def objects() -> list[str]:
 
 
 def words(lines: list[str]) -> list[str]:
-    """Return the words of a text, wherever its lines were broken, without servers' names: they are told since."""
+    """Return the words of a text, wherever its lines were broken, without servers' names: they are told since.
+
+    So are, by an audit, those on their way, and it has the words of all other screens.
+    """
     text = " ".join(lines).replace(OLD_GROUP, SITE["project_id"])
-    return re.sub(r",name\b|,?\bserver-\d{6}\b", "", text).split()
+    text = re.sub(r",name\b|,?\bserver-\d{6}\b|, \d+ on their way", "", text)
+    return re.sub(r"(?<=\d not)_(?=started)|(?<=\d timed)_(?=out)", " ", text).split()
 
 
 def of_columns_before(out: list[str], before: list[str]) -> list[str]:
