@@ -118,7 +118,10 @@ def _is_ours(view: ServerView, attempt: Attempt, refused: Batch | None) -> bool:
 
 
 def _unshown(found: Triage, queue: ServerQueue, server: str, look: Look, refused: Batch | None) -> None:
-    """Sort a server that the look did not show; one that it left out is sent, for the request itself will tell."""
+    """Sort a server that the look did not show; one that it left out is sent, for the request itself will tell.
+
+    What is known of it from before a refusal stays known.
+    """
     error = look.refused.get(server)
     if error is not None:
         found.ended.append(refused_alone(queue, server, error, refused))
@@ -127,7 +130,8 @@ def _unshown(found: Triage, queue: ServerQueue, server: str, look: Look, refused
         if refused is not None:
             queue.refused[server] = refused
     else:
-        found.go[server] = ServerView(server)
+        before = refused.views.get(server) if refused is not None else None
+        found.go[server] = before or ServerView(server)
 
 
 def _begun(found: Triage, queue: ServerQueue, view: ServerView, attempt: Attempt, now: float) -> None:

@@ -13,7 +13,7 @@ from world import World, Wrapper
 
 from ecsbatch.config.settings import Engine, Strategy
 from ecsbatch.ecs.error_codes import error_of
-from ecsbatch.errors import UnknownAnswer
+from ecsbatch.errors import CloudError, Throttled, UnknownAnswer
 from ecsbatch.model import events as ev
 from ecsbatch.model.run import Changes, Committed, Lease, Transaction
 from ecsbatch.model.servers import Look, Server
@@ -268,3 +268,51 @@ def test_a_job_that_has_told_a_servers_end_is_not_asked_of_its_next_restart() ->
 
     assert before == {("failed", ""): 1}
     assert outcomes(rollout) == {("restarted", ""): 1}
+
+
+class Lost(Wrapper):
+    """A client that does not hear why a request was refused.
+
+    Attributes:
+        looks: how often it was asked to look.
+        lost: answers behind the first that are lost.
+        error: what is heard instead.
+    """
+
+    looks = 0
+    lost = 0
+    error: CloudError
+
+    async def look(self, ids: Sequence[str]) -> Look:
+        """Look, and hear nothing of it."""
+        self.looks += 1
+        if 1 < self.looks <= 1 + self.lost:
+            raise self.error
+        look: Look = await self.inner.look(ids)
+        return look
+
+
+@pytest.mark.parametrize("error", [UnknownAnswer("no answer within 3 s"), Throttled("Too many.", status=429)])
+@pytest.mark.parametrize("lost", [1, 2, 3, 4])
+def test_what_was_under_way_before_a_refusal_is_not_ours_where_looks_behind_it_are_lost(
+    lost: int, error: CloudError
+) -> None:
+    world = World(servers=1, bad_ids="request")
+    world.cloud.fleet.begin(0, "SOFT", "ok", 0.0, 60.0)
+
+    async def main() -> tuple[int, list[ev.Event]]:
+        async with world.client() as client, world.store() as store:
+            deaf = Lost(client)
+            deaf.lost, deaf.error = lost, error
+            async with world.engine(deaf, store, QUICK) as restarter:
+                rollout = restarter.rollout(world.ids, replace(ALL, precheck=False), run_id="r")
+                await rollout.run()
+                return deaf.looks, [recorded.event async for recorded in rollout.events()]
+
+    looks, journal = world.live(main)
+
+    assert looks > min(lost, 4)
+    assert {event.kind for event in journal if isinstance(event, ev.BatchRejected)} == {"refused"}
+    skipped = [event.reason for event in journal if isinstance(event, ev.ServerSkipped)]
+    assert skipped in (["already_restarting"], ["not_active"])
+    assert not [event for event in journal if isinstance(event, ev.BatchStarted | ev.ServerRestarted)]
