@@ -39,7 +39,7 @@ class Work(NamedTuple):
     threads: int
 
 
-WORK: Final = {1: Work(2_000, 64), 10: Work(10_000, 64), 100: Work(20_000, 32), 1_000: Work(20_000, 32)}
+WORK: Final = {1: Work(500, 64), 10: Work(5_000, 64), 100: Work(20_000, 32), 1_000: Work(20_000, 32)}
 QUICK: Final = {100: Work(3_200, 32)}
 LIBRARY, COMMAND, BARE = "ecsbatch, library", "ecsbatch restart", "bare aiohttp loop"
 
