@@ -125,10 +125,10 @@ def test_without_credentials_it_is_said_what_to_export(terminal: Terminal) -> No
 def test_an_endpoint_that_is_not_there_is_told_without_sending_a_key(
     terminal: Terminal, endpoint: str, says: str
 ) -> None:
-    with socket.socket() as unused:
+    with socket.socket() as unused:  # kept until it was asked: a server of another test could get its number
         unused.bind(("127.0.0.1", 0))
         endpoint = endpoint.format(closed=unused.getsockname()[1])
-    code, report = checked(terminal, "--endpoint", endpoint)
+        code, report = checked(terminal, "--endpoint", endpoint)
 
     assert (code, report["requests"], report["network"]["state"]) == (1, 0, "failed")
     assert says in report["network"]["text"]
