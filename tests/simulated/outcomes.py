@@ -7,7 +7,7 @@ from typing import Final
 
 from .evidence import FOREVER, OVER, TOLERANCE, Case, Restart, was_restarting
 from .run_log import FAILURES, OUTCOMES, Fact, Round, RunLog
-from .sight import UNSEEN, glances, taken_for_ours, unseen_for
+from .sight import UNSEEN, glances, job_garbled, taken_for_ours, unseen_for
 
 ENOUGH: Final = 3
 """Looks that must have shown nothing before nothing is known of a server: one may be garbled."""
@@ -125,8 +125,14 @@ def _begun_by_somebody(case: Case, one: Round, fact: Fact) -> bool:
         looks = glances(case, one.server, 0.0, intents[0].at)
         since = looks[-1].asked - case.record.world.cloud.task_state_lag if looks else 0.0
     begins = [begin for begin, _ in case.foreign(one.server)]
-    begins += [begun.at for begun, run_id in case.begun.get(one.server, ()) if run_id != one.run_id]
+    begins += [begun.at for begun, run_id in case.begun.get(one.server, ()) if _restarts_singly(case, one, run_id)]
     return any(since <= begin <= fact.at for begin in begins)
+
+
+def _restarts_singly(case: Case, one: Round, run_id: str) -> bool:
+    """Tell whether a run is another one, of single restarts; rollouts have their servers from begin to end."""
+    tale = case.tales.get(run_id)
+    return tale is not None and run_id != one.run_id and tale.kind == "direct"
 
 
 def _job_told(case: Case, restart: Restart) -> bool:
@@ -160,7 +166,7 @@ def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
         return ""
     if not restarts:
         # Where a garbled answer has lost the code of a job's failure, it does not tell that nothing was begun.
-        no_code = body.get("evidence") == "job" and not body.get("code")
+        no_code = body.get("evidence") == "job" and not body.get("code") and _job_garbled(case, one, one.fact)
         return "" if no_code or body.get("reason") in {"not_begun", "denied"} else "the cloud never began it"
     last = restarts[-1]
     if last.begun.ending in {"fail", "error"}:
@@ -170,6 +176,13 @@ def _untrue_failed(case: Case, one: Round, restarts: Sequence[Restart]) -> str:
         faulty = case.record.world.troubles.checks > 0
         return "" if faulty or last.begun.ending == "unhealthy" or late > last.intent.at + 1.0 else "it was healthy"
     return f"its restart ended as {last.begun.ending}"
+
+
+def _job_garbled(case: Case, one: Round, fact: Fact) -> bool:
+    """Tell whether an answer about a job of a round was garbled."""
+    intents = case.tales[one.run_id].intents
+    jobs = [intents[batch].job_id for batch in one.batches if batch in intents and intents[batch].job_id]
+    return any(job_garbled(case.cloud_of(one.server), job_id, fact.at) for job_id in jobs)
 
 
 def _untrue_timed_out(case: Case, one: Round, restarts: Sequence[Restart]) -> str:

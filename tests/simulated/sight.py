@@ -49,6 +49,14 @@ def glances(case: Case, server: str, since: float, until: float) -> list[Glance]
     return found
 
 
+def job_garbled(cloud: WatchedCloud, job_id: str, until: float) -> bool:
+    """Tell whether an answer about a job was garbled, which may have lost what the job says."""
+    return any(
+        when <= until and exchange.fault == "garbage" and exchange.received.path.endswith(f"/jobs/{job_id}")
+        for when, exchange in cloud.exchanges
+    )
+
+
 def taken_for_ours(case: Case, fact: Fact, restart: Restart) -> bool:
     """Tell whether somebody else's restart came behind the look before our request, and before what that began.
 

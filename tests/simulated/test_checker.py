@@ -358,6 +358,45 @@ def test_what_was_seen_under_way_before_a_refused_request_is_not_by_it(
     assert first(judge_outcomes(played)) == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "theirs", "expected"), [("direct", 1.5, ""), ("direct", 0.5, "outcome"), ("rollout", 1.5, "outcome")]
+)
+def test_another_run_may_have_restarted_a_server_in_between_only_where_it_restarts_single_ones(
+    kind: str, theirs: float, expected: str
+) -> None:
+    begun = (5.0, "batch.started", {"batch": 1, "servers": [ONE]})
+    ours = tale(submitting(1, 1, ONE), rejected(2, 1), begun, ended(40, "restarted", ONE, evidence="state"))
+    other = tale(submitting(0.1, 1, ONE), accepted(4, 1), ended(30, "restarted", ONE), kind=kind)
+    for each in (other, *other.intents.values(), *other.rounds):
+        each.run_id = "other"
+    played = case(ours, other, sends=(left(0.4, ONE, begun=theirs, ends=20.0),))
+    looks(played.record.cloud, 0.8, status=200, reply=Reply(200, b'{"servers":[]}'), query=f"server_id={ONE}")
+
+    assert first(judge_outcomes(played)) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "job", "fault", "at", "expected"),
+    [
+        ("", "j", "garbage", 20.0, ""),
+        ("", "j", "", 20.0, "outcome"),
+        ("", "k", "garbage", 20.0, "outcome"),
+        ("", "j", "garbage", 41.0, "outcome"),
+        ("Ecs.0227", "j", "garbage", 20.0, "outcome"),
+    ],
+)
+def test_a_failure_without_a_code_was_told_by_a_garbled_answer_about_its_job(
+    code: str, job: str, fault: str, at: float, expected: str
+) -> None:
+    known = (2.0, "batch.accepted", {"batch": 1, "job_id": job})
+    played = case(tale(SENT_ONE[0], known, ended(40, "failed", ONE, evidence="job", code=code)))
+    looks(played.record.cloud, at, status=200)
+    for _, exchange in played.record.cloud.exchanges:
+        exchange.fault = fault
+
+    assert first(judge_outcomes(played)) == expected
+
+
 def over(at: float, status: str) -> Entry:
     return at, "job.finished", {"batch": 1, "status": status}
 
