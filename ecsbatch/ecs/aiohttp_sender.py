@@ -19,7 +19,6 @@ cache of names, the settings of TLS and the proxy, and leaves cookies, headers, 
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 import zlib
 from collections.abc import Callable
@@ -37,6 +36,7 @@ from yarl import URL
 from ecsbatch.ecs.endpoint import is_near
 from ecsbatch.ecs.sender import MAX_ANSWER_BYTES, Answer, Request
 from ecsbatch.errors import ConfigError, Invalid
+from ecsbatch.model.text import first_words
 
 _KEEPALIVE_SECONDS: Final = 30.0
 """Idle connections are closed on our side before gateways do (60 s or more): a POST sent into a connection that
@@ -44,8 +44,6 @@ closes at that instant would be an unknown answer, and submits come in bursts a 
 
 _UNPACK: Final = zlib.MAX_WBITS | 32  # gzip or zlib, told by their headers
 _ENCODED: Final = {"gzip", "x-gzip", "deflate"}
-_FIRST_WORDS: Final = re.compile(r"[A-Za-z]+(?: (?:[A-Za-z]{2,}|[0-9]+))*")
-"""What an error of aiohttp says before it quotes anything."""
 _UNWANTED: Final = ("Accept", "User-Agent", "Content-Type")
 
 
@@ -310,8 +308,8 @@ def _why(error: Exception) -> str:
     """Return the reason inside an error of aiohttp."""
     if isinstance(error, aiohttp.ClientResponseError):
         # Its text has the URL, a proxy's with its password, and quotes the answer, which may echo what was sent.
-        named = _FIRST_WORDS.match(error.message)
-        return f"the answer is not HTTP{f': {named[0]}' if named else ''}"
+        words = first_words(error.message)
+        return f"the answer is not HTTP{f': {words}' if words else ''}"
     inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     told = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "") or inner
     return str(told) or type(inner).__name__

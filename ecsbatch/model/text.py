@@ -22,7 +22,8 @@ _PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/=\s]*)(:[0-9]*)?(/.*)?")
 """A host, a port and a path."""
 _NO_PLACE: Final = re.compile(r"[:= \t]")
 _SCHEME: Final = re.compile(r"[A-Za-z0-9+.-]*")
-_USER: Final = re.compile(r"//[^/]*@")
+_USER: Final = re.compile(r"//\S*@")
+_FIRST_WORDS: Final = re.compile(r"[A-Za-z]+(?: (?:[A-Za-z]{2,}|[0-9]+))*")
 
 
 def one_line(text: str) -> str:
@@ -48,6 +49,12 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def first_words(text: str) -> str:
+    """Return what an error's text says before it quotes anything, which may be a secret; "" where it begins so."""
+    words = _FIRST_WORDS.match(text)
+    return words[0] if words else ""
 
 
 def without_code(message: str, code: str) -> str:

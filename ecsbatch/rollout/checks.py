@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from ecsbatch.errors import ConfigError
 from ecsbatch.model.servers import Server
-from ecsbatch.model.text import without_user
+from ecsbatch.model.text import first_words, without_user
 from ecsbatch.rollout.check_addresses import AddressOf, NotHealthy, foreign_address, own_address, why_not_named
 from ecsbatch.rollout.placeholders import VARIABLES, filled, placeholder_in_code, placeholders_in
 from ecsbatch.rollout.programs import child_environment, run_program, split_command
@@ -32,6 +32,7 @@ ONE_CHECK: Final = SHARE * 10.0
 
 _FORMS: Final = '"tcp:22", "http:8080/health", "https:8443/health", "url:http://host/{id}" or "cmd:./up {id}"'
 _HTTP: Final = re.compile(r"([0-9]{1,5})(/\S*)?")
+_QUERY: Final = re.compile(r"\?.*")
 _LAST_PORT: Final = 65_535
 
 
@@ -73,7 +74,8 @@ def check_of(
     kind, _, rest = text.strip().partition(":")
     address_of = address_of or (own_address if on_this_machine else foreign_address)
     if ca_file and not text.strip().startswith(("https:", "url:https:")):
-        raise ConfigError(f"check_ca = {ca_file!r}: the check {text!r} has no certificate to verify, leave it out.")
+        told = f"the check {_shown(text)!r} has no certificate to verify"
+        raise ConfigError(f"check_ca = {ca_file!r}: {told}, leave it out.")
     match kind:
         case "tcp":
             return TcpCheck(_port(rest, text), address_of, timeout)
@@ -120,7 +122,12 @@ def _trust(context: ssl.SSLContext, ca_file: str) -> None:
 
 
 def _invalid(text: str) -> ConfigError:
-    return ConfigError(f"check = {without_user(text)!r}: give {_FORMS}.")
+    return ConfigError(f"check = {_shown(text)!r}: give {_FORMS}.")
+
+
+def _shown(text: str) -> str:
+    """Return a check's text without what may be a secret in a URL: a user with a password, a query with a token."""
+    return text if text.strip().startswith("cmd:") else _QUERY.sub("?***", without_user(text))
 
 
 def _port(digits: str, text: str) -> int:
@@ -153,7 +160,7 @@ def _url(template: str, text: str) -> str:
         raise _invalid(text)
     if "@" in parts.netloc:
         raise ConfigError(
-            f"check = {without_user(text)!r}: leave out what stands before the @, a URL of a check has no user or "
+            f"check = {_shown(text)!r}: leave out what stands before the @, a URL of a check has no user or "
             'password: it stands in the record. Where one is needed give a program of your own, as in "cmd:./up {id}".'
         )
     return template
@@ -238,8 +245,14 @@ class HttpCheck:
             raise NotHealthy(f"its certificate is not accepted: {why}") from None
         except aiohttp.ClientConnectorError as e:
             raise NotHealthy(f"no answer: {e.os_error.strerror or e.os_error}") from None
+        except aiohttp.ClientResponseError as e:
+            # Its text has the whole URL, in which may be a secret, and quotes the answer.
+            words = first_words(e.message)
+            raise NotHealthy(f"its answer is not HTTP{f': {words}' if words else ''}") from None
+        except aiohttp.InvalidURL:
+            raise NotHealthy("its URL has no host, or one that cannot be") from None
         except (aiohttp.ClientError, OSError, ValueError) as e:
-            raise NotHealthy(f"no answer: {e or type(e).__name__}") from None
+            raise NotHealthy(f"no answer: {str(e) or type(e).__name__}") from None
         if not 200 <= status < 400:  # noqa: PLR2004 - the classes of HTTP's own statuses
             raise NotHealthy(f"it answered {status}")
         return True

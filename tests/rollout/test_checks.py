@@ -201,6 +201,37 @@ async def test_what_does_not_speak_http_is_not_healthy() -> None:
             await passes(f"http:{port}")
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"HELLO canary\r\n\r\n", r"its answer is not HTTP: Bad status line"),
+        (b"HTTP/1.1 200 OK\r\nX canary: 1\r\n\r\n", r"its answer is not HTTP: \w+"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"canary" * 2000, r"its answer is not HTTP: Got more than [0-9]+ bytes"),
+    ],
+)
+async def test_neither_a_url_nor_what_is_answered_besides_http_is_repeated(answer: bytes, says: str) -> None:
+    """A URL may hold a token, and what is answered may echo it; the words of a check stand in the record."""
+
+    async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(answered, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(NotHealthy, match=says) as caught:
+            await passes(f"url:http://127.0.0.1:{port}/{{id}}?token=canary")
+
+    assert "canary" not in str(caught.value)
+
+
+async def test_a_url_without_a_host_is_not_repeated() -> None:
+    with pytest.raises(NotHealthy, match="its URL has no host") as caught:
+        await passes("url:http://{name}:8080/?token=canary", Server("id-1", address="127.0.0.1"))
+
+    assert "canary" not in str(caught.value)
+
+
 async def test_a_check_can_be_closed_and_used_again() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response()
@@ -268,6 +299,9 @@ async def test_a_url_is_verified_and_an_address_by_ones_own_certificates(
         ("url:http://monitor/", str(TRUSTED), "has no certificate to verify"),
         ("url:https://ann:canary@monitor/", "", r"check = 'url:https://\*\*\*@monitor/': leave out what stands before"),
         ("url:https://ann:canary@monitor:x/", "", r"check = 'url:https://\*\*\*@monitor:x/': give"),
+        ("url:https://ann:ca/canary@monitor/", "", r"check = 'url:https://\*\*\*@monitor/': give"),
+        ("url:https://monitor:x/?token=canary", "", r"check = 'url:https://monitor:x/\?\*\*\*': give"),
+        ("url:http://ann:canary@monitor/?t=canary", "ca.pem", r"the check 'url:http://\*\*\*@monitor/\?\*\*\*' has no"),
     ],
 )
 def test_what_cannot_be_verified_is_refused_without_a_password(text: str, ca_file: str, says: str) -> None:
