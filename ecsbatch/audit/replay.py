@@ -57,6 +57,7 @@ def audit(
     quota: Quota | None = None,
     terms: HolderSettings | None = None,
     beside: Iterable[History] = (),
+    run_id: str = "",
 ) -> Receipt:
     """Return what a run's record proves.
 
@@ -66,8 +67,9 @@ def audit(
         quota: the cloud's quota; None to go by what the record says, else by ``terms``.
         terms: the settings of holders where the record does not say them.
         beside: the histories of other runs that share the quota.
+        run_id: the run; "" to go by the first event.
     """
-    replay = Replay(fleet, terms, quota)
+    replay = Replay(fleet, terms, quota, run_id)
     for entry in history:
         replay.read(entry)
     for other in beside:
@@ -79,7 +81,11 @@ class Replay:
     """Replays one run: `read` or `feed` it every event, then take its `receipt`."""
 
     def __init__(
-        self, fleet: Fleet | None = None, terms: HolderSettings | None = None, quota: Quota | None = None
+        self,
+        fleet: Fleet | None = None,
+        terms: HolderSettings | None = None,
+        quota: Quota | None = None,
+        run_id: str = "",
     ) -> None:
         """Begin before the first event; the arguments are those of `audit`."""
         given = terms or HolderSettings()
@@ -98,7 +104,7 @@ class Replay:
         self._findings: list[Finding] = []
         self._breaches: Counter[Rule] = Counter()
         self._notes: dict[str, None] = {}
-        self._run_id = ""
+        self._run_id = run_id
         self._status, self._reason = "running", ""
         self._quota_known = quota is not None or terms is not None
         self._grace_known = terms is not None

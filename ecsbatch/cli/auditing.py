@@ -67,7 +67,7 @@ def _replay_run(
     tally = JournalTally()
     own = _tallied(_noting(pages(store, record.run_id, loop), spent), tally)
     beside = (_of_groups(pages(store, each.run_id, loop), spent) for each in others)
-    return replay(own, fleet, beside=beside), tally
+    return replay(own, fleet, beside=beside, run_id=record.run_id), tally
 
 
 def _tallied(lines: Iterator[bytes], tally: JournalTally) -> Iterator[Recorded | bytes]:

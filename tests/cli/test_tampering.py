@@ -127,6 +127,21 @@ def test_an_edit_is_found_and_named(store: Store, edit: str, rule: str, says: st
 
 
 @pytest.mark.parametrize(
+    "edit",
+    [
+        "DELETE FROM journal WHERE run_id = 'over'",
+        "UPDATE journal SET lines = 'nonsense' WHERE run_id = 'over'",
+        "UPDATE journal SET lines = replace(unpacked(lines), '\"over\"', '\"other\"') WHERE run_id = 'over'",
+    ],
+)
+def test_an_audit_names_its_run_whatever_became_of_the_record(store: Store, edit: str) -> None:
+    store.edit(edit)
+
+    assert store.receipt(OVER)["run_id"] == OVER
+    assert store.ask("audit", OVER)[1].startswith("Audit of run over (")
+
+
+@pytest.mark.parametrize(
     ("edit", "says"),
     [
         ("DELETE FROM claims WHERE run_id = 'killed'", "does not have 20 servers of its own: others may take them"),
