@@ -75,7 +75,8 @@ class DirectState:
                 self._under_way_again(event, ts)
             case ev.BatchRejected() if event.batch in self.batches:
                 batch = self.batches[event.batch]
-                self._wait_again(batch, tuple(batch.open), void=event.kind == "refused")
+                refused = event.kind == "refused"
+                self._wait_again(batch, tuple(batch.open), void=refused, refused=refused)
             case ev.BatchUnstarted() if event.batch in self.batches:
                 for pending in self._pending_of(event.servers):
                     pending.unstarted += 1
@@ -108,14 +109,15 @@ class DirectState:
         batch.open.update(event.servers)
         batch.begun.update(event.servers)
 
-    def _wait_again(self, batch: InFlightBatch, servers: Sequence[str], *, void: bool) -> None:
+    def _wait_again(self, batch: InFlightBatch, servers: Sequence[str], *, void: bool, refused: bool = False) -> None:
         """Count servers as waiting whose request did nothing; with ``void`` a look may yet show that it did."""
         self._leave_flight(servers)
         if void:
             before = batch.baselines()
             for server in servers:
                 if pending := self.pending.get(server):
-                    pending.earlier = Attempt(batch.batch, before.get(server, ""), batch.cloud_time)
+                    updated = before.get(server, "")
+                    pending.earlier = Attempt(batch.batch, updated, batch.cloud_time, refused=refused)
 
     def _leave_flight(self, servers: Iterable[str]) -> None:
         for server in servers:

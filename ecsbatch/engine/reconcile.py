@@ -104,14 +104,14 @@ def judge_unseen(case: Case) -> Verdict:
     return Verdict.NO_TRACE if over else Verdict.NO_SIGN_YET
 
 
-def was_begun(view: ServerView, baseline: str, cloud_time: float) -> bool:
-    """Tell whether a look shows that a request which was taken for not carried out did start the server."""
-    return view.found and (is_restarting(view) or moved(view.updated, baseline, cloud_time))
+def was_begun(view: ServerView, baseline: str, cloud_time: float, *, refused: bool = False) -> bool:
+    """Tell whether a look shows that a request which was taken for not carried out did start the server.
 
-
-def is_same_restart(view: ServerView, before: ServerView) -> bool:
-    """Tell whether a server is still in the restart in which it was seen before a request, which did not start it."""
-    return is_restarting(before) and is_restarting(view) and view.updated == before.updated
+    Of one that the cloud has refused only a change since then tells that: the restart that goes on may be what it was
+    refused for.
+    """
+    changed = moved(view.updated, baseline, cloud_time)
+    return view.found and (changed or (is_restarting(view) and not refused))
 
 
 def is_restarting(view: ServerView) -> bool:

@@ -142,7 +142,6 @@ class ServerQueue:
         wave: the number of the wave under way, 0 for direct restarts.
         waiting: servers that were put in and not looked at.
         ready: servers that were looked at and are to be sent.
-        refused: batches that the cloud has refused, by those of their servers that no look has shown since.
         given: servers whose intent the store has and has not answered.
         in_air: requests whose intent was given to the store and that are neither refused there nor answered.
         more: more servers are to be expected, so a small batch may wait for them.
@@ -164,7 +163,6 @@ class ServerQueue:
     wave: int = 0
     waiting: deque[str] = field(default_factory=deque[str])
     ready: deque[Prechecked] = field(default_factory=deque[Prechecked])
-    refused: dict[str, Batch] = field(default_factory=dict[str, Batch])
     given: set[str] = field(default_factory=set[str])
     in_air: int = 0
     more: bool = False

@@ -216,7 +216,6 @@ class Submitter:
         looks = await self._look(servers)
         servers = [server for server in servers if queue.owner.wanted(queue, server)]
         if looks is None:
-            queue.refused.update(dict.fromkeys(servers, batch))
             queue.requeue(servers)
             return
         rest = ViewTable()

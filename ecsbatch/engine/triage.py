@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Final
 
 from ecsbatch.engine.poller import Poller
-from ecsbatch.engine.reconcile import is_same_restart, was_begun
+from ecsbatch.engine.reconcile import was_begun
 from ecsbatch.engine.retry import skip_of
 from ecsbatch.engine.server_queue import Batch, ServerQueue
 from ecsbatch.errors import CloudError, Denied, Refused
@@ -76,22 +76,21 @@ def triage(queue: ServerQueue, servers: Iterable[str], look: Look, now: float, r
     for server in servers:
         view = look.servers.get(server)
         attempt = queue.owner.earlier(server)
-        last = refused or _refused_before(queue, server, attempt)
         if view is None:
-            _unshown(found, queue, server, look, last)
-        elif attempt is not None and _is_ours(view, attempt, last):
+            _unshown(found, queue, server, look, refused)
+        elif attempt is not None and _is_ours(view, attempt):
             _begun(found, queue, view, attempt, now)
         else:
             # What one of this run's own requests has changed is no sign of somebody else's.
             recent = options.skip_updated_since if attempt is None else None
             sent = _maybe_sent_since(queue, server, attempt)
             since = recent if sent is None else sent if recent is None else min(recent, sent)
-            careful = options.precheck or last is not None or sent is not None
+            careful = options.precheck or sent is not None or (attempt is not None and attempt.refused)
             reason = precheck(view, precheck=careful, updated_since=since)
             if reason is None:
                 found.go[server] = view
             else:
-                found.ended.append(queue.left_alone(server, reason[0].value, last, view, holds=reason[1]))
+                found.ended.append(queue.left_alone(server, reason[0].value, refused, view, holds=reason[1]))
     return found
 
 
@@ -103,35 +102,25 @@ def _maybe_sent_since(queue: ServerQueue, server: str, attempt: Attempt | None) 
     return None if sent is None else sent - CLOCKS_APART
 
 
-def _refused_before(queue: ServerQueue, server: str, attempt: Attempt | None) -> Batch | None:
-    """Return the batch with a server that the cloud refused, where the look for the reason has not shown the server."""
-    batch = queue.refused.pop(server, None)
-    return batch if batch is not None and attempt is not None and attempt.batch == batch.number else None
-
-
-def _is_ours(view: ServerView, attempt: Attempt, refused: Batch | None) -> bool:
-    """Tell whether an earlier request did start a server: not where it was in the same restart before a refusal."""
-    before = refused.views.get(view.id) if refused is not None else None
-    if before is not None and is_same_restart(view, before):
-        return False
-    return was_begun(view, attempt.updated, attempt.cloud_time)
+def _is_ours(view: ServerView, attempt: Attempt) -> bool:
+    """Tell whether an earlier request did start a server."""
+    return was_begun(view, attempt.updated, attempt.cloud_time, refused=attempt.refused)
 
 
 def _unshown(found: Triage, queue: ServerQueue, server: str, look: Look, refused: Batch | None) -> None:
     """Sort a server that the look did not show; one that it left out is sent, for the request itself will tell.
 
-    What is known of it from before a refusal stays known.
+    What is known of it from before a refusal is its baseline.
     """
     error = look.refused.get(server)
     if error is not None:
         found.ended.append(refused_alone(queue, server, error, refused))
     elif look.unseen.get(server, UNSEEN_AFTER) < UNSEEN_AFTER:
         found.later.append(server)
-        if refused is not None:
-            queue.refused[server] = refused
     else:
-        before = refused.views.get(server) if refused is not None else None
-        found.go[server] = before or ServerView(server)
+        attempt = queue.owner.earlier(server)
+        before = attempt.updated if attempt is not None and attempt.refused else ""
+        found.go[server] = ServerView(server, updated=before)
 
 
 def _begun(found: Triage, queue: ServerQueue, view: ServerView, attempt: Attempt, now: float) -> None:

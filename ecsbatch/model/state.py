@@ -238,7 +238,7 @@ class RolloutState:
         flight = self.flights.pop(event.batch, None)
         if flight is not None:
             if event.kind == "refused":
-                self._remember_attempt(flight, flight.open)
+                self._remember_attempt(flight, flight.open, refused=True)
             self._requeue(flight.open)
         self.rejected = (ts, event)
 
@@ -252,18 +252,18 @@ class RolloutState:
     def _unstarted(self, event: ev.BatchUnstarted, _: float) -> None:
         flight = self.flights.get(event.batch)
         if flight is not None:
-            self._remember_attempt(flight, event.servers)
+            self._remember_attempt(flight, event.servers, refused=False)
         self._requeue(event.servers)
         for server in event.servers:
             self.unstarted[server] = self.unstarted.get(server, 0) + 1
             self._close(event.batch, (server,))
 
-    def _remember_attempt(self, flight: InFlightBatch, servers: Iterable[str]) -> None:
+    def _remember_attempt(self, flight: InFlightBatch, servers: Iterable[str], *, refused: bool) -> None:
         """Remember what is taken for not carried out: a look may show that it was."""
         wanted = set(servers)
         for server, updated in zip(flight.servers, flight.updated, strict=False):
             if server in wanted:
-                self.earlier[server] = Attempt(flight.batch, updated, flight.cloud_time)
+                self.earlier[server] = Attempt(flight.batch, updated, flight.cloud_time, refused=refused)
 
     def _started(self, event: ev.BatchStarted, ts: float) -> None:
         """Follow servers that wait again although an earlier request of ours did start them."""

@@ -112,12 +112,14 @@ class Attempt:
         updated: the server's ``updated`` before it, "" where not known.
         cloud_time: the cloud's clock at the intent, seconds since 1970; 0 where it was not known.
         job_id: of its job, where that has not told the server's end; "" where it has, or where there is none.
+        refused: True where the cloud has answered that nothing was begun.
     """
 
     batch: int
     updated: str
     cloud_time: float
     job_id: str = ""
+    refused: bool = False
 
 
 @dataclass(slots=True)

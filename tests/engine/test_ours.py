@@ -316,3 +316,32 @@ def test_what_was_under_way_before_a_refusal_is_not_ours_where_looks_behind_it_a
     skipped = [event.reason for event in journal if isinstance(event, ev.ServerSkipped)]
     assert skipped in (["already_restarting"], ["not_active"])
     assert not [event for event in journal if isinstance(event, ev.BatchStarted | ev.ServerRestarted)]
+
+
+def test_what_was_under_way_before_a_refusal_is_not_ours_for_the_next_process_either() -> None:
+    world = World(servers=1, bad_ids="request")
+    world.cloud.fleet.begin(0, "SOFT", "ok", 0.0, 600.0)
+
+    async def refused() -> None:
+        async with world.client() as client, world.store() as store:
+            deaf = Lost(client)
+            deaf.lost, deaf.error = 100, UnknownAnswer("no answer within 3 s")
+            async with world.engine(deaf, store, QUICK) as restarter:
+                rollout = restarter.rollout(world.ids, replace(ALL, precheck=False), run_id="r")
+                running = asyncio.create_task(rollout.run())
+                async for recorded in rollout.events():
+                    if isinstance(recorded.event, ev.BatchRejected):
+                        running.cancel()
+                await asyncio.wait([running])
+
+    async def resumed() -> list[ev.Event]:
+        async with world.restarter(QUICK) as restarter:
+            rollout = await restarter.resume("r")
+            await rollout.run()
+            return [recorded.event async for recorded in rollout.events()]
+
+    world.live(refused)
+    journal = world.live(resumed)
+
+    assert [event.reason for event in journal if isinstance(event, ev.ServerSkipped)] == ["already_restarting"]
+    assert not [event for event in journal if isinstance(event, ev.BatchStarted | ev.ServerRestarted)]

@@ -12,7 +12,6 @@ from ecsbatch.engine.reconcile import (
     Verdict,
     is_garbled,
     is_restarting,
-    is_same_restart,
     is_up,
     judge,
     judge_unseen,
@@ -143,11 +142,35 @@ ATTEMPTS = {
 }
 
 
+REFUSALS = {
+    "a server that is in reboot as before was not begun": (REBOOTING, BEFORE, SENT, NOT_BEGUN),
+    "a server in reboot was not begun where nothing is known of before": (REBOOTING, "", SENT, NOT_BEGUN),
+    "a server whose reboot tells no time was not begun": (UNDATED_REBOOTING, BEFORE, SENT, NOT_BEGUN),
+    "a reboot that began before the request was not begun by it": (
+        REBOOTING._replace(updated=BEFORE),
+        LONG_AGO,
+        SENT,
+        NOT_BEGUN,
+    ),
+    "a reboot that began since was begun": (REBOOTING._replace(updated=AFTER), BEFORE, SENT, BEGUN),
+    "a server that has changed since was begun": (BACK, BEFORE, SENT, BEGUN),
+    "a server without a change was not begun": (UP, BEFORE, SENT, NOT_BEGUN),
+    "of a server that is gone nothing is said": (BACK._replace(found=False), BEFORE, SENT, NOT_BEGUN),
+}
+
+
 @pytest.mark.parametrize(("view", "baseline", "cloud_time", "begun"), ATTEMPTS.values(), ids=ATTEMPTS)
 def test_a_request_taken_for_not_carried_out_shows_that_it_was(
     view: ServerView, baseline: str, cloud_time: float, *, begun: bool
 ) -> None:
     assert was_begun(view, baseline, cloud_time) is begun
+
+
+@pytest.mark.parametrize(("view", "baseline", "cloud_time", "begun"), REFUSALS.values(), ids=REFUSALS)
+def test_a_request_that_was_refused_began_only_what_has_changed_since(
+    view: ServerView, baseline: str, cloud_time: float, *, begun: bool
+) -> None:
+    assert was_begun(view, baseline, cloud_time, refused=True) is begun
 
 
 GARBLED, WHOLE = True, False
@@ -169,26 +192,6 @@ def test_a_server_shown_up_without_the_time_that_was_told_before_is_not_shown_at
     view: ServerView, baseline: str, *, garbled: bool
 ) -> None:
     assert is_garbled(view, baseline) is garbled
-
-
-SAME, ANOTHER = True, False
-REBOOTING_SINCE = REBOOTING._replace(updated=AFTER)
-
-RESTARTS = {
-    "a server that is in reboot as before is in the same restart": (REBOOTING, REBOOTING, SAME),
-    "a restart may go on to another task": (REBOOTING._replace(task_state="reboot_started"), TO_REBOOT, SAME),
-    "a reboot that has begun since is another": (REBOOTING_SINCE, REBOOTING, ANOTHER),
-    "a server that was up before is in another": (REBOOTING, UP, ANOTHER),
-    "a server that is up is in none": (UP, REBOOTING, ANOTHER),
-    "a server that was up and is up is in none": (UP, UP, ANOTHER),
-}
-
-
-@pytest.mark.parametrize(("view", "before", "same"), RESTARTS.values(), ids=RESTARTS)
-def test_a_restart_that_was_seen_before_the_request_is_not_by_it(
-    view: ServerView, before: ServerView, *, same: bool
-) -> None:
-    assert is_same_restart(view, before) is same
 
 
 MOVED, NOT_MOVED = True, False

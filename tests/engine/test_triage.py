@@ -21,6 +21,7 @@ SENT = 1_772_402_400.0
 UP = ServerView("a", status="ACTIVE", updated=BEFORE)
 REBOOTING = UP._replace(status="REBOOT", task_state="rebooting", updated=AFTER)
 OURS = Attempt(batch=3, updated=BEFORE, cloud_time=SENT)
+REFUSED = replace(OURS, refused=True)
 
 
 class Owner:
@@ -47,21 +48,26 @@ class Owner:
 
 
 def looked_at(
-    look: Look, attempt: Attempt | None = None, before: ServerView | None = None, sent: float | None = None
+    look: Look,
+    attempt: Attempt | None = None,
+    before: ServerView | None = None,
+    sent: float | None = None,
+    *,
+    precheck: bool = True,
 ) -> tuple[Sequence[str], ...]:
     """Say what is made of a look; with ``before``, behind the refusal of what was sent then.
 
     ``sent``: a failover has made the record forget what was sent since.
     """
-    queue = queue_of(attempt, sent)
+    queue = queue_of(attempt, sent, precheck=precheck)
     return said(queue, look, None if before is None else batch_of(queue, before))
 
 
-def queue_of(attempt: Attempt | None, sent: float | None = None) -> ServerQueue:
+def queue_of(attempt: Attempt | None, sent: float | None = None, *, precheck: bool = True) -> ServerQueue:
     """Return a queue of servers which may have been sent before."""
     nobody: Any = None
     owner: Any = Owner(attempt, sent)
-    return ServerQueue(site="", options=RestartOptions(), journal=nobody, owner=owner)
+    return ServerQueue(site="", options=RestartOptions(precheck=precheck), journal=nobody, owner=owner)
 
 
 def batch_of(queue: ServerQueue, before: ServerView) -> Batch:
@@ -115,19 +121,19 @@ def test_a_look_tells_whose_turn_it_is(
 def test_behind_a_refusal_a_restart_is_ours_but_for_the_one_that_was_under_way_before(
     view: ServerView, before: ServerView, begun: list[str], ended: list[str]
 ) -> None:
-    attempt = replace(OURS, updated=before.updated)
+    attempt = replace(REFUSED, updated=before.updated)
 
     assert looked_at(Look({"a": view}), attempt, before) == ([], [], begun, ended)
+    # Where the look behind the refusal has shown nothing, or another process makes it: by the record alone.
+    assert looked_at(Look({"a": view}), attempt, precheck=False) == ([], [], begun, ended)
 
 
-def test_a_refusal_is_remembered_until_a_look_has_shown_the_server() -> None:
-    queue = queue_of(replace(OURS, updated=REBOOTING.updated))
-    refused = batch_of(queue, REBOOTING)
+def test_the_baseline_of_a_refused_request_is_that_of_the_next_where_no_look_shows_the_server() -> None:
+    queue, look = queue_of(REFUSED), Look({}, unseen={"a": UNSEEN_AFTER})
 
-    assert said(queue, Look({}, unseen={"a": 1}), refused) == ([], ["a"], [], [])
-    assert said(queue, Look({}, unseen={"a": 2})) == ([], ["a"], [], [])
-    assert said(queue, Look({"a": REBOOTING})) == ([], [], [], ["a already_restarting"])
-    assert not queue.refused
+    for refused in (batch_of(queue, UP), None):
+        assert triage(queue, ["a"], look, 0.0, refused).go["a"] == ServerView("a", updated=BEFORE)
+    assert triage(queue_of(OURS), ["a"], look, 0.0).go["a"] == ServerView("a")
 
 
 @pytest.mark.parametrize(
