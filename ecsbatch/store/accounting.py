@@ -124,9 +124,19 @@ def usage(limit: int, grants: Sequence[OutstandingGrant], now: float) -> Usage:
     # The row of a ledger that is waited out has more tokens than there are.
     cooling = min(limit, sum(grant.tokens for grant in counting if grant.settled))
     waited_out = waited_out_until(counting, now)
-    soonest = waited_out or min((grant.free_at for grant in counting), default=None)
+    soonest = waited_out or _more_at(limit, counting)
     next_free_in = None if soonest is None else soonest - now
     return Usage(limit, held, cooling, max(0, limit - held - cooling), next_free_in, waited_out=bool(waited_out))
+
+
+def _more_at(limit: int, counting: Sequence[OutstandingGrant]) -> float | None:
+    """Return when more is free: of what is beyond a limit that was lowered meanwhile the first are not."""
+    held = sum(grant.tokens for grant in counting)
+    for grant in sorted(counting, key=lambda grant: grant.free_at):
+        held -= grant.tokens
+        if held < limit or not limit:
+            return grant.free_at
+    return None
 
 
 def waited_out_until(grants: Iterable[OutstandingGrant], now: float) -> float:

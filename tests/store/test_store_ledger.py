@@ -72,6 +72,15 @@ def test_usage_tells_in_flight_from_cooling() -> None:
     assert (said.held, said.cooling, said.free, said.next_free_in) == (30, 20, 50, 2.0)
 
 
+@pytest.mark.parametrize(
+    ("limit", "free", "more_in"), [(100, 10, 2.0), (90, 0, 2.0), (61, 0, 2.0), (60, 0, 3.0), (31, 0, 3.0), (30, 0, 4.0)]
+)
+def test_more_is_free_once_what_is_beyond_a_lowered_limit_has_cooled(limit: int, free: int, more_in: float) -> None:
+    said = usage(limit, [OutstandingGrant(30, at, settled=True) for at in (9.0, 7.0, 8.0)], 5.0)
+
+    assert (said.free, said.next_free_in) == (free, more_in)
+
+
 @dataclass
 class Brute:
     """Every grant that was ever given, with the instant at which it stops counting."""
