@@ -221,7 +221,7 @@ class Fleet(Sequence[Server]):
             Hosts and tags are for people only: neither a plan's hash nor its order knows of them.
     """
 
-    __slots__ = ("_index", "domains", "hosts", "ids", "names", "sites", "tags")
+    __slots__ = ("_index", "_targets", "domains", "hosts", "ids", "names", "sites", "tags")
 
     def __init__(
         self,
@@ -234,6 +234,8 @@ class Fleet(Sequence[Server]):
     ) -> None:
         """Take one entry per server in each column; a column that is left out is empty for all.
 
+        A tuple stays what it is, whatever else is made one of, with one text of equal ones.
+
         Raises:
             ValueError: an id is listed twice.
         """
@@ -244,6 +246,7 @@ class Fleet(Sequence[Server]):
         self.hosts: tuple[str, ...] | None = _column(hosts)
         self.tags: Mapping[str, tuple[str, ...]] = _columns(tags or {})
         self._index = IdIndex(self.ids)
+        self._targets = ""
 
     @classmethod
     def of(cls, servers: Sequence[Server]) -> Fleet:
@@ -265,6 +268,16 @@ class Fleet(Sequence[Server]):
         fleet = copy(self)
         fleet.hosts, fleet.tags = _column(hosts), _columns(tags)
         return fleet
+
+    def arranged(self, order: Sequence[int]) -> Fleet:
+        """Return the same servers in another order, that of all their indexes."""
+
+        def column(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return None if values is None else kept(values[i] for i in order)
+
+        ids = kept(self.ids[i] for i in order)
+        tags = {key: kept(values[i] for i in order) for key, values in self.tags.items()}
+        return Fleet(ids, column(self.domains), column(self.names), column(self.sites), column(self.hosts), tags)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -324,8 +337,9 @@ class Fleet(Sequence[Server]):
         return lambda: ((sites[i], ids[i]) for i in chain.from_iterable(places))
 
     def targets_hash(self) -> str:
-        """Return the SHA-256 of the servers in whatever order, in 64 hex digits."""
-        return targets_hash(self.key_order()())
+        """Return the SHA-256 of the servers in whatever order, in 64 hex digits; it is found once."""
+        self._targets = self._targets or targets_hash(self.key_order()())
+        return self._targets
 
     def order_hash(self, before: bytes) -> str:
         """Return the SHA-256 of ``before`` and of the servers in their order, in 64 hex digits."""
@@ -359,7 +373,7 @@ def _column(values: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return a column with equal strings shared, None where it is empty throughout."""
     if values is None or not any(values):
         return None
-    return kept(Sharing().of(values))
+    return values if isinstance(values, tuple) else kept(Sharing[str]().of(values))
 
 
 def _columns(named: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
-from ecsbatch.model.in_parts import kept
+from ecsbatch.model.in_parts import Gathered, Sharing, parts
 from ecsbatch.model.servers import Fleet, ServerView
 
 R = TypeVar("R")
@@ -132,15 +132,17 @@ class SeenFleet(Mapping[str, ServerView]):
 
     def __init__(self, fleet: Fleet, views: Mapping[str, ServerView]) -> None:
         """Keep that of the views; a server without one has none here either."""
-        states: list[_State | None] = []
-        updated: list[str] = []
-        alike: dict[_State | None, _State | None] = {}
-        for server in fleet.ids:
-            view = views.get(server)
-            state = (view.found, view.status, view.task_state, view.locked, view.az) if view else None
-            states.append(alike.setdefault(state, state))
-            updated.append(view.updated if view else "")
-        self._fleet, self._states, self._updated = fleet, kept(states), kept(updated)
+        of_all, times = Gathered[_State | None](Sharing()), Gathered[str](Sharing())
+        for part in parts(fleet.ids):
+            states: list[_State | None] = []
+            updated: list[str] = []
+            for server in part:
+                view = views.get(server)
+                states.append((view.found, view.status, view.task_state, view.locked, view.az) if view else None)
+                updated.append(view.updated if view else "")
+            of_all.add(states)
+            times.add(updated)
+        self._fleet, self._states, self._updated = fleet, of_all.kept(), times.kept()
 
     def __getitem__(self, server: str) -> ServerView:
         place = self._fleet.find(server)

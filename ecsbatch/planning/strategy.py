@@ -17,11 +17,12 @@ from typing import Any, Final, Literal
 from ecsbatch.config.settings import Strategy
 from ecsbatch.config.types import Amount
 from ecsbatch.errors import Invalid, SelectionError, SelectionRefused
+from ecsbatch.model.in_parts import Gathered, Sharing, in_order, kept, parts
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.plan import OUTSIDE_PERCENTAGES, Plan, Skip, Wave
 from ecsbatch.model.servers import Fleet, Server, ServerView, restart_type
 from ecsbatch.model.text import counted
-from ecsbatch.planning.groups import LONGEST, tag_columns
+from ecsbatch.planning.groups import LONGEST, SeenTags
 from ecsbatch.planning.precheck import skip_reason
 
 ONE_WAVE: Final = 20
@@ -173,17 +174,22 @@ def _as_seen(fleet: Fleet, views: _Views) -> tuple[Fleet, dict[int, _Verdict]]:
     """
     if not views:
         return fleet, {}
-    domains, names, hosts, tags = list[str](), list[str](), list[str](), list[Sequence[str]]()
-    verdicts: dict[int, _Verdict] = {}
-    for i, server_id in enumerate(fleet.ids):
-        view = views.get(server_id) or _UNSEEN
-        domains.append(fleet.domain(i) or view.az)
-        names.append(fleet.name(i) or view.name)
-        hosts.append(view.host_id[:LONGEST])
-        tags.append(view.tags)
-        if view is not _UNSEEN and (verdict := skip_reason(view)):
-            verdicts[i] = verdict
-    return fleet.described(domains, names, hosts, tag_columns(tags)), verdicts
+    columns = domains, names, hosts = [Gathered[str](Sharing()) for _ in range(3)]
+    tags, verdicts = SeenTags(), dict[int, _Verdict]()
+    for part in parts(range(len(fleet))):
+        of_part = list[str](), list[str](), list[str]()
+        add_domain, add_name, add_host = (column.append for column in of_part)
+        for i in part:
+            view = views.get(fleet.ids[i]) or _UNSEEN
+            add_domain(fleet.domain(i) or view.az)
+            add_name(fleet.name(i) or view.name)
+            add_host(view.host_id[:LONGEST])
+            tags.add(view.tags)
+            if view is not _UNSEEN and (verdict := skip_reason(view)):
+                verdicts[i] = verdict
+        for column, seen in zip(columns, of_part, strict=True):
+            column.add(seen)
+    return fleet.described(domains.kept(), names.kept(), hosts.kept(), tags.columns()), verdicts
 
 
 def _left_out(
@@ -247,14 +253,18 @@ def _ordered(fleet: Fleet, todo: Sequence[int], order: str, views: _Views) -> Se
 
 
 def _joined(groups: Iterable[Sequence[int]]) -> array[int]:
-    return _numbers(chain.from_iterable(groups))
+    joined = _numbers()
+    for group in groups:
+        for part in parts(group):
+            joined.extend(part)
+    return joined
 
 
-def _oldest(fleet: Fleet, todo: Sequence[int], views: _Views) -> list[int]:
+def _oldest(fleet: Fleet, todo: Sequence[int], views: _Views) -> Sequence[int]:
     unseen = next((fleet.label(i) for i in todo if fleet.ids[i] not in views), None)
     if unseen is not None:
         raise SelectionError(f"order = oldest needs the cloud's record of each server, and {unseen} has none here.")
-    return sorted(todo, key=lambda i: views[fleet.ids[i]].updated)
+    return in_order(kept((views.get(id_) or _UNSEEN).updated for id_ in fleet.ids), todo)
 
 
 def _by_domain(fleet: Fleet, members: Sequence[int], *, by_name: bool = True) -> list[tuple[str, Sequence[int]]]:
@@ -333,13 +343,7 @@ def _permuted(fleet: Fleet, ordered: Sequence[int], tail: Sequence[int]) -> Flee
     # A million servers in columns are not copied where the order is the list's own.
     if all(i == index for i, index in enumerate(chain(ordered, tail))):
         return fleet
-    order = _joined([ordered, tail])
-
-    def column(values: Sequence[str] | None) -> list[str] | None:
-        return None if values is None else [values[i] for i in order]
-
-    ids, tags = [fleet.ids[i] for i in order], {key: [values[i] for i in order] for key, values in fleet.tags.items()}
-    return Fleet(ids, column(fleet.domains), column(fleet.names), column(fleet.sites), column(fleet.hosts), tags)
+    return fleet.arranged(_joined([ordered, tail]))
 
 
 def _holds(asked: int | str | None, waves: int) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from ecsbatch.errors import StoreError
-from ecsbatch.model.in_parts import Sharing
+from ecsbatch.model.in_parts import Gathered, Sharing
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import statements as sql
@@ -73,22 +73,23 @@ def read(database: Database, run_id: str) -> Fleet:
     Raises:
         StoreError: somebody has edited them, and they cannot be read any more.
     """
-    ids: list[str] = []
+    ids = Gathered[str]()
     columns = {name: _Column() for name in ("domains", "names", "sites")}
     hosts, tags = _Numbered(), defaultdict[str, _Numbered](_Numbered)
     try:
         for part in _parts(database, run_id):
             start, size = len(ids), len(part["ids"])
-            ids += part["ids"]
+            ids.add(part["ids"])
             for name in columns.keys() & part:
                 columns[name].read(part[name], start)
             if _HOSTS in part:
                 hosts.read(part[_HOSTS], start, size)
             for key, written in part.get(_TAGS, {}).items():
                 tags[key].read(written, start, size)
-        told = {key: numbered.of(len(ids)) for key, numbered in tags.items()}
-        domains, names, sites = (column.of(len(ids)) for column in columns.values())
-        return Fleet(ids, domains, names, sites, hosts.of(len(ids)), told)
+        servers = len(ids)
+        told = {key: numbered.of(servers) for key, numbered in tags.items()}
+        domains, names, sites = (column.of(servers) for column in columns.values())
+        return Fleet(ids.kept(), domains, names, sites, hosts.of(servers), told)
     except (zlib.error, ValueError, TypeError, LookupError, AttributeError) as e:
         raise StoreError(
             f"The list of servers of run {run_id} was not written by ecsbatch and cannot be read ({e}): "
@@ -113,17 +114,19 @@ class _Column:
     """Reads a column row by row, of which some rows may have no part: they are "" there."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._sharing = Sharing()
+        self._texts = Gathered[str](Sharing())
 
     def read(self, texts: Iterable[str], start: int) -> None:
         """Read a row's part of the column, from server ``start`` on."""
-        self._texts += [""] * (start - len(self._texts))
-        self._texts.extend(self._sharing.of(texts))
+        self._texts.add([""] * (start - len(self._texts)))
+        self._texts.add(texts)
 
     def of(self, servers: int) -> Sequence[str] | None:
         """Return the column of so many servers; None where no row had any of it."""
-        return self._texts + [""] * (servers - len(self._texts)) if self._texts else None
+        if not len(self._texts):
+            return None
+        self._texts.add([""] * (servers - len(self._texts)))
+        return self._texts.kept()
 
 
 class _Numbered:

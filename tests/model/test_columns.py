@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ecsbatch.model import in_parts
 from ecsbatch.model.id_index import IdIndex
-from ecsbatch.model.in_parts import PART, Sharing, counted, in_order, kept
+from ecsbatch.model.in_parts import PART, Gathered, Sharing, counted, in_order, kept
 from ecsbatch.model.servers import Fleet
 
 ids = st.lists(st.text(max_size=3), max_size=40)
@@ -42,6 +42,33 @@ def test_ids_are_sorted_as_they_are_by_one_call(many: int) -> None:
         places = range(0, many, 2)
 
         assert [arranged[place] for place in in_order(arranged, places)] == sorted(arranged[::2])
+
+
+def test_equal_texts_stay_in_the_order_in_which_they_are() -> None:
+    texts = [f"{place % 7}" for place in range(3 * PART)]
+    places = Random(1).sample(range(3 * PART), 2 * PART)
+
+    assert list(in_order(texts, places)) == sorted(places, key=texts.__getitem__)
+
+
+@given(st.lists(ids, max_size=4))
+def test_what_is_gathered_part_by_part_is_kept_as_it_came_and_once(written: list[list[str]]) -> None:
+    column = Gathered[str]()
+    for part in written:
+        column.add(part)
+
+    assert len(column) == sum(map(len, written))
+    assert column.kept() == tuple(text for part in written for text in part)
+    assert (len(column), column.kept()) == (0, ())
+
+
+def test_equal_texts_of_several_parts_become_one() -> None:
+    column = Gathered[str](Sharing())
+    for _ in range(2):
+        column.add([f"{'az'}1"])
+
+    first, second = column.kept()
+    assert first is second
 
 
 def test_texts_are_counted_over_all_parts() -> None:

@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 
 from ecsbatch.config.settings import Strategy
 from ecsbatch.model.servers import Fleet, Server, ServerView
-from ecsbatch.planning.groups import FEW_VALUES, LONGEST, MOST_TAGS, tag_columns
+from ecsbatch.planning.groups import FEW_VALUES, LONGEST, MOST_TAGS, SeenTags
 from ecsbatch.planning.strategy import make_plan
 
 _WORDS = st.text("ab=é", max_size=3)
 _TAGS = st.lists(_WORDS, max_size=4)
 
 
-def seen(*tags: Sequence[str]) -> list[Sequence[str]]:
-    return list(tags)
+def columns_of(*tags: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    seen = SeenTags()
+    for each in tags:
+        seen.add(each)
+    return seen.columns()
 
 
 def test_hosts_and_tags_follow_their_servers_into_the_order_of_the_rollout() -> None:
@@ -42,7 +45,7 @@ def test_a_plan_without_a_look_has_none_and_one_that_was_given_some_keeps_them()
 
 
 def test_servers_of_one_host_or_tag_share_one_text() -> None:
-    columns = tag_columns(seen(*([f"app={'we'}b"] for _ in range(3))))
+    columns = columns_of(*([f"app={'we'}b"] for _ in range(3)))
     fleet = Fleet(["a", "b", "c"]).grouped([f"{'ho'}st-{1}" for _ in range(3)], columns)
 
     assert len(set(map(id, fleet.hosts or ()))) == 1
@@ -50,17 +53,17 @@ def test_servers_of_one_host_or_tag_share_one_text() -> None:
 
 
 def test_a_tag_without_a_value_tells_who_has_it_from_who_has_not() -> None:
-    assert tag_columns([*seen(["canary"], ["canary="], ["app=a=b", "=x"]), ()]) == {
-        "canary": ["canary", "canary", "", ""],
-        "app": ["", "", "a=b", ""],
+    assert columns_of(["canary"], ["canary="], ["app=a=b", "=x"], ()) == {
+        "canary": ("canary", "canary", "", ""),
+        "app": ("", "", "a=b", ""),
     }
 
 
 def test_a_value_of_each_servers_own_is_nothing_to_group_by() -> None:
     many = 2 * FEW_VALUES + 2
-    of_each = tag_columns(seen(*([f"id={i}", f"pair={i // 2}", f"few={i % FEW_VALUES}"] for i in range(many))))
-    some = tag_columns(seen(*([f"id={i}"] for i in range(FEW_VALUES)), *[[]] * many))
-    one_key_many_times = tag_columns(seen(*([f"id={i}.{n}" for n in range(9)] for i in range(FEW_VALUES + 1))))
+    of_each = columns_of(*([f"id={i}", f"pair={i // 2}", f"few={i % FEW_VALUES}"] for i in range(many)))
+    some = columns_of(*([f"id={i}"] for i in range(FEW_VALUES)), *[[]] * many)
+    one_key_many_times = columns_of(*([f"id={i}.{n}" for n in range(9)] for i in range(FEW_VALUES + 1)))
 
     assert list(of_each) == ["few", "pair"]
     assert list(some) == ["id"]
@@ -69,11 +72,11 @@ def test_a_value_of_each_servers_own_is_nothing_to_group_by() -> None:
 
 def test_the_tags_of_most_servers_are_kept_and_long_texts_are_cut() -> None:
     of_all = [f"k{n:02}=v" for n in range(MOST_TAGS - 1)]
-    columns = tag_columns(seen(["rare=1", *of_all], ["a=1", "b=1", *of_all], ["b=2", *of_all]))
+    columns = columns_of(["rare=1", *of_all], ["a=1", "b=1", *of_all], ["b=2", *of_all])
     long = "x" * (LONGEST + 1)
 
     assert list(columns) == [tag[:3] for tag in of_all] + ["b"]
-    assert tag_columns(seen([f"{long}={long}"])) == {long[:-1]: [long[:-1]]}
+    assert columns_of([f"{long}={long}"]) == {long[:-1]: (long[:-1],)}
     views = {"a": ServerView("a", status="ACTIVE", host_id=long)}
     assert make_plan([Server("a"), Server("b")], Strategy(order="input"), views=views).fleet.hosts == (long[:-1], "")
 
@@ -87,7 +90,7 @@ def test_each_server_has_the_values_of_its_own_tags(tags: list[list[str]]) -> No
             if key:
                 expected.setdefault(key, [""] * len(tags))[i] = value or key
 
-    assert tag_columns(seen(*tags)) == {key: expected[key] for key in expected}
+    assert columns_of(*tags) == {key: tuple(values) for key, values in expected.items()}
 
 
 @given(st.lists(st.tuples(_WORDS, _TAGS), min_size=1, max_size=6), st.sampled_from(["spread", "domain", "input"]))
