@@ -11,7 +11,6 @@ from ecsbatch.model.events import Event
 from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.recorded import Recorded
 from ecsbatch.model.run import Holder, NewRun, RunRecord
-from ecsbatch.model.servers import targets_hash
 from ecsbatch.model.tokens import Grant
 
 
@@ -57,8 +56,8 @@ def intended(intent: Callable[[Grant], Sequence[Event]], grant: Grant) -> Sequen
         raise RuntimeError(f"The intent to spend grant {grant.id} raised {type(e).__name__}.") from e
 
 
-def first_record(new: NewRun, holder: Holder, now: float, counts: Mapping[str, int]) -> RunRecord:
-    """Return what is stored of a run as it begins."""
+def first_record(new: NewRun, holder: Holder, now: float, counts: Mapping[str, int], targets: str) -> RunRecord:
+    """Return what is stored of a run as it begins; ``targets`` is the hash of its servers."""
     return RunRecord(
         run_id=new.run_id,
         kind=new.kind,
@@ -70,6 +69,6 @@ def first_record(new: NewRun, holder: Holder, now: float, counts: Mapping[str, i
         seq=len(new.events),
         total=len(new.fleet) if new.fleet is not None else 0,
         counts=counts,
-        targets_hash=new.fleet.targets_hash() if new.fleet is not None else targets_hash(()),
+        targets_hash=targets,
         plan=new.plan,
     )

@@ -23,6 +23,7 @@ from ecsbatch.model.outcome import RunStatus
 from ecsbatch.model.quota import Usage
 from ecsbatch.model.recorded import Recorded, encode_all
 from ecsbatch.model.run import Claim, Command, Committed, Holder, Lease, NewRun, RunRecord, Transaction
+from ecsbatch.model.servers import targets_hash
 from ecsbatch.model.spending import GroupSpending
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, journal, runs
@@ -148,11 +149,13 @@ class SyncStore:
             told = f"run_id = {new.run_id!r}: give {expected}."
             raise Invalid(told, field="run_id", value=new.run_id, expected=expected).about("run_id")
         counts = runs.counted({}, new.events)
+        # Not in the transaction, in which nobody else can write: of a million it takes seconds.
+        targets = targets_hash(()) if new.fleet is None else new.fleet.targets_hash()
 
         def insert() -> tuple[tuple[Recorded, ...], str, list[journal.JournalRow], RunRecord]:
             now = self.clock.stamp()
             recorded = journal.record(new.run_id, 0, now, new.events)
-            record = first_record(new, holder, now, counts)
+            record = first_record(new, holder, now, counts, targets)
             runs.insert(self._database, record)
             self._failover.note_whole(new.run_id)
             first = chain.begin(self._database, new.run_id)

@@ -1,6 +1,9 @@
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from backends import Backend
@@ -34,6 +37,7 @@ from ecsbatch.store import (
     RunTaken,
     ServersClaimed,
     Settlement,
+    open_store,
 )
 from ecsbatch.views.summary import run_lines
 
@@ -80,6 +84,20 @@ def test_the_name_of_a_set_of_targets_knows_no_order() -> None:
     assert Fleet(["a", "b"]).targets_hash() == Fleet(["b", "a"], ["az1", ""]).targets_hash()
     assert Fleet(["a", "b"]).targets_hash() != Fleet(["a", "b"], sites=["n", "n"]).targets_hash()
     assert Fleet(["a"]).targets_hash() != Fleet(["a", "b"]).targets_hash()
+
+
+async def test_others_can_write_while_the_servers_of_a_new_run_are_hashed(tmp_path: Path) -> None:
+    class Hashed(Fleet):
+        def targets_hash(self) -> str:
+            with closing(sqlite3.connect(tmp_path / "store.db", timeout=0)) as other:
+                other.execute("BEGIN IMMEDIATE")
+            return super().targets_hash()
+
+    fleet = Hashed(["a"])
+    async with open_store(f"sqlite:///{tmp_path}/store.db") as store:
+        await store.create_run(NewRun("k7f3", fleet=fleet), ALICE)
+
+        assert (await store.run("k7f3")).targets_hash == Fleet(["a"]).targets_hash()
 
 
 async def test_a_taken_run_id_is_refused_with_what_is_needed_to_compare(store: DatabaseStore) -> None:
