@@ -78,6 +78,9 @@ def history(chance: Random) -> Iterator[list[ev.Event]]:
                     retry=retry, forgive=chance.random() < 0.5, skip_domains=skip, keeps_outcomes=batch % 2 > 0
                 )
             ]
+        if chance.random() < 0.2:  # who is not tried again after all keeps the outcome that it had
+            kept = chance.sample(IDS, chance.choice([6, 12]))
+            yield [ev.ServerSkipped(server=server, reason="locked", not_retried="locked") for server in kept]
         yield [restarted(server, batch=batch) for server in chance.sample(some, (len(some) + 1) // 2)]
 
 
