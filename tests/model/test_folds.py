@@ -55,6 +55,14 @@ def test_how_often_a_request_was_lost_is_no_less_for_a_later_holder(events: list
     assert after(*events).unstarted.get("a1", 0) == times
 
 
+def test_with_its_outcome_a_server_is_no_more_one_that_is_to_be_tried_again() -> None:
+    retried = [*sent(1, ["a1"]), ev.ServerFailed(server="a1", batch=1), ev.RunResumed(retry=["failed"])]
+    waits, over = after(*retried), after(*retried, ev.ServerSkipped(server="a1", reason="locked"))
+
+    assert (list(waits.earlier), list(waits.retried_at)) == (["a1"], [0])
+    assert (over.earlier, over.retried_at) == ({}, {})
+
+
 @pytest.mark.parametrize(
     "events",
     [

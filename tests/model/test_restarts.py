@@ -97,11 +97,10 @@ def known(value: Any) -> Any:
 def folded(commits: Sequence[Sequence[Recorded]], *, together: bool) -> RolloutState:
     state = RolloutState("k7f", PLAN)
     for commit in commits:
-        for group in restarts_together(commit) if together else [[each] for each in commit]:
-            if together and len(restarts_together([*group, *group])) == 1:
-                state.apply_restarts(group)
-            else:
-                state.apply(group[0])
+        for group in restarts_together(commit) if together else ():
+            state.apply_restarts(group)
+        for each in () if together else commit:
+            state.apply(each)
     return state
 
 

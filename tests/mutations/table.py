@@ -29,6 +29,7 @@ ABORTS: Final = "tests/rollout/test_aborts.py::"
 ORPHANS: Final = "tests/rollout/test_orphans.py::"
 STANDBY: Final = "tests/rollout/test_standby.py::"
 PRECHECK: Final = "tests/engine/test_triage.py::"
+RESTARTS: Final = "tests/model/test_restarts.py::"
 
 # -- never over the quota ----------------------------------------------------------------------------------------------
 
@@ -198,7 +199,7 @@ WANTED: Final = (
     Mutant(
         name="left-out servers wait again",
         promise="Nothing is sent to a domain that was left out, whatever brings its servers back.",
-        file="model/state.py",
+        file="model/server_fold.py",
         old="out = [i for i in indexes if self._is_left_out(i)] if self.left_out else []",
         new="out = list[int]()",
         tests=(f"{FOLDS}test_who_waits_in_a_left_out_domain_is_left_out_whatever_brings_it_there",),
@@ -272,8 +273,8 @@ ALLOWED: Final = (
     Mutant(
         name="failures are not counted",
         promise="Once failures exceed a limit, nothing new starts.",
-        file="model/state.py",
-        old="more = (stage in FAILURES) - self._counts_as_failure(i, was)",
+        file="model/stages.py",
+        old="more = (to in FAILURES) - (was in FAILURES and i not in self.forgiven)",
         new="more = 0",
         seeds=(20, 3, 9),
     ),
@@ -395,6 +396,14 @@ TRUE: Final = (
         old="return self.hidden >= (LOOKS_WHEN_OVER if late else LOOKS_WHEN_HIDDEN)",
         new="return False",
         tests=(f"{IN_TIME}test_a_job_that_cannot_be_shown_is_asked_about_so_often_and_no_oftener",),
+    ),
+    Mutant(
+        name="restarts together end no word of before",
+        promise="Of a server that was restarted after all nobody says that it was not tried again.",
+        file="model/stages.py",
+        old="            for i in indexes:\n                self._forget_kept(i)\n",
+        new="            pass\n",
+        tests=(f"{RESTARTS}test_restarts_that_are_folded_together_leave_the_state_that_they_leave_one_by_one",),
     ),
 )
 
